@@ -1,0 +1,76 @@
+"""When a reading was taken, and when the next one is due."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.frame import Stamp
+
+if TYPE_CHECKING:
+    from gateway.flag import Flag
+
+
+@cache
+def boot_id() -> str:
+    """Return the kernel's id of this boot, or "" where it has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+class Clock:
+    """The clocks of this machine; tests pass one of their own."""
+
+    def wall(self) -> float:
+        """Return Unix time in seconds, as right as the machine has it."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump: every wait and deadline is counted in these."""
+        return time.monotonic()
+
+    def boottime(self) -> float:
+        """Return seconds since boot, sleep included."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, for the short pauses that a protocol asks for."""
+        time.sleep(seconds)
+
+    def now(self) -> Stamp:
+        """Return the stamp of a reading taken now."""
+        return Stamp(self.wall(), boot_id(), self.boottime())
+
+
+class Grid:
+    """Every `interval` seconds on the wall clock: 10 s is :00 :10 :20, as a feed's slots are.
+
+    A slot that was missed because the last sweep took too long is skipped, not made up for. The wait itself
+    is monotonic, so a clock that is set neither stops the grid nor makes it run.
+    """
+
+    def __init__(self, interval: float, clock: Clock) -> None:
+        self._interval = interval
+        self._clock = clock
+        self._last = -math.inf
+
+    def wait(self, stop: Flag) -> Stamp | None:
+        """Wait for the next slot and return the slot's own stamp, or None when asked to stop."""
+        wall = self._clock.wall()
+        slot = (math.floor(wall / self._interval) + 1) * self._interval
+        if slot <= self._last < slot + self._interval:
+            # The clock was slewed back by a hair since the last slot: that one is done.
+            slot = self._last + self._interval
+        if stop.wait(slot - wall):
+            return None
+        now = self._clock.now()
+        if abs(now.wall - slot) >= self._interval:
+            # The clock was set while we waited: take the slot it shows now.
+            slot = math.floor(now.wall / self._interval) * self._interval
+        self._last = slot
+        return Stamp(slot, now.boot, now.boottime - (now.wall - slot))

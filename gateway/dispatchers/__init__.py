@@ -1,0 +1,1 @@
+"""Destinations of frames: one file per type."""

@@ -1,0 +1,53 @@
+"""A flag that threads can wait for, and select on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Flag:
+    """A flag like `threading.Event` that is a file descriptor too, so that one wait covers I/O and it.
+
+    `set` may be called from a signal handler.
+    """
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while the flag is set."""
+        return self._fd
+
+    def set(self) -> None:
+        """Raise the flag."""
+        os.eventfd_write(self._fd, 1)
+
+    def clear(self) -> None:
+        """Lower the flag."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._fd)
+
+    def is_set(self) -> bool:
+        """Tell whether the flag is up."""
+        return self.wait(0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the flag is up, or `timeout` seconds; tell whether it is up."""
+        return bool(wait_readable([self], timeout))
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+
+def wait_readable(sources: Iterable[object], timeout: float | None = None) -> set[int]:
+    """Wait until one of the sources (anything with a fileno) is readable; return the ready descriptors."""
+    poll = select.poll()
+    for source in sources:
+        poll.register(source, select.POLLIN)  # type: ignore[arg-type]  # typeshed's HasFileno is private
+    return {fd for fd, _ in poll.poll(None if timeout is None else max(0, -int(-timeout * 1000 // 1)))}

@@ -1,0 +1,42 @@
+"""The value that travels: what a node said, when, and how well it was heard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When a reading was taken, by the wall clock and by the boot it was taken in.
+
+    `wall` is Unix time and `boottime` CLOCK_BOOTTIME, both in seconds; `boot` is the kernel's boot id.
+    The pair of them lets a reading be dated again once a wrong wall clock has been set right.
+    """
+
+    wall: float
+    boot: str
+    boottime: float
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One reading of one node: `values[0]` has index 1, and None keeps a place that has no value.
+
+    `names` holds labels by position, "" or nothing where there is none. `rssi` is in dBm.
+    `source` is the name of the listener's section.
+    """
+
+    node: str
+    values: tuple[float | None, ...]
+    stamp: Stamp
+    names: tuple[str, ...] = ()
+    rssi: int | None = None
+    source: str = ""
+
+    def items(self) -> list[tuple[int, float]]:
+        """Return (index, value) of every value that is there."""
+        return [(index, value) for index, value in enumerate(self.values, 1) if value is not None]
+
+    def name(self, index: int) -> str:
+        """Return the label of an index, or "" where it has none."""
+        return self.names[index - 1] if 0 < index <= len(self.names) else ""

@@ -1,0 +1,218 @@
+"""A class's fields as its settings: declared once, read from text, checked without any I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+import types
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+Raw = str | list[str]
+"""A value as ConfigObj reads it: text, or a list where it holds commas."""
+
+T = TypeVar("T")
+
+_INTEGER = re.compile(r"[-+]?[0-9]+|0[xX][0-9a-fA-F]+")
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_BOOLS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(("no", "false", "off", "0"), False)
+
+
+def setting(
+    default: Any = dataclasses.MISSING,  # noqa: ANN401  (the field's annotation says what it is)
+    *,
+    was: tuple[str, ...] = (),
+    check: Callable[[Any], None] | None = None,
+    secret: bool = False,
+) -> Any:  # noqa: ANN401  (as dataclasses.field)
+    """Declare a field that is a setting; without a default it is required.
+
+    `was` are older names it also answers to, `check` raises ValueError for a value that will not do, and a
+    `secret` shows neither in repr nor in --show-settings.
+    """
+    return dataclasses.field(
+        default=default, repr=not secret, metadata={"was": was, "check": check, "secret": secret}
+    )
+
+
+def at_least(low: float) -> Callable[[float], None]:
+    """Return a check for numbers from `low` up."""
+    return between(low, math.inf)
+
+
+def between(low: float, high: float) -> Callable[[float], None]:
+    """Return a check for numbers from `low` to `high`."""
+    expected = f"a number from {low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
+
+    def check(value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"{expected} expected, not {value:g}")
+
+    return check
+
+
+def alternatives(words: Iterable[object]) -> str:
+    """Return "a, b or c"."""
+    *first, last = map(str, words)
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return " (did you mean X?)" for the known word nearest to this one, or ""."""
+    close = difflib.get_close_matches(word.lower(), sorted(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+class SettingsFault(ValueError):
+    """Settings that will not do: `faults` are pairs of key (None: the section itself) and message."""
+
+    def __init__(self, faults: list[tuple[str | None, str]]) -> None:
+        super().__init__("; ".join(f"{key}: {message}" if key else message for key, message in faults))
+        self.faults = faults
+
+
+def declared(cls: type) -> dict[str, dataclasses.Field[Any]]:
+    """Return the fields of a dataclass that are settings (those its constructor takes), by name."""
+    return {field.name: field for field in dataclasses.fields(cls) if field.init}
+
+
+def build(cls: type[T], entries: Mapping[str, Raw]) -> T:
+    """Make a `cls` of the entries of its section.
+
+    A field whose type has a `KEY` pattern takes every key that matches (`sensorN`; its EXAMPLE is one): the
+    type's `parse_entry(key, value)` gives a pair, the type is called with the dict of these pairs, and its
+    `shown()` gives the entries back.
+
+    Raises SettingsFault with every fault at once.
+    """
+    reader = _Reader(cls)
+    faults: list[tuple[str | None, str]] = []
+    for key, raw in entries.items():
+        try:
+            reader.take(key, raw)
+        except ValueError as error:
+            faults.append((key, str(error)))
+    faults += [(None, f"{name} is missing") for name in reader.missing()]
+    if not faults:
+        try:
+            return cls(**reader.values())
+        except SettingsFault:
+            raise
+        except ValueError as error:
+            faults.append((None, str(error)))
+    raise SettingsFault(faults)
+
+
+class _Reader:
+    """The entries of a section on their way to the fields of a class."""
+
+    def __init__(self, cls: type) -> None:
+        self._fields = declared(cls)
+        self._hints = typing.get_type_hints(cls)
+        self._families = {
+            name: self._hints[name] for name in self._fields if hasattr(self._hints[name], "KEY")
+        }
+        self._names = {
+            spelling: name
+            for name, field in self._fields.items()
+            if name not in self._families
+            for spelling in (name, *field.metadata.get("was", ()))
+        }
+        self._members: dict[str, dict[Any, Any]] = {name: {} for name in self._families}
+        self._values: dict[str, Any] = {}
+
+    def take(self, key: str, raw: Raw) -> None:
+        for name, family in self._families.items():
+            if family.KEY.fullmatch(key):
+                index, member = family.parse_entry(key, raw)
+                self._members[name][index] = member
+                return
+        if key not in self._names:
+            known = [*self._names, *(family.EXAMPLE for family in self._families.values())]
+            raise ValueError(f"no such setting{did_you_mean(key, known)}")
+        name = self._names[key]
+        if name in self._values:
+            raise ValueError(f"the same setting as {name}, which is given too")
+        self._values[name] = None  # given, if wrongly: it is not missing as well
+        self._values[name] = convert(self._hints[name], raw)
+        check = self._fields[name].metadata.get("check")
+        if check is not None and self._values[name] is not None:
+            check(self._values[name])
+
+    def missing(self) -> list[str]:
+        return [
+            name
+            for name, field in self._fields.items()
+            if field.default is dataclasses.MISSING
+            and field.default_factory is dataclasses.MISSING
+            and name not in self._families
+            and name not in self._values
+        ]
+
+    def values(self) -> dict[str, Any]:
+        return self._values | {name: family(self._members[name]) for name, family in self._families.items()}
+
+
+def convert(kind: Any, raw: Raw) -> Any:  # noqa: ANN401  (a type in, one of its values out)
+    """Return the text as a value of the type, or raise ValueError with what was expected and found."""
+    origin = typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        (kind,) = (part for part in typing.get_args(kind) if part is not types.NoneType)
+        return convert(kind, raw) if raw else None
+    if origin is tuple:
+        return tuple([raw] if isinstance(raw, str) else raw)
+    if isinstance(raw, list):
+        listed = ", ".join(raw)
+        raise ValueError(f'one value expected, not {len(raw)}: "{listed}" (text with a comma needs quotes)')
+    if origin is typing.Literal:
+        choices = {str(choice): choice for choice in typing.get_args(kind)}
+        if raw.lower() not in choices:
+            raise ValueError(f"{alternatives(choices)} expected, not {raw}{did_you_mean(raw, choices)}")
+        return choices[raw.lower()]
+    return _scalar(kind, raw)
+
+
+def _scalar(kind: Any, text: str) -> Any:  # noqa: ANN401  (as convert)
+    if kind is bool:
+        if text.lower() not in _BOOLS:
+            raise ValueError(f"yes or no expected, not {text}")
+        return _BOOLS[text.lower()]
+    if kind is int:
+        if not _INTEGER.fullmatch(text):
+            raise ValueError(f"a whole number expected, not {text or 'nothing'}")
+        return int(text, 16 if text.lower().startswith("0x") else 10)
+    if kind is float:
+        if not _NUMBER.fullmatch(text) or math.isinf(float(text)):
+            raise ValueError(f"a number expected, not {text or 'nothing'}")
+        return float(text)
+    if not text:
+        raise ValueError("a value expected, not nothing")
+    if kind in (str, Path):
+        return kind(text)
+    return kind.parse(text)
+
+
+def shown(settings: Any) -> dict[str, str]:  # noqa: ANN401  (any dataclass of settings)
+    """Return the settings in force as text, key by key, with secrets masked."""
+    lines: dict[str, str] = {}
+    for name, field in declared(type(settings)).items():
+        value = getattr(settings, name)
+        if hasattr(value, "KEY"):
+            lines |= value.shown()
+        elif field.metadata.get("secret"):
+            lines[name] = "********" if value else ""
+        elif isinstance(value, bool):
+            lines[name] = "yes" if value else "no"
+        elif isinstance(value, float):
+            lines[name] = f"{value:g}"
+        elif isinstance(value, tuple):
+            lines[name] = ", ".join(value)
+        else:
+            lines[name] = "" if value is None else str(value)
+    return lines

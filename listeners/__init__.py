@@ -1,0 +1,1 @@
+"""The listeners: one file per type, a folder where a bus has several parts."""

@@ -1,0 +1,1 @@
+"""Simulated hardware, at the lowest boundary: what the demo runs on."""
