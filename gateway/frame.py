@@ -9,7 +9,7 @@ _NODE = re.compile(r"[\w.-]([\w .-]{0,14}[\w.-])?")
 
 
 def check_node(name: str) -> None:
-    """Raise ValueError for a node name that Emoncms would not keep as it is (it drops what it does not like)."""
+    """Raise ValueError for a node name that Emoncms would not keep as it is."""
     if not _NODE.fullmatch(name):
         raise ValueError(f"1 to 16 letters, digits, dots, dashes, underscores or spaces expected, not {name}")
 
