@@ -1,0 +1,80 @@
+"""The unix socket through which the `oemgateway` command asks the running daemon.
+
+A client sends one line, the name of what it asks for, and gets one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.flag import Flag, wait_readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+log = logging.getLogger("oemgateway.control")
+
+DEFAULT = Path("/run/oemgateway/control")
+_PATIENCE = 2.0
+
+
+class Control:
+    """Answers on the socket, in a thread of its own so that no client can hold up the daemon."""
+
+    def __init__(self, path: Path, answers: Mapping[str, Callable[[], Any]]) -> None:
+        self._path = path
+        self._answers = answers
+        self._stop = Flag()
+        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
+        self._server = socket.socket(socket.AF_UNIX)
+        path.unlink(missing_ok=True)
+        mask = os.umask(0o117)
+        try:
+            self._server.bind(os.fspath(path))
+        finally:
+            os.umask(mask)
+        self._server.listen(8)
+        self._server.setblocking(False)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while self._stop.fileno() not in wait_readable([self._server, self._stop]):
+            try:
+                client, _ = self._server.accept()
+                with client:
+                    client.settimeout(_PATIENCE)
+                    self._answer(client)
+            except OSError as error:
+                log.debug("a client went away: %s", error)
+
+    def _answer(self, client: socket.socket) -> None:
+        asked = client.makefile(encoding="utf-8", errors="replace").readline(200).strip()
+        answer = self._answers.get(asked)
+        if answer is None:
+            reply = {"error": f"{asked} is nothing this daemon answers: {', '.join(self._answers)}"}
+        else:
+            reply = answer()
+        client.sendall(json.dumps(reply).encode() + b"\n")
+
+    def close(self) -> None:
+        """Stop answering and take the socket away."""
+        self._stop.set()
+        self._thread.join(_PATIENCE)
+        self._server.close()
+        self._path.unlink(missing_ok=True)
+
+
+def ask(path: Path, what: str) -> Any:  # noqa: ANN401  (JSON)
+    """Return the running daemon's answer. Raises OSError where no daemon listens."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(_PATIENCE * 2)
+        client.connect(os.fspath(path))
+        client.sendall(f"{what}\n".encode())
+        with client.makefile(encoding="utf-8") as lines:
+            return json.loads(lines.readline())

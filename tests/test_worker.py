@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from gateway.flag import Flag
+from gateway.frame import Frame, Stamp
+from gateway.plugin import BadFrame, Dispatcher, HoldEverything, Listener, OutcomeUnknown, TryLater
+from gateway.spool import Spool
+from gateway.worker import Backoff, DispatcherWorker, ListenerWorker, Worker
+from tests.waiting import wait_until
+
+STAMP = Stamp(1_700_000_000.0, "boot", 1.0)
+
+
+def frame(value: float | None, node: str = "9") -> Frame:
+    return Frame(node, (value,), STAMP)
+
+
+@dataclass(kw_only=True)
+class Scripted:
+    """Does one step of its script after another, then waits to be stopped."""
+
+    script: list[Callable[[], object]] = field(default_factory=list)
+    opening: list[Exception] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+
+    def open(self) -> None:
+        self.done.append("open")
+        if self.opening:
+            raise self.opening.pop(0)
+
+    def close(self) -> None:
+        self.done.append("close")
+
+
+@dataclass(kw_only=True)
+class Source(Scripted, Listener):
+    def read(self, stop: Flag) -> list[Frame]:
+        if not self.script:
+            stop.wait()
+            return []
+        return self.script.pop(0)()
+
+
+@dataclass(kw_only=True)
+class Far(Scripted, Dispatcher):
+    """A far end; `refuses` are values it will not take."""
+
+    got: list[float | None] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    refuses: set[float] = field(default_factory=set)
+    has: int | None = None
+
+    def send(self, frames) -> None:
+        self.batches.append(len(frames))
+        if self.script:
+            self.script.pop(0)()
+        if self.refuses & {f.values[0] for f in frames}:
+            raise BadFrame("Format error")
+        self.got += [f.values[0] for f in frames]
+
+    def delivered(self, frames) -> int | None:
+        return self.has
+
+
+def raising(error: Exception) -> Callable[[], object]:
+    def step() -> object:
+        raise error
+
+    return step
+
+
+@pytest.fixture
+def spool(tmp_path) -> Iterator[Spool]:
+    spool = Spool(tmp_path / "queue.db")
+    spool.attend(["far"])
+    yield spool
+    spool.close()
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Let every pause between tries pass at once, and remember how long it would have been at most."""
+    limits: list[float] = []
+
+    def none(self, limit: float) -> float:
+        limits.append(limit)
+        return 0.0
+
+    monkeypatch.setattr(Backoff, "next", none)
+    return limits
+
+
+@pytest.fixture
+def started():
+    workers: list[Worker] = []
+
+    def start(worker: Worker) -> Worker:
+        workers.append(worker)
+        worker.start()
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.stop.set()
+    for worker in workers:
+        worker.join(10)
+        assert not worker.is_alive()
+
+
+def test_pauses_double_to_their_limit_with_full_jitter_and_success_resets_them():
+    backoff = Backoff(random.Random(1))
+    pauses = [backoff.next(10) for _ in range(200)]
+    for pause, longest in zip(pauses, [1, 2, 4, 8] + [10] * 196, strict=True):
+        assert 0 <= pause <= longest
+    assert max(pauses[4:]) > 9
+    assert min(pauses[4:]) < 1
+    backoff.reset()
+    assert backoff.next(10) <= 1
+
+
+def test_what_a_listener_reads_is_on_disk_and_what_has_no_value_is_not(spool, started):
+    source = Source(script=[lambda: [frame(1), frame(None)], lambda: [], lambda: [frame(2)]])
+    worker = started(ListenerWorker(source, spool, ()))
+    wait_until(lambda: worker.frames == 2)
+    assert [f.values for _, f in spool.peek("far", 9)] == [(1,), (2,)]
+
+
+def test_weather_is_one_line_when_it_begins_and_one_when_it_is_over(spool, started, at_once, caplog):
+    source = Source(
+        opening=[OSError("no port"), OSError("no port"), OSError("no port")], script=[lambda: [frame(1)]]
+    )
+    source.name = "radio"
+    worker = started(ListenerWorker(source, spool, ()))
+    wait_until(lambda: worker.frames == 1)
+    assert [(r.name, r.message) for r in caplog.records] == [
+        ("oemgateway.radio", "no port"),
+        ("oemgateway.radio", "works again"),
+    ]
+    assert source.done == ["open", "close"] * 3 + ["open"]
+    assert set(at_once) == {10.0}
+
+
+def test_that_it_opens_is_no_recovery_when_it_was_reading_that_failed(spool, started, at_once, caplog):
+    gone = raising(OSError("gone"))
+    source = Source(script=[gone, gone, gone, lambda: [frame(1)]])
+    worker = started(ListenerWorker(source, spool, ()))
+    wait_until(lambda: worker.frames == 1)
+    assert [r.message for r in caplog.records] == ["gone", "works again"]
+
+
+def test_a_fault_in_the_program_has_a_traceback_and_is_tried_again(spool, started, at_once, caplog):
+    source = Source(script=[raising(KeyError("oops")), lambda: [frame(1)]])
+    worker = started(ListenerWorker(source, spool, ()))
+    wait_until(lambda: worker.frames == 1)
+    assert any(r.exc_info for r in caplog.records)
+
+
+def test_a_close_that_fails_changes_nothing(spool, started, at_once, caplog):
+    class Sticky(Source):
+        def close(self) -> None:
+            raise failures.pop(0) if failures else OSError("gone already")
+
+    failures: list[Exception] = [KeyError("oops")]
+    source = Sticky(script=[raising(OSError("a")), raising(OSError("b")), lambda: [frame(1)]])
+    worker = started(ListenerWorker(source, spool, ()))
+    wait_until(lambda: worker.frames == 1)
+    assert "while closing" in caplog.text
+
+
+def test_a_node_that_the_configuration_gives_to_another_is_refused_once_in_words(spool, started, caplog):
+    source = Source(script=[lambda: [frame(1, "10"), frame(2, "9")], lambda: [frame(3, "9"), frame(4, "10")]])
+    worker = started(ListenerWorker(source, spool, {"9"}))
+    wait_until(lambda: worker.frames == 2)
+    assert [f.values for _, f in spool.peek("far", 9)] == [(1,), (4,)]
+    assert worker.refused == 2
+    assert len([r for r in caplog.records if "node 9 is refused" in r.message]) == 1
+
+
+def far_end(**faults) -> Far:
+    far = Far(**faults)
+    far.name = "far"
+    return far
+
+
+def test_frames_are_delivered_in_order_and_forgotten(spool, started):
+    far = far_end(batch=2)
+    spool.put([frame(n) for n in range(5)])
+    started(DispatcherWorker(far, spool))
+    wait_until(lambda: len(far.got) == 5)
+    spool.put([frame(5)])
+    wait_until(lambda: len(far.got) == 6)
+    assert far.got == [0, 1, 2, 3, 4, 5]
+    wait_until(lambda: spool.queued("far") == 0)
+
+
+@pytest.mark.parametrize(
+    ("failure", "limit"), [(TryLater("500"), 300), (OSError("refused"), 300), (HoldEverything("401"), 30)]
+)
+def test_frames_stay_while_the_far_end_does_not_take_them(spool, started, at_once, failure, limit, caplog):
+    far = far_end(script=[raising(failure)] * 3)
+    spool.put([frame(1), frame(2)])
+    started(DispatcherWorker(far, spool))
+    wait_until(lambda: far.got == [1, 2])
+    assert at_once == [limit] * 3
+    wait_until(lambda: "works again" in caplog.text)
+    assert [r.message for r in caplog.records] == [str(failure), "works again"]
+
+
+@pytest.mark.parametrize("bad", [{0}, {7}, {3, 4}, set(range(8))])
+def test_a_bad_frame_is_found_and_set_aside_and_all_others_arrive(spool, started, bad):
+    far = far_end(refuses=bad)
+    spool.put([frame(n) for n in range(8)])
+    started(DispatcherWorker(far, spool))
+    wait_until(lambda: spool.queued("far") == 0)
+    assert far.got == [n for n in range(8) if n not in bad]
+    assert {f.values[0] for f, _ in spool.refused("far")} == bad
+
+
+@pytest.mark.parametrize(("has", "again"), [(None, [1, 2, 3]), (0, [1, 2, 3]), (2, [3]), (3, [])])
+def test_after_an_unknown_outcome_the_far_end_is_asked_what_it_has(spool, started, at_once, has, again):
+    far = far_end(script=[raising(OutcomeUnknown("timeout"))], has=has)
+    spool.put([frame(1), frame(2), frame(3)])
+    started(DispatcherWorker(far, spool))
+    wait_until(lambda: spool.queued("far") == 0)
+    assert far.got == again
+
+
+def test_the_interval_gathers_what_comes_but_a_backlog_goes_at_once(spool, started):
+    far = far_end(batch=2, interval=1000.0)
+    spool.put([frame(n) for n in range(5)])
+    worker = started(DispatcherWorker(far, spool))
+    wait_until(lambda: len(far.got) == 5)
+    assert far.batches == [2, 2, 1]
+    assert worker.is_alive()
+
+
+def test_a_replacement_opens_only_when_the_one_before_has_closed(spool, started):
+    release = Flag()
+    old = Source(script=[lambda: release.wait(10) and []])
+    new = Source(script=[lambda: [frame(1)]])
+    first = started(ListenerWorker(old, spool, ()))
+    wait_until(lambda: old.script == [])
+    first.stop.set()
+    second = started(ListenerWorker(new, spool, (), after=first))
+    assert new.done == []
+    release.set()
+    wait_until(lambda: second.frames == 1)
+    assert old.done == ["open", "close"]
+
+
+def test_a_replacement_that_is_stopped_while_it_waits_never_opens(spool, started):
+    release = Flag()
+    old = Source(script=[lambda: release.wait(10) and []])
+    first = started(ListenerWorker(old, spool, ()))
+    new = Source()
+    second = started(ListenerWorker(new, spool, (), after=first))
+    second.stop.set()
+    second.join(10)
+    assert new.done == []
+    release.set()
+
+
+def test_a_stopped_worker_says_nothing_more(spool, started, caplog):
+    caplog.set_level(logging.INFO)
+    worker = started(DispatcherWorker(far_end(), spool))
+    worker.stop.set()
+    worker.join(10)
+    assert caplog.records == []
