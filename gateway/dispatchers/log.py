@@ -1,0 +1,35 @@
+"""Frames as lines in the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gateway.plugin import Dispatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.frame import Frame
+
+
+@dataclass(kw_only=True)
+class Log(Dispatcher):
+    """The log itself as a destination, which never refuses."""
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """Write one line a frame."""
+        for frame in frames:
+            self.log.info(line(frame))
+
+
+def line(frame: Frame) -> str:
+    """Return `2026-11-05T12:00:10+01:00 node 9: 1=18.75 flow, 2=-, 3=25377 (-61 dBm)`, in local time."""
+    time = datetime.fromtimestamp(frame.stamp.wall, UTC).astimezone().isoformat(timespec="seconds")
+    values = ", ".join(
+        f"{index}={'-' if value is None else format(value, '.12g')} {frame.name(index)}".rstrip()
+        for index, value in enumerate(frame.values, 1)
+    )
+    signal = "" if frame.rssi is None else f" ({frame.rssi} dBm)"
+    return f"{time} node {frame.node}: {values}{signal}"

@@ -1,0 +1,520 @@
+"""An Emoncms server as far as its inputs go, with the kindnesses and traps measured on Emoncms 11.16.8.
+
+Nearly everything is answered with status 200. A null is stored as 0.0, a read key gets an empty page, and a
+batch that is refused has been stored up to the row that was not liked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+from urllib.parse import parse_qsl, urlsplit
+
+Params = dict[str, str]
+
+
+class Stored(NamedTuple):
+    """One value as the server took it, in the order in which it did."""
+
+    node: str
+    key: str
+    time: int
+    value: float
+
+
+class Request(NamedTuple):
+    """One request as it came."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent back."""
+
+    status: int = 200
+    body: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Input:
+    """The last time and value of a key."""
+
+    id: int
+    time: int
+    value: float
+
+
+NO_KEY = Answer(headers={"Set-Cookie": "EMONCMS_SESSID=0123456789; path=/"})
+LOGIN_PAGE = Answer(
+    body="<!doctype html>\n<html><head><title>Emoncms</title></head><body>Login</body></html>"
+)
+WRONG_KEY = Answer(
+    401, "Invalid API key", {"WWW-Authenticate": 'Bearer realm="API KEY", error="invalid_apikey"'}
+)
+FATAL = Answer(
+    body="<br />\n<b>Fatal error</b>:  Uncaught mysqli_sql_exception: Connection refused in index.php:65\n"
+    "Stack trace:\n#0 {main}\n  thrown in <b>index.php</b> on line <b>65</b><br />\n"
+)
+NOT_JSON = "Format error, json string supplied is not valid"
+
+
+def refusal(message: str) -> Answer:
+    """Return a refusal as Emoncms words it: with status 200."""
+    return Answer(body=json.dumps({"success": False, "message": message}, separators=(",", ":")))
+
+
+class _Fatal(Exception):
+    """PHP ends here: what was stored before stays."""
+
+
+class _Refused(Exception):
+    """Emoncms ends here, with a message: what was stored before stays."""
+
+
+@dataclass
+class FakeEmoncms:
+    """`with FakeEmoncms(key="...") as server:` listens at `server.url`, on a port of its own.
+
+    Each fault is the number of coming requests that it befalls (math.inf: until it is set to 0 again).
+    `stop` and `start` are the server going away and coming back, at the same port.
+    """
+
+    key: str = "0123456789abcdef0123456789abcdef"
+    read_key: str = "fedcba9876543210fedcba9876543210"
+    port: int = 0
+    tls: tuple[Path, Path] | None = None  # certificate, private key
+    max_nodes: int = 32
+    now: Callable[[], float] = time.time
+
+    reset_before: float = 0  # the connection is reset, and nothing stored
+    reset_after: float = 0  # stored, and the connection reset instead of an answer
+    hang: float = 0  # no answer and nothing stored, until `release`
+    hang_after: float = 0  # stored, and no answer until `release`
+    slow: float = 0  # answered after `delay` seconds
+    delay: float = 0.3
+    wrong_key: float = 0  # 401
+    status_500: float = 0  # PHP's fatal error with display_errors off
+    error_text: float = 0  # 200 with a message
+    html_fatal: float = 0  # 200 with PHP's fatal error, as while the database is down
+    canned: list[Answer] = field(default_factory=list)  # answers to give instead, one by one
+
+    stored: list[Stored] = field(default_factory=list)
+    inputs: dict[tuple[str, str], Input] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0  # so far
+    hanging: int = 0  # requests without an answer at this moment
+    bugs: list[BaseException] = field(default_factory=list)  # of this simulator; raised at the end
+
+    def __post_init__(self) -> None:
+        self._lock = threading.RLock()
+        self._released = threading.Event()
+        self._server: _Server | None = None
+
+    # The server as a thing that is there or not.
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Listen, at the port of last time if there was one."""
+        self._server = _Server(self)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Go away: connections end, new ones are refused. May be called twice."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.shutdown()
+        server.server_close()
+        server.drop_connections()
+        self.release()
+
+    def release(self) -> None:
+        """Let the hanging requests end, without an answer."""
+        with self._lock:
+            self._released.set()
+            self._released = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        if self.bugs:
+            raise self.bugs[0]
+
+    def values(self, node: str) -> dict[str, float]:
+        """Return the last value of every key of a node."""
+        with self._lock:
+            return {key: kept.value for (owner, key), kept in self.inputs.items() if owner == node}
+
+    # One request.
+
+    def handle(self, request: Request) -> Answer | None:
+        """Return the answer; None where the connection is to be reset instead."""
+        with self._lock:
+            self.requests.append(request)
+            fault = next((name for name in _FAULTS if self._take(name)), "")
+        if fault == "slow":
+            time.sleep(self.delay)
+        elif fault == "hang":
+            self._hang()
+        if fault in ("hang", "reset_before"):
+            return None
+        with self._lock:
+            if fault in _INSTEAD:
+                return _INSTEAD[fault]
+            answer = self.canned.pop(0) if self.canned else self._answer(request)
+        if fault == "hang_after":
+            self._hang()
+        return None if fault in ("hang_after", "reset_after") else answer
+
+    def _take(self, fault: str) -> bool:
+        left: float = getattr(self, fault)
+        if left > 0:
+            setattr(self, fault, left - 1)
+        return left > 0
+
+    def _hang(self) -> None:
+        with self._lock:
+            self.hanging += 1
+            released = self._released
+            if self._server is None:
+                released.set()
+        released.wait()
+        with self._lock:
+            self.hanging -= 1
+
+    def _answer(self, request: Request) -> Answer:
+        url = urlsplit(request.path)
+        query = _form(url.query)
+        form = {}
+        if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            form = _form(request.body.decode("utf-8", "replace"))
+        # The key in the address wins over the one in the body, and that over the header's.
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+        key = query.get("apikey", form.get("apikey", bearer))
+        if key and key not in (self.key, self.read_key):
+            return WRONG_KEY
+        route = [part for part in url.path.removeprefix("/emoncms").split("/") if part]
+        params = {name: _stripslashes(value) for name, value in {**query, **form}.items()}
+        return self._route(route, params, key)
+
+    def _route(self, route: list[str], params: Params, key: str) -> Answer:
+        names = [part.removesuffix(".json") for part in route]
+        controller, action, node = [*names, "", "", ""][:3]
+        if controller != "input" or action not in ("post", "bulk", "get", "list"):
+            return Answer(406, json.dumps({"success": False, "message": "406 Not Acceptable"}))
+        if action in ("get", "list"):
+            return _json(self._get(params) if action == "get" else self._list()) if key else LOGIN_PAGE
+        if key != self.key:
+            return Answer() if key else NO_KEY
+        if node:
+            params["node"] = node
+        return self._store(self._bulk if action == "bulk" else self._post, params)
+
+    def _store(self, action: Callable[[Params], None], params: Params) -> Answer:
+        try:
+            action(params)
+        except _Refused as refused:
+            return refusal(str(refused))
+        except _Fatal:
+            return FATAL
+        return _json({"success": True}) if "fulljson" in params else Answer(body="ok")
+
+    # input/bulk
+
+    def _bulk(self, params: Params) -> None:
+        rows = _decode(params.get("data", ""))
+        if not isinstance(rows, list):
+            raise _Fatal
+        if not rows:
+            raise _Refused(NOT_JSON)
+        last = rows[-1]
+        if not (isinstance(last, list) and last and last[0] is not None):
+            raise _Refused("Format error, last item in bulk data does not contain any data")
+        start = self._start(params, last[0])
+        for row in rows:
+            if not isinstance(row, list):
+                raise _Fatal
+            if len(row) > 2:
+                self._bulk_row(start, row)
+
+    def _start(self, params: Params, last: object) -> int:
+        """Return what the times of the rows count from."""
+        now = int(self.now())
+        for name in ("sentat", "offset"):
+            if name in params:
+                return now - _integer(params[name])
+        return _integer(params["time"]) if "time" in params else now - _integer(last)
+
+    def _bulk_row(self, start: int, row: list[object]) -> None:
+        when, node, *items = row
+        if isinstance(node, dict):
+            raise _Refused("Format error, node must not be an object")
+        if isinstance(node, list):
+            raise _Fatal
+        values: dict[str, float] = {}
+        position = 1
+        for item in items:
+            if isinstance(item, list):
+                raise _Fatal
+            if isinstance(item, dict):
+                values |= {key: _number(value) for key, value in item.items()}
+            else:
+                values[str(position)] = _number(item)
+                position += 1
+        self._take_values(start + _integer(when), _text(node), values)
+
+    # input/post
+
+    def _post(self, params: Params) -> None:
+        names = [name for name in ("json", "fulljson", "csv", "data") if params.get(name)]
+        if not names:
+            raise _Refused("Request contains no data via csv, json or data tag")
+        text = params[names[0]]
+        values = _full_json(text) if "fulljson" in params else _lenient(text)
+        when = params.get("time", "")
+        if "fulljson" in params and "time" in values:
+            when = str(values.pop("time"))
+        exact = re.fullmatch(r"-?[0-9]+(\.[0-9]*)?", when)
+        self._take_values(int(float(when)) if exact else int(self.now()), params.get("node", "0"), values)
+
+    # What is kept, and read back.
+
+    def _take_values(self, when: int, node: str, values: dict[str, float]) -> None:
+        node = _kept(node) or "0"
+        nodes = {known for known, _ in self.inputs}
+        if node not in nodes and len(nodes) >= self.max_nodes:
+            raise _Refused(
+                "Error: Reached the maximal allowed number of different NodeIds, "
+                f"limit is {self.max_nodes}. Node '{node}' was ignored."
+            )
+        for name, value in values.items():
+            key = _kept(name)
+            known = self.inputs.setdefault((node, key), Input(len(self.inputs) + 1, when, value))
+            known.time, known.value = when, value
+            self.stored.append(Stored(node, key, when, value))
+
+    def _get(self, params: Params) -> object:
+        of_node = {
+            key: {"time": known.time, "value": known.value, "processList": ""}
+            for (node, key), known in self.inputs.items()
+            if node == params.get("node")
+        }
+        if not of_node:
+            return "Node does not exist"
+        if "name" in params:
+            return of_node.get(params["name"], "Node variable does not exist")
+        # PHP cannot tell an array with the keys 0..n-1 from a list.
+        return list(of_node.values()) if list(of_node) == [str(n) for n in range(len(of_node))] else of_node
+
+    def _list(self) -> object:
+        return [
+            {
+                "id": str(known.id),
+                "nodeid": node,
+                "name": key,
+                "description": "",
+                "processList": "",
+                "time": known.time,
+                "value": known.value,
+            }
+            for (node, key), known in self.inputs.items()
+        ]
+
+
+_INSTEAD = {
+    "wrong_key": WRONG_KEY,
+    "status_500": Answer(500),
+    "error_text": refusal(NOT_JSON),
+    "html_fatal": FATAL,
+}
+_FAULTS = ("reset_before", "reset_after", "hang", "hang_after", "slow", *_INSTEAD)
+
+
+# What PHP makes of text and JSON.
+
+
+def _form(text: str) -> Params:
+    return dict(parse_qsl(text, keep_blank_values=True))
+
+
+def _stripslashes(text: str) -> str:
+    """Undo backslashes, as Emoncms does to every parameter: escapes in JSON do not survive it."""
+    return re.sub(r"\\(.?)", r"\1", text, flags=re.DOTALL)
+
+
+def _decode(text: str) -> object:
+    """Decode JSON as strictly as PHP, which knows no NaN."""
+
+    def refuse(_: str) -> None:
+        raise ValueError
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except ValueError:
+        raise _Refused(NOT_JSON) from None
+
+
+def _number(value: object) -> float:
+    """Cast to float: null, "" and "abc" are 0, and an object is 1."""
+    if isinstance(value, str):
+        number = re.match(r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", value)
+        return float(number[0]) if number else 0.0
+    return float(value) if isinstance(value, int | float) else float(bool(value))
+
+
+def _integer(value: object) -> int:
+    number = _number(value)
+    return int(number) if math.isfinite(number) else 0
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.14g}"
+    return "" if value is None or value is False else "1" if value is True else str(value)
+
+
+def _kept(name: str) -> str:
+    """Return what is left of a name of a node or a key."""
+    return re.sub(r"[^\w\s.-]", "", name)
+
+
+def _full_json(text: str) -> dict[str, float]:
+    wrong = _Refused("Input in not a valid JSON object")
+    try:
+        values = _decode(text)
+    except _Refused:
+        raise wrong from None
+    if isinstance(values, list):
+        values = {str(index): value for index, value in enumerate(values)}
+    if not isinstance(values, dict) or any(isinstance(value, dict | list) for value in values.values()):
+        raise wrong
+    return {key: _number(value) for key, value in values.items()}
+
+
+def _lenient(text: str) -> dict[str, float]:
+    values: dict[str, float] = {}
+    position = 1
+    for pair in re.sub(r"[^\w\s.:,-]", "", text).split(","):
+        key, colon, value = pair.rpartition(":")
+        if not colon:
+            key = str(position)
+            position += 1
+        if value != "null" and not re.fullmatch(
+            r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*", value
+        ):
+            raise _Refused("Format error, json value is not numeric")
+        values[key] = _number(value)
+    return values
+
+
+def _json(value: object) -> Answer:
+    return Answer(body=json.dumps(value), headers={"Content-Type": "application/json"})
+
+
+# The wire.
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self, emoncms: FakeEmoncms) -> None:
+        super().__init__(("127.0.0.1", emoncms.port), _Handler)
+        self.emoncms = emoncms
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        if emoncms.tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*emoncms.tls)
+            # The handshake is the handler's business: it must not keep others from being accepted.
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._open.add(request)
+            self.emoncms.connections += 1
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def drop_connections(self) -> None:
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep what is no client's going away, to be raised where the test can see it."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, OSError):
+            self.emoncms.bugs.append(error)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def do_GET(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True
+            return
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        answer = self.server.emoncms.handle(Request(self.command, self.path, headers, body))
+        if answer is None:
+            self._reset()
+        else:
+            self._send(answer)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def _send(self, answer: Answer) -> None:
+        body = answer.body.encode()
+        headers = {"Content-Type": "text/plain", "Content-Length": str(len(body)), **answer.headers}
+        self.send_response(answer.status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        linger_zero = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_zero)
+        self.rfile.close()
+        self.connection.close()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""

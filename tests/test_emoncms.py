@@ -1,0 +1,610 @@
+"""Frames to Emoncms: what is sent, what an answer means, and what becomes of every failure on the way."""
+
+import contextlib
+import json
+import logging
+import math
+import socket
+import ssl
+import subprocess
+import threading
+import traceback
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.dispatchers.emoncms import Emoncms, EmoncmsBuffer, check_url, encode, excerpt, judge, lost
+from gateway.frame import Frame, Stamp
+from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
+from gateway.registry import find
+from gateway.settings import SettingsFault, build, shown
+from gateway.version import VERSION
+from tests.peers import need
+from tests.simulators.emoncms import Answer, FakeEmoncms, Request, Stored
+from tests.waiting import wait_until
+
+KEY = "00112233445566778899aabbccddeeff"
+READ_KEY = "ffeeddccbbaa99887766554433221100"
+
+
+def frame(*values, wall=1_795_213_750.0, node="9", names=()):
+    return Frame(node, values, Stamp(wall, "boot", 100.0), names)
+
+
+@pytest.fixture
+def server():
+    with FakeEmoncms(key=KEY, read_key=READ_KEY) as fake:
+        yield fake
+
+
+@contextlib.contextmanager
+def dispatcher(url, cls=Emoncms, **settings):
+    emoncms = cls(**({"url": url, "apikey": KEY, "timeout": 5.0} | settings))
+    emoncms.name = "emoncms"
+    emoncms.open()
+    try:
+        yield emoncms
+    finally:
+        emoncms.close()
+
+
+def failure_of(emoncms, *frames):
+    with pytest.raises(DeliveryFailure) as caught:
+        emoncms.send(frames or [frame(18.7)])
+    return caught.value
+
+
+class TestEncoding:
+    def test_a_missing_value_is_left_out_and_the_others_keep_their_keys(self):
+        assert encode([frame(18.7, 18.6, None, 19.2)], "index") == (
+            '[[1795213750,"9",{"1":18.7},{"2":18.6},{"4":19.2}]]'
+        )
+
+    def test_whole_numbers_are_integers(self):
+        assert encode([frame(-4.0, 0.0, 25377.0, -0.0, 1e20)], "index") == (
+            '[[1795213750,"9",{"1":-4},{"2":0},{"3":25377},{"4":0},{"5":100000000000000000000}]]'
+        )
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e39, -3.5e38])
+    def test_what_no_feed_can_hold_is_left_out(self, value):
+        assert encode([frame(1.0, value, 3.0)], "index") == '[[1795213750,"9",{"1":1},{"3":3}]]'
+
+    @pytest.mark.parametrize("frames", [[], [frame()], [frame(None, None), frame(math.nan)]])
+    def test_frames_without_a_value_are_nothing(self, frames):
+        assert encode(frames, "index") == ""
+
+    @pytest.mark.parametrize(
+        ("wall", "seconds"),
+        [
+            (1_700_000_000.0, 1_700_000_000),
+            (1_700_000_009.97, 1_700_000_009),
+            (1_699_999_999.9999998, 1_700_000_000),
+        ],
+    )
+    def test_a_slot_is_exact_and_nothing_is_dated_ahead(self, wall, seconds):
+        assert json.loads(encode([frame(1.0, wall=wall)], "index"))[0][0] == seconds
+
+    def test_names_as_keys(self):
+        # given names that Emoncms keeps, one that it would shorten, and places without
+        names = ("flow", "outside (north)/°C", "", "Küche")
+        assert encode([frame(1.0, 2.0, 3.0, 4.0, 5.0, names=names)], "name") == (
+            '[[1795213750,"9",{"flow":1},{"outside northC":2},{"3":3},{"Küche":4},{"5":5}]]'
+        )
+
+    @pytest.mark.parametrize(
+        ("names", "keys"),
+        [
+            (("flow", "flow"), ["1", "2"]),  # two values of one name: the last would win
+            (("a/b", "ab", "c"), ["1", "2", "c"]),
+            (("2", "two"), ["1", "two"]),  # the name of another's index
+            (("°", " x\n\ty "), ["1", "x y"]),
+            (("n" * 80, "m" * 63 + " m"), ["n" * 64, "m" * 63]),
+        ],
+    )
+    def test_a_name_that_could_be_mistaken_gives_way_to_the_index(self, names, keys):
+        # then also where one of the two is missing this time
+        values = (1.0,) * len(names)
+        row = json.loads(encode([frame(*values, names=names)], "name"))[0]
+        assert [key for value in row[2:] for key in value] == keys
+        row = json.loads(encode([frame(None, *values[1:], names=names)], "name"))[0]
+        assert [key for value in row[2:] for key in value] == keys[1:]
+
+    @given(
+        st.lists(
+            st.builds(
+                frame,
+                st.none() | st.floats(allow_nan=True, allow_infinity=True),
+                st.none() | st.floats(-100, 100),
+                st.none() | st.integers(-32768, 32767).map(float),
+                wall=st.floats(0, 4e9),
+                node=st.sampled_from(["9", "10", "roof top"]),
+            )
+        ),
+    )
+    def test_the_server_gets_exactly_what_is_there(self, frames):
+        # given a server, without the wire
+        fake = FakeEmoncms(key=KEY)
+        # when any frames are sent to it
+        if data := encode(frames, "index"):
+            body = requests.Request("POST", "http://x", data={"time": 0, "data": data}).prepare().body
+            headers = {"authorization": f"Bearer {KEY}", "content-type": "application/x-www-form-urlencoded"}
+            answer = fake.handle(Request("POST", "/input/bulk", headers, body.encode()))
+            assert answer.body == "ok"
+        # then it has every value at its index, in order, and not one more
+        assert [(stored.node, stored.key, stored.value) for stored in fake.stored] == [
+            (each.node, str(index), value)
+            for each in frames
+            for index, value in each.items()
+            if abs(value) <= 3.4e38
+        ]
+
+
+class TestJudgement:
+    @pytest.mark.parametrize(
+        "body", ["ok", "ok\n", "\r\nok\r\n\r\n", "<br />\n<b>Deprecated</b>: x<br />\nok"]
+    )
+    def test_ok_on_the_last_line_is_delivered(self, body):
+        assert judge(200, body) is None
+
+    @pytest.mark.parametrize(
+        ("status", "body", "kind", "words"),
+        [
+            (200, "", HoldEverything, "apikey must be the write key"),
+            (200, " \n\n", HoldEverything, "apikey must be the write key"),
+            (401, "Invalid API key", HoldEverything, "write key of the Emoncms account in apikey"),
+            (200, "<br /><b>Fatal error</b>: Uncaught Error: x", HoldEverything, "Fatal error : Uncaught"),
+            (200, "Device not initialized.", HoldEverything, "single device"),
+            (
+                200,
+                '{"success":false,"message":"Node 9 does not belong to device."}',
+                HoldEverything,
+                "device",
+            ),
+            (404, "<html>Not Found</html>", HoldEverything, "404 to /input/bulk: check url"),
+            (405, "", HoldEverything, "check url"),
+            (406, "{}", HoldEverything, "check url"),
+            (400, "", HoldEverything, "check url"),
+            (403, "", HoldEverything, "check url"),
+            (408, "", TryLater, "408: nothing more"),
+            (429, "slow down", TryLater, "429: slow down"),
+            (500, "", TryLater, "500"),
+            (502, "<h1>Bad Gateway</h1>", TryLater, "502: Bad Gateway"),
+            (503, "", TryLater, "503"),
+            (204, "", TryLater, "204"),
+            (413, "", BadFrame, "too large"),
+            (200, '{"success": false, "message": "Format error, x"}', BadFrame, "batch: Format error, x"),
+            (200, "Format error, json string supplied is not valid", BadFrame, "Format error"),
+            (200, "Error: something with an input", BadFrame, "Error: something"),
+            (200, '{"success": false, "message": "Come back later"}', TryLater, "Come back later"),
+            (200, "ok then", TryLater, "ok expected, not ok then"),
+            (200, "ok\nbut", TryLater, "ok expected, not ok but"),
+            (200, "<html><title>Hotel WiFi</title></html>", TryLater, "Hotel WiFi"),
+            (200, "null", TryLater, "null"),
+            (200, "[1]", TryLater, "[1]"),
+            (200, '{"success": true}', TryLater, "success"),
+        ],
+    )
+    def test_anything_else_is_a_failure_that_says_what_to_do(self, status, body, kind, words):
+        failure = judge(status, body)
+        assert type(failure) is kind
+        assert words in str(failure)
+
+    def test_a_node_too_many_is_the_frames_fault_and_named(self):
+        failure = judge(
+            200,
+            '{"success": false,"message":"Error: Reached the maximal allowed number of different NodeIds, '
+            "limit is 32. Node 'attic' was ignored.\"}",
+        )
+        assert type(failure) is BadFrame
+        assert "refuses node attic: delete unused ones there" in str(failure)
+
+    @pytest.mark.parametrize(
+        ("location", "words"),
+        [
+            ("https://here.org/emoncms/input/bulk", "to https://here.org/emoncms: put that address in url"),
+            ("/login", "to /login"),
+            ("", "to somewhere else"),
+        ],
+    )
+    def test_a_redirect_is_for_a_person_to_follow(self, location, words):
+        failure = judge(301, "", location)
+        assert type(failure) is HoldEverything
+        assert words in str(failure)
+
+    def test_a_message_is_one_short_line_of_plain_text_without_the_key(self):
+        text = f"<p>first\n\n\x1b[31msecond</p> {KEY[:5]}\0{KEY[5:]} " + "x" * 500
+        assert excerpt(text, KEY) == ("first [31msecond ******** " + "x" * 500)[:80]
+        assert KEY[:8] not in excerpt("y" * 75 + KEY, KEY)
+
+    @given(st.integers(100, 599), st.text(), st.text())
+    def test_every_answer_has_a_meaning(self, status, body, location):
+        failure = judge(status, body, location, KEY)
+        assert failure is None or "\n" not in str(failure)
+
+    def test_what_was_never_sent_can_be_tried_again(self):
+        assert type(lost(requests.ConnectTimeout("x"), sent=False)) is TryLater
+        assert type(lost(requests.ReadTimeout("x"), sent=True)) is OutcomeUnknown
+        assert "OSError" in str(lost(OSError(), sent=False))
+
+
+class TestSettings:
+    def test_the_types_are_found_by_their_names(self):
+        assert find("dispatchers", "emoncms") is Emoncms
+        assert find("dispatchers", "OemGatewayEmoncmsBuffer") is EmoncmsBuffer
+
+    def test_a_key_is_enough(self):
+        emoncms = build(Emoncms, {"apikey": KEY})
+        assert (emoncms.url, emoncms.interval, emoncms.batch) == ("https://emoncms.org", 10.0, 100)
+        assert list(emoncms.remarks()) == []
+
+    def test_without_one_it_is_missing(self):
+        with pytest.raises(SettingsFault, match="apikey is missing"):
+            build(Emoncms, {})
+
+    def test_a_slash_at_the_end_of_the_address_is_no_difference(self):
+        assert build(Emoncms, {"apikey": KEY, "url": "http://pi/emoncms/"}).url == "http://pi/emoncms"
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://localhost",
+            "https://emoncms.org",
+            "http://10.0.0.7:8080/emoncms",
+            "http://[::1]/e",
+            "HTTP://PI",
+        ],
+    )
+    def test_addresses(self, url):
+        check_url(url)
+
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("emoncms.org", "http://host or https://host expected, not emoncms.org"),
+            ("ftp://emoncms.org", "expected, not ftp"),
+            ("http://", "expected, not http://"),
+            ("http://a b", "expected"),
+            ("http://pi:port", "port"),
+            ("http://pi:99999", "Port out of range"),
+            ("http://[::1", "IPv6"),
+        ],
+    )
+    def test_what_is_no_address(self, url, words):
+        with pytest.raises(ValueError, match=words):
+            check_url(url)
+
+    @pytest.mark.parametrize(
+        "url", [f"http://pi/?apikey={KEY}", f"http://user:{KEY}@pi", f"http://pi/#{KEY}", f"pi?apikey={KEY}"]
+    )
+    def test_a_key_in_the_address_is_refused_without_showing_it(self, url):
+        with pytest.raises(ValueError, match="the key belongs in apikey") as caught:
+            check_url(url)
+        assert KEY not in str(caught.value)
+
+    @pytest.mark.parametrize("key", ["a\nb", "\x7f", "\udc80"])
+    def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(self, key):
+        with pytest.raises(
+            SettingsFault, match="apikey: one line of printable characters expected"
+        ) as caught:
+            build(Emoncms, {"apikey": key})
+        assert key not in str(caught.value)
+
+    def test_an_odd_key_and_names_as_keys_are_remarked(self):
+        emoncms = build(Emoncms, {"apikey": "x" * 33, "keys": "name"})
+        assert [key for key, _ in emoncms.remarks()] == ["apikey", "keys"]
+
+    @pytest.mark.parametrize("batch", ["0", "251"])
+    def test_the_batch_has_bounds(self, batch):
+        with pytest.raises(SettingsFault, match="from 1 to 250"):
+            build(Emoncms, {"apikey": KEY, "batch": batch})
+
+    def test_the_keys_of_2013(self):
+        old = {
+            "domain": "localhost",
+            "apikey": "x" * 33,
+            "protocol": "http://",
+            "active": "True",
+            "path": "/emoncms",
+        }
+        emoncms = build(EmoncmsBuffer, old)
+        assert (emoncms.url, emoncms.interval, emoncms.active) == ("http://localhost/emoncms", 0.0, True)
+        assert build(EmoncmsBuffer, {"apikey": KEY}).url == "http://localhost/emoncms"
+        assert list(build(EmoncmsBuffer, old | {"apikey": KEY}).remarks()) == []
+
+    def test_the_keys_of_2013_with_an_empty_path(self):
+        entries = {"apikey": KEY, "protocol": "https://", "domain": "emoncms.org", "path": ""}
+        assert build(EmoncmsBuffer, entries).url == "https://emoncms.org"
+
+    def test_a_limit_of_2013_is_understood_and_has_no_effect(self):
+        emoncms = build(EmoncmsBuffer, {"apikey": KEY, "buffer_size": "1000"})
+        assert [key for key, _ in emoncms.remarks()] == ["buffer_size"]
+
+    @pytest.mark.parametrize(
+        "entry", [{"domain": "http://pi"}, {"path": "/x?y"}, {"protocol": "ftp://"}, {"url": "http://pi"}]
+    )
+    def test_the_pieces_of_2013_are_checked(self, entry):
+        with pytest.raises(SettingsFault):
+            build(EmoncmsBuffer, {"apikey": KEY} | entry)
+
+    @pytest.mark.parametrize("cls", [Emoncms, EmoncmsBuffer])
+    def test_the_key_does_not_show(self, cls):
+        emoncms = build(cls, {"apikey": KEY})
+        assert KEY not in repr(emoncms)
+        assert KEY not in str(shown(emoncms))
+
+
+class TestDelivery:
+    def test_frames_arrive_under_their_index_over_one_kept_connection(self, server):
+        with dispatcher(server.url) as emoncms:
+            # when batches are sent, one of them with a gap
+            emoncms.send([frame(18.7, 18.6, None, 19.2, wall=100.0), frame(5.0, wall=100.0, node="10")])
+            emoncms.send([frame(18.8, None, None, None, wall=110.0)])
+        # then the gap is no value, and what was not sent was left alone
+        assert server.stored == [
+            Stored("9", "1", 100, 18.7),
+            Stored("9", "2", 100, 18.6),
+            Stored("9", "4", 100, 19.2),
+            Stored("10", "1", 100, 5.0),
+            Stored("9", "1", 110, 18.8),
+        ]
+        assert server.connections == 1
+
+    def test_a_request_is_as_the_specification_has_it(self, server):
+        with dispatcher(server.url + "/emoncms") as emoncms:
+            emoncms.send([frame(18.7)])
+        (request,) = server.requests
+        assert (request.method, request.path) == ("POST", "/emoncms/input/bulk")
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+        assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+        assert request.headers["user-agent"] == f"oemgateway/{VERSION}"
+        assert request.body == b"time=0&data=%5B%5B1795213750%2C%229%22%2C%7B%221%22%3A18.7%7D%5D%5D"
+
+    def test_nothing_but_frames_is_ever_sent(self, server):
+        with dispatcher(server.url) as emoncms:
+            # when there is nothing to say
+            emoncms.send([frame(None), frame()])
+        # then nothing is said
+        assert server.connections == 0
+
+    def test_a_cookie_is_not_sent_back(self, server):
+        server.canned = [Answer(200, "ok", {"Set-Cookie": "EMONCMS_SESSID=1; path=/"})]
+        with dispatcher(server.url) as emoncms:
+            emoncms.send([frame(1.0)])
+            emoncms.send([frame(1.0)])
+        assert ["cookie" in request.headers for request in server.requests] == [False, False]
+
+    def test_neither_netrc_nor_a_proxy_comes_between(self, server, tmp_path, monkeypatch):
+        (tmp_path / ".netrc").write_text("machine 127.0.0.1 login someone password else\n")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        with dispatcher(server.url) as emoncms:
+            emoncms.send([frame(1.0)])
+        assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+    def test_a_value_that_no_feed_can_hold_is_told_once(self, server, caplog):
+        with dispatcher(server.url) as emoncms:
+            for _ in range(3):
+                emoncms.send([frame(1.0, 1e39)])
+        assert [record.getMessage() for record in caplog.records] == [
+            "node 9, index 2: 1e+39 left out, as no feed can hold it"
+        ]
+        assert server.values("9") == {"1": 1.0}
+
+    def test_a_connection_that_was_dropped_while_idle_is_made_again(self, server):
+        with dispatcher(server.url) as emoncms:
+            emoncms.send([frame(1.0)])
+            server.stop()
+            server.start()
+            emoncms.send([frame(2.0)])
+        assert server.values("9") == {"1": 2.0}
+
+    def test_closing_is_always_allowed(self, server):
+        emoncms = Emoncms(url=server.url, apikey=KEY)
+        emoncms.close()
+        emoncms.open()
+        emoncms.close()
+        emoncms.close()
+
+    def test_what_the_server_has_cannot_be_told(self):
+        assert Emoncms(apikey=KEY).delivered([frame(1.0)]) is None
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("fault", "kind", "kept"),
+        [
+            ("wrong_key", HoldEverything, 0),
+            ("html_fatal", HoldEverything, 0),
+            ("error_text", BadFrame, 0),
+            ("status_500", TryLater, 0),
+            ("reset_before", OutcomeUnknown, 0),
+            ("reset_after", OutcomeUnknown, 1),
+        ],
+    )
+    def test_a_fault_of_the_server_is_one_line_and_the_next_batch_passes(self, server, fault, kind, kept):
+        setattr(server, fault, 1)
+        with dispatcher(server.url) as emoncms:
+            failure = failure_of(emoncms)
+            assert type(failure) is kind
+            assert str(failure).startswith(f"{server.url}: ")
+            assert "\n" not in str(failure)
+            assert len(server.stored) == kept
+            emoncms.send([frame(18.7)])
+        assert len(server.stored) == kept + 1
+
+    @pytest.mark.parametrize(("fault", "kept"), [("hang", 0), ("hang_after", 1)])
+    def test_after_a_hang_the_outcome_is_unknown(self, server, fault, kept):
+        setattr(server, fault, 1)
+        with dispatcher(server.url, timeout=0.2) as emoncms:
+            failure = failure_of(emoncms)
+        assert type(failure) is OutcomeUnknown
+        assert "no answer came: " in str(failure)
+        assert len(server.stored) == kept
+
+    @pytest.mark.parametrize("key", [READ_KEY, "wrong", "käse", " x y ", "ok"])
+    def test_a_key_that_cannot_write_holds_everything(self, server, key):
+        with dispatcher(server.url, apikey=key) as emoncms:
+            failure = failure_of(emoncms)
+        assert type(failure) is HoldEverything
+        assert "apikey" in str(failure)
+        assert server.stored == []
+
+    def test_a_server_that_is_away_and_back(self, server):
+        server.stop()
+        with dispatcher(server.url) as emoncms:
+            failure = failure_of(emoncms)
+            assert type(failure) is TryLater
+            assert "not reached (Connection refused)" in str(failure)
+            server.start()
+            emoncms.send([frame(1.0)])
+        assert len(server.stored) == 1
+
+    def test_a_name_that_nobody_knows(self, monkeypatch):
+        def unknown(*_, **__):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        with dispatcher("http://emoncms.invalid") as emoncms:
+            failure = failure_of(emoncms)
+        assert type(failure) is TryLater
+        assert str(failure).startswith("http://emoncms.invalid: not reached (Name or service not known)")
+
+    def test_a_redirect_is_not_followed_with_the_key(self, server):
+        with FakeEmoncms(key=KEY) as elsewhere:
+            server.canned = [Answer(307, "", {"Location": f"{elsewhere.url}/input/bulk"})]
+            with dispatcher(server.url) as emoncms:
+                failure = failure_of(emoncms)
+            assert type(failure) is HoldEverything
+            assert f"redirects to {elsewhere.url}: put that address in url" in str(failure)
+            assert elsewhere.requests == []
+
+    @pytest.mark.parametrize(
+        "said",
+        [b"", b"what?\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok"],
+    )
+    def test_an_answer_that_is_none_leaves_the_outcome_unknown(self, said):
+        with peer(said) as url, dispatcher(url) as emoncms:
+            assert type(failure_of(emoncms)) is OutcomeUnknown
+
+    def test_a_node_too_many_takes_no_other_with_it(self, server):
+        server.max_nodes = 1
+        with dispatcher(server.url) as emoncms:
+            emoncms.send([frame(1.0)])
+            failure = failure_of(emoncms, frame(1.0, node="attic"))
+            assert type(failure) is BadFrame
+            assert "node attic" in str(failure)
+            emoncms.send([frame(2.0)])
+
+
+@contextlib.contextmanager
+def peer(said):
+    """Listen, read one request, say this, and hang up."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer():
+            connection, _ = listening.accept()
+            with connection:
+                received = b""
+                while b"time=0" not in received:
+                    received += connection.recv(65536)
+                connection.sendall(said)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join(5)
+
+
+class TestTheKeyIsNowhere:
+    @pytest.mark.parametrize(
+        "prepare",
+        [
+            lambda server: setattr(server, "wrong_key", 1),
+            lambda server: setattr(server, "reset_before", 1),
+            lambda server: setattr(server, "hang", 1),
+            lambda server: server.stop(),
+            lambda server: server.canned.append(Answer(200, f"{KEY} is no good")),
+            lambda server: server.canned.append(Answer(200, f"Error: {KEY}")),
+            lambda server: server.canned.append(Answer(500, "x" * 70 + KEY)),
+            lambda server: server.canned.append(Answer(302, "", {"Location": f"http://x/?apikey={KEY}"})),
+        ],
+    )
+    def test_in_log_message_traceback_and_what_hangs_on_it(self, server, prepare, caplog):
+        prepare(server)
+        with caplog.at_level(logging.DEBUG), dispatcher(server.url, timeout=0.2) as emoncms:
+            failure = failure_of(emoncms)
+            logging.getLogger("oemgateway").error("failed", exc_info=failure)
+        assert KEY[:10] not in "".join(traceback.format_exception(failure))
+        assert KEY[:10] not in repr(failure) + repr(emoncms)
+        assert KEY[:10] not in caplog.text
+        assert (failure.__cause__, failure.__context__, vars(failure)) == (None, None, {})
+
+    def test_in_address_and_body(self, server):
+        with dispatcher(server.url) as emoncms:
+            emoncms.send([frame(1.0)])
+        (request,) = server.requests
+        assert KEY not in request.path
+        assert KEY.encode() not in request.body
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    openssl = need("openssl", "openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    files = folder / "certificate.pem", folder / "key.pem"
+    command = (
+        f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+        f"-subj /CN=test -addext subjectAltName=IP:127.0.0.1 "
+        f"-addext keyUsage=critical,digitalSignature,keyCertSign -out {files[0]} -keyout {files[1]}"
+    )
+    subprocess.run(command.split(), check=True, capture_output=True)
+    return files
+
+
+class TestTls:
+    def test_a_certificate_of_its_own_is_refused(self, certificate):
+        with FakeEmoncms(key=KEY, tls=certificate) as server, dispatcher(server.url) as emoncms:
+            failure = failure_of(emoncms)
+            assert type(failure) is TryLater
+            assert "certificate is not accepted (self" in str(failure)
+            assert "ca_file" in str(failure)
+            assert server.requests == []
+
+    def test_and_accepted_with_its_authority_in_ca_file(self, certificate):
+        with FakeEmoncms(key=KEY, tls=certificate) as server:
+            with dispatcher(server.url, ca_file=certificate[0]) as emoncms:
+                emoncms.send([frame(1.0)])
+                emoncms.send([frame(2.0)])
+            assert [stored.value for stored in server.stored] == [1.0, 2.0]
+            assert server.connections == 1
+
+    def test_but_not_for_another_host(self, certificate):
+        with FakeEmoncms(key=KEY, tls=certificate) as server:
+            url = server.url.replace("127.0.0.1", "localhost")
+            with dispatcher(url, ca_file=certificate[0]) as emoncms:
+                failure = failure_of(emoncms)
+            assert type(failure) is TryLater
+            assert "'localhost'" in str(failure)
+
+    def test_a_server_that_speaks_no_tls(self, server):
+        with dispatcher(server.url.replace("http", "https")) as emoncms:
+            failure = failure_of(emoncms)
+        assert type(failure) is TryLater
+        assert "not reached" in str(failure)
+
+    def test_a_reset_after_the_handshake_leaves_the_outcome_unknown(self, certificate):
+        with FakeEmoncms(key=KEY, tls=certificate, reset_after=1) as server:
+            with dispatcher(server.url, ca_file=certificate[0]) as emoncms:
+                assert type(failure_of(emoncms)) is OutcomeUnknown
+            wait_until(lambda: server.stored)
+
+    @pytest.mark.parametrize("text", [None, "no certificate\n"])
+    def test_a_ca_file_that_is_none_is_weather(self, tmp_path, text):
+        path = tmp_path / "authority.pem"
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(OSError, match=r"ca_file .*authority.pem: PEM certificates expected: ") as caught:
+            Emoncms(apikey=KEY, ca_file=path).open()
+        assert not isinstance(caught.value, ssl.SSLError)

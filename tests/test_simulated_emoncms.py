@@ -1,0 +1,401 @@
+"""The simulated Emoncms does what the real one was seen to do (11.16.8), traps included."""
+
+import contextlib
+import http.client
+import json
+import math
+import socket
+import threading
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.simulators.emoncms import Answer, FakeEmoncms, Stored
+from tests.waiting import wait_until
+
+KEY = "00112233445566778899aabbccddeeff"
+READ_KEY = "ffeeddccbbaa99887766554433221100"
+
+
+class Client:
+    """One kept connection."""
+
+    def __init__(self, server, timeout=5.0):
+        self.wire = http.client.HTTPConnection("127.0.0.1", server.port, timeout=timeout)
+
+    def ask(self, method, path, body=None, **headers):
+        self.wire.request(method, path, body, headers)
+        answer = self.wire.getresponse()
+        return answer.status, answer.read().decode()
+
+    def form(self, path, key=KEY, **fields):
+        return self.ask(
+            "POST",
+            path,
+            urlencode(fields),
+            Authorization=f"Bearer {key}",
+            **{"Content-Type": "application/x-www-form-urlencoded"},
+        )
+
+    def bulk(self, rows, key=KEY, **fields):
+        data = rows if isinstance(rows, str) else json.dumps(rows)
+        return self.form("/input/bulk", key, **({"time": 0} | fields), data=data)
+
+    def get(self, path):
+        return self.ask("GET", path, Authorization=f"Bearer {KEY}")
+
+
+@pytest.fixture
+def server():
+    with FakeEmoncms(key=KEY, read_key=READ_KEY, now=lambda: 5000.0) as fake:
+        yield fake
+
+
+@pytest.fixture
+def connect():
+    """Make as many clients as a test needs, and close them."""
+    with contextlib.ExitStack() as stack:
+
+        def client(server, timeout=5.0):
+            made = Client(server, timeout)
+            stack.callback(made.wire.close)
+            return made
+
+        yield client
+
+
+@pytest.fixture
+def client(server, connect):
+    return connect(server)
+
+
+def message(answer):
+    status, body = answer
+    assert status == 200
+    said = json.loads(body)
+    assert said["success"] is False
+    return said["message"]
+
+
+class TestBulk:
+    def test_objects_with_numeric_keys_address_the_same_inputs_as_positions(self, server, client):
+        # given a row by position
+        assert client.bulk([[100, "9", 11, 12, 13]]) == (200, "ok")
+        # when a row by key leaves the second out
+        assert client.bulk([[110, "9", {"1": 21}, {"3": 23}]]) == (200, "ok")
+        # then the second keeps its value and its time, and no input is new
+        assert server.values("9") == {"1": 21, "2": 12, "3": 23}
+        assert server.inputs["9", "2"].time == 100
+        assert server.stored[-2:] == [Stored("9", "1", 110, 21.0), Stored("9", "3", 110, 23.0)]
+
+    @pytest.mark.parametrize(
+        ("item", "value"),
+        [(None, 0), ("", 0), (False, 0), (True, 1), ("abc", 0), ("NaN", 0), ("7.5", 7.5), ("1e2x", 100)],
+    )
+    def test_what_is_no_number_becomes_one(self, server, client, item, value):
+        # when it is sent by position and by key
+        assert client.bulk([[100, "n", 1, item, 3, {"b": item}]]) == (200, "ok")
+        # then a value is made up, and those behind it keep their places
+        assert server.values("n") == {"1": 1, "2": value, "3": 3, "b": value}
+
+    def test_objects_do_not_move_the_position(self, server, client):
+        client.bulk([[100, "n", 5, {"a": 1}, 6, {"b": 2}, 7]])
+        assert server.values("n") == {"1": 5, "a": 1, "2": 6, "b": 2, "3": 7}
+
+    @pytest.mark.parametrize("data", ['[[100,"n",NaN]]', '[[100,"n",Infinity]]', "{", "", "[]"])
+    def test_what_is_no_json_is_refused_whole(self, server, client, data):
+        assert message(client.bulk(data)) == "Format error, json string supplied is not valid"
+        assert server.stored == []
+
+    def test_a_json_body_is_not_read_at_all(self, server, client):
+        body = json.dumps([[100, "n", 1]])
+        answer = client.ask("POST", f"/input/bulk?apikey={KEY}", body, **{"Content-Type": "application/json"})
+        assert message(answer).startswith("Format error")
+
+    @pytest.mark.parametrize(
+        ("bad", "said"),
+        [
+            ([101, {"a": 1}, 1], "node must not be an object"),
+            ([101, ["n"], 1], "Fatal error"),
+            ([101, "n", [1]], "Fatal error"),
+            (7, "Fatal error"),
+        ],
+    )
+    def test_rows_before_a_bad_one_are_stored_and_those_after_are_not(self, server, client, bad, said):
+        status, body = client.bulk([[100, "n", 1], bad, [102, "n", 3]])
+        assert status == 200
+        assert said in body
+        assert server.stored == [Stored("n", "1", 100, 1.0)]
+
+    def test_data_that_is_no_list_ends_php(self, client):
+        assert "Fatal error" in client.bulk('{"a":1}')[1]
+
+    def test_a_last_row_without_a_time_is_refused_whole(self, server, client):
+        assert "last item" in message(client.bulk([[100, "n", 1], [None, "n", 2]]))
+        assert server.stored == []
+
+    def test_a_row_without_values_is_passed_over(self, server, client):
+        assert client.bulk([[100, "n"], [101, "n", 1]]) == (200, "ok")
+        assert len(server.stored) == 1
+
+    @pytest.mark.parametrize(
+        ("fields", "times"),
+        [
+            ({"time": 1000}, [1100, 1110]),
+            ({"sentat": 120}, [4980, 4990]),
+            ({"offset": 120}, [4980, 4990]),
+            ({}, [4990, 5000]),
+        ],
+    )
+    def test_times_count_from_what_is_said(self, server, client, fields, times):
+        data = json.dumps([[100, "n", 1], [110, "n", 1]])
+        client.form("/input/bulk", **fields, data=data)
+        assert [stored.time for stored in server.stored] == times
+
+    def test_times_become_whole_numbers_whatever_they_were(self, server, client):
+        client.bulk([[100.9, "n", 1], ["2023-01-17", "n", 1], ["x", "n", 1], ["1e999", "n", 1]])
+        assert [stored.time for stored in server.stored] == [100, 2023, 0, 0]
+
+    def test_names_lose_what_emoncms_does_not_like(self, server, client):
+        client.bulk(
+            '[[100,"a/b:c",{"°C":1},{"28.33F7 x_y-":2}],[100,"::",1],[100,7.5,1],[100,7.0,1],[100,true,1]]'
+        )
+        assert {(stored.node, stored.key) for stored in server.stored} == {
+            ("abc", "C"),
+            ("abc", "28.33F7 x_y-"),
+            ("0", "1"),
+            ("7.5", "1"),
+            ("7", "1"),
+            ("1", "1"),
+        }
+
+    def test_escapes_do_not_survive(self, server, client):
+        client.bulk(r'[[100,"n",{"\u00e9":1}]]')
+        assert server.values("n") == {"u00e9": 1}
+
+    def test_a_node_too_many_is_refused_by_name_and_the_rows_behind_it_are_lost(self, server, client):
+        server.max_nodes = 2
+        rows = [[100, "a", 1], [100, "b", 1], [100, "c", 1], [100, "a", 2]]
+        said = message(client.bulk(rows))
+        assert said.startswith("Error: Reached the maximal allowed number of different NodeIds, limit is 2.")
+        assert said.endswith("Node 'c' was ignored.")
+        assert [stored.node for stored in server.stored] == ["a", "b"]
+        # but nodes that are known go on
+        assert client.bulk([[110, "a", 2]]) == (200, "ok")
+
+    def test_another_word_for_success(self, client):
+        assert client.bulk([[100, "n", 1]], fulljson="")[1] == '{"success": true}'
+
+
+class TestKeys:
+    ROW = json.dumps([[100, "n", 1]])
+
+    def test_the_key_may_come_as_bearer_bare_in_the_form_or_in_the_address(self, server, client):
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        data = urlencode({"time": 0, "data": self.ROW})
+        assert client.bulk(self.ROW) == (200, "ok")
+        assert client.ask("POST", "/input/bulk", data, Authorization=KEY, **form) == (200, "ok")
+        assert client.ask("POST", "/input/bulk", f"{data}&apikey={KEY}", **form) == (200, "ok")
+        assert client.ask("GET", f"/emoncms/input/bulk.json?apikey={KEY}&{data}") == (200, "ok")
+        assert len(server.stored) == 4
+
+    def test_a_wrong_key_is_401_and_the_one_in_the_address_wins(self, server, client):
+        assert client.bulk(self.ROW, key="wrong") == (401, "Invalid API key")
+        assert client.form("/input/bulk?apikey=wrong", data=self.ROW)[0] == 401
+        assert server.stored == []
+
+    def test_a_read_key_or_none_gets_an_empty_page(self, server, client):
+        assert client.bulk(self.ROW, key=READ_KEY) == (200, "")
+        assert client.bulk(self.ROW, key="") == (200, "")
+        assert server.stored == []
+
+
+class TestReading:
+    def test_inputs_can_be_read_back(self, client):
+        client.bulk([[100, "9", {"1": 18.5}, {"3": 19}]])
+        assert json.loads(client.get("/input/get?node=9")[1]) == {
+            "1": {"time": 100, "value": 18.5, "processList": ""},
+            "3": {"time": 100, "value": 19, "processList": ""},
+        }
+        assert json.loads(client.get("/input/get.json?node=9&name=3")[1])["value"] == 19
+        assert json.loads(client.get("/input/get?node=9&name=2")[1]) == "Node variable does not exist"
+        assert json.loads(client.get("/input/get?node=8")[1]) == "Node does not exist"
+        listed = json.loads(client.get("/input/list.json")[1])
+        assert [(one["id"], one["nodeid"], one["name"]) for one in listed] == [
+            ("1", "9", "1"),
+            ("2", "9", "3"),
+        ]
+
+    def test_keys_from_zero_come_back_as_a_list(self, client):
+        client.bulk([[100, "9", {"0": 5}, {"1": 6}]])
+        assert [one["value"] for one in json.loads(client.get("/input/get?node=9")[1])] == [5, 6]
+
+    def test_without_a_key_there_is_only_the_login_page(self, client):
+        assert "<html>" in client.ask("GET", "/input/list.json")[1]
+
+    def test_what_is_not_there_is_406(self, client):
+        assert client.get("/nothing/here")[0] == 406
+        assert client.get("/")[0] == 406
+
+
+class TestPost:
+    @pytest.mark.parametrize(
+        ("fields", "values"),
+        [
+            ({"json": "{a:1,b:2.5}"}, {"a": 1, "b": 2.5}),
+            ({"csv": "100,null,300"}, {"1": 100, "2": 0, "3": 300}),
+            ({"data": "[1,2]"}, {"1": 1, "2": 2}),
+        ],
+    )
+    def test_the_lenient_forms(self, server, client, fields, values):
+        assert client.form("/input/post/9", time=100, **fields) == (200, "ok")
+        assert server.values("9") == values
+
+    def test_fulljson(self, server, client):
+        assert client.form("/input/post", node="9", fulljson='{"a":1,"time":77}')[1] == '{"success": true}'
+        assert server.stored == [Stored("9", "a", 77, 1.0)]
+        client.form("/input/post", node="8", fulljson="[10,20]", time="garbage")
+        assert server.stored[1:] == [Stored("8", "0", 5000, 10.0), Stored("8", "1", 5000, 20.0)]
+
+    @pytest.mark.parametrize(
+        "fields",
+        [{}, {"csv": "100,,300"}, {"json": "{a:true}"}, {"fulljson": "NaN"}, {"fulljson": '{"a":{}}'}],
+    )
+    def test_what_is_refused(self, server, client, fields):
+        assert message(client.form("/input/post/9", **fields))
+        assert server.stored == []
+
+
+class TestFaults:
+    ROW = json.dumps([[100, "n", 1]])
+
+    @pytest.mark.parametrize(
+        ("fault", "status", "body"),
+        [
+            ("wrong_key", 401, "Invalid API key"),
+            ("status_500", 500, ""),
+            ("error_text", 200, "Format error"),
+            ("html_fatal", 200, "Fatal error"),
+        ],
+    )
+    def test_an_answer_instead_of_storing_as_often_as_asked(self, server, client, fault, status, body):
+        setattr(server, fault, 2)
+        for _ in range(2):
+            got = client.bulk(self.ROW)
+            assert got[0] == status
+            assert body in got[1]
+        assert server.stored == []
+        assert client.bulk(self.ROW) == (200, "ok")
+        assert len(server.requests) == 3
+
+    @pytest.mark.parametrize(("fault", "kept"), [("reset_before", 0), ("reset_after", 1)])
+    def test_a_reset_before_or_after_storing(self, server, client, fault, kept):
+        setattr(server, fault, 1)
+        with pytest.raises(ConnectionResetError):
+            client.bulk(self.ROW)
+        assert len(server.stored) == kept
+        client.wire.close()
+        assert client.bulk(self.ROW) == (200, "ok")
+
+    @pytest.mark.parametrize(("fault", "kept"), [("hang", 0), ("hang_after", 1)])
+    def test_hanging_until_released(self, server, connect, fault, kept):
+        # given a server that does not answer, but to others
+        setattr(server, fault, 1)
+        lost = []
+
+        def ask():
+            try:
+                connect(server).bulk(self.ROW)
+            except OSError as error:
+                lost.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        wait_until(lambda: server.hanging == 1)
+        assert len(server.stored) == kept
+        assert connect(server).bulk(self.ROW) == (200, "ok")
+        # when it is released
+        server.release()
+        # then the one who asked never gets an answer
+        asking.join(5)
+        assert lost
+        assert server.hanging == 0
+
+    def test_slow(self, server, connect):
+        server.slow, server.delay = 1, 0.2
+        with pytest.raises(TimeoutError):
+            connect(server, timeout=0.05).bulk(self.ROW)
+        # the server goes on working all the same
+        wait_until(lambda: server.stored)
+
+    def test_a_canned_answer(self, server, client):
+        server.canned = [Answer(302, "", {"Location": "https://elsewhere/"})]
+        assert client.bulk(self.ROW) == (302, "")
+        assert client.bulk(self.ROW) == (200, "ok")
+
+    def test_a_fault_may_last(self, server, client):
+        server.status_500 = math.inf
+        assert [client.bulk(self.ROW)[0] for _ in range(5)] == [500] * 5
+        server.status_500 = 0
+        assert client.bulk(self.ROW)[0] == 200
+
+    def test_gone_and_back_at_the_same_port(self, server, client):
+        # given a kept connection
+        assert client.bulk(self.ROW)[0] == 200
+        # when the server goes
+        server.stop()
+        server.stop()
+        # then the connection is gone and a new one refused
+        with pytest.raises((OSError, http.client.BadStatusLine)):
+            client.bulk(self.ROW)
+        client.wire.close()
+        with pytest.raises(ConnectionRefusedError):
+            client.bulk(self.ROW)
+        client.wire.close()
+        # and when it is back, it knows what it knew
+        server.start()
+        assert client.bulk(self.ROW)[0] == 200
+        assert len(server.stored) == 2
+
+    def test_stopping_frees_the_hanging(self, server):
+        server.hang = math.inf
+        with socket.create_connection(("127.0.0.1", server.port)) as wire:
+            wire.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_until(lambda: server.hanging == 1)
+            server.stop()
+            wait_until(lambda: server.hanging == 0)
+
+    def test_half_a_request_is_none(self, server):
+        with socket.create_connection(("127.0.0.1", server.port)) as wire:
+            wire.sendall(b"POST /input/bulk HTTP/1.1\r\nContent-Length: 100\r\n\r\ntime=0")
+            wire.shutdown(socket.SHUT_WR)
+            assert wire.recv(100) == b""
+        assert server.requests == []
+
+    def test_a_bug_of_its_own_is_not_kept_quiet(self, connect):
+        server = FakeEmoncms(key=KEY, now=lambda: 1 / 0)
+        server.start()
+        with pytest.raises(OSError):
+            connect(server).bulk(self.ROW, sentat=5)
+        wait_until(lambda: server.bugs)
+        with pytest.raises(ZeroDivisionError):
+            server.__exit__()
+
+
+def test_many_clients_at_once(server, connect):
+    # when eight clients send fifty requests each over a kept connection
+    def send(node):
+        client = connect(server)
+        for t in range(50):
+            assert client.bulk([[t, node, {"1": t}]]) == (200, "ok")
+
+    threads = [threading.Thread(target=send, args=(f"n{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    # then nothing is missing, each client's order is kept, and no connection was made twice
+    assert len(server.stored) == len(server.requests) == 400
+    for n in range(8):
+        assert [stored.time for stored in server.stored if stored.node == f"n{n}"] == list(range(50))
+    assert server.connections == 8
