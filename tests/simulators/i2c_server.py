@@ -1,0 +1,93 @@
+"""Serves a simulated bridge to any program as /dev/i2c-N, through the preload library in tests/preload."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+
+from gateway.flag import Flag, wait_readable
+from listeners.simulated.ds2482 import Ds2482
+from tests.peers import need
+
+SOURCE = Path(__file__).parents[1] / "preload" / "i2c.c"
+
+
+@contextmanager
+def i2c_server(bridge: Ds2482, *, kernel_owns: int | None = None) -> Iterator[dict[str, str]]:
+    """Yield the environment of a program that is to find the bridge at every /dev/i2c-N.
+
+    `kernel_owns` is an address that a driver of the kernel has taken: I2C_SLAVE gives EBUSY for it.
+    """
+    library = Path(_compiled().name) / "i2c.so"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening,
+    ):
+        path = f"{folder}/i2c.socket"
+        listening.bind(path)
+        listening.listen()
+        stop = Flag()
+        server = threading.Thread(target=_serve, args=(bridge, kernel_owns, listening, stop))
+        server.start()
+        try:
+            yield {**os.environ, "LD_PRELOAD": str(library), "I2CSIM": path}
+        finally:
+            stop.set()
+            server.join()
+
+
+@cache
+def _compiled() -> tempfile.TemporaryDirectory:
+    """Return the folder that holds the library as long as this process lives."""
+    compiler = need("cc", "gcc libc6-dev")
+    folder = tempfile.TemporaryDirectory(prefix="oemgateway-preload-")
+    library = f"{folder.name}/i2c.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
+    return folder
+
+
+def _serve(bridge: Ds2482, kernel_owns: int | None, listening: socket.socket, stop: Flag) -> None:
+    """Answer one packet at a time, as an I2C adapter does one transfer at a time."""
+    with ExitStack() as clients:
+        by_fd: dict[int, socket.socket] = {}
+        while not stop.is_set():
+            for fd in wait_readable([stop, listening, *by_fd.values()]) - {stop.fileno()}:
+                if fd == listening.fileno():
+                    client = clients.enter_context(listening.accept()[0])
+                    by_fd[client.fileno()] = client
+                    continue
+                try:
+                    packet = by_fd[fd].recv(4)
+                    if packet:
+                        by_fd[fd].send(_answer(bridge, kernel_owns, packet))
+                except ConnectionError:  # killed while it waited
+                    packet = b""
+                if not packet:
+                    by_fd.pop(fd).close()
+
+
+def _answer(bridge: Ds2482, kernel_owns: int | None, packet: bytes) -> bytes:
+    """Return {errno, value} for a packet {kind, address, command, value}."""
+    kind, address, command, value = chr(packet[0]), *packet[1:]
+    if kind == "s":
+        return bytes([errno.EBUSY if address == kernel_owns else 0, 0])
+    try:
+        if kind == "q":
+            bridge.write_quick(address)
+        elif kind == "w":
+            bridge.write_byte(address, command)
+        elif kind == "d":
+            bridge.write_byte_data(address, command, value)
+        else:
+            return bytes([0, bridge.read_byte(address)])
+    except OSError as error:
+        return bytes([error.errno, 0])
+    return bytes(2)
