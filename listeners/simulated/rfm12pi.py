@@ -32,7 +32,8 @@ class SimulatedRfm12pi:
     period of 0 leaves the air silent. With a `link` the port is this symbolic link, which stays the same
     when the board is plugged in anew.
 
-    `commands` are those it has obeyed. Faults: `garble_next` garbles the next packet, `glue_next` loses the next line end; `unplug`, `replug`.
+    `commands` are those it has obeyed. Faults: `garble_next` garbles the next packet, `glue_next` loses the
+    next line end; `unplug` and `replug`.
     """
 
     def __init__(self, link: Path | None = None, *, period: float = 5.0) -> None:

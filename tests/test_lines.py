@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listeners.lines import Lines, Tally
+
+
+def test_a_line_ends_in_lf_or_crlf():
+    assert Lines(10).feed(b"one\ntwo\r\n\nthr") == ["one", "two", ""]
+
+
+def test_the_rest_waits_for_its_end():
+    lines = Lines(10)
+    assert lines.feed(b"on") == []
+    assert lines.unfinished == b"on"
+    assert lines.feed(b"e\r") == []
+    assert lines.feed(b"\ntwo") == ["one"]
+
+
+def test_a_byte_that_is_not_ascii_harms_only_its_own_line():
+    assert Lines(10).feed(b"1\xff2\n3\n") == ["1\N{REPLACEMENT CHARACTER}2", "3"]
+
+
+def test_a_line_of_the_greatest_length_is_whole():
+    assert Lines(5).feed(b"12345\r\n12345\n") == ["12345", "12345"]
+
+
+@pytest.mark.parametrize("line", [b"123456", b"123456\r", b"12345\r6", b"12345\r\r", b"1" * 5000])
+def test_a_line_that_is_too_long_shows_as_such_and_never_as_a_shorter_one(line):
+    first, second = Lines(5).feed(line + b"\n1\n")
+    assert len(first) > 5
+    assert second == "1"
+
+
+def test_a_stream_without_line_ends_fills_no_memory():
+    lines = Lines(512)
+    for _ in range(1000):
+        assert lines.feed(b"7 " * 2048) == []
+    assert len(lines.unfinished) < 520
+
+
+@given(st.lists(st.binary(max_size=30) | st.sampled_from([b"\r", b"\n", b"\r\n"])))
+def test_the_segmentation_changes_nothing(segments):
+    whole, parts = Lines(20), Lines(20)
+    together = whole.feed(b"".join(segments))
+    apart = [line for segment in segments for line in parts.feed(segment)]
+    assert apart == together
+    assert parts.unfinished == whole.unfinished
+
+
+def test_refusals_are_told_at_once_and_then_once_a_minute_with_their_count(caplog):
+    tally = Tally()
+    log = logging.getLogger("oemgateway.test")
+    # given a minute and a half of a bad line every second, and one of another kind in between
+    for second in range(90):
+        tally.refuse("odd-length", " 10 1", log, now=1000.0 + second)
+    tally.refuse("bad-rssi", "10 1 0 (", log, now=1010.0)
+    # then the first of each kind was told, and one more with the count so far
+    assert [record.getMessage() for record in caplog.records] == [
+        "a line is refused (odd-length, 1 so far): ' 10 1'",
+        "a line is refused (odd-length, 61 so far): ' 10 1'",
+        "a line is refused (bad-rssi, 1 so far): '10 1 0 ('",
+    ]
+    assert tally == {"odd-length": 90, "bad-rssi": 1}
+
+
+def test_what_a_log_line_quotes_is_short_and_printable(caplog):
+    Tally().refuse(
+        "not-a-number",
+        "\x1b[31m\N{REPLACEMENT CHARACTER}" + "7" * 900,
+        logging.getLogger("oemgateway.test"),
+        0.0,
+    )
+    (record,) = caplog.records
+    assert len(record.getMessage()) < 150
+    assert record.getMessage().isprintable()

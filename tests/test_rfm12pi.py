@@ -1,0 +1,485 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import struct
+import threading
+import tty
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.flag import Flag
+from gateway.settings import SettingsFault, build, shown
+from listeners.lines import Ignored, Lines, Rejected
+from listeners.rfm12pi import LONGEST_LINE, Packet, Rfm2pi, Rfm12pi, decode, with_header
+from listeners.simulated.clock import VirtualClock
+from listeners.simulated.rfm12pi import SimulatedRfm12pi
+from tests import vectors
+from tests.waiting import wait_until
+
+# The grammar of a data line, written down a second time: SP is one space, and nothing else parts numbers.
+GRAMMAR = re.compile(
+    r"( ?(OK )?(G\d{1,3} )?| ?(OK)?G \d{1,3} )\d{1,3}( \d{1,3})+( \(-?\d{1,3}\))? ?"
+    r"|OKX [0-9A-F]{4,}( \([0-9A-F]{2}\))? ?",
+    re.ASCII,
+)
+
+
+# --- decode -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vector", vectors.lines("rfm2pi"))
+def test_decode_says_of_every_line_what_it_is(vector):
+    said = decode(vector["line"])
+    expected = dict(vector["expect"])
+    match expected.pop("result"):
+        case _ if expected.get("reason") == "length-mismatch":
+            # Only a decoder of that node would know its length; a single missing byte shows without one.
+            assert isinstance(said, Packet) or said == Rejected("odd-length")
+        case "packet":
+            values = expected.pop("values")
+            expected["data"] = bytes(expected.pop("bytes"))
+            assert isinstance(said, Packet)
+            assert {name: getattr(said, name) for name in expected} == expected
+            if vector["config"] is None:
+                assert list(said.values) == values
+        case "ignored":
+            assert isinstance(said, Ignored)
+            assert {name: getattr(said, name) for name in expected} == expected
+        case "rejected":
+            assert said == Rejected(expected["reason"])
+
+
+@pytest.mark.parametrize("vector", vectors.lines("rfm2pi-raw-header"))
+def test_a_whole_header_byte_is_taken_apart(vector):
+    expected = dict(vector["expect"])
+    assert expected.pop("result") == "packet"
+    expected["data"] = bytes(expected.pop("bytes"))
+    expected["values"] = tuple(expected["values"])
+    packet = decode(vector["line"])
+    assert isinstance(packet, Packet)
+    packet = with_header(packet)
+    assert {name: getattr(packet, name) for name in expected} == expected
+    assert with_header(Packet(None, b"")) == Packet(None, b"")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("OK 10  1 0", Rejected("not-a-number")),  # two spaces: a byte got lost
+        ("OK10 1 0", Rejected("not-a-number")),
+        ("OK 10 1 0(-50)", Rejected("not-a-number")),
+        ("OK 10 1 0 (-128)", Rejected("bad-rssi")),
+        ("OK 10 1 0 (20)", Rejected("bad-rssi")),
+        ("OK 256 1 0", Rejected("node-out-of-range")),
+        ("OK 10 " + "9" * 400 + " 0", Rejected("byte-out-of-range")),
+        ("OK G256 10 1 0", Rejected("byte-out-of-range")),
+        ("OK 10" + " 7" * 68, Rejected("too-long")),
+        ("7 " * 400, Rejected("too-long")),
+        ("OK 255 007 01", Packet(255, b"\7\1")),
+        ("OK 0 1 0", Packet(0, b"\1\0")),
+        ("OKX 0A15", Rejected("odd-length")),
+        ("OKX 0A", Rejected("no-payload")),
+        ("OKX 0A1", Rejected("not-a-number")),
+        ("OKX 0A1500 (3)", Rejected("bad-rssi")),
+        ("OK 5 1 0 E i5 g210 @ 433 MHz q1 U", Rejected("merged-lines")),
+        (" -> 4 b", Ignored("tx-confirm")),
+        (" -> ack", Ignored("tx-confirm")),
+        ("test 0 -> 66 b", Ignored("tx-confirm")),
+        (" Zzz...", Ignored("sleep")),
+        ("-----*      -61dB", Ignored("trace")),
+        ("emonPi V2.93", Ignored("banner")),
+        ("Settings: r1 b4 p25 g210 i5", Ignored("info")),
+        ("\x01", Ignored("blank")),
+    ],
+)
+def test_decode_of_what_the_vectors_leave_out(line, said):
+    assert decode(line) == said
+
+
+@given(st.text() | st.text(alphabet="OKGX 0123456789()-?>|[]@igqMHz\r"))
+def test_no_line_makes_decode_raise_or_gives_a_packet_against_the_grammar(line):
+    said = decode(line)
+    if isinstance(said, Packet):
+        assert GRAMMAR.fullmatch(line.strip("\r"))
+        assert len(said.values) * 2 == len(said.data) > 0
+
+
+@given(
+    st.integers(0, 255),
+    st.lists(st.integers(-32768, 32767), min_size=1, max_size=33),
+    st.none() | st.integers(-127, 0),
+    st.sampled_from(["", " ", "OK "]),
+    st.sampled_from(["", " "]),
+)
+def test_every_packet_comes_out_as_it_was_sent(node, values, rssi, start, end):
+    data = struct.pack(f"<{len(values)}h", *values)
+    strength = "" if rssi is None else f" ({rssi})"
+    packet = decode(f"{start}{node} {' '.join(map(str, data))}{strength}{end}")
+    assert packet == Packet(node, data, rssi)
+    assert packet.values == tuple(values)
+
+
+# --- the settings -----------------------------------------------------------------------------------------
+
+
+def test_the_settings_of_2013_go_on_working():
+    listener = build(
+        Rfm2pi,
+        {
+            "com_port": "/dev/ttyUSB0",
+            "sgroup": "210",
+            "frequency": "4",
+            "baseid": "15",
+            "sendtimeinterval": "0",
+        },
+    )
+    assert (listener.port, listener.baud, listener.group) == ("/dev/ttyUSB0", 9600, 210)
+    assert list(listener.remarks()) == []
+    assert not listener.simulated
+
+
+def test_a_bare_section_will_do():
+    listener = build(Rfm12pi, {})
+    assert (listener.port, listener.baud) == ("/dev/ttyAMA0", 38400)
+    assert shown(listener)["frequency"] == ""
+
+
+def test_a_time_broadcast_is_not_passed_over_in_silence():
+    ((key, message),) = build(Rfm12pi, {"sendtimeinterval": "100"}).remarks()
+    assert key == "sendtimeinterval"
+    assert message == "the time is not broadcast: 0 expected, not 100"
+
+
+def test_settings_that_the_board_would_not_take_are_faults():
+    with pytest.raises(SettingsFault) as refusal:
+        build(Rfm12pi, {"baud": "1200", "frequency": "5", "group": "0", "baseid": "31", "quiet": "very"})
+    assert [key for key, _ in refusal.value.faults] == ["baud", "frequency", "group", "baseid", "quiet"]
+
+
+# --- the port ---------------------------------------------------------------------------------------------
+
+
+class Wire:
+    """The far end of a serial line, with nothing on it but what a test puts there."""
+
+    def __init__(self):
+        self._far, self._near = os.openpty()
+        tty.setraw(self._near)
+        self.port = os.ttyname(self._near)
+
+    def send(self, data):
+        os.write(self._far, data)
+
+    def sent(self):
+        os.set_blocking(self._far, False)
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self._far, 1000)
+        return b""
+
+    def cut(self):
+        os.close(self._far)
+        os.close(self._near)
+
+
+@pytest.fixture
+def wire():
+    wire = Wire()
+    yield wire
+    with contextlib.suppress(OSError):
+        wire.cut()
+
+
+@pytest.fixture
+def board(tmp_path):
+    board = SimulatedRfm12pi(tmp_path / "ttyRADIO", period=0)
+    yield board
+    board.close()
+
+
+@pytest.fixture
+def stop():
+    return Flag()
+
+
+@pytest.fixture
+def opened():
+    """Return a function that opens a listener; all of them are closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def open_listener(port, cls=Rfm12pi, clock=None, **settings):
+            listener = cls(port=port, **settings)
+            listener.name = "RFM2Pi"
+            listener.clock = clock or VirtualClock()
+            stack.callback(listener.close)
+            listener.open()
+            return listener
+
+        yield open_listener
+
+
+def read_frames(listener, stop, count):
+    frames = []
+    wait_until(lambda: frames.extend(listener.read(stop)) or len(frames) >= count, what=f"{count} frames")
+    return frames
+
+
+def test_a_packet_becomes_a_frame(wire, stop, opened):
+    listener = opened(wire.port)
+    wire.send(b"OK 10 252 255 0 0 33 99 (-61) \r\n")
+    (frame,) = listener.read(stop)
+    assert frame.node == "10"
+    assert frame.values == (-4, 0, 25377)
+    assert frame.rssi == -61
+    assert frame.source == "RFM2Pi"
+    assert frame.stamp == listener.clock.now()
+
+
+def test_all_that_has_come_is_one_list(wire, stop, opened):
+    listener = opened(wire.port)
+    wire.send(b"OK 10 1 0 \r\n 11 2 0\r\nOK 12 3 0 (-50)\n 13 4")
+    assert [frame.node for frame in listener.read(stop)] == ["10", "11", "12"]
+    wire.send(b" 0\r\n")
+    assert [frame.node for frame in listener.read(stop)] == ["13"]
+
+
+@pytest.mark.parametrize("stream", vectors.streams())
+def test_the_streams(stream, wire, stop, opened):
+    chunks, expected = stream["chunks_hex"], list(stream["expect"])
+    fresh = {"result": "dropped-first-partial"} in expected
+    listener = opened(wire.port)
+    if not fresh:
+        # The stream begins where a line does, and the listener has heard a line end already.
+        wire.send(b"\r\n")
+        listener.read(stop)
+        listener.counts.clear()
+    frames = []
+    for chunk in chunks:
+        if chunk == "<REOPEN>":
+            listener.close()
+            listener.open()
+            continue
+        data = bytes.fromhex(chunk)
+        for start in range(0, len(data), 1000):  # a line discipline holds 4096 bytes
+            wire.send(data[start : start + 1000])
+            frames += listener.read(stop)
+    packets = [said for said in expected if said["result"] == "packet"]
+    assert [(int(f.node), list(f.values), f.rssi) for f in frames] == [
+        (said["node"], said["values"], said["rssi"]) for said in packets
+    ]
+    others = [said for said in expected if said["result"] != "packet"]
+    assert listener.counts.total() == len(others)
+    for said in others:
+        if "reason" in said:
+            assert listener.counts[said["reason"]] == 1
+    assert listener.counts["first-partial"] == fresh
+
+
+TRAFFIC = b"OK 10 1 0 2 0 (-50) \r\n 11 3 0\nOK 12 \xff 0\r\n\r\n> 210g\r\nOK 13 4 0 (-0)\r\n"
+
+
+@pytest.mark.parametrize("at", range(len(TRAFFIC)))
+def test_a_split_anywhere_changes_nothing(at, stop):
+    # given the same bytes, in two reads
+    lines = Lines(LONGEST_LINE)
+    said = [decode(line) for part in (TRAFFIC[:at], TRAFFIC[at:]) for line in lines.feed(part)]
+    # then the packets are the same
+    assert [packet.values for packet in said if isinstance(packet, Packet)] == [(1, 2), (3,), (4,)]
+
+
+def test_the_configuration_line_is_told_and_the_other_talk_is_counted(wire, stop, opened, caplog):
+    caplog.set_level("INFO", logger="oemgateway")
+    listener = opened(wire.port)
+    wire.send(b"\r\n[RF12demo.14] O i15 g210 @ 433 MHz q1\r\n> 210g\r\n ? 6 255 0\r\n")
+    assert listener.read(stop) == []
+    assert listener.counts == {"first-partial": 1, "config": 1, "echo": 1, "bad-crc": 1}
+    (record,) = caplog.records
+    assert record.getMessage() == "the board says: [RF12demo.14] O i15 g210 @ 433 MHz q1"
+
+
+def test_a_bad_line_is_counted_and_told_once(wire, stop, opened, caplog):
+    listener = opened(wire.port)
+    wire.send(b"\r\n" + b" 10 1\r\n" * 50)
+    assert listener.read(stop) == []
+    assert listener.counts["odd-length"] == 50
+    assert len(caplog.records) == 1
+
+
+def test_a_raw_header_names_the_sender_or_nobody(wire, stop, opened):
+    listener = opened(wire.port, header="raw")
+    wire.send(b"OK 42 21 0 51 0\r\nOK 79 1 0\r\n")
+    (frame,) = listener.read(stop)
+    assert frame.node == "10"
+    assert listener.counts["directed"] == 1
+
+
+def test_it_sleeps_until_stopped(wire, stop, opened):
+    listener = opened(wire.port)
+    frames = []
+    reader = threading.Thread(target=lambda: frames.append(listener.read(stop)))
+    reader.start()
+    stop.set()
+    reader.join(5)
+    assert frames == [[]]
+
+
+def test_settings_are_sent_once_and_a_second_apart_while_packets_come_in(wire, stop, opened):
+    clock = VirtualClock()
+    listener = opened(wire.port, clock=clock, group=210, frequency=868, baseid=15, quiet=True)
+    sent = []
+    for _ in range(60):
+        wire.send(b"OK 10 1 0 (-61) \r\n")
+        assert len(listener.read(stop)) == 1
+        if command := wire.sent():
+            sent.append((clock.monotonic(), command))
+        clock.sleep(0.125)
+    assert sent == [(1.0, b"210g"), (2.0, b"8b"), (3.0, b"15i"), (4.0, b"1q")]
+
+
+def test_a_setting_that_is_due_is_sent_though_nothing_comes(wire, stop, opened):
+    clock = VirtualClock()
+    listener = opened(wire.port, clock=clock, quiet=False)
+    clock.sleep(1)
+    assert listener.read(stop) == []
+    assert wire.sent() == b"0q"
+
+
+def test_nothing_is_sent_to_a_board_that_is_to_keep_its_settings(wire, stop, opened):
+    clock = VirtualClock()
+    listener = opened(wire.port, clock=clock)
+    clock.sleep(100)
+    wire.send(b"OK 10 1 0\r\n")
+    assert listener.read(stop)
+    assert wire.sent() == b""
+
+
+def test_the_board_takes_the_settings(board, stop, opened):
+    listener = opened(board.port, group=212, frequency=9, baseid=5, quiet=False)
+    for command in ("212g", "9b", "5i", "0q"):
+        listener.clock.sleep(1)
+        listener.read(stop)
+        wait_until(lambda: board.commands[-1:] == [command])  # noqa: B023  (called here and now)
+    assert board.commands == ["212g", "9b", "5i", "0q"]
+    assert (board.group, board.band, board.node, board.quiet) == (212, 9, 5, False)
+
+
+def test_a_port_that_vanishes_is_weather_and_comes_back(board, stop, opened):
+    listener = opened(board.port)
+    board.hear(10, b"\1\0")
+    assert len(read_frames(listener, stop, 1)) == 1
+    for _ in range(5):
+        # given a packet that is cut in two by a hand on the plug
+        board.glue_next = True
+        board.print("OK 10 1 0 ")
+        listener.read(stop)
+        board.unplug()
+        # then whoever reads is told
+        with pytest.raises(OSError, match=re.escape(board.port)):
+            listener.read(stop)
+        listener.close()
+        with pytest.raises(OSError, match=r"No such file or directory \(is the board plugged in\?\)"):
+            listener.open()
+        # and when it is back the halves are not joined
+        board.replug()
+        listener.open()
+        board.print("2 0 (-50)")
+        board.hear(10, b"\7\0")
+        assert [frame.values for frame in read_frames(listener, stop, 1)] == [(7,)]
+
+
+def test_a_port_that_vanishes_wakes_the_sleeper(board, stop, opened):
+    listener = opened(board.port)
+    failures = []
+
+    def read():
+        try:
+            while True:
+                listener.read(stop)
+        except OSError as failure:
+            failures.append(failure)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    board.unplug()
+    reader.join(5)
+    assert len(failures) == 1
+
+
+def test_two_programs_cannot_share_the_port(wire, opened):
+    opened(wire.port)
+    with pytest.raises(OSError, match="another program has it open"):
+        opened(wire.port)
+
+
+def test_what_is_no_serial_port_is_weather(tmp_path, opened):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        opened(str(tmp_path / "file"))
+
+
+def test_a_listener_that_is_not_open_says_so(stop):
+    listener = Rfm12pi()
+    listener.close()
+    with pytest.raises(OSError, match="not open"):
+        listener.read(stop)
+
+
+# --- the simulated board ----------------------------------------------------------------------------------
+
+
+def test_the_simulated_board_hears_two_nodes(stop, opened):
+    listener = opened("simulated")
+    assert listener.simulated
+    power, climate = read_frames(listener, stop, 2)
+    assert (power.node, climate.node) == ("10", "19")
+    assert len(power.values) == len(climate.values) == 3
+    listener.close()
+    listener.close()
+
+
+def test_every_fourth_packet_of_node_10_is_garbled_and_never_believed(tmp_path, stop, opened, caplog):
+    board = SimulatedRfm12pi(tmp_path / "ttyRADIO", period=0.02)
+    listener = opened(board.port)
+    frames = read_frames(listener, stop, 20)
+    board.close()
+    told = [record.getMessage() for record in caplog.records if record.name == "oemgateway.simulated"]
+    assert told[0] == "a packet of node 10 is garbled, for the demo"
+    assert {frame.node for frame in frames} == {"10", "19"}
+    assert all(-250 < frame.values[1] < 600 for frame in frames)
+    assert listener.counts["not-a-number"] >= 1
+    assert listener.counts["odd-length"] + listener.counts["byte-out-of-range"] >= 1
+
+
+def test_a_garbled_and_a_glued_packet_are_refused(board, stop, opened):
+    listener = opened(board.port)
+    board.hear(10, b"\1\0\2\0")
+    assert len(read_frames(listener, stop, 1)) == 1
+    board.garble_next = True
+    board.hear(10, b"\1\0\2\0")
+    board.glue_next = True
+    board.hear(10, b"\1\0")
+    board.hear(10, b"\2\0")
+    board.hear(10, b"\3\0")
+    assert [frame.values for frame in read_frames(listener, stop, 1)] == [(3,)]
+    assert listener.counts["odd-length"] == listener.counts["merged-lines"] == 1
+
+
+def test_the_simulated_board_answers_as_the_firmware_does(board, stop, opened):
+    listener = opened(board.port)
+    board.hear(10, b"\1\0")
+    read_frames(listener, stop, 1)
+    listener._serial.write(b"0i00,09,05,00,s")
+    wait_until(lambda: listener.read(stop) or listener.counts["config"] >= 2)
+    assert listener.counts["echo"] == 2
+    assert listener.counts["help"] == 2
+    assert board.node == 15
+
+
+def test_what_nobody_reads_is_lost(board):
+    for _ in range(2000):
+        board.hear(10, b"\1\0\2\0")
+    board.unplug()
+    board.hear(10, b"\1\0")

@@ -1,0 +1,355 @@
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import socket
+import struct
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.flag import Flag
+from gateway.settings import SettingsFault, build
+from listeners.lines import Ignored, Lines, Rejected
+from listeners.simulated.clock import VirtualClock
+from listeners.tcp import LONGEST_LINE, Tcp, Values, decode
+from tests import vectors
+from tests.waiting import wait_until
+
+# --- decode -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vector", vectors.lines("socket", "direct-values"))
+def test_decode_says_of_every_line_what_it_is(vector):
+    expected = vector["expect"]
+    if expected["result"] == "packet":
+        assert decode(vector["line"]) == Values(expected["node"], tuple(expected["values"]))
+    else:
+        assert decode(vector["line"]) == Rejected(expected["reason"])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", Ignored("blank")),
+        ("   ", Ignored("blank")),
+        ("15 69 1664  ", Values(15, (69, 1664))),
+        ("015 +.5 -2. 1E+2", Values(15, (0.5, -2, 100))),
+        ("0 0", Values(0, (0,))),
+        ("15 69  1664", Rejected("not-a-number")),  # a value is missing: the next would take its index
+        (" 69 1664", Rejected("not-a-number")),  # the node is missing
+        ("15\t69", Rejected("not-a-number")),
+        ("15.0 69", Rejected("node-out-of-range")),
+        ("256 69", Rejected("node-out-of-range")),
+        ("-1 69", Rejected("node-out-of-range")),
+        ("15 -Infinity", Rejected("not-finite")),
+        ("15 \N{ARABIC-INDIC DIGIT ONE}", Rejected("not-a-number")),
+        ("15 0x10", Rejected("not-a-number")),
+        ("15 69,5", Rejected("not-a-number")),
+        ("15 1\r", Rejected("not-a-number")),
+        ("15 " + "1" * 1021, Rejected("not-finite")),
+        ("15 " + "1" * 1022, Rejected("too-long")),
+    ],
+)
+def test_decode_of_what_the_vectors_leave_out(line, said):
+    assert decode(line) == said
+
+
+@given(st.text() | st.text(alphabet="0123456789 .-+eEnaif"))
+def test_no_line_makes_decode_raise(line):
+    said = decode(line)
+    if isinstance(said, Values):
+        assert 0 <= said.node <= 255
+        assert said.values
+        assert all(map(math.isfinite, said.values))
+
+
+@given(
+    st.integers(0, 255), st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=40)
+)
+def test_every_line_comes_out_as_it_was_sent(node, values):
+    assert decode(f"{node} {' '.join(map(repr, values))}") == Values(node, tuple(values))
+
+
+# --- the settings -----------------------------------------------------------------------------------------
+
+
+def test_the_settings_of_2013_go_on_working():
+    listener = build(Tcp, {"port_nb": "50012"})
+    assert (listener.host, listener.port) == ("127.0.0.1", 50012)
+
+
+def test_a_bare_section_will_do():
+    assert build(Tcp, {}).port == 50011
+
+
+def test_settings_that_make_no_sense_are_faults():
+    with pytest.raises(SettingsFault) as refusal:
+        build(Tcp, {"port": "65536", "idle": "0", "clients": "0"})
+    assert [key for key, _ in refusal.value.faults] == ["port", "idle", "clients"]
+
+
+# --- the port ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened():
+    """Return a function that opens a listener on a free port; all of them are closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def open_listener(**settings):
+            listener = Tcp(port=settings.pop("port", 0), **settings)
+            listener.name = "Socket"
+            listener.clock = VirtualClock()
+            stack.callback(listener.close)
+            listener.open()
+            return listener
+
+        yield open_listener
+
+
+@pytest.fixture
+def connect():
+    """Return a function that connects to a listener; all connections are closed at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda listener: stack.enter_context(socket.create_connection(listener.address, timeout=5))
+
+
+@pytest.fixture
+def stop():
+    return Flag()
+
+
+def said(frames):
+    return [(frame.node, frame.values) for frame in frames]
+
+
+def read_frames(listener, stop, count):
+    frames = []
+    wait_until(lambda: frames.extend(listener.read(stop)) or len(frames) >= count, what=f"{count} frames")
+    return frames
+
+
+def read_until(listener, stop, condition):
+    wait_until(lambda: condition() or listener.read(stop) or condition())
+
+
+def test_a_line_becomes_a_frame(opened, connect, stop):
+    listener = opened()
+    connect(listener).sendall(b"15 69 1664\r\n")
+    (frame,) = read_frames(listener, stop, 1)
+    assert (frame.node, frame.values) == ("15", (69, 1664))
+    assert frame.source == "Socket"
+    assert frame.rssi is None
+    assert frame.stamp == listener.clock.now()
+
+
+def test_the_vectors_over_a_connection(opened, connect, stop):
+    listener = opened()
+    expected = [parameter.values[0] for parameter in vectors.lines("socket")]
+    packets = [vector["expect"] for vector in expected if vector["expect"]["result"] == "packet"]
+    rejected = [vector["expect"] for vector in expected if vector["expect"]["result"] == "rejected"]
+    connect(listener).sendall("".join(f"{vector['line']}\r\n" for vector in expected).encode() + b"1 1\n")
+    *frames, _ = read_frames(listener, stop, len(packets) + 1)
+    assert said(frames) == [(str(packet["node"]), tuple(packet["values"])) for packet in packets]
+    assert listener.counts.total() == len(rejected)
+
+
+def test_a_client_that_sends_one_line_and_closes_at_once_is_heard(opened, stop):
+    listener = opened()
+    for number in range(20):
+        with socket.create_connection(listener.address) as client:
+            client.sendall(b"15 %d\r\n" % number)
+    frames = read_frames(listener, stop, 20)
+    assert sorted(frame.values for frame in frames) == [(number,) for number in range(20)]
+
+
+LINES = b"15 1 69\r\n16 2.5 -3\n\r\n17 nan\r\n18 4\r\n"
+FRAMES = [("15", (1, 69)), ("16", (2.5, -3)), ("18", (4,))]
+
+
+def test_a_split_at_every_position_changes_nothing_while_others_send(opened, connect, stop):
+    # Fault 1 of the ancestors: the head of a split line was glued to the next client's.
+    listener = opened()
+    other = connect(listener)
+    for at in range(1, len(LINES)):
+        client = connect(listener)
+        client.sendall(LINES[:at])
+        other.sendall(b"99 1\n")
+        frames = read_frames(
+            listener, stop, 1 + sum(LINES[:at].count(end) for end in (b"69\r\n", b"-3\n", b" 4\r\n"))
+        )
+        client.sendall(LINES[at:])
+        other.sendall(b"99 2\n")
+        frames += read_frames(listener, stop, 5 - len(frames))
+        assert [frame for frame in said(frames) if frame[0] != "99"] == FRAMES
+        assert [frame for frame in said(frames) if frame[0] == "99"] == [("99", (1,)), ("99", (2,))]
+    assert listener.counts["not-finite"] == len(LINES) - 1
+
+
+@given(st.lists(st.integers(1, len(LINES) - 1)))
+def test_no_segmentation_changes_anything(cuts):
+    lines = Lines(LONGEST_LINE)
+    bounds = [0, *sorted(cuts), len(LINES)]
+    heard = [
+        decode(line) for start, end in itertools.pairwise(bounds) for line in lines.feed(LINES[start:end])
+    ]
+    assert [(str(values.node), values.values) for values in heard if isinstance(values, Values)] == FRAMES
+
+
+def test_a_tail_without_line_end_is_dropped_and_counted(opened, connect, stop):
+    listener = opened()
+    client = connect(listener)
+    client.sendall(b"15 1\n15 2")
+    assert said(read_frames(listener, stop, 1)) == [("15", (1,))]
+    client.close()
+    read_until(listener, stop, lambda: listener.counts["unterminated"])
+    # and it is not glued to what the next client says
+    connect(listener).sendall(b"17 9 9\n")
+    assert said(read_frames(listener, stop, 1)) == [("17", (9, 9))]
+
+
+def test_an_idle_client_harms_nobody(opened, connect, stop):
+    # Fault 2: one that connected and said nothing blocked the whole daemon.
+    listener = opened()
+    idle = [connect(listener) for _ in range(20)]
+    connect(listener).sendall(b"15 1\n")
+    assert said(read_frames(listener, stop, 1)) == [("15", (1,))]
+    assert len(idle) == 20
+
+
+def test_a_line_that_is_too_long_harms_only_itself(opened, connect, stop):
+    # Fault 3: what was over 1024 bytes poisoned the next frame.
+    listener = opened()
+    connect(listener).sendall(b"15" + b" 1" * 3000 + b"\n16 2\n")
+    assert said(read_frames(listener, stop, 1)) == [("16", (2,))]
+    assert listener.counts == {"too-long": 1}
+
+
+def test_many_lines_at_once_and_the_port_again_at_once(opened, connect, stop):
+    # Fault 4: one frame each 0.2 s, and no port for a minute after a restart.
+    listener = opened()
+    port = listener.address[1]
+    connect(listener).sendall(b"15 1\n" * 500)
+    assert len(read_frames(listener, stop, 500)) == 500
+    listener.close()
+    listener.close()
+    again = opened(port=port)
+    connect(again).sendall(b"15 1\n")
+    assert len(read_frames(again, stop, 1)) == 1
+
+
+def test_the_node_is_a_whole_number(opened, connect, stop):
+    # Fault 5: node 15 was posted as 15.0, another node.
+    listener = opened()
+    connect(listener).sendall(b"15.0 1\n15.5 1\n1_0 1\n15 1\n")
+    (frame,) = read_frames(listener, stop, 1)
+    assert frame.node == "15"
+
+
+def test_a_connection_that_is_reset_is_only_that(opened, connect, stop):
+    listener = opened()
+    client = connect(listener)
+    client.sendall(b"15 1\n15")
+    read_frames(listener, stop, 1)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    read_until(listener, stop, lambda: listener.counts["unterminated"])
+    connect(listener).sendall(b"16 1\n")
+    assert said(read_frames(listener, stop, 1)) == [("16", (1,))]
+
+
+def test_a_client_that_is_silent_for_too_long_is_cut_off(opened, connect, stop):
+    listener = opened(idle=60)
+    silent, talker = connect(listener), connect(listener)
+    talker.sendall(b"15 1\n")
+    read_frames(listener, stop, 1)
+    listener.clock.sleep(59)
+    talker.sendall(b"15 2\n")
+    read_frames(listener, stop, 1)
+    listener.clock.sleep(2)
+    assert listener.read(stop) == []
+    assert silent.recv(1) == b""
+    talker.sendall(b"15 3\n")
+    assert said(read_frames(listener, stop, 1)) == [("15", (3,))]
+    assert listener.counts == {"idle": 1}
+
+
+def test_one_client_too_many_takes_the_place_of_the_most_silent(opened, connect, stop):
+    listener = opened(clients=2)
+    first, second = connect(listener), connect(listener)
+    first.sendall(b"1 1\n")
+    second.sendall(b"2 1\n")
+    read_frames(listener, stop, 2)
+    first.sendall(b"1 2\n")
+    read_frames(listener, stop, 1)
+    third = connect(listener)
+    third.sendall(b"3 1\n")
+    assert said(read_frames(listener, stop, 1)) == [("3", (1,))]
+    assert second.recv(1) == b""
+    first.sendall(b"1 3\n")
+    assert said(read_frames(listener, stop, 1)) == [("1", (3,))]
+    assert listener.counts == {"too-many-clients": 1}
+
+
+def test_it_sleeps_until_stopped(opened, connect, stop):
+    listener = opened()
+    frames = []
+    reader = threading.Thread(target=lambda: frames.append(listener.read(stop)))
+    reader.start()
+    stop.set()
+    reader.join(5)
+    assert frames == [[]]
+
+
+def test_a_wait_that_was_for_nothing_is_nothing(opened, connect, stop):
+    listener = opened()
+    client = connect(listener)
+    client.sendall(b"15 1\n")
+    read_frames(listener, stop, 1)
+    (fd,) = listener._clients
+    assert listener._hear(fd, listener.clock.now()) == []
+    assert fd in listener._clients
+
+
+def test_a_port_that_is_taken_is_weather(opened):
+    port = opened().address[1]
+    with pytest.raises(OSError, match=rf"127\.0\.0\.1:{port}: Address already in use"):
+        opened(port=port)
+
+
+def test_a_host_that_is_not_ours_is_weather(opened):
+    with pytest.raises(OSError, match=r"192\.0\.2\.1:0: Cannot assign"):
+        opened(host="192.0.2.1")
+
+
+def test_it_can_listen_on_ipv6(opened, connect, stop):
+    if not socket.has_ipv6:
+        pytest.skip("this kernel has no IPv6")
+    try:
+        listener = opened(host="::1")
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    connect(listener).sendall(b"15 1\n")
+    assert len(read_frames(listener, stop, 1)) == 1
+
+
+def test_who_can_reach_it_is_said(opened, caplog):
+    caplog.set_level("INFO", logger="oemgateway")
+    alone, open_to_all = opened(), opened(host="0.0.0.0")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"listens on 127.0.0.1:{alone.address[1]} (this machine only: host = 0.0.0.0 lets others in)",
+        f"listens on 0.0.0.0:{open_to_all.address[1]}",
+    ]
+
+
+def test_a_listener_that_is_not_open_says_so(stop):
+    listener = Tcp()
+    listener.close()
+    with pytest.raises(OSError, match="not open"):
+        listener.read(stop)
+    with pytest.raises(OSError, match="not open"):
+        listener.address  # noqa: B018
