@@ -1,0 +1,137 @@
+"""What every way to the bus shares: the slots, one sweep per grid point, and a word when a sensor fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from gateway.clock import Grid
+from gateway.frame import Frame, check_node
+from gateway.plugin import Listener
+from gateway.settings import SettingsFault, alternatives, at_least, setting
+from listeners.onewire.ds18b20 import Fault, Reading
+from listeners.onewire.rom import Rom, lookalike
+from listeners.onewire.slots import Offsets, Slots
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from gateway.flag import Flag
+
+
+class BusFault(Exception):
+    """The whole bus gives no reading this time: what is wrong and what to look at, in one line."""
+
+
+@dataclass(kw_only=True)
+class OneWire(Listener):
+    """Thermometers on a 1-Wire bus, read together every `interval` seconds of the wall clock.
+
+    A way to the bus implements `sweep`, and `search` where it can. `faults` counts, by sensor and fault, the
+    readings that were none.
+    """
+
+    node: str = setting(check=check_node)
+    interval: float = setting(10.0, check=at_least(1))
+    resolution: Literal[9, 10, 11, 12] = setting(12)
+    sensors: Slots = field(default_factory=Slots)
+    offsets: Offsets = field(default_factory=Offsets)
+    faults: Counter[tuple[Rom, Fault]] = field(default_factory=Counter, init=False, compare=False, repr=False)
+    _troubled: set[Rom] = field(default_factory=set, init=False, compare=False, repr=False)
+    _heard: set[Rom] = field(default_factory=set, init=False, compare=False, repr=False)
+    _bus_troubled: bool = field(default=False, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        lost = sorted(self.offsets.by_index.keys() - set(self.sensors.indices()))
+        if lost:
+            raise SettingsFault([(f"offset{index}", f"index {index} has no sensor") for index in lost])
+
+    def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
+        """Let these sensors convert together; return their readings (one that is left out: no answer).
+
+        Raises BusFault where none can be had, and OSError where the way to the bus itself is gone.
+        """
+        raise NotImplementedError
+
+    def search(self) -> Collection[Rom]:
+        """Return what is on the bus, as far as that can be found out; BusFault or OSError otherwise."""
+        return ()
+
+    def claims(self) -> dict[str, Mapping[int, str]]:
+        """Return the indices that have a sensor, and its id."""
+        slots = self.sensors.by_index
+        return {self.node: {index: str(slots[index].rom) for index in self.sensors.indices()}}
+
+    def remarks(self) -> Iterable[tuple[str, str]]:
+        """Return a word on gaps in the numbers, and on sensors that stand at two of them."""
+        if not self.sensors.indices():
+            yield "sensor1", "no sensor is named: there is nothing to read"
+        for gap in self.sensors.gaps():
+            after = min(index for index in self.sensors.by_index if index > gap)
+            yield f"sensor{after}", f"index {gap} has no sensor: treated as Dummy"
+        for rom in self.sensors.roms():
+            first, *others = self.sensors.indices(rom)
+            for index in others:
+                yield f"sensor{index}", f"{rom} is sensor{first} too: its value is sent at both indices"
+
+    def read(self, stop: Flag) -> list[Frame]:
+        """Wait for the next grid point, sweep the bus, and return one frame with that point's time."""
+        stamp = self._grid.wait(stop)
+        roms = self.sensors.roms()
+        if stamp is None or not roms:
+            return []
+        values = self.offsets.applied(self.sensors.frame_values(self._readings(roms)))
+        return [Frame(self.node, values, stamp, names=self.sensors.labels(), source=self.name)]
+
+    @cached_property
+    def _grid(self) -> Grid:
+        return Grid(self.interval, self.clock)
+
+    def _readings(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
+        """Sweep, count what failed, and say what has begun or ceased to fail."""
+        try:
+            found = self.sweep(roms)
+        except BusFault as fault:
+            self.faults.update((rom, Fault.BUS) for rom in roms)
+            if not self._bus_troubled:
+                self.log.warning(f"{fault}; no sensor on it has a value meanwhile")
+            self._bus_troubled = True
+            return {}
+        if self._bus_troubled:
+            self.log.info("the bus answers again")
+        self._bus_troubled = False
+        readings = {rom: found.get(rom, Fault.NO_ANSWER) for rom in roms}
+        self._follow(readings)
+        return readings
+
+    def _follow(self, readings: dict[Rom, Reading]) -> None:
+        failed = {rom: reading for rom, reading in readings.items() if isinstance(reading, Fault)}
+        self.faults.update(failed.items())
+        begun = {rom: fault for rom, fault in failed.items() if rom not in self._troubled}
+        meant = self._lookalikes([rom for rom, fault in begun.items() if fault is Fault.NO_ANSWER])
+        for rom, fault in begun.items():
+            self.log.warning(f"{self._named(rom)}: {fault}; {meant.get(rom) or fault.cure}")
+        for rom in self._troubled - failed.keys():
+            self.log.info(f"{self._named(rom)}: reads again, {readings[rom]:g} °C")
+        self._troubled = set(failed)
+        self._heard |= readings.keys() - failed.keys()
+
+    def _lookalikes(self, missing: Iterable[Rom]) -> dict[Rom, str]:
+        """Return, for ids that nobody ever answered to, which id on the bus may have been meant."""
+        unheard = [rom for rom in missing if rom not in self._heard]
+        if not unheard:
+            return {}
+        try:
+            strangers = set(self.search()) - set(self.sensors.roms())
+        except (BusFault, OSError):
+            return {}
+        return {rom: lookalike(rom, strangers) for rom in unheard}
+
+    def _named(self, rom: Rom) -> str:
+        """Return "sensor2 28.33F749050000 (flow)"."""
+        indices = self.sensors.indices(rom)
+        places = alternatives(f"sensor{index}" for index in indices).replace(" or ", " and ")
+        label = self.sensors.by_index[indices[0]].label
+        return f"{places} {rom}" + (f" ({label})" if label else "")

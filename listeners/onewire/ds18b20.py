@@ -1,0 +1,139 @@
+"""What a thermometer's scratchpad means: a temperature, or the reason why there is none.
+
+Sources: the data sheets of DS18B20, DS18S20, DS1822, DS1825 and DS28EA00; for byte 6 and the values that
+damaged and counterfeit parts give, C. Petrich's survey counterfeit_DS18B20.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from listeners.onewire.rom import Rom, crc8
+
+DS18S20, DS1822, DS18B20, DS1825, DS28EA00 = 0x10, 0x22, 0x28, 0x3B, 0x42
+FAMILIES = frozenset((DS18S20, DS1822, DS18B20, DS1825, DS28EA00))
+
+MARKER = bytes((0x5A, 0xA5))
+"""What is written to TH and TL, never to the EEPROM: alarms at 90 and -91 °C, which no DS18B20 has by chance.
+
+Losing power restores the EEPROM's bytes, so while the marker stands the value is none of a power-on.
+"""
+
+_POWER_ON = {DS18S20: 0x00AA}
+_POWER_ON_OTHERS = 0x0550
+_UNTOUCHED = 0x0C
+"""Byte 6 after power-on; a conversion of a genuine DS18B20 that gives 85 °C leaves 0x10 there."""
+
+_FAILED = 0x07FF
+
+
+class Fault(Enum):
+    """Why a sensor has no temperature: in words, and what to look at."""
+
+    NO_ANSWER = "no answer", "check its plug and cable, and its id"
+    CRC = "damaged on the way (CRC)", "check cable, length and pull-up"
+    ALL_ZERO = "nothing but zeros", "the line is held low: check cable and pull-up"
+    POWER_ON = "power-on value, not a temperature", "it lost its supply: check its power wire"
+    UNCONVERTED = "conversion not done", "check its power wire; a part that never ends is broken"
+    FAILED = "conversion failed (127.94 °C)", "check its power wire"
+    RANGE = "outside -55 to 125 °C", "the part is broken or not genuine"
+    RESOLUTION = "at another resolution than it was set to", "let no other program use the bus"
+    UNREADABLE = "not the scratchpad of a thermometer that is known here", "check its id and its type"
+    SHORT = "its line is shorted", "look for data touching ground"
+    BUS = "the bus is out of order", "see the line about the bus"
+
+    def __init__(self, words: str, cure: str) -> None:
+        self.words = words
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return self.words
+
+
+Reading = float | Fault
+"""A temperature in °C, or why there is none."""
+
+
+def decode(
+    rom: Rom, scratchpad: bytes, *, marker: bytes | None = None, resolution: int | None = None
+) -> Reading:
+    """Return what the nine bytes of a scratchpad, CRC last, say.
+
+    `marker` is what was written to TH and TL: other bytes there mean a power-on since. Without it byte 6
+    tells a power-on from a true 85 °C, and a clone that never changes that byte is refused at 85 °C.
+    `resolution` is the bits that the conversion was given time for; a sensor set to more is refused.
+    """
+    broken = damage(rom, scratchpad)
+    if broken:
+        return broken
+    if is_power_on(rom, scratchpad) if marker is None else scratchpad[2:4] != marker:
+        return Fault.POWER_ON
+    if rom.family == DS18S20:
+        return plausible(_counted(scratchpad))
+    bits = resolution_of(scratchpad)
+    if resolution is not None and bits > resolution:
+        return Fault.RESOLUTION
+    raw = int.from_bytes(scratchpad[:2], "little", signed=True)
+    return Fault.FAILED if raw == _FAILED else plausible((raw & -1 << 12 - bits) / 16)
+
+
+def plausible(celsius: float) -> Reading:
+    """Return the temperature if it is one that these sensors can measure."""
+    return celsius if -55.0 <= celsius <= 125.0 else Fault.RANGE
+
+
+def is_power_on(rom: Rom, scratchpad: bytes) -> bool:
+    """Tell whether value and byte 6 are those of a part that has not converted since it got power."""
+    raw = int.from_bytes(scratchpad[:2], "little")
+    return raw == _POWER_ON.get(rom.family, _POWER_ON_OTHERS) and scratchpad[6] == _UNTOUCHED
+
+
+def resolution_of(scratchpad: bytes) -> int:
+    """Return the bits, 9 to 12, that the configuration byte says (no DS18S20 has one)."""
+    return 9 + (scratchpad[4] >> 5 & 3)
+
+
+def configuration(resolution: int) -> int:
+    """Return the configuration byte of a resolution of 9 to 12 bits."""
+    return resolution - 9 << 5 | 0x1F
+
+
+def conversion_time(resolution: int, family: int = DS18B20) -> float:
+    """Return the longest time in seconds that a conversion may take."""
+    return 0.75 if family == DS18S20 else 0.75 / (1 << 12 - resolution)
+
+
+def setup(rom: Rom, resolution: int, marker: bytes = MARKER) -> bytes:
+    """Return what follows 4E (write scratchpad): TH, TL and, but for a DS18S20, the configuration."""
+    return marker if rom.family == DS18S20 else marker + bytes([configuration(resolution)])
+
+
+def damage(rom: Rom, scratchpad: bytes) -> Fault | None:
+    """Return why the bytes are no scratchpad at all, or None."""
+    if rom.family not in FAMILIES:
+        return Fault.UNREADABLE
+    if set(scratchpad) == {0}:  # whose CRC is right
+        return Fault.ALL_ZERO
+    if set(scratchpad) == {0xFF}:
+        return Fault.NO_ANSWER
+    if len(scratchpad) != 9 or crc8(scratchpad):
+        return Fault.CRC
+    return None if _fixed_bits_stand(rom, scratchpad) else Fault.UNREADABLE
+
+
+def _fixed_bits_stand(rom: Rom, scratchpad: bytes) -> bool:
+    if rom.family == DS18S20:
+        return scratchpad[4:6] == b"\xff\xff"
+    if rom.family == DS1825:
+        # Its low bits are address pins; bit 7 is a MAX31850's, which reads otherwise.
+        return scratchpad[4] & 0x90 == 0x10
+    return scratchpad[4] & 0x9F == 0x1F
+
+
+def _counted(scratchpad: bytes) -> float:
+    """Return a DS18S20's temperature, refined by its counters where it has them."""
+    raw = int.from_bytes(scratchpad[:2], "little", signed=True)
+    remain, per_degree = scratchpad[6:8]
+    if not per_degree:
+        return raw / 2
+    return (raw >> 1) - 0.25 + (per_degree - remain) / per_degree

@@ -1,0 +1,77 @@
+"""Thermometers behind a DS2482 on the machine's I2C bus."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.settings import between, setting
+from listeners.onewire.bridge import Bridge, BridgeFault
+from listeners.onewire.bus import BusFault, OneWire
+from listeners.onewire.i2c import Lock, open_bus
+from listeners.onewire.thermometers import Thermometers
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from listeners.onewire.ds18b20 import Reading
+    from listeners.onewire.rom import Rom
+
+
+def _check_bus(bus: str) -> None:
+    if bus != "simulated" and not bus.isdecimal():
+        raise ValueError(f"the number of a bus as in /dev/i2c-1, or simulated, expected, not {bus}")
+
+
+@dataclass(kw_only=True)
+class Ds2482(OneWire):
+    """A DS2482-100 or -800 on /dev/i2c-`bus` at `address`; `bus = simulated` makes up one with sensors."""
+
+    bus: str = setting("1", check=_check_bus)
+    address: int = setting(0x18, check=between(0x18, 0x1F))
+    _held: ExitStack = field(default_factory=ExitStack, init=False, compare=False, repr=False)
+    _thermometers: Thermometers = field(init=False, compare=False, repr=False)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its readings are made up."""
+        return self.bus == "simulated"
+
+    def open(self) -> None:
+        """Take the chip for this process alone, start it and set the sensors up."""
+        with ExitStack() as stack:
+            bridge = self._open_bridge(stack)
+            self._thermometers = Thermometers(bridge, self.sensors.roms(), self.resolution)
+            try:
+                self._thermometers.start()
+            except BusFault as fault:
+                raise OSError(str(fault)) from fault
+            self._held = stack.pop_all()
+
+    def close(self) -> None:
+        """Let go of the chip."""
+        self._held.close()
+
+    def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
+        """Read all sensors; a bridge that fails is started again, once."""
+        try:
+            readings = self._thermometers.sweep()
+        except BridgeFault as fault:
+            self.log.debug(f"{fault}: it is started again")
+            readings = self._thermometers.sweep()
+        return {rom: readings[rom] for rom in roms}
+
+    def search(self) -> Collection[Rom]:
+        """Return what is on all lines of the bridge."""
+        return self._thermometers.search()
+
+    def _open_bridge(self, stack: ExitStack) -> Bridge:
+        if self.simulated:
+            from listeners.simulated.scene import demo_bridge  # noqa: PLC0415  (only where it is asked for)
+
+            return Bridge(demo_bridge(self.clock), 0x18, self.clock)
+        stack.callback(Lock(self.bus, self.address).release)
+        i2c = open_bus(self.bus, self.address)
+        stack.callback(i2c.close)
+        return Bridge(i2c, self.address, self.clock)

@@ -1,0 +1,143 @@
+"""The bus masters that OWFS drives: one conversion for all their thermometers, then each scratchpad.
+
+OWFS 3.2 passes the power-on value on as a temperature, so scratchpads are read raw and judged here. What is
+written to `temphigh`, `templow` or `tempres` it copies to the EEPROM, and reading the first two recalls them
+from there: these are left alone, and byte 6 has to tell a power-on.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from listeners.onewire.bus import BusFault
+from listeners.onewire.ds18b20 import (
+    DS18S20,
+    DS28EA00,
+    Fault,
+    Reading,
+    conversion_time,
+    decode,
+    resolution_of,
+)
+from listeners.onewire.tree import Refused, temperature_in
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.clock import Clock
+    from listeners.onewire.rom import Rom
+    from listeners.onewire.tree import Tree
+
+FINEST = 12
+"""Bits: a sensor that nothing is known of may need the time of the finest resolution."""
+
+
+@dataclass
+class _Sensor:
+    """What has been found out about a sensor since it last answered on its bus.
+
+    `bits` is its resolution, FINEST where that is not known, `told` how often it was told another.
+    """
+
+    bus: str
+    parasite: bool
+    bits: int = FINEST
+    told: int = 0
+
+
+class Masters:
+    """The sensors on the buses with these paths."""
+
+    def __init__(self, tree: Tree, buses: Sequence[str], resolution: int, clock: Clock) -> None:
+        self._tree = tree
+        self._buses = buses
+        self._resolution = resolution
+        self._clock = clock
+        self._sensors: dict[Rom, _Sensor] = {}
+
+    def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
+        """Let all buses convert, wait once for the slowest sensor, and judge each scratchpad.
+
+        Raises BusFault where no bus takes the conversion.
+        """
+        if all(rom in self._sensors and self._sensors[rom].parasite for rom in roms):
+            return {rom: self._reading(rom, self._buses, FINEST) for rom in roms}
+        given = max(self._sensors[rom].bits if rom in self._sensors else FINEST for rom in roms)
+        converting = [bus for bus in self._buses if self._convert(bus)]
+        if not converting:
+            raise BusFault(
+                f"{self._tree}: no conversion can be started; look for a short, and at the bus master"
+            )
+        self._clock.sleep(conversion_time(given))
+        return {rom: self._reading(rom, converting, given) for rom in roms}
+
+    def _convert(self, bus: str) -> bool:
+        """Start a conversion; tell whether the bus took it, which OWFS does not say but counts."""
+        for _ in range(2):
+            before = self._writes(bus)
+            with suppress(Refused):
+                self._tree.write(f"{bus}simultaneous/temperature", b"1")
+                if before is None or self._writes(bus) != before:
+                    return True
+        return False
+
+    def _writes(self, bus: str) -> bytes | None:
+        """Return how many writes have succeeded at the server that the bus belongs to, if it tells."""
+        server = re.sub("bus[.][0-9]+/$", "", bus)
+        with suppress(Refused):
+            return self._tree.read(f"{server}statistics/write/success")
+        return None
+
+    def _reading(self, rom: Rom, converting: Sequence[str], given: int) -> Reading:
+        """Return what a sensor says on the bus that it was last seen on, or else on any."""
+        sensor = self._sensors.get(rom)
+        if sensor and sensor.bus not in converting:
+            return Fault.BUS
+        for bus in [sensor.bus] if sensor else converting:
+            with suppress(Refused):
+                return self._reading_on(bus, rom, given)
+        # It may come back on another bus, and will have lost its power.
+        self._sensors.pop(rom, None)
+        return Fault.NO_ANSWER
+
+    def _reading_on(self, bus: str, rom: Rom, given: int) -> Reading:
+        home = f"{bus}uncached/{rom}/"
+        if rom.family == DS28EA00:  # OWFS does not show its scratchpad
+            return temperature_in(self._tree.read(f"{home}temperature{self._resolution}"))
+        scratchpad = self._tree.read(f"{home}scratchpad")
+        sensor = self._sensors.get(rom) or self._meet(rom, bus, home)
+        if sensor.parasite:
+            # OWFS gives the strong pull-up to a sensor's own conversion only, not to the one for all.
+            self._tree.read(f"{home}temperature" if rom.family == DS18S20 else f"{home}temperature{FINEST}")
+            scratchpad, given = self._tree.read(f"{home}scratchpad"), FINEST
+        reading = decode(rom, scratchpad, resolution=given)
+        if isinstance(reading, Fault):
+            self._meet(rom, bus, home)
+        elif rom.family != DS18S20 and not sensor.parasite:
+            self._settle(home, sensor, resolution_of(scratchpad))
+        return reading
+
+    def _meet(self, rom: Rom, bus: str, home: str) -> _Sensor:
+        """Start over with a sensor: it may have lost its power, or the wire that brings it."""
+        sensor = _Sensor(bus, parasite=self._tree.read(f"{home}power").strip() == b"0")
+        self._sensors[rom] = sensor
+        return sensor
+
+    def _settle(self, home: str, sensor: _Sensor, bits: int) -> None:
+        """Have a sensor's resolution written to its scratchpad, twice at most: some parts refuse.
+
+        OWFS writes it when it reads a temperature of another resolution than it believes the sensor to have.
+        That belief outlives the sensor's power: where asking has not helped, it is made to change twice.
+        """
+        sensor.bits = bits
+        if bits == self._resolution:
+            sensor.told = 0
+        elif sensor.told < 2:
+            detour = 9 if self._resolution > 9 else 10
+            for asked in (detour, self._resolution)[1 - sensor.told :]:
+                with suppress(Refused):
+                    self._tree.read(f"{home}temperature{asked}")
+            sensor.told += 1

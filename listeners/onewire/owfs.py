@@ -1,0 +1,79 @@
+"""Thermometers by way of a mounted OWFS, or of any directory that is laid out like one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from gateway.settings import SettingsFault, setting
+from listeners.onewire.owserver import Address, Server
+from listeners.onewire.tree import Refused
+from listeners.onewire.treebus import TreeBus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from listeners.onewire.tree import Tree
+
+T = TypeVar("T")
+
+MOUNT_POINT = Path("/mnt/1wire")
+
+
+class Mount:
+    """The tree below a directory. It is there when the directory opens, mounted or not."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def open(self) -> None:
+        """Make sure that the directory opens."""
+        try:
+            os.scandir(self._path).close()
+        except OSError as error:
+            raise OSError(f"{self}: {error.strerror}; is owfs running, and mounted there?") from error
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a directory."""
+        return self._ask(lambda: [entry.name for entry in (self._path / path).iterdir()])
+
+    def read(self, path: str) -> bytes:
+        """Return what a file holds."""
+        return self._ask((self._path / path).read_bytes)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write to a file that is there, and create none."""
+        with self._ask(lambda: os.fdopen(os.open(self._path / path, os.O_WRONLY), "wb", buffering=0)) as file:
+            self._ask(lambda: file.write(data))
+
+    def _ask(self, request: Callable[[], T]) -> T:
+        """Return the answer; Refused where this path has none, OSError where the directory has gone."""
+        try:
+            return request()
+        except OSError as error:
+            self.open()
+            raise Refused(str(error)) from error
+
+
+@dataclass(kw_only=True)
+class Owfs(TreeBus):
+    """Thermometers in a directory where OWFS is mounted or, with `server`, on an owserver."""
+
+    path: Path | None = setting(None)
+    server: Address | None = setting(None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.path and self.server:
+            raise SettingsFault([("server", f"either a path or a server expected, not {self.path} as well")])
+        if not self.server:
+            self.path = self.path or MOUNT_POINT
+
+    def reach(self) -> Tree:
+        """Return the tree of the directory or of the server."""
+        return Server(self.server) if self.server else Mount(self.path or MOUNT_POINT)

@@ -1,0 +1,133 @@
+"""Which sensor stands at which index: `sensorN` is index N, for good."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from gateway.settings import Raw, convert, did_you_mean
+from listeners.onewire.rom import Rom
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from listeners.onewire.ds18b20 import Reading
+
+HIGHEST = 999
+"""The highest index: a frame has a place for every index up to its own highest."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What stands at an index: a sensor, or None for a Dummy; and its label."""
+
+    rom: Rom | None
+    label: str = ""
+
+    def __str__(self) -> str:
+        name = str(self.rom or "Dummy")
+        return f"{name}, {self.label}" if self.label else name
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The slots of a node by index, in the order of their numbers; an index that is not there is a Dummy.
+
+    As settings: `sensorN = ID | Dummy`, with a label after a comma.
+    """
+
+    KEY: ClassVar = re.compile(r"sensor([1-9][0-9]*)")
+    EXAMPLE: ClassVar = "sensor1"
+
+    by_index: Mapping[int, Slot] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_index", dict(sorted(self.by_index.items())))
+
+    @staticmethod
+    def parse_entry(key: str, raw: Raw) -> tuple[int, Slot]:
+        """Return the index and slot of an entry, or raise ValueError."""
+        name, *labels = [raw] if isinstance(raw, str) else raw
+        if len(labels) > 1:
+            raise ValueError(f"an id and one label expected, not {', '.join(labels)} (a comma needs quotes)")
+        return _index(Slots.KEY, key), Slot(_parse_rom(name), "".join(labels))
+
+    def shown(self) -> dict[str, str]:
+        """Return the entries again."""
+        return {f"sensor{index}": str(slot) for index, slot in self.by_index.items()}
+
+    def roms(self) -> list[Rom]:
+        """Return every sensor once, in the order of their first indices."""
+        return list(dict.fromkeys(slot.rom for slot in self.by_index.values() if slot.rom))
+
+    def indices(self, rom: Rom | None = None) -> list[int]:
+        """Return the indices of a sensor, or of all sensors."""
+        return [i for i, slot in self.by_index.items() if slot.rom and rom in (None, slot.rom)]
+
+    def gaps(self) -> list[int]:
+        """Return the indices below the highest that no entry names."""
+        return [index for index in range(1, self._length()) if index not in self.by_index]
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels by position, "" where there is none."""
+        return tuple(self._at(index).label for index in range(1, self._length() + 1))
+
+    def frame_values(self, readings: Mapping[Rom, Reading]) -> tuple[float | None, ...]:
+        """Return the temperatures by position, None where there is none."""
+        return tuple(_temperature(readings, self._at(i).rom) for i in range(1, self._length() + 1))
+
+    def _length(self) -> int:
+        return max(self.by_index, default=0)
+
+    def _at(self, index: int) -> Slot:
+        return self.by_index.get(index, Slot(None))
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """Kelvin to be added to the sensors at some indices: `offsetN = -0.3`."""
+
+    KEY: ClassVar = re.compile(r"offset([1-9][0-9]*)")
+    EXAMPLE: ClassVar = "offset1"
+
+    by_index: Mapping[int, float] = field(default_factory=dict)
+
+    @staticmethod
+    def parse_entry(key: str, raw: Raw) -> tuple[int, float]:
+        """Return the index and kelvin of an entry, or raise ValueError."""
+        kelvin = convert(float, raw)
+        return _index(Offsets.KEY, key), kelvin
+
+    def shown(self) -> dict[str, str]:
+        """Return the entries again."""
+        return {f"offset{index}": f"{kelvin:g}" for index, kelvin in sorted(self.by_index.items())}
+
+    def applied(self, values: Sequence[float | None]) -> tuple[float | None, ...]:
+        """Return the values with their offsets, to the four decimals that a sensor has."""
+        return tuple(
+            value if value is None or index not in self.by_index else round(value + self.by_index[index], 4)
+            for index, value in enumerate(values, 1)
+        )
+
+
+def _index(pattern: re.Pattern[str], key: str) -> int:
+    index = int(pattern.fullmatch(key)[1])  # type: ignore[index]  # the caller matched it
+    if index > HIGHEST:
+        raise ValueError(f"an index from 1 to {HIGHEST} expected, not {index}")
+    return index
+
+
+def _parse_rom(text: str) -> Rom | None:
+    if text.lower() == "dummy":
+        return None
+    try:
+        return Rom.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{error}{did_you_mean(text, ['dummy'])}") from None
+
+
+def _temperature(readings: Mapping[Rom, Reading], rom: Rom | None) -> float | None:
+    reading = readings.get(rom) if rom else None
+    return reading if isinstance(reading, float) else None

@@ -1,0 +1,946 @@
+"""The DS2482 listener on the bit-level simulator in virtual time: values, indices, faults and speed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.clock import Clock
+from gateway.settings import SettingsFault, build
+from listeners.onewire import ds2482, i2c
+from listeners.onewire.bridge import ACTIVE_PULL_UP, Bridge
+from listeners.onewire.bus import BusFault
+from listeners.onewire.ds18b20 import MARKER, Fault
+from listeners.onewire.line import Line
+from listeners.onewire.rom import Rom
+from listeners.onewire.thermometers import Thermometers
+from listeners.simulated.clock import VirtualClock, VirtualFlag
+from listeners.simulated.ds18b20 import Ds18b20
+from listeners.simulated.ds18s20 import Ds18s20
+from listeners.simulated.ds2482 import Ds2482 as Chip
+from listeners.simulated.noise import Noise
+from tests.simulators.i2c_server import i2c_server
+
+IDS = ["28.33F749050000", "28.DB564A050000", "28.AB1663050000", "28.4C92D4060000", "28.E01A77070000"]
+CELSIUS = [18.6875, -10.125, 85.0, 0.0, 25.0625]
+
+
+class EventfulClock(VirtualClock):
+    """A clock on which things happen at their time, while someone sleeps."""
+
+    def __init__(self):
+        super().__init__()
+        self._events = []
+
+    def after(self, seconds, action):
+        self._events.append((self.monotonic() + seconds, action))
+        self._events.sort(key=lambda event: event[0])
+
+    def sleep(self, seconds):
+        end = self.monotonic() + seconds
+        while self._events and self._events[0][0] <= end:
+            when, action = self._events.pop(0)
+            super().sleep(max(0.0, when - self.monotonic()))
+            action()
+        super().sleep(max(0.0, end - self.monotonic()))
+
+
+class House:
+    """Five sensors at indices 1, 2, 4, 5 and 6 of a listener, behind a simulated chip."""
+
+    def __init__(
+        self, monkeypatch, tmp_path, *, channels=1, i2c_hz=400_000.0, ids=IDS, kind=Ds18b20, **entries
+    ):
+        self.clock = EventfulClock()
+        self.sensors = [kind(text, celsius) for text, celsius in zip(ids, CELSIUS, strict=True)]
+        self.chip = Chip(self.clock, self.sensors, channels=channels, i2c_hz=i2c_hz)
+        monkeypatch.setattr(i2c, "LOCKS", tmp_path)
+        monkeypatch.setattr(ds2482, "open_bus", lambda bus, address: self.chip)
+        slots = dict(zip(("sensor1", "sensor2", "sensor4", "sensor5", "sensor6"), ids, strict=True))
+        self.listener = build(ds2482.Ds2482, {"node": "9", "sensor3": "Dummy", **slots, **entries})
+        self.listener.name = "cellar"
+        self.listener.clock = self.clock
+
+    def read(self):
+        (frame,) = self.listener.read(VirtualFlag(self.clock))
+        return frame.values
+
+    def sweep(self):
+        """Return the readings of the five in their order, and the seconds they took."""
+        roms = self.listener.sensors.roms()
+        start = self.clock.monotonic()
+        readings = self.listener.sweep(roms)
+        return [readings[rom] for rom in roms], self.clock.monotonic() - start
+
+
+@pytest.fixture
+def house(monkeypatch, tmp_path):
+    """A house, open, with what the test asks for."""
+    houses = []
+
+    def make(prepare=None, **arguments):
+        made = House(monkeypatch, tmp_path, **arguments)
+        if prepare:
+            prepare(made)
+        made.listener.open()
+        houses.append(made)
+        return made
+
+    yield make
+    for made in houses:
+        made.listener.close()
+
+
+@pytest.fixture
+def said(caplog):
+    """The log's new lines since this was last asked."""
+    caplog.set_level(logging.INFO, logger="oemgateway.cellar")
+
+    def lines():
+        new = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return new
+
+    return lines
+
+
+VALUES = (18.6875, -10.125, None, 85.0, 0.0, 25.0625)
+
+
+def without(*indices):
+    return tuple(None if index in indices else value for index, value in enumerate(VALUES, 1))
+
+
+def test_values_stand_at_their_index(house):
+    assert house().read() == VALUES
+
+
+@pytest.mark.parametrize(
+    ("bits", "values"),
+    [
+        (9, (18.5, -10.5, None, 85.0, 0.0, 25.0)),
+        (10, (18.5, -10.25, None, 85.0, 0.0, 25.0)),
+        (11, (18.625, -10.125, None, 85.0, 0.0, 25.0)),
+        (12, VALUES),
+    ],
+)
+def test_the_resolution_is_written_to_the_sensors(house, bits, values):
+    assert (
+        house(lambda h: setattr(h.sensors[0], "leaves_low_bits", True), resolution=str(bits)).read() == values
+    )
+
+
+@pytest.mark.parametrize(
+    ("hz", "bits", "milliseconds"),
+    [
+        (400e3, 12, 828),
+        (100e3, 12, 879),
+        (400e3, 11, 453),
+        (400e3, 10, 265),
+        (400e3, 9, 172),
+        (100e3, 9, 223),
+    ],
+)
+def test_five_sensors_are_read_at_the_speed_of_the_bus(house, hz, bits, milliseconds):
+    five = house(i2c_hz=hz, resolution=str(bits))
+    readings, seconds = five.sweep()
+    assert len(readings) == 5
+    assert seconds * 1000 == pytest.approx(milliseconds, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("hz", "count", "milliseconds"),
+    [(400e3, 1, 768), (400e3, 20, 1054), (100e3, 1, 779), (100e3, 20, 1254), (400e3, 100, 2258)],
+)
+def test_any_number_of_sensors_is_read_at_the_speed_of_the_bus(hz, count, milliseconds):
+    clock = VirtualClock()
+    roms = [Rom.of(0x28, number.to_bytes(6, "big")) for number in range(count)]
+    sensors = [Ds18b20(str(rom), number / 16) for number, rom in enumerate(roms)]
+    thermometers = Thermometers(Bridge(Chip(clock, sensors, i2c_hz=hz), 0x18, clock), roms, 12)
+    thermometers.start()
+    start = clock.monotonic()
+    assert list(thermometers.sweep().values()) == [number / 16 for number in range(count)]
+    assert (clock.monotonic() - start) * 1000 == pytest.approx(milliseconds, rel=0.005)
+
+
+def test_nothing_is_written_to_the_eeprom(house):
+    sensor = house().sensors[0]
+    sensor.brown_out()
+    assert bytes(sensor._scratchpad[2:5]) == bytes.fromhex("4B467F")
+
+
+# Faults of one sensor
+
+
+def unplug(house, sensor):
+    sensor.present = False
+
+
+def flip(house, sensor):
+    sensor.flip = lambda sent: bytes([sent[0] ^ 4]) + sent[1:]
+
+
+def flip_never_twice_the_same(house, sensor):
+    numbers = iter(range(1, 10_000))
+    sensor.flip = lambda sent: bytes([sent[0], sent[1] ^ next(numbers) % 255 + 1]) + sent[2:]
+
+
+def zeros(house, sensor):
+    sensor.all_zero = True
+
+
+def never_done(house, sensor):
+    sensor.never_done = True
+    sensor.temperature = 50.0
+
+
+def too_hot(house, sensor):
+    sensor.temperature = 126.0
+
+
+def failing(house, sensor):
+    sensor.temperature = 127.9375
+
+
+def brown_out_at_every_conversion(house, sensor):
+    sensor.temperature = lambda now: house.clock.after(0.1, sensor.brown_out) or 20.0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (unplug, Fault.NO_ANSWER),
+        (flip, Fault.CRC),
+        (flip_never_twice_the_same, Fault.CRC),
+        (zeros, Fault.ALL_ZERO),
+        (never_done, Fault.UNCONVERTED),
+        (too_hot, Fault.RANGE),
+        (failing, Fault.FAILED),
+        (brown_out_at_every_conversion, Fault.POWER_ON),
+    ],
+)
+def test_a_faulty_sensor_is_none_and_the_others_keep_value_and_index(house, said, spoil, fault):
+    five = house()
+    assert five.read() == VALUES
+    before = vars(five.sensors[1]).copy()
+    spoil(five, five.sensors[1])
+    assert five.read() == without(2)
+    assert five.read() == without(2)
+    assert five.listener.faults == {(Rom.parse(IDS[1]), fault): 2}
+    (line,) = said()
+    assert line.startswith(f"sensor2 {IDS[1]}: {fault}; ")
+    for name in ("all_zero", "never_done", "flip"):
+        vars(five.sensors[1]).pop(name, None)
+    five.sensors[1].temperature = before["temperature"]
+    five.sensors[1].present = True
+    assert five.read() == VALUES
+    assert said() == [f"sensor2 {IDS[1]}: reads again, -10.125 °C"]
+
+
+def test_a_missing_sensor_costs_two_reads_and_no_more(house):
+    five = house()
+    _, healthy = five.sweep()
+    five.sensors[1].present = False
+    _, seconds = five.sweep()
+    assert seconds - healthy == pytest.approx(0.01505, rel=0.01)
+
+
+@pytest.mark.parametrize("gone", range(5))
+def test_no_value_moves_when_a_sensor_is_not_there_from_the_start(house, gone):
+    five = house(lambda h: setattr(h.sensors[gone], "present", False))
+    index = (1, 2, 4, 5, 6)[gone]
+    assert five.read() == without(index)
+    five.sensors[gone].present = True
+    assert five.read() == VALUES
+
+
+def test_a_sensor_that_lost_its_power_converts_again_in_the_same_sweep(house, said):
+    five = house()
+    five.read()
+    five.sensors[1].brown_out()
+    five.clock.after(0, five.sensors[2].brown_out)
+    _, seconds = five.sweep()
+    assert seconds == pytest.approx(2 * 0.77 + 0.15, abs=0.1)
+    assert five.read() == VALUES
+    assert said() == []
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 830, 23))
+def test_power_lost_at_any_moment_gives_no_power_on_value(house, milliseconds):
+    five = house()
+    five.sensors[2].temperature = 40.0
+    five.sweep()
+    five.clock.after(milliseconds / 1000, five.sensors[2].brown_out)
+    readings, _ = five.sweep()
+    assert readings[2] in (40.0, Fault.POWER_ON)
+    assert five.sweep()[0][2] == 40.0
+
+
+def test_after_damage_two_reads_must_agree(house):
+    five = house()
+    damaged = iter([b"\x01", b"\x02"])
+    sent_again = []
+
+    def noise(sent):
+        spoilt = next(damaged, None)
+        sent_again.append(sent)
+        return sent if spoilt is None else spoilt + sent[1:]
+
+    five.sensors[1].flip = noise
+    assert five.sweep()[0][1] == -10.125
+    assert len(sent_again) == 4
+
+
+def test_noise_on_the_line_never_makes_a_value(house):
+    five = house(resolution="9")
+    for seed, sensor in enumerate(five.sensors):
+        sensor.flip = Noise(random.Random(seed), one_in=2)
+        sensor.temperature = 20.0 + 10 * seed
+    values = [five.read() for _ in range(30)]
+    for sensor in five.sensors:
+        assert sensor.flip.hits > 20
+    for row in values:
+        for value, expected in zip(row, (20.0, 30.0, None, 40.0, 50.0, 60.0), strict=True):
+            assert value in (expected, None)
+    assert sum(value is not None for row in values for value in row) > 100
+
+
+# Clones, relatives and sensors fed by the line
+
+
+def clone(**attributes):
+    def spoil(house):
+        for sensor in house.sensors:
+            vars(sensor).update(attributes)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"keeps_byte6": True},
+        {"ignores_resolution": True},
+        {"seconds_at_12_bits": 0.011},
+        {"keeps_byte6": True, "ignores_resolution": True, "seconds_at_12_bits": 0.7},
+    ],
+    ids=str,
+)
+def test_clones_are_read_like_the_genuine(house, attributes):
+    five = house(clone(**attributes))
+    assert five.read() == VALUES
+    assert five.read() == VALUES
+
+
+def test_clones_that_take_no_marker_are_judged_by_byte_6(house):
+    five = house(clone(ignores_writes=True))
+    assert five.read() == VALUES
+    five.sensors[2].keeps_byte6 = True
+    five.sensors[2].brown_out()
+    assert five.read() == without(4)
+
+
+def test_a_clone_of_a_fixed_resolution_is_given_its_time(house):
+    five = house(clone(ignores_resolution=True), resolution="9")
+    readings, seconds = five.sweep()
+    assert readings == CELSIUS
+    assert seconds == pytest.approx(0.828, rel=0.01)
+
+
+def test_a_stranger_at_another_resolution_delays_and_harms_nobody(house):
+    five = house(resolution="9")
+    five.chip.sensors.append(Ds18b20("28.0102030405FF", 99.0))
+    assert five.read() == (18.5, -10.5, None, 85.0, 0.0, 25.0)
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("12", 0x1F), ("9", 0x7F)])
+def test_another_master_that_sets_the_resolution_is_set_right(house, wanted, found):
+    five = house(resolution=wanted)
+    five.sensors[1]._scratchpad[4] = found
+    assert five.read()[1] == (-10.125 if wanted == "12" else -10.5)
+    assert five.sensors[1]._scratchpad[4] != found
+
+
+def test_a_true_85_right_after_start_is_seen_to_be_converted(house):
+    five = house(clone(keeps_byte6=True))
+    readings, seconds = five.sweep()
+    assert readings[2] == 85.0
+    assert seconds == pytest.approx(0.828 + 0.775, rel=0.01)
+    assert five.sweep()[1] == pytest.approx(0.828, rel=0.01), "once is enough"
+
+
+def deaf_to_convert(*sensors):
+    for sensor in sensors:
+        sensor._convert = lambda: iter(())
+
+
+def test_a_sensor_that_has_not_converted_since_power_on_is_none_though_its_marker_stands(house):
+    five = house()
+    deaf_to_convert(five.sensors[1])
+    assert five.read() == without(2)
+    assert five.listener.faults == {(Rom.parse(IDS[1]), Fault.UNCONVERTED): 1}
+
+
+def test_where_nobody_converts_nobody_has_a_value(house, said):
+    five = house()
+    five.read()
+    deaf_to_convert(*five.sensors)
+    assert five.read() == (None,) * 6
+    assert said()[0].startswith("no sensor begins to convert when told to; check the line for noise")
+
+
+def test_relatives(house):
+    ids = [text.replace("28.", "10.") for text in IDS]
+    assert house(ids=ids, kind=Ds18s20, resolution="9").read() == VALUES
+
+
+def fed_by_the_line(house):
+    for sensor in house.sensors:
+        sensor.parasite = True
+
+
+def test_parasites_get_the_strong_pull_up(house):
+    assert house(fed_by_the_line).read() == VALUES
+
+
+def test_one_parasite_among_others_is_enough(house):
+    assert house(lambda h: setattr(h.sensors[3], "parasite", True)).read() == VALUES
+
+
+def test_a_sensor_that_comes_back_as_a_parasite_is_fed_at_once(house):
+    five = house()
+    assert five.read() == VALUES
+    five.sensors[1].present = False
+    assert five.read() == without(2)
+    five.sensors[1].parasite = True
+    five.sensors[1].present = True
+    assert five.read() == VALUES
+
+
+def test_a_parasite_that_does_not_change_its_byte_6_shows_no_proof_at_85(house):
+    def parasitic_clones(house):
+        fed_by_the_line(house)
+        house.sensors[2].keeps_byte6 = True
+
+    five = house(parasitic_clones)
+    assert five.read() == without(4)
+    five.sensors[2].temperature = 84.9375
+    five.read()
+    five.sensors[2].temperature = 85.0
+    assert five.read() == VALUES
+
+
+# Faults of the line and the bridge
+
+
+def short(house):
+    house.chip.shorted = True
+
+
+def all_unplugged(house):
+    for sensor in house.sensors:
+        sensor.present = False
+
+
+def stuck(house):
+    house.chip.stuck_busy = True
+
+
+def deaf(house):
+    house.chip.nack = True
+
+
+BUS_FAULTS = [
+    (short, "the 1-Wire line is shorted: look for data touching ground"),
+    (
+        all_unplugged,
+        "nothing answers on the 1-Wire line: check its cable, the sensors' supply and the pull-up",
+    ),
+    (stuck, "the DS2482 at 0x18 is no DS2482, or hangs: status"),
+    (deaf, "the DS2482 at 0x18 does not answer; check its wiring and supply"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "words"), BUS_FAULTS)
+@pytest.mark.parametrize("when", [0.0, 0.3, 0.79])
+def test_a_fault_of_the_bus_is_a_sweep_of_nones_and_one_line(house, said, spoil, words, when):
+    five = house()
+    assert five.read() == VALUES
+    five.clock.after(5 + when, lambda: spoil(five))
+    five.clock.sleep(5.0)
+    five.read()
+    assert five.read() == (None,) * 6
+    assert five.read() == (None,) * 6
+    lines = said()
+    assert sum("no sensor on it has a value meanwhile" in line for line in lines) == 1
+    assert lines[-1].startswith(words) or spoil in (all_unplugged, short)
+    vars(five.chip).update(shorted=False, stuck_busy=False, nack=False)
+    for sensor in five.sensors:
+        sensor.present = True
+    assert five.read() == VALUES
+    assert "the bus answers again" in said()
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 830, 23))
+def test_a_chip_that_was_reset_is_configured_again_and_nothing_is_lost(house, said, milliseconds):
+    five = house()
+    five.sweep()
+    for sensor in five.sensors:
+        sensor.temperature += 1
+    five.clock.after(milliseconds / 1000, five.chip.reset_chip)
+    readings, _ = five.sweep()
+    assert readings == [celsius + 1 for celsius in CELSIUS]
+    five.sweep()
+    assert five.chip._configuration == ACTIVE_PULL_UP
+    assert said() == []
+
+
+def test_a_bridge_that_hangs_is_reset_and_all_is_read_in_the_same_sweep(house):
+    five = house()
+
+    def reset_helps():
+        five.chip.stuck_busy = False
+        five.chip.reset_chip()
+
+    five.chip._commands[0xF0] = reset_helps
+    five.clock.after(0.3, lambda: stuck(five))
+    readings, seconds = five.sweep()
+    assert readings == CELSIUS
+    assert seconds == pytest.approx(0.76 + 0.828, rel=0.01)
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 40, 333])
+def test_one_transfer_that_is_not_acknowledged_costs_nothing_but_time(house, nth):
+    five = house()
+    heard = five.chip.read_byte
+    calls = iter(range(1, 100_000))
+
+    def read_byte(address):
+        if next(calls) == nth:
+            raise OSError(errno.EREMOTEIO, "Remote I/O error")
+        return heard(address)
+
+    five.chip.read_byte = read_byte
+    assert five.sweep()[0] == CELSIUS
+
+
+def test_waiting_for_a_bridge_that_hangs_is_bounded(house):
+    five = house()
+    stuck(five)
+    assert five.read() == (None,) * 6
+    assert five.clock.monotonic() % 10 < 0.1
+
+
+@pytest.mark.parametrize("microseconds", range(0, 4000, 200))
+def test_a_short_of_a_moment_makes_no_old_value_new(house, microseconds):
+    five = house()
+    five.sweep()
+    for sensor in five.sensors:
+        sensor.temperature += 1
+    five.clock.after(microseconds / 1e6, lambda: short(five))
+    five.clock.after(microseconds / 1e6 + 0.001, lambda: setattr(five.chip, "shorted", False))
+    values = five.read()
+    assert all(now is None or now == before + 1 for now, before in zip(values, VALUES, strict=True))
+
+
+def test_an_adapter_that_is_pulled_out_is_left_to_the_core(house):
+    five = house()
+
+    def gone(*_):
+        raise OSError(errno.ENODEV, "No such device")
+
+    five.chip.write_byte = gone
+    with pytest.raises(OSError, match="No such device"):
+        five.read()
+    del five.chip.write_byte
+    five.listener.close()
+    five.listener.open()
+    assert five.read() == VALUES
+
+
+# The eight channels of a -800
+
+
+def spread(house):
+    sensors = house.chip.channels[0][:]
+    house.chip.channels[0].clear()
+    for sensor, channel in zip(sensors, (7, 0, 7, 3, 5), strict=True):
+        house.chip.channels[channel].append(sensor)
+
+
+def test_sensors_are_found_on_all_channels(house):
+    eight = house(spread, channels=8)
+    assert eight.read() == VALUES
+    assert eight.sweep()[1] < 0.86, "all channels convert at the same time"
+
+
+def test_parasites_on_several_channels_are_fed_one_channel_after_the_other(house):
+    def prepare(house):
+        spread(house)
+        house.sensors[0].parasite = house.sensors[3].parasite = True
+
+    eight = house(prepare, channels=8)
+    assert eight.read() == VALUES
+    assert 2 * 0.75 < eight.sweep()[1] < 2 * 0.75 + 0.11
+
+
+def test_a_sensor_that_moves_to_another_channel_is_found_there(house):
+    eight = house(spread, channels=8)
+    eight.read()
+    moving = eight.sensors[3]
+    eight.chip.channels[3].remove(moving)
+    assert eight.read() == without(5)
+    moving.brown_out()
+    eight.chip.channels[6].append(moving)
+    assert eight.read() == VALUES
+
+
+def test_a_chip_reset_in_the_middle_of_a_sweep_turns_no_channel_into_another(house):
+    eight = house(spread, channels=8)
+    for milliseconds in range(0, 850, 31):
+        eight.clock.after(milliseconds / 1000, eight.chip.reset_chip)
+        assert eight.sweep()[0] == CELSIUS
+
+
+def test_a_channel_that_is_not_selected_is_noticed(house):
+    eight = house(spread, channels=8)
+    eight.chip._select_channel = None
+    eight.chip._commands_with_a_byte[0xC3] = lambda code: setattr(eight.chip, "_pointer", 0xD2)
+    assert eight.read() == (None,) * 6
+
+
+# Searching
+
+
+def test_the_search_finds_all_and_only_what_is_there(house):
+    five = house()
+    five.sensors[0].present = False
+    stranger = Ds18b20("22.000000000001", 20.0)
+    five.chip.sensors.append(stranger)
+    assert five.listener.search() == {Rom.parse(text) for text in [*IDS[1:], stranger.id]}
+
+
+@given(st.sets(st.binary(min_size=6, max_size=6), max_size=12))
+@settings(max_examples=25, deadline=None)
+def test_any_set_of_ids_is_found(serials):
+    clock = VirtualClock()
+    roms = {Rom.of(0x28, serial) for serial in serials}
+    bridge = Bridge(Chip(clock, [Ds18b20(str(rom), 20.0) for rom in roms]), 0x18, clock)
+    bridge.start()
+    if roms:
+        assert sorted(Line(bridge, 0).search()) == sorted(roms)
+
+
+def test_a_search_that_noise_leads_in_circles_ends(house):
+    five = house()
+    five.chip.sensors[1:] = []
+    triplet = Bridge.triplet
+    five.listener._thermometers._bridge.triplet = lambda direction: (
+        False,
+        False,
+        triplet(five.listener._thermometers._bridge, direction)[2],
+    )
+    assert five.listener.search() == {Rom.parse(IDS[0])}
+
+
+def test_a_search_goes_as_far_as_ids_can_be_read(house):
+    five = house()
+    for sensor in five.sensors:
+        sensor.rom = sensor.rom[:7] + bytes([sensor.rom[7] ^ 1])
+    assert five.listener.search() == set()
+    short(five)
+    assert five.listener.search() == set()
+
+
+def test_a_sensor_that_is_pulled_out_while_it_is_searched_for(house):
+    five = house()
+    five.clock.after(0.01, lambda: all_unplugged(five))
+    assert five.listener.search() == set()
+
+
+# Opening
+
+
+def test_the_simulated_bridge_says_so():
+    made = build(ds2482.Ds2482, {"node": "9", "bus": "simulated", "address": "0x1A", "sensor1": IDS[0]})
+    made.clock = VirtualClock()
+    assert made.simulated
+    made.open()
+    (frame,) = made.read(VirtualFlag(made.clock))
+    made.close()
+    made.close()
+    assert 5 < frame.values[0] < 20
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"bus": "/dev/i2c-1"}, "the number of a bus as in /dev/i2c-1, or simulated, expected"),
+        ({"address": "0x20"}, "a number from 24 to 31 expected, not 32"),
+        ({"address": "0x17"}, "a number from 24 to 31 expected, not 23"),
+    ],
+)
+def test_wrong_settings(entry, words):
+    with pytest.raises(SettingsFault, match=words):
+        build(ds2482.Ds2482, {"node": "9", **entry})
+
+
+@pytest.mark.parametrize("address", range(0x18, 0x20))
+def test_every_address(address):
+    clock = VirtualClock()
+    bridge = Bridge(Chip(clock, channels=8, address=address), address, clock)
+    bridge.start()
+    assert bridge.channels == 8
+
+
+def test_a_chip_that_is_something_else_is_not_opened(house):
+    with pytest.raises(OSError, match="is no DS2482, or hangs: status 01 after a reset"):
+        house(lambda h: setattr(h.chip, "read_byte", lambda address: 0x01))
+
+
+def test_a_configuration_that_does_not_stay_is_told(house):
+    def deaf_to_it(house):
+        house.chip._commands_with_a_byte[0xD2] = lambda value: setattr(house.chip, "_pointer", 0xC3)
+
+    with pytest.raises(OSError, match="did not take its configuration"):
+        house(deaf_to_it)
+
+
+def test_a_line_that_fails_at_opening_does_not_keep_it_from_opening(house):
+    five = house(short)
+    assert five.read() == (None,) * 6
+    five.chip.shorted = False
+    assert five.read() == VALUES
+
+
+class FakeSMBus:
+    """smbus2's SMBus where opening or the first transfer fails."""
+
+    opening: OSError | None = None
+    transfer: OSError | None = None
+    closed = 0
+
+    def __init__(self, bus):
+        assert bus == 1
+        if FakeSMBus.opening:
+            raise FakeSMBus.opening
+
+    def read_byte(self, address):
+        if FakeSMBus.transfer:
+            raise FakeSMBus.transfer
+        return 0x18
+
+    def close(self):
+        FakeSMBus.closed += 1
+
+
+@pytest.mark.parametrize(
+    ("opening", "transfer", "words"),
+    [
+        (FileNotFoundError(errno.ENOENT, "x"), None, "/dev/i2c-1 is not there: switch I2C on (raspi-config"),
+        (PermissionError(errno.EACCES, "x"), None, "/dev/i2c-1 may not be opened: add the user"),
+        (None, OSError(errno.EBUSY, "x"), "echo 1-0018 > /sys/bus/i2c/drivers/ds2482/unbind"),
+        (None, OSError(errno.EREMOTEIO, "x"), "I2C bus 1, address 0x18: nothing answers: check wiring"),
+        (None, OSError(errno.ENODEV, "gone"), "gone"),
+    ],
+)
+def test_a_bus_that_cannot_be_opened_says_what_to_do(monkeypatch, opening, transfer, words):
+    monkeypatch.setattr("smbus2.SMBus", FakeSMBus)
+    monkeypatch.setattr(FakeSMBus, "opening", opening)
+    monkeypatch.setattr(FakeSMBus, "transfer", transfer)
+    monkeypatch.setattr(FakeSMBus, "closed", 0)
+    with pytest.raises(OSError) as refusal:
+        i2c.open_bus("1", 0x18)
+    assert words in str(refusal.value)
+    assert FakeSMBus.closed == (transfer is not None)
+
+
+def test_a_bus_whose_chip_answers_is_opened(monkeypatch):
+    monkeypatch.setattr("smbus2.SMBus", FakeSMBus)
+    assert i2c.open_bus("1", 0x18).read_byte(0x18) == 0x18
+
+
+def test_one_process_has_the_chip_for_itself(house, tmp_path):
+    five = house()
+    path = tmp_path / "oemgateway-i2c-1-0x18"
+    taking = (
+        "import fcntl, sys; lock = open(sys.argv[1]); fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB); "
+        "print('mine', flush=True); sys.stdin.read()"
+    )
+    refused = subprocess.run(
+        [sys.executable, "-c", taking, path], capture_output=True, check=False, text=True
+    )
+    assert "BlockingIOError" in refused.stderr
+    five.listener.close()
+    with subprocess.Popen(
+        [sys.executable, "-c", taking, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "mine\n"
+        with pytest.raises(OSError, match="I2C bus 1, address 0x18: another process reads this chip"):
+            five.listener.open()
+        other.communicate("")
+    five.listener.open()
+    assert five.read() == VALUES
+
+
+def test_the_lock_is_taken_where_run_lock_cannot_be_written(monkeypatch, tmp_path):
+    monkeypatch.setattr(i2c, "LOCKS", tmp_path / "missing")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    lock = i2c.Lock("7", 0x1F)
+    with (tmp_path / "oemgateway-i2c-7-0x1f").open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lock.release()
+
+
+# Through smbus2 itself
+
+PROGRAM = """if True:
+    import pathlib, sys
+    from gateway.settings import build
+    from listeners.onewire import ds2482, i2c
+    i2c.LOCKS = pathlib.Path(sys.argv[1])
+    entries = {f"sensor{number}": text for number, text in enumerate(sys.argv[2:], 1)}
+    listener = build(ds2482.Ds2482, {"node": "9", "bus": "99", "resolution": "9", **entries})
+    listener.name = "cellar"
+    try:
+        listener.open()
+        print(*listener.sweep(listener.sensors.roms()).values())
+    except OSError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kernel_owns", "nack", "printed"),
+    [
+        (None, False, "18.5 -10.5 85.0 0.0 25.0"),
+        (
+            None,
+            True,
+            "I2C bus 99, address 0x18: nothing answers: check wiring and address (`i2cdetect -y 99` ",
+        ),
+        (
+            0x18,
+            False,
+            "I2C bus 99, address 0x18: the kernel's driver holds the chip: delete its dtoverlay in ",
+        ),
+    ],
+)
+def test_unmodified_smbus2_reads_the_simulated_chip(tmp_path, kernel_owns, nack, printed):
+    sensors = [Ds18b20(text, celsius) for text, celsius in zip(IDS, CELSIUS, strict=True)]
+    chip = Chip(Clock(), sensors)
+    chip.nack = nack
+    with i2c_server(chip, kernel_owns=kernel_owns) as environment:
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path), *IDS]
+        ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=20)
+    assert ran.stdout.startswith(printed)
+
+
+# Anything at any time
+
+MISHAPS = st.sampled_from(
+    [
+        "unplug",
+        "plug in",
+        "brown out",
+        "never done",
+        "done again",
+        "noise",
+        "quiet",
+        "zeros",
+        "no zeros",
+        "chip reset",
+        "short",
+        "no short",
+        "deaf",
+        "not deaf",
+        "stuck",
+        "not stuck",
+    ]
+)
+
+
+def befall(chip, sensor, mishap, seed):
+    match mishap:
+        case "unplug" | "plug in":
+            sensor.present = mishap == "plug in"
+        case "brown out":
+            sensor.brown_out()
+        case "never done" | "done again":
+            sensor.never_done = mishap == "never done"
+        case "noise":
+            sensor.flip = Noise(random.Random(seed), one_in=2)
+        case "quiet":
+            sensor.flip = None
+        case "zeros" | "no zeros":
+            sensor.all_zero = mishap == "zeros"
+        case "chip reset":
+            chip.reset_chip()
+        case "short" | "no short":
+            chip.shorted = mishap == "short"
+        case "deaf" | "not deaf":
+            chip.nack = mishap == "deaf"
+        case "stuck" | "not stuck":
+            chip.stuck_busy = mishap == "stuck"
+
+
+CLONES = st.sampled_from(
+    [
+        {},
+        {"keeps_byte6": True},
+        {"ignores_resolution": True},
+        {"ignores_writes": True},
+        {"parasite": True},
+        {"parasite": True, "keeps_byte6": True},
+    ]
+)
+
+
+@given(
+    clones=st.tuples(CLONES, CLONES),
+    channel=st.sampled_from([None, 0, 3]),
+    mishaps=st.lists(st.tuples(st.floats(0, 4), st.integers(0, 1), MISHAPS), max_size=8),
+    bits=st.sampled_from([9, 12]),
+    seed=st.integers(0, 99),
+)
+@settings(
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+def test_whatever_happens_a_value_is_the_temperature_of_the_sensor_at_its_index(
+    clones, channel, mishaps, bits, seed
+):
+    clock = EventfulClock()
+    celsius = [24.0, 85.0]
+    sensors = [Ds18b20(IDS[0], lambda _: celsius[0]), Ds18b20(IDS[1], lambda _: celsius[1])]
+    for sensor, attributes in zip(sensors, clones, strict=True):
+        vars(sensor).update(attributes)
+    chip = Chip(clock, sensors[:1], channels=1 if channel is None else 8, i2c_hz=400e3)
+    chip.channels[channel or 0].append(sensors[1])
+    roms = [Rom.parse(text) for text in IDS[:2]]
+    thermometers = Thermometers(Bridge(chip, 0x18, clock), roms, bits)
+    for when, which, mishap in mishaps:
+        clock.after(when, lambda which=which, mishap=mishap: befall(chip, sensors[which], mishap, seed))
+    with contextlib.suppress(BusFault):
+        thermometers.start()
+    for now in ([24.0, 85.0], [27.0, 85.0], [85.0, 30.0]):
+        celsius[:] = now
+        with contextlib.suppress(BusFault):
+            readings = thermometers.sweep()
+            for rom, value in zip(roms, now, strict=True):
+                assert isinstance(readings[rom], Fault) or readings[rom] == value
+
+
+def test_the_marker_is_there_after_opening(house):
+    assert all(sensor._scratchpad[2:4] == MARKER for sensor in house().sensors)

@@ -1,0 +1,294 @@
+"""Bus masters that OWFS drives: Debian's owserver, on a simulated DS2482 through the preload library."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from gateway.clock import Clock
+from listeners.onewire.bus import BusFault
+from listeners.onewire.ds18b20 import Fault
+from listeners.onewire.masters import Masters
+from listeners.onewire.owserver import Address, Server
+from listeners.onewire.rom import Rom, crc8
+from listeners.onewire.tree import Refused, buses
+from listeners.simulated.ds18b20 import Ds18b20
+from listeners.simulated.ds18s20 import Ds18s20
+from listeners.simulated.ds2482 import Ds2482
+from tests.simulators.owfs_peers import owserver
+
+FLOW, RETURN, STORE = "28.33F749050000", "28.DB564A050000", "28.AB1663050000"
+
+
+QUICK = 0.01
+"""Seconds that these sensors convert for, at 12 bits; the waits for them are shortened likewise."""
+
+
+class CountingClock(Clock):
+    """A clock that remembers the waits it was asked for, and waits as long as quick sensors need."""
+
+    def __init__(self):
+        self.waits = []
+
+    def sleep(self, seconds):
+        self.waits.append(seconds)
+        super().sleep(2 * QUICK)
+
+
+class House:
+    """A bridge with its sensors, served by owserver, and the masters as we see them from there."""
+
+    def __init__(self, bridge, port, resolution=9):
+        self.bridge = bridge
+        self.clock = CountingClock()
+        self.tree = Server(Address("127.0.0.1", port))
+        self.tree.open()
+        self.resolution = resolution
+        self.paths = [path for path, _ in buses(self.tree)]
+        self.again()
+
+    def again(self):
+        self.masters = Masters(self.tree, self.paths, self.resolution, self.clock)
+
+    def sweep(self, *ids):
+        ids = ids or [sensor.id for sensor in itertools.chain(*self.bridge.channels)]
+        readings = self.masters.sweep([Rom.parse(text) for text in ids])
+        return [readings[Rom.parse(text)] for text in ids]
+
+
+@pytest.fixture
+def served(tmp_path):
+    """Return a function that makes a House of sensors (or of eight channels of them)."""
+    running = []
+
+    def serve(*sensors, channels=None, resolution=9):
+        bridge = Ds2482(Clock(), sensors, channels=8 if channels else 1)
+        for number, members in (channels or {}).items():
+            bridge.channels[number].extend(members)
+        for sensor in itertools.chain(*bridge.channels):
+            sensor.seconds_at_12_bits = QUICK
+        context = owserver(bridge, tmp_path)
+        running.append(context)
+        return House(bridge, context.__enter__(), resolution)
+
+    yield serve
+    for context in running:
+        context.__exit__(None, None, None)
+
+
+def test_values_are_those_of_the_sensors(served):
+    temperatures = [125.0, 25.0625, 0.5, 0.0, -0.5, -10.125, -55.0]
+    house = served(*(Ds18b20(f"28.{n:02X}A749050000", t) for n, t in enumerate(temperatures)), resolution=12)
+
+    assert house.sweep() == temperatures
+
+
+def test_twenty_sensors_wait_for_one_conversion(served):
+    house = served(*(Ds18b20(f"28.{n:02X}A749050000", n) for n in range(20)), resolution=12)
+
+    assert house.sweep() == list(range(20))
+
+    assert house.clock.waits == [0.75]
+
+
+def test_an_unplugged_sensor_does_not_answer_and_comes_back(served):
+    flow, back = Ds18b20(FLOW, 21.5), Ds18b20(RETURN, -3.5)
+    house = served(flow, back)
+    house.sweep()
+
+    flow.present = False
+    assert house.sweep() == [Fault.NO_ANSWER, -3.5]
+
+    flow.present = True
+    assert house.sweep() == [21.5, -3.5]
+
+
+def test_an_id_that_nobody_has_does_not_answer(served):
+    house = served(Ds18b20(FLOW, 21.5))
+
+    assert house.sweep(STORE, FLOW) == [Fault.NO_ANSWER, 21.5]
+
+
+def test_the_value_of_a_power_on_is_refused_and_a_true_85_is_not(served):
+    house = served(Ds18b20(FLOW, 21.5), Ds18b20(RETURN, 85.0))
+    flow = house.bridge.sensors[0]
+    house.sweep()
+
+    flow.never_done = True
+    flow.brown_out()
+    assert house.sweep() == [Fault.POWER_ON, 85.0]
+
+    flow.never_done = False
+    assert house.sweep() == [21.5, 85.0]
+
+
+def test_a_damaged_scratchpad_is_no_reading(served):
+    house = served(Ds18b20(FLOW, 21.5), Ds18b20(RETURN, 18.0))
+
+    house.bridge.sensors[0].flip = lambda scratchpad: bytes([scratchpad[0] ^ 1]) + scratchpad[1:]
+
+    assert house.sweep() == [Fault.NO_ANSWER, 18.0]
+
+
+def test_zeros_with_a_right_crc_are_no_reading(served):
+    house = served(Ds18b20(FLOW, 21.5))
+
+    house.bridge.sensors[0].all_zero = True
+
+    assert house.sweep() == [Fault.ALL_ZERO]
+
+
+def test_the_resolution_is_set_in_the_scratchpad_only_and_then_waited_for(served):
+    house = served(Ds18b20(FLOW, 21.5625))
+    sensor = house.bridge.sensors[0]
+    eeprom = sensor._eeprom
+
+    assert [house.sweep() for _ in range(3)] == [[21.5625], [21.5], [21.5]]
+
+    assert house.clock.waits == [0.75, 0.75, 0.75 / 8]
+    assert sensor._eeprom == eeprom
+
+
+def test_the_resolution_is_set_again_after_a_power_cut_that_owfs_has_not_noticed(served):
+    house = served(Ds18b20(FLOW, 21.5625))
+    house.sweep()
+    assert house.sweep() == [21.5]
+
+    house.bridge.sensors[0].brown_out()
+    house.again()
+
+    assert [house.sweep() for _ in range(3)] == [[21.5625], [21.5625], [21.5]]
+
+
+def test_a_finer_resolution_than_was_waited_for_is_no_reading(served):
+    house = served(Ds18b20(FLOW, 21.5625))
+    house.sweep()
+    house.sweep()
+
+    house.bridge.sensors[0].brown_out()
+
+    assert house.sweep() == [Fault.RESOLUTION]
+    assert house.sweep() == [21.5625]
+
+
+def test_a_clone_that_keeps_its_resolution_is_read_at_that_and_told_no_more_than_twice(served):
+    house = served(Ds18b20(FLOW, 21.5625))
+    house.bridge.sensors[0].ignores_resolution = True
+    asked = []
+    read = house.tree.read
+    house.tree.read = lambda path: (asked.append(path), read(path))[1]
+
+    assert [house.sweep() for _ in range(4)] == [[21.5625]] * 4
+
+    assert [path[-2:] for path in asked if "/temperature" in path] == ["e9", "10", "e9"]
+
+
+def test_parasite_power_is_noticed_and_given_a_conversion_of_its_own(served):
+    house = served(Ds18b20(FLOW, 21.5), Ds18b20(RETURN, 18.0))
+    house.bridge.sensors[0].parasite = True
+
+    assert house.sweep() == [21.5, 18.0]
+    assert house.sweep() == [21.5, 18.0]
+
+
+def test_where_all_are_parasites_no_common_conversion_is_started(served):
+    house = served(Ds18b20(FLOW, 21.5))
+    house.bridge.sensors[0].parasite = True
+    house.sweep()
+    house.clock.waits.clear()
+
+    assert house.sweep() == [21.5]
+    assert house.clock.waits == []
+
+
+def test_a_sensor_that_loses_its_supply_wire_becomes_a_parasite(served):
+    house = served(Ds18b20(FLOW, 21.5))
+    house.sweep()
+
+    house.bridge.sensors[0].parasite = True
+
+    assert [house.sweep(), house.sweep()] == [[Fault.POWER_ON], [21.5]]
+
+
+@pytest.mark.parametrize("trouble", ["shorted", "nack", "stuck_busy"])
+def test_no_bus_that_converts_is_a_fault_of_the_whole_and_no_old_value(served, trouble):
+    house = served(Ds18b20(FLOW, 21.5))
+    house.sweep()
+
+    setattr(house.bridge, trouble, True)
+    with pytest.raises(BusFault, match="no conversion can be started"):
+        house.sweep()
+
+    setattr(house.bridge, trouble, False)
+    assert house.sweep() == [21.5]
+
+
+def test_a_reset_of_the_chip_passes(served):
+    house = served(Ds18b20(FLOW, 21.5))
+    house.sweep()
+
+    house.bridge.reset_chip()
+
+    assert house.sweep() == [21.5]
+
+
+def test_a_ds18s20_reads_at_its_own_resolution(served):
+    house = served(Ds18s20("10.33F749050000", -10.25))
+
+    assert [house.sweep(), house.sweep()] == [[-10.25], [-10.25]]
+    assert house.clock.waits == [0.75, 0.75]
+
+
+def test_channels_are_buses_and_a_sensor_may_move_between_them(served):
+    flow, back = Ds18b20(FLOW, 21.5), Ds18b20(RETURN, 18.0)
+    house = served(channels={1: [flow], 6: [back]})
+    assert house.sweep(FLOW, RETURN) == [21.5, 18.0]
+
+    house.bridge.channels[1].remove(flow)
+    house.bridge.channels[3].append(flow)
+
+    assert house.sweep(FLOW, RETURN) == [Fault.NO_ANSWER, 18.0]
+    assert house.sweep(FLOW, RETURN) == [21.5, 18.0]
+
+
+class Files:
+    """A tree of a dict; a path that is not in it refuses."""
+
+    def __init__(self, files):
+        self.files = files
+
+    def read(self, path):
+        if path not in self.files:
+            raise Refused(path)
+        return self.files[path]
+
+    def write(self, path, data):
+        self.read(path)
+
+
+def test_a_sensor_whose_bus_does_not_convert_waits_for_that_bus():
+    pad = bytes.fromhex("9001 4B46 7FFF 0010")
+    rom = Rom.parse(FLOW)
+    home = f"bus.0/uncached/{FLOW}/"
+    tree = Files(
+        {
+            "bus.0/simultaneous/temperature": b"",
+            "bus.1/simultaneous/temperature": b"",
+            f"{home}power": b"1",
+            f"{home}scratchpad": pad + bytes([crc8(pad)]),
+        }
+    )
+    masters = Masters(tree, ["bus.0/", "bus.1/"], 12, CountingClock())
+    assert masters.sweep([rom]) == {rom: 25.0}
+
+    del tree.files["bus.0/simultaneous/temperature"]
+
+    assert masters.sweep([rom]) == {rom: Fault.BUS}
+
+
+def test_a_ds28ea00_has_no_scratchpad_there_and_is_read_as_a_number():
+    rom = Rom.parse("42.33F749050000")
+    files = {f"bus.0/uncached/{rom}/temperature11": b"      21.125", "bus.0/simultaneous/temperature": b""}
+
+    assert Masters(Files(files), ["bus.0/"], 11, CountingClock()).sweep([rom]) == {rom: 21.125}

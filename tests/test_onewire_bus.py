@@ -1,0 +1,221 @@
+"""What every way to the bus does with a sweep: one frame on the grid, indices kept, troubles said once."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import pytest
+
+from gateway.settings import SettingsFault, build
+from listeners.onewire.bus import BusFault, OneWire
+from listeners.onewire.ds18b20 import Fault
+from listeners.onewire.rom import Rom
+from listeners.simulated.clock import VirtualClock, VirtualFlag
+
+A, B, C = (Rom.parse(text) for text in ("28.33F749050000", "28.DB564A050000", "28.AB1663050000"))
+SENSORS = {"sensor1": [str(A), "flow"], "sensor2": str(B), "sensor4": str(C)}
+
+
+@dataclass(kw_only=True)
+class Bus(OneWire):
+    """A bus that answers what the test puts into `answers`, and raises what is an exception."""
+
+    answers: list = field(default_factory=list, init=False)
+    present: set | None = field(default_factory=set, init=False)
+    searches: int = field(default=0, init=False)
+    asked: list = field(default_factory=list, init=False)
+
+    def sweep(self, roms):
+        self.asked.append(list(roms))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def search(self):
+        self.searches += 1
+        if self.present is None:
+            raise BusFault("not now")
+        return self.present
+
+
+def bus(*answers, **entries):
+    made = build(Bus, {"node": "9", **(entries or SENSORS)})
+    made.name = "cellar"
+    made.clock = VirtualClock(wall=1_700_000_003.0)
+    made.answers = list(answers)
+    return made
+
+
+def read(bus):
+    (frame,) = bus.read(VirtualFlag(bus.clock))
+    return frame
+
+
+@pytest.fixture
+def said(caplog):
+    """The log's new lines since this was last asked."""
+    caplog.set_level(logging.INFO, logger="oemgateway.cellar")
+
+    def lines():
+        new = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return new
+
+    return lines
+
+
+ALL = {A: 18.7, B: 18.6, C: 19.2}
+
+
+def test_one_frame_at_the_time_of_the_grid():
+    thermometers = bus(ALL, ALL)
+    first, second = read(thermometers), read(thermometers)
+    assert first.values == (18.7, 18.6, None, 19.2)
+    assert (first.node, first.source) == ("9", "cellar")
+    assert (first.name(1), first.name(2), first.name(4)) == ("flow", "", "")
+    assert (first.stamp.wall, second.stamp.wall) == (1_700_000_010, 1_700_000_020)
+
+
+def test_every_sensor_is_asked_for_once():
+    thermometers = bus(ALL, sensor1=str(A), sensor2=str(B), sensor3=A.linux)
+    assert read(thermometers).values == (18.7, 18.6, 18.7)
+    assert thermometers.asked == [[A, B]]
+
+
+def test_offsets_are_added_at_their_index():
+    thermometers = bus(ALL, **SENSORS, offset2="-0.25")
+    assert read(thermometers).values == (18.7, 18.35, None, 19.2)
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_fault_is_none_at_its_index_and_counted(fault):
+    thermometers = bus({**ALL, B: fault}, {**ALL, B: fault})
+    assert read(thermometers).values == (18.7, None, None, 19.2)
+    assert read(thermometers).values == (18.7, None, None, 19.2)
+    assert thermometers.faults == {(B, fault): 2}
+
+
+def test_a_sensor_that_the_sweep_left_out_has_not_answered():
+    thermometers = bus({A: 18.7, B: 18.6})
+    assert read(thermometers).values == (18.7, 18.6, None, None)
+    assert thermometers.faults == {(C, Fault.NO_ANSWER): 1}
+
+
+def test_one_line_when_a_trouble_starts_and_one_when_it_ends(said):
+    thermometers = bus(ALL, {**ALL, A: Fault.CRC}, {**ALL, A: Fault.POWER_ON}, ALL, ALL)
+    read(thermometers)
+    assert said() == []
+    read(thermometers)
+    assert said() == [f"sensor1 {A} (flow): damaged on the way (CRC); check cable, length and pull-up"]
+    read(thermometers)
+    assert said() == []
+    read(thermometers)
+    assert said() == [f"sensor1 {A} (flow): reads again, 18.7 °C"]
+    read(thermometers)
+    assert said() == []
+
+
+def test_a_sensor_at_two_indices_is_named_with_both(said):
+    thermometers = bus({}, sensor1=str(A), sensor3=str(A))
+    read(thermometers)
+    assert said() == [f"sensor1 and sensor3 {A}: no answer; check its plug and cable, and its id"]
+
+
+def test_a_fault_of_the_bus_is_said_once_for_all(said):
+    thermometers = bus(ALL, BusFault("the line is shorted"), BusFault("the line is shorted"), ALL)
+    read(thermometers)
+    assert read(thermometers).values == (None, None, None, None)
+    assert said() == ["the line is shorted; no sensor on it has a value meanwhile"]
+    read(thermometers)
+    assert said() == []
+    assert read(thermometers).values == (18.7, 18.6, None, 19.2)
+    assert said() == ["the bus answers again"]
+    assert thermometers.faults == {(rom, Fault.BUS): 2 for rom in (A, B, C)}
+
+
+def test_what_is_no_fault_of_the_bus_is_the_weather_of_the_core():
+    with pytest.raises(OSError, match="gone"):
+        read(bus(OSError("the adapter is gone")))
+
+
+def test_an_id_that_nobody_has_is_told_which_one_was_meant(said):
+    thermometers = bus({A: 18.7, C: 19.2}, ALL, {A: 18.7, C: 19.2})
+    thermometers.present = {A, C, Rom.parse("28.DB564A050001")}
+    read(thermometers)
+    assert said() == [f"sensor2 {B}: no answer; 28.DB564A050001 is on the bus, which differs in character 15"]
+    read(thermometers)
+    said()
+    read(thermometers)
+    assert said() == [f"sensor2 {B}: no answer; check its plug and cable, and its id"]
+    assert thermometers.searches == 1, "what has answered before is not looked for"
+
+
+def test_a_search_that_fails_takes_nothing_away(said):
+    thermometers = bus({A: 18.7, C: 19.2})
+    thermometers.present = None
+    assert read(thermometers).values == (18.7, None, None, 19.2)
+    assert said() == [f"sensor2 {B}: no answer; check its plug and cable, and its id"]
+
+
+def test_a_way_to_the_bus_that_cannot_search_says_what_it_can(said):
+    thermometers = bus({A: 18.7, C: 19.2})
+    thermometers.search = lambda: OneWire.search(thermometers)
+    read(thermometers)
+    assert said() == [f"sensor2 {B}: no answer; check its plug and cable, and its id"]
+
+
+def test_nothing_is_read_when_asked_to_stop():
+    thermometers = bus()
+    stop = VirtualFlag(thermometers.clock)
+    stop.set()
+    assert thermometers.read(stop) == []
+
+
+def test_nothing_is_asked_where_all_are_dummies():
+    thermometers = bus(sensor1="Dummy")
+    assert thermometers.read(VirtualFlag(thermometers.clock)) == []
+
+
+def test_it_claims_the_indices_that_have_a_sensor():
+    assert bus(**SENSORS, sensor7="Dummy").claims() == {"9": {1: str(A), 2: str(B), 4: str(C)}}
+
+
+@pytest.mark.parametrize(
+    ("entries", "remarks"),
+    [
+        (SENSORS, [("sensor4", "index 3 has no sensor: treated as Dummy")]),
+        ({**SENSORS, "sensor3": "Dummy"}, []),
+        (
+            {"sensor1": str(A), "sensor2": str(A)},
+            [("sensor2", f"{A} is sensor1 too: its value is sent at both indices")],
+        ),
+        ({"sensor1": "Dummy"}, [("sensor1", "no sensor is named: there is nothing to read")]),
+    ],
+)
+def test_remarks(entries, remarks):
+    assert list(bus(**entries).remarks()) == remarks
+
+
+@pytest.mark.parametrize(
+    ("entries", "key", "words"),
+    [
+        ({"node": "a/b"}, "node", "1 to 16 letters"),
+        ({"interval": "0.5"}, "interval", "1 or more expected, not 0.5"),
+        ({"resolution": "13"}, "resolution", "9, 10, 11 or 12 expected, not 13"),
+        ({"offset3": "1"}, "offset3", "index 3 has no sensor"),
+        ({"sensor2": "28.DB564A05000G"}, "sensor2", "character 15 is G"),
+    ],
+)
+def test_wrong_settings(entries, key, words):
+    with pytest.raises(SettingsFault) as refusal:
+        build(Bus, {"node": "9", **SENSORS, **entries})
+    ((where, message),) = refusal.value.faults
+    assert where == key
+    assert words in message
+
+
+def test_a_node_is_needed():
+    with pytest.raises(SettingsFault, match="node is missing"):
+        build(Bus, SENSORS)

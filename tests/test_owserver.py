@@ -1,0 +1,266 @@
+"""The listener `owserver`: Debian's owserver, and servers that misbehave."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import struct
+import threading
+from contextlib import contextmanager
+
+import pytest
+from pyownet import protocol
+
+from gateway.clock import Clock
+from gateway.registry import find
+from gateway.settings import SettingsFault, build
+from listeners.onewire.bus import BusFault
+from listeners.onewire.ds18b20 import Fault
+from listeners.onewire.owserver import Owserver
+from listeners.onewire.rom import Rom
+from listeners.simulated.clock import VirtualClock, VirtualFlag
+from listeners.simulated.ds18b20 import Ds18b20
+from listeners.simulated.ds2482 import Ds2482
+from tests.simulators.owfs_peers import free_port, owserver, owserver_process
+
+FLOW, RETURN, STORE = "28.33F749050000", "28.DB564A050000", "28.AB1663050000"
+
+
+class QuickClock(VirtualClock):
+    """A virtual clock by which the simulated sensors, in real time, have converted all the same."""
+
+    def sleep(self, seconds):
+        super().sleep(seconds)
+        Clock().sleep(min(seconds, 0.02))
+
+
+def listener(port, **entries):
+    made = build(Owserver, {"node": "9", "server": f"127.0.0.1:{port}", "resolution": "9", **entries})
+    made.name = "cellar"
+    made.clock = QuickClock()
+    return made
+
+
+def quick(text, temperature):
+    sensor = Ds18b20(text, temperature)
+    sensor.seconds_at_12_bits = 0.01
+    return sensor
+
+
+def sweep(bus, *ids):
+    readings = bus.sweep([Rom.parse(text) for text in ids])
+    return [readings[Rom.parse(text)] for text in ids]
+
+
+@contextmanager
+def answering(answer):
+    """Serve this answer to every connection; yield the port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                with client:
+                    client.recv(4096)
+                    client.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_the_type_is_registered():
+    assert find("listeners", "owserver") is Owserver
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("pi", "pi:4304"),
+        ("192.168.0.7:4305", "192.168.0.7:4305"),
+        ("[::1]", "[::1]:4304"),
+        ("[fe80::1]:99", "[fe80::1]:99"),
+    ],
+)
+def test_an_address_has_a_host_and_may_have_a_port(text, shown):
+    assert str(build(Owserver, {"node": "9", "server": text}).server) == shown
+
+
+@pytest.mark.parametrize("text", ["pi:0", "pi:65536", "pi:x", "::1", "a b", "http://pi"])
+def test_another_address_is_refused(text):
+    with pytest.raises(SettingsFault, match=f"host or host:port expected, as localhost:4304, not {text}"):
+        build(Owserver, {"node": "9", "server": text})
+
+
+def test_the_address_is_this_machine_unless_named():
+    assert str(build(Owserver, {"node": "9"}).server) == "localhost:4304"
+
+
+def test_a_frame_keeps_the_index_of_a_sensor_that_is_gone(tmp_path):
+    flow, back = quick(FLOW, 21.5), quick(RETURN, -3.5)
+    with owserver(Ds2482(Clock(), [flow, back]), tmp_path) as port:
+        bus = listener(port, sensor1=FLOW, sensor2=STORE, sensor3=RETURN)
+        bus.open()
+
+        def values():
+            (frame,) = bus.read(VirtualFlag(bus.clock))
+            return frame.values
+
+        assert values() == (21.5, None, -3.5)
+        flow.present = False
+        assert values() == (None, None, -3.5)
+        flow.present = True
+        assert values() == (21.5, None, -3.5)
+
+
+def test_a_wrong_id_is_answered_with_the_one_that_is_there(tmp_path, caplog):
+    with owserver(Ds2482(Clock(), [quick(FLOW, 21.5)]), tmp_path) as port:
+        bus = listener(port, sensor1="28.33F749050001")
+        bus.open()
+
+        bus.read(VirtualFlag(bus.clock))
+
+    assert f"{FLOW} is on the bus, which differs in character 15" in caplog.text
+
+
+def test_the_bus_is_searched_and_says_when_it_cannot_be(tmp_path):
+    bridge = Ds2482(Clock(), [quick(FLOW, 21.5), quick(RETURN, 18.0)])
+    with owserver(bridge, tmp_path) as port:
+        bus = listener(port)
+        bus.open()
+
+        assert bus.search() == {Rom.parse(FLOW), Rom.parse(RETURN)}
+
+        bridge.shorted = True
+        with pytest.raises(BusFault, match=f"owserver at 127.0.0.1:{port}: the bus cannot be searched"):
+            bus.search()
+
+
+def test_a_sensor_with_an_alias_is_read_and_found_by_its_id(tmp_path):
+    with owserver(Ds2482(Clock(), [quick(FLOW, 21.5)]), tmp_path) as port:
+        protocol.proxy("127.0.0.1", port).write(f"/{FLOW}/alias", b"tank.top")
+        bus = listener(port)
+        bus.open()
+
+        assert sweep(bus, FLOW) == [21.5]
+        assert bus.search() == {Rom.parse(FLOW)}
+
+
+def test_a_simulated_bus_is_read_by_its_latest_temperature(tmp_path, caplog):
+    port = free_port()
+    with owserver_process(port, tmp_path, [f"--mock={FLOW},{RETURN}"]):
+        proxy = protocol.proxy("127.0.0.1", port)
+        for text, value in ((FLOW, b"-12.5"), (RETURN, b"126")):
+            with pytest.raises(protocol.OwnetError):  # it says that it cannot be set, and keeps it
+                proxy.write(f"/{text}/latesttemp", value)
+        bus = listener(port)
+        bus.open()
+
+        assert sweep(bus, FLOW, RETURN, STORE) == [-12.5, Fault.RANGE, Fault.NO_ANSWER]
+
+    assert "serves simulated sensors (Simulated-Mock)" in caplog.text
+
+
+def test_debians_random_sensors_are_named_as_such_once(tmp_path, caplog):
+    port = free_port()
+    with owserver_process(port, tmp_path, ["--fake=DS18S20,DS2405"]):
+        bus = listener(port)
+        bus.open()
+        sweep(bus, FLOW)
+        sweep(bus, FLOW)
+
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert f"owserver at 127.0.0.1:{port} serves FAKE SENSORS with random values" in caplog.text
+
+
+def test_a_fake_bus_beside_a_real_one_gives_no_value(tmp_path, caplog):
+    port = free_port()
+    with (
+        owserver(Ds2482(Clock(), [quick(FLOW, 21.5)]), tmp_path) as real,
+        owserver_process(port, tmp_path, [f"--fake={RETURN}", "-s", f"127.0.0.1:{real}"]),
+    ):
+        bus = listener(port)
+        bus.open()
+
+        assert sweep(bus, FLOW, RETURN) == [21.5, Fault.NO_ANSWER]
+
+    assert "FAKE SENSORS" in caplog.text
+
+
+def test_a_server_that_is_not_there_is_weather():
+    port = free_port()
+
+    with pytest.raises(OSError, match=f"owserver at 127.0.0.1:{port}: Connection refused; is it running"):
+        listener(port).open()
+
+
+def test_a_host_that_nobody_knows_is_weather():
+    with pytest.raises(OSError, match="owserver at nowhere"):
+        listener(0, server="nowhere.invalid").open()
+
+
+def test_a_restart_between_two_sweeps_goes_unnoticed(tmp_path):
+    port = free_port()
+    bus = listener(port)
+    with owserver_process(port, tmp_path, [f"--fake={FLOW}"]):
+        bus.open()
+        assert isinstance(sweep(bus, FLOW)[0], float)
+
+    with owserver_process(port, tmp_path, [f"--fake={FLOW}"]):
+        assert isinstance(sweep(bus, FLOW)[0], float)
+
+
+def test_a_server_that_is_killed_is_weather(tmp_path):
+    port = free_port()
+    with owserver_process(port, tmp_path, [f"--mock={FLOW}"]) as process:
+        bus = listener(port)
+        bus.open()
+
+        process.kill()
+        process.wait()
+
+        with pytest.raises(OSError, match=f"owserver at 127.0.0.1:{port}: Connection refused"):
+            sweep(bus, FLOW)
+
+
+def test_a_server_that_hangs_is_weather_within_seconds(tmp_path):
+    port = free_port()
+    with owserver_process(port, tmp_path, [f"--mock={FLOW}"]) as process:
+        bus = listener(port)
+        bus.open()
+
+        process.send_signal(signal.SIGSTOP)
+        started = Clock().monotonic()
+        with pytest.raises(OSError, match=f"owserver at 127.0.0.1:{port}: timed out"):
+            sweep(bus, FLOW)
+        assert Clock().monotonic() - started < 4
+
+        process.send_signal(signal.SIGCONT)
+        assert isinstance(sweep(bus, FLOW)[0], float)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param(b"", "received 0 bytes instead of 24", id="nothing"),
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", "bad version", id="a web server"),
+        pytest.param(bytes(23), "received 23 bytes instead of 24", id="half a header"),
+        pytest.param(
+            struct.pack(">6i", 0, 1, 0, 0, 9, 0) + b"?",
+            "not what an owserver answers",
+            id="more than it sent",
+        ),
+        pytest.param(struct.pack(">6i", 0, 0, -5, 0, 0, 0), "owserver refuses", id="refusal of a ping"),
+    ],
+)
+def test_what_is_no_owserver_is_weather(answer, words):
+    with answering(answer) as port, pytest.raises(OSError, match=words):
+        listener(port).open()

@@ -1,0 +1,180 @@
+"""The listener `w1`: the kernel's 1-Wire driver, as a tree of files."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.registry import find
+from gateway.settings import build
+from listeners.onewire.ds18b20 import Fault
+from listeners.onewire.rom import Rom, crc8
+from listeners.onewire.w1 import W1, reading_of
+from listeners.simulated.clock import VirtualClock, VirtualFlag
+
+FLOW, RETURN = Rom.parse("28-00000549f733"), Rom.parse("28-0000054a56db")
+WARM, COLD = "59 01 4b 46 7f ff 07 10", "5e ff 4b 46 7f ff 02 10"  # 21.5625, -10.125
+POWER_ON = "50 05 4b 46 7f ff 0c 10"
+TRUE_85 = "50 05 4b 46 7f ff 10 10"
+
+
+def w1_slave(eight, crc=None, verdict="YES", second=None):
+    """Return the file's two lines, with the right CRC unless another is given."""
+    last = f"{crc8(bytes.fromhex(eight)) if crc is None else crc:02x}"
+    return f"{eight} {last} : crc={last} {verdict}\n{second or eight} {last} t=85000\n".encode()
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A tree with one master and these sensors: {rom: {file: content}}."""
+
+    def grow(sensors, *, trigger=True):
+        (tmp_path / "w1_bus_master1").mkdir(exist_ok=True)
+        if trigger:
+            (tmp_path / "w1_bus_master1" / "therm_bulk_read").write_bytes(b"0\n")
+        for rom, files in sensors.items():
+            (tmp_path / rom.linux).mkdir(exist_ok=True)
+            for name, content in files.items():
+                (tmp_path / rom.linux / name).write_bytes(content)
+        return tmp_path
+
+    return grow
+
+
+def listener(path, **entries):
+    bus = build(W1, {"node": "9", "path": str(path), **entries})
+    bus.name = "cellar"
+    bus.clock = VirtualClock()
+    return bus
+
+
+def test_the_type_is_registered_and_its_path_is_the_kernels():
+    assert find("listeners", "w1") is W1
+    assert str(build(W1, {"node": "9"}).path) == "/sys/bus/w1/devices"
+
+
+@pytest.mark.parametrize(
+    ("content", "reading"),
+    [
+        pytest.param(w1_slave(WARM), 21.5625, id="warm"),
+        pytest.param(w1_slave(COLD), -10.125, id="cold"),
+        pytest.param(w1_slave("59 01 4b 46 1f ff 07 10"), 21.5, id="low bits of 9 are masked"),
+        pytest.param(w1_slave(TRUE_85), 85.0, id="a true 85"),
+        pytest.param(w1_slave(POWER_ON), Fault.POWER_ON, id="power-on"),
+        pytest.param(w1_slave("ff 07 4b 46 7f ff 01 10"), Fault.FAILED, id="127.94"),
+        pytest.param(w1_slave("00 00 00 00 00 00 00 00"), Fault.ALL_ZERO, id="all zero"),
+        pytest.param(w1_slave(WARM, crc=0x12, verdict="NO", second=COLD), Fault.CRC, id="damaged"),
+        pytest.param(w1_slave(WARM, verdict="NO"), Fault.CRC, id="the kernel says NO"),
+        pytest.param(w1_slave("ff ff ff ff ff ff ff ff", 0xFF, "NO", WARM), Fault.NO_ANSWER, id="unplugged"),
+        pytest.param(b"", Fault.NO_ANSWER, id="empty"),
+        pytest.param(b"\n", Fault.NO_ANSWER, id="an empty line"),
+        pytest.param(b"59 01 4b", Fault.UNREADABLE, id="cut off"),
+    ],
+)
+def test_w1_slave_is_judged_by_its_bytes(content, reading):
+    assert reading_of(FLOW, content) == reading
+
+
+def test_a_finer_resolution_than_the_kernel_waits_for_is_refused():
+    assert reading_of(FLOW, w1_slave(WARM), resolution=9) is Fault.RESOLUTION
+
+
+def test_all_are_told_to_convert_and_then_read(tree):
+    path = tree({FLOW: {"w1_slave": w1_slave(WARM)}, RETURN: {"w1_slave": w1_slave(COLD)}})
+    bus = listener(path)
+    bus.open()
+
+    assert bus.sweep([FLOW, RETURN]) == {FLOW: 21.5625, RETURN: -10.125}
+    assert (path / "w1_bus_master1" / "therm_bulk_read").read_bytes() == b"trigger\n"
+
+
+def test_without_a_common_conversion_each_read_converts(tree):
+    path = tree({FLOW: {"w1_slave": w1_slave(WARM)}}, trigger=False)
+
+    assert listener(path).sweep([FLOW]) == {FLOW: 21.5625}
+
+
+def test_a_common_conversion_that_fails_leaves_the_reads_to_convert(tree, caplog, monkeypatch):
+    path = tree({FLOW: {"w1_slave": w1_slave(WARM)}})
+    (path / "w1_bus_master1" / "therm_bulk_read").unlink()
+    (path / "w1_bus_master1" / "therm_bulk_read").mkdir()  # for root, too, it cannot be written
+    monkeypatch.setattr("os.access", lambda *_: False)
+    caplog.set_level("INFO")
+    bus = listener(path)
+    bus.open()
+
+    assert bus.sweep([FLOW]) == {FLOW: 21.5625}
+    (line,) = [record.message for record in caplog.records]
+    assert line.startswith(f"{path}/w1_bus_master1/therm_bulk_read cannot be written")
+
+
+@pytest.mark.parametrize(
+    ("content", "reading"),
+    [(b"21062\n", 21.062), (b"-10125\n", -10.125), (b"", Fault.NO_ANSWER), (b"warm", Fault.UNREADABLE)],
+)
+def test_without_w1_slave_the_temperature_is_read(tree, content, reading):
+    path = tree({FLOW: {"temperature": content}})
+
+    assert listener(path).sweep([FLOW]) == {FLOW: reading}
+
+
+def test_what_cannot_be_read_is_no_answer(tree):
+    path = tree({FLOW: {}, RETURN: {"w1_slave": b""}})
+    (path / FLOW.linux / "w1_slave").mkdir()
+
+    assert listener(path).sweep([FLOW, RETURN]) == {FLOW: Fault.NO_ANSWER, RETURN: Fault.NO_ANSWER}
+
+
+def test_a_frame_keeps_the_index_of_a_sensor_that_is_gone_and_comes_back(tree):
+    path = tree({RETURN: {"w1_slave": w1_slave(COLD)}})
+    bus = listener(path, sensor1=str(FLOW), sensor2=RETURN.linux)
+    bus.open()
+
+    def values():
+        (frame,) = bus.read(VirtualFlag(bus.clock))
+        return frame.values
+
+    assert values() == (None, -10.125)
+    tree({FLOW: {"w1_slave": w1_slave(WARM)}})
+    assert values() == (21.5625, -10.125)
+    (path / FLOW.linux / "w1_slave").write_bytes(b"")
+    assert values() == (None, -10.125)
+
+
+def test_another_resolution_is_set_once_and_again_after_a_fault(tree):
+    path = tree({FLOW: {"w1_slave": w1_slave("59 01 4b 46 1f ff 07 10"), "resolution": b"12\n"}})
+    attribute = path / FLOW.linux / "resolution"
+    bus = listener(path, resolution="9")
+
+    assert bus.sweep([FLOW]) == {FLOW: 21.5}
+    assert attribute.read_bytes() == b"9\n"
+
+    attribute.write_bytes(b"12\n")
+    bus.sweep([FLOW])
+    assert attribute.read_bytes() == b"12\n"
+
+    tree({FLOW: {"w1_slave": w1_slave(POWER_ON)}})
+    bus.sweep([FLOW])
+    bus.sweep([FLOW])
+    assert attribute.read_bytes() == b"9\n"
+
+
+def test_a_ds18s20_is_not_told_a_resolution(tree):
+    old = Rom.parse("10-00000549f733")
+    path = tree({old: {"w1_slave": w1_slave("2b 00 4b 46 ff ff 0c 10"), "resolution": b"?"}})
+
+    assert listener(path).sweep([old]) == {old: 21.0}
+    assert (path / old.linux / "resolution").read_bytes() == b"?"
+
+
+def test_the_sensors_that_the_kernel_shows_are_found_and_no_ghosts(tree):
+    path = tree({FLOW: {}, RETURN: {}})
+    (path / "00-400000000000").mkdir()
+
+    assert listener(path).search() == {FLOW, RETURN}
+
+
+def test_a_kernel_without_the_driver_is_weather(tmp_path):
+    bus = listener(tmp_path / "w1")
+
+    with pytest.raises(OSError, match=f"{tmp_path}/w1: No such file or directory; is 1-Wire on"):
+        bus.open()
