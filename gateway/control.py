@@ -10,17 +10,16 @@ import logging
 import os
 import socket
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.flag import Flag, wait_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 log = logging.getLogger("oemgateway.control")
 
-DEFAULT = Path("/run/oemgateway/control")
 _PATIENCE = 2.0
 
 

@@ -15,7 +15,7 @@ from gateway.clock import Clock
 from gateway.settings import at_least, between, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.flag import Flag
     from gateway.frame import Frame
@@ -53,8 +53,11 @@ class Listener(Plugin):
         """Wait for what comes, or for `stop`, and return it: one list is one transaction on the disk."""
         raise NotImplementedError
 
-    def claims(self) -> dict[str, Collection[int]]:
-        """Return the indices it writes, by node, where the configuration fixes them."""
+    def claims(self) -> dict[str, Mapping[int, str]]:
+        """Return the indices it writes, by node, where the configuration fixes them, and what stands at each.
+
+        That is an identity which is the sensor's own, so that a sensor that moves can be told ("": none).
+        """
         return {}
 
     @property

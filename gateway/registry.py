@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from gateway.settings import did_you_mean
-
-if TYPE_CHECKING:
-    from gateway.plugin import Plugin
+from gateway.plugin import Dispatcher, Listener, Plugin
+from gateway.settings import alternatives, did_you_mean
 
 Kind = Literal["listeners", "dispatchers"]
 
@@ -16,8 +15,10 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "listeners": {
         "ds2482": "listeners.onewire.ds2482:Ds2482",
         "owfs": "listeners.onewire.owfs:Owfs",
+        "owserver": "listeners.onewire.owserver:Owserver",
         "rfm12pi": "listeners.rfm12pi:Rfm12pi",
         "tcp": "listeners.tcp:Tcp",
+        "w1": "listeners.onewire.w1:W1",
         "OemGatewayOWFSListener": "listeners.onewire.owfs:Owfs",
         "OemGatewayRFM2PiListener": "listeners.rfm12pi:Rfm2pi",
         "OemGatewaySocketListener": "listeners.tcp:Tcp",
@@ -25,33 +26,67 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "dispatchers": {
         "emoncms": "gateway.dispatchers.emoncms:Emoncms",
         "log": "gateway.dispatchers.log:Log",
+        "table": "gateway.dispatchers.table:Table",
         "OemGatewayEmoncmsBuffer": "gateway.dispatchers.emoncms:EmoncmsBuffer",
     },
 }
+
+
+_CLASSES: dict[Kind, type[Plugin]] = {"listeners": Listener, "dispatchers": Dispatcher}
+
+_PACKAGES = {"serial": "pyserial"}
+"""Python packages whose name is not that of the module in them."""
 
 
 class UnknownType(ValueError):
     """No plugin answers to this type, or it cannot be used here."""
 
 
+def known(kind: Kind) -> list[str]:
+    """Return the types that there are; the names of 2013 are understood, but not advertised."""
+    built_in = [name for name in BUILT_IN[kind] if not name.startswith("OemGateway")]
+    return built_in + [point.name for point in _installed(kind)]
+
+
 def find(kind: Kind, name: str) -> type[Plugin]:
     """Return the plugin class of a type. Raises UnknownType with what would help."""
-    built_in = BUILT_IN[kind]
-    installed = [point for point in entry_points(group=f"oemgateway.{kind}") if point.name == name]
-    if len(installed) + (name in built_in) > 1:
-        owners = [point.dist.name if point.dist else point.value for point in installed]
-        owners += ["oemgateway itself"] * (name in built_in)
+    points = [point for point in _installed(kind) if point.name == name]
+    owners = [point.dist.name if point.dist else point.value for point in points]
+    if name in BUILT_IN[kind]:
+        points.append(EntryPoint(name, BUILT_IN[kind][name], _group(kind)))
+        owners.append("oemgateway itself")
+    if len(points) > 1:
         raise UnknownType(f"{name} is claimed by {' and '.join(owners)}: uninstall one of them")
-    if name in built_in:
-        installed = [EntryPoint(name, built_in[name], f"oemgateway.{kind}")]
+    if points:
+        return _load(points[0], _CLASSES[kind])
+    other: Kind = "dispatchers" if kind == "listeners" else "listeners"
+    if name in BUILT_IN[other] or name in known(other):
+        raise UnknownType(f"{name} belongs in [{other}]")
+    hint = did_you_mean(name, [*known(kind), *BUILT_IN[kind]]) or f": {alternatives(known(kind))} expected"
+    raise UnknownType(f"{name} is not a type of {kind[:-1]}{hint}")
+
+
+def _group(kind: Kind) -> str:
+    return f"oemgateway.{kind}"
+
+
+def _installed(kind: Kind) -> list[EntryPoint]:
+    return sorted(entry_points(group=_group(kind)))
+
+
+def _load(point: EntryPoint, expected: type[Plugin]) -> type[Plugin]:
     try:
-        if installed:
-            plugin: type[Plugin] = installed[0].load()
-            return plugin
-    except ImportError as error:
-        raise UnknownType(f"{name} needs the Python package {error.name}, which is not installed") from error
-    known = {point.name for point in entry_points(group=f"oemgateway.{kind}")} | set(built_in)
-    others = BUILT_IN["dispatchers" if kind == "listeners" else "listeners"]
-    if name in others:
-        raise UnknownType(f"{name} belongs in [{'dispatchers' if kind == 'listeners' else 'listeners'}]")
-    raise UnknownType(f"{name} is not a type of {kind[:-1]}{did_you_mean(name, known)}")
+        plugin = point.load()
+    except Exception as error:  # a module may do anything when it is imported
+        raise UnknownType(f"{point.name}: {_why(point, error)}") from error
+    if not (isinstance(plugin, type) and issubclass(plugin, expected)):
+        raise UnknownType(f"{point.name}: {point.value} is not a {expected.__name__}")
+    return plugin
+
+
+def _why(point: EntryPoint, error: Exception) -> str:
+    missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
+    if not missing or missing.partition(".")[0] == point.module.partition(".")[0]:
+        return f"{point.value} cannot be loaded: {error!r}"
+    package = _PACKAGES.get(missing, missing)
+    return f"the Python module {missing} is not installed: {sys.executable} -m pip install {package}"

@@ -19,7 +19,7 @@ Raw = str | list[str]
 
 T = TypeVar("T")
 
-_INTEGER = re.compile(r"[-+]?[0-9]+|0[xX][0-9a-fA-F]+")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0[xX][0-9a-fA-F]{1,16}")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _BOOLS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(("no", "false", "off", "0"), False)
 
@@ -65,8 +65,9 @@ def alternatives(words: Iterable[object]) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return " (did you mean X?)" for the known word nearest to this one, or ""."""
-    close = difflib.get_close_matches(word.lower(), sorted(known), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]}?)" if close else ""
+    by_lower = {name.lower(): name for name in sorted(known)}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return f" (did you mean {by_lower[close[0]]}?)" if close else ""
 
 
 class SettingsFault(ValueError):
@@ -131,6 +132,8 @@ class _Reader:
         for name, family in self._families.items():
             if family.KEY.fullmatch(key):
                 index, member = family.parse_entry(key, raw)
+                if index in self._members[name]:
+                    raise ValueError(f"{index} is given twice: each needs a number of its own")
                 self._members[name][index] = member
                 return
         if key not in self._names:
@@ -166,14 +169,19 @@ def convert(kind: Any, raw: Raw) -> Any:  # noqa: ANN401  (a type in, one of its
         (kind,) = (part for part in typing.get_args(kind) if part is not types.NoneType)
         return convert(kind, raw) if raw else None
     if origin is tuple:
-        return tuple([raw] if isinstance(raw, str) else raw)
+        return tuple(filter(None, [raw] if isinstance(raw, str) else raw))
     if isinstance(raw, list):
-        listed = ", ".join(raw)
-        raise ValueError(f'one value expected, not {len(raw)}: "{listed}" (text with a comma needs quotes)')
+        # The value itself is not repeated: it may be a secret.
+        raise ValueError(
+            f"one value expected, not {len(raw)} with commas between (text with a comma needs quotes)"
+        )
+    if not raw:
+        raise ValueError("a value expected, not nothing")
     if origin is typing.Literal:
-        choices = {str(choice): choice for choice in typing.get_args(kind)}
+        choices = {str(choice).lower(): choice for choice in typing.get_args(kind)}
         if raw.lower() not in choices:
-            raise ValueError(f"{alternatives(choices)} expected, not {raw}{did_you_mean(raw, choices)}")
+            words = [str(choice) for choice in choices.values()]
+            raise ValueError(f"{alternatives(words)} expected, not {raw}{did_you_mean(raw, words)}")
         return choices[raw.lower()]
     return _scalar(kind, raw)
 
@@ -185,21 +193,19 @@ def _scalar(kind: Any, text: str) -> Any:  # noqa: ANN401  (as convert)
         return _BOOLS[text.lower()]
     if kind is int:
         if not _INTEGER.fullmatch(text):
-            raise ValueError(f"a whole number expected, not {text or 'nothing'}")
+            raise ValueError(f"a whole number expected, not {text}")
         return int(text, 16 if text.lower().startswith("0x") else 10)
     if kind is float:
         if not _NUMBER.fullmatch(text) or math.isinf(float(text)):
-            raise ValueError(f"a number expected, not {text or 'nothing'}")
+            raise ValueError(f"a number expected, not {text}")
         return float(text)
-    if not text:
-        raise ValueError("a value expected, not nothing")
     if kind in (str, Path):
         return kind(text)
     return kind.parse(text)
 
 
 def shown(settings: Any) -> dict[str, str]:  # noqa: ANN401  (any dataclass of settings)
-    """Return the settings in force as text, key by key, with secrets masked."""
+    """Return the settings in force as a file would give them, key by key, with secrets masked."""
     lines: dict[str, str] = {}
     for name, field in declared(type(settings)).items():
         value = getattr(settings, name)
@@ -210,9 +216,22 @@ def shown(settings: Any) -> dict[str, str]:  # noqa: ANN401  (any dataclass of s
         elif isinstance(value, bool):
             lines[name] = "yes" if value else "no"
         elif isinstance(value, float):
-            lines[name] = f"{value:g}"
+            lines[name] = repr(value).removesuffix(".0")
         elif isinstance(value, tuple):
-            lines[name] = ", ".join(value)
-        else:
-            lines[name] = "" if value is None else str(value)
+            lines[name] = ", ".join(map(quoted, value)) + "," * (len(value) == 1)
+        elif value != "":  # text that a file cannot give
+            lines[name] = "" if value is None else quoted(str(value))
     return lines
+
+
+def secrets(settings: Any) -> list[str]:  # noqa: ANN401  (any dataclass of settings)
+    """Return the names of the secrets that are set."""
+    fields = declared(type(settings)).items()
+    return [name for name, field in fields if field.metadata.get("secret") and getattr(settings, name)]
+
+
+def quoted(text: str) -> str:
+    """Put text into quotes where a file needs them."""
+    if "," in text or "#" in text or text != text.strip("\"' \t"):
+        return f"'{text}'" if '"' in text else f'"{text}"'
+    return text

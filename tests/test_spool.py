@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import stat
 
@@ -17,7 +16,12 @@ from gateway.spool import Spool, SpoolUnusable
 
 def frame(n: float) -> Frame:
     return Frame(
-        "9", (n, None, -0.5), Stamp(1_700_000_000.25 + n, "boot", 5.5 + n), ("flow", "", "größe"), -61, "bridge"
+        "9",
+        (n, None, -0.5),
+        Stamp(1_700_000_000.25 + n, "boot", 5.5 + n),
+        ("flow", "", "größe"),
+        -61,
+        "bridge",
     )
 
 
@@ -153,7 +157,7 @@ def test_a_file_from_the_future_is_refused(spool, path):
 
 
 def test_nobody_else_may_read_the_queue(spool, path):
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 class FullDisk:

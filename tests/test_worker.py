@@ -125,7 +125,7 @@ def test_pauses_double_to_their_limit_with_full_jitter_and_success_resets_them()
 
 
 def test_what_a_listener_reads_is_on_disk_and_what_has_no_value_is_not(spool, started):
-    source = Source(script=[lambda: [frame(1), frame(None)], lambda: [], lambda: [frame(2)]])
+    source = Source(script=[lambda: [frame(1), frame(None)], list, lambda: [frame(2)]])
     worker = started(ListenerWorker(source, spool, ()))
     wait_until(lambda: worker.frames == 2)
     assert [f.values for _, f in spool.peek("far", 9)] == [(1,), (2,)]

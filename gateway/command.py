@@ -1,0 +1,153 @@
+"""The `oemgateway` command: the daemon in the foreground, and what a person asks of it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway import config, control, demo
+from gateway.daemon import Daemon
+from gateway.describe import describe, show_settings
+from gateway.indices import Memory
+from gateway.paths import find_socket, find_state_dir
+from gateway.spool import SpoolUnusable
+from gateway.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OK, FAILED, USAGE, CONFIGURATION = 0, 1, 2, 78
+DEFAULT_FILE = Path("/etc/oemgateway.conf")
+
+log = logging.getLogger("oemgateway")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0, 1 failed, 2 usage, 78 configuration."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except config.ConfigFaults as faults:
+        print(*faults.faults, sep="\n", file=sys.stdout if options.run is _check else sys.stderr)
+        return CONFIGURATION
+    except (OSError, SpoolUnusable) as error:
+        print(f"oemgateway: {error}", file=sys.stderr)
+        return FAILED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="oemgateway",
+        description="Reads 1-Wire sensors and radio packets and posts the values, by index, to Emoncms.",
+        epilog="Without a command the gateway runs in the foreground until Ctrl-C.",
+    )
+    parser.set_defaults(run=_daemon)
+    parser.add_argument("--version", action="version", version=f"oemgateway {VERSION}")
+    parser.add_argument(
+        "--config-file", type=Path, default=DEFAULT_FILE, metavar="F", help=f"the settings ({DEFAULT_FILE})"
+    )
+    parser.add_argument("--logfile", type=Path, metavar="F", help="log there instead of to the terminal")
+    parser.add_argument(
+        "--show-settings", action="store_true", help="print the settings in force, keys masked, and end"
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    check = commands.add_parser("check", help="check a configuration file and say what would run")
+    check.add_argument("file", nargs="?", type=Path, metavar="FILE")
+    check.set_defaults(run=_check)
+    status = commands.add_parser("status", help="ask the running gateway how it is")
+    status.set_defaults(run=_status)
+    show = commands.add_parser(
+        "demo",
+        help="run the main job on simulated hardware",
+        description="Runs the gateway on simulated hardware; EMONCMS and APIKEY in the environment post it.",
+    )
+    show.add_argument("--seconds", type=float, metavar="N", help="end after N seconds (default: Ctrl-C)")
+    show.set_defaults(run=_demo)
+    return parser
+
+
+def _daemon(options: argparse.Namespace) -> int:
+    configuration = config.read(options.config_file)
+    if options.show_settings:
+        print(show_settings(configuration))
+        return OK
+    _log_to(options.logfile)
+    log.setLevel(configuration.gateway.loglevel)
+    return _run(Daemon(configuration))
+
+
+def _check(options: argparse.Namespace) -> int:
+    file = options.file or options.config_file
+    gateway = config.read(file).gateway
+    remembered = Memory(find_state_dir(gateway.state_dir)).recall()
+    print(describe(config.read(file, remembered)))
+    return OK
+
+
+def _status(options: argparse.Namespace) -> int:
+    gateway = config.read(options.config_file).gateway
+    path = find_socket(gateway.socket, find_state_dir(gateway.state_dir))
+    try:
+        status = control.ask(path, "status")
+    except OSError as error:
+        print(f"oemgateway: no gateway answers at {path} ({error.strerror}); is it running?", file=sys.stderr)
+        return FAILED
+    print(
+        f"oemgateway {status['version']}, pid {status['pid']}, up {status['uptime']:.0f} s, {status['file']}"
+    )
+    for kind in ("listeners", "dispatchers"):
+        for name, about in status[kind].items():
+            age = "none yet" if about["age"] is None else f"the last {about['age']:.0f} s ago"
+            queued = f", {about['queued']} queued" if "queued" in about else ""
+            print(f"  {name}: {about['frames']} frames, {age}{queued}. {about['trouble']}".rstrip())
+    if status["dropped"]:
+        print(f"  {status['dropped']} frames were dropped because the queue was full")
+    return OK
+
+
+def _demo(options: argparse.Namespace) -> int:
+    _log_to(None)
+    url, key = os.environ.get("EMONCMS", ""), os.environ.get("APIKEY", "")
+    if url and not key:
+        print("oemgateway: EMONCMS needs an APIKEY beside it, the write key of the account", file=sys.stderr)
+        return USAGE
+    with demo.configured(url, key) as configuration:
+        daemon = Daemon(configuration)
+        if options.seconds is not None:
+            timer = threading.Timer(options.seconds, daemon.stop.set)
+            timer.daemon = True
+            timer.start()
+        return _run(daemon)
+
+
+def _run(daemon: Daemon) -> int:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: daemon.hangup.set())
+    daemon.run()
+    return OK
+
+
+class _Brief(logging.Formatter):
+    """A log line with the section's name, without the program's before it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        section = record.name.removeprefix("oemgateway.")
+        line = logging.makeLogRecord({**record.__dict__, "name": section})
+        return super().format(line)
+
+
+def _log_to(file: Path | None) -> None:
+    handler: logging.Handler = (
+        logging.StreamHandler() if file is None else logging.handlers.WatchedFileHandler(file)
+    )
+    handler.setFormatter(_Brief("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.handlers = [handler]

@@ -1,0 +1,191 @@
+"""oemgateway.conf as what would run: plugin objects, or every fault at once with its file and line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from gateway import document
+from gateway.document import ConfigFaults, Document, Fault, Section
+from gateway.indices import moves, standing
+from gateway.part import Part, blame, place, read_part
+from gateway.plugin import Dispatcher, Listener
+from gateway.registry import Kind
+from gateway.settings import SettingsFault, alternatives, build, did_you_mean, secrets, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.indices import Place
+
+__all__ = ["ConfigFaults", "Configuration", "Fault", "Gateway", "read"]
+
+_TOP = ("gateway", "listeners", "dispatchers")
+_KINDS: dict[str, Kind] = {
+    "listeners": "listeners",
+    "dispatchers": "dispatchers",
+    "buffers": "dispatchers",  # the name that files have had since 2013
+}
+_EXAMPLES: dict[Kind, str] = {"listeners": "ds2482", "dispatchers": "emoncms"}
+
+
+@dataclass(kw_only=True)
+class Gateway:
+    """The settings of [gateway], those of the daemon itself."""
+
+    loglevel: Literal["DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL"] = setting("INFO")
+    state_dir: Path | None = setting(None)
+    socket: Path | None = setting(None)
+    simulate: bool = setting(default=False)
+    index_guard: Literal["warn", "refuse"] = setting("warn")
+
+
+@dataclass(kw_only=True)
+class Configuration:
+    """What would run: the active plugins by the names of their sections, in the order of the file.
+
+    `types` are their types as the file has them; `remarks` say what is allowed but worth a word.
+    """
+
+    path: Path
+    gateway: Gateway
+    listeners: dict[str, Listener]
+    dispatchers: dict[str, Dispatcher]
+    types: dict[Kind, dict[str, str]]
+    remarks: list[Fault]
+
+
+def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({})) -> Configuration:
+    """Read a file; nothing is opened. Raises ConfigFaults with all that is wrong with it.
+
+    `remembered` is what stood at each index until now: a sensor that the file moves is a remark, or a fault
+    where index_guard says so.
+    """
+    text = document.read(Path(path))
+    readable = not text.faults
+    gateway = _gateway(text)
+    sections = _sections(text)
+    if readable and text.root.sections.keys() <= {"gateway", *_KINDS}:
+        _check_presence(text, sections)
+    parts: dict[Kind, list[Part]] = {
+        kind: [part for section in named.values() if (part := read_part(text, kind, section))]
+        for kind, named in sections.items()
+    }
+    _check_claims(text, parts["listeners"])
+    _check_names(text, parts)
+    if gateway:
+        _check_moves(text, gateway, parts["listeners"], remembered)
+    if gateway and not gateway.simulate:
+        _check_simulated(text, parts)
+    if text.public:
+        _check_secrets(text, [*parts["listeners"], *parts["dispatchers"]])
+    if text.faults or not gateway:
+        raise ConfigFaults(text.faults)
+    plugins = [part.plugin for made in parts.values() for part in made]
+    return Configuration(
+        path=text.path,
+        gateway=gateway,
+        listeners={plugin.name: plugin for plugin in plugins if isinstance(plugin, Listener)},
+        dispatchers={plugin.name: plugin for plugin in plugins if isinstance(plugin, Dispatcher)},
+        types={kind: {part.plugin.name: part.type for part in made} for kind, made in parts.items()},
+        remarks=sorted(text.remarks, key=lambda remark: remark.line),
+    )
+
+
+def _gateway(text: Document) -> Gateway | None:
+    section = text.root.sections.get("gateway")
+    if section is None:
+        return Gateway()
+    for inner in section.sections.values():
+        text.fault(inner.line, f"[[{inner.name}]]", "[gateway] has no sections in it")
+    try:
+        return build(Gateway, {key: entry.value for key, entry in section.entries.items()})
+    except SettingsFault as fault:
+        blame(text, Gateway, section, section.entries, fault)
+        return None
+
+
+def _sections(text: Document) -> dict[Kind, dict[str, Section]]:
+    """Return the sections of listeners and dispatchers by name; all that has no place there is a fault."""
+    sections: dict[Kind, dict[str, Section]] = {"listeners": {}, "dispatchers": {}}
+    for key, entry in text.root.entries.items():
+        text.fault(entry.line, key, "it stands above the first section: put it into [gateway]")
+    for top, above in text.root.sections.items():
+        if top not in _KINDS:
+            if top != "gateway":
+                hint = did_you_mean(top, _TOP) or f": {alternatives(f'[{name}]' for name in _TOP)} expected"
+                text.fault(above.line, f"[{top}]", f"no such section{hint}")
+            continue
+        for key, entry in above.entries.items():
+            text.fault(entry.line, key, f"[{top}] has no settings of its own: a [[name]] expected above it")
+        named = sections[_KINDS[top]]
+        for name, section in above.sections.items():
+            if name in named:
+                message = f"there is one of this name in line {named[name].line}: give it another"
+                text.fault(section.line, f"[[{name}]]", message)
+            named.setdefault(name, section)
+    return sections
+
+
+def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) -> None:
+    for kind, example in _EXAMPLES.items():
+        if not sections[kind]:
+            above = [section.line for top, section in text.root.sections.items() if _KINDS.get(top) == kind]
+            message = f"there is no {kind[:-1]}: below [{kind}] add [[{example}]] and type = {example}"
+            text.fault(above[-1] if above else text.length, "", message)
+
+
+def _check_claims(text: Document, listeners: list[Part]) -> None:
+    """Let no two listeners write the same index of the same node."""
+    for later, part in enumerate(listeners):
+        for other in listeners[:later]:
+            for node, indices in part.claims.items():
+                if shared := sorted(set(indices) & set(other.claims.get(node, ()))):
+                    listed = f"index {', '.join(map(str, shared))} of node {node}"
+                    message = f"{listed} is written by {_named(other)} too: give one of them another node"
+                    text.fault(part.section.line, part.section.name, message)
+
+
+def _check_moves(
+    text: Document, gateway: Gateway, listeners: list[Part], remembered: Mapping[Place, str]
+) -> None:
+    """Point out the sensors that this file moves to another index."""
+    say = text.fault if gateway.index_guard == "refuse" else text.remark
+    for move in moves(remembered, standing(part.claims for part in listeners)):
+        node, index = move.after
+        part = next(part for part in listeners if index in part.claims.get(node, ()))
+        say(*place(type(part.plugin), part.section, part.entries, f"sensor{index}"), str(move))
+
+
+def _check_names(text: Document, parts: dict[Kind, list[Part]]) -> None:
+    listeners = {part.section.name for part in parts["listeners"]}
+    for part in parts["dispatchers"]:
+        if part.section.name in listeners:
+            message = "a listener has this name too: the log does not tell the two apart"
+            text.remark(part.section.line, part.section.name, message)
+
+
+def _check_simulated(text: Document, parts: dict[Kind, list[Part]]) -> None:
+    """Keep readings that are made up from where a key has been given, unless that is wanted."""
+    for source in parts["listeners"]:
+        for destination in parts["dispatchers"]:
+            if source.simulated and secrets(destination.plugin):
+                message = (
+                    f"its readings are made up and would go to {_named(destination)}: "
+                    "set one of them to active = no, or simulate = yes in [gateway]"
+                )
+                text.fault(source.section.line, source.section.name, message)
+
+
+def _check_secrets(text: Document, parts: list[Part]) -> None:
+    """Point out the keys that every user of the machine can read."""
+    for part in parts:
+        for key in secrets(part.plugin):
+            message = f"every user of this machine can read it: chmod 640 {text.path}"
+            text.remark(*place(type(part.plugin), part.section, part.entries, key), message)
+
+
+def _named(part: Part) -> str:
+    return f"{part.section.name} (line {part.section.line})"

@@ -1,0 +1,195 @@
+"""Start, reload, stop: the main thread starts the workers and then waits for a signal or an edit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from contextlib import closing, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from gateway import config, control, indices, paths
+from gateway.flag import Flag, wait_readable
+from gateway.indices import Memory
+from gateway.spool import Spool
+from gateway.version import VERSION
+from gateway.worker import DispatcherWorker, ListenerWorker
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from gateway.config import Configuration
+    from gateway.plugin import Plugin
+    from gateway.worker import Worker
+
+log = logging.getLogger("oemgateway")
+
+_GRACE = 1.5
+"""Seconds that the workers have to finish: SIGTERM ends the daemon within two, whatever hangs."""
+_LOOK = 2.0
+"""Seconds between two looks at the configuration file; an edit has settled when two looks agree."""
+
+
+class Daemon:
+    """The running gateway. `stop` ends it, `hangup` has it read its file again."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.stop = Flag()
+        self.hangup = Flag()
+        self._configuration = configuration
+        self._file = configuration.path
+        self._signature = _signature(self._file)
+        self._started = time.monotonic()
+        self._listeners: dict[str, ListenerWorker] = {}
+        self._dispatchers: dict[str, DispatcherWorker] = {}
+
+    def run(self) -> None:
+        """Run until `stop` is raised. Raises ConfigFaults, SpoolUnusable or OSError where it cannot start."""
+        gateway = self._configuration.gateway
+        directory = paths.make_state_dir(gateway.state_dir)
+        if directory not in (gateway.state_dir, paths.STATE):
+            log.warning("%s cannot be written: the state is kept in %s", paths.STATE, directory)
+        log.info("oemgateway %s, %s; state in %s", VERSION, self._file, directory)
+        self._memory = Memory(directory)
+        self._configuration = config.read(self._file, self._memory.recall())
+        self._spool = Spool(directory / "queue.db")
+        try:
+            self._apply(self._configuration)
+            with self._open_control(directory):
+                self._wait()
+        finally:
+            self._shut_down()
+            self._spool.close()
+
+    def _open_control(self, directory: Path) -> AbstractContextManager[object]:
+        path = paths.make_socket_path(self._configuration.gateway.socket, directory)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return closing(control.Control(path, {"status": self.status}))
+        except OSError as error:
+            log.warning("%s: no socket there (%s): the command cannot ask this daemon", path, error)
+            return nullcontext()
+
+    def _wait(self) -> None:
+        seen = settled = self._signature
+        while not self.stop.is_set():
+            ready = wait_readable([self.stop, self.hangup], _LOOK)
+            now = _signature(self._file)
+            if self.hangup.fileno() in ready:
+                self.hangup.clear()
+                self._reload()
+                settled = now
+            elif now != settled and now == seen:
+                log.info("%s has changed", self._file)
+                self._reload()
+                settled = now
+            seen = now
+
+    def _reload(self) -> None:
+        """Take the edited file over as a whole, or not at all."""
+        try:
+            configuration = config.read(self._file, self._memory.recall())
+        except config.ConfigFaults as faults:
+            for fault in faults.faults:
+                log.error("%s", fault)
+            log.error("%s has faults: the settings of before stay in force", self._file)
+            return
+        fixed = [
+            name
+            for name in ("state_dir", "socket")
+            if getattr(configuration.gateway, name) != getattr(self._configuration.gateway, name)
+        ]
+        if fixed:
+            log.warning("[gateway] %s: takes effect at the next start", " and ".join(fixed))
+        self._apply(configuration)
+
+    def _apply(self, configuration: Configuration) -> None:
+        for remark in configuration.remarks:
+            log.warning("%s", remark)
+        self._note_indices(configuration)
+        log.setLevel(configuration.gateway.loglevel)
+        self._configuration = configuration
+        self._spool.attend(configuration.dispatchers)
+        claims = {name: set(plugin.claims()) for name, plugin in configuration.listeners.items()}
+        claimed = {
+            name: set().union(*(nodes for other, nodes in claims.items() if other != name)) - nodes
+            for name, nodes in claims.items()
+        }
+        read_before = _retire(self._listeners, configuration.listeners)
+        sent_before = _retire(self._dispatchers, configuration.dispatchers)
+        for name, dispatcher in configuration.dispatchers.items():
+            if name not in self._dispatchers:
+                worker = DispatcherWorker(dispatcher, self._spool, after=sent_before.get(name))
+                self._dispatchers[name] = worker
+                worker.start()
+        for name, listener in configuration.listeners.items():
+            if name in self._listeners:
+                self._listeners[name].claimed = claimed[name]
+            else:
+                reader = ListenerWorker(listener, self._spool, claimed[name], after=read_before.get(name))
+                self._listeners[name] = reader
+                reader.start()
+
+    def _note_indices(self, configuration: Configuration) -> None:
+        now = indices.standing(listener.claims() for listener in configuration.listeners.values())
+        for replacement in indices.replacements(self._memory.recall(), now):
+            log.warning("%s", replacement)
+        try:
+            self._memory.note(now)
+        except OSError as error:
+            log.warning("which sensor stands at which index cannot be noted: %s", error)
+
+    def _shut_down(self) -> None:
+        workers: list[Worker[Any]] = [*self._listeners.values(), *self._dispatchers.values()]
+        for worker in workers:
+            worker.stop.set()
+        deadline = time.monotonic() + _GRACE
+        for worker in workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker.is_alive():
+                log.warning("%s does not answer: what it has not delivered stays on disk", worker.name)
+
+    def status(self) -> dict[str, Any]:
+        """Return what `oemgateway status` shows."""
+        now = time.monotonic()
+
+        def line(worker: Worker[Any]) -> dict[str, Any]:
+            return {
+                "frames": worker.frames,
+                "age": None if worker.last is None else round(now - worker.last, 1),
+                "trouble": worker.trouble,
+            }
+
+        return {
+            "version": VERSION,
+            "pid": os.getpid(),
+            "file": str(self._file),
+            "uptime": round(now - self._started, 1),
+            "listeners": {name: line(worker) for name, worker in self._listeners.items()},
+            "dispatchers": {
+                name: {**line(worker), "queued": self._spool.queued(name)}
+                for name, worker in self._dispatchers.items()
+            },
+            "dropped": self._spool.dropped,
+        }
+
+
+def _retire(running: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Stop the workers whose section has gone or changed and return them by name."""
+    retired = {}
+    for name, worker in list(running.items()):
+        plugin: Plugin = worker.plugin
+        if wanted.get(name) != plugin or type(wanted[name]) is not type(plugin):
+            worker.stop.set()
+            retired[name] = running.pop(name)
+            log.info("%s: %s", name, "changed; opened anew" if name in wanted else "taken out")
+    return retired
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size, about.st_ino

@@ -1,0 +1,115 @@
+"""Which sensor stood at which index of which node, so that an edit cannot move one unnoticed.
+
+Dashboards know an input by node and index alone: a sensor that slips to another index goes on in the history
+of the sensor that was there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+Place = tuple[str, int]
+"""A node and an index."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A sensor that stays in the configuration and goes to another place."""
+
+    identity: str
+    before: Place
+    after: Place
+
+    def __str__(self) -> str:
+        (node, index), (there, other) = self.before, self.after
+        to = f"{other}" if there == node else f"{other} of node {there}"
+        return (
+            f"{self.identity} moves from index {index} of node {node} to {to}: to keep it put "
+            f"sensor{index} = {self.identity}, and Dummy at an index that falls empty"
+        )
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A sensor that takes the place of one that is gone."""
+
+    before: str
+    after: str
+    place: Place
+
+    def __str__(self) -> str:
+        node, index = self.place
+        return f"index {index} of node {node}: {self.before} is replaced by {self.after}"
+
+
+def standing(claims: Iterable[Mapping[str, Mapping[int, str]]]) -> dict[Place, str]:
+    """Return what stands at each place, by the claims of the listeners, where it has an identity."""
+    return {
+        (node, index): identity
+        for claimed in claims
+        for node, identities in claimed.items()
+        for index, identity in identities.items()
+        if identity
+    }
+
+
+def moves(before: Mapping[Place, str], now: Mapping[Place, str]) -> list[Move]:
+    """Return the sensors that leave a place and turn up at one where they were not."""
+    found = []
+    for identity in sorted(set(before.values()) & set(now.values())):
+        left = sorted(_places(before, identity) - _places(now, identity))
+        taken = sorted(_places(now, identity) - _places(before, identity))
+        found += [Move(identity, old, new) for old, new in zip(left, taken, strict=False)]
+    return found
+
+
+def replacements(before: Mapping[Place, str], now: Mapping[Place, str]) -> list[Replacement]:
+    """Return the places whose sensor is gone and has a new one."""
+    return [
+        Replacement(before[place], now[place], place)
+        for place in sorted(before.keys() & now.keys())
+        if before[place] not in now.values() and now[place] not in before.values()
+    ]
+
+
+def _places(standing: Mapping[Place, str], identity: str) -> set[Place]:
+    return {place for place, other in standing.items() if other == identity}
+
+
+class Memory:
+    """What stood where when the daemon last looked, in a file of its state directory.
+
+    A place that falls empty is remembered until its sensor turns up elsewhere or another takes it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "indices.json"
+
+    def recall(self) -> dict[Place, str]:
+        """Return what stood where; nothing where that was never noted or cannot be read."""
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            nodes = json.loads(self._file.read_text(encoding="utf-8"))
+            return {
+                (node, int(index)): str(identity)
+                for node, indices in nodes.items()
+                for index, identity in indices.items()
+            }
+        return {}
+
+    def note(self, now: Mapping[Place, str]) -> None:
+        """Note what stands where now. Raises OSError where that cannot be written."""
+        present = set(now.values())
+        kept = {place: identity for place, identity in self.recall().items() if identity not in present}
+        nodes: dict[str, dict[int, str]] = {}
+        for (node, index), identity in sorted({**kept, **now}.items()):
+            nodes.setdefault(node, {})[index] = identity
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps(nodes, indent=1) + "\n", encoding="utf-8")
+        new.replace(self._file)

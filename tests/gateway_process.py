@@ -1,0 +1,90 @@
+"""The gateway as a program of its own, as its users run it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+
+import gateway
+from gateway.control import ask
+from tests.waiting import wait_until
+
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if key not in ("EMONCMS", "APIKEY")},
+    "PYTHONPATH": str(Path(gateway.__file__).parents[1]),
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *map(str, arguments)],
+        env=ENVIRONMENT | environment,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+class GatewayProcess:
+    """The daemon on a configuration file, its log in `log`."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.log_file = file.with_suffix(".log")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it and wait until it can be asked."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gateway", "--config-file", str(self.file)],
+                env=ENVIRONMENT,
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(self._answers, 20, "the gateway to start")
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log
+        try:
+            return bool(self.status()["pid"] == self.process.pid)
+        except OSError:
+            return False
+
+    def status(self) -> dict:
+        """Return what it says of itself."""
+        return ask(self.file.parent / "state" / "control", "status")
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def kill(self) -> None:
+        """End it without a chance to put anything in order."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self, seconds: float = 10) -> int:
+        """Ask it to end and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.kill()
+
+
+def state(directory: Path) -> str:
+    """Return the [gateway] section that keeps everything in this directory."""
+    return f"[gateway]\nstate_dir = {directory / 'state'}\nsocket = {directory / 'state' / 'control'}\n"

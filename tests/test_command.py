@@ -1,0 +1,142 @@
+"""The command as a person types it."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from gateway.version import VERSION
+from tests.gateway_process import GatewayProcess, command, state
+from tests.simulators.emoncms import FakeEmoncms
+from tests.simulators.owfs_peers import free_port
+from tests.waiting import wait_until
+
+LISTENER = "[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
+DISPATCHER = """[dispatchers]
+[[home]]
+type = emoncms
+url = http://127.0.0.1:9
+apikey = s3cr3ts3cr3ts3cr3ts3cr3ts3cr3t01
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    file = tmp_path / "oemgateway.conf"
+    file.touch(0o600)
+    file.write_text(state(tmp_path) + LISTENER.format(port=free_port()) + DISPATCHER)
+    return file
+
+
+def test_version():
+    done = command("--version")
+    assert (done.returncode, done.stdout) == (0, f"oemgateway {VERSION}\n")
+
+
+def test_a_wrong_option_is_a_fault_of_usage():
+    assert command("--colour").returncode == 2
+
+
+def test_check_says_what_would_run(file):
+    done = command("check", file)
+    assert done.returncode == 0, done.stdout
+    assert "listener push, type tcp" in done.stdout
+    assert "dispatcher home, type emoncms" in done.stdout
+    assert "s3cr3t" not in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["check"], []])
+def test_a_faulty_file_is_refused_with_every_fault_and_its_line(file, arguments):
+    file.write_text(file.read_text().replace("type = tcp", "type = tpc").replace("apikey", "apkey"))
+    done = command("--config-file", file, *arguments)
+    assert done.returncode == 78
+    said = (done.stdout + done.stderr).splitlines()
+    assert said[0] == f"{file}:6: type: tpc is not a type of listener (did you mean tcp?)"
+    assert any(":12: apkey: no such setting (did you mean apikey?)" in line for line in said), said
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_file_is_one_line():
+    done = command("--config-file", "/nowhere/oemgateway.conf")
+    assert done.returncode == 78
+    assert done.stderr.count("\n") == 1
+    assert "/nowhere/oemgateway.conf" in done.stderr
+
+
+def test_settings_are_shown_with_keys_masked_and_read_back_the_same(file, tmp_path):
+    shown = command("--config-file", file, "--show-settings")
+    assert shown.returncode == 0
+    assert "apikey = ********" in shown.stdout
+    assert "s3cr3t" not in shown.stdout
+    again = tmp_path / "again.conf"
+    again.write_text(shown.stdout)
+    assert command("--config-file", again, "--show-settings").stdout == shown.stdout
+
+
+def test_status_without_a_gateway_says_so(file):
+    done = command("--config-file", file, "status")
+    assert done.returncode == 1
+    assert "is it running?" in done.stderr
+
+
+def test_status_of_a_running_gateway(file):
+    with GatewayProcess(file):
+        done = command("--config-file", file, "status")
+    assert done.returncode == 0, done.stderr
+    assert "push: 0 frames, none yet" in done.stdout
+    assert "home: 0 frames, none yet, 0 queued" in done.stdout
+
+
+def test_a_second_gateway_is_refused_in_one_line(file):
+    with GatewayProcess(file):
+        done = command("--config-file", file)
+    assert done.returncode == 1
+    assert "another oemgateway is running" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_well(file, number):
+    with GatewayProcess(file) as gateway:
+        started = time.monotonic()
+        gateway.process.send_signal(number)
+        assert gateway.process.wait(10) == 0
+        assert time.monotonic() - started < 2
+
+
+def test_hangup_reads_the_file_again(file):
+    with GatewayProcess(file) as gateway:
+        file.write_text(file.read_text().replace("[[home]]", "[[house]]"))
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "house" in gateway.status()["dispatchers"])
+
+
+def test_the_log_goes_where_it_is_sent(file, tmp_path):
+    file.write_text(file.read_text().replace("[listeners]", "loglevel = CRITICAL\n[listeners]", 1))
+    log = tmp_path / "gateway.log"
+    blocked = tmp_path / "state"
+    blocked.write_text("a file where a directory should be")
+    done = command("--config-file", file, "--logfile", log)
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+    assert log.exists()
+
+
+def test_the_demo_shows_a_table_and_posts_where_it_is_told():
+    with FakeEmoncms() as server:
+        done = command("demo", "--seconds", "7", EMONCMS=server.url, APIKEY=server.key)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        rows = {tuple(line.split()[:3]) for line in done.stdout.splitlines()}
+        assert {("9", "1", "cellar"), ("9", "2", "flow"), ("9", "3", "return"), ("9", "4", "-")} <= rows
+        keys = {(kept.node, kept.key) for kept in server.stored}
+    assert {("9", "1"), ("9", "2"), ("9", "3"), ("9", "5"), ("9", "6")} <= keys
+    assert ("9", "4") not in keys
+
+
+def test_the_demo_needs_a_key_for_an_emoncms():
+    done = command("demo", EMONCMS="http://127.0.0.1:9")
+    assert done.returncode == 2
+    assert "APIKEY" in done.stderr

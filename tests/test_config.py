@@ -1,0 +1,419 @@
+"""The whole file: what would run, or every fault at once with its line."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway import config
+from gateway.config import ConfigFaults, Gateway
+from gateway.dispatchers.emoncms import EmoncmsBuffer
+from gateway.plugin import Dispatcher, Listener
+from gateway.registry import BUILT_IN
+from gateway.settings import SettingsFault, setting
+from listeners.onewire.owfs import Owfs
+from listeners.rfm12pi import Rfm2pi
+from listeners.tcp import Tcp
+
+HERE = Path(__file__).parent
+
+
+@dataclass(kw_only=True)
+class Probe(Listener):
+    """A listener with what a listener may have."""
+
+    port: str = setting(was=("com_port",))
+    resolution: Literal[9, 10, 11, 12] = setting(12)
+    inputs: int = setting(1)
+    node: str | None = setting(None)
+
+    def __post_init__(self) -> None:
+        if self.port == "broken":
+            raise RuntimeError("a bug")
+        if self.port == "nowhere":
+            raise SettingsFault([("port", "no such port"), (None, "nothing to read")])
+
+    def claims(self) -> dict[str, Mapping[int, str]]:
+        return {self.node: dict.fromkeys(range(1, self.inputs + 1), "")} if self.node else {}
+
+    def remarks(self) -> Iterable[tuple[str, str]]:
+        if self.port == "odd":
+            yield "port", "an odd port"
+            yield "inputs", "an odd number"
+
+    @property
+    def simulated(self) -> bool:
+        return self.port == "simulated"
+
+
+@dataclass(kw_only=True)
+class Cloud(Dispatcher):
+    """A dispatcher with a key."""
+
+    apikey: str | None = setting(None, secret=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def types():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BUILT_IN["listeners"], "probe", f"{__name__}:Probe")
+        patch.setitem(BUILT_IN["dispatchers"], "cloud", f"{__name__}:Cloud")
+        yield
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a file that only its owner can read."""
+
+    def file(text):
+        path = tmp_path / "oemgateway.conf"
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    return file
+
+
+@pytest.fixture
+def faults(file):
+    """Return the faults of a file as a person reads them, without its folder."""
+
+    def faults(text):
+        path = file(text)
+        with pytest.raises(ConfigFaults) as caught:
+            config.read(path)
+        return [str(fault).removeprefix(f"{path.parent}/") for fault in caught.value.faults]
+
+    return faults
+
+
+@pytest.fixture
+def remarks(file):
+    """Return the remarks on a file as a person reads them, without its folder."""
+
+    def remarks(text):
+        path = file(text)
+        return [str(remark).removeprefix(f"{path.parent}/") for remark in config.read(path).remarks]
+
+    return remarks
+
+
+def whole(listener="type = probe\nport = x\n", dispatcher="type = cloud\n", gateway=""):
+    """Return a file: the listener's section starts at line 3, the dispatcher's is the last."""
+    return f"[gateway]{gateway}\n[listeners]\n[[probe]]\n{listener}[dispatchers]\n[[cloud]]\n{dispatcher}"
+
+
+class TestTheFileOf2014:
+    @pytest.fixture
+    def old(self):
+        return config.read(HERE / "vectors/oemgateway-2014.conf")
+
+    def test_it_has_three_listeners_and_a_dispatcher(self, old):
+        assert {name: type(listener) for name, listener in old.listeners.items()} == {
+            "RFM2Pi": Rfm2pi,
+            "Socket": Tcp,
+            "OWFS": Owfs,
+        }
+        assert {name: type(dispatcher) for name, dispatcher in old.dispatchers.items()} == {
+            "emoncms_local": EmoncmsBuffer
+        }
+        assert old.gateway == Gateway(loglevel="DEBUG")
+
+    def test_the_radio_speaks_9600_baud(self, old):
+        radio = old.listeners["RFM2Pi"]
+        assert (radio.port, radio.baud, radio.sendtimeinterval) == ("/dev/ttyAMA0", 9600, 0)
+        assert (radio.group, radio.frequency, radio.baseid) == (210, 4, 15)
+
+    def test_the_socket_has_its_port(self, old):
+        assert old.listeners["Socket"].port == 50011
+
+    def test_the_sensors_stand_at_their_indices(self, old):
+        owfs = old.listeners["OWFS"]
+        assert (owfs.path, owfs.node, owfs.interval, owfs.resolution) == (Path("/mnt/1wire"), "9", 10, 11)
+        assert owfs.sensors.shown() == {
+            "sensor1": "28.33F749050000",
+            "sensor2": "28.DB564A050000",
+            "sensor3": "Dummy",
+            "sensor4": "28.AB1663050000",
+        }
+        assert list(owfs.claims()["9"]) == [1, 2, 4]
+
+    def test_emoncms_has_its_address_and_key(self, old):
+        emoncms = old.dispatchers["emoncms_local"]
+        assert emoncms.url == "http://localhost/emoncms"
+        assert emoncms.apikey == "x" * 33
+
+    def test_it_is_remarked_that_the_key_is_none(self, old):
+        assert [(remark.line, remark.where) for remark in old.remarks if "32 hex" in remark.message] == [
+            (52, "apikey")
+        ]
+
+
+class TestGateway:
+    def test_settings_are_read_and_have_defaults(self, file):
+        given_all = config.read(
+            file(whole(gateway="\nloglevel = warn\nstate_dir = /var/x\nsocket=/run/x\nsimulate=yes"))
+        )
+        assert given_all.gateway == Gateway(
+            loglevel="WARN", state_dir=Path("/var/x"), socket=Path("/run/x"), simulate=True
+        )
+        assert config.read(file(whole().removeprefix("[gateway]\n"))).gateway == Gateway()
+
+    def test_faults_have_their_lines(self, faults):
+        assert faults(whole(gateway="\nloglevel = loud\nsimulated = yes\n[[more]]")) == [
+            "oemgateway.conf:2: loglevel: DEBUG, INFO, WARN, WARNING, ERROR or CRITICAL expected, not loud",
+            "oemgateway.conf:3: simulated: no such setting (did you mean simulate?)",
+            "oemgateway.conf:4: [[more]]: [gateway] has no sections in it",
+        ]
+
+
+class TestPlugins:
+    def test_they_come_by_name_in_the_order_of_the_file(self, file):
+        section = "[[{}]]\ntype = probe\nport = {}\n"
+        read = config.read(file(whole() + "[buffers]\n[[b]]\ntype = cloud\n[[a]]\ntype = cloud\n"))
+        assert list(read.dispatchers) == ["cloud", "b", "a"]
+        assert [plugin.name for plugin in read.dispatchers.values()] == ["cloud", "b", "a"]
+        assert read.types == {
+            "listeners": {"probe": "probe"},
+            "dispatchers": {"cloud": "cloud", "b": "cloud", "a": "cloud"},
+        }
+        text = whole(listener="type = probe\nport = 1\n" + section.format("z", 2) + section.format("a", 3))
+        assert [probe.port for probe in config.read(file(text)).listeners.values()] == ["1", "2", "3"]
+
+    def test_an_edit_of_a_comment_changes_none(self, file):
+        before, after = config.read(file(whole())), config.read(file("# new\n" + whole()))
+        assert before.listeners == after.listeners
+        assert before.listeners != config.read(file(whole().replace("port = x", "port = y"))).listeners
+
+    def test_the_subsections_of_2013_count_as_the_section_itself(self, file):
+        text = whole(
+            "type = probe\n[[[init_settings]]]\ncom_port = x\n[[[runtime_settings]]]\nresolution = 9\n"
+        )
+        assert config.read(file(text)).listeners == {"probe": Probe(port="x", resolution=9)}
+
+    def test_a_setting_out_of_range_reads_as_the_manual_says(self, faults):
+        text = "#\n" * 20 + whole("type = probe\nport = x\nresolution = 13\n").replace(
+            "[[probe]]\n", "[[probe]]\n\n"
+        )
+        assert faults(text) == ["oemgateway.conf:27: resolution: 9, 10, 11 or 12 expected, not 13"]
+
+    @pytest.mark.parametrize(
+        ("section", "expected"),
+        [
+            (
+                "port = x\n",
+                ["3: probe: type is missing: ds2482, owfs, owserver, rfm12pi, tcp, w1 or probe expected"],
+            ),
+            ("type = prob\n", ["4: type: prob is not a type of listener (did you mean probe?)"]),
+            ("type = cloud\n", ["4: type: cloud belongs in [dispatchers]"]),
+            (
+                "type = a, b\n",
+                ["4: type: one value expected, not 2 with commas between (text with a comma needs quotes)"],
+            ),
+            ("type = \n", ["4: type: a value expected, not nothing"]),
+            ("type = probe\n", ["3: probe: port is missing"]),
+            (
+                "type = probe\nprot = x\nresolution = 8\n",
+                [
+                    "3: probe: port is missing",
+                    "5: prot: no such setting (did you mean port?)",
+                    "6: resolution: 9, 10, 11 or 12 expected, not 8",
+                ],
+            ),
+            (
+                "type = probe\ncom_port = nowhere\n",
+                ["3: probe: nothing to read", "5: com_port: no such port"],
+            ),
+            (
+                "type = probe\nport = broken\n",
+                ["3: probe: probe fails on its settings, a bug of its own: RuntimeError('a bug')"],
+            ),
+            ("type = probe\nport = x\nactive = perhaps\n", ["6: active: yes or no expected, not perhaps"]),
+            (
+                "type = probe\nport = x\n[[[init_setting]]]\n",
+                ["6: [[[init_setting]]]: no such section (did you mean init_settings?)"],
+            ),
+            (
+                "type = probe\nport = x\n[[[sensors]]]\n",
+                ["6: [[[sensors]]]: no such section: put what is in it into [[probe]] itself"],
+            ),
+            (
+                "type = probe\n[[[init_settings]]]\nport = x\n[[[runtime_settings]]]\nport = y\n[[[[z]]]]\n",
+                [
+                    "8: port: given in line 6 already: keep one",
+                    "9: [[[[z]]]]: [[[runtime_settings]]] has no sections in it",
+                ],
+            ),
+            (
+                "type = probe\nport = x\n[[probe]]\n",
+                ["6: [[probe]]: there is one of this name above: give it another, or put the two together"],
+            ),
+        ],
+    )
+    def test_each_fault_has_its_line_and_says_what_would_help(self, faults, section, expected):
+        assert faults(whole(section)) == [f"oemgateway.conf:{fault}" for fault in expected]
+
+    def test_the_faults_of_all_sections_come_at_once(self, faults):
+        found = faults(
+            "x = 1\n"
+            "[gatway]\n"
+            "[listeners]\n"
+            "y = 1\n"
+            "[[a]]\n"
+            "type = probe\n"
+            "nonsense\n"
+            "[[b]]\n"
+            "type = prob\n"
+            "[buffers]\n"
+            "[[c]]\n"
+            "type = cloud\n"
+            "interval = -1\n"
+            "[dispatchers]\n"
+            "[[c]]\n"
+            "[nodes]\n"
+        )
+        assert [fault.removeprefix("oemgateway.conf:") for fault in found] == [
+            "1: x: it stands above the first section: put it into [gateway]",
+            "2: [gatway]: no such section (did you mean gateway?)",
+            "4: y: [listeners] has no settings of its own: a [[name]] expected above it",
+            "5: a: port is missing",
+            "7: `key = value` or `[section]` expected",
+            "9: type: prob is not a type of listener (did you mean probe?)",
+            "13: interval: 0 or more expected, not -1",
+            "15: [[c]]: there is one of this name in line 11: give it another",
+            "16: [nodes]: no such section: [gateway], [listeners] or [dispatchers] expected",
+        ]
+
+    def test_a_remark_has_the_line_of_its_key_or_of_the_section(self, remarks):
+        assert remarks(whole("type = probe\ncom_port = odd\n")) == [
+            "oemgateway.conf:3: probe: inputs: an odd number",
+            "oemgateway.conf:5: com_port: an odd port",
+        ]
+
+    def test_a_section_that_is_switched_off_is_remarked_and_not_looked_at(self, file):
+        read = config.read(file(whole("type = nonsense\nactive = no\n")))
+        assert read.listeners == {}
+        assert [str(remark).partition("conf:")[2] for remark in read.remarks] == [
+            "5: probe: not run, and not checked: active = no"
+        ]
+
+
+class TestBetweenSections:
+    def test_a_file_without_listener_or_dispatcher_says_what_to_add(self, faults):
+        assert [fault.removeprefix("oemgateway.conf:1: ") for fault in faults("")] == [
+            "there is no listener: below [listeners] add [[ds2482]] and type = ds2482",
+            "there is no dispatcher: below [dispatchers] add [[emoncms]] and type = emoncms",
+        ]
+        assert [fault.partition(": ")[0] for fault in faults("[buffers]\n[listeners]\n# end\n")] == [
+            "oemgateway.conf:1",
+            "oemgateway.conf:2",
+        ]
+
+    def test_two_listeners_cannot_write_the_same_index_of_a_node(self, faults):
+        text = whole(
+            "type = probe\nport = x\nnode = 9\ninputs = 3\n"
+            "[[other]]\ntype = probe\nport = y\nnode = 9\ninputs = 2\n"
+            "[[third]]\ntype = probe\nport = z\nnode = 10\n"
+        )
+        [fault] = faults(text)
+        assert fault == (
+            "oemgateway.conf:8: other: index 1, 2 of node 9 is written by probe (line 3) too: "
+            "give one of them another node"
+        )
+
+    def test_a_listener_that_is_off_writes_none(self, file):
+        text = whole(
+            "type = probe\nport = x\nnode = 9\n[[other]]\ntype = probe\nport = y\nnode = 9\nactive = no\n"
+        )
+        assert list(config.read(file(text)).listeners) == ["probe"]
+
+    def test_one_name_in_both_lists_is_remarked(self, remarks):
+        assert remarks(whole().replace("[[cloud]]", "[[probe]]")) == [
+            "oemgateway.conf:7: probe: a listener has this name too: the log does not tell the two apart"
+        ]
+
+    def test_made_up_readings_do_not_go_where_a_key_is_given(self, faults):
+        text = whole("type = probe\nport = simulated\n", "type = cloud\napikey = abc\n")
+        [fault] = faults(text)
+        assert fault == (
+            "oemgateway.conf:3: probe: its readings are made up and would go to cloud (line 7): "
+            "set one of them to active = no, or simulate = yes in [gateway]"
+        )
+
+    @pytest.mark.parametrize(
+        ("gateway", "dispatcher"),
+        [
+            ("\nsimulate = yes", "type = cloud\napikey = abc\n"),
+            ("", "type = cloud\n"),
+            ("", "type = cloud\napikey = abc\nactive = no\n"),
+        ],
+    )
+    def test_unless_it_is_wanted_or_there_is_no_key(self, file, gateway, dispatcher):
+        text = whole("type = probe\nport = simulated\n", dispatcher, gateway)
+        assert config.read(file(text)).listeners["probe"].simulated
+
+    def test_a_key_that_everyone_can_read_is_remarked(self, file):
+        path = file(whole(dispatcher="type = cloud\napikey = abc\n"))
+        assert config.read(path).remarks == []
+        path.chmod(0o644)
+        [remark] = config.read(path).remarks
+        assert str(remark) == f"{path}:9: apikey: every user of this machine can read it: chmod 640 {path}"
+
+    def test_a_file_without_a_key_may_be_read_by_everyone(self, file):
+        path = file(whole())
+        path.chmod(0o644)
+        assert config.read(path).remarks == []
+
+
+def test_a_path_may_be_text_and_a_missing_file_is_a_fault():
+    with pytest.raises(ConfigFaults, match="there is no such file"):
+        config.read("/nowhere/oemgateway.conf")
+
+
+WORDS = [
+    "type",
+    "port",
+    "owfs",
+    "probe",
+    "cloud",
+    "node",
+    "sensor1",
+    "28.33F749050000",
+    "simulated",
+    "yes",
+    "9",
+]
+LINES = st.one_of(
+    st.sampled_from(
+        ["[gateway]", "[listeners]", "[[probe]]", "[dispatchers]", "[[cloud]]", "[[[init_settings]]]"]
+    ),
+    st.builds("{} = {}".format, st.sampled_from(WORDS), st.sampled_from(WORDS) | st.text(max_size=5)),
+    st.text(alphabet="[]='\",#ab \t\\", max_size=12),
+    st.text(max_size=8),
+)
+
+
+@given(st.one_of(st.binary(), st.lists(LINES).map(lambda lines: "\n".join(lines).encode())))
+@example(b"[\n")
+@example(b"\"\" = '''\n'''")
+@example(whole().encode())
+def test_any_file_gives_a_configuration_or_faults_on_its_lines(content):
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        try:
+            read = config.read(file.name)
+        except ConfigFaults as caught:
+            faults = caught.faults
+            assert faults
+        else:
+            faults = read.remarks
+        lines = max(1, content.removesuffix(b"\n").count(b"\n") + 1)
+        assert all(1 <= fault.line <= lines and "\n" not in str(fault) for fault in faults)

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway import config, daemon, paths
+from gateway.control import ask
+from gateway.daemon import Daemon
+from tests.gateway_process import state
+from tests.simulators.emoncms import FakeEmoncms
+from tests.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def quick_look(monkeypatch):
+    monkeypatch.setattr(daemon, "_LOOK", 0.05)
+
+
+@pytest.fixture(autouse=True)
+def everything_is_logged(caplog):
+    level = logging.getLogger("oemgateway").level
+    yield
+    logging.getLogger("oemgateway").setLevel(level)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeEmoncms]:
+    with FakeEmoncms() as server:
+        yield server
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def file(tmp_path, server, port) -> Path:
+    file = tmp_path / "oemgateway.conf"
+    file.touch(0o600)
+    write(file, server, port)
+    return file
+
+
+def write(file: Path, server: FakeEmoncms, port: int, listeners: str = "", **settings: object) -> None:
+    """Write a file with a tcp listener and an Emoncms (settings are the Emoncms's)."""
+    extra = "".join(f"{key} = {value}\n" for key, value in settings.items())
+    file.write_text(
+        f"{state(file.parent)}loglevel = INFO\n"
+        f"[listeners]\n[[push]]\ntype = tcp\nport = {port}\n{listeners}"
+        f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\ninterval = 0\n"
+        f"{extra}"
+    )
+
+
+@contextmanager
+def running(file: Path) -> Iterator[Daemon]:
+    gateway = Daemon(config.read(file))
+    thread = threading.Thread(target=gateway.run)
+    thread.start()
+    try:
+        wait_until(lambda: answers(file))
+        yield gateway
+    finally:
+        gateway.stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def answers(file: Path) -> bool:
+    try:
+        return "pid" in ask(file.parent / "state/control", "status")
+    except OSError:
+        return False
+
+
+def push(port: int, line: str) -> None:
+    """Send a line to the tcp listener, as soon as it is there."""
+
+    def sent() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(f"{line}\r\n".encode())
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    wait_until(sent)
+
+
+def stored(server: FakeEmoncms) -> list[tuple[str, str, float]]:
+    return [(each.node, each.key, each.value) for each in server.stored]
+
+
+def test_a_frame_goes_from_listener_to_server_and_the_daemon_can_be_asked(file, server, port):
+    with running(file):
+        push(port, "15 69 -1.5")
+        wait_until(lambda: len(server.stored) == 2)
+        status = wait_until(
+            lambda: (s := ask(file.parent / "state/control", "status"))["dispatchers"]["home"]["frames"] and s
+        )
+    assert stored(server) == [("15", "1", 69), ("15", "2", -1.5)]
+    assert status["pid"] == os.getpid()
+    assert status["file"] == str(file)
+    assert status["listeners"]["push"]["frames"] == 1
+    assert status["dispatchers"]["home"]["queued"] == 0
+    assert status["dispatchers"]["home"]["trouble"] == ""
+    assert 0 <= status["dispatchers"]["home"]["age"] < 20
+
+
+def test_an_edit_takes_effect_by_itself_and_touches_only_what_it_changes(file, server, port, caplog):
+    with running(file) as gateway:
+        listener = gateway._listeners["push"]
+        dispatcher = gateway._dispatchers["home"]
+        write(file, server, port, batch=7)
+        wait_until(lambda: gateway._dispatchers["home"] is not dispatcher)
+        assert gateway._dispatchers["home"].plugin.batch == 7
+        assert gateway._listeners["push"] is listener
+        push(port, "15 1")
+        wait_until(lambda: stored(server) == [("15", "1", 1)])
+    assert "home: changed" in caplog.text
+
+
+def test_a_section_that_is_added_runs_and_one_that_is_taken_out_ends(file, server, port):
+    more = "[[slow]]\ntype = tcp\nport = 0\n"
+    with running(file) as gateway:
+        write(file, server, port, more.replace("port = 0", f"port = {free_port()}"))
+        worker = wait_until(lambda: gateway._listeners.get("slow"))
+        write(file, server, port)
+        wait_until(lambda: "slow" not in gateway._listeners)
+        worker.join(10)
+        assert not worker.is_alive()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_a_faulty_edit_changes_nothing_and_is_told_with_its_lines(file, server, port, caplog):
+    with running(file) as gateway:
+        before = dict(gateway._dispatchers)
+        write(file, server, port, batch="many")
+        gateway.hangup.set()
+        wait_until(lambda: "stay in force" in caplog.text)
+        assert gateway._dispatchers == before
+        push(port, "15 1")
+        wait_until(lambda: stored(server) == [("15", "1", 1)])
+    assert "batch: a whole number expected, not many" in caplog.text
+
+
+def test_an_editor_at_work_is_waited_for(file, server, port, caplog):
+    with running(file) as gateway:
+        text = file.read_text()
+        file.unlink()
+        file.write_text(text.replace("interval = 0", "interval = 0\nbatch = 9"))
+        wait_until(lambda: gateway._dispatchers["home"].plugin.batch == 9)
+    assert "stay in force" not in caplog.text
+
+
+def test_where_the_state_is_changes_only_at_the_next_start(file, server, port, tmp_path, caplog):
+    with running(file):
+        file.write_text(file.read_text().replace(f"{tmp_path}/state\n", f"{tmp_path}/elsewhere\n"))
+        wait_until(lambda: "takes effect at the next start" in caplog.text)
+
+
+def test_it_ends_within_two_seconds_while_the_server_hangs_and_nothing_is_lost(file, server, port, caplog):
+    server.hang = 1
+    with running(file) as gateway:
+        push(port, "15 1")
+        wait_until(lambda: server.requests)
+        started = time.monotonic()
+        gateway.stop.set()
+        wait_until(lambda: not answers(file), 3)
+    assert time.monotonic() - started < 2
+    assert "home does not answer" in caplog.text
+    server.release()
+    server.hang = 0
+    with running(file):
+        wait_until(lambda: stored(server) == [("15", "1", 1)])
+
+
+def test_a_replaced_dispatcher_that_hangs_does_not_hold_up_the_others(file, server, port):
+    server.hang = 1
+    with FakeEmoncms() as second, running(file) as gateway:
+        push(port, "15 1")
+        wait_until(lambda: server.requests)
+        write(file, server, port, batch=7)
+        wait_until(lambda: gateway._dispatchers["home"].plugin.batch == 7)
+        with file.open("a") as more:
+            more.write(
+                f"[[second]]\ntype = emoncms\nurl = {second.url}\napikey = {second.key}\ninterval = 0\n"
+            )
+        wait_until(lambda: stored(second) == [("15", "1", 1)])
+        server.release()
+        server.hang = 0
+        push(port, "15 2")
+        wait_until(lambda: ("15", "1", 2) in stored(server))
+
+
+def test_a_node_of_the_configuration_is_not_taken_from_elsewhere(file, server, port, tmp_path, caplog):
+    bridge = f"[[bridge]]\ntype = owfs\npath = {tmp_path}\nnode = 9\ninterval = 60\nsensor1 = Dummy\n"
+    write(file, server, port, bridge)
+    with running(file):
+        push(port, "9 99")
+        push(port, "15 1")
+        wait_until(lambda: server.stored)
+    assert stored(server) == [("15", "1", 1)]
+    assert "node 9 is refused" in caplog.text
+
+
+def test_a_second_daemon_on_the_same_state_is_refused(file):
+    with running(file), pytest.raises(Exception, match="another oemgateway is running"):
+        Daemon(config.read(file)).run()
+
+
+def test_without_a_place_for_the_socket_it_runs_all_the_same(file, server, port, tmp_path, caplog):
+    file.write_text(file.read_text().replace(f"socket = {tmp_path}", "socket = /proc/nowhere"))
+    gateway = Daemon(config.read(file))
+    thread = threading.Thread(target=gateway.run)
+    thread.start()
+    try:
+        push(port, "15 1")
+        wait_until(lambda: server.stored)
+    finally:
+        gateway.stop.set()
+        thread.join(10)
+    assert "cannot ask this daemon" in caplog.text
+
+
+SENSORS = "sensor1 = 28.33F749050000\nsensor2 = 28.DB564A050000\n"
+MOVED = "sensor1 = 28.DB564A050000\n"
+
+
+def with_sensors(file: Path, server: FakeEmoncms, port: int, sensors: str, guard: str = "warn") -> None:
+    bridge = f"[[bridge]]\ntype = owfs\npath = {file.parent}\nnode = 9\ninterval = 60\n{sensors}"
+    write(file, server, port, bridge)
+    file.write_text(file.read_text().replace("loglevel", f"index_guard = {guard}\nloglevel", 1))
+
+
+def test_an_edit_that_moves_a_sensor_to_another_index_is_said_at_its_line(file, server, port, caplog):
+    with_sensors(file, server, port, SENSORS)
+    with running(file) as gateway:
+        with_sensors(file, server, port, MOVED)
+        gateway.hangup.set()
+        wait_until(lambda: "moves from index 2 of node 9 to 1" in caplog.text)
+        assert f"{file}:15: sensor1: 28.DB564A050000 moves" in caplog.text
+        wait_until(lambda: gateway._listeners["bridge"].plugin.claims() == {"9": {1: "28.DB564A050000"}})
+    caplog.clear()
+    with running(file):
+        pass
+    assert "moves from" not in caplog.text
+
+
+def test_with_the_guard_such_an_edit_is_not_taken_and_such_a_file_does_not_start(file, server, port, caplog):
+    with_sensors(file, server, port, SENSORS)
+    with running(file) as gateway:
+        with_sensors(file, server, port, MOVED, guard="refuse")
+        gateway.hangup.set()
+        wait_until(lambda: "stay in force" in caplog.text)
+        assert gateway._listeners["bridge"].plugin.claims()["9"][2] == "28.DB564A050000"
+    with pytest.raises(config.ConfigFaults, match="moves from index 2"):
+        Daemon(config.read(file)).run()
+
+
+def test_a_replacement_at_the_same_index_is_said_once(file, server, port, caplog):
+    with_sensors(file, server, port, SENSORS)
+    with running(file):
+        pass
+    with_sensors(file, server, port, SENSORS.replace("28.DB564A050000", "28.AB1663050000"), guard="refuse")
+    for _ in range(2):
+        with running(file):
+            pass
+    said = [r.message for r in caplog.records if "is replaced by" in r.message]
+    assert said == ["index 2 of node 9: 28.DB564A050000 is replaced by 28.AB1663050000"]
+
+
+def test_where_the_state_is_not_the_usual_place_it_is_said(file, port, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(paths, "STATE", Path("/proc/nowhere"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "own"))
+    file.write_text(file.read_text().replace(f"state_dir = {tmp_path}/state\n", ""))
+    with running(file):
+        pass
+    assert f"the state is kept in {tmp_path}/own/oemgateway" in caplog.text
+    assert (tmp_path / "own/oemgateway/queue.db").exists()

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway import paths
+
+NOWHERE = Path("/proc/nowhere")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "STATE", tmp_path / "var")
+    monkeypatch.setattr(paths, "SOCKET", tmp_path / "run/control")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+
+
+def test_the_state_is_where_it_is_named(tmp_path):
+    assert paths.make_state_dir(tmp_path / "named") == paths.find_state_dir(tmp_path / "named")
+    with pytest.raises(OSError, match="state_dir"):
+        paths.make_state_dir(NOWHERE)
+
+
+def test_the_state_is_in_var_lib(tmp_path):
+    assert paths.find_state_dir(None) == paths.make_state_dir(None) == tmp_path / "var"
+
+
+def test_the_state_of_a_user_who_may_not_write_there_is_his_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "STATE", NOWHERE)
+    directory = paths.make_state_dir(None)
+    assert directory == tmp_path / "home/oemgateway"
+    (directory / "queue.db").touch()
+    assert paths.find_state_dir(None) == directory
+
+
+def test_the_socket_is_named_or_in_run_or_beside_the_queue(tmp_path, monkeypatch):
+    assert paths.make_socket_path(tmp_path / "named", tmp_path) == tmp_path / "named"
+    assert paths.make_socket_path(None, tmp_path) == tmp_path / "run/control"
+    assert paths.find_socket(None, tmp_path) == tmp_path / "run/control"
+    monkeypatch.setattr(paths, "SOCKET", NOWHERE / "control")
+    assert paths.make_socket_path(None, tmp_path) == tmp_path / "control"
+    (tmp_path / "control").touch()
+    assert paths.find_socket(None, tmp_path) == tmp_path / "control"

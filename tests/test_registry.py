@@ -1,0 +1,106 @@
+"""Which class a `type =` names, and what is said where it names none."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from gateway import registry
+from gateway.dispatchers.log import Log
+from gateway.registry import BUILT_IN, UnknownType, find, known
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """Give the names of entry points and what they point to; return nothing."""
+
+    def install(**points):
+        monkeypatch.setattr(
+            registry,
+            "entry_points",
+            lambda group: [
+                EntryPoint(n, v, group) for n, v in points.items() if group.endswith("dispatchers")
+            ],
+        )
+
+    return install
+
+
+def refusal(kind, name):
+    with pytest.raises(UnknownType) as caught:
+        find(kind, name)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in BUILT_IN for name in BUILT_IN[kind]])
+def test_every_built_in_type_can_be_loaded(kind, name):
+    assert find(kind, name).__module__ == BUILT_IN[kind][name].partition(":")[0]
+
+
+def test_another_package_may_bring_a_type(install):
+    install(paper="gateway.dispatchers.log:Log")
+    assert find("dispatchers", "paper") is Log
+    assert known("dispatchers") == ["emoncms", "log", "table", "paper"]
+
+
+def test_the_names_of_2013_are_understood_but_not_advertised():
+    assert "OemGatewayEmoncmsBuffer" in BUILT_IN["dispatchers"]
+    assert "OemGatewayEmoncmsBuffer" not in known("dispatchers")
+
+
+def test_a_name_taken_twice_is_refused_with_its_owners(install):
+    install(log="others.log:Log")
+    assert (
+        refusal("dispatchers", "log")
+        == "log is claimed by others.log:Log and oemgateway itself: uninstall one of them"
+    )
+
+
+def test_a_wrong_name_is_refused_with_the_nearest_right_one():
+    assert refusal("dispatchers", "emoncsm") == "emoncsm is not a type of dispatcher (did you mean emoncms?)"
+    assert refusal("dispatchers", "OemGatewayEmonCMSbuffer").endswith(
+        "(did you mean OemGatewayEmoncmsBuffer?)"
+    )
+
+
+def test_a_name_near_none_is_refused_with_all_there_are():
+    assert refusal("dispatchers", "x") == "x is not a type of dispatcher: emoncms, log or table expected"
+
+
+def test_a_type_of_the_other_section_is_sent_there(install):
+    install(paper="gateway.dispatchers.log:Log")
+    assert refusal("listeners", "emoncms") == "emoncms belongs in [dispatchers]"
+    assert refusal("listeners", "paper") == "paper belongs in [dispatchers]"
+    assert refusal("dispatchers", "OemGatewayOWFSListener") == "OemGatewayOWFSListener belongs in [listeners]"
+
+
+def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.delitem(sys.modules, "listeners.rfm12pi", raising=False)
+    monkeypatch.setitem(sys.modules, "serial", None)
+    said = refusal("listeners", "rfm12pi")
+    assert (
+        said
+        == f"rfm12pi: the Python module serial is not installed: {sys.executable} -m pip install pyserial"
+    )
+
+
+def test_a_module_that_is_not_there_is_no_missing_library(install):
+    install(paper="gateway.nowhere:Paper")
+    assert refusal("dispatchers", "paper").startswith(
+        "paper: gateway.nowhere:Paper cannot be loaded: ModuleNot"
+    )
+
+
+def test_a_class_that_is_not_there_is_a_refusal_too(install):
+    install(paper="gateway.dispatchers.log:Paper")
+    assert refusal("dispatchers", "paper").startswith(
+        "paper: gateway.dispatchers.log:Paper cannot be loaded: Attr"
+    )
+
+
+@pytest.mark.parametrize("value", ["listeners.tcp:Tcp", "gateway.dispatchers.log:line"])
+def test_what_is_no_dispatcher_is_refused_as_one(install, value):
+    install(paper=value)
+    assert refusal("dispatchers", "paper") == f"paper: {value} is not a Dispatcher"
