@@ -1,0 +1,60 @@
+# make demo   the main job on simulated hardware, in a table   (SECONDS=20 ends it; EMONCMS= and APIKEY= post it)
+# make test   every test, once on this folder and once on the built package
+# make lint   ruff and mypy
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A pip that is there already can fill the environment: setting up one more takes longer than all the rest.
+HOST_PIP := $(shell $(PYTHON) -m pip --python "$$(command -v $(PYTHON))" --version >/dev/null 2>&1 && echo yes)
+PIP := $(if $(HOST_PIP),$(PYTHON) -m pip --python $(BIN)/python,$(BIN)/python -m pip) --disable-pip-version-check -q
+
+# The lists stand in setup.cfg alone.
+needs = $(shell $(PYTHON) -c 'import configparser, shlex; c = configparser.ConfigParser(); c.read("setup.cfg"); \
+	print(*map(shlex.quote, c["options$(2)"]["$(1)"].replace(" ", "").split()))')
+RUNTIME = $(call needs,install_requires)
+TEST = $(call needs,test,.extras_require)
+LINT = $(call needs,lint,.extras_require)
+unreachable = { echo "The packages named in setup.cfg could not be fetched: connect to the network once, then run make again."; exit 1; }
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.runtime
+	@$(BIN)/python -m gateway demo $(if $(SECONDS),--seconds $(SECONDS))
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=95
+	@echo "Once more on the built package, in an empty folder:"
+	@rm -rf build *.egg-info
+	@$(PIP) wheel --no-deps --no-build-isolation -w build/wheel .
+	@$(PIP) install --no-deps --target build/site build/wheel/*.whl
+	@mkdir build/elsewhere && cp -r tests etc init.d pyproject.toml build/elsewhere
+	cd build/elsewhere && PYTHONPATH=$(CURDIR)/build/site $(CURDIR)/$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version 2>&1) is what $(PYTHON) is."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	|| { echo "Python's venv module is missing: sudo apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(if $(HOST_PIP),--without-pip) $(VENV)
+
+$(VENV)/.runtime: setup.cfg | $(BIN)/python
+	@echo "Setting up $(VENV) ..."
+	@$(PIP) install $(RUNTIME) || $(unreachable)
+	@touch $@
+
+$(VENV)/.test: setup.cfg | $(VENV)/.runtime
+	@$(PIP) install $(TEST) || $(unreachable)
+	@touch $@
+
+$(VENV)/.lint: setup.cfg | $(VENV)/.test
+	@$(PIP) install $(LINT) || $(unreachable)
+	@touch $@
