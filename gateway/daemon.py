@@ -151,7 +151,7 @@ class Daemon:
                 log.warning("%s does not answer: what it has not delivered stays on disk", worker.name)
 
     def status(self) -> dict[str, Any]:
-        """Return what `oemgateway status` shows."""
+        """Return what `oemgateway status` shows; the socket's thread asks, while a reload may be under way."""
         now = time.monotonic()
 
         def line(worker: Worker[Any]) -> dict[str, Any]:
@@ -166,10 +166,10 @@ class Daemon:
             "pid": os.getpid(),
             "file": str(self._file),
             "uptime": round(now - self._started, 1),
-            "listeners": {name: line(worker) for name, worker in self._listeners.items()},
+            "listeners": {name: line(worker) for name, worker in dict(self._listeners).items()},
             "dispatchers": {
                 name: {**line(worker), "queued": self._spool.queued(name)}
-                for name, worker in self._dispatchers.items()
+                for name, worker in dict(self._dispatchers).items()
             },
             "dropped": self._spool.dropped,
         }

@@ -32,7 +32,8 @@ class Frame:
     """One reading of one node: `values[0]` has index 1, and None keeps a place that has no value.
 
     `names` holds labels by position, "" or nothing where there is none. `rssi` is in dBm.
-    `source` is the name of the listener's section.
+    `source` is the name of the listener's section. Where `by_name` is set the names carry the identity, all of
+    them, and the positions mean nothing.
     """
 
     node: str
@@ -41,6 +42,7 @@ class Frame:
     names: tuple[str, ...] = ()
     rssi: int | None = None
     source: str = ""
+    by_name: bool = False
 
     def items(self) -> list[tuple[int, float]]:
         """Return (index, value) of every value that is there."""

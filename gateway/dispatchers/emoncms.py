@@ -64,7 +64,8 @@ def _number(value: float) -> float:
 def _labels(frame: Frame, keys: Keys) -> list[str]:
     """Return the key of every position: its index, or its name where that can be told from all the others."""
     indices = range(1, len(frame.values) + 1)
-    names = [_as_emoncms_keeps(frame.name(index)) if keys == "name" else "" for index in indices]
+    by_name = frame.by_name or keys == "name"
+    names = [_as_emoncms_keeps(frame.name(index)) if by_name else "" for index in indices]
     return [
         name if name and not name.isdecimal() and names.count(name) == 1 else str(index)
         for index, name in zip(indices, names, strict=True)
