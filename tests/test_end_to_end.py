@@ -26,6 +26,13 @@ def server() -> Iterator[FakeEmoncms]:
         yield server
 
 
+def home(server: FakeEmoncms) -> str:
+    """Return the [dispatchers] section that posts there, each frame at once."""
+    return (
+        f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\ninterval = 0\n"
+    )
+
+
 def push(port: int, *lines: str) -> None:
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall("".join(f"{line}\r\n" for line in lines).encode())
@@ -81,10 +88,7 @@ def test_the_file_of_2014_on_a_mounted_bus_and_a_radio(tmp_path, server):
 def test_after_a_kill_while_the_server_is_down_every_frame_arrives_once_and_in_order(tmp_path, server):
     port = free_port()
     file = tmp_path / "oemgateway.conf"
-    file.write_text(
-        f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
-        f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\ninterval = 0\n"
-    )
+    file.write_text(f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n{home(server)}")
     server.stop()
     with GatewayProcess(file) as gateway:
         for n in range(200):
@@ -100,12 +104,33 @@ def test_after_a_kill_while_the_server_is_down_every_frame_arrives_once_and_in_o
     assert [kept.value for kept in server.stored] == list(range(201))
 
 
+def test_it_ends_within_two_seconds_while_server_and_bus_hang_and_nothing_is_lost(tmp_path, server):
+    port = free_port()
+    file = tmp_path / "oemgateway.conf"
+    with socket.create_server(("127.0.0.1", 0)) as hung_owserver:
+        file.write_text(
+            f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
+            f"[[bus]]\ntype = owserver\nserver = 127.0.0.1:{hung_owserver.getsockname()[1]}\nnode = 9\n"
+            "sensor1 = 28.33F749050000\n"
+            f"{home(server)}"
+        )
+        server.hang = 1
+        with GatewayProcess(file) as gateway:
+            push(port, "15 1")
+            wait_until(lambda: server.hanging == 1)
+            push(port, "15 2")
+            wait_until(lambda: gateway.status()["listeners"]["push"]["frames"] == 2)
+            assert gateway.stop(seconds=2) == 0
+            server.release()
+            gateway.start()
+            wait_until(lambda: [kept.value for kept in server.stored] == [1, 2])
+
+
 def test_the_key_is_in_no_log_and_no_state_file(tmp_path, server):
     file = tmp_path / "oemgateway.conf"
     port = free_port()
     file.write_text(
-        f"{state(tmp_path)}loglevel = DEBUG\n[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
-        f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\ninterval = 0\n"
+        f"{state(tmp_path)}loglevel = DEBUG\n[listeners]\n[[push]]\ntype = tcp\nport = {port}\n{home(server)}"
     )
     server.wrong_key = 1
     server.status_500 = 1
