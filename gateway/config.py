@@ -13,7 +13,7 @@ from gateway.indices import moves, standing
 from gateway.part import Part, blame, place, read_part
 from gateway.plugin import Dispatcher, Listener
 from gateway.registry import Kind
-from gateway.settings import SettingsFault, alternatives, build, did_you_mean, secrets, setting
+from gateway.settings import SettingsFault, alternatives, at_least, build, did_you_mean, secrets, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,9 @@ class Gateway:
     state_dir: Path | None = setting(None)
     socket: Path | None = setting(None)
     simulate: bool = setting(default=False)
+    commit_interval: float = setting(5.0, check=at_least(0))
+    max_frames: int = setting(1_000_000, check=at_least(1000))
+    max_size: int = setting(200, check=at_least(1))
     index_guard: Literal["warn", "refuse"] = setting("warn")
 
 

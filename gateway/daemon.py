@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway import config, control, indices, paths
 from gateway.flag import Flag, wait_readable
 from gateway.indices import Memory
-from gateway.spool import Spool
+from gateway.spool import Limits, Spool
 from gateway.version import VERSION
 from gateway.worker import DispatcherWorker, ListenerWorker
 
@@ -47,13 +47,15 @@ class Daemon:
     def run(self) -> None:
         """Run until `stop` is raised. Raises ConfigFaults, SpoolUnusable or OSError where it cannot start."""
         gateway = self._configuration.gateway
-        directory = paths.make_state_dir(gateway.state_dir)
-        if directory not in (gateway.state_dir, paths.STATE):
-            log.warning("%s cannot be written: the state is kept in %s", paths.STATE, directory)
+        directory = self._state_dir()
         log.info("oemgateway %s, %s; state in %s", VERSION, self._file, directory)
         self._memory = Memory(directory)
         self._configuration = config.read(self._file, self._memory.recall())
-        self._spool = Spool(directory / "queue.db")
+        self._spool = Spool(
+            directory / "queue.db",
+            limits=Limits(frames=gateway.max_frames, bytes=gateway.max_size * 1_000_000),
+            commit_interval=gateway.commit_interval,
+        )
         try:
             self._apply(self._configuration)
             with self._open_control(directory):
@@ -61,6 +63,17 @@ class Daemon:
         finally:
             self._shut_down()
             self._spool.close()
+
+    def _state_dir(self) -> Path:
+        named = self._configuration.gateway.state_dir
+        try:
+            directory = paths.make_state_dir(named)
+        except OSError as error:
+            log.error("%s", error)
+            return paths.find_state_dir(named)
+        if directory not in (named, paths.STATE):
+            log.warning("%s cannot be written: the state is kept in %s", paths.STATE, directory)
+        return directory
 
     def _open_control(self, directory: Path) -> AbstractContextManager[object]:
         path = paths.make_socket_path(self._configuration.gateway.socket, directory)
@@ -75,6 +88,7 @@ class Daemon:
         seen = settled = self._signature
         while not self.stop.is_set():
             ready = wait_readable([self.stop, self.hangup], _LOOK)
+            self._spool.sync_if_due()
             now = _signature(self._file)
             if self.hangup.fileno() in ready:
                 self.hangup.clear()
@@ -97,7 +111,7 @@ class Daemon:
             return
         fixed = [
             name
-            for name in ("state_dir", "socket")
+            for name in ("state_dir", "socket", "commit_interval", "max_frames", "max_size")
             if getattr(configuration.gateway, name) != getattr(self._configuration.gateway, name)
         ]
         if fixed:
@@ -151,7 +165,7 @@ class Daemon:
                 log.warning("%s does not answer: what it has not delivered stays on disk", worker.name)
 
     def status(self) -> dict[str, Any]:
-        """Return what `oemgateway status` shows; the socket's thread asks, while a reload may be under way."""
+        """Return what `oemgateway status` shows; it is asked for while a reload may be under way."""
         now = time.monotonic()
 
         def line(worker: Worker[Any]) -> dict[str, Any]:

@@ -1,101 +1,98 @@
 """Frames on disk until every dispatcher has delivered them.
 
-One SQLite file, one connection that locks it for itself (a second daemon on the same file is refused), one
-cursor per dispatcher. A frame is committed when `put` returns and deleted in the transaction that moves the
-last cursor past it. Ids only ever grow, so that a cursor never skips a frame.
+A frame is committed when `put` returns, so that no kill can lose it, and deleted in the transaction that
+moves the last dispatcher's cursor past it. What a power cut may take is what was put since the last `sync`:
+an SD card wears by how often it is made to write. Ids only ever grow, so that a cursor never skips a frame.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import threading
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway import store
+from gateway.clock import Clock
 from gateway.frame import Frame, Stamp
+from gateway.store import SpoolUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gateway.flag import Flag
 
+__all__ = ["Limits", "Spool", "SpoolUnusable"]
+
 log = logging.getLogger("oemgateway.spool")
 
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE frames (id INTEGER PRIMARY KEY, frame TEXT NOT NULL);
-CREATE TABLE cursors (who TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE refused (id INTEGER, who TEXT, reason TEXT NOT NULL, frame TEXT NOT NULL, PRIMARY KEY (id, who));
-CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-"""
+_BALLAST = 1 << 20
+"""Bytes set aside so that a full disk has room to note what was delivered, and so to be emptied."""
 
 
-class SpoolUnusable(Exception):
-    """The file cannot be used as it is; the message says what to do about it."""
+@dataclass(frozen=True)
+class Limits:
+    """How much is kept; beyond it the oldest frames go first, and are counted.
+
+    `memory` is the number of frames that wait in memory while the disk does not take them.
+    """
+
+    frames: int = 1_000_000
+    bytes: int = 200_000_000
+    memory: int = 10_000
 
 
 class Spool:
     """The queue between listeners and dispatchers; any thread may call it.
 
-    At most `max_frames` are kept: beyond that the oldest go first, and are counted. While the disk refuses to
-    take frames, the newest `max_frames // 100` are kept in memory until it takes them again.
+    Frames that the disk refuses wait in memory, and are delivered from there if need be.
     """
 
-    def __init__(self, path: Path, *, max_frames: int = 1_000_000) -> None:
-        self._max_frames = max_frames
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limits: Limits = Limits(),
+        commit_interval: float = 5.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self._path = path
+        self._limits = limits
+        self._commit_interval = commit_interval
+        self._clock = clock or Clock()
         self._lock = threading.Lock()
         self._bells: dict[str, Flag] = {}
-        self._unwritten: deque[Frame] = deque()
+        self._unwritten: deque[tuple[int, Frame]] = deque()
         self._disk_trouble = ""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        self._db = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
+        self._attending: set[str] = set()
+        self._refusals: list[tuple[int, str, str, str]] = []
+        self._moved = False
+        self._unsynced = False
+        self._synced = self._clock.monotonic()
+        self._db = store.open_store(path, max_bytes=limits.bytes)
         try:
-            self._prepare()
-        except sqlite3.Error as error:
-            self._db.close()
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
-                raise SpoolUnusable(
-                    f"{path} is in use: another oemgateway is running; stop that one"
-                ) from None
-            raise SpoolUnusable(f"{path}: {error}; move the file away to start with an empty one") from None
+            self._take_over(self._db)
+        except sqlite3.DatabaseError as error:
+            self._mend(error)
+            self._take_over(self._db)
+        self._hold_ballast()
 
-    def _prepare(self) -> None:
-        # Small pages: a commit writes whole ones, and an SD card wears by what is written. EXCLUSIVE before
-        # WAL: the index of the log then lives in memory, and a full disk cannot pull it from under us.
-        for pragma in ("page_size=1024", "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
-            self._db.execute(f"PRAGMA {pragma}").fetchall()
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError("written by a newer oemgateway")
-        with self._transaction():
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
-        self._upto: dict[str, int] = dict(self._db.execute("SELECT who, upto FROM cursors"))
-        self._attending: set[str] = set(self._upto)
-        (self._count, last) = self._db.execute("SELECT count(*), ifnull(max(id), 0) FROM frames").fetchone()
-        # Delivered frames are gone, but a cursor remembers how far their ids had come.
-        self._next = max([last, *self._upto.values()]) + 1
-        (self.dropped,) = self._db.execute(
-            "SELECT ifnull((SELECT value FROM counters WHERE name = 'dropped'), 0)"
-        ).fetchone()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+    def _take_over(self, db: sqlite3.Connection) -> None:
+        """Go on where the file was left."""
+        self._upto: dict[str, int] = dict(db.execute("SELECT who, upto FROM cursors"))
+        first, last = db.execute("SELECT min(id), max(id) FROM frames").fetchone()
+        # Frames go from the front only. Those that are delivered are gone, but a cursor remembers their ids.
+        self._next = max([last or 0, *self._upto.values()]) + 1
+        self._first = self._first_on_disk = first or self._next
+        query = "SELECT ifnull((SELECT value FROM counters WHERE name = 'dropped'), 0)"
+        (self.dropped,) = db.execute(query).fetchone()
+        self._dropped_on_disk = self.dropped
 
     def attend(self, dispatchers: Iterable[str]) -> None:
         """Keep frames for these dispatchers from now on; a new one starts with the oldest frame there is.
@@ -104,10 +101,10 @@ class Spool:
         """
         with self._lock:
             self._attending = set(dispatchers)
-            (oldest,) = self._db.execute("SELECT ifnull(min(id), ?) FROM frames", (self._next,)).fetchone()
             for who in self._attending:
-                self._upto[who] = max(self._upto.get(who, 0), oldest - 1)
-            self._on_disk(self._save_cursors)
+                self._upto[who] = max(self._upto.get(who, 0), self._first - 1)
+            self._moved = True
+            self._flush()
 
     def bell(self, who: str, bell: Flag) -> None:
         """Raise this flag whenever there is something new for the dispatcher."""
@@ -117,63 +114,33 @@ class Spool:
     def put(self, frames: Sequence[Frame]) -> None:
         """Keep the frames: on disk when this returns, unless the disk refuses (which is said once)."""
         with self._lock:
-            self._unwritten.extend(frames)
-            self._write_unwritten()
+            self._unwritten.extend(enumerate(frames, self._next))
+            self._next += len(frames)
+            self._drop(self._next - self._first - self._limits.frames)
+            self._flush()
             for bell in self._bells.values():
                 bell.set()
-
-    def _write_unwritten(self) -> None:
-        rows = [(self._next + n, _to_text(frame)) for n, frame in enumerate(self._unwritten)]
-        surplus = max(0, self._count + len(rows) - self._max_frames)
-
-        def write() -> None:
-            self._db.executemany("INSERT INTO frames VALUES (?, ?)", rows)
-            if surplus:
-                self._drop_oldest(surplus)
-
-        if not self._on_disk(write):
-            while len(self._unwritten) > self._max_frames // 100:
-                self._unwritten.popleft()
-                self.dropped += 1
-            return
-        if surplus and not self.dropped:
-            log.error("the queue is full at %d frames: from now on the oldest are dropped", self._max_frames)
-        self._next += len(rows)
-        self._count += len(rows) - surplus
-        self.dropped += surplus
-        self._unwritten.clear()
-
-    def _on_disk(self, change: Callable[[], None]) -> bool:
-        """Make a change in a transaction; a disk that refuses is said once, and again when it is over."""
-        try:
-            with self._transaction():
-                change()
-        except sqlite3.Error as error:
-            if not self._disk_trouble:
-                log.warning("the disk refuses (%s): what is new waits in memory until it takes it", error)
-            self._disk_trouble = str(error)
-            return False
-        if self._disk_trouble:
-            log.warning("the disk works again")
-            (self._count,) = self._db.execute("SELECT count(*) FROM frames").fetchone()
-            self._disk_trouble = ""
-        return True
-
-    def _drop_oldest(self, surplus: int) -> None:
-        self._db.execute(
-            "DELETE FROM frames WHERE id IN (SELECT id FROM frames ORDER BY id LIMIT ?)", (surplus,)
-        )
-        self._db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped + surplus,))
+        self.sync_if_due()
 
     def peek(self, who: str, limit: int) -> list[tuple[int, Frame]]:
-        """Return the oldest frames that the dispatcher has not delivered, with their ids."""
-        query = "SELECT id, frame FROM frames WHERE id > ? ORDER BY id LIMIT ?"
+        """Return the oldest frames that the dispatcher has not delivered, with their ids.
+
+        Raises OSError where the disk cannot be read.
+        """
         with self._lock:
             try:
-                rows = self._db.execute(query, (self._upto[who], limit)).fetchall()
-            except sqlite3.Error as error:
-                raise OSError(f"the queue on disk cannot be read: {error}") from error
-        return [(number, _from_text(text)) for number, text in rows]
+                return self._read(who, limit)
+            except (sqlite3.Error, ValueError) as error:
+                if isinstance(error, sqlite3.Error) and not store.is_damage(error):
+                    raise OSError(f"the queue on disk cannot be read: {error}") from error
+                self._mend(error)
+                return self._read(who, limit)
+
+    def _read(self, who: str, limit: int) -> list[tuple[int, Frame]]:
+        after = max(self._upto[who], self._first - 1)
+        query = "SELECT id, frame FROM frames WHERE id > ? ORDER BY id LIMIT ?"
+        found = [(number, _from_text(text)) for number, text in self._db.execute(query, (after, limit))]
+        return found + [pair for pair in self._unwritten if pair[0] > after][: limit - len(found)]
 
     def done(self, who: str, upto: int) -> None:
         """Note that the dispatcher has delivered every frame up to this id.
@@ -181,35 +148,17 @@ class Spool:
         While the disk refuses, the place is kept in memory: nothing is sent twice for it.
         """
         with self._lock:
-            self._upto[who] = max(self._upto[who], upto)
-            self._on_disk(self._save_cursors)
+            self._move(who, upto)
+            self._flush()
 
     def refuse(self, who: str, number: int, reason: str) -> None:
         """Set one frame aside that the dispatcher's far end will not take, and go on after it."""
-        query = "INSERT OR REPLACE INTO refused SELECT id, ?, ?, frame FROM frames WHERE id = ?"
-
-        def set_aside() -> None:
-            self._db.execute(query, (who, reason, number))
-            self._save_cursors()
-
         with self._lock:
-            self._upto[who] = max(self._upto[who], number)
-            self._on_disk(set_aside)
-
-    def _save_cursors(self) -> None:
-        places = [(who, self._upto[who]) for who in self._attending]
-        self._db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?)", places)
-        if places:
-            everywhere = min(place for _, place in places)
-            self._count -= self._db.execute("DELETE FROM frames WHERE id <= ?", (everywhere,)).rowcount
-
-    def queued(self, who: str) -> int:
-        """Return how many frames the dispatcher has still to deliver."""
-        with self._lock:
-            (count,) = self._db.execute(
-                "SELECT count(*) FROM frames WHERE id > ?", (self._upto[who],)
-            ).fetchone()
-            return int(count) + len(self._unwritten)
+            self._refusals += [
+                (number, who, reason, _to_text(f)) for n, f in self._read(who, 1) if n == number
+            ]
+            self._move(who, number)
+            self._flush()
 
     def refused(self, who: str) -> list[tuple[Frame, str]]:
         """Return the frames that were set aside for this dispatcher, with the reason."""
@@ -217,12 +166,135 @@ class Spool:
             rows = self._db.execute("SELECT frame, reason FROM refused WHERE who = ? ORDER BY id", (who,))
             return [(_from_text(text), reason) for text, reason in rows]
 
+    def queued(self, who: str) -> int:
+        """Return how many frames the dispatcher has still to deliver."""
+        with self._lock:
+            return self._next - max(self._upto[who] + 1, self._first)
+
+    def sync_if_due(self) -> None:
+        """Do a `sync` if the last one is `commit_interval` ago."""
+        if self._unsynced and self._clock.monotonic() - self._synced >= self._commit_interval:
+            self.sync()
+
+    def sync(self) -> None:
+        """Have the disk keep what was committed, through a power cut too."""
+        with self._lock:
+            unsynced, self._unsynced = self._unsynced, False
+            self._synced = self._clock.monotonic()
+        commits = Path(f"{self._path}-wal")
+        if unsynced and commits.exists():
+            try:
+                with commits.open("rb+") as file:
+                    os.fdatasync(file.fileno())
+            except OSError as error:
+                log.warning("%s: %s; a power cut may take what came last", commits, error)
+
     def close(self) -> None:
         """Close the file, once more trying to write what waits in memory."""
         with self._lock:
-            if self._unwritten:
-                self._write_unwritten()
+            self._flush()
             self._db.close()
+
+    # What is wanted is kept in memory, and brought to the disk as far as the disk takes it.
+
+    def _move(self, who: str, upto: int) -> None:
+        self._upto[who] = max(self._upto[who], upto)
+        self._moved = True
+        self._let_go(min(self._upto[name] for name in self._attending) + 1)
+
+    def _drop(self, surplus: int) -> None:
+        """Let go of the oldest frames, and count them."""
+        if surplus > 0:
+            if not self.dropped:
+                log.error("the queue is full: from now on the oldest frames are dropped, and counted")
+            self.dropped += surplus
+            self._let_go(self._first + surplus)
+
+    def _let_go(self, first: int) -> None:
+        """Let `first` be the oldest frame that is kept."""
+        self._first = max(self._first, first)
+        while self._unwritten and self._unwritten[0][0] < self._first:
+            self._unwritten.popleft()
+
+    def _flush(self) -> None:
+        """Bring to disk what is not there yet; that a disk refuses is said once, and when it is over."""
+        try:
+            try:
+                self._write()
+            except sqlite3.Error as error:
+                self._make_room(error)
+                self._write()
+        except sqlite3.Error as error:
+            if not self._disk_trouble:
+                log.warning("the disk refuses (%s): what is new waits in memory until it takes it", error)
+            self._disk_trouble = str(error)
+            while len(self._unwritten) > self._limits.memory:
+                self._unwritten.popleft()
+                self.dropped += 1
+            return
+        if self._disk_trouble:
+            log.warning("the disk works again")
+            self._disk_trouble = ""
+            self._hold_ballast()
+
+    def _write(self) -> None:
+        if not (self._unwritten or self._moved or self._refusals):
+            return
+        with self._transaction() as db:
+            if self._first > self._first_on_disk:
+                db.execute("DELETE FROM frames WHERE id < ?", (self._first,))
+            if self._unwritten:
+                rows = [(number, _to_text(frame)) for number, frame in self._unwritten]
+                db.executemany("INSERT INTO frames VALUES (?, ?)", rows)
+            if self._moved:
+                places = [(who, self._upto[who]) for who in self._attending]
+                db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?)", places)
+            db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?)", self._refusals)
+            if self.dropped > self._dropped_on_disk:
+                db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
+        self._first_on_disk, self._dropped_on_disk = self._first, self.dropped
+        self._unwritten.clear()
+        self._refusals.clear()
+        self._moved = False
+        self._unsynced = True
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _make_room(self, error: sqlite3.Error) -> None:
+        """Do what can be done about an error before the disk is given up for now."""
+        if store.is_damage(error):
+            self._mend(error)
+        elif store.is_full(error):
+            (pages,), (most,) = (
+                self._db.execute(f"PRAGMA {n}_count").fetchone() for n in ("page", "max_page")
+            )
+            if pages + 1 >= most:  # the limit is ours, not the disk's
+                self._drop(max(len(self._unwritten), (self._next - self._first) // 100))
+            else:
+                self._ballast.unlink(missing_ok=True)
+
+    def _mend(self, error: Exception) -> None:
+        """Go on with what can be read of a damaged file; places and limits are those in memory."""
+        self._db.close()
+        self._db = store.replace_damaged(self._path, error, max_bytes=self._limits.bytes)
+        self._first_on_disk, self._moved = 0, True
+
+    @property
+    def _ballast(self) -> Path:
+        return self._path.with_name("queue.ballast")
+
+    def _hold_ballast(self) -> None:
+        with suppress(OSError), self._ballast.open("wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, _BALLAST)
 
 
 def _to_text(frame: Frame) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from gateway.version import VERSION
-from tests.gateway_process import GatewayProcess, command, state
+from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.owfs_peers import free_port
 from tests.waiting import wait_until
@@ -113,15 +115,17 @@ def test_hangup_reads_the_file_again(file):
         wait_until(lambda: "house" in gateway.status()["dispatchers"])
 
 
-def test_the_log_goes_where_it_is_sent(file, tmp_path):
-    file.write_text(file.read_text().replace("[listeners]", "loglevel = CRITICAL\n[listeners]", 1))
+def test_the_log_goes_where_it_is_sent_and_without_a_disk_it_runs_from_memory(file, tmp_path):
+    (tmp_path / "state").write_text("a file where a directory should be")
     log = tmp_path / "gateway.log"
-    blocked = tmp_path / "state"
-    blocked.write_text("a file where a directory should be")
-    done = command("--config-file", file, "--logfile", log)
-    assert done.returncode == 1
-    assert "cannot be written" in done.stderr
-    assert log.exists()
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "--config-file", file, "--logfile", log], env=ENVIRONMENT
+    ) as process:
+        wait_until(lambda: log.exists() and "do not survive" in log.read_text(), 20)
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(10) == 0
+    assert "cannot be written" in log.read_text()
 
 
 def test_the_demo_shows_a_table_and_posts_where_it_is_told():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import logging
+import os
+import random
 import sqlite3
 import stat
 
@@ -11,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
-from gateway.spool import Spool, SpoolUnusable
+from gateway.spool import Limits, Spool, SpoolUnusable
+from listeners.simulated.clock import VirtualClock
 
 
 def frame(n: float) -> Frame:
@@ -115,7 +117,7 @@ def test_a_refused_frame_is_set_aside_and_blocks_nothing(spool):
 
 
 def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(path, caplog):
-    spool = Spool(path, max_frames=3)
+    spool = Spool(path, limits=Limits(frames=3))
     spool.attend(["a"])
     for n in range(5):
         spool.put([frame(n)])
@@ -123,7 +125,7 @@ def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(path, caplog):
     assert spool.dropped == 2
     assert len([r for r in caplog.records if "queue is full" in r.message]) == 1
     spool.close()
-    spool = Spool(path, max_frames=3)
+    spool = Spool(path, limits=Limits(frames=3))
     assert spool.dropped == 2
     spool.close()
 
@@ -140,13 +142,6 @@ def test_a_second_daemon_on_the_same_file_is_refused(spool, path):
         Spool(path)
 
 
-def test_a_file_that_is_no_queue_is_refused_in_one_line(path):
-    path.parent.mkdir()
-    path.write_bytes(b"garbage" * 1000)
-    with pytest.raises(SpoolUnusable, match="move the file away"):
-        Spool(path)
-
-
 def test_a_file_from_the_future_is_refused(spool, path):
     spool.close()
     with sqlite3.connect(path) as db:
@@ -160,53 +155,206 @@ def test_nobody_else_may_read_the_queue(spool, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-class FullDisk:
-    """Stands before the connection and refuses to begin a transaction while `full`."""
+class Disk:
+    """Stands before the connection: raises `error` at its `nth` call from now, or at every one from it on."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, error: int, nth: int = 0, *, lasting: bool = True) -> None:
         self._db = db
-        self.full = True
+        self.error = sqlite3.OperationalError("disk trouble")
+        self.error.sqlite_errorcode = error
+        self.nth = nth
+        self.lasting = lasting
 
     def __getattr__(self, name: str):
-        return getattr(self._db, name)
+        found = getattr(self._db, name)
+        if name not in ("execute", "executemany"):
+            return found
 
-    def execute(self, sql: str, *parameters):
-        if self.full and sql.startswith(("BEGIN", "SELECT id")):
-            raise sqlite3.OperationalError("database or disk is full")
-        return self._db.execute(sql, *parameters)
+        def call(*arguments):
+            self.nth -= 1
+            if self.nth == -1 or (self.nth < 0 and self.lasting):
+                raise self.error
+            return found(*arguments)
+
+        return call
 
 
-def test_while_the_disk_refuses_frames_wait_in_memory_and_nothing_is_sent_twice(spool, caplog):
+TROUBLES = [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY]
+
+
+@pytest.mark.parametrize("error", TROUBLES)
+def test_while_the_disk_refuses_all_goes_on_from_memory_and_nothing_is_sent_twice(spool, error, caplog):
     spool.put([frame(0)])
     (first, _) = spool.peek("a", 1)[0]
-    disk = spool._db = FullDisk(spool._db)
-    with caplog.at_level(logging.WARNING):
-        spool.done("a", first)
-        spool.put([frame(1)])
-        spool.put([frame(2)])
+    real, spool._db = spool._db, Disk(spool._db, error)
+    spool.done("a", first)
+    spool.put([frame(1)])
+    spool.put([frame(2)])
     assert [r.message for r in caplog.records if "refuses" in r.message] != []
     assert len(caplog.records) == 1
     with pytest.raises(OSError, match="cannot be read"):
         spool.peek("a", 1)
-    disk.full = False
-    assert spool.queued("a") == 2
+    spool._db = Disk(real, error, nth=1, lasting=False)
+    (second, kept) = spool.peek("a", 1)[0]
+    assert kept == frame(1)
+    spool.done("a", second)
+    spool._db = real
+    assert spool.queued("a") == 1
     spool.put([frame(3)])
     assert "works again" in caplog.text
-    assert values(spool, "a") == [1, 2, 3]
+    assert values(spool, "a") == [2, 3]
+
+
+@pytest.mark.parametrize("error", TROUBLES)
+@pytest.mark.parametrize("nth", range(8))
+def test_an_error_at_any_call_loses_nothing_and_doubles_nothing(path, error, nth):
+    spool = Spool(path)
+    spool.attend(["a"])
+    spool.put([frame(0), frame(1)])
+    real, spool._db = spool._db, Disk(spool._db, error, nth, lasting=False)
+    seen = []
+    for n in range(2, 6):
+        spool.put([frame(n)])
+        try:
+            (number, kept) = spool.peek("a", 1)[0]
+        except OSError:
+            continue
+        seen.append(kept.values[0])
+        spool.done("a", number)
+    spool._db = real
+    spool.close()
+    spool = Spool(path)
+    spool.attend(["a"])
+    assert seen + values(spool, "a") == [0, 1, 2, 3, 4, 5]
+    spool.close()
 
 
 def test_what_waits_in_memory_is_bounded_and_written_at_the_end(path):
-    spool = Spool(path, max_frames=200)
+    spool = Spool(path, limits=Limits(memory=2))
     spool.attend(["a"])
-    disk = spool._db = FullDisk(spool._db)
+    real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_IOERR)
     for n in range(5):
         spool.put([frame(n)])
     assert spool.dropped == 3
-    disk.full = False
+    spool._db = real
     spool.close()
     spool = Spool(path)
     spool.attend(["a"])
     assert values(spool, "a") == [3, 4]
+    assert spool.dropped == 3
+    spool.close()
+
+
+def test_at_the_limit_of_its_size_the_oldest_go_and_the_newest_stay(path):
+    spool = Spool(path, limits=Limits(bytes=100_000))
+    spool.attend(["a"])
+    for n in range(100):
+        spool.put([frame(n * 20 + i) for i in range(20)])
+    kept = values(spool, "a", 5000)
+    assert kept == list(range(2000 - len(kept), 2000))
+    assert spool.dropped == 2000 - len(kept)
+    assert 200 < len(kept) < 2000
+    assert path.stat().st_size <= 100_000
+    spool.close()
+
+
+def test_a_full_disk_can_be_emptied_by_the_ballast(spool, path):
+    spool.put([frame(0)])
+    ballast = path.with_name("queue.ballast")
+    assert ballast.stat().st_blocks * 512 >= 1 << 20
+    real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_FULL, lasting=False)
+    spool.done("a", spool._upto["a"] + 1)
+    assert not ballast.exists()
+    spool._db = real
+    assert values(spool, "a") == []
+
+
+def test_where_no_disk_can_be_had_frames_are_kept_in_memory_and_that_is_said(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    spool = Spool(tmp_path / "file" / "queue.db")
+    spool.attend(["a"])
+    spool.put([frame(1)])
+    spool.sync()
+    assert values(spool, "a") == [1]
+    assert "do not survive" in caplog.text
+    spool.close()
+
+
+def filled(path, count: int) -> bytes:
+    """Return the file of a queue that has been closed with so many frames, two of them delivered."""
+    spool = Spool(path)
+    spool.attend(["a"])
+    spool.put([frame(n) for n in range(count)])
+    spool.done("a", spool.peek("a", 2)[-1][0])
+    spool.close()
+    return path.read_bytes()
+
+
+def test_a_file_cut_off_anywhere_starts_and_gives_what_can_be_read(path):
+    whole = filled(path, 60)
+    most = 0
+    for length in range(0, len(whole), 512):
+        for left in path.parent.iterdir():
+            left.unlink()
+        path.write_bytes(whole[:length])
+        spool = Spool(path)
+        spool.attend(["a"])
+        read = values(spool, "a", 1000)
+        assert read == sorted(set(read))
+        assert set(read) <= set(range(60))
+        most = max(most, len(read))
+        spool.put([frame(100)])
+        assert values(spool, "a", 1000)[-1] == 100
+        spool.close()
+    assert most > 30
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_garbage_in_the_file_is_survived_and_the_file_kept(path, seed):
+    draw = random.Random(seed)
+    whole = bytearray(filled(path, 200))
+    start = draw.randrange(len(whole) - 2048) if seed else 0
+    whole[start : start + 2048] = draw.randbytes(2048)
+    path.write_bytes(whole)
+    spool = Spool(path)
+    spool.attend(["a"])
+    read = values(spool, "a", 1000)
+    assert len(read) == len(set(read))
+    spool.put([frame(1000)])
+    assert values(spool, "a", 1000)[-1] == 1000
+    spool.close()
+    aside = list(path.parent.glob("queue.db.damaged-*"))
+    assert len(read) >= 190 or any(file.read_bytes()[1024:] == whole[1024:] for file in aside)
+
+
+def test_damage_that_shows_while_it_runs_is_mended(spool, path, caplog):
+    spool.put([frame(1)])
+    spool._db.execute("UPDATE frames SET frame = '[garbage'")
+    spool.put([frame(2)])
+    assert values(spool, "a") == [2]
+    assert "set aside as" in caplog.text
+    real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_CORRUPT, lasting=False)
+    spool.put([frame(3)])
+    assert values(spool, "a") == [2, 3]
+    assert len(list(path.parent.glob("*.damaged-*"))) >= 2
+    real.close()
+
+
+def test_the_disk_is_made_to_write_once_an_interval(path, monkeypatch):
+    clock = VirtualClock()
+    synced: list[float] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _: synced.append(clock.monotonic()))
+    spool = Spool(path, commit_interval=5, clock=clock)
+    spool.attend(["a"])
+    for second in range(20):
+        spool.put([frame(second)])
+        clock.sleep(1)
+    assert synced == [5, 10, 15]
+    spool.sync_if_due()
+    assert synced == [5, 10, 15, 20]
+    clock.sleep(60)
+    spool.sync_if_due()
+    assert len(synced) == 4
     spool.close()
 
 
@@ -227,7 +375,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        self.spool = Spool(self.path, max_frames=self.limit)
+        self.spool = Spool(self.path, limits=Limits(frames=self.limit))
         self.spool.attend(self.place)
 
     @rule(n=st.integers(1, 5))

@@ -1,0 +1,146 @@
+"""The SQLite file of the queue: opened, brought up to date, and set aside where it is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sqlite3
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger("oemgateway.spool")
+
+_SCHEMAS = (
+    """
+    CREATE TABLE frames (id INTEGER PRIMARY KEY, frame TEXT NOT NULL);
+    CREATE TABLE cursors (who TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE refused (id INTEGER, who TEXT, reason TEXT NOT NULL, frame TEXT NOT NULL,
+        PRIMARY KEY (id, who));
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    """,
+)
+"""What turns each version of the file into the next; user_version counts them."""
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_PAGE = 1024
+
+
+class SpoolUnusable(Exception):
+    """The file cannot be used as it is; the message says what to do about it."""
+
+
+def open_store(path: Path, *, max_bytes: int) -> sqlite3.Connection:
+    """Open the file, made where it is missing; the caller's alone as long as it is open.
+
+    A damaged file is set aside and what can be read of it taken over. Where the disk cannot be used at all
+    the frames are kept in memory, which is said. Raises SpoolUnusable where another program has the file.
+    """
+    try:
+        return _open(path, max_bytes)
+    except sqlite3.Error as error:
+        if is_damage(error):
+            return replace_damaged(path, error, max_bytes=max_bytes)
+        trouble: Exception = error
+    except OSError as error:
+        trouble = error
+    log.error(
+        "%s: %s; frames are kept in memory only, and do not survive an end of the daemon", path, trouble
+    )
+    return _prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), max_bytes)
+
+
+def is_damage(error: Exception) -> bool:
+    """Tell whether the error says that the file is no longer a right one."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether the error says that there is no room."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_FULL
+
+
+def replace_damaged(path: Path, error: Exception, *, max_bytes: int) -> sqlite3.Connection:
+    """Set a damaged file aside, never to be deleted, and go on with what can be read of it."""
+    aside = _unused(path.with_name(f"{path.name}.damaged-{date.today().isoformat()}"))  # noqa: DTZ011
+    for suffix in ("", "-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+    store = _open(path, max_bytes)
+    saved = 0
+    for table, row in _readable(aside):
+        with contextlib.suppress(sqlite3.IntegrityError):
+            store.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+            saved += table == "frames"
+    log.error("%s is damaged (%s): set aside as %s; %d frames could be read of it", path, error, aside, saved)
+    return store
+
+
+def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    store = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
+    try:
+        return _prepared(store, max_bytes)
+    except sqlite3.Error as error:
+        store.close()
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+            raise SpoolUnusable(f"{path} is in use: another oemgateway is running; stop that one") from None
+        raise
+    except SpoolUnusable:
+        store.close()
+        raise
+
+
+def _prepared(store: sqlite3.Connection, max_bytes: int) -> sqlite3.Connection:
+    # Small pages: a commit writes whole ones, and an SD card wears by what is written. EXCLUSIVE before WAL:
+    # the index of the log then lives in memory, and a full disk cannot pull it from under us.
+    for pragma in (
+        f"page_size={_PAGE}",
+        "locking_mode=EXCLUSIVE",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        f"max_page_count={max_bytes // _PAGE}",
+    ):
+        store.execute(f"PRAGMA {pragma}").fetchall()
+    (version,) = store.execute("PRAGMA user_version").fetchone()
+    if version > len(_SCHEMAS):
+        raise SpoolUnusable("the queue was written by a newer oemgateway: install that one again")
+    if version < len(_SCHEMAS):
+        store.execute("BEGIN IMMEDIATE")
+        for statement in "".join(_SCHEMAS[version:]).split(";"):
+            store.execute(statement)
+        store.execute(f"PRAGMA user_version={len(_SCHEMAS)}")
+        store.execute("COMMIT")
+    return store
+
+
+def _readable(aside: Path) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """Yield table and row of all that a damaged file still gives, from both its ends; it stays as it is."""
+    with tempfile.TemporaryDirectory(dir=aside.parent) as directory:
+        copy = Path(directory) / "copy"
+        for suffix in ("", "-wal"):
+            if Path(f"{aside}{suffix}").exists():
+                shutil.copy(f"{aside}{suffix}", f"{copy}{suffix}")
+        store = sqlite3.connect(copy, isolation_level=None)
+        with contextlib.closing(store):
+            store.execute("PRAGMA writable_schema=ON")  # else a file that was cut off gives nothing at all
+            for table in ("cursors", "counters", "refused", "frames"):
+                for order in ("ASC", "DESC"):
+                    with contextlib.suppress(sqlite3.Error):
+                        whole = "WHERE json_valid(frame)" if table == "frames" else ""
+                        for row in store.execute(f"SELECT * FROM {table} {whole} ORDER BY 1 {order}"):  # noqa: S608
+                            yield table, row
+
+
+def _unused(path: Path) -> Path:
+    number = 1
+    while os.path.lexists(path if number == 1 else f"{path}.{number}"):
+        number += 1
+    return path if number == 1 else Path(f"{path}.{number}")
