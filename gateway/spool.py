@@ -24,7 +24,7 @@ from gateway.frame import Frame, Stamp
 from gateway.store import SpoolUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gateway.flag import Flag
 
@@ -68,11 +68,12 @@ class Spool:
         self._clock = clock or Clock()
         self._lock = threading.Lock()
         self._bells: dict[str, Flag] = {}
-        self._unwritten: deque[tuple[int, Frame]] = deque()
+        self._unwritten: deque[tuple[int, Frame, bool]] = deque()
+        self._held_from: int | None = None
         self._disk_trouble = ""
         self._attending: set[str] = set()
         self._refusals: list[tuple[int, str, str, str]] = []
-        self._moved = False
+        self._moved = self._fixing = False
         self._unsynced = False
         self._synced = self._clock.monotonic()
         self._db = store.open_store(path, max_bytes=limits.bytes)
@@ -90,8 +91,9 @@ class Spool:
         # Frames go from the front only. Those that are delivered are gone, but a cursor remembers their ids.
         self._next = max([last or 0, *self._upto.values()]) + 1
         self._first = self._first_on_disk = first or self._next
-        query = "SELECT ifnull((SELECT value FROM counters WHERE name = 'dropped'), 0)"
-        (self.dropped,) = db.execute(query).fetchone()
+        counters = dict(db.execute("SELECT name, value FROM counters"))
+        self.dropped, self._fixed = counters.get("dropped", 0), counters.get("fixed", 0)
+        self._find_held()
         self._dropped_on_disk = self.dropped
 
     def attend(self, dispatchers: Iterable[str]) -> None:
@@ -111,10 +113,15 @@ class Spool:
         with self._lock:
             self._bells[who] = bell
 
-    def put(self, frames: Sequence[Frame]) -> None:
-        """Keep the frames: on disk when this returns, unless the disk refuses (which is said once)."""
+    def put(self, frames: Sequence[Frame], *, held: bool = False) -> None:
+        """Keep the frames: on disk when this returns, unless the disk refuses (which is said once).
+
+        Those that are `held` wait, and all after them, until `date` has given them their time.
+        """
         with self._lock:
-            self._unwritten.extend(enumerate(frames, self._next))
+            if held and self._held_from is None:
+                self._held_from = self._next
+            self._unwritten.extend((number, frame, held) for number, frame in enumerate(frames, self._next))
             self._next += len(frames)
             self._drop(self._next - self._first - self._limits.frames)
             self._flush()
@@ -138,9 +145,13 @@ class Spool:
 
     def _read(self, who: str, limit: int) -> list[tuple[int, Frame]]:
         after = max(self._upto[who], self._first - 1)
-        query = "SELECT id, frame FROM frames WHERE id > ? ORDER BY id LIMIT ?"
-        found = [(number, _from_text(text)) for number, text in self._db.execute(query, (after, limit))]
-        return found + [pair for pair in self._unwritten if pair[0] > after][: limit - len(found)]
+        before = self._next if self._held_from is None else self._held_from
+        query = "SELECT id, frame FROM frames WHERE id > ? AND id < ? ORDER BY id LIMIT ?"
+        found = [
+            (number, _from_text(text)) for number, text in self._db.execute(query, (after, before, limit))
+        ]
+        unwritten = [(number, frame) for number, frame, _ in self._unwritten if after < number < before]
+        return found + unwritten[: limit - len(found)]
 
     def done(self, who: str, upto: int) -> None:
         """Note that the dispatcher has delivered every frame up to this id.
@@ -170,6 +181,70 @@ class Spool:
         """Return how many frames the dispatcher has still to deliver."""
         with self._lock:
             return self._next - max(self._upto[who] + 1, self._first)
+
+    def fix(self, upto: int) -> None:
+        """Note, before they are sent, that the times of the frames up to this id stand for good."""
+        with self._lock:
+            if upto > self._fixed:
+                self._fixed = upto
+                self._fixing = True
+                self._flush()
+
+    def hold(self, boot: str) -> None:
+        """Hold the frames of this boot that nobody has begun to send: their clock is in doubt."""
+        with self._lock:
+            self._flush()
+            query = "UPDATE frames SET held = 1 WHERE id > ? AND json_extract(frame, '$[2][1]') = ?"
+            try:
+                with self._transaction() as db:
+                    db.execute(query, (self._fixed, boot))
+                self._find_held()
+            except sqlite3.Error as error:
+                raise OSError(f"readings cannot be held: {error}") from error
+
+    @property
+    def holding(self) -> bool:
+        """Whether there are frames that wait for their time."""
+        return self._held_from is not None
+
+    def date(self, boot: str, date: Callable[[Frame], Frame], lost: str) -> None:
+        """Give the frames that are held their time, and let them go on.
+
+        Those of an earlier boot, whose clock nobody knows any more, are set aside for every dispatcher with
+        the reason `lost`. Raises OSError where the disk does not take it; then they are held as before.
+        """
+        try:
+            while self._date_some(boot, date, lost):
+                pass
+        except sqlite3.Error as error:
+            raise OSError(f"the readings that are held cannot be dated: {error}") from error
+        with self._lock:
+            for bell in self._bells.values():
+                bell.set()
+
+    def _date_some(self, boot: str, date: Callable[[Frame], Frame], lost: str) -> bool:
+        """Date the oldest of them; tell whether there may be more."""
+        with self._lock:
+            self._flush()
+            if self._unwritten:
+                raise sqlite3.OperationalError(self._disk_trouble)
+            with self._transaction() as db:
+                rows = db.execute("SELECT id, frame FROM frames WHERE held ORDER BY id LIMIT 500").fetchall()
+                for number, text in rows:
+                    frame = _from_text(text)
+                    if frame.stamp.boot == boot:
+                        dated = _to_text(date(frame))
+                        db.execute("UPDATE frames SET frame = ?, held = 0 WHERE id = ?", (dated, number))
+                        continue
+                    db.execute("DELETE FROM frames WHERE id = ?", (number,))
+                    aside = [(number, who, lost, text) for who in self._attending]
+                    db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?)", aside)
+            self._find_held()
+            self._unsynced = True
+            return bool(rows)
+
+    def _find_held(self) -> None:
+        (self._held_from,) = self._db.execute("SELECT min(id) FROM frames WHERE held").fetchone()
 
     def sync_if_due(self) -> None:
         """Do a `sync` if the last one is `commit_interval` ago."""
@@ -238,25 +313,29 @@ class Spool:
             self._hold_ballast()
 
     def _write(self) -> None:
-        if not (self._unwritten or self._moved or self._refusals):
+        if not (self._unwritten or self._moved or self._refusals or self._fixing):
             return
         with self._transaction() as db:
             if self._first > self._first_on_disk:
                 db.execute("DELETE FROM frames WHERE id < ?", (self._first,))
             if self._unwritten:
-                rows = [(number, _to_text(frame)) for number, frame in self._unwritten]
-                db.executemany("INSERT INTO frames VALUES (?, ?)", rows)
+                rows = [(number, _to_text(frame), held) for number, frame, held in self._unwritten]
+                db.executemany("INSERT INTO frames VALUES (?, ?, ?)", rows)
             if self._moved:
                 places = [(who, self._upto[who]) for who in self._attending]
                 db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?)", places)
             db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?)", self._refusals)
+            if self._fixing:
+                db.execute("INSERT OR REPLACE INTO counters VALUES ('fixed', ?)", (self._fixed,))
             if self.dropped > self._dropped_on_disk:
                 db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
         self._first_on_disk, self._dropped_on_disk = self._first, self.dropped
         self._unwritten.clear()
         self._refusals.clear()
-        self._moved = False
+        self._moved = self._fixing = False
         self._unsynced = True
+        if self._held_from is not None and self._held_from < self._first:
+            self._find_held()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -25,6 +25,10 @@ _SCHEMAS = (
         PRIMARY KEY (id, who));
     CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE frames ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX held ON frames (id) WHERE held;
+    """,
 )
 """What turns each version of the file into the next; user_version counts them."""
 

@@ -4,6 +4,7 @@ import os
 import random
 import sqlite3
 import stat
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
@@ -355,6 +356,101 @@ def test_the_disk_is_made_to_write_once_an_interval(path, monkeypatch):
     clock.sleep(60)
     spool.sync_if_due()
     assert len(synced) == 4
+    spool.close()
+
+
+def at(n: float, wall: float, boot: str = "now") -> Frame:
+    return Frame("9", (n,), Stamp(wall, boot, 1000.0 + n))
+
+
+def right(kept: Frame) -> Frame:
+    """Date a frame by a clock that was 1,700,000,000 when this boot began."""
+    return replace(kept, stamp=replace(kept.stamp, wall=1_700_000_000 + kept.stamp.boottime))
+
+
+def walls(spool: Spool, who: str = "a") -> list[float]:
+    return [kept.stamp.wall for _, kept in spool.peek(who, 5000)]
+
+
+def test_a_frame_that_is_held_waits_and_so_do_those_after_it_until_they_have_their_time(spool, path):
+    spool.put([at(0, 1_700_001_000)])
+    spool.put([at(1, 5.0)], held=True)
+    spool.put([at(2, 1_700_001_002)])
+    assert values(spool, "a") == [0]
+    assert spool.queued("a") == 3
+    spool.close()
+    spool = Spool(path)
+    spool.attend(["a"])
+    assert values(spool, "a") == [0]
+    assert spool.holding
+    spool.date("now", right, "")
+    assert walls(spool) == [1_700_001_000, 1_700_001_001, 1_700_001_002]
+    assert not spool.holding
+    spool.close()
+
+
+def test_many_frames_are_dated_in_their_order_and_the_bell_rings(spool):
+    spool.put([at(n, n) for n in range(1700)], held=True)
+    bell = Flag()
+    spool.bell("a", bell)
+    spool.date("now", right, "")
+    assert walls(spool) == [1_700_001_000 + n for n in range(1700)]
+    assert bell.is_set()
+
+
+def test_a_frame_of_a_boot_that_never_knew_the_time_is_set_aside_with_the_reason(spool):
+    spool.put([at(1, 5.0, boot="before"), at(2, 6.0)], held=True)
+    spool.date("now", right, "taken between A and B")
+    assert values(spool, "a") == [2]
+    assert spool.refused("a") == [(at(1, 5.0, boot="before"), "taken between A and B")]
+
+
+def test_when_the_clock_is_doubted_only_what_nobody_began_to_send_is_held(spool, path):
+    spool.put([at(1, 5.0), at(2, 6.0), at(3, 7.0, boot="before"), at(4, 8.0)])
+    spool.fix(spool.peek("a", 1)[0][0])
+    spool.close()
+    spool = Spool(path)
+    spool.attend(["a"])
+    spool.hold("now")
+    assert values(spool, "a") == [1]
+    spool.date("now", right, "")
+    assert walls(spool) == [5.0, 1_700_001_002, 7.0, 1_700_001_004]
+    spool.close()
+
+
+def test_held_frames_that_a_limit_drops_hold_nothing_up(path):
+    spool = Spool(path, limits=Limits(frames=3))
+    spool.attend(["a"])
+    spool.put([at(n, n) for n in range(3)], held=True)
+    spool.put([at(n, n) for n in range(3, 6)])
+    assert values(spool, "a") == [3, 4, 5]
+    spool.close()
+
+
+def test_while_the_disk_refuses_held_frames_stay_held(spool):
+    spool.put([at(0, 0)])
+    real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_IOERR)
+    spool.put([at(1, 5.0)], held=True)
+    with pytest.raises(OSError, match="cannot be dated"):
+        spool.date("now", right, "")
+    with pytest.raises(OSError, match="cannot be held"):
+        spool.hold("now")
+    spool._db = real
+    assert values(spool, "a") == [0]
+    spool.date("now", right, "")
+    assert walls(spool) == [0, 1_700_001_001]
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date(spool, path):
+    spool.put([frame(1)])
+    spool.close()
+    with sqlite3.connect(path) as db:
+        db.executescript("DROP INDEX held; ALTER TABLE frames DROP COLUMN held; PRAGMA user_version=1")
+    db.close()
+    spool = Spool(path)
+    spool.attend(["a"])
+    spool.put([frame(2)], held=True)
+    assert values(spool, "a") == [1]
     spool.close()
 
 

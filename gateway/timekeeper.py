@@ -1,0 +1,149 @@
+"""Whether the wall clock can be believed, on a machine without a clock battery.
+
+A Pi starts with the time of its last shutdown, or 1970, until something sets its clock. Readings that are
+taken before are held back, and dated by the boot's own clock once the wall clock is right. A clock is doubted
+on evidence only: it shows a time that is known to have passed, or one that the far end's clock contradicts.
+That nobody says it is synchronised is none: many a Pi has no NTP in reach and a right clock all the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.clock import Clock
+    from gateway.frame import Frame
+
+log = logging.getLogger("oemgateway.clock")
+
+TOLERANCE = 60.0
+"""Seconds that two clocks may differ: Emoncms takes a row that is later than its own time for that long."""
+
+_STEP = 2.0
+"""Seconds by which the wall clock must have moved against the boot's own to have been set."""
+
+_TIME_ERROR = 5
+"""What adjtimex(2) returns while nothing keeps the clock right."""
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What the far end's clock showed, and when on ours."""
+
+    time: float
+    boottime: float
+
+
+class Timekeeper:
+    """Follows the wall clock; `look` is to be called now and then, and before a reading is kept.
+
+    `past` is a time that is known to have passed, `synchronised` asks the machine whether something keeps its
+    clock right. Where `mode` is "send" nothing is ever held.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        past: float,
+        synchronised: Callable[[], bool] | None = None,
+        mode: Literal["hold", "send"] = "hold",
+    ) -> None:
+        self.mode = mode
+        self.steps = 0
+        self.doubt = ""
+        self._clock = clock
+        self._past = past
+        self._synchronised = synchronised or machine_is_synchronised
+        self._offset = self.offset()
+        self._reference: _Reference | None = None
+        self.look()
+
+    def offset(self) -> float:
+        """Return what the wall clock is ahead of the boot's own, in seconds."""
+        now = self._clock.now()
+        return now.wall - now.boottime
+
+    @property
+    def holding(self) -> bool:
+        """Whether readings are to be held back."""
+        return bool(self.doubt) and self.mode == "hold"
+
+    def look(self) -> bool:
+        """Look at the clock; return whether it has been set since the last time."""
+        offset = self.offset()
+        stepped = abs(offset - self._offset) > _STEP
+        if stepped:
+            self.steps += 1
+            log.warning("the clock was set %+.0f s", offset - self._offset)
+        self._offset = offset
+        self._judge()
+        return stepped
+
+    def told(self, time: float) -> None:
+        """Take note of the far end's clock."""
+        self._reference = _Reference(time, self._clock.boottime())
+        self._judge()
+
+    def dated(self, frame: Frame) -> Frame:
+        """Return the frame with the time that the clock, as it is now, would have given it."""
+        stamp = frame.stamp
+        wall = stamp.boottime + self._offset
+        if stamp.boot != self._clock.now().boot or abs(wall - stamp.wall) <= _STEP:
+            return frame
+        return replace(frame, stamp=replace(stamp, wall=wall))
+
+    def latest(self) -> float:
+        """Return the latest time that the far end takes without harm; infinity where that is not known."""
+        expected = self._expected()
+        return math.inf if expected is None else expected + TOLERANCE
+
+    def _expected(self) -> float | None:
+        """Return what the far end's clock shows now, by the boot's own clock since it was told."""
+        if self._reference is None:
+            return None
+        return self._reference.time + self._clock.boottime() - self._reference.boottime
+
+    def _judge(self) -> None:
+        doubt = self._evidence()
+        if doubt != self.doubt:
+            if doubt and not self.doubt:
+                log.warning("%s: readings are held until it is right", doubt)
+            elif not doubt:
+                log.warning("the clock is right: the readings that were held are dated and go on")
+        self.doubt = doubt
+
+    def _evidence(self) -> str:
+        """Return why the clock is wrong, or ""; the far end knows better than what was noted here."""
+        wall, expected = self._clock.wall(), self._expected()
+        if expected is None:
+            wrong = wall < self._past
+            words = f"the clock shows a time {_span(self._past - wall)} before one that has passed"
+        else:
+            wrong = abs(wall - expected) > TOLERANCE
+            side = "ahead of" if wall > expected else "behind"
+            words = f"the clock is {_span(abs(wall - expected))} {side} the server's"
+        return words if wrong and not self._synchronised() else ""
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def machine_is_synchronised(timesyncd: Path = Path("/run/systemd/timesync/synchronized")) -> bool:
+    """Tell whether the kernel or systemd-timesyncd says that the clock is kept right."""
+    if timesyncd.exists():
+        return True
+    timex = (ctypes.c_long * 64)()  # room for a struct timex, whose modes of 0 say that nothing is to be set
+    state: int = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
+    return 0 <= state < _TIME_ERROR
