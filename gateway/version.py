@@ -1,3 +1,6 @@
 """The version, where packaging and the command both find it."""
 
 VERSION = "0.1.0"
+
+MADE = 1_795_219_200.0
+"""When this version was made, in Unix time: no right clock shows an earlier one."""

@@ -14,6 +14,7 @@ class VirtualClock(Clock):
         self._elapsed = 0.0
         self._boottime = boottime
         self._wall = wall
+        self.boot = "virtual"
 
     def wall(self) -> float:
         """Return Unix time; `set_wall` moves it as ntpd would."""
@@ -37,7 +38,7 @@ class VirtualClock(Clock):
 
     def now(self) -> Stamp:
         """Return the stamp of a reading taken now."""
-        return Stamp(self.wall(), "virtual", self.boottime())
+        return Stamp(self.wall(), self.boot, self.boottime())
 
 
 class VirtualFlag(Flag):

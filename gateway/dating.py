@@ -1,0 +1,102 @@
+"""The queue's frames held, dated and let go as the clock is doubted or believed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gateway import version
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gateway.clock import Clock
+    from gateway.frame import Frame
+    from gateway.spool import Spool
+    from gateway.timekeeper import Timekeeper
+
+log = logging.getLogger("oemgateway.clock")
+
+_NOTE_EVERY = 600.0
+"""Seconds between two notes of the time: each makes the SD card write."""
+
+
+class Dating:
+    """Stands between the listeners and the queue; any thread may call it."""
+
+    def __init__(self, spool: Spool, keeper: Timekeeper, clock: Clock, note: TimeNote) -> None:
+        self.keeper = keeper
+        self._spool = spool
+        self._clock = clock
+        self._note = note
+        self._noted = note.read()
+        self._note_due = clock.monotonic()
+        self._lock = threading.Lock()
+        self.look()
+
+    def put(self, frames: Sequence[Frame]) -> None:
+        """Put frames into the queue, held back where their time is in doubt."""
+        with self._lock:
+            self._follow()
+            self._spool.put([self.keeper.dated(frame) for frame in frames], held=self.keeper.holding)
+
+    def told(self, time: float) -> None:
+        """Take note of a far end's clock, before anything is sent there."""
+        with self._lock:
+            self.keeper.told(time)
+            self._follow()
+
+    def look(self) -> None:
+        """Look at the clock, every few seconds."""
+        with self._lock:
+            self._follow()
+            if not self.keeper.doubt and self._clock.monotonic() >= self._note_due:
+                self._note.write(self._clock.wall())
+                self._note_due = self._clock.monotonic() + _NOTE_EVERY
+
+    def _follow(self) -> None:
+        stepped = self.keeper.look()
+        try:
+            if self.keeper.holding:
+                if not self._spool.holding:
+                    self._spool.hold(self._clock.now().boot)
+            elif self._spool.holding or stepped:
+                self._let_go()
+        except OSError as error:
+            log.warning("%s", error)
+
+    def _let_go(self) -> None:
+        now = self._clock.now()
+        # What waits was dated by the clock as it was before it was set.
+        self._spool.hold(now.boot)
+        first = now.wall - now.boottime
+        lost = f"taken between {_text(self._noted)} and {_text(first)}, on a clock that was never right"
+        self._spool.date(now.boot, self.keeper.dated, lost)
+
+
+class TimeNote:
+    """The last time at which the clock was believed, in a file of the state directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "last-time"
+
+    def read(self) -> float:
+        """Return a time that has passed: the one noted, or the one at which this version was made."""
+        try:
+            return max(float(self._file.read_text(encoding="ascii")), version.MADE)
+        except (OSError, ValueError):
+            return version.MADE
+
+    def write(self, wall: float) -> None:
+        """Note a time; that a disk does not take it is no trouble of ours."""
+        try:
+            self._file.write_text(f"{wall:.0f}\n", encoding="ascii")
+        except OSError as error:
+            log.debug("%s: %s", self._file, error)
+
+
+def _text(wall: float) -> str:
+    return datetime.fromtimestamp(wall, UTC).isoformat(" ", "seconds")

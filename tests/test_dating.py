@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.dating import Dating, TimeNote
+from gateway.frame import Frame
+from gateway.spool import Spool
+from gateway.timekeeper import Timekeeper
+from gateway.version import MADE
+from listeners.simulated.clock import VirtualClock
+
+NOW = MADE + 10 * 86400
+YEAR = 31_536_000.0
+
+
+class Pi:
+    """A machine on which a daemon runs: readings are taken, the clock is set, and it is switched off."""
+
+    def __init__(self, directory, wall: float, boot: str = "first") -> None:
+        self.directory = directory
+        self.clock = VirtualClock(wall=wall)
+        self.clock.boot = boot
+        self.spool = Spool(directory / "queue.db", clock=self.clock)
+        self.spool.attend(["a"])
+        note = TimeNote(directory)
+        self.keeper = Timekeeper(self.clock, past=note.read(), synchronised=lambda: False)
+        self.dating = Dating(self.spool, self.keeper, self.clock, note)
+
+    def take(self, value: float) -> None:
+        self.dating.put([Frame("9", (value,), self.clock.now())])
+        self.clock.sleep(10)
+
+    def set(self, wall: float) -> None:
+        self.clock.set_wall(wall)
+        self.dating.look()
+
+    def sent(self) -> list[tuple[float, float]]:
+        """Return value and seconds after NOW of what would be sent."""
+        return [(f.values[0], f.stamp.wall - NOW) for _, f in self.spool.peek("a", 100)]
+
+
+@pytest.fixture
+def boot(tmp_path):
+    started: list[Pi] = []
+
+    def start(wall: float, name: str = "first") -> Pi:
+        for pi in started:
+            pi.spool.close()
+        started[:] = [Pi(tmp_path, wall, name)]
+        return started[0]
+
+    yield start
+    for pi in started:
+        pi.spool.close()
+
+
+def test_with_a_right_clock_nothing_is_held(boot):
+    pi = boot(NOW)
+    pi.take(1)
+    pi.take(2)
+    assert pi.sent() == [(1, 0), (2, 10)]
+
+
+@pytest.mark.parametrize("wrong", [0.0, NOW - YEAR])
+def test_readings_before_the_clock_is_right_are_dated_to_the_second_once_it_is(boot, wrong):
+    pi = boot(wrong)
+    pi.take(1)
+    pi.take(2)
+    assert pi.sent() == []
+    pi.set(NOW)
+    pi.take(3)
+    assert pi.sent() == [(1, -20), (2, -10), (3, 0)]
+
+
+def test_a_clock_that_the_server_contradicts_holds_what_was_not_sent(boot):
+    pi = boot(NOW + YEAR)
+    pi.take(1)
+    assert len(pi.sent()) == 1
+    pi.dating.told(NOW + 10)
+    assert pi.sent() == []
+    pi.take(2)
+    pi.set(NOW + 20)
+    assert pi.sent() == [(1, 0), (2, 10)]
+
+
+def test_what_was_begun_to_be_sent_keeps_its_time(boot):
+    pi = boot(NOW + 3600)
+    pi.take(1)
+    pi.spool.fix(pi.spool.peek("a", 1)[0][0])
+    pi.take(2)
+    pi.set(NOW + 20)
+    assert pi.sent() == [(1, 3600), (2, 10)]
+
+
+def test_a_step_while_a_queue_waits_dates_it_anew_and_in_order(boot):
+    pi = boot(NOW)
+    pi.take(1)
+    pi.set(NOW - 3600 + 10)
+    pi.take(2)
+    pi.set(NOW + 20)
+    assert pi.sent() == [(1, 0), (2, 10)]
+
+
+def test_readings_of_a_boot_that_never_knew_the_time_are_set_aside_with_their_bounds(boot):
+    boot(NOW - 86400).take(0)
+    pi = boot(5.0, "second")
+    pi.take(1)
+    pi = boot(NOW, "third")
+    pi.take(2)
+    assert pi.sent() == [(0, -86400), (2, 0)]
+    ((lost, reason),) = pi.spool.refused("a")
+    assert lost.values == (1,)
+    assert reason.startswith("taken between 2026-")
+    assert reason.endswith("on a clock that was never right")
+
+
+def test_the_time_is_noted_now_and_then_and_only_when_it_is_believed(boot, tmp_path):
+    pi = boot(NOW)
+    pi.take(1)
+    pi.clock.sleep(700)
+    pi.dating.look()
+    assert TimeNote(tmp_path).read() == NOW + 710
+    pi = boot(5.0, "second")
+    pi.clock.sleep(700)
+    pi.dating.look()
+    assert TimeNote(tmp_path).read() == NOW + 710
+
+
+def test_a_note_that_cannot_be_read_or_written_is_no_trouble(tmp_path):
+    assert TimeNote(tmp_path / "nowhere").read() == MADE
+    TimeNote(tmp_path / "nowhere").write(NOW)
+
+
+def test_a_disk_that_refuses_is_told_and_the_frames_stay_held(boot, monkeypatch, caplog):
+    pi = boot(5.0)
+    pi.take(1)
+
+    def refuse(*_: object) -> None:
+        raise OSError("the disk refuses")
+
+    monkeypatch.setattr(pi.spool, "date", refuse)
+    pi.set(NOW)
+    assert "the disk refuses" in caplog.text
+    assert pi.sent() == []
+    monkeypatch.undo()
+    pi.dating.look()
+    assert pi.sent() == [(1, -10)]
