@@ -1,5 +1,7 @@
 # make demo   the main job on simulated hardware, in a table   (SECONDS=20 ends it; EMONCMS= and APIKEY= post it)
 # make test   every test, once on this folder and once on the built package
+# make fuzz   ten thousand random sequences of faults on the 1-Wire bus, a million damaged lines per decoder
+# make bench  how fast the 1-Wire bus is read, against its limit and against owserver
 # make lint   ruff and mypy
 
 PYTHON ?= python3
@@ -17,7 +19,7 @@ TEST = $(call needs,test,.extras_require)
 LINT = $(call needs,lint,.extras_require)
 unreachable = { echo "The packages named in setup.cfg could not be fetched: connect to the network once, then run make again."; exit 1; }
 
-.PHONY: demo test lint clean
+.PHONY: demo test fuzz bench lint clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python -m gateway demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -28,8 +30,15 @@ test: $(VENV)/.test
 	@rm -rf build *.egg-info
 	@$(PIP) wheel --no-deps --no-build-isolation -w build/wheel .
 	@$(PIP) install --no-deps --target build/site build/wheel/*.whl
-	@mkdir build/elsewhere && cp -r tests etc init.d pyproject.toml build/elsewhere
+	@mkdir build/elsewhere && cp -r tests etc init.d pyproject.toml CONTRIBUTING.rst build/elsewhere
 	cd build/elsewhere && PYTHONPATH=$(CURDIR)/build/site $(CURDIR)/$(BIN)/python -m pytest -q
+
+fuzz: $(VENV)/.test
+	SEQUENCES=10000 $(BIN)/python -m pytest -q tests/test_onewire_fuzz.py
+	FUZZ_LINES=1000000 $(BIN)/python -m pytest -q -o timeout=0 tests/test_line_fuzz.py tests/test_rfm12pi_fuzz.py
+
+bench: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.onewire
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

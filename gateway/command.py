@@ -9,19 +9,21 @@ import os
 import signal
 import sys
 import threading
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway import config, control, demo
+from gateway import config, control, demo, doctor
 from gateway.daemon import Daemon
 from gateway.describe import describe, show_settings
 from gateway.indices import Memory
+from gateway.machine import Machine
 from gateway.paths import find_socket, find_state_dir
 from gateway.spool import SpoolUnusable
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 OK, FAILED, USAGE, CONFIGURATION = 0, 1, 2, 78
 DEFAULT_FILE = Path("/etc/oemgateway.conf")
@@ -62,8 +64,18 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check a configuration file and say what would run")
     check.add_argument("file", nargs="?", type=Path, metavar="FILE")
     check.set_defaults(run=_check)
+    examined = commands.add_parser("doctor", help="look at what the gateway stands on, and name the cures")
+    examined.add_argument(
+        "--root", type=Path, default=Path("/"), metavar="DIR", help="what to look at, if not /"
+    )
+    examined.set_defaults(run=_doctor)
     status = commands.add_parser("status", help="ask the running gateway how it is")
     status.set_defaults(run=_status)
+    sensors = commands.add_parser("sensors", help="list the 1-Wire sensors there are, or tell them apart")
+    sensors.add_argument("--json", action="store_true", help="print all that is known, for a program")
+    sensors.add_argument("--identify", action="store_true", help="name the one that is being warmed by hand")
+    sensors.add_argument("--label", metavar="TEXT", help="what to write behind its id in the configuration")
+    sensors.set_defaults(run=_elsewhere("listeners.onewire.sensors:sensors"))
     show = commands.add_parser(
         "demo",
         help="run the main job on simulated hardware",
@@ -92,6 +104,16 @@ def _check(options: argparse.Namespace) -> int:
     return OK
 
 
+def _doctor(options: argparse.Namespace) -> int:
+    machine = Machine.below(options.root)
+    file = machine.path(DEFAULT_FILE) if options.config_file == DEFAULT_FILE else options.config_file
+    findings = []
+    for finding in doctor.examine(file, machine):
+        print(finding)
+        findings.append(finding)
+    return FAILED if any(finding.is_bad for finding in findings) else OK
+
+
 def _status(options: argparse.Namespace) -> int:
     gateway = config.read(options.config_file).gateway
     path = find_socket(gateway.socket, find_state_dir(gateway.state_dir))
@@ -108,9 +130,18 @@ def _status(options: argparse.Namespace) -> int:
             age = "none yet" if about["age"] is None else f"the last {about['age']:.0f} s ago"
             queued = f", {about['queued']} queued" if "queued" in about else ""
             print(f"  {name}: {about['frames']} frames, {age}{queued}. {about['trouble']}".rstrip())
+            for fault, count in about.get("faults", {}).items():
+                print(f"    {count} x {fault}")
+    if status["clock"]:
+        print(f"  {status['clock']}: readings are held until it is right")
     if status["dropped"]:
         print(f"  {status['dropped']} frames were dropped because the queue was full")
     return OK
+
+
+def _elsewhere(place: str) -> Callable[[argparse.Namespace], int]:
+    """Return a command that is in another package, which is imported when it is run."""
+    return lambda options: int(EntryPoint("", place, "").load()(options))
 
 
 def _demo(options: argparse.Namespace) -> int:

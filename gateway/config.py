@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from gateway import document
 from gateway.document import ConfigFaults, Document, Fault, Section
 from gateway.indices import moves, standing
-from gateway.part import Part, blame, place, read_part
+from gateway.nodes import Decoder, Nodes, check_id
+from gateway.part import Part, blame, folded, place, read_part
 from gateway.plugin import Dispatcher, Listener
 from gateway.registry import Kind
 from gateway.settings import SettingsFault, alternatives, at_least, build, did_you_mean, secrets, setting
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigFaults", "Configuration", "Fault", "Gateway", "read"]
 
-_TOP = ("gateway", "listeners", "dispatchers")
+_TOP = ("gateway", "listeners", "dispatchers", "nodes")
 _KINDS: dict[str, Kind] = {
     "listeners": "listeners",
     "dispatchers": "dispatchers",
     "buffers": "dispatchers",  # the name that files have had since 2013
 }
+_UNUSED = ("hardware", "firmware", "tx")
+"""What emonhub has in the section of a node, and nothing here needs."""
 _EXAMPLES: dict[Kind, str] = {"listeners": "ds2482", "dispatchers": "emoncms"}
 
 
@@ -42,6 +45,7 @@ class Gateway:
     commit_interval: float = setting(5.0, check=at_least(0))
     max_frames: int = setting(1_000_000, check=at_least(1000))
     max_size: int = setting(200, check=at_least(1))
+    unsynced: Literal["hold", "send"] = setting("hold")
     index_guard: Literal["warn", "refuse"] = setting("warn")
 
 
@@ -57,6 +61,7 @@ class Configuration:
     listeners: dict[str, Listener]
     dispatchers: dict[str, Dispatcher]
     types: dict[Kind, dict[str, str]]
+    nodes: Nodes
     remarks: list[Fault]
 
 
@@ -70,7 +75,8 @@ def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({}
     readable = not text.faults
     gateway = _gateway(text)
     sections = _sections(text)
-    if readable and text.root.sections.keys() <= {"gateway", *_KINDS}:
+    nodes = _nodes(text)
+    if readable and text.root.sections.keys() <= {*_TOP, *_KINDS}:
         _check_presence(text, sections)
     parts: dict[Kind, list[Part]] = {
         kind: [part for section in named.values() if (part := read_part(text, kind, section))]
@@ -87,12 +93,16 @@ def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({}
     if text.faults or not gateway:
         raise ConfigFaults(text.faults)
     plugins = [part.plugin for made in parts.values() for part in made]
+    listeners = {plugin.name: plugin for plugin in plugins if isinstance(plugin, Listener)}
+    for listener in listeners.values():
+        listener.nodes = nodes
     return Configuration(
         path=text.path,
         gateway=gateway,
-        listeners={plugin.name: plugin for plugin in plugins if isinstance(plugin, Listener)},
+        listeners=listeners,
         dispatchers={plugin.name: plugin for plugin in plugins if isinstance(plugin, Dispatcher)},
         types={kind: {part.plugin.name: part.type for part in made} for kind, made in parts.items()},
+        nodes=nodes,
         remarks=sorted(text.remarks, key=lambda remark: remark.line),
     )
 
@@ -117,7 +127,7 @@ def _sections(text: Document) -> dict[Kind, dict[str, Section]]:
         text.fault(entry.line, key, "it stands above the first section: put it into [gateway]")
     for top, above in text.root.sections.items():
         if top not in _KINDS:
-            if top != "gateway":
+            if top not in _TOP:
                 hint = did_you_mean(top, _TOP) or f": {alternatives(f'[{name}]' for name in _TOP)} expected"
                 text.fault(above.line, f"[{top}]", f"no such section{hint}")
             continue
@@ -130,6 +140,28 @@ def _sections(text: Document) -> dict[Kind, dict[str, Section]]:
                 text.fault(section.line, f"[[{name}]]", message)
             named.setdefault(name, section)
     return sections
+
+
+def _nodes(text: Document) -> Nodes:
+    """Return the decoders of [nodes]; as emonhub has it, what concerns decoding may stand in [[[rx]]]."""
+    above = text.root.sections.get("nodes", Section("nodes", 0))
+    for key, entry in above.entries.items():
+        text.fault(entry.line, key, "[nodes] has no settings of its own: a [[node]] expected above it")
+    decoders = {}
+    for node, section in above.sections.items():
+        used = {name: inner for name, inner in section.sections.items() if name not in _UNUSED}
+        entries = folded(text, replace(section, sections=used), ("rx",))
+        try:
+            check_id(node)
+        except ValueError as error:
+            text.fault(section.line, f"[[{node}]]", str(error))
+        try:
+            decoders[node] = build(
+                Decoder, {key: entry.value for key, entry in entries.items() if key not in _UNUSED}
+            )
+        except SettingsFault as fault:
+            blame(text, Decoder, section, entries, fault)
+    return Nodes(decoders)
 
 
 def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) -> None:

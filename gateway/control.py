@@ -1,6 +1,7 @@
 """The unix socket through which the `oemgateway` command asks the running daemon.
 
-A client sends one line, the name of what it asks for, and gets one line of JSON.
+A client sends one line, the name of what it asks for and, where it has any, the arguments behind it as a JSON
+object, and gets one line of JSON. What would be long is asked for piece by piece: no answer holds up another.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("oemgateway.control")
 
 _PATIENCE = 2.0
+LONGEST_LINE = 1 << 20
+"""Characters that a client may send."""
 
 
 class Control:
@@ -53,12 +56,16 @@ class Control:
                 log.debug("a client went away: %s", error)
 
     def _answer(self, client: socket.socket) -> None:
-        asked = client.makefile(encoding="utf-8", errors="replace").readline(200).strip()
+        line = client.makefile(encoding="utf-8", errors="replace").readline(LONGEST_LINE)
+        asked, _, arguments = line.strip().partition(" ")
         answer = self._answers.get(asked)
         if answer is None:
             reply = {"error": f"{asked} is nothing this daemon answers: {', '.join(self._answers)}"}
         else:
-            reply = answer()
+            try:
+                reply = answer(**json.loads(arguments or "{}"))
+            except (OSError, ValueError, TypeError, RecursionError) as error:
+                reply = {"error": str(error)}
         client.sendall(json.dumps(reply).encode() + b"\n")
 
     def close(self) -> None:
@@ -69,11 +76,11 @@ class Control:
         self._path.unlink(missing_ok=True)
 
 
-def ask(path: Path, what: str) -> Any:  # noqa: ANN401  (JSON)
+def ask(path: Path, what: str, *, patience: float = _PATIENCE * 2, **arguments: object) -> Any:  # noqa: ANN401  (JSON)
     """Return the running daemon's answer. Raises OSError where no daemon listens."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(_PATIENCE * 2)
+        client.settimeout(patience)
         client.connect(os.fspath(path))
-        client.sendall(f"{what}\n".encode())
+        client.sendall(f"{what} {json.dumps(arguments) if arguments else ''}\n".encode())
         with client.makefile(encoding="utf-8") as lines:
             return json.loads(lines.readline())

@@ -9,9 +9,12 @@ from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gateway import config, control, indices, paths
+from gateway.clock import Clock
+from gateway.dating import Dating, TimeNote
 from gateway.flag import Flag, wait_readable
 from gateway.indices import Memory
 from gateway.spool import Limits, Spool
+from gateway.timekeeper import Timekeeper
 from gateway.version import VERSION
 from gateway.worker import DispatcherWorker, ListenerWorker
 
@@ -56,6 +59,9 @@ class Daemon:
             limits=Limits(frames=gateway.max_frames, bytes=gateway.max_size * 1_000_000),
             commit_interval=gateway.commit_interval,
         )
+        clock, note = Clock(), TimeNote(directory)
+        keeper = Timekeeper(clock, past=note.read(), mode=gateway.unsynced)
+        self._dating = Dating(self._spool, keeper, clock, note)
         try:
             self._apply(self._configuration)
             with self._open_control(directory):
@@ -79,7 +85,7 @@ class Daemon:
         path = paths.make_socket_path(self._configuration.gateway.socket, directory)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return closing(control.Control(path, {"status": self.status}))
+            return closing(control.Control(path, {"status": self.status, "sensors": self.sensors}))
         except OSError as error:
             log.warning("%s: no socket there (%s): the command cannot ask this daemon", path, error)
             return nullcontext()
@@ -88,6 +94,7 @@ class Daemon:
         seen = settled = self._signature
         while not self.stop.is_set():
             ready = wait_readable([self.stop, self.hangup], _LOOK)
+            self._dating.look()
             self._spool.sync_if_due()
             now = _signature(self._file)
             if self.hangup.fileno() in ready:
@@ -111,7 +118,7 @@ class Daemon:
             return
         fixed = [
             name
-            for name in ("state_dir", "socket", "commit_interval", "max_frames", "max_size")
+            for name in ("state_dir", "socket", "commit_interval", "max_frames", "max_size", "unsynced")
             if getattr(configuration.gateway, name) != getattr(self._configuration.gateway, name)
         ]
         if fixed:
@@ -134,14 +141,15 @@ class Daemon:
         sent_before = _retire(self._dispatchers, configuration.dispatchers)
         for name, dispatcher in configuration.dispatchers.items():
             if name not in self._dispatchers:
-                worker = DispatcherWorker(dispatcher, self._spool, after=sent_before.get(name))
+                worker = DispatcherWorker(dispatcher, self._spool, self._dating, after=sent_before.get(name))
                 self._dispatchers[name] = worker
                 worker.start()
         for name, listener in configuration.listeners.items():
             if name in self._listeners:
                 self._listeners[name].claimed = claimed[name]
+                self._listeners[name].plugin.nodes = configuration.nodes
             else:
-                reader = ListenerWorker(listener, self._spool, claimed[name], after=read_before.get(name))
+                reader = ListenerWorker(listener, self._dating, claimed[name], after=read_before.get(name))
                 self._listeners[name] = reader
                 reader.start()
 
@@ -180,13 +188,21 @@ class Daemon:
             "pid": os.getpid(),
             "file": str(self._file),
             "uptime": round(now - self._started, 1),
-            "listeners": {name: line(worker) for name, worker in dict(self._listeners).items()},
+            "listeners": {
+                name: {**line(worker), "faults": worker.plugin.report().get("faults", {})}
+                for name, worker in dict(self._listeners).items()
+            },
             "dispatchers": {
                 name: {**line(worker), "queued": self._spool.queued(name)}
                 for name, worker in dict(self._dispatchers).items()
             },
             "dropped": self._spool.dropped,
+            "clock": self._dating.keeper.doubt,
         }
+
+    def sensors(self) -> dict[str, dict[str, Any]]:
+        """Return what the listeners know of their sensors, by name."""
+        return {name: worker.plugin.report() for name, worker in dict(self._listeners).items()}
 
 
 def _retire(running: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:

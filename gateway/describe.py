@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.config import Configuration
+    from gateway.nodes import Nodes
     from gateway.plugin import Plugin
 
 _SLOT = re.compile(r"sensor([0-9]+)")
@@ -43,6 +44,7 @@ def _described(configuration: Configuration) -> Iterator[str]:
             slots = {int(key[1]): settings.pop(key[0]) for key in map(_SLOT.fullmatch, list(settings)) if key}
             yield from _wrapped([f"{key} = {value}" for key, value in settings.items() if value])
             yield from _slots(slots)
+    yield from _nodes(configuration.nodes)
     if configuration.remarks:
         yield ""
         yield from map(str, configuration.remarks)
@@ -61,6 +63,15 @@ def _slots(slots: dict[int, str]) -> Iterator[str]:
         yield f"    index {index:<3} {sensor:<18} {label}".rstrip()
 
 
+def _nodes(nodes: Nodes) -> Iterator[str]:
+    for node, decoder in nodes.decoders.items():
+        length = f"{decoder.size} bytes" if decoder.size else "any number of values"
+        title = f"\nnode {node}{f', {decoder.name}' if decoder.name else ''}: {length}"
+        yield f"{title}, whitened" if decoder.whitening else title
+        for index, (name, letter, scale, unit) in enumerate(decoder.described(), 1):
+            yield f"    index {index:<3} {name:<22} {letter} x {scale:<6} {unit}".rstrip()
+
+
 def _settings(configuration: Configuration) -> Iterator[str]:
     yield "[gateway]"
     yield from _entries(shown(configuration.gateway))
@@ -69,6 +80,10 @@ def _settings(configuration: Configuration) -> Iterator[str]:
         for name, plugin in plugins.items():
             yield f"\n[[{name}]]"
             yield from _entries({"type": types[name], **shown(plugin)})
+    yield "\n[nodes]"
+    for node, decoder in configuration.nodes.decoders.items():
+        yield f"\n[[{node}]]"
+        yield from _entries(shown(decoder))
 
 
 def _entries(entries: dict[str, str]) -> Iterator[str]:

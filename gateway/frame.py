@@ -19,7 +19,8 @@ class Stamp:
     """When a reading was taken, by the wall clock and by the boot it was taken in.
 
     `wall` is Unix time and `boottime` CLOCK_BOOTTIME, both in seconds; `boot` is the kernel's boot id.
-    The pair of them lets a reading be dated again once a wrong wall clock has been set right.
+    The pair of them lets a reading be dated again once a wrong wall clock has been set right. A `boot` of ""
+    says that the time is by a clock of the sender's own, and stands.
     """
 
     wall: float

@@ -28,7 +28,7 @@ class Part:
 
 def read_part(text: Document, kind: Kind, section: Section) -> Part | None:
     """Make the plugin of a section; None where it is switched off or has a fault, which the text then has."""
-    entries = _folded(text, section)
+    entries = folded(text, section, _FOLDED)
     if "active" in entries and _is_off(entries["active"]):
         text.remark(entries["active"].line, section.name, "not run, and not checked: active = no")
         return None
@@ -61,12 +61,12 @@ def _made(text: Document, section: Section, entries: dict[str, Entry], named: st
     return part
 
 
-def _folded(text: Document, section: Section) -> dict[str, Entry]:
-    """Return the entries of a section with those of its subsections of 2013."""
+def folded(text: Document, section: Section, known: tuple[str, ...]) -> dict[str, Entry]:
+    """Return the entries of a section with those of its subsections, as far as these are known."""
     entries = dict(section.entries)
     for name, inner in section.sections.items():
-        if name not in _FOLDED:
-            hint = did_you_mean(name, _FOLDED) or f": put what is in it into [[{section.name}]] itself"
+        if name not in known:
+            hint = did_you_mean(name, known) or f": put what is in it into [[{section.name}]] itself"
             text.fault(inner.line, f"[[[{name}]]]", f"no such section{hint}")
             continue
         for deeper in inner.sections.values():

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Clock
+from gateway.nodes import Nodes
 from gateway.settings import at_least, between, setting
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.flag import Flag
     from gateway.frame import Frame
+    from gateway.machine import Finding, Machine
 
 
 @dataclass(kw_only=True)
@@ -38,6 +40,10 @@ class Plugin:
         """Return (key, message) of what is allowed but worth a word; no I/O."""
         return ()
 
+    def examine(self, machine: Machine) -> Iterable[Finding]:  # noqa: ARG002  (the default has nothing to look at)
+        """Return what `oemgateway doctor` should say of what it works on: looks, and changes nothing."""
+        return ()
+
     def open(self) -> None:
         """Acquire what it works on; OSError where that is not there yet."""
 
@@ -47,7 +53,13 @@ class Plugin:
 
 @dataclass(kw_only=True)
 class Listener(Plugin):
-    """A source of frames."""
+    """A source of frames.
+
+    `nodes`, which the core gives as well, is what the configuration says of nodes; an edit of that section
+    gives it anew while the listener goes on.
+    """
+
+    nodes: Nodes = field(default_factory=Nodes, init=False, compare=False, repr=False)
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for what comes, or for `stop`, and return it: one list is one transaction on the disk."""
@@ -60,10 +72,32 @@ class Listener(Plugin):
         """
         return {}
 
+    def report(self) -> dict[str, Any]:
+        """Return what it knows of its sensors, as JSON can have it; "faults" counts, by what they were.
+
+        Another thread calls this: it only copies what the listener's own thread has left there.
+        """
+        return {}
+
     @property
     def simulated(self) -> bool:
         """Whether its readings are made up."""
         return False
+
+
+LARGEST_BATCH = 1000
+"""The most frames that any dispatcher sends at a time."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far into some frames a far end has come: it has `count` of them, from the front.
+
+    None where that cannot be told. `shown` is what it shows of them, to be compared.
+    """
+
+    count: int | None
+    shown: frozenset[object] = frozenset()
 
 
 @dataclass(kw_only=True)
@@ -71,14 +105,29 @@ class Dispatcher(Plugin):
     """A destination of frames, asked `interval` seconds apart (0: at once) with at most `batch` of them."""
 
     interval: float = setting(0.0, check=at_least(0))
-    batch: int = setting(100, check=between(1, 1000))
+    batch: int = setting(100, check=between(1, LARGEST_BATCH))
+
+    def together(self, frames: Sequence[Frame]) -> int:
+        """Return how many of these, from the front, can go in one batch and be told apart by `delivered`."""
+        return len(frames)
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Deliver all of these, oldest first; raise one of the failures below otherwise, or OSError."""
         raise NotImplementedError
 
-    def delivered(self, frames: Sequence[Frame]) -> int | None:  # noqa: ARG002  (the default cannot tell)
-        """Return how many of these, from the front, the far end has already, or None if it cannot tell."""
+    def delivered(self, frames: Sequence[Frame]) -> Place | None:  # noqa: ARG002  (the default cannot tell)
+        """Return how many of these the far end has already; None where there is no way to ask it.
+
+        It is asked again, a second later, until two answers are equal: a far end at work is still moving.
+        Raises a failure, or OSError, where it cannot be asked now.
+        """
+        return None
+
+    def time(self) -> float | None:
+        """Return what the far end's clock shows, in Unix seconds, or None where it shows none.
+
+        Raises a failure, or OSError, where it cannot be asked.
+        """
         return None
 
 
@@ -95,8 +144,11 @@ class HoldEverything(DeliveryFailure):
 
 
 class BadFrame(DeliveryFailure):
-    """The far end refuses something in this batch: send less of it at a time, until the frame is found."""
+    """The far end refuses something in this batch, and may have taken what stood before it.
+
+    Less of it is sent at a time, until the frame is found.
+    """
 
 
 class OutcomeUnknown(DeliveryFailure):
-    """The batch was sent and the answer lost: ask `delivered` before any of it is sent again."""
+    """The batch was sent, and all, some or nothing of it taken."""

@@ -14,13 +14,20 @@ Kind = Literal["listeners", "dispatchers"]
 BUILT_IN: dict[Kind, dict[str, str]] = {
     "listeners": {
         "ds2482": "listeners.onewire.ds2482:Ds2482",
+        "exec": "listeners.exec_lines:ExecLines",
+        "http": "listeners.http_input.listener:Http",
+        "keyvalue": "listeners.keyvalue:KeyValue",
         "owfs": "listeners.onewire.owfs:Owfs",
         "owserver": "listeners.onewire.owserver:Owserver",
+        "repeater": "listeners.repeater:Repeater",
         "rfm12pi": "listeners.rfm12pi:Rfm12pi",
+        "serial": "listeners.serial_lines:SerialLines",
         "tcp": "listeners.tcp:Tcp",
         "w1": "listeners.onewire.w1:W1",
         "OemGatewayOWFSListener": "listeners.onewire.owfs:Owfs",
         "OemGatewayRFM2PiListener": "listeners.rfm12pi:Rfm2pi",
+        "OemGatewayRFM2PiListenerRepeater": "listeners.repeater:Rfm2piRepeater",
+        "OemGatewaySerialListener": "listeners.serial_lines:SerialLines",
         "OemGatewaySocketListener": "listeners.tcp:Tcp",
     },
     "dispatchers": {

@@ -169,7 +169,7 @@ def convert(kind: Any, raw: Raw) -> Any:  # noqa: ANN401  (a type in, one of its
         (kind,) = (part for part in typing.get_args(kind) if part is not types.NoneType)
         return convert(kind, raw) if raw else None
     if origin is tuple:
-        return tuple(filter(None, [raw] if isinstance(raw, str) else raw))
+        return tuple(raw) if isinstance(raw, list) else (raw,) if raw else ()
     if isinstance(raw, list):
         # The value itself is not repeated: it may be a secret.
         raise ValueError(
@@ -218,7 +218,7 @@ def shown(settings: Any) -> dict[str, str]:  # noqa: ANN401  (any dataclass of s
         elif isinstance(value, float):
             lines[name] = repr(value).removesuffix(".0")
         elif isinstance(value, tuple):
-            lines[name] = ", ".join(map(quoted, value)) + "," * (len(value) == 1)
+            lines[name] = ", ".join(quoted(text) or '""' for text in value) + "," * (len(value) == 1)
         elif value != "":  # text that a file cannot give
             lines[name] = "" if value is None else quoted(str(value))
     return lines

@@ -12,11 +12,11 @@ import logging
 import os
 import sqlite3
 import threading
-from collections import deque
+from collections import Counter, deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import store
 from gateway.clock import Clock
@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
     from gateway.flag import Flag
 
-__all__ = ["Limits", "Spool", "SpoolUnusable"]
+__all__ = ["Limits", "Refused", "Spool", "SpoolUnusable", "Standing", "Waiting"]
 
 log = logging.getLogger("oemgateway.spool")
 
 _BALLAST = 1 << 20
 """Bytes set aside so that a full disk has room to note what was delivered, and so to be emptied."""
+
+_STRETCH = 10_000
+"""How many ids are looked through at a time: whoever puts a frame waits no longer than that takes."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,39 @@ class Limits:
     memory: int = 10_000
 
 
+class Waiting(NamedTuple):
+    """A frame in the queue: for the dispatcher `whose`, or all (""), and whether it waits for its time."""
+
+    number: int
+    frame: Frame
+    whose: str
+    held: bool
+
+
+class Refused(NamedTuple):
+    """A frame that was set aside for a dispatcher; of one that is `undated` nobody knows the time."""
+
+    frame: Frame
+    reason: str
+    number: int
+    who: str
+    undated: bool
+
+
+class Standing(NamedTuple):
+    """What a dispatcher has still to deliver, how much of it is held for want of the time, and the oldest."""
+
+    waiting: int
+    held: int
+    refused: int
+    oldest: Frame | None
+
+
 class Spool:
     """The queue between listeners and dispatchers; any thread may call it.
 
-    Frames that the disk refuses wait in memory, and are delivered from there if need be.
+    Frames that the disk refuses wait in memory, and are delivered from there if need be. Where the file
+    cannot be used at all that goes for all of them, or, without `in_memory`, SpoolUnusable is raised.
     """
 
     def __init__(
@@ -61,6 +93,7 @@ class Spool:
         limits: Limits = Limits(),
         commit_interval: float = 5.0,
         clock: Clock | None = None,
+        in_memory: bool = True,
     ) -> None:
         self._path = path
         self._limits = limits
@@ -72,11 +105,11 @@ class Spool:
         self._held_from: int | None = None
         self._disk_trouble = ""
         self._attending: set[str] = set()
-        self._refusals: list[tuple[int, str, str, str]] = []
+        self._refusals: list[tuple[int, str, str, str, bool]] = []
         self._moved = self._fixing = False
         self._unsynced = False
         self._synced = self._clock.monotonic()
-        self._db = store.open_store(path, max_bytes=limits.bytes)
+        self._db = store.open_store(path, max_bytes=limits.bytes, in_memory=in_memory)
         try:
             self._take_over(self._db)
         except sqlite3.DatabaseError as error:
@@ -95,6 +128,10 @@ class Spool:
         self.dropped, self._fixed = counters.get("dropped", 0), counters.get("fixed", 0)
         self._find_held()
         self._dropped_on_disk = self.dropped
+        self._count_refused()
+
+    def _count_refused(self) -> None:
+        self._refused_by = Counter(dict(self._db.execute("SELECT who, count(*) FROM refused GROUP BY who")))
 
     def attend(self, dispatchers: Iterable[str]) -> None:
         """Keep frames for these dispatchers from now on; a new one starts with the oldest frame there is.
@@ -125,31 +162,48 @@ class Spool:
             self._next += len(frames)
             self._drop(self._next - self._first - self._limits.frames)
             self._flush()
-            for bell in self._bells.values():
-                bell.set()
+            self._ring()
         self.sync_if_due()
+
+    def _ring(self) -> None:
+        for bell in self._bells.values():
+            bell.set()
 
     def peek(self, who: str, limit: int) -> list[tuple[int, Frame]]:
         """Return the oldest frames that the dispatcher has not delivered, with their ids.
 
         Raises OSError where the disk cannot be read.
         """
-        with self._lock:
-            try:
-                return self._read(who, limit)
-            except (sqlite3.Error, ValueError) as error:
-                if isinstance(error, sqlite3.Error) and not store.is_damage(error):
-                    raise OSError(f"the queue on disk cannot be read: {error}") from error
-                self._mend(error)
-                return self._read(who, limit)
+        while True:
+            with self._lock:
+                try:
+                    found = self._read(who, limit)
+                except (sqlite3.Error, ValueError) as error:
+                    if isinstance(error, sqlite3.Error) and not store.is_damage(error):
+                        raise OSError(f"the queue on disk cannot be read: {error}") from error
+                    self._mend(error)
+                    found = self._read(who, limit)
+                after, before = self._reach(who)
+                if found or before == after + 1:
+                    return found
+                self._move(who, before - 1)  # what there is, is for others
+
+    def _reach(self, who: str) -> tuple[int, int]:
+        """Return the ids between which the dispatcher's next frames are looked for."""
+        after = self._place(who)
+        end = self._next if self._held_from is None else max(self._held_from, after + 1)
+        return after, min(end, after + _STRETCH)
+
+    def _place(self, who: str) -> int:
+        return max(self._upto[who], self._first - 1)
 
     def _read(self, who: str, limit: int) -> list[tuple[int, Frame]]:
-        after = max(self._upto[who], self._first - 1)
-        before = self._next if self._held_from is None else self._held_from
-        query = "SELECT id, frame FROM frames WHERE id > ? AND id < ? ORDER BY id LIMIT ?"
-        found = [
-            (number, _from_text(text)) for number, text in self._db.execute(query, (after, before, limit))
-        ]
+        after, before = self._reach(who)
+        query = (
+            "SELECT id, frame FROM frames WHERE id > ? AND id < ? AND whose IN ('', ?) ORDER BY id LIMIT ?"
+        )
+        rows = self._db.execute(query, (after, before, who, limit))
+        found = [(number, _from_text(text)) for number, text in rows]
         unwritten = [(number, frame) for number, frame, _ in self._unwritten if after < number < before]
         return found + unwritten[: limit - len(found)]
 
@@ -165,22 +219,126 @@ class Spool:
     def refuse(self, who: str, number: int, reason: str) -> None:
         """Set one frame aside that the dispatcher's far end will not take, and go on after it."""
         with self._lock:
-            self._refusals += [
-                (number, who, reason, _to_text(f)) for n, f in self._read(who, 1) if n == number
+            refusals = [
+                (number, who, reason, _to_text(f), False) for n, f in self._read(who, 1) if n == number
             ]
+            self._refusals += refusals
+            self._refused_by[who] += len(refusals)
             self._move(who, number)
             self._flush()
 
-    def refused(self, who: str) -> list[tuple[Frame, str]]:
-        """Return the frames that were set aside for this dispatcher, with the reason."""
+    def refused(self, who: str, *, after: int = 0, limit: int = 1000) -> list[Refused]:
+        """Return the oldest frames behind this id that were set aside for the dispatcher.
+
+        Raises OSError where the disk cannot be read.
+        """
+        query = "SELECT frame, reason, id, undated FROM refused WHERE who = ? AND id > ? ORDER BY id LIMIT ?"
+        with self._lock, self._no_disk():
+            self._flush()
+            rows = self._db.execute(query, (who, after, limit)).fetchall()
+        return [Refused(_from_text(text), reason, n, who, bool(undated)) for text, reason, n, undated in rows]
+
+    def waiting(self, *, after: int = 0, limit: int = 1000, who: str = "") -> list[Waiting]:
+        """Return the oldest frames behind this id, or behind the place of a dispatcher, whosever they are.
+
+        Raises OSError where the disk cannot be read.
+        """
+        query = "SELECT id, frame, whose, held FROM frames WHERE id > ? ORDER BY id LIMIT ?"
+        with self._lock, self._no_disk():
+            after = max(after, self._place(who) if who else self._first - 1)
+            rows = self._db.execute(query, (after, limit)).fetchall()
+            unwritten = [Waiting(n, frame, "", held) for n, frame, held in self._unwritten if n > after]
+        found = [Waiting(number, _from_text(text), whose, bool(held)) for number, text, whose, held in rows]
+        return found + unwritten[: limit - len(found)]
+
+    def standing(self, who: str) -> Standing:
+        """Return how the dispatcher's part of the queue stands; OSError where the disk cannot be read."""
+        if who not in self._upto:  # long gone
+            return Standing(0, 0, self._refused_by[who], None)
+        oldest = next(
+            (kept.frame for kept in self.waiting(limit=100, who=who) if kept.whose in ("", who)), None
+        )
         with self._lock:
-            rows = self._db.execute("SELECT frame, reason FROM refused WHERE who = ? ORDER BY id", (who,))
-            return [(_from_text(text), reason) for text, reason in rows]
+            place = self._place(who)
+            waiting = self._count(who, place)
+            held = 0 if self._held_from is None else self._count(who, max(place, self._held_from - 1))
+            return Standing(waiting, held, self._refused_by[who], oldest)
+
+    @property
+    def dispatchers(self) -> list[str]:
+        """The dispatchers that frames are kept for."""
+        return sorted(self._attending)
+
+    @property
+    def refusers(self) -> list[str]:
+        """The dispatchers, there or gone, that have frames set aside."""
+        return sorted(+self._refused_by)
+
+    @property
+    def end(self) -> int:
+        """The id that the next frame will have."""
+        return self._next
+
+    @property
+    def size(self) -> int:
+        """The bytes that the queue takes on the disk."""
+        files = [self._path, Path(f"{self._path}-wal")]
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def admit(self, frames: Sequence[tuple[Frame, str]], *, instead_of: Sequence[Refused] = ()) -> None:
+        """Put frames at the end, each for the dispatcher beside it or all (""), in place of refused ones.
+
+        All of it happens, or nothing, and no frame is dropped to make room: raises OSError where there is
+        none, or where the disk does not take it.
+        """
+        with self._lock:
+            if self._next - self._first + len(frames) > self._limits.frames:
+                raise OSError(f"the queue is full: max_frames is {self._limits.frames}")
+            with self._no_disk():
+                self._flush()
+                if self._unwritten:
+                    raise sqlite3.OperationalError(self._disk_trouble)
+                rows = [(n, _to_text(frame), whose) for n, (frame, whose) in enumerate(frames, self._next)]
+                with self._transaction() as db:
+                    db.executemany("INSERT INTO frames (id, frame, whose) VALUES (?, ?, ?)", rows)
+                    forgotten = [(refused.who, refused.number) for refused in instead_of]
+                    db.executemany("DELETE FROM refused WHERE who = ? AND id = ?", forgotten)
+            self._next += len(frames)
+            self._refused_by.subtract(refused.who for refused in instead_of)
+            self._unsynced = True
+            self._ring()
+        self.sync_if_due()
+
+    def skip(self, who: str, *, before: int, limit: int) -> int:
+        """Have a dispatcher, or all (""), pass over up to so many ids before this one; return how many.
+
+        Raises OSError where the disk does not take it.
+        """
+        with self._lock:
+            whose = [who] if who else self._attending
+            start = max(min((self._upto[name] for name in whose), default=0), self._first - 1)
+            upto = min(start + limit, before - 1)
+            for name in whose:
+                self._move(name, upto)
+            if not who:
+                self._let_go(upto + 1)
+            self._flush()
+            if self._disk_trouble:
+                raise OSError(f"the queue's disk refuses: {self._disk_trouble}")
+            return max(0, upto - start)
 
     def queued(self, who: str) -> int:
         """Return how many frames the dispatcher has still to deliver."""
         with self._lock:
-            return self._next - max(self._upto[who] + 1, self._first)
+            return self._count(who, self._place(who))
+
+    def _count(self, who: str, after: int) -> int:
+        """Return how many frames there are for the dispatcher behind this id."""
+        of_others = 0
+        with suppress(sqlite3.Error):
+            query = "SELECT count(*) FROM frames WHERE whose != '' AND whose != ? AND id > ?"
+            (of_others,) = self._db.execute(query, (who, after)).fetchone()
+        return self._next - 1 - after - of_others
 
     def fix(self, upto: int) -> None:
         """Note, before they are sent, that the times of the frames up to this id stand for good."""
@@ -219,8 +377,7 @@ class Spool:
         except sqlite3.Error as error:
             raise OSError(f"the readings that are held cannot be dated: {error}") from error
         with self._lock:
-            for bell in self._bells.values():
-                bell.set()
+            self._ring()
 
     def _date_some(self, boot: str, date: Callable[[Frame], Frame], lost: str) -> bool:
         """Date the oldest of them; tell whether there may be more."""
@@ -229,16 +386,21 @@ class Spool:
             if self._unwritten:
                 raise sqlite3.OperationalError(self._disk_trouble)
             with self._transaction() as db:
-                rows = db.execute("SELECT id, frame FROM frames WHERE held ORDER BY id LIMIT 500").fetchall()
-                for number, text in rows:
+                query = "SELECT id, frame, whose FROM frames WHERE held ORDER BY id LIMIT 500"
+                rows = db.execute(query).fetchall()
+                set_aside: Counter[str] = Counter()
+                for number, text, whose in rows:
                     frame = _from_text(text)
-                    if frame.stamp.boot == boot:
+                    if frame.stamp.boot in (boot, ""):
                         dated = _to_text(date(frame))
                         db.execute("UPDATE frames SET frame = ?, held = 0 WHERE id = ?", (dated, number))
                         continue
                     db.execute("DELETE FROM frames WHERE id = ?", (number,))
-                    aside = [(number, who, lost, text) for who in self._attending]
-                    db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?)", aside)
+                    whom = [who for who in self._attending if whose in ("", who)]
+                    aside = [(number, who, lost, text, True) for who in whom]
+                    db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", aside)
+                    set_aside.update(whom)
+            self._refused_by += set_aside
             self._find_held()
             self._unsynced = True
             return bool(rows)
@@ -275,7 +437,8 @@ class Spool:
     def _move(self, who: str, upto: int) -> None:
         self._upto[who] = max(self._upto[who], upto)
         self._moved = True
-        self._let_go(min(self._upto[name] for name in self._attending) + 1)
+        if self._attending:
+            self._let_go(min(self._upto[name] for name in self._attending) + 1)
 
     def _drop(self, surplus: int) -> None:
         """Let go of the oldest frames, and count them."""
@@ -320,11 +483,11 @@ class Spool:
                 db.execute("DELETE FROM frames WHERE id < ?", (self._first,))
             if self._unwritten:
                 rows = [(number, _to_text(frame), held) for number, frame, held in self._unwritten]
-                db.executemany("INSERT INTO frames VALUES (?, ?, ?)", rows)
+                db.executemany("INSERT INTO frames (id, frame, held) VALUES (?, ?, ?)", rows)
             if self._moved:
                 places = [(who, self._upto[who]) for who in self._attending]
                 db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?)", places)
-            db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?)", self._refusals)
+            db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", self._refusals)
             if self._fixing:
                 db.execute("INSERT OR REPLACE INTO counters VALUES ('fixed', ?)", (self._fixed,))
             if self.dropped > self._dropped_on_disk:
@@ -336,6 +499,14 @@ class Spool:
         self._unsynced = True
         if self._held_from is not None and self._held_from < self._first:
             self._find_held()
+
+    @contextmanager
+    def _no_disk(self) -> Iterator[None]:
+        """Turn what the disk refuses into OSError."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise OSError(f"the queue's disk refuses: {error}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -366,6 +537,7 @@ class Spool:
         self._db.close()
         self._db = store.replace_damaged(self._path, error, max_bytes=self._limits.bytes)
         self._first_on_disk, self._moved = 0, True
+        self._count_refused()
 
     @property
     def _ballast(self) -> Path:

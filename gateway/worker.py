@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+from itertools import takewhile
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from gateway.flag import Flag, wait_readable
 from gateway.plugin import (
+    LARGEST_BATCH,
     BadFrame,
     DeliveryFailure,
     Dispatcher,
@@ -15,11 +17,13 @@ from gateway.plugin import (
     Listener,
     OutcomeUnknown,
     Plugin,
+    TryLater,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from gateway.dating import Dating
     from gateway.frame import Frame
     from gateway.spool import Spool
 
@@ -126,6 +130,13 @@ class Worker(threading.Thread, Generic[P]):
             self.plugin.log.exception("a fault in the program while closing")
 
 
+class Sink(Protocol):
+    """Where frames go; they are kept when `put` returns."""
+
+    def put(self, frames: Sequence[Frame]) -> None:
+        """Keep these frames."""
+
+
 class ListenerWorker(Worker[Listener]):
     """Puts what a listener reads on disk before it asks for more.
 
@@ -134,12 +145,12 @@ class ListenerWorker(Worker[Listener]):
     """
 
     def __init__(
-        self, plugin: Listener, spool: Spool, claimed: Collection[str], *, after: ListenerWorker | None = None
+        self, plugin: Listener, sink: Sink, claimed: Collection[str], *, after: ListenerWorker | None = None
     ) -> None:
         super().__init__(plugin, after=after)
         self.claimed = claimed
         self.refused = 0
-        self._spool = spool
+        self._sink = sink
         self._told: set[str] = set()
 
     def step(self) -> None:
@@ -148,7 +159,7 @@ class ListenerWorker(Worker[Listener]):
         self.succeeded()
         kept = [frame for frame in frames if frame.items() and not self._is_claimed(frame)]
         if kept:
-            self._spool.put(kept)
+            self._sink.put(kept)
             self.frames += len(kept)
             self.last = self.plugin.clock.monotonic()
 
@@ -166,60 +177,130 @@ class ListenerWorker(Worker[Listener]):
         return True
 
 
+Batch = list[tuple[int, "Frame"]]
+"""Frames with their ids, in order."""
+
+_QUICK = 10.0
+"""Seconds within which a batch is to be taken; one that takes longer is followed by one of half its size."""
+
+_LOOKS = 30
+"""How often a far end at work is looked at, a second apart, before it is left alone for a while."""
+
+
 class DispatcherWorker(Worker[Dispatcher]):
     """Takes frames from disk, oldest first, and forgets them only when they are delivered.
 
-    When a batch is refused, smaller ones go until the frame to blame stands alone; that one is set aside.
+    Whenever frames may have been taken without our knowing, as when the one before us was killed, the far end
+    is asked what it has; `doubled` counts those that were sent again because it cannot tell. When a batch is
+    refused, smaller ones go until the frame to blame stands alone; refused once more, it is set aside.
     """
 
     limit = 300.0
 
-    def __init__(self, plugin: Dispatcher, spool: Spool, *, after: DispatcherWorker | None = None) -> None:
+    def __init__(
+        self, plugin: Dispatcher, spool: Spool, dating: Dating, *, after: DispatcherWorker | None = None
+    ) -> None:
         super().__init__(plugin, after=after)
+        self.doubled = 0
         self._spool = spool
+        self._dating = dating
+        self._compared_after: int | None = None
         self._bell = Flag()
         self._size = plugin.batch
-        self._unknown = False
-        self._refusal = ""
+        self._in_doubt = LARGEST_BATCH
+        self._blamed: int | None = None
         spool.bell(plugin.name, self._bell)
 
     def step(self) -> None:
         """Deliver a batch, or sleep until there is something to deliver."""
         self._bell.clear()
-        batch = self._spool.peek(self.name, self._size)
+        batch = self._spool.peek(self.name, self._in_doubt or self._size)
         if not batch:
+            self._in_doubt = 0
             wait_readable([self.stop, self._bell])
+        elif self._compare_clocks():
             return
-        frames = [frame for _, frame in batch]
-        sent = self._deliver(frames)
-        if sent:
-            self._spool.done(self.name, batch[sent - 1][0])
-            self.frames += sent
-            self.last = self.plugin.clock.monotonic()
-            self.succeeded()
-            if len(batch) < self._size:
-                self.stop.wait(self.plugin.interval)
-            self._size = min(self._size * 2, self.plugin.batch)
-        elif len(batch) > 1:
-            self._size = len(batch) // 2
+        elif self._in_doubt:
+            self._find_place(batch, at_rest=False)
         else:
-            ((number, frame),) = batch
-            self.plugin.log.error("a frame of node %s is set aside: %s", frame.node, self._refusal)
-            self._spool.refuse(self.name, number, self._refusal)
+            self._deliver(batch)
 
-    def _deliver(self, frames: Sequence[Frame]) -> int:
-        """Return how many of the frames, from the front, the far end has; 0 when it refuses the batch."""
-        if self._unknown:
-            already = self.plugin.delivered(frames)
-            self._unknown = False
-            if already:
-                return already
+    def _compare_clocks(self) -> bool:
+        """Ask the far end for the time before the first batch, and whenever our clock was set."""
+        steps = self._dating.keeper.steps
+        if self._compared_after == steps:
+            return False
+        time = self.plugin.time()
+        if time is not None:
+            self._dating.told(time)
+        self._compared_after = steps
+        return True
+
+    def _find_place(self, batch: Batch, *, at_rest: bool) -> None:
+        """Go on after those frames that the far end has; while it is at work, what it shows is torn."""
+        frames = [frame for _, frame in batch]
+        place = self.plugin.delivered(frames)
+        looks = 1
+        while place is not None and not at_rest:
+            if looks == _LOOKS:
+                raise TryLater("it is still at work on what it was sent: it is left alone for a while")
+            if self.stop.wait(1.0):
+                return
+            before, place = place, self.plugin.delivered(frames)
+            at_rest = place == before
+            looks += 1
+        self._in_doubt = 0
+        if place is None or place.count is None:
+            self.doubled += min(len(batch), self.plugin.batch)
+        elif place.count:
+            self._done(batch[: place.count])
+
+    def _deliver(self, waiting: Batch) -> None:
+        batch = self._sendable(waiting)
+        batch = batch[: self.plugin.together([frame for _, frame in batch])]
+        self._spool.fix(batch[-1][0])
+        began = self.plugin.clock.monotonic()
+        self._in_doubt = len(batch)
         try:
-            self.plugin.send(frames)
-        except BadFrame as refusal:
-            self._refusal = str(refusal)
-            return 0
-        except OutcomeUnknown:
-            self._unknown = True
+            self.plugin.send([frame for _, frame in batch])
+        except TryLater:
+            self._in_doubt = 0
             raise
-        return len(frames)
+        except OutcomeUnknown:
+            self._size = max(1, len(batch) // 2)
+            raise
+        except BadFrame as refusal:
+            self._blame(batch, str(refusal))
+            return
+        quick = self.plugin.clock.monotonic() - began < _QUICK
+        self._in_doubt = 0
+        self._done(batch)
+        self.succeeded()
+        if len(batch) == len(waiting) < self._size:
+            self.stop.wait(self.plugin.interval)
+        self._size = min(self._size * 2, self.plugin.batch) if quick else max(1, len(batch) // 2)
+
+    def _sendable(self, batch: Batch) -> Batch:
+        """Return the frames before the first that is too late for the far end: one such row blocks a feed."""
+        latest = self._dating.keeper.latest()
+        sendable = list(takewhile(lambda pair: pair[1].stamp.wall <= latest, batch))
+        if not sendable:
+            raise TryLater("its clock is behind this one's: readings wait until it has come to their time")
+        return sendable
+
+    def _blame(self, batch: Batch, refusal: str) -> None:
+        """Come nearer to the frame that is refused, and set it aside when it has been so alone, twice."""
+        number, frame = batch[0]
+        if self._blamed == number:
+            self.plugin.log.error("a frame of node %s is set aside: %s", frame.node, refusal)
+            self._in_doubt = 0
+            self._spool.refuse(self.name, number, refusal)
+            return
+        self._size = max(1, len(batch) // 2)
+        self._blamed = number if len(batch) == 1 else None
+        self._find_place(batch, at_rest=True)  # it has answered
+
+    def _done(self, batch: Batch) -> None:
+        self._spool.done(self.name, batch[-1][0])
+        self.frames += len(batch)
+        self.last = self.plugin.clock.monotonic()

@@ -45,15 +45,21 @@ class Lines:
 
 
 class Tally(Counter[str]):
-    """Counts lines by kind or reason; of the refused ones it tells, but does not flood the log."""
+    """Counts lines, or `what` it is, by kind or reason; of the refused ones it tells, but floods no log."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "a line") -> None:
         super().__init__()
+        self._what = what
         self._next: dict[str, float] = {}
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """How often what was refused, by reason."""
+        return {reason: self[reason] for reason in list(self._next)}
 
     def refuse(self, reason: str, line: str, log: logging.Logger, now: float) -> None:
         """Count a refused line and log it: a reason's first at once, then at most one a minute of `now`."""
         self[reason] += 1
         if now >= self._next.get(reason, now):
             self._next[reason] = now + _PAUSE
-            log.warning("a line is refused (%s, %d so far): %.80a", reason, self[reason], line)
+            log.warning("%s is refused (%s, %d so far): %.80a", self._what, reason, self[reason], line)

@@ -2,74 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-import re
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from gateway.flag import wait_readable
 from gateway.frame import Frame
 from gateway.plugin import Listener
 from gateway.settings import at_least, between, setting
 from listeners.lines import Ignored, Lines, Rejected, Tally
+from listeners.shared_key import check_key, is_key
+from listeners.tcp_port import Port, is_loopback
+from listeners.value_lines import LONGEST_LINE, Values, decode
 
 if TYPE_CHECKING:
     from gateway.flag import Flag
     from gateway.frame import Stamp
-
-LONGEST_LINE = 1024
-
-_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[-+]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
-_NODE = re.compile(r"[0-9]{1,3}")
-
-
-class Values(NamedTuple):
-    """What a line said: the node id (0..255) and its values."""
-
-    node: int
-    values: tuple[float, ...]
-
-
-def decode(line: str) -> Values | Ignored | Rejected:
-    """Return what a line says; nothing that a line holds raises an exception.
-
-    One space parts two numbers: a second would be the place of a value that is missing, and every value after
-    it would move to another index. Spaces at the end of the line move nothing.
-    """
-    if len(line) > LONGEST_LINE:
-        return Rejected("too-long")
-    node, *tokens = line.rstrip(" ").split(" ")
-    if not node and not tokens:
-        return Ignored("blank")
-    fault = _fault(node, tokens)
-    return Rejected(fault) if fault else Values(int(node), tuple(map(float, tokens)))
-
-
-def _fault(node: str, tokens: list[str]) -> str:
-    """Return why these are not a node and its values, or ""."""
-    for token in (node, *tokens):
-        if not _NUMBER.fullmatch(token):
-            return "not-finite" if _NOT_FINITE.fullmatch(token) else "not-a-number"
-    if not _NODE.fullmatch(node) or int(node) > 255:
-        return "node-out-of-range"
-    if not tokens:
-        return "no-payload"
-    return "" if all(math.isfinite(float(token)) for token in tokens) else "not-finite"
-
 
 _READ = 4096  # bytes at most from one client before the next has its turn
 
 
 @dataclass
 class _Client:
-    """A connection, what it has sent of its next line, and when it was last heard."""
+    """A connection, what it has sent of its next line, when it was last heard, whether it knows the key."""
 
     socket: socket.socket
+    host: str
     lines: Lines
     heard: float
+    knows_key: bool = False
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -79,69 +40,61 @@ class _Client:
 class Tcp(Listener):
     """Listens on a TCP port for any number of connections, and of lines on each.
 
-    A connection that has been silent for `idle` seconds is closed, and so is the one that has been silent for
-    longest when there would be more than `clients`.
+    Where there is a `key`, each line has to have it among its numbers, wherever that is; or a line of nothing
+    but the key stands before them. A connection that has been silent for `idle` seconds is closed, and so is
+    the one that has been silent for longest when there would be more than `clients`.
     """
 
     port: int = setting(50011, was=("port_nb",), check=between(0, 65535))
     host: str = setting("127.0.0.1", was=("bind",))
+    key: str | None = setting(None, check=check_key, secret=True)
     idle: float = setting(3600.0, check=at_least(1))
     clients: int = setting(100, check=between(1, 500))
 
     def __post_init__(self) -> None:
         self.counts = Tally()
-        self._server: socket.socket | None = None
+        self._port = Port(self.host, self.port)
         self._clients: dict[int, _Client] = {}  # the one silent for longest first
 
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens: host and port."""
-        if self._server is None:
-            raise OSError(f"{self.host}:{self.port}: not open")
-        host, port, *_ = self._server.getsockname()
-        return host, port
+        return self._port.address
+
+    def report(self) -> dict[str, Any]:
+        """Return how often what was refused or cut off."""
+        return {"faults": dict(self.counts)}
 
     def open(self) -> None:
         """Take the port; OSError where it is not free."""
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        try:
-            self._server = socket.create_server((self.host, self.port), family=family, backlog=128)
-        except OSError as error:
-            raise OSError(f"{self.host}:{self.port}: {error.strerror}") from error
-        self._server.setblocking(False)
-        alone = " (this machine only: host = 0.0.0.0 lets others in)" if self.host == "127.0.0.1" else ""
-        self.log.info("listens on %s:%d%s", *self.address, alone)
+        self._port.open()
+        alone = " (this machine only: host = 0.0.0.0 lets others in)"
+        self.log.info("listens on %s:%d%s", *self.address, alone if is_loopback(self.host) else "")
 
     def close(self) -> None:
         """Give the port back and hang up."""
         while self._clients:
             self._hang_up(next(iter(self._clients)))
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        self._port.close()
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for lines and return the frames they hold, a turn for every client that has sent something."""
-        server = self._server
-        if server is None:
-            raise OSError(f"{self.host}:{self.port}: not open")
-        ready = wait_readable([stop, server, *self._clients.values()], self._patience())
+        ready = wait_readable([stop, self._port, *self._clients.values()], self._patience())
         stamp = self.clock.now()
         frames = [frame for fd in ready & self._clients.keys() for frame in self._hear(fd, stamp)]
         while (patience := self._patience()) is not None and patience <= 0:
             self._cut_off("idle")
-        if server.fileno() in ready:
-            self._accept(server)
+        if self._port.fileno() in ready:
+            self._accept()
         return frames
 
-    def _accept(self, server: socket.socket) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):  # it has gone again
-            connection, _ = server.accept()
-            connection.setblocking(False)
+    def _accept(self) -> None:
+        if accepted := self._port.accept():
+            connection, host = accepted
             if len(self._clients) >= self.clients:
                 self._cut_off("too-many-clients")
             self._clients[connection.fileno()] = _Client(
-                connection, Lines(LONGEST_LINE), self.clock.monotonic()
+                connection, host, Lines(LONGEST_LINE), self.clock.monotonic()
             )
 
     def _hear(self, fd: int, stamp: Stamp) -> list[Frame]:
@@ -157,17 +110,26 @@ class Tcp(Listener):
             return []
         client.heard = self.clock.monotonic()
         self._clients[fd] = self._clients.pop(fd)
-        return [frame for line in client.lines.feed(data) if (frame := self._frame(line, stamp))]
+        return [frame for line in client.lines.feed(data) if (frame := self._frame(client, line, stamp))]
 
-    def _frame(self, line: str, stamp: Stamp) -> Frame | None:
-        match decode(line):
-            case Values(node, values):
-                return Frame(str(node), values, stamp, source=self.name)
-            case Rejected(reason):
-                self._refuse(reason, line)
-            case Ignored(kind):
-                self.counts[kind] += 1
-        return None
+    def _frame(self, client: _Client, line: str, stamp: Stamp) -> Frame | None:
+        heard = decode(line) if self.key is None else self._decode_with_key(client, line, self.key)
+        said = heard.frame(self.nodes, stamp, self.name) if isinstance(heard, Values) else heard
+        if isinstance(said, Rejected):
+            self._refuse(said.reason, client, line)
+        return said if isinstance(said, Frame) else None
+
+    def _decode_with_key(self, client: _Client, line: str, key: str) -> Values | Ignored | Rejected:
+        if len(line) > LONGEST_LINE:
+            return Rejected("too-long")
+        tokens = line.rstrip(" ").split(" ")
+        numbers = [token for token in tokens if not is_key(token, key)]
+        knows = len(numbers) < len(tokens)
+        if not numbers:
+            client.knows_key = True
+        if not knows and not client.knows_key and "".join(numbers):
+            return Rejected("no-key")
+        return decode(" ".join(numbers))
 
     def _patience(self) -> float | None:
         """Return how long the client silent for longest may go on so, or None where there is none."""
@@ -182,7 +144,9 @@ class Tcp(Listener):
         client = self._clients.pop(fd)
         client.socket.close()
         if client.lines.unfinished:
-            self._refuse("unterminated", client.lines.unfinished.decode("ascii", "replace"))
+            self._refuse("unterminated", client, client.lines.unfinished.decode("ascii", "replace"))
 
-    def _refuse(self, reason: str, line: str) -> None:
-        self.counts.refuse(reason, line, self.log, self.clock.monotonic())
+    def _refuse(self, reason: str, client: _Client, line: str) -> None:
+        # Where there is a key it may be in the line, or be misspelt there: the log gets the sender instead.
+        shown = line if self.key is None else f"from {client.host}"
+        self.counts.refuse(reason, shown, self.log, self.clock.monotonic())

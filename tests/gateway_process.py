@@ -35,8 +35,9 @@ def command(*arguments: object, **environment: str) -> subprocess.CompletedProce
 class GatewayProcess:
     """The daemon on a configuration file, its log in `log`."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, **environment: str) -> None:
         self.file = file
+        self.environment = environment
         self.log_file = file.with_suffix(".log")
 
     def __enter__(self) -> Self:
@@ -45,14 +46,18 @@ class GatewayProcess:
 
     def start(self) -> None:
         """Start it and wait until it can be asked."""
+        self.launch()
+        wait_until(self._answers, 20, "the gateway to start")
+
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gateway", "--config-file", str(self.file)],
-                env=ENVIRONMENT,
+                env=ENVIRONMENT | self.environment,
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._answers, 20, "the gateway to start")
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log

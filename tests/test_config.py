@@ -16,7 +16,7 @@ from gateway import config
 from gateway.config import ConfigFaults, Gateway
 from gateway.dispatchers.emoncms import EmoncmsBuffer
 from gateway.plugin import Dispatcher, Listener
-from gateway.registry import BUILT_IN
+from gateway.registry import BUILT_IN, known
 from gateway.settings import SettingsFault, setting
 from listeners.onewire.owfs import Owfs
 from listeners.rfm12pi import Rfm2pi
@@ -209,7 +209,7 @@ class TestPlugins:
         [
             (
                 "port = x\n",
-                ["3: probe: type is missing: ds2482, owfs, owserver, rfm12pi, tcp, w1 or probe expected"],
+                [f"3: probe: type is missing: {', '.join(known('listeners'))} or probe expected"],
             ),
             ("type = prob\n", ["4: type: prob is not a type of listener (did you mean probe?)"]),
             ("type = cloud\n", ["4: type: cloud belongs in [dispatchers]"]),
@@ -277,7 +277,7 @@ class TestPlugins:
             "interval = -1\n"
             "[dispatchers]\n"
             "[[c]]\n"
-            "[nodes]\n"
+            "[cellar]\n"
         )
         assert [fault.removeprefix("oemgateway.conf:") for fault in found] == [
             "1: x: it stands above the first section: put it into [gateway]",
@@ -288,7 +288,7 @@ class TestPlugins:
             "9: type: prob is not a type of listener (did you mean probe?)",
             "13: interval: 0 or more expected, not -1",
             "15: [[c]]: there is one of this name in line 11: give it another",
-            "16: [nodes]: no such section: [gateway], [listeners] or [dispatchers] expected",
+            "16: [cellar]: no such section: [gateway], [listeners], [dispatchers] or [nodes] expected",
         ]
 
     def test_a_remark_has_the_line_of_its_key_or_of_the_section(self, remarks):

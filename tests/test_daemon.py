@@ -17,6 +17,7 @@ from gateway.daemon import Daemon
 from tests.gateway_process import state
 from tests.simulators.emoncms import FakeEmoncms
 from tests.waiting import wait_until
+from tests.wire import Wire
 
 
 @pytest.fixture(autouse=True)
@@ -135,6 +136,23 @@ def test_an_edit_takes_effect_by_itself_and_touches_only_what_it_changes(file, s
         push(port, "15 1")
         wait_until(lambda: stored(server) == [("15", "1", 1)])
     assert "home: changed" in caplog.text
+
+
+def test_an_edit_of_a_node_reaches_the_listener_that_runs(file, server, port):
+    wire = Wire()
+    cable = f"[[cable]]\ntype = serial\nport = {wire.port}\n"
+    write(file, server, port, cable)
+    with running(file) as gateway:
+        worker = wait_until(lambda: gateway._listeners.get("cable"))
+        wait_until(lambda: worker._opened)
+        wire.send(b"\n11 24345\n")
+        wait_until(lambda: stored(server) == [("11", "1", 24345)])
+        write(file, server, port, cable + "[nodes]\n[[11]]\nscale = 0.01\n")
+        wait_until(lambda: worker.plugin.nodes.decoders)
+        wire.send(b"11 24345\n")
+        wait_until(lambda: stored(server)[1:] == [("11", "1", 243.45)])
+        assert gateway._listeners["cable"] is worker
+    wire.cut()
 
 
 def test_a_section_that_is_added_runs_and_one_that_is_taken_out_ends(file, server, port):

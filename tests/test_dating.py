@@ -108,7 +108,7 @@ def test_readings_of_a_boot_that_never_knew_the_time_are_set_aside_with_their_bo
     pi = boot(NOW, "third")
     pi.take(2)
     assert pi.sent() == [(0, -86400), (2, 0)]
-    ((lost, reason),) = pi.spool.refused("a")
+    ((lost, reason, *_),) = pi.spool.refused("a")
     assert lost.values == (1,)
     assert reason.startswith("taken between 2026-")
     assert reason.endswith("on a clock that was never right")

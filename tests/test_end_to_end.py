@@ -11,6 +11,7 @@ import pytest
 from gateway.clock import Clock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
+from listeners.simulated.radio_firmware import Rfm2pi
 from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests.gateway_process import GatewayProcess, state
 from tests.simulators.emoncms import FakeEmoncms
@@ -46,7 +47,7 @@ def test_the_file_of_2014_on_a_mounted_bus_and_a_radio(tmp_path, server):
     fourth = Ds18b20("28.AB1663050000", 19.25)
     fourth.present = False
     bridge = Ds2482(Clock(), [*sensors, fourth])
-    radio = SimulatedRfm12pi(period=3600)
+    radio = SimulatedRfm12pi(period=3600, firmware=Rfm2pi())
     port = free_port()
     with owserver(bridge, tmp_path) as owserver_port, owfs_mount(owserver_port, tmp_path) as mount:
         file = tmp_path / "oemgateway.conf"

@@ -143,6 +143,7 @@ def test_what_is_no_fault_of_the_bus_is_the_weather_of_the_core():
 def test_an_id_that_nobody_has_is_told_which_one_was_meant(said):
     thermometers = bus({A: 18.7, C: 19.2}, ALL, {A: 18.7, C: 19.2})
     thermometers.present = {A, C, Rom.parse("28.DB564A050001")}
+    thermometers.lookout.last = thermometers.clock.monotonic()  # for others, not long ago
     read(thermometers)
     assert said() == [f"sensor2 {B}: no answer; 28.DB564A050001 is on the bus, which differs in character 15"]
     read(thermometers)

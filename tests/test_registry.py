@@ -77,7 +77,8 @@ def test_a_type_of_the_other_section_is_sent_there(install):
 
 
 def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.delitem(sys.modules, "listeners.rfm12pi", raising=False)
+    for module in ("listeners.rfm12pi", "listeners.serial_port"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "serial", None)
     said = refusal("listeners", "rfm12pi")
     assert (

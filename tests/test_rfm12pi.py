@@ -12,9 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.flag import Flag
+from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build, shown
 from listeners.lines import Ignored, Lines, Rejected
-from listeners.rfm12pi import LONGEST_LINE, Packet, Rfm2pi, Rfm12pi, decode, with_header
+from listeners.radio.grammar import (
+    LONGEST_LINE,
+    Comment,
+    Configuration,
+    Packet,
+    Sent,
+    decode,
+    decode_bytes,
+    unjoin,
+    with_header,
+)
+from listeners.rfm12pi import Rfm2pi, Rfm12pi
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests import vectors
@@ -86,13 +98,20 @@ def test_a_whole_header_byte_is_taken_apart(vector):
         ("OKX 0A1", Rejected("not-a-number")),
         ("OKX 0A1500 (3)", Rejected("bad-rssi")),
         ("OK 5 1 0 E i5 g210 @ 433 MHz q1 U", Rejected("merged-lines")),
-        (" -> 4 b", Ignored("tx-confirm")),
+        (" -> 4 b", Sent("tx-confirm", 4)),
         (" -> ack", Ignored("tx-confirm")),
         ("test 0 -> 66 b", Ignored("tx-confirm")),
         (" Zzz...", Ignored("sleep")),
         ("-----*      -61dB", Ignored("trace")),
         ("emonPi V2.93", Ignored("banner")),
-        ("Settings: r1 b4 p25 g210 i5", Ignored("info")),
+        ("Settings: r1 b4 p25 g210 i5", Comment("info", {"b": 4, "g": 210, "i": 5})),
+        ("Settings: r1 b8 p25 g210 i5 a240 ac1 f50 k0 268.97", Comment("info", {"b": 8, "g": 210, "i": 5})),
+        ("\r|Group: 210", Comment("info", {"g": 210})),
+        ("|Group 0", Comment("info", {"g": 0})),
+        ("|Node ID: 5", Comment("info", {"i": 5})),
+        ("|RF Band = 868MHz", Comment("info", {"b": 8})),
+        ("|emonPi CM V1.0.0", Comment("banner", {})),
+        ("|Group: 2x0", Comment("info", {})),
         ("\x01", Ignored("blank")),
     ],
 )
@@ -100,12 +119,37 @@ def test_decode_of_what_the_vectors_leave_out(line, said):
     assert decode(line) == said
 
 
-@given(st.text() | st.text(alphabet="OKGX 0123456789()-?>|[]@igqMHz\r"))
-def test_no_line_makes_decode_raise_or_gives_a_packet_against_the_grammar(line):
+@pytest.mark.parametrize(
+    ("line", "settings"),
+    [
+        ("[RF12demo.14] O i15 g210 @ 433 MHz q1", {"g": 210, "b": 4, "i": 15, "q": 1}),
+        (" B i2 g212 @ 434 MHz", {"g": 212, "b": 4, "i": 2, "q": 0}),
+        ("[emonPi.29.30] E i5 g210 @ 868 MHz q0 USA 0 ", {"g": 210, "b": 8, "i": 5, "q": 0}),
+        ("79 i15 g210 @ 915 MHz  Lock: 1", {"g": 210, "b": 9, "i": 15}),
+        ("79 i15 g210 @ 433 MHz", {"g": 210, "b": 4, "i": 15}),
+    ],
+)
+def test_a_configuration_line_tells_the_settings_by_letter(line, settings):
     said = decode(line)
-    if isinstance(said, Packet):
-        assert GRAMMAR.fullmatch(line.strip("\r"))
-        assert len(said.values) * 2 == len(said.data) > 0
+    assert isinstance(said, Configuration)
+    assert said.settings == settings
+
+
+def test_an_odd_payload_is_a_packet_for_those_who_know_the_node():
+    assert decode_bytes("OK 10 1 2 3") == Packet(10, b"\1\2\3")
+
+
+def test_settings_without_a_line_end_are_cut_from_what_follows():
+    settings = "Settings: r1 b4 p25 g210 i5"
+    lines = [f"{settings}OK 10 1 0 (-50)", "OK 11 1 0", f"{settings}|emonBase_rfm69pi_LPL V1.1.1", settings]
+    assert list(unjoin(lines)) == [
+        settings,
+        "OK 10 1 0 (-50)",
+        "OK 11 1 0",
+        settings,
+        "|emonBase_rfm69pi_LPL V1.1.1",
+        settings,
+    ]
 
 
 @given(
@@ -148,10 +192,12 @@ def test_a_bare_section_will_do():
     assert shown(listener)["frequency"] == ""
 
 
-def test_a_time_broadcast_is_not_passed_over_in_silence():
-    ((key, message),) = build(Rfm12pi, {"sendtimeinterval": "100"}).remarks()
-    assert key == "sendtimeinterval"
-    assert message == "the time is not broadcast: 0 expected, not 100"
+def test_a_time_broadcast_that_no_display_will_take_is_pointed_out():
+    ((key, message),) = build(Rfm12pi, {"sendtimeinterval": "100", "baseid": "5"}).remarks()
+    assert key == "baseid"
+    assert message == "an emonGLCD takes the time from node 15 only: 15 expected, not 5"
+    assert list(build(Rfm12pi, {"sendtimeinterval": "100", "baseid": "15"}).remarks()) == []
+    assert list(build(Rfm12pi, {"sendtimeinterval": "100"}).remarks()) == []
 
 
 def test_settings_that_the_board_would_not_take_are_faults():
@@ -295,7 +341,7 @@ def test_the_configuration_line_is_told_and_the_other_talk_is_counted(wire, stop
     listener = opened(wire.port)
     wire.send(b"\r\n[RF12demo.14] O i15 g210 @ 433 MHz q1\r\n> 210g\r\n ? 6 255 0\r\n")
     assert listener.read(stop) == []
-    assert listener.counts == {"first-partial": 1, "config": 1, "echo": 1, "bad-crc": 1}
+    assert listener.counts == {"blank": 1, "config": 1, "echo": 1, "bad-crc": 1}
     (record,) = caplog.records
     assert record.getMessage() == "the board says: [RF12demo.14] O i15 g210 @ 433 MHz q1"
 
@@ -316,6 +362,21 @@ def test_a_raw_header_names_the_sender_or_nobody(wire, stop, opened):
     assert listener.counts["directed"] == 1
 
 
+def test_a_node_with_a_decoder_has_names_and_may_be_of_any_length(wire, stop, opened):
+    listener = opened(wire.port)
+    decoder = Decoder(names=("MSG", "temp"), datacodes=("B", "h"), scales=("1", "0.1"))
+    listener.nodes = Nodes({"10": decoder})
+    wire.send(b"OK 10 1 215 0\r\nOK 10 1 215 0 0\r\nOK 10 3 216 0\r\nOK 11 1 215 0\r\n")
+    frames = listener.read(stop)
+    assert [(frame.names, frame.values) for frame in frames] == [
+        (("MSG", "temp"), (1, 21.5)),
+        (("MSG", "temp"), (3, 21.6)),
+    ]
+    faults = listener.report()["faults"]
+    assert (faults["length-mismatch"], faults["odd-length"]) == (1, 1)
+    assert len(faults) == 3
+
+
 def test_it_sleeps_until_stopped(wire, stop, opened):
     listener = opened(wire.port)
     frames = []
@@ -326,27 +387,6 @@ def test_it_sleeps_until_stopped(wire, stop, opened):
     assert frames == [[]]
 
 
-def test_settings_are_sent_once_and_a_second_apart_while_packets_come_in(wire, stop, opened):
-    clock = VirtualClock()
-    listener = opened(wire.port, clock=clock, group=210, frequency=868, baseid=15, quiet=True)
-    sent = []
-    for _ in range(60):
-        wire.send(b"OK 10 1 0 (-61) \r\n")
-        assert len(listener.read(stop)) == 1
-        if command := wire.sent():
-            sent.append((clock.monotonic(), command))
-        clock.sleep(0.125)
-    assert sent == [(1.0, b"210g"), (2.0, b"8b"), (3.0, b"15i"), (4.0, b"1q")]
-
-
-def test_a_setting_that_is_due_is_sent_though_nothing_comes(wire, stop, opened):
-    clock = VirtualClock()
-    listener = opened(wire.port, clock=clock, quiet=False)
-    clock.sleep(1)
-    assert listener.read(stop) == []
-    assert wire.sent() == b"0q"
-
-
 def test_nothing_is_sent_to_a_board_that_is_to_keep_its_settings(wire, stop, opened):
     clock = VirtualClock()
     listener = opened(wire.port, clock=clock)
@@ -354,16 +394,6 @@ def test_nothing_is_sent_to_a_board_that_is_to_keep_its_settings(wire, stop, ope
     wire.send(b"OK 10 1 0\r\n")
     assert listener.read(stop)
     assert wire.sent() == b""
-
-
-def test_the_board_takes_the_settings(board, stop, opened):
-    listener = opened(board.port, group=212, frequency=9, baseid=5, quiet=False)
-    for command in ("212g", "9b", "5i", "0q"):
-        listener.clock.sleep(1)
-        listener.read(stop)
-        wait_until(lambda: board.commands[-1:] == [command])  # noqa: B023  (called here and now)
-    assert board.commands == ["212g", "9b", "5i", "0q"]
-    assert (board.group, board.band, board.node, board.quiet) == (212, 9, 5, False)
 
 
 def test_a_port_that_vanishes_is_weather_and_comes_back(board, stop, opened):
@@ -471,11 +501,11 @@ def test_the_simulated_board_answers_as_the_firmware_does(board, stop, opened):
     listener = opened(board.port)
     board.hear(10, b"\1\0")
     read_frames(listener, stop, 1)
-    listener._serial.write(b"0i00,09,05,00,s")
-    wait_until(lambda: listener.read(stop) or listener.counts["config"] >= 2)
+    listener._port.write(b"0i00,09,05,00,s?")
+    wait_until(lambda: listener.read(stop) or listener.counts["tx-confirm"])
     assert listener.counts["echo"] == 2
-    assert listener.counts["help"] == 2
-    assert board.node == 15
+    assert listener.counts["config"] == 1
+    assert board.firmware.node == 15
 
 
 def test_what_nobody_reads_is_lost(board):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.flag import Flag
+from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build
 from listeners.lines import Ignored, Lines, Rejected
 from listeners.simulated.clock import VirtualClock
@@ -145,6 +146,15 @@ def test_a_line_becomes_a_frame(opened, connect, stop):
     assert frame.source == "Socket"
     assert frame.rssi is None
     assert frame.stamp == listener.clock.now()
+
+
+def test_a_node_with_a_section_has_scales_and_names(opened, connect, stop):
+    listener = opened()
+    listener.nodes = Nodes({"15": Decoder(names=("P1", "Vrms"), datacodes=("h", "h"), scales=("1", "0.01"))})
+    connect(listener).sendall(b"15 69 24345 0\n15 69 24345\n")
+    (frame,) = read_frames(listener, stop, 1)
+    assert (frame.values, frame.names) == ((69, 243.45), ("P1", "Vrms"))
+    assert listener.counts == {"length-mismatch": 1}
 
 
 def test_the_vectors_over_a_connection(opened, connect, stop):
@@ -353,3 +363,76 @@ def test_a_listener_that_is_not_open_says_so(stop):
         listener.read(stop)
     with pytest.raises(OSError, match="not open"):
         listener.address  # noqa: B018
+
+
+# --- a shared key -----------------------------------------------------------------------------------------
+
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "line", [f"{KEY} 15 69 1664", f"15 {KEY} 69 1664", f"15 69 1664 {KEY}", f"15 69 1664 {KEY} "]
+)
+def test_a_line_may_have_the_key_anywhere(opened, connect, stop, line):
+    listener = opened(key=KEY)
+    connect(listener).sendall(f"{line}\r\n".encode())
+    assert said(read_frames(listener, stop, 1)) == [("15", (69, 1664))]
+
+
+def test_a_line_of_the_key_alone_opens_its_connection_and_no_other(opened, connect, stop):
+    listener = opened(key=KEY)
+    first, second = connect(listener), connect(listener)
+    first.sendall(f"{KEY}\r\n15 1\n\n15 2\n".encode())
+    second.sendall(b"16 1\n")
+    assert said(read_frames(listener, stop, 2)) == [("15", (1,)), ("15", (2,))]
+    read_until(listener, stop, lambda: listener.report() == {"faults": {"no-key": 1}})
+
+
+def test_the_key_in_a_line_is_good_for_that_line(opened, connect, stop):
+    listener = opened(key=KEY)
+    connect(listener).sendall(f"15 1 {KEY}\n15 2\n15 3 {KEY}\n".encode())
+    assert said(read_frames(listener, stop, 2)) == [("15", (1,)), ("15", (3,))]
+    assert listener.counts == {"no-key": 1}
+
+
+def test_a_line_without_the_key_is_told_nothing_and_no_key_is_in_the_log(opened, connect, stop, caplog):
+    listener = opened(key=KEY)
+    client = connect(listener)
+    wrong = KEY[:-1]
+    client.sendall(
+        f"15 1\n15 1 {wrong}\n{KEY.upper()} 15 1\n\r\n15 x {KEY}\n{'1' * 1100}\n15 1 {KEY}".encode()
+    )
+    client.shutdown(socket.SHUT_WR)
+    reasons = {"no-key": 3, "not-a-number": 1, "too-long": 1, "unterminated": 1}
+    read_until(listener, stop, lambda: listener.counts == reasons)
+    assert client.recv(1) == b""
+    assert "127.0.0.1" in caplog.text
+    assert wrong not in caplog.text.lower()
+
+
+def test_the_key_is_a_secret():
+    assert KEY not in repr(build(Tcp, {"key": KEY}))
+
+
+@pytest.mark.parametrize("key", ["short1", "12345678", "1e10", "with a space"])
+def test_a_key_that_could_be_a_number_will_not_do(key):
+    with pytest.raises(SettingsFault, match="one of them a letter") as refusal:
+        build(Tcp, {"key": key})
+    assert key not in str(refusal.value)
+
+
+# --- a crowd ----------------------------------------------------------------------------------------------
+
+
+def test_hundreds_who_connect_and_say_nothing_are_in_nobodys_way(opened, connect, stop):
+    listener = opened(clients=200)
+    talker = connect(listener)
+    for n in range(250):
+        connect(listener)
+        listener.read(stop)
+        if n % 50 == 0:
+            talker.sendall(b"15 %d\n" % n)
+            assert said(read_frames(listener, stop, 1)) == [("15", (n,))]
+    read_until(listener, stop, lambda: listener.report()["faults"].get("too-many-clients") == 51)
+    talker.sendall(b"15 1\n")
+    assert said(read_frames(listener, stop, 1)) == [("15", (1,))]

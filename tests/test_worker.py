@@ -2,16 +2,31 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
+from gateway.dating import Dating, TimeNote
 from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
-from gateway.plugin import BadFrame, Dispatcher, HoldEverything, Listener, OutcomeUnknown, TryLater
+from gateway.plugin import (
+    LARGEST_BATCH,
+    BadFrame,
+    Dispatcher,
+    HoldEverything,
+    Listener,
+    OutcomeUnknown,
+    Place,
+    TryLater,
+)
 from gateway.spool import Spool
+from gateway.timekeeper import Timekeeper
+from gateway.version import MADE
 from gateway.worker import Backoff, DispatcherWorker, ListenerWorker, Worker
+from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.waiting import wait_until
 
 STAMP = Stamp(1_700_000_000.0, "boot", 1.0)
@@ -49,23 +64,41 @@ class Source(Scripted, Listener):
 
 @dataclass(kw_only=True)
 class Far(Scripted, Dispatcher):
-    """A far end; `refuses` are values it will not take."""
+    """A far end; `refuses` are values it will not take, and `places` what it answers when it is asked."""
 
     got: list[float | None] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     refuses: set[float] = field(default_factory=set)
-    has: int | None = None
+    keeps_what_is_before: bool = False
+    places: list[Place | None] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    most: int = 1000
+    clock_shows: float | None = None
+
+    def time(self) -> float | None:
+        return self.clock_shows
+
+    def together(self, frames) -> int:
+        return min(len(frames), self.most)
 
     def send(self, frames) -> None:
         self.batches.append(len(frames))
+        values = [f.values[0] for f in frames]
         if self.script:
             self.script.pop(0)()
-        if self.refuses & {f.values[0] for f in frames}:
-            raise BadFrame("Format error")
-        self.got += [f.values[0] for f in frames]
+        for number, value in enumerate(values):
+            if value in self.refuses:
+                self.got += values[:number] if self.keeps_what_is_before else []
+                raise BadFrame("Format error")
+        self.got += values
 
-    def delivered(self, frames) -> int | None:
-        return self.has
+    def delivered(self, frames) -> Place | None:
+        self.asked.append(len(frames))
+        if self.places:
+            return self.places.pop(0)
+        if self.keeps_what_is_before:
+            return Place(sum(f.values[0] in self.got for f in frames))
+        return None
 
 
 def raising(error: Exception) -> Callable[[], object]:
@@ -182,6 +215,25 @@ def test_a_node_that_the_configuration_gives_to_another_is_refused_once_in_words
     assert len([r for r in caplog.records if "node 9 is refused" in r.message]) == 1
 
 
+def dispatching(far: Far, spool: Spool, clock: VirtualClock | None = None) -> DispatcherWorker:
+    clock = clock or VirtualClock(wall=MADE + 86400)
+    far.clock = clock
+    keeper = Timekeeper(clock, past=MADE, synchronised=lambda: False)
+    return DispatcherWorker(far, spool, Dating(spool, keeper, clock, TimeNote(Path("/nowhere"))))
+
+
+def virtual(worker: DispatcherWorker) -> DispatcherWorker:
+    """Let the worker's pauses pass at once, on its clock."""
+    assert isinstance(worker.plugin.clock, VirtualClock)
+    worker.stop = VirtualFlag(worker.plugin.clock)
+    return worker
+
+
+def found_empty(worker: DispatcherWorker) -> None:
+    """Wait until the worker has seen that nothing waits from before."""
+    wait_until(lambda: worker._in_doubt == 0)
+
+
 def far_end(**faults) -> Far:
     far = Far(**faults)
     far.name = "far"
@@ -191,7 +243,7 @@ def far_end(**faults) -> Far:
 def test_frames_are_delivered_in_order_and_forgotten(spool, started):
     far = far_end(batch=2)
     spool.put([frame(n) for n in range(5)])
-    started(DispatcherWorker(far, spool))
+    started(dispatching(far, spool))
     wait_until(lambda: len(far.got) == 5)
     spool.put([frame(5)])
     wait_until(lambda: len(far.got) == 6)
@@ -205,7 +257,7 @@ def test_frames_are_delivered_in_order_and_forgotten(spool, started):
 def test_frames_stay_while_the_far_end_does_not_take_them(spool, started, at_once, failure, limit, caplog):
     far = far_end(script=[raising(failure)] * 3)
     spool.put([frame(1), frame(2)])
-    started(DispatcherWorker(far, spool))
+    started(dispatching(far, spool))
     wait_until(lambda: far.got == [1, 2])
     assert at_once == [limit] * 3
     wait_until(lambda: "works again" in caplog.text)
@@ -216,25 +268,142 @@ def test_frames_stay_while_the_far_end_does_not_take_them(spool, started, at_onc
 def test_a_bad_frame_is_found_and_set_aside_and_all_others_arrive(spool, started, bad):
     far = far_end(refuses=bad)
     spool.put([frame(n) for n in range(8)])
-    started(DispatcherWorker(far, spool))
+    started(dispatching(far, spool))
     wait_until(lambda: spool.queued("far") == 0)
     assert far.got == [n for n in range(8) if n not in bad]
-    assert {f.values[0] for f, _ in spool.refused("far")} == bad
+    assert {f.values[0] for f, *_ in spool.refused("far")} == bad
 
 
-@pytest.mark.parametrize(("has", "again"), [(None, [1, 2, 3]), (0, [1, 2, 3]), (2, [3]), (3, [])])
-def test_after_an_unknown_outcome_the_far_end_is_asked_what_it_has(spool, started, at_once, has, again):
-    far = far_end(script=[raising(OutcomeUnknown("timeout"))], has=has)
+@pytest.mark.parametrize(
+    ("has", "again", "doubled"),
+    [(None, [1, 2, 3], 3), (0, [1, 2, 3], 0), (2, [3], 0), (3, [], 0)],
+)
+@pytest.mark.parametrize(
+    "failure", [OutcomeUnknown("timeout"), OSError("reset"), HoldEverything("no database")]
+)
+def test_after_an_unknown_outcome_the_far_end_is_asked_what_it_has(
+    spool, started, at_once, has, again, doubled, failure
+):
+    far = far_end(script=[raising(failure)], places=[Place(has)] * 2)
+    worker = virtual(dispatching(far, spool))
+    started(worker)
+    found_empty(worker)
     spool.put([frame(1), frame(2), frame(3)])
-    started(DispatcherWorker(far, spool))
     wait_until(lambda: spool.queued("far") == 0)
-    assert far.got == again
+    assert (far.got, far.asked) == (again, [3, 3])
+    wait_until(lambda: worker.frames == 3)
+    assert worker.doubled == doubled
+
+
+def test_what_was_never_taken_is_sent_again_without_asking(spool, started, at_once):
+    far = far_end(script=[raising(TryLater("refused"))])
+    worker = started(dispatching(far, spool))
+    found_empty(worker)
+    spool.put([frame(1)])
+    wait_until(lambda: far.got == [1])
+    assert (far.asked, worker.doubled) == ([], 0)
+
+
+def test_what_waits_at_the_start_may_have_been_sent_already(spool, started):
+    # given more than a batch of them: the batch that was sent may have been a larger one
+    far = far_end(batch=2, places=[Place(3)] * 2)
+    spool.put([frame(n) for n in range(LARGEST_BATCH + 1)])
+    worker = started(virtual(dispatching(far, spool)))
+    wait_until(lambda: spool.queued("far") == 0)
+    assert far.got == list(range(3, LARGEST_BATCH + 1))
+    assert far.asked == [LARGEST_BATCH] * 2
+    assert worker.doubled == 0
+
+
+def test_what_comes_after_an_empty_start_has_not(spool, started):
+    far = far_end()
+    worker = started(dispatching(far, spool))
+    found_empty(worker)
+    spool.put([frame(1)])
+    wait_until(lambda: far.got == [1])
+    assert far.asked == []
+
+
+def test_the_answers_of_a_far_end_at_work_are_not_believed(spool, started):
+    # given one that is seen to come on, as far as it shows, until two answers are the same
+    at_work = [Place(None, frozenset({n})) for n in range(5)]
+    far = far_end(places=[*at_work, Place(1, frozenset({9})), Place(2, frozenset({9})), *[Place(2)] * 2])
+    spool.put([frame(1), frame(2), frame(3)])
+    worker = virtual(dispatching(far, spool))
+    clock = worker.plugin.clock
+    start = clock.monotonic()
+    started(worker)
+    # then it is asked a second apart, and the last two answers count
+    wait_until(lambda: far.got == [3])
+    assert len(far.asked) == 9
+    assert clock.monotonic() - start == 8
+
+
+def test_one_that_never_comes_to_rest_is_left_alone_for_a_while(spool, started, at_once):
+    far = far_end(places=[Place(None, frozenset({n})) for n in range(30)] + [Place(1)] * 2)
+    spool.put([frame(1), frame(2)])
+    worker = started(virtual(dispatching(far, spool)))
+    wait_until(lambda: far.got == [2])
+    assert at_once == [300]
+    assert worker.doubled == 0
+
+
+def test_the_end_does_not_wait_for_a_far_end_at_work(spool, started):
+    far = far_end(places=[Place(None, frozenset({n})) for n in range(1000)])
+    spool.put([frame(1)])
+    worker = started(dispatching(far, spool))
+    wait_until(lambda: far.asked)
+    began = time.monotonic()
+    worker.stop.set()
+    worker.join(10)
+    assert time.monotonic() - began < 1
+    assert far.got == []
+
+
+@pytest.mark.parametrize("bad", [{0}, {7}, {3, 4}])
+def test_what_was_taken_before_a_bad_frame_is_not_sent_again(spool, started, bad):
+    far = far_end(refuses=bad, keeps_what_is_before=True)
+    worker = started(dispatching(far, spool))
+    found_empty(worker)
+    spool.put([frame(n) for n in range(8)])
+    wait_until(lambda: spool.queued("far") == 0)
+    assert far.got == [n for n in range(8) if n not in bad]
+    assert {f.values[0] for f, *_ in spool.refused("far")} == bad
+    assert worker.doubled == 0
+
+
+def test_a_frame_that_is_refused_alone_has_a_second_chance(spool, started):
+    far = far_end(script=[raising(BadFrame("Format error"))])
+    spool.put([frame(1)])
+    started(dispatching(far, spool))
+    wait_until(lambda: far.got == [1])
+    assert spool.refused("far") == []
+
+
+def test_frames_that_cannot_be_told_apart_go_one_batch_after_the_other(spool, started):
+    far = far_end(most=2, interval=1000.0)
+    spool.put([frame(n) for n in range(5)])
+    started(dispatching(far, spool))
+    wait_until(lambda: len(far.got) == 5)
+    assert far.batches == [2, 2, 1]
+
+
+def test_batches_shrink_while_answers_are_slow_or_do_not_come_and_grow_again(spool, started, at_once):
+    far = far_end(batch=8)
+    worker = virtual(dispatching(far, spool))
+    clock = worker.plugin.clock
+    slow = [lambda: clock.sleep(20)] * 2
+    far.script = [*slow, raising(OutcomeUnknown("timeout")), *[lambda: None] * 3]
+    spool.put([frame(n) for n in range(40)])
+    started(worker)
+    wait_until(lambda: len(far.got) == 40)
+    assert far.batches == [8, 4, 2, 1, 2, 4, 8, 8, 5]
 
 
 def test_the_interval_gathers_what_comes_but_a_backlog_goes_at_once(spool, started):
     far = far_end(batch=2, interval=1000.0)
     spool.put([frame(n) for n in range(5)])
-    worker = started(DispatcherWorker(far, spool))
+    worker = started(dispatching(far, spool))
     wait_until(lambda: len(far.got) == 5)
     assert far.batches == [2, 2, 1]
     assert worker.is_alive()
@@ -268,7 +437,34 @@ def test_a_replacement_that_is_stopped_while_it_waits_never_opens(spool, started
 
 def test_a_stopped_worker_says_nothing_more(spool, started, caplog):
     caplog.set_level(logging.INFO)
-    worker = started(DispatcherWorker(far_end(), spool))
+    worker = started(dispatching(far_end(), spool))
     worker.stop.set()
     worker.join(10)
     assert caplog.records == []
+
+
+def test_before_the_first_batch_the_clocks_are_compared_and_a_wrong_one_holds_the_frames(
+    spool, started, caplog
+):
+    clock = VirtualClock(wall=MADE + 86400)
+    far = far_end(clock_shows=MADE + 5 * 86400)
+    worker = started(dispatching(far, spool, clock))
+    worker._dating.put([Frame("9", (1,), clock.now())])
+    wait_until(lambda: "4 days behind the server's" in caplog.text)
+    assert far.batches == []
+    clock.set_wall(MADE + 5 * 86400)
+    worker._dating.look()
+    wait_until(lambda: far.got == [1])
+
+
+def test_no_row_goes_out_that_is_later_than_the_far_end_takes_it(spool, started, at_once):
+    clock = VirtualClock(wall=MADE + 86400)
+    far = far_end(clock_shows=MADE + 86400)
+    worker = dispatching(far, spool, clock)
+    late = replace(STAMP, wall=MADE + 86400 + 100)
+    spool.put([frame(1), Frame("9", (2,), late), frame(3)])
+    started(worker)
+    wait_until(lambda: "behind" in worker.trouble)
+    assert far.got == [1]
+    clock.sleep(50)
+    wait_until(lambda: far.got == [1, 2, 3])

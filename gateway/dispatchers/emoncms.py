@@ -12,6 +12,7 @@ import math
 import re
 import ssl
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,7 +20,17 @@ from urllib.parse import urlencode, urlsplit
 
 import requests
 
-from gateway.plugin import BadFrame, DeliveryFailure, Dispatcher, HoldEverything, OutcomeUnknown, TryLater
+from gateway.dispatchers import emoncms_place
+from gateway.dispatchers.emoncms_place import Inputs
+from gateway.plugin import (
+    BadFrame,
+    DeliveryFailure,
+    Dispatcher,
+    HoldEverything,
+    OutcomeUnknown,
+    Place,
+    TryLater,
+)
 from gateway.settings import at_least, between, setting
 from gateway.version import VERSION
 
@@ -40,7 +51,9 @@ def encode(frames: Iterable[Frame], keys: Keys) -> str:
     A row is `[seconds, node, {key: value}, ...]`, one object for each value that is there: this addresses the
     same inputs as a plain list of values does, and leaves those without a value alone.
     """
-    rows = [row for row in (_row(frame, keys) for frame in frames) if len(row) > 2]
+    rows = [
+        [second, node, *values] for second, node, values in (_row(each, keys) for each in frames) if values
+    ]
     return json.dumps(rows, allow_nan=False, ensure_ascii=False, separators=(",", ":")) if rows else ""
 
 
@@ -49,11 +62,11 @@ def storable(value: float) -> bool:
     return abs(value) <= _LARGEST
 
 
-def _row(frame: Frame, keys: Keys) -> list[object]:
+def _row(frame: Frame, keys: Keys) -> tuple[int, str, list[dict[str, float]]]:
     labels = _labels(frame, keys)
     values = [{labels[index - 1]: _number(value)} for index, value in frame.items() if storable(value)]
     # The milliseconds first: a slot's time that was worked out anew may be a hair below the full second.
-    return [math.floor(round(frame.stamp.wall, 3)), frame.node, *values]
+    return math.floor(round(frame.stamp.wall, 3)), frame.node, values
 
 
 def _number(value: float) -> float:
@@ -91,9 +104,11 @@ def judge(status: int, body: str, location: str = "", secret: str = "") -> Deliv
         return HoldEverything("it refuses the key: put the write key of the Emoncms account in apikey")
     if status == 413:
         return BadFrame("the batch is too large for it")
-    if 400 <= status < 500 and status not in (408, 429):
+    busy = status in (408, 429)
+    if 400 <= status < 500 and not busy:
         return HoldEverything(f"it answers {status} to /input/bulk: check url (is Emoncms under /emoncms?)")
-    return TryLater(f"it answers {status}: {excerpt(body, secret) or 'nothing more'}")
+    kind = TryLater if busy else OutcomeUnknown
+    return kind(f"it answers {status}: {excerpt(body, secret) or 'nothing more'}")
 
 
 def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
@@ -104,7 +119,9 @@ def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
         return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
     if "Fatal error" in body:
         return HoldEverything(f"its database or Redis is in trouble: {excerpt(body, secret)}")
-    return _judge_refusal(_message(last), secret) or TryLater(f"ok expected, not {excerpt(body, secret)}")
+    return _judge_refusal(_message(last), secret) or OutcomeUnknown(
+        f"ok expected, not {excerpt(body, secret)}"
+    )
 
 
 def _judge_refusal(said: str, secret: str) -> DeliveryFailure | None:
@@ -117,6 +134,24 @@ def _judge_refusal(said: str, secret: str) -> DeliveryFailure | None:
     if said.startswith(("Format error", "Error:")):
         return BadFrame(f"it refuses something in the batch: {excerpt(said, secret)}")
     return None
+
+
+def judge_inputs(node: str, status: int, body: str, secret: str = "") -> Inputs | DeliveryFailure | None:
+    """Return what an answer to input/get means: what the node's inputs hold, a failure to raise, or nothing.
+
+    It is nothing where the server does not tell such things, now or later.
+    """
+    if status == 200:
+        inputs = emoncms_place.held(node, body)
+        if inputs is not None or body.strip() in ("", "null", "false"):
+            return inputs
+        failure = _judge_text(body, secret)
+        if isinstance(failure, HoldEverything):
+            return failure
+        return TryLater(f"the inputs of node {node} expected, not {excerpt(body, secret)}")
+    if 300 <= status < 500 and status not in (408, 429):
+        return None
+    return judge(status, body, secret=secret)
 
 
 def _message(line: str) -> str:
@@ -176,7 +211,7 @@ class Emoncms(Dispatcher):
     url: str = setting("https://emoncms.org", check=check_url)
     apikey: str = setting(check=_check_key, secret=True)
     interval: float = setting(10.0, check=at_least(0))
-    batch: int = setting(100, check=between(1, 250))
+    batch: int = setting(250, check=between(1, 250))
     ca_file: Path | None = setting(None)
     keys: Keys = setting("index")
     timeout: float = setting(60.0, check=between(1, 600))
@@ -184,6 +219,9 @@ class Emoncms(Dispatcher):
         default_factory=requests.Session, init=False, repr=False, compare=False
     )
     _left_out: set[tuple[str, int]] = field(default_factory=set, init=False, repr=False, compare=False)
+    # What its inputs hold, as far as is known, and held before the last batch.
+    _inputs: Inputs = field(default_factory=dict, init=False, repr=False, compare=False)
+    _before: Inputs = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.url = self.url.rstrip("/")
@@ -220,13 +258,51 @@ class Emoncms(Dispatcher):
         """Drop the connection."""
         self._session.close()
 
+    def together(self, frames: Sequence[Frame]) -> int:
+        """Return how many come before the first whose second and values would be there already."""
+        return emoncms_place.together(self._brought(frames), self._inputs)
+
     def send(self, frames: Sequence[Frame]) -> None:
         """Post these frames; those without any value are sent as nothing."""
         self._tell_left_out(frames)
+        self._before = self._inputs.copy()
         data = encode(frames, self.keys)
         failure = self._post(data) if data else None
         if failure is not None:
-            raise type(failure)(f"{self.url}: {failure}")
+            raise self._at_its_address(failure)
+        for row in self._brought(frames):
+            self._inputs |= row
+
+    def delivered(self, frames: Sequence[Frame]) -> Place:
+        """Return how many of these the server has, by what the inputs of their nodes hold."""
+        now: Inputs = {}
+        for node in dict.fromkeys(frame.node for frame in frames):
+            inputs = self._held(node)
+            if inputs is None:
+                return Place(None)
+            if isinstance(inputs, DeliveryFailure):
+                raise self._at_its_address(inputs)
+            now |= inputs
+        self._inputs |= now
+        return emoncms_place.find(self._brought(frames), now, self._before)
+
+    def _brought(self, frames: Iterable[Frame]) -> list[Inputs]:
+        return [emoncms_place.brought(*_row(frame, self.keys)) for frame in frames]
+
+    def _at_its_address(self, failure: DeliveryFailure) -> DeliveryFailure:
+        return type(failure)(f"{self.url}: {failure}")
+
+    def time(self) -> float | None:
+        """Return the time in the server's answer to a request that needs no key and changes nothing."""
+        try:
+            answer = self._session.head(
+                self.url, headers={"Authorization": None}, timeout=(10, self.timeout), allow_redirects=False
+            )
+            return parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        except OSError as error:
+            raise TryLater(f"{self.url}: {lost(error, sent=False, secret=self.apikey)}") from None
+        except (KeyError, ValueError):
+            return None
 
     def _post(self, data: str) -> DeliveryFailure | None:
         """Return the failure: raised in here it would carry the request along, key and all."""
@@ -240,6 +316,24 @@ class Emoncms(Dispatcher):
             return lost(error, sent=body.tell() > 0, secret=self.apikey)
         text = answer.content.decode("utf-8", "replace")
         return judge(answer.status_code, text, answer.headers.get("Location", ""), self.apikey)
+
+    def _held(self, node: str) -> Inputs | DeliveryFailure | None:
+        """Return what the inputs of a node hold, None where the server does not tell, or the failure."""
+        try:
+            answer = self._session.get(
+                f"{self.url}/input/get",
+                params={"node": node},
+                timeout=(10, self.timeout),
+                allow_redirects=False,
+            )
+        except OSError as error:
+            return lost(error, sent=False, secret=self.apikey)
+        if answer.status_code == 401:
+            # A key may be allowed to write and not to read: a batch of no rows tells, and stores nothing.
+            failure = self._post("[]")
+            return None if isinstance(failure, BadFrame) else failure
+        text = answer.content.decode("utf-8", "replace")
+        return judge_inputs(node, answer.status_code, text, self.apikey)
 
     def _tell_left_out(self, frames: Iterable[Frame]) -> None:
         for frame in frames:

@@ -99,12 +99,11 @@ class Bridge:
         """Reset the line. Raises NoPresence or Shorted."""
         self._command(_LINE_RESET)
         status = self._completed(RESET_S)
-        where = f"channel {self._channel} of the bridge" if self.channels > 1 else "the 1-Wire line"
         if status & SHORT:
-            raise Shorted(f"{where} is shorted: look for data touching ground")
+            raise self._shorted()
         if not status & PRESENCE:
             raise NoPresence(
-                f"nothing answers on {where}: check its cable, the sensors' supply and the pull-up"
+                f"nothing answers on {self._place()}: check its cable, the sensors' supply and the pull-up"
             )
 
     def write(self, data: bytes) -> None:
@@ -162,7 +161,8 @@ class Bridge:
         """Sleep while the chip is typically busy, and return its status once it is not.
 
         A chip that was reset in between has forgotten its configuration and the command; one that is
-        busy three times as long as it may be is stuck.
+        busy three times as long as it may be is stuck. A line that is low between commands is shorted, and
+        whatever was written or read may never have been on it.
         """
         self.clock.sleep(seconds)
         deadline = self.clock.monotonic() + 2 * seconds
@@ -176,6 +176,8 @@ class Bridge:
             self.clock.sleep(BIT_S)
         if status & RESET:
             raise self._failed("was reset in the middle of its work; check its supply")
+        if not status & LEVEL:
+            raise self._shorted()
         return status
 
     def _command(self, code: int, parameter: int | None = None) -> None:
@@ -199,6 +201,12 @@ class Bridge:
             return self._failed("does not answer; check its wiring and supply")
         self.started = False
         return error
+
+    def _shorted(self) -> Shorted:
+        return Shorted(f"{self._place()} is shorted: look for data touching ground")
+
+    def _place(self) -> str:
+        return f"channel {self._channel} of the bridge" if self.channels > 1 else "the 1-Wire line"
 
     def _failed(self, words: str) -> BridgeFault:
         self.started = False

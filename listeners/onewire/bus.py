@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.clock import Grid
 from gateway.frame import Frame, check_node
 from gateway.plugin import Listener
 from gateway.settings import SettingsFault, alternatives, at_least, setting
-from listeners.onewire.ds18b20 import Fault, Reading
+from listeners.onewire.ds18b20 import FAMILIES, Fault, Reading
+from listeners.onewire.lookout import Lookout
+from listeners.onewire.report import Note, report_on
 from listeners.onewire.rom import Rom, lookalike
 from listeners.onewire.slots import Offsets, Slots
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from gateway.flag import Flag
 
@@ -29,8 +33,9 @@ class BusFault(Exception):
 class OneWire(Listener):
     """Thermometers on a 1-Wire bus, read together every `interval` seconds of the wall clock.
 
-    A way to the bus implements `sweep`, and `search` where it can. `faults` counts, by sensor and fault, the
-    readings that were none.
+    A way to the bus implements `sweep`, and `search` and `traits` where it can. `sweeps` counts them, and
+    `faults`, by sensor and fault, the readings that were none. `notes` has the last reading of each sensor;
+    it is replaced, never changed.
     """
 
     node: str = setting(check=check_node)
@@ -39,8 +44,9 @@ class OneWire(Listener):
     sensors: Slots = field(default_factory=Slots)
     offsets: Offsets = field(default_factory=Offsets)
     faults: Counter[tuple[Rom, Fault]] = field(default_factory=Counter, init=False, compare=False, repr=False)
+    notes: Mapping[Rom, Note] = field(default_factory=dict, init=False, compare=False, repr=False)
+    sweeps: int = field(default=0, init=False, compare=False, repr=False)
     _troubled: set[Rom] = field(default_factory=set, init=False, compare=False, repr=False)
-    _heard: set[Rom] = field(default_factory=set, init=False, compare=False, repr=False)
     _bus_troubled: bool = field(default=False, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +64,15 @@ class OneWire(Listener):
     def search(self) -> Collection[Rom]:
         """Return what is on the bus, as far as that can be found out; BusFault or OSError otherwise."""
         return ()
+
+    def traits(self, rom: Rom) -> tuple[int | None, bool | None]:  # noqa: ARG002  (the default knows nothing)
+        """Return resolution in bits and whether the line feeds it, as known without asking the sensor."""
+        return None, None
+
+    @property
+    def place(self) -> str:
+        """Where it goes, in words: two ways with the same words are the same."""
+        raise NotImplementedError
 
     def claims(self) -> dict[str, Mapping[int, str]]:
         """Return the indices that have a sensor, and its id."""
@@ -78,31 +93,76 @@ class OneWire(Listener):
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for the next grid point, sweep the bus, and return one frame with that point's time."""
-        stamp = self._grid.wait(stop)
         roms = self.sensors.roms()
+        if self.sweeps and not self._bus_troubled and self.lookout.has_time(len(roms)):
+            with suppress(BusFault, OSError):  # the next sweep says what is wrong
+                self.look()
+        stamp = self._grid.wait(stop)
         if stamp is None or not roms:
             return []
         values = self.offsets.applied(self.sensors.frame_values(self._readings(roms)))
         return [Frame(self.node, values, stamp, names=self.sensors.labels(), source=self.name)]
 
+    def look(self, roms: Sequence[Rom] = ()) -> None:
+        """Search the bus, and read these sensors and the thermometers that have no index.
+
+        Raises BusFault or OSError where that cannot be done.
+        """
+        with self.lookout.looking():
+            named = set(self.sensors.roms())
+            strangers = sorted(set(self.search()) - named)
+            thermometers = [rom for rom in strangers if rom.family in FAMILIES]
+            self.notes = {rom: note for rom, note in self.notes.items() if rom in named.union(strangers)}
+            self._note({rom: Fault.UNREADABLE for rom in strangers if rom not in thermometers})
+            if roms or thermometers:
+                self.measure([*roms, *thermometers])
+
+    def measure(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
+        """Sweep, and take a note of each reading. Raises BusFault or OSError as `sweep` does."""
+        try:
+            found = self.sweep(roms)
+        except BusFault:
+            self._note(dict.fromkeys(roms, Fault.BUS))
+            raise
+        readings = {rom: found.get(rom, Fault.NO_ANSWER) for rom in roms}
+        self._note(readings)
+        return readings
+
+    def report(self) -> dict[str, Any]:
+        """Return a Report as a dict."""
+        return asdict(report_on(self))
+
     @cached_property
     def _grid(self) -> Grid:
         return Grid(self.interval, self.clock)
 
+    @cached_property
+    def lookout(self) -> Lookout:
+        """When it looks at what else is on the bus."""
+        return Lookout(self.interval, self.clock)
+
+    def _note(self, readings: Mapping[Rom, Reading]) -> None:
+        now = self.clock.monotonic()
+        heard = {rom for rom, note in self.notes.items() if note.heard}
+        heard |= {rom for rom, reading in readings.items() if isinstance(reading, float)}
+        new = {rom: Note(reading, now, rom in heard, *self.traits(rom)) for rom, reading in readings.items()}
+        self.notes = {**self.notes, **new}
+
     def _readings(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         """Sweep, count what failed, and say what has begun or ceased to fail."""
         try:
-            found = self.sweep(roms)
+            readings = self.measure(roms)
         except BusFault as fault:
+            self.sweeps += 1
             self.faults.update((rom, Fault.BUS) for rom in roms)
             if not self._bus_troubled:
                 self.log.warning(f"{fault}; no sensor on it has a value meanwhile")
             self._bus_troubled = True
             return {}
+        self.sweeps += 1
         if self._bus_troubled:
             self.log.info("the bus answers again")
         self._bus_troubled = False
-        readings = {rom: found.get(rom, Fault.NO_ANSWER) for rom in roms}
         self._follow(readings)
         return readings
 
@@ -116,11 +176,10 @@ class OneWire(Listener):
         for rom in self._troubled - failed.keys():
             self.log.info(f"{self._named(rom)}: reads again, {readings[rom]:g} °C")
         self._troubled = set(failed)
-        self._heard |= readings.keys() - failed.keys()
 
     def _lookalikes(self, missing: Iterable[Rom]) -> dict[Rom, str]:
         """Return, for ids that nobody ever answered to, which id on the bus may have been meant."""
-        unheard = [rom for rom in missing if rom not in self._heard]
+        unheard = [rom for rom in missing if not self.notes[rom].heard]
         if not unheard:
             return {}
         try:

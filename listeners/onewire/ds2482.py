@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from gateway.settings import between, setting
 from listeners.onewire.bridge import Bridge, BridgeFault
 from listeners.onewire.bus import BusFault, OneWire
+from listeners.onewire.examine_i2c import examine_i2c
 from listeners.onewire.i2c import Lock, open_bus
 from listeners.onewire.thermometers import Thermometers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
+    from gateway.machine import Finding, Machine
     from listeners.onewire.ds18b20 import Reading
     from listeners.onewire.rom import Rom
 
@@ -38,6 +40,19 @@ class Ds2482(OneWire):
         """Whether its readings are made up."""
         return self.bus == "simulated"
 
+    @property
+    def place(self) -> str:
+        """The chip."""
+        if self.simulated:
+            return "a simulated DS2482"
+        return f"DS2482 at {self.address:#04x}, I2C bus {self.bus}"
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Return what stands between the user and the chip."""
+        if self.simulated:
+            return ()
+        return examine_i2c(machine, self.bus, self.address, in_use=self.name in machine.running)
+
     def open(self) -> None:
         """Take the chip for this process alone, start it and set the sensors up."""
         with ExitStack() as stack:
@@ -54,17 +69,20 @@ class Ds2482(OneWire):
         self._held.close()
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
-        """Read all sensors; a bridge that fails is started again, once."""
+        """Read these sensors; a bridge that fails is started again, once."""
         try:
-            readings = self._thermometers.sweep()
+            return self._thermometers.sweep(roms)
         except BridgeFault as fault:
             self.log.debug(f"{fault}: it is started again")
-            readings = self._thermometers.sweep()
-        return {rom: readings[rom] for rom in roms}
+            return self._thermometers.sweep(roms)
 
     def search(self) -> Collection[Rom]:
         """Return what is on all lines of the bridge."""
         return self._thermometers.search()
+
+    def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
+        """Return resolution and power supply, as found when the sensor was set up."""
+        return self._thermometers.traits(rom)
 
     def _open_bridge(self, stack: ExitStack) -> Bridge:
         if self.simulated:

@@ -33,9 +33,13 @@ class Line:
 
     def look_for_parasites(self) -> None:
         """Ask all sensors for their way of power supply."""
-        self._reset()
-        self._bridge.write(bytes((_SKIP_ROM, _READ_POWER_SUPPLY)))
-        self.parasite = not self._bridge.read_bit()
+        self.parasite = self.feeds()
+
+    def feeds(self, rom: Rom | None = None) -> bool:
+        """Tell whether a sensor, or any at all, takes its power from the line."""
+        self._address(rom)
+        self._bridge.write(bytes([_READ_POWER_SUPPLY]))
+        return not self._bridge.read_bit()
 
     def convert(self, rom: Rom | None = None) -> None:
         """Begin a conversion of all sensors, or of one; the line feeds them where that is needed.

@@ -74,6 +74,11 @@ class Masters:
         self._clock.sleep(conversion_time(given))
         return {rom: self._reading(rom, converting, given) for rom in roms}
 
+    def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
+        """Return resolution and whether the line feeds it, of a sensor that answers."""
+        sensor = self._sensors.get(rom)
+        return (sensor.bits, sensor.parasite) if sensor else (None, None)
+
     def _convert(self, bus: str) -> bool:
         """Start a conversion; tell whether the bus took it, which OWFS does not say but counts."""
         for _ in range(2):

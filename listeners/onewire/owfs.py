@@ -8,18 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.settings import SettingsFault, setting
+from listeners.onewire.examine_owfs import examine_mount
+from listeners.onewire.examine_owserver import examine_server, is_here
 from listeners.onewire.owserver import Address, Server
 from listeners.onewire.tree import Refused
 from listeners.onewire.treebus import TreeBus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from gateway.machine import Finding, Machine
     from listeners.onewire.tree import Tree
 
 T = TypeVar("T")
 
 MOUNT_POINT = Path("/mnt/1wire")
+
+_LONGEST = 4096
+"""Bytes: more than any of the files that are read here has."""
 
 
 class Mount:
@@ -43,8 +49,9 @@ class Mount:
         return self._ask(lambda: [entry.name for entry in (self._path / path).iterdir()])
 
     def read(self, path: str) -> bytes:
-        """Return what a file holds."""
-        return self._ask((self._path / path).read_bytes)
+        """Return what a file holds, by one read: at a second one OWFS lets the sensor convert again."""
+        with self._ask(lambda: (self._path / path).open("rb", buffering=0)) as file:
+            return self._ask(lambda: file.read(_LONGEST))
 
     def write(self, path: str, data: bytes) -> None:
         """Write to a file that is there, and create none."""
@@ -73,6 +80,13 @@ class Owfs(TreeBus):
             raise SettingsFault([("server", f"either a path or a server expected, not {self.path} as well")])
         if not self.server:
             self.path = self.path or MOUNT_POINT
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Return what stands between the user and the sensors in the directory, or on the server."""
+        if self.server:
+            return examine_server(machine, self.reach(), here=is_here(str(self.server)))
+        path = self.path or MOUNT_POINT
+        return examine_mount(machine, path, Mount(machine.path(path)))
 
     def reach(self) -> Tree:
         """Return the tree of the directory or of the server."""

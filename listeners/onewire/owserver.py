@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 from pyownet import protocol
 
 from gateway.settings import setting
+from listeners.onewire.examine_owserver import examine_server, is_here
 from listeners.onewire.tree import Refused
 from listeners.onewire.treebus import TreeBus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from gateway.machine import Finding, Machine
 
 T = TypeVar("T")
 
@@ -92,6 +95,10 @@ class Owserver(TreeBus):
     """Thermometers on the buses of an owserver."""
 
     server: Address = setting(Address("localhost"))
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Return what stands between the user and the server's buses."""
+        return examine_server(machine, self.reach(), here=is_here(str(self.server)))
 
     def reach(self) -> Server:
         """Return the server's tree."""

@@ -90,15 +90,23 @@ class Rom:
         return self._text
 
 
-def lookalike(rom: Rom, present: Iterable[Rom]) -> str:
-    """Return in words which of the ids that are present this one may have been meant to be, or ""."""
+def intended(rom: Rom, present: Iterable[Rom]) -> Rom | None:
+    """Return which of the ids that are present this one may have been meant to be, if any."""
     present = set(present)
     turned = Rom.of(rom.family, rom.wire[6:0:-1])
     if turned in present:
-        return f"{turned} is on the bus: these are its digits in Linux's order, written {turned.linux}"
+        return turned
     nearest = min(present, key=lambda other: len(_differences(rom, other)), default=None)
-    if nearest is None or not 0 < len(_differences(rom, nearest)) <= 3:
+    return nearest if nearest and 0 < len(_differences(rom, nearest)) <= 3 else None
+
+
+def lookalike(rom: Rom, present: Iterable[Rom]) -> str:
+    """Return in words which of the ids that are present this one may have been meant to be, or ""."""
+    nearest = intended(rom, present)
+    if nearest is None:
         return ""
+    if nearest.wire[1:7] == rom.wire[6:0:-1]:
+        return f"{nearest} is on the bus: these are its digits in Linux's order, written {nearest.linux}"
     where = _differences(rom, nearest)
     characters = f"character{'s' * (len(where) > 1)} {', '.join(map(str, where))}"
     return f"{nearest} is on the bus, which differs in {characters}"

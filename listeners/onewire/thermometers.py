@@ -33,6 +33,10 @@ _LATE_POLLS, _POLL_S = 75, 0.01
 """How long a conversion may be late: a stranger's takes 0.75 s at 12 bits while ours are done at 9."""
 
 _REREADS = 4
+
+_DOUBTS = 100
+"""After damage, how many of a sensor's scratchpads have to come twice until once is enough again."""
+
 _WRITES = 3
 
 Outcome = Reading | LineFault
@@ -47,12 +51,16 @@ class _Sensor:
 
     `bits` is the resolution that it was last found at. `marker` is None for a clone that does not keep one.
     `converted`: it has been seen to convert, by its value or by its busy line, since it got power.
+    `parasite`: it takes its power from the line; None while it was not there to be asked.
+    `doubts` is how many more of its scratchpads have to come twice.
     """
 
     line: Line
     bits: int
     marker: bytes | None = MARKER
     converted: bool = False
+    parasite: bool | None = None
+    doubts: int = 0
 
 
 class Thermometers:
@@ -87,10 +95,11 @@ class Thermometers:
                 self._sensors[rom].line = line
         return present
 
-    def sweep(self) -> dict[Rom, Reading]:
-        """Return a reading of every sensor; those that have lost their power convert a second time."""
+    def sweep(self, roms: Collection[Rom]) -> dict[Rom, Reading]:
+        """Return a reading of each of these; those that have lost their power convert a second time."""
         self._restart()
-        outcomes = self._measured(self._sensors)
+        self._meet([rom for rom in roms if rom not in self._sensors])
+        outcomes = self._measured(roms)
         again = [rom for rom, out in outcomes.items() if out in _AGAIN or isinstance(out, Unheard)]
         again += self._moved(outcomes)
         if again:
@@ -101,9 +110,22 @@ class Thermometers:
             raise line_faults[0]
         return {rom: out.fault if isinstance(out, LineFault) else out for rom, out in outcomes.items()}
 
+    def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
+        """Return resolution and whether the line feeds it, of a sensor that was there to be asked."""
+        sensor = self._sensors.get(rom)
+        return (None, None) if sensor is None or sensor.parasite is None else (sensor.bits, sensor.parasite)
+
     def _restart(self) -> None:
         if not self._bridge.started:
             self._bridge.start()
+
+    def _meet(self, roms: Collection[Rom]) -> None:
+        """Take on sensors that it was not made with."""
+        if roms:
+            self._sensors |= {rom: _Sensor(self._lines[0], self._resolution) for rom in roms}
+            if len(self._lines) > 1:
+                self.search()
+            self._set_up(roms)
 
     def _measured(self, roms: Iterable[Rom]) -> dict[Rom, Outcome]:
         """Let these sensors convert, all that have a supply of their own together, and read them."""
@@ -113,10 +135,11 @@ class Thermometers:
         faults = self._convert(members)
         outcomes: dict[Rom, Outcome] = {}
         for line, group in members.items():
-            if line in faults:
-                outcomes |= dict.fromkeys(group, faults[line])
+            ended = faults[line] if line in faults else _guarded(self._ended, line)
+            if isinstance(ended, LineFault):
+                outcomes |= dict.fromkeys(group, ended)
                 continue
-            read = self._read if self._ended(line) else self._converted_alone
+            read = self._read if ended else self._converted_alone
             outcomes |= {rom: _guarded(read, rom) for rom in group}
         return outcomes
 
@@ -173,18 +196,26 @@ class Thermometers:
         return Fault.POWER_ON if alone else self._converted_alone(rom)
 
     def _scratchpad(self, rom: Rom) -> bytes:
-        """Return a scratchpad that came undamaged, or after damage one that came twice; b"" if there is none.
+        """Return a scratchpad that came undamaged; where damage was of late, one that came twice, or b"".
 
-        The CRC lets 0.3 % of damage in several bits through.
+        The CRC lets through 0.8 % of what damages four bits, or more if their number is even.
         """
-        line = self._sensors[rom].line
+        sensor = self._sensors[rom]
+        line = sensor.line
         scratchpad = line.scratchpad(rom)
-        if not crc8(scratchpad):
+        if crc8(scratchpad):
+            if set(scratchpad) != {0xFF}:
+                sensor.doubts = _DOUBTS
+        elif sensor.doubts:
+            sensor.doubts -= 1
+        else:
             return scratchpad
+        came = {scratchpad}
         for _ in range(_REREADS):
-            before, scratchpad = scratchpad, line.scratchpad(rom)
-            if scratchpad == before:
+            scratchpad = line.scratchpad(rom)
+            if scratchpad in came:
                 return scratchpad
+            came.add(scratchpad)
         return b""
 
     def _set_up(self, roms: Collection[Rom]) -> None:
@@ -207,6 +238,7 @@ class Thermometers:
         if not damage(rom, scratchpad):
             sensor.bits = _bits(rom, scratchpad)
             sensor.marker = MARKER if scratchpad[2:4] == MARKER else None
+            sensor.parasite = sensor.line.parasite and sensor.line.feeds(rom)
 
     def _moved(self, outcomes: dict[Rom, Outcome]) -> list[Rom]:
         """Return those of the missing sensors that are on another line now."""

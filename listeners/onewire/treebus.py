@@ -15,6 +15,9 @@ from listeners.onewire.tree import Refused, Tree, buses, temperature_in
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+SIMULATED = "Simulated-"
+"""How the name of a bus begins that OWFS makes up."""
+
 
 @dataclass(kw_only=True)
 class TreeBus(OneWire):
@@ -28,6 +31,21 @@ class TreeBus(OneWire):
     def reach(self) -> Tree:
         """Return the tree that the settings name."""
         raise NotImplementedError
+
+    @property
+    def place(self) -> str:
+        """The tree."""
+        return str(self.reach())
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any of its buses, once they are known, is simulated."""
+        return any(name.startswith(SIMULATED) for name in self._buses.values())
+
+    @property
+    def bus_masters(self) -> list[str]:
+        """The names that OWFS has for what drives its buses, once they are known."""
+        return list(self._buses.values())
 
     def open(self) -> None:
         """Go to the tree and see which buses it has."""
@@ -54,13 +72,17 @@ class TreeBus(OneWire):
         except Refused as refusal:
             raise BusFault(f"{self._tree}: the bus cannot be searched ({refusal})") from refusal
 
+    def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
+        """Return resolution and power supply, as far as a bus master has shown them."""
+        return self._masters.traits(rom) if self._masters else (None, None)
+
     def _survey(self) -> None:
         """See which buses there are, and say it once where they are not real."""
         found = dict(buses(self._tree))
         if found == self._buses:
             return
         self._buses = found
-        real = [bus for bus, name in found.items() if not name.startswith("Simulated-")]
+        real = [bus for bus, name in found.items() if not name.startswith(SIMULATED)]
         self._masters = Masters(self._tree, real, self.resolution, self.clock) if real else None
         if "Simulated-Random" in found.values():
             self.log.warning(

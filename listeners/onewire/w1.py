@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING
 from gateway.settings import setting
 from listeners.onewire.bus import OneWire
 from listeners.onewire.ds18b20 import DS18S20, Fault, Reading, decode, plausible
+from listeners.onewire.examine_w1 import examine_w1
 from listeners.onewire.rom import Rom
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
+
+    from gateway.machine import Finding, Machine
 
 AT_ONCE = 16
 """How many sensors are read at a time. A read that converts lets the bus go meanwhile, so others go on."""
@@ -51,6 +54,16 @@ class W1(OneWire):
 
     path: Path = setting(Path("/sys/bus/w1/devices"))
     _bits: dict[Rom, int] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _fed: dict[Rom, bool | None] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    @property
+    def place(self) -> str:
+        """The directory."""
+        return str(self.path)
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Return whether the kernel has a bus."""
+        return [examine_w1(machine, self.path)]
 
     def open(self) -> None:
         """Make sure that there is such a directory."""
@@ -65,6 +78,8 @@ class W1(OneWire):
         for rom in roms:
             if rom not in self._bits:
                 self._settle(rom)
+            if rom not in self._fed:
+                self._fed[rom] = self._is_fed(rom)
         for trigger in self._triggers():
             with suppress(OSError):
                 trigger.write_bytes(b"trigger\n")  # comes back when the conversion is done
@@ -73,6 +88,7 @@ class W1(OneWire):
         for rom, reading in readings.items():
             if isinstance(reading, Fault):
                 self._bits.pop(rom, None)
+                self._fed.pop(rom, None)
         return readings
 
     def search(self) -> Collection[Rom]:
@@ -106,6 +122,17 @@ class W1(OneWire):
                 with suppress(OSError):
                     attribute.write_bytes(b"%d\n" % self.resolution)
             self._bits[rom] = int(attribute.read_bytes())
+
+    def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
+        """Return resolution and power supply, as the kernel has told them."""
+        return self._bits.get(rom), self._fed.get(rom)
+
+    def _is_fed(self, rom: Rom) -> bool | None:
+        """Tell whether a sensor is fed by the line; to read this makes the kernel ask it."""
+        try:
+            return {b"0": True, b"1": False}.get((self.path / rom.linux / "ext_power").read_bytes().strip())
+        except OSError:
+            return None
 
     def _reading(self, rom: Rom) -> Reading:
         home = self.path / rom.linux

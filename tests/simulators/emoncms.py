@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 Params = dict[str, str]
 
@@ -99,6 +99,7 @@ class FakeEmoncms:
 
     key: str = "0123456789abcdef0123456789abcdef"
     read_key: str = "fedcba9876543210fedcba9876543210"
+    device_key: str = "00000000000000000000000000000000"  # it writes, and reads nothing
     port: int = 0
     tls: tuple[Path, Path] | None = None  # certificate, private key
     max_nodes: int = 32
@@ -110,8 +111,10 @@ class FakeEmoncms:
     hang_after: float = 0  # stored, and no answer until `release`
     slow: float = 0  # answered after `delay` seconds
     delay: float = 0.3
+    pace: float = 0  # seconds that it takes to store a value; others are answered meanwhile
     wrong_key: float = 0  # 401
     status_500: float = 0  # PHP's fatal error with display_errors off
+    broken_off: float = 0  # the same in the middle of a batch, whose first half is stored
     error_text: float = 0  # 200 with a message
     html_fatal: float = 0  # 200 with PHP's fatal error, as while the database is down
     canned: list[Answer] = field(default_factory=list)  # answers to give instead, one by one
@@ -186,6 +189,9 @@ class FakeEmoncms:
         with self._lock:
             if fault in _INSTEAD:
                 return _INSTEAD[fault]
+            if fault == "broken_off":
+                self._answer(_first_half(request))
+                return Answer(500)
             answer = self.canned.pop(0) if self.canned else self._answer(request)
         if fault == "hang_after":
             self._hang()
@@ -216,7 +222,7 @@ class FakeEmoncms:
         # The key in the address wins over the one in the body, and that over the header's.
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
         key = query.get("apikey", form.get("apikey", bearer))
-        if key and key not in (self.key, self.read_key):
+        if key and key not in (self.key, self.read_key, self.device_key):
             return WRONG_KEY
         route = [part for part in url.path.removeprefix("/emoncms").split("/") if part]
         params = {name: _stripslashes(value) for name, value in {**query, **form}.items()}
@@ -228,8 +234,10 @@ class FakeEmoncms:
         if controller != "input" or action not in ("post", "bulk", "get", "list"):
             return Answer(406, json.dumps({"success": False, "message": "406 Not Acceptable"}))
         if action in ("get", "list"):
+            if key == self.device_key:
+                return WRONG_KEY
             return _json(self._get(params) if action == "get" else self._list()) if key else LOGIN_PAGE
-        if key != self.key:
+        if key not in (self.key, self.device_key):
             return Answer() if key else NO_KEY
         if node:
             params["node"] = node
@@ -317,10 +325,14 @@ class FakeEmoncms:
             known = self.inputs.setdefault((node, key), Input(len(self.inputs) + 1, when, value))
             known.time, known.value = when, value
             self.stored.append(Stored(node, key, when, value))
+            if self.pace:
+                self._lock.release()
+                time.sleep(self.pace)
+                self._lock.acquire()
 
     def _get(self, params: Params) -> object:
         of_node = {
-            key: {"time": known.time, "value": known.value, "processList": ""}
+            key: {"time": known.time, "value": float(f"{known.value:.14g}"), "processList": ""}
             for (node, key), known in self.inputs.items()
             if node == params.get("node")
         }
@@ -352,7 +364,13 @@ _INSTEAD = {
     "error_text": refusal(NOT_JSON),
     "html_fatal": FATAL,
 }
-_FAULTS = ("reset_before", "reset_after", "hang", "hang_after", "slow", *_INSTEAD)
+_FAULTS = ("reset_before", "reset_after", "hang", "hang_after", "slow", "broken_off", *_INSTEAD)
+
+
+def _first_half(request: Request) -> Request:
+    form = _form(request.body.decode())
+    rows = json.loads(form.get("data", "[]"))
+    return request._replace(body=urlencode({**form, "data": json.dumps(rows[: len(rows) // 2])}).encode())
 
 
 # What PHP makes of text and JSON.

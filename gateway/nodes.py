@@ -1,0 +1,221 @@
+"""What the numbers of a node mean: the bytes of a packet, or values, with their scale and their names.
+
+The letters of `datacodes` are those of emonhub and of Python's struct: b B h H i I l L q Q f d, least
+significant byte first. 0 lets a value through as it came, which for a packet makes each byte one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from itertools import chain, repeat, zip_longest
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.frame import check_node
+from gateway.settings import SettingsFault, alternatives, convert, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+NO_READING = frozenset({300, 302, 304})
+"""What emonTx and emonPi send as °C for a sensor that is absent, out of range or faulty."""
+
+_SIZES = {code: struct.calcsize(f"<{code}") for code in "bBhHiIlLqQfd"}
+_THROUGH = "0"
+_WHITENED = bytes(byte ^ 0x55 for byte in range(256))
+_CELSIUS = ("c", "°c")
+_TEMPERATURE = re.compile(r"t[0-9]+|(.*[^a-z])?temp(erature)?([^a-z].*)?", re.IGNORECASE)
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")
+
+
+class Decoded(NamedTuple):
+    """Values by position, None where there is none, and their names as far as they have any."""
+
+    values: tuple[float | None, ...]
+    names: tuple[str, ...] = ()
+
+
+def check_id(node: str) -> None:
+    """Raise ValueError for what is neither the number of a node nor a short name."""
+    if not node.isdecimal():
+        check_node(node)
+    elif not _NUMBER.fullmatch(node) or int(node) > 255:
+        raise ValueError(f"the number of a node, 0 to 255, or a short name expected, not {node}")
+
+
+def _check_code(code: str) -> None:
+    if code not in (*_SIZES, _THROUGH):
+        raise ValueError(f"{alternatives((*_SIZES, _THROUGH))} expected, not {code}")
+
+
+def _check_codes(codes: Iterable[str]) -> None:
+    for code in codes:
+        _check_code(code)
+    if _THROUGH in codes and codes != (_THROUGH,):
+        raise ValueError("a letter for every value expected, or 0 alone")
+
+
+def _check_scale(text: str) -> None:
+    if not 1e-9 <= abs(convert(float, text)) <= 1e9:
+        raise ValueError(f"a number from 1e-9 to 1e9, or that below zero, expected, not {text}")
+
+
+def _check_scales(texts: Iterable[str]) -> None:
+    for text in texts:
+        _check_scale(text)
+
+
+class _Meaning(NamedTuple):
+    """What one value is: its scale is `top / bottom`, in lowest terms."""
+
+    top: int
+    bottom: int
+    is_temperature: bool
+
+    @classmethod
+    def of(cls, name: str, scale: str, unit: str) -> _Meaning:
+        is_temperature = unit.lower() in _CELSIUS if unit else bool(_TEMPERATURE.fullmatch(name))
+        return cls(*Fraction(scale).as_integer_ratio(), is_temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoder:
+    """What [nodes] says of a node: its name, and what its values are.
+
+    With `datacodes`, a letter for each value, a payload is exactly as long as these; with `datacode`, one
+    letter for all, it has as many values as come. `scales` that are not given are 1; `scale` is one for all.
+    A temperature that is one of NO_READING is None: temperatures are the values in C or °C and, of those
+    without a unit, the ones that are called T1 or temp. `whitening` undoes what the emonTx CM may do to its
+    payload: each byte comes XORed with 0x55.
+    """
+
+    name: str | None = setting(None, was=("nodename",))
+    names: tuple[str, ...] = setting(())
+    datacodes: tuple[str, ...] = setting((), check=_check_codes)
+    datacode: str = setting("h", check=_check_code)
+    scales: tuple[str, ...] = setting((), check=_check_scales)
+    scale: str = setting("1", check=_check_scale)
+    units: tuple[str, ...] = setting(())
+    whitening: bool = setting(default=False)
+
+    def __post_init__(self) -> None:
+        given = {"names": self.names, "scales": self.scales, "units": self.units}
+        count = len(self.codes)
+        faults: list[tuple[str | None, str]] = [
+            (key, f"at most {count} expected, as there are datacodes, not {len(texts)}")
+            for key, texts in given.items()
+            if count and len(texts) > count
+        ]
+        if faults:
+            raise SettingsFault(faults)
+
+    @cached_property
+    def codes(self) -> tuple[str, ...]:
+        """The letter of each value, where the section says how many there are."""
+        return () if _THROUGH in self.datacodes else self.datacodes
+
+    @property
+    def letter(self) -> str:
+        """The letter of every value, where the section does not say how many there are."""
+        return _THROUGH if self.datacodes else self.datacode
+
+    @property
+    def size(self) -> int:
+        """The length of a payload, or 0 where any number of values may come."""
+        return sum(_SIZES[code] for code in self.codes)
+
+    def decode(self, data: bytes) -> Decoded | str:
+        """Return what a payload says, or the reason why it says nothing."""
+        code = "B" if self.letter == _THROUGH else self.letter
+        layout = f"<{''.join(self.codes) or f'{len(data) // _SIZES[code]}{code}'}"
+        if len(data) != struct.calcsize(layout):
+            return "length-mismatch"
+        return self._decoded(struct.unpack(layout, data.translate(_WHITENED) if self.whitening else data))
+
+    def dress(self, values: Sequence[float]) -> Decoded | str:
+        """Return values that came as numbers with scale and names, or the reason why they cannot be right."""
+        if self.codes and len(values) != len(self.codes):
+            return "length-mismatch"
+        return self._decoded(values)
+
+    def dress_named(self, names: Iterable[str], values: Iterable[float]) -> tuple[float | None, ...]:
+        """Return values that came with names of their own, by what the section says of these names."""
+        return tuple(
+            _made(value, self._by_name.get(name) or _Meaning.of(name, self.scale, ""))
+            for name, value in zip(names, values, strict=True)
+        )
+
+    def described(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield name, letter, scale and unit of each value that the section says something of."""
+        rest = "1" if self.scales else self.scale
+        for name, code, scale, unit in zip_longest(self.names, self.codes, self.scales, self.units):
+            yield name or "", code or self.letter, scale or rest, unit or ""
+
+    def _decoded(self, values: Sequence[float]) -> Decoded:
+        meanings = chain(self._meanings, repeat(self._meaning_of_rest))
+        return Decoded(tuple(map(_made, values, meanings)), self.names[: len(values)])
+
+    @cached_property
+    def _meanings(self) -> list[_Meaning]:
+        return [_Meaning.of(name, scale, unit) for name, _, scale, unit in self.described()]
+
+    @cached_property
+    def _meaning_of_rest(self) -> _Meaning:
+        return _Meaning.of("", "1" if self.scales else self.scale, "")
+
+    @cached_property
+    def _by_name(self) -> dict[str, _Meaning]:
+        return dict(zip(self.names, self._meanings, strict=False))
+
+
+def _made(value: float, meaning: _Meaning) -> float | None:
+    """Return the double nearest to the exact product of value and scale; whole numbers stay what they are."""
+    if not math.isfinite(value):
+        return None
+    top, bottom, is_temperature = meaning
+    if top != bottom:
+        numerator, denominator = value.as_integer_ratio()
+        try:
+            value = numerator * top / (denominator * bottom)
+        except OverflowError:
+            return None
+    return None if is_temperature and value in NO_READING else value
+
+
+_UNKNOWN = Decoder()
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The section [nodes]: the decoders of the nodes that it knows.
+
+    Packets of any other node are pairs of bytes, as signed numbers of 16 bits.
+    """
+
+    decoders: Mapping[str, Decoder] = field(default_factory=dict)
+
+    def decode(self, node: str, data: bytes) -> Decoded | str:
+        """Return what the payload of a node's packet says, or the reason why it says nothing."""
+        if not data:
+            return "no-payload"
+        if decoder := self.decoders.get(node):
+            return decoder.decode(data)
+        if len(data) % 2:
+            return "odd-length"
+        return Decoded(struct.unpack(f"<{len(data) // 2}h", data))
+
+    def dress(self, node: str, values: Sequence[float]) -> Decoded | str:
+        """Return the values that a node gave as numbers, or the reason why they cannot be right."""
+        decoder = self.decoders.get(node)
+        return decoder.dress(values) if decoder else Decoded(tuple(values))
+
+    def dress_named(
+        self, node: str, names: Iterable[str], values: Iterable[float]
+    ) -> tuple[float | None, ...]:
+        """Return the values that a node gave with names of their own."""
+        return self.decoders.get(node, _UNKNOWN).dress_named(names, values)

@@ -1,0 +1,1 @@
+"""Devices that post to Emoncms' input API, taken in here instead."""

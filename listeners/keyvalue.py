@@ -1,0 +1,106 @@
+"""Lines `MSG:12,Vrms:243.10,P1:105` or the same as JSON from a device on a serial port.
+
+They are what the serial ports of the emonTx 3 to 5, emonPi 2, emonTH 2 and emon32 print, 115200 baud.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.frame import Frame, check_node
+from gateway.settings import setting
+from listeners.lines import Ignored, Rejected
+from listeners.serial_listener import LONGEST_LINE, SerialListener
+from listeners.value_lines import number_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.frame import Stamp
+    from gateway.nodes import Nodes
+
+_NAME = re.compile(r"(?=.*[^0-9])[A-Za-z0-9_-]{1,64}")
+"""What can be the key of an input in Emoncms, where a number would be an index."""
+
+_TALK = re.compile(r"(?P<blank>)|(?P<info>\|.*)|(?P<describe>describe:.*)|(?P<banner>(?![^ :]+:[^ :]).*)")
+"""What is no data: all but `name:`, without a space before or behind the colon, and what follows."""
+
+
+class Pairs(NamedTuple):
+    """What a line said: names, each of them once, and the value of each."""
+
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+
+    def frame(self, node: str, nodes: Nodes, stamp: Stamp, source: str) -> Frame:
+        """Return them as those of a node, with the scales that [nodes] gives to their names."""
+        values = nodes.dress_named(node, *self)
+        return Frame(node, values, stamp, names=self.names, source=source, by_name=True)
+
+
+def decode(line: str) -> Pairs | Ignored | Rejected:
+    """Return what a line says; nothing that a line holds raises an exception."""
+    if len(line) > LONGEST_LINE:
+        return Rejected("too-long")
+    text = line.strip(" \t\r")
+    if not (text.isascii() and text.isprintable()):
+        return Rejected("garbled")
+    if text.startswith("{"):
+        return _json(text)
+    talk = _TALK.fullmatch(text)
+    return Ignored(talk.lastgroup) if talk and talk.lastgroup else decode_pairs(text.split(","))
+
+
+def decode_pairs(tokens: Iterable[str]) -> Pairs | Rejected:
+    """Return what tokens `name:value` say, or why they cannot be trusted."""
+    pairs = []
+    for token in tokens:
+        name, colon, number = token.partition(":")
+        if not colon:
+            return Rejected("bad-token")
+        if fault := number_fault(number):
+            return Rejected(fault)
+        pairs.append((name, float(number)))
+    return _whole(pairs)
+
+
+def _json(text: str) -> Pairs | Rejected:
+    try:
+        pairs = json.loads(text, object_pairs_hook=list, parse_int=float, parse_constant=float)
+    except (ValueError, RecursionError):
+        return Rejected("bad-json")
+    for _, value in pairs:
+        if not isinstance(value, float):
+            return Rejected("not-a-number")
+        if not math.isfinite(value):
+            return Rejected("not-finite")
+    return _whole(pairs)
+
+
+def _whole(pairs: list[tuple[str, float]]) -> Pairs | Rejected:
+    """Refuse names that cannot tell the values apart, here or in Emoncms."""
+    if not pairs:
+        return Rejected("no-payload")
+    names, values = zip(*pairs, strict=True)
+    if not all(map(_NAME.fullmatch, names)):
+        return Rejected("bad-name")
+    return Pairs(names, values) if len(set(names)) == len(names) else Rejected("repeated-name")
+
+
+@dataclass(kw_only=True)
+class KeyValue(SerialListener):
+    """Listens to one device, whose lines do not say which: `node` is what it is to be called.
+
+    Such a device leaves out what it has no sensor for: the names, and not their positions, tell what is what.
+    """
+
+    node: str = setting(check=check_node)
+
+    def frame(self, line: str, stamp: Stamp) -> Frame | Ignored | Rejected:
+        """Return what a line says: the values, with the scales that [nodes] gives to their names."""
+        said = decode(line)
+        return said.frame(self.node, self.nodes, stamp, self.name) if isinstance(said, Pairs) else said

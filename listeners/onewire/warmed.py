@@ -1,0 +1,89 @@
+"""Which of several thermometers is being warmed by hand: the one that leaves its own noise, alone."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+QUIET = 8
+"""How many samples in a row tell where a sensor is when it is left alone."""
+
+RECENT = 3
+"""The median of so many tells where it is now: a single sample that is off proves nothing."""
+
+_KEPT = 48
+"""Where it was is told by the first of so many samples, so a room that slowly warms moves nobody."""
+
+LEAST_K, SIGMAS = 0.5, 5.0
+"""What counts as a move: half a kelvin, and five times the sensor's own noise."""
+
+_MEDIAN_OF_DIFFERENCES = 0.954
+"""The median of the differences of two normal samples, in their standard deviations."""
+
+Sensor = TypeVar("Sensor", bound="Hashable")
+
+
+@dataclass(frozen=True)
+class Warmed(Generic[Sensor]):
+    """A sensor that has moved by so many kelvin (below zero in a colder hand), and the most any other has."""
+
+    sensor: Sensor
+    kelvin: float
+    others: float
+
+
+class Watch(Generic[Sensor]):
+    """Follows the samples of any number of sensors."""
+
+    def __init__(self) -> None:
+        self._samples: dict[Sensor, deque[float]] = {}
+
+    def add(self, celsius: Mapping[Sensor, float]) -> Warmed[Sensor] | None:
+        """Take one sample of each sensor that has one, and return the sensor that is being warmed, if any is.
+
+        It has left its noise, and no other has gone half as far from its own.
+        """
+        for sensor, value in celsius.items():
+            self._samples.setdefault(sensor, deque(maxlen=_KEPT)).append(value)
+        kelvin = self.moves()
+        part = {sensor: abs(by) / _threshold(self._samples[sensor]) for sensor, by in kelvin.items()}
+        for sensor, share in part.items():
+            others = part.keys() - {sensor}
+            if share > 1 and all(2 * part[other] < share for other in others):
+                return Warmed(
+                    sensor, kelvin[sensor], max((abs(kelvin[other]) for other in others), default=0.0)
+                )
+        return None
+
+    def moves(self) -> dict[Sensor, float]:
+        """Return by how many kelvin each sensor has moved that was seen for long enough to tell."""
+        enough = QUIET + RECENT
+        return {
+            sensor: _moved(samples) for sensor, samples in self._samples.items() if len(samples) >= enough
+        }
+
+
+def _moved(samples: deque[float]) -> float:
+    """Return how far a sensor is from where it was."""
+    kept = list(samples)
+    return median(kept[-RECENT:]) - fmean(kept[:QUIET])
+
+
+def _threshold(samples: deque[float]) -> float:
+    """Return how far a sensor has to go.
+
+    Its noise is how it swings at rest, or how one sample mostly differs from the next: a few samples may
+    tell too little of either.
+    """
+    kept = list(samples)
+    rest = fmean(kept[:QUIET])
+    swing = sqrt(fmean((value - rest) ** 2 for value in kept[:QUIET]))
+    jitter = median(abs(after - before) for before, after in pairwise(kept)) / _MEDIAN_OF_DIFFERENCES
+    return max(LEAST_K, SIGMAS * swing, SIGMAS * jitter)

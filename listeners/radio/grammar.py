@@ -1,0 +1,256 @@
+"""The lines of an RFM12Pi, RFM2Pi or RFM69Pi: it prints a line of decimal bytes for every radio packet.
+
+The forms are those of the firmware: RF12demo and RFM2Pi (9600 or 38400 baud), JeeLink (57600), emonPi and
+emonPi CM (38400, 115200), emonBase_rfm69pi (38400). There is no checksum on the serial line.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from listeners.lines import Ignored, Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+LONGEST_LINE = 512  # characters; the longest that firmware prints is under 300
+LONGEST_PAYLOAD = 66  # bytes, by JeeLib's RF12_MAXDATA
+
+# The header byte of JeeLib: a control packet, its id is the destination, acknowledge request, id.
+_CTL, _DST, _ACK, _ID = 0x80, 0x40, 0x20, 0x1F
+
+
+class Packet(NamedTuple):
+    """A radio packet: the sender's node id (0..255), its payload, dBm, and the RF group in promiscuous mode.
+
+    `header` is there where the firmware prints the header byte whole. A packet that is directed at a node
+    does not name its sender: `node` is None then.
+    """
+
+    node: int | None
+    data: bytes
+    rssi: int | None = None
+    group: int | None = None
+    header: int | None = None
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The payload, of an even length, as signed 16-bit integers, least significant byte first."""
+        return struct.unpack(f"<{len(self.data) // 2}h", self.data)
+
+    @property
+    def dest(self) -> int | None:
+        """The node it is directed at, where the header says so."""
+        return self.header & _ID if self.header is not None and self.header & _DST else None
+
+    @property
+    def ack_requested(self) -> bool:
+        """Whether the sender waits for an acknowledgement."""
+        return self.header is not None and not self.header & _CTL and bool(self.header & _ACK)
+
+
+@dataclass(frozen=True, slots=True)
+class Echo(Ignored):
+    """The board repeats a command: its letter and last value."""
+
+    command: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent(Ignored):
+    """The board has sent a packet of so many bytes."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration(Ignored):
+    """A board that takes digits first tells its settings; None is what its firmware does not have."""
+
+    version: str | None
+    node: int
+    group: int
+    mhz: int
+    quiet: bool | None
+    collect: bool
+    offset: int | None
+    hex: int | None
+    lock: int | None
+
+    @property
+    def settings(self) -> Mapping[str, int]:
+        """The settings by the letter of the command that changes them."""
+        told = {"g": self.group, "b": int(str(self.mhz)[0]), "i": self.node}
+        return told if self.quiet is None else told | {"q": int(self.quiet)}
+
+
+@dataclass(frozen=True, slots=True)
+class Comment(Ignored):
+    """A board that takes letters first, firmware of 2023, says something: the settings in it, by letter."""
+
+    settings: Mapping[str, int]
+
+
+def decode(line: str) -> Packet | Ignored | Rejected:
+    """Return what a line says, a packet only if it is pairs of bytes; nothing that a line holds raises."""
+    said = decode_bytes(line)
+    return Rejected("odd-length") if isinstance(said, Packet) and len(said.data) % 2 else said
+
+
+def decode_bytes(line: str) -> Packet | Ignored | Rejected:
+    """Return what a line says; nothing that a line holds raises an exception."""
+    if len(line) > LONGEST_LINE:
+        return Rejected("too-long")
+    text = line.strip("\r").removesuffix(" ")
+    packet = _hex_packet(text) if text.startswith("OKX") else _packet(text)
+    if isinstance(packet, Packet):
+        return packet
+    return _known(text) or (Rejected("merged-lines") if _MERGED.search(text) else packet)
+
+
+def with_header(packet: Packet) -> Packet:
+    """Return a packet of firmware that prints the header byte, not the node id, as its first number."""
+    header = packet.node
+    if header is None:
+        return packet
+    return packet._replace(node=None if header & _DST else header & _ID, header=header)
+
+
+def unjoin(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines, cut in two where the firmware of 2023 has ended none: that is after its settings."""
+    for line in lines:
+        joined = _JOINED.fullmatch(line) if "Settings:" in line else None
+        yield from joined.groups() if joined else (line,)
+
+
+_BYTE = {spelling: byte for byte in range(256) for spelling in (f"{byte}", f"{byte:02}", f"{byte:03}")}
+_RSSI = {f"-{level})": -level for level in range(128)} | {"0)": 0}
+_RAW_RSSI = {f"{register:02X})": -(register >> 1) for register in range(256)}
+
+_PACKET = re.compile(r"(?: ?(?:OK)?G ([0-9]{1,3}) | ?(?:OK )?(?:G([0-9]{1,3}) )?)([-0-9].*)")
+_HEX_PACKET = re.compile(r"OKX ((?:[0-9A-F]{2})+)")
+_INTEGER = re.compile(r"-?[0-9]+")
+
+
+def _packet(text: str) -> Packet | Rejected:
+    """Decode `OK G210 10 123 4 56 1 (-61)`, in which all but the node and its bytes may be missing."""
+    before, bracket, rssi = text.partition(" (")
+    match = _PACKET.fullmatch(before)
+    if not match:
+        return Rejected("not-a-number")
+    old_group, new_group, numbers = match.groups()
+    group = old_group or new_group
+    tokens = numbers.split(" ")
+    try:
+        sent = bytes(map(_BYTE.__getitem__, tokens))
+        heard_in = _BYTE[group] if group else None
+    except KeyError as unknown:
+        token = unknown.args[0]
+        if not _INTEGER.fullmatch(token):
+            return Rejected("not-a-number")
+        return Rejected("node-out-of-range" if token == tokens[0] else "byte-out-of-range")
+    if bracket and rssi not in _RSSI:
+        return Rejected("bad-rssi")
+    return _whole(Packet(sent[0], sent[1:], _RSSI.get(rssi), heard_in))
+
+
+def _hex_packet(text: str) -> Packet | Rejected:
+    """Decode `OKX 0A7B043801 (3A)`: hexadecimal mode, with the raw register of the signal strength."""
+    numbers, bracket, rssi = text.partition(" (")
+    match = _HEX_PACKET.fullmatch(numbers)
+    if not match:
+        return Rejected("not-a-number")
+    if bracket and rssi not in _RAW_RSSI:
+        return Rejected("bad-rssi")
+    node, *data = bytes.fromhex(match[1])
+    return _whole(Packet(node, bytes(data), _RAW_RSSI.get(rssi)))
+
+
+def _whole(packet: Packet) -> Packet | Rejected:
+    """Refuse a payload that no radio sends."""
+    if not packet.data:
+        return Rejected("no-payload")
+    return packet if len(packet.data) <= LONGEST_PAYLOAD else Rejected("too-long")
+
+
+_ECHO = re.compile(r"> (?:[0-9]+,)*([0-9]{1,3})([a-z])")
+_SENT = re.compile(r"[ ]?->[ ]([0-9]{1,3})[ ]b")
+_CONFIGURATION = re.compile(
+    r"""
+    (?: \[ (?P<version> [^\]]+ ) \] )? [ ]?
+    (?: (?P<oldest> [0-9]{1,3} ) | [@A-Z\[\\\]^_] )    # the node as chr(64 + id), in decimal by the oldest
+    [ ]i(?P<node> [0-9]{1,3} )\*? [ ]g(?P<group> [0-9]{1,3} ) [ ]@[ ](?P<mhz> [0-9]{3} )[ ]MHz
+    (?: [ ]c(?P<collect> 1 ) )? (?: [ ]o(?P<offset> [0-9]{1,5} ) )?
+    (?: [ ]q(?P<quiet> [01] ) )? (?: [ ]x(?P<hex> [0-9] ) )?
+    (?: [ ]+Lock:[ ](?P<lock> [0-9] ) )?
+    (?: [ ]USA[ ][0-9] )? [ ]*
+    """,
+    re.VERBOSE,
+)
+_COMMENT = re.compile(r"\|[\t -~]*|Settings:(?: [rbpgi][0-9]{0,3})+(?: a[^O|]*)?")
+_COMMENT_BANNER = re.compile(r"\|[A-Za-z][\w ]* V[0-9.]+", re.ASCII)
+_ONE_SETTING = re.compile(r"\|(RF Band|Group|Node)(?: ID)?(?::? | = )([0-9]{1,3})(?:MHz)?")
+_ALL_SETTINGS = re.compile(r" ([bgi])([0-9]{1,3})(?![0-9])")
+_LETTERS = {"RF Band": "b", "Group": "g", "Node": "i"}
+_JOINED = re.compile(r"(\r?Settings:(?: [rbpgi][0-9]{0,3})+)(OK .*|\|.*)")
+_KINDS = re.compile(
+    r"""
+      (?P<blank> [\x00-\x20\x7f]* )              # with the control characters that a start-up leaves
+    | (?P<bad_crc> [ ]?\?.* )
+    | (?P<tx_confirm> [ ]?->[ ]ack | test[ ][0-9]+[ ]->[ ][0-9]+[ ]b
+                    | Sending[ ][0-9]+[ ]bytes[ ]to[ ]node[ ][0-9]+ )
+    | (?P<sleep> [ ]?Zzz\.\.\. )
+    | (?P<ascii_dump> ASC[ ].* )
+    | (?P<banner> \[[\w.]+\] | [A-Za-z]\w*[ ]V[0-9.]+ )
+    | (?P<help> [A-Z][A-Za-z ()]*: | [ ]{2}.*[ ]-[ ][A-Za-z].* )
+    | (?P<trace> -*\*?[ ]*-[0-9]{1,3}dB )
+    """,
+    re.VERBOSE | re.ASCII,
+)
+_MERGED = re.compile(r"[^ ] ?OK ?[GX]? ?[0-9]|. g[0-9]+ @ [0-9]+ MHz")
+
+
+def _known(text: str) -> Ignored | None:
+    """Return what a line is that firmware prints beside the packets, or None."""
+    if echo := _ECHO.fullmatch(text):
+        return Echo("echo", echo[2], int(echo[1]))
+    if sent := _SENT.fullmatch(text):
+        return Sent("tx-confirm", int(sent[1]))
+    if found := _CONFIGURATION.fullmatch(text):
+        return _configuration(found)
+    if _COMMENT.fullmatch(text):
+        kind = "banner" if _COMMENT_BANNER.fullmatch(text) else "info"
+        return Comment(kind, _told(text))
+    other = _KINDS.fullmatch(text)
+    return Ignored(other.lastgroup.replace("_", "-")) if other and other.lastgroup else None
+
+
+def _configuration(found: re.Match[str]) -> Configuration:
+    told = {name: int(digits) for name, digits in found.groupdict("").items() if digits.isdecimal()}
+    return Configuration(
+        "config",
+        version=found["version"],
+        node=told["node"],
+        group=told["group"],
+        mhz=told["mhz"],
+        quiet=None if "oldest" in told else bool(told.get("quiet")),
+        collect="collect" in told,
+        offset=told.get("offset"),
+        hex=told.get("hex"),
+        lock=told.get("lock"),
+    )
+
+
+def _told(comment: str) -> Mapping[str, int]:
+    """Return the settings in `|Group: 210` or `Settings: r1 b4 p25 g210 i5`, by letter."""
+    if one := _ONE_SETTING.fullmatch(comment):
+        letter, digits = _LETTERS[one[1]], one[2]
+        return {letter: int(digits[0] if letter == "b" else digits)}
+    if comment.startswith("Settings:"):
+        return {letter: int(digits) for letter, digits in _ALL_SETTINGS.findall(comment)}
+    return {}

@@ -1,0 +1,135 @@
+"""The queue on a real file system of its own: a power cut, and a disk that is full."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.frame import Frame, Stamp
+from gateway.spool import Limits, Spool
+from tests.gateway_process import ENVIRONMENT
+from tests.peers import missing, need
+
+pytestmark = pytest.mark.needs_root
+
+WRITER = """
+import sys, time
+from gateway.frame import Frame, Stamp
+from gateway.spool import Spool
+from pathlib import Path
+spool = Spool(Path(sys.argv[1]), commit_interval=3600)
+spool.attend(["a"])
+def put(first, last):
+    for n in range(first, last):
+        spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n))])
+put(0, 200)
+spool.sync()
+put(200, 300)
+print("put", flush=True)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def mounted(image: Path, at: Path) -> Iterator[Path]:
+    """Mount an image on a loop device."""
+    at.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", "-o", "loop", image, at], capture_output=True, text=True, check=False)
+    if done.returncode:
+        missing(f"mounting an image needs root and loop devices: {done.stderr.strip()}")
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "-l", at], check=False)
+
+
+def file_system(image: Path, megabytes: int, block: int) -> Path:
+    """Return an image that holds an empty ext4."""
+    need("mkfs.ext4", "e2fsprogs")
+    with image.open("wb") as file:
+        file.truncate(megabytes << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-b", str(block), "-m", "0", image], check=True, env=sbin())
+    return image
+
+
+def sbin() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
+
+
+def values(spool: Spool) -> list[float | None]:
+    return [kept.values[0] for _, kept in spool.peek("a", 100_000)]
+
+
+@pytest.mark.parametrize("block", [1024, 4096])
+def test_a_power_cut_takes_nothing_that_was_there_at_the_last_sync(tmp_path, block):
+    image = file_system(tmp_path / "card", 24, block)
+    cut = tmp_path / "cut"
+    with (
+        mounted(image, tmp_path / "card.d") as card,
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, card / "queue.db"], env=ENVIRONMENT, stdout=subprocess.PIPE
+        ) as writer,
+    ):
+        assert writer.stdout.readline() == b"put\n"
+        # What the kernel has not yet given to the device is not in this copy, as after a power cut.
+        shutil.copy(image, cut)
+        writer.kill()
+    with mounted(cut, tmp_path / "cut.d") as card:
+        spool = Spool(card / "queue.db")
+        spool.attend(["a"])
+        read = values(spool)
+        assert read == list(range(len(read)))
+        assert len(read) >= 200
+        spool.put([Frame("9", (1000,), Stamp(0, "boot", 0))])
+        assert values(spool)[-1] == 1000
+        spool.close()
+
+
+@pytest.mark.parametrize("block", [1024, 4096])
+def test_a_full_disk_can_be_emptied_and_takes_frames_again(tmp_path, block):
+    image = file_system(tmp_path / "card", 16, block)
+    with mounted(image, tmp_path / "card.d") as card:
+        spool = Spool(card / "queue.db", limits=Limits(memory=500))
+        spool.attend(["a"])
+        frames = [Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n), ("x" * 200,)) for n in range(100)]
+        spool.put(frames)
+        fill(card / "others")
+        count = 100
+        while not spool._disk_trouble:
+            spool.put([Frame("9", (count,), Stamp(0, "boot", 0), ("x" * 200,))])
+            count += 1
+        for _ in range(20):
+            spool.put([Frame("9", (count,), Stamp(0, "boot", 0), ("x" * 200,))])
+            count += 1
+        sent: list[float | None] = []
+        while batch := spool.peek("a", 50):
+            sent += [kept.values[0] for _, kept in batch]
+            spool.done("a", batch[-1][0])
+        assert sent == list(range(count))
+        assert spool.dropped == 0
+        (card / "others").unlink()
+        spool.put(frames)
+        assert spool._disk_trouble == ""
+        spool.close()
+        spool = Spool(card / "queue.db")
+        spool.attend(["a"])
+        assert values(spool) == list(range(100))
+        spool.close()
+
+
+def fill(path: Path) -> None:
+    """Write until there is no room."""
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 16, 512):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue

@@ -1,0 +1,158 @@
+"""`oemgateway doctor`: the examination as a whole."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway import doctor
+from gateway.machine import Finding, Machine, Verdict, unknown
+from gateway.plugin import Listener
+from tests.gateway_process import GatewayProcess, command, state
+from tests.simulators.owfs_peers import free_port
+from tests.simulators.pi import Pi, ailing, fault
+from tests.waiting import wait_until
+
+FLOW = "28.33F749050000"
+
+CONFIGURATION = """[gateway]
+state_dir = /var/lib/oemgateway
+[listeners]
+[[bridge]]
+type = ds2482
+node = 9
+sensor1 = 28.33F749050000
+[[radio]]
+type = rfm12pi
+[dispatchers]
+[[home]]
+type = log
+"""
+
+
+@pytest.fixture
+def pi(tmp_path):
+    return Pi(tmp_path / "pi")
+
+
+def test_the_command_on_another_root(pi):
+    pi.put("/etc/oemgateway.conf", CONFIGURATION)
+    pi.path("/etc/oemgateway.conf").chmod(0o600)
+    pi.path("/var/lib/oemgateway").mkdir(parents=True)
+    for device in ("/dev/i2c-1", "/dev/ttyAMA0"):
+        pi.path(device).chmod(0o666)
+    done = command("doctor", "--root", pi.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"ok    configuration: {pi.root}/etc/oemgateway.conf has no faults"
+    assert {line.partition(": ")[0] for line in lines[1:]} == {"ok    state", "ok    bridge", "ok    radio"}
+
+    pi.remove("/dev/i2c-1")
+    done = command("doctor", "--root", pi.root)
+    assert done.returncode == 1
+    assert "FAULT bridge: /dev/i2c-1 is missing: run raspi-config" in done.stdout
+
+
+def test_a_root_that_is_not_there():
+    done = command("doctor", "--root", "/nowhere")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+def test_a_faulty_configuration_is_said_first_and_the_usual_ways_are_examined(pi):
+    pi.put("/etc/oemgateway.conf", CONFIGURATION.replace("node = 9", "node = 9\nresolution = 13"))
+    file = pi.path("/etc/oemgateway.conf")
+    findings = list(doctor.examine(file, pi.machine))
+    assert str(findings[0]) == f"FAULT {file}:7: resolution: 9, 10, 11 or 12 expected, not 13"
+    assert {finding.subject for finding in findings[1:]} == {"state", "ds2482", "rfm12pi"}
+
+
+def test_a_missing_configuration(pi):
+    (first, *_) = doctor.examine(pi.path("/etc/oemgateway.conf"), pi.machine)
+    assert first.is_bad
+    assert str(first).startswith(f"FAULT {pi.root}/etc/oemgateway.conf: ")
+
+
+def finding_on_state(pi, machine, text=CONFIGURATION):
+    pi.put("/etc/oemgateway.conf", text)
+    findings = doctor.examine(pi.path("/etc/oemgateway.conf"), machine)
+    return next(finding for finding in findings if finding.subject == "state")
+
+
+def test_a_state_directory_that_cannot_be_written(pi):
+    pi.path("/var/lib").mkdir(parents=True, mode=0o755)
+    assert fault([finding_on_state(pi, pi.machine)]) == (
+        "pi may not write to /var/lib/oemgateway",
+        "sudo install -d -o pi /var/lib/oemgateway, or name another as state_dir",
+    )
+    assert not ailing([finding_on_state(pi, replace(pi.machine, uid=0))])
+    pi.put("/var/lib/oemgateway")
+    assert finding_on_state(pi, replace(pi.machine, uid=0)).is_bad
+
+
+def test_the_usual_state_directory_is_not_missed_by_a_user_who_has_his_own(pi):
+    pi.path("/var/lib").mkdir(parents=True, mode=0o755)
+    finding = finding_on_state(pi, pi.machine, CONFIGURATION.replace("state_dir", "#state_dir"))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "started by pi the gateway keeps it in " in finding.cure
+
+
+class Broken(Listener):
+    def examine(self, machine):
+        yield unknown("so far, so good")
+        raise ZeroDivisionError("a bug")
+
+
+def test_a_plugin_that_cannot_examine_does_not_hide_the_rest(pi):
+    first, second = doctor._examine_plugin(Broken(), pi.machine)
+    assert first.found == "so far, so good"
+    assert second.found == "it could not be examined, a bug of its own: ZeroDivisionError('a bug')"
+
+
+def test_a_plugin_need_not_examine(pi):
+    assert not list(Listener().examine(pi.machine))
+
+
+def test_what_the_running_gateway_has_seen_is_told(tmp_path):
+    file = tmp_path / "oemgateway.conf"
+    port = free_port()
+    file.write_text(
+        state(tmp_path)
+        + f"[listeners]\n[[push]]\ntype = tcp\nport = {port}\n[[radio]]\ntype = rfm12pi\n"
+        + f"port = {tmp_path}/nothing\n[[demo]]\ntype = ds2482\nbus = simulated\nnode = 9\ninterval = 1\n"
+        + f"sensor1 = {FLOW}\n[dispatchers]\n[[home]]\ntype = log\n"
+    )
+    before = command("--config-file", file, "doctor")
+    assert f"?     gateway: none answers at {tmp_path}/state/control (No such file" in before.stdout
+    with GatewayProcess(file) as gateway:
+        wait_until(lambda: gateway.status()["listeners"]["demo"]["frames"])
+        wait_until(lambda: gateway.status()["listeners"]["radio"]["trouble"])
+        said = command("--config-file", file, "doctor").stdout
+        other = tmp_path / "other.conf"
+        other.write_text(file.read_text())
+        elsewhere = command("--config-file", other, "doctor").stdout
+    assert f"ok    gateway: it is running, pid {gateway.process.pid}" in said
+    assert f"ok    state: the running gateway keeps it in {tmp_path}/state" in said
+    assert "?     push: the running gateway has had no frame through it yet" in said
+    assert f"FAULT radio: the running gateway is in trouble with it: {tmp_path}/nothing: No such file" in said
+    assert "frames since the gateway started, the last" in said
+    assert (
+        f"?     gateway: the one that runs, pid {gateway.process.pid}, has another file: {file}" in elsewhere
+    )
+
+
+def test_the_machine_of_this_process(monkeypatch):
+    here = Machine.below(Path("/"))
+    assert (here.live, here.uid) == (True, os.geteuid())
+    assert os.getegid() in here.gids
+    monkeypatch.setattr("os.geteuid", lambda: 4_000_000)
+    assert Machine.below(Path("/proc")).user == "4000000"
+
+
+def test_a_finding_is_a_line():
+    assert (
+        str(Finding(Verdict.BAD, "it is off", "switch it on", "bridge"))
+        == "FAULT bridge: it is off: switch it on"
+    )

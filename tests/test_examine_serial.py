@@ -1,0 +1,104 @@
+"""What `oemgateway doctor` finds around a serial port: each check where it fails, and where it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.simulators.pi import CONFIG, GROUP, Pi, ailing, fault, plugin, well
+
+RASPI_CONFIG = "run raspi-config, Interface Options, Serial Port (login shell: no, hardware: yes), and reboot"
+
+
+@pytest.fixture
+def pi(tmp_path):
+    return Pi(tmp_path / "pi")
+
+
+def test_a_port_that_can_be_used(pi):
+    assert well(plugin("rfm12pi").examine(pi.machine)) == [
+        "/dev/ttyAMA0 is there",
+        "pi may read and write /dev/ttyAMA0",
+        "no console is on /dev/ttyAMA0",
+    ]
+
+
+def test_a_port_of_the_pi_that_is_missing(pi):
+    pi.remove("/dev/ttyAMA0")
+    assert fault(plugin("rfm12pi").examine(pi.machine)) == ("/dev/ttyAMA0 is missing", RASPI_CONFIG)
+
+
+def test_a_board_on_usb_that_is_missing(pi):
+    board = plugin("rfm12pi", port="/dev/ttyUSB0")
+    assert fault(board.examine(pi.machine)) == ("/dev/ttyUSB0 is missing", "plug the board in")
+    pi.device("/dev/ttyUSB1")
+    pi.link("/dev/serial/by-id/usb-FTDI-port0", "../../ttyUSB1")
+    assert fault(board.examine(pi.machine)) == (
+        "/dev/ttyUSB0 is missing",
+        "set port to one of those that are there: /dev/serial/by-id/usb-FTDI-port0, /dev/ttyUSB1",
+    )
+    assert not ailing(plugin("rfm12pi", port="/dev/serial/by-id/usb-FTDI-port0").examine(pi.machine))
+
+
+def test_a_user_who_is_not_in_the_group_of_the_port(pi):
+    pi.put("/etc/group", f"dialout:x:{GROUP}:\n")
+    assert fault(plugin("rfm12pi").examine(replace(pi.machine, gids=frozenset()))) == (
+        "pi is not in the group dialout, which /dev/ttyAMA0 belongs to",
+        "sudo usermod -aG dialout pi, then log in again (and restart the gateway)",
+    )
+
+
+@pytest.mark.parametrize("file", ["/proc/cmdline", "/boot/firmware/cmdline.txt"])
+@pytest.mark.parametrize("console", ["serial0", "ttyAMA0"])
+def test_a_console_of_the_kernel_on_the_port(pi, file, console):
+    pi.put(file, f"console={console},115200 console=tty1 rootwait\n")
+    assert fault(plugin("rfm12pi").examine(pi.machine)) == (
+        f"it is the kernel's console, by console={console},115200 in {file}",
+        RASPI_CONFIG,
+    )
+
+
+def test_a_console_on_another_port(pi):
+    pi.link("/dev/serial0", "ttyS0")
+    pi.put("/proc/cmdline", "console=serial0,115200\n")
+    assert not ailing(plugin("rfm12pi").examine(pi.machine))
+    pi.device("/dev/ttyS0")
+    assert ailing(plugin("rfm12pi", port="/dev/serial0").examine(pi.machine))
+
+
+def test_a_login_by_inittab(pi):
+    line = "T0:23:respawn:/sbin/getty -L ttyAMA0 115200 vt100\n"
+    pi.put("/etc/inittab", f"#{line}")
+    assert not ailing(plugin("rfm12pi").examine(pi.machine))
+    pi.put("/etc/inittab", line)
+    assert fault(plugin("rfm12pi").examine(pi.machine)) == (
+        "a login waits on it, by /etc/inittab",
+        "put a # before the line with ttyAMA0 there, then sudo init q",
+    )
+
+
+def test_a_login_by_systemd(pi):
+    unit = "serial-getty@ttyAMA0.service"
+    pi.link(f"/etc/systemd/system/getty.target.wants/{unit}", "/lib/systemd/system/serial-getty@.service")
+    assert fault(plugin("rfm12pi").examine(pi.machine)) == (
+        f"a login waits on it, by {unit}",
+        f"sudo systemctl disable --now {unit}",
+    )
+
+
+def test_bluetooth_on_the_port(pi):
+    pi.put("/proc/device-tree/model", "Raspberry Pi 3 Model B Rev 1.2\0")
+    assert fault(plugin("rfm12pi").examine(pi.machine)) == (
+        "ttyAMA0 is what Bluetooth uses on a Raspberry Pi 3 Model B Rev 1.2",
+        f"add the line dtoverlay=disable-bt to {CONFIG} and reboot",
+    )
+    for overlay in ("disable-bt", "pi3-miniuart-bt"):
+        pi.put(CONFIG, f"dtoverlay={overlay}\n")
+        findings = list(plugin("rfm12pi").examine(pi.machine))
+        assert not ailing(findings)
+        assert f"Bluetooth leaves ttyAMA0 alone, by {CONFIG}" in well(findings)
+
+
+def test_a_simulated_board_needs_nothing(pi):
+    assert not list(plugin("rfm12pi", port="simulated").examine(pi.machine))

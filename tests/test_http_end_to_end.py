@@ -1,0 +1,152 @@
+"""Devices and other gateways that post, through the whole daemon, to a server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from gateway import config
+from gateway.daemon import Daemon
+from gateway.frame import Frame, Stamp
+from gateway.spool import Spool
+from gateway.timekeeper import Timekeeper
+from listeners.simulated.clock import VirtualClock
+from tests.gateway_process import GatewayProcess, state
+from tests.simulators.emoncms import FakeEmoncms
+from tests.simulators.owfs_peers import free_port
+from tests.waiting import wait_until
+
+KEY = "fedcba98765432100123456789abcdef"
+
+
+@pytest.fixture
+def server() -> Iterator[FakeEmoncms]:
+    with FakeEmoncms() as server:
+        yield server
+
+
+def write(directory: Path, listeners: str, url: str, key: str) -> Path:
+    directory.mkdir(exist_ok=True)
+    file = directory / "oemgateway.conf"
+    file.touch(0o600)
+    file.write_text(
+        f"{state(directory)}[listeners]\n{listeners}"
+        f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {url}\napikey = {key}\ninterval = 0\n"
+    )
+    return file
+
+
+def http(port: int) -> str:
+    return f"[[push]]\ntype = http\nport = {port}\napikey = {KEY}\n"
+
+
+@contextmanager
+def running(file: Path) -> Iterator[Daemon]:
+    gateway = Daemon(config.read(file))
+    thread = threading.Thread(target=gateway.run)
+    thread.start()
+    try:
+        yield gateway
+    finally:
+        gateway.stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_doorbell_is_answered_while_emoncms_is_away_and_its_press_arrives_with_its_time(tmp_path, server):
+    # given an Emoncms that cannot be reached
+    port = free_port()
+    server.stop()
+    with GatewayProcess(write(tmp_path, http(port), server.url, server.key)) as gateway:
+        # when a doorbell sends its battery's voltage, and the time of the press, and goes back to sleep
+        pressed = int(time.time()) - 5
+        doorbell = "/input/post?node=doorbell&fulljson={%22battery%22:2.91}"
+        reply = requests.get(
+            f"http://127.0.0.1:{port}{doorbell}&time={pressed}&apikey={KEY}",
+            headers={"Connection": "close"},
+            timeout=5,
+        )
+        # then it has its answer, and even if the gateway is killed now
+        assert (reply.status_code, reply.text) == (200, '{"success": true}')
+        gateway.kill()
+        gateway.start()
+        # the voltage is there when Emoncms is back
+        server.start()
+        wait_until(lambda: server.stored, 20)
+        assert gateway.stop() == 0
+    ((node, key, when, value),) = server.stored
+    assert (node, key, when, value) == ("doorbell", "battery", pressed, 2.91)
+
+
+def test_a_gateway_may_post_to_another_one(tmp_path, server):
+    # given a gateway whose Emoncms is another gateway, whose Emoncms is one
+    first, second, lines = free_port(), free_port(), free_port()
+    near = write(
+        tmp_path / "near",
+        f"{http(first)}[[lines]]\ntype = tcp\nport = {lines}\n",
+        f"http://127.0.0.1:{second}/emoncms",
+        KEY,
+    )
+    far = write(tmp_path / "far", http(second), server.url, server.key)
+    with running(far) as far_gateway, running(near):
+        # when the first has lines, and rows with a place that has no value
+        wait_until(lambda: posted(first, "/input/post?node=up&csv=1"))
+        wait_until(lambda: listens(lines))
+        with socket.create_connection(("127.0.0.1", lines)) as client:
+            client.sendall(b"".join(b"15 %d -7\n" % n for n in range(500)))
+        now = int(time.time())
+        assert posted(first, f'/input/bulk?time=0&data=[[{now},"attic",18.7,null,22,{{"rain":3}}]]')
+        # then everything is at the last one, once and in order, under the same indices and with the same time
+        wait_until(lambda: len(server.stored) == 1004, 30)
+        (connection,) = far_gateway._listeners["push"].plugin._clients.values()
+        assert connection.host == "127.0.0.1"
+    assert [kept.value for kept in server.stored if (kept.node, kept.key) == ("15", "1")] == list(range(500))
+    assert server.values("15") == {"1": 499, "2": -7}
+    assert server.values("attic") == {"1": 18.7, "3": 22, "rain": 3}
+    assert {kept.time for kept in server.stored if kept.node == "attic"} == {now}
+
+
+def test_a_time_of_the_devices_own_stands_while_the_gateways_clock_is_doubted_and_set_right(tmp_path):
+    # given readings that wait because this machine's clock is in doubt
+    spool = Spool(tmp_path / "queue.db")
+    spool.attend(["home"])
+    ours = Frame("9", (1.0,), Stamp(7.0, "virtual", 100.0))
+    by_the_device = Frame("doorbell", (2.91,), Stamp(1795213000.0, "", 95.0))
+    spool.put([ours, by_the_device], held=True)
+    assert spool.peek("home", 10) == []
+    # when the clock is right
+    keeper = Timekeeper(VirtualClock(wall=1795213300.0, boottime=400.0), past=0)
+    spool.date("virtual", keeper.dated, "lost")
+    # then ours are dated anew, and that of the device is what it was
+    first, second = (frame for _, frame in spool.peek("home", 10))
+    assert (first.stamp.wall, second) == (1795213000.0, by_the_device)
+    spool.close()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def posted(port: int, path: str) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}{path}&apikey={KEY}", timeout=5).text == "ok"
+    except requests.ConnectionError:
+        return False
+
+
+def test_a_post_for_a_node_of_another_section_is_not_mixed_into_it(tmp_path, server):
+    port = free_port()
+    sensors = "[[bus]]\ntype = owserver\nserver = 127.0.0.1:1\nnode = 9\nsensor1 = 28.33F749050000\n"
+    with running(write(tmp_path, f"{http(port)}{sensors}", server.url, server.key)):
+        wait_until(lambda: posted(port, "/input/post?node=9&csv=1"))
+        assert posted(port, "/input/post?node=10&csv=1")
+        wait_until(lambda: server.stored)
+    assert server.values("9") == {}

@@ -1,0 +1,445 @@
+"""The port that devices post to, over real connections."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from gateway.flag import Flag
+from gateway.settings import SettingsFault, build, shown
+from listeners.http_input.listener import Http
+from listeners.simulated.clock import VirtualClock
+from tests.peers import need
+from tests.waiting import wait_until
+
+KEY = "0123456789abcdef0123456789abcdef"
+GET = b"GET /input/post?node=7&csv=%d HTTP/1.1\r\nHost: gateway\r\n\r\n"
+
+
+# --- the settings -------------------------------------------------------------------------------------------
+
+
+def test_a_bare_section_will_do():
+    listener = build(Http, {})
+    assert (listener.host, listener.port, listener.apikey) == ("127.0.0.1", 8080, None)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.53", "::1", "localhost"])
+def test_on_this_machine_alone_no_key_is_needed(host):
+    assert build(Http, {"host": host}).apikey is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "gateway.local"])
+def test_where_others_can_connect_a_key_is_needed(host):
+    with pytest.raises(SettingsFault) as refusal:
+        build(Http, {"host": host})
+    ((key, message),) = refusal.value.faults
+    assert key == "apikey"
+    assert message.startswith(f"a key expected, as others can connect to {host}")
+    assert build(Http, {"host": host, "apikey": KEY}).apikey == KEY
+
+
+def test_the_key_is_a_secret():
+    listener = build(Http, {"apikey": KEY})
+    assert KEY not in repr(listener)
+    assert shown(listener)["apikey"] == "********"
+
+
+@pytest.mark.parametrize("key", ["short1", "12345678", "with a space", "ümlaut-key"])
+def test_a_key_that_will_not_do_is_a_fault_that_does_not_repeat_it(key):
+    with pytest.raises(SettingsFault) as refusal:
+        build(Http, {"apikey": key})
+    assert key not in str(refusal.value)
+
+
+# --- the port -----------------------------------------------------------------------------------------------
+
+
+class Running:
+    """A listener that is read as the core reads it: `kept` is what is on disk."""
+
+    def __init__(self, **settings: object) -> None:
+        self.listener = Http(port=0, **settings)
+        self.listener.name = "push"
+        self.listener.clock = VirtualClock()
+        self.listener.open()
+        self.kept = []
+        self.put = self.kept.extend
+        self.stop = Flag()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self.stop.is_set():
+            frames = self.listener.read(self.stop)
+            if frames:
+                self.put(frames)
+
+    def end(self) -> None:
+        self.stop.set()
+        self._thread.join(5)
+        assert not self._thread.is_alive()
+        self.listener.close()
+        self.listener.close()
+
+    @property
+    def url(self) -> str:
+        host, port = self.listener.address
+        return f"http://{host}:{port}"
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(self.listener.address, timeout=5)
+
+    @property
+    def counts(self) -> dict:
+        return self.listener.report()["faults"]
+
+    def said(self) -> list:
+        return [(frame.node, frame.values) for frame in self.kept]
+
+
+@pytest.fixture
+def running() -> Iterator:
+    """Return a function that runs a listener on a free port; all of them end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def run(**settings):
+            made = Running(**settings)
+            stack.callback(made.end)
+            return made
+
+        yield run
+
+
+def answer(connection: socket.socket) -> tuple[int, str]:
+    """Return status and text of the next answer."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(1)
+    head = data.decode()
+    length = int(head.split("Content-Length: ")[1].split("\r\n")[0])
+    body = b""
+    while len(body) < length:
+        body += connection.recv(length - len(body))
+    return int(head.split()[1]), body.decode()
+
+
+def is_hung_up_on(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_a_device_posts_and_is_answered(running):
+    gateway = running(apikey=KEY)
+    reply = requests.post(
+        f"{gateway.url}/input/post",
+        data={"node": "door", "fulljson": '{"battery":2.91}'},
+        headers={"Authorization": f"Bearer {KEY}"},
+        timeout=5,
+    )
+    assert (reply.status_code, reply.text) == (200, '{"success": true}')
+    (frame,) = gateway.kept
+    assert (frame.node, frame.names, frame.values) == ("door", ("battery",), (2.91,))
+    assert frame.source == "push"
+    assert frame.stamp == gateway.listener.clock.now()
+
+
+def test_one_connection_serves_for_many_requests(running):
+    gateway = running()
+    with requests.Session() as session:
+        for number in range(50):
+            assert session.get(f"{gateway.url}/input/post?node=7&csv={number}", timeout=5).text == "ok"
+    assert gateway.said() == [("7", (number,)) for number in range(50)]
+    assert gateway.counts == {}
+
+
+def test_many_devices_at_once(running):
+    gateway = running()
+
+    def press(number):
+        for n in range(10):
+            assert requests.get(f"{gateway.url}/input/post?node={number}&csv={n}", timeout=10).text == "ok"
+
+    threads = [threading.Thread(target=press, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(8):
+        assert [values for node, values in gateway.said() if node == str(number)] == [(n,) for n in range(10)]
+
+
+def test_it_is_answered_when_the_disk_has_it_and_not_before(running):
+    gateway = running()
+    written = threading.Event()
+    gateway.put = lambda frames: (written.wait(5), gateway.kept.extend(frames))
+    with gateway.connect() as client:
+        client.sendall(GET % 1)
+        client.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        client.settimeout(5)
+        written.set()
+        assert answer(client) == (200, "ok")
+        assert gateway.said() == [("7", (1,))]
+
+
+def test_what_comes_while_it_is_to_end_is_neither_kept_nor_answered():
+    listener = Http(port=0)
+    listener.open()
+    stop = Flag()
+    with socket.create_connection(listener.address) as client:
+        listener.read(stop)
+        client.sendall(GET % 1)
+        stop.set()
+        assert listener.read(stop) == []
+        listener.close()
+        assert is_hung_up_on(client)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("/input/post?csv=x&apikey=" + KEY, 400, "Format error, the value of 1 is not numeric: 'x'"),
+        ("/input/post?csv=1", 401, "Invalid API key"),
+        ("/input/list.json?apikey=" + KEY, 404, "/input/post or /input/bulk expected"),
+    ],
+)
+def test_a_refusal_has_a_status_and_a_sentence_and_the_next_request_its_turn(
+    running, path, status, text, caplog
+):
+    gateway = running(apikey=KEY)
+    with requests.Session() as session:
+        reply = session.get(gateway.url + path, timeout=5)
+        assert reply.status_code == status
+        assert reply.text == text if status == 401 else reply.json() == {"success": False, "message": text}
+        good = session.get(f"{gateway.url}/input/post?csv=1&apikey={KEY}", timeout=5)
+        assert (good.status_code, good.text) == (200, "ok")
+    assert len(gateway.kept) == sum(gateway.counts.values()) == 1
+    assert text in caplog.text
+    assert KEY not in caplog.text
+
+
+def test_the_time_can_be_asked_for_without_a_key(running):
+    gateway = running(apikey=KEY)
+    with requests.Session() as session:
+        for _ in range(2):
+            reply = session.head(gateway.url, timeout=5)
+            assert (reply.status_code, reply.headers["Date"]) == (200, "Tue, 14 Nov 2023 22:13:20 GMT")
+    assert gateway.counts == {}
+
+
+def test_a_body_that_is_too_large_is_refused_while_it_is_still_coming(running):
+    gateway = running(size=1024)
+    reply = requests.post(f"{gateway.url}/input/bulk", data={"data": "1" * 5_000_000}, timeout=5)
+    assert reply.status_code == 413
+    assert reply.json()["message"] == "at most 1024 bytes expected in a body"
+    assert gateway.counts == {"too-large": 1}
+
+
+def test_who_is_no_http_is_told_so_and_hung_up_on(running):
+    gateway = running()
+    with gateway.connect() as client:
+        client.sendall(b"15 69 1664\r\n\r\n" + GET % 1)
+        status, text = answer(client)
+        assert (status, is_hung_up_on(client)) == (400, True)
+        assert "GET /input/post" in text
+    assert gateway.kept == []
+    assert gateway.counts == {"not-http": 1}
+
+
+def test_a_device_that_closes_its_side_first_is_answered(running):
+    gateway = running()
+    with gateway.connect() as client:
+        client.sendall(b"GET /input/post?csv=1 HTTP/1.0\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        assert answer(client) == (200, "ok")
+        assert is_hung_up_on(client)
+    wait_until(lambda: not gateway.listener._clients)
+
+
+def test_requests_that_come_in_one_piece_are_answered_in_their_order(running):
+    gateway = running()
+    with gateway.connect() as client:
+        client.sendall(GET % 1 + b"GET /nowhere HTTP/1.1\r\n\r\n" + GET % 2)
+        assert [answer(client)[0] for _ in range(3)] == [200, 404, 200]
+    assert gateway.said() == [("7", (1,)), ("7", (2,))]
+
+
+def test_a_request_that_comes_in_many_pieces(running):
+    gateway = running()
+    with gateway.connect() as client:
+        for n in range(len(GET % 1)):
+            client.sendall((GET % 1)[n : n + 1])
+        assert answer(client) == (200, "ok")
+
+
+def test_a_client_may_ask_before_it_sends_its_body(running):
+    gateway = running()
+    with gateway.connect() as client:
+        client.sendall(b"POST /input/post HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"cs")
+        client.sendall(b"v=1")
+        assert answer(client) == (200, "ok")
+
+
+def test_a_slow_client_is_cut_off_however_busy_it_is(running):
+    gateway = running(timeout=10, idle=60)
+    clock = gateway.listener.clock
+    with gateway.connect() as slow, gateway.connect() as other:
+        slow.sendall(b"GET")
+        for n in range(6):
+            clock.sleep(2)
+            with contextlib.suppress(ConnectionError):
+                slow.sendall(b" ")
+            other.sendall(GET % n)
+            assert answer(other) == (200, "ok")
+        assert is_hung_up_on(slow)
+    assert gateway.counts == {"too-slow": 1}
+
+
+def test_who_connects_and_says_nothing_is_hung_up_on(running):
+    gateway = running(timeout=10, idle=60)
+    clock = gateway.listener.clock
+    with gateway.connect() as silent, gateway.connect() as other:
+        other.sendall(GET % 1)
+        assert answer(other) == (200, "ok")
+        wait_until(lambda: len(gateway.listener._clients) == 2)
+        clock.sleep(11)
+        other.sendall(GET % 2)
+        assert answer(other) == (200, "ok")
+        assert is_hung_up_on(silent)
+        # and who has posted may be silent for longer
+        clock.sleep(61)
+        with gateway.connect():
+            assert is_hung_up_on(other)
+    assert gateway.counts == {"idle": 2}
+
+
+def test_a_client_that_goes_in_the_middle_leaves_nothing(running):
+    gateway = running()
+    with gateway.connect() as client:
+        client.sendall(b"POST /input/post HTTP/1.1\r\nContent-Length: 99\r\n\r\ncsv=1")
+    with gateway.connect() as client:
+        client.sendall(b"GET")
+        wait_until(lambda: any(client.requests.begun for client in gateway.listener._clients.values()))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wait_until(lambda: gateway.counts == {"cut-short": 2})
+    assert gateway.kept == []
+
+
+def test_a_client_that_has_gone_before_its_answer_is_counted():
+    listener = Http(port=0)
+    listener.open()
+    stop = Flag()
+    with socket.create_connection(listener.address) as client:
+        listener.read(stop)
+        client.sendall(GET % 1)
+        assert len(listener.read(stop)) == 1
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    (served,) = listener._clients.values()
+    wait_until(lambda: not served.send(b"x"))
+    stop.set()
+    assert listener.read(stop) == []
+    assert listener.report() == {"faults": {"gone-before-the-answer": 1}}
+    listener.close()
+
+
+def test_a_wait_that_was_for_nothing_is_nothing():
+    listener = Http(port=0)
+    listener.open()
+    with socket.create_connection(listener.address):
+        listener.read(Flag())
+        (client,) = listener._clients.values()
+        assert listener._hear(client, listener.clock.now()) == []
+        assert listener._clients
+    listener.close()
+
+
+def test_one_client_too_many_takes_the_place_of_the_most_silent(running):
+    gateway = running(clients=2)
+    with gateway.connect() as first, gateway.connect() as second:
+        for client in (second, first):
+            client.sendall(GET % 1)
+            assert answer(client) == (200, "ok")
+        with gateway.connect() as third:
+            third.sendall(GET % 3)
+            assert answer(third) == (200, "ok")
+            assert is_hung_up_on(second)
+            first.sendall(GET % 2)
+            assert answer(first) == (200, "ok")
+    assert gateway.counts == {"too-many-clients": 1}
+
+
+def test_one_host_posts_only_so_often_in_a_second(running):
+    gateway = running(rate=3)
+    with gateway.connect() as client:
+        client.sendall(b"".join(GET % n for n in range(5)))
+        assert [answer(client)[0] for _ in range(5)] == [200, 200, 200, 429, 429]
+        gateway.listener.clock.sleep(1)
+        client.sendall(GET % 5)
+        assert answer(client) == (200, "ok")
+    assert gateway.counts == {"too-often": 2}
+
+
+def test_a_time_that_cannot_be_is_counted(running):
+    gateway = running()
+    assert requests.get(f"{gateway.url}/input/post?csv=1&time=12", timeout=5).text == "ok"
+    assert gateway.counts == {"time-not-believed": 1}
+
+
+def test_curl_posts(running):
+    curl = need("curl", "curl")
+    gateway = running(apikey=KEY)
+    for arguments in (
+        ["--data", "node=1&csv=1,2"],
+        ["--data-urlencode", 'json={"1":1,"2":2}', "--data", "node=1", "--http1.0"],
+        ["--data", f"node=1&csv=1,2&filler={'x' * 2000}", "--header", "Expect: 100-continue"],
+    ):
+        reply = subprocess.run(
+            [curl, "-s", "--oauth2-bearer", KEY, *arguments, f"{gateway.url}/emoncms/input/post.json"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        assert reply.stdout == "ok"
+    assert gateway.said() == [("1", (1, 2))] * 3
+
+
+def test_it_sleeps_until_stopped(running):
+    gateway = running()
+    gateway.end()
+
+
+def test_a_port_that_is_taken_is_weather(running):
+    port = running().listener.address[1]
+    with pytest.raises(OSError, match=rf"127\.0\.0\.1:{port}: Address already in use"):
+        Http(port=port).open()
+
+
+def test_a_listener_that_is_not_open_says_so():
+    with pytest.raises(OSError, match="not open"):
+        Http().read(Flag())
+
+
+def test_who_can_reach_it_is_said(caplog):
+    caplog.set_level(logging.INFO, logger="oemgateway")
+    for listener in (Http(port=0), Http(port=0, host="0.0.0.0", apikey=KEY)):
+        listener.open()
+        listener.close()
+    alone, others = (record.getMessage() for record in caplog.records)
+    assert "(this machine only: host = 0.0.0.0 and a key let others in)" in alone
+    assert others.startswith("listens on 0.0.0.0:")
+    assert "(" not in others

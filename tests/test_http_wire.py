@@ -1,0 +1,155 @@
+"""Requests out of a byte stream."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from listeners.http_input.wire import LONGEST_HEAD, Refusal, Request, Requests, answer
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
+
+POST = b"POST /input/post HTTP/1.1\r\nHost: gateway\r\nContent-Length: 7\r\n\r\ncsv=1,2"
+GET = b"GET /input/post?csv=1 HTTP/1.1\r\nHost: gateway\r\n\r\n"
+
+
+def taken(*segments, longest=1000):
+    requests = Requests(longest)
+    found = []
+    for segment in segments:
+        requests.feed(segment)
+        while request := requests.take():
+            found.append(request)
+            if isinstance(request, Refusal):
+                return found
+    return found
+
+
+def test_a_request_is_cut_out():
+    assert taken(POST) == [
+        Request("POST", "/input/post", {"host": "gateway", "content-length": "7"}, b"csv=1,2")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "method", "target"),
+    [
+        (b"GET /input/post?node=1&csv=1 HTTP/1.1\n\n", "GET", "/input/post?node=1&csv=1"),
+        (
+            b'GET /input/post?json={power:100,"t":1} HTTP/1.1\r\n\r\n',
+            "GET",
+            '/input/post?json={power:100,"t":1}',
+        ),
+        (b"\r\n\r\nGET / HTTP/1.0\r\n\r\n", "GET", "/"),
+        (b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n", "GET", "/é"),
+    ],
+)
+def test_what_devices_send_is_understood(request_, method, target):
+    (request,) = taken(request_)
+    assert (request.method, request.target, request.body) == (method, target, b"")
+
+
+@pytest.mark.parametrize(
+    ("line", "keeps"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nConnection: Close\r\n\r\n", False),
+        (b"GET / HTTP/1.0\r\n\r\n", False),
+    ],
+)
+def test_whether_the_connection_is_kept(line, keeps):
+    (request,) = taken(line)
+    assert request.keeps is keeps
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),  # someone tries TLS
+        (b"15 69 1664\r\n\r\n", 400),
+        (b"GET /input/post\r\n\r\n", 400),
+        (b"GET /a b HTTP/1.1\r\n\r\n", 400),
+        (b"get / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\n\r\n", 400),
+        (b"GET /\xff HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nContent-Length: 999999999999999\r\n\r\n", 413),
+        (b"GET /?" + b"a" * LONGEST_HEAD, 431),
+        (b"GET / HTTP/1.1\r\nA: " + b"a" * LONGEST_HEAD + b"\r\n\r\n", 431),
+    ],
+)
+def test_what_is_refused(data, status):
+    (refusal,) = taken(data)
+    assert isinstance(refusal, Refusal)
+    assert refusal.status == status
+    assert refusal.message.isprintable()
+
+
+def test_a_body_of_the_greatest_length_is_taken():
+    (request,) = taken(b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000)
+    assert len(request.body) == 1000
+
+
+@given(st.lists(st.integers(1, len(POST + GET + POST) - 1)))
+def test_no_segmentation_changes_anything(cuts):
+    stream = POST + GET + POST
+    bounds = [0, *sorted(cuts), len(stream)]
+    segments = [stream[start:end] for start, end in itertools.pairwise(bounds)]
+    assert taken(*segments) == taken(stream)
+    assert len(taken(stream)) == 3
+
+
+def test_it_is_known_whether_a_request_has_begun():
+    requests = Requests(1000)
+    states = []
+    for segment in (b"\r\n", b"G", GET[1:], POST[:-1], POST[-1:]):
+        requests.feed(segment)
+        requests.take()
+        states.append(requests.begun)
+    assert states == [False, True, False, True, False]
+
+
+def test_a_client_may_want_leave_to_send_its_body():
+    requests = Requests(1000)
+    requests.feed(b"POST / HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n")
+    assert requests.take() is None
+    assert requests.waits_to_go_on
+    requests.feed(b"1")
+    assert requests.take()
+    assert not requests.waits_to_go_on
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    st.lists(
+        st.binary(max_size=40)
+        | st.sampled_from([b"GET ", b"/input/post", b" HTTP/1.1", b"\r\n", b"\r\n\r\n", b"Content-Length: 9"])
+    )
+)
+def test_no_bytes_make_it_raise(segments):
+    for request in taken(*segments):
+        assert isinstance(request, Request | Refusal)
+
+
+def test_an_answer():
+    assert answer(200, "ok", 1795213750.9, keeps=True) == (
+        b"HTTP/1.1 200 OK\r\nDate: Fri, 20 Nov 2026 22:29:10 GMT\r\n"
+        b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 2\r\n\r\nok"
+    )
+
+
+def test_an_answer_to_a_wrong_key_is_the_last_one():
+    assert answer(401, "Invalid API key", 0, keeps=False).split(b"\r\n")[4:6] == [
+        b"Connection: close",
+        b'WWW-Authenticate: Bearer realm="API KEY", error="invalid_apikey"',
+    ]

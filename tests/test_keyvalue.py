@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.flag import Flag
+from gateway.frame import Frame, Stamp
+from gateway.nodes import Decoder, Nodes
+from gateway.settings import SettingsFault, build
+from listeners.keyvalue import KeyValue, Pairs, decode
+from listeners.lines import Ignored, Rejected
+from listeners.serial_listener import LONGEST_LINE
+from listeners.simulated.clock import VirtualClock
+from tests import vectors
+from tests.wire import Wire
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
+STAMP = Stamp(0.0, "", 0.0)
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+NAMES = st.from_regex(r"[A-Za-z0-9_-]{0,5}[A-Za-z_-][A-Za-z0-9_-]{0,5}", fullmatch=True)
+
+
+@pytest.mark.parametrize("vector", vectors.lines("keyvalue"))
+def test_decode_says_of_every_line_what_it_is(vector):
+    said, expected = decode(vector["line"]), vector["expect"]
+    match expected["result"]:
+        case "packet":
+            assert said == Pairs(tuple(expected["names"]), tuple(expected["values"]))
+        case "ignored":
+            assert said == Ignored(expected["kind"])
+        case "rejected":
+            assert said == Rejected(expected["reason"])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", Ignored("blank")),
+        (" \r", Ignored("blank")),
+        ("\r  MSG:1 \r", Pairs(("MSG",), (1,))),
+        ("P1:-.5,E1:+1e3,pf1:0.9987", Pairs(("P1", "E1", "pf1"), (-0.5, 1000, 0.9987))),
+        ("|Vrms:240.10, I1:0.53", Ignored("info")),
+        ("|emonTx4 V1.0", Ignored("info")),
+        ("describe:EmonTX3CM", Ignored("describe")),
+        ("Settings: r1 b4 p25 g210 i5", Ignored("banner")),
+        ("iCal1 = 90.90, iLead1 = 3.20", Ignored("banner")),
+        ("emonTx V3.2 continuous monitoring", Ignored("banner")),
+        ("Time : 12", Ignored("banner")),
+        ("Vrms:240.10, I1:0.53", Rejected("bad-name")),
+        ("MSG13,Vrms:243.1", Rejected("bad-token")),
+        ("MSG:13,", Rejected("bad-token")),
+        ("MSG:13,P1:", Rejected("not-a-number")),
+        ("MSG:13,P1:1_0", Rejected("not-a-number")),
+        ("MSG:13,P1:1:2", Rejected("not-a-number")),
+        ("MSG:13,P1:1e999", Rejected("not-finite")),
+        ("MSG:13,1:5", Rejected("bad-name")),  # it would be an index
+        ("MSG:13,P1:1,P1:2", Rejected("repeated-name")),
+        ("P" * 65 + ":1", Rejected("bad-name")),
+        ("MSG:13,P\N{REPLACEMENT CHARACTER}:5", Rejected("garbled")),
+        ("\0MSG:13", Rejected("garbled")),
+        ("\N{REPLACEMENT CHARACTER}x\N{REPLACEMENT CHARACTER}", Rejected("garbled")),
+        ("P1:" + "1" * LONGEST_LINE, Rejected("too-long")),
+        ('{ "MSG": 1, "P1" : -2.5e1 }', Pairs(("MSG", "P1"), (1, -25))),
+        ("{}", Rejected("no-payload")),
+        ("{MSG:1}", Rejected("bad-json")),
+        ('{"MSG":1}x', Rejected("bad-json")),
+        ('{"MSG":1,"MSG":2}', Rejected("repeated-name")),
+        ('{"1":1}', Rejected("bad-name")),
+        ('{"P 1":1}', Rejected("bad-name")),
+        ('{"MSG":"1"}', Rejected("not-a-number")),
+        ('{"MSG":true}', Rejected("not-a-number")),
+        ('{"MSG":null}', Rejected("not-a-number")),
+        ('{"MSG":[1]}', Rejected("not-a-number")),
+        ('{"MSG":{"a":1}}', Rejected("not-a-number")),
+        ('{"MSG":-Infinity}', Rejected("not-finite")),
+        ('{"MSG":1e999}', Rejected("not-finite")),
+        ('{"MSG":' + "9" * 900 + "}", Rejected("not-finite")),
+        ('{"MSG":' + "[" * 1000, Rejected("bad-json")),
+    ],
+)
+def test_decode_of_what_the_vectors_leave_out(line, said):
+    assert decode(line) == said
+
+
+@given(st.dictionaries(NAMES.filter(lambda name: name != "describe"), NUMBERS, min_size=1, max_size=20))
+def test_every_line_comes_out_as_it_was_sent(values):
+    said = Pairs(tuple(values), tuple(values.values()))
+    assert decode(",".join(f"{name}:{value!r}" for name, value in values.items())) == said
+    assert decode(json.dumps(values)) == said
+
+
+LINES = (
+    st.text()
+    | st.text(alphabet='MSGVrmsP1:,{}[]"|\\ .-+eNaInfity=')
+    | st.lists(st.tuples(NAMES, NUMBERS | st.text(alphabet="0123456789.-eNa", max_size=5)), min_size=1).map(
+        lambda pairs: ",".join(f"{name}:{value}" for name, value in pairs)
+    )
+    | st.recursive(st.none() | st.booleans() | NUMBERS | st.text(), st.lists).map(
+        lambda value: json.dumps({"MSG": value})
+    )
+)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(LINES)
+def test_no_line_makes_decode_raise_or_gives_what_a_frame_by_name_must_not_hold(line):
+    said = decode(line)
+    if isinstance(said, Pairs):
+        assert len(said.names) == len(set(said.names)) == len(said.values) > 0
+        assert all(re.fullmatch(r"(?!\d+$)[\w-]{1,64}", name, re.ASCII) for name in said.names)
+        assert all(map(math.isfinite, said.values))
+    else:
+        assert isinstance(said, Ignored | Rejected)
+
+
+# --- the listener -----------------------------------------------------------------------------------------
+
+
+def test_names_and_not_positions_are_what_a_frame_goes_by():
+    frame = KeyValue(node="emontx").frame("MSG:13,V1:243.10,pulse:3", STAMP)
+    assert frame == Frame("emontx", (13, 243.1, 3), STAMP, names=("MSG", "V1", "pulse"), by_name=True)
+
+
+def test_a_section_of_its_node_gives_scales_to_names():
+    listener = KeyValue(node="emonth")
+    scales = Decoder(names=("temp", "humidity", "batt"), scale="0.1", units=("C", "%", "V"))
+    listener.nodes = Nodes({"emonth": scales})
+    assert listener.frame("batt:33,temp:263", STAMP).values == (3.3, 26.3)
+    assert listener.frame("batt:33,temp:3000", STAMP).values == (3.3, None)
+
+
+def test_only_the_node_is_required():
+    listener = build(KeyValue, {"node": "emontx"})
+    assert (listener.port, listener.baud, listener.node) == ("/dev/ttyUSB0", 115200, "emontx")
+    with pytest.raises(SettingsFault, match="node is missing"):
+        build(KeyValue, {})
+    with pytest.raises(SettingsFault, match="1 to 16 letters"):
+        build(KeyValue, {"node": "emontx: the big one"})
+
+
+def test_what_a_device_prints_from_its_start(caplog):
+    wire, stop = Wire(), Flag()
+    listener = KeyValue(port=wire.port, node="emontx")
+    listener.clock = VirtualClock()
+    with contextlib.closing(listener):
+        listener.open()
+        wire.send(
+            b"V3:0.00,P1:105\r\n"
+            b"|emonTx4 CM Continuous Monitoring V1.5.7\r\n"
+            b"describe:EmonTX4CM\r\n"
+            b"iCal1 = 90.90, iLead1 = 3.20\r\n"
+            b"\r\n"
+            b"MSG:1,Vrms:243.10,P1:105\r\n"
+            b"MSG:1,Vrms:243.10,P1:105\r\n"
+            b'{"MSG":4,"Vrms":243.20,"P1":106}\r\n'
+            b"MSG:5,Vrms:2\xff3.10\r\n"
+        )
+        frames = []
+        while len(frames) < 3:
+            frames += listener.read(stop)
+    wire.cut()
+    assert [frame.values for frame in frames] == [(1, 243.1, 105), (1, 243.1, 105), (4, 243.2, 106)]
+    assert listener.counts == {
+        "first-partial": 1,
+        "info": 1,
+        "describe": 1,
+        "banner": 1,
+        "blank": 1,
+        "garbled": 1,
+    }
+    assert listener.report() == {"faults": {"garbled": 1, "message of node emontx missed": 2}}
+    assert len(caplog.records) == 1

@@ -1,0 +1,90 @@
+"""Damaged lines, by the thousand: never an exception, and never a value that the line does not give.
+
+FUZZ_LINES says how many for each decoder; `make fuzz` tries a million others.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+
+import pytest
+
+from listeners import keyvalue, value_lines
+from listeners.lines import Ignored, Lines, Rejected
+from listeners.radio import grammar
+from tests import vectors
+
+FUZZ_LINES = int(os.environ.get("FUZZ_LINES", "0"))
+
+SIGNS = b'0123456789 .,:-+eE()OKGXnaif?>|{}[]"\r\t\0\x7f\xc3\xff'
+
+
+def lines(*profiles):
+    return [parameter.values[0]["line"].encode() for parameter in vectors.lines(*profiles)]
+
+
+def damaged(draw: random.Random, line: bytes, other: bytes) -> bytes:
+    """Return a line as a bad board, a bad cable or a bad baud rate might give it."""
+    signs = bytearray(line)
+    for _ in range(draw.choice((1, 1, 1, 2, 3, 8))):
+        place = draw.randrange(len(signs) + 1)
+        match draw.randrange(6):
+            case 0:
+                del signs[place : place + draw.choice((1, 1, 2, 9))]
+            case 1:
+                signs.insert(place, draw.choice(SIGNS))
+            case 2:
+                signs[place : place + 1] = bytes([draw.randrange(256)])
+            case 3:
+                signs[place:place] = other[draw.randrange(len(other) + 1) :]
+            case 4:
+                signs[place:place] = signs[draw.randrange(len(signs) + 1) : place]
+            case 5:
+                signs[place : place + 1] = b" 10"
+    return bytes(signs)
+
+
+def check_radio(said):
+    assert isinstance(said, grammar.Packet | Ignored | Rejected)
+    if isinstance(said, grammar.Packet):
+        assert 0 <= said.node <= 255
+        assert 0 < len(said.data) <= grammar.LONGEST_PAYLOAD
+        assert said.rssi is None or -127 <= said.rssi <= 0
+
+
+def check_values(said):
+    assert isinstance(said, value_lines.Values | Ignored | Rejected)
+    if isinstance(said, value_lines.Values):
+        assert 0 <= said.node <= 255
+        assert said.values
+        assert all(map(math.isfinite, said.values))
+
+
+def check_pairs(said):
+    assert isinstance(said, keyvalue.Pairs | Ignored | Rejected)
+    if isinstance(said, keyvalue.Pairs):
+        assert len(set(said.names)) == len(said.names) == len(said.values) > 0
+        assert all(name.isascii() and not name.isdecimal() and 0 < len(name) <= 64 for name in said.names)
+        assert all(map(math.isfinite, said.values))
+
+
+@pytest.mark.parametrize(
+    ("decode", "check", "profiles"),
+    [
+        pytest.param(grammar.decode_bytes, check_radio, ("rfm2pi", "rfm2pi-raw-header"), id="radio"),
+        pytest.param(value_lines.decode, check_values, ("socket", "direct-values"), id="values"),
+        pytest.param(keyvalue.decode, check_pairs, ("keyvalue",), id="keyvalue"),
+    ],
+)
+def test_a_damaged_line_is_refused_by_name_or_is_a_line_of_its_grammar(decode, check, profiles):
+    draw = random.Random(None if FUZZ_LINES else 1)
+    good = lines(*profiles)
+    for _ in range(FUZZ_LINES or 5000):
+        sent = damaged(draw, draw.choice(good), draw.choice(good))
+        for line in Lines(grammar.LONGEST_LINE).feed(sent + b"\n"):
+            try:
+                check(decode(line))
+            except Exception as failure:
+                raise AssertionError(f"{line!r}: {failure!r}") from failure

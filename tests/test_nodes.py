@@ -1,0 +1,410 @@
+"""What the numbers of a node mean, from the section [nodes] to the values of a frame."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import struct
+from decimal import Context, Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway import config
+from gateway.config import ConfigFaults
+from gateway.describe import describe, show_settings
+from gateway.nodes import NO_READING, Decoded, Decoder, Nodes, check_id
+from gateway.settings import SettingsFault, build
+from tests import vectors
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
+
+
+def payload(line: str) -> bytes:
+    """Return the bytes of a line of the radio."""
+    _, *data = re.findall(r"\d+", line.partition("(")[0])
+    return bytes(map(int, data))
+
+
+def decoder(**settings: str) -> Decoder:
+    """Return the decoder of a section, lists written as in the file."""
+    return build(
+        Decoder, {key: value.split(", ") if ", " in value else value for key, value in settings.items()}
+    )
+
+
+def decoder_of(vector) -> Decoder:
+    """Return the decoder of a vector, whose lists are JSON's."""
+    entries = {
+        key: list(map(str, value)) for key, value in vector["config"].items() if isinstance(value, list)
+    }
+    return build(Decoder, entries | {"whitening": str(vector["config"].get("whitening", 0))})
+
+
+# --- packets ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "vector", [line for line in vectors.lines("rfm2pi") if line.values[0]["config"] is not None]
+)
+def test_a_packet_of_a_node_with_a_section(vector):
+    nodes = Nodes({"7": decoder_of(vector)})
+    said = nodes.decode("7", payload(vector["line"]))
+    if vector["expect"]["result"] == "rejected":
+        assert said == vector["expect"]["reason"] == "length-mismatch"
+        return
+    names = vector["config"].get("names", [])
+    assert list(said.names) == names
+    for value, expected, name in zip(said.values, vector["expect"]["values"], names or [""], strict=True):
+        if expected in NO_READING and name.lower().startswith("t"):
+            assert value is None
+        else:
+            assert value == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [
+        line
+        for line in vectors.lines("rfm2pi")
+        if line.values[0]["config"] is None and "values" in line.values[0]["expect"]
+    ],
+)
+def test_a_packet_of_any_other_node_is_pairs_of_bytes(vector):
+    said = Nodes({"other": Decoder(datacode="B")}).decode("10", bytes(vector["expect"]["bytes"]))
+    assert said == Decoded(tuple(vector["expect"]["values"]))
+
+
+def test_what_cannot_be_pairs_of_bytes_is_refused():
+    assert Nodes().decode("10", b"\1\0\2") == "odd-length"
+    assert Nodes().decode("10", b"") == Nodes({"10": Decoder()}).decode("10", b"") == "no-payload"
+
+
+LETTERS = {
+    "b": st.integers(-(2**7), 2**7 - 1),
+    "B": st.integers(0, 2**8 - 1),
+    "h": st.integers(-(2**15), 2**15 - 1),
+    "H": st.integers(0, 2**16 - 1),
+    "i": st.integers(-(2**31), 2**31 - 1),
+    "I": st.integers(0, 2**32 - 1),
+    "l": st.integers(-(2**31), 2**31 - 1),
+    "L": st.integers(0, 2**32 - 1),
+    "q": st.integers(-(2**63), 2**63 - 1),
+    "Q": st.integers(0, 2**64 - 1),
+    "f": st.floats(width=32, allow_nan=False, allow_infinity=False),
+    "d": st.floats(allow_nan=False, allow_infinity=False),
+}
+
+
+@given(
+    st.lists(st.sampled_from(list(LETTERS)), min_size=1, max_size=20).flatmap(
+        lambda codes: st.tuples(st.just(codes), st.tuples(*(LETTERS[code] for code in codes)))
+    ),
+    st.booleans(),
+)
+def test_every_payload_comes_out_as_it_was_sent_and_none_of_another_length(sent, whitened):
+    codes, values = sent
+    data = struct.pack(f"<{''.join(codes)}", *values)
+    if whitened:
+        data = bytes(byte ^ 0x55 for byte in data)
+    told = build(Decoder, {"datacodes": codes, "whitening": str(whitened)})
+    assert told.size == len(data)
+    assert told.decode(data) == Decoded(values)
+    assert told.decode(data + b"\0") == told.decode(data[:-1]) == "length-mismatch"
+
+
+def test_with_one_letter_for_all_there_are_as_many_values_as_come():
+    told = decoder(datacode="h", names="power1, power2, vrms", scales="1, 1, 0.01")
+    assert told.decode(b"\1\0\2\0") == Decoded((1, 2), ("power1", "power2"))
+    assert told.decode(b"\1\0\2\0\x74\x5e\4\0") == Decoded((1, 2, 241.8, 4), ("power1", "power2", "vrms"))
+    assert told.decode(b"\1\0\2\0\3") == "length-mismatch"
+    assert decoder(datacode="L", scale="0.1").decode(struct.pack("<2L", 1, 23)) == Decoded((0.1, 2.3))
+
+
+@pytest.mark.parametrize("entries", [{"datacodes": "0"}, {"datacode": "0"}])
+def test_0_lets_every_byte_through(entries):
+    told = decoder(names="t, hour, minute, second", **entries)
+    assert told.decode(b"t\x14\x1a\xff") == Decoded((116, 20, 26, 255), ("t", "hour", "minute", "second"))
+    assert told.dress((20.5, -1)) == Decoded((20.5, -1), ("t", "hour"))
+
+
+# --- scales -----------------------------------------------------------------------------------------------
+
+
+def test_a_tenth_of_3_is_point_3():
+    assert decoder(scale="0.1").dress((3,)).values == (0.3,)
+    assert 3 * 0.1 != 0.3
+
+
+SCALES = st.decimals("1e-9", "1e9", allow_nan=False) | st.sampled_from(
+    ["0.1", "-.01", "+1.", "1e-3", "0.625"]
+)
+
+
+@given(st.integers(-(2**63), 2**64 - 1), SCALES)
+def test_a_scaled_value_is_the_double_nearest_to_the_exact_decimal(raw, scale):
+    (value,) = decoder(scale=str(scale)).dress((raw,)).values
+    assert value == float(Context(prec=80).multiply(Decimal(raw), Decimal(scale)))
+
+
+def test_scales_that_are_not_given_are_1_and_one_may_be_for_all():
+    assert decoder(scales="0.1, 0.01", datacodes="h, h, h").dress((1, 1, 1)).values == (0.1, 0.01, 1)
+    assert decoder(scale="0.1").dress((1, 1, 1)).values == (0.1, 0.1, 0.1)
+    assert decoder(scales="0.1, 0.01", scale="5").dress((1, 1, 1)).values == (0.1, 0.01, 1)
+
+
+def test_whole_numbers_stay_what_they_are():
+    (value,) = decoder(datacode="L").decode(b"\xff\xff\xff\xff").values
+    assert (value, type(value)) == (4294967295, int)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_no_value(value):
+    assert decoder(datacodes="f, h").decode(struct.pack("<fh", value, 7)).values == (None, 7)
+
+
+def test_what_grows_beyond_all_numbers_is_no_value():
+    assert decoder(datacode="d", scale="1e9").decode(struct.pack("<d", 1e308)).values == (None,)
+
+
+# --- temperatures -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [("x", "C"), ("x", "°C"), ("x", "c")]
+    + [
+        (name, "")
+        for name in ("T1", "t12", "temp", "Temp1", "temp_in", "external temperature", "TEMPERATURE 2")
+    ],
+)
+def test_a_temperature_of_300_302_or_304_degrees_says_that_there_is_none(name, unit):
+    told = decoder(
+        datacode="h",
+        names=f"{name}, {name}, {name}, {name}, {name}",
+        units=", ".join([unit] * 5),
+        scale="0.1",
+    )
+    assert told.decode(struct.pack("<5h", 3000, 3020, 3040, 3010, 850)).values == (None, None, None, 301, 85)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [("temp1", "W"), ("T1", "K")]
+    + [(name, "") for name in ("", "power", "pt100", "attempts", "template", "T", "E1")],
+)
+def test_other_values_may_be_300(name, unit):
+    told = decoder(datacode="h", names=f"{name}, x", units=f"{unit}, W")
+    assert told.decode(struct.pack("<h", 300)).values == (300,)
+
+
+# --- values that come as numbers --------------------------------------------------------------------------
+
+
+def test_values_get_their_scales_and_names_too():
+    told = decoder(datacodes="h, h, h", names="power, vrms, temp1", scales="1, 0.01, 0.01")
+    nodes = Nodes({"11": told})
+    assert nodes.dress("11", (100.0, 24345.0, 30000.0)) == Decoded(
+        (100, 243.45, None), ("power", "vrms", "temp1")
+    )
+    assert nodes.dress("11", (100.0, 24345.0)) == "length-mismatch"
+    assert nodes.dress("12", (100.0, 24345.0)) == Decoded((100, 24345))
+
+
+def test_values_with_names_of_their_own_get_the_scales_of_these_names():
+    nodes = Nodes({"emontx": decoder(names="vrms, t0", scales="0.01, 0.1", units="V, C")})
+    named = nodes.dress_named("emontx", ("ct1", "t0", "vrms", "T5"), (105.0, 3000.0, 24310.0, 300.0))
+    assert named == (105, None, 243.1, None)
+    assert nodes.dress_named("other", ("t0", "vrms", "T5"), (205.0, 24310.0, 302.0)) == (205, 24310, None)
+    assert Nodes({"x": decoder(scale="0.1")}).dress_named("x", ("temp", "batt"), (263.0, 33.0)) == (26.3, 3.3)
+
+
+# --- the section ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("node", ["0", "10", "255", "emontx", "emon TX-3.4_a"])
+def test_a_node_has_a_number_or_a_short_name(node):
+    check_id(node)
+
+
+@pytest.mark.parametrize(
+    "node", ["256", "05", "1000", "-1x!", "", "a name that is too long", "\N{ARABIC-INDIC DIGIT ONE}"]
+)
+def test_any_other_node_is_refused(node):
+    with pytest.raises(ValueError, match="expected, not"):
+        check_id(node)
+
+
+EMONHUB = """\
+[nodes]
+[[10]]
+    nodename = emontx2
+    firmware = emonTx_CT123
+    hardware = emonTx_V2
+    [[[rx]]]
+        names = power1, power2, power3, vrms
+        datacode = h
+        scales = 1, 1, 1, 0.01
+        units = W, W, W, V
+    [[[tx]]]
+        names = hour, minute
+        datacodes = b, b
+[[15]]
+    nodename = clock
+    [[[rx]]]
+        names = t, hour, minute, second
+        datacodes = 0
+[[16]]
+    [[[rx]]]
+        datacodes = L, h
+        whitening = 1
+"""
+LISTENERS = "[listeners]\n[[a]]\ntype = tcp\n[[b]]\ntype = tcp\nport = 50012\n"
+DISPATCHERS = "[dispatchers]\n[[log]]\ntype = log\n"
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(text):
+        path = tmp_path / "oemgateway.conf"
+        path.write_text(LISTENERS + DISPATCHERS + text, encoding="utf-8")
+        return config.read(path)
+
+    return read
+
+
+def test_the_section_of_an_emonhub_is_read_as_it_is(read):
+    assert read(EMONHUB).nodes == Nodes(
+        {
+            "10": decoder(
+                name="emontx2",
+                names="power1, power2, power3, vrms",
+                scales="1, 1, 1, 0.01",
+                units="W, W, W, V",
+            ),
+            "15": decoder(name="clock", names="t, hour, minute, second", datacodes="0"),
+            "16": decoder(datacodes="L, h", whitening="yes"),
+        }
+    )
+
+
+def test_without_rx_it_reads_as_the_same(read):
+    short = (
+        re.sub(r"(?s)    \[\[\[tx.*?(?=\[\[1)", "", EMONHUB)
+        .replace("    [[[rx]]]\n", "")
+        .replace("nodename", "name")
+    )
+    assert "[[[" not in short
+    assert read(short).nodes == read(EMONHUB).nodes
+
+
+def test_every_listener_gets_it_and_stays_equal_when_it_changes(read):
+    before, after = read(EMONHUB), read("")
+    assert [listener.nodes for listener in before.listeners.values()] == [before.nodes] * 2
+    assert before.nodes != after.nodes == Nodes()
+    assert before.listeners == after.listeners
+
+
+def test_a_name_may_be_left_out_in_the_middle(read):
+    told = read('[nodes]\n[[10]]\nnames = power1, "", vrms\nscales = 1, 1, 0.01\n').nodes
+    assert told.decode("10", b"\1\0\2\0\x64\0") == Decoded((1, 2, 1), ("power1", "", "vrms"))
+
+
+def test_its_faults_come_all_at_once_with_their_lines(read):
+    with pytest.raises(ConfigFaults) as caught:
+        read(
+            "[nodes]\n"  # 10
+            "loose = 1\n"
+            "[[300]]\n"
+            "[[5]]\n"
+            "nams = power1\n"
+            "datacodes = h, x\n"  # 15
+            "scales = 0.1, z\n"
+            "whitening = perhaps\n"
+            "[[[rx]]]\n"
+            "scale = 0\n"
+            "whitening = 1\n"  # 20
+            "[[[rxx]]]\n"
+            "[[6]]\n"
+            "datacodes = h, h\n"
+            "names = a, b, c\n"
+            "scales = 1, 1, 1\n"  # 25
+            "units = W, W, W, W\n"
+            "[[7]]\n"
+            "datacodes = h, 0\n"
+            "datacode = c\n"
+        )
+    assert [str(fault).rpartition("oemgateway.conf:")[2] for fault in caught.value.faults] == [
+        "11: loose: [nodes] has no settings of its own: a [[node]] expected above it",
+        "12: [[300]]: the number of a node, 0 to 255, or a short name expected, not 300",
+        "14: nams: no such setting (did you mean names?)",
+        "15: datacodes: b, B, h, H, i, I, l, L, q, Q, f, d or 0 expected, not x",
+        "16: scales: a number expected, not z",
+        "17: whitening: yes or no expected, not perhaps",
+        "19: scale: a number from 1e-9 to 1e9, or that below zero, expected, not 0",
+        "20: whitening: given in line 17 already: keep one",
+        "21: [[[rxx]]]: no such section (did you mean rx?)",
+        "24: names: at most 2 expected, as there are datacodes, not 3",
+        "25: scales: at most 2 expected, as there are datacodes, not 3",
+        "26: units: at most 2 expected, as there are datacodes, not 4",
+        "28: datacodes: a letter for every value expected, or 0 alone",
+        "29: datacode: b, B, h, H, i, I, l, L, q, Q, f, d or 0 expected, not c",
+    ]
+
+
+def test_check_shows_what_is_made_of_each_value(read):
+    lines = describe(read(EMONHUB)).splitlines()
+    start = lines.index("node 10, emontx2: any number of values")
+    assert lines[start + 1 : start + 5] == [
+        "    index 1   power1                 h x 1      W",
+        "    index 2   power2                 h x 1      W",
+        "    index 3   power3                 h x 1      W",
+        "    index 4   vrms                   h x 0.01   V",
+    ]
+    assert "    index 2   hour                   0 x 1" in lines
+    assert (
+        lines[lines.index("node 16: 6 bytes, whitened") + 1] == "    index 1                          L x 1"
+    )
+
+
+def test_the_settings_in_force_are_a_section_that_reads_as_the_same(read, tmp_path):
+    first = read(EMONHUB + '[[17]]\nnames = a, "", "b, c"\n')
+    again = tmp_path / "again.conf"
+    again.write_text(show_settings(first), encoding="utf-8")
+    assert config.read(again).nodes == first.nodes
+
+
+# --- anything ---------------------------------------------------------------------------------------------
+
+TEXTS = st.text(alphabet="temp1TC °x", max_size=8)
+SECTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "names": st.lists(TEXTS, max_size=5),
+        "datacodes": st.lists(st.sampled_from([*LETTERS, "0", "x"]), max_size=5),
+        "datacode": st.sampled_from([*LETTERS, "0"]),
+        "scales": st.lists(SCALES.map(str), max_size=5),
+        "scale": SCALES.map(str),
+        "units": st.lists(TEXTS, max_size=5),
+        "whitening": st.sampled_from(["0", "1"]),
+    },
+)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(SECTIONS, st.binary(max_size=70), st.lists(st.floats() | st.integers(-(2**70), 2**70), max_size=8))
+def test_whatever_comes_is_decoded_whole_or_refused_by_name(section, data, values):
+    try:
+        nodes = Nodes({"1": build(Decoder, section)})
+    except SettingsFault:
+        return
+    for said in (nodes.decode("1", data), nodes.decode("2", data), nodes.dress("1", values)):
+        if isinstance(said, str):
+            assert said in ("length-mismatch", "odd-length", "no-payload")
+        else:
+            assert len(said.names) <= len(said.values)
+            assert all(value is None or math.isfinite(value) for value in said.values)
+    names = [f"n{index}" for index, _ in enumerate(values)]
+    assert len(nodes.dress_named("1", names, values)) == len(values)

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.flag import Flag
+from gateway.frame import Frame, Stamp
+from gateway.machine import Machine
+from gateway.nodes import Decoder, Nodes
+from gateway.registry import find
+from gateway.settings import SettingsFault, build
+from listeners.lines import Ignored, Rejected
+from listeners.serial_lines import SerialLines
+from listeners.simulated.clock import VirtualClock
+from tests import vectors
+from tests.wire import Wire
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
+STAMP = Stamp(0.0, "", 0.0)
+
+THREE_PHASE = "11 100 0 50 0 24345 30000 2150"
+DECODER = Decoder(
+    names=("powerL1", "powerL2", "powerL3", "power4", "vrms", "temp1", "temp2"),
+    datacodes=("h",) * 7,
+    scales=("1", "1", "1", "1", "0.01", "0.01", "0.01"),
+)
+
+
+@pytest.fixture
+def wire():
+    wire = Wire()
+    yield wire
+    wire.cut()
+
+
+@pytest.fixture
+def stop():
+    return Flag()
+
+
+@pytest.fixture
+def opened(wire):
+    """Return a listener that is open; it is closed at the end."""
+    listener = SerialLines(port=wire.port)
+    listener.name = "cable"
+    listener.clock = VirtualClock()
+    listener.open()
+    with contextlib.closing(listener):
+        yield listener
+
+
+def read(listener, stop, frames):
+    """Read until so many frames have come."""
+    found = []
+    while len(found) < frames:
+        found += listener.read(stop)
+    return found
+
+
+# --- lines ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vector", vectors.lines("direct-values", "socket"))
+def test_a_line_becomes_a_frame_or_is_refused(vector):
+    said, expected = SerialLines().frame(vector["line"], STAMP), vector["expect"]
+    if expected["result"] == "packet":
+        assert said == Frame(str(expected["node"]), tuple(expected["values"]), STAMP)
+    else:
+        assert said == Rejected(expected["reason"])
+
+
+def test_a_node_with_a_section_has_scales_and_names():
+    listener = SerialLines()
+    listener.nodes = Nodes({"11": DECODER})
+    frame = listener.frame(THREE_PHASE, STAMP)
+    assert frame.values == (100, 0, 50, 0, 243.45, None, 21.5)
+    assert frame.names == DECODER.names
+    assert listener.frame("11 100 0 50", STAMP) == Rejected("length-mismatch")
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.text() | st.text(alphabet="0123456789 .-+eEnaif"))
+def test_no_line_raises_an_exception(line):
+    assert isinstance(SerialLines().frame(line, STAMP), Frame | Ignored | Rejected)
+
+
+# --- the settings -----------------------------------------------------------------------------------------
+
+
+def test_a_bare_section_will_do():
+    listener = build(SerialLines, {})
+    assert (listener.port, listener.baud) == ("/dev/ttyUSB0", 9600)
+
+
+def test_the_type_and_the_settings_of_2013_go_on_working():
+    cls = find("listeners", "OemGatewaySerialListener")
+    listener = build(cls, {"com_port": "/dev/ttyAMA0", "com_baud": "57600"})
+    assert (listener.port, listener.baud) == ("/dev/ttyAMA0", 57600)
+
+
+def test_a_speed_that_no_port_has_is_a_fault():
+    with pytest.raises(SettingsFault, match="38400, 57600, 115200 or 230400 expected, not 9601"):
+        build(SerialLines, {"baud": "9601"})
+
+
+def test_the_doctor_looks_at_the_port(tmp_path):
+    (finding,) = SerialLines().examine(Machine.below(tmp_path))
+    assert "/dev/ttyUSB0 is missing" in str(finding)
+
+
+# --- the port ---------------------------------------------------------------------------------------------
+
+
+def test_lines_come_in_whatever_pieces(wire, opened, stop):
+    # given a line whose beginning was never heard, and others in pieces
+    wire.send(b"55 69 1664\r\n15 69")
+    assert opened.read(stop) == []
+    wire.send(b" 1664\r\n\r\n16 -0.5\n17 1")
+    # then all but the first come out
+    first, second = read(opened, stop, 2)
+    assert (first.node, first.values, first.source) == ("15", (69, 1664), "cable")
+    assert (second.node, second.values) == ("16", (-0.5,))
+    assert first.stamp == opened.clock.now()
+    assert opened.counts == {"first-partial": 1, "blank": 1}
+
+
+def test_refusals_and_missed_messages_are_counted_and_told(wire, opened, stop, caplog):
+    opened.nodes = Nodes({"17": Decoder(names=("MSG",))})
+    wire.send(b"\n17 1\n17 1\n17 4\n15 nan\n15 nan\n\xff\n")
+    read(opened, stop, 3)
+    assert opened.report() == {"faults": {"not-finite": 2, "not-a-number": 1, "message of node 17 missed": 2}}
+    assert [record.getMessage() for record in caplog.records] == [
+        "a line is refused (not-finite, 1 so far): '15 nan'",
+        r"a line is refused (not-a-number, 1 so far): '\ufffd'",
+    ]
+
+
+def test_a_stream_without_an_end_is_one_line_too_long(wire, opened, stop):
+    wire.send(b"\n")
+    for _ in range(50):
+        wire.send(b"7 " * 400)
+        opened.read(stop)
+    wire.send(b"\n15 1\n")
+    assert [frame.node for frame in read(opened, stop, 1)] == ["15"]
+    assert opened.counts["too-long"] == 1
+
+
+def test_after_it_was_pulled_out_it_is_opened_anew_and_the_halves_are_not_joined(opened, stop, wire):
+    wire.send(b"\n15 1\n16 2")
+    read(opened, stop, 1)
+    wire.cut()
+    with pytest.raises(OSError, match=wire.port):
+        opened.read(stop)
+    opened.close()
+    with pytest.raises(OSError, match="not open"):
+        opened.read(stop)
+    again = Wire()
+    opened.port = again.port
+    opened.open()
+    again.send(b"3 4\n17 5\n")
+    assert [frame.node for frame in read(opened, stop, 1)] == ["17"]
+    opened.close()
+    again.cut()
+
+
+def test_another_program_that_has_the_port_is_weather(opened):
+    other = SerialLines(port=opened.port)
+    with pytest.raises(OSError, match="another program has it open"):
+        other.open()
+
+
+def test_a_reader_with_nothing_to_read_ends_when_it_is_told_to(opened, stop):
+    found = []
+    reader = threading.Thread(target=lambda: found.append(opened.read(stop)))
+    reader.start()
+    stop.set()
+    reader.join(5)
+    assert found == [[]]

@@ -1,0 +1,66 @@
+"""The whole daemon on a clock that is wrong, by libfaketime: the machine's own is never set."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.gateway_process import GatewayProcess, state
+from tests.peers import missing
+from tests.simulators.emoncms import FakeEmoncms
+from tests.simulators.owfs_peers import free_port
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def library() -> str:
+    found = list(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        missing("libfaketime is missing: apt install libfaketime")
+    return str(found[0])
+
+
+@pytest.fixture
+def server() -> Iterator[FakeEmoncms]:
+    with FakeEmoncms() as server:
+        yield server
+
+
+def test_readings_taken_in_1970_arrive_once_and_with_their_right_time(tmp_path, server, library):
+    # given a daemon that starts in 1970, and takes readings while the server is there
+    port = free_port()
+    file = tmp_path / "oemgateway.conf"
+    file.write_text(
+        f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
+        f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\ninterval = 0\n"
+    )
+    clock = tmp_path / "clock"
+    clock.write_text("@1970-01-02 00:00:00")
+    with GatewayProcess(
+        file,
+        LD_PRELOAD=library,
+        FAKETIME_TIMESTAMP_FILE=str(clock),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    ) as gateway:
+        pushed = []
+        for value in (1, 2):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(f"15 {value}\n".encode())
+            wait_until(lambda count=value: gateway.status()["listeners"]["push"]["frames"] == count)
+            pushed.append(time.time())
+        assert "before one that has passed" in gateway.status()["clock"]
+        assert server.stored == []
+        # when the clock is set
+        clock.write_text("+0")
+        # then they arrive, once, at the time when they were taken
+        wait_until(lambda: len(server.stored) == 2, 20)
+        assert gateway.status()["clock"] == ""
+        assert gateway.stop() == 0
+    assert [kept.value for kept in server.stored] == [1, 2]
+    for kept, when in zip(server.stored, pushed, strict=True):
+        assert abs(kept.time - when) <= 2

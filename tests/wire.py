@@ -1,0 +1,26 @@
+"""A serial line, with a test at its far end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tty
+
+
+class Wire:
+    """A pseudo-terminal to be opened at `port`."""
+
+    def __init__(self) -> None:
+        self._far, self._near = os.openpty()
+        tty.setraw(self._near)
+        self.port = os.ttyname(self._near)
+
+    def send(self, data: bytes) -> None:
+        """Put bytes on the line."""
+        os.write(self._far, data)
+
+    def cut(self) -> None:
+        """Pull it out; may be done twice."""
+        with contextlib.suppress(OSError):
+            os.close(self._far)
+            os.close(self._near)
