@@ -148,28 +148,22 @@ def test_a_server_is_read_as_by_the_type_owserver(tmp_path):
 
 
 @pytest.mark.needs_root
-def test_a_mount_gives_the_temperatures_and_faults_of_the_bus(tmp_path):
-    flow, back = quick(FLOW, -10.125), quick(RETURN, 85.0)
-    bridge = Ds2482(Clock(), [flow, back])
+def test_the_bus_below_a_mount_is_searched(tmp_path):
+    bridge = Ds2482(Clock(), [quick(FLOW, -10.125), quick(RETURN, 85.0)])
     with owserver(bridge, tmp_path) as port, owfs_mount(port, tmp_path) as path:
         bus = opened(path)
-        assert sweep(bus, FLOW, RETURN, STORE) == [-10.125, 85.0, Fault.NO_ANSWER]
+
         assert bus.search() == {Rom.parse(FLOW), Rom.parse(RETURN)}
 
-        flow.present = False
-        assert sweep(bus, FLOW, RETURN) == [Fault.NO_ANSWER, 85.0]
-        flow.present = True
-        assert sweep(bus, FLOW, RETURN) == [-10.125, 85.0]
 
-        back.never_done = True
-        back.brown_out()
-        assert sweep(bus, FLOW, RETURN) == [-10.125, Fault.POWER_ON]
+@pytest.mark.needs_root
+def test_reading_a_mounted_file_lets_the_sensor_convert_once(tmp_path):
+    conversions = []
+    flow = quick(FLOW, lambda now: conversions.append(now) or 21.5)
+    with owserver(Ds2482(Clock(), [flow]), tmp_path) as port, owfs_mount(port, tmp_path) as path:
+        assert float(Mount(path).read(f"uncached/{FLOW}/temperature12")) == 21.5
 
-        bridge.shorted = True
-        with pytest.raises(BusFault, match=f"{path}: no conversion can be started"):
-            sweep(bus, FLOW, RETURN)
-        bridge.shorted = back.never_done = False
-        assert sweep(bus, FLOW, RETURN) == [-10.125, 85.0]
+    assert len(conversions) == 1
 
 
 @pytest.mark.needs_root

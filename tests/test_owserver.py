@@ -104,23 +104,6 @@ def test_the_address_is_this_machine_unless_named():
     assert str(build(Owserver, {"node": "9"}).server) == "localhost:4304"
 
 
-def test_a_frame_keeps_the_index_of_a_sensor_that_is_gone(tmp_path):
-    flow, back = quick(FLOW, 21.5), quick(RETURN, -3.5)
-    with owserver(Ds2482(Clock(), [flow, back]), tmp_path) as port:
-        bus = listener(port, sensor1=FLOW, sensor2=STORE, sensor3=RETURN)
-        bus.open()
-
-        def values():
-            (frame,) = bus.read(VirtualFlag(bus.clock))
-            return frame.values
-
-        assert values() == (21.5, None, -3.5)
-        flow.present = False
-        assert values() == (None, None, -3.5)
-        flow.present = True
-        assert values() == (21.5, None, -3.5)
-
-
 def test_a_wrong_id_is_answered_with_the_one_that_is_there(tmp_path, caplog):
     with owserver(Ds2482(Clock(), [quick(FLOW, 21.5)]), tmp_path) as port:
         bus = listener(port, sensor1="28.33F749050001")

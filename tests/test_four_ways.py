@@ -1,0 +1,342 @@
+"""One suite for all four ways to the bus: values, faults, unplugging and indices, on the same simulated chip.
+
+By `ds2482` the chip is read directly, by `owserver` and `owfs` through Debian's own programs, by `w1` through
+a tree of files that a simulated kernel fills.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import pytest
+
+from listeners.onewire.ds18b20 import Fault
+from listeners.onewire.rom import Rom
+from listeners.simulated.ds18b20 import Ds18b20
+from listeners.simulated.noise import Noise
+from tests.ways import WAYS, House
+
+IDS = ["28.33F749050000", "28.DB564A050000", "28.AB1663050000", "28.4C92D4060000", "28.E01A77070000"]
+INDICES = (1, 2, 4, 5, 6)
+CELSIUS = (18.6875, -10.125, 85.0, -55.0, 125.0)
+VALUES = (18.6875, -10.125, None, 85.0, -55.0, 125.0)
+NOTHING = (None,) * 6
+
+
+def without(*indices):
+    return tuple(None if index in indices else value for index, value in enumerate(VALUES, 1))
+
+
+@pytest.fixture(params=WAYS)
+def way(request):
+    """The name of a way to the bus; every test here runs by all four, unless it names some."""
+    return request.param
+
+
+@pytest.fixture
+def house(way, tmp_path):
+    """Return a function that makes a house of five sensors, once the test has made of them what it likes."""
+    with ExitStack() as stack:
+
+        def make(prepare: Callable[[list[Ds18b20]], object] = lambda sensors: None) -> House:
+            sensors = [Ds18b20(text, celsius) for text, celsius in zip(IDS, CELSIUS, strict=True)]
+            prepare(sensors)
+            slots = {f"sensor{index}": text for index, text in zip(INDICES, IDS, strict=True)}
+            return stack.enter_context(WAYS[way](sensors, {"sensor3": "Dummy", **slots}, tmp_path))
+
+        yield make
+
+
+@pytest.fixture
+def said(caplog):
+    """The log's new lines since this was last asked."""
+    caplog.set_level(logging.INFO, logger="oemgateway.cellar")
+
+    def lines():
+        new = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return new
+
+    return lines
+
+
+def given(house, *temperatures):
+    for sensor, celsius in zip(house.sensors, temperatures, strict=True):
+        sensor.temperature = celsius
+
+
+def test_values(house):
+    five = house()
+    for celsius in ((125.0, 85.0, 25.0625, 10.125, 0.5), (0.0, -0.5, -10.125, -25.0625, -55.0)):
+        given(five, *celsius)
+        assert five.read() == (*celsius[:2], None, *celsius[2:])
+    assert not five.listener.faults
+
+
+def test_indices_never_move(house):
+    # given sensors whose places on the line change, and a stranger among them
+    five = house()
+    five.chip.sensors.append(Ds18b20("28.0102030405FF", 60.0))
+    for gone, index in zip(five.sensors, INDICES, strict=True):
+        five.chip.sensors.insert(0, five.chip.sensors.pop())
+        # when one is not there, then its place is empty and every other value where it was
+        gone.present = False
+        assert five.read() == without(index)
+        gone.present = True
+    assert five.read() == VALUES
+
+
+# --- What a sweep costs -----------------------------------------------------------------------------------
+
+
+def test_every_sensor_converts_once_in_a_sweep(house):
+    five = house()
+    five.read()
+    conversions = []
+    for sensor in five.sensors:
+        sensor.temperature = lambda now, sensor=sensor: conversions.append(sensor.id) or 20.0
+    five.read()
+    assert sorted(conversions) == sorted(IDS)
+
+
+@pytest.mark.parametrize("way", ["ds2482"])
+def test_a_sweep_takes_the_transfers_that_the_chip_asks_for_and_no_more(house):
+    # given that a command takes a status after it, and a byte read two more for the data register
+    reset, write, read, bit = 2, 2, 4, 2
+    to_convert = reset + 2 * write + 2 * bit  # and a look at the beginning and at the end
+    for_each = reset + 10 * write + 9 * read
+    five = house()
+    five.read()
+    transfers = []
+    transfer = five.chip._transfer
+    five.chip._transfer = lambda address, length: transfers.append(length) or transfer(address, length)
+    # when all are read, then that is all
+    five.listener.sweep(five.listener.sensors.roms())
+    assert len(transfers) == to_convert + 5 * for_each
+
+
+# --- A fault of one sensor --------------------------------------------------------------------------------
+
+
+class Seen(NamedTuple):
+    """What each way makes of a fault; text where it cannot have or see it, and why."""
+
+    ds2482: Fault | str
+    owfs: Fault | str
+    w1: Fault | str
+
+    def by(self, way: str) -> Fault | str:
+        """Return what a way makes of it: owserver is what is mounted."""
+        return getattr(self, "owfs" if way == "owserver" else way)
+
+
+def unplugged(sensor):
+    sensor.present = False
+
+
+def damaged(sensor):
+    sensor.flip = lambda sent: bytes([sent[0] ^ 1]) + sent[1:]
+
+
+def damaged_by_bursts(sensor):
+    sensor.flip = Noise(random.Random(1), one_in=1)
+
+
+def zeros(sensor):
+    sensor.all_zero = True
+
+
+def at_power_on(sensor):
+    sensor.never_done = True
+    sensor.brown_out()
+
+
+def never_done(sensor):
+    sensor.never_done = True
+    sensor.temperature = 50.0
+
+
+def too_hot(sensor):
+    sensor.temperature = 126.0
+
+
+def failed(sensor):
+    sensor.temperature = 127.9375
+
+
+CHECKED_THERE = (
+    "OWFS and the kernel check the CRC themselves and tell what fails it from no answer by nothing"
+)
+NOT_TOLD = "the scratchpad of before is as good as new, and nothing there tells whether a conversion ended"
+
+SENSOR_FAULTS = [
+    (unplugged, Seen(Fault.NO_ANSWER, Fault.NO_ANSWER, Fault.NO_ANSWER)),
+    (damaged, Seen(Fault.CRC, Fault.NO_ANSWER, Fault.NO_ANSWER)),
+    (damaged_by_bursts, Seen(Fault.CRC, Fault.NO_ANSWER, Fault.NO_ANSWER)),
+    (zeros, Seen(Fault.ALL_ZERO, Fault.ALL_ZERO, Fault.ALL_ZERO)),
+    (at_power_on, Seen(Fault.UNCONVERTED, Fault.POWER_ON, Fault.POWER_ON)),
+    (never_done, Seen(Fault.UNCONVERTED, NOT_TOLD, NOT_TOLD)),
+    (too_hot, Seen(Fault.RANGE, Fault.RANGE, Fault.RANGE)),
+    (failed, Seen(Fault.FAILED, Fault.FAILED, Fault.FAILED)),
+]
+
+
+def ways_that_see(faults):
+    return [
+        pytest.param(way, spoil, seen.by(way), id=f"{spoil.__name__}-{way}")
+        for spoil, seen in faults
+        for way in WAYS
+        if not isinstance(seen.by(way), str)
+    ]
+
+
+@pytest.mark.parametrize(("way", "spoil", "fault"), ways_that_see(SENSOR_FAULTS))
+def test_a_faulty_sensor_is_none_the_others_are_right_and_it_is_said_once(house, said, spoil, fault):
+    # given a sensor that is read
+    five = house()
+    sensor, rom = five.sensors[1], Rom.parse(IDS[1])
+    assert five.read() == VALUES
+    assert said() == []
+    # when it fails for two sweeps
+    spoil(sensor)
+    assert [five.read(), five.read()] == [without(2)] * 2
+    # then that is one line and counted
+    (line,) = said()
+    assert line.startswith(f"sensor2 {rom}: {fault}; ")
+    assert five.listener.faults == {(rom, fault): 2}
+    # and when it is as it was, it has its value again, and that is one line
+    vars(sensor).update(temperature=-10.125, flip=None, all_zero=False, never_done=False)
+    sensor.present = True
+    assert five.read() == VALUES
+    assert said() == [f"sensor2 {rom}: reads again, -10.125 °C"]
+
+
+@pytest.mark.parametrize("longest", [1, 8], ids=["single bits", "bursts"])
+def test_noise_never_makes_a_value(house, longest):
+    # given a line that flips bits in one read of three
+    five = house()
+    for seed, sensor in enumerate(five.sensors):
+        sensor.flip = Noise(random.Random(seed), one_in=3, longest=longest)
+    # when the temperatures change from sweep to sweep
+    came = 0
+    for sweep in range(4):
+        celsius = [20.0 * index + sweep / 16 for index in range(5)]
+        given(five, *celsius)
+        for value, expected in zip(five.read(), [*celsius[:2], None, *celsius[2:]], strict=True):
+            # then what comes is right
+            assert value in (expected, None)
+            came += value is not None
+    assert came > 10
+    assert sum(sensor.flip.hits for sensor in five.sensors) > 5
+
+
+# --- A fault of the whole bus -----------------------------------------------------------------------------
+
+
+def shorted(house):
+    house.chip.shorted = True
+
+
+def not_acknowledging(house):
+    house.chip.nack = True
+
+
+def stuck_busy(house):
+    house.chip.stuck_busy = True
+
+
+def all_unplugged(house):
+    for sensor in house.sensors:
+        sensor.present = False
+
+
+BUS_FAULTS = [
+    (shorted, Seen(Fault.BUS, Fault.BUS, Fault.NO_ANSWER)),
+    (not_acknowledging, Seen(Fault.BUS, Fault.BUS, Fault.NO_ANSWER)),
+    (stuck_busy, Seen(Fault.BUS, Fault.BUS, Fault.NO_ANSWER)),
+    (all_unplugged, Seen(Fault.BUS, Fault.NO_ANSWER, Fault.NO_ANSWER)),
+]
+
+
+@pytest.mark.parametrize(("way", "spoil", "fault"), ways_that_see(BUS_FAULTS))
+def test_a_faulty_bus_is_a_sweep_of_nones_and_said_once(house, said, spoil, fault):
+    # given a bus that is read
+    five = house()
+    roms = [Rom.parse(text) for text in IDS]
+    assert five.read() == VALUES
+    # when it fails for two sweeps
+    spoil(five)
+    assert [five.read(), five.read()] == [NOTHING] * 2
+    # then that is one line; one for each sensor where the way says nothing about the bus
+    began = said()
+    assert five.listener.faults == {(rom, fault): 2 for rom in roms}
+    # and when it is as it was, all are there again, and that is as many
+    vars(five.chip).update(shorted=False, nack=False, stuck_busy=False)
+    for sensor in five.sensors:
+        sensor.present = True
+    assert five.read() == VALUES
+    ended = said()
+    if fault is Fault.BUS:
+        assert len(began) == 1
+        assert began[0].endswith("; no sensor on it has a value meanwhile")
+        assert ended == ["the bus answers again"]
+    else:
+        assert [line.split(";")[0] for line in began] == [
+            f"sensor{index} {rom}: {fault}" for index, rom in zip(INDICES, roms, strict=True)
+        ]
+        assert len(ended) == 5
+        assert all(": reads again, " in line for line in ended)
+
+
+# --- What takes no value away -----------------------------------------------------------------------------
+
+
+def chip_reset(house):
+    house.chip.reset_chip()
+
+
+def power_lost_for_a_moment(house):
+    for sensor in house.sensors:
+        sensor.brown_out()
+
+
+@pytest.mark.parametrize("befall", [chip_reset, power_lost_for_a_moment])
+def test_what_passes_between_two_sweeps_goes_unnoticed(house, said, befall):
+    five = house()
+    assert five.read() == VALUES
+    befall(five)
+    assert five.read() == VALUES
+    assert said() == []
+
+
+def test_a_sensor_fed_by_the_line_is_read_with_the_others(house, said):
+    def fed_by_the_line(sensors):
+        sensors[1].parasite = True
+
+    five = house(fed_by_the_line)
+    assert [five.read(), five.read()] == [VALUES] * 2
+    assert said() == []
+
+
+@pytest.mark.parametrize(
+    ("way", "at_85"),
+    [
+        pytest.param("ds2482", 85.0, id="ds2482: the marker in TH and TL tells it from a power-on"),
+        pytest.param("owserver", None, id="owserver: a marker would be copied to the EEPROM"),
+        pytest.param("owfs", None, id="owfs: a marker would be copied to the EEPROM"),
+        pytest.param("w1", None, id="w1: only byte 6 tells"),
+    ],
+)
+def test_a_clone_that_keeps_byte_6_is_read_but_for_a_true_85_where_that_byte_decides(house, at_85):
+    def clones(sensors):
+        for sensor in sensors:
+            sensor.keeps_byte6 = True
+
+    five = house(clones)
+    assert five.read() == (*VALUES[:3], at_85, *VALUES[4:])
+    five.sensors[2].temperature = 84.9375
+    assert five.read()[3] == 84.9375

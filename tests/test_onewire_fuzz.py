@@ -1,0 +1,283 @@
+"""Random sequences of faults: a value is the temperature that the sensor at its index had in that very sweep.
+
+SEQUENCES says how many are tried; `make fuzz` tries ten thousand others.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Callable
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.settings import build
+from listeners.onewire import ds2482
+from listeners.onewire.ds2482 import Ds2482
+from listeners.onewire.rom import crc8
+from listeners.simulated.clock import VirtualFlag
+from listeners.simulated.ds18b20 import Ds18b20
+from listeners.simulated.ds2482 import Ds2482 as Chip
+from listeners.simulated.noise import Noise
+from tests.simulators.eventful_clock import EventfulClock
+
+SEQUENCES = int(os.environ.get("SEQUENCES", "0"))
+
+pytestmark = pytest.mark.timeout(max(120, SEQUENCES))
+
+logging.getLogger("oemgateway.fuzz").disabled = True
+
+INTERVAL = 10.0
+SWEEPS = 2
+PLACES = {1: ("28.33F749050000", -52.125), 3: ("28.DB564A050000", -2.875), 4: ("28.AB1663050000", 82.125)}
+"""By index each sensor's id, and the lowest temperature that it has."""
+
+STEP = 1.4375
+"""By so much its temperatures differ: at 9 bits, too, no old one is like a new one.
+
+The second sensor comes by 0 °C and the third one by 85 °C, temperatures that look like faults.
+"""
+
+
+class Sensor(Ds18b20):
+    """A sensor of some kind (its attributes) whose every temperature is another one."""
+
+    def __init__(self, rom_id: str, lowest: float, kind: dict[str, object]) -> None:
+        super().__init__(rom_id, self._had_at)
+        self._history = [(0.0, lowest)]
+        self._kind = {"parasite": False, **kind}
+        self.mend()
+        self.brown_out()
+
+    def mend(self) -> None:
+        """End every fault, and be of its kind again."""
+        vars(self).update(flip=None, all_zero=False, never_done=False, **self._kind)
+        self.present = True
+
+    def change(self, now: float) -> None:
+        """Take another temperature."""
+        self._history.append((now, self._history[-1][1] + STEP))
+
+    def had_since(self, start: float) -> list[float]:
+        """Return the temperatures that it has had since then."""
+        since = max(when for when, _ in self._history if when <= start)
+        return [celsius for when, celsius in self._history if when >= since]
+
+    def _had_at(self, now: float) -> float:
+        return next(celsius for when, celsius in reversed(self._history) if when <= now)
+
+
+class House:
+    """Up to three sensors, one of each kind, and their listener; on a -800 each has a channel of its own."""
+
+    def __init__(self, bits: int, kinds: list[dict[str, object]], channels: tuple[int, ...] | None) -> None:
+        self.clock = EventfulClock()
+        self.sensors: dict[int, Sensor] = {}
+        self.chip = Chip(self.clock, channels=8 if channels else 1, i2c_hz=400e3)
+        for index, kind, channel in zip(PLACES, kinds, channels or (0, 0, 0), strict=False):
+            self.sensors[index] = Sensor(*PLACES[index], kind)
+            self.chip.channels[channel].append(self.sensors[index])
+        slots = {f"sensor{index}": sensor.id for index, sensor in self.sensors.items()}
+        entries = {"node": "9", "interval": str(INTERVAL), "resolution": str(bits), **slots}
+        self._listener = build(Ds2482, entries)
+        self._listener.name = "fuzz"
+        self._listener.clock = self.clock
+        self._bits = {bits, 12}
+        self._open = False
+        self._began = self.clock.monotonic() + INTERVAL - self.clock.wall() % INTERVAL
+
+    def expect(self, when: float, lasts: float, mishap: Mishap, which: int, number: int) -> None:
+        """Have a mishap happen so many seconds after the first sweep begins, and end."""
+
+        def befall() -> None:
+            end = mishap(self, list(self.sensors.values())[which % len(self.sensors)], number)
+            if end is not None:
+                self.clock.after(lasts, end)
+
+        self.clock.after(self._began + when - self.clock.monotonic(), befall)
+
+    def mend(self) -> None:
+        """End every fault."""
+        self.clock.forget()
+        vars(self.chip).update(shorted=False, nack=False, stuck_busy=False)
+        for sensor in self.sensors.values():
+            sensor.mend()
+
+    def read(self) -> dict[int, float | None]:
+        """Return the next value of each sensor; fail for one that it did not have during that sweep."""
+        self.clock.sleep(INTERVAL / 2)
+        start = self.clock.monotonic()
+        for sensor in self.sensors.values():
+            sensor.change(start)
+        values = dict(enumerate(self._read(), 1))
+        for index, sensor in self.sensors.items():
+            allowed = {quantised(celsius, bits) for celsius in sensor.had_since(start) for bits in self._bits}
+            assert values[index] in allowed | {None}, f"{values[index]} at index {index}, where {allowed} was"
+        assert all(value is None for index, value in values.items() if index not in self.sensors)
+        return {index: values[index] for index in self.sensors}
+
+    def _read(self) -> tuple[float | None, ...]:
+        """Return the values of a frame, none where the core would close the listener and open it again."""
+        try:
+            if not self._open:
+                with patch.object(ds2482, "Lock"), patch.object(ds2482, "open_bus", lambda *_: self.chip):
+                    self._listener.open()
+            self._open = True
+            (frame,) = self._listener.read(VirtualFlag(self.clock))
+        except OSError:
+            self._listener.close()
+            self._open = False
+            return (None,) * max(self.sensors)
+        return frame.values
+
+
+def quantised(celsius: float, bits: int) -> float:
+    return (round(celsius * 16) & -1 << 12 - bits) / 16
+
+
+# A mishap befalls a house or one of its sensors, and returns what ends it, if anything does.
+
+Mishap = Callable[[House, Sensor, int], Callable[[], object] | None]
+
+
+def of_sensor(**fault: object) -> Mishap:
+    """Return the mishap that an attribute of a sensor is."""
+
+    def befall(house: House, sensor: Sensor, number: int) -> Callable[[], object]:
+        before = {name: getattr(sensor, name) for name in fault}
+        vars(sensor).update(fault)
+        return lambda: vars(sensor).update(before)
+
+    return befall
+
+
+def of_chip(**fault: object) -> Mishap:
+    """Return the mishap that an attribute of the chip is."""
+
+    def befall(house: House, sensor: Sensor, number: int) -> Callable[[], object]:
+        vars(house.chip).update(fault)
+        return lambda: vars(house.chip).update(dict.fromkeys(fault, False))
+
+    return befall
+
+
+def unplug(house, sensor, number):
+    sensor.present = False
+    return lambda: setattr(sensor, "present", True)
+
+
+def noise(house, sensor, number):
+    return of_sensor(flip=Noise(random.Random(number), one_in=number % 4 + 1, longest=number % 8 + 1))(
+        house, sensor, number
+    )
+
+
+def lose_supply_wire(house, sensor, number):
+    sensor.brown_out()
+    return of_sensor(parasite=True)(house, sensor, number)
+
+
+def move(house, sensor, number):
+    for channel in house.chip.channels:
+        if sensor in channel:
+            channel.remove(sensor)
+    sensor.brown_out()
+    house.chip.channels[number % len(house.chip.channels)].append(sensor)
+
+
+MISHAPS: dict[str, Mishap] = {
+    "brown-out": lambda house, sensor, number: sensor.brown_out(),
+    "chip reset": lambda house, sensor, number: house.chip.reset_chip(),
+    "move": move,
+    "never done": of_sensor(never_done=True),
+    "noise": noise,
+    "not acknowledged": of_chip(nack=True),
+    "short": of_chip(shorted=True),
+    "stuck busy": of_chip(stuck_busy=True),
+    "supply wire off": lose_supply_wire,
+    "unplugged": unplug,
+    "warmer": lambda house, sensor, number: sensor.change(house.clock.monotonic()),
+    "zeros": of_sensor(all_zero=True),
+}
+
+KINDS = st.sampled_from(
+    [
+        {},
+        {},
+        {"keeps_byte6": True},
+        {"ignores_resolution": True},
+        {"ignores_writes": True},
+        {"leaves_low_bits": True, "seconds_at_12_bits": 0.6},
+        {"seconds_at_12_bits": 0.011},
+        {"parasite": True},
+        {"parasite": True, "keeps_byte6": True},
+        {"_power_on": bytes.fromhex("9001 4B467F FF0C10")},  # of some clones: 25 °C
+    ]
+)
+
+# In microseconds. Most commands of a sweep are in its first hundredth of a second or after the conversion.
+STARTS = st.integers(0, 10_000) | st.integers(0, 1_000_000) | st.integers(0, 2_000_000)
+LENGTHS = st.integers(100, 5_000) | st.integers(5_000, 2_000_000) | st.just(20_000_000)
+
+
+@given(
+    bits=st.sampled_from([9, 10, 11, 12]),
+    kinds=st.lists(KINDS, min_size=1, max_size=3),
+    channels=st.none() | st.none() | st.tuples(*[st.integers(0, 7)] * 3),
+    mishaps=st.lists(
+        st.tuples(
+            st.integers(0, SWEEPS - 1),
+            STARTS,
+            LENGTHS,
+            st.sampled_from(sorted(MISHAPS)),
+            st.integers(0, 2),
+            st.integers(0, 999),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+)
+@settings(
+    max_examples=SEQUENCES or 300,
+    derandomize=not SEQUENCES,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+def test_whatever_happens_a_value_is_right_and_at_its_index(bits, kinds, channels, mishaps):
+    # given sensors, and mishaps at their times
+    house = House(bits, kinds, channels)
+    for sweep, start, length, what, which, number in mishaps:
+        house.expect(sweep * INTERVAL + start * 1e-6, length * 1e-6, MISHAPS[what], which, number)
+    # when they are read, then what comes is right
+    for _ in range(SWEEPS):
+        house.read()
+    # and when all is mended, at the second sweep all are there
+    house.mend()
+    house.read()
+    assert None not in house.read().values()
+
+
+def test_damage_that_the_crc_lets_through_is_no_value_on_a_line_that_has_shown_damage():
+    # given a sensor of which one read came damaged
+    house = House(12, [{}], None)
+    house.read()
+    (sensor,) = house.sensors.values()
+    damage = iter([0b1, 0, 0])
+    sensor.flip = lambda sent: flipped(sent, next(damage, 0))
+    assert house.read()[1] is not None
+    # when another one is damaged in just those bits that the CRC does not tell
+    unseen = next(bits for bits in range(1, 1 << 9) if not crc8(bits.to_bytes(9, "little")))
+    damage = iter([unseen])
+    # then its value is right
+    assert house.read()[1] is not None
+    assert next(damage, None) is None
+
+
+def flipped(sent: bytes, bits: int) -> bytes:
+    return (int.from_bytes(sent, "little") ^ bits).to_bytes(len(sent), "little")
