@@ -1,7 +1,8 @@
 # make demo   the main job on simulated hardware, in a table   (SECONDS=20 ends it; EMONCMS= and APIKEY= post it)
 # make test   every test, once on this folder and once on the built package
 # make fuzz   ten thousand random sequences of faults on the 1-Wire bus, a million damaged lines per decoder
-# make bench  how fast the 1-Wire bus is read, against its limit and against owserver
+# make soak   two hundred kills under fifty frames a second, against a server that fails in every way
+# make bench  how fast the 1-Wire bus and the radio are, against their targets and against owserver
 # make lint   ruff and mypy
 
 PYTHON ?= python3
@@ -11,6 +12,9 @@ BIN := $(VENV)/bin
 HOST_PIP := $(shell $(PYTHON) -m pip --python "$$(command -v $(PYTHON))" --version >/dev/null 2>&1 && echo yes)
 PIP := $(if $(HOST_PIP),$(PYTHON) -m pip --python $(BIN)/python,$(BIN)/python -m pip) --disable-pip-version-check -q
 
+# Most tests wait for something: more of them at a time than there are cores.
+WORKERS := 4
+
 # The lists stand in setup.cfg alone.
 needs = $(shell $(PYTHON) -c 'import configparser, shlex; c = configparser.ConfigParser(); c.read("setup.cfg"); \
 	print(*map(shlex.quote, c["options$(2)"]["$(1)"].replace(" ", "").split()))')
@@ -19,26 +23,29 @@ TEST = $(call needs,test,.extras_require)
 LINT = $(call needs,lint,.extras_require)
 unreachable = { echo "The packages named in setup.cfg could not be fetched: connect to the network once, then run make again."; exit 1; }
 
-.PHONY: demo test fuzz bench lint clean
+.PHONY: demo test fuzz soak bench lint clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python -m gateway demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=95
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered --cov-fail-under=95
 	@echo "Once more on the built package, in an empty folder:"
 	@rm -rf build *.egg-info
 	@$(PIP) wheel --no-deps --no-build-isolation -w build/wheel .
 	@$(PIP) install --no-deps --target build/site build/wheel/*.whl
 	@mkdir build/elsewhere && cp -r tests etc init.d pyproject.toml CONTRIBUTING.rst build/elsewhere
-	cd build/elsewhere && PYTHONPATH=$(CURDIR)/build/site $(CURDIR)/$(BIN)/python -m pytest -q
+	cd build/elsewhere && PYTHONPATH=$(CURDIR)/build/site $(CURDIR)/$(BIN)/python -m pytest -q -n $(WORKERS)
 
 fuzz: $(VENV)/.test
 	SEQUENCES=10000 $(BIN)/python -m pytest -q tests/test_onewire_fuzz.py
 	FUZZ_LINES=1000000 $(BIN)/python -m pytest -q -o timeout=0 tests/test_line_fuzz.py tests/test_rfm12pi_fuzz.py
 
+soak: $(VENV)/.test
+	KILLS=200 $(BIN)/python -m pytest -q -o timeout=0 -o log_cli=true -o log_cli_level=INFO tests/test_kill_loop.py
+
 bench: $(VENV)/.test
-	@$(BIN)/python -m benchmarks.onewire
+	@status=0; for part in onewire radio; do $(BIN)/python -m benchmarks.$$part || status=1; echo; done; exit $$status
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

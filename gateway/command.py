@@ -19,6 +19,7 @@ from gateway.describe import describe, show_settings
 from gateway.indices import Memory
 from gateway.machine import Machine
 from gateway.paths import find_socket, find_state_dir
+from gateway.queue_command import add_queue
 from gateway.spool import SpoolUnusable
 from gateway.version import VERSION
 
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     examined.set_defaults(run=_doctor)
     status = commands.add_parser("status", help="ask the running gateway how it is")
     status.set_defaults(run=_status)
+    add_queue(commands)
     sensors = commands.add_parser("sensors", help="list the 1-Wire sensors there are, or tell them apart")
     sensors.add_argument("--json", action="store_true", help="print all that is known, for a program")
     sensors.add_argument("--identify", action="store_true", help="name the one that is being warmed by hand")
@@ -132,6 +134,8 @@ def _status(options: argparse.Namespace) -> int:
             print(f"  {name}: {about['frames']} frames, {age}{queued}. {about['trouble']}".rstrip())
             for fault, count in about.get("faults", {}).items():
                 print(f"    {count} x {fault}")
+            if about.get("doubled"):
+                print(f"    {about['doubled']} of them may have arrived twice: nothing tells")
     if status["clock"]:
         print(f"  {status['clock']}: readings are held until it is right")
     if status["dropped"]:

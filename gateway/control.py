@@ -60,7 +60,7 @@ class Control:
         asked, _, arguments = line.strip().partition(" ")
         answer = self._answers.get(asked)
         if answer is None:
-            reply = {"error": f"{asked} is nothing this daemon answers: {', '.join(self._answers)}"}
+            reply = {"error": f"{asked[:40]} is nothing this daemon answers: {', '.join(self._answers)}"}
         else:
             try:
                 reply = answer(**json.loads(arguments or "{}"))

@@ -13,6 +13,7 @@ from gateway.clock import Clock
 from gateway.dating import Dating, TimeNote
 from gateway.flag import Flag, wait_readable
 from gateway.indices import Memory
+from gateway.queue_answers import QueueAnswers
 from gateway.spool import Limits, Spool
 from gateway.timekeeper import Timekeeper
 from gateway.version import VERSION
@@ -85,7 +86,8 @@ class Daemon:
         path = paths.make_socket_path(self._configuration.gateway.socket, directory)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return closing(control.Control(path, {"status": self.status, "sensors": self.sensors}))
+            answers = {"status": self.status, "sensors": self.sensors, **QueueAnswers(self._spool).by_name()}
+            return closing(control.Control(path, answers))
         except OSError as error:
             log.warning("%s: no socket there (%s): the command cannot ask this daemon", path, error)
             return nullcontext()
@@ -193,7 +195,7 @@ class Daemon:
                 for name, worker in dict(self._listeners).items()
             },
             "dispatchers": {
-                name: {**line(worker), "queued": self._spool.queued(name)}
+                name: {**line(worker), "queued": self._spool.queued(name), "doubled": worker.doubled}
                 for name, worker in dict(self._dispatchers).items()
             },
             "dropped": self._spool.dropped,

@@ -48,7 +48,7 @@ class QueueAnswers:
         }
 
     def status(self) -> dict[str, Any]:
-        """Return how the queue stands, per dispatcher; for those that are gone frames may still be set aside."""
+        """Return how the queue stands, per dispatcher; of those that are gone, what they refused."""
         known = self._spool.dispatchers
         gone = [who for who in self._spool.refusers if who not in known]
         return {
@@ -75,7 +75,7 @@ class QueueAnswers:
         return max(0.0, now.wall - stamp.wall)
 
     def waiting(self, who: str = "", after: int = 0) -> dict[str, Any]:
-        """Return the frames that wait, for a dispatcher or at all; `dispatcher` is the only one one is for."""
+        """Return the frames that wait, for a dispatcher or at all; `dispatcher`: it alone."""
         self._check(who)
         page = self._spool.waiting(after=after, limit=_PIECE, who=who)
         rows = [

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,12 @@ from gateway.queue_listing import CSV_HEADING, csv_lines, json_line, reading, st
 from gateway.queue_reach import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from typing import BinaryIO
 
     from gateway.queue_reach import Ask
 
-OK, FAILED, USAGE = 0, 1, 2
+OK, FAILED = 0, 1
 
 _LONGEST_LINE = 100_000
 _BUNCH = 200_000
@@ -56,11 +57,11 @@ def add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     shown = add("list", _list, "show readings that wait, oldest first")
     shown.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default 20)")
     taken = add("export", _export, "write readings that wait as lines of JSON; they stay in the queue")
-    taken.add_argument("file", nargs="?", type=Path, metavar="FILE", help="readable by its owner alone; - or none: print")
+    taken.add_argument("file", nargs="?", default="-", metavar="FILE", help="for its owner's eyes; -: print")
     taken.add_argument("--csv", action="store_true", help="a line per value instead, for a spreadsheet")
     given = add("import", _import, "put readings from lines of JSON at the end of the queue")
-    given.add_argument("file", type=Path, metavar="FILE", help="as export writes it; - for what is piped in")
-    again = add("retry", _retry, "put refused readings at the end of the queue, for those alone that refused them")
+    given.add_argument("file", metavar="FILE", help="as export writes it; -: what is piped in")
+    again = add("retry", _retry, "put refused readings at the end of the queue of who refused them")
     dropped = add("drop", _drop, "throw readings away, after a question")
     which = dropped.add_mutually_exclusive_group(required=True)
     which.add_argument("--refused", action="store_true", help="those that were refused")
@@ -88,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     with reach(options.config_file) as ask:
         status = ask("queue")
-    print(json.dumps(status) if options.json else "\n".join(standing(status)))
+    _print(options, status, *standing(status))
     return OK
 
 
@@ -115,3 +116,185 @@ def _export(options: argparse.Namespace) -> int:
             output.write(text.encode())
     _say(f"{count} readings exported; they are in the queue still")
     return OK
+
+
+def _rows(ask: Ask, options: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
+    """Yield the readings that are asked for, some at a time."""
+    names = _names(ask("queue"), options)
+    if options.refused:
+        for who in names:
+            yield from (piece["rows"] for piece in _pieces(ask, "queue-refused", who=who))
+    else:
+        yield from (piece["rows"] for piece in _pieces(ask, "queue-waiting", who=options.dispatcher))
+
+
+def _import(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryFile() as copy:  # what is checked is what is taken
+        with _input(options.file) as given:
+            shutil.copyfileobj(given, copy)
+        with reach(options.config_file) as ask:
+            there = ask("queue")["dispatchers"].items()
+            known = [who for who, about in there if not about["gone"]]
+            faults = list(islice(_faults(copy, known), _FAULTS))
+            for number, fault in faults:
+                _say(f"{options.file}:{number}: {fault}")
+            if faults:
+                _say("nothing is imported")
+                return FAILED
+            count = _admit(ask, copy, options.file)
+    _print(options, {"imported": count}, f"{count} readings are at the end of the queue")
+    return OK
+
+
+def _lines(copy: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not empty, with their numbers."""
+    copy.seek(0)
+    read = iter(partial(copy.readline, _LONGEST_LINE), b"")
+    return ((number, line) for number, line in enumerate(read, 1) if line.strip())
+
+
+def _faults(copy: BinaryIO, known: Collection[str]) -> Iterator[tuple[int, str]]:
+    latest = Clock().wall() + AHEAD
+    for number, line in _lines(copy):
+        try:
+            given = json.loads(line.decode())
+        except (ValueError, RecursionError):
+            yield number, "a reading as export writes it, a JSON object in one line, expected"
+            if len(line) == _LONGEST_LINE:
+                return  # the numbers would be wrong from here on
+            continue
+        try:
+            from_object(given, latest=latest)
+        except ValueError as fault:
+            yield number, str(fault)
+            continue
+        whose = given.get("dispatcher", "")
+        if whose and whose not in known:
+            yield number, f"dispatcher: none is called {whose}; {_known(known)}"
+
+
+def _admit(ask: Ask, copy: BinaryIO, name: str) -> int:
+    """Put the readings into the queue, some at a time; return how many."""
+    count = size = 0
+    rows: list[Any] = []
+
+    def admit() -> int:
+        try:
+            return int(ask("queue-admit", rows=rows)["count"])
+        except OSError as error:
+            raise OSError(
+                f"{name}: of its readings only the first {count} are in the queue: {error}"
+            ) from error
+
+    for _, line in _lines(copy):
+        rows.append(json.loads(line.decode()))
+        size += len(line)
+        if size >= _BUNCH:
+            count += admit()
+            rows, size = [], 0
+    return count + admit() if rows else count
+
+
+def _retry(options: argparse.Namespace) -> int:
+    count = undated = 0
+    with reach(options.config_file) as ask:
+        status = ask("queue")
+        for who in _names(status, options):
+            if options.dispatcher or not status["dispatchers"][who]["gone"]:
+                for piece in _pieces(ask, "queue-retry", who=who):
+                    count += piece["count"]
+                    undated += piece["undated"]
+    words = [f"{count} readings are at the end of the queue of who refused them"]
+    if undated:
+        words.append(
+            f"{undated} stay refused, for nobody knows their time: export them, give it to them, import that"
+        )
+    _print(options, {"retried": count, "undated": undated}, *words)
+    return OK
+
+
+def _drop(options: argparse.Namespace) -> int:
+    kind = "refused" if options.refused else "waiting"
+    with reach(options.config_file) as ask:
+        status = ask("queue")
+    names = _names(status, options)
+    counts = {who: status["dispatchers"][who][kind] for who in names}
+    if not options.yes and not _confirmed(kind, counts):
+        _say("nothing is dropped; yes, or the option --yes, drops")
+        return FAILED
+    with reach(options.config_file) as ask:
+        if options.refused:
+            pieces = [piece for who in names for piece in _pieces(ask, "queue-drop-refused", who=who)]
+        else:
+            pieces = list(_pieces(ask, "queue-drop-waiting", who=options.dispatcher))
+    count = sum(piece["count"] for piece in pieces)
+    _print(options, {"dropped": count}, f"{count} readings are dropped")
+    return OK
+
+
+def _confirmed(kind: str, counts: dict[str, int]) -> bool:
+    there = ", ".join(f"{who} {count}" for who, count in counts.items())
+    sys.stderr.write(f"Drop for good what is {kind} ({there})? Type yes: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == "yes"
+
+
+def _pieces(ask: Ask, what: str, **arguments: object) -> Iterator[dict[str, Any]]:
+    """Ask for one piece after another until there is no more."""
+    more: dict[str, Any] | None = arguments
+    while more is not None:
+        piece = ask(what, **more)
+        yield piece
+        more = piece["more"]
+
+
+def _names(status: dict[str, Any], options: argparse.Namespace) -> list[str]:
+    """Return the dispatchers that are meant; OSError where the one that is named is not there."""
+    known = list(status["dispatchers"])
+    if options.dispatcher and options.dispatcher not in known:
+        raise OSError(f"--dispatcher: none is called {options.dispatcher}; {_known(known)}")
+    return [options.dispatcher] if options.dispatcher else known
+
+
+def _known(names: Collection[str]) -> str:
+    return f"there are {', '.join(names)}" if names else "there is none"
+
+
+@contextmanager
+def _input(name: str) -> Iterator[BinaryIO]:
+    if name == "-":
+        yield sys.stdin.buffer
+    else:
+        with Path(name).open("rb") as file:
+            yield file
+
+
+@contextmanager
+def _output(name: str) -> Iterator[BinaryIO]:
+    """Give what to write to: a file is there whole or not at all, and for its owner alone."""
+    file = Path(name).resolve()
+    if name == "-":
+        yield sys.stdout.buffer
+    elif file.exists() and not file.is_file():  # a device, or a pipe
+        with file.open("wb") as output:
+            yield output
+    else:
+        handle, part = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        try:
+            with os.fdopen(handle, "wb") as output:
+                yield output
+                output.flush()
+                os.fsync(handle)
+            Path(part).replace(file)
+        finally:
+            with suppress(FileNotFoundError):
+                Path(part).unlink()
+
+
+def _print(options: argparse.Namespace, answer: object, *words: str) -> None:
+    lines = [json.dumps(answer)] if options.json else words
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _say(words: str) -> None:
+    sys.stderr.write(f"oemgateway: {words}\n")

@@ -29,9 +29,16 @@ _SCHEMAS = (
     ALTER TABLE frames ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX held ON frames (id) WHERE held;
     """,
+    """
+    ALTER TABLE frames ADD COLUMN whose TEXT NOT NULL DEFAULT '';
+    CREATE INDEX whose ON frames (id, whose) WHERE whose != '';
+    ALTER TABLE refused ADD COLUMN undated INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX refused_by ON refused (who, id);
+    """,
 )
 """What turns each version of the file into the next; user_version counts them."""
 
+_TABLES = ("cursors", "counters", "refused", "frames")
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PAGE = 1024
 
@@ -40,11 +47,12 @@ class SpoolUnusable(Exception):
     """The file cannot be used as it is; the message says what to do about it."""
 
 
-def open_store(path: Path, *, max_bytes: int) -> sqlite3.Connection:
+def open_store(path: Path, *, max_bytes: int, in_memory: bool = True) -> sqlite3.Connection:
     """Open the file, made where it is missing; the caller's alone as long as it is open.
 
     A damaged file is set aside and what can be read of it taken over. Where the disk cannot be used at all
-    the frames are kept in memory, which is said. Raises SpoolUnusable where another program has the file.
+    the frames are kept in memory, which is said, or not at all, where `in_memory` says so. Raises
+    SpoolUnusable then, and where another program has the file.
     """
     try:
         return _open(path, max_bytes)
@@ -54,6 +62,8 @@ def open_store(path: Path, *, max_bytes: int) -> sqlite3.Connection:
         trouble: Exception = error
     except OSError as error:
         trouble = error
+    if not in_memory:
+        raise SpoolUnusable(f"{path} cannot be used: {trouble}")
     log.error(
         "%s: %s; frames are kept in memory only, and do not survive an end of the daemon", path, trouble
     )
@@ -77,10 +87,18 @@ def replace_damaged(path: Path, error: Exception, *, max_bytes: int) -> sqlite3.
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
     store = _open(path, max_bytes)
+    _give_to_owner(path, aside)
+    columns_of = {
+        table: [name for (name,) in store.execute("SELECT name FROM pragma_table_info(?)", (table,))]
+        for table in _TABLES
+    }
     saved = 0
     for table, row in _readable(aside):
         with contextlib.suppress(sqlite3.IntegrityError):
-            store.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+            # An older version has fewer columns; those that came later have defaults.
+            columns = columns_of[table][: len(row)]
+            marks = ", ".join("?" * len(columns))
+            store.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", row[: len(columns)])  # noqa: S608
             saved += table == "frames"
     log.error("%s is damaged (%s): set aside as %s; %d frames could be read of it", path, error, aside, saved)
     return store
@@ -125,6 +143,14 @@ def _prepared(store: sqlite3.Connection, max_bytes: int) -> sqlite3.Connection:
     return store
 
 
+def _give_to_owner(path: Path, of: Path) -> None:
+    """Have the new files belong to whom the old one did: not the gateway alone may have found the damage."""
+    with contextlib.suppress(OSError):
+        about = of.stat()
+        for file in (path, Path(f"{path}-wal")):
+            os.chown(file, about.st_uid, about.st_gid)
+
+
 def _readable(aside: Path) -> Iterator[tuple[str, tuple[object, ...]]]:
     """Yield table and row of all that a damaged file still gives, from both its ends; it stays as it is."""
     with tempfile.TemporaryDirectory(dir=aside.parent) as directory:
@@ -135,7 +161,7 @@ def _readable(aside: Path) -> Iterator[tuple[str, tuple[object, ...]]]:
         store = sqlite3.connect(copy, isolation_level=None)
         with contextlib.closing(store):
             store.execute("PRAGMA writable_schema=ON")  # else a file that was cut off gives nothing at all
-            for table in ("cursors", "counters", "refused", "frames"):
+            for table in _TABLES:
                 for order in ("ASC", "DESC"):
                     with contextlib.suppress(sqlite3.Error):
                         whole = "WHERE json_valid(frame)" if table == "frames" else ""

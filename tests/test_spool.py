@@ -463,8 +463,152 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(spool, path):
     spool.close()
 
 
+def test_what_is_for_one_dispatcher_alone_is_passed_over_by_the_others_and_goes(spool):
+    spool.attend(["a", "b"])
+    spool.put([frame(1)])
+    spool.admit([(frame(2), "b"), (frame(3), "")])
+    assert (values(spool, "a"), values(spool, "b")) == ([1, 3], [1, 2, 3])
+    assert (spool.queued("a"), spool.queued("b")) == (2, 3)
+    spool.admit([(frame(4), "b")])
+    for who in "ab":
+        spool.done(who, spool.peek(who, 10)[-1][0])
+    assert values(spool, "a") == []
+    assert spool.waiting() == []
+
+
+def test_a_dispatcher_is_not_held_up_by_any_number_of_frames_for_others(spool):
+    spool.attend(["a", "b"])
+    spool.admit([(frame(n), "b") for n in range(25_000)])
+    spool.put([frame(-1)])
+    assert values(spool, "a") == [-1]
+    assert spool.queued("a") == 1
+    assert values(spool, "b", 30_000)[0] == 0
+
+
+def test_what_is_retried_comes_last_and_to_the_one_alone_that_refused_it(spool, path):
+    spool.attend(["a", "b"])
+    spool.put([frame(1), frame(2)])
+    spool.refuse("a", spool.peek("a", 1)[0][0], "no")
+    spool.done("b", spool.peek("b", 10)[-1][0])
+    assert (spool.standing("a"), spool.refusers) == ((1, 0, 1, frame(2)), ["a"])
+    refused = spool.refused("a")
+    spool.admit([(kept, "a") for kept, *_ in refused], instead_of=refused)
+    spool.close()
+    spool = Spool(path)
+    spool.attend(["a", "b"])
+    assert (values(spool, "a"), values(spool, "b")) == ([2, 1], [])
+    assert (spool.refused("a"), spool.refusers) == ([], [])
+    spool.close()
+
+
+def test_nothing_is_dropped_for_what_is_admitted(path):
+    spool = Spool(path, limits=Limits(frames=3))
+    spool.attend(["a"])
+    spool.put([frame(1), frame(2)])
+    with pytest.raises(OSError, match="max_frames is 3"):
+        spool.admit([(frame(3), ""), (frame(4), "")])
+    assert (values(spool, "a"), spool.dropped) == ([1, 2], 0)
+    spool.close()
+
+
+@pytest.mark.parametrize("error", TROUBLES)
+def test_where_the_disk_refuses_nothing_is_admitted_nor_forgotten(spool, error):
+    spool.put([frame(1), frame(2)])
+    spool.refuse("a", spool.peek("a", 1)[0][0], "no")
+    refused = spool.refused("a")
+    real, spool._db = spool._db, Disk(spool._db, error)
+    with pytest.raises(OSError, match="disk refuses"):
+        spool.admit([(frame(3), "")], instead_of=refused)
+    for asked in (spool.waiting, lambda: spool.refused("a"), lambda: spool.standing("a")):
+        with pytest.raises(OSError, match="disk refuses"):
+            asked()
+    with pytest.raises(OSError, match="disk refuses"):
+        spool.skip("a", before=spool.end, limit=1)
+    spool._db = Disk(real, error, nth=2)
+    spool.put([frame(4)])
+    with pytest.raises(OSError, match="disk refuses"):
+        spool.admit([(frame(3), "")], instead_of=refused)
+    spool._db = real
+    assert values(spool, "a")[-1] == 4
+    assert spool.refused("a") == refused
+
+
+def test_what_waits_can_be_looked_through_also_what_the_disk_has_not_taken(spool):
+    spool.attend(["a", "b"])
+    spool.put([frame(1)])
+    spool.put([frame(2)], held=True)
+    spool.done("a", spool.peek("a", 1)[0][0])
+    real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_BUSY)
+    spool.put([frame(3)])
+    spool._db = real
+    found = spool.waiting()
+    assert [(kept.frame.values[0], kept.held) for kept in found] == [(1, False), (2, True), (3, False)]
+    assert spool.waiting(after=found[0].number, limit=1) == found[1:2]
+    assert spool.waiting(who="a", limit=2) == found[1:]
+    assert spool.standing("a") == (2, 2, 0, frame(2))
+    assert spool.standing("b") == (3, 2, 0, frame(1))
+
+
+def test_what_waits_is_passed_over_for_one_or_for_all(spool):
+    spool.attend(["a", "b"])
+    spool.put([frame(n) for n in range(5)])
+    end = spool.end
+    spool.put([frame(5)])
+    assert spool.skip("a", before=end, limit=3) == 3
+    assert (values(spool, "a"), spool.queued("b")) == ([3, 4, 5], 6)
+    assert spool.skip("", before=end, limit=100) == 5
+    assert (values(spool, "a"), values(spool, "b")) == ([5], [5])
+    assert spool.skip("", before=end, limit=100) == 0
+    assert spool.dropped == 0
+    spool.attend([])
+    assert spool.skip("", before=spool.end, limit=100) == 1
+    assert spool.waiting() == []
+
+
+def test_a_dispatcher_that_goes_while_it_delivers_harms_nobody(spool):
+    spool.put([frame(1)])
+    ((number, _),) = spool.peek("a", 1)
+    spool.attend([])
+    spool.done("a", number)
+    spool.attend(["b"])
+    assert values(spool, "b") == [1]
+
+
+def test_a_command_that_finds_no_usable_file_is_told_so(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SpoolUnusable, match=r"queue\.db cannot be used: .*"):
+        Spool(tmp_path / "file" / "queue.db", in_memory=False)
+
+
+def test_a_damaged_file_of_the_first_version_is_read_as_well(path):
+    filled(path, 60)
+    with sqlite3.connect(path) as db:
+        db.executescript(BACK_TO_THE_FIRST_VERSION)
+    db.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - 2048])
+    spool = Spool(path)
+    spool.attend(["a"])
+    assert len(values(spool, "a", 1000)) > 20
+    assert list(path.parent.glob("queue.db.damaged-*"))
+    spool.close()
+
+
+@pytest.mark.needs_root
+def test_what_takes_the_place_of_a_damaged_file_belongs_to_the_same_user(path):
+    if os.geteuid():
+        pytest.skip("only root can give a file to another user")
+    filled(path, 60)
+    path.write_bytes(path.read_bytes()[:5000])
+    os.chown(path, 1234, 1234)
+    spool = Spool(path)
+    assert {file.stat().st_uid for file in path.parent.glob("queue.db*")} == {1234}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    spool.close()
+
+
 class SpoolAgainstLists(RuleBasedStateMachine):
-    """Any order of puts, deliveries, refusals and reopenings gives each dispatcher what a list would."""
+    """Any order of puts, deliveries, refusals, retries and reopenings gives each what a list would."""
 
     @initialize(limit=st.integers(1, 12))
     def start(self, limit: int) -> None:
@@ -474,50 +618,87 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.directory = tempfile.TemporaryDirectory()
         self.path = Path(self.directory.name) / "queue.db"
         self.limit = limit
-        self.count = 0
-        self.stored: list[int] = []
+        self.count = self.first = 0
+        self.stored: list[tuple[int, int, str]] = []  # place in the queue, value, whose
         self.place = {"a": -1, "b": -1}
+        self.refused: dict[str, list[int]] = {"a": [], "b": []}
         self.open()
 
     def open(self) -> None:
         self.spool = Spool(self.path, limits=Limits(frames=self.limit))
         self.spool.attend(self.place)
 
+    def add(self, values: list[int], whose: str = "") -> None:
+        self.stored += [(place, value, whose) for place, value in enumerate(values, self.count)]
+        self.count += len(values)
+        self.first = max(self.first, self.count - self.limit)
+
     @rule(n=st.integers(1, 5))
     def put(self, n: int) -> None:
         new = list(range(self.count, self.count + n))
-        self.count += n
         self.spool.put([frame(i) for i in new])
-        self.stored = (self.stored + new)[-self.limit :]
+        self.add(new)
+
+    @rule(whose=st.sampled_from(["", "a", "b"]), n=st.integers(1, 5))
+    def admit(self, whose: str, n: int) -> None:
+        new = list(range(self.count, self.count + n))
+        try:
+            self.spool.admit([(frame(i), whose) for i in new])
+        except OSError:
+            assert self.count - self.first + n > self.limit
+        else:
+            self.add(new, whose)
 
     @rule(who=st.sampled_from("ab"), n=st.integers(1, 5))
     def deliver(self, who: str, n: int) -> None:
         if batch := self.spool.peek(who, n):
             self.spool.done(who, batch[-1][0])
-            self.moved(who, batch[-1][1])
+            self.place[who] = self.expected(who)[len(batch) - 1][0]
 
     @rule(who=st.sampled_from("ab"))
     def refuse(self, who: str) -> None:
         if batch := self.spool.peek(who, 1):
             self.spool.refuse(who, batch[0][0], "no")
-            self.moved(who, batch[0][1])
+            self.place[who], value, _ = self.expected(who)[0]
+            self.refused[who].append(value)
 
-    def moved(self, who: str, upto: Frame) -> None:
-        self.place[who] = int(upto.values[0] or 0)
-        self.stored = [i for i in self.stored if i > min(self.place.values())]
+    @rule(who=st.sampled_from("ab"))
+    def retry(self, who: str) -> None:
+        refused = self.spool.refused(who)
+        try:
+            self.spool.admit([(kept, who) for kept, *_ in refused], instead_of=refused)
+        except OSError:
+            assert self.count - self.first + len(refused) > self.limit
+        else:
+            self.add(self.refused[who], who)
+            self.refused[who] = []
+
+    @rule(who=st.sampled_from("ab"), n=st.integers(1, 5))
+    def skip(self, who: str, n: int) -> None:
+        passed = self.spool.skip(who, before=self.spool.end, limit=n)
+        self.place[who] = max(self.place[who], self.first - 1) + passed
 
     @rule()
     def reopen(self) -> None:
         self.spool.close()
         self.open()
 
+    def expected(self, who: str) -> list[tuple[int, int, str]]:
+        after = max(self.place[who], self.first - 1)
+        return [kept for kept in self.stored if kept[0] > after and kept[2] in ("", who)]
+
     @invariant()
     def each_has_what_a_list_would_give(self) -> None:
         if hasattr(self, "spool"):
-            for who, place in self.place.items():
-                expected = [i for i in self.stored if i > place]
+            for who in self.place:
+                expected = [value for _, value, _ in self.expected(who)]
                 assert [f.values[0] for _, f in self.spool.peek(who, 100)] == expected
                 assert self.spool.queued(who) == len(expected)
+                refused = [f.values[0] for f, *_ in self.spool.refused(who)]
+                assert (refused, self.spool.standing(who).refused) == (self.refused[who], len(refused))
+                if not expected:
+                    self.place[who] = self.count - 1
+            self.first = max(self.first, min(self.place.values()) + 1)
 
     def teardown(self) -> None:
         if hasattr(self, "spool"):

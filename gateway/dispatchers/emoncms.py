@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 Keys = Literal["index", "name"]
 
+Row = tuple[int, str, list[dict[str, float]]]
+"""Unix second, node, and an object for each value."""
+
 _LARGEST = 3.4e38
 """Feeds are float32: one value beyond this makes every graph that shows it empty."""
 
@@ -51,10 +54,12 @@ def encode(frames: Iterable[Frame], keys: Keys) -> str:
     A row is `[seconds, node, {key: value}, ...]`, one object for each value that is there: this addresses the
     same inputs as a plain list of values does, and leaves those without a value alone.
     """
-    rows = [
-        [second, node, *values] for second, node, values in (_row(each, keys) for each in frames) if values
-    ]
-    return json.dumps(rows, allow_nan=False, ensure_ascii=False, separators=(",", ":")) if rows else ""
+    return _json(_row(frame, keys) for frame in frames)
+
+
+def _json(rows: Iterable[Row]) -> str:
+    flat = [[second, node, *values] for second, node, values in rows if values]
+    return json.dumps(flat, allow_nan=False, ensure_ascii=False, separators=(",", ":")) if flat else ""
 
 
 def storable(value: float) -> bool:
@@ -62,11 +67,15 @@ def storable(value: float) -> bool:
     return abs(value) <= _LARGEST
 
 
-def _row(frame: Frame, keys: Keys) -> tuple[int, str, list[dict[str, float]]]:
+def _row(frame: Frame, keys: Keys) -> Row:
     labels = _labels(frame, keys)
     values = [{labels[index - 1]: _number(value)} for index, value in frame.items() if storable(value)]
     # The milliseconds first: a slot's time that was worked out anew may be a hair below the full second.
     return math.floor(round(frame.stamp.wall, 3)), frame.node, values
+
+
+def _brought(rows: Iterable[Row]) -> list[Inputs]:
+    return [emoncms_place.brought(*row) for row in rows]
 
 
 def _number(value: float) -> float:
@@ -77,8 +86,9 @@ def _number(value: float) -> float:
 def _labels(frame: Frame, keys: Keys) -> list[str]:
     """Return the key of every position: its index, or its name where that can be told from all the others."""
     indices = range(1, len(frame.values) + 1)
-    by_name = frame.by_name or keys == "name"
-    names = [_as_emoncms_keeps(frame.name(index)) if by_name else "" for index in indices]
+    if keys == "index" and not frame.by_name:
+        return [str(index) for index in indices]
+    names = [_as_emoncms_keeps(frame.name(index)) for index in indices]
     return [
         name if name and not name.isdecimal() and names.count(name) == 1 else str(index)
         for index, name in zip(indices, names, strict=True)
@@ -260,18 +270,19 @@ class Emoncms(Dispatcher):
 
     def together(self, frames: Sequence[Frame]) -> int:
         """Return how many come before the first whose second and values would be there already."""
-        return emoncms_place.together(self._brought(frames), self._inputs)
+        return emoncms_place.together(_brought(self._rows(frames)), self._inputs)
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Post these frames; those without any value are sent as nothing."""
         self._tell_left_out(frames)
         self._before = self._inputs.copy()
-        data = encode(frames, self.keys)
+        rows = self._rows(frames)
+        data = _json(rows)
         failure = self._post(data) if data else None
         if failure is not None:
             raise self._at_its_address(failure)
-        for row in self._brought(frames):
-            self._inputs |= row
+        for brought in _brought(rows):
+            self._inputs |= brought
 
     def delivered(self, frames: Sequence[Frame]) -> Place:
         """Return how many of these the server has, by what the inputs of their nodes hold."""
@@ -284,10 +295,10 @@ class Emoncms(Dispatcher):
                 raise self._at_its_address(inputs)
             now |= inputs
         self._inputs |= now
-        return emoncms_place.find(self._brought(frames), now, self._before)
+        return emoncms_place.find(_brought(self._rows(frames)), now, self._before)
 
-    def _brought(self, frames: Iterable[Frame]) -> list[Inputs]:
-        return [emoncms_place.brought(*_row(frame, self.keys)) for frame in frames]
+    def _rows(self, frames: Iterable[Frame]) -> list[Row]:
+        return [_row(frame, self.keys) for frame in frames]
 
     def _at_its_address(self, failure: DeliveryFailure) -> DeliveryFailure:
         return type(failure)(f"{self.url}: {failure}")

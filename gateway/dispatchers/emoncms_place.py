@@ -61,8 +61,8 @@ def _traces(rows: Iterable[Inputs], before: Inputs) -> Iterator[set[tuple[tuple[
     """Yield, for each row, those of its readings that neither `before` nor any row before it has."""
     seen = set(before.items())
     for row in rows:
-        yield row.items() - seen
-        seen |= row.items()
+        yield {item for item in row.items() if item not in seen}
+        seen.update(row.items())
 
 
 def together(rows: Sequence[Inputs], before: Inputs) -> int:

@@ -1,0 +1,88 @@
+"""The queue in words, lines of JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from gateway.exchange import COLUMNS, cells
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+
+def standing(status: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line per dispatcher, and what the queue takes and has lost."""
+    for name, about in status["dispatchers"].items():
+        words = [_waiting(about)] if not about["gone"] else ["no longer in the configuration"]
+        if about["held"]:
+            words.append(f"{about['held']} of them held until the clock is right")
+        if about["refused"]:
+            words.append(f"{about['refused']} refused (oemgateway queue list --refused)")
+        yield f"{name}: {'; '.join(words)}"
+    if not status["dispatchers"]:
+        yield "there is no dispatcher in the configuration: what comes waits for one"
+    yield f"{_size(status['bytes'])} on the disk; {status['dropped']} dropped because the queue was full"
+
+
+def _waiting(about: Mapping[str, Any]) -> str:
+    if not about["waiting"]:
+        return "none waits"
+    oldest = "" if about["age"] is None else f", the oldest for {_span(about['age'])}"
+    return f"{about['waiting']} {'waits' if about['waiting'] == 1 else 'wait'}{oldest}"
+
+
+def reading(row: Mapping[str, Any]) -> str:
+    """Return a line for people; what a far end or a sensor's name would do to their terminal is left out."""
+    names = row.get("names", {})
+    values = ", ".join(
+        f"{index} {names[index]} = {value}" if names.get(index) else f"{index} = {value}"
+        for index, value in row["values"].items()
+        if value is not None
+    )
+    told = [f"for {row['dispatcher']} alone"] if "dispatcher" in row and "reason" not in row else []
+    told += [f"{row['dispatcher']}: {row['reason']}"] if "reason" in row else []
+    told += ["its time is not known"] if row.get("undated") else []
+    remark = f"  ({'; '.join(told)})" if told else ""
+    return _plain(f"{_time(row)}  node {row['node']}  {values}{remark}")
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """Return the reading as `oemgateway queue import` takes it."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def csv_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return a line for each value of each reading."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        writer.writerows(cells(row))
+    return text.getvalue()
+
+
+CSV_HEADING = ",".join(COLUMNS) + "\n"
+
+
+def _time(row: Mapping[str, Any]) -> str:
+    if "time" not in row:
+        return str(row["unix"])
+    return datetime.fromtimestamp(row["unix"]).astimezone().isoformat(" ", "seconds")
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def _plain(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)

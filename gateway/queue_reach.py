@@ -1,0 +1,85 @@
+"""The way to the queue for a command: through the running gateway, or into the file where none runs."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gateway import config, control
+from gateway.paths import find_socket, find_state_dir
+from gateway.queue_answers import QueueAnswers
+from gateway.spool import Limits, Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from gateway.config import Configuration
+
+    Ask = Callable[..., Any]
+    """Asks the queue one thing, by its name and arguments; OSError where there is no answer."""
+
+_PATIENCE = 30.0
+"""Seconds that one piece of work may take: an SD card has its moments."""
+
+
+@contextmanager
+def reach(config_file: Path) -> Iterator[Ask]:
+    """Give the queue of this configuration to be asked.
+
+    Raises ConfigFaults, SpoolUnusable where a gateway has the file and does not answer, and OSError.
+    """
+    configuration = config.read(config_file)
+    directory = find_state_dir(configuration.gateway.state_dir)
+    socket = find_socket(configuration.gateway.socket, directory)
+    if _answers(socket):
+        yield lambda what, **arguments: _ask(socket, what, arguments)
+    else:
+        spool = _open(directory / "queue.db", configuration)
+        answers = QueueAnswers(spool).by_name()
+        try:
+            yield lambda what, **arguments: _answer(answers[what], arguments)
+        finally:
+            spool.close()
+
+
+def _answers(socket: Path) -> bool:
+    try:
+        control.ask(socket, "status")
+    except PermissionError:
+        raise OSError(f"{socket}: a gateway may be running, but this user may not ask it: sudo") from None
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _ask(socket: Path, what: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (JSON)
+    try:
+        answer = control.ask(socket, what, patience=_PATIENCE, **arguments)
+    except (OSError, ValueError) as error:
+        raise OSError(f"the gateway does not answer at {socket} ({error}); look whether it runs") from error
+    if "error" in answer:
+        raise OSError(answer["error"])
+    return answer
+
+
+def _answer(answer: Ask, arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (JSON)
+    try:
+        return answer(**arguments)
+    except ValueError as error:
+        raise OSError(str(error)) from error
+
+
+def _open(file: Path, configuration: Configuration) -> Spool:
+    """Open the file as the gateway would; what it does not find it does not make, nor keep in memory."""
+    if not file.exists():
+        raise OSError(f"{file}: there is none; the gateway makes it when it first runs")
+    for path, use in ((file, os.R_OK | os.W_OK), (file.parent, os.W_OK | os.X_OK)):
+        if not os.access(path, use):
+            raise OSError(f"{path}: this user may not write there, as is needed while no gateway runs: sudo")
+    gateway = configuration.gateway
+    limits = Limits(frames=gateway.max_frames, bytes=gateway.max_size * 1_000_000)
+    spool = Spool(file, limits=limits, in_memory=False)
+    spool.attend(configuration.dispatchers)
+    return spool

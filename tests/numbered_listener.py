@@ -1,0 +1,77 @@
+"""A listener that says which of its frames were kept: those after which it was asked for more."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.flag import Flag
+from gateway.frame import Frame, Stamp
+from gateway.plugin import Listener
+from gateway.settings import setting
+
+PERIOD = 0.1
+"""Seconds between two reads, each of which gives five frames on average."""
+
+
+def values(number: int) -> tuple[float | None, ...]:
+    """Return what the frame of this number holds: values that no other has."""
+    return (float(number), None if number % 4 else number + 0.5, number / 7)
+
+
+def node(number: int) -> str:
+    """Return the node that the frame of this number is from."""
+    return ("5", "6", "7")[number % 3]
+
+
+@dataclass(kw_only=True)
+class Numbered(Listener):
+    """Frames numbered on through every start, until there is a file `enough` in its directory.
+
+    The files `given` and `kept` there have the numbers of those that it has returned, and of those for which
+    `put` has returned as well.
+    """
+
+    directory: Path = setting()
+
+    def open(self) -> None:
+        self._given: list[int] = []
+        numbers = read(self.directory / "given")
+        self._next = numbers[-1] + 1 if numbers else 1
+
+    def read(self, stop: Flag) -> list[Frame]:
+        write(self.directory / "kept", self._given)
+        self._given = []
+        if (self.directory / "enough").exists():
+            stop.wait()
+        if stop.wait(PERIOD):
+            return []
+        self._given = list(range(self._next, self._next + random.randint(1, 9)))
+        self._next += len(self._given)
+        write(self.directory / "given", self._given)
+        return [Frame(node(n), values(n), self._stamp()) for n in self._given]
+
+    def _stamp(self) -> Stamp:
+        return self.clock.now()
+
+
+def write(file: Path, numbers: Iterable[int]) -> None:
+    """Append to a file, in one write: a kill leaves all of it or nothing."""
+    with file.open("a") as lines:
+        lines.write("".join(f"{number}\n" for number in numbers))
+
+
+def read(file: Path) -> list[int]:
+    """Return the numbers in a file."""
+    return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+
+def install(directory: Path) -> Path:
+    """Make a directory that, on the path, is a package with this listener; return it."""
+    about = directory / "numbered-1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: numbered\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(f"[oemgateway.listeners]\nnumbered = {__name__}:Numbered\n")
+    return directory

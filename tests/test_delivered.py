@@ -1,0 +1,421 @@
+"""What an Emoncms has already: no row is passed over that it has not, and none sent twice that it has."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.dating import Dating, TimeNote
+from gateway.dispatchers.emoncms import Emoncms, _brought, encode, judge_inputs
+from gateway.dispatchers.emoncms_place import Inputs, find, held, together
+from gateway.frame import Frame, Stamp
+from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Place, TryLater
+from gateway.spool import Spool
+from gateway.timekeeper import Timekeeper
+from gateway.version import MADE
+from gateway.worker import DispatcherWorker
+from listeners.simulated.clock import VirtualClock, VirtualFlag
+from tests.simulators.emoncms import Answer, FakeEmoncms, Request
+from tests.waiting import wait_until
+
+KEY = "00112233445566778899aabbccddeeff"
+NODES = ("9", "10", "roof top")
+
+
+def frame(*values, node="9", wall=1_795_213_750.0):
+    return Frame(node, values, Stamp(wall, "boot", 100.0))
+
+
+def brought(frames: Sequence[Frame]) -> list[Inputs]:
+    return _brought(Emoncms(apikey=KEY)._rows(frames))
+
+
+class Model:
+    """A server without the wire, which takes rows from the front and shows what its inputs hold."""
+
+    def __init__(self) -> None:
+        self._server = FakeEmoncms(key=KEY)
+        self._headers = {
+            "authorization": f"Bearer {KEY}",
+            "content-type": "application/x-www-form-urlencoded",
+        }
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        if data := encode(frames, "index"):
+            body = urlencode({"time": 0, "data": data}).encode()
+            assert self._server.handle(Request("POST", "/input/bulk", self._headers, body)).body == "ok"
+
+    def shown(self) -> Inputs:
+        inputs: Inputs = {}
+        for node in NODES:
+            path = f"/input/get?{urlencode({'node': node})}"
+            of_node = held(node, self._server.handle(Request("GET", path, self._headers, b"")).body)
+            assert of_node is not None
+            inputs |= of_node
+        return inputs
+
+
+values = st.none() | st.sampled_from([0.0, 1.0, 18.7]) | st.floats(-1e30, 1e30)
+"""Few enough to be the same again, and those that do not come back as they went."""
+
+
+def frames(first: int, last: int, *, most: int = 12) -> st.SearchStrategy[list[Frame]]:
+    """Return frames of several nodes, some in the same second, mostly in the order of their times."""
+    one = st.builds(
+        lambda node, wall, some: frame(*some, node=node, wall=wall),
+        st.sampled_from(NODES),
+        st.integers(first, last),
+        st.lists(values, min_size=1, max_size=3),
+    )
+    return st.lists(one, max_size=most).flatmap(
+        lambda some: st.sampled_from([some, sorted(some, key=lambda each: each.stamp.wall)])
+    )
+
+
+class TestFindingThePlace:
+    @given(frames(100, 103), frames(100, 103))
+    def test_nothing_is_lost_and_nothing_that_differs_is_doubled(self, earlier, later):
+        # given a server that holds what was delivered before, and a batch as it is sent
+        model = Model()
+        model.take(earlier)
+        before = model.shown()
+        rows = brought(later)
+        batch = rows[: together(rows, before)]
+        # when it takes any number of rows of it
+        for stored in range(len(batch) + 1):
+            if stored:
+                model.take(later[stored - 1 : stored])
+            count = find(batch, model.shown(), before).count
+            # then no row is passed over that it does not have
+            assert (count or 0) <= stored
+            # and none it has is sent again, but for a first one that cannot be told from the one before it
+            again = [number for number in range(count or 0, stored) if batch[number]]
+            assert again == [] or (
+                count is None and again == [0] and all(item in before.items() for item in batch[0].items())
+            )
+
+    @given(frames(90, 99), frames(100, 103))
+    def test_nor_after_a_start_when_all_that_is_known_is_what_waits(self, earlier, later):
+        model = Model()
+        model.take(earlier)
+        rows = brought(later)
+        for stored in range(together(rows, {}) + 1):
+            if stored:
+                model.take(later[stored - 1 : stored])
+            count = find(rows, model.shown(), {}).count
+            assert (count or 0) <= stored
+            assert [number for number in range(count or 0, stored) if rows[number]] == []
+
+    @given(frames(100, 103), frames(100, 103), st.data())
+    def test_a_row_that_was_broken_off_is_sent_again(self, earlier, later, data):
+        # given a server that ended in the middle of a row
+        model = Model()
+        model.take(earlier)
+        before = model.shown()
+        rows = brought(later)
+        batch = rows[: together(rows, before)]
+        stored = data.draw(st.integers(0, len(batch)))
+        model.take(later[:stored])
+        now = model.shown()
+        some = data.draw(st.integers(0, 3))
+        missing: list[object] = []
+        for row in batch[stored : stored + 1]:
+            now |= dict(list(row.items())[:some])
+            missing = [item for item in list(row.items())[some:] if item not in now.items()]
+        count = find(batch, now, before).count or 0
+        # then it is not passed over, if anything of it is missing
+        assert count <= stored or (count == stored + 1 and not missing)
+
+    def test_and_none_of_those_before_it(self):
+        before = {("9", "1"): (90.0, "1"), ("9", "2"): (90.0, "2")}
+        rows = brought([frame(float(n), 2.0, wall=100 + n) for n in range(5)])
+        now = rows[3] | {("9", "1"): rows[4]["9", "1"]}
+        assert find(rows, now, before).count == 4
+
+    def test_a_server_that_holds_older_things_has_none(self):
+        rows = brought([frame(1.0, 2.0, wall=100)])
+        assert find(rows, {("9", "1"): (90, "1"), ("9", "2"): (90, "2")}, {}).count == 0
+        assert find(rows, {}, {}).count == 0
+
+    @pytest.mark.parametrize("time", [100.0, 101.0, float("inf")])
+    def test_one_that_holds_something_else_or_shows_no_time_cannot_tell(self, time):
+        rows = brought([frame(1.0, wall=100)])
+        assert find(rows, {("9", "1"): (time, "7")}, {}).count is None
+
+    def test_a_value_that_was_there_before_the_start_is_no_row_broken_off(self):
+        # given a row of which nothing is known but that a value of it was there in that second
+        rows = brought([frame(3.0, node="10", wall=100), frame(6.0, 7.0, wall=100)])
+        assert not find(rows, {("9", "1"): (100.0, "5"), ("9", "2"): (100.0, "7")}, {}).count
+
+    def test_what_other_senders_do_to_other_keys_changes_nothing(self):
+        rows = brought([frame(1.0, wall=100), frame(2.0, wall=110)])
+        shown = {("9", "1"): (110.0, "2")}
+        assert find(rows, shown, {}) == find(rows, shown | {("9", "2"): (111.0, "5")}, {})
+
+    def test_the_first_row_of_a_batch_may_be_one_that_was_there_before(self):
+        before = {("9", "1"): (100.0, "1")}
+        rows = brought([frame(1.0, wall=100), frame(2.0, wall=100), frame(1.0, wall=100)])
+        assert together(rows, before) == 2
+        assert together(rows[2:], before) == 1
+        assert find(rows[:2], before, before).count is None
+        assert find(rows[:2], {("9", "1"): (100.0, "2")}, before).count == 2
+
+
+class TestReadingAnAnswer:
+    @pytest.mark.parametrize(
+        ("text", "inputs"),
+        [
+            (
+                '{"1":{"time":100,"value":18.7,"processList":""},"a b":{"time":"90","value":"-4"}}',
+                {("9", "1"): (100, "18.7"), ("9", "a b"): (90, "-4")},
+            ),
+            (
+                '[{"time":100,"value":1},{"time":100,"value":2}]',
+                {("9", "0"): (100, "1"), ("9", "1"): (100, "2")},
+            ),
+            ('"Node does not exist"', {}),
+            ("[]", {}),
+            ('{"1":{"time":null,"value":null}}', {("9", "1"): (float("inf"), "inf")}),
+            ('{"1":{"value":18.7}}', {("9", "1"): (float("inf"), "18.7")}),
+            (f'{{"1":{{"time":1,"value":1{"0" * 400}}}}}', {("9", "1"): (1, "inf")}),
+            ('<br />\n<b>Deprecated</b>: x<br />\n{"1":{"time":1,"value":0}}\n', {("9", "1"): (1, "0")}),
+        ],
+    )
+    def test_what_the_inputs_of_a_node_hold(self, text, inputs):
+        assert held("9", text) == inputs
+
+    @pytest.mark.parametrize("text", ["", "null", "false"])
+    def test_a_server_that_does_not_tell(self, text):
+        assert judge_inputs("9", 200, text) is None
+
+    @pytest.mark.parametrize("status", [302, 403, 404, 405, 406])
+    def test_or_has_no_such_thing(self, status):
+        assert judge_inputs("9", status, "{}") is None
+
+    @pytest.mark.parametrize(
+        ("status", "text", "kind"),
+        [
+            (200, '{"success": false, "message": "Format error"}', TryLater),
+            (200, "<html>Login</html>", TryLater),
+            (200, "3", TryLater),
+            (200, "[1]", TryLater),
+            (200, "ok", TryLater),
+            (200, "<b>Fatal error</b>: no database", HoldEverything),
+            (429, "", TryLater),
+            (500, "", OutcomeUnknown),
+        ],
+    )
+    def test_trouble_is_no_answer(self, status, text, kind):
+        assert type(judge_inputs("9", status, text)) is kind
+
+    @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
+    def test_whatever_comes_is_understood_or_not(self, text):
+        inputs = held("9", text)
+        assert inputs is None or all(node == "9" for node, _ in inputs)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeEmoncms]:
+    with FakeEmoncms(key=KEY) as fake:
+        yield fake
+
+
+@contextlib.contextmanager
+def opened(server: FakeEmoncms, **settings) -> Iterator[Emoncms]:
+    emoncms = Emoncms(**({"url": server.url, "apikey": KEY, "timeout": 5.0} | settings))
+    emoncms.name = "emoncms"
+    emoncms.open()
+    try:
+        yield emoncms
+    finally:
+        emoncms.close()
+
+
+class TestAsking:
+    def test_a_get_for_each_node_tells(self, server):
+        some = [frame(1.0 / 3, None), frame(2.0, node="roof top"), frame(4.0, 5.0)]
+        with opened(server) as emoncms:
+            emoncms.send(some[:2])
+            server.requests.clear()
+            assert emoncms.delivered(some).count == 2
+        assert [request.path for request in server.requests] == [
+            "/input/get?node=9",
+            "/input/get?node=roof+top",
+        ]
+        assert all(request.headers["authorization"] == f"Bearer {KEY}" for request in server.requests)
+
+    def test_a_key_that_writes_only_cannot_tell(self, server):
+        with opened(server, apikey=server.device_key) as emoncms:
+            emoncms.send([frame(1.0)])
+            assert emoncms.delivered([frame(1.0)]) == Place(None)
+        assert len(server.stored) == 1
+
+    def test_a_wrong_key_is_no_answer(self, server):
+        with opened(server, apikey="wrong") as emoncms, pytest.raises(HoldEverything, match="write key"):
+            emoncms.delivered([frame(1.0)])
+
+    @pytest.mark.parametrize("fault", ["status_500", "html_fatal", "error_text", "reset_before", "hang"])
+    def test_trouble_is_no_answer_and_keeps_the_key(self, server, fault):
+        setattr(server, fault, 1)
+        with opened(server, timeout=0.2) as emoncms, pytest.raises(DeliveryFailure) as caught:
+            emoncms.delivered([frame(1.0)])
+        assert str(caught.value).startswith(f"{server.url}: ")
+        assert (caught.value.__cause__, caught.value.__context__, vars(caught.value)) == (None, None, {})
+
+    def test_it_is_not_asked_elsewhere(self, server):
+        with FakeEmoncms(key=KEY) as elsewhere:
+            server.canned = [Answer(302, "", {"Location": f"{elsewhere.url}/input/get"})]
+            with opened(server) as emoncms:
+                assert emoncms.delivered([frame(1.0)]) == Place(None)
+            assert elsewhere.requests == []
+
+
+@pytest.fixture
+def spool(tmp_path) -> Iterator[Spool]:
+    spool = Spool(tmp_path / "queue.db")
+    spool.attend(["home"])
+    yield spool
+    spool.close()
+
+
+@contextlib.contextmanager
+def dispatching(server: FakeEmoncms, spool: Spool, *, real: bool = False, **settings):
+    """Run a worker on the server; its pauses pass at once unless they are `real`."""
+    clock = VirtualClock(wall=time.time())
+    emoncms = Emoncms(**({"url": server.url, "apikey": KEY, "interval": 0.0, "timeout": 0.3} | settings))
+    emoncms.name, emoncms.clock = "home", clock
+    keeper = Timekeeper(clock, past=MADE, synchronised=lambda: False)
+    worker = DispatcherWorker(emoncms, spool, Dating(spool, keeper, clock, TimeNote(spool._path.parent)))
+    if not real:
+        worker.stop = VirtualFlag(clock)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop.set()
+        worker.join(10)
+        assert not worker.is_alive()
+
+
+def numbered(*numbers: int) -> list[Frame]:
+    """Return distinct frames of two nodes, a few of them in the same second."""
+    start = int(time.time()) - 1000
+    return [
+        frame(float(n), None if n % 3 else n / 7, node=NODES[n % 2], wall=start + n // 4) for n in numbers
+    ]
+
+
+def stored(server: FakeEmoncms) -> list[float]:
+    return [kept.value for kept in server.stored if kept.key == "1"]
+
+
+class TestOnceAndInOrder:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            "reset_before",
+            "reset_after",
+            "hang",
+            "hang_after",
+            "status_500",
+            "broken_off",
+            "error_text",
+            "html_fatal",
+            "wrong_key",
+        ],
+    )
+    def test_whatever_befalls_the_server(self, spool, server, fault):
+        with dispatching(server, spool) as worker:
+            wait_until(lambda: worker._in_doubt == 0)
+            for first in (0, 20, 40):
+                setattr(server, fault, 1)
+                spool.put(numbered(*range(first, first + 20)))
+                wait_until(lambda: spool.queued("home") == 0)
+            setattr(server, fault, 0)
+        assert stored(server) == list(range(60))
+        assert spool.refused("home") == []
+        assert worker.doubled == 0
+
+    def test_when_the_one_before_was_killed_after_sending(self, spool, server):
+        # given frames of which some have been sent, and none noted
+        some = numbered(*range(30))
+        spool.put(some)
+        with opened(server) as killed:
+            killed.send(some[:20])
+        # when another takes over
+        with dispatching(server, spool, batch=7) as worker:
+            wait_until(lambda: spool.queued("home") == 0)
+        assert stored(server) == list(range(30))
+        assert worker.doubled == 0
+
+    def test_when_the_server_is_still_at_work_on_what_was_given_up(self, spool, server):
+        # given a server that takes a second and a half for what we wait for a third of one
+        server.pace = 0.015
+        some = numbered(*range(75))
+        with dispatching(server, spool, real=True) as worker:
+            wait_until(lambda: worker._in_doubt == 0)
+            spool.put(some)
+            wait_until(lambda: spool.queued("home") == 0, 20)
+        assert stored(server) == list(range(75))
+        assert worker.doubled == 0
+
+    def test_equal_rows_are_all_sent(self, spool, server):
+        with dispatching(server, spool) as worker:
+            wait_until(lambda: worker._in_doubt == 0)
+            server.reset_after = 1
+            spool.put([frame(1.0), frame(1.0), frame(2.0)])
+            wait_until(lambda: spool.queued("home") == 0)
+        assert stored(server) == [1.0, 1.0, 2.0]
+        assert worker.doubled == 0
+
+    def test_but_when_the_outcome_of_the_second_is_lost_it_may_come_twice_which_is_counted(
+        self, spool, server
+    ):
+        with dispatching(server, spool) as worker:
+            wait_until(lambda: worker._in_doubt == 0)
+            spool.put([frame(1.0)])
+            wait_until(lambda: spool.queued("home") == 0)
+            server.reset_after = 1
+            spool.put([frame(1.0)])
+            wait_until(lambda: spool.queued("home") == 0)
+        assert stored(server) == [1.0] * 3
+        assert worker.doubled == 1
+
+    def test_nor_is_one_taken_for_another_that_the_server_was_found_to_have(self, spool, server):
+        with opened(server) as killed:
+            killed.send([frame(1.0)])
+        spool.put([frame(1.0)])
+        with dispatching(server, spool) as worker:
+            wait_until(lambda: spool.queued("home") == 0 and worker._in_doubt == 0)
+            assert len(server.stored) == 1
+            server.reset_before = 1
+            spool.put([frame(1.0)])
+            wait_until(lambda: spool.queued("home") == 0)
+        assert stored(server) == [1.0, 1.0]
+
+    def test_a_server_that_does_not_tell_gets_them_again_which_is_counted(self, spool, server):
+        with dispatching(server, spool, apikey=server.device_key) as worker:
+            wait_until(lambda: worker._in_doubt == 0)
+            server.reset_after = 1
+            spool.put(numbered(0, 1, 2))
+            wait_until(lambda: spool.queued("home") == 0)
+        assert stored(server) == [0, 1, 2, 0, 1, 2]
+        assert worker.doubled == 3
+
+    def test_a_frame_that_is_refused_takes_no_row_before_it_along_twice(self, spool, server):
+        # given a server with room for one more node
+        server.max_nodes = 2
+        with dispatching(server, spool) as worker:
+            wait_until(lambda: worker._in_doubt == 0)
+            some = numbered(*range(20))
+            spool.put([*some[:13], frame(99.0, node="attic", wall=some[13].stamp.wall), *some[13:]])
+            wait_until(lambda: spool.queued("home") == 0)
+        assert stored(server) == list(range(20))
+        assert [refused.node for refused, *_ in spool.refused("home")] == ["attic"]

@@ -1,0 +1,295 @@
+"""A program of the user's as a listener: what it prints, how it ends, and that nothing of it stays behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.frame import Frame
+from gateway.nodes import Decoder, Nodes
+from gateway.settings import SettingsFault, build
+from gateway.worker import ListenerWorker
+from listeners.exec_lines import ExecLines, Named, decode, split
+from listeners.keyvalue import Pairs
+from listeners.lines import Ignored, Rejected
+from listeners.simulated.clock import VirtualClock, VirtualFlag
+from listeners.value_lines import Values
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()
+
+
+@pytest.fixture
+def stop(clock):
+    return VirtualFlag(clock)
+
+
+@pytest.fixture
+def run(clock):
+    """Start programs, and end them with the test."""
+    started = []
+
+    def run(*command):
+        listener = build(ExecLines, {"command": list(command)})
+        listener.name, listener.clock = "own", clock
+        started.append(listener)
+        listener.open()
+        return listener
+
+    yield run
+    for listener in started:
+        listener.close()
+
+
+def sh(script):
+    return "sh", "-c", script
+
+
+def outcome(listener, stop):
+    """Return how the program has ended."""
+    with pytest.raises(OSError) as caught:
+        listener.read(stop)
+    return str(caught.value)
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# What it prints.
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("15 69 -16.5", Values(15, (69, -16.5))),
+        ("15 temperature:21.5", Named("15", Pairs(("temperature",), (21.5,)))),
+        ("boiler flow:48.25 return:-3 ", Named("boiler", Pairs(("flow", "return"), (48.25, -3.0)))),
+        ("", Ignored("blank")),
+        ("boiler 1 2", Rejected("not-a-number")),
+        ("256 1", Rejected("node-out-of-range")),
+        ("256 a:1", Rejected("bad-node")),
+        ("a:1 b:2", Rejected("bad-node")),
+        ("boiler a:1 2", Rejected("bad-token")),
+        ("boiler a:1  b:2", Rejected("bad-token")),
+        ("boiler a:1 a:2", Rejected("repeated-name")),
+        ("boiler 1:5", Rejected("bad-name")),
+        ("boiler a:nan", Rejected("not-finite")),
+        ("boiler a:1_0", Rejected("not-a-number")),
+        ("boiler a:1,b:2", Rejected("not-a-number")),
+        ("boiler \ufffd:1", Rejected("bad-name")),
+        ("boiler a:" + "1" * 1024, Rejected("too-long")),
+    ],
+)
+def test_what_a_line_says(line, said):
+    assert decode(line) == said
+
+
+@given(st.text(alphabet="0 1:a.-\ufffd,{}\t", max_size=30))
+def test_no_line_raises(line):
+    decode(line)
+
+
+def test_lines_become_frames_of_their_nodes(run, stop):
+    listener = run(*sh('echo "15 69 1664"; echo "boiler flow:48.5 return:32"; echo; sleep 100'))
+    listener.nodes = Nodes({"15": Decoder(names=("power",), scales=("0.1",))})
+    frames = []
+    while len(frames) < 2:
+        frames += listener.read(stop)
+    first, second = frames
+    assert first == Frame("15", (6.9, 1664), first.stamp, ("power",), source="own")
+    assert second == Frame("boiler", (48.5, 32), second.stamp, ("flow", "return"), source="own", by_name=True)
+
+
+def test_what_is_no_reading_is_refused_by_name_and_harms_no_other_line(run, stop):
+    listener = run(*sh('echo "no reading"; head -c 100000 /dev/zero; echo; echo "5 1"; sleep 100'))
+    assert [frame.values for frame in listener.read(stop)] == [(1.0,)]
+    assert listener.report() == {"faults": {"not-a-number": 1, "too-long": 1}}
+
+
+def test_the_lines_of_a_python_script_come_as_they_are_printed(run, stop):
+    listener = run(sys.executable, "-c", "import time; print('5 1'); time.sleep(100)")
+    assert [frame.node for frame in listener.read(stop)] == ["5"]
+
+
+def test_no_key_of_ours_is_in_its_environment(run, stop, monkeypatch):
+    monkeypatch.setenv("APIKEY", "1")
+    monkeypatch.setenv("USER", "2")
+    listener = run(*sh('echo "5 ${APIKEY:-7} $USER"; sleep 100'))
+    assert [frame.values for frame in listener.read(stop)] == [(7.0, 2.0)]
+
+
+def test_its_errors_go_to_the_log_but_never_fill_it(run, stop, clock, caplog, tmp_path):
+    # given a program that complains a lot, and goes on to complain when it is told to
+    go_on = tmp_path / "go-on"
+    os.mkfifo(go_on)
+    complains = "for n in $(seq 50); do echo oh $n >&2; done"
+    listener = run(*sh(f"{complains}; echo 5 1; read _ <{go_on}; echo again >&2"))
+    listener.read(stop)
+    # when that is a minute later
+    clock.sleep(60)
+    go_on.write_text("\n")
+    outcome(listener, stop)
+    # then the log has twenty lines of each minute at most
+    assert caplog.messages == [
+        *(f"it complains: 'oh {n}'" for n in range(1, 21)),
+        "it complains of more in this minute, which is left out here",
+        "it complains: 'again'",
+    ]
+
+
+# How it ends.
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo first >&2; echo 'no bus' >&2; exit 3", "sh has ended with status 3: 'no bus'"),
+        ("printf 'no line end' >&2; kill -9 $$", "sh was ended by signal 9: 'no line end'"),
+        ("exit 0", "sh has ended with status 0"),
+        ("exec >&-; sleep 100", "sh has closed its output"),
+        ("exec >&- 2>&-; exit 1", "sh has ended with status 1"),
+    ],
+)
+def test_its_end_is_weather_with_its_status_and_its_last_words(run, stop, script, said):
+    assert outcome(run(*sh(script)), stop) == said
+
+
+def test_what_has_no_line_end_is_no_reading(run, stop):
+    listener = run(*sh("printf '5 1\\n5 12'"))
+    assert [frame.values for frame in listener.read(stop)] == [(1.0,)]
+    outcome(listener, stop)
+    assert listener.counts.refused == {"unterminated": 1}
+
+
+def test_one_that_works_and_ends_is_not_started_again_in_a_rush(run, stop, clock):
+    listener = run(*sh("echo 5 1"))
+    listener.read(stop)
+    clock.sleep(4)
+    outcome(listener, stop)
+    assert clock.monotonic() == 10
+
+
+def test_one_that_fails_is_left_to_the_pauses_of_the_core(run, stop, clock):
+    outcome(run(*sh("exit 1")), stop)
+    assert clock.monotonic() == 0
+
+
+def test_it_is_started_again_by_the_core(tmp_path, caplog):
+    mark = tmp_path / "mark"
+    once = f'[ -e {mark} ] || {{ touch {mark}; echo "no bus" >&2; exit 1; }}'
+    frames = []
+
+    class Sink:
+        def put(self, more):
+            frames.extend(more)
+
+    worker = ListenerWorker(
+        build(ExecLines, {"command": list(sh(f"{once}; echo 5 1; sleep 100"))}), Sink(), ()
+    )
+    worker.start()
+    wait_until(lambda: frames)
+    worker.stop.set()
+    worker.join(5)
+    assert not worker.is_alive()
+    assert "sh has ended with status 1: 'no bus'" in caplog.messages
+    assert caplog.messages[-1] == "works again"
+
+
+# What is left of it.
+
+
+def test_all_that_it_has_started_ends_with_it_if_need_be_by_force(run, stop):
+    stubborn = "trap '' TERM; while :; do sleep 1; done"
+    listener = run(*sh(f'{stubborn} & echo "1 $! $$"; {stubborn}'))
+    (frame,) = listener.read(stop)
+    processes = [int(value) for value in frame.values]
+    assert all(map(is_running, processes))
+    listener.close()
+    wait_until(lambda: not any(map(is_running, processes)))
+
+
+def test_it_has_a_chance_to_put_its_things_in_order(run, stop, tmp_path):
+    listener = run(*sh(f"trap 'touch {tmp_path}/done; exit' TERM; echo 5 1; while :; do sleep 0.01; done"))
+    listener.read(stop)
+    listener.close()
+    assert (tmp_path / "done").exists()
+
+
+def test_neither_a_descriptor_nor_a_zombie_stays_behind(run, stop):
+    before = set(Path("/proc/self/fd").iterdir())
+    for script in ("echo 5 $$; sleep 100", "echo 5 $$", "echo 5 $$; exec >&-; sleep 100"):
+        listener = run(*sh(script))
+        (frame,) = listener.read(stop)
+        if script != "echo 5 $$; sleep 100":
+            outcome(listener, stop)
+        listener.close()
+        listener.close()
+        assert not Path(f"/proc/{frame.values[0]:.0f}").exists()
+    assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_asked_to_stop_it_returns_with_nothing(run, stop):
+    listener = run("sleep", "100")
+    threading.Timer(0.05, stop.set).start()
+    assert listener.read(stop) == []
+
+
+# What is in the configuration.
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("reader", ["reader"]),
+        ("reader --port '/dev/a b'", ["reader", "--port", "/dev/a b"]),
+        (["reader", "a b", "$HOME"], ["reader", "a b", "$HOME"]),
+    ],
+)
+def test_a_command_is_one_text_or_a_list(command, arguments):
+    listener = build(ExecLines, {"command": command})
+    assert split(listener.command) == arguments
+    assert listener == build(ExecLines, {"command": command})
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("", "a program and its arguments expected, not nothing"),
+        ("''", "a program and its arguments expected, not nothing"),
+        ("reader 'a", "a program and its arguments expected: no closing quotation"),
+    ],
+)
+def test_a_command_that_is_none_is_a_fault(command, fault):
+    with pytest.raises(SettingsFault) as caught:
+        build(ExecLines, {"command": command})
+    assert caught.value.faults == [("command", fault)]
+
+
+def test_a_program_that_cannot_be_run_is_weather_with_a_hint(run, tmp_path):
+    script = tmp_path / "reader"
+    with pytest.raises(OSError, match=r"reader: No such file.*is it installed, and its path right\?"):
+        run(str(script))
+    script.write_text("echo 5 1\n")
+    with pytest.raises(OSError, match=r"reader: Permission denied .*chmod \+x"):
+        run(str(script))
+    script.chmod(0o755)
+    with pytest.raises(OSError, match=r"reader: Exec format error .*#!/bin/sh"):
+        run(str(script))
+
+
+def test_it_does_not_run_before_it_is_opened(stop):
+    with pytest.raises(OSError, match="not running"):
+        build(ExecLines, {"command": "sh"}).read(stop)

@@ -1,0 +1,113 @@
+"""kill -9 at any moment, and a server that fails in every way: every frame arrives once, and in order.
+
+KILLS says how many there are; `make soak` takes two hundred.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import random
+import threading
+import time
+from pathlib import Path
+
+from gateway.spool import Spool
+from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
+from tests.numbered_listener import install, node, read, values
+from tests.simulators.emoncms import FakeEmoncms
+from tests.waiting import wait_until
+
+KILLS = int(os.environ.get("KILLS", "8"))
+
+log = logging.getLogger("soak")
+
+ROOT = Path(__file__).parents[1]
+ONCE = (
+    "reset_before",
+    "reset_after",
+    "hang",
+    "hang_after",
+    "slow",
+    "status_500",
+    "broken_off",
+    "error_text",
+    "html_fatal",
+)
+LASTING = ("refused", "wrong_key")
+
+
+class Weather(threading.Thread):
+    """One trouble after another, until it is told to stop; between them the server works."""
+
+    def __init__(self, server: FakeEmoncms) -> None:
+        super().__init__(daemon=True)
+        self.server = server
+        self.over = threading.Event()
+        self.count: dict[str, int] = {}
+
+    def run(self) -> None:
+        while not self.over.wait(random.uniform(0, 0.8)):
+            fault = random.choice(ONCE + LASTING)
+            self.count[fault] = self.count.get(fault, 0) + 1
+            self.server.pace = random.uniform(0, 0.003)
+            if fault in ONCE:
+                setattr(self.server, fault, 1)
+            elif fault == "refused":
+                self.server.stop()
+                self.over.wait(0.3)
+                self.server.start()
+            else:
+                self.server.wrong_key = math.inf
+                self.over.wait(0.3)
+                self.server.wrong_key = 0
+
+    def stop(self) -> None:
+        self.over.set()
+        self.join()
+        for fault in ONCE:
+            setattr(self.server, fault, 0)
+        self.server.release()
+
+
+def test_every_frame_arrives_once_and_in_order(tmp_path):
+    # given fifty frames a second, and a server that is given a second to answer
+    file = tmp_path / "oemgateway.conf"
+    with FakeEmoncms() as server:
+        file.write_text(
+            f"{state(tmp_path)}[listeners]\n[[numbers]]\ntype = numbered\ndirectory = {tmp_path}\n"
+            f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\n"
+            "interval = 0\ntimeout = 1\n"
+        )
+        path = os.pathsep.join([ENVIRONMENT["PYTHONPATH"], str(ROOT), str(install(tmp_path / "site"))])
+        gateway = GatewayProcess(file, PYTHONPATH=path)
+        weather = Weather(server)
+        weather.start()
+        # when it is killed again and again, while it starts or does anything else
+        for _ in range(KILLS):
+            gateway.launch()
+            time.sleep(random.uniform(0, 3))
+            gateway.kill()
+        # and then has some time in peace
+        weather.stop()
+        with gateway:
+            (tmp_path / "enough").touch()
+            wait_until(lambda: gateway.status()["dispatchers"]["home"]["queued"] == 0, 60)
+            assert gateway.stop() == 0
+    # then every frame that was kept is there, once, after those before it
+    arrived = [int(stored.value) for stored in server.stored if stored.key == "1"]
+    kept, given = read(tmp_path / "kept"), read(tmp_path / "given")
+    log.info("%d kills, %d frames kept, %d arrived; %s", KILLS, len(kept), len(arrived), weather.count)
+    assert sorted(set(kept) - set(arrived)) == []
+    assert arrived == sorted(set(arrived))
+    assert set(arrived) <= set(given)
+    assert [(stored.node, stored.key, stored.value) for stored in server.stored] == [
+        (node(number), str(index), value)
+        for number in arrived
+        for index, value in enumerate(values(number), 1)
+        if value is not None
+    ]
+    spool = Spool(tmp_path / "state" / "queue.db")
+    assert spool.refused("home") == []
+    spool.close()
