@@ -247,7 +247,8 @@ def measured() -> Iterator[Row]:
     yield from map(decoding, DECODED)
     with tempfile.TemporaryDirectory() as folder, receiver() as server:
         house = House(Path(folder), server)
-        with house.gateway:
+        with house.gateway as gateway, ExitStack() as at_the_end:
+            at_the_end.callback(gateway.stop)  # a kill would leave the program of `exec` behind
             house.warm_up()
             yield from silence(house, "five silent listeners")
             alone = latency(house, "nothing beside")

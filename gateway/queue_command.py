@@ -114,7 +114,7 @@ def _export(options: argparse.Namespace) -> int:
             count += len(rows)
             text = csv_lines(rows) if options.csv else "".join(map(json_line, rows))
             output.write(text.encode())
-    _say(f"{count} readings exported; they are in the queue still")
+    _say(f"exported: {count}, still in the queue too")
     return OK
 
 
@@ -142,7 +142,7 @@ def _import(options: argparse.Namespace) -> int:
                 _say("nothing is imported")
                 return FAILED
             count = _admit(ask, copy, options.file)
-    _print(options, {"imported": count}, f"{count} readings are at the end of the queue")
+    _print(options, {"imported": count}, f"imported: {count}")
     return OK
 
 
@@ -204,11 +204,9 @@ def _retry(options: argparse.Namespace) -> int:
                 for piece in _pieces(ask, "queue-retry", who=who):
                     count += piece["count"]
                     undated += piece["undated"]
-    words = [f"{count} readings are at the end of the queue of who refused them"]
+    words = [f"retried: {count}"]
     if undated:
-        words.append(
-            f"{undated} stay refused, for nobody knows their time: export them, give it to them, import that"
-        )
+        words.append(f"not retried: {undated}, whose time is not known: export them, set it, import them")
     _print(options, {"retried": count, "undated": undated}, *words)
     return OK
 
@@ -228,7 +226,7 @@ def _drop(options: argparse.Namespace) -> int:
         else:
             pieces = list(_pieces(ask, "queue-drop-waiting", who=options.dispatcher))
     count = sum(piece["count"] for piece in pieces)
-    _print(options, {"dropped": count}, f"{count} readings are dropped")
+    _print(options, {"dropped": count}, f"dropped: {count}")
     return OK
 
 

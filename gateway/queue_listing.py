@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 def standing(status: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line per dispatcher, and what the queue takes and has lost."""
     for name, about in status["dispatchers"].items():
-        words = [_waiting(about)] if not about["gone"] else ["no longer in the configuration"]
+        words = [_waiting(about)] if not about["gone"] else ["not in use any more"]
         if about["held"]:
             words.append(f"{about['held']} of them held until the clock is right")
         if about["refused"]:
             words.append(f"{about['refused']} refused (oemgateway queue list --refused)")
         yield f"{name}: {'; '.join(words)}"
-    if not status["dispatchers"]:
-        yield "there is no dispatcher in the configuration: what comes waits for one"
+    if all(about["gone"] for about in status["dispatchers"].values()):
+        yield "no dispatcher is in use: what comes waits for one"
     yield f"{_size(status['bytes'])} on the disk; {status['dropped']} dropped because the queue was full"
 
 

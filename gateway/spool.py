@@ -253,7 +253,7 @@ class Spool:
 
     def standing(self, who: str) -> Standing:
         """Return how the dispatcher's part of the queue stands; OSError where the disk cannot be read."""
-        if who not in self._upto:  # long gone
+        if who not in self._attending:
             return Standing(0, 0, self._refused_by[who], None)
         oldest = next(
             (kept.frame for kept in self.waiting(limit=100, who=who) if kept.whose in ("", who)), None

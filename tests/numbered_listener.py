@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.flag import Flag
-from gateway.frame import Frame, Stamp
+from gateway.frame import Frame
 from gateway.plugin import Listener
 from gateway.settings import setting
 
@@ -51,10 +51,7 @@ class Numbered(Listener):
         self._given = list(range(self._next, self._next + random.randint(1, 9)))
         self._next += len(self._given)
         write(self.directory / "given", self._given)
-        return [Frame(node(n), values(n), self._stamp()) for n in self._given]
-
-    def _stamp(self) -> Stamp:
-        return self.clock.now()
+        return [Frame(node(n), values(n), self.clock.now()) for n in self._given]
 
 
 def write(file: Path, numbers: Iterable[int]) -> None:

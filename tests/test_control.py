@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 import socket
 import stat
 
@@ -15,7 +18,12 @@ def path(tmp_path):
 
 @pytest.fixture
 def control(path):
-    control = Control(path, {"status": lambda: {"frames": 3}})
+    def double(number: int) -> int:
+        if number > 10:
+            raise OSError("no room")
+        return 2 * number
+
+    control = Control(path, {"status": lambda: {"frames": 3}, "double": double})
     yield control
     control.close()
 
@@ -26,7 +34,33 @@ def test_it_answers_what_it_is_asked(control, path):
 
 
 def test_it_says_what_it_can_answer(control, path):
-    assert ask(path, "weather") == {"error": "weather is nothing this daemon answers: status"}
+    assert ask(path, "weather") == {"error": "weather is nothing this daemon answers: status, double"}
+
+
+def test_a_question_may_have_arguments(control, path):
+    assert ask(path, "double", number=4) == 8
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ('double {"number": 11}', "no room"),
+        ('double {"weather": 4}', "unexpected keyword"),
+        ("double [4]", "must be a mapping"),
+        ("double {", "Expecting"),
+        ("double " + "[" * 100_000, "recursion"),
+        ("double " + "4" * 2_000_000, "must be a mapping|Exceeds|Extra"),
+    ],
+)
+def test_what_cannot_be_answered_is_said_and_the_next_is_answered(control, path, line, error):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(str(path))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            client.sendall(line.encode() + b"\n")
+            with client.makefile() as lines:
+                assert re.search(error, json.loads(lines.readline())["error"])
+    assert ask(path, "status") == {"frames": 3}
 
 
 def test_only_owner_and_group_may_ask(control, path):

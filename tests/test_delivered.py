@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
@@ -22,7 +23,9 @@ from gateway.timekeeper import Timekeeper
 from gateway.version import MADE
 from gateway.worker import DispatcherWorker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
+from tests.gateway_process import GatewayProcess, command, state
 from tests.simulators.emoncms import Answer, FakeEmoncms, Request
+from tests.simulators.owfs_peers import free_port
 from tests.waiting import wait_until
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -343,6 +346,16 @@ class TestOnceAndInOrder:
         assert spool.refused("home") == []
         assert worker.doubled == 0
 
+    @pytest.mark.parametrize("fault", ["wrong_key", "html_fatal", "status_500"])
+    def test_a_trouble_that_lasts_is_one_line_whether_it_is_asked_or_sent(self, spool, server, caplog, fault):
+        setattr(server, fault, 9)
+        with dispatching(server, spool) as worker:
+            wait_until(lambda: worker._in_doubt == 0)
+            spool.put(numbered(0, 1, 2))
+            wait_until(lambda: "works again" in caplog.text)
+        assert len([record for record in caplog.records if record.name == "oemgateway.home"]) == 2
+        assert stored(server) == [0, 1, 2]
+
     def test_when_the_one_before_was_killed_after_sending(self, spool, server):
         # given frames of which some have been sent, and none noted
         some = numbered(*range(30))
@@ -408,6 +421,21 @@ class TestOnceAndInOrder:
             wait_until(lambda: spool.queued("home") == 0)
         assert stored(server) == [0, 1, 2, 0, 1, 2]
         assert worker.doubled == 3
+
+    def test_which_the_command_shows(self, tmp_path, server):
+        port = free_port()
+        file = tmp_path / "oemgateway.conf"
+        file.write_text(
+            f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n[dispatchers]\n[[home]]\n"
+            f"type = emoncms\nurl = {server.url}\napikey = {server.device_key}\ninterval = 0\n"
+        )
+        server.reset_after = 1
+        with GatewayProcess(file) as gateway:
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(b"15 1\n")
+            wait_until(lambda: gateway.status()["dispatchers"]["home"]["frames"] == 1)
+            assert stored(server) == [1, 1]
+            assert "1 of them may have arrived twice" in command("--config-file", file, "status").stdout
 
     def test_a_frame_that_is_refused_takes_no_row_before_it_along_twice(self, spool, server):
         # given a server with room for one more node

@@ -226,6 +226,25 @@ class TestReading:
             ("2", "9", "3"),
         ]
 
+    def test_values_come_back_with_14_digits(self, client):
+        client.bulk([[100, "9", 1 / 3]])
+        assert json.loads(client.get("/input/get?node=9")[1])["1"]["value"] == 0.33333333333333
+
+    def test_the_key_of_a_device_writes_and_reads_nothing(self, server, client):
+        assert client.bulk([[100, "9", 1]], key=server.device_key) == (200, "ok")
+        refused = client.ask("GET", "/input/get?node=9", Authorization=f"Bearer {server.device_key}")
+        assert refused == (401, "Invalid API key")
+
+    def test_while_a_row_is_stored_its_keys_come_back_one_after_the_other(self, server, connect):
+        server.pace = 0.2
+        writing, reading = connect(server), connect(server)
+        thread = threading.Thread(target=writing.bulk, args=([[100, "9", 1, 2]],))
+        thread.start()
+        wait_until(lambda: server.stored)
+        assert list(json.loads(reading.get("/input/get?node=9")[1])) == ["1"]
+        thread.join()
+        assert list(json.loads(reading.get("/input/get?node=9")[1])) == ["1", "2"]
+
     def test_keys_from_zero_come_back_as_a_list(self, client):
         client.bulk([[100, "9", {"0": 5}, {"1": 6}]])
         assert [one["value"] for one in json.loads(client.get("/input/get?node=9")[1])] == [5, 6]
@@ -287,6 +306,12 @@ class TestFaults:
         assert server.stored == []
         assert client.bulk(self.ROW) == (200, "ok")
         assert len(server.requests) == 3
+
+    def test_a_batch_broken_off_in_its_middle(self, server, client):
+        server.broken_off = 2
+        assert client.bulk([[100, "9", n] for n in range(5)]) == (500, "")
+        assert [kept.value for kept in server.stored] == [0, 1]
+        assert client.get("/input/get?node=9") == (500, "")
 
     @pytest.mark.parametrize(("fault", "kept"), [("reset_before", 0), ("reset_after", 1)])
     def test_a_reset_before_or_after_storing(self, server, client, fault, kept):
