@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -106,8 +107,10 @@ def test_how_the_queue_stands(filled, either):
     status, printed, _ = either()
     assert status == 0
     first, second, last = printed.splitlines()
-    assert first == "a: 3 wait, the oldest for 17 min; 1 refused (oemgateway queue list --refused)"
-    assert second == "b: 4 wait, the oldest for 17 min"
+    assert re.fullmatch(
+        r"a: 3 wait, the oldest for \d+ min; 1 refused \(oemgateway queue list --refused\)", first
+    )
+    assert re.fullmatch(r"b: 4 wait, the oldest for \d+ min", second)
     assert last.endswith("kB on the disk; 0 dropped because the queue was full")
     about = json.loads(either("--json")[1])
     assert about["dispatchers"]["a"] == about["dispatchers"]["a"] | {"waiting": 3, "refused": 1, "held": 0}
@@ -219,7 +222,8 @@ def test_a_reading_from_the_future_and_one_that_is_held_are_no_imports(filled, p
     spool.attend("ab")
     spool.put([frame(4)], held=True)
     spool.close()
-    assert "b: 5 wait, the oldest for 17 min; 1 of them held until the clock is right\n" in queue()[1]
+    held = r"b: 5 wait, the oldest for \d+ min; 1 of them held until the clock is right\n"
+    assert re.search(held, queue()[1])
     assert queue("list")[1].endswith("(its time is not known)\n")
     given = tmp_path / "given"
     future = json.dumps(to_object(frame(5, wall=NOW + 86_400)))
