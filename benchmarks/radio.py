@@ -147,7 +147,7 @@ class House:
         return self._server.arrivals()
 
     def _queued(self) -> int:
-        return self.gateway.status()["dispatchers"]["local"]["queued"]
+        return self.gateway.status()["dispatchers"]["local"]["queue"]["waiting"]
 
     def wake_ups(self) -> dict[str, int]:
         """Return how often each thread has waited for something so far."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import logging.handlers
 import os
 import signal
 import sys
@@ -13,14 +12,17 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway import config, control, demo, doctor
+from gateway import config, demo, doctor
 from gateway.daemon import Daemon
 from gateway.describe import describe, show_settings
 from gateway.indices import Memory
+from gateway.logs import log_to
 from gateway.machine import Machine
-from gateway.paths import find_socket, find_state_dir
+from gateway.notify import Supervisor
+from gateway.paths import find_state_dir
 from gateway.queue_command import add_queue
 from gateway.spool import SpoolUnusable
+from gateway.status_command import add_status
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
@@ -70,8 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         "--root", type=Path, default=Path("/"), metavar="DIR", help="what to look at, if not /"
     )
     examined.set_defaults(run=_doctor)
-    status = commands.add_parser("status", help="ask the running gateway how it is")
-    status.set_defaults(run=_status)
+    add_status(commands)
     add_queue(commands)
     sensors = commands.add_parser("sensors", help="list the 1-Wire sensors there are, or tell them apart")
     sensors.add_argument("--json", action="store_true", help="print all that is known, for a program")
@@ -93,9 +94,9 @@ def _daemon(options: argparse.Namespace) -> int:
     if options.show_settings:
         print(show_settings(configuration))
         return OK
-    _log_to(options.logfile)
+    log_to(options.logfile)
     log.setLevel(configuration.gateway.loglevel)
-    return _run(Daemon(configuration))
+    return _run(Daemon(configuration, Supervisor()))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -116,40 +117,13 @@ def _doctor(options: argparse.Namespace) -> int:
     return FAILED if any(finding.is_bad for finding in findings) else OK
 
 
-def _status(options: argparse.Namespace) -> int:
-    gateway = config.read(options.config_file).gateway
-    path = find_socket(gateway.socket, find_state_dir(gateway.state_dir))
-    try:
-        status = control.ask(path, "status")
-    except OSError as error:
-        print(f"oemgateway: no gateway answers at {path} ({error.strerror}); is it running?", file=sys.stderr)
-        return FAILED
-    print(
-        f"oemgateway {status['version']}, pid {status['pid']}, up {status['uptime']:.0f} s, {status['file']}"
-    )
-    for kind in ("listeners", "dispatchers"):
-        for name, about in status[kind].items():
-            age = "none yet" if about["age"] is None else f"the last {about['age']:.0f} s ago"
-            queued = f", {about['queued']} queued" if "queued" in about else ""
-            print(f"  {name}: {about['frames']} frames, {age}{queued}. {about['trouble']}".rstrip())
-            for fault, count in about.get("faults", {}).items():
-                print(f"    {count} x {fault}")
-            if about.get("doubled"):
-                print(f"    {about['doubled']} of them may have arrived twice: nothing tells")
-    if status["clock"]:
-        print(f"  {status['clock']}: readings are held until it is right")
-    if status["dropped"]:
-        print(f"  {status['dropped']} frames were dropped because the queue was full")
-    return OK
-
-
 def _elsewhere(place: str) -> Callable[[argparse.Namespace], int]:
     """Return a command that is in another package, which is imported when it is run."""
     return lambda options: int(EntryPoint("", place, "").load()(options))
 
 
 def _demo(options: argparse.Namespace) -> int:
-    _log_to(None)
+    log_to(None)
     url, key = os.environ.get("EMONCMS", ""), os.environ.get("APIKEY", "")
     if url and not key:
         print("oemgateway: EMONCMS needs an APIKEY beside it, the write key of the account", file=sys.stderr)
@@ -169,20 +143,3 @@ def _run(daemon: Daemon) -> int:
     signal.signal(signal.SIGHUP, lambda *_: daemon.hangup.set())
     daemon.run()
     return OK
-
-
-class _Brief(logging.Formatter):
-    """A log line with the section's name, without the program's before it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        section = record.name.removeprefix("oemgateway.")
-        line = logging.makeLogRecord({**record.__dict__, "name": section})
-        return super().format(line)
-
-
-def _log_to(file: Path | None) -> None:
-    handler: logging.Handler = (
-        logging.StreamHandler() if file is None else logging.handlers.WatchedFileHandler(file)
-    )
-    handler.setFormatter(_Brief("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
-    log.handlers = [handler]

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, Literal
 from gateway import document
 from gateway.document import ConfigFaults, Document, Fault, Section
 from gateway.indices import moves, standing
+from gateway.logs import check_syslog
 from gateway.nodes import Decoder, Nodes, check_id
 from gateway.part import Part, blame, folded, place, read_part
 from gateway.plugin import Dispatcher, Listener
 from gateway.registry import Kind
-from gateway.settings import SettingsFault, alternatives, at_least, build, did_you_mean, secrets, setting
+from gateway.settings import (
+    LogLevel,
+    SettingsFault,
+    alternatives,
+    at_least,
+    build,
+    did_you_mean,
+    secrets,
+    setting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +48,8 @@ _EXAMPLES: dict[Kind, str] = {"listeners": "ds2482", "dispatchers": "emoncms"}
 class Gateway:
     """The settings of [gateway], those of the daemon itself."""
 
-    loglevel: Literal["DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL"] = setting("INFO")
+    loglevel: LogLevel = setting("INFO")
+    syslog: tuple[str, ...] = setting((), check=check_syslog)
     state_dir: Path | None = setting(None)
     socket: Path | None = setting(None)
     simulate: bool = setting(default=False)
@@ -105,6 +116,14 @@ def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({}
         nodes=nodes,
         remarks=sorted(text.remarks, key=lambda remark: remark.line),
     )
+
+
+def read_gateway(path: Path | str) -> Gateway:
+    """Read [gateway] alone, whatever is wrong elsewhere; its defaults where it has faults itself.
+
+    Raises ConfigFaults where there is no such file.
+    """
+    return _gateway(document.read(Path(path))) or Gateway()
 
 
 def _gateway(text: Document) -> Gateway | None:

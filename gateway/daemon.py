@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
-from gateway import config, control, indices, paths
+from gateway import config, control, indices, logs, paths
+from gateway.changes import changes, is_same
 from gateway.clock import Clock
 from gateway.dating import Dating, TimeNote
 from gateway.flag import Flag, wait_readable
+from gateway.hourly import HOUR, Hourly
 from gateway.indices import Memory
+from gateway.notify import Supervisor
 from gateway.queue_answers import QueueAnswers
 from gateway.spool import Limits, Spool
+from gateway.status import Status
 from gateway.timekeeper import Timekeeper
 from gateway.version import VERSION
 from gateway.worker import DispatcherWorker, ListenerWorker
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config import Configuration
-    from gateway.plugin import Plugin
     from gateway.worker import Worker
 
 log = logging.getLogger("oemgateway")
@@ -33,20 +35,23 @@ _GRACE = 1.5
 """Seconds that the workers have to finish: SIGTERM ends the daemon within two, whatever hangs."""
 _LOOK = 2.0
 """Seconds between two looks at the configuration file; an edit has settled when two looks agree."""
+_FIRST_TRY = 5.0
+"""Seconds that the plugins have to open before the daemon is called ready all the same."""
 
 
 class Daemon:
     """The running gateway. `stop` ends it, `hangup` has it read its file again."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, supervisor: Supervisor | None = None) -> None:
         self.stop = Flag()
         self.hangup = Flag()
         self._configuration = configuration
         self._file = configuration.path
         self._signature = _signature(self._file)
-        self._started = time.monotonic()
+        self._supervisor = supervisor or Supervisor({})
         self._listeners: dict[str, ListenerWorker] = {}
         self._dispatchers: dict[str, DispatcherWorker] = {}
+        self._stuck: set[Worker[Any]] = set()
 
     def run(self) -> None:
         """Run until `stop` is raised. Raises ConfigFaults, SpoolUnusable or OSError where it cannot start."""
@@ -63,11 +68,17 @@ class Daemon:
         clock, note = Clock(), TimeNote(directory)
         keeper = Timekeeper(clock, past=note.read(), mode=gateway.unsynced)
         self._dating = Dating(self._spool, keeper, clock, note)
+        self._queue = QueueAnswers(self._spool)
+        self._status = Status(self._file, self._listeners, self._dispatchers, self._queue, keeper)
         try:
             self._apply(self._configuration)
             with self._open_control(directory):
+                self._await_first_tries()
+                self._status.ready = True
+                self._supervisor.ready()
                 self._wait()
         finally:
+            self._supervisor.stopping()
             self._shut_down()
             self._spool.close()
 
@@ -80,58 +91,89 @@ class Daemon:
             return paths.find_state_dir(named)
         if directory not in (named, paths.STATE):
             log.warning("%s cannot be written: the state is kept in %s", paths.STATE, directory)
+        if kind := paths.fleeting(directory):
+            log.warning(
+                "%s is on %s, in memory perhaps: what waits there may not survive a restart of the machine; "
+                "name a state_dir on the card or a disk",
+                directory,
+                kind,
+            )
         return directory
 
     def _open_control(self, directory: Path) -> AbstractContextManager[object]:
         path = paths.make_socket_path(self._configuration.gateway.socket, directory)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            answers = {"status": self.status, "sensors": self.sensors, **QueueAnswers(self._spool).by_name()}
+            answers = {"status": self._status.answer, "sensors": self.sensors, **self._queue.by_name()}
             return closing(control.Control(path, answers))
         except OSError as error:
             log.warning("%s: no socket there (%s): the command cannot ask this daemon", path, error)
             return nullcontext()
 
+    def _await_first_tries(self) -> None:
+        deadline = time.monotonic() + _FIRST_TRY
+        for worker in self._workers():
+            wait_readable([self.stop, worker.tried], max(0.0, deadline - time.monotonic()))
+
     def _wait(self) -> None:
         seen = settled = self._signature
+        hourly, summary_due = Hourly(), time.monotonic() + HOUR
+        look = min(_LOOK, (self._supervisor.patience or _LOOK) / 2)
         while not self.stop.is_set():
-            ready = wait_readable([self.stop, self.hangup], _LOOK)
+            ready = wait_readable([self.stop, self.hangup], look)
             self._dating.look()
             self._spool.sync_if_due()
+            self._watch()
             now = _signature(self._file)
             if self.hangup.fileno() in ready:
                 self.hangup.clear()
                 self._reload()
                 settled = now
             elif now != settled and now == seen:
-                log.info("%s has changed", self._file)
                 self._reload()
                 settled = now
             seen = now
+            if time.monotonic() >= summary_due:
+                summary_due += HOUR
+                with suppress(OSError):
+                    log.info("%s", hourly.line(self._status.answer()))
+
+    def _workers(self) -> list[Worker[Any]]:
+        return [*self._listeners.values(), *self._dispatchers.values()]
+
+    def _watch(self) -> None:
+        """Have the supervisor believe in this daemon as long as every worker waits or makes progress."""
+        stuck = {worker: worker.stuck for worker in self._workers() if worker.stuck}
+        for worker in stuck.keys() - self._stuck:
+            log.error("%s: %s; only a restart of the gateway can help", worker.name, stuck[worker])
+        self._stuck = set(stuck)
+        if not stuck:
+            self._supervisor.alive()
 
     def _reload(self) -> None:
         """Take the edited file over as a whole, or not at all."""
+        self._supervisor.reloading()
         try:
             configuration = config.read(self._file, self._memory.recall())
         except config.ConfigFaults as faults:
+            self._status.faulty_edit = True
             for fault in faults.faults:
                 log.error("%s", fault)
             log.error("%s has faults: the settings of before stay in force", self._file)
-            return
-        fixed = [
-            name
-            for name in ("state_dir", "socket", "commit_interval", "max_frames", "max_size", "unsynced")
-            if getattr(configuration.gateway, name) != getattr(self._configuration.gateway, name)
-        ]
-        if fixed:
-            log.warning("[gateway] %s: takes effect at the next start", " and ".join(fixed))
-        self._apply(configuration)
+        else:
+            self._status.faulty_edit = False
+            log.info("%s: %s", self._file, changes(self._configuration, configuration))
+            self._apply(configuration)
+        self._supervisor.ready()
 
     def _apply(self, configuration: Configuration) -> None:
         for remark in configuration.remarks:
             log.warning("%s", remark)
         self._note_indices(configuration)
         log.setLevel(configuration.gateway.loglevel)
+        plugins = {**configuration.listeners, **configuration.dispatchers}
+        logs.set_levels({name: plugin.loglevel for name, plugin in plugins.items()})
+        logs.log_to_syslog(configuration.gateway.syslog)
         self._configuration = configuration
         self._spool.attend(configuration.dispatchers)
         claims = {name: set(plugin.claims()) for name, plugin in configuration.listeners.items()}
@@ -165,7 +207,7 @@ class Daemon:
             log.warning("which sensor stands at which index cannot be noted: %s", error)
 
     def _shut_down(self) -> None:
-        workers: list[Worker[Any]] = [*self._listeners.values(), *self._dispatchers.values()]
+        workers = self._workers()
         for worker in workers:
             worker.stop.set()
         deadline = time.monotonic() + _GRACE
@@ -173,34 +215,6 @@ class Daemon:
             worker.join(max(0.0, deadline - time.monotonic()))
             if worker.is_alive():
                 log.warning("%s does not answer: what it has not delivered stays on disk", worker.name)
-
-    def status(self) -> dict[str, Any]:
-        """Return what `oemgateway status` shows; it is asked for while a reload may be under way."""
-        now = time.monotonic()
-
-        def line(worker: Worker[Any]) -> dict[str, Any]:
-            return {
-                "frames": worker.frames,
-                "age": None if worker.last is None else round(now - worker.last, 1),
-                "trouble": worker.trouble,
-            }
-
-        return {
-            "version": VERSION,
-            "pid": os.getpid(),
-            "file": str(self._file),
-            "uptime": round(now - self._started, 1),
-            "listeners": {
-                name: {**line(worker), "faults": worker.plugin.report().get("faults", {})}
-                for name, worker in dict(self._listeners).items()
-            },
-            "dispatchers": {
-                name: {**line(worker), "queued": self._spool.queued(name), "doubled": worker.doubled}
-                for name, worker in dict(self._dispatchers).items()
-            },
-            "dropped": self._spool.dropped,
-            "clock": self._dating.keeper.doubt,
-        }
 
     def sensors(self) -> dict[str, dict[str, Any]]:
         """Return what the listeners know of their sensors, by name."""
@@ -211,11 +225,9 @@ def _retire(running: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     """Stop the workers whose section has gone or changed and return them by name."""
     retired = {}
     for name, worker in list(running.items()):
-        plugin: Plugin = worker.plugin
-        if wanted.get(name) != plugin or type(wanted[name]) is not type(plugin):
+        if not is_same(worker.plugin, wanted.get(name)):
             worker.stop.set()
             retired[name] = running.pop(name)
-            log.info("%s: %s", name, "changed; opened anew" if name in wanted else "taken out")
     return retired
 
 

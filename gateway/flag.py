@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
 class Flag:
     """A flag like `threading.Event` that is a file descriptor too, so that one wait covers I/O and it.
 
-    `set` may be called from a signal handler.
+    `set` may be called from a signal handler. `unattended` tells since which moment of the monotonic clock no
+    thread has looked at it; it is None while one waits for it: the one whose flag it is has nothing to do.
     """
 
     def __init__(self) -> None:
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.unattended: float | None = time.monotonic()
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while the flag is set."""
@@ -48,6 +51,14 @@ class Flag:
 def wait_readable(sources: Iterable[object], timeout: float | None = None) -> set[int]:
     """Wait until one of the sources (anything with a fileno) is readable; return the ready descriptors."""
     poll = select.poll()
+    flags = []
     for source in sources:
         poll.register(source, select.POLLIN)  # type: ignore[arg-type]  # typeshed's HasFileno is private
-    return {fd for fd, _ in poll.poll(None if timeout is None else max(0, -int(-timeout * 1000 // 1)))}
+        if isinstance(source, Flag):
+            source.unattended = None
+            flags.append(source)
+    try:
+        return {fd for fd, _ in poll.poll(None if timeout is None else max(0, -int(-timeout * 1000 // 1)))}
+    finally:
+        for flag in flags:
+            flag.unattended = time.monotonic()

@@ -8,6 +8,8 @@ from pathlib import Path
 STATE = Path("/var/lib/oemgateway")
 SOCKET = Path("/run/oemgateway/control")
 
+_FLEETING = ("tmpfs", "ramfs", "overlay")
+
 
 def own_state() -> Path:
     """Return the directory for a user who may not write to /var/lib."""
@@ -52,3 +54,20 @@ def _writable(directory: Path) -> bool:
     except OSError:
         return False
     return os.access(directory, os.W_OK | os.X_OK)
+
+
+def fleeting(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Return the kind of file system there if it is one that a power cut empties, "" otherwise.
+
+    An overlay is one where its upper layer is in memory, as on a Pi whose card is protected.
+    """
+    kinds = {}
+    try:
+        for line in mounts.read_text(encoding="utf-8").splitlines():
+            place, _, kind = line.partition(" - ")
+            kinds[Path(place.split()[4])] = kind.split()[0]
+    except (OSError, IndexError):
+        return ""
+    resolved = directory.resolve()
+    kind = next((kinds[path] for path in (resolved, *resolved.parents) if path in kinds), "")
+    return kind if kind in _FLEETING else ""

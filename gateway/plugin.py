@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Clock
 from gateway.nodes import Nodes
-from gateway.settings import at_least, between, setting
+from gateway.settings import LogLevel, at_least, between, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +28,7 @@ class Plugin:
     """What listeners and dispatchers share. `name` (its section's) and `clock` are given by the core."""
 
     active: bool = setting(default=True)
+    loglevel: LogLevel | None = setting(None, compare=False)
     name: str = field(default="", init=False, compare=False)
     clock: Clock = field(default_factory=Clock, init=False, compare=False, repr=False)
 
@@ -35,6 +36,11 @@ class Plugin:
     def log(self) -> logging.Logger:
         """The logger of this section."""
         return logging.getLogger(f"oemgateway.{self.name}")
+
+    @property
+    def busy_limit(self) -> float:
+        """The seconds that may pass in its work between two waits; beyond, it is taken to hang."""
+        return 300.0
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Return (key, message) of what is allowed but worth a word; no I/O."""
@@ -78,6 +84,10 @@ class Listener(Plugin):
         Another thread calls this: it only copies what the listener's own thread has left there.
         """
         return {}
+
+    def ailing(self) -> list[str]:
+        """Return a line for each of its sensors that gives no value now; called as `report` is."""
+        return []
 
     @property
     def simulated(self) -> bool:

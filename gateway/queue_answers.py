@@ -55,6 +55,7 @@ class QueueAnswers:
             "dispatchers": {who: self._standing(who) | {"gone": who in gone} for who in known + gone},
             "dropped": self._spool.dropped,
             "bytes": self._spool.size,
+            "trouble": self._spool.trouble,
         }
 
     def _standing(self, who: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gateway.exchange import COLUMNS, cells
+from gateway.words import size, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -17,21 +18,26 @@ if TYPE_CHECKING:
 def standing(status: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line per dispatcher, and what the queue takes and has lost."""
     for name, about in status["dispatchers"].items():
-        words = [_waiting(about)] if not about["gone"] else ["not in use any more"]
-        if about["held"]:
-            words.append(f"{about['held']} of them held until the clock is right")
-        if about["refused"]:
-            words.append(f"{about['refused']} refused (oemgateway queue list --refused)")
-        yield f"{name}: {'; '.join(words)}"
+        yield f"{name}: {'; '.join(share(about))}"
     if all(about["gone"] for about in status["dispatchers"].values()):
         yield "no dispatcher is in use: what comes waits for one"
-    yield f"{_size(status['bytes'])} on the disk; {status['dropped']} dropped because the queue was full"
+    yield f"{size(status['bytes'])} on the disk; {status['dropped']} dropped because the queue was full"
+
+
+def share(about: Mapping[str, Any]) -> list[str]:
+    """Return in words what one dispatcher has before it, and behind it."""
+    words = [_waiting(about)] if not about["gone"] else ["not in use any more"]
+    if about["held"]:
+        words.append(f"{about['held']} of them held until the clock is right")
+    if about["refused"]:
+        words.append(f"{about['refused']} refused (oemgateway queue list --refused)")
+    return words
 
 
 def _waiting(about: Mapping[str, Any]) -> str:
     if not about["waiting"]:
         return "none waits"
-    oldest = "" if about["age"] is None else f", the oldest for {_span(about['age'])}"
+    oldest = "" if about["age"] is None else f", the oldest for {span(about['age'])}"
     return f"{about['waiting']} {'waits' if about['waiting'] == 1 else 'wait'}{oldest}"
 
 
@@ -71,17 +77,6 @@ def _time(row: Mapping[str, Any]) -> str:
     if "time" not in row:
         return str(row["unix"])
     return datetime.fromtimestamp(row["unix"]).astimezone().isoformat(" ", "seconds")
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def _plain(text: str) -> str:

@@ -9,13 +9,16 @@ import re
 import types
 import typing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 Raw = str | list[str]
 """A value as ConfigObj reads it: text, or a list where it holds commas."""
+
+LogLevel = Literal["DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL"]
+"""How much is logged."""
 
 T = TypeVar("T")
 
@@ -30,14 +33,19 @@ def setting(
     was: tuple[str, ...] = (),
     check: Callable[[Any], None] | None = None,
     secret: bool = False,
+    compare: bool = True,
 ) -> Any:  # noqa: ANN401  (as dataclasses.field)
     """Declare a field that is a setting; without a default it is required.
 
     `was` are older names it also answers to, `check` raises ValueError for a value that will not do, and a
-    `secret` shows neither in repr nor in --show-settings.
+    `secret` shows neither in repr nor in --show-settings. Where `compare` is false an edit of it alone leaves
+    the plugin as it runs.
     """
     return dataclasses.field(
-        default=default, repr=not secret, metadata={"was": was, "check": check, "secret": secret}
+        default=default,
+        repr=not secret,
+        compare=compare,
+        metadata={"was": was, "check": check, "secret": secret},
     )
 
 

@@ -280,6 +280,15 @@ class Spool:
         return self._next
 
     @property
+    def trouble(self) -> str:
+        """Why what is put waits in memory only, where a kill takes it, or ""."""
+        with self._lock:
+            if self._disk_trouble:
+                return f"the disk refuses ({self._disk_trouble}): what is new waits in memory"
+            *_, file = self._db.execute("PRAGMA database_list").fetchone()
+        return "" if file else f"{self._path} cannot be used: readings wait in memory only"
+
+    @property
     def size(self) -> int:
         """The bytes that the queue takes on the disk."""
         files = [self._path, Path(f"{self._path}-wal")]

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from gateway.words import span
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -45,7 +47,8 @@ class Timekeeper:
     """Follows the wall clock; `look` is to be called now and then, and before a reading is kept.
 
     `past` is a time that is known to have passed, `synchronised` asks the machine whether something keeps its
-    clock right. Where `mode` is "send" nothing is ever held.
+    clock right. Where `mode` is "send" nothing is ever held. `steps` counts how often the clock has been set,
+    the last time by `last_step` seconds.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Timekeeper:
     ) -> None:
         self.mode = mode
         self.steps = 0
+        self.last_step = 0.0
         self.doubt = ""
         self._clock = clock
         self._past = past
@@ -82,7 +86,8 @@ class Timekeeper:
         stepped = abs(offset - self._offset) > _STEP
         if stepped:
             self.steps += 1
-            log.warning("the clock was set %+.0f s", offset - self._offset)
+            self.last_step = offset - self._offset
+            log.warning("the clock was set %+.0f s", self.last_step)
         self._offset = offset
         self._judge()
         return stepped
@@ -125,19 +130,12 @@ class Timekeeper:
         wall, expected = self._clock.wall(), self._expected()
         if expected is None:
             wrong = wall < self._past
-            words = f"the clock shows a time {_span(self._past - wall)} before one that has passed"
+            words = f"the clock shows a time {span(self._past - wall)} before one that has passed"
         else:
             wrong = abs(wall - expected) > TOLERANCE
             side = "ahead of" if wall > expected else "behind"
-            words = f"the clock is {_span(abs(wall - expected))} {side} the server's"
+            words = f"the clock is {span(abs(wall - expected))} {side} the server's"
         return words if wrong and not self._synchronised() else ""
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def machine_is_synchronised(timesyncd: Path = Path("/run/systemd/timesync/synchronized")) -> bool:

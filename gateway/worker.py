@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 import threading
+import time
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from gateway.flag import Flag, wait_readable
+from gateway.heard import Roll
 from gateway.plugin import (
     LARGEST_BATCH,
     BadFrame,
@@ -48,10 +51,20 @@ class Backoff:
         self._tries = 0
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong, last at a second of the monotonic clock."""
+
+    text: str
+    at: float
+
+
 class Worker(threading.Thread, Generic[P]):
     """Runs one plugin. Its trouble is told once when it begins, and once when it is over.
 
     `after` is the worker this one replaces: a port is opened anew only when the old thread has let go of it.
+    `tried` is raised when the plugin has been opened, or could not be. `frames` went through it; the `last`
+    one, and `next_try`, are at seconds of the monotonic clock.
     """
 
     limit = 10.0
@@ -64,7 +77,10 @@ class Worker(threading.Thread, Generic[P]):
         self.plugin = plugin
         self.stop = Flag()
         self.finished = Flag()
+        self.tried = Flag()
         self.trouble = ""
+        self.last_trouble: Trouble | None = None
+        self.next_try: float | None = None
         self.frames = 0
         self.last: float | None = None
         self._after = after
@@ -90,13 +106,20 @@ class Worker(threading.Thread, Generic[P]):
                 pause = self._backoff.next(self.limit)
             finally:
                 self._close()
-            self.stop.wait(pause)
+                self.tried.set()
+            self._pause(pause)
         self.finished.set()
+
+    def _pause(self, seconds: float) -> None:
+        self.next_try = time.monotonic() + seconds
+        self.stop.wait(seconds)
+        self.next_try = None
 
     def _work(self) -> None:
         self._opened = False
         self.plugin.open()
         self._opened = True
+        self.tried.set()
         if self._failed_to_open:
             self.succeeded()
         while not self.stop.is_set():
@@ -106,9 +129,21 @@ class Worker(threading.Thread, Generic[P]):
         """Do one round of work."""
         raise NotImplementedError
 
+    @property
+    def stuck(self) -> str:
+        """Why it does nothing any more, though it should: its thread has died, or hangs; "" otherwise."""
+        if self._after is not None and self._after.is_alive():
+            return self._after.stuck
+        if not self.is_alive():
+            return "its thread has died"
+        unattended = self.stop.unattended
+        busy = 0.0 if unattended is None else time.monotonic() - unattended
+        return f"it hangs, for {busy:.0f} s now" if busy > self.plugin.busy_limit else ""
+
     def _failed(self, trouble: str) -> None:
         # That it opens again proves something only to the one that could not be opened.
         self._failed_to_open = not self._opened
+        self.last_trouble = Trouble(trouble, time.monotonic())
         if trouble != self.trouble:
             self.plugin.log.warning("%s", trouble)
             self.trouble = trouble
@@ -150,6 +185,7 @@ class ListenerWorker(Worker[Listener]):
         super().__init__(plugin, after=after)
         self.claimed = claimed
         self.refused = 0
+        self.heard = Roll()
         self._sink = sink
         self._told: set[str] = set()
 
@@ -160,8 +196,13 @@ class ListenerWorker(Worker[Listener]):
         kept = [frame for frame in frames if frame.items() and not self._is_claimed(frame)]
         if kept:
             self._sink.put(kept)
-            self.frames += len(kept)
-            self.last = self.plugin.clock.monotonic()
+            self._note(kept)
+
+    def _note(self, kept: Sequence[Frame]) -> None:
+        self.frames += len(kept)
+        self.last = time.monotonic()
+        for frame in kept:
+            self.heard.note(frame.node, self.last)
 
     def _is_claimed(self, frame: Frame) -> bool:
         if frame.node not in self.claimed:
@@ -303,4 +344,4 @@ class DispatcherWorker(Worker[Dispatcher]):
     def _done(self, batch: Batch) -> None:
         self._spool.done(self.name, batch[-1][0])
         self.frames += len(batch)
-        self.last = self.plugin.clock.monotonic()
+        self.last = time.monotonic()

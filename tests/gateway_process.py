@@ -45,9 +45,9 @@ class GatewayProcess:
         return self
 
     def start(self) -> None:
-        """Start it and wait until it can be asked."""
+        """Start it and wait until every plugin has tried to open."""
         self.launch()
-        wait_until(self._answers, 20, "the gateway to start")
+        wait_until(self._is_ready, 20, "the gateway to start")
 
     def launch(self) -> None:
         """Start it, and wait for nothing."""
@@ -59,10 +59,11 @@ class GatewayProcess:
                 stderr=log,
             )
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.log
         try:
-            return bool(self.status()["pid"] == self.process.pid)
+            status = self.status()
+            return bool(status["pid"] == self.process.pid and status["ready"])
         except OSError:
             return False
 

@@ -77,20 +77,6 @@ def test_settings_are_shown_with_keys_masked_and_read_back_the_same(file, tmp_pa
     assert command("--config-file", again, "--show-settings").stdout == shown.stdout
 
 
-def test_status_without_a_gateway_says_so(file):
-    done = command("--config-file", file, "status")
-    assert done.returncode == 1
-    assert "is it running?" in done.stderr
-
-
-def test_status_of_a_running_gateway(file):
-    with GatewayProcess(file):
-        done = command("--config-file", file, "status")
-    assert done.returncode == 0, done.stderr
-    assert "push: 0 frames, none yet" in done.stdout
-    assert "home: 0 frames, none yet, 0 queued" in done.stdout
-
-
 def test_a_second_gateway_is_refused_in_one_line(file):
     with GatewayProcess(file):
         done = command("--config-file", file)

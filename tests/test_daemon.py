@@ -14,8 +14,11 @@ import pytest
 from gateway import config, daemon, paths
 from gateway.control import ask
 from gateway.daemon import Daemon
+from gateway.notify import Supervisor
+from listeners.tcp import Tcp
 from tests.gateway_process import state
 from tests.simulators.emoncms import FakeEmoncms
+from tests.simulators.supervisor import FakeSupervisor
 from tests.waiting import wait_until
 from tests.wire import Wire
 
@@ -65,8 +68,8 @@ def write(file: Path, server: FakeEmoncms, port: int, listeners: str = "", **set
 
 
 @contextmanager
-def running(file: Path) -> Iterator[Daemon]:
-    gateway = Daemon(config.read(file))
+def running(file: Path, supervisor: Supervisor | None = None) -> Iterator[Daemon]:
+    gateway = Daemon(config.read(file), supervisor)
     thread = threading.Thread(target=gateway.run)
     thread.start()
     try:
@@ -80,7 +83,7 @@ def running(file: Path) -> Iterator[Daemon]:
 
 def answers(file: Path) -> bool:
     try:
-        return "pid" in ask(file.parent / "state/control", "status")
+        return ask(file.parent / "state/control", "status")["ready"]
     except OSError:
         return False
 
@@ -120,7 +123,7 @@ def test_a_frame_goes_from_listener_to_server_and_the_daemon_can_be_asked(file, 
     assert status["pid"] == os.getpid()
     assert status["file"] == str(file)
     assert status["listeners"]["push"]["frames"] == 1
-    assert status["dispatchers"]["home"]["queued"] == 0
+    assert status["dispatchers"]["home"]["queue"]["waiting"] == 0
     assert status["dispatchers"]["home"]["trouble"] == ""
     assert 0 <= status["dispatchers"]["home"]["age"] < 20
 
@@ -135,7 +138,7 @@ def test_an_edit_takes_effect_by_itself_and_touches_only_what_it_changes(file, s
         assert gateway._listeners["push"] is listener
         push(port, "15 1")
         wait_until(lambda: stored(server) == [("15", "1", 1)])
-    assert "home: changed" in caplog.text
+    assert f"{file}: home: batch 250 -> 7, reopened; nothing else touched" in caplog.text
 
 
 def test_an_edit_of_a_node_reaches_the_listener_that_runs(file, server, port):
@@ -324,3 +327,83 @@ def test_where_the_state_is_not_the_usual_place_it_is_said(file, port, tmp_path,
         pass
     assert f"the state is kept in {tmp_path}/own/oemgateway" in caplog.text
     assert (tmp_path / "own/oemgateway/queue.db").exists()
+
+
+def test_who_started_it_is_told_that_it_is_ready_reads_its_file_lives_and_ends(file, tmp_path):
+    with FakeSupervisor(tmp_path / "notify") as fake:
+        with running(file, Supervisor({**fake.environment, "WATCHDOG_USEC": "60000000"})) as gateway:
+            assert fake.next() == {"READY": "1"}
+            assert fake.next() == {"WATCHDOG": "1"}
+            gateway.hangup.set()
+            assert fake.until("RELOADING")
+            assert fake.next() == {"READY": "1"}
+            # a file with a fault is read as well
+            file.write_text(file.read_text().replace("interval = 0", "interval = often"))
+            gateway.hangup.set()
+            assert fake.until("RELOADING")
+            assert fake.next() == {"READY": "1"}
+        assert fake.until("STOPPING")
+
+
+def test_it_is_ready_when_every_plugin_has_tried_to_open(file, server, port):
+    write(file, server, port)
+    with running(file) as gateway:
+        assert all(worker.tried.is_set() for worker in gateway._workers())
+        with socket.create_connection(("127.0.0.1", port)):
+            pass
+
+
+@pytest.mark.parametrize("kind", ["hangs", "dies"])
+def test_a_worker_that_does_nothing_more_ends_the_signs_of_life_and_is_said_once(
+    kind, file, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    release = threading.Event()
+    asked = {"hangs": lambda *_: release.wait(30), "dies": raise_exit}[kind]
+    monkeypatch.setattr(Tcp, "busy_limit", 0.2)
+    with (
+        FakeSupervisor(tmp_path / "notify") as fake,
+        running(file, Supervisor({**fake.environment, "WATCHDOG_USEC": "60000000"})) as gateway,
+    ):
+        worker = gateway._listeners["push"]
+        assert fake.until("WATCHDOG")
+        monkeypatch.setattr(worker.plugin, "read", asked)
+        # a client makes it read
+        with socket.create_connection(worker.plugin.address):
+            wait_until(lambda: worker.stuck)
+            wait_until(lambda: "only a restart of the gateway can help" in caplog.text)
+        assert fake.is_silent(0.5)
+        status = ask(file.parent / "state/control", "status")
+        assert (status["healthy"], status["listeners"]["push"]["troubles"]) == (False, [worker.stuck])
+        assert caplog.text.count("only a restart of the gateway can help") == 1
+        release.set()
+
+
+def raise_exit(*_: object) -> None:
+    raise SystemExit
+
+
+def test_a_state_directory_that_a_power_cut_empties_is_said(file, monkeypatch, caplog):
+    monkeypatch.setattr(paths, "fleeting", lambda _: "tmpfs")
+    with running(file):
+        pass
+    assert f"{file.parent}/state is on tmpfs, in memory perhaps" in caplog.text
+
+
+def test_every_hour_it_says_what_went_through(file, port, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(daemon, "HOUR", 0.2)
+    with running(file):
+        push(port, "15 69 -1.5")
+        wait_until(lambda: "in the last hour 1 frames in" in caplog.text)
+
+
+def test_the_levels_of_its_sections_follow_an_edit_and_reopen_nothing(file, server, port):
+    with running(file) as gateway:
+        listener, dispatcher = gateway._listeners["push"], gateway._dispatchers["home"]
+        write(file, server, port, "loglevel = ERROR\n", loglevel="DEBUG")
+        wait_until(lambda: logging.getLogger("oemgateway.home").level == logging.DEBUG)
+        assert logging.getLogger("oemgateway.push").level == logging.ERROR
+        assert (gateway._listeners["push"], gateway._dispatchers["home"]) == (listener, dispatcher)
+    for section in ("push", "home"):
+        logging.getLogger(f"oemgateway.{section}").setLevel(logging.NOTSET)

@@ -5,6 +5,7 @@ import threading
 import time
 
 from gateway.flag import Flag, wait_readable
+from tests.waiting import wait_until
 
 
 def test_a_raised_flag_ends_a_wait_in_another_thread():
@@ -46,3 +47,19 @@ def test_one_wait_covers_a_flag_and_a_pipe():
             assert wait_readable([flag, pipe], 10) == {pipe.fileno(), flag.fileno()}
     finally:
         os.close(writing)
+
+
+def test_it_tells_since_when_nobody_has_looked_at_it():
+    flag = Flag()
+    before = time.monotonic()
+    flag.is_set()
+    assert before <= flag.unattended <= time.monotonic()
+    # while a thread waits for it, alone or among others, it is attended
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe, os.fdopen(writing, "wb"):
+        waiting = threading.Thread(target=wait_readable, args=([pipe, flag], 10))
+        waiting.start()
+        wait_until(lambda: flag.unattended is None)
+        flag.set()
+        waiting.join(10)
+    assert flag.unattended >= before

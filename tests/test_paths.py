@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway import paths
+from gateway.paths import fleeting
 
 NOWHERE = Path("/proc/nowhere")
 
@@ -42,3 +43,27 @@ def test_the_socket_is_named_or_in_run_or_beside_the_queue(tmp_path, monkeypatch
     assert paths.make_socket_path(None, tmp_path) == tmp_path / "control"
     (tmp_path / "control").touch()
     assert paths.find_socket(None, tmp_path) == tmp_path / "control"
+
+
+@pytest.mark.parametrize(
+    ("directory", "kind"),
+    [
+        ("/var/lib/oemgateway", ""),
+        ("/run/oemgateway", "tmpfs"),
+        ("/run/user/disk/oemgateway", ""),
+        ("/ro/oemgateway", "overlay"),
+    ],
+)
+def test_a_directory_that_a_power_cut_empties_is_told(tmp_path, directory, kind):
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "27 1 179:2 / / rw,relatime - ext4 /dev/root rw\n"
+        "24 27 0:22 / /run rw,nosuid shared:5 - tmpfs tmpfs rw,size=9k\n"
+        "25 24 8:1 / /run/user/disk rw - ext4 /dev/sda1 rw\n"
+        "26 27 0:30 / /ro rw - overlay overlay rw,lowerdir=/lower,upperdir=/upper\n"
+    )
+    assert fleeting(Path(directory), mounts) == kind
+
+
+def test_where_the_kernel_does_not_tell_nothing_is_said(tmp_path):
+    assert fleeting(tmp_path, tmp_path / "nothing") == ""

@@ -108,9 +108,9 @@ def test_how_the_queue_stands(filled, either):
     assert status == 0
     first, second, last = printed.splitlines()
     assert re.fullmatch(
-        r"a: 3 wait, the oldest for \d+ min; 1 refused \(oemgateway queue list --refused\)", first
+        r"a: 3 wait, the oldest for \d+ minutes; 1 refused \(oemgateway queue list --refused\)", first
     )
-    assert re.fullmatch(r"b: 4 wait, the oldest for \d+ min", second)
+    assert re.fullmatch(r"b: 4 wait, the oldest for \d+ minutes", second)
     assert last.endswith("kB on the disk; 0 dropped because the queue was full")
     about = json.loads(either("--json")[1])
     assert about["dispatchers"]["a"] == about["dispatchers"]["a"] | {"waiting": 3, "refused": 1, "held": 0}
@@ -222,7 +222,7 @@ def test_a_reading_from_the_future_and_one_that_is_held_are_no_imports(filled, p
     spool.attend("ab")
     spool.put([frame(4)], held=True)
     spool.close()
-    held = r"b: 5 wait, the oldest for \d+ min; 1 of them held until the clock is right\n"
+    held = r"b: 5 wait, the oldest for \d+ minutes; 1 of them held until the clock is right\n"
     assert re.search(held, queue()[1])
     assert queue("list")[1].endswith("(its time is not known)\n")
     given = tmp_path / "given"
@@ -443,6 +443,8 @@ def test_a_frame_that_was_refused_reaches_its_server_after_a_retry_and_the_other
             done = command("--config-file", file, "queue", "retry")
             assert done.stdout == "retried: 1\n", done.stderr
             wait_until(lambda: small.values("10") == {"1": 21})
-            wait_until(lambda: all(d["queued"] == 0 for d in gateway.status()["dispatchers"].values()))
+            wait_until(
+                lambda: all(d["queue"]["waiting"] == 0 for d in gateway.status()["dispatchers"].values())
+            )
         assert len(large.stored) == 3
         assert len(small.stored) == 3

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -468,3 +469,73 @@ def test_no_row_goes_out_that_is_later_than_the_far_end_takes_it(spool, started,
     assert far.got == [1]
     clock.sleep(50)
     wait_until(lambda: far.got == [1, 2, 3])
+
+
+@dataclass(kw_only=True)
+class Hasty(Source):
+    @property
+    def busy_limit(self) -> float:
+        return 0.1
+
+
+def test_one_that_waits_is_not_stuck_and_one_that_is_busy_beyond_its_limit_is(spool, started):
+    # given one that reads at once and then waits, and one whose reading never ends
+    release = threading.Event()
+    idle = started(ListenerWorker(Hasty(script=[list]), spool, ()))
+    hanging = started(ListenerWorker(Hasty(script=[lambda: release.wait(20) and []]), spool, ()))
+    # then it is found out
+    wait_until(lambda: hanging.stuck)
+    assert "it hangs, for 0 s now" in hanging.stuck
+    wait_until(lambda: idle.stop.unattended is None)
+    assert idle.stuck == ""
+    # and when the reading ends after all, it is as the other
+    release.set()
+    wait_until(lambda: hanging.stuck == "")
+
+
+def test_one_whose_thread_has_died_is_stuck(spool, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    worker = ListenerWorker(Source(script=[raising(SystemExit())]), spool, ())
+    worker.start()
+    worker.join(10)
+    assert worker.stuck == "its thread has died"
+
+
+def test_one_that_waits_for_a_stuck_one_is_stuck_as_well(spool, started):
+    release = threading.Event()
+    first = started(ListenerWorker(Hasty(script=[lambda: release.wait(20) and []]), spool, ()))
+    wait_until(lambda: first.plugin.script == [])
+    first.stop.set()
+    second = started(ListenerWorker(Source(), spool, (), after=first))
+    wait_until(lambda: "it hangs" in second.stuck)
+    release.set()
+    wait_until(lambda: second.tried.is_set() and second.stuck == "")
+
+
+def test_it_has_tried_when_it_is_open_or_could_not_be_opened(spool, started):
+    release = threading.Event()
+
+    @dataclass(kw_only=True)
+    class Slow(Source):
+        def open(self) -> None:
+            super().open()
+            release.wait(20)
+
+    slow = started(ListenerWorker(Slow(), spool, ()))
+    failing = started(ListenerWorker(Source(opening=[OSError("no port")] * 99), spool, ()))
+    wait_until(failing.tried.is_set)
+    wait_until(lambda: slow.plugin.done == ["open"])
+    assert not slow.tried.is_set()
+    release.set()
+    wait_until(slow.tried.is_set)
+
+
+def test_the_last_trouble_is_remembered_and_the_next_try_is_known(spool, started):
+    source = Source(opening=[OSError("no port")] * 3, script=[lambda: [frame(1)]])
+    worker = started(ListenerWorker(source, spool, ()))
+    due = wait_until(lambda: worker.next_try)
+    assert due <= time.monotonic() + 4
+    wait_until(lambda: worker.frames == 1, 20)
+    assert worker.next_try is None
+    assert worker.last_trouble.text == "no port"
+    assert worker.trouble == ""

@@ -236,6 +236,11 @@ class Emoncms(Dispatcher):
     def __post_init__(self) -> None:
         self.url = self.url.rstrip("/")
 
+    @property
+    def busy_limit(self) -> float:
+        """The seconds that a server which answers just in time may take for a few requests."""
+        return max(super().busy_limit, 5 * self.timeout)
+
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Return what is unusual about the key, and what names as keys do."""
         if not re.fullmatch(r"[0-9a-fA-F]{32}", self.apikey):

@@ -132,6 +132,12 @@ class OneWire(Listener):
         """Return a Report as a dict."""
         return asdict(report_on(self))
 
+    def ailing(self) -> list[str]:
+        """Return the sensors with an index whose last reading was none."""
+        notes = self.notes
+        last = {rom: notes[rom].reading for rom in self.sensors.roms() if rom in notes}
+        return [f"{self._named(rom)}: {fault}" for rom, fault in last.items() if isinstance(fault, Fault)]
+
     @cached_property
     def _grid(self) -> Grid:
         return Grid(self.interval, self.clock)

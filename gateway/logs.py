@@ -1,0 +1,151 @@
+"""Where the log goes: the terminal or the journal, a file that may be rotated away, a syslog."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import re
+import sys
+import threading
+from logging.handlers import QueueHandler, SysLogHandler, WatchedFileHandler
+from typing import TYPE_CHECKING
+
+from gateway.settings import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+log = logging.getLogger("oemgateway")
+
+_LOCAL = "/dev/log"
+_PORT = 514
+_BACKLOG = 1000
+"""Lines that wait for a syslog; more are left out."""
+
+
+def log_to(file: Path | None) -> None:
+    """Send the log to this file, or to the terminal; what systemd starts writes for its journal."""
+    logging.raiseExceptions = False  # a log that cannot be written is no reason for more of it
+    handler = logging.StreamHandler() if file is None else _File(file, encoding="utf-8")
+    handler.setFormatter(_Journal() if file is None and _is_journal() else _Dated())
+    log.handlers = [handler]
+
+
+def log_to_syslog(words: Sequence[str]) -> None:
+    """Send the log to the syslog that these words name (see check_syslog) as well; to none without words."""
+    there = [handler for handler in log.handlers if isinstance(handler, _Syslog)]
+    if [handler.words for handler in there] == ([tuple(words)] if words else []):
+        return
+    for handler in there:
+        log.removeHandler(handler)
+        handler.close()
+    if words:
+        log.addHandler(_Syslog(words))
+
+
+def set_levels(levels: Mapping[str, str | None]) -> None:
+    """Have each section log from this level up, or as the gateway does (None)."""
+    for section, level in levels.items():
+        logging.getLogger(f"oemgateway.{section}").setLevel(level or logging.NOTSET)
+
+
+def check_syslog(words: Sequence[str]) -> None:
+    """Raise ValueError unless this is nothing, or `host[:port]` or `local`, and perhaps a facility."""
+    if not words:
+        return
+    place, facility, *more = [*words, "daemon"][: max(2, len(words))]
+    if more or not re.fullmatch(r"[^\s:]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?", place):
+        raise ValueError(f"host:514, facility expected (or local, facility), not {', '.join(words)}")
+    if facility not in SysLogHandler.facility_names:
+        hint = did_you_mean(facility, SysLogHandler.facility_names)
+        raise ValueError(f"a facility such as daemon or local0 expected, not {facility}{hint}")
+
+
+def _is_journal() -> bool:
+    """Tell whether stderr leads to the journal, by what systemd.exec(5) puts into the environment."""
+    journal = os.environ.get("JOURNAL_STREAM")
+    if not journal:
+        return False
+    about = os.fstat(sys.stderr.fileno())
+    return journal == f"{about.st_dev}:{about.st_ino}"
+
+
+class _Brief(logging.Formatter):
+    """A log line with the section's name, without the program's before it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        section = record.name.removeprefix("oemgateway.")
+        return super().format(logging.makeLogRecord({**record.__dict__, "name": section}))
+
+
+class _Dated(_Brief):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+
+
+class _Journal(_Brief):
+    """A line that the journal dates itself; the number before it is its level (sd-daemon(3))."""
+
+    def __init__(self) -> None:
+        super().__init__("%(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        number = SysLogHandler.priority_names[SysLogHandler.priority_map.get(record.levelname, "warning")]
+        return "\n".join(f"<{number}>{line}" for line in super().format(record).split("\n"))
+
+
+class _File(WatchedFileHandler):
+    """A file that is opened anew when it was renamed or removed; whoever logs has no part in its troubles."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+
+class _Syslog(QueueHandler):
+    """Leaves the sending to a thread: a name server that does not answer must not hold up who logs."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(queue.Queue(_BACKLOG))
+        self.words = tuple(words)
+        self.setFormatter(_Brief("%(name)s: %(message)s"))
+        self._thread = threading.Thread(target=self._send, name="syslog", daemon=True)
+        self._thread.start()
+
+    def _send(self) -> None:
+        sender = _Sender(*self.words)
+        while (record := self.queue.get()) is not None:
+            sender.handle(record)
+        sender.close()
+
+    def close(self) -> None:
+        """Send what waits, for a moment."""
+        with contextlib.suppress(queue.Full):
+            self.queue.put_nowait(None)
+        self._thread.join(0.5)
+        super().close()
+
+
+class _Sender(SysLogHandler):
+    """Sends to a syslog as soon as there is one."""
+
+    append_nul = False
+
+    def __init__(self, place: str, facility: str = "daemon") -> None:
+        host, port = _address(place)
+        super().__init__(_LOCAL if host == "local" else (host, port), SysLogHandler.facility_names[facility])
+        self.ident = f"oemgateway[{os.getpid()}]: "
+
+    def createSocket(self) -> None:  # noqa: N802  (as the class above calls it)
+        """Make the socket if the host can be found; if not, the next line tries again."""
+        with contextlib.suppress(OSError):
+            super().createSocket()
+
+
+def _address(place: str) -> tuple[str, int]:
+    bracketed = re.fullmatch(r"\[(.+)\](?::([0-9]+))?", place)
+    host, _, port = (bracketed[1], "", bracketed[2]) if bracketed else place.partition(":")
+    return host, int(port or _PORT)

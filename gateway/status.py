@@ -1,0 +1,127 @@
+"""How the running gateway is, in JSON's terms: the answer to `oemgateway status`."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from gateway.version import VERSION
+from gateway.words import span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from gateway.queue_answers import QueueAnswers
+    from gateway.timekeeper import Timekeeper
+    from gateway.worker import DispatcherWorker, ListenerWorker, Worker
+
+_ABSENT = {"waiting": 0, "oldest": None, "age": None, "held": 0, "refused": 0, "gone": True}
+"""How the queue stands of a dispatcher that is being put in or taken out."""
+
+
+class Status:
+    """Looks at the daemon's parts; any thread may ask, while a reload changes them.
+
+    `ready` and `faulty_edit` (the file has a fault, and is not followed) are for the daemon to set.
+    `troubles`, of the gateway and in each of its sections, has a line for whatever keeps it from being
+    healthy now. Ages, and all times else, are in seconds.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        listeners: Mapping[str, ListenerWorker],
+        dispatchers: Mapping[str, DispatcherWorker],
+        queue: QueueAnswers,
+        keeper: Timekeeper,
+    ) -> None:
+        self.ready = False
+        self.faulty_edit = False
+        self._file = file
+        self._started = time.monotonic()
+        self._listeners = listeners
+        self._dispatchers = dispatchers
+        self._queue = queue
+        self._keeper = keeper
+
+    def answer(self) -> dict[str, Any]:
+        """Return all of it; OSError where the queue's disk cannot be read."""
+        now = time.monotonic()
+        queue = self._queue.status()
+        listeners = {name: _listener(worker, now) for name, worker in dict(self._listeners).items()}
+        dispatchers = {
+            name: _about(worker, now)
+            | {"doubled": worker.doubled, "queue": queue["dispatchers"].get(name, _ABSENT)}
+            for name, worker in dict(self._dispatchers).items()
+        }
+        troubles = list(self._troubles(queue["trouble"]))
+        everywhere = [troubles, *(part["troubles"] for part in (*listeners.values(), *dispatchers.values()))]
+        return {
+            "version": VERSION,
+            "pid": os.getpid(),
+            "file": str(self._file),
+            "uptime": round(now - self._started, 1),
+            "ready": self.ready,
+            "healthy": not any(everywhere),
+            "troubles": troubles,
+            "listeners": listeners,
+            "dispatchers": dispatchers,
+            "dropped": queue["dropped"],
+            "bytes": queue["bytes"],
+            "clock": {
+                "doubt": self._keeper.doubt,
+                "holding": self._keeper.holding,
+                "steps": self._keeper.steps,
+                "last_step": round(self._keeper.last_step, 1),
+            },
+        }
+
+    def _troubles(self, disk: str) -> Iterator[str]:
+        if self.faulty_edit:
+            yield f"{self._file} has faults (oemgateway check shows them): what was before is in force"
+        if disk:
+            yield disk
+        if self._keeper.doubt:
+            what = "held until it is right" if self._keeper.holding else "sent all the same"
+            yield f"{self._keeper.doubt}: readings are {what}"
+
+
+def _about(worker: Worker[Any], now: float) -> dict[str, Any]:
+    """Return what there is to say of a worker of either kind."""
+    last, next_try = worker.last_trouble, worker.next_try
+    return {
+        "frames": worker.frames,
+        "age": None if worker.last is None else round(now - worker.last, 1),
+        "trouble": worker.trouble,
+        "last_trouble": last and {"text": last.text, "age": round(now - last.at, 1)},
+        "next_try": None if next_try is None else round(max(0.0, next_try - now), 1),
+        "troubles": [trouble for trouble in (worker.trouble, worker.stuck) if trouble],
+    }
+
+
+def _listener(worker: ListenerWorker, now: float) -> dict[str, Any]:
+    about = _about(worker, now)
+    nodes = {
+        node: {
+            "frames": heard.frames,
+            "age": round(now - heard.last, 1),
+            "usual": heard.usual and round(heard.usual, 1),
+            "silent": heard.is_silent(now),
+        }
+        for node, heard in worker.heard.nodes().items()
+    }
+    refused = {"of a node that is another listener's": worker.refused} if worker.refused else {}
+    return about | {
+        "rate": round(worker.heard.rate(now), 2),
+        "nodes": nodes,
+        "faults": {**worker.plugin.report().get("faults", {}), **refused},
+        "troubles": [*about["troubles"], *worker.plugin.ailing(), *_silences(nodes)],
+    }
+
+
+def _silences(nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for node, about in nodes.items():
+        if about["silent"]:
+            yield f"node {node} is silent for {span(about['age'])}, once heard every {span(about['usual'])}"

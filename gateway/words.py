@@ -1,0 +1,16 @@
+"""Numbers as people say them."""
+
+from __future__ import annotations
+
+
+def span(seconds: float) -> str:
+    """Return how long that is, such as "3 hours", in the largest unit of which there are two."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def size(count: int) -> str:
+    """Return how much that many bytes are."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

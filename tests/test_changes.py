@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway import config
+from gateway.changes import changes
+
+FILE = """\
+[gateway]
+loglevel = INFO
+[listeners]
+[[radio]]
+type = rfm12pi
+port = /dev/ttyAMA0
+group = 210
+[[bridge]]
+type = ds2482
+node = 9
+sensor1 = 28.33F749050000, flow
+[dispatchers]
+[[home]]
+type = emoncms
+apikey = 00112233445566778899aabbccddeeff
+[nodes]
+[[10]]
+name = kitchen
+"""
+
+
+@pytest.fixture
+def edited(tmp_path):
+    def edited(*replacements: tuple[str, str]) -> str:
+        file = tmp_path / "oemgateway.conf"
+        file.touch(0o600)
+        file.write_text(FILE)
+        before = config.read(file)
+        text = FILE
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        file.write_text(text)
+        return changes(before, config.read(file))
+
+    return edited
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("group = 210", "group = 212", "radio: group 210 -> 212, reopened"),
+        ("group = 210\n", "", "radio: group 210 -> none, reopened"),
+        ("sensor1 = 28.33F749050000, flow", "sensor2 = 28.33F749050000", None),
+        ("[[radio]]", "[[wireless]]", "wireless: new; radio: taken out"),
+        ("type = rfm12pi", "type = repeater", "radio: another type, reopened"),
+        ("group = 210", "group = 210\nloglevel = DEBUG", "radio: loglevel none -> DEBUG"),
+        ("name = kitchen", "name = cellar", "node 10: name kitchen -> cellar"),
+        ("[[10]]", "[[11]]", "node 11: new; node 10: taken out"),
+        ("loglevel = INFO", "loglevel = DEBUG", "loglevel INFO -> DEBUG"),
+        ("loglevel = INFO", "max_size = 9", "max_size 200 -> 9, which takes effect at the next start"),
+    ],
+)
+def test_an_edit_is_told_in_a_sentence(edited, old, new, said):
+    sentence = edited((old, new))
+    assert sentence.endswith("; nothing else touched")
+    if said:
+        assert sentence == f"{said}; nothing else touched"
+    else:
+        assert "sensor1 28.33F749050000, flow -> none" in sentence
+        assert "sensor2 none -> 28.33F749050000" in sentence
+
+
+def test_a_key_is_never_shown(edited):
+    said = edited(("00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100"))
+    assert said == "home: apikey is another, reopened; nothing else touched"
+
+
+def test_several_at_once(edited):
+    said = edited(("group = 210", "group = 212"), ("node = 9", "node = 8"))
+    assert said == "radio: group 210 -> 212, reopened; bridge: node 9 -> 8, reopened; nothing else touched"
+
+
+def test_a_comment_changes_nothing(edited):
+    assert edited(("group = 210", "group = 210  # ours")) == "nothing in it is different"

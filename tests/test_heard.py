@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.heard import Roll
+
+
+def roll(*notes: tuple[str, float]) -> Roll:
+    made = Roll()
+    for node, now in notes:
+        made.note(node, now)
+    return made
+
+
+def test_each_node_has_its_count_its_last_moment_and_its_usual_pause():
+    nodes = roll(("9", 0), ("10", 1), ("9", 10), ("9", 20)).nodes()
+    assert (nodes["9"].frames, nodes["9"].last, nodes["9"].usual) == (3, 20, 10)
+    assert (nodes["10"].frames, nodes["10"].last, nodes["10"].usual) == (1, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("pause", "silence", "silent"),
+    [(10, 59, False), (10, 61, True), (300, 899, False), (300, 901, True)],
+)
+def test_a_node_is_silent_after_three_of_its_pauses_and_a_minute_at_least(pause, silence, silent):
+    heard = roll(*[("9", pause * number) for number in range(5)]).nodes()["9"]
+    assert heard.is_silent(pause * 4 + silence) is silent
+
+
+def test_one_that_was_heard_once_has_no_usual_pause_to_exceed():
+    assert not roll(("9", 0)).nodes()["9"].is_silent(1e6)
+
+
+def test_a_longer_pause_becomes_usual_in_time():
+    made = roll(("9", 0), ("9", 10))
+    for number in range(60):
+        made.note("9", 10 + 600 * (number + 1))
+    heard = made.nodes()["9"]
+    assert heard.usual == pytest.approx(600, rel=0.01)
+    assert not heard.is_silent(heard.last + 1700)
+
+
+def test_the_rate_is_that_of_the_nodes_that_speak():
+    made = roll(*[("9", 10.0 * n) for n in range(10)], *[("10", 30.0 * n) for n in range(4)])
+    assert made.rate(91) == pytest.approx(6 + 2)
+    assert made.rate(90 + 119) == pytest.approx(0)
+    assert roll(("9", 0)).rate(1) == 0

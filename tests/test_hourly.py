@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from gateway.hourly import Hourly
+
+
+def status(*, radio: int = 0, bridge: int = 0, home: int = 0, waiting: int = 0, faults: int = 0) -> dict:
+    return {
+        "listeners": {
+            "radio": {"frames": radio, "faults": {"damaged": faults}},
+            "bridge": {"frames": bridge, "faults": {}},
+        },
+        "dispatchers": {"home": {"frames": home, "queue": {"waiting": waiting}}},
+    }
+
+
+def test_it_says_what_has_gone_through_since_the_last_line():
+    hourly = Hourly()
+    assert hourly.line(status(radio=12, bridge=6, home=18, faults=2)) == (
+        "in the last hour 18 frames (radio 12, bridge 6) in, 18 frames out; "
+        "waiting: home 0; faults of sensors and lines: 2"
+    )
+    assert hourly.line(status(radio=15, bridge=6, home=20, waiting=1, faults=2)) == (
+        "in the last hour 3 frames (radio 3, bridge 0) in, 2 frames out; "
+        "waiting: home 1; faults of sensors and lines: 0"
+    )
+
+
+def test_a_section_that_was_opened_anew_counts_from_there():
+    hourly = Hourly()
+    hourly.line(status(radio=100, faults=50))
+    assert "(radio 7, bridge 0)" in hourly.line(status(radio=7, faults=3))
+
+
+def test_without_a_dispatcher_nothing_waits():
+    said = Hourly().line({"listeners": {}, "dispatchers": {}})
+    assert "0 frames in, 0 frames out; waiting: none" in said

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from logging.handlers import SysLogHandler
+
+import pytest
+
+from gateway import logs
+from gateway.logs import check_syslog, log_to, log_to_syslog, set_levels
+from tests.waiting import wait_until
+
+log = logging.getLogger("oemgateway")
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(monkeypatch):
+    handlers, level, loud = log.handlers, log.level, logging.raiseExceptions
+    log.setLevel("INFO")
+    yield
+    log_to_syslog(())
+    log.handlers, logging.raiseExceptions = handlers, loud
+    log.setLevel(level)
+
+
+def radio(message: str, level: int = logging.WARNING) -> None:
+    logging.getLogger("oemgateway.radio").log(level, message)
+
+
+def test_a_line_has_its_time_its_level_and_its_section(capsys):
+    log_to(None)
+    radio("no port")
+    assert capsys.readouterr().err[19:] == " WARNING radio: no port\n"
+
+
+def test_what_goes_to_the_journal_is_dated_by_it_and_has_its_level(monkeypatch, tmp_path):
+    with (tmp_path / "journal").open("w+") as journal:
+        monkeypatch.setattr(sys, "stderr", journal)
+        about = os.fstat(journal.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{about.st_dev}:{about.st_ino}")
+        log_to(None)
+        radio("no port\nat all")
+        radio("works", logging.INFO)
+        journal.seek(0)
+        assert journal.read() == "<4>radio: no port\n<4>at all\n<6>radio: works\n"
+
+
+def test_a_stream_that_is_not_the_journals_is_none(monkeypatch, capfd):
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    log_to(None)
+    radio("no port")
+    assert capfd.readouterr().err.endswith(" WARNING radio: no port\n")
+
+
+def test_a_file_that_was_renamed_is_made_anew(tmp_path):
+    file = tmp_path / "oemgateway.log"
+    log_to(file)
+    radio("before")
+    file.rename(tmp_path / "oemgateway.log.1")
+    radio("after")
+    assert file.read_text().endswith("radio: after\n")
+    assert (tmp_path / "oemgateway.log.1").read_text().endswith("radio: before\n")
+
+
+def test_whoever_logs_has_no_part_in_the_troubles_of_the_disk(tmp_path, capsys):
+    # given a file whose folder goes away, and comes back
+    folder = tmp_path / "log"
+    folder.mkdir()
+    log_to(folder / "oemgateway.log")
+    radio("before")
+    (folder / "oemgateway.log").unlink()
+    folder.rmdir()
+    # when something is logged, then nobody is troubled
+    radio("meanwhile")
+    folder.mkdir()
+    radio("after")
+    assert (folder / "oemgateway.log").read_text().endswith("radio: after\n")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_is_no_trouble_of_who_logs(capsys):
+    log_to(None)
+    log.handlers[0].setStream(open("/dev/full", "w"))  # noqa: SIM115, PTH123
+    radio("no room")
+    log.handlers = []
+    assert capsys.readouterr().err == ""
+
+
+def test_a_section_may_log_more_or_less_than_the_others(capsys):
+    log_to(None)
+    set_levels({"radio": "ERROR", "bridge": "DEBUG"})
+    radio("no port")
+    logging.getLogger("oemgateway.bridge").debug("a word")
+    assert capsys.readouterr().err[19:] == " DEBUG   bridge: a word\n"
+    set_levels({"radio": None, "bridge": None})
+    radio("no port")
+    logging.getLogger("oemgateway.bridge").debug("a word")
+    assert capsys.readouterr().err[19:] == " WARNING radio: no port\n"
+
+
+@pytest.fixture
+def loghost():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as host:
+        host.bind(("127.0.0.1", 0))
+        host.settimeout(10)
+        yield host
+
+
+def test_a_syslog_elsewhere_gets_each_line_with_facility_and_level(loghost):
+    log.handlers = []
+    port = loghost.getsockname()[1]
+    log_to_syslog((f"127.0.0.1:{port}", "local3"))
+    radio("no port")
+    # 19 is local3, 4 a warning (RFC 3164)
+    assert loghost.recv(1000).decode() == f"<{19 * 8 + 4}>oemgateway[{os.getpid()}]: radio: no port"
+
+
+def test_the_same_words_leave_it_alone_others_replace_it_and_none_end_it(loghost):
+    log.handlers = []
+    place = f"127.0.0.1:{loghost.getsockname()[1]}"
+    log_to_syslog((place,))
+    (first,) = log.handlers
+    log_to_syslog((place,))
+    assert log.handlers == [first]
+    log_to_syslog((place, "user"))
+    assert len(log.handlers) == 1
+    radio("no port")
+    assert loghost.recv(1000).startswith(b"<12>")
+    log_to_syslog(())
+    assert log.handlers == []
+
+
+def test_what_was_said_before_the_end_is_sent(loghost):
+    log.handlers = []
+    log_to_syslog((f"127.0.0.1:{loghost.getsockname()[1]}",))
+    radio("the last word")
+    log_to_syslog(())
+    assert loghost.recv(1000).endswith(b"the last word")
+
+
+def test_the_syslog_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "_LOCAL", str(tmp_path / "log"))
+    log.handlers = []
+    log_to_syslog(("local",))
+    # a syslogd that is started later is found
+    radio("too early")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslogd:
+        syslogd.bind(str(tmp_path / "log"))
+        syslogd.settimeout(0.05)
+
+        def received() -> bytes | None:
+            radio("in time")
+            try:
+                return syslogd.recv(1000)
+            except TimeoutError:
+                return None
+
+        assert wait_until(received).endswith(b": radio: in time")
+
+
+def test_a_host_that_nobody_knows_troubles_nobody(monkeypatch, capsys):
+    asked = []
+
+    def unknown(*arguments, **_):
+        asked.append(arguments[0])
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    log_to(None)
+    log.handlers = []
+    log_to_syslog(("loghost",))
+    radio("no port")
+    wait_until(lambda: len(asked) > 1)
+    assert set(asked) == {"loghost"}
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("local",),
+        ("local", "local0"),
+        ("loghost",),
+        ("10.0.0.9:514", "daemon"),
+        ("[fe80::1]:514",),
+        ("[::1]",),
+    ],
+)
+def test_what_can_be_named_as_a_syslog(words):
+    check_syslog(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("host:port",), "host:514, facility expected"),
+        (("a b",), "host:514, facility expected"),
+        (("host", "daemon", "info"), "host:514, facility expected"),
+        (("host", "deamon"), r"not deamon \(did you mean daemon\?\)"),
+    ],
+)
+def test_and_what_cannot(words, said):
+    with pytest.raises(ValueError, match=said):
+        check_syslog(words)
+
+
+@pytest.mark.parametrize(
+    ("place", "address"),
+    [
+        ("host", ("host", 514)),
+        ("host:1514", ("host", 1514)),
+        ("[::1]:9", ("::1", 9)),
+        ("[::1]", ("::1", 514)),
+    ],
+)
+def test_where_it_is(place, address):
+    assert logs._address(place) == address
+
+
+def test_every_facility_of_syslog_is_known():
+    for facility in SysLogHandler.facility_names:
+        check_syslog(("local", facility))

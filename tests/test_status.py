@@ -1,0 +1,186 @@
+"""How a running gateway is, as its own user asks it: `oemgateway status`."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from gateway.status_command import lines
+from tests.gateway_process import GatewayProcess, command, state
+from tests.simulators.emoncms import FakeEmoncms
+from tests.waiting import wait_until
+
+LOG = "[dispatchers]\n[[log]]\ntype = log\n"
+BRIDGE = """[listeners]
+[[bridge]]
+type = ds2482
+bus = simulated
+node = 9
+interval = 1
+sensor1 = 28.33F749050000, cellar
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    file = tmp_path / "oemgateway.conf"
+    file.touch(0o600)
+    file.write_text(f"{state(tmp_path)}simulate = yes\n{BRIDGE}{LOG}")
+    return file
+
+
+def status(file, *options):
+    return command("--config-file", file, "status", *options)
+
+
+def test_without_a_gateway_it_says_so(file):
+    done = status(file)
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
+    assert "is it running?" in done.stderr
+
+
+def test_a_healthy_gateway_is_told_in_four_lines(file):
+    with GatewayProcess(file) as gateway:
+        wait_until(lambda: gateway.status()["dispatchers"]["log"]["frames"] >= 3)
+        done = status(file)
+    assert (done.returncode, done.stderr) == (0, "")
+    head, bridge, log, clock = done.stdout.splitlines()
+    assert re.fullmatch(rf"oemgateway \S+ is healthy, up \d+ s, pid \d+, {file}", head)
+    assert re.fullmatch(r"  bridge  \d+ frames in, \d+(\.\d)? a minute; node 9 \d+ s ago", bridge)
+    assert re.fullmatch(r"  log     \d+ frames out, the last \d+ s ago; none waits", log)
+    assert clock == "  clock   right"
+
+
+def test_what_is_wrong_is_marked_and_the_command_fails(file, tmp_path):
+    # given a sensor that is not there, a port that is not, and a server that is down
+    text = file.read_text().replace(LOG, "")
+    file.write_text(
+        f"{text}sensor2 = 28.DB564A050001, flow\n[[radio]]\ntype = rfm12pi\nport = {tmp_path}/nothing\n"
+        "[dispatchers]\n[[home]]\ntype = emoncms\nurl = http://127.0.0.1:9\n"
+        "apikey = 00112233445566778899aabbccddeeff\ninterval = 0\n"
+    )
+    with GatewayProcess(file) as gateway:
+        wait_until(lambda: gateway.status()["dispatchers"]["home"]["trouble"])
+        wait_until(lambda: gateway.status()["listeners"]["bridge"]["troubles"])
+        done = status(file)
+        told = json.loads(status(file, "--json").stdout)
+    assert done.returncode == 1
+    marked = " ".join(done.stdout.split())
+    assert "is in trouble" in marked
+    assert "! sensor2 28.DB564A050001 (flow): no answer" in marked
+    assert f"! {tmp_path}/nothing: No such file or directory" in marked
+    assert "home no frame out yet;" in marked
+    assert "! http://127.0.0.1:9: not reached (Connection refused)" in marked
+    assert re.search(r"; \d+ waits?, the oldest for \d+ s", marked)
+    assert "next try in" in marked
+    assert "001122" not in done.stdout
+    assert told["healthy"] is False
+    assert told["dispatchers"]["home"]["last_trouble"]["text"].startswith("http://127.0.0.1:9: not reached")
+    assert told["listeners"]["bridge"]["nodes"]["9"]["frames"] > 0
+
+
+def test_a_trouble_that_is_over_is_still_told_but_no_fault(file):
+    with FakeEmoncms() as server:
+        file.write_text(
+            file.read_text().replace(
+                LOG,
+                f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\n"
+                "interval = 0\n",
+            )
+        )
+        server.status_500 = 1
+        with GatewayProcess(file) as gateway:
+            wait_until(lambda: gateway.status()["dispatchers"]["home"]["frames"], 20)
+            done = status(file)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"home .* s ago: http://\S+ it answers 500", " ".join(done.stdout.split()))
+
+
+def test_a_faulty_edit_is_told_as_long_as_it_stands_and_the_gateway_is_found_all_the_same(file):
+    with GatewayProcess(file) as gateway:
+        right = file.read_text()
+        file.write_text(right.replace("interval = 1", "interval = often"))
+        wait_until(lambda: gateway.status()["troubles"], 20)
+        faulty = status(file)
+        file.write_text(right)
+        wait_until(lambda: gateway.status()["healthy"], 20)
+    assert faulty.returncode == 1
+    assert f"! {file} has faults (oemgateway check shows them)" in " ".join(faulty.stdout.split())
+
+
+ABOUT = {
+    "frames": 7,
+    "age": 2.0,
+    "trouble": "",
+    "last_trouble": None,
+    "next_try": None,
+    "troubles": [],
+}
+QUEUE = {"waiting": 0, "oldest": None, "age": None, "held": 0, "refused": 0, "gone": False}
+TOLD = {
+    "version": "1.0",
+    "pid": 812,
+    "file": "/etc/oemgateway.conf",
+    "uptime": 7 * 86400.0,
+    "ready": True,
+    "healthy": False,
+    "troubles": [],
+    "listeners": {"radio": {**ABOUT, "rate": 12.0, "nodes": {}, "faults": {}}},
+    "dispatchers": {"home": {**ABOUT, "doubled": 0, "queue": QUEUE}},
+    "dropped": 0,
+    "bytes": 0,
+    "clock": {"doubt": "", "holding": False, "steps": 0, "last_step": 0.0},
+}
+
+
+def listener(**more) -> dict:
+    return {**TOLD, "listeners": {"radio": {**TOLD["listeners"]["radio"], **more}}}
+
+
+def dispatcher(**more) -> dict:
+    return {**TOLD, "dispatchers": {"home": {**TOLD["dispatchers"]["home"], **more}}}
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (TOLD, "oemgateway 1.0 is in trouble, up 7 days, pid 812, /etc/oemgateway.conf"),
+        (
+            listener(nodes={"10": {"age": 2.0, "silent": False}, "15": {"age": 9000.0, "silent": True}}),
+            "node 10 2 s ago, node 15 2 hours ago (silent)",
+        ),
+        (listener(faults={"damaged": 15, "too long": 1}), "so far 15 x damaged, 1 x too long"),
+        (listener(trouble="no port", next_try=4.2), "next try in 4 s"),
+        (listener(troubles=["node 15 is silent"]), "! node 15 is silent"),
+        (
+            dispatcher(queue={**QUEUE, "waiting": 3, "age": 7200.0, "held": 1}),
+            "3 wait, the oldest for 2 hours",
+        ),
+        (
+            dispatcher(queue={**QUEUE, "waiting": 3, "age": 9.0, "held": 1}),
+            "1 of them held until the clock is right",
+        ),
+        (dispatcher(queue={**QUEUE, "refused": 2}), "2 refused (oemgateway queue list --refused)"),
+        (dispatcher(doubled=5), "5 may have arrived twice"),
+        (
+            {**TOLD, "clock": {**TOLD["clock"], "steps": 2, "last_step": 86400.0}},
+            "right; set 2 times since the start, last by +86400 s",
+        ),
+        ({**TOLD, "clock": {**TOLD["clock"], "doubt": "it shows 1970"}}, "clock in doubt"),
+        ({**TOLD, "troubles": ["the disk refuses"]}, "! the disk refuses"),
+        ({**TOLD, "dropped": 9}, "9 frames were dropped"),
+    ],
+)
+def test_each_thing_there_is_to_say(told, words):
+    assert words in " ".join("\n".join(lines(told)).split())
+
+
+def test_a_week_without_power_is_told_in_a_few_lines():
+    told = {
+        **dispatcher(queue={**QUEUE, "waiting": 120960, "age": 604800.0}),
+        "troubles": ["the clock shows a time 20000 days before one that has passed: readings are held"],
+    }
+    assert len(list(lines(told))) == 5

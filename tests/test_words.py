@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.words import size, span
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (119, "119 s"),
+        (120, "2 minutes"),
+        (7199, "120 minutes"),
+        (7200, "2 hours"),
+        (200000, "2 days"),
+    ],
+)
+def test_how_long(seconds, words):
+    assert span(seconds) == words
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 kB"), (12_345, "12 kB"), (1_500_000, "1.5 MB")])
+def test_how_much(count, words):
+    assert size(count) == words
