@@ -36,7 +36,7 @@ log = logging.getLogger("oemgateway")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 failed, 2 usage, 78 configuration."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         status: int = options.run(options)
     except config.ConfigFaults as faults:
@@ -48,43 +48,79 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments, and has what there is to say of them."""
     parser = argparse.ArgumentParser(
         prog="oemgateway",
         description="Reads 1-Wire sensors and radio packets and posts the values, by index, to Emoncms.",
         epilog="Without a command the gateway runs in the foreground until Ctrl-C.",
     )
     parser.set_defaults(run=_daemon)
-    parser.add_argument("--version", action="version", version=f"oemgateway {VERSION}")
     parser.add_argument(
-        "--config-file", type=Path, default=DEFAULT_FILE, metavar="F", help=f"the settings ({DEFAULT_FILE})"
+        "--version", action="version", version=f"oemgateway {VERSION}", help="show the version and exit"
     )
-    parser.add_argument("--logfile", type=Path, metavar="F", help="log there instead of to the terminal")
     parser.add_argument(
-        "--show-settings", action="store_true", help="print the settings in force, keys masked, and end"
+        "--config-file",
+        type=Path,
+        default=DEFAULT_FILE,
+        metavar="FILE",
+        help=f"read the settings from it (default {DEFAULT_FILE})",
+    )
+    parser.add_argument("--logfile", type=Path, metavar="FILE", help="log to it instead of to the terminal")
+    parser.add_argument(
+        "--show-settings", action="store_true", help="print the settings in force, keys masked, and exit"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    check = commands.add_parser("check", help="check a configuration file and say what would run")
-    check.add_argument("file", nargs="?", type=Path, metavar="FILE")
+    check = commands.add_parser(
+        "check",
+        help="check a configuration file and say what would run",
+        description="Says what would run with a configuration file, index by index; or all that is wrong "
+        "with it, line by line, and the exit status is 78. Nothing is opened.",
+    )
+    check.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="the file (default: that of --config-file)"
+    )
     check.set_defaults(run=_check)
-    examined = commands.add_parser("doctor", help="look at what the gateway stands on, and name the cures")
+    examined = commands.add_parser(
+        "doctor",
+        help="look at what the gateway stands on, and name the cures",
+        description="Looks at all that the gateway stands on: a line per check, which is ok, ? (cannot be "
+        "told) or FAULT, with what to do about it, and the exit status is 1. Nothing is changed; a gateway "
+        "that runs is asked, and keeps the bus to itself.",
+    )
     examined.add_argument(
-        "--root", type=Path, default=Path("/"), metavar="DIR", help="what to look at, if not /"
+        "--root",
+        type=Path,
+        default=Path("/"),
+        metavar="DIR",
+        help="look at the system below DIR, which is not running (default /)",
     )
     examined.set_defaults(run=_doctor)
     add_status(commands)
     add_queue(commands)
-    sensors = commands.add_parser("sensors", help="list the 1-Wire sensors there are, or tell them apart")
-    sensors.add_argument("--json", action="store_true", help="print all that is known, for a program")
-    sensors.add_argument("--identify", action="store_true", help="name the one that is being warmed by hand")
-    sensors.add_argument("--label", metavar="TEXT", help="what to write behind its id in the configuration")
+    sensors = commands.add_parser(
+        "sensors",
+        help="list the 1-Wire sensors there are, or tell them apart",
+        description="Lists every 1-Wire sensor that can be seen, and where the configuration names it. Where "
+        "no bus answers, the exit status is 1.",
+    )
+    sensors.add_argument("--json", action="store_true", help="print all that is known as JSON, for a program")
+    sensors.add_argument(
+        "--identify",
+        action="store_true",
+        help="name the one that is being warmed by hand, and write its label into the configuration",
+    )
+    sensors.add_argument(
+        "--label", metavar="TEXT", help="with --identify: the label to write (default: it is asked for)"
+    )
     sensors.set_defaults(run=_elsewhere("listeners.onewire.sensors:sensors"))
     show = commands.add_parser(
         "demo",
         help="run the main job on simulated hardware",
-        description="Runs the gateway on simulated hardware; EMONCMS and APIKEY in the environment post it.",
+        description="Runs the gateway on simulated hardware, in a live table. It posts the readings as well "
+        "where EMONCMS in the environment is the address of an Emoncms, and APIKEY its write key.",
     )
-    show.add_argument("--seconds", type=float, metavar="N", help="end after N seconds (default: Ctrl-C)")
+    show.add_argument("--seconds", type=float, metavar="N", help="end after N seconds (default: on Ctrl-C)")
     show.set_defaults(run=_demo)
     return parser
 

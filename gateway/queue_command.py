@@ -33,6 +33,7 @@ _BUNCH = 200_000
 """Bytes of readings that go into the queue at a time."""
 _FAULTS = 10
 """How many faults of a file are shown."""
+_JSON = "print JSON, for a program"
 
 
 def add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,37 +41,46 @@ def add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     queue = commands.add_parser(
         "queue",
         help="show what waits and what was refused; list, export, import, retry, drop",
-        description="Without an action: how much waits, is held and was refused, per dispatcher.",
+        description="Says per dispatcher how much waits, is held and was refused; an action does more. It "
+        "works whether or not the gateway runs.",
     )
-    queue.add_argument("--json", action="store_true", help="print for a program")
+    queue.add_argument("--json", action="store_true", help=_JSON)
     queue.set_defaults(run=_run, act=_status, dispatcher="", refused=False)
     actions = queue.add_subparsers(title="actions", metavar="ACTION")
 
     def add(name: str, act: Callable[[argparse.Namespace], int], words: str) -> argparse.ArgumentParser:
-        action = actions.add_parser(name, help=words)
-        action.add_argument(
-            "--json", action="store_true", default=argparse.SUPPRESS, help="print for a program"
-        )
+        action = actions.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=_JSON)
         action.set_defaults(act=act)
         return action
 
     shown = add("list", _list, "show readings that wait, oldest first")
-    shown.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default 20)")
+    shown.add_argument("--limit", type=int, default=20, metavar="N", help="show N at most (default 20)")
     taken = add("export", _export, "write readings that wait as lines of JSON; they stay in the queue")
-    taken.add_argument("file", nargs="?", default="-", metavar="FILE", help="for its owner's eyes; -: print")
+    taken.add_argument(
+        "file",
+        nargs="?",
+        default="-",
+        metavar="FILE",
+        help="where to, for its owner alone to read (default -: print them)",
+    )
     taken.add_argument("--csv", action="store_true", help="a line per value instead, for a spreadsheet")
     given = add("import", _import, "put readings from lines of JSON at the end of the queue")
-    given.add_argument("file", metavar="FILE", help="as export writes it; -: what is piped in")
-    again = add("retry", _retry, "put refused readings at the end of the queue of who refused them")
+    given.add_argument("file", metavar="FILE", help="as export writes it (-: what is piped in)")
+    again = add("retry", _retry, "send refused readings once more, after all that wait, to who refused them")
     dropped = add("drop", _drop, "throw readings away, after a question")
     which = dropped.add_mutually_exclusive_group(required=True)
     which.add_argument("--refused", action="store_true", help="those that were refused")
     which.add_argument("--waiting", action="store_true", help="those that wait")
     dropped.add_argument("--yes", action="store_true", help="do not ask")
     for action in (shown, taken):
-        action.add_argument("--refused", action="store_true", help="those that were refused instead")
+        action.add_argument(
+            "--refused", action="store_true", help="those that were refused, not those that wait"
+        )
     for action in (shown, taken, again, dropped):
-        action.add_argument("--dispatcher", default="", metavar="NAME", help="of this dispatcher alone")
+        action.add_argument(
+            "--dispatcher", default="", metavar="NAME", help="of this dispatcher alone (default: of all)"
+        )
 
 
 def _run(options: argparse.Namespace) -> int:
