@@ -52,7 +52,7 @@ class Table(Dispatcher):
     it is written anew every few seconds.
     """
 
-    title: str = setting("")
+    title: str | None = setting(None)
     out: TextIO = field(default_factory=lambda: sys.stdout, init=False, compare=False, repr=False)
 
     def open(self) -> None:
