@@ -3,6 +3,7 @@
 # make fuzz   ten thousand random sequences of faults on the 1-Wire bus, a million damaged lines per decoder
 # make soak   two hundred kills under fifty frames a second, against a server that fails in every way
 # make bench  how fast the 1-Wire bus and the radio are, against their targets and against owserver
+# make man    the manual pages and the completion for bash, into build/man
 # make lint   ruff and mypy
 
 PYTHON ?= python3
@@ -23,7 +24,7 @@ TEST = $(call needs,test,.extras_require)
 LINT = $(call needs,lint,.extras_require)
 unreachable = { echo "The packages named in setup.cfg could not be fetched: connect to the network once, then run make again."; exit 1; }
 
-.PHONY: demo test fuzz soak bench lint clean
+.PHONY: demo test fuzz soak bench man lint clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python -m gateway demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -46,6 +47,9 @@ soak: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@status=0; for part in onewire radio; do $(BIN)/python -m benchmarks.$$part || status=1; echo; done; exit $$status
+
+man: $(VENV)/.runtime
+	@$(BIN)/python -m gateway.manual build/man
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -27,9 +27,10 @@ def add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     status = commands.add_parser(
         "status",
         help="ask the running gateway how it is",
-        description="Exit status: 0 healthy, 1 in some trouble (which is shown behind a !), 3 not running.",
+        description="Asks the running gateway how it is, each section, the queue and the clock. The exit "
+        "status is 0 where all is well, 1 in some trouble (which is shown behind a !), 3 where none runs.",
     )
-    status.add_argument("--json", action="store_true", help="print all that is known, for a program")
+    status.add_argument("--json", action="store_true", help="print all that is known as JSON, for a program")
     status.set_defaults(run=_run)
 
 
