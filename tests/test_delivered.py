@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dating import Dating, TimeNote
-from gateway.dispatchers.emoncms import Emoncms, _brought, encode, judge_inputs
+from gateway.dispatchers.emoncms import Emoncms, _brought, encode
+from gateway.dispatchers.emoncms_answers import judge_inputs
 from gateway.dispatchers.emoncms_place import Inputs, find, held, together
 from gateway.frame import Frame, Stamp
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Place, TryLater

@@ -15,7 +15,8 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dispatchers.emoncms import Emoncms, EmoncmsBuffer, check_url, encode, excerpt, judge, lost
+from gateway.dispatchers.emoncms import Emoncms, EmoncmsBuffer, check_url, encode
+from gateway.dispatchers.emoncms_answers import excerpt, judge, lost
 from gateway.frame import Frame, Stamp
 from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from gateway.registry import find

@@ -6,33 +6,20 @@ everything, and of a batch that it refuses it keeps the rows before the one that
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
-import ssl
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlencode, urlsplit
-
-import requests
+from urllib.parse import urlsplit
 
 from gateway.dispatchers import emoncms_place
+from gateway.dispatchers.emoncms_answers import judge, judge_inputs
 from gateway.dispatchers.emoncms_place import Inputs
-from gateway.plugin import (
-    BadFrame,
-    DeliveryFailure,
-    Dispatcher,
-    HoldEverything,
-    OutcomeUnknown,
-    Place,
-    TryLater,
-)
+from gateway.dispatchers.emoncms_server import Server
+from gateway.plugin import BadFrame, DeliveryFailure, Dispatcher, Place
 from gateway.settings import at_least, between, setting
-from gateway.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,7 +55,7 @@ def storable(value: float) -> bool:
 
 
 def _row(frame: Frame, keys: Keys) -> Row:
-    labels = _labels(frame, keys)
+    labels = keys_of(frame, keys)
     values = [{labels[index - 1]: _number(value)} for index, value in frame.items() if storable(value)]
     # The milliseconds first: a slot's time that was worked out anew may be a hair below the full second.
     return math.floor(round(frame.stamp.wall, 3)), frame.node, values
@@ -83,116 +70,21 @@ def _number(value: float) -> float:
     return whole if whole == value else value
 
 
-def _labels(frame: Frame, keys: Keys) -> list[str]:
+def keys_of(frame: Frame, keys: Keys) -> list[str]:
     """Return the key of every position: its index, or its name where that can be told from all the others."""
     indices = range(1, len(frame.values) + 1)
     if keys == "index" and not frame.by_name:
         return [str(index) for index in indices]
-    names = [_as_emoncms_keeps(frame.name(index)) for index in indices]
+    names = [as_kept(frame.name(index)) for index in indices]
     return [
         name if name and not name.isdecimal() and names.count(name) == 1 else str(index)
         for index, name in zip(indices, names, strict=True)
     ]
 
 
-def _as_emoncms_keeps(name: str) -> str:
+def as_kept(name: str) -> str:
     """Return the name as it will be there; emoncms.org drops values whose key is longer than 64."""
     return " ".join(re.sub(r"[^\w\s.-]", "", name).split())[:64].rstrip()
-
-
-def judge(status: int, body: str, location: str = "", secret: str = "") -> DeliveryFailure | None:
-    """Return what an answer to input/bulk means: None for delivered, or the failure to raise.
-
-    `location` is where a redirect points to; `secret` is kept out of what the message quotes.
-    """
-    if status == 200:
-        return _judge_text(body, secret)
-    if 300 <= status < 400:
-        where = excerpt(location.removesuffix("/input/bulk"), secret, 200) or "somewhere else"
-        return HoldEverything(f"it redirects to {where}: put that address in url")
-    if status == 401:
-        return HoldEverything("it refuses the key: put the write key of the Emoncms account in apikey")
-    if status == 413:
-        return BadFrame("the batch is too large for it")
-    busy = status in (408, 429)
-    if 400 <= status < 500 and not busy:
-        return HoldEverything(f"it answers {status} to /input/bulk: check url (is Emoncms under /emoncms?)")
-    kind = TryLater if busy else OutcomeUnknown
-    return kind(f"it answers {status}: {excerpt(body, secret) or 'nothing more'}")
-
-
-def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
-    last = next((line.strip() for line in reversed(body.split("\n")) if line.strip()), "")
-    if last == "ok":  # after PHP's warnings, where an old Emoncms runs on a new PHP
-        return None
-    if not last:
-        return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
-    if "Fatal error" in body:
-        return HoldEverything(f"its database or Redis is in trouble: {excerpt(body, secret)}")
-    return _judge_refusal(_message(last), secret) or OutcomeUnknown(
-        f"ok expected, not {excerpt(body, secret)}"
-    )
-
-
-def _judge_refusal(said: str, secret: str) -> DeliveryFailure | None:
-    if "Device not initialized" in said or "does not belong to device" in said:
-        return HoldEverything("apikey is the key of a single device: put the account's write key there")
-    if node := re.search(r"NodeIds.*Node '(.*)' was ignored", said):
-        # A neighbour's radio is enough to reach the limit: the nodes that are known need not wait for it.
-        name = excerpt(node[1], secret)
-        return BadFrame(f"it has all the nodes it allows and refuses node {name}: delete unused ones there")
-    if said.startswith(("Format error", "Error:")):
-        return BadFrame(f"it refuses something in the batch: {excerpt(said, secret)}")
-    return None
-
-
-def judge_inputs(node: str, status: int, body: str, secret: str = "") -> Inputs | DeliveryFailure | None:
-    """Return what an answer to input/get means: what the node's inputs hold, a failure to raise, or nothing.
-
-    It is nothing where the server does not tell such things, now or later.
-    """
-    if status == 200:
-        inputs = emoncms_place.held(node, body)
-        if inputs is not None or body.strip() in ("", "null", "false"):
-            return inputs
-        failure = _judge_text(body, secret)
-        if isinstance(failure, HoldEverything):
-            return failure
-        return TryLater(f"the inputs of node {node} expected, not {excerpt(body, secret)}")
-    if 300 <= status < 500 and status not in (408, 429):
-        return None
-    return judge(status, body, secret=secret)
-
-
-def _message(line: str) -> str:
-    """Return the message of `{"success": false, "message": ...}`; older servers send it bare."""
-    try:
-        return str(json.loads(line)["message"])
-    except (ValueError, TypeError, KeyError):
-        return line
-
-
-def excerpt(text: str, secret: str = "", limit: int = 80) -> str:
-    """Return the beginning of a text as one line without tags, control characters or the secret."""
-    line = " ".join(re.sub(r"<[^>]*>", " ", text).split())
-    shown = "".join(character for character in line if character.isprintable())
-    return (shown.replace(secret, "********") if secret else shown)[:limit]
-
-
-def lost(error: OSError, *, sent: bool, secret: str = "") -> DeliveryFailure:
-    """Return what a request without an answer means; `sent` says whether any of its body had left."""
-    cause: BaseException = error
-    while (deeper := cause.__cause__ or cause.__context__) is not None:
-        cause = deeper
-    if isinstance(cause, ssl.SSLCertVerificationError) and not sent:
-        return TryLater(
-            f"its certificate is not accepted ({excerpt(cause.verify_message)}): name the file of the "
-            "authority that signed it in ca_file, and see that this machine's clock is right"
-        )
-    why = excerpt(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__, secret)
-    if sent:
-        return OutcomeUnknown(f"the batch was sent, but no answer came: {why}")
-    return TryLater(f"not reached ({why}): is the server up, and is url right?")
 
 
 def check_url(url: str) -> None:
@@ -225,9 +117,7 @@ class Emoncms(Dispatcher):
     ca_file: Path | None = setting(None)
     keys: Keys = setting("index")
     timeout: float = setting(60.0, check=between(1, 600))
-    _session: requests.Session = field(
-        default_factory=requests.Session, init=False, repr=False, compare=False
-    )
+    server: Server = field(init=False, repr=False, compare=False)
     _left_out: set[tuple[str, int]] = field(default_factory=set, init=False, repr=False, compare=False)
     # What its inputs hold, as far as is known, and held before the last batch.
     _inputs: Inputs = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -235,6 +125,7 @@ class Emoncms(Dispatcher):
 
     def __post_init__(self) -> None:
         self.url = self.url.rstrip("/")
+        self.server = Server(self.url, self.apikey, self.ca_file, self.timeout)
 
     @property
     def busy_limit(self) -> float:
@@ -250,28 +141,11 @@ class Emoncms(Dispatcher):
 
     def open(self) -> None:
         """Make the session; the first batch makes the connection, which is then kept."""
-        if self.ca_file is not None:
-            try:
-                ssl.create_default_context(cafile=self.ca_file)
-            except OSError as error:
-                raise OSError(
-                    f"ca_file {self.ca_file}: PEM certificates expected: {error.strerror}"
-                ) from None
-        self._session = requests.Session()
-        self._session.trust_env = False  # a ~/.netrc would replace our key, and a proxy would see it
-        self._session.verify = True if self.ca_file is None else str(self.ca_file)
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        self._session.headers.update(
-            {
-                "Authorization": b"Bearer " + self.apikey.encode(),
-                "Content-Type": "application/x-www-form-urlencoded",
-                "User-Agent": f"oemgateway/{VERSION}",
-            }
-        )
+        self.server.open()
 
     def close(self) -> None:
         """Drop the connection."""
-        self._session.close()
+        self.server.close()
 
     def together(self, frames: Sequence[Frame]) -> int:
         """Return how many come before the first whose second and values would be there already."""
@@ -310,46 +184,30 @@ class Emoncms(Dispatcher):
 
     def time(self) -> float | None:
         """Return the time in the server's answer to a request that needs no key and changes nothing."""
-        try:
-            answer = self._session.head(
-                self.url, headers={"Authorization": None}, timeout=(10, self.timeout), allow_redirects=False
-            )
-            return parsedate_to_datetime(answer.headers["Date"]).timestamp()
-        except OSError as error:
-            raise TryLater(f"{self.url}: {lost(error, sent=False, secret=self.apikey)}") from None
-        except (KeyError, ValueError):
-            return None
+        answer = self.server.ask("HEAD", "", with_key=False)
+        if isinstance(answer, DeliveryFailure):
+            raise self._at_its_address(answer)
+        return answer.time
+
+    def refusal(self) -> DeliveryFailure | None:
+        """Return why the key may not write, or None: a batch of no rows tells, and stores nothing."""
+        failure = self._post("[]")
+        return None if isinstance(failure, BadFrame) else failure
 
     def _post(self, data: str) -> DeliveryFailure | None:
-        """Return the failure: raised in here it would carry the request along, key and all."""
-        # How far this has been read tells whether the server may have got something.
-        body = io.BytesIO(urlencode({"time": 0, "data": data}).encode())
-        try:
-            answer = self._session.post(
-                f"{self.url}/input/bulk", data=body, timeout=(10, self.timeout), allow_redirects=False
-            )
-        except OSError as error:  # as every requests.RequestException is
-            return lost(error, sent=body.tell() > 0, secret=self.apikey)
-        text = answer.content.decode("utf-8", "replace")
-        return judge(answer.status_code, text, answer.headers.get("Location", ""), self.apikey)
+        answer = self.server.ask("POST", "/input/bulk", form={"time": 0, "data": data})
+        if isinstance(answer, DeliveryFailure):
+            return answer
+        return judge(answer.status, answer.text, answer.location, self.apikey)
 
     def _held(self, node: str) -> Inputs | DeliveryFailure | None:
         """Return what the inputs of a node hold, None where the server does not tell, or the failure."""
-        try:
-            answer = self._session.get(
-                f"{self.url}/input/get",
-                params={"node": node},
-                timeout=(10, self.timeout),
-                allow_redirects=False,
-            )
-        except OSError as error:
-            return lost(error, sent=False, secret=self.apikey)
-        if answer.status_code == 401:
-            # A key may be allowed to write and not to read: a batch of no rows tells, and stores nothing.
-            failure = self._post("[]")
-            return None if isinstance(failure, BadFrame) else failure
-        text = answer.content.decode("utf-8", "replace")
-        return judge_inputs(node, answer.status_code, text, self.apikey)
+        answer = self.server.ask("GET", "/input/get", query={"node": node})
+        if isinstance(answer, DeliveryFailure):
+            return answer
+        if answer.status == 401:
+            return self.refusal()  # a key may be allowed to write and not to read
+        return judge_inputs(node, answer.status, answer.text, self.apikey)
 
     def _tell_left_out(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
