@@ -11,6 +11,7 @@ from gateway import config, control, indices, logs, paths
 from gateway.changes import changes, is_same
 from gateway.clock import Clock
 from gateway.dating import Dating, TimeNote
+from gateway.exchange import to_object
 from gateway.flag import Flag, wait_readable
 from gateway.hourly import HOUR, Hourly
 from gateway.indices import Memory
@@ -104,7 +105,12 @@ class Daemon:
         path = paths.make_socket_path(self._configuration.gateway.socket, directory)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            answers = {"status": self._status.answer, "sensors": self.sensors, **self._queue.by_name()}
+            answers = {
+                "status": self._status.answer,
+                "sensors": self.sensors,
+                "nodes": self.nodes,
+                **self._queue.by_name(),
+            }
             return closing(control.Control(path, answers))
         except OSError as error:
             log.warning("%s: no socket there (%s): the command cannot ask this daemon", path, error)
@@ -219,6 +225,13 @@ class Daemon:
     def sensors(self) -> dict[str, dict[str, Any]]:
         """Return what the listeners know of their sensors, by name."""
         return {name: worker.plugin.report() for name, worker in dict(self._listeners).items()}
+
+    def nodes(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the last frame of each node, as exchange has it, by the listener that it came from."""
+        return {
+            name: [to_object(heard.frame) for heard in worker.heard.nodes().values()]
+            for name, worker in dict(self._listeners).items()
+        }
 
 
 def _retire(running: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:

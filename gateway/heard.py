@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.frame import Frame
 
 _MISSED = 3
 """How many of its usual pauses a node may let pass."""
@@ -10,16 +14,19 @@ _LEAST = 60.0
 """Seconds of silence that mean nothing."""
 _WEIGHT = 0.1
 """What one more pause counts beside those before it."""
+_NODES = 256
+"""Nodes of one listener that are remembered; the devices of a network may call themselves anything."""
 
 
 @dataclass
 class Heard:
-    """A node: how many frames came of it, the last at a second of the monotonic clock.
+    """A node: how many frames came of it, the last one, and when, on the monotonic clock.
 
     `usual` is the pause between two of them in seconds, None before the second.
     """
 
     frames: int
+    frame: Frame
     last: float
     usual: float | None = None
 
@@ -29,20 +36,22 @@ class Heard:
 
 
 class Roll:
-    """The nodes that have been heard; one thread notes, others may look."""
+    """The nodes that have been heard, the last one at the end; one thread notes, others may look."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, Heard] = {}
 
-    def note(self, node: str, now: float) -> None:
-        """Take note of a frame of this node."""
-        heard = self._nodes.get(node)
+    def note(self, frame: Frame, now: float) -> None:
+        """Take note of a frame; of too many nodes the one that is silent for longest is forgotten."""
+        heard = self._nodes.pop(frame.node, None)
         if heard is None:
-            self._nodes[node] = Heard(1, now)
+            self._nodes[frame.node] = Heard(1, frame, now)
+            if len(self._nodes) > _NODES:
+                del self._nodes[next(iter(self._nodes))]
             return
         pause = now - heard.last
         usual = pause if heard.usual is None else heard.usual + _WEIGHT * (pause - heard.usual)
-        self._nodes[node] = Heard(heard.frames + 1, now, usual)
+        self._nodes[frame.node] = Heard(heard.frames + 1, frame, now, usual)
 
     def nodes(self) -> dict[str, Heard]:
         """Return what is known of each node."""

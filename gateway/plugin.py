@@ -78,6 +78,10 @@ class Listener(Plugin):
         """
         return {}
 
+    def labels(self) -> dict[str, Mapping[int, str]]:
+        """Return what people call what stands at its indices, by node, where the configuration says so."""
+        return {}
+
     def report(self) -> dict[str, Any]:
         """Return what it knows of its sensors, as JSON can have it; "faults" counts, by what they were.
 

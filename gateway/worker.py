@@ -202,7 +202,7 @@ class ListenerWorker(Worker[Listener]):
         self.frames += len(kept)
         self.last = time.monotonic()
         for frame in kept:
-            self.heard.note(frame.node, self.last)
+            self.heard.note(frame, self.last)
 
     def _is_claimed(self, frame: Frame) -> bool:
         if frame.node not in self.claimed:

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.frame import Frame, Stamp
 from gateway.heard import Roll
+
+
+def frame(node: str, value: float = 1.0) -> Frame:
+    return Frame(node, (value,), Stamp(1_700_000_000.0, "boot", 1.0))
 
 
 def roll(*notes: tuple[str, float]) -> Roll:
     made = Roll()
     for node, now in notes:
-        made.note(node, now)
+        made.note(frame(node), now)
     return made
 
 
@@ -34,7 +39,7 @@ def test_one_that_was_heard_once_has_no_usual_pause_to_exceed():
 def test_a_longer_pause_becomes_usual_in_time():
     made = roll(("9", 0), ("9", 10))
     for number in range(60):
-        made.note("9", 10 + 600 * (number + 1))
+        made.note(frame("9"), 10 + 600 * (number + 1))
     heard = made.nodes()["9"]
     assert heard.usual == pytest.approx(600, rel=0.01)
     assert not heard.is_silent(heard.last + 1700)
@@ -45,3 +50,15 @@ def test_the_rate_is_that_of_the_nodes_that_speak():
     assert made.rate(91) == pytest.approx(6 + 2)
     assert made.rate(90 + 119) == pytest.approx(0)
     assert roll(("9", 0)).rate(1) == 0
+
+
+def test_the_last_frame_of_each_node_is_remembered_of_so_many_nodes():
+    made = Roll()
+    for node, value in (("9", 1.0), ("10", 2.0), ("9", 3.0)):
+        made.note(frame(node, value), 0)
+    for number in range(255):
+        made.note(frame(f"n{number}"), 1)
+    # the node that was silent for longest is forgotten
+    assert len(made.nodes()) == 256
+    assert list(made.nodes())[:2] == ["9", "n0"]
+    assert made.nodes()["9"].frame.values == (3.0,)

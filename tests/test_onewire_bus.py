@@ -179,6 +179,11 @@ def test_nothing_is_asked_where_all_are_dummies():
     assert thermometers.read(VirtualFlag(thermometers.clock)) == []
 
 
+def test_its_labels_are_told_by_node_and_index():
+    way = bus(sensor1=[str(A), "flow"], sensor2=str(B), sensor4=["Dummy", "attic"])
+    assert way.labels() == {"9": {1: "flow", 4: "attic"}}
+
+
 def test_it_claims_the_indices_that_have_a_sensor():
     assert bus(**SENSORS, sensor7="Dummy").claims() == {"9": {1: str(A), 2: str(B), 4: str(C)}}
 

@@ -79,6 +79,11 @@ class OneWire(Listener):
         slots = self.sensors.by_index
         return {self.node: {index: str(slots[index].rom) for index in self.sensors.indices()}}
 
+    def labels(self) -> dict[str, Mapping[int, str]]:
+        """Return the labels of the indices that have one."""
+        labels = enumerate(self.sensors.labels(), 1)
+        return {self.node: {index: label for index, label in labels if label}}
+
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Return a word on gaps in the numbers, and on sensors that stand at two of them."""
         if not self.sensors.indices():
