@@ -257,6 +257,108 @@ class TestReading:
         assert client.get("/")[0] == 406
 
 
+class TestFeeds:
+    """What the account of a write key may ask and change."""
+
+    @pytest.fixture
+    def ask(self, client):
+        def ask(path, form=None, key=KEY, **query):
+            path = f"/{path}.json?{urlencode(query)}"
+            headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-www-form-urlencoded"}
+            method, body = ("GET", None) if form is None else ("POST", urlencode(form))
+            return json.loads(client.ask(method, path, body, **headers)[1])
+
+        return ask
+
+    def test_it_tells_its_version_to_anybody(self, server, client):
+        assert client.ask("GET", "/version") == (200, "11.16.8")
+
+    def test_a_feed_is_made_once_with_ten_seconds_at_least(self, ask):
+        fields = {"tag": "9", "name": "flow", "engine": 5, "options": '{"interval":1}'}
+        assert ask("feed/create", **fields) == {"success": True, "feedid": 1, "result": True}
+        assert ask("feed/create", **fields)["message"] == "feed already exists"
+        assert (
+            ask("feed/create", **(fields | {"name": "T.1"}))["message"] == "invalid characters in feed name"
+        )
+        (feed,) = ask("feed/list", meta=1)
+        assert feed == feed | {"id": "1", "tag": "9", "name": "flow", "interval": 10, "time": None}
+        assert "interval" not in ask("feed/list")[0]
+        assert ask("feed/getmeta", id=1)["interval"] == 10
+        assert ask("feed/getmeta", id=7) == {"success": False, "message": "feed 7 does not exist"}
+
+    @pytest.mark.parametrize(
+        ("is_json", "given", "kept"),
+        [
+            (True, '[{"fn":"process__log_to_feed","args":[1]}]', "1:1"),
+            (True, "1:1", ""),
+            (True, '[{"fn":"process__log_to_feed","args":[7]}]', ""),
+            (False, "1:1", "1:1"),
+            (False, '[{"fn":"process__log_to_feed","args":[1]}]', ""),
+        ],
+    )
+    def test_a_process_list_is_json_or_text_and_never_both(self, server, client, ask, is_json, given, kept):
+        server.feeds.json_lists = is_json
+        server.feeds.add("9", "flow")
+        client.bulk([[100, "9", 1]])
+        answer = ask("input/process/set", form={"processlist": given}, inputid=1)
+        assert answer["success"] is bool(kept)
+        assert ask("input/process/get", inputid=1) == kept
+
+    def test_a_value_is_stored_in_its_slot_and_the_last_one_wins(self, server, client, ask):
+        server.feeds.add("9", "flow")
+        client.bulk([[100, "9", 1]])
+        server.inputs["9", "1"].processes = "2:10,1:1"
+        client.bulk([[119, "9", 2], [113, "9", 3], [131, "9", 4]])
+        window = {"id": 1, "start": 100_000, "end": 130_000, "interval": 10}
+        points = [[100, None], [110, 30], [120, None], [130, 40]]
+        assert ask("feed/data", timeformat="unix", **window) == points
+        assert ask("feed/data", **window) == [[time * 1000, value] for time, value in points]
+        assert ask("feed/timevalue", id=1) == {"time": 131, "value": 40}
+        assert ask("feed/data", **(window | {"end": 100_000}))["message"].startswith("Request end time")
+
+    def test_an_unwritable_folder_shows_in_the_data_alone(self, server, client, ask):
+        server.feeds.add("9", "flow")
+        server.feeds.unwritable = True
+        client.bulk([[100, "9", 1]])
+        server.inputs["9", "1"].processes = "1:1"
+        assert client.bulk([[110, "9", 2]]) == (200, "ok")
+        assert ask("feed/timevalue", id=1) == {"time": 110, "value": 2}
+        window = {"id": 1, "start": 110_000, "end": 120_000, "interval": 10}
+        assert ask("feed/data", timeformat="unix", **window)[0] == [110, None]
+
+    def test_a_range_with_an_infinity_in_it_is_an_empty_page(self, server, client):
+        server.feeds.add("9", "flow").slots[100] = math.inf
+        path = "/feed/data.json?id=1&start=100000&end=110000&interval=10"
+        assert client.get(path) == (200, "")
+
+    def test_a_description_is_plain(self, server, client, ask):
+        client.bulk([[100, "9", 1]])
+        assert ask("input/set", inputid=1, fields='{"description":"Küche 1.5"}')["success"] is True
+        assert ask("input/list")[0]["description"] == "Küche 1.5"
+        refused = ask("input/set", inputid=1, fields='{"description":"21 °C"}')
+        assert refused["message"] == "invalid characters in input description"
+        assert ask("input/set", inputid=7, fields='{"description":"x"}') is False
+
+    def test_other_keys_change_nothing(self, server, client, ask):
+        client.bulk([[100, "9", 1]])
+        assert ask("input/process/set", form={"processlist": "1:1"}, key=READ_KEY, inputid=1) is False
+        assert ask("feed/list", key="") is False
+        assert client.ask("GET", "/feed/list.json", Authorization=server.device_key)[0] == 401
+
+    def test_where_new_inputs_are_not_allowed_they_are_dropped_without_a_word(self, server, client):
+        server.closed_to_new = True
+        assert client.bulk([[100, "9", 1]]) == (200, "ok")
+        assert server.inputs == {}
+
+    def test_its_clock_may_be_wrong_or_hidden(self, server, client):
+        for ahead, shown in ((7200, True), (None, False)):
+            server.clock_ahead = ahead
+            client.wire.request("GET", "/version")
+            answer = client.wire.getresponse()
+            answer.read()
+            assert bool(answer.getheader("Date")) is shown
+
+
 class TestPost:
     @pytest.mark.parametrize(
         ("fields", "values"),

@@ -1,4 +1,4 @@
-"""An Emoncms server as far as its inputs go, with the kindnesses and traps measured on Emoncms 11.16.8.
+"""An Emoncms server with its inputs and feeds, with the kindnesses and traps measured on Emoncms 11.16.8.
 
 Nearly everything is answered with status 200. A null is stored as 0.0, a read key gets an empty page, and a
 batch that is refused has been stored up to the row that was not liked.
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-Params = dict[str, str]
+from tests.simulators.emoncms_feeds import Feeds, Params
 
 
 class Stored(NamedTuple):
@@ -55,11 +55,13 @@ class Answer:
 
 @dataclass
 class Input:
-    """The last time and value of a key."""
+    """The last time and value of a key, and what is done with a value."""
 
     id: int
-    time: int
-    value: float
+    time: int | None
+    value: float | None
+    description: str = ""
+    processes: str = ""
 
 
 NO_KEY = Answer(headers={"Set-Cookie": "EMONCMS_SESSID=0123456789; path=/"})
@@ -104,6 +106,9 @@ class FakeEmoncms:
     tls: tuple[Path, Path] | None = None  # certificate, private key
     max_nodes: int = 32
     now: Callable[[], float] = time.time
+    version: str = "11.16.8"
+    clock_ahead: float | None = 0  # seconds that its Date is ahead; None: it shows none
+    closed_to_new: bool = False  # values of inputs that are not there are dropped, and it says ok
 
     reset_before: float = 0  # the connection is reset, and nothing stored
     reset_after: float = 0  # stored, and the connection reset instead of an answer
@@ -121,6 +126,7 @@ class FakeEmoncms:
 
     stored: list[Stored] = field(default_factory=list)
     inputs: dict[tuple[str, str], Input] = field(default_factory=dict)
+    feeds: Feeds = field(default_factory=Feeds)
     requests: list[Request] = field(default_factory=list)
     connections: int = 0  # so far
     hanging: int = 0  # requests without an answer at this moment
@@ -168,7 +174,7 @@ class FakeEmoncms:
         if self.bugs:
             raise self.bugs[0]
 
-    def values(self, node: str) -> dict[str, float]:
+    def values(self, node: str) -> dict[str, float | None]:
         """Return the last value of every key of a node."""
         with self._lock:
             return {key: kept.value for (owner, key), kept in self.inputs.items() if owner == node}
@@ -231,17 +237,48 @@ class FakeEmoncms:
     def _route(self, route: list[str], params: Params, key: str) -> Answer:
         names = [part.removesuffix(".json") for part in route]
         controller, action, node = [*names, "", "", ""][:3]
-        if controller != "input" or action not in ("post", "bulk", "get", "list"):
+        if controller == "version":
+            return Answer(body=self.version)
+        if controller == "feed" or (controller, action) in _OF_ACCOUNT:
+            return self._account(controller, [action, node], params, key)
+        if controller != "input" or action not in ("post", "bulk"):
             return Answer(406, json.dumps({"success": False, "message": "406 Not Acceptable"}))
-        if action in ("get", "list"):
-            if key == self.device_key:
-                return WRONG_KEY
-            return _json(self._get(params) if action == "get" else self._list()) if key else LOGIN_PAGE
         if key not in (self.key, self.device_key):
             return Answer() if key else NO_KEY
         if node:
             params["node"] = node
         return self._store(self._bulk if action == "bulk" else self._post, params)
+
+    def _account(self, controller: str, action: list[str], params: Params, key: str) -> Answer:
+        """Answer what only the key of an account may ask: to read, or to change, what is there."""
+        if key == self.device_key:
+            return WRONG_KEY
+        if not key:
+            return _json(False) if controller == "feed" else LOGIN_PAGE
+        if action[0] in ("set", "create", "process") and key != self.key:
+            return _json(False)
+        if controller == "feed":
+            answer = self.feeds.answer(action[0], params)
+            return Answer() if answer is None else _json(answer)
+        if action[0] in ("get", "list"):
+            return _json(self._get(params) if action[0] == "get" else self._list())
+        return self._of_input(action, params)
+
+    def _of_input(self, action: list[str], params: Params) -> Answer:
+        there = next((each for each in self.inputs.values() if str(each.id) == params.get("inputid")), None)
+        if there is None:
+            return _json(False)
+        if action == ["process", "get"]:
+            return _json(there.processes)
+        if action == ["process", "set"]:
+            answer, kept = self.feeds.set_list(params)
+            there.processes = kept or there.processes
+            return _json(answer)
+        description = json.loads(params["fields"])["description"]
+        if _kept(description) != description:
+            return refusal("invalid characters in input description")
+        there.description = description
+        return _json({"success": True, "message": "Field updated"})
 
     def _store(self, action: Callable[[Params], None], params: Params) -> Answer:
         try:
@@ -322,8 +359,11 @@ class FakeEmoncms:
             )
         for name, value in values.items():
             key = _kept(name)
+            if self.closed_to_new and (node, key) not in self.inputs:
+                continue
             known = self.inputs.setdefault((node, key), Input(len(self.inputs) + 1, when, value))
             known.time, known.value = when, value
+            self.feeds.run(known.processes, when, value)
             self.stored.append(Stored(node, key, when, value))
             if self.pace:
                 self._lock.release()
@@ -332,7 +372,7 @@ class FakeEmoncms:
 
     def _get(self, params: Params) -> object:
         of_node = {
-            key: {"time": known.time, "value": float(f"{known.value:.14g}"), "processList": ""}
+            key: {"time": known.time, "value": _shown(known.value), "processList": known.processes}
             for (node, key), known in self.inputs.items()
             if node == params.get("node")
         }
@@ -349,8 +389,8 @@ class FakeEmoncms:
                 "id": str(known.id),
                 "nodeid": node,
                 "name": key,
-                "description": "",
-                "processList": "",
+                "description": known.description,
+                "processList": known.processes,
                 "time": known.time,
                 "value": known.value,
             }
@@ -358,6 +398,7 @@ class FakeEmoncms:
         ]
 
 
+_OF_ACCOUNT = {("input", action) for action in ("get", "list", "set", "process")}
 _INSTEAD = {
     "wrong_key": WRONG_KEY,
     "status_500": Answer(500),
@@ -414,6 +455,10 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.14g}"
     return "" if value is None or value is False else "1" if value is True else str(value)
+
+
+def _shown(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.14g}")
 
 
 def _kept(name: str) -> str:
@@ -526,6 +571,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        self.send_response_only(code, message)
+        if self.server.emoncms.clock_ahead is not None:
+            self.send_header("Date", self.date_time_string(time.time() + self.server.emoncms.clock_ahead))
 
     def _reset(self) -> None:
         self.close_connection = True
