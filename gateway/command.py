@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from gateway import config, demo, doctor
 from gateway.daemon import Daemon
 from gateway.describe import describe, show_settings
+from gateway.emoncms_command import add_emoncms
 from gateway.indices import Memory
 from gateway.logs import log_to
 from gateway.machine import Machine
@@ -98,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     examined.set_defaults(run=_doctor)
     add_status(commands)
     add_queue(commands)
+    add_emoncms(commands)
     sensors = commands.add_parser(
         "sensors",
         help="list the 1-Wire sensors there are, or tell them apart",

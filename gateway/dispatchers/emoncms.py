@@ -159,7 +159,7 @@ class Emoncms(Dispatcher):
         data = _json(rows)
         failure = self._post(data) if data else None
         if failure is not None:
-            raise self._at_its_address(failure)
+            raise self.at_its_address(failure)
         for brought in _brought(rows):
             self._inputs |= brought
 
@@ -171,7 +171,7 @@ class Emoncms(Dispatcher):
             if inputs is None:
                 return Place(None)
             if isinstance(inputs, DeliveryFailure):
-                raise self._at_its_address(inputs)
+                raise self.at_its_address(inputs)
             now |= inputs
         self._inputs |= now
         return emoncms_place.find(_brought(self._rows(frames)), now, self._before)
@@ -179,14 +179,15 @@ class Emoncms(Dispatcher):
     def _rows(self, frames: Iterable[Frame]) -> list[Row]:
         return [_row(frame, self.keys) for frame in frames]
 
-    def _at_its_address(self, failure: DeliveryFailure) -> DeliveryFailure:
+    def at_its_address(self, failure: DeliveryFailure) -> DeliveryFailure:
+        """Return the failure with the address of the server that it happened at."""
         return type(failure)(f"{self.url}: {failure}")
 
     def time(self) -> float | None:
         """Return the time in the server's answer to a request that needs no key and changes nothing."""
         answer = self.server.ask("HEAD", "", with_key=False)
         if isinstance(answer, DeliveryFailure):
-            raise self._at_its_address(answer)
+            raise self.at_its_address(answer)
         return answer.time
 
     def refusal(self) -> DeliveryFailure | None:

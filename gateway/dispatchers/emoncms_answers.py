@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from gateway.dispatchers.emoncms_place import Inputs
 
 
+class Unexpected(DeliveryFailure):
+    """It answers, if not with what was asked for: another question may be answered."""
+
+
 def judge(status: int, body: str, location: str = "", secret: str = "") -> DeliveryFailure | None:
     """Return what an answer to input/bulk means: None for delivered, or the failure to raise.
 
@@ -98,7 +102,7 @@ def decode(path: str, status: int, body: str, location: str = "", secret: str = 
     if isinstance(failure, HoldEverything) and _last_line(body):
         raise failure
     # A page of HTML is that for logging in; where a feed holds an infinity, nothing at all comes.
-    raise TryLater(f"JSON expected from {path}, not {excerpt(body, secret) or 'an empty page'}")
+    raise Unexpected(f"JSON expected from {path}, not {excerpt(body, secret) or 'an empty page'}")
 
 
 def _last_line(body: str) -> str:
@@ -132,5 +136,5 @@ def lost(error: OSError, *, sent: bool, secret: str = "") -> DeliveryFailure:
         )
     why = excerpt(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__, secret)
     if sent:
-        return OutcomeUnknown(f"the batch was sent, but no answer came: {why}")
+        return OutcomeUnknown(f"it was sent, but no answer came: {why}")
     return TryLater(f"not reached ({why}): is the server up, and is url right?")

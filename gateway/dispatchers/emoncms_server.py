@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import requests
 
-from gateway.dispatchers.emoncms_answers import decode, lost
+from gateway.dispatchers.emoncms_answers import decode, excerpt, lost
 from gateway.plugin import DeliveryFailure
 from gateway.version import VERSION
 
@@ -100,12 +100,16 @@ class Server:
             _time(answer.headers.get("Date", "")),
         )
 
-    def read(self, path: str, *, form: Fields | None = None, **query: str | int) -> Any:  # noqa: ANN401  (JSON)
+    def read(self, path: str, query: Fields, form: Fields | None = None) -> Any:  # noqa: ANN401  (JSON)
         """Return the JSON at a path, by POST where there is a form; raises a DeliveryFailure otherwise."""
         answer = self.ask("GET" if form is None else "POST", path, query=query, form=form)
         if isinstance(answer, DeliveryFailure):
             raise answer
         return decode(path, answer.status, answer.text, answer.location, self._key)
+
+    def quoted(self, text: str) -> str:
+        """Return the beginning of what it has said, as one line without the key."""
+        return excerpt(text, self._key)
 
 
 def _time(date: str) -> float | None:

@@ -1,0 +1,234 @@
+"""What the account of a key holds on an Emoncms server: inputs, feeds, and what logs the ones to the others.
+
+The calls were measured on Emoncms 11.16.8 and read in its source. PHP gives a list or an object, numbers or
+text as it comes: whatever says the same is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gateway.dispatchers.emoncms_answers import Unexpected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gateway.dispatchers.emoncms_server import Server
+
+T = TypeVar("T")
+
+PHPFINA = 5
+"""The engine of feeds that have a slot for every so many seconds."""
+SHORTEST = 10
+"""Seconds of a slot, at least: Emoncms raises what is below."""
+
+_LOG_TO_FEED = ("1", "process__log_to_feed")
+_LOGGING = (*_LOG_TO_FEED, "process__log_to_feed_join")
+"""Processes that put the value in a feed, whose id is their first argument."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input; `time`, in Unix seconds, and `value` are None where nothing has come yet.
+
+    `processes` is what is done with a value, as in "2:0.1,1:7": it is scaled, then logged to feed 7.
+    """
+
+    id: int
+    node: str
+    key: str
+    description: str
+    processes: str
+    time: float | None
+    value: float | None
+
+    def logs(self) -> Iterator[tuple[int, bool]]:
+        """Yield the id of each feed that it is logged to, and whether its value is logged as it came."""
+        as_it_came = True
+        for step in self.processes.split(","):
+            name, *arguments = step.split(":")
+            if name in _LOGGING and arguments and arguments[0].isdecimal():
+                yield int(arguments[0]), as_it_came
+            else:
+                as_it_came = False
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A feed; `interval` is 0 where that is not told.
+
+    `time` is when a value was last meant for it, in Unix seconds: None for never, infinity where that is not
+    told. It is no proof that the value was stored.
+    """
+
+    id: int
+    tag: str
+    name: str
+    engine: int
+    interval: int
+    time: float | None
+
+    def __str__(self) -> str:
+        return f"feed {self.id} ({self.tag}: {self.name})" if self.tag else f"feed {self.id} ({self.name})"
+
+
+def read_inputs(answer: Any) -> list[Input]:  # noqa: ANN401  (JSON)
+    """Return what an answer to input/list says; ValueError, TypeError or KeyError where it is none."""
+    return [
+        Input(
+            id=int(row["id"]),
+            node=_text(row["nodeid"]) or "0",
+            key=_text(row["name"]),
+            description=_text(row.get("description")),
+            processes=_processes(row.get("processList")),
+            time=_number(row.get("time")),
+            value=_number(row.get("value")),
+        )
+        for row in _rows(answer)
+    ]
+
+
+def read_feeds(answer: Any) -> list[Feed]:  # noqa: ANN401  (JSON)
+    """Return what an answer to feed/list says; ValueError, TypeError or KeyError where it is none."""
+    return [
+        Feed(
+            id=int(row["id"]),
+            tag=_text(row.get("tag")),
+            name=_text(row["name"]),
+            engine=int(_number(row.get("engine")) or 0),
+            interval=int(_number(row.get("interval")) or 0),
+            time=_number(row["time"]) or None if "time" in row else math.inf,
+        )
+        for row in _rows(answer)
+    ]
+
+
+def read_slot(answer: Any, start: int) -> float | None:  # noqa: ANN401  (JSON)
+    """Return the value that an answer to feed/data has for a slot; older servers give milliseconds.
+
+    None where the slot is empty; ValueError or TypeError where it is no such answer.
+    """
+    if not isinstance(answer, list):
+        raise TypeError
+    return next((_number(value) for time, value in answer if _number(time) in (start, start * 1000)), None)
+
+
+def _read_interval(answer: Any) -> int:  # noqa: ANN401  (JSON)
+    interval = int(answer["interval"])
+    if interval < 1:
+        raise ValueError
+    return interval
+
+
+def _rows(answer: Any) -> list[dict[str, Any]]:  # noqa: ANN401  (JSON)
+    rows = [*answer.values()] if isinstance(answer, dict) else [*answer]
+    if not all(isinstance(row, dict) for row in rows):
+        raise TypeError
+    return rows
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _number(value: Any) -> float | None:  # noqa: ANN401  (JSON)
+    with suppress(TypeError, ValueError, OverflowError):
+        number = float(value)
+        return number if math.isfinite(number) else None
+    return None
+
+
+def _processes(value: Any) -> str:  # noqa: ANN401  (JSON)
+    """Return a list of processes as text, which it is in most answers."""
+    if isinstance(value, list):
+        return ",".join(":".join(map(str, [step["fn"], *step["args"]])) for step in value)
+    return _text(value)
+
+
+def feed_part(text: str) -> str:
+    """Return the tag or name of a feed as Emoncms takes it (feed_model.php): a dot is refused there."""
+    return " ".join(re.sub(r"[^\w\s-]", " ", text).split())[:64].rstrip()
+
+
+class Account:
+    """The account, asked and changed. Each method raises Unexpected, or another DeliveryFailure."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def inputs(self) -> list[Input]:
+        """Return all its inputs."""
+        return self._understood("/input/list.json", read_inputs)
+
+    def feeds(self) -> list[Feed]:
+        """Return all its feeds."""
+        return self._understood("/feed/list.json", read_feeds, meta=1)
+
+    def stored(self, feed: Feed, time: float) -> float | None:
+        """Return what a feed of PHPFina holds in the slot of a time, in Unix seconds."""
+        interval = feed.interval or self._understood("/feed/getmeta.json", _read_interval, id=feed.id)
+        start = math.floor(time / interval) * interval
+        return self._understood(
+            "/feed/data.json",
+            lambda answer: read_slot(answer, start),
+            id=feed.id,
+            start=start * 1000,
+            end=(start + interval) * 1000,
+            interval=interval,
+            timeformat="unix",
+        )
+
+    def processes(self, input_id: int) -> str:
+        """Return what is done with the values of an input."""
+        return self._understood("/input/process/get.json", _processes, inputid=input_id)
+
+    def create_feed(self, tag: str, name: str, interval: int) -> int:
+        """Make a feed with slots of so many seconds; return its id. Older servers need a datatype, 1."""
+        options = json.dumps({"interval": interval})
+        return self._understood(
+            "/feed/create.json",
+            lambda answer: int(answer["feedid"]),
+            tag=tag,
+            name=name,
+            datatype=1,
+            engine=PHPFINA,
+            options=options,
+        )
+
+    def log(self, input_id: int, feed_id: int) -> None:
+        """Give an input that has no processes the one that logs it to a feed.
+
+        The text of old comes first: a server that wants JSON refuses it, while one that wants text might keep
+        something else than what the JSON says.
+        """
+        as_json = json.dumps([{"fn": _LOG_TO_FEED[1], "args": [feed_id]}])
+        said: object = None
+        for processes in (f"{_LOG_TO_FEED[0]}:{feed_id}", as_json):
+            form = {"processlist": processes}
+            said = self._server.read("/input/process/set.json", {"inputid": input_id}, form)
+            if self.processes(input_id) in (f"{name}:{feed_id}" for name in _LOG_TO_FEED):
+                return
+        raise self._unexpected("/input/process/set.json", said)
+
+    def describe(self, input_id: int, description: str) -> None:
+        """Give an input a description."""
+        fields = json.dumps({"description": description}, ensure_ascii=False)
+        answer = self._server.read("/input/set.json", {"inputid": input_id, "fields": fields})
+        if not (isinstance(answer, dict) and answer.get("success")):
+            raise self._unexpected("/input/set.json", answer)
+
+    def _understood(self, path: str, read: Callable[[Any], T], **query: str | int) -> T:
+        answer = self._server.read(path, query)
+        with suppress(KeyError, TypeError, ValueError, OverflowError):
+            return read(answer)
+        raise self._unexpected(path, answer)
+
+    def _unexpected(self, path: str, answer: object) -> Unexpected:
+        message = answer.get("message") if isinstance(answer, dict) else None
+        said = message or json.dumps(answer, ensure_ascii=False)
+        return Unexpected(f"it answers to {path.removesuffix('.json')}: {self._server.quoted(str(said))}")

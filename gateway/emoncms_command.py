@@ -1,0 +1,79 @@
+"""`oemgateway emoncms`: whether an Emoncms takes and keeps what is sent to it, and what it lacks for that."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gateway import config
+from gateway.clock import Clock
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gateway.emoncms_findings import Line
+    from gateway.frame import Frame
+
+OK, FAILED = 0, 1
+
+
+def add_emoncms(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Give the parser of `oemgateway` this command."""
+    emoncms = commands.add_parser(
+        "emoncms",
+        help="prove that Emoncms takes and keeps what is sent, and make the feeds that it lacks",
+        description="Looks at the server, the key and every input of ours, and sends one test row. "
+        "It may run beside the gateway. Its status is 1 where there is a fault.",
+    )
+    emoncms.add_argument("--dispatcher", default="", metavar="NAME", help="look at this dispatcher alone")
+    emoncms.add_argument(
+        "--provision",
+        action="store_true",
+        help="make feeds for inputs that are not processed, and fill descriptions that are empty",
+    )
+    emoncms.add_argument("--json", action="store_true", help="print for a program")
+    emoncms.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    configuration = config.read(options.config_file)
+    from gateway.dispatchers.emoncms import Emoncms  # noqa: PLC0415  (requests, which not all commands need)
+    from gateway.emoncms_proof import Proof  # noqa: PLC0415  (the same)
+    from gateway.emoncms_wanted import heard  # noqa: PLC0415  (the same)
+
+    servers = {name: each for name, each in configuration.dispatchers.items() if isinstance(each, Emoncms)}
+    if not servers:
+        raise OSError(f"{options.config_file}: no dispatcher is of type emoncms")
+    if options.dispatcher and options.dispatcher not in servers:
+        raise OSError(
+            f"--dispatcher: none to Emoncms is called {options.dispatcher}; there are {', '.join(servers)}"
+        )
+    names = [options.dispatcher] if options.dispatcher else list(servers)
+    frames: list[Frame] = []
+    try:
+        frames = heard(configuration)
+    except PermissionError as error:
+        sys.stderr.write(f"oemgateway: {error}\n")
+    lines: list[Line] = []
+    for name in names:
+        for line in Proof(servers[name], configuration, frames, Clock(), provision=options.provision).lines():
+            lines.append(line)
+            if not options.json:
+                sys.stdout.write(f"{line.finding}\n")
+                sys.stdout.flush()
+    if options.json:
+        sys.stdout.write(json.dumps([_object(line) for line in lines], indent=1) + "\n")
+    return FAILED if any(line.finding.is_bad for line in lines) else OK
+
+
+def _object(line: Line) -> dict[str, Any]:
+    finding = line.finding
+    return {
+        "dispatcher": finding.subject,
+        "step": line.step,
+        "verdict": finding.verdict.value,
+        "found": finding.found,
+        "cure": finding.cure,
+        **line.about,
+    }

@@ -1,0 +1,735 @@
+"""`oemgateway emoncms`: what it says of a far end in every state, and what it makes there."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway import command, control
+from gateway.clock import Clock
+from gateway.emoncms_account import Feed, Input
+from gateway.emoncms_findings import Log, judge_clock, judge_input, judge_missing, judge_version
+from gateway.emoncms_proof import TEST_NODE
+from gateway.emoncms_provision import Description, NewFeed, plan
+from gateway.emoncms_wanted import Wanted
+from gateway.machine import Verdict
+from tests import gateway_process
+from tests.gateway_process import GatewayProcess, state
+from tests.simulators.emoncms import FATAL, LOGIN_PAGE, NO_KEY, Answer, FakeEmoncms
+from tests.simulators.owfs_peers import free_port
+from tests.waiting import wait_until
+
+BRIDGE = """[[bridge]]
+type = ds2482
+node = 9
+interval = 10
+sensor1 = 28.33F749050000, flow °C (cellar)
+sensor2 = 28.DB564A050000, return
+sensor3 = Dummy, attic
+sensor4 = 28.AB1663050000
+"""
+RADIO = "[[radio]]\ntype = rfm12pi\n"
+NODES = """[nodes]
+[[8]]
+names = power1, vrms
+datacodes = h, h
+[[tx]]
+names = P1, T1
+"""
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch) -> list[float]:
+    """The seconds of every pause, which take no time."""
+    made: list[float] = []
+    monkeypatch.setattr(Clock, "sleep", lambda _, seconds: made.append(seconds))
+    return made
+
+
+@pytest.fixture
+def server():
+    with FakeEmoncms() as server:
+        yield server
+
+
+@pytest.fixture
+def file(tmp_path, server) -> Path:
+    file = tmp_path / "oemgateway.conf"
+    file.touch(0o600)
+    write(file, server, BRIDGE)
+    return file
+
+
+def write(file: Path, server: FakeEmoncms, listeners: str, nodes: str = "", **settings: object) -> None:
+    entries = {"url": server.url, "apikey": server.key, "timeout": 5} | settings
+    home = "".join(f"{key} = {value}\n" for key, value in entries.items())
+    file.write_text(
+        f"{state(file.parent)}[listeners]\n{listeners}{nodes}[dispatchers]\n[[home]]\ntype = emoncms\n{home}"
+    )
+
+
+@dataclass
+class Said:
+    """What the command said, and its status."""
+
+    status: int
+    lines: list[str]
+
+    def __contains__(self, pattern: str) -> bool:
+        return any(re.search(pattern, line) for line in self.lines)
+
+    def of(self, node: str) -> list[str]:
+        """Return the lines on a node's inputs, with their ages taken out."""
+        return [
+            re.sub(r" of \d+ s ago", "", line.replace(" home: node ", " "))
+            for line in self.lines
+            if f" home: node {node}" in line
+        ]
+
+
+@pytest.fixture
+def emoncms(file, capsys):
+    """Run `oemgateway emoncms` to its end."""
+
+    def run(*arguments: str) -> Said:
+        status = command.main(["--config-file", str(file), "emoncms", *arguments])
+        printed = capsys.readouterr()
+        return Said(status, (printed.out + printed.err).splitlines())
+
+    return run
+
+
+def send(server: FakeEmoncms, node: str, ago: float = 0, **values: float) -> None:
+    """Let readings arrive, by key (_1 is 1)."""
+    server._take_values(
+        int(time.time() - ago), node, {key.strip("_"): value for key, value in values.items()}
+    )
+
+
+def log(server: FakeEmoncms, key: str, name: str, interval: int = 10) -> None:
+    """Let an input of node 9 be logged to a feed."""
+    send(server, "9", **{key: 0.0})
+    server.inputs["9", key].processes = f"1:{server.feeds.add('9', name, interval).id}"
+
+
+def made(server: FakeEmoncms) -> dict:
+    """Return all that may be made there."""
+    return {
+        "feeds": [(feed.tag, feed.name, feed.interval) for feed in server.feeds.by_id.values()],
+        "inputs": {
+            place: (there.description, there.processes)
+            for place, there in server.inputs.items()
+            if place[0] != "oemgateway-test"
+        },
+    }
+
+
+class TestTheLadder:
+    def test_a_far_end_that_is_all_right(self, server, emoncms):
+        for key, name in {"1": "flow", "2": "return", "4": "tank"}.items():
+            log(server, key, name)
+        send(server, "9", _1=18.6875, _2=17.5, _4=-3.0)
+        said = emoncms()
+        assert said.status == 0
+        assert said.lines[:5] == [
+            f"ok    home: {server.url} answers",
+            "ok    home: its clock and this machine's agree to 1 s",
+            "ok    home: it is Emoncms 11.16.8",
+            "ok    home: the key may write",
+            f"ok    home: a test row came back as it was sent (node {TEST_NODE}, which may be deleted there)",
+        ]
+        assert said.of("9") == [
+            "ok    9, 1 flow °C (cellar): 18.6875 is in feed 1 (9: flow)",
+            "ok    9, 2 return: 17.5 is in feed 2 (9: return)",
+            "ok    9, 4: -3 is in feed 3 (9: tank)",
+        ]
+        assert len(said.lines) == 8
+
+    def test_the_test_row_is_all_that_is_sent_and_has_a_node_of_its_own(self, server, emoncms):
+        send(server, "9", _1=18.6875)
+        before = made(server)
+        emoncms()
+        assert made(server) == before
+        (row,) = [stored for stored in server.stored if stored.node != "9"]
+        assert (row.node, row.key) == ("oemgateway-test", "1")
+        assert abs(row.time - time.time()) < 60
+
+    def test_the_test_row_has_the_time_of_the_server(self, server, emoncms):
+        server.clock_ahead = -7200
+        said = emoncms()
+        assert "FAULT home: its clock is 2 hours behind this machine's: set the one that is wrong" in said
+        assert said.status == 1
+        assert abs(server.stored[-1].time - (time.time() - 7200)) < 60
+
+    def test_a_clock_that_is_not_shown(self, server, emoncms):
+        server.clock_ahead = None
+        said = emoncms()
+        assert said.status == 0
+        assert r"^\?     home: it does not show its clock" in said
+
+    @pytest.mark.parametrize(
+        ("answer", "words"),
+        [
+            (LOGIN_PAGE, "it does not tell its version, but: Emoncms Login"),
+            (Answer(), "it does not tell its version, but: nothing"),
+            (Answer(406, '{"success":false}'), "but: 406 {"),
+            (Answer(500), "but: 500"),
+        ],
+    )
+    def test_without_a_version_it_goes_on(self, server, emoncms, answer, words):
+        server.canned = [answer]
+        said = emoncms()
+        assert words in "\n".join(said.lines)
+        assert "the key may write" in said
+        assert said.status == 0
+
+    def test_a_server_that_is_not_there_ends_it(self, server, emoncms):
+        server.stop()
+        said = emoncms()
+        assert said.status == 1
+        assert said.lines == [
+            f"FAULT home: {server.url}: not reached (Connection refused): is the server up, and is url right?"
+        ]
+
+    def test_a_redirect_is_not_followed_with_the_key(self, server, emoncms):
+        with FakeEmoncms() as elsewhere:
+            server.canned = [Answer(301, "", {"Location": f"{elsewhere.url}/version"})]
+            said = emoncms()
+            assert said.lines == [f"FAULT home: it redirects to {elsewhere.url}: put that address in url"]
+            assert elsewhere.requests == []
+
+    def test_a_ca_file_that_is_none_ends_it(self, server, file, emoncms):
+        write(file, server, BRIDGE, ca_file="/nowhere.pem")
+        said = emoncms()
+        assert (said.status, len(said.lines)) == (1, 1)
+        assert "^FAULT home: ca_file /nowhere.pem: PEM certificates expected" in said
+
+    @pytest.mark.parametrize(
+        ("key", "words"),
+        [
+            ("wrong", "it refuses the key: put the write key of the Emoncms account in apikey"),
+            ("read_key", "it answers nothing, as it does to a read key: apikey must be the write key"),
+            (
+                "device_key",
+                "cannot be read back, as with the key of a single device: put the account's write",
+            ),
+        ],
+    )
+    def test_a_key_that_will_not_do_ends_it(self, server, file, emoncms, key, words):
+        write(file, server, BRIDGE, apikey=getattr(server, key, "0" * 31))
+        said = emoncms("--provision")
+        assert said.status == 1
+        assert said.lines[-1].startswith("FAULT home: ")
+        assert words in said.lines[-1]
+        assert made(server) == {"feeds": [], "inputs": {}}
+
+    @pytest.mark.parametrize(
+        ("answer", "words"),
+        [
+            (FATAL, "its database or Redis is in trouble"),
+            (Answer(body="Device not initialized."), "apikey is the key of a single device"),
+            (NO_KEY, "read key"),
+            (Answer(404), "404 to /input/bulk: check url"),
+            (Answer(body="<title>Hotel</title>"), "ok expected, not Hotel"),
+        ],
+    )
+    @pytest.mark.parametrize("step", ["key", "row"])
+    def test_an_answer_that_is_none_ends_it(self, server, emoncms, step, answer, words):
+        fine = [Answer(body="11.16.8"), Answer(body='{"success":false,"message":"Format error, x"}')]
+        server.canned = [*fine[: 1 if step == "key" else 2], answer]
+        said = emoncms()
+        assert said.status == 1
+        assert said.lines[-1].startswith("FAULT home: ")
+        assert words in said.lines[-1]
+
+    def test_where_no_node_may_be_added_the_rest_is_looked_at(self, server, emoncms):
+        send(server, "9", _1=5.0)
+        server.max_nodes = 1
+        said = emoncms()
+        assert said.status == 0
+        assert (
+            r"^\?     home: a test row is not taken: .* refuses node oemgateway-test: delete unused" in said
+        )
+        assert "node 9, 1 flow" in said
+
+    def test_where_new_inputs_are_dropped_that_is_a_fault(self, server, emoncms):
+        server.closed_to_new = True
+        said = emoncms()
+        assert said.status == 1
+        assert "^FAULT home: a test row is taken and dropped.*: allow new inputs there" in said
+
+    @pytest.mark.parametrize("answer", [LOGIN_PAGE, Answer(body="false"), Answer(body="{}}")])
+    def test_a_list_of_inputs_that_is_none_is_named(self, server, emoncms, answer):
+        fine = [
+            Answer(body="11.16.8"),
+            Answer(body="Format error, x"),
+            Answer(body="ok"),
+            Answer(body='"Node does not exist"'),
+        ]
+        server.canned = [*fine, answer]
+        said = emoncms()
+        assert said.status == 1
+        assert re.match("FAULT home: (JSON expected from|it answers to) /input/list", said.lines[-1])
+
+    def test_certificates_are_those_of_the_dispatcher(self, file, emoncms, server):
+        # given a server that speaks no TLS at the address of one that should
+        write(file, server, BRIDGE, url=server.url.replace("http:", "https:"))
+        said = emoncms()
+        assert (said.status, len(said.lines)) == (1, 1)
+        assert "not reached" in said
+
+
+class TestInputs:
+    def test_what_is_not_there_yet_comes_with_its_first_reading(self, file, server, emoncms):
+        write(file, server, BRIDGE, NODES)
+        send(server, "9", _1=5.0, _2=6.0)
+        said = emoncms()
+        assert said.status == 0
+        later = "inputs come with their first reading: run this again then"
+        assert said.of("9")[2:] == [f"?     9: nothing has come yet for 4: {later}"]
+        assert said.of("8") == [f"?     8: nothing has come yet for 1 power1, 2 vrms: {later}"]
+
+    def test_what_is_not_logged_is_told_once_with_the_way_out(self, server, emoncms):
+        send(server, "9", _1=5.0, _2=6.0, _4=7.0)
+        server.inputs["9", "2"].processes = "2:10"
+        said = emoncms()
+        assert said.of("9") == [
+            "?     9, 1 flow °C (cellar): 5, not logged to any feed",
+            "?     9, 2 return: 6, not logged to any feed, but processed: 2:10",
+            "?     9, 4: 7, not logged to any feed",
+        ]
+        assert r"^\?     home: inputs that are not logged: 3 of 3: oemgateway emoncms --provision" in said
+        assert said.status == 0
+
+    def test_a_feed_that_does_not_keep_what_it_is_given_is_a_fault(self, server, emoncms, pauses):
+        log(server, "1", "flow")
+        server.feeds.unwritable = True
+        send(server, "9", _1=6.0)
+        said = emoncms()
+        assert said.status == 1
+        assert (
+            r"^FAULT .* 1 flow .*: 6 of \d+ s ago is not in feed 1 .*: it takes values and keeps none" in said
+        )
+        # but not before it was looked at again
+        assert pauses == [1.0, 1.0]
+
+    def test_a_value_that_arrives_between_two_looks_is_no_fault(self, server, emoncms, monkeypatch):
+        log(server, "1", "flow")
+        server.feeds.unwritable = True
+        send(server, "9", _1=6.0)
+
+        def next_reading(*_):
+            server.feeds.unwritable = False
+            send(server, "9", _1=7.0)
+
+        monkeypatch.setattr(Clock, "sleep", next_reading)
+        said = emoncms()
+        assert said.status == 0
+        assert said.of("9")[0] == "ok    9, 1 flow °C (cellar): 7 is in feed 1 (9: flow)"
+
+    def test_a_feed_that_gets_values_from_elsewhere_too(self, server, emoncms):
+        log(server, "1", "flow", interval=3600)
+        send(server, "9", _1=6.0)
+        server.feeds.by_id[1].put(server.inputs["9", "1"].time, 60.0)
+        said = emoncms()
+        assert said.status == 1
+        assert r"^FAULT .*: 6 of \d+ s ago, but feed 1 .* has 60: look on the page Inputs" in said
+
+    def test_a_feed_that_cannot_be_read_does_not_hide_the_others(self, server, emoncms):
+        log(server, "1", "flow")
+        log(server, "2", "return")
+        send(server, "9", _1=math.inf, _2=6.0)
+        server.inputs["9", "1"].value = 1.0
+        said = emoncms()
+        assert "^FAULT .*; feed 1 .* cannot be read: JSON expected from /feed/data.json, not an empty" in said
+        assert "^ok .* 2 return: 6 " in said
+
+    def test_an_input_that_is_there_without_a_value(self, server, emoncms):
+        send(server, "9", _1=5.0)
+        server.inputs["9", "1"].time = server.inputs["9", "1"].value = None
+        assert emoncms().of("9")[0] == (
+            "?     9, 1 flow °C (cellar): it is there, and gets its first value with the next reading"
+        )
+
+    def test_names_as_keys(self, file, server, emoncms):
+        write(file, server, BRIDGE, keys="name")
+        send(server, "9", **{"flow C cellar": 5.0, "return": 6.0, "4": 7.0})
+        said = emoncms()
+        assert [line.partition(":")[0] for line in said.of("9")] == [
+            "?     9, flow C cellar flow °C (cellar)",
+            "?     9, return",
+            "?     9, 4",
+        ]
+
+    def test_a_node_whose_values_come_by_name(self, file, server, emoncms):
+        write(file, server, RADIO, NODES)
+        send(server, "tx", P1=100.0, T1=20.0)
+        assert [line.partition(":")[0] for line in emoncms().of("tx")] == ["?     tx, P1", "?     tx, T1"]
+
+    def test_inputs_of_nobody_are_named_where_some_may_be_from_here(self, file, server, emoncms):
+        send(server, "9", _1=5.0)
+        send(server, "10", _1=5.0, _2=6.0)
+        assert "not looked at" not in emoncms()
+        write(file, server, BRIDGE + RADIO)
+        said = emoncms()
+        assert r"^\?     home: not looked at, as they may be of others: node 10 \(2 inputs\): where" in said
+        assert said.status == 0
+
+
+class TestProvision:
+    @pytest.mark.parametrize("json_lists", [True, False])
+    def test_it_makes_what_is_missing_and_nothing_the_second_time(self, server, emoncms, json_lists):
+        server.feeds.json_lists = json_lists
+        send(server, "9", _1=5.0, _2=6.0, _4=7.0)
+        said = emoncms("--provision")
+        assert said.status == 0
+        assert [line for line in said.lines if " made " in line] == [
+            "ok    home: made the description of node 9, 1: flow C cellar",
+            "ok    home: made feed 1 (9: flow C cellar): a value every 10 s, of node 9, 1 flow °C (cellar)",
+            "ok    home: made the description of node 9, 2: return",
+            "ok    home: made feed 2 (9: return): a value every 10 s, of node 9, 2 return",
+            "ok    home: made feed 3 (9: index 4): a value every 10 s, of node 9, 4",
+        ]
+        assert "1 flow .* feed 1 .* gets its first value with the next reading" in said
+        after = made(server)
+        assert after == {
+            "feeds": [("9", "flow C cellar", 10), ("9", "return", 10), ("9", "index 4", 10)],
+            "inputs": {
+                ("9", "1"): ("flow C cellar", "1:1"),
+                ("9", "2"): ("return", "1:2"),
+                ("9", "4"): ("", "1:3"),
+            },
+        }
+        # when the next readings have come and it is run again
+        send(server, "9", _1=5.5, _2=6.5, _4=7.5)
+        again = emoncms("--provision")
+        # then all is well, and nothing is made
+        assert again.status == 0
+        assert "^ok    home: nothing is made" in again
+        assert len([line for line in again.lines if " is in feed " in line]) == 3
+        assert made(server) == after
+
+    def test_what_exists_is_left_as_it_is(self, server, emoncms):
+        send(server, "9", _1=5.0, _2=6.0, _4=7.0)
+        server.feeds.add("old", "something")
+        server.inputs["9", "1"].processes = "2:10"
+        server.inputs["9", "1"].description = "mine"
+        server.inputs["9", "2"].processes = "1:1"
+        before = made(server)
+        emoncms("--provision")
+        after = made(server)
+        assert after["feeds"] == [*before["feeds"], ("9", "index 4", 10)]
+        assert after["inputs"] == before["inputs"] | {
+            ("9", "2"): ("return", "1:1"),  # its description was empty
+            ("9", "4"): ("", "1:2"),
+        }
+
+    @pytest.mark.parametrize("tag", ["9", "heating", ""])
+    def test_a_feed_of_that_name_is_not_touched_and_no_second_one_is_made(self, server, emoncms, tag):
+        send(server, "9", _2=6.0)
+        taken = server.feeds.add(tag, "Return")
+        said = emoncms("--provision")
+        where = f"{tag}: Return" if tag else "Return"
+        assert (
+            rf"^\?     home: node 9, 2 return: feed 1 \({where}\) has that name already, and is left" in said
+        )
+        assert list(server.feeds.by_id.values()) == [taken]
+        assert made(server)["inputs"]["9", "2"] == ("return", "")
+        assert said.status == 0
+
+    def test_the_same_name_under_another_node_is_another_feed(self, server, emoncms):
+        send(server, "19", _1=20.0)
+        send(server, "9", _2=6.0)
+        server.feeds.add("19", "return")
+        emoncms("--provision")
+        assert made(server)["feeds"][1:] == [("9", "return", 10)]
+
+    def test_a_feed_that_is_refused_does_not_keep_the_others_from_being_made(self, server, emoncms):
+        send(server, "9", _2=6.0, _4=7.0)
+        create = server.feeds._create
+        server.feeds._create = lambda params: (
+            {"success": False, "message": "disk full"} if params["name"] == "return" else create(params)
+        )
+        said = emoncms("--provision")
+        assert (
+            "^FAULT home: node 9, 2 return: nothing is made: it answers to /feed/create: disk full$" in said
+        )
+        assert said.status == 1
+        assert made(server)["feeds"] == [("9", "index 4", 10)]
+
+    def test_a_feed_that_nothing_can_be_logged_to_is_the_last_one(self, server, emoncms):
+        send(server, "9", _2=6.0, _4=7.0)
+        server.feeds.set_list = lambda _: ({"success": False, "message": "Invalid process"}, "")
+        said = emoncms("--provision")
+        assert "^FAULT .* made feed 1 .*, but node 9, 2 return is not logged to it: .*Invalid process" in said
+        assert said.status == 1
+        assert made(server)["feeds"] == [("9", "return", 10)]
+
+    def test_processes_that_somebody_has_just_given_are_left_alone(self, server, emoncms):
+        send(server, "9", _4=7.0)
+        listed = server._list
+
+        def meanwhile():
+            answer = listed()
+            server.inputs["9", "4"].processes = "2:10"
+            return answer
+
+        server._list = meanwhile
+        said = emoncms("--provision")
+        assert "somebody has just given it processes" in said
+        assert made(server) == {"feeds": [], "inputs": {("9", "4"): ("", "2:10")}}
+
+    def test_what_was_made_before_the_server_went_is_told(self, server, emoncms):
+        send(server, "9", _2=6.0, _4=7.0)
+        create = server.feeds._create
+
+        def once(params):
+            server.html_fatal = math.inf if server.feeds.by_id else 0
+            return create(params)
+
+        server.feeds._create = once
+        said = emoncms("--provision")
+        assert "made feed 1" in said
+        assert "^FAULT .* made feed 2 .*, but node 9, 4 is not logged to it: its database or Redis" in said
+        assert said.status == 1
+
+
+class TestOfARunningGateway:
+    def test_the_nodes_that_it_has_heard_are_ours(self, file, server, emoncms):
+        # given a gateway whose nodes no configuration names, and another gateway's inputs at the server
+        port = free_port()
+        write(file, server, f"[[push]]\ntype = tcp\nport = {port}\n", interval=0)
+        send(server, "elsewhere", _1=1.0)
+        with GatewayProcess(file):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(b"10 100 200\r\n")
+            wait_until(lambda: server.values("10") == {"1": 100, "2": 200})
+            # when it is asked
+            said = emoncms("--provision")
+        # then its own are provided for, and the others left alone
+        assert [feed[:2] for feed in made(server)["feeds"]] == [("10", "index 1"), ("10", "index 2")]
+        assert r"not looked at, .*: node elsewhere \(1 input\): " in said
+
+    def test_a_key_that_its_last_frame_did_not_have_is_ours_too(self, file, server, emoncms, monkeypatch):
+        write(file, server, RADIO)
+        send(server, "10", _1=1.0, _2=2.0)
+        frame = {"node": "10", "unix": 100.0, "values": {"1": 1.0}, "source": "radio"}
+        answers = {"status": {"file": str(file)}, "nodes": {"radio": [frame]}}
+        monkeypatch.setattr(control, "ask", lambda _, what: answers[what])
+        assert len(emoncms().of("10")) == 2
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            {"status": {"file": "/another.conf"}},
+            {"status": {"error": "?"}},
+            {"nodes": {"error": "nodes is nothing this daemon answers"}},
+            {"nodes": {"radio": [{"node": "10"}]}},
+        ],
+    )
+    def test_one_that_does_not_answer_so_is_as_none(self, file, server, emoncms, monkeypatch, answers):
+        write(file, server, RADIO)
+        send(server, "10", _1=1.0)
+        answers = {"status": {"file": str(file)}} | answers
+        monkeypatch.setattr(control, "ask", lambda _, what: answers[what])
+        assert r"not looked at, .*: node 10 \(1 input\)" in emoncms()
+
+    def test_one_that_may_not_be_asked_is_named(self, emoncms, monkeypatch, tmp_path):
+        def refuse(*_):
+            raise PermissionError
+
+        monkeypatch.setattr(control, "ask", refuse)
+        said = emoncms()
+        assert f"^oemgateway: {tmp_path}/state/control: a gateway may be running, but this user" in said
+        assert said.status == 0
+
+
+class TestTheCommand:
+    def test_as_a_program(self, file, server):
+        send(server, "9", _1=5.0)
+        done = gateway_process.command("--config-file", file, "emoncms", "--dispatcher", "home")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "?     home: node 9, 1 flow °C (cellar): 5 of " in done.stdout
+
+    def test_for_a_program(self, server, emoncms):
+        send(server, "9", _1=5.0)
+        said = emoncms("--json", "--provision")
+        lines = json.loads("\n".join(said.lines))
+        assert {line["dispatcher"] for line in lines} == {"home"}
+        assert [line["step"] for line in lines[:5]] == ["server", "clock", "version", "key", "row"]
+        assert lines[6] == {
+            "dispatcher": "home",
+            "step": "made",
+            "verdict": "ok",
+            "found": "made feed 1 (9: flow C cellar): a value every 10 s, of node 9, 1 flow °C (cellar)",
+            "cure": "",
+            "node": "9",
+            "key": "1",
+            "feed": 1,
+            "interval": 10,
+        }
+        (known,) = [line for line in lines if line["step"] == "inputs" and "feeds" in line]
+        assert (known["label"], known["feeds"], known["value"]) == ("flow °C (cellar)", [1], 5.0)
+
+    def test_each_dispatcher_to_an_emoncms_or_the_one_that_is_named(self, file, server, emoncms):
+        with file.open("a") as text:
+            text.write(
+                f"[[away]]\ntype = OemGatewayEmoncmsBuffer\ndomain = 127.0.0.1:9\napikey = {'0' * 32}\n"
+                "[[log]]\ntype = log\n"
+            )
+        said = emoncms()
+        assert said.status == 1
+        assert {line.split()[1] for line in said.lines} == {"home:", "away:"}
+        assert {line.split()[1] for line in emoncms("--dispatcher", "home").lines} == {"home:"}
+        said = emoncms("--dispatcher", "hom")
+        assert said.status == 1
+        assert said.lines == ["oemgateway: --dispatcher: none to Emoncms is called hom; there are home, away"]
+
+    def test_without_an_emoncms(self, file, emoncms):
+        file.write_text(f"{state(file.parent)}[listeners]\n{BRIDGE}[dispatchers]\n[[log]]\ntype = log\n")
+        said = emoncms()
+        assert (said.status, said.lines) == (1, [f"oemgateway: {file}: no dispatcher is of type emoncms"])
+
+    def test_a_faulty_file(self, file, emoncms):
+        file.write_text("[gateway]\nx = 1\n")
+        assert emoncms().status == 78
+
+
+class TestTheKeyIsNowhere:
+    @pytest.mark.parametrize("arguments", [(), ("--json",), ("--provision",)])
+    def test_whatever_the_server_says(self, server, emoncms, arguments):
+        server.version = server.key
+        send(server, "9", _1=5.0, _2=6.0)
+        server.inputs["9", "1"].processes = f"{server.key}:1"
+        server.feeds.add(server.key, "return")
+        server.inputs["9", "2"].processes = "1:1"
+        said = emoncms(*arguments)
+        assert server.key not in "\n".join(said.lines)
+        assert "[*]{8}" in said
+        for request in server.requests:
+            assert server.key not in request.path
+            assert server.key.encode() not in request.body
+
+    def test_it_does_not_go_along_where_none_is_needed(self, server, emoncms):
+        emoncms()
+        (version,) = [request for request in server.requests if request.path == "/version"]
+        assert "authorization" not in version.headers
+
+    def test_what_a_name_would_do_to_a_terminal_is_left_out(self, server, emoncms):
+        send(server, "9", _1=5.0)
+        server.inputs["9", "1"].processes = "2:\x1b[31m"
+        assert not any("\x1b" in line for line in emoncms().lines)
+
+
+WANTED = Wanted("9", "1", "flow", 10.0)
+NOW = 1_000_000.0
+FEED = Feed(3, "9", "flow", 5, 10, NOW)
+
+
+def there(ago: float = 4, value: float | None = 18.5, processes: str = "1:3", description: str = "") -> Input:
+    return Input(1, "9", "1", description, processes, NOW - ago, value)
+
+
+class TestJudgement:
+    @pytest.mark.parametrize(
+        ("ahead", "verdict", "words"),
+        [
+            (0.4, Verdict.GOOD, "agree to 1 s"),
+            (-60, Verdict.GOOD, "agree to 60 s"),
+            (61, Verdict.BAD, "its clock is 61 s ahead of this machine's"),
+            (-90_000, Verdict.BAD, "its clock is 25 hours behind this machine's"),
+        ],
+    )
+    def test_clocks(self, ahead, verdict, words):
+        finding = judge_clock(NOW + ahead, NOW)
+        assert finding.verdict is verdict
+        assert words in finding.found
+
+    @pytest.mark.parametrize("said", ["11.16.8", '"11.16.8"', "low-write 11.16.8", "v11.16.8"])
+    def test_versions(self, said):
+        assert judge_version(said).found == "it is Emoncms 11.16.8"
+
+    @pytest.mark.parametrize("said", ["", "false", "11", "404 Not Found", "<html>1.2</html>"])
+    def test_what_is_no_version(self, said):
+        assert judge_version(said).verdict is Verdict.UNKNOWN
+
+    @pytest.mark.parametrize(
+        ("given", "log", "verdict", "words"),
+        [
+            (there(), Log(3, True, FEED, 18.5), Verdict.GOOD, ": 18.5 of 4 s ago is in feed 3 (9: flow)"),
+            (there(value=0.1), Log(3, True, FEED, 0.10000000149), Verdict.GOOD, "0.1 of 4 s ago is in"),
+            (there(), Log(3, False, FEED, 185.0), Verdict.GOOD, "is in feed 3"),
+            (there(), Log(3, False, FEED, None), Verdict.BAD, "is not in feed 3"),
+            (there(), Log(3, True, None), Verdict.BAD, "feed 3, which does not exist"),
+            (there(90), Log(3, True, FEED, 18.5), Verdict.GOOD, "is in feed 3"),
+            (
+                there(91),
+                Log(3, True, FEED, 18.5),
+                Verdict.UNKNOWN,
+                "is in feed 3 (9: flow), and nothing since",
+            ),
+            (there(-61), Log(3, True, FEED, 18.5), Verdict.BAD, "dated 61 s ahead of the server's clock"),
+            (there(), Log(3, True, Feed(3, "9", "a", 2, 0, NOW)), Verdict.UNKNOWN, "has no slots"),
+            (
+                there(),
+                Log(3, True, Feed(3, "9", "a", 5, 10, NOW - 9)),
+                Verdict.UNKNOWN,
+                "did not get this one",
+            ),
+        ],
+    )
+    def test_an_input_that_is_logged(self, given, log, verdict, words):
+        (finding,) = judge_input(WANTED, given, [log], NOW)
+        assert finding.verdict is verdict
+        assert words in finding.found
+
+    def test_a_line_for_each_feed(self):
+        logs = [Log(3, True, FEED, 18.5), Log(4, True, None)]
+        assert [finding.is_bad for finding in judge_input(WANTED, there(), logs, NOW)] == [False, True]
+
+    def test_what_comes_when_it_comes_is_never_late(self):
+        (finding,) = judge_input(Wanted("9", "1"), there(90_000), [Log(3, True, FEED, 18.5)], NOW)
+        assert finding.verdict is Verdict.GOOD
+
+    def test_many_that_are_missing_are_counted(self):
+        (finding,) = judge_missing(Wanted("8", str(number)) for number in range(1, 10))
+        assert finding.found == "node 8: nothing has come yet for 1, 2, 3, 4, 5, 6 and 3 more"
+
+
+class TestPlan:
+    @pytest.mark.parametrize(
+        ("wanted", "description", "called"),
+        [
+            (WANTED, "", ("9", "flow")),
+            (WANTED, "theirs", ("9", "flow")),
+            (Wanted("9", "1"), "theirs", ("9", "theirs")),
+            (Wanted("9", "1", "°"), "", ("9", "index 1")),
+            (Wanted("roof.top", "Vrms", "Vrms"), "", ("roof top", "Vrms")),
+        ],
+    )
+    def test_a_feed_is_called_by_label_or_description_or_key(self, wanted, description, called):
+        given = there(processes="", description=description)
+        (*_, feed) = plan([(wanted, given)], [given], [])
+        assert isinstance(feed, NewFeed)
+        assert (feed.tag, feed.name) == called
+
+    def test_two_of_the_same_label_have_their_keys_behind_it(self):
+        pairs = [(Wanted("9", key, "flow"), there(processes="", description="x")) for key in ("1", "2")]
+        assert [each.name for each in plan(pairs, [], [])] == ["flow 1", "flow 2"]
+
+    @pytest.mark.parametrize(("interval", "slots"), [(0, 10), (2.5, 10), (10, 10), (12.5, 13), (60, 60)])
+    def test_the_slots_are_as_far_apart_as_the_readings(self, interval, slots):
+        pair = Wanted("9", "1", "", interval), there(processes="")
+        (feed,) = plan([pair], [], [])
+        assert feed.interval == slots
+
+    def test_a_key_that_says_it_all_needs_no_description(self):
+        assert not list(plan([(Wanted("tx", "Vrms", "Vrms"), there())], [], []))
+        assert [type(each) for each in plan([(WANTED, there())], [], [])] == [Description]
