@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from gateway.frame import Frame
+from gateway.frame import Frame
 
 _MISSED = 3
 """How many of its usual pauses a node may let pass."""
