@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from gateway import config, demo, doctor
 from gateway.daemon import Daemon
 from gateway.describe import describe, show_settings
-from gateway.emoncms_command import add_emoncms
+from gateway.emoncms.command import add_emoncms
 from gateway.indices import Memory
 from gateway.logs import log_to
 from gateway.machine import Machine

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.dispatchers.emoncms_answers import Unexpected, decode
 from gateway.dispatchers.emoncms_server import Server
-from gateway.emoncms_account import Account, Feed, Input, feed_part, read_feeds, read_inputs, read_slot
+from gateway.emoncms.account import Account, Feed, Input, feed_part, read_feeds, read_inputs, read_slot
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from tests.simulators.emoncms import FATAL, LOGIN_PAGE, Answer, FakeEmoncms
 

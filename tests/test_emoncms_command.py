@@ -14,11 +14,11 @@ import pytest
 
 from gateway import command, control
 from gateway.clock import Clock
-from gateway.emoncms_account import Feed, Input
-from gateway.emoncms_findings import Log, judge_clock, judge_input, judge_missing, judge_version
-from gateway.emoncms_proof import TEST_NODE
-from gateway.emoncms_provision import Description, NewFeed, plan
-from gateway.emoncms_wanted import Wanted
+from gateway.emoncms.account import Feed, Input
+from gateway.emoncms.findings import Log, judge_clock, judge_input, judge_missing, judge_version
+from gateway.emoncms.proof import TEST_NODE
+from gateway.emoncms.provision import Description, NewFeed, plan
+from gateway.emoncms.wanted import Wanted
 from gateway.machine import Verdict
 from tests import gateway_process
 from tests.gateway_process import GatewayProcess, state

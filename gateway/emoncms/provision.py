@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from gateway.dispatchers.emoncms import as_kept
 from gateway.dispatchers.emoncms_answers import Unexpected
-from gateway.emoncms_account import SHORTEST, Feed, Input, feed_part
-from gateway.emoncms_findings import Line
-from gateway.emoncms_wanted import Wanted
+from gateway.emoncms.account import SHORTEST, Feed, Input, feed_part
+from gateway.emoncms.findings import Line
+from gateway.emoncms.wanted import Wanted
 from gateway.machine import bad, good, unknown
 from gateway.plugin import DeliveryFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gateway.emoncms_account import Account
+    from gateway.emoncms.account import Account
 
 Pair = tuple[Wanted, Input]
 """What we want, and the input that it is."""

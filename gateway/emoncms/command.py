@@ -12,7 +12,7 @@ from gateway.clock import Clock
 if TYPE_CHECKING:
     import argparse
 
-    from gateway.emoncms_findings import Line
+    from gateway.emoncms.findings import Line
     from gateway.frame import Frame
 
 OK, FAILED = 0, 1
@@ -39,8 +39,8 @@ def add_emoncms(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _run(options: argparse.Namespace) -> int:
     configuration = config.read(options.config_file)
     from gateway.dispatchers.emoncms import Emoncms  # noqa: PLC0415  (requests, which not all commands need)
-    from gateway.emoncms_proof import Proof  # noqa: PLC0415  (the same)
-    from gateway.emoncms_wanted import heard  # noqa: PLC0415  (the same)
+    from gateway.emoncms.proof import Proof  # noqa: PLC0415  (the same)
+    from gateway.emoncms.wanted import heard  # noqa: PLC0415  (the same)
 
     servers = {name: each for name, each in configuration.dispatchers.items() if isinstance(each, Emoncms)}
     if not servers:

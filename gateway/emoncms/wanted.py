@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gateway.config import Configuration
     from gateway.dispatchers.emoncms import Keys
-    from gateway.emoncms_account import Input
+    from gateway.emoncms.account import Input
     from gateway.plugin import Listener
 
 _NEVER = Stamp(0.0, "", 0.0)

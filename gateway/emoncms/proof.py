@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.dispatchers.emoncms_answers import Unexpected, excerpt, judge_status
-from gateway.emoncms_account import Account
-from gateway.emoncms_findings import (
+from gateway.emoncms.account import Account
+from gateway.emoncms.findings import (
     Line,
     Log,
     judge_clock,
@@ -18,8 +18,8 @@ from gateway.emoncms_findings import (
     judge_version,
     untold,
 )
-from gateway.emoncms_provision import make, plan
-from gateway.emoncms_wanted import find_wanted
+from gateway.emoncms.provision import make, plan
+from gateway.emoncms.wanted import find_wanted
 from gateway.frame import Frame, Stamp
 from gateway.machine import bad, good, unknown
 from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.config import Configuration
     from gateway.dispatchers.emoncms import Emoncms
-    from gateway.emoncms_account import Feed, Input
-    from gateway.emoncms_wanted import Wanted
+    from gateway.emoncms.account import Feed, Input
+    from gateway.emoncms.wanted import Wanted
 
 TEST_NODE = "oemgateway-test"
 """The node of the test row: no gateway's reading has it."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from gateway.emoncms_account import PHPFINA, Feed
+from gateway.emoncms.account import PHPFINA, Feed
 from gateway.machine import Finding, bad, good, unknown
 from gateway.timekeeper import TOLERANCE
 from gateway.words import span
@@ -18,8 +18,8 @@ from gateway.words import span
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gateway.emoncms_account import Input
-    from gateway.emoncms_wanted import Wanted
+    from gateway.emoncms.account import Input
+    from gateway.emoncms.wanted import Wanted
 
 _LATE = 3
 """Intervals after which a value is late."""

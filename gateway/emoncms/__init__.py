@@ -1,0 +1,1 @@
+"""`oemgateway emoncms`: the far end proved to a person, and made ready."""
