@@ -1,0 +1,239 @@
+"""The service: its init.d script on a machine that is thrown away, and its unit as systemd reads it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.peers import need
+from tests.throwaway import Throwaway
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[1]
+UNIT = ROOT / "etc" / "systemd" / "system" / "oemgateway.service"
+DAEMON = "/opt/oemgateway/bin/oemgateway"
+CONFIG = "/etc/oemgateway.conf"
+STAND_IN = """\
+#!/usr/bin/python3
+import os, socket, sys, time
+if sys.argv[1:] == ["check", "/etc/oemgateway.conf"]:
+    text = open("/etc/oemgateway.conf").read()
+    print(text)
+    sys.exit(78 if "fault" in text else 0)
+with open("/run/oemgateway/started", "a") as started:
+    print(*sys.argv[1:], file=started)
+END
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+    manager.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+time.sleep(600)
+"""
+
+
+class Service:
+    """init.d/oemgateway on a machine, with a gateway that does as it is told."""
+
+    def __init__(self, machine):
+        self.machine = machine
+        machine("useradd", "--system", "--user-group", "oemgateway")
+        machine("mkdir", "--parents", "/opt/oemgateway/bin")
+        machine.copy(ROOT / "init.d" / "oemgateway", "/etc/init.d/oemgateway")
+        self.configure("right")
+        self.be("")
+
+    def be(self, end):
+        """Have the gateway do this before it says that it is ready."""
+        daemon = self.machine.path(DAEMON)
+        daemon.write_text(STAND_IN.replace("END", end))
+        daemon.chmod(0o755)
+
+    def configure(self, text, mode=0o644):
+        self.machine.path(CONFIG).write_text(text)
+        self.machine.path(CONFIG).chmod(mode)
+
+    def default(self, text):
+        self.machine.path("/etc/default/oemgateway").write_text(text)
+
+    def __call__(self, action):
+        """Run the action and return the exit status and what was said."""
+        done = self.machine("service", "oemgateway", action)
+        return done.returncode, done.stdout
+
+    def pid(self):
+        return int(self.machine.path("/run/oemgateway.pid").read_text())
+
+    def started(self):
+        """Return the arguments of each start."""
+        return self.machine.path("/run/oemgateway/started").read_text().splitlines()
+
+
+@pytest.fixture
+def service(tmp_path):
+    need("start-stop-daemon", "dpkg")
+    with Throwaway(tmp_path) as machine:
+        yield Service(machine)
+
+
+@pytest.mark.needs_root
+def test_it_says_how_it_is_used(service):
+    usage = "Usage: /etc/init.d/oemgateway {start|stop|restart|try-restart|reload|force-reload|status}\n"
+    assert service("nonsense") == (2, usage)
+
+
+@pytest.mark.needs_root
+def test_what_is_not_installed_or_not_configured_has_a_status_of_its_own(service):
+    service.default("DAEMON_USER=nemo\n")
+    assert service("start") == (6, "there is no user nemo ... failed!\n")
+    service.default("CONFIG=/etc/other.conf\n")
+    assert service("start") == (6, "/etc/other.conf is missing ... failed!\n")
+    service.machine.path(DAEMON).unlink()
+    assert service("start") == (5, "")
+
+
+@pytest.mark.needs_root
+def test_it_starts_once_and_stops_twice(service):
+    assert service("status") == (3, "oemgateway is not running ... failed!\n")
+    assert service("stop")[0] == 0
+    assert service("try-restart") == (0, "")
+    assert service("reload")[0] == 7
+
+    service.default("DAEMON_ARGS='--one --two'\n")
+    for _ in range(2):
+        assert service("start") == (0, "Starting: oemgateway.\n")
+    (arguments,) = service.started()
+    log = "/var/log/oemgateway/oemgateway.log"
+    assert arguments == f"--config-file {CONFIG} --logfile {log} --one --two"
+    assert service("status") == (0, "oemgateway is running.\n")
+    assert (
+        service.machine("stat", "-c", "%U %G", f"/proc/{service.pid()}").stdout == "oemgateway oemgateway\n"
+    )
+
+    first = service.pid()
+    for action in ("restart", "try-restart"):
+        assert service(action)[0] == 0
+        assert service.pid() != first
+    for _ in range(2):
+        assert service("stop")[0] == 0
+        assert service("status")[0] == 3
+
+
+@pytest.mark.needs_root
+def test_a_file_with_a_fault_or_that_only_root_may_read_changes_nothing(service):
+    service("start")
+    running = service.pid()
+    for text, mode, said in (("a fault", 0o644, "a fault\n"), ("right", 0o600, "Permission denied")):
+        service.configure(text, mode)
+        for action in ("start", "restart", "try-restart", "reload", "force-reload"):
+            status, output = service(action)
+            assert (status, said in output) == (6, True)
+            assert f"oemgateway: nothing was done; mend {CONFIG} first" in output
+    assert service.pid() == running
+    assert service("status")[0] == 0
+    assert service("stop")[0] == 0
+
+
+@pytest.mark.needs_root
+def test_a_reload_hangs_up(service):
+    service("start")
+    running = service.pid()
+    assert service("reload")[0] == 0
+    # It is what the stand-in, which does not know the signal, ends of.
+    wait_until(lambda: not service.machine.path(f"/proc/{running}").exists(), what="the signal")
+
+
+@pytest.mark.needs_root
+def test_one_that_was_killed_is_told_from_one_that_was_stopped(service):
+    service("start")
+    service.machine("kill", "-9", service.pid())
+    wait_until(lambda: service("status")[0] == 1, what="the end")
+    assert "it has been killed" in service("status")[1]
+    assert service("start")[0] == 0
+    assert service("status")[0] == 0
+
+
+@pytest.mark.needs_root
+def test_a_stranger_that_has_the_number_of_one_that_was_killed_is_let_alone(service):
+    # given that the pid file names a process of somebody else
+    service.machine.path("/run/oemgateway.pid").write_text("1\n")
+    assert service("status")[0] != 0
+    assert service("stop")[0] == 0
+    assert service.machine.path("/proc/1").exists()
+    assert service("start")[0] == 0
+
+
+@pytest.mark.needs_root
+def test_a_gateway_that_ends_before_it_is_ready_has_not_started(service):
+    # it is not waited for: that would take longer than a test may
+    service.default("START_TIMEOUT=500\n")
+    service.be("sys.exit(1)")
+    status, said = service("start")
+    assert status == 1
+    assert "oemgateway has not become ready; the end of /var/log/oemgateway/oemgateway.log says why" in said
+    assert service("status")[0] == 3
+
+
+@pytest.mark.needs_root
+def test_a_gateway_that_does_not_become_ready_is_stopped(service):
+    service.default("START_TIMEOUT=1\n")
+    service.be("time.sleep(600)")
+    assert service("start")[0] == 1
+    assert service("status")[0] == 3
+    assert service.machine("pgrep", "-u", "oemgateway").stdout == ""
+
+
+@pytest.mark.needs_root
+def test_udev_reads_its_rules_without_a_word(service):
+    rules = "/etc/udev/rules.d/60-oemgateway.rules"
+    service.machine.copy(ROOT / rules[1:], rules)
+    done = service.machine(need("udevadm", "udev"), "test", "--action=add", "/sys/devices/virtual/mem/null")
+    assert [line for line in done.stdout.splitlines() if rules in line] == [f"Reading rules file: {rules}"]
+
+
+@pytest.fixture
+def unit(tmp_path):
+    """The unit, of a command that is there."""
+    unit = tmp_path / "oemgateway.service"
+    unit.write_text(UNIT.read_text().replace(DAEMON, "/bin/true"))
+    return unit
+
+
+def test_the_unit_is_sound(unit):
+    done = subprocess.run(
+        [need("systemd-analyze", "systemd"), "verify", "--man=no", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_unit_lets_the_gateway_touch_little(unit):
+    done = subprocess.run(
+        [
+            need("systemd-analyze", "systemd"),
+            "security",
+            "--offline=true",
+            "--threshold=20",
+            "--no-pager",
+            unit,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_unit_and_the_defaults_agree_with_the_script():
+    script = (ROOT / "init.d" / "oemgateway").read_text()
+    set_there = dict(re.findall(r"(?m)^([A-Z_]+)=(.*)$", script.partition("What stands above")[0]))
+    offered = dict(
+        re.findall(r"(?m)^#([A-Z_]+)=(.*)$", (ROOT / "etc" / "default" / "oemgateway").read_text())
+    )
+    assert offered.items() <= set_there.items()
+    unit = UNIT.read_text()
+    assert f"ExecStart={set_there['DAEMON']} " in unit
+    assert f"Environment=CONFIG={set_there['CONFIG']}\n" in unit
+    assert f"User={set_there['DAEMON_USER']}\n" in unit
