@@ -5,6 +5,9 @@
 # make bench  how fast the 1-Wire bus and the radio are, against their targets and against owserver
 # make man    the manual pages and the completion for bash, into build/man
 # make lint   ruff and mypy
+#
+# make install    the service, in /opt/oemgateway (as root; DESTDIR= for an image)     make deb  the same as a package
+# make uninstall  takes it away, and leaves configuration and readings; make purge takes them too
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,9 +25,16 @@ needs = $(shell $(PYTHON) -c 'import configparser, shlex; c = configparser.Confi
 RUNTIME = $(call needs,install_requires)
 TEST = $(call needs,test,.extras_require)
 LINT = $(call needs,lint,.extras_require)
+about = $(shell $(PYTHON) -c 'from gateway import version; print(version.$(1))')
 unreachable = { echo "The packages named in setup.cfg could not be fetched: connect to the network once, then run make again."; exit 1; }
+define usable_python
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+|| { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version 2>&1) is what $(PYTHON) is."; exit 1; }; \
+$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+|| { echo "Python's venv module is missing: sudo apt install python3-venv"; exit 1; }
+endef
 
-.PHONY: demo test fuzz soak bench man lint clean
+.PHONY: demo test fuzz soak bench man lint install uninstall purge deb clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python -m gateway demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -56,14 +66,31 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+install:
+	@$(usable_python)
+	@PYTHON='$(PYTHON)' DESTDIR='$(DESTDIR)' ./install.sh install
+
+uninstall purge:
+	@DESTDIR='$(DESTDIR)' ./install.sh $@
+
+# Built in a copy: dpkg-buildpackage leaves its result beside the folder, and much in it.
+deb: $(VENV)/.runtime
+	@command -v dpkg-buildpackage dh dh_python3 >/dev/null \
+	|| { echo "What builds packages is missing: sudo apt install dpkg-dev debhelper dh-python"; exit 1; }
+	@rm -rf build/deb dist/*.deb && mkdir -p build/deb/source dist
+	@cp -R CHANGELOG.rst LICENSE README.rst setup.cfg debian etc gateway init.d listeners build/deb/source
+	@mkdir build/deb/source/vendor && cp -R $(VENV)/lib/python3*/site-packages/pyownet build/deb/source/vendor
+	@$(BIN)/python -m gateway.manual build/deb/source/manual
+	@sed "s/@VERSION@/$(call about,VERSION)/; s/@DATE@/$$(date -R -u -d @$(call about,MADE))/" debian/changelog.in \
+	>build/deb/source/debian/changelog
+	cd build/deb/source && dpkg-buildpackage --build=binary --no-sign >../build.log 2>&1 || { cat ../build.log; exit 1; }
+	@mv build/deb/*.deb dist && ls dist/*.deb
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	|| { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version 2>&1) is what $(PYTHON) is."; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
-	|| { echo "Python's venv module is missing: sudo apt install python3-venv"; exit 1; }
+	@$(usable_python)
 	@$(PYTHON) -m venv $(if $(HOST_PIP),--without-pip) $(VENV)
 
 $(VENV)/.runtime: setup.cfg | $(BIN)/python

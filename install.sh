@@ -1,0 +1,249 @@
+#!/bin/sh
+# What `make install`, `make uninstall` and `make purge` do: install.sh ACTION, with PYTHON and DESTDIR from make.
+# With DESTDIR the files are put in place below it, and nothing else is done: no user, nothing enabled or started.
+set -eu
+umask 022
+
+ACTION=$1
+ROOT=${DESTDIR:+$(realpath -m "$DESTDIR")}
+PROGRAM=$ROOT/opt/oemgateway
+COMMAND=$PROGRAM/bin/oemgateway
+# What was installed last, as it was here: it tells what is new, and which file in /etc has been edited.
+LAST=$PROGRAM/source
+LINK=$ROOT/usr/local/bin/oemgateway
+MAN=$ROOT/usr/local/share/man
+COMPLETIONS=$ROOT/usr/local/share/bash-completion/completions
+UNIT=etc/systemd/system/oemgateway.service
+SCRIPT=init.d/oemgateway
+CONFIG=/etc/oemgateway.conf
+STATE=/var/lib/oemgateway
+LOGS=/var/log/oemgateway
+# Files in /etc that are their owner's once they are there, beside the configuration.
+SETTINGS="default/oemgateway logrotate.d/oemgateway udev/rules.d/60-oemgateway.rules"
+
+say() {
+    echo "oemgateway: $*"
+}
+
+die() {
+    say "$*" >&2
+    exit 1
+}
+
+has_systemd() {
+    [ -d /run/systemd/system ]
+}
+
+has_service() {
+    if has_systemd; then [ -e "/$UNIT" ]; else [ -e "/etc/$SCRIPT" ]; fi
+}
+
+is_running() {
+    has_service && service oemgateway status >/dev/null 2>&1
+}
+
+has_user() {
+    getent passwd oemgateway >/dev/null
+}
+
+need_root() {
+    [ "$(id -u)" = 0 ] || die "this takes root: sudo make $ACTION"
+    case $(dpkg-query -W -f '${Status}' oemgateway 2>/dev/null) in
+        *" installed") die "the Debian package is installed: sudo apt remove oemgateway, then sudo make $ACTION" ;;
+    esac
+}
+
+make_user() {
+    has_user || useradd --system --user-group --comment "oemgateway" --home-dir "$STATE" --no-create-home \
+        --shell /usr/sbin/nologin oemgateway
+    # Serial ports, I2C and GPIO belong to these.
+    for group in dialout i2c gpio; do
+        ! getent group "$group" >/dev/null || usermod -aG "$group" oemgateway
+    done
+}
+
+# The configuration holds the key, and is never overwritten.
+place_configuration() {
+    if [ ! -e "$ROOT$CONFIG" ]; then
+        install -D -m 0640 etc/oemgateway.conf "$ROOT$CONFIG"
+        [ -n "$ROOT" ] || chgrp oemgateway "$CONFIG"
+    elif cmp -s etc/oemgateway.conf "$ROOT$CONFIG"; then
+        rm -f "$ROOT$CONFIG.new"
+    elif ! cmp -s etc/oemgateway.conf "$LAST/etc/oemgateway.conf"; then
+        install -m 0644 etc/oemgateway.conf "$ROOT$CONFIG.new"
+        say "$CONFIG is kept; what is new is in $CONFIG.new"
+    fi
+}
+
+# place FILE: put one of SETTINGS in place, unless it has been edited there.
+place() {
+    there=$ROOT/etc/$1
+    if [ ! -e "$there" ] || cmp -s "$there" "$LAST/etc/$1"; then
+        cmp -s "etc/$1" "$there" || install -D -m 0644 "etc/$1" "$there"
+    elif ! cmp -s "etc/$1" "$there" && ! cmp -s "etc/$1" "$LAST/etc/$1"; then
+        say "$there is kept; what is new is in $LAST/etc/$1"
+    fi
+}
+
+# Set aside what the program consists of, without what running it here has left.
+stage() {
+    STAGE=$(mktemp -d)
+    trap 'rm -rf "$STAGE"' EXIT
+    cp -R setup.cfg pyproject.toml README.rst LICENSE gateway listeners etc "$STAGE"
+    find "$STAGE" -name __pycache__ -prune -exec rm -rf {} +
+}
+
+# -P, here and below: what has been installed, not the folder that this is.
+runs_here() {
+    "$PROGRAM/bin/python" -P -c "$1" 2>/dev/null
+}
+
+is_up_to_date() {
+    diff -rq "$STAGE" "$LAST" >/dev/null 2>&1 && runs_here 'import gateway.command'
+}
+
+pip_install() {
+    "$PROGRAM/bin/python" -m pip install --disable-pip-version-check --no-input -qq "$@" \
+        || die "a package could not be fetched: connect to the network once, then make $ACTION again"
+}
+
+install_program() {
+    # After Debian has put another Python in place of its own, the environment has to be made anew.
+    runs_here 'import pip' || "$PYTHON" -m venv --clear "$PROGRAM"
+    # pip fetches and builds everything before it replaces anything: a failure leaves the gateway as it was.
+    runs_here 'import setuptools, wheel' || pip_install "setuptools >= 66" wheel
+    pip_install --no-build-isolation "$STAGE"
+    rm -rf "$STAGE/build" "$STAGE"/*.egg-info "$LAST"
+    cp -R "$STAGE" "$LAST"
+    "$PROGRAM/bin/python" -P -m gateway.manual "$STAGE/manual"
+    install -D -m 0644 "$STAGE/manual/oemgateway.1" "$MAN/man1/oemgateway.1"
+    install -D -m 0644 "$STAGE/manual/oemgateway.conf.5" "$MAN/man5/oemgateway.conf.5"
+    install -D -m 0644 "$STAGE/manual/oemgateway" "$COMPLETIONS/oemgateway"
+    if [ -n "$ROOT" ]; then
+        grep -rlI "$ROOT/" "$PROGRAM/bin" "$PROGRAM/pyvenv.cfg" | xargs -r sed -i "s|$ROOT/|/|g"
+    fi
+    mkdir -p "$(dirname "$LINK")"
+    ln -sfn /opt/oemgateway/bin/oemgateway "$LINK"
+}
+
+# Tell PID 1 of the service; below DESTDIR nobody knows what it will be.
+place_service() {
+    if [ -n "$ROOT" ]; then
+        install -D -m 0644 "$UNIT" "$ROOT/$UNIT"
+        install -D -m 0755 "$SCRIPT" "$ROOT/etc/$SCRIPT"
+    elif has_systemd; then
+        ! cmp -s "$UNIT" "/$UNIT" || return 0
+        HAS_CHANGED=yes
+        install -D -m 0644 "$UNIT" "/$UNIT"
+        systemctl daemon-reload
+    elif ! cmp -s "$SCRIPT" "/etc/$SCRIPT"; then
+        HAS_CHANGED=yes
+        install -D -m 0755 "$SCRIPT" "/etc/$SCRIPT"
+    fi
+}
+
+enable_service() {
+    if has_systemd; then systemctl --quiet enable oemgateway; else update-rc.d oemgateway defaults; fi
+}
+
+forget_service() {
+    has_service || return 0
+    service oemgateway stop
+    if has_systemd; then
+        systemctl --quiet disable oemgateway
+        rm -f "/$UNIT"
+        systemctl daemon-reload
+    else
+        rm -f "/etc/$SCRIPT"
+        update-rc.d oemgateway remove
+    fi
+    rm -rf /run/oemgateway
+}
+
+# Run what is installed now in place of what ran, or for the first time. A faulty file takes nothing down.
+start_service() {
+    if faults=$(runuser -u oemgateway -- "$COMMAND" check "$CONFIG" 2>&1); then
+        service oemgateway restart
+    elif cmp -s etc/oemgateway.conf "$CONFIG"; then
+        say "next, edit $CONFIG (three lines, marked <--), then: sudo service oemgateway start"
+    else
+        echo "$faults"
+        say "mend $CONFIG, then: sudo service oemgateway restart"
+    fi
+}
+
+do_install() {
+    PYTHON=$("$PYTHON" -c 'import sys; print(sys.executable)')
+    if [ -z "$ROOT" ]; then
+        need_root
+        runuser -u nobody -- "$PYTHON" -c '' 2>/dev/null \
+            || die "only root may run $PYTHON: sudo make install PYTHON=/usr/bin/python3"
+        make_user
+        # Asked before anything is replaced, as what runs now is the old one.
+        IS_NEW=$(has_service || echo yes)
+        RAN=$(! is_running || echo yes)
+    fi
+    place_configuration
+    for file in $SETTINGS; do place "$file"; done
+    stage
+    HAS_CHANGED=
+    if ! is_up_to_date; then
+        install_program
+        HAS_CHANGED=yes
+    fi
+    place_service
+    if [ -n "$ROOT" ]; then
+        say "installed below $ROOT; to do there: a user oemgateway that may read $CONFIG, and the service"
+        return
+    fi
+    [ -d "$STATE" ] || install -d -o oemgateway -g oemgateway -m 0750 "$STATE"
+    [ -d "$LOGS" ] || install -d -o oemgateway -g adm -m 2750 "$LOGS"
+    if [ -n "$HAS_CHANGED" ]; then
+        say "$("$COMMAND" --version | cut -d ' ' -f 2) is installed"
+    else
+        say "nothing to do: it is installed as it is here"
+    fi
+    if [ -n "$IS_NEW" ]; then
+        enable_service
+        start_service
+    elif [ -n "$RAN" ] && [ -n "$HAS_CHANGED" ]; then
+        start_service
+    fi
+}
+
+do_uninstall() {
+    if [ -z "$ROOT" ]; then
+        need_root
+        forget_service
+    else
+        rm -f "$ROOT/$UNIT" "$ROOT/etc/$SCRIPT"
+    fi
+    rm -rf "$PROGRAM" "$LINK" "$MAN/man1/oemgateway.1" "$MAN/man5/oemgateway.conf.5" "$COMPLETIONS/oemgateway"
+    rmdir --ignore-fail-on-non-empty "$MAN/man1" "$MAN/man5" "$COMPLETIONS" "$(dirname "$COMPLETIONS")" 2>/dev/null || :
+}
+
+do_purge() {
+    do_uninstall
+    rm -rf "$ROOT$CONFIG" "$ROOT$CONFIG.new" "$ROOT$STATE" "$ROOT$LOGS"
+    for file in $SETTINGS; do rm -f "$ROOT/etc/$file"; done
+    if [ -z "$ROOT" ] && has_user; then userdel oemgateway; fi
+}
+
+case $ACTION in
+    install)
+        do_install
+        ;;
+    uninstall)
+        do_uninstall
+        say "removed; kept are $CONFIG, $STATE, $LOGS, their user, and in /etc: $SETTINGS"
+        say "sudo make purge removes these too"
+        ;;
+    purge)
+        do_purge
+        say "removed, with its configuration, its readings and its log"
+        ;;
+    *)
+        echo "Usage: $0 {install|uninstall|purge}" >&2
+        exit 2
+        ;;
+esac

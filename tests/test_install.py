@@ -1,0 +1,497 @@
+"""`make install` and the Debian package, from nothing to nothing, on a machine that is thrown away."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.peers import missing, need
+from tests.throwaway import Throwaway
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = ("LICENSE", "README.rst", "etc", "gateway", "listeners", "pyproject.toml", "setup.cfg")
+SOURCES = (*PROGRAM, "CHANGELOG.rst", "Makefile", "debian", "init.d", "install.sh")
+MAINTAINER = ("preinst", "postinst", "prerm", "postrm")
+CONFIG = "/etc/oemgateway.conf"
+ROTATION = "/etc/logrotate.d/oemgateway"
+STATE = "/var/lib/oemgateway"
+SETTINGS = """\
+[gateway]
+    simulate = yes
+
+[listeners]
+
+[[bridge]]
+    type = ds2482
+    bus = simulated
+    node = 9
+    interval = 1
+    sensor1 = 28.33F749050000
+
+[dispatchers]
+
+[[emoncms]]
+    type = emoncms
+    url = http://127.0.0.1:9
+    apikey = 0123456789abcdef0123456789abcdef
+"""
+ACCOUNTS = re.compile(r"/etc/(passwd|shadow|group|gshadow|subuid|subgid)-? ")
+FAULTY = SETTINGS.replace("interval = 1", "interval = often")
+FAULT = f"{CONFIG}:10: interval: "
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not (ROOT / "install.sh").exists(), reason="the sources are not here"),
+]
+
+
+@pytest.mark.parametrize("script", ["install.sh", *(f"debian/oemgateway.{name}" for name in MAINTAINER)])
+def test_shellcheck_has_nothing_to_say(script):
+    done = subprocess.run(
+        [need("shellcheck", "shellcheck"), ROOT / script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.fixture
+def machine(tmp_path):
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    with Throwaway(folder) as machine:
+        yield machine
+
+
+def copy_sources(place, names=SOURCES):
+    """Put what packages are made of into a folder."""
+    place.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, place / name)
+
+
+def set_version(place, version, config=None):
+    """Make these sources those of another version, which ships a configuration with one line more."""
+    file = place / "gateway" / "version.py"
+    file.write_text(re.sub(r'(?m)^VERSION = ".*"$', f'VERSION = "{version}"', file.read_text()))
+    with (config or place / "etc" / "oemgateway.conf").open("a") as shipped:
+        shipped.write(f"# {version} has one line more.\n")
+
+
+def everything(machine):
+    """Return all files that installing could have to do with: of what kind, whose, how large and how old."""
+    places = (
+        "/etc /home /opt /run /usr/bin /usr/local /usr/share/oemgateway /lib/systemd/system /var/lib /var/log"
+    )
+    notes = ("*/__pycache__", "/var/lib/dpkg", "/var/lib/ucf", "/var/log/dpkg.log", "/run/adduser")
+    pruned = " ".join(f"-path '{note}' -prune -o" for note in notes)
+    done = machine(
+        "sh", "-c", f"find {places} {pruned} -printf '%p %y %m %u %g %l %s %T@\\n' 2>/dev/null | sort"
+    )
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if not ACCOUNTS.match(line))
+
+
+def unlike(before, after):
+    """Return the paths that are not as they were: added, changed or gone, directories' times aside."""
+
+    def settled(line):
+        return line.rsplit(" ", 2)[0] if line.startswith("d ") else line
+
+    return {
+        path
+        for path in before.keys() | after.keys()
+        if settled(before.get(path, "")) != settled(after.get(path, ""))
+    }
+
+
+class Installed:
+    """The gateway on a machine, as its owner deals with it."""
+
+    def __init__(self, machine):
+        self.machine = machine
+
+    def service(self, action):
+        """Run `service oemgateway ACTION` and return its exit status and what it said."""
+        done = self.machine("service", "oemgateway", action)
+        return done.returncode, done.stdout
+
+    def edit(self, text):
+        self.machine.path(CONFIG).write_text(text)
+
+    def pid(self):
+        return int(self.machine.path("/run/oemgateway.pid").read_text())
+
+    def log(self):
+        return self.machine.path("/var/log/oemgateway/oemgateway.log").read_text()
+
+    def version(self):
+        return self.machine("oemgateway", "--version").stdout.split()[-1]
+
+    def waiting(self):
+        """Return the readings that wait, each as a line of JSON."""
+        lines = self.machine("oemgateway", "queue", "export").stdout.splitlines()
+        return [line for line in lines if line.startswith("{")]
+
+    def wait_for_readings(self):
+        """Return the readings that wait, once there are some."""
+        return wait_until(self.waiting, 20, "a reading to wait")
+
+
+def listening(machine, pid):
+    """Return the ports that a process listens on or has bound."""
+    sockets = {
+        str(entry.readlink()) for entry in machine.path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()
+    }
+    ports = set()
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in machine.path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            columns = line.split()
+            if f"socket:[{columns[9]}]" in sockets and (columns[3] == "0A" or table.startswith("udp")):
+                ports.add(int(columns[1].rpartition(":")[2], 16))
+    return ports
+
+
+class FromSources(Installed):
+    """... by `make install`, `make uninstall` and `make purge`."""
+
+    def __init__(self, machine):
+        super().__init__(machine)
+        need("make", "make")
+        self.folder = machine.path("/usr/src/oemgateway")
+        copy_sources(self.folder)
+
+    def make(self, *what):
+        """Run make as root and return what it said."""
+        done = self.machine(
+            "make", "--no-print-directory", "-C", "/usr/src/oemgateway", "PYTHON=/usr/bin/python3", *what
+        )
+        if "could not be fetched" in done.stdout:
+            missing(f"make install fetches packages, and could not: {done.stdout}")
+        if "python3-venv" in done.stdout or "Python 3.11 or newer" in done.stdout:
+            missing(done.stdout)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+@pytest.mark.needs_root
+def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # noqa: PLR0915  (as lives are)
+    before = everything(machine)
+    gateway = FromSources(machine)
+    set_version(gateway.folder, "0.0.8")
+
+    # When it is installed for the first time, it is enabled, and says that its file has to be filled in.
+    said = gateway.make("install")
+    assert said == (
+        "oemgateway: 0.0.8 is installed\n"
+        f"oemgateway: next, edit {CONFIG} (three lines, marked <--), then: sudo service oemgateway start\n"
+    )
+    there = everything(machine)
+    assert there[CONFIG].startswith("f 640 root oemgateway ")
+    assert there[STATE].startswith("d 750 oemgateway oemgateway ")
+    assert there["/var/log/oemgateway"].startswith("d 2750 oemgateway adm ")
+    assert "/etc/rc2.d/S01oemgateway" in there
+    assert "/etc/systemd/system/oemgateway.service" not in there
+    assert machine("id", "-nG", "oemgateway").stdout.split()[:2] == ["oemgateway", "dialout"]
+    assert "nologin" in machine("getent", "passwd", "oemgateway").stdout
+    assert gateway.version() == "0.0.8"
+
+    # It does not start before that, and says why.
+    status, said = gateway.service("start")
+    assert (status, "apikey" in said) == (6, True)
+    assert gateway.service("status")[0] == 3
+
+    # When it is installed once more, nothing changes.
+    assert gateway.make("install") == "oemgateway: nothing to do: it is installed as it is here\n"
+    assert unlike(there, everything(machine)) == set()
+
+    # When its file is right, it starts, as a user of its own that listens nowhere.
+    gateway.edit(SETTINGS)
+    assert gateway.service("start")[0] == 0
+    assert gateway.service("status")[0] == 0
+    first = gateway.pid()
+    assert machine("stat", "-c", "%U %G", f"/proc/{first}").stdout == "oemgateway oemgateway\n"
+    assert listening(machine, first) == set()
+    gateway.wait_for_readings()
+    assert gateway.service("start")[0] == 0
+    assert gateway.service("try-restart")[0] == 0
+    second = gateway.pid()
+    assert first != second
+
+    # An edit is taken over by a reload, one with a fault by nothing.
+    gateway.edit(SETTINGS.replace("node = 9", "node = 10"))
+    assert gateway.service("reload")[0] == 0
+    wait_until(
+        lambda: any('"node": "10"' in line for line in gateway.waiting()), 20, "the edit to take effect"
+    )
+    gateway.edit(FAULTY)
+    for action in ("start", "reload", "force-reload", "restart", "try-restart"):
+        status, said = gateway.service(action)
+        assert (status, FAULT in said) == (6, True)
+    assert gateway.service("status")[0] == 0
+    assert gateway.pid() == second
+
+    # What is new leaves what runs alone as long as the file has a fault.
+    with (gateway.folder / "init.d" / "oemgateway").open("a") as script:
+        script.write("# The next version.\n")
+    said = gateway.make("install")
+    assert FAULT in said
+    assert said.endswith(f"oemgateway: mend {CONFIG}, then: sudo service oemgateway restart\n")
+    assert gateway.pid() == second
+
+    # What is killed is said to be dead, and can be started again.
+    gateway.edit(SETTINGS)
+    machine("kill", "-9", second)
+    wait_until(lambda: gateway.service("status")[0] == 1, what="the status to tell")
+    assert gateway.service("reload")[0] == 7
+    assert gateway.service("try-restart")[0] == 0
+    assert gateway.service("status")[0] == 1
+    assert gateway.service("restart")[0] == 0
+    assert gateway.service("status")[0] == 0
+
+    # An upgrade restarts what runs, and keeps the settings and all that waits.
+    waiting = gateway.wait_for_readings()
+    third = gateway.pid()
+    set_version(gateway.folder, "0.1.0")
+    said = gateway.make("install")
+    assert f"oemgateway: {CONFIG} is kept; what is new is in {CONFIG}.new\n" in said
+    assert gateway.pid() != third
+    assert gateway.version() == "0.1.0"
+    assert machine.path(CONFIG).read_text() == SETTINGS
+    assert machine.path(f"{CONFIG}.new").read_text().endswith("# 0.1.0 has one line more.\n")
+    assert gateway.waiting()[: len(waiting)] == waiting
+
+    # The log is rotated, and goes on in the new file.
+    rotated = machine(need("logrotate", "logrotate"), "--force", "--state", "/tmp/rotated", ROTATION)
+    assert (rotated.returncode, rotated.stdout) == (0, "")
+    gateway.edit(SETTINGS.replace("node = 9", "node = 11"))
+    assert gateway.service("reload")[0] == 0
+    wait_until(lambda: "bridge" in gateway.log(), what="a line in the new log")
+    logs = machine("sh", "-c", "stat -c '%n %U %G %a' /var/log/oemgateway/*").stdout
+    assert logs.splitlines() == [
+        f"/var/log/oemgateway/oemgateway.log{suffix} oemgateway adm 640" for suffix in ("", ".1")
+    ]
+
+    # What is stopped stays stopped.
+    for _ in range(2):
+        assert gateway.service("stop")[0] == 0
+    assert gateway.service("status")[0] == 3
+    gateway.make("install")
+    assert gateway.service("status")[0] == 3
+
+    # Removed, it leaves settings and readings ...
+    gateway.service("start")
+    fourth = gateway.pid()
+    said = gateway.make("uninstall")
+    assert f"kept are {CONFIG}, {STATE}" in said
+    assert not machine.path(f"/proc/{fourth}").exists()
+    there = everything(machine)
+    assert not [
+        path
+        for path in there
+        if path.startswith(("/opt/oemgateway", "/usr/local/bin/oem", "/etc/rc2.d/S01oem"))
+    ]
+    assert {CONFIG, f"{STATE}/queue.db", "/etc/default/oemgateway"} <= set(there)
+
+    # ... and after a purge nothing.
+    gateway.make("purge")
+    assert unlike(before, everything(machine)) == set()
+    assert machine("getent", "passwd", "oemgateway").stdout == ""
+
+
+@pytest.mark.needs_root
+def test_below_destdir_files_are_put_in_place_and_nothing_else_is_done(machine):
+    gateway = FromSources(machine)
+    before = everything(machine)
+    said = gateway.make("install", "DESTDIR=/image")
+    assert "installed below /image" in said
+    assert unlike(before, everything(machine)) == set()
+    listed = machine("sh", "-c", "cd /image && find . -type f -o -type l | grep -v ^./opt/ | sort")
+    assert set(listed.stdout.splitlines()) >= {
+        "./etc/default/oemgateway",
+        "./etc/init.d/oemgateway",
+        "./etc/logrotate.d/oemgateway",
+        "./etc/oemgateway.conf",
+        "./etc/systemd/system/oemgateway.service",
+        "./etc/udev/rules.d/60-oemgateway.rules",
+        "./usr/local/bin/oemgateway",
+        "./usr/local/share/bash-completion/completions/oemgateway",
+        "./usr/local/share/man/man1/oemgateway.1",
+        "./usr/local/share/man/man5/oemgateway.conf.5",
+    }
+    # Where it is the root, it runs.
+    machine(
+        "sh", "-c", "cp -a /image/opt/oemgateway /opt && cp -a /image/usr/local/bin/oemgateway /usr/local/bin"
+    )
+    machine("rm", "-r", "/image/opt/oemgateway/bin")
+    assert gateway.version() == "0.1.0"
+    gateway.make("purge", "DESTDIR=/image")
+    assert machine("find", "/image", "-type", "f", "-o", "-type", "l").stdout == ""
+
+
+@pytest.mark.needs_root
+def test_where_pid_1_is_systemd_its_unit_is_installed_and_enabled(machine):
+    # Given a systemd of which there is just its command
+    told = machine.path("/run/told")
+    machine("mkdir", "/run/systemd", "/run/systemd/system")
+    systemctl = machine.path("/usr/local/bin/systemctl")
+    systemctl.write_text('#!/bin/sh\necho "$@" >>/run/told\n')
+    systemctl.chmod(0o755)
+    # ... and a program that is installed
+    gateway = FromSources(machine)
+    installed = machine.path("/opt/oemgateway")
+    copy_sources(installed / "source", PROGRAM)
+    (installed / "bin").mkdir()
+    for program in ("python", "oemgateway"):
+        file = installed / "bin" / program
+        file.write_text("#!/bin/sh\necho oemgateway 0.1.0\n")
+        file.chmod(0o755)
+
+    gateway.make("install")
+    unit = "/etc/systemd/system/oemgateway.service"
+    assert machine.path(unit).read_text() == (ROOT / unit[1:]).read_text()
+    assert told.read_text().splitlines() == [
+        "daemon-reload",
+        "--quiet enable oemgateway",
+        "restart oemgateway.service",
+    ]
+    assert not machine.path("/etc/init.d/oemgateway").exists()
+    verified = machine(need("systemd-analyze", "systemd"), "verify", "--man=no", unit)
+    assert (verified.returncode, verified.stdout) == (0, "")
+
+    told.unlink()
+    gateway.make("uninstall")
+    assert told.read_text().splitlines()[-2:] == ["--quiet disable oemgateway", "daemon-reload"]
+    assert not machine.path(unit).exists()
+
+
+@pytest.mark.needs_root
+def test_an_interpreter_that_only_root_may_run_is_refused_before_anything_is_done(machine):
+    FromSources(machine)
+    machine("sh", "-c", "mkdir -m 0700 /root/own && cp /usr/bin/python3 /root/own")
+    before = everything(machine)
+    done = machine("make", "-C", "/usr/src/oemgateway", "install", "PYTHON=/root/own/python3")
+    assert done.returncode != 0
+    assert "only root may run /root/own/python3: sudo make install PYTHON=/usr/bin/python3" in done.stdout
+    assert unlike(before, everything(machine)) == set()
+
+
+@pytest.fixture
+def package(tmp_path):
+    """The Debian package, freshly built."""
+    for program, there in (
+        ("dpkg-buildpackage", "dpkg-dev"),
+        ("dh", "debhelper"),
+        ("dh_python3", "dh-python"),
+    ):
+        need(program, there)
+    if not (ROOT / ".venv" / ".runtime").exists():
+        missing(".venv is missing: make .venv/.runtime")
+    place = tmp_path / "package"
+    copy_sources(place)
+    built = subprocess.run(
+        [need("make", "make"), "-C", place, "deb", f"VENV={ROOT / '.venv'}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stdout
+    (file,) = (place / "dist").glob("oemgateway_*_all.deb")
+    return file
+
+
+def next_version(package, version, folder):
+    """Return the file of the same package, of another version and with a line more in the configuration."""
+    subprocess.run(["dpkg-deb", "--raw-extract", package, folder], check=True)
+    control = folder / "DEBIAN" / "control"
+    control.write_text(re.sub(r"(?m)^Version: .*$", f"Version: {version}", control.read_text()))
+    program = folder / "usr" / "share" / "oemgateway"
+    set_version(program, version, program / "oemgateway.conf")
+    file = package.with_name(f"oemgateway_{version}_all.deb")
+    subprocess.run(["dpkg-deb", "--build", folder, file], check=True, stdout=subprocess.DEVNULL)
+    return file
+
+
+@pytest.mark.needs_root
+def test_the_life_of_the_debian_package(machine, package, tmp_path):
+    checked = subprocess.run(
+        [
+            need("lintian", "lintian"),
+            "--fail-on",
+            "error,warning",
+            "--suppress-tags",
+            "no-manual-page",
+            "--allow-root",
+            package,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (checked.returncode, checked.stdout) == (0, "")
+    machine.copy(package, "/root/first.deb")
+    needed = machine(
+        "sh", "-c", "dpkg-deb --field /root/first.deb Depends | sed 's/([^)]*)//g; s/:any//g; s/,//g'"
+    )
+    for name in needed.stdout.split():
+        if machine("dpkg-query", "--show", name).returncode != 0:
+            missing(f"{name} is missing: apt install {name}")
+    before = everything(machine)
+    gateway = Installed(machine)
+
+    def dpkg(*arguments):
+        done = machine("dpkg", *arguments, DEBIAN_FRONTEND="noninteractive")
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    # When it is installed, it is enabled, and says that its file has to be filled in.
+    said = dpkg("--install", "/root/first.deb")
+    assert f"oemgateway: next, edit {CONFIG} (three lines, marked <--)" in said
+    there = everything(machine)
+    assert there[CONFIG].startswith("f 640 root oemgateway ")
+    assert there[STATE].startswith("d 750 oemgateway oemgateway ")
+    assert "/etc/rc2.d/S01oemgateway" in there
+    assert not [path for path in there if "dist-packages/gateway" in path]
+    assert gateway.service("start")[0] == 6
+
+    # When its file is right, it runs, and the package keeps that file through an upgrade, and all that waits.
+    gateway.edit(SETTINGS)
+    assert gateway.service("start")[0] == 0
+    running = gateway.pid()
+    assert listening(machine, running) == set()
+    waiting = gateway.wait_for_readings()
+    machine.copy(next_version(package, "0.1.1", tmp_path / "next"), "/root/second.deb")
+    said = dpkg("--install", "/root/second.deb")
+    assert machine.path(CONFIG).read_text() == SETTINGS
+    assert f"oemgateway: {CONFIG} is kept; what is new is in {CONFIG}.ucf-dist\n" in said
+    assert machine.path(f"{CONFIG}.ucf-dist").read_text().endswith("# 0.1.1 has one line more.\n")
+    assert everything(machine)[CONFIG].startswith("f 640 root oemgateway ")
+    assert gateway.version() == "0.1.1"
+    assert gateway.pid() != running
+    assert gateway.waiting()[: len(waiting)] == waiting
+
+    # A faulty file does not take it down.
+    gateway.edit(FAULTY)
+    running = gateway.pid()
+    said = dpkg("--install", "/root/second.deb")
+    assert FAULT in said
+    assert "ucf-dist" not in said
+    assert gateway.pid() == running
+    assert gateway.service("status")[0] == 0
+
+    # Removed, it leaves settings and readings, and after a purge nothing.
+    dpkg("--remove", "oemgateway")
+    assert not machine.path(f"/proc/{running}").exists()
+    there = everything(machine)
+    assert {CONFIG, f"{STATE}/queue.db", "/etc/default/oemgateway"} <= there.keys()
+    assert "/usr/bin/oemgateway" not in there
+    dpkg("--purge", "oemgateway")
+    assert unlike(before, everything(machine)) == set()
+    assert machine("getent", "passwd", "oemgateway").stdout == ""
