@@ -15,7 +15,8 @@ from typing import Self
 from tests.peers import missing, need
 from tests.waiting import wait_until
 
-# PID 1 does nothing. As it takes no notice of its children, the kernel clears them away when they end.
+# PID 1 waits for the end of the tests, however they end; all others end with it. As it takes no notice of its
+# children, the kernel clears them away when they end.
 _FIRST_PROCESS = """
 set -e
 mount -t tmpfs -o mode=0755 throwaway "$1"
@@ -32,7 +33,7 @@ printf '#!/bin/sh\\nexit 0\\n' >policy-rc.d
 printf '#!/bin/sh\\necho N 2\\n' >runlevel
 chmod +x policy-rc.d runlevel
 cd ../../..
-exec env --ignore-signal=CHLD chroot root sleep infinity
+exec env --ignore-signal=CHLD chroot root cat
 """
 
 
@@ -48,7 +49,7 @@ class Throwaway:
         unshare = [need("unshare", "util-linux"), "--mount", "--pid", "--fork", "--kill-child"]
         self._process = subprocess.Popen(
             [*unshare, "sh", "-c", _FIRST_PROCESS, "sh", self._folder],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -62,7 +63,7 @@ class Throwaway:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         self._first = children[0] if children else "0"
         try:
-            return Path(f"/proc/{self._first}/comm").read_text() == "sleep\n"
+            return Path(f"/proc/{self._first}/comm").read_text() == "cat\n"
         except FileNotFoundError:
             return False
 
