@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from gateway.config import Configuration
 
-AT_START = ("state_dir", "socket", "commit_interval", "max_frames", "max_size", "unsynced")
+AT_START = ("state_dir", "socket", "commit_interval", "max_frames", "max_size", "max_age", "unsynced")
 """What the daemon takes from [gateway] when it starts, and never again."""
 
 

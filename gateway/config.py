@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +26,7 @@ from gateway.settings import (
     secrets,
     setting,
 )
+from gateway.spool import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +43,7 @@ _KINDS: dict[str, Kind] = {
 }
 _UNUSED = ("hardware", "firmware", "tx")
 """What emonhub has in the section of a node, and nothing here needs."""
+_DAY = 86400
 _EXAMPLES: dict[Kind, str] = {"listeners": "ds2482", "dispatchers": "emoncms"}
 
 
@@ -56,8 +59,16 @@ class Gateway:
     commit_interval: float = setting(5.0, check=at_least(0))
     max_frames: int = setting(1_000_000, check=at_least(1000))
     max_size: int = setting(200, check=at_least(1))
+    max_age: float = setting(0.0, check=at_least(0))
     unsynced: Literal["hold", "send"] = setting("hold")
     index_guard: Literal["warn", "refuse"] = setting("warn")
+
+    @property
+    def limits(self) -> Limits:
+        """How much the queue keeps."""
+        return Limits(
+            frames=self.max_frames, bytes=self.max_size * 1_000_000, age=self.max_age * _DAY or math.inf
+        )
 
 
 @dataclass(kw_only=True)

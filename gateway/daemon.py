@@ -17,7 +17,7 @@ from gateway.hourly import HOUR, Hourly
 from gateway.indices import Memory
 from gateway.notify import Supervisor
 from gateway.queue_answers import QueueAnswers
-from gateway.spool import Limits, Spool
+from gateway.spool import Spool
 from gateway.status import Status
 from gateway.timekeeper import Timekeeper
 from gateway.version import VERSION
@@ -63,7 +63,7 @@ class Daemon:
         self._configuration = config.read(self._file, self._memory.recall())
         self._spool = Spool(
             directory / "queue.db",
-            limits=Limits(frames=gateway.max_frames, bytes=gateway.max_size * 1_000_000),
+            limits=gateway.limits,
             commit_interval=gateway.commit_interval,
         )
         clock, note = Clock(), TimeNote(directory)

@@ -23,6 +23,12 @@ log = logging.getLogger("oemgateway.clock")
 _NOTE_EVERY = 600.0
 """Seconds between two notes of the time: each makes the SD card write."""
 
+_EXPIRE_EVERY = 60.0
+"""Seconds between two looks for readings that are too old."""
+
+_SETTLED = 3600.0
+"""Seconds without a step or a doubt after which the clock may say that a reading is too old."""
+
 
 class Dating:
     """Stands between the listeners and the queue; any thread may call it."""
@@ -34,6 +40,7 @@ class Dating:
         self._note = note
         self._noted = note.read()
         self._note_due = clock.monotonic()
+        self._expire_due = clock.monotonic() + _EXPIRE_EVERY
         self._lock = threading.Lock()
         self.look()
 
@@ -53,12 +60,18 @@ class Dating:
         """Look at the clock, every few seconds."""
         with self._lock:
             self._follow()
-            if not self.keeper.doubt and self._clock.monotonic() >= self._note_due:
+            now = self._clock.monotonic()
+            if not self.keeper.doubt and now >= self._note_due:
                 self._note.write(self._clock.wall())
-                self._note_due = self._clock.monotonic() + _NOTE_EVERY
+                self._note_due = now + _NOTE_EVERY
+            if now >= self._expire_due:
+                self._spool.expire(self.keeper.age)
+                self._expire_due = now + _EXPIRE_EVERY
 
     def _follow(self) -> None:
         stepped = self.keeper.look()
+        if stepped or self.keeper.doubt:
+            self._expire_due = self._clock.monotonic() + _SETTLED
         try:
             if self.keeper.holding:
                 if not self._spool.holding:

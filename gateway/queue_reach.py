@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gateway import config, control
 from gateway.paths import find_socket, find_state_dir
 from gateway.queue_answers import QueueAnswers
-from gateway.spool import Limits, Spool
+from gateway.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,8 +78,6 @@ def _open(file: Path, configuration: Configuration) -> Spool:
     for path, use in ((file, os.R_OK | os.W_OK), (file.parent, os.W_OK | os.X_OK)):
         if not os.access(path, use):
             raise OSError(f"{path}: this user may not write there, as is needed while no gateway runs: sudo")
-    gateway = configuration.gateway
-    limits = Limits(frames=gateway.max_frames, bytes=gateway.max_size * 1_000_000)
-    spool = Spool(file, limits=limits, in_memory=False)
+    spool = Spool(file, limits=configuration.gateway.limits, in_memory=False)
     spool.attend(configuration.dispatchers)
     return spool

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sqlite3
 import threading
 from collections import Counter, deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,17 +40,22 @@ _BALLAST = 1 << 20
 _STRETCH = 10_000
 """How many ids are looked through at a time: whoever puts a frame waits no longer than that takes."""
 
+_PIECE = 500
+"""How many frames are dated, or let go of, at a time."""
+
 
 @dataclass(frozen=True)
 class Limits:
     """How much is kept; beyond it the oldest frames go first, and are counted.
 
-    `memory` is the number of frames that wait in memory while the disk does not take them.
+    `memory` is the number of frames that wait in memory while the disk does not take them, `age` the seconds
+    that a reading may be old.
     """
 
     frames: int = 1_000_000
     bytes: int = 200_000_000
     memory: int = 10_000
+    age: float = math.inf
 
 
 class Waiting(NamedTuple):
@@ -104,6 +111,7 @@ class Spool:
         self._unwritten: deque[tuple[int, Frame, bool]] = deque()
         self._held_from: int | None = None
         self._disk_trouble = ""
+        self._dropped_for: set[str] = set()
         self._attending: set[str] = set()
         self._refusals: list[tuple[int, str, str, str, bool]] = []
         self._moved = self._fixing = False
@@ -160,7 +168,7 @@ class Spool:
                 self._held_from = self._next
             self._unwritten.extend((number, frame, held) for number, frame in enumerate(frames, self._next))
             self._next += len(frames)
-            self._drop(self._next - self._first - self._limits.frames)
+            self._drop_surplus(self._next - self._first - self._limits.frames)
             self._flush()
             self._ring()
         self.sync_if_due()
@@ -243,12 +251,14 @@ class Spool:
 
         Raises OSError where the disk cannot be read.
         """
-        query = "SELECT id, frame, whose, held FROM frames WHERE id > ? ORDER BY id LIMIT ?"
         with self._lock, self._no_disk():
-            after = max(after, self._place(who) if who else self._first - 1)
-            rows = self._db.execute(query, (after, limit)).fetchall()
-            unwritten = [Waiting(n, frame, "", held) for n, frame, held in self._unwritten if n > after]
+            return self._waiting(max(after, self._place(who) if who else self._first - 1), limit)
+
+    def _waiting(self, after: int, limit: int) -> list[Waiting]:
+        query = "SELECT id, frame, whose, held FROM frames WHERE id > ? ORDER BY id LIMIT ?"
+        rows = self._db.execute(query, (after, limit))
         found = [Waiting(number, _from_text(text), whose, bool(held)) for number, text, whose, held in rows]
+        unwritten = [Waiting(n, frame, "", held) for n, frame, held in self._unwritten if n > after]
         return found + unwritten[: limit - len(found)]
 
     def standing(self, who: str) -> Standing:
@@ -336,6 +346,27 @@ class Spool:
                 raise OSError(f"the queue's disk refuses: {self._disk_trouble}")
             return max(0, upto - start)
 
+    def expire(self, age: Callable[[Stamp], float]) -> None:
+        """Let go of the oldest readings that are older than the limit, up to the first that is held.
+
+        `age` tells how old a reading is at least, in seconds.
+        """
+        while math.isfinite(self._limits.age) and self._expire_some(age):
+            pass
+
+    def _expire_some(self, age: Callable[[Stamp], float]) -> bool:
+        """Let go of the oldest of them; tell whether there may be more."""
+        with self._lock, suppress(sqlite3.Error):
+            oldest = self._waiting(self._first - 1, _PIECE)
+            old = list(
+                takewhile(lambda kept: not kept.held and age(kept.frame.stamp) > self._limits.age, oldest)
+            )
+            if old:
+                self._drop(len(old), old[-1].number + 1, "there are readings older than max_age")
+                self._flush()
+            return len(old) == _PIECE
+        return False
+
     def queued(self, who: str) -> int:
         """Return how many frames the dispatcher has still to deliver."""
         with self._lock:
@@ -395,8 +426,8 @@ class Spool:
             if self._unwritten:
                 raise sqlite3.OperationalError(self._disk_trouble)
             with self._transaction() as db:
-                query = "SELECT id, frame, whose FROM frames WHERE held ORDER BY id LIMIT 500"
-                rows = db.execute(query).fetchall()
+                query = "SELECT id, frame, whose FROM frames WHERE held ORDER BY id LIMIT ?"
+                rows = db.execute(query, (_PIECE,)).fetchall()
                 set_aside: Counter[str] = Counter()
                 for number, text, whose in rows:
                     frame = _from_text(text)
@@ -449,13 +480,18 @@ class Spool:
         if self._attending:
             self._let_go(min(self._upto[name] for name in self._attending) + 1)
 
-    def _drop(self, surplus: int) -> None:
-        """Let go of the oldest frames, and count them."""
+    def _drop_surplus(self, surplus: int) -> None:
+        """Let go of so many frames for which there is no room."""
         if surplus > 0:
-            if not self.dropped:
-                log.error("the queue is full: from now on the oldest frames are dropped, and counted")
-            self.dropped += surplus
-            self._let_go(self._first + surplus)
+            self._drop(surplus, self._first + surplus, "the queue is full")
+
+    def _drop(self, count: int, first: int, why: str) -> None:
+        """Let `first` be the oldest frame that is kept, and count those before it."""
+        if why not in self._dropped_for:
+            self._dropped_for.add(why)
+            log.error("%s: from now on the oldest frames are dropped, and counted", why)
+        self.dropped += count
+        self._let_go(first)
 
     def _let_go(self, first: int) -> None:
         """Let `first` be the oldest frame that is kept."""
@@ -537,7 +573,7 @@ class Spool:
                 self._db.execute(f"PRAGMA {n}_count").fetchone() for n in ("page", "max_page")
             )
             if pages + 1 >= most:  # the limit is ours, not the disk's
-                self._drop(max(len(self._unwritten), (self._next - self._first) // 100))
+                self._drop_surplus(max(len(self._unwritten), (self._next - self._first) // 100))
             else:
                 self._ballast.unlink(missing_ok=True)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.clock import Clock
-    from gateway.frame import Frame
+    from gateway.frame import Frame, Stamp
 
 log = logging.getLogger("oemgateway.clock")
 
@@ -104,6 +104,18 @@ class Timekeeper:
         if stamp.boot != self._clock.now().boot or abs(wall - stamp.wall) <= _STEP:
             return frame
         return replace(frame, stamp=replace(stamp, wall=wall))
+
+    def age(self, stamp: Stamp) -> float:
+        """Return how old a reading is at least, in seconds.
+
+        Within this boot the boot's own clock tells, and what is of an earlier one is older than this boot.
+        Beyond that the wall clock tells, but only where the machine or the far end vouches for it.
+        """
+        now = self._clock.now()
+        if stamp.boot and stamp.boot == now.boot:
+            return now.boottime - stamp.boottime
+        vouched = not self.doubt and (self._reference is not None or self._synchronised())
+        return max(now.boottime if stamp.boot else 0.0, now.wall - stamp.wall if vouched else 0.0)
 
     def latest(self) -> float:
         """Return the latest time that the far end takes without harm; infinity where that is not known."""

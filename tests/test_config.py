@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from gateway.config import ConfigFaults, Gateway
 from gateway.dispatchers.emoncms import EmoncmsBuffer
 from gateway.plugin import Dispatcher, Listener
 from gateway.registry import BUILT_IN, known
-from gateway.settings import SettingsFault, setting
+from gateway.settings import SettingsFault, build, setting
+from gateway.spool import Limits
 from listeners.onewire.owfs import Owfs
 from listeners.rfm12pi import Rfm2pi
 from listeners.tcp import Tcp
@@ -165,6 +167,11 @@ class TestGateway:
             loglevel="WARN", state_dir=Path("/var/x"), socket=Path("/run/x"), simulate=True
         )
         assert config.read(file(whole().removeprefix("[gateway]\n"))).gateway == Gateway()
+
+    @pytest.mark.parametrize(("days", "seconds"), [("0", math.inf), ("1.5", 129_600)])
+    def test_the_age_of_a_reading_has_no_limit_unless_there_is_one(self, days, seconds):
+        limits = build(Gateway, {"max_frames": "2000", "max_size": "3", "max_age": days}).limits
+        assert limits == Limits(frames=2000, bytes=3_000_000, age=seconds)
 
     def test_faults_have_their_lines(self, faults):
         assert faults(whole(gateway="\nloglevel = loud\nsimulated = yes\n[[more]]")) == [

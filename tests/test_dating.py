@@ -1,34 +1,49 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from gateway.dating import Dating, TimeNote
-from gateway.frame import Frame
-from gateway.spool import Spool
+from gateway.frame import Frame, Stamp
+from gateway.spool import Limits, Spool
 from gateway.timekeeper import Timekeeper
 from gateway.version import MADE
 from listeners.simulated.clock import VirtualClock
 
 NOW = MADE + 10 * 86400
-YEAR = 31_536_000.0
+DAY, YEAR = 86_400.0, 31_536_000.0
 
 
 class Pi:
     """A machine on which a daemon runs: readings are taken, the clock is set, and it is switched off."""
 
-    def __init__(self, directory, wall: float, boot: str = "first") -> None:
+    def __init__(
+        self,
+        directory,
+        wall: float,
+        boot: str = "first",
+        *,
+        max_age: float = math.inf,
+        kept_right: bool = False,
+    ) -> None:
         self.directory = directory
         self.clock = VirtualClock(wall=wall)
         self.clock.boot = boot
-        self.spool = Spool(directory / "queue.db", clock=self.clock)
+        self.spool = Spool(directory / "queue.db", clock=self.clock, limits=Limits(age=max_age))
         self.spool.attend(["a"])
         note = TimeNote(directory)
-        self.keeper = Timekeeper(self.clock, past=note.read(), synchronised=lambda: False)
+        self.keeper = Timekeeper(self.clock, past=note.read(), synchronised=lambda: kept_right)
         self.dating = Dating(self.spool, self.keeper, self.clock, note)
 
     def take(self, value: float) -> None:
         self.dating.put([Frame("9", (value,), self.clock.now())])
         self.clock.sleep(10)
+
+    def passes(self, seconds: float) -> None:
+        """Let time pass, in which the daemon looks at the clock."""
+        self.clock.sleep(seconds)
+        self.dating.look()
 
     def set(self, wall: float) -> None:
         self.clock.set_wall(wall)
@@ -43,10 +58,10 @@ class Pi:
 def boot(tmp_path):
     started: list[Pi] = []
 
-    def start(wall: float, name: str = "first") -> Pi:
+    def start(wall: float, name: str = "first", **how) -> Pi:
         for pi in started:
             pi.spool.close()
-        started[:] = [Pi(tmp_path, wall, name)]
+        started[:] = [Pi(tmp_path, wall, name, **how)]
         return started[0]
 
     yield start
@@ -145,3 +160,69 @@ def test_a_disk_that_refuses_is_told_and_the_frames_stay_held(boot, monkeypatch,
     monkeypatch.undo()
     pi.dating.look()
     assert pi.sent() == [(1, -10)]
+
+
+class TestWhatIsTooOld:
+    def test_it_goes_first_and_is_counted(self, boot, caplog):
+        pi = boot(NOW, max_age=DAY)
+        pi.take(1)
+        pi.passes(DAY - 20)
+        pi.take(2)
+        assert (len(pi.sent()), pi.spool.dropped) == (2, 0)
+        pi.passes(60)
+        assert (pi.sent(), pi.spool.dropped) == ([(2, DAY - 10)], 1)
+        pi.passes(2 * DAY)
+        assert (pi.sent(), pi.spool.dropped) == ([], 2)
+        assert len([record for record in caplog.records if "older than max_age" in record.message]) == 1
+
+    @pytest.mark.parametrize("step", [YEAR, -YEAR])
+    @pytest.mark.parametrize("kept_right", [True, False])
+    def test_a_clock_that_jumps_takes_nothing(self, boot, step, kept_right):
+        # given readings of this boot and of one before
+        boot(NOW).take(1)
+        pi = boot(NOW + 20, "second", max_age=DAY, kept_right=kept_right)
+        pi.take(2)
+        # when the clock is wrong for a while
+        pi.set(NOW + step)
+        pi.passes(600)
+        pi.set(NOW + 700)
+        pi.passes(600)
+        assert [value for value, _ in pi.sent()] == [1, 2]
+
+    def test_without_anybody_to_vouch_for_the_clock_an_earlier_boot_is_as_old_as_this_one(self, boot):
+        boot(NOW).take(1)
+        pi = boot(NOW + YEAR, "second", max_age=DAY)
+        pi.passes(DAY - 200)
+        assert [value for value, _ in pi.sent()] == [1]
+        pi.passes(200)
+        assert pi.sent() == []
+
+    @pytest.mark.parametrize("vouch", ["machine", "far end"])
+    def test_a_clock_that_is_vouched_for_tells_how_old_an_earlier_boot_is(self, boot, vouch):
+        boot(NOW).take(1)
+        pi = boot(NOW + 2 * DAY, "second", max_age=DAY, kept_right=vouch == "machine")
+        if vouch == "far end":
+            pi.dating.told(NOW + 2 * DAY)
+        pi.take(2)
+        pi.passes(60)
+        assert (pi.sent(), pi.spool.dropped) == ([(2, 2 * DAY)], 1)
+
+    def test_so_it_does_for_a_time_of_the_senders_own(self, boot):
+        pi = boot(NOW, max_age=DAY, kept_right=True)
+        for wall in (NOW - 2 * DAY, NOW):
+            pi.dating.put([Frame("9", (wall,), Stamp(wall, "", pi.clock.boottime()))])
+        pi.passes(60)
+        assert [value for value, _ in pi.sent()] == [NOW]
+
+    def test_while_the_clock_is_in_doubt_nothing_is(self, boot):
+        pi = boot(NOW, max_age=DAY)
+        pi.take(1)
+        pi.set(5.0)
+        pi.passes(2 * DAY)
+        assert pi.spool.dropped == 0
+        # nor right after the clock has been set
+        pi.set(NOW + 2 * DAY)
+        pi.passes(60)
+        assert pi.spool.dropped == 0
+        pi.passes(3600)
+        assert pi.spool.dropped == 1

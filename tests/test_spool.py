@@ -131,6 +131,39 @@ def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(path, caplog):
     spool.close()
 
 
+def test_what_is_too_old_goes_up_to_the_first_that_is_held(path, caplog):
+    spool = Spool(path, limits=Limits(age=100))
+    spool.attend(["a", "b"])
+    spool.put([frame(n) for n in range(1200)])
+    spool.put([frame(1200)], held=True)
+    spool.done("a", spool.peek("a", 10)[-1][0])
+    spool.expire(lambda stamp: 101 if stamp.boottime < 1000 else 100)
+    assert (values(spool, "a")[0], values(spool, "b")[0], spool.dropped) == (995, 995, 995)
+    spool.expire(lambda _: 101)
+    assert (spool.waiting()[0].frame, spool.dropped) == (frame(1200), 1200)
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "there are readings older than max_age"
+    ]
+    spool.close()
+
+
+def test_without_a_limit_nothing_is_too_old(spool):
+    spool.put([frame(1)])
+    spool.expire(lambda _: 1e9)
+    assert values(spool, "a") == [1]
+
+
+def test_a_disk_that_cannot_be_read_is_no_reason_to_let_go(path):
+    spool = Spool(path, limits=Limits(age=100))
+    spool.attend(["a"])
+    spool.put([frame(1)])
+    real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_IOERR)
+    spool.expire(lambda _: 101)
+    spool._db = real
+    assert (values(spool, "a"), spool.dropped) == ([1], 0)
+    spool.close()
+
+
 def test_the_bell_rings_for_whom_it_was_hung(spool):
     bell = Flag()
     spool.bell("a", bell)
