@@ -122,7 +122,10 @@ class Dispatcher(Plugin):
     batch: int = setting(100, check=between(1, LARGEST_BATCH))
 
     def together(self, frames: Sequence[Frame]) -> int:
-        """Return how many of these, from the front, can go in one batch and be told apart by `delivered`."""
+        """Return how many of these, from the front, can go in one batch and be told apart by `delivered`.
+
+        0 where it could not tell the first from what the far end has: that one goes alone.
+        """
         return len(frames)
 
     def send(self, frames: Sequence[Frame]) -> None:

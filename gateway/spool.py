@@ -3,6 +3,7 @@
 A frame is committed when `put` returns, so that no kill can lose it, and deleted in the transaction that
 moves the last dispatcher's cursor past it. What a power cut may take is what was put since the last `sync`:
 an SD card wears by how often it is made to write. Ids only ever grow, so that a cursor never skips a frame.
+Before a batch is sent its end is noted: what is behind that mark a kill has certainly left unsent.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ __all__ = ["Limits", "Refused", "Spool", "SpoolUnusable", "Standing", "Waiting"]
 log = logging.getLogger("oemgateway.spool")
 
 _BALLAST = 1 << 20
-"""Bytes set aside so that a full disk has room to note what was delivered, and so to be emptied."""
+"""Bytes set aside so that a full disk has room to note what was delivered, and so to be emptied.
+
+Where they are not there at the start the disk refused something, and what it has noted as sent is not all.
+"""
 
 _STRETCH = 10_000
 """How many ids are looked through at a time: whoever puts a frame waits no longer than that takes."""
@@ -77,6 +81,24 @@ class Refused(NamedTuple):
     undated: bool
 
 
+class Sent(NamedTuple):
+    """How far a dispatcher's frames may have been sent: up to the id `upto`, and none behind it.
+
+    `blind` says of the last batch that its first frame could not be told from one that was there before.
+    """
+
+    upto: int
+    blind: bool
+
+
+class _Mark(NamedTuple):
+    """What was noted in which boot before the last batch was sent; "": in none that is known."""
+
+    upto: int = 0
+    boot: str = ""
+    blind: bool = False
+
+
 class Standing(NamedTuple):
     """What a dispatcher has still to deliver, how much of it is held for want of the time, and the oldest."""
 
@@ -106,6 +128,7 @@ class Spool:
         self._limits = limits
         self._commit_interval = commit_interval
         self._clock = clock or Clock()
+        self._boot = self._clock.now().boot
         self._lock = threading.Lock()
         self._bells: dict[str, Flag] = {}
         self._unwritten: deque[tuple[int, Frame, bool]] = deque()
@@ -114,8 +137,7 @@ class Spool:
         self._dropped_for: set[str] = set()
         self._attending: set[str] = set()
         self._refusals: list[tuple[int, str, str, str, bool]] = []
-        self._moved = self._fixing = False
-        self._unsynced = False
+        self._moved = self._unsynced = False
         self._synced = self._clock.monotonic()
         self._db = store.open_store(path, max_bytes=limits.bytes, in_memory=in_memory)
         try:
@@ -123,20 +145,30 @@ class Spool:
         except sqlite3.DatabaseError as error:
             self._mend(error)
             self._take_over(self._db)
-        self._hold_ballast()
+        if not self._ballast_is_held():
+            self._doubt_what_was_sent()
+            self._flush()
+        if not self._disk_trouble:
+            self._hold_ballast()
 
     def _take_over(self, db: sqlite3.Connection) -> None:
         """Go on where the file was left."""
         self._upto: dict[str, int] = dict(db.execute("SELECT who, upto FROM cursors"))
+        marks = db.execute("SELECT who, sent, boot, blind FROM cursors")
+        self._sent: dict[str, _Mark] = {who: _Mark(*mark) for who, *mark in marks}
         first, last = db.execute("SELECT min(id), max(id) FROM frames").fetchone()
         # Frames go from the front only. Those that are delivered are gone, but a cursor remembers their ids.
         self._next = max([last or 0, *self._upto.values()]) + 1
         self._first = self._first_on_disk = first or self._next
         counters = dict(db.execute("SELECT name, value FROM counters"))
-        self.dropped, self._fixed = counters.get("dropped", 0), counters.get("fixed", 0)
+        self.dropped = counters.get("dropped", 0)
         self._find_held()
         self._dropped_on_disk = self.dropped
         self._count_refused()
+
+    def _doubt_what_was_sent(self) -> None:
+        self._sent = {who: mark._replace(boot="") for who, mark in self._sent.items()}
+        self._moved = True
 
     def _count_refused(self) -> None:
         self._refused_by = Counter(dict(self._db.execute("SELECT who, count(*) FROM refused GROUP BY who")))
@@ -150,6 +182,7 @@ class Spool:
             self._attending = set(dispatchers)
             for who in self._attending:
                 self._upto[who] = max(self._upto.get(who, 0), self._first - 1)
+                self._sent.setdefault(who, _Mark())
             self._moved = True
             self._flush()
 
@@ -380,13 +413,23 @@ class Spool:
             (of_others,) = self._db.execute(query, (who, after)).fetchone()
         return self._next - 1 - after - of_others
 
-    def fix(self, upto: int) -> None:
-        """Note, before they are sent, that the times of the frames up to this id stand for good."""
+    def fix(self, who: str, upto: int, *, blind: bool = False) -> None:
+        """Note, before the dispatcher sends them, that it does so up to this id; their times stand for good.
+
+        `blind` says that the first of them cannot be told from one that its far end has.
+        """
         with self._lock:
-            if upto > self._fixed:
-                self._fixed = upto
-                self._fixing = True
+            before = self._sent[who]
+            self._sent[who] = _Mark(max(upto, before.upto), self._boot, blind)
+            if self._sent[who] != before:
+                self._moved = True
                 self._flush()
+
+    def sent(self, who: str) -> Sent:
+        """Return how far frames may have been sent: after a power cut that is as far as there are any."""
+        with self._lock:
+            upto, boot, blind = self._sent[who]
+            return Sent(upto if boot and boot == self._boot else self._next - 1, bool(blind))
 
     def hold(self, boot: str) -> None:
         """Hold the frames of this boot that nobody has begun to send: their clock is in doubt."""
@@ -395,7 +438,7 @@ class Spool:
             query = "UPDATE frames SET held = 1 WHERE id > ? AND json_extract(frame, '$[2][1]') = ?"
             try:
                 with self._transaction() as db:
-                    db.execute(query, (self._fixed, boot))
+                    db.execute(query, (max((mark.upto for mark in self._sent.values()), default=0), boot))
                 self._find_held()
             except sqlite3.Error as error:
                 raise OSError(f"readings cannot be held: {error}") from error
@@ -511,6 +554,8 @@ class Spool:
             if not self._disk_trouble:
                 log.warning("the disk refuses (%s): what is new waits in memory until it takes it", error)
             self._disk_trouble = str(error)
+            with suppress(OSError):
+                self._ballast.unlink(missing_ok=True)
             while len(self._unwritten) > self._limits.memory:
                 self._unwritten.popleft()
                 self.dropped += 1
@@ -521,7 +566,7 @@ class Spool:
             self._hold_ballast()
 
     def _write(self) -> None:
-        if not (self._unwritten or self._moved or self._refusals or self._fixing):
+        if not (self._unwritten or self._moved or self._refusals):
             return
         with self._transaction() as db:
             if self._first > self._first_on_disk:
@@ -530,17 +575,15 @@ class Spool:
                 rows = [(number, _to_text(frame), held) for number, frame, held in self._unwritten]
                 db.executemany("INSERT INTO frames (id, frame, held) VALUES (?, ?, ?)", rows)
             if self._moved:
-                places = [(who, self._upto[who]) for who in self._attending]
-                db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?)", places)
+                places = [(who, self._upto[who], *mark) for who, mark in self._sent.items()]
+                db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?)", places)
             db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", self._refusals)
-            if self._fixing:
-                db.execute("INSERT OR REPLACE INTO counters VALUES ('fixed', ?)", (self._fixed,))
             if self.dropped > self._dropped_on_disk:
                 db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
         self._first_on_disk, self._dropped_on_disk = self._first, self.dropped
         self._unwritten.clear()
         self._refusals.clear()
-        self._moved = self._fixing = False
+        self._moved = False
         self._unsynced = True
         if self._held_from is not None and self._held_from < self._first:
             self._find_held()
@@ -587,6 +630,12 @@ class Spool:
     @property
     def _ballast(self) -> Path:
         return self._path.with_name("queue.ballast")
+
+    def _ballast_is_held(self) -> bool:
+        try:
+            return self._ballast.stat().st_size == _BALLAST
+        except OSError:
+            return False
 
     def _hold_ballast(self) -> None:
         with suppress(OSError), self._ballast.open("wb") as ballast:

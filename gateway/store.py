@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("oemgateway.spool")
 
+_ALL_IN_DOUBT = """
+    UPDATE cursors SET boot = '',
+        sent = max(sent, upto, coalesce((SELECT value FROM counters WHERE name = 'fixed'), 0));
+    DELETE FROM counters WHERE name = 'fixed';
+"""
+"""Has no boot vouch for what was sent; files of before had one mark for all dispatchers."""
+
 _SCHEMAS = (
     """
     CREATE TABLE frames (id INTEGER PRIMARY KEY, frame TEXT NOT NULL);
@@ -34,6 +41,12 @@ _SCHEMAS = (
     CREATE INDEX whose ON frames (id, whose) WHERE whose != '';
     ALTER TABLE refused ADD COLUMN undated INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX refused_by ON refused (who, id);
+    """,
+    f"""
+    ALTER TABLE cursors ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE cursors ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+    ALTER TABLE cursors ADD COLUMN blind INTEGER NOT NULL DEFAULT 0;
+    {_ALL_IN_DOUBT}
     """,
 )
 """What turns each version of the file into the next; user_version counts them."""
@@ -100,6 +113,7 @@ def replace_damaged(path: Path, error: Exception, *, max_bytes: int) -> sqlite3.
             marks = ", ".join("?" * len(columns))
             store.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", row[: len(columns)])  # noqa: S608
             saved += table == "frames"
+    store.executescript(_ALL_IN_DOUBT)
     log.error("%s is damaged (%s): set aside as %s; %d frames could be read of it", path, error, aside, saved)
     return store
 

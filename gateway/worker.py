@@ -278,11 +278,16 @@ class DispatcherWorker(Worker[Dispatcher]):
         return True
 
     def _find_place(self, batch: Batch, *, at_rest: bool) -> None:
-        """Go on after those frames that the far end has; while it is at work, what it shows is torn."""
-        frames = [frame for _, frame in batch]
+        """Go on after those frames that the far end has; while it is at work, what it shows is torn.
+
+        Where none can have been sent it is asked all the same what it holds, to tell the next ones from that.
+        """
+        upto, blind = self._spool.sent(self.name)
+        sent = [pair for pair in batch if pair[0] <= upto]
+        frames = [frame for _, frame in sent or batch]
         place = self.plugin.delivered(frames)
         looks = 1
-        while place is not None and not at_rest:
+        while sent and place is not None and not at_rest:
             if looks == _LOOKS:
                 raise TryLater("it is still at work on what it was sent: it is left alone for a while")
             if self.stop.wait(1.0):
@@ -291,15 +296,16 @@ class DispatcherWorker(Worker[Dispatcher]):
             at_rest = place == before
             looks += 1
         self._in_doubt = 0
-        if place is None or place.count is None:
-            self.doubled += min(len(batch), self.plugin.batch)
-        elif place.count:
-            self._done(batch[: place.count])
+        if place is None or place.count is None or (blind and place.count == 1):
+            self.doubled += min(len(sent), self.plugin.batch)
+        elif sent and place.count:
+            self._done(sent[: place.count])
 
     def _deliver(self, waiting: Batch) -> None:
         batch = self._sendable(waiting)
-        batch = batch[: self.plugin.together([frame for _, frame in batch])]
-        self._spool.fix(batch[-1][0])
+        together = self.plugin.together([frame for _, frame in batch])
+        batch = batch[: together or 1]
+        self._spool.fix(self.name, batch[-1][0], blind=not together)
         began = self.plugin.clock.monotonic()
         self._in_doubt = len(batch)
         try:

@@ -101,7 +101,7 @@ def test_a_clock_that_the_server_contradicts_holds_what_was_not_sent(boot):
 def test_what_was_begun_to_be_sent_keeps_its_time(boot):
     pi = boot(NOW + 3600)
     pi.take(1)
-    pi.spool.fix(pi.spool.peek("a", 1)[0][0])
+    pi.spool.fix("a", pi.spool.peek("a", 1)[0][0])
     pi.take(2)
     pi.set(NOW + 20)
     assert pi.sent() == [(1, 3600), (2, 10)]

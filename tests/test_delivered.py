@@ -91,7 +91,7 @@ class TestFindingThePlace:
         model.take(earlier)
         before = model.shown()
         rows = brought(later)
-        batch = rows[: together(rows, before)]
+        batch = rows[: together(rows, before) or 1]
         # when it takes any number of rows of it
         for stored in range(len(batch) + 1):
             if stored:
@@ -124,7 +124,7 @@ class TestFindingThePlace:
         model.take(earlier)
         before = model.shown()
         rows = brought(later)
-        batch = rows[: together(rows, before)]
+        batch = rows[: together(rows, before) or 1]
         stored = data.draw(st.integers(0, len(batch)))
         model.take(later[:stored])
         now = model.shown()
@@ -163,11 +163,11 @@ class TestFindingThePlace:
         shown = {("9", "1"): (110.0, "2")}
         assert find(rows, shown, {}) == find(rows, shown | {("9", "2"): (111.0, "5")}, {})
 
-    def test_the_first_row_of_a_batch_may_be_one_that_was_there_before(self):
+    def test_a_row_that_was_there_before_goes_alone(self):
         before = {("9", "1"): (100.0, "1")}
         rows = brought([frame(1.0, wall=100), frame(2.0, wall=100), frame(1.0, wall=100)])
-        assert together(rows, before) == 2
-        assert together(rows[2:], before) == 1
+        assert together(rows, before) == together(rows[2:], before) == 0
+        assert together(rows[1:], before) == 1
         assert find(rows[:2], before, before).count is None
         assert find(rows[:2], {("9", "1"): (100.0, "2")}, before).count == 2
 
@@ -287,6 +287,23 @@ def spool(tmp_path) -> Iterator[Spool]:
     spool.attend(["home"])
     yield spool
     spool.close()
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """Return what opens the same queue again and again; what the one before had in memory is gone."""
+
+    @contextlib.contextmanager
+    def opened_again():
+        spool = Spool(tmp_path / "queue.db")
+        spool.attend(["home"])
+        try:
+            yield spool
+        finally:
+            spool._moved = False
+            spool.close()
+
+    return opened_again
 
 
 @contextlib.contextmanager
@@ -412,6 +429,54 @@ class TestOnceAndInOrder:
             server.reset_before = 1
             spool.put([frame(1.0)])
             wait_until(lambda: spool.queued("home") == 0)
+        assert stored(server) == [1.0, 1.0]
+
+    @pytest.mark.parametrize("acknowledged", [True, False])
+    def test_of_two_equal_readings_a_kill_between_them_leaves_both(self, killed, server, acknowledged):
+        # given two, of which the first was sent when the gateway was killed
+        with killed() as spool, opened(server) as emoncms:
+            spool.put([frame(1.0), frame(1.0), frame(2.0)])
+            first = spool.peek("home", 1)[0][0]
+            spool.fix("home", first)
+            emoncms.send([frame(1.0)])
+            if acknowledged:
+                spool.done("home", first)
+        # when it goes on
+        with killed() as spool, dispatching(server, spool) as worker:
+            wait_until(lambda: spool.queued("home") == 0)
+        # then each is there once
+        assert stored(server) == [1.0, 1.0, 2.0]
+        assert worker.doubled == 0
+
+    @pytest.mark.parametrize(("arrived", "there"), [(False, [1.0] * 2), (True, [1.0] * 3)])
+    def test_but_one_that_was_on_its_way_is_sent_again_and_counted(self, killed, server, arrived, there):
+        # given one equal to another that has been delivered, which the server does not acknowledge
+        with killed() as spool, dispatching(server, spool) as worker:
+            spool.put([frame(1.0)])
+            wait_until(lambda: spool.queued("home") == 0)
+            server.requests.clear()
+            setattr(server, "hang_after" if arrived else "hang", 1)
+            spool.put([frame(1.0)])
+            wait_until(lambda: server.hanging == 1)
+            worker.stop.set()
+            server.release()
+        # when it goes on after a kill
+        with killed() as spool, dispatching(server, spool) as worker:
+            wait_until(lambda: spool.queued("home") == 0)
+        assert stored(server) == there
+        assert worker.doubled == 1
+
+    def test_after_a_kill_it_is_known_that_one_equals_what_the_server_has(self, killed, server):
+        # given one that was never sent, equal to one that was
+        with opened(server) as emoncms:
+            emoncms.send([frame(1.0)])
+        with killed() as spool:
+            spool.fix("home", 0)
+            spool.put([frame(1.0)])
+        # when it goes, then it is noted that the server cannot tell the two apart
+        with killed() as spool, dispatching(server, spool):
+            wait_until(lambda: spool.queued("home") == 0)
+            assert spool.sent("home") == (1, True)
         assert stored(server) == [1.0, 1.0]
 
     def test_a_server_that_does_not_tell_gets_them_again_which_is_counted(self, spool, server):

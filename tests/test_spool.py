@@ -441,7 +441,7 @@ def test_a_frame_of_a_boot_that_never_knew_the_time_is_set_aside_with_the_reason
 
 def test_when_the_clock_is_doubted_only_what_nobody_began_to_send_is_held(spool, path):
     spool.put([at(1, 5.0), at(2, 6.0), at(3, 7.0, boot="before"), at(4, 8.0)])
-    spool.fix(spool.peek("a", 1)[0][0])
+    spool.fix("a", spool.peek("a", 1)[0][0])
     spool.close()
     spool = Spool(path)
     spool.attend(["a"])
@@ -475,7 +475,15 @@ def test_while_the_disk_refuses_held_frames_stay_held(spool):
     assert walls(spool) == [0, 1_700_001_001]
 
 
-BACK_TO_THE_FIRST_VERSION = """
+BACK_TO_THE_THIRD_VERSION = """
+    INSERT INTO counters SELECT 'fixed', max(sent) FROM cursors;
+    ALTER TABLE cursors DROP COLUMN sent; ALTER TABLE cursors DROP COLUMN boot;
+    ALTER TABLE cursors DROP COLUMN blind;
+    PRAGMA user_version=3;
+"""
+
+BACK_TO_THE_FIRST_VERSION = f"""
+    {BACK_TO_THE_THIRD_VERSION}
     DROP INDEX held; ALTER TABLE frames DROP COLUMN held;
     DROP INDEX whose; ALTER TABLE frames DROP COLUMN whose;
     ALTER TABLE refused DROP COLUMN undated; DROP INDEX refused_by;
@@ -494,6 +502,127 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(spool, path):
     spool.put([frame(2)], held=True)
     assert values(spool, "a") == [1]
     spool.close()
+
+
+def test_a_file_of_the_third_version_keeps_all_that_is_in_it(spool, path):
+    # given frames that wait, are held, were refused and dropped, and one that somebody began to send
+    spool.attend(["a", "b"])
+    spool.put([at(n, 5.0) for n in range(5)])
+    spool.refuse("a", 1, "no")
+    spool.done("b", 2)
+    spool.fix("a", 3)
+    spool.put([at(5, 6.0, boot="before")], held=True)
+    spool.dropped = 7
+    spool.put([at(6, 6.0)])
+    spool.close()
+    # when the file is one of the version before
+    with sqlite3.connect(path) as db:
+        db.executescript(BACK_TO_THE_THIRD_VERSION)
+        assert dict(db.execute("SELECT * FROM counters")) == {"dropped": 7, "fixed": 3}
+    db.close()
+    spool = Spool(path)
+    spool.attend(["a", "b"])
+    # then it is all there
+    assert (values(spool, "a"), values(spool, "b")) == ([1, 2, 3, 4], [2, 3, 4])
+    assert [refused.frame for refused in spool.refused("a")] == [at(0, 5.0)]
+    assert (spool.holding, spool.dropped) == (True, 7)
+    # and nobody knows which of it was sent
+    assert (spool.sent("a").upto, spool.sent("b").upto) == (7, 7)
+    # and what was begun to be sent keeps its time
+    spool.hold("now")
+    assert (values(spool, "a"), values(spool, "b")) == ([1, 2], [2])
+    spool.close()
+
+
+class TestWhatMayHaveBeenSent:
+    @pytest.fixture
+    def boot(self, path):
+        spools: list[Spool] = []
+
+        def start(name: str, *who: str) -> Spool:
+            for spool in spools:
+                spool.close()
+            clock = VirtualClock()
+            clock.boot = name
+            spools[:] = [Spool(path, clock=clock)]
+            spools[0].attend(who or ["a"])
+            return spools[0]
+
+        yield start
+        for spool in spools:
+            spool.close()
+
+    def test_after_a_kill_it_is_what_was_noted(self, boot):
+        spool = boot("first", "a", "b")
+        spool.put([frame(n) for n in range(5)])
+        spool.fix("a", 3, blind=True)
+        spool.fix("b", 4)
+        spool.fix("b", 2)
+        spool = boot("first", "a", "b")
+        assert (spool.sent("a"), spool.sent("b")) == ((3, True), (4, False))
+
+    def test_after_a_power_cut_it_is_all(self, boot):
+        spool = boot("first")
+        spool.put([frame(n) for n in range(5)])
+        spool.fix("a", 3)
+        spool = boot("second")
+        assert spool.sent("a") == (5, False)
+        spool.put([frame(5)])
+        spool.fix("a", 4)
+        assert boot("second").sent("a") == (4, False)
+
+    def test_of_a_dispatcher_that_is_new_it_is_all(self, boot):
+        spool = boot("first")
+        spool.put([frame(1)])
+        spool.attend(["a", "b"])
+        assert spool.sent("b") == (1, False)
+
+    def test_without_the_name_of_the_boot_it_is_all(self, boot):
+        spool = boot("")
+        spool.put([frame(1), frame(2)])
+        spool.fix("a", 1)
+        assert boot("").sent("a") == (2, False)
+
+    def test_one_that_is_taken_out_and_put_back_has_its_mark(self, boot):
+        spool = boot("first", "a", "b")
+        spool.put([frame(1), frame(2)])
+        spool.fix("b", 1)
+        boot("first", "a")
+        assert boot("first", "a", "b").sent("b") == (1, False)
+
+    @pytest.mark.parametrize("error", TROUBLES)
+    def test_where_the_disk_refused_the_note_it_is_all(self, boot, path, error):
+        # given a disk that did not take it before the gateway was killed
+        spool = boot("first")
+        spool.put([frame(1), frame(2)])
+        spool.fix("a", 1)
+        real, spool._db = spool._db, Disk(spool._db, error)
+        spool.fix("a", 2)
+        assert spool.sent("a") == (2, False)
+        real.close()
+        spool.close = lambda: None
+        # then also the second start after it knows
+        assert boot("first").sent("a") == (2, False)
+        spool = boot("first")
+        spool.put([frame(3)])
+        assert spool.sent("a") == (3, False)
+
+    def test_of_what_was_saved_from_a_damaged_file_it_is_all(self, boot, path):
+        spool = boot("first")
+        spool.put([frame(n) for n in range(60)])
+        spool.fix("a", 3)
+        spool.close()
+        path.write_bytes(path.read_bytes()[:-2048])
+        spool = boot("first")
+        assert spool.sent("a").upto == spool.end - 1 > 3
+
+    def test_noting_the_same_once_more_writes_nothing(self, spool):
+        spool.put([frame(1)])
+        spool.fix("a", 1)
+        real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_IOERR)
+        spool.fix("a", 1)
+        assert spool._disk_trouble == ""
+        spool._db = real
 
 
 def test_what_is_for_one_dispatcher_alone_is_passed_over_by_the_others_and_goes(spool):

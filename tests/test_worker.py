@@ -316,6 +316,25 @@ def test_what_waits_at_the_start_may_have_been_sent_already(spool, started):
     assert worker.doubled == 0
 
 
+def test_what_waits_at_the_start_and_was_never_sent_is_not_passed_over(spool, started):
+    # given a far end that shows it all the same
+    far = far_end(places=[Place(3)])
+    spool.put([frame(1), frame(2), frame(3)])
+    spool.fix("far", 0)
+    worker = started(dispatching(far, spool))
+    wait_until(lambda: spool.queued("far") == 0)
+    assert (far.got, far.asked, worker.doubled) == ([1, 2, 3], [3], 0)
+
+
+def test_of_what_waits_at_the_start_only_that_which_was_sent_is_looked_for(spool, started):
+    far = far_end(places=[Place(1)] * 2)
+    spool.put([frame(1), frame(2), frame(3)])
+    spool.fix("far", spool.peek("far", 2)[-1][0])
+    started(virtual(dispatching(far, spool)))
+    wait_until(lambda: spool.queued("far") == 0)
+    assert (far.got, far.asked) == ([2, 3], [2, 2])
+
+
 def test_what_comes_after_an_empty_start_has_not(spool, started):
     far = far_end()
     worker = started(dispatching(far, spool))

@@ -66,12 +66,12 @@ def _traces(rows: Iterable[Inputs], before: Inputs) -> Iterator[set[tuple[tuple[
 
 
 def together(rows: Sequence[Inputs], before: Inputs) -> int:
-    """Return how many rows, from the front, can share a batch: all but the first leave a trace, or are empty.
+    """Return how many rows, from the front, can share a batch: those that leave a trace, or are empty.
 
     `before` is what the server held before them, as far as that is known.
     """
     for number, (row, trace) in enumerate(zip(rows, _traces(rows, before), strict=True)):
-        if number and row and not trace:
+        if row and not trace:
             return number
     return len(rows)
 
