@@ -119,16 +119,15 @@ class Daemon:
     def _await_first_tries(self) -> None:
         deadline = time.monotonic() + _FIRST_TRY
         for worker in self._workers():
-            wait_readable([self.stop, worker.tried], max(0.0, deadline - time.monotonic()))
+            self._rest(deadline - time.monotonic(), self.stop, worker.tried)
 
     def _wait(self) -> None:
         seen = settled = self._signature
         hourly, summary_due = Hourly(), time.monotonic() + HOUR
         look = min(_LOOK, (self._supervisor.patience or _LOOK) / 2)
         while not self.stop.is_set():
-            ready = wait_readable([self.stop, self.hangup], look)
+            ready = self._rest(look, self.stop, self.hangup)
             self._dating.look()
-            self._spool.sync_if_due()
             self._watch()
             now = _signature(self._file)
             if self.hangup.fileno() in ready:
@@ -155,6 +154,17 @@ class Daemon:
         self._stuck = set(stuck)
         if not stuck:
             self._supervisor.alive()
+
+    def _rest(self, seconds: float, *flags: Flag) -> set[int]:
+        """Sleep until a flag is up, but no longer, and have the disk keep meanwhile what is due."""
+        until, unsynced = time.monotonic() + seconds, self._spool.unsynced
+        ready: set[int] = set()
+        while not ready and (left := until - time.monotonic()) > 0:
+            ready = wait_readable([*flags, unsynced], min(left, self._spool.sync_due()))
+            ready.discard(unsynced.fileno())
+            unsynced.clear()
+            self._spool.sync_if_due()
+        return ready
 
     def _reload(self) -> None:
         """Take the edited file over as a whole, or not at all."""

@@ -23,13 +23,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import store
 from gateway.clock import Clock
+from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
 from gateway.store import SpoolUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from gateway.flag import Flag
 
 __all__ = ["Limits", "Refused", "Spool", "SpoolUnusable", "Standing", "Waiting"]
 
@@ -137,8 +136,10 @@ class Spool:
         self._dropped_for: set[str] = set()
         self._attending: set[str] = set()
         self._refusals: list[tuple[int, str, str, str, bool]] = []
-        self._moved = self._unsynced = False
-        self._synced = self._clock.monotonic()
+        self._moved = False
+        self.unsynced = Flag()
+        self._unsynced_since: float | None = None
+        self._sync_trouble = ""
         self._db = store.open_store(path, max_bytes=limits.bytes, in_memory=in_memory)
         try:
             self._take_over(self._db)
@@ -204,7 +205,7 @@ class Spool:
             self._drop_surplus(self._next - self._first - self._limits.frames)
             self._flush()
             self._ring()
-        self.sync_if_due()
+        self._sync_at_once()
 
     def _ring(self) -> None:
         for bell in self._bells.values():
@@ -357,9 +358,9 @@ class Spool:
                     db.executemany("DELETE FROM refused WHERE who = ? AND id = ?", forgotten)
             self._next += len(frames)
             self._refused_by.subtract(refused.who for refused in instead_of)
-            self._unsynced = True
+            self._committed()
             self._ring()
-        self.sync_if_due()
+        self._sync_at_once()
 
     def skip(self, who: str, *, before: int, limit: int) -> int:
         """Have a dispatcher, or all (""), pass over up to so many ids before this one; return how many.
@@ -485,29 +486,54 @@ class Spool:
                     set_aside.update(whom)
             self._refused_by += set_aside
             self._find_held()
-            self._unsynced = True
+            self._committed()
             return bool(rows)
 
     def _find_held(self) -> None:
         (self._held_from,) = self._db.execute("SELECT min(id) FROM frames WHERE held").fetchone()
 
+    def _committed(self) -> None:
+        """Note that there is something that a power cut would take."""
+        if self._unsynced_since is None:
+            self._unsynced_since = self._clock.monotonic()
+            if self._commit_interval:
+                self.unsynced.set()
+
+    def _sync_at_once(self) -> None:
+        # Whoever puts a frame waits for the card only where he is told to; it has its moments.
+        if not self._commit_interval:
+            self.sync()
+
+    def sync_due(self) -> float:
+        """Return in how many seconds a `sync` is due; infinity where there is nothing to be kept.
+
+        `unsynced` is raised when that begins to be less.
+        """
+        since = self._unsynced_since
+        if since is None:
+            return math.inf
+        return max(0.0, since + self._commit_interval - self._clock.monotonic())
+
     def sync_if_due(self) -> None:
-        """Do a `sync` if the last one is `commit_interval` ago."""
-        if self._unsynced and self._clock.monotonic() - self._synced >= self._commit_interval:
+        """Do a `sync` if what it would keep has waited for `commit_interval`; not for a listener's thread."""
+        if not self.sync_due():
             self.sync()
 
     def sync(self) -> None:
         """Have the disk keep what was committed, through a power cut too."""
         with self._lock:
-            unsynced, self._unsynced = self._unsynced, False
-            self._synced = self._clock.monotonic()
+            since, self._unsynced_since = self._unsynced_since, None
         commits = Path(f"{self._path}-wal")
-        if unsynced and commits.exists():
-            try:
-                with commits.open("rb+") as file:
-                    os.fdatasync(file.fileno())
-            except OSError as error:
+        if since is None or not commits.exists():
+            return
+        try:
+            with commits.open("rb+") as file:
+                os.fdatasync(file.fileno())
+            self._sync_trouble = ""
+        except OSError as error:
+            if not self._sync_trouble:
                 log.warning("%s: %s; a power cut may take what came last", commits, error)
+            self._sync_trouble = str(error)
 
     def close(self) -> None:
         """Close the file, once more trying to write what waits in memory."""
@@ -584,7 +610,7 @@ class Spool:
         self._unwritten.clear()
         self._refusals.clear()
         self._moved = False
-        self._unsynced = True
+        self._committed()
         if self._held_from is not None and self._held_from < self._first:
             self._find_held()
 

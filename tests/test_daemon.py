@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import threading
@@ -173,6 +174,20 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_the_disk_is_made_to_write_in_time_and_by_no_listener(file, server, port, monkeypatch):
+    # given a short interval, and an end of the look at the file that is far away
+    monkeypatch.setattr(daemon, "_LOOK", 60)
+    threads: list[str] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _: threads.append(threading.current_thread().name))
+    file.write_text(file.read_text().replace("[gateway]\n", "[gateway]\ncommit_interval = 0.05\n"))
+    with running(file) as gateway:
+        for line in ("15 1", "15 2"):
+            before = len(threads)
+            push(port, line)
+            wait_until(lambda before=before: len(threads) > before and gateway._spool.sync_due() == math.inf)
+    assert {"push", "home"} & set(threads) == set()
 
 
 def test_a_faulty_edit_changes_nothing_and_is_told_with_its_lines(file, server, port, caplog):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
 import os
 import random
 import sqlite3
 import stat
+import time
 from dataclasses import replace
 
 import pytest
@@ -374,21 +376,71 @@ def test_damage_that_shows_while_it_runs_is_mended(spool, path, caplog):
     real.close()
 
 
-def test_the_disk_is_made_to_write_once_an_interval(path, monkeypatch):
+@pytest.fixture
+def synced(monkeypatch):
+    """Return the list of times at which the disk was made to write."""
+    times: list[float] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _: times.append(time.monotonic()))
+    return times
+
+
+def test_whoever_puts_a_frame_does_not_wait_for_the_disk(path, synced):
     clock = VirtualClock()
-    synced: list[float] = []
-    monkeypatch.setattr(os, "fdatasync", lambda _: synced.append(clock.monotonic()))
     spool = Spool(path, commit_interval=5, clock=clock)
     spool.attend(["a"])
-    for second in range(20):
-        spool.put([frame(second)])
-        clock.sleep(1)
-    assert synced == [5, 10, 15]
-    spool.sync_if_due()
-    assert synced == [5, 10, 15, 20]
+    spool.sync()
+    synced.clear()
+    spool.unsynced.clear()
+    # given a quiet time, in which nothing is due
     clock.sleep(60)
+    assert spool.sync_due() == math.inf
+    # when frames are put and delivered, it is told once that something is
+    spool.put([frame(1)])
+    assert spool.unsynced.is_set()
+    assert spool.sync_due() == 5
+    spool.unsynced.clear()
+    clock.sleep(3)
+    spool.put([frame(2)])
+    spool.done("a", 1)
+    assert not spool.unsynced.is_set()
+    assert spool.sync_due() == 2
+    # then the disk is made to write when the oldest of them has waited for the interval, and once
+    spool.sync_if_due()
+    assert synced == []
+    clock.sleep(2)
+    spool.sync_if_due()
+    spool.sync_if_due()
+    assert (len(synced), spool.sync_due()) == (1, math.inf)
+    spool.close()
+
+
+def test_with_no_interval_every_frame_is_safe_at_once(path, synced):
+    spool = Spool(path, commit_interval=0)
+    spool.attend(["a"])
+    spool.put([frame(1)])
+    spool.put([frame(2)])
+    spool.admit([(frame(3), "")])
+    assert len(synced) == 3
+    assert not spool.unsynced.is_set()
+    spool.done("a", 2)
     spool.sync_if_due()
     assert len(synced) == 4
+    spool.close()
+
+
+def test_a_disk_that_cannot_be_made_to_write_is_told_once(path, monkeypatch, caplog):
+    def refuse(_: int) -> None:
+        raise OSError("broken")
+
+    monkeypatch.setattr(os, "fdatasync", refuse)
+    spool = Spool(path, commit_interval=0)
+    spool.attend(["a"])
+    spool.put([frame(1)])
+    spool.put([frame(2)])
+    assert [record.message.partition(": ")[2] for record in caplog.records] == [
+        "broken; a power cut may take what came last"
+    ]
+    assert values(spool, "a") == [1, 2]
     spool.close()
 
 
