@@ -2,7 +2,7 @@
 # make test   every test, once on this folder and once on the built package
 # make fuzz   ten thousand random sequences of faults on the 1-Wire bus, a million damaged lines per decoder
 # make soak   two hundred kills under fifty frames a second, against a server that fails in every way
-# make bench  how fast the 1-Wire bus and the radio are, against their targets and against owserver
+# make bench  how fast the 1-Wire bus and the radio are, and what the queue costs, against targets and peers
 # make man    the manual pages and the completion for bash, into build/man
 # make lint   ruff and mypy
 #
@@ -56,7 +56,7 @@ soak: $(VENV)/.test
 	KILLS=200 $(BIN)/python -m pytest -q -o timeout=0 -o log_cli=true -o log_cli_level=INFO tests/test_kill_loop.py
 
 bench: $(VENV)/.test
-	@status=0; for part in onewire radio; do $(BIN)/python -m benchmarks.$$part || status=1; echo; done; exit $$status
+	@status=0; for part in onewire radio durability; do $(BIN)/python -m benchmarks.$$part || status=1; echo; done; exit $$status
 
 man: $(VENV)/.runtime
 	@$(BIN)/python -m gateway.manual build/man

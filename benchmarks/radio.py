@@ -17,13 +17,12 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs
 
-from benchmarks.report import conclude, machine
+from benchmarks.report import Row, conclude_rows
 from listeners.radio.grammar import decode
 from tests.gateway_process import GatewayProcess, state
 from tests.simulators.owfs_peers import free_port
@@ -47,33 +46,6 @@ CLIENTS, COST_MS = 500, 1
 
 SILENT_S, LOOKS_PER_S = 20.0, 1.0
 """How long a silent daemon is watched, and how often its main thread, which looks after the file, wakes."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A figure, how it was measured, and the least or the most that it may be."""
-
-    what: str
-    measured: float
-    unit: str
-    method: str
-    least: float | None = None
-    most: float | None = None
-
-    @property
-    def is_met(self) -> bool:
-        enough = self.least is None or self.measured >= self.least
-        return enough and (self.most is None or self.measured <= self.most)
-
-    @property
-    def target(self) -> str:
-        """The target in words, "" where there is none."""
-        if self.least is not None:
-            return f"at least {self.least:,g}"
-        return "" if self.most is None else f"at most {self.most:,g}"
-
-    def __str__(self) -> str:
-        return f"{self.measured:11,.1f} {self.unit:7} {self.target:16} {self.what}: {self.method}"
 
 
 class Arrival(NamedTuple):
@@ -151,9 +123,14 @@ class House:
 
     def wake_ups(self) -> dict[str, int]:
         """Return how often each thread has waited for something so far."""
-        tasks = Path(f"/proc/{self.gateway.process.pid}/task").iterdir()
-        switches = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)", re.MULTILINE)
-        return {task.name: int(switches.search((task / "status").read_text())[1]) for task in tasks}
+        return wake_ups(self.gateway.process.pid)
+
+
+def wake_ups(pid: int) -> dict[str, int]:
+    """Return how often each thread of a process has waited for something so far."""
+    switches = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)", re.MULTILINE)
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return {task.name: int(switches.search((task / "status").read_text())[1]) for task in tasks}
 
 
 def decoding(size: int) -> Row:
@@ -265,14 +242,8 @@ def measured() -> Iterator[Row]:
 
 
 def main() -> int:
-    where = machine()
     print("Radio packets: from the line on a pty to a server that says ok.\n")
-    rows = []
-    for row in measured():
-        print(row, flush=True)
-        rows.append(row)
-    targets = {f"{row.what}: {row.target} {row.unit}".rstrip(): row.is_met for row in rows}
-    return conclude("radio", where, targets, [asdict(row) for row in rows])
+    return conclude_rows("radio", measured())
 
 
 if __name__ == "__main__":

@@ -1,17 +1,50 @@
-"""What a benchmark says in the end: the machine it ran on, and which targets were met."""
+"""What a benchmark says: figures, the machine it ran on, and which targets were met."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure, how it was measured, what stands beside it, and the least or the most that it may be."""
+
+    what: str
+    measured: float
+    unit: str
+    method: str
+    peer: str = ""
+    least: float | None = None
+    most: float | None = None
+    digits: int = 1
+
+    @property
+    def is_met(self) -> bool:
+        enough = self.least is None or self.measured >= self.least
+        return enough and (self.most is None or self.measured <= self.most)
+
+    @property
+    def target(self) -> str:
+        """The target in words, "" where there is none."""
+        if self.least is not None:
+            return f"at least {self.least:,g}"
+        return "" if self.most is None else f"at most {self.most:,g}"
+
+    def __str__(self) -> str:
+        shown = (
+            f"{self.measured:11,.{self.digits}f} {self.unit:8} {self.target:16} {self.what}: {self.method}"
+        )
+        return f"{shown}\n{'':38}beside it: {self.peer}" if self.peer else shown
 
 
 def machine() -> dict[str, object]:
@@ -42,3 +75,14 @@ def conclude(
     shown = {"machine": where, "targets": targets, "rows": rows}
     (RESULTS / f"{name}.json").write_text(json.dumps(shown, indent=2) + "\n", encoding="utf-8")
     return int(not all(targets.values()))
+
+
+def conclude_rows(name: str, measured: Iterable[Row]) -> int:
+    """Print the figures as they are measured, and conclude with them."""
+    where = machine()
+    rows = []
+    for row in measured:
+        print(row, flush=True)
+        rows.append(row)
+    targets = {f"{row.what}: {row.target} {row.unit}".rstrip(): row.is_met for row in rows if row.target}
+    return conclude(name, where, targets, [asdict(row) for row in rows])

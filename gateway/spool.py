@@ -157,6 +157,7 @@ class Spool:
         self._upto: dict[str, int] = dict(db.execute("SELECT who, upto FROM cursors"))
         marks = db.execute("SELECT who, sent, boot, blind FROM cursors")
         self._sent: dict[str, _Mark] = {who: _Mark(*mark) for who, *mark in marks}
+        # Asked for both at once SQLite looks at every page: damage shows now, and not as an early end.
         first, last = db.execute("SELECT min(id), max(id) FROM frames").fetchone()
         # Frames go from the front only. Those that are delivered are gone, but a cursor remembers their ids.
         self._next = max([last or 0, *self._upto.values()]) + 1

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool
+from tests.card import file_system, mounted
 from tests.gateway_process import ENVIRONMENT
-from tests.peers import missing, need
 
 pytestmark = pytest.mark.needs_root
 
@@ -35,32 +32,6 @@ put(200, 300)
 print("put", flush=True)
 time.sleep(60)
 """
-
-
-@contextmanager
-def mounted(image: Path, at: Path) -> Iterator[Path]:
-    """Mount an image on a loop device."""
-    at.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", "-o", "loop", image, at], capture_output=True, text=True, check=False)
-    if done.returncode:
-        missing(f"mounting an image needs root and loop devices: {done.stderr.strip()}")
-    try:
-        yield at
-    finally:
-        subprocess.run(["umount", "-l", at], check=False)
-
-
-def file_system(image: Path, megabytes: int, block: int) -> Path:
-    """Return an image that holds an empty ext4."""
-    need("mkfs.ext4", "e2fsprogs")
-    with image.open("wb") as file:
-        file.truncate(megabytes << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-b", str(block), "-m", "0", image], check=True, env=sbin())
-    return image
-
-
-def sbin() -> dict[str, str]:
-    return {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
 
 
 def values(spool: Spool) -> list[float | None]:
