@@ -106,6 +106,7 @@ class TimeNote:
     def write(self, wall: float) -> None:
         """Note a time; that a disk does not take it is no trouble of ours."""
         try:
+            self._file.touch(0o600)
             self._file.write_text(f"{wall:.0f}\n", encoding="ascii")
         except OSError as error:
             log.debug("%s: %s", self._file, error)

@@ -111,5 +111,6 @@ class Memory:
         for (node, index), identity in sorted({**kept, **now}.items()):
             nodes.setdefault(node, {})[index] = identity
         new = self._file.with_suffix(".new")
+        new.touch(0o600)
         new.write_text(json.dumps(nodes, indent=1) + "\n", encoding="utf-8")
         new.replace(self._file)

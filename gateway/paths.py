@@ -23,7 +23,7 @@ def make_state_dir(named: Path | None) -> Path:
     cannot be written. Raises OSError where there is none to be had.
     """
     for directory in [named] if named else [STATE, own_state()]:
-        if _writable(directory):
+        if _writable(directory, 0o750):
             return directory
     raise OSError(f"{named or own_state()} cannot be written; name another directory: [gateway] state_dir")
 
@@ -45,12 +45,12 @@ def make_socket_path(named: Path | None, state_dir: Path) -> Path:
 def find_socket(named: Path | None, state_dir: Path) -> Path:
     """Return where the socket of a daemon with these settings is."""
     beside = state_dir / "control"
-    return named or (SOCKET if SOCKET.exists() or not beside.exists() else beside)
+    return named or (SOCKET if SOCKET.exists() or not os.access(beside, os.F_OK) else beside)
 
 
-def _writable(directory: Path) -> bool:
+def _writable(directory: Path, mode: int = 0o755) -> bool:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode, parents=True, exist_ok=True)
     except OSError:
         return False
     return os.access(directory, os.W_OK | os.X_OK)

@@ -73,7 +73,7 @@ def _answer(answer: Ask, arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (JS
 
 def _open(file: Path, configuration: Configuration) -> Spool:
     """Open the file as the gateway would; what it does not find it does not make, nor keep in memory."""
-    if not file.exists():
+    if not file.parent.is_dir() or (os.access(file.parent, os.X_OK) and not file.exists()):
         raise OSError(f"{file}: there is none; the gateway makes it when it first runs")
     for path, use in ((file, os.R_OK | os.W_OK), (file.parent, os.W_OK | os.X_OK)):
         if not os.access(path, use):

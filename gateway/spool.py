@@ -665,8 +665,10 @@ class Spool:
             return False
 
     def _hold_ballast(self) -> None:
-        with suppress(OSError), self._ballast.open("wb") as ballast:
-            os.posix_fallocate(ballast.fileno(), 0, _BALLAST)
+        with suppress(OSError):
+            self._ballast.touch(0o600)
+            with self._ballast.open("wb") as ballast:
+                os.posix_fallocate(ballast.fileno(), 0, _BALLAST)
 
 
 def _to_text(frame: Frame) -> str:

@@ -119,7 +119,7 @@ def replace_damaged(path: Path, error: Exception, *, max_bytes: int) -> sqlite3.
 
 
 def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(0o750, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     store = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
     try:

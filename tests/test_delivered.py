@@ -17,24 +17,20 @@ from gateway.dating import Dating, TimeNote
 from gateway.dispatchers.emoncms import Emoncms, _brought, encode
 from gateway.dispatchers.emoncms_answers import judge_inputs
 from gateway.dispatchers.emoncms_place import Inputs, find, held, together
-from gateway.frame import Frame, Stamp
+from gateway.frame import Frame
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Place, TryLater
 from gateway.spool import Spool
 from gateway.timekeeper import Timekeeper
 from gateway.version import MADE
 from gateway.worker import DispatcherWorker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
+from tests.at_emoncms import KEY, dispatcher, frame
 from tests.gateway_process import GatewayProcess, command, state
-from tests.simulators.emoncms import Answer, FakeEmoncms, Request
+from tests.simulators.emoncms import FakeEmoncms, Request
 from tests.simulators.owfs_peers import free_port
 from tests.waiting import wait_until
 
-KEY = "00112233445566778899aabbccddeeff"
 NODES = ("9", "10", "roof top")
-
-
-def frame(*values, node="9", wall=1_795_213_750.0):
-    return Frame(node, values, Stamp(wall, "boot", 100.0))
 
 
 def brought(frames: Sequence[Frame]) -> list[Inputs]:
@@ -231,21 +227,10 @@ def server() -> Iterator[FakeEmoncms]:
         yield fake
 
 
-@contextlib.contextmanager
-def opened(server: FakeEmoncms, **settings) -> Iterator[Emoncms]:
-    emoncms = Emoncms(**({"url": server.url, "apikey": KEY, "timeout": 5.0} | settings))
-    emoncms.name = "emoncms"
-    emoncms.open()
-    try:
-        yield emoncms
-    finally:
-        emoncms.close()
-
-
 class TestAsking:
     def test_a_get_for_each_node_tells(self, server):
         some = [frame(1.0 / 3, None), frame(2.0, node="roof top"), frame(4.0, 5.0)]
-        with opened(server) as emoncms:
+        with dispatcher(server.url) as emoncms:
             emoncms.send(some[:2])
             server.requests.clear()
             assert emoncms.delivered(some).count == 2
@@ -256,29 +241,25 @@ class TestAsking:
         assert all(request.headers["authorization"] == f"Bearer {KEY}" for request in server.requests)
 
     def test_a_key_that_writes_only_cannot_tell(self, server):
-        with opened(server, apikey=server.device_key) as emoncms:
+        with dispatcher(server.url, apikey=server.device_key) as emoncms:
             emoncms.send([frame(1.0)])
             assert emoncms.delivered([frame(1.0)]) == Place(None)
         assert len(server.stored) == 1
 
     def test_a_wrong_key_is_no_answer(self, server):
-        with opened(server, apikey="wrong") as emoncms, pytest.raises(HoldEverything, match="write key"):
+        with (
+            dispatcher(server.url, apikey="wrong") as emoncms,
+            pytest.raises(HoldEverything, match="write key"),
+        ):
             emoncms.delivered([frame(1.0)])
 
     @pytest.mark.parametrize("fault", ["status_500", "html_fatal", "error_text", "reset_before", "hang"])
     def test_trouble_is_no_answer_and_keeps_the_key(self, server, fault):
         setattr(server, fault, 1)
-        with opened(server, timeout=0.2) as emoncms, pytest.raises(DeliveryFailure) as caught:
+        with dispatcher(server.url, timeout=0.2) as emoncms, pytest.raises(DeliveryFailure) as caught:
             emoncms.delivered([frame(1.0)])
         assert str(caught.value).startswith(f"{server.url}: ")
         assert (caught.value.__cause__, caught.value.__context__, vars(caught.value)) == (None, None, {})
-
-    def test_it_is_not_asked_elsewhere(self, server):
-        with FakeEmoncms(key=KEY) as elsewhere:
-            server.canned = [Answer(302, "", {"Location": f"{elsewhere.url}/input/get"})]
-            with opened(server) as emoncms:
-                assert emoncms.delivered([frame(1.0)]) == Place(None)
-            assert elsewhere.requests == []
 
 
 @pytest.fixture
@@ -378,7 +359,7 @@ class TestOnceAndInOrder:
         # given frames of which some have been sent, and none noted
         some = numbered(*range(30))
         spool.put(some)
-        with opened(server) as killed:
+        with dispatcher(server.url) as killed:
             killed.send(some[:20])
         # when another takes over
         with dispatching(server, spool, batch=7) as worker:
@@ -420,7 +401,7 @@ class TestOnceAndInOrder:
         assert worker.doubled == 1
 
     def test_nor_is_one_taken_for_another_that_the_server_was_found_to_have(self, spool, server):
-        with opened(server) as killed:
+        with dispatcher(server.url) as killed:
             killed.send([frame(1.0)])
         spool.put([frame(1.0)])
         with dispatching(server, spool) as worker:
@@ -434,7 +415,7 @@ class TestOnceAndInOrder:
     @pytest.mark.parametrize("acknowledged", [True, False])
     def test_of_two_equal_readings_a_kill_between_them_leaves_both(self, killed, server, acknowledged):
         # given two, of which the first was sent when the gateway was killed
-        with killed() as spool, opened(server) as emoncms:
+        with killed() as spool, dispatcher(server.url) as emoncms:
             spool.put([frame(1.0), frame(1.0), frame(2.0)])
             first = spool.peek("home", 1)[0][0]
             spool.fix("home", first)
@@ -468,7 +449,7 @@ class TestOnceAndInOrder:
 
     def test_after_a_kill_it_is_known_that_one_equals_what_the_server_has(self, killed, server):
         # given one that was never sent, equal to one that was
-        with opened(server) as emoncms:
+        with dispatcher(server.url) as emoncms:
             emoncms.send([frame(1.0)])
         with killed() as spool:
             spool.fix("home", 0)

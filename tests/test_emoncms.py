@@ -2,13 +2,9 @@
 
 import contextlib
 import json
-import logging
 import math
 import socket
-import ssl
-import subprocess
 import threading
-import traceback
 
 import pytest
 import requests
@@ -17,44 +13,20 @@ from hypothesis import strategies as st
 
 from gateway.dispatchers.emoncms import Emoncms, EmoncmsBuffer, check_url, encode
 from gateway.dispatchers.emoncms_answers import excerpt, judge, lost
-from gateway.frame import Frame, Stamp
-from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
+from gateway.plugin import BadFrame, HoldEverything, OutcomeUnknown, TryLater
 from gateway.registry import find
 from gateway.settings import SettingsFault, build, shown
 from gateway.version import VERSION
-from tests.peers import need
+from tests.at_emoncms import KEY, dispatcher, failure_of, frame
 from tests.simulators.emoncms import Answer, FakeEmoncms, Request, Stored
-from tests.waiting import wait_until
 
-KEY = "00112233445566778899aabbccddeeff"
 READ_KEY = "ffeeddccbbaa99887766554433221100"
-
-
-def frame(*values, wall=1_795_213_750.0, node="9", names=()):
-    return Frame(node, values, Stamp(wall, "boot", 100.0), names)
 
 
 @pytest.fixture
 def server():
     with FakeEmoncms(key=KEY, read_key=READ_KEY) as fake:
         yield fake
-
-
-@contextlib.contextmanager
-def dispatcher(url, cls=Emoncms, **settings):
-    emoncms = cls(**({"url": url, "apikey": KEY, "timeout": 5.0} | settings))
-    emoncms.name = "emoncms"
-    emoncms.open()
-    try:
-        yield emoncms
-    finally:
-        emoncms.close()
-
-
-def failure_of(emoncms, *frames):
-    with pytest.raises(DeliveryFailure) as caught:
-        emoncms.send(frames or [frame(18.7)])
-    return caught.value
 
 
 class TestEncoding:
@@ -469,15 +441,6 @@ class TestFailures:
         assert type(failure) is TryLater
         assert str(failure).startswith("http://emoncms.invalid: not reached (Name or service not known)")
 
-    def test_a_redirect_is_not_followed_with_the_key(self, server):
-        with FakeEmoncms(key=KEY) as elsewhere:
-            server.canned = [Answer(307, "", {"Location": f"{elsewhere.url}/input/bulk"})]
-            with dispatcher(server.url) as emoncms:
-                failure = failure_of(emoncms)
-            assert type(failure) is HoldEverything
-            assert f"redirects to {elsewhere.url}: put that address in url" in str(failure)
-            assert elsewhere.requests == []
-
     @pytest.mark.parametrize(
         "said",
         [b"", b"what?\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok"],
@@ -513,96 +476,3 @@ def peer(said):
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         thread.join(5)
-
-
-class TestTheKeyIsNowhere:
-    @pytest.mark.parametrize(
-        "prepare",
-        [
-            lambda server: setattr(server, "wrong_key", 1),
-            lambda server: setattr(server, "reset_before", 1),
-            lambda server: setattr(server, "hang", 1),
-            lambda server: server.stop(),
-            lambda server: server.canned.append(Answer(200, f"{KEY} is no good")),
-            lambda server: server.canned.append(Answer(200, f"Error: {KEY}")),
-            lambda server: server.canned.append(Answer(500, "x" * 70 + KEY)),
-            lambda server: server.canned.append(Answer(302, "", {"Location": f"http://x/?apikey={KEY}"})),
-        ],
-    )
-    def test_in_log_message_traceback_and_what_hangs_on_it(self, server, prepare, caplog):
-        prepare(server)
-        with caplog.at_level(logging.DEBUG), dispatcher(server.url, timeout=0.2) as emoncms:
-            failure = failure_of(emoncms)
-            logging.getLogger("oemgateway").error("failed", exc_info=failure)
-        assert KEY[:10] not in "".join(traceback.format_exception(failure))
-        assert KEY[:10] not in repr(failure) + repr(emoncms)
-        assert KEY[:10] not in caplog.text
-        assert (failure.__cause__, failure.__context__, vars(failure)) == (None, None, {})
-
-    def test_in_address_and_body(self, server):
-        with dispatcher(server.url) as emoncms:
-            emoncms.send([frame(1.0)])
-        (request,) = server.requests
-        assert KEY not in request.path
-        assert KEY.encode() not in request.body
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    openssl = need("openssl", "openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    files = folder / "certificate.pem", folder / "key.pem"
-    command = (
-        f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-        f"-subj /CN=test -addext subjectAltName=IP:127.0.0.1 "
-        f"-addext keyUsage=critical,digitalSignature,keyCertSign -out {files[0]} -keyout {files[1]}"
-    )
-    subprocess.run(command.split(), check=True, capture_output=True)
-    return files
-
-
-class TestTls:
-    def test_a_certificate_of_its_own_is_refused(self, certificate):
-        with FakeEmoncms(key=KEY, tls=certificate) as server, dispatcher(server.url) as emoncms:
-            failure = failure_of(emoncms)
-            assert type(failure) is TryLater
-            assert "certificate is not accepted (self" in str(failure)
-            assert "ca_file" in str(failure)
-            assert server.requests == []
-
-    def test_and_accepted_with_its_authority_in_ca_file(self, certificate):
-        with FakeEmoncms(key=KEY, tls=certificate) as server:
-            with dispatcher(server.url, ca_file=certificate[0]) as emoncms:
-                emoncms.send([frame(1.0)])
-                emoncms.send([frame(2.0)])
-            assert [stored.value for stored in server.stored] == [1.0, 2.0]
-            assert server.connections == 1
-
-    def test_but_not_for_another_host(self, certificate):
-        with FakeEmoncms(key=KEY, tls=certificate) as server:
-            url = server.url.replace("127.0.0.1", "localhost")
-            with dispatcher(url, ca_file=certificate[0]) as emoncms:
-                failure = failure_of(emoncms)
-            assert type(failure) is TryLater
-            assert "'localhost'" in str(failure)
-
-    def test_a_server_that_speaks_no_tls(self, server):
-        with dispatcher(server.url.replace("http", "https")) as emoncms:
-            failure = failure_of(emoncms)
-        assert type(failure) is TryLater
-        assert "not reached" in str(failure)
-
-    def test_a_reset_after_the_handshake_leaves_the_outcome_unknown(self, certificate):
-        with FakeEmoncms(key=KEY, tls=certificate, reset_after=1) as server:
-            with dispatcher(server.url, ca_file=certificate[0]) as emoncms:
-                assert type(failure_of(emoncms)) is OutcomeUnknown
-            wait_until(lambda: server.stored)
-
-    @pytest.mark.parametrize("text", [None, "no certificate\n"])
-    def test_a_ca_file_that_is_none_is_weather(self, tmp_path, text):
-        path = tmp_path / "authority.pem"
-        if text is not None:
-            path.write_text(text)
-        with pytest.raises(OSError, match=r"ca_file .*authority.pem: PEM certificates expected: ") as caught:
-            Emoncms(apikey=KEY, ca_file=path).open()
-        assert not isinstance(caught.value, ssl.SSLError)

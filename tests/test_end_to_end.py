@@ -125,23 +125,3 @@ def test_it_ends_within_two_seconds_while_server_and_bus_hang_and_nothing_is_los
             server.release()
             gateway.start()
             wait_until(lambda: [kept.value for kept in server.stored] == [1, 2])
-
-
-def test_the_key_is_in_no_log_and_no_state_file(tmp_path, server):
-    file = tmp_path / "oemgateway.conf"
-    port = free_port()
-    file.write_text(
-        f"{state(tmp_path)}loglevel = DEBUG\n[listeners]\n[[push]]\ntype = tcp\nport = {port}\n{home(server)}"
-    )
-    server.wrong_key = 1
-    server.status_500 = 1
-    with GatewayProcess(file) as gateway:
-        push(port, "15 1")
-        wait_until(lambda: server.stored, 20)
-        arguments = Path(f"/proc/{gateway.process.pid}/cmdline").read_bytes()
-        gateway.stop()
-    assert server.key.encode() not in arguments
-    assert server.key not in gateway.log
-    for path in (tmp_path / "state").iterdir():
-        if path.is_file():
-            assert server.key.encode() not in path.read_bytes()

@@ -1,0 +1,34 @@
+"""An Emoncms dispatcher that is open, and what a frame's delivery fails with."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from gateway.dispatchers.emoncms import Emoncms
+from gateway.frame import Frame, Stamp
+from gateway.plugin import DeliveryFailure
+
+KEY = "00112233445566778899aabbccddeeff"
+
+
+def frame(*values, wall=1_795_213_750.0, node="9", names=()):
+    return Frame(node, values, Stamp(wall, "boot", 100.0), names)
+
+
+@contextlib.contextmanager
+def dispatcher(url, cls=Emoncms, **settings):
+    emoncms = cls(**({"url": url, "apikey": KEY, "timeout": 5.0} | settings))
+    emoncms.name = "emoncms"
+    emoncms.open()
+    try:
+        yield emoncms
+    finally:
+        emoncms.close()
+
+
+def failure_of(emoncms, *frames):
+    with pytest.raises(DeliveryFailure) as caught:
+        emoncms.send(frames or [frame(18.7)])
+    return caught.value
