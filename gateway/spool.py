@@ -159,8 +159,10 @@ class Spool:
         self._sent: dict[str, _Mark] = {who: _Mark(*mark) for who, *mark in marks}
         # Asked for both at once SQLite looks at every page: damage shows now, and not as an early end.
         first, last = db.execute("SELECT min(id), max(id) FROM frames").fetchone()
-        # Frames go from the front only. Those that are delivered are gone, but a cursor remembers their ids.
-        self._next = max([last or 0, *self._upto.values()]) + 1
+        (aside,) = db.execute("SELECT max(id) FROM refused").fetchone()
+        # Frames that are delivered or set aside are gone, but their ids are remembered, and not used again.
+        marks_upto = (mark.upto for mark in self._sent.values())
+        self._next = max([last or 0, aside or 0, *self._upto.values(), *marks_upto]) + 1
         self._first = self._first_on_disk = first or self._next
         counters = dict(db.execute("SELECT name, value FROM counters"))
         self.dropped = counters.get("dropped", 0)
@@ -397,7 +399,10 @@ class Spool:
                 takewhile(lambda kept: not kept.held and age(kept.frame.stamp) > self._limits.age, oldest)
             )
             if old:
-                self._drop(len(old), old[-1].number + 1, "there are readings older than max_age")
+                upto = old[-1].number
+                self._drop(len(old), upto + 1, "there are readings older than max_age")
+                self._upto = {who: max(place, upto) for who, place in self._upto.items()}
+                self._moved = True
                 self._flush()
             return len(old) == _PIECE
         return False

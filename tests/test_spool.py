@@ -3,10 +3,14 @@ from __future__ import annotations
 import math
 import os
 import random
+import shutil
 import sqlite3
 import stat
+import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -142,6 +146,9 @@ def test_what_is_too_old_goes_up_to_the_first_that_is_held(path, caplog):
     spool.expire(lambda stamp: 101 if stamp.boottime < 1000 else 100)
     assert (values(spool, "a")[0], values(spool, "b")[0], spool.dropped) == (995, 995, 995)
     spool.expire(lambda _: 101)
+    assert (spool.waiting()[0].frame, spool.dropped) == (frame(1200), 1200)
+    spool.close()
+    spool = Spool(path)
     assert (spool.waiting()[0].frame, spool.dropped) == (frame(1200), 1200)
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "there are readings older than max_age"
@@ -586,6 +593,21 @@ def test_a_file_of_the_third_version_keeps_all_that_is_in_it(spool, path):
     spool.close()
 
 
+@pytest.mark.parametrize("gone", ["too old", "set aside"])
+def test_ids_are_not_used_again_after_all_frames_went_another_way(path, gone):
+    spool = Spool(path, limits=Limits(age=100))
+    spool.attend(["a"])
+    spool.put([at(1, 5.0, boot="before"), at(2, 6.0, boot="before")], held=gone == "set aside")
+    if gone == "too old":
+        spool.expire(lambda _: 101)
+    else:
+        spool.date("now", right, "lost")
+    spool.close()
+    spool = Spool(path)
+    assert (spool.waiting(), spool.end) == ([], 3)
+    spool.close()
+
+
 class TestWhatMayHaveBeenSent:
     @pytest.fixture
     def boot(self, path):
@@ -821,104 +843,215 @@ def test_what_takes_the_place_of_a_damaged_file_belongs_to_the_same_user(path):
     spool.close()
 
 
+class Kept(NamedTuple):
+    """A frame in the model: its id, what it holds, whose it is, when it was taken, and whether it is held."""
+
+    number: int
+    value: int
+    whose: str
+    taken: float
+    held: bool
+
+
+NAMES = st.sampled_from("abc")
+COUNTS = st.integers(1, 5)
+OLDEST = 100.0
+"""Seconds after which a reading is too old."""
+
+
 class SpoolAgainstLists(RuleBasedStateMachine):
-    """Any order of puts, deliveries, refusals, retries and reopenings gives each what a list would."""
+    """Whatever befalls the queue gives each dispatcher what a list would.
 
-    @initialize(limit=st.integers(1, 12))
-    def start(self, limit: int) -> None:
-        import tempfile
-        from pathlib import Path
+    Frames are put, held, dated, delivered, refused, retried, passed over and too old; dispatchers come and
+    go; and it is closed, killed or without power between any two steps, in some runs between all of them.
+    """
 
-        self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "queue.db"
-        self.limit = limit
-        self.count = self.first = 0
-        self.stored: list[tuple[int, int, str]] = []  # place in the queue, value, whose
-        self.place = {"a": -1, "b": -1}
-        self.refused: dict[str, list[int]] = {"a": [], "b": []}
+    @initialize(limit=st.integers(1, 12), between_all=st.sampled_from(["", "close", "kill"]))
+    def start(self, limit: int, between_all: str) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        self.clock = VirtualClock()
+        self.limit, self.between_all = limit, between_all
+        self.next = self.first = 1
+        self.dropped = 0
+        self.frames: list[Kept] = []
+        self.attending = {"a", "b"}
+        self.place = dict.fromkeys("abc", 0)
+        self.sent: dict[str, tuple[int, str, bool]] = {}
+        self.refused: dict[str, list[int]] = {name: [] for name in "abc"}
         self.open()
 
     def open(self) -> None:
-        self.spool = Spool(self.path, limits=Limits(frames=self.limit))
-        self.spool.attend(self.place)
+        limits = Limits(frames=self.limit, age=OLDEST)
+        self.spool = Spool(self.folder / "queue.db", limits=limits, clock=self.clock)
+        self.attend(self.attending)
 
-    def add(self, values: list[int], whose: str = "") -> None:
-        self.stored += [(place, value, whose) for place, value in enumerate(values, self.count)]
-        self.count += len(values)
-        self.first = max(self.first, self.count - self.limit)
+    # The model.
 
-    @rule(n=st.integers(1, 5))
-    def put(self, n: int) -> None:
-        new = list(range(self.count, self.count + n))
-        self.spool.put([frame(i) for i in new])
-        self.add(new)
+    def add(self, values: list[int], whose: str = "", *, held: bool = False) -> None:
+        taken = self.clock.boottime()
+        self.frames += [
+            Kept(number, value, whose, taken, held) for number, value in enumerate(values, self.next)
+        ]
+        self.next += len(values)
+        self.drop(max(self.first, self.next - self.limit))
 
-    @rule(whose=st.sampled_from(["", "a", "b"]), n=st.integers(1, 5))
+    def drop(self, first: int) -> None:
+        self.dropped += first - self.first
+        self.let_go(first)
+
+    def let_go(self, first: int) -> None:
+        self.first = first
+        self.frames = [kept for kept in self.frames if kept.number >= first]
+
+    def move(self, who: str, upto: int) -> None:
+        self.place[who] = max(self.place[who], upto)
+        self.let_go(max(self.first, min(self.place[name] for name in self.attending) + 1))
+
+    def end(self, who: str) -> int:
+        """Return the id up to which a dispatcher gets frames: what is held holds up all behind it."""
+        held = [kept.number for kept in self.frames if kept.held]
+        return max(min([*held, self.next]), self.after(who) + 1)
+
+    def after(self, who: str) -> int:
+        return max(self.place[who], self.first - 1)
+
+    def waiting(self, who: str) -> list[Kept]:
+        return [k for k in self.frames if k.number > self.after(who) and k.whose in ("", who)]
+
+    def ready(self, who: str) -> list[Kept]:
+        return [kept for kept in self.waiting(who) if kept.number < self.end(who)]
+
+    # What befalls it.
+
+    def taken(self, n: int) -> tuple[list[int], list[Frame]]:
+        values = list(range(self.next, self.next + n))
+        return values, [Frame("9", (v,), Stamp(0, "", self.clock.boottime())) for v in values]
+
+    @rule(n=COUNTS, held=st.booleans())
+    def put(self, n: int, held: bool) -> None:
+        values, frames = self.taken(n)
+        self.spool.put(frames, held=held)
+        self.add(values, held=held)
+
+    @rule(whose=st.sampled_from(["", "a", "b", "c"]), n=COUNTS)
     def admit(self, whose: str, n: int) -> None:
-        new = list(range(self.count, self.count + n))
+        values, frames = self.taken(n)
         try:
-            self.spool.admit([(frame(i), whose) for i in new])
+            self.spool.admit([(frame, whose) for frame in frames])
         except OSError:
-            assert self.count - self.first + n > self.limit
+            assert self.next - self.first + n > self.limit
         else:
-            self.add(new, whose)
+            self.add(values, whose)
 
-    @rule(who=st.sampled_from("ab"), n=st.integers(1, 5))
-    def deliver(self, who: str, n: int) -> None:
-        if batch := self.spool.peek(who, n):
-            self.spool.done(who, batch[-1][0])
-            self.place[who] = self.expected(who)[len(batch) - 1][0]
+    @rule()
+    def date(self) -> None:
+        self.spool.date("", lambda kept: kept, "")
+        self.frames = [kept._replace(held=False) for kept in self.frames]
 
-    @rule(who=st.sampled_from("ab"))
+    @rule(seconds=st.sampled_from([1.0, 40.0, 101.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+
+    @rule()
+    def expire(self) -> None:
+        self.spool.expire(lambda stamp: self.clock.boottime() - stamp.boottime)
+        now = self.clock.boottime()
+        for kept in list(self.frames):
+            if kept.held or now - kept.taken <= OLDEST:
+                break
+            self.dropped += 1
+            self.let_go(kept.number + 1)
+
+    @rule(who=NAMES, n=COUNTS, blind=st.booleans(), acknowledged=st.booleans())
+    def deliver(self, who: str, n: int, blind: bool, acknowledged: bool) -> None:
+        if who in self.attending and (batch := self.spool.peek(who, n)):
+            upto = batch[-1][0]
+            self.spool.fix(who, upto, blind=blind)
+            self.sent[who] = max(upto, self.sent.get(who, (0,))[0]), self.clock.boot, blind
+            if acknowledged:
+                self.spool.done(who, upto)
+                self.move(who, upto)
+
+    @rule(who=NAMES)
     def refuse(self, who: str) -> None:
-        if batch := self.spool.peek(who, 1):
+        if who in self.attending and (batch := self.spool.peek(who, 1)):
+            self.refused[who].append(self.ready(who)[0].value)
             self.spool.refuse(who, batch[0][0], "no")
-            self.place[who], value, _ = self.expected(who)[0]
-            self.refused[who].append(value)
+            self.move(who, batch[0][0])
 
-    @rule(who=st.sampled_from("ab"))
+    @rule(who=NAMES)
     def retry(self, who: str) -> None:
         refused = self.spool.refused(who)
         try:
             self.spool.admit([(kept, who) for kept, *_ in refused], instead_of=refused)
         except OSError:
-            assert self.count - self.first + len(refused) > self.limit
+            assert self.next - self.first + len(refused) > self.limit
         else:
             self.add(self.refused[who], who)
             self.refused[who] = []
 
-    @rule(who=st.sampled_from("ab"), n=st.integers(1, 5))
+    @rule(who=NAMES, n=COUNTS)
     def skip(self, who: str, n: int) -> None:
-        passed = self.spool.skip(who, before=self.spool.end, limit=n)
-        self.place[who] = max(self.place[who], self.first - 1) + passed
+        if who in self.attending:
+            before = self.after(who)
+            passed = self.spool.skip(who, before=self.spool.end, limit=n)
+            assert passed == min(n, self.next - 1 - before)
+            self.move(who, before + passed)
+
+    @rule(names=st.sets(NAMES, min_size=1))
+    def attend(self, names: set[str]) -> None:
+        self.spool.attend(names)
+        self.attending = names
+        for name in names:
+            self.place[name] = self.after(name)
+            self.sent.setdefault(name, (0, "", False))
 
     @rule()
-    def reopen(self) -> None:
+    def close(self) -> None:
         self.spool.close()
         self.open()
 
-    def expected(self, who: str) -> list[tuple[int, int, str]]:
-        after = max(self.place[who], self.first - 1)
-        return [kept for kept in self.stored if kept[0] > after and kept[2] in ("", who)]
+    @rule()
+    def kill(self) -> None:
+        # given the files as they are, without what only the memory has
+        copy = Path(tempfile.mkdtemp())
+        for file in self.folder.iterdir():
+            shutil.copy(file, copy)
+        self.forget()
+        self.folder = copy
+        self.open()
+
+    @rule()
+    def power_cut(self) -> None:
+        self.clock.boot += "+"
+        self.kill()
 
     @invariant()
     def each_has_what_a_list_would_give(self) -> None:
-        if hasattr(self, "spool"):
-            for who in self.place:
-                expected = [value for _, value, _ in self.expected(who)]
-                assert [f.values[0] for _, f in self.spool.peek(who, 100)] == expected
-                assert self.spool.queued(who) == len(expected)
-                refused = [f.values[0] for f, *_ in self.spool.refused(who)]
-                assert (refused, self.spool.standing(who).refused) == (self.refused[who], len(refused))
-                if not expected:
-                    self.place[who] = self.count - 1
-            self.first = max(self.first, min(self.place.values()) + 1)
+        if not hasattr(self, "spool"):
+            return
+        if self.between_all:
+            getattr(self, self.between_all)()
+        for who in sorted(self.attending):
+            ready, waiting = self.ready(who), self.waiting(who)
+            assert [kept.values[0] for _, kept in self.spool.peek(who, 100)] == [kept.value for kept in ready]
+            assert self.spool.queued(who) == len(waiting)
+            refused = [kept.values[0] for kept, *_ in self.spool.refused(who)]
+            assert (refused, self.spool.standing(who).refused) == (self.refused[who], len(refused))
+            upto, boot, blind = self.sent[who]
+            assert self.spool.sent(who) == (upto if boot == self.clock.boot else self.next - 1, blind)
+            if not ready and self.end(who) > self.after(who) + 1:
+                self.move(who, self.end(who) - 1)
+        assert (self.spool.dropped, self.spool.end) == (self.dropped, self.next)
+
+    def forget(self) -> None:
+        self.spool._db.close()
+        shutil.rmtree(self.folder)
 
     def teardown(self) -> None:
         if hasattr(self, "spool"):
-            self.spool.close()
-            self.directory.cleanup()
+            self.forget()
 
 
 TestSpoolAgainstLists = SpoolAgainstLists.TestCase
-TestSpoolAgainstLists.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestSpoolAgainstLists.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
