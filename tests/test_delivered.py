@@ -26,7 +26,7 @@ from gateway.worker import DispatcherWorker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.at_emoncms import KEY, dispatcher, frame
 from tests.gateway_process import GatewayProcess, command, state
-from tests.simulators.emoncms import FakeEmoncms, Request
+from tests.simulators.emoncms import FAULTS, FakeEmoncms, Request
 from tests.simulators.owfs_peers import free_port
 from tests.waiting import wait_until
 
@@ -319,20 +319,7 @@ def stored(server: FakeEmoncms) -> list[float]:
 
 
 class TestOnceAndInOrder:
-    @pytest.mark.parametrize(
-        "fault",
-        [
-            "reset_before",
-            "reset_after",
-            "hang",
-            "hang_after",
-            "status_500",
-            "broken_off",
-            "error_text",
-            "html_fatal",
-            "wrong_key",
-        ],
-    )
+    @pytest.mark.parametrize("fault", FAULTS)
     def test_whatever_befalls_the_server(self, spool, server, fault):
         with dispatching(server, spool) as worker:
             wait_until(lambda: worker._in_doubt == 0)

@@ -24,7 +24,7 @@ from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Plac
 from tests.at_emoncms import KEY, dispatcher, failure_of, frame
 from tests.gateway_process import GatewayProcess, command, state
 from tests.peers import need
-from tests.simulators.emoncms import Answer, FakeEmoncms
+from tests.simulators.emoncms import FAULTS, Answer, FakeEmoncms
 from tests.simulators.owfs_peers import free_port
 from tests.waiting import wait_until
 
@@ -67,17 +67,6 @@ class TestTheKeyIsNowhere:
         assert KEY.encode() not in request.body
 
 
-ONCE = (
-    "wrong_key",
-    "reset_before",
-    "reset_after",
-    "hang",
-    "hang_after",
-    "status_500",
-    "broken_off",
-    "error_text",
-    "html_fatal",
-)
 QUOTED = (
     Answer(200, f"{KEY} is no good"),
     Answer(500, f"<h1>{KEY}</h1>"),
@@ -115,12 +104,12 @@ def test_after_every_failure_of_the_server_the_key_is_nowhere_and_nobody_else_ma
     )
     with GatewayProcess(file) as running:
         # when the server fails in every way, one after the other
-        for number, fault in enumerate(ONCE):
+        for number, fault in enumerate(FAULTS):
             setattr(server, fault, 1)
             push(port, f"15 {number}")
             wait_until(lambda number=number: number in [kept.value for kept in server.stored], 20)
             server.release()
-        for number, answer in enumerate(QUOTED, len(ONCE)):
+        for number, answer in enumerate(QUOTED, len(FAULTS)):
             server.canned.append(answer)
             push(port, f"15 {number}")
             wait_until(lambda number=number: number in [kept.value for kept in server.stored], 20)
@@ -262,7 +251,7 @@ class TestNoOtherHost:
         assert elsewhere.requests == []
         assert set(connected) == {("127.0.0.1", server.port)}
 
-    @pytest.mark.parametrize("fault", ["", *ONCE])
+    @pytest.mark.parametrize("fault", ["", *FAULTS])
     def test_no_proxy_and_no_failure_leads_elsewhere(self, server, elsewhere, connected, fault):
         if fault:
             setattr(server, fault, 1)

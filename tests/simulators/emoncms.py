@@ -185,7 +185,7 @@ class FakeEmoncms:
         """Return the answer; None where the connection is to be reset instead."""
         with self._lock:
             self.requests.append(request)
-            fault = next((name for name in _FAULTS if self._take(name)), "")
+            fault = next((name for name in FAULTS if self._take(name)), "")
         if fault == "slow":
             time.sleep(self.delay)
         elif fault == "hang":
@@ -405,7 +405,8 @@ _INSTEAD = {
     "error_text": refusal(NOT_JSON),
     "html_fatal": FATAL,
 }
-_FAULTS = ("reset_before", "reset_after", "hang", "hang_after", "slow", "broken_off", *_INSTEAD)
+FAULTS = ("reset_before", "reset_after", "hang", "hang_after", "slow", "broken_off", *_INSTEAD)
+"""All that can befall a request, by the names of the attributes."""
 
 
 def _first_half(request: Request) -> Request:
