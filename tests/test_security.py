@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 import os
+import re
 import socket
 import ssl
 import stat
@@ -278,26 +279,36 @@ class TestNoOtherHost:
         assert "cookie" not in server.requests[-1].headers
         assert set(connected) == {("127.0.0.1", server.port)}
 
-    def test_every_request_in_the_program_names_the_configured_address_and_follows_nothing(self):
+    def test_the_one_request_in_the_program_names_the_configured_address_and_follows_nothing(self):
         # given all calls of the library that makes requests
-        source = Path(gateway.__file__).parent / "dispatchers" / "emoncms.py"
-        calls = [
-            node
-            for node in ast.walk(ast.parse(source.read_text()))
-            if isinstance(node, ast.Call)
-            and ast.unparse(node.func).startswith(("requests.", "self._session."))
-            and ast.unparse(node.func).rpartition(".")[2] in ("get", "post", "head", "request", "put")
+        calls = {
+            path.name: call
+            for path in SOURCES
+            for call in ast.walk(ast.parse(path.read_text()))
+            if isinstance(call, ast.Call) and REQUEST.fullmatch(ast.unparse(call.func))
+        }
+        assert list(calls) == ["emoncms_server.py"]
+        call = calls["emoncms_server.py"]
+        assert ast.unparse(call.args[1]) == "f'{self._url}{path}'"
+        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert keywords["allow_redirects"] == "False"
+        # and what follows the address is a path, which leads to no other host
+        source = Path(gateway.__file__).parent
+        paths = [
+            ast.unparse(call.args[position])
+            for file in ("dispatchers/emoncms.py", "emoncms/account.py", "emoncms/proof.py")
+            for call in ast.walk(ast.parse((source / file).read_text()))
+            if isinstance(call, ast.Call)
+            for name, position in (("ask", 1), ("read", 0))
+            if ast.unparse(call.func).endswith(f"erver.{name}")
         ]
-        assert len(calls) == 3
-        for call in calls:
-            assert ast.unparse(call.args[0]) in (
-                "self.url",
-                "f'{self.url}/input/bulk'",
-                "f'{self.url}/input/get'",
-            )
-            assert {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}[
-                "allow_redirects"
-            ] == "False"
+        assert len(paths) > 5
+        assert [
+            path for path in paths if path not in ("path", "''") and not re.match("f?'/[a-z]", path)
+        ] == []
+
+
+REQUEST = re.compile(r"(requests|.*session)\.(get|post|head|request|put|patch|delete|options)")
 
 
 SOURCES = [
