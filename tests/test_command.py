@@ -11,8 +11,8 @@ import pytest
 
 from gateway.version import VERSION
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
+from tests.ports import free_port
 from tests.simulators.emoncms import FakeEmoncms
-from tests.simulators.owfs_peers import free_port
 from tests.waiting import wait_until
 
 LISTENER = "[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"

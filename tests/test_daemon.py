@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,8 @@ from gateway import config, daemon, paths
 from gateway.control import ask
 from gateway.daemon import Daemon
 from tests.gateway_process import state
+from tests.gateway_thread import answers, running
+from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
 from tests.waiting import wait_until
 from tests.wire import Wire
@@ -33,16 +32,8 @@ def everything_is_logged(caplog):
 
 
 @pytest.fixture
-def server() -> Iterator[FakeEmoncms]:
-    with FakeEmoncms() as server:
-        yield server
-
-
-@pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture
@@ -64,27 +55,6 @@ def write(file: Path, server: FakeEmoncms, port: int, listeners: str = "", **set
     )
 
 
-@contextmanager
-def running(file: Path) -> Iterator[Daemon]:
-    gateway = Daemon(config.read(file))
-    thread = threading.Thread(target=gateway.run)
-    thread.start()
-    try:
-        wait_until(lambda: answers(file))
-        yield gateway
-    finally:
-        gateway.stop.set()
-        thread.join(10)
-        assert not thread.is_alive()
-
-
-def answers(file: Path) -> bool:
-    try:
-        return "pid" in ask(file.parent / "state/control", "status")
-    except OSError:
-        return False
-
-
 def batch(gateway: Daemon) -> int | None:
     """Return the setting of the dispatcher that runs, None while it is being replaced."""
     worker = gateway._dispatchers.get("home")
@@ -93,16 +63,8 @@ def batch(gateway: Daemon) -> int | None:
 
 def push(port: int, line: str) -> None:
     """Send a line to the tcp listener, as soon as it is there."""
-
-    def sent() -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", port)) as client:
-                client.sendall(f"{line}\r\n".encode())
-        except ConnectionRefusedError:
-            return False
-        return True
-
-    wait_until(sent)
+    with connect(port) as client:
+        client.sendall(f"{line}\r\n".encode())
 
 
 def stored(server: FakeEmoncms) -> list[tuple[str, str, float]]:
@@ -164,12 +126,6 @@ def test_a_section_that_is_added_runs_and_one_that_is_taken_out_ends(file, serve
         wait_until(lambda: "slow" not in gateway._listeners)
         worker.join(10)
         assert not worker.is_alive()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_a_faulty_edit_changes_nothing_and_is_told_with_its_lines(file, server, port, caplog):

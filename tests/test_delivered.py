@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
@@ -24,8 +23,9 @@ from gateway.version import MADE
 from gateway.worker import DispatcherWorker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.gateway_process import GatewayProcess, command, state
+from tests.opened import opened as opened_plugin
+from tests.ports import connect, free_port
 from tests.simulators.emoncms import Answer, FakeEmoncms, Request
-from tests.simulators.owfs_peers import free_port
 from tests.waiting import wait_until
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -230,15 +230,10 @@ def server() -> Iterator[FakeEmoncms]:
         yield fake
 
 
-@contextlib.contextmanager
-def opened(server: FakeEmoncms, **settings) -> Iterator[Emoncms]:
-    emoncms = Emoncms(**({"url": server.url, "apikey": KEY, "timeout": 5.0} | settings))
-    emoncms.name = "emoncms"
-    emoncms.open()
-    try:
-        yield emoncms
-    finally:
-        emoncms.close()
+def opened(server: FakeEmoncms, **settings):
+    return opened_plugin(
+        Emoncms(**({"url": server.url, "apikey": KEY, "timeout": 30.0} | settings)), "emoncms"
+    )
 
 
 class TestAsking:
@@ -431,7 +426,7 @@ class TestOnceAndInOrder:
         )
         server.reset_after = 1
         with GatewayProcess(file) as gateway:
-            with socket.create_connection(("127.0.0.1", port)) as client:
+            with connect(port) as client:
                 client.sendall(b"15 1\n")
             wait_until(lambda: gateway.status()["dispatchers"]["home"]["frames"] == 1)
             assert stored(server) == [1, 1]

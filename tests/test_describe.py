@@ -37,14 +37,8 @@ active = no
 
 
 @pytest.fixture
-def read(tmp_path):
-    def read(text):
-        path = tmp_path / "oemgateway.conf"
-        path.write_text(text, encoding="utf-8")
-        path.chmod(0o600)
-        return config.read(path)
-
-    return read
+def read(written):
+    return lambda text: config.read(written(text))
 
 
 def test_a_configuration_is_described_index_by_index(read):

@@ -12,7 +12,7 @@ from gateway import doctor
 from gateway.machine import Finding, Machine, Verdict, unknown
 from gateway.plugin import Listener
 from tests.gateway_process import GatewayProcess, command, state
-from tests.simulators.owfs_peers import free_port
+from tests.ports import free_port
 from tests.simulators.pi import Pi, ailing, fault
 from tests.waiting import wait_until
 

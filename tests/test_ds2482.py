@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import logging
 import subprocess
 import sys
 
@@ -76,19 +75,6 @@ def house(monkeypatch, tmp_path):
     yield make
     for made in houses:
         made.listener.close()
-
-
-@pytest.fixture
-def said(caplog):
-    """The log's new lines since this was last asked."""
-    caplog.set_level(logging.INFO, logger="oemgateway.cellar")
-
-    def lines():
-        new = [record.getMessage() for record in caplog.records]
-        caplog.clear()
-        return new
-
-    return lines
 
 
 VALUES = (18.6875, -10.125, None, 85.0, 0.0, 25.0625)

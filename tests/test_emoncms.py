@@ -21,6 +21,7 @@ from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, OutcomeUnk
 from gateway.registry import find
 from gateway.settings import SettingsFault, build, shown
 from gateway.version import VERSION
+from tests.opened import opened
 from tests.peers import need
 from tests.simulators.emoncms import Answer, FakeEmoncms, Request, Stored
 from tests.waiting import wait_until
@@ -39,15 +40,8 @@ def server():
         yield fake
 
 
-@contextlib.contextmanager
 def dispatcher(url, cls=Emoncms, **settings):
-    emoncms = cls(**({"url": url, "apikey": KEY, "timeout": 5.0} | settings))
-    emoncms.name = "emoncms"
-    emoncms.open()
-    try:
-        yield emoncms
-    finally:
-        emoncms.close()
+    return opened(cls(**({"url": url, "apikey": KEY, "timeout": 30.0} | settings)), "emoncms")
 
 
 def failure_of(emoncms, *frames):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,12 @@ from listeners.simulated.ds2482 import Ds2482
 from listeners.simulated.radio_firmware import Rfm2pi
 from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests.gateway_process import GatewayProcess, state
+from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
-from tests.simulators.owfs_peers import free_port, owfs_mount, owserver
+from tests.simulators.owfs_peers import owfs_mount, owserver
 from tests.waiting import wait_until
 
 OLD_FILE = Path(__file__).parent / "vectors" / "oemgateway-2014.conf"
-
-
-@pytest.fixture
-def server() -> Iterator[FakeEmoncms]:
-    with FakeEmoncms() as server:
-        yield server
 
 
 def home(server: FakeEmoncms) -> str:
@@ -35,7 +29,7 @@ def home(server: FakeEmoncms) -> str:
 
 
 def push(port: int, *lines: str) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as client:
+    with connect(port) as client:
         client.sendall("".join(f"{line}\r\n" for line in lines).encode())
 
 

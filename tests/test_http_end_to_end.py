@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 import requests
 
-from gateway import config
-from gateway.daemon import Daemon
 from gateway.frame import Frame, Stamp
 from gateway.spool import Spool
 from gateway.timekeeper import Timekeeper
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import GatewayProcess, state
-from tests.simulators.emoncms import FakeEmoncms
-from tests.simulators.owfs_peers import free_port
+from tests.gateway_thread import running
+from tests.ports import connect, free_port
 from tests.waiting import wait_until
 
 KEY = "fedcba98765432100123456789abcdef"
-
-
-@pytest.fixture
-def server() -> Iterator[FakeEmoncms]:
-    with FakeEmoncms() as server:
-        yield server
 
 
 def write(directory: Path, listeners: str, url: str, key: str) -> Path:
@@ -45,19 +32,6 @@ def write(directory: Path, listeners: str, url: str, key: str) -> Path:
 
 def http(port: int) -> str:
     return f"[[push]]\ntype = http\nport = {port}\napikey = {KEY}\n"
-
-
-@contextmanager
-def running(file: Path) -> Iterator[Daemon]:
-    gateway = Daemon(config.read(file))
-    thread = threading.Thread(target=gateway.run)
-    thread.start()
-    try:
-        yield gateway
-    finally:
-        gateway.stop.set()
-        thread.join(10)
-        assert not thread.is_alive()
 
 
 def test_a_doorbell_is_answered_while_emoncms_is_away_and_its_press_arrives_with_its_time(tmp_path, server):
@@ -98,8 +72,7 @@ def test_a_gateway_may_post_to_another_one(tmp_path, server):
     with running(far) as far_gateway, running(near):
         # when the first has lines, and rows with a place that has no value
         wait_until(lambda: posted(first, "/input/post?node=up&csv=1"))
-        wait_until(lambda: listens(lines))
-        with socket.create_connection(("127.0.0.1", lines)) as client:
+        with connect(lines) as client:
             client.sendall(b"".join(b"15 %d -7\n" % n for n in range(500)))
         now = int(time.time())
         assert posted(first, f'/input/bulk?time=0&data=[[{now},"attic",18.7,null,22,{{"rain":3}}]]')
@@ -128,11 +101,6 @@ def test_a_time_of_the_devices_own_stands_while_the_gateways_clock_is_doubted_an
     first, second = (frame for _, frame in spool.peek("home", 10))
     assert (first.stamp.wall, second) == (1795213000.0, by_the_device)
     spool.close()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def posted(port: int, path: str) -> bool:

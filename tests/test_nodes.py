@@ -266,13 +266,8 @@ DISPATCHERS = "[dispatchers]\n[[log]]\ntype = log\n"
 
 
 @pytest.fixture
-def read(tmp_path):
-    def read(text):
-        path = tmp_path / "oemgateway.conf"
-        path.write_text(LISTENERS + DISPATCHERS + text, encoding="utf-8")
-        return config.read(path)
-
-    return read
+def read(written):
+    return lambda text: config.read(written(LISTENERS + DISPATCHERS + text))
 
 
 def test_the_section_of_an_emonhub_is_read_as_it_is(read):

@@ -19,20 +19,13 @@ from listeners.onewire.bus import BusFault
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.owserver import Owserver
 from listeners.onewire.rom import Rom
-from listeners.simulated.clock import VirtualClock, VirtualFlag
-from listeners.simulated.ds18b20 import Ds18b20
+from listeners.simulated.clock import VirtualFlag
 from listeners.simulated.ds2482 import Ds2482
-from tests.simulators.owfs_peers import free_port, owserver, owserver_process
+from tests.ports import free_port
+from tests.simulators.owfs_peers import owserver, owserver_process
+from tests.ways import QuickClock, quick, sweep
 
 FLOW, RETURN, STORE = "28.33F749050000", "28.DB564A050000", "28.AB1663050000"
-
-
-class QuickClock(VirtualClock):
-    """A virtual clock by which the simulated sensors, in real time, have converted all the same."""
-
-    def sleep(self, seconds):
-        super().sleep(seconds)
-        Clock().sleep(min(seconds, 0.02))
 
 
 def listener(port, **entries):
@@ -40,17 +33,6 @@ def listener(port, **entries):
     made.name = "cellar"
     made.clock = QuickClock()
     return made
-
-
-def quick(text, temperature):
-    sensor = Ds18b20(text, temperature)
-    sensor.seconds_at_12_bits = 0.01
-    return sensor
-
-
-def sweep(bus, *ids):
-    readings = bus.sweep([Rom.parse(text) for text in ids])
-    return [readings[Rom.parse(text)] for text in ids]
 
 
 @contextmanager

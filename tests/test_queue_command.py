@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import socket
 import stat
 import subprocess
 import sys
@@ -28,8 +27,8 @@ from gateway.queue_listing import reading, standing
 from gateway.spool import Limits, Spool
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
+from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
-from tests.simulators.owfs_peers import free_port
 from tests.test_exchange import frames
 from tests.waiting import wait_until
 
@@ -430,8 +429,7 @@ def test_a_frame_that_was_refused_reaches_its_server_after_a_retry_and_the_other
         )
         with GatewayProcess(file) as gateway:
             # when readings of two nodes come in
-            wait_until(lambda: "listens" in gateway.log)
-            with socket.create_connection(("127.0.0.1", port)) as client:
+            with connect(port) as client:
                 client.sendall(b"9 18.5\r\n10 21\r\n9 18.6\r\n")
             wait_until(lambda: small.values("9") == {"1": 18.6} and len(large.stored) == 3)
             # then the one that is refused is in the quarantine, and no other is held up

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +16,8 @@ from listeners.lines import Ignored, Rejected
 from listeners.serial_lines import SerialLines
 from listeners.simulated.clock import VirtualClock
 from tests import vectors
+from tests.opened import opened as opened_plugin
+from tests.reading import read_and_stop
 from tests.wire import Wire
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
@@ -46,11 +46,7 @@ def stop():
 @pytest.fixture
 def opened(wire):
     """Return a listener that is open; it is closed at the end."""
-    listener = SerialLines(port=wire.port)
-    listener.name = "cable"
-    listener.clock = VirtualClock()
-    listener.open()
-    with contextlib.closing(listener):
+    with opened_plugin(SerialLines(port=wire.port), "cable", VirtualClock()) as listener:
         yield listener
 
 
@@ -174,10 +170,5 @@ def test_another_program_that_has_the_port_is_weather(opened):
         other.open()
 
 
-def test_a_reader_with_nothing_to_read_ends_when_it_is_told_to(opened, stop):
-    found = []
-    reader = threading.Thread(target=lambda: found.append(opened.read(stop)))
-    reader.start()
-    stop.set()
-    reader.join(5)
-    assert found == [[]]
+def test_a_reader_with_nothing_to_read_ends_when_it_is_told_to(opened):
+    assert read_and_stop(opened) == []

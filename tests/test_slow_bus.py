@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import struct
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -15,21 +14,15 @@ from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests.gateway_process import GatewayProcess, state
-from tests.simulators.emoncms import FakeEmoncms
+from tests.ports import free_port
 from tests.simulators.i2c_server import i2c_server
-from tests.simulators.owfs_peers import free_port, owfs_mount, owserver_process
+from tests.simulators.owfs_peers import owfs_mount, owserver_process
 from tests.waiting import wait_until
 
 ID = "28.33F749050000"
 
 HANGS_S = 4.0
 """How long the bus hangs: twice as long as one request of it is waited for."""
-
-
-@pytest.fixture
-def server() -> Iterator[FakeEmoncms]:
-    with FakeEmoncms() as server:
-        yield server
 
 
 @pytest.mark.parametrize("way", ["owserver", pytest.param("owfs", marks=pytest.mark.needs_root)])

@@ -130,6 +130,7 @@ class FakeEmoncms:
         self._lock = threading.RLock()
         self._released = threading.Event()
         self._server: _Server | None = None
+        self._place: socket.socket | None = None  # keeps the port ours while the server is away
 
     # The server as a thing that is there or not.
 
@@ -139,8 +140,12 @@ class FakeEmoncms:
 
     def start(self) -> None:
         """Listen, at the port of last time if there was one."""
+        if self._place is None:
+            self._place = socket.socket()
+            self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._place.bind(("127.0.0.1", self.port))
+            self.port = self._place.getsockname()[1]
         self._server = _Server(self)
-        self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
@@ -165,6 +170,8 @@ class FakeEmoncms:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        if self._place is not None:
+            self._place.close()
         if self.bugs:
             raise self.bugs[0]
 
