@@ -24,7 +24,7 @@ def running(file: Path) -> Iterator[Daemon]:
         yield gateway
     finally:
         gateway.stop.set()
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
 
 

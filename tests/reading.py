@@ -24,6 +24,6 @@ def read_and_stop(listener: Listener) -> list[Frame]:
     reader = threading.Thread(target=lambda: read.append(listener.read(stop)))
     reader.start()
     stop.set()
-    reader.join(30)
+    reader.join(60)
     (frames,) = read
     return frames

@@ -432,6 +432,7 @@ class TestFailures:
             failure = failure_of(emoncms)
         assert type(failure) is OutcomeUnknown
         assert "no answer came: " in str(failure)
+        wait_until(lambda: server.hanging == 1)
         assert len(server.stored) == kept
 
     @pytest.mark.parametrize("key", [READ_KEY, "wrong", "käse", " x y ", "ok"])
@@ -505,7 +506,7 @@ def peer(said):
         thread = threading.Thread(target=answer)
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        thread.join(5)
+        thread.join(60)
 
 
 class TestTheKeyIsNowhere:

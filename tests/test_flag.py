@@ -10,10 +10,10 @@ from gateway.flag import Flag, wait_readable
 def test_a_raised_flag_ends_a_wait_in_another_thread():
     flag = Flag()
     seen: list[bool] = []
-    waiting = threading.Thread(target=lambda: seen.append(flag.wait(10)))
+    waiting = threading.Thread(target=lambda: seen.append(flag.wait(60)))
     waiting.start()
     flag.set()
-    waiting.join(10)
+    waiting.join(60)
     assert seen == [True]
 
 

@@ -81,7 +81,7 @@ class Service:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=60,
         )
 
     def pid(self, program):

@@ -366,7 +366,7 @@ def test_who_has_read_enough_and_who_presses_ctrl_c_see_no_traceback(filled, fil
         [*oemgateway, "queue", "export"], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         process.stdout.close()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert b"Traceback" not in process.stderr.read()
 
     def interrupted() -> str:

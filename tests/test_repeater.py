@@ -167,7 +167,7 @@ class Running:
             self.listener.close()
 
     def connect(self):
-        return socket.create_connection(self.listener.address, timeout=10)
+        return socket.create_connection(self.listener.address, timeout=60)
 
     def ask(self, *lines):
         with self.connect() as client:

@@ -420,7 +420,7 @@ def test_a_port_that_vanishes_wakes_the_sleeper(board, stop, opened):
     reader = threading.Thread(target=read)
     reader.start()
     board.unplug()
-    reader.join(5)
+    reader.join(60)
     assert len(failures) == 1
 
 

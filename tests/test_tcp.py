@@ -112,7 +112,7 @@ def opened():
 def connect():
     """Return a function that connects to a listener; all connections are closed at the end."""
     with contextlib.ExitStack() as stack:
-        yield lambda listener: stack.enter_context(socket.create_connection(listener.address, timeout=5))
+        yield lambda listener: stack.enter_context(socket.create_connection(listener.address, timeout=60))
 
 
 @pytest.fixture

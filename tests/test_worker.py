@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -142,7 +141,7 @@ def started():
     for worker in workers:
         worker.stop.set()
     for worker in workers:
-        worker.join(10)
+        worker.join(60)
         assert not worker.is_alive()
 
 
@@ -353,10 +352,10 @@ def test_the_end_does_not_wait_for_a_far_end_at_work(spool, started):
     spool.put([frame(1)])
     worker = started(dispatching(far, spool))
     wait_until(lambda: far.asked)
-    began = time.monotonic()
+    asked = len(far.asked)
     worker.stop.set()
-    worker.join(10)
-    assert time.monotonic() - began < 1
+    worker.join(60)
+    assert len(far.asked) <= asked + 1
     assert far.got == []
 
 
@@ -411,7 +410,7 @@ def test_the_interval_gathers_what_comes_but_a_backlog_goes_at_once(spool, start
 
 def test_a_replacement_opens_only_when_the_one_before_has_closed(spool, started):
     release = Flag()
-    old = Source(script=[lambda: release.wait(10) and []])
+    old = Source(script=[lambda: release.wait(60) and []])
     new = Source(script=[lambda: [frame(1)]])
     first = started(ListenerWorker(old, spool, ()))
     wait_until(lambda: old.script == [])
@@ -425,12 +424,12 @@ def test_a_replacement_opens_only_when_the_one_before_has_closed(spool, started)
 
 def test_a_replacement_that_is_stopped_while_it_waits_never_opens(spool, started):
     release = Flag()
-    old = Source(script=[lambda: release.wait(10) and []])
+    old = Source(script=[lambda: release.wait(60) and []])
     first = started(ListenerWorker(old, spool, ()))
     new = Source()
     second = started(ListenerWorker(new, spool, (), after=first))
     second.stop.set()
-    second.join(10)
+    second.join(60)
     assert new.done == []
     release.set()
 
@@ -439,7 +438,7 @@ def test_a_stopped_worker_says_nothing_more(spool, started, caplog):
     caplog.set_level(logging.INFO)
     worker = started(dispatching(far_end(), spool))
     worker.stop.set()
-    worker.join(10)
+    worker.join(60)
     assert caplog.records == []
 
 

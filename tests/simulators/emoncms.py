@@ -109,9 +109,9 @@ class FakeEmoncms:
     reset_after: float = 0  # stored, and the connection reset instead of an answer
     hang: float = 0  # no answer and nothing stored, until `release`
     hang_after: float = 0  # stored, and no answer until `release`
-    slow: float = 0  # answered after `delay` seconds
+    slow: float = 0  # answered after `delay` seconds, or at `release`
     delay: float = 0.3
-    pace: float = 0  # seconds that it takes to store a value; others are answered meanwhile
+    pace: float = 0  # seconds (or until `release`) to store a value; others are answered meanwhile
     wrong_key: float = 0  # 401
     status_500: float = 0  # PHP's fatal error with display_errors off
     broken_off: float = 0  # the same in the middle of a batch, whose first half is stored
@@ -159,7 +159,7 @@ class FakeEmoncms:
         self.release()
 
     def release(self) -> None:
-        """Let the hanging requests end, without an answer."""
+        """Let the hanging requests end, without an answer, and the slow ones go on."""
         with self._lock:
             self._released.set()
             self._released = threading.Event()
@@ -188,7 +188,7 @@ class FakeEmoncms:
             self.requests.append(request)
             fault = next((name for name in _FAULTS if self._take(name)), "")
         if fault == "slow":
-            time.sleep(self.delay)
+            self._released.wait(self.delay)
         elif fault == "hang":
             self._hang()
         if fault in ("hang", "reset_before"):
@@ -333,8 +333,9 @@ class FakeEmoncms:
             known.time, known.value = when, value
             self.stored.append(Stored(node, key, when, value))
             if self.pace:
+                released = self._released
                 self._lock.release()
-                time.sleep(self.pace)
+                released.wait(self.pace)
                 self._lock.acquire()
 
     def _get(self, params: Params) -> object:
