@@ -10,9 +10,10 @@ from gateway.frame import Frame
 from gateway.plugin import Listener
 from gateway.settings import setting
 from listeners.examine_serial import examine_serial
-from listeners.lines import Ignored, Lines, Rejected, Tally
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.missed import Missed
 from listeners.serial_port import SerialPort
+from listeners.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ from gateway.frame import Frame
 from gateway.settings import at_least, between, setting
 from listeners.lines import Ignored, Lines, Rejected
 from listeners.shared_key import check_key, is_key
-from listeners.tcp_port import PortListener
+from listeners.tcp_port import PortListener, receive
 from listeners.value_lines import LONGEST_LINE, Values, decode
 
 if TYPE_CHECKING:
@@ -82,12 +82,9 @@ class Tcp(PortListener):
 
     def _hear(self, fd: int, stamp: Stamp) -> list[Frame]:
         client = self._clients[fd]
-        try:
-            data = client.socket.recv(_READ)
-        except BlockingIOError:
+        data = receive(client.socket, _READ)
+        if data is None:
             return []
-        except OSError:
-            data = b""
         if not data:
             self._hang_up(fd)
             return []

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from gateway.plugin import Listener
 from gateway.settings import between, setting
-from listeners.lines import Tally
+from listeners.tally import Tally
 
 
 class Port:
@@ -64,6 +64,16 @@ class Port:
         if self._socket is None:
             raise OSError(f"{self}: not open")
         return self._socket
+
+
+def receive(connection: socket.socket, most: int) -> bytes | None:
+    """Return what a client has sent, b"" where it has gone, None where it has sent nothing yet."""
+    try:
+        return connection.recv(most)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
 
 
 def is_loopback(host: str) -> bool:

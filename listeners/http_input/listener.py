@@ -12,9 +12,9 @@ from gateway.flag import wait_readable
 from gateway.settings import SettingsFault, at_least, between, setting
 from listeners.http_input.api import Taken, refusal_text, take
 from listeners.http_input.wire import GO_ON, Refusal, Request, Requests, answer
-from listeners.lines import Tally
 from listeners.shared_key import check_key
-from listeners.tcp_port import PortListener, is_loopback
+from listeners.tally import Tally
+from listeners.tcp_port import PortListener, is_loopback, receive
 
 if TYPE_CHECKING:
     from gateway.flag import Flag
@@ -121,12 +121,9 @@ class Http(PortListener):
             self._clients[connection.fileno()] = _Client(connection, host, Requests(self.size), deadline)
 
     def _hear(self, client: _Client, stamp: Stamp) -> list[Frame]:
-        try:
-            data = client.socket.recv(_READ)
-        except BlockingIOError:
+        data = receive(client.socket, _READ)
+        if data is None:
             return []
-        except OSError:
-            data = b""
         if not data:
             if client.requests.begun and not client.parting:
                 self.counts["cut-short"] += 1
