@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.simulators.emoncms import FakeEmoncms
 
 # How long an example takes says something of the machine's other work, and nothing of the code.
-settings.register_profile("oemgateway", deadline=None)
+settings.register_profile("oemgateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("oemgateway")
 
 

@@ -527,7 +527,7 @@ def test_the_search_finds_all_and_only_what_is_there(house):
 
 
 @given(st.sets(st.binary(min_size=6, max_size=6), max_size=12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_set_of_ids_is_found(serials):
     clock = VirtualClock()
     roms = {Rom.of(0x28, serial) for serial in serials}

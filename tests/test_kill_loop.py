@@ -87,7 +87,7 @@ def test_every_frame_arrives_once_and_in_order(tmp_path):
         # when it is killed again and again, while it starts or does anything else
         for _ in range(KILLS):
             gateway.launch()
-            time.sleep(random.uniform(0, 3))
+            time.sleep(random.uniform(0, 2))
             gateway.kill()
         # and then has some time in peace
         weather.stop()

@@ -156,7 +156,7 @@ def test_what_is_exported_is_for_its_owner_alone_and_comes_back_as_it_was(filled
 
 
 @given(kept=st.lists(frames(), max_size=4))
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 def test_any_frames_survive_an_export_and_an_import(queue, path, tmp_path, kept):
     kept = [f for f in kept if f.stamp.wall <= NOW]
     for left in path.parent.glob("*"):

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +18,6 @@ from tests.opened import opened as opened_plugin
 from tests.reading import read_and_stop
 from tests.wire import Wire
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
 STAMP = Stamp(0.0, "", 0.0)
 
 THREE_PHASE = "11 100 0 50 0 24345 30000 2150"
@@ -79,7 +76,7 @@ def test_a_node_with_a_section_has_scales_and_names():
     assert listener.frame("11 100 0 50", STAMP) == Rejected("length-mismatch")
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=200)
 @given(st.text() | st.text(alphabet="0123456789 .-+eEnaif"))
 def test_no_line_raises_an_exception(line):
     assert isinstance(SerialLines().frame(line, STAMP), Frame | Ignored | Rejected)

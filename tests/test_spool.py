@@ -707,4 +707,4 @@ class SpoolAgainstLists(RuleBasedStateMachine):
 
 
 TestSpoolAgainstLists = SpoolAgainstLists.TestCase
-TestSpoolAgainstLists.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestSpoolAgainstLists.settings = settings(max_examples=50, stateful_step_count=30)
