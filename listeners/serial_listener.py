@@ -18,9 +18,10 @@ from listeners.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway.finding import Finding
     from gateway.flag import Flag
     from gateway.frame import Stamp
-    from gateway.machine import Finding, Machine
+    from gateway.machine import Machine
 
 LONGEST_LINE = 1024
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway import doctor
-from gateway.machine import Finding, Machine, Verdict, unknown
+from gateway.finding import Finding, Verdict, unknown
+from gateway.machine import Machine
 from gateway.plugin import Listener
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import free_port

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import Clock
-from gateway.machine import Machine, Verdict
+from gateway.finding import Verdict
+from gateway.machine import Machine
 from listeners.onewire.examine_i2c import examine_chip
 from listeners.onewire.examine_owserver import examine_tree, is_here
 from listeners.onewire.i2c import Lock

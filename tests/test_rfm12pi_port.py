@@ -29,9 +29,9 @@ from tests.waiting import wait_until
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(conversation, "SPACING", 0.02)
-    monkeypatch.setattr(conversation, "PATIENCE", 0.3)
+    monkeypatch.setattr(conversation, "PATIENCE", 2.0)
     monkeypatch.setattr(radio_baud, "_ASK_AFTER", 0.05)
-    monkeypatch.setattr(radio_baud, "_LISTEN", 0.3)
+    monkeypatch.setattr(radio_baud, "_LISTEN", 0.6)
 
 
 @pytest.fixture(autouse=True)

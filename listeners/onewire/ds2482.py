@@ -16,7 +16,8 @@ from listeners.onewire.thermometers import Thermometers
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from gateway.machine import Finding, Machine
+    from gateway.finding import Finding
+    from gateway.machine import Machine
     from listeners.onewire.ds18b20 import Reading
     from listeners.onewire.rom import Rom
 
