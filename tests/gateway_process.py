@@ -68,7 +68,7 @@ class GatewayProcess:
 
     def status(self) -> dict:
         """Return what it says of itself."""
-        return ask(self.file.parent / "state" / "control", "status")
+        return ask(self.file.parent / "state" / "control", "status", patience=60)
 
     @property
     def log(self) -> str:
