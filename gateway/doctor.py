@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import config, control
 from gateway.config import Gateway
-from gateway.machine import WRITE_SEARCH, Finding, Machine, bad, good, unknown
+from gateway.finding import Finding, bad, good, unknown
+from gateway.machine import WRITE_SEARCH, Machine
 from gateway.paths import find_socket, find_state_dir, own_state
 from gateway.registry import UnknownType, find
 from gateway.settings import build

@@ -1,4 +1,4 @@
-"""The machine around the gateway, as a user finds it, and what is found when a plugin is examined there."""
+"""The machine around the gateway, as a user finds it."""
 
 from __future__ import annotations
 
@@ -6,53 +6,13 @@ import os
 import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from gateway.finding import Finding, bad, good
+
 READ_WRITE, WRITE_SEARCH = 0o6, 0o3
 """What a user wants to do: with a device, and with a directory."""
-
-
-class Verdict(Enum):
-    """How something is, in the word that its line begins with."""
-
-    GOOD = "ok"
-    BAD = "FAULT"
-    UNKNOWN = "?"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found, and the cure; `subject`, whose it is, is filled in by the one who asked for it."""
-
-    verdict: Verdict
-    found: str
-    cure: str = ""
-    subject: str = ""
-
-    @property
-    def is_bad(self) -> bool:
-        """Whether something has to be put right."""
-        return self.verdict is Verdict.BAD
-
-    def __str__(self) -> str:
-        return ": ".join(filter(None, (f"{self.verdict.value:<5} {self.subject}", self.found, self.cure)))
-
-
-def good(found: str) -> Finding:
-    """Return that something is as it should be."""
-    return Finding(Verdict.GOOD, found)
-
-
-def bad(found: str, cure: str = "") -> Finding:
-    """Return that something is wrong, with what to do about it."""
-    return Finding(Verdict.BAD, found, cure)
-
-
-def unknown(found: str, cure: str = "") -> Finding:
-    """Return that something cannot be told, or is wrong only if the user meant it otherwise."""
-    return Finding(Verdict.UNKNOWN, found, cure)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,10 @@ from gateway.settings import LogLevel, at_least, between, setting
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from gateway.finding import Finding
     from gateway.flag import Flag
     from gateway.frame import Frame
-    from gateway.machine import Finding, Machine
+    from gateway.machine import Machine
 
 
 @dataclass(kw_only=True)

@@ -224,7 +224,7 @@ def shown(settings: Any) -> dict[str, str]:  # noqa: ANN401  (any dataclass of s
         elif isinstance(value, bool):
             lines[name] = "yes" if value else "no"
         elif isinstance(value, float):
-            lines[name] = repr(value).removesuffix(".0")
+            lines[name] = in_full(value)
         elif isinstance(value, tuple):
             lines[name] = ", ".join(quoted(text) or '""' for text in value) + "," * (len(value) == 1)
         elif value != "":  # text that a file cannot give
@@ -236,6 +236,11 @@ def secrets(settings: Any) -> list[str]:  # noqa: ANN401  (any dataclass of sett
     """Return the names of the secrets that are set."""
     fields = declared(type(settings)).items()
     return [name for name, field in fields if field.metadata.get("secret") and getattr(settings, name)]
+
+
+def in_full(number: float) -> str:
+    """Return a number with as many digits as it needs to be read back as it is."""
+    return repr(number).removesuffix(".0")
 
 
 def quoted(text: str) -> str:

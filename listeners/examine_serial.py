@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gateway.machine import bad, good
+from gateway.finding import bad, good
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.machine import Finding, Machine
+    from gateway.finding import Finding
+    from gateway.machine import Machine
 
 _RASPI_CONFIG = (
     "run raspi-config, Interface Options, Serial Port (login shell: no, hardware: yes), and reboot"

@@ -13,8 +13,9 @@ from gateway.nodes import check_id
 from gateway.plugin import Listener
 from gateway.settings import setting
 from listeners.keyvalue import Pairs, decode_pairs
-from listeners.lines import Ignored, Lines, Rejected, Tally
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.program import Program
+from listeners.tally import Tally
 from listeners.value_lines import LONGEST_LINE, Values
 from listeners.value_lines import decode as decode_values
 

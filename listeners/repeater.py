@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gateway.settings import alternatives, between, setting
-from listeners.lines import Lines, Rejected, Tally
+from listeners.lines import Lines, Rejected
 from listeners.radio.board import NAMES
 from listeners.radio.commands import SETTINGS, Message, Order, Question, Setting
 from listeners.radio.grammar import LONGEST_PAYLOAD
 from listeners.rfm12pi import Baud, Rfm12pi
+from listeners.tally import Tally
 from listeners.tcp_port import Port
 
 if TYPE_CHECKING:

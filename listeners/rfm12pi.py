@@ -10,7 +10,7 @@ from gateway.frame import Frame
 from gateway.plugin import Listener
 from gateway.settings import at_least, between, setting
 from listeners.examine_serial import examine_serial
-from listeners.lines import Ignored, Lines, Rejected, Tally
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.missed import Missed
 from listeners.radio.baud import RATES, BaudSearch
 from listeners.radio.board import Board
@@ -18,13 +18,15 @@ from listeners.radio.grammar import LONGEST_LINE, Configuration, Packet, decode_
 from listeners.serial_port import SerialPort, is_pattern
 from listeners.simulated.radio_firmware import Rf12demo
 from listeners.simulated.rfm12pi import SimulatedRfm12pi
+from listeners.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway.finding import Finding
     from gateway.flag import Flag
     from gateway.frame import Stamp
-    from gateway.machine import Finding, Machine
+    from gateway.machine import Machine
 
 Baud = Literal["auto", 9600, 38400, 57600, 115200]
 

@@ -10,16 +10,18 @@ from gateway.frame import Frame
 from gateway.plugin import Listener
 from gateway.settings import setting
 from listeners.examine_serial import examine_serial
-from listeners.lines import Ignored, Lines, Rejected, Tally
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.missed import Missed
 from listeners.serial_port import SerialPort
+from listeners.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway.finding import Finding
     from gateway.flag import Flag
     from gateway.frame import Stamp
-    from gateway.machine import Finding, Machine
+    from gateway.machine import Machine
 
 LONGEST_LINE = 1024
 

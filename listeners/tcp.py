@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.flag import wait_readable
 from gateway.frame import Frame
-from gateway.plugin import Listener
 from gateway.settings import at_least, between, setting
-from listeners.lines import Ignored, Lines, Rejected, Tally
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.shared_key import check_key, is_key
-from listeners.tcp_port import Port, is_loopback
+from listeners.tcp_port import PortListener, receive
 from listeners.value_lines import LONGEST_LINE, Values, decode
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class _Client:
 
 
 @dataclass(kw_only=True)
-class Tcp(Listener):
+class Tcp(PortListener):
     """Listens on a TCP port for any number of connections, and of lines on each.
 
     Where there is a `key`, each line has to have it among its numbers, wherever that is; or a line of nothing
@@ -52,30 +51,14 @@ class Tcp(Listener):
     clients: int = setting(100, check=between(1, 500))
 
     def __post_init__(self) -> None:
-        self.counts = Tally()
-        self._port = Port(self.host, self.port)
+        super().__post_init__()
         self._clients: dict[int, _Client] = {}  # the one silent for longest first
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where it listens: host and port."""
-        return self._port.address
-
-    def report(self) -> dict[str, Any]:
-        """Return how often what was refused or cut off."""
-        return {"faults": dict(self.counts)}
-
-    def open(self) -> None:
-        """Take the port; OSError where it is not free."""
-        self._port.open()
-        alone = " (this machine only: host = 0.0.0.0 lets others in)"
-        self.log.info("listens on %s:%d%s", *self.address, alone if is_loopback(self.host) else "")
 
     def close(self) -> None:
         """Give the port back and hang up."""
         while self._clients:
             self._hang_up(next(iter(self._clients)))
-        self._port.close()
+        super().close()
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for lines and return the frames they hold, a turn for every client that has sent something."""
@@ -99,12 +82,9 @@ class Tcp(Listener):
 
     def _hear(self, fd: int, stamp: Stamp) -> list[Frame]:
         client = self._clients[fd]
-        try:
-            data = client.socket.recv(_READ)
-        except BlockingIOError:
+        data = receive(client.socket, _READ)
+        if data is None:
             return []
-        except OSError:
-            data = b""
         if not data:
             self._hang_up(fd)
             return []

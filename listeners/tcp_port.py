@@ -1,10 +1,16 @@
-"""A TCP port that listens."""
+"""A TCP port that listens, and what listeners at a port of their own have in common."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
 import socket
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gateway.plugin import Listener
+from gateway.settings import between, setting
+from listeners.tally import Tally
 
 
 class Port:
@@ -60,9 +66,52 @@ class Port:
         return self._socket
 
 
+def receive(connection: socket.socket, most: int) -> bytes | None:
+    """Return what a client has sent, b"" where it has gone, None where it has sent nothing yet."""
+    try:
+        return connection.recv(most)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine can connect to a host of this name or address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+@dataclass(kw_only=True)
+class PortListener(Listener):
+    """A listener to whose port others connect; `counts` is how often what was refused or cut off there."""
+
+    port: int = setting(check=between(0, 65535))
+    host: str = setting("127.0.0.1")
+
+    LETS_OTHERS_IN: ClassVar = "host = 0.0.0.0 lets others in"
+
+    def __post_init__(self) -> None:
+        self.counts = Tally()
+        self._port = Port(self.host, self.port)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens: host and port."""
+        return self._port.address
+
+    def report(self) -> dict[str, Any]:
+        """Return how often what was refused or cut off."""
+        return {"faults": dict(self.counts)}
+
+    def open(self) -> None:
+        """Take the port; OSError where it is not free."""
+        self._port.open()
+        alone = f" (this machine only: {self.LETS_OTHERS_IN})" if is_loopback(self.host) else ""
+        self.log.info("listens on %s:%d%s", *self.address, alone)
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._port.close()

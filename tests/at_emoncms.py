@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 
 from gateway.dispatchers.emoncms import Emoncms
 from gateway.frame import Frame, Stamp
 from gateway.plugin import DeliveryFailure
+from tests.opened import opened
 
 KEY = "00112233445566778899aabbccddeeff"
 
@@ -17,15 +16,8 @@ def frame(*values, wall=1_795_213_750.0, node="9", names=()):
     return Frame(node, values, Stamp(wall, "boot", 100.0), names)
 
 
-@contextlib.contextmanager
 def dispatcher(url, cls=Emoncms, **settings):
-    emoncms = cls(**({"url": url, "apikey": KEY, "timeout": 5.0} | settings))
-    emoncms.name = "emoncms"
-    emoncms.open()
-    try:
-        yield emoncms
-    finally:
-        emoncms.close()
+    return opened(cls(**({"url": url, "apikey": KEY, "timeout": 30.0} | settings)), "emoncms")
 
 
 def failure_of(emoncms, *frames):

@@ -1,9 +1,49 @@
-"""What holds for all tests."""
+"""What holds for all tests, and the fixtures that several files share."""
 
 from __future__ import annotations
 
-from hypothesis import settings
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.simulators.emoncms import FakeEmoncms
 
 # How long an example takes says something of the machine's other work, and nothing of the code.
-settings.register_profile("oemgateway", deadline=None)
+settings.register_profile("oemgateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("oemgateway")
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    """Return a function that writes a configuration, for its owner alone."""
+
+    def write(text: str) -> Path:
+        file = tmp_path / "oemgateway.conf"
+        file.touch(0o600)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture
+def server() -> Iterator[FakeEmoncms]:
+    """An Emoncms that is there."""
+    with FakeEmoncms() as server:
+        yield server
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """The lines that a listener `cellar` has logged since this was last asked."""
+    caplog.set_level(logging.INFO, logger="oemgateway.cellar")
+
+    def lines() -> list[str]:
+        new = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return new
+
+    return lines

@@ -27,7 +27,7 @@ def command(*arguments: object, **environment: str) -> subprocess.CompletedProce
         env=ENVIRONMENT | environment,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=60,
         check=False,
     )
 
@@ -47,7 +47,7 @@ class GatewayProcess:
     def start(self) -> None:
         """Start it and wait until every plugin has tried to open."""
         self.launch()
-        wait_until(self._is_ready, 20, "the gateway to start")
+        wait_until(self._is_ready, what="the gateway to start")
 
     def launch(self) -> None:
         """Start it, and wait for nothing."""
@@ -69,7 +69,7 @@ class GatewayProcess:
 
     def status(self) -> dict:
         """Return what it says of itself."""
-        return ask(self.file.parent / "state" / "control", "status")
+        return ask(self.file.parent / "state" / "control", "status", patience=60)
 
     @property
     def log(self) -> str:
@@ -78,13 +78,13 @@ class GatewayProcess:
     def kill(self) -> None:
         """End it without a chance to put anything in order."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
-    def stop(self, seconds: float = 10) -> int:
+    def stop(self) -> int:
         """Ask it to end and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
+        return self.process.wait(60)
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from gateway.version import VERSION
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
-from tests.simulators.emoncms import FakeEmoncms
-from tests.simulators.owfs_peers import free_port
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 LISTENER = "[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
@@ -88,10 +86,8 @@ def test_a_second_gateway_is_refused_in_one_line(file):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_well(file, number):
     with GatewayProcess(file) as gateway:
-        started = time.monotonic()
         gateway.process.send_signal(number)
-        assert gateway.process.wait(10) == 0
-        assert time.monotonic() - started < 2
+        assert gateway.process.wait(60) == 0
 
 
 def test_hangup_reads_the_file_again(file):
@@ -107,23 +103,41 @@ def test_the_log_goes_where_it_is_sent_and_without_a_disk_it_runs_from_memory(fi
     with subprocess.Popen(
         [sys.executable, "-m", "gateway", "--config-file", file, "--logfile", log], env=ENVIRONMENT
     ) as process:
-        wait_until(lambda: log.exists() and "do not survive" in log.read_text(), 20)
+        wait_until(lambda: log.exists() and "do not survive" in log.read_text())
         assert process.poll() is None
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert "cannot be written" in log.read_text()
 
 
-def test_the_demo_shows_a_table_and_posts_where_it_is_told():
-    with FakeEmoncms() as server:
-        done = command("demo", "--seconds", "7", EMONCMS=server.url, APIKEY=server.key)
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
-        rows = {tuple(line.split()[:3]) for line in done.stdout.splitlines()}
-        assert {("9", "1", "cellar"), ("9", "2", "flow"), ("9", "3", "return"), ("9", "4", "-")} <= rows
-        keys = {(kept.node, kept.key) for kept in server.stored}
-    assert {("9", "1"), ("9", "2"), ("9", "3"), ("9", "5"), ("9", "6")} <= keys
-    assert ("9", "4") not in keys
+def test_the_demo_shows_a_table_and_posts_where_it_is_told_until_it_is_interrupted(tmp_path, server):
+    screen, errors = tmp_path / "screen", tmp_path / "errors"
+    rows = {("9", "1", "cellar"), ("9", "2", "flow"), ("9", "3", "return"), ("9", "4", "-")}
+    keys = {("9", "1"), ("9", "2"), ("9", "3"), ("9", "5"), ("9", "6")}
+
+    def posted():
+        return {(kept.node, kept.key) for kept in server.stored}
+
+    with (
+        screen.open("wb") as out,
+        errors.open("wb") as err,
+        subprocess.Popen(
+            [sys.executable, "-m", "gateway", "demo"],
+            env=ENVIRONMENT | {"EMONCMS": server.url, "APIKEY": server.key},
+            stdout=out,
+            stderr=err,
+        ) as demo,
+    ):
+        wait_until(lambda: rows <= {tuple(line.split()[:3]) for line in screen.read_text().splitlines()})
+        wait_until(lambda: keys <= posted())
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60) == 0
+    assert "Traceback" not in errors.read_text()
+    assert ("9", "4") not in posted()
+
+
+def test_the_demo_ends_by_itself_where_it_is_told_to():
+    assert command("demo", "--seconds", "0.1").returncode == 0
 
 
 def test_the_demo_needs_a_key_for_an_emoncms():

@@ -54,7 +54,7 @@ def test_a_question_may_have_arguments(control, path):
 )
 def test_what_cannot_be_answered_is_said_and_the_next_is_answered(control, path, line, error):
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(60)
         client.connect(str(path))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             client.sendall(line.encode() + b"\n")

@@ -8,6 +8,7 @@ import pytest
 
 from gateway import config
 from gateway.describe import describe, show_settings
+from gateway.registry import BUILT_IN
 
 HERE = Path(__file__).parent
 KEY = "0123456789abcdef0123456789abcdef"
@@ -37,14 +38,8 @@ active = no
 
 
 @pytest.fixture
-def read(tmp_path):
-    def read(text):
-        path = tmp_path / "oemgateway.conf"
-        path.write_text(text, encoding="utf-8")
-        path.chmod(0o600)
-        return config.read(path)
-
-    return read
+def read(written):
+    return lambda text: config.read(written(text))
 
 
 def test_a_configuration_is_described_index_by_index(read):
@@ -80,6 +75,55 @@ def test_the_settings_in_force_are_a_file_that_reads_as_the_same(read):
         first.dispatchers,
     )
     assert second.types == first.types
+
+
+SENSORS = """\
+node = attic
+interval = 2.5
+sensor1 = 28.33F749050000, "Tom's room, left"
+sensor2 = Dummy, 'the "old" one # or so'
+sensor10 = 28.DB564A050000
+offset1 = -0.1234567
+"""
+RADIO = "port = /dev/ttyUSB*\nbaud = auto\ngroup = 212\nfrequency = 868\nquiet = no\nheader = raw\n"
+SECTIONS = {
+    "ds2482": f"{SENSORS}bus = 2\naddress = 0x1A\n",
+    "exec": "command = reader, --port, '/dev/a b', 'x, y', \"it's\"\n",
+    "http": f"host = 0.0.0.0\napikey = {KEY}\nrate = 5\n",
+    "keyvalue": "node = 7\nport = '/dev/a, b'\n",
+    "owfs": f"{SENSORS}path = '/mnt/1, wire'\n",
+    "owserver": f"{SENSORS}server = [fe80::1]:99\n",
+    "repeater": f"{RADIO}allow = s,\n",
+    "rfm12pi": RADIO,
+    "serial": "port = '/dev/#1'\n",
+    "tcp": f"key = {KEY}\nidle = 1e3\n",
+    "w1": SENSORS,
+    "OemGatewayOWFSListener": SENSORS,
+    "emoncms": f"url = 'https://emoncms.org/a,b'\napikey = {KEY}\nkeys = name\n",
+    "table": "title = 'My \"house\", upstairs'\n",
+    "OemGatewayEmoncmsBuffer": f"apikey = {KEY}\ndomain = emoncms.org\n",
+}
+"""Settings of each type that are hard to write; a type that is not here can do without any."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, names in BUILT_IN.items() for name in names]
+)
+def test_the_settings_shown_of_each_type_read_as_the_same(read, kind, name):
+    # given a section of this type, and one of the other kind
+    sections = {"listeners": "type = tcp\n", "dispatchers": "type = log\n"}
+    sections[kind] = f"type = {name}\n{SECTIONS.get(name, '')}"
+    first = read("".join(f"[{kind}]\n[[{kind}]]\n{section}" for kind, section in sections.items()))
+    # when what is shown of it is read
+    second = read(show_settings(first).replace("********", KEY))
+    # then it is the same plugin, and what is shown of that is the same again
+    assert getattr(second, kind) == getattr(first, kind)
+    assert show_settings(second) == show_settings(first)
+
+
+def test_a_bridge_is_shown_at_the_address_that_its_data_sheet_gives(read):
+    text = f"[listeners]\n[[house]]\ntype = ds2482\n{SENSORS}[dispatchers]\n[[log]]\ntype = log\n"
+    assert "address = 0x18" in show_settings(read(text)).splitlines()
 
 
 def test_the_settings_of_the_file_of_2014_read_as_the_same():

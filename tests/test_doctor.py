@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from gateway import doctor
-from gateway.machine import Finding, Machine, Verdict, unknown
+from gateway.finding import Finding, Verdict, unknown
+from gateway.machine import Machine
 from gateway.plugin import Listener
 from tests.gateway_process import GatewayProcess, command, state
-from tests.simulators.owfs_peers import free_port
+from tests.ports import free_port
 from tests.simulators.pi import Pi, ailing, fault
 from tests.waiting import wait_until
 

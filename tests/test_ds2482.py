@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import logging
 import subprocess
 import sys
 
@@ -76,19 +75,6 @@ def house(monkeypatch, tmp_path):
     yield make
     for made in houses:
         made.listener.close()
-
-
-@pytest.fixture
-def said(caplog):
-    """The log's new lines since this was last asked."""
-    caplog.set_level(logging.INFO, logger="oemgateway.cellar")
-
-    def lines():
-        new = [record.getMessage() for record in caplog.records]
-        caplog.clear()
-        return new
-
-    return lines
 
 
 VALUES = (18.6875, -10.125, None, 85.0, 0.0, 25.0625)
@@ -541,7 +527,7 @@ def test_the_search_finds_all_and_only_what_is_there(house):
 
 
 @given(st.sets(st.binary(min_size=6, max_size=6), max_size=12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_set_of_ids_is_found(serials):
     clock = VirtualClock()
     roms = {Rom.of(0x28, serial) for serial in serials}
@@ -596,8 +582,8 @@ def test_the_simulated_bridge_says_so():
     ("entry", "words"),
     [
         ({"bus": "/dev/i2c-1"}, "the number of a bus as in /dev/i2c-1, or simulated, expected"),
-        ({"address": "0x20"}, "a number from 24 to 31 expected, not 32"),
-        ({"address": "0x17"}, "a number from 24 to 31 expected, not 23"),
+        ({"address": "0x20"}, "an address from 0x18 to 0x1f expected, not 0x20"),
+        ({"address": "0x17"}, "an address from 0x18 to 0x1f expected, not 0x17"),
     ],
 )
 def test_wrong_settings(entry, words):
@@ -752,7 +738,7 @@ def test_unmodified_smbus2_reads_the_simulated_chip(tmp_path, kernel_owns, nack,
     chip.nack = nack
     with i2c_server(chip, kernel_owns=kernel_owns) as environment:
         command = [sys.executable, "-c", PROGRAM, str(tmp_path), *IDS]
-        ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=20)
+        ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60)
     assert ran.stdout.startswith(printed)
 
 

@@ -19,6 +19,7 @@ from gateway.settings import SettingsFault, build, shown
 from gateway.version import VERSION
 from tests.at_emoncms import KEY, dispatcher, failure_of, frame
 from tests.simulators.emoncms import Answer, FakeEmoncms, Request, Stored
+from tests.waiting import wait_until
 
 READ_KEY = "ffeeddccbbaa99887766554433221100"
 
@@ -411,6 +412,7 @@ class TestFailures:
             failure = failure_of(emoncms)
         assert type(failure) is OutcomeUnknown
         assert "no answer came: " in str(failure)
+        wait_until(lambda: server.hanging == 1)
         assert len(server.stored) == kept
 
     @pytest.mark.parametrize("key", [READ_KEY, "wrong", "käse", " x y ", "ok"])
@@ -475,4 +477,4 @@ def peer(said):
         thread = threading.Thread(target=answer)
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        thread.join(5)
+        thread.join(60)

@@ -19,11 +19,11 @@ from gateway.emoncms.findings import Log, judge_clock, judge_input, judge_missin
 from gateway.emoncms.proof import TEST_NODE
 from gateway.emoncms.provision import Description, NewFeed, plan
 from gateway.emoncms.wanted import Wanted
-from gateway.machine import Verdict
+from gateway.finding import Verdict
 from tests import gateway_process
 from tests.gateway_process import GatewayProcess, state
+from tests.ports import free_port
 from tests.simulators.emoncms import FATAL, LOGIN_PAGE, NO_KEY, Answer, FakeEmoncms
-from tests.simulators.owfs_peers import free_port
 from tests.waiting import wait_until
 
 BRIDGE = """[[bridge]]

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import Clock
-from gateway.machine import Machine, Verdict
+from gateway.finding import Verdict
+from gateway.machine import Machine
 from listeners.onewire.examine_i2c import examine_chip
 from listeners.onewire.examine_owserver import examine_tree, is_here
 from listeners.onewire.i2c import Lock
@@ -22,8 +23,9 @@ from listeners.onewire.owfs_conf import options
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from tests.gateway_process import ENVIRONMENT
+from tests.ports import free_port
 from tests.simulators.i2c_server import i2c_server
-from tests.simulators.owfs_peers import free_port, owfs_mount, owserver, owserver_process
+from tests.simulators.owfs_peers import owfs_mount, owserver, owserver_process
 from tests.simulators.pi import CONFIG, GROUP, Pi, ailing, fault, plugin, well
 
 FLOW = "28.33F749050000"

@@ -33,7 +33,7 @@ def frames(draw: st.DrawFn) -> Frame:
 
 
 @given(frames())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100)
 def test_a_frame_comes_back_as_it_was_through_a_line_of_json(frame):
     line = json.dumps(to_object(frame))
     assert from_object(json.loads(line)) == frame
@@ -50,7 +50,7 @@ KEYS = sorted(
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), JSON) | JSON, st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100)
 def test_whatever_stands_in_a_file_is_a_frame_or_refused(found, whole):
     if whole and isinstance(found, dict):
         found = {"node": "9", "unix": 5.0, "values": {"1": 2.5}} | found

@@ -15,6 +15,7 @@ from gateway.frame import Frame
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build
 from gateway.worker import ListenerWorker
+from listeners import program
 from listeners.exec_lines import ExecLines, Named, decode, split
 from listeners.keyvalue import Pairs
 from listeners.lines import Ignored, Rejected
@@ -207,7 +208,7 @@ def test_it_is_started_again_by_the_core(tmp_path, caplog):
     worker.start()
     wait_until(lambda: frames)
     worker.stop.set()
-    worker.join(5)
+    worker.join(60)
     assert not worker.is_alive()
     assert "sh has ended with status 1: 'no bus'" in caplog.messages
     assert caplog.messages[-1] == "works again"
@@ -226,7 +227,8 @@ def test_all_that_it_has_started_ends_with_it_if_need_be_by_force(run, stop):
     wait_until(lambda: not any(map(is_running, processes)))
 
 
-def test_it_has_a_chance_to_put_its_things_in_order(run, stop, tmp_path):
+def test_it_has_a_chance_to_put_its_things_in_order(run, stop, tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "_PATIENCE", 60)
     listener = run(*sh(f"trap 'touch {tmp_path}/done; exit' TERM; echo 5 1; while :; do sleep 0.01; done"))
     listener.read(stop)
     listener.close()

@@ -11,10 +11,10 @@ from tests.waiting import wait_until
 def test_a_raised_flag_ends_a_wait_in_another_thread():
     flag = Flag()
     seen: list[bool] = []
-    waiting = threading.Thread(target=lambda: seen.append(flag.wait(10)))
+    waiting = threading.Thread(target=lambda: seen.append(flag.wait(60)))
     waiting.start()
     flag.set()
-    waiting.join(10)
+    waiting.join(60)
     assert seen == [True]
 
 
@@ -42,9 +42,9 @@ def test_one_wait_covers_a_flag_and_a_pipe():
     try:
         os.write(writing, b"x")
         with os.fdopen(reading, "rb") as pipe:
-            assert wait_readable([flag, pipe], 10) == {pipe.fileno()}
+            assert wait_readable([flag, pipe], 60) == {pipe.fileno()}
             flag.set()
-            assert wait_readable([flag, pipe], 10) == {pipe.fileno(), flag.fileno()}
+            assert wait_readable([flag, pipe], 60) == {pipe.fileno(), flag.fileno()}
     finally:
         os.close(writing)
 
@@ -57,9 +57,9 @@ def test_it_tells_since_when_nobody_has_looked_at_it():
     # while a thread waits for it, alone or among others, it is attended
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as pipe, os.fdopen(writing, "wb"):
-        waiting = threading.Thread(target=wait_readable, args=([pipe, flag], 10))
+        waiting = threading.Thread(target=wait_readable, args=([pipe, flag], 60))
         waiting.start()
         wait_until(lambda: flag.unattended is None)
         flag.set()
-        waiting.join(10)
+        waiting.join(60)
     assert flag.unattended >= before

@@ -6,7 +6,6 @@ a tree of files that a simulated kernel fills.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -49,19 +48,6 @@ def house(way, tmp_path):
             return stack.enter_context(WAYS[way](sensors, {"sensor3": "Dummy", **slots}, tmp_path))
 
         yield make
-
-
-@pytest.fixture
-def said(caplog):
-    """The log's new lines since this was last asked."""
-    caplog.set_level(logging.INFO, logger="oemgateway.cellar")
-
-    def lines():
-        new = [record.getMessage() for record in caplog.records]
-        caplog.clear()
-        return new
-
-    return lines
 
 
 def given(house, *temperatures):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import zlib
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import Clock
@@ -19,8 +18,6 @@ from listeners.http_input.api import LONGEST_INFLATED, MOST_ROWS, Taken, refusal
 from listeners.http_input.wire import Refusal, Request
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.emoncms import Request as EmoncmsRequest
-
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 
 NOW = Stamp(1_795_213_750.25, "boot", 5000.25)
 KEY = "0123456789abcdef0123456789abcdef"
@@ -446,19 +443,16 @@ rows = st.lists(
 texts = st.text(max_size=60) | st.text(alphabet='0123456789aeE.,:-+[]{}" nul', max_size=60)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.sampled_from(["json", "fulljson", "csv", "data"]), texts | anything.map(json.dumps), texts)
 def test_no_post_makes_it_raise(name, text, other):
     assert is_sound(get(node=other, time=other, **{name: text}))
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
 @given(rows.map(json.dumps) | texts, st.dictionaries(st.sampled_from(["time", "sentat", "c", "cb"]), texts))
 def test_no_batch_makes_it_raise(data, params):
     assert is_sound(post("/input/bulk", **params, data=data))
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     st.sampled_from(["/input/post", "/input/bulk", "/input/bulk?cb=1", "/input/bulk?c=1", ""]).flatmap(
         lambda path: st.text(alphabet="/?&=%ab0f\u20ac", max_size=20).map(lambda text: path + text)

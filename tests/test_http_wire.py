@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from listeners.http_input.wire import LONGEST_HEAD, Refusal, Request, Requests, answer
-
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 
 POST = b"POST /input/post HTTP/1.1\r\nHost: gateway\r\nContent-Length: 7\r\n\r\ncsv=1,2"
 GET = b"GET /input/post?csv=1 HTTP/1.1\r\nHost: gateway\r\n\r\n"
@@ -129,7 +126,6 @@ def test_a_client_may_want_leave_to_send_its_body():
     assert not requests.waits_to_go_on
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     st.lists(
         st.binary(max_size=40)

@@ -14,8 +14,9 @@ from gateway.clock import Clock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from tests.peers import missing, need
+from tests.ports import free_port
 from tests.simulators.i2c_server import i2c_server
-from tests.simulators.owfs_peers import OWFS, free_port
+from tests.simulators.owfs_peers import OWFS
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +81,7 @@ class Service:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=60,
         )
 
     def pid(self, program):

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import re
 
 import pytest
@@ -21,7 +20,6 @@ from listeners.simulated.clock import VirtualClock
 from tests import vectors
 from tests.wire import Wire
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
 STAMP = Stamp(0.0, "", 0.0)
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -109,7 +107,7 @@ LINES = (
 )
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=200)
 @given(LINES)
 def test_no_line_makes_decode_raise_or_gives_what_a_frame_by_name_must_not_hold(line):
     said = decode(line)

@@ -30,7 +30,7 @@ def test_it_is_told_in_the_words_of_systemd(fake):
 
 def test_an_abstract_socket_will_do():
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
-        listening.settimeout(10)
+        listening.settimeout(60)
         name = f"oemgateway-test-{os.getpid()}"
         listening.bind(f"\0{name}")
         Supervisor({"NOTIFY_SOCKET": f"@{name}"}).ready()

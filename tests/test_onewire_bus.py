@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 
 import pytest
@@ -51,19 +50,6 @@ def bus(*answers, **entries):
 def read(bus):
     (frame,) = bus.read(VirtualFlag(bus.clock))
     return frame
-
-
-@pytest.fixture
-def said(caplog):
-    """The log's new lines since this was last asked."""
-    caplog.set_level(logging.INFO, logger="oemgateway.cellar")
-
-    def lines():
-        new = [record.getMessage() for record in caplog.records]
-        caplog.clear()
-        return new
-
-    return lines
 
 
 ALL = {A: 18.7, B: 18.6, C: 19.2}

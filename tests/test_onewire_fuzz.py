@@ -27,7 +27,7 @@ from tests.simulators.eventful_clock import EventfulClock
 
 SEQUENCES = int(os.environ.get("SEQUENCES", "0"))
 
-pytestmark = pytest.mark.timeout(max(120, SEQUENCES))
+pytestmark = pytest.mark.timeout(max(300, SEQUENCES))
 
 logging.getLogger("oemgateway.fuzz").disabled = True
 
@@ -242,10 +242,9 @@ LENGTHS = st.integers(100, 5_000) | st.integers(5_000, 2_000_000) | st.just(20_0
     ),
 )
 @settings(
-    max_examples=SEQUENCES or 300,
+    max_examples=SEQUENCES or 200,
     derandomize=not SEQUENCES,
     database=None,
-    deadline=None,
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )

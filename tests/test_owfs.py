@@ -16,22 +16,14 @@ from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.owfs import Mount, Owfs
 from listeners.onewire.rom import Rom
 from listeners.onewire.tree import Refused
-from listeners.simulated.clock import VirtualClock
-from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
+from tests.ports import free_port
 from tests.simulators.i2c_server import i2c_server
-from tests.simulators.owfs_peers import free_port, owfs_mount, owserver, owserver_process
+from tests.simulators.owfs_peers import owfs_mount, owserver, owserver_process
 from tests.waiting import wait_until
+from tests.ways import QuickClock, quick, sweep
 
 FLOW, RETURN, STORE = "28.33F749050000", "28.DB564A050000", "28.AB1663050000"
-
-
-class QuickClock(VirtualClock):
-    """A virtual clock by which the simulated sensors, in real time, have converted all the same."""
-
-    def sleep(self, seconds):
-        super().sleep(seconds)
-        Clock().sleep(min(seconds, 0.02))
 
 
 def listener(**entries):
@@ -45,17 +37,6 @@ def opened(path, **entries):
     bus = listener(path=str(path), **entries)
     bus.open()
     return bus
-
-
-def quick(text, temperature):
-    sensor = Ds18b20(text, temperature)
-    sensor.seconds_at_12_bits = 0.01
-    return sensor
-
-
-def sweep(bus, *ids):
-    readings = bus.sweep([Rom.parse(text) for text in ids])
-    return [readings[Rom.parse(text)] for text in ids]
 
 
 def write(folder, text, **files):

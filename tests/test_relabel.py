@@ -29,10 +29,8 @@ TEXT = """\
 
 
 @pytest.fixture
-def file(tmp_path):
-    file = tmp_path / "oemgateway.conf"
-    file.write_text(TEXT)
-    return file
+def file(written):
+    return written(TEXT)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_whatever_a_client_sends_the_board_only_hears_what_is_allowed(line, allo
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(conversation, "SPACING", 0.02)
-    monkeypatch.setattr(conversation, "PATIENCE", 0.3)
+    monkeypatch.setattr(conversation, "PATIENCE", 1.0)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ class Running:
             self.listener.close()
 
     def connect(self):
-        return socket.create_connection(self.listener.address, timeout=10)
+        return socket.create_connection(self.listener.address, timeout=60)
 
     def ask(self, *lines):
         with self.connect() as client:

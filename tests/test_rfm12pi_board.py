@@ -125,7 +125,7 @@ def test_a_firmware_of_2023_that_only_has_the_line_without_an_end(caplog):
 
 
 @pytest.mark.parametrize("firmware", [Rf12demo, Rfm2pi, EmonBase])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     have=st.fixed_dictionaries(
         {

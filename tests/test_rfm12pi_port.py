@@ -5,13 +5,11 @@ from __future__ import annotations
 import random
 import re
 import struct
-import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 
-from gateway import config, worker
-from gateway.daemon import Daemon
+from gateway import worker
 from gateway.flag import Flag
 from gateway.settings import build
 from listeners.radio import baud as radio_baud
@@ -23,16 +21,17 @@ from listeners.simulated.clock import VirtualClock
 from listeners.simulated.radio_firmware import EmonBase, Rf12demo, Rfm2pi
 from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests.gateway_process import state
-from tests.simulators.emoncms import FakeEmoncms
+from tests.gateway_thread import running
+from tests.opened import opened as opened_plugin
 from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(conversation, "SPACING", 0.02)
-    monkeypatch.setattr(conversation, "PATIENCE", 0.3)
+    monkeypatch.setattr(conversation, "PATIENCE", 2.0)
     monkeypatch.setattr(radio_baud, "_ASK_AFTER", 0.05)
-    monkeypatch.setattr(radio_baud, "_LISTEN", 0.3)
+    monkeypatch.setattr(radio_baud, "_LISTEN", 0.6)
 
 
 @pytest.fixture(autouse=True)
@@ -58,11 +57,7 @@ def opened():
     with ExitStack() as stack:
 
         def open_listener(port, **settings):
-            listener = Rfm12pi(port=str(port), **settings)
-            listener.name = "radio"
-            stack.callback(listener.close)
-            listener.open()
-            return listener
+            return stack.enter_context(opened_plugin(Rfm12pi(port=str(port), **settings), "radio"))
 
         yield open_listener
 
@@ -258,22 +253,6 @@ interval = 0
 """
 
 
-@contextmanager
-def running(directory, server):
-    file = directory / "oemgateway.conf"
-    file.touch(0o600)
-    file.write_text(state(directory) + CONFIGURATION.format(directory=directory, server=server))
-    gateway = Daemon(config.read(file))
-    thread = threading.Thread(target=gateway.run)
-    thread.start()
-    try:
-        yield gateway
-    finally:
-        gateway.stop.set()
-        thread.join(10)
-        assert not thread.is_alive()
-
-
 def hear_many(board, gateway, numbers):
     """Have the board hear packets, once it is set up, as fast as they are read; the last ones too."""
     firmware, radio = board.firmware, gateway._listeners["radio"]
@@ -297,22 +276,21 @@ def pull_out(board):
     "firmware", [Rf12demo(group=210), EmonBase(baud=115200)], ids=lambda firmware: type(firmware).__name__
 )
 def test_a_board_pulled_out_five_times_under_load_costs_no_complete_line(
-    firmware, tmp_path, plugged, monkeypatch, caplog
+    firmware, tmp_path, written, server, plugged, monkeypatch, caplog
 ):
     monkeypatch.setattr(worker.ListenerWorker, "limit", 0.1)
-    with FakeEmoncms() as server:
-        # given a gateway, and a board that comes back by another name each time
-        board = plugged(firmware, name="ttyUSB0")
-        with running(tmp_path, server) as gateway:
-            wait_until(lambda: "radio" in gateway._listeners)
-            for turn in range(5):
-                hear_many(board, gateway, range(turn * 500, turn * 500 + 500))
-                # when it is pulled out
-                pull_out(board)
-                board = plugged(firmware, name=f"ttyUSB{turn + 1}")
-            hear_many(board, gateway, range(2500, 3000))
-            # then every complete line has arrived, once and in order
-            wait_until(lambda: len(server.stored) >= 3000, 20, "all frames")
+    # given a gateway, and a board that comes back by another name each time
+    board = plugged(firmware, name="ttyUSB0")
+    file = written(state(tmp_path) + CONFIGURATION.format(directory=tmp_path, server=server))
+    with running(file) as gateway:
+        for turn in range(5):
+            hear_many(board, gateway, range(turn * 500, turn * 500 + 500))
+            # when it is pulled out
+            pull_out(board)
+            board = plugged(firmware, name=f"ttyUSB{turn + 1}")
+        hear_many(board, gateway, range(2500, 3000))
+        # then every complete line has arrived, once and in order
+        wait_until(lambda: len(server.stored) >= 3000, what="all frames")
     assert [stored.value for stored in server.stored] == list(range(3000))
     gone = [text for text in told(caplog) if re.search(r"ttyUSB\d: ", text)]
     assert len(gone) == 5

@@ -25,8 +25,8 @@ from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Plac
 from tests.at_emoncms import KEY, dispatcher, failure_of, frame
 from tests.gateway_process import GatewayProcess, command, state
 from tests.peers import need
+from tests.ports import free_port
 from tests.simulators.emoncms import FAULTS, Answer, FakeEmoncms
-from tests.simulators.owfs_peers import free_port
 from tests.waiting import wait_until
 
 

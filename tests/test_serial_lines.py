@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,9 +14,10 @@ from listeners.lines import Ignored, Rejected
 from listeners.serial_lines import SerialLines
 from listeners.simulated.clock import VirtualClock
 from tests import vectors
+from tests.opened import opened as opened_plugin
+from tests.reading import read_and_stop
 from tests.wire import Wire
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
 STAMP = Stamp(0.0, "", 0.0)
 
 THREE_PHASE = "11 100 0 50 0 24345 30000 2150"
@@ -46,11 +43,7 @@ def stop():
 @pytest.fixture
 def opened(wire):
     """Return a listener that is open; it is closed at the end."""
-    listener = SerialLines(port=wire.port)
-    listener.name = "cable"
-    listener.clock = VirtualClock()
-    listener.open()
-    with contextlib.closing(listener):
+    with opened_plugin(SerialLines(port=wire.port), "cable", VirtualClock()) as listener:
         yield listener
 
 
@@ -83,7 +76,7 @@ def test_a_node_with_a_section_has_scales_and_names():
     assert listener.frame("11 100 0 50", STAMP) == Rejected("length-mismatch")
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=200)
 @given(st.text() | st.text(alphabet="0123456789 .-+eEnaif"))
 def test_no_line_raises_an_exception(line):
     assert isinstance(SerialLines().frame(line, STAMP), Frame | Ignored | Rejected)
@@ -174,10 +167,5 @@ def test_another_program_that_has_the_port_is_weather(opened):
         other.open()
 
 
-def test_a_reader_with_nothing_to_read_ends_when_it_is_told_to(opened, stop):
-    found = []
-    reader = threading.Thread(target=lambda: found.append(opened.read(stop)))
-    reader.start()
-    stop.set()
-    reader.join(5)
-    assert found == [[]]
+def test_a_reader_with_nothing_to_read_ends_when_it_is_told_to(opened):
+    assert read_and_stop(opened) == []

@@ -1054,4 +1054,4 @@ class SpoolAgainstLists(RuleBasedStateMachine):
 
 
 TestSpoolAgainstLists = SpoolAgainstLists.TestCase
-TestSpoolAgainstLists.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestSpoolAgainstLists.settings = settings(max_examples=40, stateful_step_count=30)

@@ -93,7 +93,7 @@ def test_a_trouble_that_is_over_is_still_told_but_no_fault(file):
         )
         server.status_500 = 1
         with GatewayProcess(file) as gateway:
-            wait_until(lambda: gateway.status()["dispatchers"]["home"]["frames"], 20)
+            wait_until(lambda: gateway.status()["dispatchers"]["home"]["frames"])
             done = status(file)
     assert done.returncode == 0, done.stdout
     assert re.search(r"home .* s ago: http://\S+ it answers 500", " ".join(done.stdout.split()))
@@ -103,10 +103,10 @@ def test_a_faulty_edit_is_told_as_long_as_it_stands_and_the_gateway_is_found_all
     with GatewayProcess(file) as gateway:
         right = file.read_text()
         file.write_text(right.replace("interval = 1", "interval = often"))
-        wait_until(lambda: gateway.status()["troubles"], 20)
+        wait_until(lambda: gateway.status()["troubles"])
         faulty = status(file)
         file.write_text(right)
-        wait_until(lambda: gateway.status()["healthy"], 20)
+        wait_until(lambda: gateway.status()["healthy"])
     assert faulty.returncode == 1
     assert f"! {file} has faults (oemgateway check shows them)" in " ".join(faulty.stdout.split())
 

@@ -20,7 +20,8 @@ from listeners.onewire.w1 import W1
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482 as Chip
-from tests.simulators.owfs_peers import free_port, owserver_process
+from tests.ports import free_port
+from tests.simulators.owfs_peers import owserver_process
 
 CELLAR, FLOW, RETURN, TANK = "28.33F749050000", "28.DB564A050000", "28.AB1663050000", "28.E01A77070000"
 SWITCH = "29.010203040506"

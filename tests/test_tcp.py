@@ -5,7 +5,6 @@ import itertools
 import math
 import socket
 import struct
-import threading
 
 import pytest
 from hypothesis import given
@@ -18,6 +17,8 @@ from listeners.lines import Ignored, Lines, Rejected
 from listeners.simulated.clock import VirtualClock
 from listeners.tcp import LONGEST_LINE, Tcp, Values, decode
 from tests import vectors
+from tests.opened import opened as opened_plugin
+from tests.reading import read_and_stop, read_frames
 from tests.waiting import wait_until
 
 # --- decode -----------------------------------------------------------------------------------------------
@@ -102,12 +103,7 @@ def opened():
     with contextlib.ExitStack() as stack:
 
         def open_listener(**settings):
-            listener = Tcp(port=settings.pop("port", 0), **settings)
-            listener.name = "Socket"
-            listener.clock = VirtualClock()
-            stack.callback(listener.close)
-            listener.open()
-            return listener
+            return stack.enter_context(opened_plugin(Tcp(**{"port": 0} | settings), "Socket", VirtualClock()))
 
         yield open_listener
 
@@ -116,7 +112,7 @@ def opened():
 def connect():
     """Return a function that connects to a listener; all connections are closed at the end."""
     with contextlib.ExitStack() as stack:
-        yield lambda listener: stack.enter_context(socket.create_connection(listener.address, timeout=5))
+        yield lambda listener: stack.enter_context(socket.create_connection(listener.address, timeout=60))
 
 
 @pytest.fixture
@@ -126,12 +122,6 @@ def stop():
 
 def said(frames):
     return [(frame.node, frame.values) for frame in frames]
-
-
-def read_frames(listener, stop, count):
-    frames = []
-    wait_until(lambda: frames.extend(listener.read(stop)) or len(frames) >= count, what=f"{count} frames")
-    return frames
 
 
 def read_until(listener, stop, condition):
@@ -305,14 +295,8 @@ def test_one_client_too_many_takes_the_place_of_the_most_silent(opened, connect,
     assert listener.counts == {"too-many-clients": 1}
 
 
-def test_it_sleeps_until_stopped(opened, connect, stop):
-    listener = opened()
-    frames = []
-    reader = threading.Thread(target=lambda: frames.append(listener.read(stop)))
-    reader.start()
-    stop.set()
-    reader.join(5)
-    assert frames == [[]]
+def test_it_sleeps_until_stopped(opened):
+    assert read_and_stop(opened()) == []
 
 
 def test_a_wait_that_was_for_nothing_is_nothing(opened, connect, stop):

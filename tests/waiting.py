@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 10.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T], seconds: float = 60.0, what: str = "") -> T:
     """Return the condition's first true value; fail loudly when it stays false."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

@@ -11,8 +11,10 @@ from gateway.clock import Clock
 from gateway.settings import build
 from listeners.onewire import ds2482, i2c
 from listeners.onewire.bus import OneWire
+from listeners.onewire.ds18b20 import Reading
 from listeners.onewire.owfs import Owfs
 from listeners.onewire.owserver import Owserver
+from listeners.onewire.rom import Rom
 from listeners.onewire.w1 import W1
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
@@ -68,7 +70,7 @@ def by_ds2482(
 @contextmanager
 def by_owserver(sensors: Sequence[Ds18b20], entries: dict[str, str], tmp_path: Path) -> Iterator[House]:
     """Debian's owserver on the chip."""
-    chip = _quick(sensors)
+    chip = _quick_bus(sensors)
     with owserver(chip, tmp_path) as port:
         yield House(_listener(Owserver, QuickClock(), {**entries, "server": f"127.0.0.1:{port}"}), chip)
 
@@ -76,7 +78,7 @@ def by_owserver(sensors: Sequence[Ds18b20], entries: dict[str, str], tmp_path: P
 @contextmanager
 def by_owfs(sensors: Sequence[Ds18b20], entries: dict[str, str], tmp_path: Path) -> Iterator[House]:
     """The same, mounted."""
-    chip = _quick(sensors)
+    chip = _quick_bus(sensors)
     with owserver(chip, tmp_path) as port, owfs_mount(port, tmp_path) as path:
         yield House(_listener(Owfs, QuickClock(), {**entries, "path": str(path)}), chip)
 
@@ -93,7 +95,20 @@ def by_w1(sensors: Sequence[Ds18b20], entries: dict[str, str], tmp_path: Path) -
 WAYS = {"ds2482": by_ds2482, "owserver": by_owserver, "owfs": by_owfs, "w1": by_w1}
 
 
-def _quick(sensors: Sequence[Ds18b20]) -> Ds2482:
+def quick(text: str, temperature: float | Callable[[float], float]) -> Ds18b20:
+    """Return a sensor for a far end that runs in real time."""
+    sensor = Ds18b20(text, temperature)
+    sensor.seconds_at_12_bits = QUICK_S
+    return sensor
+
+
+def sweep(bus: OneWire, *ids: str) -> list[Reading]:
+    """Return what the sensors of these ids say, in their order."""
+    readings = bus.sweep([Rom.parse(text) for text in ids])
+    return [readings[Rom.parse(text)] for text in ids]
+
+
+def _quick_bus(sensors: Sequence[Ds18b20]) -> Ds2482:
     for sensor in sensors:
         sensor.seconds_at_12_bits = QUICK_S
     return Ds2482(Clock(), sensors)

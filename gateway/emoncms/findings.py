@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from gateway.emoncms.account import PHPFINA, Feed
-from gateway.machine import Finding, bad, good, unknown
+from gateway.finding import Finding, bad, good, unknown
 from gateway.timekeeper import TOLERANCE
 from gateway.words import span
 

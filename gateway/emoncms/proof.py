@@ -20,8 +20,8 @@ from gateway.emoncms.findings import (
 )
 from gateway.emoncms.provision import make, plan
 from gateway.emoncms.wanted import find_wanted
+from gateway.finding import bad, good, unknown
 from gateway.frame import Frame, Stamp
-from gateway.machine import bad, good, unknown
 from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything
 
 if TYPE_CHECKING:

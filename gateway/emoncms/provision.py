@@ -16,7 +16,7 @@ from gateway.dispatchers.emoncms_answers import Unexpected
 from gateway.emoncms.account import SHORTEST, Feed, Input, feed_part
 from gateway.emoncms.findings import Line
 from gateway.emoncms.wanted import Wanted
-from gateway.machine import bad, good, unknown
+from gateway.finding import bad, good, unknown
 from gateway.plugin import DeliveryFailure
 
 if TYPE_CHECKING:

@@ -6,16 +6,15 @@ import contextlib
 import socket
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from gateway.flag import wait_readable
-from gateway.plugin import Listener
 from gateway.settings import SettingsFault, at_least, between, setting
 from listeners.http_input.api import Taken, refusal_text, take
 from listeners.http_input.wire import GO_ON, Refusal, Request, Requests, answer
-from listeners.lines import Tally
 from listeners.shared_key import check_key
-from listeners.tcp_port import Port, is_loopback
+from listeners.tally import Tally
+from listeners.tcp_port import PortListener, is_loopback, receive
 
 if TYPE_CHECKING:
     from gateway.flag import Flag
@@ -53,7 +52,7 @@ class _Client:
 
 
 @dataclass(kw_only=True)
-class Http(Listener):
+class Http(PortListener):
     """Takes GET and POST of Emoncms' input/post and input/bulk, and answers when their frames are on disk.
 
     `apikey` is needed unless only this machine can connect. A request may take `timeout` seconds and `size`
@@ -62,7 +61,6 @@ class Http(Listener):
     """
 
     port: int = setting(8080, check=between(0, 65535))
-    host: str = setting("127.0.0.1")
     apikey: str | None = setting(None, check=check_key, secret=True)
     size: int = setting(1_048_576, check=between(1024, 16_777_216))
     rate: int = setting(200, check=between(1, 10_000))
@@ -70,36 +68,23 @@ class Http(Listener):
     idle: float = setting(300.0, check=at_least(1))
     clients: int = setting(100, check=between(1, 400))
 
+    LETS_OTHERS_IN: ClassVar = "host = 0.0.0.0 and a key let others in"
+
     def __post_init__(self) -> None:
         if self.apikey is None and not is_loopback(self.host):
             message = f"a key expected, as others can connect to {self.host} (openssl rand -hex 16 makes one)"
             raise SettingsFault([("apikey", message)])
+        super().__post_init__()
         self.counts = Tally("a request")
-        self._port = Port(self.host, self.port)
         self._clients: dict[int, _Client] = {}  # the one silent for longest first
         self._second = 0
         self._posts_of_second = Counter[str]()
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where it listens: host and port."""
-        return self._port.address
-
-    def report(self) -> dict[str, Any]:
-        """Return how often what was refused or cut off."""
-        return {"faults": dict(self.counts)}
-
-    def open(self) -> None:
-        """Take the port; OSError where it is not free."""
-        self._port.open()
-        alone = " (this machine only: host = 0.0.0.0 and a key let others in)"
-        self.log.info("listens on %s:%d%s", *self.address, alone if is_loopback(self.host) else "")
 
     def close(self) -> None:
         """Give the port back and hang up: a post that has no answer is posted again."""
         while self._clients:
             self._hang_up(next(iter(self._clients.values())))
-        self._port.close()
+        super().close()
 
     def read(self, stop: Flag) -> list[Frame]:
         """Answer what was posted before, as its frames are on disk by now; wait for more, and return that."""
@@ -136,12 +121,9 @@ class Http(Listener):
             self._clients[connection.fileno()] = _Client(connection, host, Requests(self.size), deadline)
 
     def _hear(self, client: _Client, stamp: Stamp) -> list[Frame]:
-        try:
-            data = client.socket.recv(_READ)
-        except BlockingIOError:
+        data = receive(client.socket, _READ)
+        if data is None:
             return []
-        except OSError:
-            data = b""
         if not data:
             if client.requests.begun and not client.parting:
                 self.counts["cut-short"] += 1

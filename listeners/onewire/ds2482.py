@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway.settings import between, setting
+from gateway.settings import convert, setting
 from listeners.onewire.bridge import Bridge, BridgeFault
 from listeners.onewire.bus import BusFault, OneWire
 from listeners.onewire.examine_i2c import examine_i2c
@@ -16,7 +16,8 @@ from listeners.onewire.thermometers import Thermometers
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from gateway.machine import Finding, Machine
+    from gateway.finding import Finding
+    from gateway.machine import Machine
     from listeners.onewire.ds18b20 import Reading
     from listeners.onewire.rom import Rom
 
@@ -26,12 +27,27 @@ def _check_bus(bus: str) -> None:
         raise ValueError(f"the number of a bus as in /dev/i2c-1, or simulated, expected, not {bus}")
 
 
+class Address(int):
+    """An I2C address that the chip's pins AD0 to AD2 can give it, 0x18 to 0x1f; as text it is hexadecimal."""
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Return the address of a text, or raise ValueError."""
+        address = cls(convert(int, text))
+        if not 0x18 <= address <= 0x1F:
+            raise ValueError(f"an address from 0x18 to 0x1f expected, not {address}")
+        return address
+
+    def __str__(self) -> str:
+        return f"{self:#04x}"
+
+
 @dataclass(kw_only=True)
 class Ds2482(OneWire):
     """A DS2482-100 or -800 on /dev/i2c-`bus` at `address`; `bus = simulated` makes up one with sensors."""
 
     bus: str = setting("1", check=_check_bus)
-    address: int = setting(0x18, check=between(0x18, 0x1F))
+    address: Address = setting(Address(0x18))
     _held: ExitStack = field(default_factory=ExitStack, init=False, compare=False, repr=False)
     _thermometers: Thermometers = field(init=False, compare=False, repr=False)
 
@@ -45,7 +61,7 @@ class Ds2482(OneWire):
         """The chip."""
         if self.simulated:
             return "a simulated DS2482"
-        return f"DS2482 at {self.address:#04x}, I2C bus {self.bus}"
+        return f"DS2482 at {self.address}, I2C bus {self.bus}"
 
     def examine(self, machine: Machine) -> Iterable[Finding]:
         """Return what stands between the user and the chip."""

@@ -6,14 +6,15 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gateway.machine import bad, good, unknown
+from gateway.finding import bad, good, unknown
 from listeners.onewire import owfs_conf
 from listeners.onewire.i2c import I2c, Lock, open_bus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gateway.machine import Finding, Machine
+    from gateway.finding import Finding
+    from gateway.machine import Machine
 
     Opener = Callable[[str, int], I2c]
 

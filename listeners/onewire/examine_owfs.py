@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.machine import bad, good
+from gateway.finding import bad, good
 from listeners.onewire.examine_owserver import examine_tree, is_here
 from listeners.onewire.owfs_conf import PATH, examine_sources, options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.machine import Finding, Machine
+    from gateway.finding import Finding
+    from gateway.machine import Machine
     from listeners.onewire.tree import Tree
 
 FUSE = "/etc/fuse.conf"

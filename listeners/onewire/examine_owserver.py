@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gateway.machine import bad, good
+from gateway.finding import bad, good
 from listeners.onewire.owfs_conf import PATH, REAL, examine_sources
 from listeners.onewire.tree import Refused, buses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.machine import Finding, Machine
+    from gateway.finding import Finding
+    from gateway.machine import Machine
     from listeners.onewire.tree import Tree
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.machine import bad, good
+from gateway.finding import bad, good
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway.machine import Finding, Machine
+    from gateway.finding import Finding
+    from gateway.machine import Machine
 
 
 def examine_w1(machine: Machine, path: Path) -> Finding:

@@ -17,7 +17,8 @@ from listeners.onewire.treebus import TreeBus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gateway.machine import Finding, Machine
+    from gateway.finding import Finding
+    from gateway.machine import Machine
     from listeners.onewire.tree import Tree
 
 T = TypeVar("T")

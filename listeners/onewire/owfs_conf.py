@@ -10,12 +10,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.machine import bad, good
+from gateway.finding import bad, good
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.machine import Finding, Machine
+    from gateway.finding import Finding
+    from gateway.machine import Machine
 
 PATH = "/etc/owfs.conf"
 

@@ -16,7 +16,8 @@ from listeners.onewire.treebus import TreeBus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gateway.machine import Finding, Machine
+    from gateway.finding import Finding
+    from gateway.machine import Machine
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from gateway.settings import Raw, convert, did_you_mean
+from gateway.settings import Raw, convert, did_you_mean, in_full, quoted
 from listeners.onewire.rom import Rom
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ HIGHEST = 999
 
 @dataclass(frozen=True)
 class Slot:
-    """What stands at an index: a sensor, or None for a Dummy; and its label."""
+    """What stands at an index: a sensor, or None for a Dummy; and its label. As text it is as in a file."""
 
     rom: Rom | None
     label: str = ""
 
     def __str__(self) -> str:
         name = str(self.rom or "Dummy")
-        return f"{name}, {self.label}" if self.label else name
+        return f"{name}, {quoted(self.label)}" if self.label else name
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Offsets:
 
     def shown(self) -> dict[str, str]:
         """Return the entries again."""
-        return {f"offset{index}": f"{kelvin:g}" for index, kelvin in sorted(self.by_index.items())}
+        return {f"offset{index}": in_full(kelvin) for index, kelvin in sorted(self.by_index.items())}
 
     def applied(self, values: Sequence[float | None]) -> tuple[float | None, ...]:
         """Return the values with their offsets, to the four decimals that a sensor has."""

@@ -23,7 +23,8 @@ from listeners.onewire.rom import Rom
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from gateway.machine import Finding, Machine
+    from gateway.finding import Finding
+    from gateway.machine import Machine
 
 AT_ONCE = 16
 """How many sensors are read at a time. A read that converts lets the bus go meanwhile, so others go on."""

@@ -114,9 +114,9 @@ class FakeEmoncms:
     reset_after: float = 0  # stored, and the connection reset instead of an answer
     hang: float = 0  # no answer and nothing stored, until `release`
     hang_after: float = 0  # stored, and no answer until `release`
-    slow: float = 0  # answered after `delay` seconds
+    slow: float = 0  # answered after `delay` seconds, or at `release`
     delay: float = 0.3
-    pace: float = 0  # seconds that it takes to store a value; others are answered meanwhile
+    pace: float = 0  # seconds (or until `release`) to store a value; others are answered meanwhile
     wrong_key: float = 0  # 401
     status_500: float = 0  # PHP's fatal error with display_errors off
     broken_off: float = 0  # the same in the middle of a batch, whose first half is stored
@@ -136,6 +136,7 @@ class FakeEmoncms:
         self._lock = threading.RLock()
         self._released = threading.Event()
         self._server: _Server | None = None
+        self._place: socket.socket | None = None  # keeps the port ours while the server is away
 
     # The server as a thing that is there or not.
 
@@ -145,8 +146,12 @@ class FakeEmoncms:
 
     def start(self) -> None:
         """Listen, at the port of last time if there was one."""
+        if self._place is None:
+            self._place = socket.socket()
+            self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._place.bind(("127.0.0.1", self.port))
+            self.port = self._place.getsockname()[1]
         self._server = _Server(self)
-        self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
@@ -160,7 +165,7 @@ class FakeEmoncms:
         self.release()
 
     def release(self) -> None:
-        """Let the hanging requests end, without an answer."""
+        """Let the hanging requests end, without an answer, and the slow ones go on."""
         with self._lock:
             self._released.set()
             self._released = threading.Event()
@@ -171,6 +176,8 @@ class FakeEmoncms:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        if self._place is not None:
+            self._place.close()
         if self.bugs:
             raise self.bugs[0]
 
@@ -187,7 +194,7 @@ class FakeEmoncms:
             self.requests.append(request)
             fault = next((name for name in FAULTS if self._take(name)), "")
         if fault == "slow":
-            time.sleep(self.delay)
+            self._released.wait(self.delay)
         elif fault == "hang":
             self._hang()
         if fault in ("hang", "reset_before"):
@@ -366,8 +373,9 @@ class FakeEmoncms:
             self.feeds.run(known.processes, when, value)
             self.stored.append(Stored(node, key, when, value))
             if self.pace:
+                released = self._released
                 self._lock.release()
-                time.sleep(self.pace)
+                released.wait(self.pace)
                 self._lock.acquire()
 
     def _get(self, params: Params) -> object:

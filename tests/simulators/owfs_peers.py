@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from listeners.simulated.ds2482 import Ds2482
 from tests.peers import missing, need
+from tests.ports import free_port, listens
 from tests.simulators.i2c_server import i2c_server
 from tests.waiting import wait_until
 
@@ -45,7 +45,7 @@ def owserver_process(
         *bus,
     ]
     with _running(command, environment) as process:
-        wait_until(lambda: _listens(port), what=f"owserver on port {port}")
+        wait_until(lambda: listens(port), what=f"owserver on port {port}")
         yield process
 
 
@@ -77,12 +77,6 @@ def owfs_mount(port: int, tmp_path: Path) -> Iterator[Path]:
             subprocess.run(["umount", "-l", mount_point], check=False, capture_output=True)
 
 
-def free_port() -> int:
-    """Return a TCP port that nobody listens at."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        return listening.getsockname()[1]
-
-
 @contextmanager
 def _running(
     command: Sequence[str], environment: Mapping[str, str] | None = None
@@ -95,11 +89,6 @@ def _running(
         finally:
             # owserver does not end on SIGTERM while a client is connected.
             process.kill()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _empty_file(tmp_path: Path) -> str:

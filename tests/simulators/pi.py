@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from gateway.machine import Machine, Verdict
+from gateway.finding import Verdict
+from gateway.machine import Machine
 from gateway.registry import find
 from gateway.settings import build
 

@@ -13,7 +13,7 @@ class FakeSupervisor:
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
-        self._socket.settimeout(20)
+        self._socket.settimeout(60)
         self.environment = {"NOTIFY_SOCKET": str(path)}
 
     def __enter__(self) -> Self:
@@ -46,5 +46,5 @@ class FakeSupervisor:
         except TimeoutError:
             return True
         finally:
-            self._socket.settimeout(20)
+            self._socket.settimeout(60)
         return False
