@@ -24,7 +24,7 @@ from benchmarks.filled import WHO, ago, frame, opened, resident
 from benchmarks.radio import Receiver, receiver, wake_ups
 from benchmarks.report import Row, conclude_rows
 from gateway.spool import Spool
-from tests.card import file_system, mounted
+from tests.card import file_system, mounted, written
 from tests.gateway_process import GatewayProcess, state
 from tests.simulators.owfs_peers import free_port
 from tests.waiting import wait_until
@@ -153,23 +153,6 @@ PACES = (
     Pace("the first minutes", 5, from_nothing=True),
 )
 """The first is the default. A kill would lose 5 s of ten frames a commit. The last is the default, too."""
-
-
-@dataclass
-class Device:
-    """What a block device has written so far; the kernel counts it in /sys/block/NAME/stat."""
-
-    bytes: int
-    flushes: int
-
-
-def written(card: Path) -> Device:
-    """Return what the device below this folder has written."""
-    (name,) = [
-        line.split()[0] for line in Path("/proc/mounts").read_text().splitlines() if f" {card} " in line
-    ]
-    fields = Path("/sys/block", Path(name).name, "stat").read_text().split()
-    return Device(int(fields[6]) * 512, int(fields[15]))
 
 
 def on_a_card(pace: Pace, folder: Path) -> tuple[float, float]:

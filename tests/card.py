@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.peers import missing, need
@@ -34,6 +35,23 @@ def file_system(image: Path, megabytes: int, block: int) -> Path:
     options = ["-q", "-b", str(block), "-m", "0", "-E", whole]
     subprocess.run(["mkfs.ext4", *options, image], check=True, env=sbin())
     return image
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a block device has written so far; the kernel counts it in /sys/block/NAME/stat."""
+
+    bytes: int
+    flushes: int
+
+
+def written(card: Path) -> Device:
+    """Return what the device below this folder has written."""
+    (name,) = [
+        line.split()[0] for line in Path("/proc/mounts").read_text().splitlines() if f" {card} " in line
+    ]
+    fields = Path("/sys/block", Path(name).name, "stat").read_text().split()
+    return Device(int(fields[6]) * 512, int(fields[15]))
 
 
 def sbin() -> dict[str, str]:

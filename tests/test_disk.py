@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import pytest
 
 from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool
-from tests.card import file_system, mounted
+from listeners.simulated.clock import VirtualClock
+from tests.card import file_system, mounted, written
 from tests.gateway_process import ENVIRONMENT
 
 pytestmark = pytest.mark.needs_root
@@ -104,3 +106,34 @@ def fill(path: Path) -> None:
                     file.write(bytes(size))
             except OSError:
                 continue
+
+
+def test_a_reading_makes_the_card_write_at_most_five_kilobytes(tmp_path):
+    # given a queue that has run for a while: the log of SQLite begins anew in the same file
+    clock = VirtualClock()
+    image = file_system(tmp_path / "card", 64, 4096)
+    with mounted(image, tmp_path / "card.d") as card:
+        spool = Spool(card / "queue.db", clock=clock)
+        spool.attend(["a"])
+        two_a_second(spool, clock, 1200)
+        os.sync()
+        before = written(card)
+        # when readings come twice a second, and are delivered every ten seconds
+        two_a_second(spool, clock, 600)
+        os.sync()
+        after = written(card)
+        spool.close()
+    # then the card has been made to write, and not much
+    assert 500 < (after.bytes - before.bytes) / 600 <= 5000
+
+
+def two_a_second(spool: Spool, clock: VirtualClock, count: int) -> None:
+    """Put so many readings, as the daemon does, and deliver them."""
+    for number in range(count):
+        spool.put([Frame("10", (number, 0.5), clock.now(), rssi=-61, source="radio")])
+        clock.sleep(0.5)
+        spool.sync_if_due()
+        if number % 20 == 19:
+            last, _ = spool.peek("a", 100)[-1]
+            spool.fix("a", last)
+            spool.done("a", last)
