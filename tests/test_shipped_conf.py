@@ -56,6 +56,21 @@ def test_with_a_key_it_is_right(file):
     assert ready.gateway == Gateway()
 
 
+def test_to_see_it_run_with_nothing_attached_a_few_lines_are_changed(file):
+    text = SHIPPED
+    for before, after in (
+        ("#bus = 1", "bus = simulated"),
+        ("sensor1 = Dummy", "sensor1 = 28.33F749050000, flow"),
+        ("type = emoncms\n    #active = yes", "type = emoncms\n    active = no"),
+        ("#[[log]]\n    #type = log", "[[log]]\n    type = log"),
+    ):
+        assert before in text
+        text = text.replace(before, after, 1)
+    trial = config.read(file(text))
+    assert [listener.simulated for listener in trial.listeners.values()] == [True]
+    assert list(trial.dispatchers) == ["log"]
+
+
 def test_every_type_has_its_example(file):
     # the types of 2013, and the names that settings had, are understood and not advertised
     for kind, types in config.read(file(EVERYTHING)).types.items():
