@@ -29,9 +29,11 @@ class Move:
 
     def __str__(self) -> str:
         (node, index), (there, other) = self.before, self.after
-        to = f"{other}" if there == node else f"{other} of node {there}"
+        if there != node:
+            moves = f"{self.identity} moves from index {index} of node {node} to {other} of node {there}"
+            return f"{moves}: its inputs there are others; to keep it put node = {node}"
         return (
-            f"{self.identity} moves from index {index} of node {node} to {to}: to keep it put "
+            f"{self.identity} moves from index {index} of node {node} to {other}: to keep it put "
             f"sensor{index} = {self.identity}, and Dummy at an index that falls empty"
         )
 

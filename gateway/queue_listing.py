@@ -21,7 +21,8 @@ def standing(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: {'; '.join(share(about))}"
     if all(about["gone"] for about in status["dispatchers"].values()):
         yield "no dispatcher is in use: what comes waits for one"
-    yield f"{size(status['bytes'])} on the disk; {status['dropped']} dropped because the queue was full"
+    dropped = f"{status['dropped']} dropped, for want of room or for their age"
+    yield f"{size(status['bytes'])} on the disk; {dropped}"
 
 
 def share(about: Mapping[str, Any]) -> list[str]:

@@ -73,7 +73,7 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
     for trouble in status["troubles"]:
         yield from _wrapped("  ! ", trouble)
     if status["dropped"]:
-        yield f"  {status['dropped']} frames were dropped since the queue was made, for want of room"
+        yield f"  {status['dropped']} frames were dropped, ever, for want of room or for their age"
 
 
 def _wrapped(begin: str, words: str) -> list[str]:

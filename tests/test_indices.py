@@ -48,7 +48,10 @@ def test_in_words():
         f"{B} moves from index 2 of node 9 to 1: to keep it put sensor2 = {B}, and Dummy at an index that "
         "falls empty"
     )
-    assert "to 1 of node 8:" in str(Move(A, ("9", 1), ("8", 1)))
+    assert str(Move(A, ("9", 1), ("8", 1))) == (
+        f"{A} moves from index 1 of node 9 to 1 of node 8: its inputs there are others; to keep it put "
+        "node = 9"
+    )
     assert str(Replacement(A, B, ("9", 1))) == f"index 1 of node 9: {A} is replaced by {B}"
 
 

@@ -110,7 +110,7 @@ def test_how_the_queue_stands(filled, either):
         r"a: 3 wait, the oldest for \d+ minutes; 1 refused \(oemgateway queue list --refused\)", first
     )
     assert re.fullmatch(r"b: 4 wait, the oldest for \d+ minutes", second)
-    assert last.endswith("kB on the disk; 0 dropped because the queue was full")
+    assert last.endswith("kB on the disk; 0 dropped, for want of room or for their age")
     about = json.loads(either("--json")[1])
     assert about["dispatchers"]["a"] == about["dispatchers"]["a"] | {"waiting": 3, "refused": 1, "held": 0}
     assert (about["dispatchers"]["b"]["oldest"], about["dropped"]) == (frame(0).stamp.wall, 0)
@@ -187,7 +187,7 @@ def test_any_size_age_and_time_has_its_words():
     shown = [*standing({"dispatchers": {"a": about}, "bytes": 12_345_678, "dropped": 3})]
     assert shown == [
         "a: 1 waits, the oldest for 2 days",
-        "12.3 MB on the disk; 3 dropped because the queue was full",
+        "12.3 MB on the disk; 3 dropped, for want of room or for their age",
     ]
     assert reading(to_object(frame(0, wall=1e12))).startswith("1000000000000.0  node 9  ")
 
