@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from contextlib import closing, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,7 @@ class Daemon:
     def _wait(self) -> None:
         seen = settled = self._signature
         hourly, summary_due = Hourly(), time.monotonic() + HOUR
-        look = min(_LOOK, (self._supervisor.patience or _LOOK) / 2)
+        look = min(_LOOK, (self._supervisor.patience or math.inf) / 2)
         while not self.stop.is_set():
             ready = self._rest(look, self.stop, self.hangup)
             self._dating.look()

@@ -407,3 +407,22 @@ def test_the_levels_of_its_sections_follow_an_edit_and_reopen_nothing(file, serv
         assert (gateway._listeners["push"], gateway._dispatchers["home"]) == (listener, dispatcher)
     for section in ("push", "home"):
         logging.getLogger(f"oemgateway.{section}").setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize(("watchdog", "longest"), [("", 60.0), ("100000", 0.05)])
+def test_it_sleeps_from_look_to_look_or_half_as_long_as_the_watchdog_has_patience(
+    file, monkeypatch, watchdog, longest
+):
+    monkeypatch.setattr(daemon, "_LOOK", 60.0)
+    rests: list[float] = []
+
+    def rest(gateway, seconds, *flags):
+        if gateway.hangup in flags:
+            rests.append(seconds)
+        return as_ever(gateway, min(seconds, 0.05), *flags)
+
+    as_ever = Daemon._rest
+    monkeypatch.setattr(Daemon, "_rest", rest)
+    with running(file, Supervisor({"WATCHDOG_USEC": watchdog})):
+        wait_until(lambda: len(rests) > 2)
+    assert set(rests) == {longest}
