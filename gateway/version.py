@@ -2,5 +2,5 @@
 
 VERSION = "0.1.0"
 
-MADE = 1_795_219_200.0
+MADE = 1_795_564_800.0
 """When this version was made, in Unix time: no right clock shows an earlier one."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.peers import missing
 from tests.simulators.emoncms import FakeEmoncms
 
 # How long an example takes says something of the machine's other work, and nothing of the code.
@@ -34,6 +35,15 @@ def server() -> Iterator[FakeEmoncms]:
     """An Emoncms that is there."""
     with FakeEmoncms() as server:
         yield server
+
+
+@pytest.fixture
+def faketime() -> str:
+    """The library that lends a program another clock."""
+    found = list(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        missing("libfaketime is missing: apt install libfaketime")
+    return str(found[0])
 
 
 @pytest.fixture

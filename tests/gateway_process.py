@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -33,10 +34,11 @@ def command(*arguments: object, **environment: str) -> subprocess.CompletedProce
 
 
 class GatewayProcess:
-    """The daemon on a configuration file, its log in `log`."""
+    """The daemon on a configuration file, its log in `log`; a command may stand before its own."""
 
-    def __init__(self, file: Path, **environment: str) -> None:
+    def __init__(self, file: Path, *, before: Sequence[str] = (), **environment: str) -> None:
         self.file = file
+        self.before = before
         self.environment = environment
         self.log_file = file.with_suffix(".log")
 
@@ -53,7 +55,7 @@ class GatewayProcess:
         """Start it, and wait for nothing."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "--config-file", str(self.file)],
+                [*self.before, sys.executable, "-m", "gateway", "--config-file", str(self.file)],
                 env=ENVIRONMENT | self.environment,
                 stdout=log,
                 stderr=log,

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-
-import pytest
 
 from tests.gateway_process import GatewayProcess, state
-from tests.peers import missing
 from tests.ports import connect, free_port
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-def library() -> str:
-    found = list(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not found:
-        missing("libfaketime is missing: apt install libfaketime")
-    return str(found[0])
-
-
-def test_readings_taken_in_1970_arrive_once_and_with_their_right_time(tmp_path, server, library):
+def test_readings_taken_in_1970_arrive_once_and_with_their_right_time(tmp_path, server, faketime):
     # given a daemon that starts in 1970, and takes readings while the server is there
     port = free_port()
     file = tmp_path / "oemgateway.conf"
@@ -33,7 +21,7 @@ def test_readings_taken_in_1970_arrive_once_and_with_their_right_time(tmp_path, 
     clock.write_text("@1970-01-02 00:00:00")
     with GatewayProcess(
         file,
-        LD_PRELOAD=library,
+        LD_PRELOAD=faketime,
         FAKETIME_TIMESTAMP_FILE=str(clock),
         FAKETIME_NO_CACHE="1",
         FAKETIME_DONT_FAKE_MONOTONIC="1",
