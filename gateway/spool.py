@@ -8,7 +8,6 @@ Before a batch is sent its end is noted: what is behind that mark a kill has cer
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -19,18 +18,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from gateway import store
 from gateway.clock import Clock
 from gateway.flag import Flag
-from gateway.frame import Frame, Stamp
+from gateway.frame_text import from_text, to_text
 from gateway.store import SpoolUnusable
 
 if TYPE_CHECKING:
+    from gateway.frame import Frame, Stamp
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["Limits", "Refused", "Spool", "SpoolUnusable", "Standing", "Waiting"]
+
+T = TypeVar("T")
 
 log = logging.getLogger("oemgateway.spool")
 
@@ -221,13 +223,8 @@ class Spool:
         """
         while True:
             with self._lock:
-                try:
-                    found = self._read(who, limit)
-                except (sqlite3.Error, ValueError) as error:
-                    if isinstance(error, sqlite3.Error) and not store.is_damage(error):
-                        raise OSError(f"the queue on disk cannot be read: {error}") from error
-                    self._mend(error)
-                    found = self._read(who, limit)
+                with self._no_disk():
+                    found = self._mended(lambda: self._read(who, limit))
                 after, before = self._reach(who)
                 if found or before == after + 1:
                     return found
@@ -248,7 +245,7 @@ class Spool:
             "SELECT id, frame FROM frames WHERE id > ? AND id < ? AND whose IN ('', ?) ORDER BY id LIMIT ?"
         )
         rows = self._db.execute(query, (after, before, who, limit))
-        found = [(number, _from_text(text)) for number, text in rows]
+        found = [(number, from_text(text)) for number, text in rows]
         unwritten = [(number, frame) for number, frame, _ in self._unwritten if after < number < before]
         return found + unwritten[: limit - len(found)]
 
@@ -265,7 +262,7 @@ class Spool:
         """Set one frame aside that the dispatcher's far end will not take, and go on after it."""
         with self._lock:
             refusals = [
-                (number, who, reason, _to_text(f), False) for n, f in self._read(who, 1) if n == number
+                (number, who, reason, to_text(f), False) for n, f in self._read(who, 1) if n == number
             ]
             self._refusals += refusals
             self._refused_by[who] += len(refusals)
@@ -278,10 +275,16 @@ class Spool:
         Raises OSError where the disk cannot be read.
         """
         query = "SELECT frame, reason, id, undated FROM refused WHERE who = ? AND id > ? ORDER BY id LIMIT ?"
+
+        def read() -> list[Refused]:
+            rows = self._db.execute(query, (who, after, limit))
+            return [
+                Refused(from_text(text), reason, n, who, bool(undated)) for text, reason, n, undated in rows
+            ]
+
         with self._lock, self._no_disk():
             self._flush()
-            rows = self._db.execute(query, (who, after, limit)).fetchall()
-        return [Refused(_from_text(text), reason, n, who, bool(undated)) for text, reason, n, undated in rows]
+            return self._mended(read)
 
     def waiting(self, *, after: int = 0, limit: int = 1000, who: str = "") -> list[Waiting]:
         """Return the oldest frames behind this id, or behind the place of a dispatcher, whosever they are.
@@ -289,12 +292,13 @@ class Spool:
         Raises OSError where the disk cannot be read.
         """
         with self._lock, self._no_disk():
-            return self._waiting(max(after, self._place(who) if who else self._first - 1), limit)
+            after = max(after, self._place(who) if who else self._first - 1)
+            return self._mended(lambda: self._waiting(after, limit))
 
     def _waiting(self, after: int, limit: int) -> list[Waiting]:
         query = "SELECT id, frame, whose, held FROM frames WHERE id > ? ORDER BY id LIMIT ?"
         rows = self._db.execute(query, (after, limit))
-        found = [Waiting(number, _from_text(text), whose, bool(held)) for number, text, whose, held in rows]
+        found = [Waiting(number, from_text(text), whose, bool(held)) for number, text, whose, held in rows]
         unwritten = [Waiting(n, frame, "", held) for n, frame, held in self._unwritten if n > after]
         return found + unwritten[: limit - len(found)]
 
@@ -354,7 +358,7 @@ class Spool:
                 self._flush()
                 if self._unwritten:
                     raise sqlite3.OperationalError(self._disk_trouble)
-                rows = [(n, _to_text(frame), whose) for n, (frame, whose) in enumerate(frames, self._next)]
+                rows = [(n, to_text(frame), whose) for n, (frame, whose) in enumerate(frames, self._next)]
                 with self._transaction() as db:
                     db.executemany("INSERT INTO frames (id, frame, whose) VALUES (?, ?, ?)", rows)
                     forgotten = [(refused.who, refused.number) for refused in instead_of]
@@ -394,7 +398,7 @@ class Spool:
     def _expire_some(self, age: Callable[[Stamp], float]) -> bool:
         """Let go of the oldest of them; tell whether there may be more."""
         with self._lock, suppress(sqlite3.Error):
-            oldest = self._waiting(self._first - 1, _PIECE)
+            oldest = self._mended(lambda: self._waiting(self._first - 1, _PIECE))
             old = list(
                 takewhile(lambda kept: not kept.held and age(kept.frame.stamp) > self._limits.age, oldest)
             )
@@ -442,7 +446,9 @@ class Spool:
         """Hold the frames of this boot that nobody has begun to send: their clock is in doubt."""
         with self._lock:
             self._flush()
-            query = "UPDATE frames SET held = 1 WHERE id > ? AND json_extract(frame, '$[2][1]') = ?"
+            # A frame that is garbled is found when it is read.
+            its_boot = "CASE WHEN json_valid(frame) THEN json_extract(frame, '$[2][1]') END"
+            query = f"UPDATE frames SET held = 1 WHERE id > ? AND {its_boot} = ?"  # noqa: S608  (our own words)
             try:
                 with self._transaction() as db:
                     db.execute(query, (max((mark.upto for mark in self._sent.values()), default=0), boot))
@@ -475,25 +481,30 @@ class Spool:
             self._flush()
             if self._unwritten:
                 raise sqlite3.OperationalError(self._disk_trouble)
-            with self._transaction() as db:
-                query = "SELECT id, frame, whose FROM frames WHERE held ORDER BY id LIMIT ?"
-                rows = db.execute(query, (_PIECE,)).fetchall()
-                set_aside: Counter[str] = Counter()
-                for number, text, whose in rows:
-                    frame = _from_text(text)
-                    if frame.stamp.boot in (boot, ""):
-                        dated = _to_text(date(frame))
-                        db.execute("UPDATE frames SET frame = ?, held = 0 WHERE id = ?", (dated, number))
-                        continue
-                    db.execute("DELETE FROM frames WHERE id = ?", (number,))
-                    whom = [who for who in self._attending if whose in ("", who)]
-                    aside = [(number, who, lost, text, True) for who in whom]
-                    db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", aside)
-                    set_aside.update(whom)
+            count, set_aside = self._mended(lambda: self._date_held(boot, date, lost))
             self._refused_by += set_aside
             self._find_held()
             self._committed()
-            return bool(rows)
+            return bool(count)
+
+    def _date_held(self, boot: str, date: Callable[[Frame], Frame], lost: str) -> tuple[int, Counter[str]]:
+        """Return how many were dated or set aside, and for whom."""
+        set_aside: Counter[str] = Counter()
+        with self._transaction() as db:
+            query = "SELECT id, frame, whose FROM frames WHERE held ORDER BY id LIMIT ?"
+            rows = db.execute(query, (_PIECE,)).fetchall()
+            for number, text, whose in rows:
+                frame = from_text(text)
+                if frame.stamp.boot in (boot, ""):
+                    dated = to_text(date(frame))
+                    db.execute("UPDATE frames SET frame = ?, held = 0 WHERE id = ?", (dated, number))
+                    continue
+                db.execute("DELETE FROM frames WHERE id = ?", (number,))
+                whom = [who for who in self._attending if whose in ("", who)]
+                aside = [(number, who, lost, text, True) for who in whom]
+                db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", aside)
+                set_aside.update(whom)
+        return len(rows), set_aside
 
     def _find_held(self) -> None:
         (self._held_from,) = self._db.execute("SELECT min(id) FROM frames WHERE held").fetchone()
@@ -604,7 +615,7 @@ class Spool:
             if self._first > self._first_on_disk:
                 db.execute("DELETE FROM frames WHERE id < ?", (self._first,))
             if self._unwritten:
-                rows = [(number, _to_text(frame), held) for number, frame, held in self._unwritten]
+                rows = [(number, to_text(frame), held) for number, frame, held in self._unwritten]
                 db.executemany("INSERT INTO frames (id, frame, held) VALUES (?, ?, ?)", rows)
             if self._moved:
                 places = [(who, self._upto[who], *mark) for who, mark in self._sent.items()]
@@ -652,12 +663,23 @@ class Spool:
             else:
                 self._ballast.unlink(missing_ok=True)
 
+    def _mended(self, read: Callable[[], T]) -> T:
+        """Return what is read; where the file is damaged it is mended first."""
+        try:
+            return read()
+        except sqlite3.Error as error:
+            if not store.is_damage(error):
+                raise
+            self._mend(error)
+            return read()
+
     def _mend(self, error: Exception) -> None:
         """Go on with what can be read of a damaged file; places and limits are those in memory."""
         self._db.close()
         self._db = store.replace_damaged(self._path, error, max_bytes=self._limits.bytes)
         self._first_on_disk, self._moved = 0, True
         self._count_refused()
+        self._find_held()
 
     @property
     def _ballast(self) -> Path:
@@ -674,23 +696,3 @@ class Spool:
             self._ballast.touch(0o600)
             with self._ballast.open("wb") as ballast:
                 os.posix_fallocate(ballast.fileno(), 0, _BALLAST)
-
-
-def _to_text(frame: Frame) -> str:
-    """Return the frame's fields in their order, as JSON (dataclasses.astuple takes five times as long)."""
-    stamp = frame.stamp
-    fields = [
-        frame.node,
-        frame.values,
-        (stamp.wall, stamp.boot, stamp.boottime),
-        frame.names,
-        frame.rssi,
-        frame.source,
-        frame.by_name,
-    ]
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _from_text(text: str) -> Frame:
-    node, values, stamp, names, *rest = json.loads(text)
-    return Frame(node, tuple(values), Stamp(*stamp), tuple(names), *rest)

@@ -12,6 +12,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.frame_text import is_frame
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -178,9 +180,11 @@ def _readable(aside: Path) -> Iterator[tuple[str, tuple[object, ...]]]:
             for table in _TABLES:
                 for order in ("ASC", "DESC"):
                     with contextlib.suppress(sqlite3.Error):
-                        whole = "WHERE json_valid(frame)" if table == "frames" else ""
-                        for row in store.execute(f"SELECT * FROM {table} {whole} ORDER BY 1 {order}"):  # noqa: S608
-                            yield table, row
+                        rows = store.execute(f"SELECT * FROM {table} ORDER BY 1 {order}")  # noqa: S608
+                        columns = [column for column, *_ in rows.description]
+                        for row in rows:
+                            if "frame" not in columns or is_frame(row[columns.index("frame")]):
+                                yield table, row
 
 
 def _unused(path: Path) -> Path:

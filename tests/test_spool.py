@@ -235,7 +235,7 @@ def test_while_the_disk_refuses_all_goes_on_from_memory_and_nothing_is_sent_twic
     spool.put([frame(2)])
     assert [r.message for r in caplog.records if "refuses" in r.message] != []
     assert len(caplog.records) == 1
-    with pytest.raises(OSError, match="cannot be read"):
+    with pytest.raises(OSError, match="the queue.s disk refuses"):
         spool.peek("a", 1)
     spool._db = Disk(real, error, nth=1, lasting=False)
     (second, kept) = spool.peek("a", 1)[0]
