@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gateway.flag import Flag, wait_readable
@@ -22,17 +23,20 @@ if TYPE_CHECKING:
 log = logging.getLogger("oemgateway.control")
 
 _PATIENCE = 2.0
+_CLIENTS = 16
+"""Clients that are talked to at a time."""
 LONGEST_LINE = 1 << 20
 """Characters that a client may send."""
 
 
 class Control:
-    """Answers on the socket, in a thread of its own so that no client can hold up the daemon."""
+    """Answers on the socket, each client in a thread of its own: none can hold up the daemon, or another."""
 
     def __init__(self, path: Path, answers: Mapping[str, Callable[[], Any]]) -> None:
         self._path = path
         self._answers = answers
         self._stop = Flag()
+        self._room = threading.BoundedSemaphore(_CLIENTS)
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
         self._server = socket.socket(socket.AF_UNIX)
         path.unlink(missing_ok=True)
@@ -47,13 +51,22 @@ class Control:
 
     def _serve(self) -> None:
         while self._stop.fileno() not in wait_readable([self._server, self._stop]):
-            try:
+            with suppress(OSError):  # it went away
                 client, _ = self._server.accept()
-                with client:
-                    client.settimeout(_PATIENCE)
-                    self._answer(client)
-            except OSError as error:
-                log.debug("a client went away: %s", error)
+                if self._room.acquire(blocking=False):
+                    threading.Thread(target=self._talk, args=(client,), name="client", daemon=True).start()
+                else:
+                    client.close()
+
+    def _talk(self, client: socket.socket) -> None:
+        try:
+            with client:
+                client.settimeout(_PATIENCE)
+                self._answer(client)
+        except OSError as error:
+            log.debug("a client went away: %s", error)
+        finally:
+            self._room.release()
 
     def _answer(self, client: socket.socket) -> None:
         line = client.makefile(encoding="utf-8", errors="replace").readline(LONGEST_LINE)
@@ -66,6 +79,9 @@ class Control:
                 reply = answer(**json.loads(arguments or "{}"))
             except (OSError, ValueError, TypeError, RecursionError) as error:
                 reply = {"error": str(error)}
+            except Exception as error:
+                log.exception("%s is asked for, and that fails", asked)
+                reply = {"error": f"a fault in the program: {error!r}; its traceback is in the log"}
         client.sendall(json.dumps(reply).encode() + b"\n")
 
     def close(self) -> None:
@@ -83,4 +99,7 @@ def ask(path: Path, what: str, *, patience: float = _PATIENCE * 2, **arguments: 
         client.connect(os.fspath(path))
         client.sendall(f"{what} {json.dumps(arguments) if arguments else ''}\n".encode())
         with client.makefile(encoding="utf-8") as lines:
-            return json.loads(lines.readline())
+            answer = lines.readline()
+    if not answer:
+        raise OSError("it hung up without an answer")
+    return json.loads(answer)

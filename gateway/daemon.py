@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gateway import config, control, indices, logs, paths
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config import Configuration
+    from gateway.plugin import Plugin
     from gateway.worker import Worker
 
 log = logging.getLogger("oemgateway")
@@ -54,6 +55,7 @@ class Daemon:
         self._listeners: dict[str, ListenerWorker] = {}
         self._dispatchers: dict[str, DispatcherWorker] = {}
         self._stuck: set[Worker[Any]] = set()
+        self._retired: list[Worker[Any]] = []
 
     def run(self) -> None:
         """Run until `stop` is raised. Raises ConfigFaults, SpoolUnusable or OSError where it cannot start."""
@@ -67,6 +69,7 @@ class Daemon:
             limits=gateway.limits,
             commit_interval=gateway.commit_interval,
         )
+        self._spool.attend(self._configuration.dispatchers)  # before anything is set aside for them
         clock, note = Clock(), TimeNote(directory)
         keeper = Timekeeper(clock, past=note.read(), mode=gateway.unsynced)
         self._dating = Dating(self._spool, keeper, clock, note)
@@ -141,8 +144,13 @@ class Daemon:
             seen = now
             if time.monotonic() >= summary_due:
                 summary_due += HOUR
-                with suppress(OSError):
-                    log.info("%s", hourly.line(self._status.answer()))
+                self._summarise(hourly)
+
+    def _summarise(self, hourly: Hourly) -> None:
+        try:
+            log.info("%s", hourly.line(self._status.answer()))
+        except OSError as error:
+            log.warning("the line of this hour cannot be made: %s", error)
 
     def _workers(self) -> list[Worker[Any]]:
         return [*self._listeners.values(), *self._dispatchers.values()]
@@ -198,11 +206,14 @@ class Daemon:
             name: set().union(*(nodes for other, nodes in claims.items() if other != name)) - nodes
             for name, nodes in claims.items()
         }
-        read_before = _retire(self._listeners, configuration.listeners)
-        sent_before = _retire(self._dispatchers, configuration.dispatchers)
+        self._retired = [worker for worker in self._retired if worker.is_alive()]
+        self._retired += _retire(self._listeners, configuration.listeners)
+        self._retired += _retire(self._dispatchers, configuration.dispatchers)
         for name, dispatcher in configuration.dispatchers.items():
             if name not in self._dispatchers:
-                worker = DispatcherWorker(dispatcher, self._spool, self._dating, after=sent_before.get(name))
+                worker = DispatcherWorker(
+                    dispatcher, self._spool, self._dating, after=self._before(dispatcher)
+                )
                 self._dispatchers[name] = worker
                 worker.start()
         for name, listener in configuration.listeners.items():
@@ -210,9 +221,15 @@ class Daemon:
                 self._listeners[name].claimed = claimed[name]
                 self._listeners[name].plugin.nodes = configuration.nodes
             else:
-                reader = ListenerWorker(listener, self._dating, claimed[name], after=read_before.get(name))
+                reader = ListenerWorker(listener, self._dating, claimed[name], after=self._before(listener))
                 self._listeners[name] = reader
                 reader.start()
+
+    def _before(self, plugin: Plugin) -> list[Worker[Any]]:
+        """Return the workers that have to let go of what this plugin works on."""
+        return [
+            worker for worker in self._retired if worker.name == plugin.name or is_same(worker.plugin, plugin)
+        ]
 
     def _note_indices(self, configuration: Configuration) -> None:
         now = indices.standing(listener.claims() for listener in configuration.listeners.values())
@@ -245,13 +262,13 @@ class Daemon:
         }
 
 
-def _retire(running: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Stop the workers whose section has gone or changed and return them by name."""
-    retired = {}
+def _retire(running: dict[str, Any], wanted: dict[str, Any]) -> list[Worker[Any]]:
+    """Stop the workers whose section has gone or changed and return them."""
+    retired = []
     for name, worker in list(running.items()):
         if not is_same(worker.plugin, wanted.get(name)):
             worker.stop.set()
-            retired[name] = running.pop(name)
+            retired.append(running.pop(name))
     return retired
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gateway import version
+from gateway.paths import give_to_owner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,6 +108,7 @@ class TimeNote:
         """Note a time; that a disk does not take it is no trouble of ours."""
         try:
             self._file.touch(0o600)
+            give_to_owner(self._file)
             self._file.write_text(f"{wall:.0f}\n", encoding="ascii")
         except OSError as error:
             log.debug("%s: %s", self._file, error)

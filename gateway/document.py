@@ -96,7 +96,8 @@ def read(path: Path) -> Document:
     except FileNotFoundError as error:
         raise ConfigFaults([Fault(file, 0, "", "there is no such file: make it, or name another")]) from error
     except OSError as error:
-        raise ConfigFaults([Fault(file, 0, "", f"cannot be read: {error.strerror}")]) from error
+        hint = ": sudo, as it holds a key" if isinstance(error, PermissionError) else ""
+        raise ConfigFaults([Fault(file, 0, "", f"cannot be read: {error.strerror}{hint}")]) from error
     if b"\0" in data:
         line = data.count(b"\n", 0, data.index(b"\0")) + 1
         message = "a text file in UTF-8 expected, not UTF-16 or a binary file; an editor can save it as UTF-8"

@@ -15,7 +15,10 @@ class GarbledFrame(sqlite3.DatabaseError):
 
 
 def to_text(frame: Frame) -> str:
-    """Return the frame's fields in their order, as JSON (dataclasses.astuple takes five times as long)."""
+    """Return the frame's fields in their order, as JSON (dataclasses.astuple takes five times as long).
+
+    Raises ValueError for a number that JSON has not, and for text that is no Unicode.
+    """
     stamp = frame.stamp
     fields = [
         frame.node,
@@ -26,7 +29,9 @@ def to_text(frame: Frame) -> str:
         frame.source,
         frame.by_name,
     ]
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text.encode()  # a half of a surrogate pair would be found by SQLite, among the frames of others
+    return text
 
 
 def from_text(text: str) -> Frame:

@@ -10,6 +10,8 @@ _MISSED = 3
 """How many of its usual pauses a node may let pass."""
 _LEAST = 60.0
 """Seconds of silence that mean nothing."""
+_KNOWN = 10
+"""Frames after which a pause may be called usual: a doorbell has none after the second ring."""
 _WEIGHT = 0.1
 """What one more pause counts beside those before it."""
 _NODES = 256
@@ -30,7 +32,9 @@ class Heard:
 
     def is_silent(self, now: float) -> bool:
         """Tell whether it is heard less than it used to be."""
-        return self.usual is not None and now - self.last > max(_MISSED * self.usual, _LEAST)
+        if self.usual is None or self.frames < _KNOWN:
+            return False
+        return now - self.last > max(_MISSED * self.usual, _LEAST)
 
 
 class Roll:

@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.paths import give_to_owner
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -114,5 +116,6 @@ class Memory:
             nodes.setdefault(node, {})[index] = identity
         new = self._file.with_suffix(".new")
         new.touch(0o600)
+        give_to_owner(new)
         new.write_text(json.dumps(nodes, indent=1) + "\n", encoding="utf-8")
         new.replace(self._file)

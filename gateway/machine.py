@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gateway.finding import Finding, bad, good
+
+SERVICE = "oemgateway"
+"""The user that the service runs as."""
 
 READ_WRITE, WRITE_SEARCH = 0o6, 0o3
 """What a user wants to do: with a device, and with a directory."""
@@ -32,15 +36,25 @@ class Machine:
 
     @classmethod
     def below(cls, root: Path) -> Machine:
-        """Return the machine below a directory for the user of this process; OSError where there is none."""
-        root.resolve(strict=True)
+        """Return the machine below a directory for the user of this process; OSError where there is none.
+
+        Root looks for the service's user, where there is one: what he himself may tells nothing of it.
+        """
+        if not root.is_dir():
+            raise OSError(f"{root}: a directory with the files of a machine expected, and there is none")
+        live = root.resolve() == Path("/")
         uid = os.geteuid()
+        with suppress(KeyError):
+            if uid == 0 and live:
+                service = pwd.getpwnam(SERVICE)
+                gids = frozenset(os.getgrouplist(SERVICE, service.pw_gid))
+                return cls(root=root, user=SERVICE, uid=service.pw_uid, gids=gids, live=live)
         try:
             user = pwd.getpwuid(uid).pw_name
         except KeyError:
             user = str(uid)
         gids = frozenset((os.getegid(), *os.getgroups()))
-        return cls(root=root, user=user, uid=uid, gids=gids, live=root.resolve() == Path("/"))
+        return cls(root=root, user=user, uid=uid, gids=gids, live=live)
 
     def path(self, path: str | Path) -> Path:
         """Return where an absolute path of the machine is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 STATE = Path("/var/lib/oemgateway")
@@ -54,6 +55,14 @@ def _writable(directory: Path, mode: int = 0o755) -> bool:
     except OSError:
         return False
     return os.access(directory, os.W_OK | os.X_OK)
+
+
+def give_to_owner(path: Path) -> None:
+    """Have what root has made belong to whom its directory does: the service has to read it afterwards."""
+    if os.geteuid() == 0:
+        about = path.parent.stat()
+        with suppress(OSError):
+            os.chown(path, about.st_uid, about.st_gid)
 
 
 def fleeting(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:

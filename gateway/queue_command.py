@@ -54,6 +54,7 @@ def add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         action.set_defaults(act=act)
         return action
 
+    add("status", _status, "say how much waits, is held and was refused, as without an action")
     shown = add("list", _list, "show readings that wait, oldest first")
     shown.add_argument("--limit", type=int, default=20, metavar="N", help="show N at most (default 20)")
     taken = add("export", _export, "write readings that wait as lines of JSON; they stay in the queue")

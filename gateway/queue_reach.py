@@ -30,13 +30,13 @@ def reach(config_file: Path) -> Iterator[Ask]:
 
     Raises ConfigFaults, SpoolUnusable where a gateway has the file and does not answer, and OSError.
     """
-    configuration = config.read(config_file)
-    directory = find_state_dir(configuration.gateway.state_dir)
-    socket = find_socket(configuration.gateway.socket, directory)
+    gateway = config.read_gateway(config_file)  # what runs may not follow the rest of the file
+    directory = find_state_dir(gateway.state_dir)
+    socket = find_socket(gateway.socket, directory)
     if _answers(socket):
         yield lambda what, **arguments: _ask(socket, what, arguments)
     else:
-        spool = _open(directory / "queue.db", configuration)
+        spool = _open(directory / "queue.db", config.read(config_file))
         answers = QueueAnswers(spool).by_name()
         try:
             yield lambda what, **arguments: _answer(answers[what], arguments)

@@ -24,11 +24,13 @@ from gateway import store
 from gateway.clock import Clock
 from gateway.flag import Flag
 from gateway.frame_text import from_text, to_text
+from gateway.paths import give_to_owner
 from gateway.store import SpoolUnusable
 
 if TYPE_CHECKING:
-    from gateway.frame import Frame, Stamp
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from gateway.frame import Frame, Stamp
 
 __all__ = ["Limits", "Refused", "Spool", "SpoolUnusable", "Standing", "Waiting"]
 
@@ -69,6 +71,15 @@ class Waiting(NamedTuple):
     number: int
     frame: Frame
     whose: str
+    held: bool
+
+
+class _Unwritten(NamedTuple):
+    """A frame that is not on the disk yet, and the text that it will be there."""
+
+    number: int
+    frame: Frame
+    text: str
     held: bool
 
 
@@ -132,7 +143,7 @@ class Spool:
         self._boot = self._clock.now().boot
         self._lock = threading.Lock()
         self._bells: dict[str, Flag] = {}
-        self._unwritten: deque[tuple[int, Frame, bool]] = deque()
+        self._unwritten: deque[_Unwritten] = deque()
         self._held_from: int | None = None
         self._disk_trouble = ""
         self._dropped_for: set[str] = set()
@@ -200,12 +211,15 @@ class Spool:
     def put(self, frames: Sequence[Frame], *, held: bool = False) -> None:
         """Keep the frames: on disk when this returns, unless the disk refuses (which is said once).
 
-        Those that are `held` wait, and all after them, until `date` has given them their time.
+        Those that are `held` wait, and all after them, until `date` has given them their time. Raises
+        ValueError for a frame that no file can hold, and then keeps none of these.
         """
+        texts = [to_text(frame) for frame in frames]
         with self._lock:
             if held and self._held_from is None:
                 self._held_from = self._next
-            self._unwritten.extend((number, frame, held) for number, frame in enumerate(frames, self._next))
+            numbered = enumerate(zip(frames, texts, strict=True), self._next)
+            self._unwritten.extend(_Unwritten(number, *both, held) for number, both in numbered)
             self._next += len(frames)
             self._drop_surplus(self._next - self._first - self._limits.frames)
             self._flush()
@@ -244,9 +258,9 @@ class Spool:
         query = (
             "SELECT id, frame FROM frames WHERE id > ? AND id < ? AND whose IN ('', ?) ORDER BY id LIMIT ?"
         )
-        rows = self._db.execute(query, (after, before, who, limit))
+        rows = self._db.execute(query, (after, before, who, limit)).fetchall()
         found = [(number, from_text(text)) for number, text in rows]
-        unwritten = [(number, frame) for number, frame, _ in self._unwritten if after < number < before]
+        unwritten = [(each.number, each.frame) for each in self._unwritten if after < each.number < before]
         return found + unwritten[: limit - len(found)]
 
     def done(self, who: str, upto: int) -> None:
@@ -277,7 +291,7 @@ class Spool:
         query = "SELECT frame, reason, id, undated FROM refused WHERE who = ? AND id > ? ORDER BY id LIMIT ?"
 
         def read() -> list[Refused]:
-            rows = self._db.execute(query, (who, after, limit))
+            rows = self._db.execute(query, (who, after, limit)).fetchall()
             return [
                 Refused(from_text(text), reason, n, who, bool(undated)) for text, reason, n, undated in rows
             ]
@@ -297,9 +311,9 @@ class Spool:
 
     def _waiting(self, after: int, limit: int) -> list[Waiting]:
         query = "SELECT id, frame, whose, held FROM frames WHERE id > ? ORDER BY id LIMIT ?"
-        rows = self._db.execute(query, (after, limit))
+        rows = self._db.execute(query, (after, limit)).fetchall()
         found = [Waiting(number, from_text(text), whose, bool(held)) for number, text, whose, held in rows]
-        unwritten = [Waiting(n, frame, "", held) for n, frame, held in self._unwritten if n > after]
+        unwritten = [Waiting(n, frame, "", held) for n, frame, _, held in self._unwritten if n > after]
         return found + unwritten[: limit - len(found)]
 
     def standing(self, who: str) -> Standing:
@@ -449,9 +463,12 @@ class Spool:
             # A frame that is garbled is found when it is read.
             its_boot = "CASE WHEN json_valid(frame) THEN json_extract(frame, '$[2][1]') END"
             query = f"UPDATE frames SET held = 1 WHERE id > ? AND {its_boot} = ?"  # noqa: S608  (our own words)
+            sent = max((mark.upto for mark in self._sent.values()), default=0)
+            for place, each in enumerate(self._unwritten):
+                self._unwritten[place] = each._replace(held=each.held or each.number > sent)
             try:
                 with self._transaction() as db:
-                    db.execute(query, (max((mark.upto for mark in self._sent.values()), default=0), boot))
+                    db.execute(query, (sent, boot))
                 self._find_held()
             except sqlite3.Error as error:
                 raise OSError(f"readings cannot be held: {error}") from error
@@ -479,13 +496,19 @@ class Spool:
         """Date the oldest of them; tell whether there may be more."""
         with self._lock:
             self._flush()
-            if self._unwritten:
-                raise sqlite3.OperationalError(self._disk_trouble)
+            self._date_unwritten(date)
             count, set_aside = self._mended(lambda: self._date_held(boot, date, lost))
             self._refused_by += set_aside
             self._find_held()
             self._committed()
             return bool(count)
+
+    def _date_unwritten(self, date: Callable[[Frame], Frame]) -> None:
+        """Date what waits in memory, all of which is of this boot."""
+        for place, each in enumerate(self._unwritten):
+            if each.held:
+                dated = date(each.frame)
+                self._unwritten[place] = _Unwritten(each.number, dated, to_text(dated), held=False)
 
     def _date_held(self, boot: str, date: Callable[[Frame], Frame], lost: str) -> tuple[int, Counter[str]]:
         """Return how many were dated or set aside, and for whom."""
@@ -500,14 +523,16 @@ class Spool:
                     db.execute("UPDATE frames SET frame = ?, held = 0 WHERE id = ?", (dated, number))
                     continue
                 db.execute("DELETE FROM frames WHERE id = ?", (number,))
-                whom = [who for who in self._attending if whose in ("", who)]
+                whom = [who for who in self._attending or self._upto if whose in ("", who)]
                 aside = [(number, who, lost, text, True) for who in whom]
                 db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", aside)
                 set_aside.update(whom)
         return len(rows), set_aside
 
     def _find_held(self) -> None:
-        (self._held_from,) = self._db.execute("SELECT min(id) FROM frames WHERE held").fetchone()
+        (on_disk,) = self._db.execute("SELECT min(id) FROM frames WHERE held").fetchone()
+        held = [on_disk, *(each.number for each in self._unwritten if each.held)]
+        self._held_from = min((number for number in held if number is not None), default=None)
 
     def _committed(self) -> None:
         """Note that there is something that a power cut would take."""
@@ -582,7 +607,7 @@ class Spool:
     def _let_go(self, first: int) -> None:
         """Let `first` be the oldest frame that is kept."""
         self._first = max(self._first, first)
-        while self._unwritten and self._unwritten[0][0] < self._first:
+        while self._unwritten and self._unwritten[0].number < self._first:
             self._unwritten.popleft()
 
     def _flush(self) -> None:
@@ -615,7 +640,7 @@ class Spool:
             if self._first > self._first_on_disk:
                 db.execute("DELETE FROM frames WHERE id < ?", (self._first,))
             if self._unwritten:
-                rows = [(number, to_text(frame), held) for number, frame, held in self._unwritten]
+                rows = [(each.number, each.text, each.held) for each in self._unwritten]
                 db.executemany("INSERT INTO frames (id, frame, held) VALUES (?, ?, ?)", rows)
             if self._moved:
                 places = [(who, self._upto[who], *mark) for who, mark in self._sent.items()]
@@ -676,7 +701,7 @@ class Spool:
     def _mend(self, error: Exception) -> None:
         """Go on with what can be read of a damaged file; places and limits are those in memory."""
         self._db.close()
-        self._db = store.replace_damaged(self._path, error, max_bytes=self._limits.bytes)
+        self._db = store.mended(self._path, error, max_bytes=self._limits.bytes)
         self._first_on_disk, self._moved = 0, True
         self._count_refused()
         self._find_held()
@@ -694,5 +719,6 @@ class Spool:
     def _hold_ballast(self) -> None:
         with suppress(OSError):
             self._ballast.touch(0o600)
+            give_to_owner(self._ballast)
             with self._ballast.open("wb") as ballast:
                 os.posix_fallocate(ballast.fileno(), 0, _BALLAST)

@@ -103,6 +103,10 @@ def _about(worker: Worker[Any], now: float) -> dict[str, Any]:
 
 def _listener(worker: ListenerWorker, now: float) -> dict[str, Any]:
     about = _about(worker, now)
+    try:
+        faults, ailing = worker.plugin.report().get("faults", {}), worker.plugin.ailing()
+    except Exception as error:  # noqa: BLE001  (a plugin of others' must not keep the rest from being told)
+        faults, ailing = {}, [f"it cannot say how it is, a bug of its own: {error!r}"]
     nodes = {
         node: {
             "frames": heard.frames,
@@ -116,8 +120,8 @@ def _listener(worker: ListenerWorker, now: float) -> dict[str, Any]:
     return about | {
         "rate": round(worker.heard.rate(now), 2),
         "nodes": nodes,
-        "faults": {**worker.plugin.report().get("faults", {}), **refused},
-        "troubles": [*about["troubles"], *worker.plugin.ailing(), *_silences(nodes)],
+        "faults": {**faults, **refused},
+        "troubles": [*about["troubles"], *ailing, *_silences(nodes)],
     }
 
 

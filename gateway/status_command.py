@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
 
-HEALTHY, DEGRADED, NOT_RUNNING = 0, 1, 3
-"""The exit statuses; 3 is what LSB wants of the status of a service that does not run."""
+HEALTHY, DEGRADED, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
+"""The exit statuses; the last two are LSB's, of a service that does not run or cannot be asked."""
 
 _WIDTH = 100
 
@@ -28,7 +28,8 @@ def add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "status",
         help="ask the running gateway how it is",
         description="Asks the running gateway how it is, each section, the queue and the clock. The exit "
-        "status is 0 where all is well, 1 in some trouble (which is shown behind a !), 3 where none runs.",
+        "status is 0 where all is well, 1 in some trouble (which is shown behind a !), 3 where none runs, "
+        "4 where this user may not ask.",
     )
     status.add_argument("--json", action="store_true", help="print all that is known as JSON, for a program")
     status.set_defaults(run=_run)
@@ -40,11 +41,15 @@ def _run(options: argparse.Namespace) -> int:
     try:
         status = control.ask(path, "status")
     except PermissionError:
-        raise OSError(f"{path}: this user may not ask the gateway: sudo") from None
-    except OSError as error:
-        why = error.strerror or error
-        sys.stderr.write(f"oemgateway: no gateway answers at {path} ({why}); is it running?\n")
+        sys.stderr.write(f"oemgateway: {path}: this user may not ask the gateway: sudo\n")
+        return UNKNOWN
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        sys.stderr.write(f"oemgateway: no gateway answers at {path} ({error.strerror}); is it running?\n")
         return NOT_RUNNING
+    except OSError as error:
+        raise OSError(
+            f"the gateway at {path} runs, but does not answer ({error}): its disk may hang"
+        ) from None
     if "error" in status:
         raise OSError(f"the gateway runs, but: {status['error']}")
     said = [json.dumps(status)] if options.json else lines(status)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.frame_text import is_frame
+from gateway.paths import give_to_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,15 +71,27 @@ def open_store(path: Path, *, max_bytes: int, in_memory: bool = True) -> sqlite3
     SpoolUnusable then, and where another program has the file.
     """
     try:
-        return _open(path, max_bytes)
-    except sqlite3.Error as error:
-        if is_damage(error):
-            return replace_damaged(path, error, max_bytes=max_bytes)
-        trouble: Exception = error
-    except OSError as error:
-        trouble = error
-    if not in_memory:
-        raise SpoolUnusable(f"{path} cannot be used: {trouble}")
+        try:
+            return _open(path, max_bytes)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            return _replaced(path, error, max_bytes)
+    except (OSError, sqlite3.Error) as error:
+        if not in_memory:
+            raise SpoolUnusable(f"{path} cannot be used: {error}") from error
+        return _instead(path, error, max_bytes)
+
+
+def mended(path: Path, error: Exception, *, max_bytes: int) -> sqlite3.Connection:
+    """Go on after damage: with what can be read of the file, or in memory where the disk refuses that too."""
+    try:
+        return _replaced(path, error, max_bytes)
+    except (OSError, sqlite3.Error) as trouble:
+        return _instead(path, trouble, max_bytes)
+
+
+def _instead(path: Path, trouble: Exception, max_bytes: int) -> sqlite3.Connection:
     log.error(
         "%s: %s; frames are kept in memory only, and do not survive an end of the daemon", path, trouble
     )
@@ -95,14 +108,41 @@ def is_full(error: Exception) -> bool:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
-def replace_damaged(path: Path, error: Exception, *, max_bytes: int) -> sqlite3.Connection:
-    """Set a damaged file aside, never to be deleted, and go on with what can be read of it."""
+def _replaced(path: Path, error: Exception, max_bytes: int) -> sqlite3.Connection:
+    """Set a damaged file aside, never to be deleted, and go on with what can be read of it.
+
+    Where that cannot be, as on a full disk, the file is put back: the next start tries again.
+    """
     aside = _unused(path.with_name(f"{path.name}.damaged-{date.today().isoformat()}"))  # noqa: DTZ011
+    _rename(path, aside)
+    try:
+        store, saved = _with_what_is_left(path, aside, max_bytes)
+    except BaseException:
+        _rename(aside, path)
+        raise
+    log.error("%s is damaged (%s): set aside as %s; %d frames could be read of it", path, error, aside, saved)
+    return store
+
+
+def _rename(path: Path, new: Path) -> None:
     for suffix in ("", "-wal"):
         with contextlib.suppress(FileNotFoundError):
-            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+            Path(f"{path}{suffix}").rename(f"{new}{suffix}")
+
+
+def _with_what_is_left(path: Path, aside: Path, max_bytes: int) -> tuple[sqlite3.Connection, int]:
+    """Return a new file with what can be read of the old one, and how many frames those are."""
     store = _open(path, max_bytes)
-    _give_to_owner(path, aside)
+    try:
+        return store, _take_over(store, aside)
+    except BaseException:
+        store.close()
+        for suffix in ("", "-wal"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        raise
+
+
+def _take_over(store: sqlite3.Connection, aside: Path) -> int:
     columns_of = {
         table: [name for (name,) in store.execute("SELECT name FROM pragma_table_info(?)", (table,))]
         for table in _TABLES
@@ -116,13 +156,13 @@ def replace_damaged(path: Path, error: Exception, *, max_bytes: int) -> sqlite3.
             store.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", row[: len(columns)])  # noqa: S608
             saved += table == "frames"
     store.executescript(_ALL_IN_DOUBT)
-    log.error("%s is damaged (%s): set aside as %s; %d frames could be read of it", path, error, aside, saved)
-    return store
+    return saved
 
 
 def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
     path.parent.mkdir(0o750, parents=True, exist_ok=True)
     path.touch(mode=0o600)
+    give_to_owner(path)
     store = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
     try:
         return _prepared(store, max_bytes)
@@ -157,14 +197,6 @@ def _prepared(store: sqlite3.Connection, max_bytes: int) -> sqlite3.Connection:
         store.execute(f"PRAGMA user_version={len(_SCHEMAS)}")
         store.execute("COMMIT")
     return store
-
-
-def _give_to_owner(path: Path, of: Path) -> None:
-    """Have the new files belong to whom the old one did: not the gateway alone may have found the damage."""
-    with contextlib.suppress(OSError):
-        about = of.stat()
-        for file in (path, Path(f"{path}-wal")):
-            os.chown(file, about.st_uid, about.st_gid)
 
 
 def _readable(aside: Path) -> Iterator[tuple[str, tuple[object, ...]]]:

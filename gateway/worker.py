@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from gateway.flag import Flag, wait_readable
 from gateway.heard import Roll
@@ -62,7 +62,7 @@ class Trouble:
 class Worker(threading.Thread, Generic[P]):
     """Runs one plugin. Its trouble is told once when it begins, and once when it is over.
 
-    `after` is the worker this one replaces: a port is opened anew only when the old thread has let go of it.
+    `after` are the workers this one replaces: a port is opened anew only when the old threads have let go.
     `tried` is raised when the plugin has been opened, or could not be. `frames` went through it; the `last`
     one, and `next_try`, are at seconds of the monotonic clock.
     """
@@ -71,7 +71,7 @@ class Worker(threading.Thread, Generic[P]):
     """The longest pause between two tries, in seconds."""
 
     def __init__(
-        self, plugin: P, *, after: Worker[P] | None = None, draw: random.Random | None = None
+        self, plugin: P, *, after: Sequence[Worker[Any]] = (), draw: random.Random | None = None
     ) -> None:
         super().__init__(name=plugin.name, daemon=True)
         self.plugin = plugin
@@ -83,16 +83,17 @@ class Worker(threading.Thread, Generic[P]):
         self.next_try: float | None = None
         self.frames = 0
         self.last: float | None = None
-        self._after = after
+        self._after = list(after)
         self._backoff = Backoff(draw or random.Random())  # noqa: S311  (it spreads retries, no more)
         self._opened = False
         self._failed_to_open = False
 
     def run(self) -> None:
         """Work until `stop` is raised."""
-        if self._after is not None:
-            wait_readable([self.stop, self._after.finished])
-            self._after = None
+        for worker in self.predecessors():
+            wait_readable([self.stop, worker.finished])
+        if not self.stop.is_set():
+            self._after = []
         while not self.stop.is_set():
             pause = 0.0
             try:
@@ -132,13 +133,18 @@ class Worker(threading.Thread, Generic[P]):
     @property
     def stuck(self) -> str:
         """Why it does nothing any more, though it should: its thread has died, or hangs; "" otherwise."""
-        if self._after is not None and self._after.is_alive():
-            return self._after.stuck
+        for worker in self.predecessors():
+            return worker.stuck
         if not self.is_alive():
             return "its thread has died"
         unattended = self.stop.unattended
         busy = 0.0 if unattended is None else time.monotonic() - unattended
         return f"it hangs, for {busy:.0f} s now" if busy > self.plugin.busy_limit else ""
+
+    def predecessors(self) -> list[Worker[Any]]:
+        """Return those that have not let go yet; whom one waited for that was stopped meanwhile, we do."""
+        alive = [worker for before in self._after for worker in (before, *before.predecessors())]
+        return [worker for worker in alive if worker.is_alive()]
 
     def _failed(self, trouble: str) -> None:
         # That it opens again proves something only to the one that could not be opened.
@@ -180,7 +186,7 @@ class ListenerWorker(Worker[Listener]):
     """
 
     def __init__(
-        self, plugin: Listener, sink: Sink, claimed: Collection[str], *, after: ListenerWorker | None = None
+        self, plugin: Listener, sink: Sink, claimed: Collection[str], *, after: Sequence[Worker[Any]] = ()
     ) -> None:
         super().__init__(plugin, after=after)
         self.claimed = claimed
@@ -239,7 +245,7 @@ class DispatcherWorker(Worker[Dispatcher]):
     limit = 300.0
 
     def __init__(
-        self, plugin: Dispatcher, spool: Spool, dating: Dating, *, after: DispatcherWorker | None = None
+        self, plugin: Dispatcher, spool: Spool, dating: Dating, *, after: Sequence[Worker[Any]] = ()
     ) -> None:
         super().__init__(plugin, after=after)
         self.doubled = 0

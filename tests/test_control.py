@@ -5,10 +5,13 @@ import json
 import re
 import socket
 import stat
+import threading
 
 import pytest
 
+from gateway import control as control_module
 from gateway.control import Control, ask
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -23,7 +26,10 @@ def control(path):
             raise OSError("no room")
         return 2 * number
 
-    control = Control(path, {"status": lambda: {"frames": 3}, "double": double})
+    def broken() -> None:
+        raise OverflowError("too large")
+
+    control = Control(path, {"status": lambda: {"frames": 3}, "double": double, "broken": broken})
     yield control
     control.close()
 
@@ -34,7 +40,7 @@ def test_it_answers_what_it_is_asked(control, path):
 
 
 def test_it_says_what_it_can_answer(control, path):
-    assert ask(path, "weather") == {"error": "weather is nothing this daemon answers: status, double"}
+    assert ask(path, "weather") == {"error": "weather is nothing this daemon answers: status, double, broken"}
 
 
 def test_a_question_may_have_arguments(control, path):
@@ -48,6 +54,7 @@ def test_a_question_may_have_arguments(control, path):
         ('double {"weather": 4}', "unexpected keyword"),
         ("double [4]", "must be a mapping"),
         ("double {", "Expecting"),
+        ("broken", "a fault in the program: OverflowError"),
         ("double " + "[" * 100_000, "recursion"),
         ("double " + "4" * 2_000_000, "must be a mapping|Exceeds|Extra"),
     ],
@@ -72,6 +79,33 @@ def test_a_client_that_hangs_up_harms_nobody(control, path):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
     assert ask(path, "status") == {"frames": 3}
+
+
+def test_clients_that_say_nothing_hold_up_neither_the_others_nor_the_end(path):
+    control = Control(path, {"status": lambda: "ok"})
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            silent = stack.enter_context(socket.socket(socket.AF_UNIX))
+            silent.connect(str(path))
+        assert ask(path, "status") == "ok"
+        control.close()
+        assert not control._thread.is_alive()
+        # the others are still there, and nobody waits for them
+        assert [each.name for each in threading.enumerate()].count("client") == 4
+
+
+def test_beyond_so_many_a_client_is_hung_up_on(path, monkeypatch):
+    monkeypatch.setattr(control_module, "_CLIENTS", 2)
+    control = Control(path, {"status": lambda: "ok"})
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        first.connect(str(path))
+        second.connect(str(path))
+        with pytest.raises(OSError, match=r"hung up|Broken pipe|reset"):
+            ask(path, "status")
+        first.close()
+        wait_until(lambda: control._room._value == 1)
+        assert ask(path, "status") == "ok"
+    control.close()
 
 
 def test_a_socket_left_behind_by_a_crash_is_replaced(path):

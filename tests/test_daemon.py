@@ -11,11 +11,14 @@ import pytest
 from gateway import config, daemon, paths
 from gateway.control import ask
 from gateway.daemon import Daemon
+from gateway.frame import Frame, Stamp
 from gateway.notify import Supervisor
+from gateway.spool import Spool
 from gateway.worker import Worker
 from listeners.tcp import Tcp
 from tests.gateway_process import state
 from tests.gateway_thread import answers, running
+from tests.peers import missing
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.supervisor import FakeSupervisor
@@ -426,3 +429,48 @@ def test_it_sleeps_from_look_to_look_or_half_as_long_as_the_watchdog_has_patienc
     with running(file, Supervisor({"WATCHDOG_USEC": watchdog})):
         wait_until(lambda: len(rests) > 2)
     assert set(rests) == {longest}
+
+
+def test_what_root_has_left_belongs_to_whom_the_state_directory_does(file):
+    if os.geteuid() != 0:
+        missing("to give files away needs root")
+    directory = file.parent / "state"
+    directory.mkdir()
+    os.chown(directory, 12345, 12346)
+    with running(file):
+        pass
+    assert {path.name for path in directory.iterdir()} >= {"queue.db", "last-time", "indices.json"}
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in directory.iterdir()} == {(12345, 12346)}
+
+
+def test_readings_whose_time_nobody_knows_are_set_aside_at_the_start_for_who_is_there(file):
+    # given readings of an earlier boot, which were held when the power went
+    spool = Spool(file.parent / "state" / "queue.db")
+    spool.attend(["home"])
+    spool.put([Frame("9", (1.0,), Stamp(5.0, "earlier", 5.0))], held=True)
+    spool.close()
+    with running(file) as gateway:
+        assert [kept.undated for kept in gateway._spool.refused("home")] == [True]
+
+
+def test_a_section_that_comes_back_while_its_thread_hangs_waits_for_it(file, server, port):
+    server.hang = 1
+    with running(file) as gateway:
+        hanging = gateway._dispatchers["home"]
+        push(port, "15 1")
+        wait_until(lambda: server.requests)
+        # when it is renamed, and called as before
+        text = file.read_text()
+        for name in ("[[house]]", "[[home]]"):
+            new = file.with_suffix(".new")
+            new.touch(0o600)
+            new.write_text(text.replace("[[home]]", name))
+            new.replace(file)  # a half of it would be another configuration
+            gateway.hangup.set()
+            wait_until(lambda name=name: list(gateway._dispatchers) == [name.strip("[]")])
+        assert hanging.is_alive()
+        assert not gateway._dispatchers["home"].tried.is_set()
+        server.release()
+        server.hang = 0
+        wait_until(lambda: gateway._dispatchers["home"].tried.is_set())
+        assert hanging.finished.is_set()

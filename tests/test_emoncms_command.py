@@ -595,7 +595,10 @@ class TestTheCommand:
     def test_without_an_emoncms(self, file, emoncms):
         file.write_text(f"{state(file.parent)}[listeners]\n{BRIDGE}[dispatchers]\n[[log]]\ntype = log\n")
         said = emoncms()
-        assert (said.status, said.lines) == (1, [f"oemgateway: {file}: no dispatcher is of type emoncms"])
+        assert (said.status, said.lines) == (
+            1,
+            [f"oemgateway: {file}: no dispatcher of type emoncms is switched on (active = yes)"],
+        )
 
     def test_a_faulty_file(self, file, emoncms):
         file.write_text("[gateway]\nx = 1\n")

@@ -28,8 +28,12 @@ def test_each_node_has_its_count_its_last_moment_and_its_usual_pause():
     [(10, 59, False), (10, 61, True), (300, 899, False), (300, 901, True)],
 )
 def test_a_node_is_silent_after_three_of_its_pauses_and_a_minute_at_least(pause, silence, silent):
-    heard = roll(*[("9", pause * number) for number in range(5)]).nodes()["9"]
-    assert heard.is_silent(pause * 4 + silence) is silent
+    heard = roll(*[("9", pause * number) for number in range(10)]).nodes()["9"]
+    assert heard.is_silent(pause * 9 + silence) is silent
+
+
+def test_a_doorbell_that_was_rung_twice_is_not_silent():
+    assert not roll(("9", 0), ("9", 10)).nodes()["9"].is_silent(1e6)
 
 
 def test_one_that_was_heard_once_has_no_usual_pause_to_exceed():
@@ -46,9 +50,10 @@ def test_a_longer_pause_becomes_usual_in_time():
 
 
 def test_the_rate_is_that_of_the_nodes_that_speak():
-    made = roll(*[("9", 10.0 * n) for n in range(10)], *[("10", 30.0 * n) for n in range(4)])
-    assert made.rate(91) == pytest.approx(6 + 2)
-    assert made.rate(90 + 119) == pytest.approx(0)
+    made = roll(*[("9", 10.0 * n) for n in range(31)], *[("10", 30.0 * n) for n in range(11)])
+    assert made.rate(301) == pytest.approx(6 + 2)
+    assert made.rate(300 + 61) == pytest.approx(2)
+    assert made.rate(300 + 91) == pytest.approx(0)
     assert roll(("9", 0)).rate(1) == 0
 
 

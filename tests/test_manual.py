@@ -301,7 +301,7 @@ COMMANDS = {"check", "doctor", "status", "queue", "sensors", "demo"}
         ("--config-file new.conf stat", {"status"}),
         ("--config-file = new.conf stat", {"status"}),
         ("--config-file queue st", {"status"}),
-        ("queue ", {"list", "export", "import", "retry", "drop"}),
+        ("queue ", {"status", "list", "export", "import", "retry", "drop"}),
         ("queue --json l", {"list"}),
         ("queue drop --w", {"--waiting"}),
         ("queue list --limit ", set()),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import random
@@ -17,6 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from gateway import store
 from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool, SpoolUnusable
@@ -235,7 +237,7 @@ def test_while_the_disk_refuses_all_goes_on_from_memory_and_nothing_is_sent_twic
     spool.put([frame(2)])
     assert [r.message for r in caplog.records if "refuses" in r.message] != []
     assert len(caplog.records) == 1
-    with pytest.raises(OSError, match="the queue.s disk refuses"):
+    with pytest.raises(OSError, match="the queue's disk refuses"):
         spool.peek("a", 1)
     spool._db = Disk(real, error, nth=1, lasting=False)
     (second, kept) = spool.peek("a", 1)[0]
@@ -249,7 +251,7 @@ def test_while_the_disk_refuses_all_goes_on_from_memory_and_nothing_is_sent_twic
 
 
 @pytest.mark.parametrize("error", TROUBLES)
-@pytest.mark.parametrize("nth", range(8))
+@pytest.mark.parametrize("nth", range(60))
 def test_an_error_at_any_call_loses_nothing_and_doubles_nothing(path, error, nth):
     spool = Spool(path)
     spool.attend(["a"])
@@ -836,11 +838,164 @@ def test_what_takes_the_place_of_a_damaged_file_belongs_to_the_same_user(path):
         pytest.skip("only root can give a file to another user")
     filled(path, 60)
     path.write_bytes(path.read_bytes()[:5000])
+    os.chown(path.parent, 1234, 1234)
     os.chown(path, 1234, 1234)
     spool = Spool(path)
     assert {file.stat().st_uid for file in path.parent.glob("queue.db*")} == {1234}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     spool.close()
+
+
+def spoil(path, number: int, text: str) -> None:
+    """Put this in place of what the file has of a frame."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE frames SET frame = ? WHERE id = ?", (text, number))
+        db.commit()
+
+
+@pytest.mark.parametrize(
+    "text", ['["9",[1', "[]", '["9",["x"],[0,"now",0],[]]', '[9,[1],[0,"now",0],[]]', "7"]
+)
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda spool: spool.peek("a", 9),
+        lambda spool: spool.waiting(),
+        lambda spool: spool.standing("a"),
+        lambda spool: spool.hold("now"),
+        lambda spool: spool.date("now", right, ""),
+        lambda spool: spool.expire(lambda _: 0.0),
+    ],
+    ids=["peek", "waiting", "standing", "hold", "date", "expire"],
+)
+def test_a_garbled_frame_is_damage_whoever_comes_upon_it(path, text, held, look):
+    # given three frames, one of which SQLite has kept badly without knowing
+    spool = Spool(path)
+    spool.attend(["a"])
+    spool.put([at(n, float(n)) for n in range(3)], held=held)
+    number = spool.waiting()[1].number
+    spool.close()
+    spoil(path, number, text)
+    spool = Spool(path, limits=Limits(age=1e9))
+    spool.attend(["a"])
+    # when somebody comes upon it, then the others are there, and it is in the file that is set aside
+    look(spool)
+    spool.date("now", right, "")
+    assert values(spool, "a") == [0, 2]
+    assert list(path.parent.glob("queue.db.damaged-*"))
+    spool.close()
+
+
+def test_a_garbled_frame_among_those_that_were_refused_is_damage_too(path):
+    spool = Spool(path)
+    spool.attend(["a"])
+    spool.put([frame(1), frame(2)])
+    for number, _ in spool.peek("a", 2):
+        spool.refuse("a", number, "no")
+    spool.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE refused SET frame = 'no frame' WHERE id = 1")
+        db.commit()
+    spool = Spool(path)
+    spool.attend(["a"])
+    assert [kept.frame for kept in spool.refused("a")] == [frame(2)]
+    spool.close()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_frame_that_no_file_can_hold_is_refused_and_is_nobody_elses_trouble(spool, bad):
+    with pytest.raises(ValueError, match="JSON"):
+        spool.put([frame(1), frame(bad)])
+    with pytest.raises(UnicodeEncodeError):
+        spool.put([replace(frame(1), names=("\ud800",))])
+    spool.put([frame(2)])
+    assert values(spool, "a") == [2]
+
+
+def test_held_frames_that_the_disk_has_not_taken_stay_held_and_are_dated_in_memory(spool):
+    # given readings of 1970 on a disk that is full
+    real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_FULL)
+    spool.put([at(1, 5.0), at(2, 6.0)], held=True)
+    spool._db = Unwritable(real)
+    # when the clock is doubted once more, none goes out
+    spool.hold("now")
+    assert values(spool, "a") == []
+    # and when it is right, they do, with their time
+    spool.date("now", right, "")
+    assert walls(spool) == [1_700_001_001, 1_700_001_002]
+    spool._db = real
+    spool.put([at(3, 1_700_001_003.0)])
+    assert walls(spool) == [1_700_001_001, 1_700_001_002, 1_700_001_003]
+
+
+class Unwritable:
+    """Stands before the connection of a disk that is full: it can be read, and nothing more put on it."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __getattr__(self, name: str):
+        return getattr(self._db, name)
+
+    def executemany(self, *arguments):
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+
+def test_before_any_dispatcher_is_known_a_reading_without_a_time_is_set_aside_for_those_of_before(path):
+    spool = Spool(path)
+    spool.attend(["a", "b"])
+    spool.put([at(1, 5.0, boot="before")], held=True)
+    spool.close()
+    spool = Spool(path)
+    spool.date("now", right, "lost")
+    spool.attend(["a", "b"])
+    assert [len(spool.refused(who)) for who in ("a", "b")] == [1, 1]
+    spool.close()
+
+
+@pytest.mark.parametrize("while_it_runs", [True, False])
+def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_mended_later(
+    path, caplog, monkeypatch, while_it_runs
+):
+    # given frames in a file that gets damaged
+    spool = Spool(path)
+    spool.attend(["a"])
+    spool.put([frame(n) for n in range(5)])
+    number = spool.waiting()[2].number
+    if not while_it_runs:
+        spool.close()
+        with path.open("r+b") as file:
+            file.write(b"no database at all, any more")
+    # when there is no room for another
+    real = store._take_over
+
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(store, "_take_over", full)
+    if while_it_runs:
+        spool._db.execute("UPDATE frames SET frame = 'garbled' WHERE id = ?", (number,))
+    else:
+        spool = Spool(path)
+        spool.attend(["a"])
+    # then it goes on in memory, and says so
+    assert values(spool, "a") == []
+    spool.put([frame(9)])
+    assert values(spool, "a") == [9]
+    assert "kept in memory only" in caplog.text
+    assert spool.trouble
+    spool.close()
+    # and the file is there for the next start
+    assert not list(path.parent.glob("queue.db.damaged-*"))
+    monkeypatch.setattr(store, "_take_over", real)
+    if while_it_runs:
+        spool = Spool(path)
+        spool.attend(["a"])
+        assert values(spool, "a") == [0, 1, 3, 4]
+        spool.close()
 
 
 class Kept(NamedTuple):

@@ -436,7 +436,7 @@ def test_a_replacement_opens_only_when_the_one_before_has_closed(spool, started)
     first = started(ListenerWorker(old, spool, ()))
     wait_until(lambda: old.script == [])
     first.stop.set()
-    second = started(ListenerWorker(new, spool, (), after=first))
+    second = started(ListenerWorker(new, spool, (), after=[first]))
     assert new.done == []
     release.set()
     wait_until(lambda: second.frames == 1)
@@ -448,7 +448,7 @@ def test_a_replacement_that_is_stopped_while_it_waits_never_opens(spool, started
     old = Source(script=[lambda: release.wait(60) and []])
     first = started(ListenerWorker(old, spool, ()))
     new = Source()
-    second = started(ListenerWorker(new, spool, (), after=first))
+    second = started(ListenerWorker(new, spool, (), after=[first]))
     second.stop.set()
     second.join(60)
     assert new.done == []
@@ -525,7 +525,7 @@ def test_one_that_waits_for_a_stuck_one_is_stuck_as_well(spool, started):
     first = started(ListenerWorker(Hasty(script=[lambda: release.wait(60) and []]), spool, ()))
     wait_until(lambda: first.plugin.script == [])
     first.stop.set()
-    second = started(ListenerWorker(Source(), spool, (), after=first))
+    second = started(ListenerWorker(Source(), spool, (), after=[first]))
     wait_until(lambda: "it hangs" in second.stuck)
     release.set()
     wait_until(lambda: second.tried.is_set() and second.stuck == "")
@@ -558,3 +558,22 @@ def test_the_last_trouble_is_remembered_and_the_next_try_is_known(spool, started
     assert worker.next_try is None
     assert worker.last_trouble.text == "no port"
     assert worker.trouble == ""
+
+
+def test_one_that_is_stopped_while_it_waits_leaves_its_wait_to_who_comes_after(spool, started):
+    # given one that hangs, and one that waited for it and was stopped
+    release = threading.Event()
+    first = started(ListenerWorker(Source(script=[lambda: release.wait(60) and []]), spool, ()))
+    wait_until(lambda: first.plugin.script == [])
+    first.stop.set()
+    second = started(ListenerWorker(Source(), spool, (), after=[first]))
+    second.stop.set()
+    second.join(60)
+    # when a third comes after that, then it does not open before the first has let go
+    new = Source(script=[lambda: [frame(1)]])
+    third = started(ListenerWorker(new, spool, (), after=[second]))
+    wait_until(lambda: third.stop.unattended is None)
+    assert new.done == []
+    release.set()
+    wait_until(lambda: third.frames == 1)
+    assert first.finished.is_set()

@@ -31,6 +31,9 @@ Keys = Literal["index", "name"]
 Row = tuple[int, str, list[dict[str, float]]]
 """Unix second, node, and an object for each value."""
 
+_NODES = 32
+"""The nodes that an account has at most, where nobody has set another limit (max_node_id_limit)."""
+
 _LARGEST = 3.4e38
 """Feeds are float32: one value beyond this makes every graph that shows it empty."""
 
@@ -129,8 +132,8 @@ class Emoncms(Dispatcher):
 
     @property
     def busy_limit(self) -> float:
-        """The seconds that a server which answers just in time may take for a few requests."""
-        return max(super().busy_limit, 5 * self.timeout)
+        """The seconds that a server may take which answers just in time, and is asked for every node."""
+        return max(super().busy_limit, (_NODES + 1) * (10 + self.timeout))
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Return what is unusual about the key, and what names as keys do."""

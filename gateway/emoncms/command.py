@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace) -> int:
 
     servers = {name: each for name, each in configuration.dispatchers.items() if isinstance(each, Emoncms)}
     if not servers:
-        raise OSError(f"{options.config_file}: no dispatcher is of type emoncms")
+        raise OSError(f"{options.config_file}: no dispatcher of type emoncms is switched on (active = yes)")
     if options.dispatcher and options.dispatcher not in servers:
         raise OSError(
             f"--dispatcher: none to Emoncms is called {options.dispatcher}; there are {', '.join(servers)}"
