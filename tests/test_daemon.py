@@ -472,5 +472,5 @@ def test_a_section_that_comes_back_while_its_thread_hangs_waits_for_it(file, ser
         assert not gateway._dispatchers["home"].tried.is_set()
         server.release()
         server.hang = 0
-        wait_until(lambda: gateway._dispatchers["home"].tried.is_set())
+        wait_until(lambda: gateway._dispatchers["home"].frames)
         assert hanging.finished.is_set()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from gateway.spool import Limits, Spool
 from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted, written
 from tests.gateway_process import ENVIRONMENT
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.needs_root
 
@@ -33,6 +36,23 @@ spool.sync()
 put(200, 300)
 print("put", flush=True)
 time.sleep(60)
+"""
+
+
+BUSY_WRITER = """
+import sys, time
+from gateway.frame import Frame, Stamp
+from gateway.spool import Spool
+from pathlib import Path
+spool = Spool(Path(sys.argv[1]), commit_interval=float(sys.argv[2]))
+spool.attend(["a"])
+n = 0
+while True:
+    spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n))])
+    print(n, time.monotonic(), flush=True)
+    spool.sync_if_due()
+    n += 1
+    time.sleep(0.005)
 """
 
 
@@ -63,6 +83,36 @@ def test_a_power_cut_takes_nothing_that_was_there_at_the_last_sync(tmp_path, blo
         spool.put([Frame("9", (1000,), Stamp(0, "boot", 0))])
         assert values(spool)[-1] == 1000
         spool.close()
+
+
+@pytest.mark.parametrize("interval", [0.0, 0.3])
+def test_a_power_cut_under_load_takes_at_most_what_came_within_the_last_interval(tmp_path, interval):
+    # given somebody who puts two hundred frames a second, as the daemon does
+    image = file_system(tmp_path / "card", 24, 4096)
+    cut, log = tmp_path / "cut", tmp_path / "log"
+    with mounted(image, tmp_path / "card.d") as card, log.open("w") as output:
+        command = [sys.executable, "-c", BUSY_WRITER, card / "queue.db", str(interval)]
+        with subprocess.Popen(command, env=ENVIRONMENT, stdout=output) as writer:
+            wait_until(lambda: len(log.read_text().splitlines()) > 300)
+            # when the power is cut at some moment
+            writer.send_signal(signal.SIGSTOP)
+            wait_until(lambda: " T " in f" {Path(f'/proc/{writer.pid}/stat').read_text()} ")
+            shutil.copy(image, cut)
+            stopped = time.monotonic()
+            writer.kill()
+    lines = [line.split() for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    put = {int(number): float(moment) for number, moment in lines}
+    with mounted(cut, tmp_path / "cut.d") as card:
+        spool = Spool(card / "queue.db")
+        spool.attend(["a"])
+        read = values(spool)
+        spool.close()
+    # then what is there is whole and in order, and what is missing came within the interval before the last
+    assert read == list(range(len(read)))
+    lost = [moment for number, moment in put.items() if number >= len(read)]
+    assert not lost or max(lost) - min(lost) <= interval + 0.2
+    assert stopped >= max(put.values())
+    assert len(read) > 100
 
 
 @pytest.mark.parametrize("block", [1024, 4096])
