@@ -203,14 +203,21 @@ def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) ->
 
 
 def _check_claims(text: Document, listeners: list[Part]) -> None:
-    """Let no two listeners write the same index of the same node."""
+    """Let no two listeners write the same index of the same node, nor into a node that is all of one's."""
     for later, part in enumerate(listeners):
         for other in listeners[:later]:
             for node, indices in part.claims.items():
-                if shared := sorted(set(indices) & set(other.claims.get(node, ()))):
-                    listed = f"index {', '.join(map(str, shared))} of node {node}"
-                    message = f"{listed} is written by {_named(other)} too: give one of them another node"
+                if node in other.claims and (shared := _shared(node, indices, other.claims[node])):
+                    message = f"{shared} is written by {_named(other)} too: give one of them another node"
                     text.fault(part.section.line, part.section.name, message)
+
+
+def _shared(node: str, one: Mapping[int, str] | None, other: Mapping[int, str] | None) -> str:
+    """Return, in words, what two listeners would both write of a node; "" where that is nothing."""
+    if one is None or other is None:
+        return f"node {node}"
+    both = sorted(one.keys() & other.keys())
+    return f"index {', '.join(map(str, both))} of node {node}" if both else ""
 
 
 def _check_moves(
@@ -220,7 +227,7 @@ def _check_moves(
     say = text.fault if gateway.index_guard == "refuse" else text.remark
     for move in moves(remembered, standing(part.claims for part in listeners)):
         node, index = move.after
-        part = next(part for part in listeners if index in part.claims.get(node, ()))
+        part = next(part for part in listeners if index in (part.claims.get(node) or ()))
         say(*place(type(part.plugin), part.section, part.entries, f"sensor{index}"), str(move))
 
 

@@ -22,7 +22,7 @@ class Part:
     entries: Mapping[str, Entry]
     type: str
     plugin: Plugin
-    claims: dict[str, Mapping[int, str]] = field(default_factory=dict)
+    claims: dict[str, Mapping[int, str] | None] = field(default_factory=dict)
     simulated: bool = False
 
 

@@ -72,10 +72,11 @@ class Listener(Plugin):
         """Wait for what comes, or for `stop`, and return it: one list is one transaction on the disk."""
         raise NotImplementedError
 
-    def claims(self) -> dict[str, Mapping[int, str]]:
+    def claims(self) -> dict[str, Mapping[int, str] | None]:
         """Return the indices it writes, by node, where the configuration fixes them, and what stands at each.
 
         That is an identity which is the sensor's own, so that a sensor that moves can be told ("": none).
+        None in their place claims the whole node: what is written there is known when it comes.
         """
         return {}
 

@@ -42,7 +42,7 @@ class Probe(Listener):
         if self.port == "nowhere":
             raise SettingsFault([("port", "no such port"), (None, "nothing to read")])
 
-    def claims(self) -> dict[str, Mapping[int, str]]:
+    def claims(self) -> dict[str, Mapping[int, str] | None]:
         return {self.node: dict.fromkeys(range(1, self.inputs + 1), "")} if self.node else {}
 
     def remarks(self) -> Iterable[tuple[str, str]]:
@@ -334,6 +334,29 @@ class TestBetweenSections:
             "oemgateway.conf:8: other: index 1, 2 of node 9 is written by probe (line 3) too: "
             "give one of them another node"
         )
+
+    @pytest.mark.parametrize(
+        "first",
+        [
+            "type = keyvalue\nport = /dev/ttyUSB1\nnode = 9\n",
+            "type = ds2482\nnode = 9\nsensor1 = 28.33F749050000\n",
+            "type = ds2482\nnode = 9\n",
+        ],
+    )
+    def test_a_node_whose_names_come_with_its_lines_is_one_listeners_alone(self, faults, first):
+        names = "[[other]]\ntype = keyvalue\nnode = 9\n"
+        expected = "node 9 is written by probe (line 3) too: give one of them another node"
+        (fault,) = faults(whole(f"{first}{names}"))
+        assert fault.split(": ", 1)[1] == f"other: {expected}"
+        (fault,) = faults(whole(f"{names.replace('[[other]]', '')}[[other]]\n{first}"))
+        assert fault.split(": ", 1)[1] == f"other: {expected}"
+
+    def test_two_listeners_may_have_different_indices_of_a_node(self, file):
+        bus = "type = ds2482\nnode = 9\n"
+        text = whole(
+            f"{bus}sensor1 = 28.33F749050000\n[[other]]\n{bus}address = 0x19\nsensor2 = 28.DB564A050000\n"
+        )
+        assert list(config.read(file(text)).listeners) == ["probe", "other"]
 
     def test_a_listener_that_is_off_writes_none(self, file):
         text = whole(

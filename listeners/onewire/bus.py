@@ -74,7 +74,7 @@ class OneWire(Listener):
         """Where it goes, in words: two ways with the same words are the same."""
         raise NotImplementedError
 
-    def claims(self) -> dict[str, Mapping[int, str]]:
+    def claims(self) -> dict[str, Mapping[int, str] | None]:
         """Return the indices that have a sensor, and its id."""
         slots = self.sensors.by_index
         return {self.node: {index: str(slots[index].rom) for index in self.sensors.indices()}}
