@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import combinations, product
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -105,6 +106,7 @@ def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({}
         for kind, named in sections.items()
     }
     _check_claims(text, parts["listeners"])
+    _check_holds(text, parts["listeners"])
     _check_names(text, parts)
     if gateway:
         _check_moves(text, gateway, parts["listeners"], remembered)
@@ -204,12 +206,11 @@ def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) ->
 
 def _check_claims(text: Document, listeners: list[Part]) -> None:
     """Let no two listeners write the same index of the same node, nor into a node that is all of one's."""
-    for later, part in enumerate(listeners):
-        for other in listeners[:later]:
-            for node, indices in part.claims.items():
-                if node in other.claims and (shared := _shared(node, indices, other.claims[node])):
-                    message = f"{shared} is written by {_named(other)} too: give one of them another node"
-                    text.fault(part.section.line, part.section.name, message)
+    for other, part in combinations(listeners, 2):
+        for node, indices in part.claims.items():
+            if node in other.claims and (shared := _shared(node, indices, other.claims[node])):
+                message = f"{shared} is written by {_named(other)} too: give one of them another node"
+                text.fault(part.section.line, part.section.name, message)
 
 
 def _shared(node: str, one: Mapping[int, str] | None, other: Mapping[int, str] | None) -> str:
@@ -218,6 +219,15 @@ def _shared(node: str, one: Mapping[int, str] | None, other: Mapping[int, str] |
         return f"node {node}"
     both = sorted(one.keys() & other.keys())
     return f"index {', '.join(map(str, both))} of node {node}" if both else ""
+
+
+def _check_holds(text: Document, listeners: list[Part]) -> None:
+    """Let no two listeners want what only one can have."""
+    for other, part in combinations(listeners, 2):
+        for ours, theirs in product(part.holds, other.holds):
+            if f"{ours} ".startswith(f"{theirs} ") or f"{theirs} ".startswith(f"{ours} "):
+                message = f"{ours} is for {_named(other)}: give one of them another, or set active = no in it"
+                text.fault(part.section.line, part.section.name, message)
 
 
 def _check_moves(

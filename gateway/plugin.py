@@ -80,6 +80,13 @@ class Listener(Plugin):
         """
         return {}
 
+    def holds(self) -> Iterable[str]:
+        """Return, in words, what only one listener can have at a time, such as "/dev/ttyAMA0".
+
+        Words that go on where those of another end are a part of it: "port 80 of 127.0.0.1" is, of "port 80".
+        """
+        return ()
+
     def labels(self) -> dict[str, Mapping[int, str]]:
         """Return what people call what stands at its indices, by node, where the configuration says so."""
         return {}

@@ -65,6 +65,10 @@ class Rfm12pi(Listener):
         """Whether the board is one of our own making."""
         return self.port == "simulated"
 
+    def holds(self) -> Iterable[str]:
+        """Return the port."""
+        return () if self.simulated else (self.port,)
+
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Say that an emonGLCD will not take the time from this node."""
         if self.sendtimeinterval and self.baseid not in (None, 15):
