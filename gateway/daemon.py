@@ -195,7 +195,7 @@ class Daemon:
         self._spool.attend(configuration.dispatchers)
         claims = {name: set(plugin.claims()) for name, plugin in configuration.listeners.items()}
         claimed = {
-            name: set().union(*(nodes for other, nodes in claims.items() if other != name)) - nodes
+            name: frozenset().union(*(nodes for other, nodes in claims.items() if other != name)) - nodes
             for name, nodes in claims.items()
         }
         read_before = _retire(self._listeners, configuration.listeners)
@@ -207,10 +207,11 @@ class Daemon:
                 worker.start()
         for name, listener in configuration.listeners.items():
             if name in self._listeners:
-                self._listeners[name].claimed = claimed[name]
+                self._listeners[name].plugin.claimed = claimed[name]
                 self._listeners[name].plugin.nodes = configuration.nodes
             else:
-                reader = ListenerWorker(listener, self._dating, claimed[name], after=read_before.get(name))
+                listener.claimed = claimed[name]
+                reader = ListenerWorker(listener, self._dating, after=read_before.get(name))
                 self._listeners[name] = reader
                 reader.start()
 

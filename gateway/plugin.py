@@ -62,11 +62,13 @@ class Plugin:
 class Listener(Plugin):
     """A source of frames.
 
-    `nodes`, which the core gives as well, is what the configuration says of nodes; an edit of that section
-    gives it anew while the listener goes on.
+    The core gives two things more, and gives them anew while it goes on when they are edited: `nodes` is what
+    the configuration says of nodes, and `claimed` are those that it gives to other listeners. A frame of one
+    of these would land in their inputs, and is not kept.
     """
 
     nodes: Nodes = field(default_factory=Nodes, init=False, compare=False, repr=False)
+    claimed: frozenset[str] = field(default=frozenset(), init=False, compare=False, repr=False)
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for what comes, or for `stop`, and return it: one list is one transaction on the disk."""
