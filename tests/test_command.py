@@ -140,6 +140,14 @@ def test_the_demo_ends_by_itself_where_it_is_told_to():
     assert command("demo", "--seconds", "0.1").returncode == 0
 
 
+@pytest.mark.parametrize("seconds", ["-5", "nan", "inf", "soon", ""])
+def test_the_demo_does_not_end_after_what_is_no_time(seconds):
+    done = command("demo", "--seconds", seconds)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "argument --seconds: " in done.stderr
+    assert " expected, not " in done.stderr
+
+
 def test_the_demo_needs_a_key_for_an_emoncms():
     done = command("demo", EMONCMS="http://127.0.0.1:9")
     assert done.returncode == 2
