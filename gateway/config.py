@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from gateway import document
-from gateway.document import ConfigFaults, Document, Fault, Section
+from gateway.document import ConfigFaults, Document, Entry, Fault, Section
 from gateway.indices import moves, standing
 from gateway.logs import check_syslog
 from gateway.nodes import Decoder, Nodes, check_id
@@ -42,7 +42,7 @@ _KINDS: dict[str, Kind] = {
     "dispatchers": "dispatchers",
     "buffers": "dispatchers",  # the name that files have had since 2013
 }
-_UNUSED = ("hardware", "firmware", "tx")
+_UNUSED = ("hardware", "firmware", "nodeids", "tx")
 """What emonhub has in the section of a node, and nothing here needs."""
 _DAY = 86400
 _EXAMPLES: dict[Kind, str] = {"listeners": "ds2482", "dispatchers": "emoncms"}
@@ -187,6 +187,8 @@ def _nodes(text: Document) -> Nodes:
             check_id(node)
         except ValueError as error:
             text.fault(section.line, f"[[{node}]]", str(error))
+        if "nodeids" in entries:
+            _check_nodeids(text, node, entries["nodeids"])
         try:
             decoders[node] = build(
                 Decoder, {key: entry.value for key, entry in entries.items() if key not in _UNUSED}
@@ -194,6 +196,14 @@ def _nodes(text: Document) -> Nodes:
         except SettingsFault as fault:
             blame(text, Decoder, section, entries, fault)
     return Nodes(decoders)
+
+
+def _check_nodeids(text: Document, node: str, nodeids: Entry) -> None:
+    """Point out a section of emonhub's available.conf whose name is still not that of a node."""
+    listed = [nodeids.value] if isinstance(nodeids.value, str) else nodeids.value
+    if listed and node not in listed:
+        message = "not used: the node that a section is about is its name"
+        text.remark(nodeids.line, "nodeids", f"{message}, which is [[{node}]], not [[{listed[0]}]]")
 
 
 def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) -> None:

@@ -282,6 +282,31 @@ def test_the_section_of_an_emonhub_is_read_as_it_is(read):
     )
 
 
+AVAILABLE = """[nodes]
+[[{}]]
+    nodename = emonpi
+    nodeids = {}
+    [[[rx]]]
+        names = power1, power2
+        datacodes = h, L
+"""
+
+
+@pytest.mark.parametrize(("node", "nodeids"), [("5", "5,"), ("5", "5"), ("8", "7, 8, 9, 10"), ("5", ",")])
+def test_a_section_of_its_available_conf_is_read_once_it_has_its_node_for_a_name(read, node, nodeids):
+    right = read(AVAILABLE.format(node, nodeids))
+    assert right.nodes == Nodes({node: decoder(name="emonpi", names="power1, power2", datacodes="h, L")})
+    assert right.remarks == []
+
+
+def test_and_until_then_it_is_pointed_out(read):
+    (remark,) = read(AVAILABLE.format("emonpi", "5,")).remarks
+    assert (remark.where, remark.message) == (
+        "nodeids",
+        "not used: the node that a section is about is its name, which is [[emonpi]], not [[5]]",
+    )
+
+
 def test_without_rx_it_reads_as_the_same(read):
     short = (
         re.sub(r"(?s)    \[\[\[tx.*?(?=\[\[1)", "", EMONHUB)
