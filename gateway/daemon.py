@@ -54,6 +54,7 @@ class Daemon:
         self._listeners: dict[str, ListenerWorker] = {}
         self._dispatchers: dict[str, DispatcherWorker] = {}
         self._stuck: set[Worker[Any]] = set()
+        self._remarked: set[tuple[str, str]] = set()
 
     def run(self) -> None:
         """Run until `stop` is raised. Raises ConfigFaults, SpoolUnusable or OSError where it cannot start."""
@@ -185,7 +186,9 @@ class Daemon:
 
     def _apply(self, configuration: Configuration) -> None:
         for remark in configuration.remarks:
-            log.warning("%s", remark)
+            if (remark.where, remark.message) not in self._remarked:  # its line is another after most edits
+                log.warning("%s", remark)
+        self._remarked = {(remark.where, remark.message) for remark in configuration.remarks}
         self._note_indices(configuration)
         log.setLevel(configuration.gateway.loglevel)
         plugins = {**configuration.listeners, **configuration.dispatchers}
