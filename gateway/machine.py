@@ -33,7 +33,8 @@ class Machine:
     @classmethod
     def below(cls, root: Path) -> Machine:
         """Return the machine below a directory for the user of this process; OSError where there is none."""
-        root.resolve(strict=True)
+        if not root.is_dir():
+            raise NotADirectoryError(f"{root}: the directory that a system is in expected, and there is none")
         uid = os.geteuid()
         try:
             user = pwd.getpwuid(uid).pw_name
