@@ -1,5 +1,7 @@
 """How fast radio packets are heard: lines on a pty, through the daemon and its queue on disk, to a server.
 
+And how soon a device that posts, and sleeps again, has its answer while that server is dead.
+
 It prints a table, writes results/radio.json and ends with status 1 where a target is missed. Every figure is
 measured in that run, on the daemon as a process of its own; constants are the targets, and how long to look.
 """
@@ -46,6 +48,9 @@ CLIENTS, COST_MS = 500, 1
 
 SILENT_S, LOOKS_PER_S = 20.0, 1.0
 """How long a silent daemon is watched, and how often its main thread, which looks after the file, wakes."""
+
+POSTS, ANSWERED_MS = 100, 50
+"""How often a doorbell posts, and how long it may stay awake for the answer, each time."""
 
 
 class Arrival(NamedTuple):
@@ -201,6 +206,36 @@ def silence(house: House, beside: str) -> list[Row]:
     ]
 
 
+def doorbell(folder: Path) -> list[Row]:
+    """Return how long a post waits for its answer while no server can be reached, its connection included."""
+    port, nobody = free_port(), free_port()
+    file = folder / "oemgateway.conf"
+    file.touch(0o600)
+    file.write_text(
+        f"{state(folder)}[listeners]\n[[push]]\ntype = http\nport = {port}\n[dispatchers]\n[[dead]]\n"
+        f"type = emoncms\nurl = http://127.0.0.1:{nobody}\napikey = {'0' * 32}\ninterval = 0\n"
+    )
+    request = (
+        b"GET /input/post?node=doorbell&json={battery:2.91} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    waits = []
+    with GatewayProcess(file):
+        for _ in range(POSTS):
+            time.sleep(0.05)
+            began = time.monotonic()
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(request)
+                answer = client.recv(4096)
+                waits.append((time.monotonic() - began) * 1000)
+            if not answer.endswith(b"ok"):
+                raise RuntimeError(f"ok expected, not {answer!r}")
+    method = f"{POSTS} posts, each from its connection to its answer; the server refuses every connection"
+    return [
+        Row("doorbell answered, p50", statistics.median(waits), "ms", method, most=ANSWERED_MS),
+        Row("doorbell answered, slowest", max(waits), "ms", method, most=ANSWERED_MS),
+    ]
+
+
 @contextmanager
 def silent_clients(port: int) -> Iterator[None]:
     with ExitStack() as clients:
@@ -222,6 +257,8 @@ def receiver() -> Iterator[Receiver]:
 def measured() -> Iterator[Row]:
     """Yield the figures as they are measured."""
     yield from map(decoding, DECODED)
+    with tempfile.TemporaryDirectory() as folder:
+        yield from doorbell(Path(folder))
     with tempfile.TemporaryDirectory() as folder, receiver() as server:
         house = House(Path(folder), server)
         with house.gateway as gateway, ExitStack() as at_the_end:

@@ -22,6 +22,7 @@ from gateway.machine import Machine
 from gateway.notify import Supervisor
 from gateway.paths import find_state_dir
 from gateway.queue_command import add_queue
+from gateway.settings import at_least, convert
 from gateway.spool import SpoolUnusable
 from gateway.status_command import add_status
 from gateway.version import VERSION
@@ -122,9 +123,20 @@ def parser() -> argparse.ArgumentParser:
         description="Runs the gateway on simulated hardware, in a live table. It posts the readings as well "
         "where EMONCMS in the environment is the address of an Emoncms, and APIKEY its write key.",
     )
-    show.add_argument("--seconds", type=float, metavar="N", help="end after N seconds (default: on Ctrl-C)")
+    show.add_argument(
+        "--seconds", type=_seconds, metavar="N", help="end after N seconds (default: on Ctrl-C)"
+    )
     show.set_defaults(run=_demo)
     return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(convert(float, text))
+        at_least(0)(seconds)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return min(seconds, threading.TIMEOUT_MAX)
 
 
 def _daemon(options: argparse.Namespace) -> int:

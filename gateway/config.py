@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import combinations, product
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from gateway import document
-from gateway.document import ConfigFaults, Document, Fault, Section
+from gateway.document import ConfigFaults, Document, Entry, Fault, Section
 from gateway.indices import moves, standing
 from gateway.logs import check_syslog
 from gateway.nodes import Decoder, Nodes, check_id
@@ -41,7 +42,7 @@ _KINDS: dict[str, Kind] = {
     "dispatchers": "dispatchers",
     "buffers": "dispatchers",  # the name that files have had since 2013
 }
-_UNUSED = ("hardware", "firmware", "tx")
+_UNUSED = ("hardware", "firmware", "nodeids", "tx")
 """What emonhub has in the section of a node, and nothing here needs."""
 _DAY = 86400
 _EXAMPLES: dict[Kind, str] = {"listeners": "ds2482", "dispatchers": "emoncms"}
@@ -105,6 +106,7 @@ def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({}
         for kind, named in sections.items()
     }
     _check_claims(text, parts["listeners"])
+    _check_holds(text, parts["listeners"])
     _check_names(text, parts)
     if gateway:
         _check_moves(text, gateway, parts["listeners"], remembered)
@@ -185,6 +187,8 @@ def _nodes(text: Document) -> Nodes:
             check_id(node)
         except ValueError as error:
             text.fault(section.line, f"[[{node}]]", str(error))
+        if "nodeids" in entries:
+            _check_nodeids(text, node, entries["nodeids"])
         try:
             decoders[node] = build(
                 Decoder, {key: entry.value for key, entry in entries.items() if key not in _UNUSED}
@@ -192,6 +196,14 @@ def _nodes(text: Document) -> Nodes:
         except SettingsFault as fault:
             blame(text, Decoder, section, entries, fault)
     return Nodes(decoders)
+
+
+def _check_nodeids(text: Document, node: str, nodeids: Entry) -> None:
+    """Point out a section of emonhub's available.conf whose name is still not that of a node."""
+    listed = [nodeids.value] if isinstance(nodeids.value, str) else nodeids.value
+    if listed and node not in listed:
+        message = "not used: the node that a section is about is its name"
+        text.remark(nodeids.line, "nodeids", f"{message}, which is [[{node}]], not [[{listed[0]}]]")
 
 
 def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) -> None:
@@ -203,14 +215,29 @@ def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) ->
 
 
 def _check_claims(text: Document, listeners: list[Part]) -> None:
-    """Let no two listeners write the same index of the same node."""
-    for later, part in enumerate(listeners):
-        for other in listeners[:later]:
-            for node, indices in part.claims.items():
-                if shared := sorted(set(indices) & set(other.claims.get(node, ()))):
-                    listed = f"index {', '.join(map(str, shared))} of node {node}"
-                    message = f"{listed} is written by {_named(other)} too: give one of them another node"
-                    text.fault(part.section.line, part.section.name, message)
+    """Let no two listeners write the same index of the same node, nor into a node that is all of one's."""
+    for other, part in combinations(listeners, 2):
+        for node, indices in part.claims.items():
+            if node in other.claims and (shared := _shared(node, indices, other.claims[node])):
+                message = f"{shared} is written by {_named(other)} too: give one of them another node"
+                text.fault(part.section.line, part.section.name, message)
+
+
+def _shared(node: str, one: Mapping[int, str] | None, other: Mapping[int, str] | None) -> str:
+    """Return, in words, what two listeners would both write of a node; "" where that is nothing."""
+    if one is None or other is None:
+        return f"node {node}"
+    both = sorted(one.keys() & other.keys())
+    return f"index {', '.join(map(str, both))} of node {node}" if both else ""
+
+
+def _check_holds(text: Document, listeners: list[Part]) -> None:
+    """Let no two listeners want what only one can have."""
+    for other, part in combinations(listeners, 2):
+        for ours, theirs in product(part.holds, other.holds):
+            if f"{ours} ".startswith(f"{theirs} ") or f"{theirs} ".startswith(f"{ours} "):
+                message = f"{ours} is for {_named(other)}: give one of them another, or set active = no in it"
+                text.fault(part.section.line, part.section.name, message)
 
 
 def _check_moves(
@@ -220,7 +247,7 @@ def _check_moves(
     say = text.fault if gateway.index_guard == "refuse" else text.remark
     for move in moves(remembered, standing(part.claims for part in listeners)):
         node, index = move.after
-        part = next(part for part in listeners if index in part.claims.get(node, ()))
+        part = next(part for part in listeners if index in (part.claims.get(node) or ()))
         say(*place(type(part.plugin), part.section, part.entries, f"sensor{index}"), str(move))
 
 

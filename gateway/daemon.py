@@ -56,6 +56,7 @@ class Daemon:
         self._dispatchers: dict[str, DispatcherWorker] = {}
         self._stuck: set[Worker[Any]] = set()
         self._retired: list[Worker[Any]] = []
+        self._remarked: set[tuple[str, str]] = set()
 
     def run(self) -> None:
         """Run until `stop` is raised. Raises ConfigFaults, SpoolUnusable or OSError where it cannot start."""
@@ -193,7 +194,9 @@ class Daemon:
 
     def _apply(self, configuration: Configuration) -> None:
         for remark in configuration.remarks:
-            log.warning("%s", remark)
+            if (remark.where, remark.message) not in self._remarked:  # its line is another after most edits
+                log.warning("%s", remark)
+        self._remarked = {(remark.where, remark.message) for remark in configuration.remarks}
         self._note_indices(configuration)
         log.setLevel(configuration.gateway.loglevel)
         plugins = {**configuration.listeners, **configuration.dispatchers}
@@ -203,7 +206,7 @@ class Daemon:
         self._spool.attend(configuration.dispatchers)
         claims = {name: set(plugin.claims()) for name, plugin in configuration.listeners.items()}
         claimed = {
-            name: set().union(*(nodes for other, nodes in claims.items() if other != name)) - nodes
+            name: frozenset().union(*(nodes for other, nodes in claims.items() if other != name)) - nodes
             for name, nodes in claims.items()
         }
         self._retired = [worker for worker in self._retired if worker.is_alive()]
@@ -218,10 +221,11 @@ class Daemon:
                 worker.start()
         for name, listener in configuration.listeners.items():
             if name in self._listeners:
-                self._listeners[name].claimed = claimed[name]
+                self._listeners[name].plugin.claimed = claimed[name]
                 self._listeners[name].plugin.nodes = configuration.nodes
             else:
-                reader = ListenerWorker(listener, self._dating, claimed[name], after=self._before(listener))
+                listener.claimed = claimed[name]
+                reader = ListenerWorker(listener, self._dating, after=self._before(listener))
                 self._listeners[name] = reader
                 reader.start()
 

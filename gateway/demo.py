@@ -43,7 +43,7 @@ port = simulated
 
 [[screen]]
 type = table
-title = "Five DS18B20s on a simulated DS2482 (node 9; index 4 is a Dummy), a simulated RFM12Pi. Ctrl-C ends."
+title = "Simulated: five DS18B20s (node 9, index 4 is a Dummy) and a radio. Ctrl-C ends."
 """
 
 EMONCMS = """

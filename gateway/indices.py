@@ -53,13 +53,13 @@ class Replacement:
         return f"index {index} of node {node}: {self.before} is replaced by {self.after}"
 
 
-def standing(claims: Iterable[Mapping[str, Mapping[int, str]]]) -> dict[Place, str]:
+def standing(claims: Iterable[Mapping[str, Mapping[int, str] | None]]) -> dict[Place, str]:
     """Return what stands at each place, by the claims of the listeners, where it has an identity."""
     return {
         (node, index): identity
         for claimed in claims
         for node, identities in claimed.items()
-        for index, identity in identities.items()
+        for index, identity in (identities or {}).items()
         if identity
     }
 

@@ -41,7 +41,7 @@ class Machine:
         Root looks for the service's user, where there is one: what he himself may tells nothing of it.
         """
         if not root.is_dir():
-            raise OSError(f"{root}: a directory with the files of a machine expected, and there is none")
+            raise NotADirectoryError(f"{root}: the directory that a system is in expected, and there is none")
         live = root.resolve() == Path("/")
         uid = os.geteuid()
         with suppress(KeyError):

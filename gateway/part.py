@@ -22,7 +22,8 @@ class Part:
     entries: Mapping[str, Entry]
     type: str
     plugin: Plugin
-    claims: dict[str, Mapping[int, str]] = field(default_factory=dict)
+    claims: dict[str, Mapping[int, str] | None] = field(default_factory=dict)
+    holds: tuple[str, ...] = ()
     simulated: bool = False
 
 
@@ -55,7 +56,7 @@ def _made(text: Document, section: Section, entries: dict[str, Entry], named: st
     plugin.name = section.name
     part = Part(section, entries, named, plugin)
     if isinstance(plugin, Listener):
-        part.claims, part.simulated = plugin.claims(), plugin.simulated
+        part.claims, part.holds, part.simulated = plugin.claims(), tuple(plugin.holds()), plugin.simulated
     for key, message in plugin.remarks():
         text.remark(*place(cls, section, entries, key), message)
     return part

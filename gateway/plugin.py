@@ -62,22 +62,32 @@ class Plugin:
 class Listener(Plugin):
     """A source of frames.
 
-    `nodes`, which the core gives as well, is what the configuration says of nodes; an edit of that section
-    gives it anew while the listener goes on.
+    The core gives two things more, and gives them anew while it goes on when they are edited: `nodes` is what
+    the configuration says of nodes, and `claimed` are those that it gives to other listeners. A frame of one
+    of these would land in their inputs, and is not kept.
     """
 
     nodes: Nodes = field(default_factory=Nodes, init=False, compare=False, repr=False)
+    claimed: frozenset[str] = field(default=frozenset(), init=False, compare=False, repr=False)
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for what comes, or for `stop`, and return it: one list is one transaction on the disk."""
         raise NotImplementedError
 
-    def claims(self) -> dict[str, Mapping[int, str]]:
+    def claims(self) -> dict[str, Mapping[int, str] | None]:
         """Return the indices it writes, by node, where the configuration fixes them, and what stands at each.
 
         That is an identity which is the sensor's own, so that a sensor that moves can be told ("": none).
+        None in their place claims the whole node: what is written there is known when it comes.
         """
         return {}
+
+    def holds(self) -> Iterable[str]:
+        """Return, in words, what only one listener can have at a time, such as "/dev/ttyAMA0".
+
+        Words that go on where those of another end are a part of it: "port 80 of 127.0.0.1" is, of "port 80".
+        """
+        return ()
 
     def labels(self) -> dict[str, Mapping[int, str]]:
         """Return what people call what stands at its indices, by node, where the configuration says so."""

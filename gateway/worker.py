@@ -24,7 +24,7 @@ from gateway.plugin import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from gateway.dating import Dating
     from gateway.frame import Frame
@@ -179,17 +179,10 @@ class Sink(Protocol):
 
 
 class ListenerWorker(Worker[Listener]):
-    """Puts what a listener reads on disk before it asks for more.
+    """Puts what a listener reads on disk before it asks for more, but nothing of a node that is claimed."""
 
-    `claimed` are the nodes that the configuration gives to other listeners: a frame of such a node that comes
-    in here would land in their inputs, and is refused.
-    """
-
-    def __init__(
-        self, plugin: Listener, sink: Sink, claimed: Collection[str], *, after: Sequence[Worker[Any]] = ()
-    ) -> None:
+    def __init__(self, plugin: Listener, sink: Sink, *, after: Sequence[Worker[Any]] = ()) -> None:
         super().__init__(plugin, after=after)
-        self.claimed = claimed
         self.refused = 0
         self.heard = Roll()
         self._sink = sink
@@ -211,7 +204,7 @@ class ListenerWorker(Worker[Listener]):
             self.heard.note(frame, self.last)
 
     def _is_claimed(self, frame: Frame) -> bool:
-        if frame.node not in self.claimed:
+        if frame.node not in self.plugin.claimed:
             return False
         self.refused += 1
         if frame.node not in self._told:

@@ -18,7 +18,7 @@ from listeners.serial_listener import LONGEST_LINE, SerialListener
 from listeners.value_lines import number_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from gateway.frame import Stamp
     from gateway.nodes import Nodes
@@ -99,6 +99,10 @@ class KeyValue(SerialListener):
     """
 
     node: str = setting(check=check_node)
+
+    def claims(self) -> dict[str, Mapping[int, str] | None]:
+        """Return the node, as a whole: its lines say what there is in it."""
+        return {self.node: None}
 
     def frame(self, line: str, stamp: Stamp) -> Frame | Ignored | Rejected:
         """Return what a line says: the values, with the scales that [nodes] gives to their names."""

@@ -124,6 +124,10 @@ class Repeater(Rfm12pi):
         """Where it takes commands: host and port."""
         return self._door.address
 
+    def holds(self) -> Iterable[str]:
+        """Return both ports."""
+        return (*super().holds(), *self._door.holds())
+
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Say which letters are allowed in vain."""
         yield from super().remarks()

@@ -38,13 +38,14 @@ class Rfm12pi(Listener):
     `port` may be a pattern that one port matches, as /dev/ttyUSB*; `baud = auto` finds the rate out. `group`,
     `frequency` (the band), `baseid` (the board's own node) and `quiet` (do not print packets with a bad
     checksum) are made those of the board, also when it has been away; those that are not given it keeps.
+    A board in group 0 hears every group, and prints which: where `group` is not 0, one alone is listened to.
     `sendtimeinterval` seconds pass between two broadcasts of the local time, for an emonGLCD; 0: none.
     `header = raw` is for firmware that prints the header byte whole, as a JeeLink does.
     """
 
     port: str = setting("/dev/ttyAMA0", was=("com_port",))
     baud: Baud = setting(38400)
-    group: int | None = setting(None, was=("sgroup",), check=between(1, 250))
+    group: int | None = setting(None, was=("sgroup",), check=between(0, 250))
     frequency: Literal[4, 8, 9, 433, 868, 915] | None = setting(None)
     baseid: int | None = setting(None, check=between(1, 30))
     quiet: bool | None = setting(None)
@@ -59,11 +60,16 @@ class Rfm12pi(Listener):
         self._search: BaudSearch | None = None
         self._rates: tuple[int, ...] = RATES if self.baud == "auto" else (self.baud,)
         self._told: Configuration | None = None
+        self._groups: dict[int | None, int] = {}  # by node, or that of all
 
     @property
     def simulated(self) -> bool:
         """Whether the board is one of our own making."""
         return self.port == "simulated"
+
+    def holds(self) -> Iterable[str]:
+        """Return the port."""
+        return () if self.simulated else (self.port,)
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Say that an emonGLCD will not take the time from this node."""
@@ -161,6 +167,8 @@ class Rfm12pi(Listener):
         match said:
             case Packet(node=None):
                 self.counts["directed"] += 1
+            case Packet() if not self._is_ours(said):
+                self._refuse("other-group", line)
             case Packet(node, data, rssi):
                 decoded = self.nodes.decode(str(node), data)
                 if not isinstance(decoded, str):
@@ -177,6 +185,24 @@ class Rfm12pi(Listener):
                     self._told = said
                     self.log.info("the board says: %s", line.strip())
         return None
+
+    def _is_ours(self, packet: Packet) -> bool:
+        """Tell whether a packet is of the right group, or of one that is not told as there is one alone.
+
+        That is the group that is set, or else the first one heard. Where every group is wanted (0), each node
+        has its own: the one that it was first heard in.
+        """
+        if packet.group is None or self.group:
+            return packet.group in (None, self.group)
+        if self.group is None and not self._groups:
+            self.log.warning(
+                "the board is in group 0 and hears every group: only group %d, the first heard, is taken; "
+                "to say which, set group = %d, or group = 0 for all",
+                packet.group,
+                packet.group,
+            )
+        ours = self._groups.setdefault(None if self.group is None else packet.node, packet.group)
+        return packet.group == ours
 
     def _is_trusted(self, line: str, said: Packet | Ignored | Rejected) -> bool:
         """Tell whether this is a line from its beginning, and at the right baud rate."""

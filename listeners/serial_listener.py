@@ -51,6 +51,10 @@ class SerialListener(Listener):
         """Return what stands between the user and the device."""
         return examine_serial(machine, self.port)
 
+    def holds(self) -> Iterable[str]:
+        """Return the port."""
+        return (self.port,)
+
     def report(self) -> dict[str, Any]:
         """Return how often what was refused, and how many messages of which node were never heard."""
         return {"faults": self.counts.refused | self.missed.faults()}

@@ -6,11 +6,16 @@ import contextlib
 import ipaddress
 import socket
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gateway.plugin import Listener
 from gateway.settings import between, setting
 from listeners.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_EVERYWHERE = ("0.0.0.0", "::")
 
 
 class Port:
@@ -41,6 +46,13 @@ class Port:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def holds(self) -> tuple[str, ...]:
+        """Return what no other can open beside it, in words; IPv6 has ports of its own."""
+        if not self._number:
+            return ()
+        port = f"{'IPv6 port' if ':' in self._host else 'port'} {self._number}"
+        return (port if self._host in _EVERYWHERE else f"{port} of {self._host}",)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -101,6 +113,10 @@ class PortListener(Listener):
     def address(self) -> tuple[str, int]:
         """Where it listens: host and port."""
         return self._port.address
+
+    def holds(self) -> Iterable[str]:
+        """Return the port."""
+        return self._port.holds()
 
     def report(self) -> dict[str, Any]:
         """Return how often what was refused or cut off."""

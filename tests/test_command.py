@@ -113,7 +113,10 @@ def test_the_log_goes_where_it_is_sent_and_without_a_disk_it_runs_from_memory(fi
 def test_the_demo_shows_a_table_and_posts_where_it_is_told_until_it_is_interrupted(tmp_path, server):
     screen, errors = tmp_path / "screen", tmp_path / "errors"
     rows = {("9", "1", "cellar"), ("9", "2", "flow"), ("9", "3", "return"), ("9", "4", "-")}
-    keys = {("9", "1"), ("9", "2"), ("9", "3"), ("9", "5"), ("9", "6")}
+    keys = {("9", "1"), ("9", "2"), ("9", "3"), ("9", "5"), ("9", "6"), ("10", "1")}
+
+    def shown():
+        return {tuple(line.split()[:3]) for line in screen.read_text().splitlines()}
 
     def posted():
         return {(kept.node, kept.key) for kept in server.stored}
@@ -128,7 +131,8 @@ def test_the_demo_shows_a_table_and_posts_where_it_is_told_until_it_is_interrupt
             stderr=err,
         ) as demo,
     ):
-        wait_until(lambda: rows <= {tuple(line.split()[:3]) for line in screen.read_text().splitlines()})
+        wait_until(lambda: rows <= shown())
+        wait_until(lambda: ("10", "1") in {row[:2] for row in shown()})
         wait_until(lambda: keys <= posted())
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60) == 0
@@ -138,6 +142,14 @@ def test_the_demo_shows_a_table_and_posts_where_it_is_told_until_it_is_interrupt
 
 def test_the_demo_ends_by_itself_where_it_is_told_to():
     assert command("demo", "--seconds", "0.1").returncode == 0
+
+
+@pytest.mark.parametrize("seconds", ["-5", "nan", "inf", "soon", ""])
+def test_the_demo_does_not_end_after_what_is_no_time(seconds):
+    done = command("demo", "--seconds", seconds)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "argument --seconds: " in done.stderr
+    assert " expected, not " in done.stderr
 
 
 def test_the_demo_needs_a_key_for_an_emoncms():

@@ -42,7 +42,7 @@ class Probe(Listener):
         if self.port == "nowhere":
             raise SettingsFault([("port", "no such port"), (None, "nothing to read")])
 
-    def claims(self) -> dict[str, Mapping[int, str]]:
+    def claims(self) -> dict[str, Mapping[int, str] | None]:
         return {self.node: dict.fromkeys(range(1, self.inputs + 1), "")} if self.node else {}
 
     def remarks(self) -> Iterable[tuple[str, str]]:
@@ -335,11 +335,72 @@ class TestBetweenSections:
             "give one of them another node"
         )
 
+    @pytest.mark.parametrize(
+        "first",
+        [
+            "type = keyvalue\nport = /dev/ttyUSB1\nnode = 9\n",
+            "type = ds2482\nnode = 9\nsensor1 = 28.33F749050000\n",
+            "type = ds2482\nnode = 9\n",
+        ],
+    )
+    def test_a_node_whose_names_come_with_its_lines_is_one_listeners_alone(self, faults, first):
+        names = "[[other]]\ntype = keyvalue\nnode = 9\n"
+        expected = "node 9 is written by probe (line 3) too: give one of them another node"
+        (fault,) = faults(whole(f"{first}{names}"))
+        assert fault.split(": ", 1)[1] == f"other: {expected}"
+        (fault,) = faults(whole(f"{names.replace('[[other]]', '')}[[other]]\n{first}"))
+        assert fault.split(": ", 1)[1] == f"other: {expected}"
+
+    def test_two_listeners_may_have_different_indices_of_a_node(self, file):
+        bus = "type = ds2482\nnode = 9\n"
+        text = whole(
+            f"{bus}sensor1 = 28.33F749050000\n[[other]]\n{bus}address = 0x19\nsensor2 = 28.DB564A050000\n"
+        )
+        assert list(config.read(file(text)).listeners) == ["probe", "other"]
+
     def test_a_listener_that_is_off_writes_none(self, file):
         text = whole(
             "type = probe\nport = x\nnode = 9\n[[other]]\ntype = probe\nport = y\nnode = 9\nactive = no\n"
         )
         assert list(config.read(file(text)).listeners) == ["probe"]
+
+    @pytest.mark.parametrize(
+        ("first", "second", "what"),
+        [
+            ("type = tcp", "type = tcp", "port 50011 of 127.0.0.1"),
+            ("type = tcp\nhost = 0.0.0.0", "type = tcp", "port 50011 of 127.0.0.1"),
+            ("type = tcp", "type = tcp\nhost = 0.0.0.0", "port 50011"),
+            ("type = tcp\nhost = ::1", "type = tcp\nhost = ::", "IPv6 port 50011"),
+            ("type = http", "type = tcp\nport = 8080", "port 8080 of 127.0.0.1"),
+            ("type = tcp\nport = 50012", "type = repeater", "port 50012 of 127.0.0.1"),
+            ("type = rfm12pi", "type = serial\nport = /dev/ttyAMA0", "/dev/ttyAMA0"),
+            ("type = keyvalue\nnode = 8", "type = serial", "/dev/ttyUSB0"),
+            ("type = ds2482\nnode = 8", "type = ds2482\nnode = 9", "I2C bus 1, address 0x18"),
+        ],
+    )
+    def test_two_listeners_cannot_have_what_is_for_one_alone(self, faults, first, second, what):
+        (fault,) = faults(whole(f"{first}\n[[other]]\n{second}\n"))
+        assert fault.split(": ", 1)[1] == (
+            f"other: {what} is for probe (line 3): give one of them another, or set active = no in it"
+        )
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ("type = tcp", "type = tcp\nport = 5001"),
+            ("type = tcp\nport = 0", "type = tcp\nport = 0"),
+            ("type = tcp", "type = tcp\nhost = 192.168.1.5"),
+            ("type = tcp\nhost = 0.0.0.0", "type = tcp\nhost = ::"),
+            ("type = tcp", "type = tcp\nactive = no"),
+            ("type = rfm12pi\nport = simulated", "type = rfm12pi\nport = simulated"),
+            ("type = rfm12pi", "type = serial\nport = /dev/ttyAMA1"),
+            ("type = ds2482\nnode = 8", "type = ds2482\nnode = 9\naddress = 0x19"),
+            ("type = ds2482\nnode = 8\nbus = simulated", "type = ds2482\nnode = 9\nbus = simulated"),
+            ("type = owserver\nnode = 8", "type = owserver\nnode = 9"),
+        ],
+    )
+    def test_but_what_each_can_have_for_itself(self, file, first, second):
+        assert config.read(file(whole(f"{first}\n[[other]]\n{second}\n"))).listeners
 
     def test_one_name_in_both_lists_is_remarked(self, remarks):
         assert remarks(whole().replace("[[cloud]]", "[[probe]]")) == [

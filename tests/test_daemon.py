@@ -322,6 +322,26 @@ def test_a_replacement_at_the_same_index_is_said_once(file, server, port, caplog
     assert said == ["index 2 of node 9: 28.DB564A050000 is replaced by 28.AB1663050000"]
 
 
+def test_a_remark_is_made_when_it_begins_to_be_true_and_not_at_every_edit(file, server, port, caplog):
+    # given a file with a gap in its numbers
+    sensors = "sensor1 = 28.33F749050000\nsensor3 = 28.DB564A050000\n"
+    with_sensors(file, server, port, sensors)
+    with running(file) as gateway:
+        # when edits move it to another line and open another gap, close both, and open the first again
+        for edit in (f"# new\n{sensors}sensor6 = 28.AB1663050000\n", "sensor1 = 28.33F749050000\n", sensors):
+            taken = caplog.text.count(f"{file}: bridge: ")
+            with_sensors(file, server, port, edit)
+            gateway.hangup.set()
+            wait_until(lambda taken=taken: caplog.text.count(f"{file}: bridge: ") > taken)
+    # then each is said when it opens
+    said = [record.message for record in caplog.records if "treated as Dummy" in record.message]
+    assert [message.partition("conf:")[2].partition(" no")[0] for message in said] == [
+        "16: sensor3: index 2 has",
+        "18: sensor6: indices 4 to 5 have",
+        "16: sensor3: index 2 has",
+    ]
+
+
 def test_where_the_state_is_not_the_usual_place_it_is_said(file, port, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(paths, "STATE", Path("/proc/nowhere"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "own"))

@@ -57,9 +57,11 @@ def test_the_command_on_another_root(pi):
     assert "FAULT bridge: /dev/i2c-1 is missing: run raspi-config" in done.stdout
 
 
-def test_a_root_that_is_not_there():
-    done = command("doctor", "--root", "/nowhere")
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+@pytest.mark.parametrize("root", ["/nowhere", "/etc/passwd"])
+def test_a_root_that_is_not_there(root):
+    done = command("doctor", "--root", root)
+    expected = f"oemgateway: {root}: the directory that a system is in expected, and there is none\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
 
 
 def test_a_faulty_configuration_is_said_first_and_the_usual_ways_are_examined(pi):

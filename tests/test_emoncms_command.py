@@ -373,6 +373,14 @@ class TestInputs:
         send(server, "tx", P1=100.0, T1=20.0)
         assert [line.partition(":")[0] for line in emoncms().of("tx")] == ["?     tx, P1", "?     tx, T1"]
 
+    def test_all_that_is_in_a_node_is_ours_where_its_device_says_what_there_is(self, file, server, emoncms):
+        write(file, server, "[[meter]]\ntype = keyvalue\nnode = tx\n" + BRIDGE)
+        send(server, "tx", P1=100.0, T1=20.0)
+        send(server, "elsewhere", _1=1.0)
+        said = emoncms()
+        assert [line.partition(":")[0] for line in said.of("tx")] == ["?     tx, P1", "?     tx, T1"]
+        assert "not looked at" not in said
+
     def test_inputs_of_nobody_are_named_where_some_may_be_from_here(self, file, server, emoncms):
         send(server, "9", _1=5.0)
         send(server, "10", _1=5.0, _2=6.0)

@@ -202,9 +202,7 @@ def test_it_is_started_again_by_the_core(tmp_path, caplog):
         def put(self, more):
             frames.extend(more)
 
-    worker = ListenerWorker(
-        build(ExecLines, {"command": list(sh(f"{once}; echo 5 1; sleep 100"))}), Sink(), ()
-    )
+    worker = ListenerWorker(build(ExecLines, {"command": list(sh(f"{once}; echo 5 1; sleep 100"))}), Sink())
     worker.start()
     wait_until(lambda: frames)
     worker.stop.set()

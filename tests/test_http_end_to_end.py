@@ -110,11 +110,16 @@ def posted(port: int, path: str) -> bool:
         return False
 
 
-def test_a_post_for_a_node_of_another_section_is_not_mixed_into_it(tmp_path, server):
+def test_a_post_for_a_node_of_another_section_is_refused_and_says_so(tmp_path, server):
     port = free_port()
     sensors = "[[bus]]\ntype = owserver\nserver = 127.0.0.1:1\nnode = 9\nsensor1 = 28.33F749050000\n"
     with running(write(tmp_path, f"{http(port)}{sensors}", server.url, server.key)):
-        wait_until(lambda: posted(port, "/input/post?node=9&csv=1"))
-        assert posted(port, "/input/post?node=10&csv=1")
-        wait_until(lambda: server.stored)
-    assert server.values("9") == {}
+        wait_until(lambda: posted(port, "/input/post?node=10&csv=1"))
+        rows = '/input/bulk?time=0&data=[[0,"10",2],[0,"9",1]]'
+        for path in ("/input/post?node=9&csv=1", rows):
+            reply = requests.get(f"http://127.0.0.1:{port}{path}&apikey={KEY}", timeout=60)
+            expected = "node 9 belongs to another listener here: another node expected"
+            assert (reply.status_code, reply.json()["message"]) == (400, expected)
+        assert posted(port, "/input/post?node=10&csv=3")
+        wait_until(lambda: server.values("10") == {"1": 3})
+    assert [(kept.node, kept.value) for kept in server.stored] == [("10", 1), ("10", 3)]

@@ -8,7 +8,7 @@ import struct
 from decimal import Context, Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway import config
@@ -141,9 +141,10 @@ SCALES = st.decimals("1e-9", "1e9", allow_nan=False) | st.sampled_from(
 
 
 @given(st.integers(-(2**63), 2**64 - 1), SCALES)
+@example(2**53 + 1, "+1.")
 def test_a_scaled_value_is_the_double_nearest_to_the_exact_decimal(raw, scale):
     (value,) = decoder(scale=str(scale)).dress((raw,)).values
-    assert value == float(Context(prec=80).multiply(Decimal(raw), Decimal(scale)))
+    assert float(value) == float(Context(prec=80).multiply(Decimal(raw), Decimal(scale)))
 
 
 def test_scales_that_are_not_given_are_1_and_one_may_be_for_all():
@@ -279,6 +280,31 @@ def test_the_section_of_an_emonhub_is_read_as_it_is(read):
             "15": decoder(name="clock", names="t, hour, minute, second", datacodes="0"),
             "16": decoder(datacodes="L, h", whitening="yes"),
         }
+    )
+
+
+AVAILABLE = """[nodes]
+[[{}]]
+    nodename = emonpi
+    nodeids = {}
+    [[[rx]]]
+        names = power1, power2
+        datacodes = h, L
+"""
+
+
+@pytest.mark.parametrize(("node", "nodeids"), [("5", "5,"), ("5", "5"), ("8", "7, 8, 9, 10"), ("5", ",")])
+def test_a_section_of_its_available_conf_is_read_once_it_has_its_node_for_a_name(read, node, nodeids):
+    right = read(AVAILABLE.format(node, nodeids))
+    assert right.nodes == Nodes({node: decoder(name="emonpi", names="power1, power2", datacodes="h, L")})
+    assert right.remarks == []
+
+
+def test_and_until_then_it_is_pointed_out(read):
+    (remark,) = read(AVAILABLE.format("emonpi", "5,")).remarks
+    assert (remark.where, remark.message) == (
+        "nodeids",
+        "not used: the node that a section is about is its name, which is [[emonpi]], not [[5]]",
     )
 
 

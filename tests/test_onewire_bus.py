@@ -180,6 +180,14 @@ def test_it_claims_the_indices_that_have_a_sensor():
         (SENSORS, [("sensor4", "index 3 has no sensor: treated as Dummy")]),
         ({**SENSORS, "sensor3": "Dummy"}, []),
         (
+            {"sensor2": str(A), "sensor7": str(B), "sensor9": "Dummy"},
+            [
+                ("sensor2", "index 1 has no sensor: treated as Dummy"),
+                ("sensor7", "indices 3 to 6 have no sensor: treated as Dummy"),
+                ("sensor9", "index 8 has no sensor: treated as Dummy"),
+            ],
+        ),
+        (
             {"sensor1": str(A), "sensor2": str(A)},
             [("sensor2", f"{A} is sensor1 too: its value is sent at both indices")],
         ),

@@ -204,7 +204,7 @@ def test_a_time_broadcast_that_no_display_will_take_is_pointed_out():
 
 def test_settings_that_the_board_would_not_take_are_faults():
     with pytest.raises(SettingsFault) as refusal:
-        build(Rfm12pi, {"baud": "1200", "frequency": "5", "group": "0", "baseid": "31", "quiet": "very"})
+        build(Rfm12pi, {"baud": "1200", "frequency": "5", "group": "251", "baseid": "31", "quiet": "very"})
     assert [key for key, _ in refusal.value.faults] == ["baud", "frequency", "group", "baseid", "quiet"]
 
 
@@ -282,6 +282,33 @@ def test_all_that_has_come_is_one_list(wire, stop, opened):
     assert [frame.node for frame in listener.read(stop)] == ["10", "11", "12"]
     wire.send(b" 0\r\n")
     assert [frame.node for frame in listener.read(stop)] == ["13"]
+
+
+NEIGHBOURS = b"OK G210 10 1 0 \r\nOK G5 10 9 0 \r\nOK G5 11 2 0 \r\nOK G210 10 3 0 \r\nOK 12 4 0 \r\n"
+
+
+@pytest.mark.parametrize(
+    ("group", "heard", "refused"),
+    [
+        (None, [("10", 1), ("10", 3), ("12", 4)], 2),  # the first group heard
+        (210, [("10", 1), ("10", 3), ("12", 4)], 2),
+        (5, [("10", 9), ("11", 2), ("12", 4)], 2),
+        (0, [("10", 1), ("11", 2), ("10", 3), ("12", 4)], 1),  # all of them, and each node from one
+    ],
+)
+def test_a_node_of_another_group_does_not_mix_with_ours(wire, stop, opened, caplog, group, heard, refused):
+    # given a board in group 0, which hears a neighbour's node 10 beside ours
+    listener = opened(wire.port, group=group)
+    # when both send, also after the board was away
+    for _ in range(2):
+        wire.send(NEIGHBOURS)
+        frames = listener.read(stop)
+        assert [(frame.node, frame.values[0]) for frame in frames] == heard
+        listener.close()
+        listener.open()
+    # then those of the other one are counted, and which is ours is said once where nobody has set it
+    assert listener.report()["faults"]["other-group"] == 2 * refused
+    assert caplog.text.count("set group = 210, or group = 0 for all") == (group is None)
 
 
 @pytest.mark.parametrize("stream", vectors.streams())

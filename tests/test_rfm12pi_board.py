@@ -138,7 +138,7 @@ def test_a_firmware_of_2023_that_only_has_the_line_without_an_end(caplog):
     wanted=st.fixed_dictionaries(
         {},
         optional={
-            "group": st.integers(1, 250),
+            "group": st.integers(0, 250),
             "frequency": st.sampled_from([4, 8, 9, 433, 868, 915]),
             "baseid": st.integers(1, 30),
             "quiet": st.booleans(),

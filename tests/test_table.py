@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from gateway import demo
 from gateway.dispatchers.table import Table
 from gateway.frame import Frame, Stamp
 from listeners.simulated.clock import VirtualClock
@@ -43,7 +44,7 @@ def test_a_line_per_index_with_name_value_and_age(table, clock):
     table.send([radio, sweep(clock, 11.8125, None)])
     assert rows(table) == [
         ["9", "1", "cellar", "11.8125", "0", "s"],
-        ["9", "2", "flow", "-", "no", "value:", "its", "index", "is", "kept"],
+        ["9", "2", "flow", "-", "gap:", "index", "kept"],
         ["10", "1", "252", "3", "s", "-61", "dBm"],
         ["10", "2", "-4", "3", "s", "-61", "dBm"],
     ]
@@ -54,7 +55,7 @@ def test_a_sensor_that_is_gone_keeps_its_line_and_grows_old(table, clock):
     table.send([sweep(clock, 11.5, 46.25)])
     clock.sleep(7)
     table.send([sweep(clock, 11.5, None)])
-    assert rows(table)[1] == ["9", "2", "flow", "-", "7", "s", "no", "value:", "its", "index", "is", "kept"]
+    assert rows(table)[1] == ["9", "2", "flow", "-", "7", "s", "gap:", "index", "kept"]
     clock.sleep(7)
     table.send([sweep(clock, 11.5, 46.5)])
     assert rows(table)[1] == ["9", "2", "flow", "46.5", "0", "s"]
@@ -67,6 +68,40 @@ def test_into_a_file_it_is_written_every_few_seconds(table, clock):
         clock.sleep(1)
     assert table.out.getvalue().count("the demo") == 2
     assert "\x1b" not in table.out.getvalue()
+
+
+def test_into_a_file_what_came_last_is_written_at_the_end(table, clock):
+    table.open()
+    table.send([sweep(clock, 1.0)])
+    clock.sleep(1)
+    table.send([sweep(clock, 2.0, node="10")])
+    for _ in range(2):
+        table.close()
+    assert [row[0] for row in rows(table)] == ["9", "10"]
+    assert table.out.getvalue().count("the demo") == 2
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 24), (120, 12), (80, 5)])
+def test_on_a_terminal_nothing_is_cut_and_all_fits(table, clock, monkeypatch, width, height):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("LINES", str(height))
+    table.out = Terminal()
+    table.open()
+    words = "it is refused as its length is not that of the node"
+    for n in range(20):
+        logging.getLogger("oemgateway").warning("sensor%d: %s, %s", n, words, words)
+    table.send([sweep(clock, 1.0, None)])
+    shown = table.out.getvalue().rpartition("\x1b[H")[2].removesuffix("\x1b[J").split("\x1b[K\n")
+    assert len(shown) <= height
+    assert all(len(line) <= width for line in shown)
+    text = " ".join("\n".join(shown).split())
+    assert height < 10 or "gap: index kept" in text
+    assert height < 10 or f"sensor19: {words}, {words}" in text
+
+
+def test_the_demos_title_fits_a_terminal_of_80_columns():
+    with demo.configured() as configuration:
+        assert len(configuration.dispatchers["screen"].title) <= 80
 
 
 def test_on_a_terminal_it_is_drawn_over_itself_with_the_end_of_the_log_below(table, clock):

@@ -160,7 +160,7 @@ def test_pauses_double_to_their_limit_with_full_jitter_and_success_resets_them()
 
 def test_what_a_listener_reads_is_on_disk_and_what_has_no_value_is_not(spool, started):
     source = Source(script=[lambda: [frame(1), frame(None)], list, lambda: [frame(2)]])
-    worker = started(ListenerWorker(source, spool, ()))
+    worker = started(ListenerWorker(source, spool))
     wait_until(lambda: worker.frames == 2)
     assert [f.values for _, f in spool.peek("far", 9)] == [(1,), (2,)]
 
@@ -170,7 +170,7 @@ def test_weather_is_one_line_when_it_begins_and_one_when_it_is_over(spool, start
         opening=[OSError("no port"), OSError("no port"), OSError("no port")], script=[lambda: [frame(1)]]
     )
     source.name = "radio"
-    worker = started(ListenerWorker(source, spool, ()))
+    worker = started(ListenerWorker(source, spool))
     wait_until(lambda: worker.frames == 1)
     assert [(r.name, r.message) for r in caplog.records] == [
         ("oemgateway.radio", "no port"),
@@ -183,14 +183,14 @@ def test_weather_is_one_line_when_it_begins_and_one_when_it_is_over(spool, start
 def test_that_it_opens_is_no_recovery_when_it_was_reading_that_failed(spool, started, at_once, caplog):
     gone = raising(OSError("gone"))
     source = Source(script=[gone, gone, gone, lambda: [frame(1)]])
-    worker = started(ListenerWorker(source, spool, ()))
+    worker = started(ListenerWorker(source, spool))
     wait_until(lambda: worker.frames == 1)
     assert [r.message for r in caplog.records] == ["gone", "works again"]
 
 
 def test_a_fault_in_the_program_has_a_traceback_and_is_tried_again(spool, started, at_once, caplog):
     source = Source(script=[raising(KeyError("oops")), lambda: [frame(1)]])
-    worker = started(ListenerWorker(source, spool, ()))
+    worker = started(ListenerWorker(source, spool))
     wait_until(lambda: worker.frames == 1)
     assert any(r.exc_info for r in caplog.records)
 
@@ -202,14 +202,15 @@ def test_a_close_that_fails_changes_nothing(spool, started, at_once, caplog):
 
     failures: list[Exception] = [KeyError("oops")]
     source = Sticky(script=[raising(OSError("a")), raising(OSError("b")), lambda: [frame(1)]])
-    worker = started(ListenerWorker(source, spool, ()))
+    worker = started(ListenerWorker(source, spool))
     wait_until(lambda: worker.frames == 1)
     assert "while closing" in caplog.text
 
 
 def test_a_node_that_the_configuration_gives_to_another_is_refused_once_in_words(spool, started, caplog):
     source = Source(script=[lambda: [frame(1, "10"), frame(2, "9")], lambda: [frame(3, "9"), frame(4, "10")]])
-    worker = started(ListenerWorker(source, spool, {"9"}))
+    source.claimed = frozenset({"9"})
+    worker = started(ListenerWorker(source, spool))
     wait_until(lambda: worker.frames == 2)
     assert [f.values for _, f in spool.peek("far", 9)] == [(1,), (4,)]
     assert worker.refused == 2
@@ -433,10 +434,10 @@ def test_a_replacement_opens_only_when_the_one_before_has_closed(spool, started)
     release = Flag()
     old = Source(script=[lambda: release.wait(60) and []])
     new = Source(script=[lambda: [frame(1)]])
-    first = started(ListenerWorker(old, spool, ()))
+    first = started(ListenerWorker(old, spool))
     wait_until(lambda: old.script == [])
     first.stop.set()
-    second = started(ListenerWorker(new, spool, (), after=[first]))
+    second = started(ListenerWorker(new, spool, after=[first]))
     assert new.done == []
     release.set()
     wait_until(lambda: second.frames == 1)
@@ -446,9 +447,9 @@ def test_a_replacement_opens_only_when_the_one_before_has_closed(spool, started)
 def test_a_replacement_that_is_stopped_while_it_waits_never_opens(spool, started):
     release = Flag()
     old = Source(script=[lambda: release.wait(60) and []])
-    first = started(ListenerWorker(old, spool, ()))
+    first = started(ListenerWorker(old, spool))
     new = Source()
-    second = started(ListenerWorker(new, spool, (), after=[first]))
+    second = started(ListenerWorker(new, spool, after=[first]))
     second.stop.set()
     second.join(60)
     assert new.done == []
@@ -500,8 +501,8 @@ class Hasty(Source):
 def test_one_that_waits_is_not_stuck_and_one_that_is_busy_beyond_its_limit_is(spool, started):
     # given one that reads at once and then waits, and one whose reading never ends
     release = threading.Event()
-    idle = started(ListenerWorker(Hasty(script=[list]), spool, ()))
-    hanging = started(ListenerWorker(Hasty(script=[lambda: release.wait(60) and []]), spool, ()))
+    idle = started(ListenerWorker(Hasty(script=[list]), spool))
+    hanging = started(ListenerWorker(Hasty(script=[lambda: release.wait(60) and []]), spool))
     # then it is found out
     wait_until(lambda: hanging.stuck)
     assert "it hangs, for 0 s now" in hanging.stuck
@@ -514,7 +515,7 @@ def test_one_that_waits_is_not_stuck_and_one_that_is_busy_beyond_its_limit_is(sp
 
 def test_one_whose_thread_has_died_is_stuck(spool, monkeypatch):
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    worker = ListenerWorker(Source(script=[raising(SystemExit())]), spool, ())
+    worker = ListenerWorker(Source(script=[raising(SystemExit())]), spool)
     worker.start()
     worker.join(60)
     assert worker.stuck == "its thread has died"
@@ -522,10 +523,10 @@ def test_one_whose_thread_has_died_is_stuck(spool, monkeypatch):
 
 def test_one_that_waits_for_a_stuck_one_is_stuck_as_well(spool, started):
     release = threading.Event()
-    first = started(ListenerWorker(Hasty(script=[lambda: release.wait(60) and []]), spool, ()))
+    first = started(ListenerWorker(Hasty(script=[lambda: release.wait(60) and []]), spool))
     wait_until(lambda: first.plugin.script == [])
     first.stop.set()
-    second = started(ListenerWorker(Source(), spool, (), after=[first]))
+    second = started(ListenerWorker(Source(), spool, after=[first]))
     wait_until(lambda: "it hangs" in second.stuck)
     release.set()
     wait_until(lambda: second.tried.is_set() and second.stuck == "")
@@ -540,8 +541,8 @@ def test_it_has_tried_when_it_is_open_or_could_not_be_opened(spool, started):
             super().open()
             release.wait(60)
 
-    slow = started(ListenerWorker(Slow(), spool, ()))
-    failing = started(ListenerWorker(Source(opening=[OSError("no port")] * 99), spool, ()))
+    slow = started(ListenerWorker(Slow(), spool))
+    failing = started(ListenerWorker(Source(opening=[OSError("no port")] * 99), spool))
     wait_until(failing.tried.is_set)
     wait_until(lambda: slow.plugin.done == ["open"])
     assert not slow.tried.is_set()
@@ -551,7 +552,7 @@ def test_it_has_tried_when_it_is_open_or_could_not_be_opened(spool, started):
 
 def test_the_last_trouble_is_remembered_and_the_next_try_is_known(spool, started):
     source = Source(opening=[OSError("no port")] * 3, script=[lambda: [frame(1)]])
-    worker = started(ListenerWorker(source, spool, ()))
+    worker = started(ListenerWorker(source, spool))
     due = wait_until(lambda: worker.next_try)
     assert due <= time.monotonic() + 4
     wait_until(lambda: worker.frames == 1)
@@ -563,15 +564,15 @@ def test_the_last_trouble_is_remembered_and_the_next_try_is_known(spool, started
 def test_one_that_is_stopped_while_it_waits_leaves_its_wait_to_who_comes_after(spool, started):
     # given one that hangs, and one that waited for it and was stopped
     release = threading.Event()
-    first = started(ListenerWorker(Source(script=[lambda: release.wait(60) and []]), spool, ()))
+    first = started(ListenerWorker(Source(script=[lambda: release.wait(60) and []]), spool))
     wait_until(lambda: first.plugin.script == [])
     first.stop.set()
-    second = started(ListenerWorker(Source(), spool, (), after=[first]))
+    second = started(ListenerWorker(Source(), spool, after=[first]))
     second.stop.set()
     second.join(60)
     # when a third comes after that, then it does not open before the first has let go
     new = Source(script=[lambda: [frame(1)]])
-    third = started(ListenerWorker(new, spool, (), after=[second]))
+    third = started(ListenerWorker(new, spool, after=[second]))
     wait_until(lambda: third.stop.unattended is None)
     assert new.done == []
     release.set()

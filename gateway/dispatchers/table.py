@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+import textwrap
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from gateway.frame import Frame
 
 _LINES = 8
-"""How many lines of the log stand below the table."""
+"""How many messages of the log stand below the table."""
+_TIME = " " * 10
+"""The width of the time before each."""
 
 
 class _Recent(logging.Handler):
-    """Keeps the last lines of the log."""
+    """Keeps the last messages of the log."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +52,7 @@ class Table(Dispatcher):
     """Shows node, index, name, value and age of everything it is given, and below it the end of the log.
 
     On a terminal the table is drawn over itself and takes the log off the screen while it is up; into a file
-    it is written anew every few seconds.
+    it is written anew every few seconds, and once more at the end.
     """
 
     title: str | None = setting(None)
@@ -60,6 +63,7 @@ class Table(Dispatcher):
         self._rows: dict[tuple[str, int], _Row] = {}
         self._recent = _Recent()
         self._drawn = -float("inf")
+        self._is_drawn = True
         self._live = self.out.isatty()
         logger = logging.getLogger("oemgateway")
         self._handlers = logger.handlers
@@ -69,9 +73,11 @@ class Table(Dispatcher):
             self._draw()
 
     def close(self) -> None:
-        """Give the log its place back."""
+        """Give the log its place back, and show what has come since the table was last written."""
         if hasattr(self, "_handlers"):
             logging.getLogger("oemgateway").handlers = self._handlers
+            if not self._is_drawn:
+                self._draw()
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Take the frames into the table and draw it."""
@@ -83,20 +89,32 @@ class Table(Dispatcher):
                 row.there = value is not None
                 if value is not None:
                     row.value, row.valued = value, frame.stamp.wall
+        self._is_drawn = False
         now = self.clock.monotonic()
         if self._live or now - self._drawn >= 5.0:
             self._drawn = now
             self._draw()
 
     def _draw(self) -> None:
-        text = "\n".join(self._table())
+        self._is_drawn = True
         if self._live:
-            width = shutil.get_terminal_size().columns
-            lines = [line[:width] for line in text.split("\n")]
+            lines = self._screen(*shutil.get_terminal_size())
             self.out.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
         else:
-            self.out.write(text + "\n\n")
+            self.out.write("\n".join(self._table()) + "\n\n")
         self.out.flush()
+
+    def _screen(self, width: int, height: int) -> list[str]:
+        """Return the table, and below it as much of the log as there is room for."""
+        lines = [piece for line in self._table() for piece in textwrap.wrap(line, width) or [""]]
+        room = height - len(lines) - 2
+        recent: list[str] = []
+        for message in reversed(self._recent.lines):
+            pieces = textwrap.wrap(message, width, subsequent_indent=_TIME)
+            if len(recent) + len(pieces) > room:
+                break
+            recent = pieces + recent
+        return [*lines, "", *recent][: height - 1]
 
     def _table(self) -> list[str]:
         now = self.clock.wall()
@@ -109,10 +127,10 @@ class Table(Dispatcher):
             value = f"{row.value:.6g}" if row.there and row.value is not None else "-"
             age = "" if row.valued is None else f"{max(0, round(now - row.valued))} s"
             rssi = "" if row.rssi is None else f"{row.rssi} dBm"
-            note = "" if row.there else "no value: its index is kept"
+            note = "" if row.there else "gap: index kept"
             line = f"{node:>6}  {index:>5}  {row.name[:16]:<16} {value:>10}  {age:>6}  {rssi:>8}  {note}"
             lines.append(line.rstrip())
-        return [*lines, *(["", *self._recent.lines] if self._live else [])]
+        return lines
 
 
 def _natural(node: str, index: int) -> tuple[int, str, int]:

@@ -76,13 +76,14 @@ def find_wanted(
     named = [frame for frame in _decoded(configuration, there) if frame.node not in nodes]
     found: dict[tuple[str, str], Wanted] = {}
     for frame in (*fixed, *free, *named):
-        interval = float(getattr(listeners.get(frame.source), "interval", 0.0))
+        interval = _interval(listeners.get(frame.source))
         for index, (key, value) in enumerate(zip(keys_of(frame, keys), frame.values, strict=True), 1):
             if value is not None:
                 found.setdefault((frame.node, key), Wanted(frame.node, key, frame.name(index), interval))
-        if frame in free:  # its last frame need not have had all its values
-            for key in sorted(there.get(frame.node, ())):
-                found.setdefault((frame.node, key), Wanted(frame.node, key, "", interval))
+    # What they were heard with last, if at all, need not be all that they have.
+    for node, source in ({frame.node: frame.source for frame in free} | _whole(listeners)).items():
+        for key in sorted(there.get(node, ())):
+            found.setdefault((node, key), Wanted(node, key, "", _interval(listeners.get(source))))
     return list(found.values())
 
 
@@ -90,7 +91,22 @@ def _claimed(name: str, listener: Listener) -> Iterator[Frame]:
     """Yield, for each node that the configuration fixes, a frame as its listener makes them."""
     labels = listener.labels()
     for node, claimed in listener.claims().items():
-        yield _frame(node, claimed, labels.get(node, {}), name)
+        if claimed is not None:
+            yield _frame(node, claimed, labels.get(node, {}), name)
+
+
+def _whole(listeners: Mapping[str, Listener]) -> dict[str, str]:
+    """Return the nodes of which all is ours, whatever it is, and the listener of each."""
+    return {
+        node: name
+        for name, listener in listeners.items()
+        for node, claimed in listener.claims().items()
+        if claimed is None
+    }
+
+
+def _interval(listener: Listener | None) -> float:
+    return float(getattr(listener, "interval", 0.0))
 
 
 def _frame(node: str, indices: Iterable[int], labels: Mapping[int, str], source: str) -> Frame:

@@ -150,7 +150,7 @@ class Http(PortListener):
         elif self._is_too_often(client.host):
             said = Refusal(429, "too-often", f"at most {self.rate} requests a second expected")
         else:
-            said = take(request, self.apikey, stamp)
+            said = self._unclaimed(take(request, self.apikey, stamp))
         client.parting = isinstance(request, Refusal) or not request.keeps
         if isinstance(said, Refusal):
             status, reply = said.status, refusal_text(said)
@@ -165,6 +165,14 @@ class Http(PortListener):
         return (
             [] if isinstance(said, Refusal) else [replace(frame, source=self.name) for frame in said.frames]
         )
+
+    def _unclaimed(self, said: Taken | Refusal) -> Taken | Refusal:
+        """Refuse what would not be kept: the device must not believe that it is."""
+        nodes = {frame.node for frame in said.frames} if isinstance(said, Taken) else set()
+        if not (claimed := sorted(nodes.intersection(self.claimed))):
+            return said
+        message = f"node {claimed[0]} belongs to another listener here: another node expected"
+        return Refusal(400, "claimed-node", message)
 
     def _is_too_often(self, host: str) -> bool:
         second = int(self.clock.monotonic())

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.clock import Grid
@@ -74,7 +75,7 @@ class OneWire(Listener):
         """Where it goes, in words: two ways with the same words are the same."""
         raise NotImplementedError
 
-    def claims(self) -> dict[str, Mapping[int, str]]:
+    def claims(self) -> dict[str, Mapping[int, str] | None]:
         """Return the indices that have a sensor, and its id."""
         slots = self.sensors.by_index
         return {self.node: {index: str(slots[index].rom) for index in self.sensors.indices()}}
@@ -88,9 +89,11 @@ class OneWire(Listener):
         """Return a word on gaps in the numbers, and on sensors that stand at two of them."""
         if not self.sensors.indices():
             yield "sensor1", "no sensor is named: there is nothing to read"
-        for gap in self.sensors.gaps():
-            after = min(index for index in self.sensors.by_index if index > gap)
-            yield f"sensor{after}", f"index {gap} has no sensor: treated as Dummy"
+        after = {gap: min(n for n in self.sensors.by_index if n > gap) for gap in self.sensors.gaps()}
+        for index, run in groupby(after, key=after.__getitem__):
+            first, *rest = run
+            which = f"indices {first} to {rest[-1]} have" if rest else f"index {first} has"
+            yield f"sensor{index}", f"{which} no sensor: treated as Dummy"
         for rom in self.sensors.roms():
             first, *others = self.sensors.indices(rom)
             for index in others:

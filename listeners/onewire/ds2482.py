@@ -63,6 +63,10 @@ class Ds2482(OneWire):
             return "a simulated DS2482"
         return f"DS2482 at {self.address}, I2C bus {self.bus}"
 
+    def holds(self) -> Iterable[str]:
+        """Return the chip."""
+        return () if self.simulated else (f"I2C bus {self.bus}, address {self.address}",)
+
     def examine(self, machine: Machine) -> Iterable[Finding]:
         """Return what stands between the user and the chip."""
         if self.simulated:
