@@ -34,8 +34,13 @@ has_systemd() {
     [ -d /run/systemd/system ]
 }
 
+# Tell our script and unit from those of another gateway, which may have the same name.
+is_ours() {
+    grep -qs "Sensor and radio readings to Emoncms" "$1"
+}
+
 has_service() {
-    if has_systemd; then [ -e "/$UNIT" ]; else [ -e "/etc/$SCRIPT" ]; fi
+    if has_systemd; then is_ours "/$UNIT"; else is_ours "/etc/$SCRIPT"; fi
 }
 
 is_running() {
@@ -126,12 +131,29 @@ install_program() {
     ln -sfn /opt/oemgateway/bin/oemgateway "$LINK"
 }
 
+# set_aside FILE KEPT: stop the other gateway that this file starts, as oem_gateway has one of that name, and
+# keep the file where nothing runs it.
+set_aside() {
+    [ -e "$1" ] && ! is_ours "$1" || return 0
+    other=$(cat /run/oemgateway.pid 2>/dev/null || :)
+    service oemgateway stop || :
+    [ -z "$other" ] || ! kill -0 "$other" 2>/dev/null \
+        || die "the gateway that $1 starts still runs (process $other): stop it, then make install again"
+    mv "$1" "$2"
+    [ "$1" != "/etc/$SCRIPT" ] || update-rc.d oemgateway remove
+    say "$1 was another gateway's: that one is stopped, and the file is now $2"
+}
+
 # Tell PID 1 of the service; below DESTDIR nobody knows what it will be.
 place_service() {
     if [ -n "$ROOT" ]; then
         install -D -m 0644 "$UNIT" "$ROOT/$UNIT"
         install -D -m 0755 "$SCRIPT" "$ROOT/etc/$SCRIPT"
-    elif has_systemd; then
+        return
+    fi
+    set_aside "/etc/$SCRIPT" /etc/oemgateway.init.old
+    set_aside "/$UNIT" /etc/oemgateway.service.old
+    if has_systemd; then
         ! cmp -s "$UNIT" "/$UNIT" || return 0
         HAS_CHANGED=yes
         install -D -m 0644 "$UNIT" "/$UNIT"

@@ -40,6 +40,23 @@ SETTINGS = """\
     url = http://127.0.0.1:9
     apikey = 0123456789abcdef0123456789abcdef
 """
+# As of 2013: the daemon of a user pi, with a log of its own.
+ANCESTOR = """\
+#!/bin/sh
+### BEGIN INIT INFO
+# Provides:          oemgateway
+# Required-Start:    $remote_fs $syslog
+# Required-Stop:     $remote_fs $syslog
+# Default-Start:     2 3 4 5
+# Default-Stop:      0 1 6
+# Short-Description: The gateway of before
+### END INIT INFO
+case $1 in
+    start) start-stop-daemon --start --quiet --background --make-pidfile --pidfile /run/oemgateway.pid \\
+        --chuid pi --startas /bin/sleep -- 600 ;;
+    stop) start-stop-daemon --stop --quiet --retry=INT/30/KILL/5 --pidfile /run/oemgateway.pid ;;
+esac
+"""
 ACCOUNTS = re.compile(r"/etc/(passwd|shadow|group|gshadow|subuid|subgid)-? ")
 FAULTY = SETTINGS.replace("interval = 1", "interval = often")
 FAULT = f"{CONFIG}:10: interval: "
@@ -158,6 +175,28 @@ def listening(machine, pid):
     return ports
 
 
+def run_ancestor(machine):
+    """Have oem_gateway run, started with the machine, and return the id of its process."""
+    script = machine.path("/etc/init.d/oemgateway")
+    script.write_text(ANCESTOR)
+    script.chmod(0o755)
+    machine(
+        "sh",
+        "-c",
+        """
+        groupadd emoncms
+        useradd pi
+        install -d -o pi -g emoncms -m 0750 /var/log/oemgateway
+        install -o pi -g emoncms -m 0644 /dev/null /var/log/oemgateway/oemgateway.log
+        """,
+    )
+    assert machine("update-rc.d", "oemgateway", "defaults").returncode == 0
+    assert machine("service", "oemgateway", "start").returncode == 0
+    pid = machine.path("/run/oemgateway.pid")
+    wait_until(lambda: pid.exists() and pid.read_text(), what="the gateway of before")
+    return int(pid.read_text())
+
+
 class FromSources(Installed):
     """... by `make install`, `make uninstall` and `make purge`."""
 
@@ -167,8 +206,8 @@ class FromSources(Installed):
         self.folder = machine.path("/usr/src/oemgateway")
         copy_sources(self.folder)
 
-    def make(self, *what):
-        """Run make as root and return what it said."""
+    def attempt(self, *what):
+        """Run make as root and return its exit status and what it said."""
         done = self.machine(
             "make", "--no-print-directory", "-C", "/usr/src/oemgateway", "PYTHON=/usr/bin/python3", *what
         )
@@ -176,8 +215,13 @@ class FromSources(Installed):
             missing(f"make install fetches packages, and could not: {done.stdout}")
         if "python3-venv" in done.stdout or "Python 3.11 or newer" in done.stdout:
             missing(done.stdout)
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        return done.returncode, done.stdout
+
+    def make(self, *what):
+        """Run make as root and return what it said, once it has done it."""
+        status, said = self.attempt(*what)
+        assert status == 0, said
+        return said
 
 
 @pytest.mark.needs_root
@@ -208,6 +252,7 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     assert gateway.service("status")[0] == 3
 
     # When it is installed once more, nothing changes.
+    there = everything(machine)
     assert gateway.make("install") == "oemgateway: nothing to do: it is installed as it is here\n"
     assert unlike(there, everything(machine)) == set()
 
@@ -306,6 +351,46 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
 
 
 @pytest.mark.needs_root
+def test_a_gateway_of_the_same_name_is_stopped_and_its_script_kept(machine):
+    # Given oem_gateway, and its configuration where ours has its own
+    gateway = FromSources(machine)
+    ancestor = run_ancestor(machine)
+    gateway.edit(SETTINGS)
+    script = machine.path("/etc/init.d/oemgateway")
+
+    # When it cannot be stopped, it stays what it is.
+    script.write_text(ANCESTOR.replace("--stop", "--status"))
+    status, said = gateway.attempt("install")
+    assert status != 0
+    assert f"the gateway that /etc/init.d/oemgateway starts still runs (process {ancestor}): stop it" in said
+    assert "of before" in script.read_text()
+
+    # When it can, ours runs in its place, with a log that goes on.
+    script.write_text(ANCESTOR)
+    said = gateway.make("install")
+    assert (
+        "oemgateway: /etc/init.d/oemgateway was another gateway's: "
+        "that one is stopped, and the file is now /etc/oemgateway.init.old\n"
+    ) in said
+    assert not machine.path(f"/proc/{ancestor}").exists()
+    assert machine.path("/etc/oemgateway.init.old").read_text() == ANCESTOR
+    assert script.read_text() == (ROOT / "init.d" / "oemgateway").read_text()
+    assert gateway.service("status")[0] == 0
+    gateway.wait_for_readings()
+    there = everything(machine)
+    assert there["/var/log/oemgateway"].startswith("d 2750 oemgateway adm ")
+    assert there["/var/log/oemgateway/oemgateway.log"].startswith("f 644 oemgateway adm ")
+    assert "/etc/rc2.d/S01oemgateway" in there
+    assert gateway.make("install") == "oemgateway: nothing to do: it is installed as it is here\n"
+
+    # What was kept is its owner's, and a script that is not ours is not removed.
+    assert gateway.service("stop")[0] == 0
+    script.write_text(ANCESTOR)
+    gateway.make("purge")
+    assert script.read_text() == machine.path("/etc/oemgateway.init.old").read_text() == ANCESTOR
+
+
+@pytest.mark.needs_root
 def test_below_destdir_files_are_put_in_place_and_nothing_else_is_done(machine):
     gateway = FromSources(machine)
     before = everything(machine)
@@ -337,7 +422,9 @@ def test_below_destdir_files_are_put_in_place_and_nothing_else_is_done(machine):
 
 @pytest.mark.needs_root
 def test_where_pid_1_is_systemd_its_unit_is_installed_and_enabled(machine):
-    # Given a systemd of which there is just its command
+    # Given a systemd of which there is just its command, and a unit of another gateway
+    unit = "/etc/systemd/system/oemgateway.service"
+    machine.path(unit).write_text("[Service]\nExecStart=/home/pi/oem_gateway/oemgateway\n")
     told = machine.path("/run/told")
     machine("mkdir", "/run/systemd", "/run/systemd/system")
     systemctl = machine.path("/usr/local/bin/systemctl")
@@ -353,10 +440,12 @@ def test_where_pid_1_is_systemd_its_unit_is_installed_and_enabled(machine):
         file.write_text("#!/bin/sh\necho oemgateway 0.1.0\n")
         file.chmod(0o755)
 
-    gateway.make("install")
-    unit = "/etc/systemd/system/oemgateway.service"
+    assert f"{unit} was another gateway's" in gateway.make("install")
+    assert "/home/pi" in machine.path("/etc/oemgateway.service.old").read_text()
     assert machine.path(unit).read_text() == (ROOT / unit[1:]).read_text()
-    assert told.read_text().splitlines() == [
+    said = told.read_text().splitlines()
+    assert [line for line in said if not line.startswith("list-unit-files")] == [
+        "stop oemgateway.service",
         "daemon-reload",
         "--quiet enable oemgateway",
         "restart oemgateway.service",
@@ -420,7 +509,7 @@ def next_version(package, version, folder):
 
 
 @pytest.mark.needs_root
-def test_the_life_of_the_debian_package(machine, package, tmp_path):
+def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PLR0915  (as lives are)
     checked = subprocess.run(
         [
             need("lintian", "lintian"),
@@ -495,3 +584,13 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):
     dpkg("--purge", "oemgateway")
     assert unlike(before, everything(machine)) == set()
     assert machine("getent", "passwd", "oemgateway").stdout == ""
+
+    # A gateway of the same name is stopped, and its script kept.
+    ancestor = run_ancestor(machine)
+    gateway.edit(SETTINGS)
+    said = dpkg("--install", "/root/first.deb")
+    assert "/etc/init.d/oemgateway was another gateway's: that one is stopped" in said
+    assert not machine.path(f"/proc/{ancestor}").exists()
+    assert machine.path("/etc/oemgateway.init.old").read_text() == ANCESTOR
+    assert gateway.service("status")[0] == 0
+    assert machine("stat", "-c", "%U", f"/proc/{gateway.pid()}").stdout == "oemgateway\n"
