@@ -170,9 +170,9 @@ enable_service() {
 
 forget_service() {
     has_service || return 0
-    service oemgateway stop
+    service oemgateway stop || say "it could not be stopped; what is left of it: ps -u oemgateway"
     if has_systemd; then
-        systemctl --quiet disable oemgateway
+        systemctl --quiet disable oemgateway || :
         rm -f "/$UNIT"
         systemctl daemon-reload
     else
@@ -202,7 +202,7 @@ do_install() {
             || die "only root may run $PYTHON: sudo make install PYTHON=/usr/bin/python3"
         make_user
         # Asked before anything is replaced, as what runs now is the old one.
-        IS_NEW=$(has_service || echo yes)
+        IS_NEW=$({ has_service && [ -e "$LAST" ]; } || echo yes)
         RAN=$(! is_running || echo yes)
     fi
     place_configuration

@@ -330,9 +330,14 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     gateway.make("install")
     assert gateway.service("status")[0] == 3
 
-    # Removed, it leaves settings and readings ...
-    gateway.service("start")
+    # A program that is gone comes back, and runs.
+    machine("rm", "-r", "/opt/oemgateway")
+    assert "oemgateway: 0.1.0 is installed\n" in gateway.make("install")
+    assert gateway.service("status")[0] == 0
+
+    # Removed, it leaves settings and readings, whether or not its program is there ...
     fourth = gateway.pid()
+    machine("rm", "-r", "/opt/oemgateway")
     said = gateway.make("uninstall")
     assert f"kept are {CONFIG}, {STATE}" in said
     assert not machine.path(f"/proc/{fourth}").exists()

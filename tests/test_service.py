@@ -90,6 +90,16 @@ def test_what_is_not_installed_or_not_configured_has_a_status_of_its_own(service
     assert service("start") == (6, "/etc/other.conf is missing ... failed!\n")
     service.machine.path(DAEMON).unlink()
     assert service("start") == (5, "")
+    assert service("stop") == (0, "")
+
+
+@pytest.mark.needs_root
+def test_a_gateway_whose_program_is_gone_can_be_stopped(service):
+    service("start")
+    running = service.pid()
+    service.machine.path(DAEMON).unlink()
+    assert service("stop") == (0, "Stopping: oemgateway.\n")
+    assert not service.machine.path(f"/proc/{running}").exists()
 
 
 @pytest.mark.needs_root
