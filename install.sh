@@ -67,6 +67,14 @@ make_user() {
     done
 }
 
+# One that its owner has put there may be for all to read, or for root alone.
+guard_configuration() {
+    [ -n "$(find -H "$CONFIG" \( -perm /o=rwx -o -user root -group root \))" ] || return 0
+    chown root:oemgateway "$CONFIG"
+    chmod 0640 "$CONFIG"
+    say "$CONFIG holds the key: only root and the group oemgateway may read it from now on"
+}
+
 # The configuration holds the key, and is never overwritten.
 place_configuration() {
     if [ ! -e "$ROOT$CONFIG" ]; then
@@ -78,6 +86,7 @@ place_configuration() {
         install -m 0644 etc/oemgateway.conf "$ROOT$CONFIG.new"
         say "$CONFIG is kept; what is new is in $CONFIG.new"
     fi
+    [ -n "$ROOT" ] || guard_configuration
 }
 
 # place FILE: put one of SETTINGS in place, unless it has been edited there.

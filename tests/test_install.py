@@ -58,6 +58,7 @@ case $1 in
 esac
 """
 ACCOUNTS = re.compile(r"/etc/(passwd|shadow|group|gshadow|subuid|subgid)-? ")
+GUARDED = "holds the key: only root and the group oemgateway may read it from now on"
 FAULTY = SETTINGS.replace("interval = 1", "interval = often")
 FAULT = f"{CONFIG}:10: interval: "
 
@@ -323,6 +324,17 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
         f"/var/log/oemgateway/oemgateway.log{suffix} oemgateway adm 640" for suffix in ("", ".1")
     ]
 
+    # A configuration that all may read, or root alone, is put right; what else its owner has chosen stays.
+    for mode, owner, guarded in (
+        ("0644", "root:oemgateway", True),
+        ("0600", "root:root", True),
+        ("0600", "oemgateway:root", False),
+    ):
+        machine("sh", "-c", f"chmod {mode} {CONFIG}; chown {owner} {CONFIG}")
+        assert (f"oemgateway: {CONFIG} {GUARDED}\n" in gateway.make("install")) is guarded
+        found = machine("stat", "-c", "%a %U:%G", CONFIG).stdout
+        assert found == ("640 root:oemgateway\n" if guarded else f"{mode[1:]} {owner}\n")
+
     # What is stopped stays stopped.
     for _ in range(2):
         assert gateway.service("stop")[0] == 0
@@ -370,8 +382,9 @@ def test_a_gateway_of_the_same_name_is_stopped_and_its_script_kept(machine):
     assert f"the gateway that /etc/init.d/oemgateway starts still runs (process {ancestor}): stop it" in said
     assert "of before" in script.read_text()
 
-    # When it can, ours runs in its place, with a log that goes on.
+    # When it can, ours runs in its place, with a log that goes on, and the key is for nobody else.
     script.write_text(ANCESTOR)
+    machine("sh", "-c", f"chmod 0644 {CONFIG}; chown pi:pi {CONFIG}")
     said = gateway.make("install")
     assert (
         "oemgateway: /etc/init.d/oemgateway was another gateway's: "
@@ -383,6 +396,8 @@ def test_a_gateway_of_the_same_name_is_stopped_and_its_script_kept(machine):
     assert gateway.service("status")[0] == 0
     gateway.wait_for_readings()
     there = everything(machine)
+    assert f"oemgateway: {CONFIG} {GUARDED}\n" in said
+    assert there[CONFIG].startswith("f 640 root oemgateway ")
     assert there["/var/log/oemgateway"].startswith("d 2750 oemgateway adm ")
     assert there["/var/log/oemgateway/oemgateway.log"].startswith("f 644 oemgateway adm ")
     assert "/etc/rc2.d/S01oemgateway" in there
@@ -595,6 +610,7 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PL
     gateway.edit(SETTINGS)
     said = dpkg("--install", "/root/first.deb")
     assert "/etc/init.d/oemgateway was another gateway's: that one is stopped" in said
+    assert f"oemgateway: {CONFIG} {GUARDED}\n" in said
     assert not machine.path(f"/proc/{ancestor}").exists()
     assert machine.path("/etc/oemgateway.init.old").read_text() == ANCESTOR
     assert gateway.service("status")[0] == 0
