@@ -367,6 +367,57 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     assert machine("getent", "passwd", "oemgateway").stdout == ""
 
 
+@pytest.fixture(params=["HEAD^", "the first with an installer"])
+def older(request, tmp_path):
+    """The sources of an older commit; without a history, or with one cut short, there may be none."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no clone")
+
+    def git(*arguments):
+        command = [need("git", "git"), "-c", "safe.directory=*", "-C", ROOT, *arguments]
+        return subprocess.run(command, capture_output=True, check=False)
+
+    commit = request.param
+    if commit != "HEAD^":
+        added = git("log", "--diff-filter=A", "--format=%H", "HEAD^", "--", "install.sh")
+        commit = added.stdout.decode().strip().rpartition("\n")[2]
+    archive = git("archive", commit, *SOURCES) if commit else None
+    if archive is None or archive.returncode != 0:
+        pytest.skip(f"no sources of {request.param}: this is a shallow clone")
+    folder = tmp_path / "older"
+    folder.mkdir()
+    subprocess.run(["tar", "--extract", "--directory", folder], input=archive.stdout, check=True)
+    return folder
+
+
+@pytest.mark.needs_root
+def test_an_upgrade_from_an_older_commit_keeps_all_that_waits(machine, older):
+    # Given the gateway of then, with readings that wait
+    gateway = FromSources(machine)
+    machine("mv", "/usr/src/oemgateway", "/usr/src/newer")
+    machine.copy(older, "/usr/src/oemgateway")
+    set_version(gateway.folder, "0.0.1")
+    gateway.make("install")
+    gateway.edit(SETTINGS)
+    assert gateway.service("start")[0] == 0
+    waiting = gateway.wait_for_readings()
+    assert gateway.version() == "0.0.1"
+    then = gateway.pid()
+    indices = machine.path(f"{STATE}/indices.json").read_text()
+
+    # When today's is installed, it runs, and they wait still, in their order, at their indices.
+    machine("sh", "-c", "rm -r /usr/src/oemgateway; mv /usr/src/newer /usr/src/oemgateway")
+    gateway.make("install")
+    assert gateway.version() == "0.1.0"
+    assert gateway.service("status")[0] == 0
+    assert gateway.pid() != then
+    assert not machine.path(f"/proc/{then}").exists()
+    assert machine.path(CONFIG).read_text() == SETTINGS
+    assert gateway.waiting()[: len(waiting)] == waiting
+    assert machine.path(f"{STATE}/indices.json").read_text() == indices
+    wait_until(lambda: len(gateway.waiting()) > len(waiting), 20, "a new reading to wait behind them")
+
+
 @pytest.mark.needs_root
 def test_a_gateway_of_the_same_name_is_stopped_and_its_script_kept(machine):
     # Given oem_gateway, and its configuration where ours has its own
