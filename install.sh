@@ -113,7 +113,7 @@ runs_here() {
 }
 
 is_up_to_date() {
-    diff -rq "$STAGE" "$LAST" >/dev/null 2>&1 && runs_here 'import gateway.command'
+    diff -rq "$STAGE" "$LAST" >/dev/null 2>&1 && [ -L "$LINK" ] && runs_here 'import gateway.command'
 }
 
 pip_install() {

@@ -342,7 +342,10 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     gateway.make("install")
     assert gateway.service("status")[0] == 3
 
-    # A program that is gone comes back, and runs.
+    # A command that is gone comes back, and so does the program, and runs.
+    machine("rm", "/usr/local/bin/oemgateway")
+    gateway.make("install")
+    assert gateway.version() == "0.1.0"
     machine("rm", "-r", "/opt/oemgateway")
     assert "oemgateway: 0.1.0 is installed\n" in gateway.make("install")
     assert gateway.service("status")[0] == 0
@@ -510,6 +513,7 @@ def test_where_pid_1_is_systemd_its_unit_is_installed_and_enabled(machine):
         file = installed / "bin" / program
         file.write_text("#!/bin/sh\necho oemgateway 0.1.0\n")
         file.chmod(0o755)
+    machine("ln", "-s", "/opt/oemgateway/bin/oemgateway", "/usr/local/bin")
 
     assert f"{unit} was another gateway's" in gateway.make("install")
     assert "/home/pi" in machine.path("/etc/oemgateway.service.old").read_text()
