@@ -34,8 +34,13 @@ has_systemd() {
     [ -d /run/systemd/system ]
 }
 
+# Tell our script and unit from those of another gateway, which may have the same name.
+is_ours() {
+    grep -qs "Sensor and radio readings to Emoncms" "$1"
+}
+
 has_service() {
-    if has_systemd; then [ -e "/$UNIT" ]; else [ -e "/etc/$SCRIPT" ]; fi
+    if has_systemd; then is_ours "/$UNIT"; else is_ours "/etc/$SCRIPT"; fi
 }
 
 is_running() {
@@ -62,6 +67,14 @@ make_user() {
     done
 }
 
+# One that its owner has put there may be for all to read, or for root alone.
+guard_configuration() {
+    [ -n "$(find -H "$CONFIG" \( -perm /o=rwx -o -user root -group root \))" ] || return 0
+    chown root:oemgateway "$CONFIG"
+    chmod 0640 "$CONFIG"
+    say "$CONFIG holds the key: only root and the group oemgateway may read it from now on"
+}
+
 # The configuration holds the key, and is never overwritten.
 place_configuration() {
     if [ ! -e "$ROOT$CONFIG" ]; then
@@ -73,6 +86,7 @@ place_configuration() {
         install -m 0644 etc/oemgateway.conf "$ROOT$CONFIG.new"
         say "$CONFIG is kept; what is new is in $CONFIG.new"
     fi
+    [ -n "$ROOT" ] || guard_configuration
 }
 
 # place FILE: put one of SETTINGS in place, unless it has been edited there.
@@ -99,7 +113,7 @@ runs_here() {
 }
 
 is_up_to_date() {
-    diff -rq "$STAGE" "$LAST" >/dev/null 2>&1 && runs_here 'import gateway.command'
+    diff -rq "$STAGE" "$LAST" >/dev/null 2>&1 && [ -L "$LINK" ] && runs_here 'import gateway.command'
 }
 
 pip_install() {
@@ -126,12 +140,29 @@ install_program() {
     ln -sfn /opt/oemgateway/bin/oemgateway "$LINK"
 }
 
+# set_aside FILE KEPT: stop the other gateway that this file starts, as oem_gateway has one of that name, and
+# keep the file where nothing runs it.
+set_aside() {
+    [ -e "$1" ] && ! is_ours "$1" || return 0
+    other=$(cat /run/oemgateway.pid 2>/dev/null || :)
+    service oemgateway stop || :
+    [ -z "$other" ] || ! kill -0 "$other" 2>/dev/null \
+        || die "the gateway that $1 starts still runs (process $other): stop it, then make install again"
+    mv "$1" "$2"
+    [ "$1" != "/etc/$SCRIPT" ] || update-rc.d oemgateway remove
+    say "$1 was another gateway's: that one is stopped, and the file is now $2"
+}
+
 # Tell PID 1 of the service; below DESTDIR nobody knows what it will be.
 place_service() {
     if [ -n "$ROOT" ]; then
         install -D -m 0644 "$UNIT" "$ROOT/$UNIT"
         install -D -m 0755 "$SCRIPT" "$ROOT/etc/$SCRIPT"
-    elif has_systemd; then
+        return
+    fi
+    set_aside "/etc/$SCRIPT" /etc/oemgateway.init.old
+    set_aside "/$UNIT" /etc/oemgateway.service.old
+    if has_systemd; then
         ! cmp -s "$UNIT" "/$UNIT" || return 0
         HAS_CHANGED=yes
         install -D -m 0644 "$UNIT" "/$UNIT"
@@ -148,9 +179,9 @@ enable_service() {
 
 forget_service() {
     has_service || return 0
-    service oemgateway stop
+    service oemgateway stop || say "it could not be stopped; what is left of it: ps -u oemgateway"
     if has_systemd; then
-        systemctl --quiet disable oemgateway
+        systemctl --quiet disable oemgateway || :
         rm -f "/$UNIT"
         systemctl daemon-reload
     else
@@ -180,7 +211,7 @@ do_install() {
             || die "only root may run $PYTHON: sudo make install PYTHON=/usr/bin/python3"
         make_user
         # Asked before anything is replaced, as what runs now is the old one.
-        IS_NEW=$(has_service || echo yes)
+        IS_NEW=$({ has_service && [ -e "$LAST" ]; } || echo yes)
         RAN=$(! is_running || echo yes)
     fi
     place_configuration

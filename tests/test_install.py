@@ -40,7 +40,25 @@ SETTINGS = """\
     url = http://127.0.0.1:9
     apikey = 0123456789abcdef0123456789abcdef
 """
+# As of 2013: the daemon of a user pi, with a log of its own.
+ANCESTOR = """\
+#!/bin/sh
+### BEGIN INIT INFO
+# Provides:          oemgateway
+# Required-Start:    $remote_fs $syslog
+# Required-Stop:     $remote_fs $syslog
+# Default-Start:     2 3 4 5
+# Default-Stop:      0 1 6
+# Short-Description: The gateway of before
+### END INIT INFO
+case $1 in
+    start) start-stop-daemon --start --quiet --background --make-pidfile --pidfile /run/oemgateway.pid \\
+        --chuid pi --startas /bin/sleep -- 600 ;;
+    stop) start-stop-daemon --stop --quiet --retry=INT/30/KILL/5 --pidfile /run/oemgateway.pid ;;
+esac
+"""
 ACCOUNTS = re.compile(r"/etc/(passwd|shadow|group|gshadow|subuid|subgid)-? ")
+GUARDED = "holds the key: only root and the group oemgateway may read it from now on"
 FAULTY = SETTINGS.replace("interval = 1", "interval = often")
 FAULT = f"{CONFIG}:10: interval: "
 
@@ -158,6 +176,28 @@ def listening(machine, pid):
     return ports
 
 
+def run_ancestor(machine):
+    """Have oem_gateway run, started with the machine, and return the id of its process."""
+    script = machine.path("/etc/init.d/oemgateway")
+    script.write_text(ANCESTOR)
+    script.chmod(0o755)
+    machine(
+        "sh",
+        "-c",
+        """
+        groupadd emoncms
+        useradd pi
+        install -d -o pi -g emoncms -m 0750 /var/log/oemgateway
+        install -o pi -g emoncms -m 0644 /dev/null /var/log/oemgateway/oemgateway.log
+        """,
+    )
+    assert machine("update-rc.d", "oemgateway", "defaults").returncode == 0
+    assert machine("service", "oemgateway", "start").returncode == 0
+    pid = machine.path("/run/oemgateway.pid")
+    wait_until(lambda: pid.exists() and pid.read_text(), what="the gateway of before")
+    return int(pid.read_text())
+
+
 class FromSources(Installed):
     """... by `make install`, `make uninstall` and `make purge`."""
 
@@ -167,8 +207,8 @@ class FromSources(Installed):
         self.folder = machine.path("/usr/src/oemgateway")
         copy_sources(self.folder)
 
-    def make(self, *what):
-        """Run make as root and return what it said."""
+    def attempt(self, *what):
+        """Run make as root and return its exit status and what it said."""
         done = self.machine(
             "make", "--no-print-directory", "-C", "/usr/src/oemgateway", "PYTHON=/usr/bin/python3", *what
         )
@@ -176,8 +216,13 @@ class FromSources(Installed):
             missing(f"make install fetches packages, and could not: {done.stdout}")
         if "python3-venv" in done.stdout or "Python 3.11 or newer" in done.stdout:
             missing(done.stdout)
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        return done.returncode, done.stdout
+
+    def make(self, *what):
+        """Run make as root and return what it said, once it has done it."""
+        status, said = self.attempt(*what)
+        assert status == 0, said
+        return said
 
 
 @pytest.mark.needs_root
@@ -208,6 +253,7 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     assert gateway.service("status")[0] == 3
 
     # When it is installed once more, nothing changes.
+    there = everything(machine)
     assert gateway.make("install") == "oemgateway: nothing to do: it is installed as it is here\n"
     assert unlike(there, everything(machine)) == set()
 
@@ -278,6 +324,17 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
         f"/var/log/oemgateway/oemgateway.log{suffix} oemgateway adm 640" for suffix in ("", ".1")
     ]
 
+    # A configuration that all may read, or root alone, is put right; what else its owner has chosen stays.
+    for mode, owner, guarded in (
+        ("0644", "root:oemgateway", True),
+        ("0600", "root:root", True),
+        ("0600", "oemgateway:root", False),
+    ):
+        machine("sh", "-c", f"chmod {mode} {CONFIG}; chown {owner} {CONFIG}")
+        assert (f"oemgateway: {CONFIG} {GUARDED}\n" in gateway.make("install")) is guarded
+        found = machine("stat", "-c", "%a %U:%G", CONFIG).stdout
+        assert found == ("640 root:oemgateway\n" if guarded else f"{mode[1:]} {owner}\n")
+
     # What is stopped stays stopped.
     for _ in range(2):
         assert gateway.service("stop")[0] == 0
@@ -285,9 +342,17 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     gateway.make("install")
     assert gateway.service("status")[0] == 3
 
-    # Removed, it leaves settings and readings ...
-    gateway.service("start")
+    # A command that is gone comes back, and so does the program, and runs.
+    machine("rm", "/usr/local/bin/oemgateway")
+    gateway.make("install")
+    assert gateway.version() == "0.1.0"
+    machine("rm", "-r", "/opt/oemgateway")
+    assert "oemgateway: 0.1.0 is installed\n" in gateway.make("install")
+    assert gateway.service("status")[0] == 0
+
+    # Removed, it leaves settings and readings, whether or not its program is there ...
     fourth = gateway.pid()
+    machine("rm", "-r", "/opt/oemgateway")
     said = gateway.make("uninstall")
     assert f"kept are {CONFIG}, {STATE}" in said
     assert not machine.path(f"/proc/{fourth}").exists()
@@ -303,6 +368,100 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     gateway.make("purge")
     assert unlike(before, everything(machine)) == set()
     assert machine("getent", "passwd", "oemgateway").stdout == ""
+
+
+@pytest.fixture(params=["HEAD^", "the first with an installer"])
+def older(request, tmp_path):
+    """The sources of an older commit; without a history, or with one cut short, there may be none."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no clone")
+
+    def git(*arguments):
+        command = [need("git", "git"), "-c", "safe.directory=*", "-C", ROOT, *arguments]
+        return subprocess.run(command, capture_output=True, check=False)
+
+    commit = request.param
+    if commit != "HEAD^":
+        added = git("log", "--diff-filter=A", "--format=%H", "HEAD^", "--", "install.sh")
+        commit = added.stdout.decode().strip().rpartition("\n")[2]
+    archive = git("archive", commit, *SOURCES) if commit else None
+    if archive is None or archive.returncode != 0:
+        pytest.skip(f"no sources of {request.param}: this is a shallow clone")
+    folder = tmp_path / "older"
+    folder.mkdir()
+    subprocess.run(["tar", "--extract", "--directory", folder], input=archive.stdout, check=True)
+    return folder
+
+
+@pytest.mark.needs_root
+def test_an_upgrade_from_an_older_commit_keeps_all_that_waits(machine, older):
+    # Given the gateway of then, with readings that wait
+    gateway = FromSources(machine)
+    machine("mv", "/usr/src/oemgateway", "/usr/src/newer")
+    machine.copy(older, "/usr/src/oemgateway")
+    set_version(gateway.folder, "0.0.1")
+    gateway.make("install")
+    gateway.edit(SETTINGS)
+    assert gateway.service("start")[0] == 0
+    waiting = gateway.wait_for_readings()
+    assert gateway.version() == "0.0.1"
+    then = gateway.pid()
+    indices = machine.path(f"{STATE}/indices.json").read_text()
+
+    # When today's is installed, it runs, and they wait still, in their order, at their indices.
+    machine("sh", "-c", "rm -r /usr/src/oemgateway; mv /usr/src/newer /usr/src/oemgateway")
+    gateway.make("install")
+    assert gateway.version() == "0.1.0"
+    assert gateway.service("status")[0] == 0
+    assert gateway.pid() != then
+    assert not machine.path(f"/proc/{then}").exists()
+    assert machine.path(CONFIG).read_text() == SETTINGS
+    assert gateway.waiting()[: len(waiting)] == waiting
+    assert machine.path(f"{STATE}/indices.json").read_text() == indices
+    wait_until(lambda: len(gateway.waiting()) > len(waiting), 20, "a new reading to wait behind them")
+
+
+@pytest.mark.needs_root
+def test_a_gateway_of_the_same_name_is_stopped_and_its_script_kept(machine):
+    # Given oem_gateway, and its configuration where ours has its own
+    gateway = FromSources(machine)
+    ancestor = run_ancestor(machine)
+    gateway.edit(SETTINGS)
+    script = machine.path("/etc/init.d/oemgateway")
+
+    # When it cannot be stopped, it stays what it is.
+    script.write_text(ANCESTOR.replace("--stop", "--status"))
+    status, said = gateway.attempt("install")
+    assert status != 0
+    assert f"the gateway that /etc/init.d/oemgateway starts still runs (process {ancestor}): stop it" in said
+    assert "of before" in script.read_text()
+
+    # When it can, ours runs in its place, with a log that goes on, and the key is for nobody else.
+    script.write_text(ANCESTOR)
+    machine("sh", "-c", f"chmod 0644 {CONFIG}; chown pi:pi {CONFIG}")
+    said = gateway.make("install")
+    assert (
+        "oemgateway: /etc/init.d/oemgateway was another gateway's: "
+        "that one is stopped, and the file is now /etc/oemgateway.init.old\n"
+    ) in said
+    assert not machine.path(f"/proc/{ancestor}").exists()
+    assert machine.path("/etc/oemgateway.init.old").read_text() == ANCESTOR
+    assert script.read_text() == (ROOT / "init.d" / "oemgateway").read_text()
+    assert gateway.service("status")[0] == 0
+    gateway.wait_for_readings()
+    there = everything(machine)
+    assert f"oemgateway: {CONFIG} {GUARDED}\n" in said
+    assert there[CONFIG].startswith("f 640 root oemgateway ")
+    assert there["/var/log/oemgateway"].startswith("d 2750 oemgateway adm ")
+    assert there["/var/log/oemgateway/oemgateway.log"].startswith("f 644 oemgateway adm ")
+    assert "/etc/rc2.d/S01oemgateway" in there
+    assert gateway.make("install") == "oemgateway: nothing to do: it is installed as it is here\n"
+
+    # What was kept is its owner's, and a script that is not ours is not removed.
+    assert gateway.service("stop")[0] == 0
+    script.write_text(ANCESTOR)
+    gateway.make("purge")
+    assert script.read_text() == machine.path("/etc/oemgateway.init.old").read_text() == ANCESTOR
 
 
 @pytest.mark.needs_root
@@ -337,7 +496,9 @@ def test_below_destdir_files_are_put_in_place_and_nothing_else_is_done(machine):
 
 @pytest.mark.needs_root
 def test_where_pid_1_is_systemd_its_unit_is_installed_and_enabled(machine):
-    # Given a systemd of which there is just its command
+    # Given a systemd of which there is just its command, and a unit of another gateway
+    unit = "/etc/systemd/system/oemgateway.service"
+    machine.path(unit).write_text("[Service]\nExecStart=/home/pi/oem_gateway/oemgateway\n")
     told = machine.path("/run/told")
     machine("mkdir", "/run/systemd", "/run/systemd/system")
     systemctl = machine.path("/usr/local/bin/systemctl")
@@ -352,11 +513,14 @@ def test_where_pid_1_is_systemd_its_unit_is_installed_and_enabled(machine):
         file = installed / "bin" / program
         file.write_text("#!/bin/sh\necho oemgateway 0.1.0\n")
         file.chmod(0o755)
+    machine("ln", "-s", "/opt/oemgateway/bin/oemgateway", "/usr/local/bin")
 
-    gateway.make("install")
-    unit = "/etc/systemd/system/oemgateway.service"
+    assert f"{unit} was another gateway's" in gateway.make("install")
+    assert "/home/pi" in machine.path("/etc/oemgateway.service.old").read_text()
     assert machine.path(unit).read_text() == (ROOT / unit[1:]).read_text()
-    assert told.read_text().splitlines() == [
+    said = told.read_text().splitlines()
+    assert [line for line in said if not line.startswith("list-unit-files")] == [
+        "stop oemgateway.service",
         "daemon-reload",
         "--quiet enable oemgateway",
         "restart oemgateway.service",
@@ -420,7 +584,7 @@ def next_version(package, version, folder):
 
 
 @pytest.mark.needs_root
-def test_the_life_of_the_debian_package(machine, package, tmp_path):
+def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PLR0915  (as lives are)
     checked = subprocess.run(
         [
             need("lintian", "lintian"),
@@ -495,3 +659,14 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):
     dpkg("--purge", "oemgateway")
     assert unlike(before, everything(machine)) == set()
     assert machine("getent", "passwd", "oemgateway").stdout == ""
+
+    # A gateway of the same name is stopped, and its script kept.
+    ancestor = run_ancestor(machine)
+    gateway.edit(SETTINGS)
+    said = dpkg("--install", "/root/first.deb")
+    assert "/etc/init.d/oemgateway was another gateway's: that one is stopped" in said
+    assert f"oemgateway: {CONFIG} {GUARDED}\n" in said
+    assert not machine.path(f"/proc/{ancestor}").exists()
+    assert machine.path("/etc/oemgateway.init.old").read_text() == ANCESTOR
+    assert gateway.service("status")[0] == 0
+    assert machine("stat", "-c", "%U", f"/proc/{gateway.pid()}").stdout == "oemgateway\n"

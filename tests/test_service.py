@@ -90,6 +90,16 @@ def test_what_is_not_installed_or_not_configured_has_a_status_of_its_own(service
     assert service("start") == (6, "/etc/other.conf is missing ... failed!\n")
     service.machine.path(DAEMON).unlink()
     assert service("start") == (5, "")
+    assert service("stop") == (0, "")
+
+
+@pytest.mark.needs_root
+def test_a_gateway_whose_program_is_gone_can_be_stopped(service):
+    service("start")
+    running = service.pid()
+    service.machine.path(DAEMON).unlink()
+    assert service("stop") == (0, "Stopping: oemgateway.\n")
+    assert not service.machine.path(f"/proc/{running}").exists()
 
 
 @pytest.mark.needs_root
@@ -117,6 +127,78 @@ def test_it_starts_once_and_stops_twice(service):
     for _ in range(2):
         assert service("stop")[0] == 0
         assert service("status")[0] == 3
+
+
+@pytest.mark.needs_root
+def test_what_root_or_another_gateway_has_left_is_given_to_the_user(service):
+    # given the files of a gateway that root has run in the foreground, and the log of another user's
+    machine = service.machine
+    machine(
+        "sh",
+        "-c",
+        """
+        mkdir /run/oemgateway /var/lib/oemgateway /var/log/oemgateway /var/lib/oemgateway/deep
+        touch /run/oemgateway/started /var/lib/oemgateway/deep/file /etc/elsewhere
+        ln -s /etc/elsewhere /var/lib/oemgateway/link
+        ln /etc/elsewhere /var/lib/oemgateway/twice
+        (umask 077; touch /var/lib/oemgateway/queue.db)
+        (umask 027; touch /var/log/oemgateway/oemgateway.log /var/log/oemgateway/oemgateway.log.1)
+        chown -R games:games /var/log/oemgateway
+        chmod 0750 /var/log/oemgateway
+        """,
+    )
+    assert service("start")[0] == 0
+    owners = machine(
+        "stat",
+        "--format=%n %U %G %a",
+        "/run/oemgateway",
+        "/run/oemgateway/started",
+        "/var/lib/oemgateway",
+        "/var/lib/oemgateway/queue.db",
+        "/var/log/oemgateway",
+        "/var/log/oemgateway/oemgateway.log",
+        "/var/log/oemgateway/oemgateway.log.1",
+        "/var/lib/oemgateway/deep/file",
+        "/etc/elsewhere",
+    )
+    assert owners.stdout.splitlines() == [
+        "/run/oemgateway oemgateway oemgateway 755",
+        "/run/oemgateway/started oemgateway oemgateway 644",
+        "/var/lib/oemgateway oemgateway oemgateway 750",
+        "/var/lib/oemgateway/queue.db oemgateway oemgateway 600",
+        "/var/log/oemgateway oemgateway adm 2750",
+        "/var/log/oemgateway/oemgateway.log oemgateway adm 640",
+        "/var/log/oemgateway/oemgateway.log.1 oemgateway adm 640",
+        "/var/lib/oemgateway/deep/file root root 644",
+        "/etc/elsewhere root root 644",
+    ]
+
+    # when its owner lets others read the log, that stays so
+    machine("chmod", "0755", "/var/log/oemgateway")
+    assert service("restart")[0] == 0
+    assert machine("stat", "--format=%a", "/var/log/oemgateway").stdout == "2755\n"
+
+
+@pytest.mark.needs_root
+def test_a_log_that_cannot_be_written_is_named_and_takes_nothing_down(service):
+    service("start")
+    running = service.pid()
+    service.default("LOGFILE=/var/log/gateway.log\n")
+    for action in ("start", "restart", "try-restart"):
+        status, said = service(action)
+        assert status == 6
+        assert (
+            "the user oemgateway cannot write the log (/var/log/gateway.log: Permission denied): chown it,"
+            in said
+        )
+    assert service.pid() == running
+    assert service("status")[0] == 0
+    # a directory of others stays theirs
+    assert service.machine("stat", "--format=%U", "/var/log").stdout == "root\n"
+
+    service.machine("install", "-o", "oemgateway", "/dev/null", "/var/log/gateway.log")
+    assert service("restart")[0] == 0
+    assert service.started()[-1].endswith(" --logfile /var/log/gateway.log")
 
 
 @pytest.mark.needs_root
