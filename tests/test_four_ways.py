@@ -141,6 +141,11 @@ def at_power_on(sensor):
     sensor.brown_out()
 
 
+def at_power_on_at_25(sensor):
+    sensor._power_on = bytes.fromhex("9001 4B467F FF0C10")  # of some clones
+    at_power_on(sensor)
+
+
 def never_done(sensor):
     sensor.never_done = True
     sensor.temperature = 50.0
@@ -158,6 +163,7 @@ CHECKED_THERE = (
     "OWFS and the kernel check the CRC themselves and tell what fails it from no answer by nothing"
 )
 NOT_TOLD = "the scratchpad of before is as good as new, and nothing there tells whether a conversion ended"
+NO_MARKER = "OWFS copies TH and TL to the EEPROM, so there is no marker, and byte 6 knows only 85 °C"
 
 SENSOR_FAULTS = [
     (unplugged, Seen(Fault.NO_ANSWER, Fault.NO_ANSWER, Fault.NO_ANSWER)),
@@ -165,6 +171,7 @@ SENSOR_FAULTS = [
     (damaged_by_bursts, Seen(Fault.CRC, Fault.NO_ANSWER, Fault.NO_ANSWER)),
     (zeros, Seen(Fault.ALL_ZERO, Fault.ALL_ZERO, Fault.ALL_ZERO)),
     (at_power_on, Seen(Fault.UNCONVERTED, Fault.POWER_ON, Fault.POWER_ON)),
+    (at_power_on_at_25, Seen(Fault.UNCONVERTED, NO_MARKER, Fault.POWER_ON)),
     (never_done, Seen(Fault.UNCONVERTED, NOT_TOLD, NOT_TOLD)),
     (too_hot, Seen(Fault.RANGE, Fault.RANGE, Fault.RANGE)),
     (failed, Seen(Fault.FAILED, Fault.FAILED, Fault.FAILED)),
@@ -314,7 +321,7 @@ def test_a_sensor_fed_by_the_line_is_read_with_the_others(house, said):
         pytest.param("ds2482", 85.0, id="ds2482: the marker in TH and TL tells it from a power-on"),
         pytest.param("owserver", None, id="owserver: a marker would be copied to the EEPROM"),
         pytest.param("owfs", None, id="owfs: a marker would be copied to the EEPROM"),
-        pytest.param("w1", None, id="w1: only byte 6 tells"),
+        pytest.param("w1", None, id="w1: nothing tells until it has had another temperature"),
     ],
 )
 def test_a_clone_that_keeps_byte_6_is_read_but_for_a_true_85_where_that_byte_decides(house, at_85):

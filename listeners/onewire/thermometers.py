@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from listeners.onewire.bridge import LineFault, NoPresence, Unheard
 from listeners.onewire.ds18b20 import (
+    AGAIN,
     DS18S20,
     MARKER,
     Fault,
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from listeners.onewire.bridge import Bridge
-
-_AGAIN = (Fault.POWER_ON, Fault.RESOLUTION, Fault.FAILED)
-"""What a second conversion may put right, once the sensor has been set up again."""
 
 _LATE_POLLS, _POLL_S = 75, 0.01
 """How long a conversion may be late: a stranger's takes 0.75 s at 12 bits while ours are done at 9."""
@@ -100,7 +98,7 @@ class Thermometers:
         self._restart()
         self._meet([rom for rom in roms if rom not in self._sensors])
         outcomes = self._measured(roms)
-        again = [rom for rom, out in outcomes.items() if out in _AGAIN or isinstance(out, Unheard)]
+        again = [rom for rom, out in outcomes.items() if out in AGAIN or isinstance(out, Unheard)]
         again += self._moved(outcomes)
         if again:
             self._set_up(again)

@@ -32,7 +32,7 @@ class _Slave:
 
 
 class Kernel:
-    """The sensors that it has found at the chip at its start, in a tree below `root`: `path` is its live form."""
+    """The sensors that it has found at the chip at its start, in a tree below `root`, live by `path`."""
 
     def __init__(self, chip: Ds2482, clock: Clock, root: Path) -> None:
         self._chip = chip
