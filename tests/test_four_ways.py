@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from listeners.onewire.ds18b20 import Fault
-from listeners.onewire.rom import Rom
+from listeners.onewire.rom import Rom, crc8
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.noise import Noise
 from tests.ways import WAYS, House
@@ -225,6 +225,31 @@ def test_noise_never_makes_a_value(house, longest):
             came += value is not None
     assert came > 10
     assert sum(sensor.flip.hits for sensor in five.sensors) > 5
+
+
+def undetected(sent):
+    """Flip bits that the CRC does not tell; the lowest one is that of the temperature."""
+    bits = next(bits for bits in range(1, 1 << 9, 2) if not crc8(bits.to_bytes(9, "little")))
+    return (int.from_bytes(sent, "little") ^ bits).to_bytes(len(sent), "little")
+
+
+def test_damage_that_the_crc_lets_through_is_no_value_on_a_line_that_has_shown_damage(house):
+    # given a sensor that was heard, came damaged for a sweep, and is heard again
+    five = house()
+    sensor = five.sensors[0]
+    assert five.read() == VALUES
+    damaged(sensor)
+    assert five.read() == without(1)
+    sensor.flip = None
+    assert five.read() == VALUES
+    # when one read is damaged in just those bits that the CRC does not tell
+    damage = [undetected]
+    sensor.flip = lambda sent: damage.pop()(sent) if damage else sent
+    # then it is no value
+    assert five.read() in (VALUES, without(1))
+    assert not damage
+    # and when all is well, it is read
+    assert five.read() == VALUES
 
 
 # --- A fault of the whole bus -----------------------------------------------------------------------------

@@ -7,9 +7,9 @@ marker tells a power-on; elsewhere byte 6 does, which knows only the 85 °C of a
 
 The kernel waits for the time of a conversion and does not look whether it began or ended. A sensor that does
 not hear the command, or is never done, has its value of before once more: no file there tells that. One that
-has lost its power is therefore believed when byte 6 shows a conversion, as a genuine part's does, or its value
-is another than the one that was found without the marker. What passes is a value of before on a part that
-kept its power, and the 25 °C or the like of a clone that has not converted since this program began.
+has lost its power is therefore believed when byte 6 shows a conversion, as a genuine part's does, or when it
+has another value than it was found to have without the marker. What passes is a value of before, if the part
+has kept its power, and the 25 °C or the like of a clone that has not converted since this program began.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from gateway.settings import setting
 from listeners.onewire.bus import OneWire
+from listeners.onewire.doubt import Doubt
 from listeners.onewire.ds18b20 import (
     AGAIN,
     DS18S20,
@@ -109,6 +110,8 @@ class W1(OneWire):
 
     path: Path = setting(Path("/sys/bus/w1/devices"))
     _sensors: dict[Rom, _Sensor] = field(default_factory=dict, init=False, compare=False, repr=False)
+    # Of the sensors that have been heard.
+    _doubts: dict[Rom, Doubt] = field(default_factory=dict, init=False, compare=False, repr=False)
     # The value that a sensor had when it was found without its marker, until it has shown another.
     _lost: dict[Rom, bytes] = field(default_factory=dict, init=False, compare=False, repr=False)
 
@@ -219,11 +222,13 @@ class W1(OneWire):
         sensor = self._sensors[rom]
         bits = sensor.bits or FINEST
         try:
-            w1_slave = (home / "w1_slave").read_bytes()
+            w1_slave = self._settled(rom, home / "w1_slave")
         except FileNotFoundError:
             return _rendered(home / "temperature")
         except OSError:
             return Fault.NO_ANSWER
+        if w1_slave is None:
+            return Fault.CRC
         reading = reading_of(rom, w1_slave, resolution=bits, marker=sensor.marker)
         scratchpad, _ = scratchpad_in(w1_slave)
         if reading is Fault.POWER_ON:
@@ -237,6 +242,20 @@ class W1(OneWire):
                 return Fault.POWER_ON
             self._lost.pop(rom, None)
         return reading
+
+    def _settled(self, rom: Rom, w1_slave: Path) -> bytes | None:
+        """Return what the file says; where damage was of late, what it says twice, None if it does not.
+
+        It converts for that. The kernel tells damage from no answer by nothing, or by NO: either makes a
+        sensor doubtful that has been heard.
+        """
+        first = w1_slave.read_bytes()
+        _, good = scratchpad_in(first)
+        if good:
+            return self._doubts.setdefault(rom, Doubt()).settled(first, w1_slave.read_bytes) or None
+        if rom in self._doubts:
+            self._doubts[rom].rise()
+        return first
 
 
 def _mark(alarms: Path) -> bytes | None:
