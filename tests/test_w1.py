@@ -263,6 +263,14 @@ def test_a_sensor_that_cannot_be_read_for_its_marker_has_to_have_it(house):
     assert house.listener._read([FLOW]) == {FLOW: Fault.POWER_ON}
 
 
+def test_a_resolution_that_the_kernel_took_from_a_damaged_scratchpad_is_set_again(house):
+    (sensor,) = house.sensors
+    sensor.all_zero = True
+    house.listener._set_up([FLOW])
+    sensor.all_zero = False
+    assert house.read() == (21.5625,)
+
+
 def test_a_marker_that_may_not_be_written_is_not_asked_for(tree):
     path = tree({FLOW: {"w1_slave": w1_slave(WARM)}})
     (path / FLOW.linux / "alarms").mkdir()  # for root, too, it cannot be written

@@ -36,6 +36,7 @@ from listeners.onewire.ds18b20 import (
     decode,
     is_power_on,
     plausible,
+    resolution_of,
     shows_conversion,
 )
 from listeners.onewire.examine_w1 import examine_w1
@@ -191,8 +192,10 @@ class W1(OneWire):
         for rom in roms:
             if rom not in self._sensors:
                 home = self.path / rom.linux
+                # The kernel writes the configuration that it reads along with the marker: it may be damaged.
+                marker = _mark(home / "alarms")
                 bits = None if rom.family == DS18S20 else self._set_resolution(home / "resolution")
-                self._sensors[rom] = _Sensor(bits, _is_fed(home / "ext_power"), _mark(home / "alarms"))
+                self._sensors[rom] = _Sensor(bits, _is_fed(home / "ext_power"), marker)
 
     def _set_resolution(self, resolution: Path) -> int | None:
         """Set a sensor's resolution and return what the kernel takes it to be then.
@@ -233,6 +236,8 @@ class W1(OneWire):
         scratchpad, _ = scratchpad_in(w1_slave)
         if reading is Fault.POWER_ON:
             self._lost[rom] = scratchpad[:2]
+        elif isinstance(reading, float) and sensor.bits and resolution_of(scratchpad) != sensor.bits:
+            return Fault.RESOLUTION
         elif isinstance(reading, float) and not sensor.converted:
             # The marker tells that power was not lost since, but not that a command to convert was heard.
             sensor.converted = shows_conversion(rom, scratchpad) or not (
