@@ -16,6 +16,7 @@ from listeners.onewire.ds18b20 import (
     plausible,
     resolution_of,
     setup,
+    shows_conversion,
 )
 from listeners.onewire.rom import Rom, crc8
 
@@ -122,7 +123,7 @@ def test_power_on_is_told_by_the_marker_or_else_by_byte_6(what, scratchpad, mark
     ("text", "marker", "reading"),
     [
         ("AA00 4B46 FFFF 0C 10", None, Fault.POWER_ON),
-        ("AA00 5AA5 FFFF 0C 10", MARKER, 85.0),
+        ("AA00 5ADB FFFF 0C 10", MARKER, 85.0),
         ("AA00 4B46 FFFF 0D 10", None, 84.9375),
         ("3200 4B46 FFFF 0C 10", None, 25.0),
         ("3200 4B46 FFFF 0B 10", None, 25.0625),
@@ -215,3 +216,20 @@ def test_every_fault_has_words_of_its_own_and_a_cure(fault):
     assert str(fault) == fault.words
     assert fault.cure
     assert sum(other.words == fault.words for other in Fault) == 1
+
+
+@pytest.mark.parametrize(
+    ("rom", "hexadecimal", "shown"),
+    [
+        pytest.param(DS18B20, "5905 4B46 7FFF 0710", True, id="genuine"),
+        pytest.param(DS18B20, "5005 4B46 7FFF 1010", True, id="a true 85 °C"),
+        pytest.param(DS18B20, "5005 4B46 7FFF 0C10", False, id="power-on"),
+        pytest.param(DS18B20, "5401 4B46 7FFF 0C10", False, id="a byte 6 that is that of a power-on, too"),
+        pytest.param(DS18B20, "5905 4B46 7FFF 0C10", False, id="a clone that keeps byte 6"),
+        pytest.param(DS18B20, "9001 5500 7FA5 A566", False, id="a clone that has something else there"),
+        pytest.param(DS18S20, "2B00 4B46 FFFF 0B10", True, id="what is left of a DS18S20's degree"),
+        pytest.param(DS18S20, "AA00 4B46 FFFF 0C10", False, id="a DS18S20 at power-on"),
+    ],
+)
+def test_byte_6_shows_a_conversion_of_a_genuine_part(rom, hexadecimal, shown):
+    assert shows_conversion(rom, bytes.fromhex(hexadecimal)) is shown

@@ -689,6 +689,17 @@ def test_one_process_has_the_chip_for_itself(house, tmp_path):
     assert five.read() == VALUES
 
 
+def test_two_sections_for_one_chip_are_told_so_and_not_of_another_process(house, tmp_path, monkeypatch):
+    five = house()
+    monkeypatch.setattr(i2c, "LOCKS", tmp_path)
+    with pytest.raises(OSError, match=r"address 0x18: another section of oemgateway\.conf reads this chip"):
+        i2c.Lock("1", 0x18)
+    five.listener.close()
+    i2c.Lock("1", 0x18).release()
+    five.listener.open()
+    assert five.read() == VALUES
+
+
 def test_the_lock_is_taken_where_run_lock_cannot_be_written(monkeypatch, tmp_path):
     monkeypatch.setattr(i2c, "LOCKS", tmp_path / "missing")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -193,14 +193,14 @@ def test_a_simulated_chip_that_answers_smbus2():
         assert done.stdout.startswith(found)
 
 
-def test_a_chip_that_another_process_reads_is_left_alone():
+def test_a_chip_that_is_read_is_left_alone():
     lock = Lock("7", 0x18)
     try:
         finding = examine_chip("7", 0x18, Opener())
     finally:
         lock.release()
     assert finding.verdict is Verdict.UNKNOWN
-    assert "another process reads this chip" in finding.found
+    assert "another section of oemgateway.conf reads this chip" in finding.found
 
 
 def test_only_a_live_machine_is_asked_for_its_chip_and_only_where_the_gateway_does_not_have_it(pi):

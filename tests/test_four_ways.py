@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from listeners.onewire.ds18b20 import Fault
-from listeners.onewire.rom import Rom
+from listeners.onewire.rom import Rom, crc8
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.noise import Noise
 from tests.ways import WAYS, House
@@ -141,6 +141,11 @@ def at_power_on(sensor):
     sensor.brown_out()
 
 
+def at_power_on_at_25(sensor):
+    sensor._power_on = bytes.fromhex("9001 4B467F FF0C10")  # of some clones
+    at_power_on(sensor)
+
+
 def never_done(sensor):
     sensor.never_done = True
     sensor.temperature = 50.0
@@ -158,6 +163,7 @@ CHECKED_THERE = (
     "OWFS and the kernel check the CRC themselves and tell what fails it from no answer by nothing"
 )
 NOT_TOLD = "the scratchpad of before is as good as new, and nothing there tells whether a conversion ended"
+NO_MARKER = "OWFS copies TH and TL to the EEPROM, so there is no marker, and byte 6 knows only 85 °C"
 
 SENSOR_FAULTS = [
     (unplugged, Seen(Fault.NO_ANSWER, Fault.NO_ANSWER, Fault.NO_ANSWER)),
@@ -165,6 +171,7 @@ SENSOR_FAULTS = [
     (damaged_by_bursts, Seen(Fault.CRC, Fault.NO_ANSWER, Fault.NO_ANSWER)),
     (zeros, Seen(Fault.ALL_ZERO, Fault.ALL_ZERO, Fault.ALL_ZERO)),
     (at_power_on, Seen(Fault.UNCONVERTED, Fault.POWER_ON, Fault.POWER_ON)),
+    (at_power_on_at_25, Seen(Fault.UNCONVERTED, NO_MARKER, Fault.POWER_ON)),
     (never_done, Seen(Fault.UNCONVERTED, NOT_TOLD, NOT_TOLD)),
     (too_hot, Seen(Fault.RANGE, Fault.RANGE, Fault.RANGE)),
     (failed, Seen(Fault.FAILED, Fault.FAILED, Fault.FAILED)),
@@ -218,6 +225,31 @@ def test_noise_never_makes_a_value(house, longest):
             came += value is not None
     assert came > 10
     assert sum(sensor.flip.hits for sensor in five.sensors) > 5
+
+
+def undetected(sent):
+    """Flip bits that the CRC does not tell; the lowest one is that of the temperature."""
+    bits = next(bits for bits in range(1, 1 << 9, 2) if not crc8(bits.to_bytes(9, "little")))
+    return (int.from_bytes(sent, "little") ^ bits).to_bytes(len(sent), "little")
+
+
+def test_damage_that_the_crc_lets_through_is_no_value_on_a_line_that_has_shown_damage(house):
+    # given a sensor that was heard, came damaged for a sweep, and is heard again
+    five = house()
+    sensor = five.sensors[0]
+    assert five.read() == VALUES
+    damaged(sensor)
+    assert five.read() == without(1)
+    sensor.flip = None
+    assert five.read() == VALUES
+    # when one read is damaged in just those bits that the CRC does not tell
+    damage = [undetected]
+    sensor.flip = lambda sent: damage.pop()(sent) if damage else sent
+    # then it is no value
+    assert five.read() in (VALUES, without(1))
+    assert not damage
+    # and when all is well, it is read
+    assert five.read() == VALUES
 
 
 # --- A fault of the whole bus -----------------------------------------------------------------------------
@@ -314,7 +346,7 @@ def test_a_sensor_fed_by_the_line_is_read_with_the_others(house, said):
         pytest.param("ds2482", 85.0, id="ds2482: the marker in TH and TL tells it from a power-on"),
         pytest.param("owserver", None, id="owserver: a marker would be copied to the EEPROM"),
         pytest.param("owfs", None, id="owfs: a marker would be copied to the EEPROM"),
-        pytest.param("w1", None, id="w1: only byte 6 tells"),
+        pytest.param("w1", None, id="w1: nothing tells until it has had another temperature"),
     ],
 )
 def test_a_clone_that_keeps_byte_6_is_read_but_for_a_true_85_where_that_byte_decides(house, at_85):

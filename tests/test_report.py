@@ -144,10 +144,33 @@ def test_it_looks_once_a_minute_and_forgets_what_has_gone():
 def test_a_look_delays_no_sweep_once_it_is_known_how_long_it_takes(interval, search_s):
     made = bus(interval=str(interval))
     made.search_s = search_s
-    times = [frame.stamp.wall for _ in range(100) for frame in read(made)]
+    times = [frame.stamp.wall for _ in range(90) for frame in read(made)]
     late = sum(after - before != interval for before, after in pairwise(times))
     assert late <= 1, "the first look had to show how long one takes"
     assert ("search" in made.asked) == (interval > 1)
+
+
+@pytest.mark.parametrize(
+    ("search_s", "looks", "left_out"), [(0.1, 3, 3), (0.9, 3, 6), (1.5, 3, 9), (20.0, 1, 21)]
+)
+def test_where_no_time_is_left_a_look_is_taken_all_the_same_for_a_hundredth_of_the_sweeps(
+    search_s, looks, left_out
+):
+    # given a bus that is read every second, for a thousand of them, and something new on it
+    made = bus(interval="1")
+    made.search_s = search_s
+    start = made.clock.wall()
+    frames = []
+    while made.clock.wall() - start < 1000:
+        frames += read(made)
+    # then it is found
+    assert made.asked.count("search") == looks
+    assert sensor(made, NEW).temperature == 21.0
+    # and that cost no more than the sweeps of that time, each of the others being at its second and index
+    times = [frame.stamp.wall for frame in frames]
+    assert sum(after - before - 1 for before, after in pairwise(times)) == left_out
+    assert all(time == int(time) for time in times)
+    assert {frame.values for frame in frames} == {frames[0].values}
 
 
 def test_no_look_at_a_bus_that_is_out_of_order():

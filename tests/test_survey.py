@@ -253,14 +253,14 @@ def test_a_short_is_a_trouble_and_no_sensor_has_a_value(house):
     assert [row.known.fault for row in roster(survey)] == ["the bus is out of order"]
 
 
-def test_a_chip_that_another_process_reads_is_left_alone(house):
+def test_a_chip_that_is_read_is_left_alone(house):
     one = house({CELLAR: 18.5})
     held = i2c.Lock("1", 0x18)
     with one.ways() as ways:
         survey = ways.look()
     held.release()
     assert survey.reports == {}
-    assert "another process reads this chip" in survey.troubles["cellar"]
+    assert "another section of oemgateway.conf reads this chip" in survey.troubles["cellar"]
 
 
 def test_the_chip_is_free_again_afterwards(house):

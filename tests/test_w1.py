@@ -6,10 +6,12 @@ import pytest
 
 from gateway.registry import find
 from gateway.settings import build
-from listeners.onewire.ds18b20 import Fault
+from listeners.onewire.ds18b20 import MARKER, Fault
 from listeners.onewire.rom import Rom, crc8
-from listeners.onewire.w1 import W1, reading_of
+from listeners.onewire.w1 import _ALARMS, W1, reading_of
 from listeners.simulated.clock import VirtualClock, VirtualFlag
+from listeners.simulated.ds18b20 import Ds18b20
+from tests.ways import by_w1
 
 FLOW, RETURN = Rom.parse("28-00000549f733"), Rom.parse("28-0000054a56db")
 WARM, COLD = "59 01 4b 46 7f ff 07 10", "5e ff 4b 46 7f ff 02 10"  # 21.5625, -10.125
@@ -164,6 +166,135 @@ def test_a_ds18s20_is_not_told_a_resolution(tree):
 
     assert listener(path).sweep([old]) == {old: 21.0}
     assert (path / old.linux / "resolution").read_bytes() == b"?"
+
+
+# --- The marker, on a simulated kernel --------------------------------------------------------------------
+
+ONE = "28.33F749050000"
+
+
+def at_25(sensor):
+    """Make it a clone that has 25 °C at its power-on."""
+    sensor._power_on = bytes.fromhex("9001 4B467F FF0C10")
+    sensor.brown_out()
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A sensor at 21.5625 °C that the kernel has found."""
+    with by_w1([Ds18b20(ONE, 21.5625)], {"sensor1": ONE}, tmp_path) as one:
+        yield one
+
+
+def test_the_marker_is_in_the_scratchpad_and_not_in_the_eeprom(house):
+    (sensor,) = house.sensors
+    eeprom = sensor._eeprom
+    house.read()
+    assert (sensor._scratchpad[2:4], sensor._eeprom) == (MARKER, eeprom)
+
+
+def test_the_text_of_the_marker_fits_the_block_that_kernels_keep_it_in_with_a_zero_after_it():
+    assert len(_ALARMS) == 7
+
+
+def test_power_lost_during_a_conversion_is_a_reading_all_the_same_by_a_second_conversion(house):
+    (sensor,) = house.sensors
+    at_25(sensor)
+    house.read()
+    sensor.temperature = 30.5
+    convert = house.listener._failed_unsaid
+    losses = iter([sensor.brown_out])
+
+    def told_and_cut_off(trigger):
+        failed = convert(trigger)
+        next(losses)()
+        return failed
+
+    house.listener._failed_unsaid = told_and_cut_off
+    # when it loses its power after the conversion for all, then it converts once more
+    assert house.read() == (30.5,)
+    assert house.listener.faults == {}
+
+
+def test_a_clone_that_lost_its_power_is_believed_at_another_value_than_it_had_then(house):
+    # given a clone that keeps byte 6 and loses its power while nothing reads it
+    (sensor,) = house.sensors
+    sensor.keeps_byte6 = True
+    house.read()
+    sensor.brown_out()
+    # when it has the same value at the second conversion, then that may be its value at power-on
+    assert house.read() == (None,)
+    assert house.listener.faults == {(FLOW, Fault.POWER_ON): 1}
+    # and at another one it has converted, and is believed at any
+    sensor.temperature = 21.625
+    assert house.read() == (21.625,)
+    sensor.temperature = 21.5625
+    assert house.read() == (21.5625,)
+
+
+def test_a_clone_with_the_marker_reads_85_once_it_has_had_another_temperature(house):
+    (sensor,) = house.sensors
+    sensor.keeps_byte6 = True
+    house.read()
+    sensor.temperature = 85.0
+    assert house.read() == (85.0,)
+
+
+def test_a_part_that_takes_no_marker_is_judged_by_byte_6(house):
+    (sensor,) = house.sensors
+    sensor.ignores_writes = True
+    assert house.read() == (21.5625,)
+    sensor.temperature = 85.0
+    assert house.read() == (85.0,)
+    sensor.never_done = True
+    sensor.brown_out()
+    assert house.read() == (None,)
+
+
+def test_a_sensor_that_cannot_be_read_for_its_marker_has_to_have_it(house):
+    # given one that is away while it is set up, and back at its power-on for the reading
+    (sensor,) = house.sensors
+    sensor.temperature = 30.0
+    at_25(sensor)
+    sensor.never_done = True
+    sensor.present = False
+    house.listener._set_up([FLOW])
+    sensor.present = True
+    assert house.listener._read([FLOW]) == {FLOW: Fault.POWER_ON}
+
+
+def test_a_resolution_that_the_kernel_took_from_a_damaged_scratchpad_is_set_again(house):
+    (sensor,) = house.sensors
+    sensor.all_zero = True
+    house.listener._set_up([FLOW])
+    sensor.all_zero = False
+    assert house.read() == (21.5625,)
+
+
+def test_a_marker_that_may_not_be_written_is_not_asked_for(tree):
+    path = tree({FLOW: {"w1_slave": w1_slave(WARM)}})
+    (path / FLOW.linux / "alarms").mkdir()  # for root, too, it cannot be written
+
+    assert listener(path).sweep([FLOW]) == {FLOW: 21.5625}
+
+
+def test_a_conversion_for_all_that_reached_nobody_gives_no_old_value(house):
+    # given a line that is shorted while all are told to convert, which the kernel counts as done
+    (sensor,) = house.sensors
+    house.read()
+    sensor.temperature = 30.0
+    failed_unsaid = house.listener._failed_unsaid
+
+    def told_while_shorted(trigger):
+        house.chip.shorted = True
+        try:
+            return failed_unsaid(trigger)
+        finally:
+            house.chip.shorted = False
+
+    house.listener._failed_unsaid = told_while_shorted
+    # when it is read, then it has converted for that
+    assert house.read() == (30.0,)
 
 
 def test_the_sensors_that_the_kernel_shows_are_found_and_no_ghosts(tree):

@@ -38,18 +38,16 @@ class QuickClock(VirtualClock):
 
 
 class House:
-    """A chip with sensors, and the listener that reads them by one way. `before` is run before each sweep."""
+    """A chip with sensors, and the listener that reads them by one way."""
 
-    def __init__(self, listener: OneWire, chip: Ds2482, before: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, listener: OneWire, chip: Ds2482) -> None:
         self.chip = chip
         self.sensors = list(chip.sensors)
         self.listener = listener
-        self._before = before
         self.listener.open()
 
     def read(self) -> tuple[float | None, ...]:
         """Return the values of the next frame."""
-        self._before()
         (frame,) = self.listener.read(VirtualFlag(self.listener.clock))
         return frame.values
 
@@ -88,8 +86,9 @@ def by_w1(sensors: Sequence[Ds18b20], entries: dict[str, str], tmp_path: Path) -
     """The kernel on the chip, in virtual time."""
     clock = VirtualClock()
     chip = Ds2482(clock, sensors, i2c_hz=I2C_HZ)
-    kernel = Kernel(chip, clock, tmp_path)
-    yield House(_listener(W1, clock, {**entries, "path": str(tmp_path)}), chip, kernel.show)
+    listener = _listener(W1, clock, {**entries, "path": str(tmp_path)})
+    vars(listener).update(path=Kernel(chip, clock, tmp_path).path)
+    yield House(listener, chip)
 
 
 WAYS = {"ds2482": by_ds2482, "owserver": by_owserver, "owfs": by_owfs, "w1": by_w1}

@@ -13,10 +13,11 @@ from listeners.onewire.rom import Rom, crc8
 DS18S20, DS1822, DS18B20, DS1825, DS28EA00 = 0x10, 0x22, 0x28, 0x3B, 0x42
 FAMILIES = frozenset((DS18S20, DS1822, DS18B20, DS1825, DS28EA00))
 
-MARKER = bytes((0x5A, 0xA5))
-"""What is written to TH and TL, never to the EEPROM: alarms at 90 and -91 °C, which no DS18B20 has by chance.
+MARKER = bytes((0x5A, 0xDB))
+"""What is written to TH and TL, never to the EEPROM: alarms at 90 and -37 °C, which no DS18B20 has by chance.
 
-Losing power restores the EEPROM's bytes, so while the marker stands the value is none of a power-on.
+Losing power restores the EEPROM's bytes, so while the marker stands the value is none of a power-on. The
+kernel takes no alarm beyond -55 and 125 °C.
 """
 
 _POWER_ON = {DS18S20: 0x00AA}
@@ -49,6 +50,9 @@ class Fault(Enum):
     def __str__(self) -> str:
         return self.words
 
+
+AGAIN = (Fault.POWER_ON, Fault.RESOLUTION, Fault.FAILED)
+"""What a second conversion may put right, once the sensor has been set up again."""
 
 Reading = float | Fault
 """A temperature in °C, or why there is none."""
@@ -86,6 +90,12 @@ def is_power_on(rom: Rom, scratchpad: bytes) -> bool:
     """Tell whether value and byte 6 are those of a part that has not converted since it got power."""
     raw = int.from_bytes(scratchpad[:2], "little")
     return raw == _POWER_ON.get(rom.family, _POWER_ON_OTHERS) and scratchpad[6] == _UNTOUCHED
+
+
+def shows_conversion(rom: Rom, scratchpad: bytes) -> bool:
+    """Tell whether byte 6 is one that a genuine part's conversion leaves, and not that of a power-on."""
+    left = {scratchpad[6]} if rom.family == DS18S20 else {0x10 - (scratchpad[0] & 0x0F)}
+    return scratchpad[6] in left - {_UNTOUCHED}
 
 
 def resolution_of(scratchpad: bytes) -> int:

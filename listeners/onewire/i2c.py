@@ -7,7 +7,7 @@ import fcntl
 import os
 import tempfile
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 NOT_ACKNOWLEDGED = (errno.EREMOTEIO, errno.ENXIO, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN)
 """What the adapters' drivers say when a chip does not answer: the Pi's EREMOTEIO, others one of the rest."""
@@ -35,25 +35,35 @@ class I2c(Protocol):
 class Lock:
     """A file lock on a chip: two masters that do not know of each other garble both's readings unnoticed.
 
-    Raises OSError when another process holds it.
+    Raises OSError when it is held, by another process or by this one.
     """
+
+    _held: ClassVar[set[Path]] = set()
+    """Those of this process."""
 
     def __init__(self, bus: str, address: int) -> None:
         path = LOCKS / f"oemgateway-i2c-{bus}-{address:#04x}"
         if not path.exists() and not os.access(LOCKS, os.W_OK):
             path = Path(tempfile.gettempdir()) / path.name
+        self._path = path
         self._fd = _opened(path)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.release()
-            raise OSError(
-                f"{_place(bus, address)}: another process reads this chip, the oemgateway service or a "
-                f"command of it: stop that one (`fuser {path}` shows which)"
-            ) from None
+            os.close(self._fd)
+            if path in self._held:
+                who = "another section of oemgateway.conf reads this chip: put its sensors into one section"
+            else:
+                who = (
+                    "another process reads this chip, the oemgateway service or a command of it: stop "
+                    f"that one (`fuser {path}` shows which)"
+                )
+            raise OSError(f"{_place(bus, address)}: {who}") from None
+        self._held.add(path)
 
     def release(self) -> None:
         """Let it go."""
+        self._held.discard(self._path)
         os.close(self._fd)
 
 

@@ -2,7 +2,13 @@
 
 OWFS 3.2 passes the power-on value on as a temperature, so scratchpads are read raw and judged here. What is
 written to `temphigh`, `templow` or `tempres` it copies to the EEPROM, and reading the first two recalls them
-from there: these are left alone, and byte 6 has to tell a power-on.
+from there: these are left alone, and byte 6 has to tell a power-on. It knows only the 85 °C of a genuine
+part: the 25 °C of some clones pass as a temperature, unless `resolution` is below that in the EEPROM, which
+comes back with the power. Nor does OWFS tell whether a sensor heard the conversion for all, or ended it: one
+that did not has its value of before once more.
+
+OWFS checks the CRC itself, and tells damage from no answer by nothing: a refusal of a sensor that has been
+heard makes it doubtful.
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from listeners.onewire.bus import BusFault
+from listeners.onewire.doubt import Doubt
 from listeners.onewire.ds18b20 import (
     DS18S20,
     DS28EA00,
@@ -22,6 +29,7 @@ from listeners.onewire.ds18b20 import (
     decode,
     resolution_of,
 )
+from listeners.onewire.rom import crc8
 from listeners.onewire.tree import Refused, temperature_in
 
 if TYPE_CHECKING:
@@ -57,6 +65,8 @@ class Masters:
         self._resolution = resolution
         self._clock = clock
         self._sensors: dict[Rom, _Sensor] = {}
+        self._doubts: dict[Rom, Doubt] = {}
+        """Of those that have been heard."""
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         """Let all buses convert, wait once for the slowest sensor, and judge each scratchpad.
@@ -104,6 +114,8 @@ class Masters:
         for bus in [sensor.bus] if sensor else converting:
             with suppress(Refused):
                 return self._reading_on(bus, rom, given)
+        if rom in self._doubts:
+            self._doubts[rom].rise()
         # It may come back on another bus, and will have lost its power.
         self._sensors.pop(rom, None)
         return Fault.NO_ANSWER
@@ -112,18 +124,26 @@ class Masters:
         home = f"{bus}uncached/{rom}/"
         if rom.family == DS28EA00:  # OWFS does not show its scratchpad
             return temperature_in(self._tree.read(f"{home}temperature{self._resolution}"))
-        scratchpad = self._tree.read(f"{home}scratchpad")
+        scratchpad = self._scratchpad(rom, home)
         sensor = self._sensors.get(rom) or self._meet(rom, bus, home)
         if sensor.parasite:
             # OWFS gives the strong pull-up to a sensor's own conversion only, not to the one for all.
             self._tree.read(f"{home}temperature" if rom.family == DS18S20 else f"{home}temperature{FINEST}")
-            scratchpad, given = self._tree.read(f"{home}scratchpad"), FINEST
+            scratchpad, given = self._scratchpad(rom, home), FINEST
         reading = decode(rom, scratchpad, resolution=given)
         if isinstance(reading, Fault):
             self._meet(rom, bus, home)
         elif rom.family != DS18S20 and not sensor.parasite:
             self._settle(home, sensor, resolution_of(scratchpad))
         return reading
+
+    def _scratchpad(self, rom: Rom, home: str) -> bytes:
+        """Return a scratchpad; where something was refused of late, one that came twice, or b""."""
+        first = self._tree.read(f"{home}scratchpad")
+        doubt = self._doubts.setdefault(rom, Doubt())
+        if crc8(first):
+            doubt.rise()
+        return doubt.settled(first, lambda: self._tree.read(f"{home}scratchpad"))
 
     def _meet(self, rom: Rom, bus: str, home: str) -> _Sensor:
         """Start over with a sensor: it may have lost its power, or the wire that brings it."""

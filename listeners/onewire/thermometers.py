@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from listeners.onewire.bridge import LineFault, NoPresence, Unheard
+from listeners.onewire.doubt import Doubt, what_comes_twice
 from listeners.onewire.ds18b20 import (
+    AGAIN,
     DS18S20,
     MARKER,
     Fault,
@@ -26,16 +28,8 @@ if TYPE_CHECKING:
 
     from listeners.onewire.bridge import Bridge
 
-_AGAIN = (Fault.POWER_ON, Fault.RESOLUTION, Fault.FAILED)
-"""What a second conversion may put right, once the sensor has been set up again."""
-
 _LATE_POLLS, _POLL_S = 75, 0.01
 """How long a conversion may be late: a stranger's takes 0.75 s at 12 bits while ours are done at 9."""
-
-_REREADS = 4
-
-_DOUBTS = 100
-"""After damage, how many of a sensor's scratchpads have to come twice until once is enough again."""
 
 _WRITES = 3
 
@@ -52,7 +46,6 @@ class _Sensor:
     `bits` is the resolution that it was last found at. `marker` is None for a clone that does not keep one.
     `converted`: it has been seen to convert, by its value or by its busy line, since it got power.
     `parasite`: it takes its power from the line; None while it was not there to be asked.
-    `doubts` is how many more of its scratchpads have to come twice.
     """
 
     line: Line
@@ -60,7 +53,7 @@ class _Sensor:
     marker: bytes | None = MARKER
     converted: bool = False
     parasite: bool | None = None
-    doubts: int = 0
+    doubt: Doubt = field(default_factory=Doubt)
 
 
 class Thermometers:
@@ -100,7 +93,7 @@ class Thermometers:
         self._restart()
         self._meet([rom for rom in roms if rom not in self._sensors])
         outcomes = self._measured(roms)
-        again = [rom for rom, out in outcomes.items() if out in _AGAIN or isinstance(out, Unheard)]
+        again = [rom for rom, out in outcomes.items() if out in AGAIN or isinstance(out, Unheard)]
         again += self._moved(outcomes)
         if again:
             self._set_up(again)
@@ -196,27 +189,15 @@ class Thermometers:
         return Fault.POWER_ON if alone else self._converted_alone(rom)
 
     def _scratchpad(self, rom: Rom) -> bytes:
-        """Return a scratchpad that came undamaged; where damage was of late, one that came twice, or b"".
-
-        The CRC lets through 0.8 % of what damages four bits, or more if their number is even.
-        """
+        """Return a scratchpad that came undamaged; where damage was of late, one that came twice, or b""."""
         sensor = self._sensors[rom]
         line = sensor.line
         scratchpad = line.scratchpad(rom)
+        if set(scratchpad) == {0xFF}:
+            return what_comes_twice(scratchpad, lambda: line.scratchpad(rom))
         if crc8(scratchpad):
-            if set(scratchpad) != {0xFF}:
-                sensor.doubts = _DOUBTS
-        elif sensor.doubts:
-            sensor.doubts -= 1
-        else:
-            return scratchpad
-        came = {scratchpad}
-        for _ in range(_REREADS):
-            scratchpad = line.scratchpad(rom)
-            if scratchpad in came:
-                return scratchpad
-            came.add(scratchpad)
-        return b""
+            sensor.doubt.rise()
+        return sensor.doubt.settled(scratchpad, lambda: line.scratchpad(rom))
 
     def _set_up(self, roms: Collection[Rom]) -> None:
         """Write marker and resolution where they are not, and look how the lines are fed."""

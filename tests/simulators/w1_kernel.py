@@ -1,12 +1,13 @@
-"""The kernel's 1-Wire driver on a simulated DS2482: what it reads there is written as the files of sysfs.
+"""The kernel's 1-Wire driver on a simulated DS2482: a tree of files that ask the chip when they are read.
 
 It does as drivers/w1/masters/ds2482.c and drivers/w1/slaves/w1_therm.c do, and shares no line with our own
-driver. A file does not know when it is read: `show` is the bulk conversion and the reads after it, at once.
+driver.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PosixPath
+from threading import Lock
 
 from gateway.clock import Clock
 from listeners.simulated.ds18b20 import crc8
@@ -15,56 +16,140 @@ from listeners.simulated.ds2482 import BUSY, PRESENCE, RESET, Ds2482
 CHIP = 0x18
 TRIES = 5
 POLLS = 100
-CONVERSION_S = 0.75
+CONVERSION_S = {9: 0.095, 10: 0.190, 11: 0.375, 12: 0.750}
 PULLED_UP_STRONGLY, PULLED_UP = 0xA5, 0xE1
+ATTRIBUTES = ("w1_slave", "resolution", "alarms", "ext_power")
+
+
+class _Slave:
+    """What the kernel remembers of a sensor."""
+
+    def __init__(self, rom: bytes) -> None:
+        self.rom = rom
+        self.own_supply = True
+        self.bits = 12
+        self.triggered = False
 
 
 class Kernel:
-    """The sensors that it has found at the chip at its start, in a tree below `root`."""
+    """The sensors that it has found at the chip at its start, in a tree below `root`, live by `path`."""
 
     def __init__(self, chip: Ds2482, clock: Clock, root: Path) -> None:
         self._chip = chip
         self._clock = clock
-        self._files = {}
+        self._mutex = Lock()
+        self._slaves: dict[str, _Slave] = {}
         for sensor in chip.sensors:
+            slave = _Slave(sensor.rom)
             home = root / f"{sensor.rom[0]:02x}-{sensor.rom[6:0:-1].hex()}"
             home.mkdir()
-            (home / "resolution").write_text("12\n")
-            self._files[sensor.rom] = home / "w1_slave"
+            for name in ATTRIBUTES:
+                (home / name).touch()
+            self._slaves[home.name] = slave
         (root / "w1_bus_master1").mkdir()
-        (root / "w1_bus_master1" / "therm_bulk_read").write_text("0\n")
+        (root / "w1_bus_master1" / "therm_bulk_read").touch()
         self._chip.write_byte(CHIP, 0xF0)
         self._chip.write_byte_data(CHIP, 0xD2, PULLED_UP)
-        self._reset()
-        self._write(0xCC, 0xB4)
-        self._feeds = not self._read(1)[0] & 1
+        for slave in self._slaves.values():
+            self._ext_power(slave)
+            self._resolution(slave)
+        self.path = _live(self)(root)
 
-    def show(self) -> None:
-        """Let all convert, read every scratchpad and write the files: nothing in them where it failed."""
-        converted = self._converted()
-        for rom, file in self._files.items():
-            file.write_text(self._w1_slave(rom) if converted else "")
+    def show(self, file: Path) -> bytes:
+        """Return what a file holds when it is read."""
+        with self._mutex:
+            slave = self._slaves[file.parent.name]
+            shows = {
+                "w1_slave": self._w1_slave,
+                "resolution": self._resolution,
+                "alarms": self._alarms,
+                "ext_power": self._ext_power,
+            }
+            return shows[file.name](slave).encode()
 
-    def _converted(self) -> bool:
-        if not self._reset():
-            return False
-        self._write(0xCC)
-        if self._feeds:
-            self._chip.write_byte_data(CHIP, 0xD2, PULLED_UP_STRONGLY)
-        self._write(0x44)
-        self._clock.sleep(CONVERSION_S)
-        return True
+    def store(self, file: Path, data: bytes) -> None:
+        """Do what writing to a file does; it never says that it failed."""
+        with self._mutex:
+            if file.name == "therm_bulk_read":
+                self._trigger()
+                return
+            slave = self._slaves[file.parent.name]
+            scratchpad = self._scratchpad(slave)
+            if scratchpad is None or not self._select(slave):
+                return
+            numbers = [int(word) for word in data.split()]
+            high, low, configuration = scratchpad[2:5]
+            if file.name == "resolution":
+                (slave.bits,) = numbers
+                configuration = configuration & 0x9F | slave.bits - 9 << 5
+            else:
+                low, high = (max(-55, min(125, number)) & 0xFF for number in sorted(numbers))
+            self._write(0x4E, high, low, configuration)
 
-    def _w1_slave(self, rom: bytes) -> str:
+    def _trigger(self) -> None:
+        """Let all convert. Where no try comes through, all the same they count as having converted."""
+        feeding = not all(slave.own_supply for slave in self._slaves.values())
         for _ in range(TRIES):
             if self._reset():
-                self._write(0x55, *rom, 0xBE)
+                self._write(0xCC)
+                self._convert(max(slave.bits for slave in self._slaves.values()), feeding=feeding)
+                break
+        for slave in self._slaves.values():
+            slave.triggered = True
+
+    def _w1_slave(self, slave: _Slave) -> str:
+        converted = slave.triggered
+        slave.triggered = False
+        for _ in range(TRIES):
+            if converted:
+                break
+            if self._select(slave):
+                self._convert(slave.bits, feeding=not slave.own_supply)
+                converted = True
+        scratchpad = self._scratchpad(slave) if converted else None
+        if scratchpad is None:
+            return ""
+        celsius = int.from_bytes(scratchpad[:2], "little", signed=True) * 1000 // 16
+        shown = scratchpad.hex(" ")
+        return f"{shown} : crc={scratchpad[8]:02x} YES\n{shown} t={celsius}\n"
+
+    def _resolution(self, slave: _Slave) -> str:
+        scratchpad = self._scratchpad(slave)
+        slave.bits = -5 if scratchpad is None else 9 + (scratchpad[4] >> 5 & 3)
+        return f"{slave.bits}\n"
+
+    def _alarms(self, slave: _Slave) -> str:
+        scratchpad = self._scratchpad(slave) or bytes(9)
+        high, low = (int.from_bytes(scratchpad[at : at + 1], signed=True) for at in (2, 3))
+        return f"{low} {high}\n"
+
+    def _ext_power(self, slave: _Slave) -> str:
+        if not self._select(slave):
+            return "-19\n"
+        self._write(0xB4)
+        slave.own_supply = bool(self._read(1)[0] & 1)
+        return f"{slave.own_supply:d}\n"
+
+    def _convert(self, bits: int, *, feeding: bool) -> None:
+        if feeding:
+            self._command(0xD2, PULLED_UP_STRONGLY)
+        self._write(0x44)
+        self._clock.sleep(CONVERSION_S.get(bits, 0.750))
+
+    def _scratchpad(self, slave: _Slave) -> bytes | None:
+        for _ in range(TRIES):
+            if self._select(slave):
+                self._write(0xBE)
                 scratchpad = self._read(9)
                 if not crc8(scratchpad):
-                    celsius = int.from_bytes(scratchpad[:2], "little", signed=True) * 1000 // 16
-                    shown = scratchpad.hex(" ")
-                    return f"{shown} : crc={scratchpad[8]:02x} YES\n{shown} t={celsius}\n"
-        return ""
+                    return scratchpad
+        return None
+
+    def _select(self, slave: _Slave) -> bool:
+        there = self._reset()
+        if there:
+            self._write(0x55, *slave.rom)
+        return there
 
     def _reset(self) -> bool:
         try:
@@ -78,17 +163,27 @@ class Kernel:
 
     def _write(self, *data: int) -> None:
         for byte in data:
-            self._chip.write_byte_data(CHIP, 0xA5, byte)
+            self._command(0xA5, byte)
+
+    def _command(self, command: int, parameter: int) -> None:
+        """Have the chip do something; the driver tells nobody when it does not."""
+        try:
+            self._chip.write_byte_data(CHIP, command, parameter)
             self._idle()
+        except OSError:
+            pass
 
     def _read(self, length: int) -> bytes:
-        data = []
-        for _ in range(length):
+        return bytes(self._read_byte() for _ in range(length))
+
+    def _read_byte(self) -> int:
+        try:
             self._chip.write_byte(CHIP, 0x96)
             self._idle()
             self._chip.write_byte_data(CHIP, 0xE1, 0xE1)
-            data.append(self._chip.read_byte(CHIP))
-        return bytes(data)
+            return self._chip.read_byte(CHIP)
+        except OSError:
+            return 0xFF
 
     def _idle(self) -> int:
         self._chip.write_byte_data(CHIP, 0xE1, 0xF0)
@@ -97,3 +192,17 @@ class Kernel:
             if not status & BUSY:
                 break
         return status
+
+
+def _live(kernel: Kernel) -> type[Path]:
+    """Return a kind of path whose files are the kernel's."""
+
+    class Attribute(PosixPath):
+        def read_bytes(self) -> bytes:
+            return kernel.show(self)
+
+        def write_bytes(self, data: bytes) -> int:
+            kernel.store(self, data)
+            return len(data)
+
+    return Attribute
