@@ -226,6 +226,9 @@ _QUICK = 10.0
 _LOOKS = 30
 """How often a far end at work is looked at, a second apart, before it is left alone for a while."""
 
+_COMPARE_EVERY = 3600.0
+"""Seconds after which what a far end's clock showed is asked for again: clocks drift, and are set right."""
+
 
 class DispatcherWorker(Worker[Dispatcher]):
     """Takes frames from disk, oldest first, and forgets them only when they are delivered.
@@ -245,11 +248,17 @@ class DispatcherWorker(Worker[Dispatcher]):
         self._spool = spool
         self._dating = dating
         self._compared_after: int | None = None
+        self._compare_due = 0.0
         self._bell = Flag()
         self._size = plugin.batch
         self._in_doubt = LARGEST_BATCH
         self._blamed: int | None = None
         spool.bell(plugin.name, self._bell)
+
+    def _work(self) -> None:
+        # Whatever it was that failed, its clock may have been set meanwhile.
+        self._compared_after = None
+        super()._work()
 
     def step(self) -> None:
         """Deliver a batch, or sleep until there is something to deliver."""
@@ -266,14 +275,15 @@ class DispatcherWorker(Worker[Dispatcher]):
             self._deliver(batch)
 
     def _compare_clocks(self) -> bool:
-        """Ask the far end for the time before the first batch, and whenever our clock was set."""
-        steps = self._dating.keeper.steps
-        if self._compared_after == steps:
+        """Ask the far end for the time: at first, after a failure or a step, and now and then."""
+        steps, now = self._dating.keeper.steps, self.plugin.clock.monotonic()
+        if self._compared_after == steps and now < self._compare_due:
             return False
         time = self.plugin.time()
         if time is not None:
             self._dating.told(time)
         self._compared_after = steps
+        self._compare_due = now + _COMPARE_EVERY
         return True
 
     def _find_place(self, batch: Batch, *, at_rest: bool) -> None:

@@ -217,10 +217,12 @@ def test_a_node_that_the_configuration_gives_to_another_is_refused_once_in_words
     assert len([r for r in caplog.records if "node 9 is refused" in r.message]) == 1
 
 
-def dispatching(far: Far, spool: Spool, clock: VirtualClock | None = None) -> DispatcherWorker:
+def dispatching(
+    far: Far, spool: Spool, clock: VirtualClock | None = None, *, synchronised: bool = False
+) -> DispatcherWorker:
     clock = clock or VirtualClock(wall=MADE + 86400)
     far.clock = clock
-    keeper = Timekeeper(clock, past=MADE, synchronised=lambda: False)
+    keeper = Timekeeper(clock, past=MADE, synchronised=lambda: synchronised)
     return DispatcherWorker(far, spool, Dating(spool, keeper, clock, TimeNote(Path("/nowhere"))))
 
 
@@ -489,6 +491,35 @@ def test_no_row_goes_out_that_is_later_than_the_far_end_takes_it(spool, started,
     assert far.got == [1]
     clock.sleep(50)
     wait_until(lambda: far.got == [1, 2, 3])
+
+
+def test_a_far_end_whose_clock_was_behind_is_asked_again_and_believed_when_it_is_right(
+    spool, started, at_once
+):
+    clock = VirtualClock(wall=MADE + 86400)
+    far = far_end(clock_shows=MADE + 86400 - 3600)
+    worker = dispatching(far, spool, clock, synchronised=True)
+    spool.put([Frame("9", (1,), clock.now())])
+    started(worker)
+    wait_until(lambda: "behind this one's" in worker.trouble)
+    assert far.got == []
+    far.clock_shows = clock.wall()
+    wait_until(lambda: far.got == [1])
+
+
+def test_what_a_far_end_has_shown_counts_for_an_hour(spool, started):
+    # given one whose clock runs away from ours, slowly
+    clock = VirtualClock(wall=MADE + 86400)
+    far = far_end(clock_shows=clock.wall())
+    worker = started(dispatching(far, spool, clock))
+    for value in range(24):
+        spool.put([Frame("9", (value,), clock.now())])
+        wait_until(lambda count=value + 1: worker.frames == count)
+        clock.sleep(3601)
+        far.clock_shows = clock.wall() - value
+    spool.put([Frame("9", (24,), clock.now())])
+    wait_until(lambda: worker.frames == 25)
+    assert worker._dating.keeper.latest() == far.clock_shows + 60
 
 
 @dataclass(kw_only=True)
