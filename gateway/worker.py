@@ -229,6 +229,9 @@ _LOOKS = 30
 _COMPARE_EVERY = 3600.0
 """Seconds after which what a far end's clock showed is asked for again: clocks drift, and are set right."""
 
+_COMPARE_HELD_EVERY = 60.0
+"""The same while readings are held: the far end may know that there is no need to."""
+
 
 class DispatcherWorker(Worker[Dispatcher]):
     """Takes frames from disk, oldest first, and forgets them only when they are delivered.
@@ -248,7 +251,7 @@ class DispatcherWorker(Worker[Dispatcher]):
         self._spool = spool
         self._dating = dating
         self._compared_after: int | None = None
-        self._compare_due = 0.0
+        self._compared_at = 0.0
         self._bell = Flag()
         self._size = plugin.batch
         self._in_doubt = LARGEST_BATCH
@@ -264,26 +267,27 @@ class DispatcherWorker(Worker[Dispatcher]):
         """Deliver a batch, or sleep until there is something to deliver."""
         self._bell.clear()
         batch = self._spool.peek(self.name, self._in_doubt or self._size)
+        held = self._spool.holding
+        if (batch or held) and self._compare_clocks(_COMPARE_HELD_EVERY if held else _COMPARE_EVERY):
+            return
         if not batch:
             self._in_doubt = 0
-            wait_readable([self.stop, self._bell])
-        elif self._compare_clocks():
-            return
+            wait_readable([self.stop, self._bell], _COMPARE_HELD_EVERY if held else None)
         elif self._in_doubt:
             self._find_place(batch, at_rest=False)
         else:
             self._deliver(batch)
 
-    def _compare_clocks(self) -> bool:
-        """Ask the far end for the time: at first, after a failure or a step, and now and then."""
+    def _compare_clocks(self, every: float) -> bool:
+        """Ask the far end for the time: at first, after a failure or a step, and every so many seconds."""
         steps, now = self._dating.keeper.steps, self.plugin.clock.monotonic()
-        if self._compared_after == steps and now < self._compare_due:
+        if self._compared_after == steps and now < self._compared_at + every:
             return False
         time = self.plugin.time()
         if time is not None:
             self._dating.told(time)
         self._compared_after = steps
-        self._compare_due = now + _COMPARE_EVERY
+        self._compared_at = now
         return True
 
     def _find_place(self, batch: Batch, *, at_rest: bool) -> None:

@@ -522,6 +522,49 @@ def test_what_a_far_end_has_shown_counts_for_an_hour(spool, started):
     assert worker._dating.keeper.latest() == far.clock_shows + 60
 
 
+def test_while_all_is_held_the_far_end_is_asked_and_may_let_it_go(spool, started):
+    # given that a time was noted, by mistake, that is still to come
+    clock = VirtualClock(wall=MADE - 86400)
+    far = far_end()
+    worker = started(dispatching(far, spool, clock))
+    worker._dating.put([Frame("9", (1,), clock.now())])
+    wait_until(lambda: worker._compared_after is not None)
+    assert (spool.holding, far.got) == (True, [])
+    # when the far end shows the time, a minute later
+    far.clock_shows = clock.wall() + 70
+    clock.sleep(60)
+    worker._dating.put([Frame("9", (2,), clock.now())])
+    # then ours is right
+    wait_until(lambda: worker._dating.keeper.doubt == "")
+    worker._dating.look()
+    wait_until(lambda: far.got == [1, 2])
+
+
+def test_while_nothing_comes_and_all_is_held_the_far_end_is_asked_again_after_a_minute(
+    spool, started, monkeypatch
+):
+    monkeypatch.setattr("gateway.worker._COMPARE_HELD_EVERY", 0.01)
+    clock = VirtualClock(wall=MADE - 86400)
+    far = far_end()
+    worker = dispatching(far, spool, clock)
+    worker._dating.put([Frame("9", (1,), clock.now())])
+    started(worker)
+    wait_until(lambda: worker._compared_after is not None)
+    far.clock_shows = clock.wall()
+    clock.sleep(1)
+    wait_until(lambda: worker._dating.keeper.doubt == "")
+    worker._dating.look()
+    wait_until(lambda: far.got == [1])
+
+
+def test_where_nothing_is_held_and_nothing_waits_the_far_end_is_not_asked(spool, started):
+    far = far_end()
+    worker = started(dispatching(far, spool, VirtualClock(wall=MADE - 86400)))
+    found_empty(worker)
+    wait_until(lambda: worker.stop.unattended is None)
+    assert worker._compared_after is None
+
+
 @dataclass(kw_only=True)
 class Hasty(Source):
     @property
