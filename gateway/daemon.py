@@ -204,6 +204,7 @@ class Daemon:
         logs.log_to_syslog(configuration.gateway.syslog)
         self._configuration = configuration
         self._spool.attend(configuration.dispatchers)
+        self._dating.attend(configuration.dispatchers)
         claims = {name: set(plugin.claims()) for name, plugin in configuration.listeners.items()}
         claimed = {
             name: frozenset().union(*(nodes for other, nodes in claims.items() if other != name)) - nodes

@@ -11,7 +11,7 @@ from gateway import version
 from gateway.paths import give_to_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from gateway.clock import Clock
@@ -51,10 +51,16 @@ class Dating:
             self._follow()
             self._spool.put([self.keeper.dated(frame) for frame in frames], held=self.keeper.holding)
 
-    def told(self, time: float) -> None:
-        """Take note of a far end's clock, before anything is sent there."""
+    def told(self, who: str, time: float | None) -> None:
+        """Take note of what the clock of a dispatcher's far end shows, before anything is sent there."""
         with self._lock:
-            self.keeper.told(time)
+            self.keeper.told(who, time)
+            self._follow()
+
+    def attend(self, dispatchers: Collection[str]) -> None:
+        """Believe the far ends of these dispatchers only: others were taken out of the configuration."""
+        with self._lock:
+            self.keeper.attend(dispatchers)
             self._follow()
 
     def look(self) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from gateway.words import span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from gateway.clock import Clock
     from gateway.frame import Frame, Stamp
@@ -37,7 +37,7 @@ _TIME_ERROR = 5
 
 @dataclass(frozen=True)
 class _Reference:
-    """What the far end's clock showed, and when on ours."""
+    """What a far end's clock showed, and when on ours."""
 
     time: float
     boottime: float
@@ -67,7 +67,7 @@ class Timekeeper:
         self._past = past
         self._synchronised = synchronised or machine_is_synchronised
         self._offset = self.offset()
-        self._reference: _Reference | None = None
+        self._references: dict[str, _Reference] = {}
         self.look()
 
     def offset(self) -> float:
@@ -92,9 +92,16 @@ class Timekeeper:
         self._judge()
         return stepped
 
-    def told(self, time: float) -> None:
-        """Take note of the far end's clock."""
-        self._reference = _Reference(time, self._clock.boottime())
+    def told(self, who: str, time: float | None) -> None:
+        """Take note of what the clock of a dispatcher's far end shows: None where it shows nothing."""
+        self._references.pop(who, None)
+        if time is not None:
+            self._references[who] = _Reference(time, self._clock.boottime())
+        self._judge()
+
+    def attend(self, dispatchers: Collection[str]) -> None:
+        """Forget what the far ends of other dispatchers than these have shown."""
+        self._references = {who: shown for who, shown in self._references.items() if who in dispatchers}
         self._judge()
 
     def dated(self, frame: Frame) -> Frame:
@@ -114,19 +121,17 @@ class Timekeeper:
         now = self._clock.now()
         if stamp.boot and stamp.boot == now.boot:
             return now.boottime - stamp.boottime
-        vouched = not self.doubt and (self._reference is not None or self._synchronised())
+        vouched = not self.doubt and (bool(self._references) or self._synchronised())
         return max(now.boottime if stamp.boot else 0.0, now.wall - stamp.wall if vouched else 0.0)
 
-    def latest(self) -> float:
-        """Return the latest time that the far end takes without harm; infinity where that is not known."""
-        expected = self._expected()
-        return math.inf if expected is None else expected + TOLERANCE
+    def latest(self, who: str) -> float:
+        """Return the latest time that a far end takes without harm; infinity where that is not known."""
+        reference = self._references.get(who)
+        return math.inf if reference is None else self._expected(reference) + TOLERANCE
 
-    def _expected(self) -> float | None:
-        """Return what the far end's clock shows now, by the boot's own clock since it was told."""
-        if self._reference is None:
-            return None
-        return self._reference.time + self._clock.boottime() - self._reference.boottime
+    def _expected(self, reference: _Reference) -> float:
+        """Return what a far end's clock shows now, by the boot's own clock since it was told."""
+        return reference.time + self._clock.boottime() - reference.boottime
 
     def _judge(self) -> None:
         doubt = self._evidence()
@@ -138,12 +143,17 @@ class Timekeeper:
         self.doubt = doubt
 
     def _evidence(self) -> str:
-        """Return why the clock is wrong, or ""; the far end knows better than what was noted here."""
-        wall, expected = self._clock.wall(), self._expected()
-        if expected is None:
+        """Return why the clock is wrong, or ""; a far end knows better than what was noted here.
+
+        Of several far ends the one that comes nearest is believed: one of them may have a wrong clock itself.
+        """
+        wall = self._clock.wall()
+        shown = [self._expected(reference) for reference in self._references.values()]
+        if not shown:
             wrong = wall < self._past
             words = f"the clock shows a time {span(self._past - wall)} before one that has passed"
         else:
+            expected = min(shown, key=lambda time: abs(wall - time))
             wrong = abs(wall - expected) > TOLERANCE
             side = "ahead of" if wall > expected else "behind"
             words = f"the clock is {span(abs(wall - expected))} {side} the server's"

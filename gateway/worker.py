@@ -283,9 +283,7 @@ class DispatcherWorker(Worker[Dispatcher]):
         steps, now = self._dating.keeper.steps, self.plugin.clock.monotonic()
         if self._compared_after == steps and now < self._compared_at + every:
             return False
-        time = self.plugin.time()
-        if time is not None:
-            self._dating.told(time)
+        self._dating.told(self.name, self.plugin.time())
         self._compared_after = steps
         self._compared_at = now
         return True
@@ -342,7 +340,7 @@ class DispatcherWorker(Worker[Dispatcher]):
 
     def _sendable(self, batch: Batch) -> Batch:
         """Return the frames before the first that is too late for the far end: one such row blocks a feed."""
-        latest = self._dating.keeper.latest()
+        latest = self._dating.keeper.latest(self.name)
         sendable = list(takewhile(lambda pair: pair[1].stamp.wall <= latest, batch))
         if not sendable:
             raise TryLater("its clock is behind this one's: readings wait until it has come to their time")

@@ -91,7 +91,7 @@ def test_a_clock_that_the_server_contradicts_holds_what_was_not_sent(boot):
     pi = boot(NOW + YEAR)
     pi.take(1)
     assert len(pi.sent()) == 1
-    pi.dating.told(NOW + 10)
+    pi.dating.told("a", NOW + 10)
     assert pi.sent() == []
     pi.take(2)
     pi.set(NOW + 20)
@@ -202,7 +202,7 @@ class TestWhatIsTooOld:
         boot(NOW).take(1)
         pi = boot(NOW + 2 * DAY, "second", max_age=DAY, kept_right=vouch == "machine")
         if vouch == "far end":
-            pi.dating.told(NOW + 2 * DAY)
+            pi.dating.told("a", NOW + 2 * DAY)
         pi.take(2)
         pi.passes(60)
         assert (pi.sent(), pi.spool.dropped) == ([(2, 2 * DAY)], 1)

@@ -30,7 +30,7 @@ class Machine:
 def test_a_right_clock_is_believed_though_nobody_keeps_it_right():
     machine = Machine(NOW)
     assert not machine.keeper.holding
-    assert machine.keeper.latest() == math.inf
+    assert machine.keeper.latest("far") == math.inf
 
 
 @pytest.mark.parametrize("wall", [0.0, NOW - YEAR])
@@ -46,7 +46,7 @@ def test_a_clock_that_shows_the_past_is_doubted_until_it_is_set(wall):
 def test_a_clock_that_the_server_contradicts_is_doubted(caplog):
     machine = Machine(NOW + YEAR)
     assert not machine.keeper.holding
-    machine.keeper.told(NOW)
+    machine.keeper.told("far", NOW)
     assert "365 days ahead of the server's" in machine.keeper.doubt
     machine.clock.sleep(1000)
     machine.set(NOW + 1000)
@@ -58,7 +58,7 @@ def test_a_clock_that_the_server_contradicts_is_doubted(caplog):
 def test_the_server_knows_better_than_what_was_noted_here():
     machine = Machine(NOW - 2 * 86400)
     assert machine.keeper.holding
-    machine.keeper.told(NOW - 2 * 86400 + 30)
+    machine.keeper.told("far", NOW - 2 * 86400 + 30)
     assert not machine.keeper.holding
 
 
@@ -71,9 +71,34 @@ def test_that_the_machine_is_synchronised_ends_a_hold():
 
 def test_no_row_is_sent_that_is_later_than_the_server_takes_it():
     machine = Machine(NOW)
-    machine.keeper.told(NOW - 50)
+    machine.keeper.told("far", NOW - 50)
     machine.clock.sleep(100)
-    assert machine.keeper.latest() == NOW + 50 + 60
+    assert machine.keeper.latest("far") == NOW + 50 + 60
+
+
+def test_of_several_servers_each_has_a_clock_and_the_one_that_agrees_is_believed():
+    machine = Machine(NOW)
+    machine.keeper.told("right", NOW + 5)
+    machine.keeper.told("behind", NOW - 3600)
+    assert machine.keeper.doubt == ""
+    assert machine.keeper.latest("right") == NOW + 65
+    assert machine.keeper.latest("behind") == NOW - 3540
+    # when the machine's own is set wrong none of them agrees
+    machine.set(NOW + 7200)
+    assert "120 minutes ahead of the server's" in machine.keeper.doubt
+
+
+@pytest.mark.parametrize("how", ["it shows none any more", "it is not in use any more"])
+def test_a_server_that_shows_no_time_contradicts_no_clock(how):
+    machine = Machine(NOW)
+    machine.keeper.told("far", NOW - 3600)
+    assert machine.keeper.holding
+    if how == "it shows none any more":
+        machine.keeper.told("far", None)
+    else:
+        machine.keeper.attend(["other"])
+    assert not machine.keeper.holding
+    assert machine.keeper.latest("far") == math.inf
 
 
 def test_a_clock_that_is_slewed_is_not_one_that_was_set():
@@ -106,7 +131,7 @@ def test_a_frame_is_dated_by_the_boot_clock_to_the_second():
 )
 def test_in_words(off, words):
     machine = Machine(NOW + off)
-    machine.keeper.told(NOW)
+    machine.keeper.told("far", NOW)
     assert words in machine.keeper.doubt
     assert bool(machine.keeper.doubt) == bool(words)
 

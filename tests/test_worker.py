@@ -490,6 +490,7 @@ def test_no_row_goes_out_that_is_later_than_the_far_end_takes_it(spool, started,
     wait_until(lambda: "behind" in worker.trouble)
     assert far.got == [1]
     clock.sleep(50)
+    far.clock_shows += 50
     wait_until(lambda: far.got == [1, 2, 3])
 
 
@@ -519,7 +520,7 @@ def test_what_a_far_end_has_shown_counts_for_an_hour(spool, started):
         far.clock_shows = clock.wall() - value
     spool.put([Frame("9", (24,), clock.now())])
     wait_until(lambda: worker.frames == 25)
-    assert worker._dating.keeper.latest() == far.clock_shows + 60
+    assert worker._dating.keeper.latest("far") == far.clock_shows + 60
 
 
 def test_while_all_is_held_the_far_end_is_asked_and_may_let_it_go(spool, started):
@@ -563,6 +564,28 @@ def test_where_nothing_is_held_and_nothing_waits_the_far_end_is_not_asked(spool,
     found_empty(worker)
     wait_until(lambda: worker.stop.unattended is None)
     assert worker._compared_after is None
+
+
+def test_a_far_end_with_a_wrong_clock_holds_up_no_other(tmp_path, started, at_once):
+    # given that it is the last to be asked
+    clock = VirtualClock(wall=MADE + 86400)
+    spool = Spool(tmp_path / "both.db", clock=clock)
+    spool.attend(["far", "behind"])
+    far, behind = far_end(clock_shows=clock.wall()), far_end(clock_shows=clock.wall() - 3600)
+    behind.name = "behind"
+    worker = dispatching(far, spool, clock)
+    behind.clock = clock
+    other = DispatcherWorker(behind, spool, worker._dating)
+    spool.put([Frame("9", (1,), clock.now())])
+    started(worker)
+    wait_until(lambda: far.got == [1])
+    started(other)
+    wait_until(lambda: "behind this one's" in other.trouble)
+    # when more is to be sent
+    spool.put([Frame("9", (2,), clock.now())])
+    # then it goes where it can
+    wait_until(lambda: far.got == [1, 2])
+    assert behind.got == []
 
 
 @dataclass(kw_only=True)
