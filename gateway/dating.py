@@ -31,6 +31,10 @@ _SETTLED = 3600.0
 """Seconds without a step or a doubt after which the clock may say that a reading is too old."""
 
 
+_TURN = 1.0
+"""Seconds of a look that are given to dating what waits: the supervisor is waiting, too."""
+
+
 class Dating:
     """Stands between the listeners and the queue; any thread may call it."""
 
@@ -43,6 +47,9 @@ class Dating:
         self._note_due = clock.monotonic()
         self._expire_due = clock.monotonic() + _EXPIRE_EVERY
         self._lock = threading.Lock()
+        self._holding = keeper.holding
+        if spool.holding or keeper.holding:
+            spool.hold()
         self.look()
 
     def put(self, frames: Sequence[Frame]) -> None:
@@ -64,37 +71,44 @@ class Dating:
             self._follow()
 
     def look(self) -> None:
-        """Look at the clock, every few seconds."""
+        """Look at the clock, every few seconds, and date what waits for it."""
         with self._lock:
             self._follow()
             now = self._clock.monotonic()
             if not self.keeper.doubt and now >= self._note_due:
                 self._note.write(self._clock.wall())
                 self._note_due = now + _NOTE_EVERY
-            if now >= self._expire_due:
-                self._spool.expire(self.keeper.age)
+            expire = now >= self._expire_due
+            if expire:
                 self._expire_due = now + _EXPIRE_EVERY
+        # What takes long in a long queue must not have the listeners wait.
+        self._date()
+        if expire:
+            self._spool.expire(self.keeper.age)
 
     def _follow(self) -> None:
         stepped = self.keeper.look()
         if stepped or self.keeper.doubt:
             self._expire_due = self._clock.monotonic() + _SETTLED
+        if stepped or self.keeper.holding != self._holding:
+            # What waits was dated by the clock as it was.
+            self._holding = self.keeper.holding
+            self._spool.hold()
+
+    def _date(self) -> None:
+        """Go through what waits; the rest of a long queue is left for the next look."""
+        now = self._clock.now()
+        first = now.wall - now.boottime
+        lost = f"taken between {_text(self._noted)} and {_text(first)}, on a clock that was never right"
+        until = self._clock.monotonic() + _TURN
         try:
-            if self.keeper.holding:
-                if not self._spool.holding:
-                    self._spool.hold(self._clock.now().boot)
-            elif self._spool.holding or stepped:
-                self._let_go()
+            while self._spool.dating and self._clock.monotonic() < until:
+                self._spool.date(now.boot, self._dated, lost)
         except OSError as error:
             log.warning("%s", error)
 
-    def _let_go(self) -> None:
-        now = self._clock.now()
-        # What waits was dated by the clock as it was before it was set.
-        self._spool.hold(now.boot)
-        first = now.wall - now.boottime
-        lost = f"taken between {_text(self._noted)} and {_text(first)}, on a clock that was never right"
-        self._spool.date(now.boot, self.keeper.dated, lost)
+    def _dated(self, frame: Frame) -> Frame | None:
+        return None if self._holding else self.keeper.dated(frame)
 
 
 class TimeNote:

@@ -145,6 +145,7 @@ class Spool:
         self._bells: dict[str, Flag] = {}
         self._unwritten: deque[_Unwritten] = deque()
         self._held_from: int | None = None
+        self._dated_upto: int | None = None
         self._disk_trouble = ""
         self._dropped_for: set[str] = set()
         self._attending: set[str] = set()
@@ -456,83 +457,101 @@ class Spool:
             upto, boot, blind = self._sent[who]
             return Sent(upto if boot and boot == self._boot else self._next - 1, bool(blind))
 
-    def hold(self, boot: str) -> None:
-        """Hold the frames of this boot that nobody has begun to send: their clock is in doubt."""
+    def hold(self) -> None:
+        """Hold what nobody has begun to send, until `date` has been through it."""
         with self._lock:
-            self._flush()
-            # A frame that is garbled is found when it is read.
-            its_boot = "CASE WHEN json_valid(frame) THEN json_extract(frame, '$[2][1]') END"
-            query = f"UPDATE frames SET held = 1 WHERE id > ? AND {its_boot} = ?"  # noqa: S608  (our own words)
-            sent = max((mark.upto for mark in self._sent.values()), default=0)
-            for place, each in enumerate(self._unwritten):
-                self._unwritten[place] = each._replace(held=each.held or each.number > sent)
-            try:
-                with self._transaction() as db:
-                    db.execute(query, (sent, boot))
-                self._find_held()
-            except sqlite3.Error as error:
-                raise OSError(f"readings cannot be held: {error}") from error
+            self._dated_upto = 0
+            first = self._sent_upto() + 1
+            if first < self._next:
+                self._held_from = min(first, self._held_from or first)
+
+    def _sent_upto(self) -> int:
+        return max((mark.upto for mark in self._sent.values()), default=0)
 
     @property
     def holding(self) -> bool:
         """Whether there are frames that wait for their time."""
         return self._held_from is not None
 
-    def date(self, boot: str, date: Callable[[Frame], Frame], lost: str) -> None:
-        """Give the frames that are held their time, and let them go on.
+    @property
+    def dating(self) -> bool:
+        """Whether `date` has still to go through something since the last `hold`."""
+        return self._dated_upto is not None
 
-        Those of an earlier boot, whose clock nobody knows any more, are set aside for every dispatcher with
-        the reason `lost`. Raises OSError where the disk does not take it; then they are held as before.
+    def date(self, boot: str, date: Callable[[Frame], Frame | None], lost: str) -> None:
+        """Give the oldest frames that are held their time, and let them go on; it goes a piece at a time.
+
+        Those that `date` returns None for are held on, also through a restart. Those of an earlier boot,
+        whose clock nobody knows any more, are set aside for every dispatcher with the reason `lost`. Raises
+        OSError where the disk does not take it; then they are held as before.
         """
-        try:
-            while self._date_some(boot, date, lost):
-                pass
-        except sqlite3.Error as error:
-            raise OSError(f"the readings that are held cannot be dated: {error}") from error
         with self._lock:
+            try:
+                self._flush()
+                self._date_unwritten(date)
+                upto, set_aside = self._mended(lambda: self._date_some(boot, date, lost))
+                self._dated_upto = upto if upto < self._next - 1 else None
+                self._find_held()
+            except sqlite3.Error as error:
+                raise OSError(f"the readings that are held cannot be dated: {error}") from error
+            self._refused_by += set_aside
             self._ring()
 
-    def _date_some(self, boot: str, date: Callable[[Frame], Frame], lost: str) -> bool:
-        """Date the oldest of them; tell whether there may be more."""
-        with self._lock:
-            self._flush()
-            self._date_unwritten(date)
-            count, set_aside = self._mended(lambda: self._date_held(boot, date, lost))
-            self._refused_by += set_aside
-            self._find_held()
-            self._committed()
-            return bool(count)
-
-    def _date_unwritten(self, date: Callable[[Frame], Frame]) -> None:
+    def _date_unwritten(self, date: Callable[[Frame], Frame | None]) -> None:
         """Date what waits in memory, all of which is of this boot."""
+        sent = self._sent_upto()
         for place, each in enumerate(self._unwritten):
-            if each.held:
+            if each.held or each.number > sent:
                 dated = date(each.frame)
-                self._unwritten[place] = _Unwritten(each.number, dated, to_text(dated), held=False)
+                frame = dated or each.frame
+                text = each.text if frame is each.frame else to_text(frame)
+                self._unwritten[place] = _Unwritten(each.number, frame, text, held=dated is None)
 
-    def _date_held(self, boot: str, date: Callable[[Frame], Frame], lost: str) -> tuple[int, Counter[str]]:
-        """Return how many were dated or set aside, and for whom."""
-        set_aside: Counter[str] = Counter()
-        with self._transaction() as db:
-            query = "SELECT id, frame, whose FROM frames WHERE held ORDER BY id LIMIT ?"
-            rows = db.execute(query, (_PIECE,)).fetchall()
-            for number, text, whose in rows:
-                frame = from_text(text)
-                if frame.stamp.boot in (boot, ""):
-                    dated = to_text(date(frame))
-                    db.execute("UPDATE frames SET frame = ?, held = 0 WHERE id = ?", (dated, number))
-                    continue
-                db.execute("DELETE FROM frames WHERE id = ?", (number,))
+    def _date_some(
+        self, boot: str, date: Callable[[Frame], Frame | None], lost: str
+    ) -> tuple[int, Counter[str]]:
+        """Return up to which id they are done, and for whom frames were set aside."""
+        after = max(self._dated_upto or 0, self._first - 1)
+        # A frame that is garbled is found when it is read.
+        its_boot = "CASE WHEN json_valid(frame) THEN json_extract(frame, '$[2][1]') END"
+        query = f"""
+            SELECT id, frame, whose, held FROM frames
+            WHERE id > ? AND id <= ? AND (held OR (id > ? AND {its_boot} = ?)) ORDER BY id LIMIT ?
+        """  # noqa: S608  (our own words)
+        reach = min(after + _STRETCH, self._next - 1)
+        rows = self._db.execute(query, (after, reach, self._sent_upto(), boot, _PIECE)).fetchall()
+        changed: list[tuple[str, bool, int]] = []
+        aside: list[tuple[int, str, str, str, bool]] = []
+        gone: list[tuple[int]] = []
+        for number, text, whose, held in rows:
+            frame = from_text(text)
+            dated = date(frame)
+            if dated is None:
+                if not held:
+                    changed.append((text, True, number))
+            elif frame.stamp.boot in (boot, ""):
+                if held or dated is not frame:
+                    changed.append((to_text(dated), False, number))
+            else:
+                gone.append((number,))
                 whom = [who for who in self._attending or self._upto if whose in ("", who)]
-                aside = [(number, who, lost, text, True) for who in whom]
+                aside += [(number, who, lost, text, True) for who in whom]
+        if changed or gone:
+            with self._transaction() as db:
+                db.executemany("UPDATE frames SET frame = ?, held = ? WHERE id = ?", changed)
+                db.executemany("DELETE FROM frames WHERE id = ?", gone)
                 db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", aside)
-                set_aside.update(whom)
-        return len(rows), set_aside
+            self._committed()
+        return rows[-1][0] if len(rows) == _PIECE else reach, Counter(who for _, who, *_ in aside)
 
     def _find_held(self) -> None:
         (on_disk,) = self._db.execute("SELECT min(id) FROM frames WHERE held").fetchone()
         held = [on_disk, *(each.number for each in self._unwritten if each.held)]
-        self._held_from = min((number for number in held if number is not None), default=None)
+        if self._dated_upto is not None:
+            held.append(max(self._dated_upto, self._sent_upto()) + 1)
+        self._held_from = min(
+            (number for number in held if number is not None and number < self._next), default=None
+        )
 
     def _committed(self) -> None:
         """Note that there is something that a power cut would take."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import pytest
 
@@ -26,9 +27,10 @@ class Pi:
         *,
         max_age: float = math.inf,
         kept_right: bool = False,
+        clock: VirtualClock | None = None,
     ) -> None:
         self.directory = directory
-        self.clock = VirtualClock(wall=wall)
+        self.clock = clock or VirtualClock(wall=wall)
         self.clock.boot = boot
         self.spool = Spool(directory / "queue.db", clock=self.clock, limits=Limits(age=max_age))
         self.spool.attend(["a"])
@@ -49,9 +51,13 @@ class Pi:
         self.clock.set_wall(wall)
         self.dating.look()
 
-    def sent(self) -> list[tuple[float, float]]:
+    def sent(self, limit: int = 100) -> list[tuple[float, float]]:
         """Return value and seconds after NOW of what would be sent."""
-        return [(f.values[0], f.stamp.wall - NOW) for _, f in self.spool.peek("a", 100)]
+        return [(f.values[0], f.stamp.wall - NOW) for _, f in self.spool.peek("a", limit)]
+
+    def begin_to_send(self, count: int) -> None:
+        """Note, as a dispatcher does, that so many are sent now."""
+        self.spool.fix("a", self.spool.peek("a", count)[-1][0])
 
 
 @pytest.fixture
@@ -101,7 +107,7 @@ def test_a_clock_that_the_server_contradicts_holds_what_was_not_sent(boot):
 def test_what_was_begun_to_be_sent_keeps_its_time(boot):
     pi = boot(NOW + 3600)
     pi.take(1)
-    pi.spool.fix("a", pi.spool.peek("a", 1)[0][0])
+    pi.begin_to_send(1)
     pi.take(2)
     pi.set(NOW + 20)
     assert pi.sent() == [(1, 3600), (2, 10)]
@@ -160,6 +166,66 @@ def test_a_disk_that_refuses_is_told_and_the_frames_stay_held(boot, monkeypatch,
     monkeypatch.undo()
     pi.dating.look()
     assert pi.sent() == [(1, -10)]
+
+
+def slow(pi: Pi, monkeypatch, seconds: float) -> None:
+    """Have a piece of the queue take so long to be dated."""
+    date = pi.spool.date
+
+    def slowly(*how) -> None:
+        date(*how)
+        pi.clock.sleep(seconds)
+
+    monkeypatch.setattr(pi.spool, "date", slowly)
+
+
+class TestALongQueue:
+    @pytest.fixture
+    def pi(self, boot):
+        """A machine on which 1200 readings were taken in 1970."""
+        pi = boot(5.0)
+        pi.dating.put([Frame("9", (float(n),), pi.clock.now()) for n in range(1200)])
+        return pi
+
+    def test_listeners_go_on_while_it_is_dated(self, pi, monkeypatch):
+        date = pi.spool.date
+
+        def meanwhile(*how) -> None:
+            late = [Frame("9", (9999,), pi.clock.now())]
+            listener = threading.Thread(target=pi.dating.put, args=(late,), daemon=True)
+            listener.start()
+            listener.join(60)
+            assert not listener.is_alive()
+            date(*how)
+
+        monkeypatch.setattr(pi.spool, "date", meanwhile)
+        pi.set(NOW)
+        assert not pi.spool.dating
+        ours = [value for value, _ in pi.sent(2000)]
+        assert ours[:1200] == list(range(1200))
+        assert set(ours[1200:]) == {9999}
+
+    def test_a_look_at_the_clock_takes_a_second_and_the_next_goes_on(self, pi, monkeypatch):
+        slow(pi, monkeypatch, 0.6)
+        pi.set(NOW)
+        assert len(pi.sent(2000)) == 1000
+        pi.dating.look()
+        assert pi.sent(2000) == [(n, 0) for n in range(1200)]
+
+    def test_a_clock_that_is_set_again_meanwhile_dates_all_that_was_not_sent(self, pi, monkeypatch):
+        slow(pi, monkeypatch, 2)
+        pi.set(NOW + 3600)
+        pi.begin_to_send(1)
+        monkeypatch.undo()
+        pi.set(NOW + 2)
+        assert pi.sent(2000) == [(0, 3600)] + [(n, 0) for n in range(1, 1200)]
+
+    def test_a_kill_in_the_middle_leaves_the_rest_held(self, pi, boot, monkeypatch):
+        slow(pi, monkeypatch, 2)
+        pi.set(NOW)
+        assert len(pi.sent(2000)) == 500
+        pi = boot(NOW + 2, clock=pi.clock)
+        assert pi.sent(2000) == [(n, 0) for n in range(1200)]
 
 
 class TestWhatIsTooOld:
