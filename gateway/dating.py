@@ -48,8 +48,8 @@ class Dating:
         self._expire_due = clock.monotonic() + _EXPIRE_EVERY
         self._lock = threading.Lock()
         self._holding = keeper.holding
-        if spool.holding or keeper.holding:
-            spool.hold()
+        # The clock may have been set while no daemon ran.
+        spool.hold()
         self.look()
 
     def put(self, frames: Sequence[Frame]) -> None:

@@ -113,6 +113,23 @@ def test_what_was_begun_to_be_sent_keeps_its_time(boot):
     assert pi.sent() == [(1, 3600), (2, 10)]
 
 
+@pytest.mark.parametrize("wrong", [DAY, -DAY, 3.0])
+def test_a_clock_that_was_set_while_no_daemon_ran_dates_what_waits(boot, wrong):
+    # given a clock that is wrong, without anything that says so, and a reading that was begun to be sent
+    pi = boot(NOW + wrong)
+    pi.take(1)
+    pi.begin_to_send(1)
+    pi.take(2)
+    # when it is set between two runs of the same boot, by something that keeps it right
+    pi.clock.set_wall(NOW + 20)
+    pi = boot(NOW, clock=pi.clock, kept_right=True)
+    pi.take(3)
+    assert pi.sent() == [(1, wrong), (2, 10), (3, 20)]
+    # and a reading of another boot stays as it was
+    pi = boot(NOW + 2 * DAY, "second", kept_right=True)
+    assert pi.sent() == [(1, wrong), (2, 10), (3, 20)]
+
+
 def test_a_step_while_a_queue_waits_dates_it_anew_and_in_order(boot):
     pi = boot(NOW)
     pi.take(1)
