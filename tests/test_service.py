@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -306,6 +307,20 @@ def test_the_unit_lets_the_gateway_touch_little(unit):
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_unit_lets_the_gateway_ask_whether_the_clock_is_kept_right(unit):
+    done = subprocess.run(
+        [need("systemd-analyze", "systemd"), "security", "--offline=true", "--json=short", unit],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = {about["json_field"]: about for about in json.loads(done.stdout)}
+    assert "adjtimex is allowed" in said["SystemCallFilter_clock"]["description"]
+    assert not said["ProtectClock"]["set"]
+    # and it may not set it
+    assert said["CapabilityBoundingSet_CAP_SYS_TIME"]["set"]
 
 
 def test_the_unit_and_the_defaults_agree_with_the_script():
