@@ -271,7 +271,8 @@ class DispatcherWorker(Worker[Dispatcher]):
         if (batch or held) and self._compare_clocks(_COMPARE_HELD_EVERY if held else _COMPARE_EVERY):
             return
         if not batch:
-            self._in_doubt = 0
+            # What was sent before the start may be among that which is still gone through.
+            self._in_doubt = self._in_doubt if self._spool.dating else 0
             wait_readable([self.stop, self._bell], _COMPARE_HELD_EVERY if held else None)
         elif self._in_doubt:
             self._find_place(batch, at_rest=False)

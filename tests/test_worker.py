@@ -347,6 +347,21 @@ def test_what_comes_after_an_empty_start_has_not(spool, started):
     assert far.asked == []
 
 
+def test_what_is_still_gone_through_at_the_start_may_have_been_sent_as_well(spool, started):
+    far = far_end(places=[Place(2)] * 2)
+    spool.put([frame(1), frame(2), frame(3)])
+    worker = virtual(dispatching(far, spool))
+    # given that the frames are held when it begins
+    spool.hold()
+    started(worker)
+    wait_until(lambda: worker._compared_after is not None and worker.stop.unattended is None)
+    # when they are let go
+    spool.date("", lambda kept: kept, "")
+    # then the far end is asked for all of them
+    wait_until(lambda: far.got == [3])
+    assert far.asked == [3, 3]
+
+
 def test_the_answers_of_a_far_end_at_work_are_not_believed(spool, started):
     # given one that is seen to come on, as far as it shows, until two answers are the same
     at_work = [Place(None, frozenset({n})) for n in range(5)]
