@@ -47,6 +47,7 @@ class Dating:
         self._note_due = clock.monotonic()
         self._expire_due = clock.monotonic() + _EXPIRE_EVERY
         self._lock = threading.Lock()
+        self._trouble = ""
         self._holding = keeper.holding
         # The clock may have been set while no daemon ran.
         spool.hold()
@@ -104,8 +105,11 @@ class Dating:
         try:
             while self._spool.dating and self._clock.monotonic() < until:
                 self._spool.date(now.boot, self._dated, lost)
+            self._trouble = ""
         except OSError as error:
-            log.warning("%s", error)
+            if str(error) != self._trouble:
+                log.warning("%s", error)
+            self._trouble = str(error)
 
     def _dated(self, frame: Frame) -> Frame | None:
         return None if self._holding else self.keeper.dated(frame)
