@@ -1,8 +1,8 @@
 """Random sequences of faults: a value is the temperature that the sensor at its index had in that very sweep.
 
 By the kernel and by OWFS, which do not tell whether a conversion was heard or ended, it may be one of before.
-SEQUENCES says how many are tried, by those two ways a sixth and a thirtieth of it; `make fuzz` tries ten thousand
-others.
+SEQUENCES says how many are tried, by those two ways a sixth and a thirtieth of it; `make fuzz` tries ten
+thousand others.
 """
 
 from __future__ import annotations
