@@ -21,6 +21,10 @@ ENVIRONMENT = {
 }
 
 
+UNTRACED = {key: value for key, value in ENVIRONMENT.items() if not key.startswith("COVERAGE")}
+"""For a program that Ctrl-C interrupts: the lock that coverage holds while it traces stays locked then."""
+
+
 def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(

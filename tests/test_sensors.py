@@ -19,7 +19,7 @@ from listeners.onewire.warmed import Warmed
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482 as Chip
-from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
+from tests.gateway_process import UNTRACED, GatewayProcess, command, state
 from tests.simulators.i2c_server import i2c_server
 from tests.waiting import wait_until
 
@@ -267,7 +267,7 @@ def test_ctrl_c_ends_it_well_and_a_terminal_is_asked_for_the_label(simulated):
     master, slave = pty.openpty()
     arguments = [sys.executable, "-m", "gateway", "--config-file", str(simulated), "sensors", "--identify"]
     with subprocess.Popen(
-        arguments, env=ENVIRONMENT, stdin=slave, stdout=slave, stderr=subprocess.PIPE, text=True
+        arguments, env=UNTRACED, stdin=slave, stdout=slave, stderr=subprocess.PIPE, text=True
     ) as process:
         os.close(slave)
         seen = ""
