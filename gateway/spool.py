@@ -426,11 +426,6 @@ class Spool:
             return len(old) == _PIECE
         return False
 
-    def queued(self, who: str) -> int:
-        """Return how many frames the dispatcher has still to deliver."""
-        with self._lock:
-            return self._count(who, self._place(who))
-
     def _count(self, who: str, after: int) -> int:
         """Return how many frames there are for the dispatcher behind this id."""
         of_others = 0

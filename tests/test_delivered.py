@@ -327,7 +327,7 @@ class TestOnceAndInOrder:
             for first in (0, 20, 40):
                 setattr(server, fault, 0 if hangs and first != 20 else 1)
                 spool.put(numbered(*range(first, first + 20)))
-                wait_until(lambda: spool.queued("home") == 0)
+                wait_until(lambda: spool.standing("home").waiting == 0)
             setattr(server, fault, 0)
         assert stored(server) == list(range(60))
         assert spool.refused("home") == []
@@ -351,7 +351,7 @@ class TestOnceAndInOrder:
             killed.send(some[:20])
         # when another takes over
         with dispatching(server, spool, batch=7) as worker:
-            wait_until(lambda: spool.queued("home") == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0)
         assert stored(server) == list(range(30))
         assert worker.doubled == 0
 
@@ -362,7 +362,7 @@ class TestOnceAndInOrder:
         with dispatching(server, spool, real=True, timeout=0.3) as worker:
             wait_until(lambda: worker._in_doubt == 0)
             spool.put(some)
-            wait_until(lambda: spool.queued("home") == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0)
         assert stored(server) == list(range(75))
         assert worker.doubled == 0
 
@@ -371,7 +371,7 @@ class TestOnceAndInOrder:
             wait_until(lambda: worker._in_doubt == 0)
             server.reset_after = 1
             spool.put([frame(1.0), frame(1.0), frame(2.0)])
-            wait_until(lambda: spool.queued("home") == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0)
         assert stored(server) == [1.0, 1.0, 2.0]
         assert worker.doubled == 0
 
@@ -381,10 +381,10 @@ class TestOnceAndInOrder:
         with dispatching(server, spool) as worker:
             wait_until(lambda: worker._in_doubt == 0)
             spool.put([frame(1.0)])
-            wait_until(lambda: spool.queued("home") == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0)
             server.reset_after = 1
             spool.put([frame(1.0)])
-            wait_until(lambda: spool.queued("home") == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0)
         assert stored(server) == [1.0] * 3
         assert worker.doubled == 1
 
@@ -393,11 +393,11 @@ class TestOnceAndInOrder:
             killed.send([frame(1.0)])
         spool.put([frame(1.0)])
         with dispatching(server, spool) as worker:
-            wait_until(lambda: spool.queued("home") == 0 and worker._in_doubt == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0 and worker._in_doubt == 0)
             assert len(server.stored) == 1
             server.reset_before = 1
             spool.put([frame(1.0)])
-            wait_until(lambda: spool.queued("home") == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0)
         assert stored(server) == [1.0, 1.0]
 
     @pytest.mark.parametrize("acknowledged", [True, False])
@@ -412,7 +412,7 @@ class TestOnceAndInOrder:
                 spool.done("home", first)
         # when it goes on
         with killed() as spool, dispatching(server, spool) as worker:
-            wait_until(lambda: spool.queued("home") == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0)
         # then each is there once
         assert stored(server) == [1.0, 1.0, 2.0]
         assert worker.doubled == 0
@@ -422,7 +422,7 @@ class TestOnceAndInOrder:
         # given one equal to another that has been delivered, which the server does not acknowledge
         with killed() as spool, dispatching(server, spool) as worker:
             spool.put([frame(1.0)])
-            wait_until(lambda: spool.queued("home") == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0)
             server.requests.clear()
             setattr(server, "hang_after" if arrived else "hang", 1)
             spool.put([frame(1.0)])
@@ -431,7 +431,7 @@ class TestOnceAndInOrder:
             server.release()
         # when it goes on after a kill
         with killed() as spool, dispatching(server, spool) as worker:
-            wait_until(lambda: spool.queued("home") == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0)
         assert stored(server) == there
         assert worker.doubled == 1
 
@@ -444,7 +444,7 @@ class TestOnceAndInOrder:
             spool.put([frame(1.0)])
         # when it goes, then it is noted that the server cannot tell the two apart
         with killed() as spool, dispatching(server, spool):
-            wait_until(lambda: spool.queued("home") == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0)
             assert spool.sent("home") == (1, True)
         assert stored(server) == [1.0, 1.0]
 
@@ -453,7 +453,7 @@ class TestOnceAndInOrder:
             wait_until(lambda: worker._in_doubt == 0)
             server.reset_after = 1
             spool.put(numbered(0, 1, 2))
-            wait_until(lambda: spool.queued("home") == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0)
         assert stored(server) == [0, 1, 2, 0, 1, 2]
         assert worker.doubled == 3
 
@@ -479,6 +479,6 @@ class TestOnceAndInOrder:
             wait_until(lambda: worker._in_doubt == 0)
             some = numbered(*range(20))
             spool.put([*some[:13], frame(99.0, node="attic", wall=some[13].stamp.wall), *some[13:]])
-            wait_until(lambda: spool.queued("home") == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0)
         assert stored(server) == list(range(20))
         assert [refused.node for refused, *_ in spool.refused("home")] == ["attic"]

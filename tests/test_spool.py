@@ -65,7 +65,7 @@ def test_frames_survive_a_reopen_and_their_order(spool, path):
     spool = Spool(path)
     spool.attend(["a"])
     assert values(spool, "a") == [1, 2, 3]
-    assert spool.queued("a") == 3
+    assert spool.standing("a").waiting == 3
     spool.close()
 
 
@@ -244,7 +244,7 @@ def test_while_the_disk_refuses_all_goes_on_from_memory_and_nothing_is_sent_twic
     assert kept == frame(1)
     spool.done("a", second)
     spool._db = real
-    assert spool.queued("a") == 1
+    assert spool.standing("a").waiting == 1
     spool.put([frame(3)])
     assert "works again" in caplog.text
     assert values(spool, "a") == [2, 3]
@@ -471,7 +471,7 @@ def test_a_frame_that_is_held_waits_and_so_do_those_after_it_until_they_have_the
     spool.put([at(1, 5.0)], held=True)
     spool.put([at(2, 1_700_001_002)])
     assert values(spool, "a") == [0]
-    assert spool.queued("a") == 3
+    assert spool.standing("a").waiting == 3
     spool.close()
     spool = Spool(path)
     spool.attend(["a"])
@@ -748,7 +748,7 @@ def test_what_is_for_one_dispatcher_alone_is_passed_over_by_the_others_and_goes(
     spool.put([frame(1)])
     spool.admit([(frame(2), "b"), (frame(3), "")])
     assert (values(spool, "a"), values(spool, "b")) == ([1, 3], [1, 2, 3])
-    assert (spool.queued("a"), spool.queued("b")) == (2, 3)
+    assert (spool.standing("a").waiting, spool.standing("b").waiting) == (2, 3)
     spool.admit([(frame(4), "b")])
     for who in "ab":
         spool.done(who, spool.peek(who, 10)[-1][0])
@@ -761,7 +761,7 @@ def test_a_dispatcher_is_not_held_up_by_any_number_of_frames_for_others(spool):
     spool.admit([(frame(n), "b") for n in range(25_000)])
     spool.put([frame(-1)])
     assert values(spool, "a") == [-1]
-    assert spool.queued("a") == 1
+    assert spool.standing("a").waiting == 1
     assert values(spool, "b", 30_000)[0] == 0
 
 
@@ -835,7 +835,7 @@ def test_what_waits_is_passed_over_for_one_or_for_all(spool):
     end = spool.end
     spool.put([frame(5)])
     assert spool.skip("a", before=end, limit=3) == 3
-    assert (values(spool, "a"), spool.queued("b")) == ([3, 4, 5], 6)
+    assert (values(spool, "a"), spool.standing("b").waiting) == ([3, 4, 5], 6)
     assert spool.skip("", before=end, limit=100) == 5
     assert (values(spool, "a"), values(spool, "b")) == ([5], [5])
     assert spool.skip("", before=end, limit=100) == 0
@@ -1232,7 +1232,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         for who in sorted(self.attending):
             ready, waiting = self.ready(who), self.waiting(who)
             assert [kept.values[0] for _, kept in self.spool.peek(who, 100)] == [kept.value for kept in ready]
-            assert self.spool.queued(who) == len(waiting)
+            assert self.spool.standing(who).waiting == len(waiting)
             refused = [kept.values[0] for kept, *_ in self.spool.refused(who)]
             assert (refused, self.spool.standing(who).refused) == (self.refused[who], len(refused))
             upto, boot, blind = self.sent[who]

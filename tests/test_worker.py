@@ -252,7 +252,7 @@ def test_frames_are_delivered_in_order_and_forgotten(spool, started):
     spool.put([frame(5)])
     wait_until(lambda: len(far.got) == 6)
     assert far.got == [0, 1, 2, 3, 4, 5]
-    wait_until(lambda: spool.queued("far") == 0)
+    wait_until(lambda: spool.standing("far").waiting == 0)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_bad_frame_is_found_and_set_aside_and_all_others_arrive(spool, started
     far = far_end(refuses=bad)
     spool.put([frame(n) for n in range(8)])
     started(dispatching(far, spool))
-    wait_until(lambda: spool.queued("far") == 0)
+    wait_until(lambda: spool.standing("far").waiting == 0)
     assert far.got == [n for n in range(8) if n not in bad]
     assert {f.values[0] for f, *_ in spool.refused("far")} == bad
 
@@ -293,7 +293,7 @@ def test_after_an_unknown_outcome_the_far_end_is_asked_what_it_has(
     started(worker)
     found_empty(worker)
     spool.put([frame(1), frame(2), frame(3)])
-    wait_until(lambda: spool.queued("far") == 0)
+    wait_until(lambda: spool.standing("far").waiting == 0)
     assert (far.got, far.asked) == (again, [3, 3])
     wait_until(lambda: worker.frames == 3)
     assert worker.doubled == doubled
@@ -313,7 +313,7 @@ def test_what_waits_at_the_start_may_have_been_sent_already(spool, started):
     far = far_end(batch=2, places=[Place(3)] * 2)
     spool.put([frame(n) for n in range(LARGEST_BATCH + 1)])
     worker = started(virtual(dispatching(far, spool)))
-    wait_until(lambda: spool.queued("far") == 0)
+    wait_until(lambda: spool.standing("far").waiting == 0)
     assert far.got == list(range(3, LARGEST_BATCH + 1))
     assert far.asked == [LARGEST_BATCH] * 2
     assert worker.doubled == 0
@@ -325,7 +325,7 @@ def test_what_waits_at_the_start_and_was_never_sent_is_not_passed_over(spool, st
     spool.put([frame(1), frame(2), frame(3)])
     spool.fix("far", 0)
     worker = started(dispatching(far, spool))
-    wait_until(lambda: spool.queued("far") == 0)
+    wait_until(lambda: spool.standing("far").waiting == 0)
     assert (far.got, far.asked, worker.doubled) == ([1, 2, 3], [3], 0)
 
 
@@ -334,7 +334,7 @@ def test_of_what_waits_at_the_start_only_that_which_was_sent_is_looked_for(spool
     spool.put([frame(1), frame(2), frame(3)])
     spool.fix("far", spool.peek("far", 2)[-1][0])
     started(virtual(dispatching(far, spool)))
-    wait_until(lambda: spool.queued("far") == 0)
+    wait_until(lambda: spool.standing("far").waiting == 0)
     assert (far.got, far.asked) == ([2, 3], [2, 2])
 
 
@@ -404,7 +404,7 @@ def test_what_was_taken_before_a_bad_frame_is_not_sent_again(spool, started, bad
     worker = started(dispatching(far, spool))
     found_empty(worker)
     spool.put([frame(n) for n in range(8)])
-    wait_until(lambda: spool.queued("far") == 0)
+    wait_until(lambda: spool.standing("far").waiting == 0)
     assert far.got == [n for n in range(8) if n not in bad]
     assert {f.values[0] for f, *_ in spool.refused("far")} == bad
     assert worker.doubled == 0
