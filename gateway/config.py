@@ -13,17 +13,22 @@ from gateway import document
 from gateway.document import ConfigFaults, Document, Entry, Fault, Section
 from gateway.indices import moves, standing
 from gateway.logs import check_syslog
+from gateway.misplaced import (
+    SECTIONS,
+    about_unknown_top,
+    is_below_commented,
+    is_misplaced,
+    remark_on_settings_below_commented,
+)
 from gateway.nodes import Decoder, Nodes, check_id
-from gateway.part import Part, blame, folded, place, read_part
+from gateway.part import Part, blame, folded, is_off, place, read_part
 from gateway.plugin import Dispatcher, Listener
 from gateway.registry import Kind
 from gateway.settings import (
     LogLevel,
     SettingsFault,
-    alternatives,
     at_least,
     build,
-    did_you_mean,
     secrets,
     setting,
 )
@@ -36,12 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigFaults", "Configuration", "Fault", "Gateway", "read"]
 
-_TOP = ("gateway", "listeners", "dispatchers", "nodes")
-_KINDS: dict[str, Kind] = {
-    "listeners": "listeners",
-    "dispatchers": "dispatchers",
-    "buffers": "dispatchers",  # the name that files have had since 2013
-}
 _UNUSED = ("hardware", "firmware", "nodeids", "tx")
 """What emonhub has in the section of a node, and nothing here needs."""
 _DAY = 86400
@@ -99,7 +98,7 @@ def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({}
     gateway = _gateway(text)
     sections = _sections(text)
     nodes = _nodes(text)
-    if readable and text.root.sections.keys() <= {*_TOP, *_KINDS}:
+    if readable and not text.displaced:
         _check_presence(text, sections)
     parts: dict[Kind, list[Part]] = {
         kind: [part for section in named.values() if (part := read_part(text, kind, section))]
@@ -144,7 +143,8 @@ def _gateway(text: Document) -> Gateway | None:
     if section is None:
         return Gateway()
     for inner in section.sections.values():
-        text.fault(inner.line, f"[[{inner.name}]]", "[gateway] has no sections in it")
+        if not is_misplaced(text, "gateway", inner):
+            text.fault(inner.line, f"[[{inner.name}]]", "[gateway] has no sections in it")
     try:
         return build(Gateway, {key: entry.value for key, entry in section.entries.items()})
     except SettingsFault as fault:
@@ -156,17 +156,18 @@ def _sections(text: Document) -> dict[Kind, dict[str, Section]]:
     """Return the sections of listeners and dispatchers by name; all that has no place there is a fault."""
     sections: dict[Kind, dict[str, Section]] = {"listeners": {}, "dispatchers": {}}
     for key, entry in text.root.entries.items():
-        text.fault(entry.line, key, "it stands above the first section: put it into [gateway]")
+        if not is_below_commented(text, key, entry.line):
+            text.fault(entry.line, key, "it stands above the first section: put it into [gateway]")
     for top, above in text.root.sections.items():
-        if top not in _KINDS:
-            if top not in _TOP:
-                hint = did_you_mean(top, _TOP) or f": {alternatives(f'[{name}]' for name in _TOP)} expected"
-                text.fault(above.line, f"[{top}]", f"no such section{hint}")
+        if top not in SECTIONS:
+            if top not in ("gateway", "nodes"):
+                about_unknown_top(text, above)
             continue
-        for key, entry in above.entries.items():
-            text.fault(entry.line, key, f"[{top}] has no settings of its own: a [[name]] expected above it")
-        named = sections[_KINDS[top]]
+        _check_no_settings(text, above, "name")
+        named = sections[SECTIONS[top]]
         for name, section in above.sections.items():
+            if not is_off(section.entries) and is_misplaced(text, top, section):
+                continue
             if name in named:
                 message = f"there is one of this name in line {named[name].line}: give it another"
                 text.fault(section.line, f"[[{name}]]", message)
@@ -177,10 +178,11 @@ def _sections(text: Document) -> dict[Kind, dict[str, Section]]:
 def _nodes(text: Document) -> Nodes:
     """Return the decoders of [nodes]; as emonhub has it, what concerns decoding may stand in [[[rx]]]."""
     above = text.root.sections.get("nodes", Section("nodes", 0))
-    for key, entry in above.entries.items():
-        text.fault(entry.line, key, "[nodes] has no settings of its own: a [[node]] expected above it")
+    _check_no_settings(text, above, "node")
     decoders = {}
     for node, section in above.sections.items():
+        if is_misplaced(text, "nodes", section):
+            continue
         used = {name: inner for name, inner in section.sections.items() if name not in _UNUSED}
         entries = folded(text, replace(section, sections=used), ("rx",))
         try:
@@ -195,7 +197,17 @@ def _nodes(text: Document) -> Nodes:
             )
         except SettingsFault as fault:
             blame(text, Decoder, section, entries, fault)
+        else:
+            remark_on_settings_below_commented(text, entries)
     return Nodes(decoders)
+
+
+def _check_no_settings(text: Document, above: Section, inner: str) -> None:
+    """Let there be no settings in a section that has only sections in it."""
+    for key, entry in above.entries.items():
+        if not is_below_commented(text, key, entry.line):
+            message = f"[{above.name}] has no settings of its own: a [[{inner}]] expected above it"
+            text.fault(entry.line, key, message)
 
 
 def _check_nodeids(text: Document, node: str, nodeids: Entry) -> None:
@@ -209,7 +221,7 @@ def _check_nodeids(text: Document, node: str, nodeids: Entry) -> None:
 def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) -> None:
     for kind, example in _EXAMPLES.items():
         if not sections[kind]:
-            above = [section.line for top, section in text.root.sections.items() if _KINDS.get(top) == kind]
+            above = [section.line for top, section in text.root.sections.items() if SECTIONS.get(top) == kind]
             message = f"there is no {kind[:-1]}: below [{kind}] add [[{example}]] and type = {example}"
             text.fault(above[-1] if above else text.length, "", message)
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configobj import ConfigObj, ConfigObjError, DuplicateError, NestingError
 
+from gateway.commented import Commented
 from gateway.settings import Raw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _OPENING = re.compile(r"\s*((?:\[\s*)+)[^]#]*((?:\]\s*)*)")
+_WORD = re.compile(r"\s*([A-Za-z_]\w*)(?:\s*(:)\s*|\s+)\S")
+"""What is a key perhaps, on a line without a =."""
 _IGNORED = "#"
 
 
@@ -63,15 +70,19 @@ class Section:
 class Document:
     """The file, and what has been found to say about its lines; `length` is their number.
 
-    `public` tells that every user of the machine can read it.
+    `public` tells that every user of the machine can read it, `displaced` that sections are not where they
+    belong; `takers` tell, by type, whether it has a setting of a name, once that has been asked.
     """
 
     path: Path
     root: Section
     length: int
     public: bool
+    commented: Commented
     faults: list[Fault]
     remarks: list[Fault] = field(default_factory=list)
+    displaced: bool = False
+    takers: dict[str, Callable[[str], bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._unreadable = {fault.line for fault in self.faults}
@@ -80,6 +91,11 @@ class Document:
         """Note what is wrong with a line, unless it could not be read in the first place."""
         if line not in self._unreadable:
             self.faults.append(Fault(str(self.path), line, where, message))
+
+    def fault_once(self, line: int, where: str, message: str) -> None:
+        """Note what is wrong with a line, which later faults have for their cause as well."""
+        self.fault(line, where, message)
+        self._unreadable.add(line)
 
     def remark(self, line: int, where: str, message: str) -> None:
         """Note what is allowed but worth a word."""
@@ -104,7 +120,7 @@ def read(path: Path) -> Document:
         raise ConfigFaults([Fault(file, line, "", message)])
     lines = _Lines(file, data.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n"))
     public = stat.S_ISREG(mode) and bool(mode & stat.S_IROTH)
-    return Document(path, lines.parsed(), len(lines.lines), public, lines.faults)
+    return Document(path, lines.parsed(), len(lines.lines), public, lines.commented, lines.faults)
 
 
 class _Lines:
@@ -119,6 +135,8 @@ class _Lines:
         self._refused: set[int] = set()
         self.faults: list[Fault] = []
         self.lines = [self._text(number, line) for number, line in enumerate(raw, 1)]
+        self.commented = Commented(self.lines)
+        self._places = _places(self.lines)
 
     def _fault(self, line: int, where: str, message: str) -> None:
         if line not in self._refused:
@@ -153,22 +171,57 @@ class _Lines:
     def _refuse(self, error: ConfigObjError) -> None:
         """Report a line, and have it and what belongs to it ignored from now on."""
         number, line = error.line_number, self.lines[error.line_number - 1]
-        key, equals, _ = (part.strip("\"' \t") for part in line.partition("="))
-        self.lines[number - 1] = _IGNORED
+        key, equals, value = (part.strip("\"' \t") for part in line.partition("="))
         if depth := _depth(line):
-            self._fault(number, line.strip(), _about_section(error, line))
+            self._fault(number, line.strip(), self._about_section(error, number))
+            self.lines[number - 1] = _IGNORED
             for below in range(number, len(self.lines)):
                 if 0 < _depth(self.lines[below]) <= depth:
                     break
                 self.lines[below] = _IGNORED
-        elif isinstance(error, DuplicateError):
+            return
+        self.lines[number - 1] = _IGNORED
+        if isinstance(error, DuplicateError):
+            if header := self.commented.section_above(number):
+                self._refused.add(number)
+                self._fault(header.line, header.text, header.message(key, number))
             self._fault(number, key, "given twice in this section: keep one")
         elif equals and key:
-            if number not in self._refused:
-                self.lines[number - 1] = f"{key} ="  # it is there all the same, and not missing as well
-            self._fault(number, key, "put text that holds quotes or commas in one pair of quotes")
+            self._keep(number, key)
+            self._fault(number, key, _about_value(value, line))
         else:
-            self._fault(number, "", "`key = value` or `[section]` expected")  # the line may be a secret
+            word = _WORD.match(line)
+            if word:
+                self._keep(number, word[1])
+            colon = ", with = and not :" if word and word[2] else ""
+            self._fault(number, "", f"`key = value` or `[section]` expected{colon}")  # it may be a secret
+
+    def _keep(self, number: int, key: str) -> None:
+        """Have a setting whose line cannot be read be there all the same, and not be missing as well."""
+        if number not in self._refused:
+            self.lines[number - 1] = f"{key} ="
+
+    def _about_section(self, error: ConfigObjError, number: int) -> str:
+        """Say in a person's words why this line opens no section."""
+        line = self.lines[number - 1]
+        if isinstance(error, DuplicateError):
+            return self._about_twin(number)
+        if line.count("[") != line.count("]") or not isinstance(error, NestingError):
+            return "a name in as many ] as [ expected, and nothing else on the line"
+        _, above = self._places[number]
+        if not above:
+            return "it stands above the first [section]: move it below [listeners], [dispatchers] or [nodes]"
+        name = line.partition("#")[0].strip(" \t[]")
+        return f"{'[' * (above + 1)}{name}{']' * (above + 1)} expected, in fewer brackets"
+
+    def _about_twin(self, number: int) -> str:
+        first, _ = self._places[number]
+        if _depth(self.lines[number - 1]) == 1:
+            return (
+                f"it begins in line {first} already: move what is below this line up there, "
+                "and take this line away"
+            )
+        return f"there is one of this name in line {first}: give this one another, or put the two together"
 
     def _numbered(self, parsed: Any) -> Section:  # noqa: ANN401  (ConfigObj has no types)
         """Count the lines: scalars precede subsections, and `comments` are the lines above an entry."""
@@ -196,10 +249,29 @@ def _depth(line: str) -> int:
     return max(1, min(opening[1].count("["), opening[2].count("]"))) if opening else 0
 
 
-def _about_section(error: ConfigObjError, line: str) -> str:
-    """Say in a person's words why this line opens no section."""
-    if isinstance(error, DuplicateError):
-        return "there is one of this name above: give it another, or put the two together"
-    if line.count("[") != line.count("]") or not isinstance(error, NestingError):
-        return "a name in as many ] as [ expected, and nothing else on the line"
-    return f"it needs a section in {_depth(line) - 1} brackets above it"
+def _places(lines: Iterable[str]) -> dict[int, tuple[int, int]]:
+    """Return, for each line that opens a section, the first that opens the same, and the depth above it."""
+    first: dict[tuple[int, str], int] = {}
+    places: dict[int, tuple[int, int]] = {}
+    around: list[tuple[int, int]] = [(0, 0)]  # depth and line of the sections that a line is in
+    for number, line in enumerate(lines, 1):
+        depth = _depth(line)
+        if not depth:
+            continue
+        above = around[-1][0]
+        while around[-1][0] >= depth:
+            around.pop()
+        name = line.partition("#")[0].strip(" \t[]\"'")
+        places[number] = first.setdefault((around[-1][1], name), number), above
+        if depth <= above + 1:
+            around.append((depth, places[number][0]))
+    return places
+
+
+def _about_value(value: str, line: str) -> str:
+    """Say why the value in this line cannot be read, and nothing of it: it may be a secret."""
+    if value.startswith(","):
+        return "a value expected before the comma"
+    if line.count('"') % 2:
+        return 'there is a " too many, or one is missing'
+    return "put text that holds quotes or commas in one pair of quotes"

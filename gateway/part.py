@@ -6,9 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.document import Document, Entry, Section
+from gateway.misplaced import (
+    about_missing,
+    about_missing_type,
+    about_unknown,
+    is_below_commented,
+    remark_on_settings_below_commented,
+)
 from gateway.plugin import Listener, Plugin
-from gateway.registry import Kind, find, known
-from gateway.settings import SettingsFault, alternatives, build, convert, declared, did_you_mean
+from gateway.registry import Kind, find
+from gateway.settings import UNKNOWN, SettingsFault, build, convert, declared, did_you_mean
 
 _FOLDED = ("init_settings", "runtime_settings")
 """Subsections that files have had since 2013: what is in them counts as the section's own."""
@@ -30,11 +37,11 @@ class Part:
 def read_part(text: Document, kind: Kind, section: Section) -> Part | None:
     """Make the plugin of a section; None where it is switched off or has a fault, which the text then has."""
     entries = folded(text, section, _FOLDED)
-    if "active" in entries and _is_off(entries["active"]):
+    if is_off(entries):
         text.remark(entries["active"].line, section.name, "not run, and not checked: active = no")
         return None
     if "type" not in entries:
-        text.fault(section.line, section.name, f"type is missing: {alternatives(known(kind))} expected")
+        about_missing_type(text, kind, section, entries)
         return None
     try:
         named = str(convert(str, entries["type"].value))
@@ -57,6 +64,7 @@ def _made(text: Document, section: Section, entries: dict[str, Entry], named: st
     part = Part(section, entries, named, plugin)
     if isinstance(plugin, Listener):
         part.claims, part.holds, part.simulated = plugin.claims(), tuple(plugin.holds()), plugin.simulated
+    remark_on_settings_below_commented(text, entries)
     for key, message in plugin.remarks():
         text.remark(*place(cls, section, entries, key), message)
     return part
@@ -68,6 +76,8 @@ def folded(text: Document, section: Section, known: tuple[str, ...]) -> dict[str
     for name, inner in section.sections.items():
         if name not in known:
             hint = did_you_mean(name, known) or f": put what is in it into [[{section.name}]] itself"
+            if "type" in inner.entries:
+                hint = f" in [[{section.name}]]: two brackets expected, [[{name}]]"
             text.fault(inner.line, f"[[[{name}]]]", f"no such section{hint}")
             continue
         for deeper in inner.sections.values():
@@ -80,9 +90,10 @@ def folded(text: Document, section: Section, known: tuple[str, ...]) -> dict[str
     return entries
 
 
-def _is_off(entry: Entry) -> bool:
+def is_off(entries: Mapping[str, Entry]) -> bool:
+    """Tell whether the section of these entries is switched off."""
     try:
-        return not convert(bool, entry.value)
+        return "active" in entries and not convert(bool, entries["active"].value)
     except ValueError:
         return False  # a fault, which is found with those of the other settings
 
@@ -91,8 +102,13 @@ def blame(
     text: Document, cls: type, section: Section, entries: Mapping[str, Entry], fault: SettingsFault
 ) -> None:
     """Give each fault of a section's settings its line."""
+    unknown = about_unknown(text, section, [key for key, said in fault.faults if key and said == UNKNOWN])
     for key, message in fault.faults:
-        text.fault(*place(cls, section, entries, key), message)
+        line, where = place(cls, section, entries, key)
+        if not (key in entries and is_below_commented(text, where, line)):
+            text.fault(line, where, unknown.get(key or "", message))
+    for key, message in fault.missing.items():
+        about_missing(text, section, key, message)
 
 
 def place(cls: type, section: Section, entries: Mapping[str, Entry], key: str | None) -> tuple[int, str]:

@@ -10,6 +10,7 @@ from gateway.plugin import Dispatcher, Listener, Plugin
 from gateway.settings import alternatives, did_you_mean
 
 Kind = Literal["listeners", "dispatchers"]
+KINDS: tuple[Kind, ...] = ("listeners", "dispatchers")
 
 BUILT_IN: dict[Kind, dict[str, str]] = {
     "listeners": {
@@ -55,6 +56,11 @@ def known(kind: Kind) -> list[str]:
     return built_in + [point.name for point in _installed(kind)]
 
 
+def kind_of(name: str) -> Kind | None:
+    """Return of which kind a type is, None where there is no such type."""
+    return next((kind for kind in KINDS if name in BUILT_IN[kind] or name in known(kind)), None)
+
+
 def find(kind: Kind, name: str) -> type[Plugin]:
     """Return the plugin class of a type. Raises UnknownType with what would help."""
     points = [point for point in _installed(kind) if point.name == name]
@@ -66,8 +72,7 @@ def find(kind: Kind, name: str) -> type[Plugin]:
         raise UnknownType(f"{name} is claimed by {' and '.join(owners)}: uninstall one of them")
     if points:
         return _load(points[0], _CLASSES[kind])
-    other: Kind = "dispatchers" if kind == "listeners" else "listeners"
-    if name in BUILT_IN[other] or name in known(other):
+    if other := kind_of(name):
         raise UnknownType(f"{name} belongs in [{other}]")
     hint = did_you_mean(name, [*known(kind), *BUILT_IN[kind]]) or f": {alternatives(known(kind))} expected"
     raise UnknownType(f"{name} is not a type of {kind[:-1]}{hint}")

@@ -20,32 +20,38 @@ Raw = str | list[str]
 LogLevel = Literal["DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL"]
 """How much is logged."""
 
+UNKNOWN = "no such setting"
+"""What is wrong with a key that a section does not know, and that is like none that it knows."""
+
 T = TypeVar("T")
+
+_EMPTY = "a value expected, not nothing"
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0[xX][0-9a-fA-F]{1,16}")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _BOOLS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(("no", "false", "off", "0"), False)
 
 
-def setting(
+def setting(  # noqa: PLR0913  (each is a property of its own)
     default: Any = dataclasses.MISSING,  # noqa: ANN401  (the field's annotation says what it is)
     *,
     was: tuple[str, ...] = (),
     check: Callable[[Any], None] | None = None,
     secret: bool = False,
     compare: bool = True,
+    hint: str = "",
 ) -> Any:  # noqa: ANN401  (as dataclasses.field)
     """Declare a field that is a setting; without a default it is required.
 
     `was` are older names it also answers to, `check` raises ValueError for a value that will not do, and a
     `secret` shows neither in repr nor in --show-settings. Where `compare` is false an edit of it alone leaves
-    the plugin as it runs.
+    the plugin as it runs. `hint` says what it is, or where it is found, to those who have left it empty.
     """
     return dataclasses.field(
         default=default,
         repr=not secret,
         compare=compare,
-        metadata={"was": was, "check": check, "secret": secret},
+        metadata={"was": was, "check": check, "secret": secret, "hint": f": {hint}" if hint else ""},
     )
 
 
@@ -79,16 +85,28 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 class SettingsFault(ValueError):
-    """Settings that will not do: `faults` are pairs of key (None: the section itself) and message."""
+    """Settings that will not do: `faults` are pairs of key (None: the section itself) and message.
 
-    def __init__(self, faults: list[tuple[str | None, str]]) -> None:
-        super().__init__("; ".join(f"{key}: {message}" if key else message for key, message in faults))
+    `missing` are the settings that have no default and are not there, each with what there is to say of it.
+    """
+
+    def __init__(
+        self, faults: list[tuple[str | None, str]], missing: Mapping[str, str] | None = None
+    ) -> None:
         self.faults = faults
+        self.missing = missing or {}
+        messages = [f"{key}: {message}" if key else message for key, message in faults]
+        super().__init__("; ".join([*messages, *self.missing.values()]))
 
 
 def declared(cls: type) -> dict[str, dataclasses.Field[Any]]:
     """Return the fields of a dataclass that are settings (those its constructor takes), by name."""
     return {field.name: field for field in dataclasses.fields(cls) if field.init}
+
+
+def taker(cls: type) -> Callable[[str], bool]:
+    """Return what tells whether a class has a setting of a name, be it an older one or a family's."""
+    return _Reader(cls).knows
 
 
 def build(cls: type[T], entries: Mapping[str, Raw]) -> T:
@@ -107,15 +125,15 @@ def build(cls: type[T], entries: Mapping[str, Raw]) -> T:
             reader.take(key, raw)
         except ValueError as error:
             faults.append((key, str(error)))
-    faults += [(None, f"{name} is missing") for name in reader.missing()]
-    if not faults:
+    missing = reader.missing()
+    if not faults and not missing:
         try:
             return cls(**reader.values())
         except SettingsFault:
             raise
         except ValueError as error:
             faults.append((None, str(error)))
-    raise SettingsFault(faults)
+    raise SettingsFault(faults, missing)
 
 
 class _Reader:
@@ -136,6 +154,9 @@ class _Reader:
         self._members: dict[str, dict[Any, Any]] = {name: {} for name in self._families}
         self._values: dict[str, Any] = {}
 
+    def knows(self, key: str) -> bool:
+        return key in self._names or any(family.KEY.fullmatch(key) for family in self._families.values())
+
     def take(self, key: str, raw: Raw) -> None:
         for name, family in self._families.items():
             if family.KEY.fullmatch(key):
@@ -145,26 +166,36 @@ class _Reader:
                 self._members[name][index] = member
                 return
         if key not in self._names:
-            known = [*self._names, *(family.EXAMPLE for family in self._families.values())]
-            raise ValueError(f"no such setting{did_you_mean(key, known)}")
+            raise ValueError(f"{UNKNOWN}{self._nearest(key)}")
         name = self._names[key]
         if name in self._values:
             raise ValueError(f"the same setting as {name}, which is given too")
         self._values[name] = None  # given, if wrongly: it is not missing as well
+        if not raw and (hint := self._fields[name].metadata.get("hint")):
+            raise ValueError(f"{_EMPTY}{hint}")
         self._values[name] = convert(self._hints[name], raw)
         check = self._fields[name].metadata.get("check")
         if check is not None and self._values[name] is not None:
             check(self._values[name])
 
-    def missing(self) -> list[str]:
-        return [
-            name
+    def _nearest(self, key: str) -> str:
+        """Return " (did you mean X?)" for what this key is a misspelling of, such as sensor2 of Sensor02."""
+        plain = re.sub(r"(?<=[a-z])s?[\W_]*0*(?=[0-9])", "", key.strip().lower())
+        members = [plain for family in self._families.values() if family.KEY.fullmatch(plain)]
+        examples = [family.EXAMPLE for family in self._families.values()]
+        return did_you_mean(key, members or [*self._names, *examples])
+
+    def _is_required(self, name: str) -> bool:
+        field = self._fields[name]
+        return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+    def missing(self) -> dict[str, str]:
+        """Return what has to be there and is not, each with what there is to say of it."""
+        return {
+            name: f"{name} is missing{field.metadata.get('hint', '')}"
             for name, field in self._fields.items()
-            if field.default is dataclasses.MISSING
-            and field.default_factory is dataclasses.MISSING
-            and name not in self._families
-            and name not in self._values
-        ]
+            if self._is_required(name) and name not in self._families and name not in self._values
+        }
 
     def values(self) -> dict[str, Any]:
         return self._values | {name: family(self._members[name]) for name, family in self._families.items()}
@@ -178,13 +209,15 @@ def convert(kind: Any, raw: Raw) -> Any:  # noqa: ANN401  (a type in, one of its
         return convert(kind, raw) if raw else None
     if origin is tuple:
         return tuple(raw) if isinstance(raw, list) else (raw,) if raw else ()
+    if isinstance(raw, list) and kind is float and _NUMBER.fullmatch(number := ".".join(raw)):
+        raise ValueError(f"a number with a point expected, not with a comma (did you mean {number}?)")
     if isinstance(raw, list):
         # The value itself is not repeated: it may be a secret.
         raise ValueError(
             f"one value expected, not {len(raw)} with commas between (text with a comma needs quotes)"
         )
     if not raw:
-        raise ValueError("a value expected, not nothing")
+        raise ValueError(_EMPTY)
     if origin is typing.Literal:
         choices = {str(choice).lower(): choice for choice in typing.get_args(kind)}
         if raw.lower() not in choices:

@@ -98,7 +98,7 @@ class KeyValue(SerialListener):
     Such a device leaves out what it has no sensor for: the names, and not their positions, tell what is what.
     """
 
-    node: str = setting(check=check_node)
+    node: str = setting(check=check_node, hint="what Emoncms is to show as the node, such as 9")
 
     def claims(self) -> dict[str, Mapping[int, str] | None]:
         """Return the node, as a whole: its lines say what there is in it."""

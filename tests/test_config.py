@@ -219,7 +219,7 @@ class TestPlugins:
                 [f"3: probe: type is missing: {', '.join(known('listeners'))} or probe expected"],
             ),
             ("type = prob\n", ["4: type: prob is not a type of listener (did you mean probe?)"]),
-            ("type = cloud\n", ["4: type: cloud belongs in [dispatchers]"]),
+            ("type = cloud\n", ["3: [[probe]] stands in [listeners]: move it below [dispatchers] (line 5)"]),
             (
                 "type = a, b\n",
                 ["4: type: one value expected, not 2 with commas between (text with a comma needs quotes)"],
@@ -260,7 +260,12 @@ class TestPlugins:
             ),
             (
                 "type = probe\nport = x\n[[probe]]\n",
-                ["6: [[probe]]: there is one of this name above: give it another, or put the two together"],
+                [
+                    (
+                        "6: [[probe]]: there is one of this name in line 3: "
+                        "give this one another, or put the two together"
+                    )
+                ],
             ),
         ],
     )

@@ -110,15 +110,19 @@ def test_a_value_of_several_lines_is_a_fault_and_the_lines_after_it_are_still_ri
         ("apikey abc", "", "`key = value` or `[section]` expected"),
         ("= abc", "", "`key = value` or `[section]` expected"),
         ("a = 2", "a", "given twice in this section: keep one"),
-        ('c = "x', "c", "put text that holds quotes or commas in one pair of quotes"),
+        ('c = "x', "c", 'there is a " too many, or one is missing'),
         ("c = x,,y", "c", "put text that holds quotes or commas in one pair of quotes"),
         ("c = '''x", "c", "put text that holds quotes or commas in one pair of quotes"),
         ('"c" d = x', 'c" d', "put text that holds quotes or commas in one pair of quotes"),
         ("[two", "[two", "a name in as many ] as [ expected, and nothing else on the line"),
         ("[[two]", "[[two]", "a name in as many ] as [ expected, and nothing else on the line"),
         ("[two] x", "[two] x", "a name in as many ] as [ expected, and nothing else on the line"),
-        ("[[[two]]]", "[[[two]]]", "it needs a section in 2 brackets above it"),
-        ("[one]", "[one]", "there is one of this name above: give it another, or put the two together"),
+        ("[[[two]]]", "[[[two]]]", "[[two]] expected, in fewer brackets"),
+        (
+            "[one]",
+            "[one]",
+            ("it begins in line 1 already: move what is below this line up there, and take this line away"),
+        ),
     ],
 )
 def test_a_line_that_cannot_be_read_is_a_fault_in_plain_words(read, line, where, message):

@@ -97,7 +97,8 @@ def test_a_file_with_faults_is_one_line_and_its_good_sections_are_used(run, file
     assert status == 0
     assert err.count("\n") == 1
     assert err.startswith(
-        f"oemgateway: {file}:13: far: apikey is missing (and 1 more: `oemgateway check` shows"
+        f"oemgateway: {file}:13: far: apikey is missing: it is the write key, on the page My "
+        "Account of Emoncms (and 1 more: `oemgateway check` shows"
     )
     assert "bridge sensor1, cellar" in out
 

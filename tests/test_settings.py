@@ -154,7 +154,8 @@ def test_old_and_new_name_together_are_a_fault():
         ({"host": "a b"}, "a host expected, not a b"),
         ({"input1": ["a", "b"]}, "one label expected"),
         ({"gian": "1"}, "no such setting (did you mean gain?)"),
-        ({"Input2": "a"}, "no such setting (did you mean input1?)"),
+        ({"Input2": "a"}, "no such setting (did you mean input2?)"),
+        ({"gain": ["0", "5"]}, "a number with a point expected, not with a comma (did you mean 0.5?)"),
         ({"opened": "1"}, "no such setting"),
         ({"inputs": "1"}, "no such setting (did you mean input1?)"),
     ],
@@ -181,7 +182,8 @@ def test_a_number_given_twice_in_two_spellings_is_a_fault():
 def test_all_faults_are_found_at_once_and_a_wrong_setting_is_not_missing_as_well():
     with pytest.raises(SettingsFault) as caught:
         build(Meter, {"gain": "x", "baud": "1"})
-    assert [key for key, _ in caught.value.faults] == ["gain", "baud", None]
+    assert [key for key, _ in caught.value.faults] == ["gain", "baud"]
+    assert caught.value.missing == {"port": "port is missing"}
     assert str(caught.value).endswith("port is missing")
     assert faults(port="")[0] == ("port", "a value expected, not nothing")
 

@@ -113,8 +113,12 @@ def _check_key(key: str) -> None:
 class Emoncms(Dispatcher):
     """An account on an Emoncms server, addressed by its write key."""
 
-    url: str = setting("https://emoncms.org", check=check_url)
-    apikey: str = setting(check=_check_key, secret=True)
+    url: str = setting(
+        "https://emoncms.org", check=check_url, hint="the address of Emoncms, such as http://emonpi/emoncms"
+    )
+    apikey: str = setting(
+        check=_check_key, secret=True, hint="it is the write key, on the page My Account of Emoncms"
+    )
     interval: float = setting(10.0, check=at_least(0))
     batch: int = setting(250, check=between(1, 250))
     ca_file: Path | None = setting(None)

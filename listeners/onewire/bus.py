@@ -18,7 +18,7 @@ from listeners.onewire.ds18b20 import FAMILIES, Fault, Reading
 from listeners.onewire.lookout import Lookout
 from listeners.onewire.report import Note, report_on
 from listeners.onewire.rom import Rom, lookalike
-from listeners.onewire.slots import Offsets, Slots
+from listeners.onewire.slots import Offsets, Slots, is_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -39,7 +39,7 @@ class OneWire(Listener):
     it is replaced, never changed.
     """
 
-    node: str = setting(check=check_node)
+    node: str = setting(check=check_node, hint="what Emoncms is to show as the node, such as 9")
     interval: float = setting(10.0, check=at_least(1))
     resolution: Literal[9, 10, 11, 12] = setting(12)
     sensors: Slots = field(default_factory=Slots)
@@ -94,6 +94,12 @@ class OneWire(Listener):
             first, *rest = run
             which = f"indices {first} to {rest[-1]} have" if rest else f"index {first} has"
             yield f"sensor{index}", f"{which} no sensor: treated as Dummy"
+        for index, slot in self.sensors.by_index.items():
+            if is_id(slot.label):
+                yield (
+                    f"sensor{index}",
+                    f"its label is an id: name {slot.label} on a line of its own",
+                )
         for rom in self.sensors.roms():
             first, *others = self.sensors.indices(rom)
             for index in others:

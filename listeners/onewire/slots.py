@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from listeners.onewire.ds18b20 import Reading
 
+_UNPARTED = re.compile(r"((?:[0-9A-Fa-f]{2}[.-]|dummy\b)[^\s;]*)[\s;]+(\S.*)", re.IGNORECASE)
+"""An id or Dummy, and a label behind it without a comma between."""
+
 HIGHEST = 999
 """The highest index: a frame has a place for every index up to its own highest."""
 
@@ -50,9 +53,17 @@ class Slots:
     def parse_entry(key: str, raw: Raw) -> tuple[int, Slot]:
         """Return the index and slot of an entry, or raise ValueError."""
         name, *labels = [raw] if isinstance(raw, str) else raw
+        if not name:
+            raise ValueError("an id or Dummy expected, not nothing (`oemgateway sensors` shows the ids)")
         if len(labels) > 1:
             raise ValueError(f"an id and one label expected, not {', '.join(labels)} (a comma needs quotes)")
-        return _index(Slots.KEY, key), Slot(_parse_rom(name), "".join(labels))
+        label = "".join(labels)
+        try:
+            return _index(Slots.KEY, key), Slot(_parse_rom(name), label)
+        except ValueError:
+            if is_id(label):
+                raise ValueError(f"the id stands before the label: {label}, {quoted(name)}") from None
+            raise
 
     def shown(self) -> dict[str, str]:
         """Return the entries again."""
@@ -119,9 +130,21 @@ def _index(pattern: re.Pattern[str], key: str) -> int:
     return index
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text is the id of a device."""
+    try:
+        Rom.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _parse_rom(text: str) -> Rom | None:
     if text.lower() == "dummy":
         return None
+    if unparted := _UNPARTED.fullmatch(text):
+        _parse_rom(unparted[1])  # what is wrong with the id itself comes first
+        raise ValueError(f"a comma expected before the label: {unparted[1]}, {quoted(unparted[2])}")
     try:
         return Rom.parse(text)
     except ValueError as error:

@@ -1,0 +1,326 @@
+"""What people do to the shipped file in the first hour, and what they read of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway import config
+from gateway.config import ConfigFaults
+
+KEY = "0123456789abcdef0123456789abcdef"
+SHIPPED = (Path(__file__).parent.parent / "etc/oemgateway.conf").read_text(encoding="utf-8")
+READY = SHIPPED.replace("apikey =   ", f"apikey = {KEY} #").replace("sensor1 = Dummy   ", "sensor1 = ID #")
+READY = READY.replace("ID", "28.33F749050000")
+LINES = "[[lines]]\n    type = tcp\n"
+LOG = "[[log]]\n    type = log\n"
+NODE = "[[10]]\n    names = power1, power2\n    datacode = h\n"
+
+
+def edited(*changes):
+    """Return the shipped file, filled in, with some texts replaced where they stand first."""
+    text = READY
+    for before, after in changes:
+        assert before in text, before
+        text = text.replace(before, after, 1)
+    return text
+
+
+@pytest.fixture
+def said(written):
+    """Return what is said of a file, with the text of each line that is named instead of its number."""
+
+    def said(text):
+        lines = ["", *text.splitlines()]
+
+        def line(number):
+            return lines[int(number)].partition(" # ")[0].strip()
+
+        try:
+            found = config.read(written(text)).remarks
+        except ConfigFaults as caught:
+            found = caught.faults
+        told = [str(fault).partition("oemgateway.conf:")[2] for fault in found]
+        told = [re.sub(r"^(\d+)", lambda number: line(number[0]), one) for one in told]
+        return [re.sub(r"\bline (\d+)", lambda number: f"line <{line(number[1])}>", one) for one in told]
+
+    return said
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            f"{READY}\n{LINES}",
+            "[[lines]]: [[lines]] stands in [nodes]: move it below [listeners] (line <[listeners]>)",
+        ),
+        (
+            f"{READY}\n{LINES}    prot = 1\n    key = 7\n",
+            "[[lines]]: [[lines]] stands in [nodes]: move it below [listeners] (line <[listeners]>)",
+        ),
+        (
+            f"{READY}{LOG}",
+            "[[log]]: [[log]] stands in [nodes]: move it below [dispatchers] (line <[dispatchers]>)",
+        ),
+        (
+            edited(("# Every reading as", f"{LINES}# Every reading as")),
+            "[[lines]]: [[lines]] stands in [dispatchers]: move it below [listeners] (line <[listeners]>)",
+        ),
+        (
+            edited(("# Packets of an RFM12Pi", f"{LOG}# Packets of")),
+            "[[log]]: [[log]] stands in [listeners]: move it below [dispatchers] (line <[dispatchers]>)",
+        ),
+        (
+            edited(("# Packets of an RFM12Pi", f"{NODE}# Packets of")),
+            "[[10]]: [[10]] stands in [listeners]: move it below [nodes] (line <[nodes]>)",
+        ),
+        (
+            edited(("# What is read.", f"{LINES}# What is read.")),
+            "[[lines]]: [[lines]] stands in [gateway]: move it below [listeners] (line <[listeners]>)",
+        ),
+        (
+            f"[gateway]\n[[bridge]]\ntype = ds2482\nnode = 9\n[dispatchers]\n{LOG}",
+            "[[bridge]]: [[bridge]] stands in [gateway]: put a line [listeners] above it",
+        ),
+        (
+            f"{LINES}{READY}",
+            (
+                "[[lines]]: [[lines]]: it stands above the first [section]: "
+                "move it below [listeners], [dispatchers] or [nodes]"
+            ),
+        ),
+        (
+            edited(("[[bridge]]", "[bridge]")),
+            "[bridge]: [bridge]: two brackets expected, [[bridge]], as it belongs below [listeners]",
+        ),
+        (
+            edited(("[[bridge]]", "[[[bridge]]]")),
+            "[[[bridge]]]: [[[bridge]]]: [[bridge]] expected, in fewer brackets",
+        ),
+        (
+            edited(("#[[radio]]\n    #type", "[[[radio]]]\n    type")),
+            "[[[radio]]]: [[[radio]]]: no such section in [[bridge]]: two brackets expected, [[radio]]",
+        ),
+    ],
+)
+def test_a_section_in_the_wrong_place_is_named_with_the_place_where_it_belongs(said, text, expected):
+    assert said(text) == [expected]
+
+
+@pytest.mark.parametrize("name", ["listeners", "dispatchers", "gateway", "nodes"])
+def test_a_section_that_begins_twice_is_said_to_have_begun_before(said, name):
+    assert said(f"{READY}\n[{name}]\n{LINES}") == [
+        (
+            f"[{name}]: [{name}]: it begins in line <[{name}]> already: "
+            "move what is below this line up there, and take this line away"
+        )
+    ]
+
+
+def test_of_two_sections_of_one_name_the_first_is_named_with_its_line(said):
+    [fault] = said(edited(("# Packets of an RFM12Pi", f"{LINES}# Packets of"), ("#[[lines]]", "[[lines]]")))
+    assert fault == (
+        "[[lines]]: [[lines]]: there is one of this name in line <[[lines]]>: "
+        "give this one another, or put the two together"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            [("#[[radio]]\n    #type = rfm12pi", "#[[radio]]\n    type = rfm12pi")],
+            (
+                "#[[radio]]: take the # away: type (line <type = rfm12pi>) stands below it, "
+                "and counts as part of [[bridge]]"
+            ),
+        ),
+        (
+            [
+                ("#[[radio]]\n    #type = rfm12pi", "#[[radio]]\n    type = rfm12pi"),
+                ("#port = /dev/ttyAMA0", "port = /dev/ttyUSB0"),
+                ("#group =  ", "group = 210"),
+            ],
+            (
+                "#[[radio]]: take the # away: type (line <type = rfm12pi>) stands below it, "
+                "and counts as part of [[bridge]]"
+            ),
+        ),
+        (
+            [("#port = /dev/ttyAMA0", "port = /dev/ttyUSB0"), ("#group =  ", "group = 210")],
+            (
+                "#[[radio]]: take the # away: port (line <port = /dev/ttyUSB0>) stands below it, "
+                "and counts as part of [[bridge]]"
+            ),
+        ),
+        (
+            [("#[[log]]\n    #type = log", "#[[log]]\n    type = log")],
+            (
+                "#[[log]]: take the # away: type (line <type = log>) stands below it, "
+                "and counts as part of [[emoncms]]"
+            ),
+        ),
+        (
+            [("#name = emontx2", "name = emontx2")],
+            (
+                "#[[10]]: take the # away: name (line <name = emontx2>) stands below it, "
+                "and counts as part of [nodes]"
+            ),
+        ),
+        (
+            [("\n[listeners]", "\n#[listeners]")],
+            (
+                "#[listeners]: take the # away: [[bridge]] (line <[[bridge]]>) stands below it, "
+                "and counts as part of [gateway]"
+            ),
+        ),
+        (
+            [("\n[dispatchers]", "\n#[dispatchers]")],
+            (
+                "#[dispatchers]: take the # away: [[emoncms]] (line <[[emoncms]]>) stands below it, "
+                "and counts as part of [listeners]"
+            ),
+        ),
+        (
+            [("\n[nodes]", "\n# [nodes]"), ("#[[10]]\n    #name", "[[10]]\n    name")],
+            (
+                "# [nodes]: #[nodes]: take the # away: [[10]] (line <[[10]]>) stands below it, "
+                "and counts as part of [dispatchers]"
+            ),
+        ),
+        (
+            [("\n[gateway]", "\n#[gateway]"), ("#loglevel = INFO", "loglevel = DEBUG")],
+            (
+                "#[gateway]: take the # away: loglevel (line <loglevel = DEBUG>) stands below it, "
+                "and counts as part of no section"
+            ),
+        ),
+    ],
+)
+def test_a_name_that_is_still_commented_out_is_the_one_fault(said, changes, expected):
+    [fault] = said(edited(*changes))
+    place, _, message = expected.partition(": ")
+    assert fault in (f"{place}: {expected}", f"{place}: {message}")
+
+
+def test_what_counts_as_a_setting_of_the_section_above_without_a_fault_is_a_remark(said):
+    [remark] = said(
+        edited(
+            (
+                "#[[mounted]]\n    #type = owfs\n    #active = yes",
+                "#[[mounted]]\n    #type = owfs\n    active = yes",
+            )
+        )
+    )
+    assert remark == (
+        "#[[mounted]]: #[[mounted]]: take the # away: active (line <active = yes>) stands below it, "
+        "and counts as part of [[bridge]]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            [("#[[radio]]", "[[radio]]")],
+            "#type = rfm12pi: #type: take the # away: type is missing in [[radio]] (line <[[radio]]>)",
+        ),
+        (
+            [("#[[names]]\n    #type", "[[names]]\n    type")],
+            "#node = emontx: #node: take the # away: node is missing in [[names]] (line <[[names]]>)",
+        ),
+        (
+            [("    apikey = ", "    #apikey = ")],
+            (
+                f"#apikey = {KEY}: #apikey: take the # away: apikey is missing in [[emoncms]] "
+                "(line <[[emoncms]]>)"
+            ),
+        ),
+    ],
+)
+def test_a_setting_that_is_needed_and_still_commented_out_is_named_by_its_line(said, changes, expected):
+    assert said(edited(*changes)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (
+            f"apikey = {KEY} #",
+            "apikey = #",
+            "a value expected, not nothing: it is the write key, on the page",
+        ),
+        (f"    apikey = {KEY} #", "", "apikey is missing: it is the write key, on the page My Account"),
+        (f"apikey = {KEY}", f"apikey: {KEY}", "`key = value` or `[section]` expected, with = and not :"),
+        (f"apikey = {KEY}", f"apikey {KEY}", "`key = value` or `[section]` expected"),
+        ("url = https://emoncms.org", "url =", "not nothing: the address of Emoncms, such as http://"),
+        ("node = 9 ", "node = ", "a value expected, not nothing: what Emoncms is to show as the node"),
+        ("50000 #", "50000 flow #", "a comma expected before the label: 28.33F749050000, flow"),
+        ("50000 #", "50000 flow pipe, x #", "a comma expected before the label: 28.33F749050000, flow pipe"),
+        ("50000 #", "50000; flow #", "a comma expected before the label: 28.33F749050000, flow"),
+        ("28.33F749050000 #", "28-00000549f733 flow #", "the label: 28-00000549f733, flow"),
+        ("28.33F749050000 #", "Dummy flow #", "a comma expected before the label: Dummy, flow"),
+        ("28.33F749050000 #", "28.33F7490500 flow #", "28.33F7490500: 12 hex digits, or 14 with the CRC,"),
+        (
+            "28.33F749050000 #",
+            "flow, 28.33F749050000 #",
+            "the id stands before the label: 28.33F749050000, flow",
+        ),
+        (
+            "28.33F749050000 #",
+            "#",
+            "an id or Dummy expected, not nothing (`oemgateway sensors` shows the ids)",
+        ),
+        ("28.33F749050000 #", ", flow #", "a value expected before the comma"),
+        ("28.33F749050000 #", '28.33F749050000, "flow #', 'there is a " too many, or one is missing'),
+        (
+            "50000 #",
+            "50000, 28.DB564A050000 #",
+            "its label is an id: name 28.DB564A050000 on a line of its own",
+        ),
+        ("#sensor2 =", "Sensor2 =", "Sensor2: no such setting (did you mean sensor2?)"),
+        ("#sensor2 =", "sensor 02 =", "sensor 02: no such setting (did you mean sensor2?)"),
+        ("#sensor2 =", "sensors_2 =", "sensors_2: no such setting (did you mean sensor2?)"),
+        (
+            "#interval = 10",
+            "interval = 0,5",
+            "a number with a point expected, not with a comma (did you mean 0.5?)",
+        ),
+        ("type = ds2482", "Type = ds2482", "Type: no such setting of [[bridge]] (did you mean type?)"),
+        ("type = ds2482", "type ds2482", "`key = value` or `[section]` expected"),
+        (
+            "#bus = 1",
+            "port = 1",
+            "port: no such setting of [[bridge]]: it is one of a section with type = http,",
+        ),
+        (
+            "#bus = 1",
+            "apikey = 1",
+            "apikey: no such setting of [[bridge]]: it is one of [[emoncms]] (line <[[em",
+        ),
+        (
+            "#loglevel = INFO",
+            "sensor3 = Dummy",
+            "sensor3: no such setting of [gateway]: it is one of [[bridge]] ",
+        ),
+    ],
+)
+def test_one_mistake_is_one_fault_that_says_what_to_do(said, before, after, expected):
+    [fault] = said(edited((before, after)))
+    assert expected in fault
+
+
+@pytest.mark.parametrize(
+    "line", [f"apikey: {KEY}", f"apikey {KEY}", f"#apikey = {KEY}", f"apikey == {KEY},,", KEY]
+)
+def test_a_key_on_a_faulty_line_is_not_shown(written, line):
+    with pytest.raises(ConfigFaults) as caught:
+        config.read(written(edited((f"apikey = {KEY}", line))))
+    assert KEY not in str(caught.value)
+
+
+def test_a_section_that_is_off_may_stand_where_it_likes(said):
+    text = edited(("# Every reading as", f"{LINES}    active = no\n# Every reading as"))
+    assert said(text) == ["active = no: lines: not run, and not checked: active = no"]
