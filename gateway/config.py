@@ -105,6 +105,7 @@ def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({}
         for kind, named in sections.items()
     }
     _check_claims(text, parts["listeners"])
+    _check_packets(text, parts["listeners"], nodes)
     _check_holds(text, parts["listeners"])
     _check_names(text, parts)
     if gateway:
@@ -233,6 +234,29 @@ def _check_claims(text: Document, listeners: list[Part]) -> None:
             if node in other.claims and (shared := _shared(node, indices, other.claims[node])):
                 message = f"{shared} is written by {_named(other)} too: give one of them another node"
                 text.fault(part.section.line, part.section.name, message)
+
+
+def _check_packets(text: Document, listeners: list[Part], nodes: Nodes) -> None:
+    """Point out the nodes whose packets are refused, as a listener of sensors writes the same inputs."""
+    packets = [
+        (f"[[{node}]]", section.line, node)
+        for node, section in text.root.sections.get("nodes", Section("nodes", 0)).sections.items()
+        if node in nodes.decoders
+    ]
+    packets += [
+        (part.section.name, part.section.line, node)
+        for part in listeners
+        if isinstance(part.plugin, Listener)
+        for node in part.plugin.expects()
+    ]
+    for (where, line, node), part in product(packets, listeners):
+        if part.claims.get(node) is not None:
+            text.remark(
+                line,
+                where,
+                f"packets of node {node} are refused, as {_named(part)} writes its inputs: "
+                "give one of the two another node",
+            )
 
 
 def _shared(node: str, one: Mapping[int, str] | None, other: Mapping[int, str] | None) -> str:

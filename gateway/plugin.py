@@ -82,6 +82,10 @@ class Listener(Plugin):
         """
         return {}
 
+    def expects(self) -> Iterable[str]:
+        """Return the nodes whose packets it gets, as far as the configuration tells before any has come."""
+        return ()
+
     def holds(self) -> Iterable[str]:
         """Return, in words, what only one listener can have at a time, such as "/dev/ttyAMA0".
 

@@ -17,7 +17,7 @@ from listeners.radio.board import Board
 from listeners.radio.grammar import LONGEST_LINE, Configuration, Packet, decode_bytes, unjoin, with_header
 from listeners.serial_port import SerialPort, is_pattern
 from listeners.simulated.radio_firmware import Rf12demo
-from listeners.simulated.rfm12pi import SimulatedRfm12pi
+from listeners.simulated.rfm12pi import SIMULATED_NODES, SimulatedRfm12pi
 from listeners.tally import Tally
 
 if TYPE_CHECKING:
@@ -66,6 +66,12 @@ class Rfm12pi(Listener):
     def simulated(self) -> bool:
         """Whether the board is one of our own making."""
         return self.port == "simulated"
+
+    def expects(self) -> Iterable[str]:
+        """Return the board's own node, which an emonPi's own readings have, or those that are made up."""
+        if self.simulated:
+            return SIMULATED_NODES
+        return () if self.baseid is None else (str(self.baseid),)
 
     def holds(self) -> Iterable[str]:
         """Return the port."""

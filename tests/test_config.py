@@ -356,6 +356,35 @@ class TestBetweenSections:
         (fault,) = faults(whole(f"{names.replace('[[other]]', '')}[[other]]\n{first}"))
         assert fault.split(": ", 1)[1] == f"other: {expected}"
 
+    @pytest.mark.parametrize(
+        ("node", "where"),
+        [
+            (10, "13: [[10]]"),
+            (5, "6: radio"),  # an emonPi's own readings come by its baseid
+            (19, "15: [[19]]"),
+        ],
+    )
+    def test_a_node_of_sensors_and_of_packets_is_remarked_with_both_lines(self, remarks, node, where):
+        text = (
+            "[listeners]\n[[bus]]\ntype = ds2482\n"
+            f"node = {node}\nsensor1 = 28.33F749050000\n"
+            "[[radio]]\ntype = rfm12pi\nbaseid = 5\n"
+            "[dispatchers]\n[[log]]\ntype = log\n"
+            "[nodes]\n[[10]]\nname = emontx\n[[19]]\n"
+        )
+        assert remarks(text) == [
+            (
+                f"oemgateway.conf:{where}: packets of node {node} are refused, "
+                "as bus (line 2) writes its inputs: give one of the two another node"
+            )
+        ]
+        assert remarks(text.replace(f"node = {node}", "node = 9")) == []
+
+    def test_a_simulated_radio_has_nodes_of_its_own(self, remarks):
+        text = "type = ds2482\nnode = 19\nsensor1 = 28.33F749050000\n[[radio]]\ntype = rfm12pi\n"
+        [remark] = remarks(whole(f"{text}port = simulated\n"))
+        assert remark.startswith("oemgateway.conf:7: radio: packets of node 19 are refused, as probe (li")
+
     def test_two_listeners_may_have_different_indices_of_a_node(self, file):
         bus = "type = ds2482\nnode = 9\n"
         text = whole(

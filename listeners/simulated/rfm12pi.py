@@ -25,6 +25,9 @@ _GARBLED = 4
 _WRONG_BAUD = bytes(byte ^ 0xA5 | 0x80 for byte in range(256))
 
 
+SIMULATED_NODES = ("10", "19")
+
+
 class SimulatedRfm12pi:
     """A board with some firmware, at the far end of `port`.
 
