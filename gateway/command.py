@@ -20,7 +20,7 @@ from gateway.indices import Memory
 from gateway.logs import log_to
 from gateway.machine import Machine
 from gateway.notify import Supervisor
-from gateway.paths import find_state_dir
+from gateway.paths import DEFAULT_FILE, find_state_dir
 from gateway.queue_command import add_queue
 from gateway.settings import at_least, convert
 from gateway.spool import SpoolUnusable
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 OK, FAILED, USAGE, CONFIGURATION = 0, 1, 2, 78
-DEFAULT_FILE = Path("/etc/oemgateway.conf")
 
 log = logging.getLogger("oemgateway")
 

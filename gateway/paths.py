@@ -1,4 +1,4 @@
-"""Where the daemon keeps its state and its socket, for the daemon and for those who look for it."""
+"""Where the daemon has its file, its state and its socket, for the daemon and for those who look for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+DEFAULT_FILE = Path("/etc/oemgateway.conf")
 STATE = Path("/var/lib/oemgateway")
 SOCKET = Path("/run/oemgateway/control")
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gateway import config, control
-from gateway.paths import find_socket, find_state_dir
+from gateway.asking import find_gateway, is_another
+from gateway.paths import find_state_dir
 from gateway.queue_answers import QueueAnswers
 from gateway.spool import Spool
 
@@ -30,13 +31,15 @@ def reach(config_file: Path) -> Iterator[Ask]:
 
     Raises ConfigFaults, SpoolUnusable where a gateway has the file and does not answer, and OSError.
     """
-    gateway = config.read_gateway(config_file)  # what runs may not follow the rest of the file
-    directory = find_state_dir(gateway.state_dir)
-    socket = find_socket(gateway.socket, directory)
-    if _answers(socket):
+    socket, unread = find_gateway(config_file)
+    status = _status(socket)
+    if unread and (status is None or is_another(status, config_file)):
+        raise unread
+    if status is not None:
         yield lambda what, **arguments: _ask(socket, what, arguments)
     else:
-        spool = _open(directory / "queue.db", config.read(config_file))
+        configuration = config.read(config_file)
+        spool = _open(find_state_dir(configuration.gateway.state_dir) / "queue.db", configuration)
         answers = QueueAnswers(spool).by_name()
         try:
             yield lambda what, **arguments: _answer(answers[what], arguments)
@@ -44,14 +47,15 @@ def reach(config_file: Path) -> Iterator[Ask]:
             spool.close()
 
 
-def _answers(socket: Path) -> bool:
+def _status(socket: Path) -> dict[str, Any] | None:
+    """Return the status of the gateway that answers there, None where none does."""
     try:
-        control.ask(socket, "status")
+        status: dict[str, Any] = control.ask(socket, "status")
     except PermissionError:
         raise OSError(f"{socket}: a gateway may be running, but this user may not ask it: sudo") from None
     except (OSError, ValueError):
-        return False
-    return True
+        return None
+    return status
 
 
 def _ask(socket: Path, what: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (JSON)

@@ -7,8 +7,8 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from gateway import config, control
-from gateway.paths import find_socket, find_state_dir
+from gateway import control
+from gateway.asking import find_gateway, is_another, is_secret
 from gateway.queue_listing import share
 from gateway.words import span
 
@@ -36,14 +36,18 @@ def add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _run(options: argparse.Namespace) -> int:
-    gateway = config.read_gateway(options.config_file)  # what runs may not follow the rest of the file
-    path = find_socket(gateway.socket, find_state_dir(gateway.state_dir))
+    file = options.config_file
+    path, unread = find_gateway(file)
     try:
         status = control.ask(path, "status")
     except PermissionError:
         sys.stderr.write(f"oemgateway: {path}: this user may not ask the gateway: sudo\n")
         return UNKNOWN
     except (FileNotFoundError, ConnectionRefusedError) as error:
+        if unread and is_secret(unread):
+            why = f"and whether {file} names another socket, this user may not read: sudo"
+            sys.stderr.write(f"oemgateway: no gateway answers at {path}, {why}\n")
+            return UNKNOWN
         sys.stderr.write(f"oemgateway: no gateway answers at {path} ({error.strerror}); is it running?\n")
         return NOT_RUNNING
     except OSError as error:
@@ -52,6 +56,9 @@ def _run(options: argparse.Namespace) -> int:
         ) from None
     if "error" in status:
         raise OSError(f"the gateway runs, but: {status['error']}")
+    if unread and is_another(status, file):
+        sys.stderr.write(f"oemgateway: {unread}\n")
+        return UNKNOWN
     said = [json.dumps(status)] if options.json else lines(status)
     sys.stdout.writelines(f"{line}\n" for line in said)
     return HEALTHY if status["healthy"] else DEGRADED

@@ -265,6 +265,8 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     assert machine("stat", "-c", "%U %G", f"/proc/{first}").stdout == "oemgateway oemgateway\n"
     assert listening(machine, first) == set()
     gateway.wait_for_readings()
+    asked = machine("runuser", "-u", "nobody", "--", "oemgateway", "status")
+    assert (asked.returncode, "this user may not ask the gateway: sudo" in asked.stdout) == (4, True)
     assert gateway.service("start")[0] == 0
     assert gateway.service("try-restart")[0] == 0
     second = gateway.pid()

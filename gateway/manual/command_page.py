@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gateway import command as program
 from gateway.manual import roff
-from gateway.paths import SOCKET, STATE
+from gateway.paths import DEFAULT_FILE, SOCKET, STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,7 +35,7 @@ _AROUND: dict[str, dict[str, str]] = {
         "edit. A file with a fault changes nothing: the faults are in the log.",
     },
     "FILES": {
-        str(program.DEFAULT_FILE): "The settings; see `oemgateway.conf`(5).",
+        str(DEFAULT_FILE): "The settings; see `oemgateway.conf`(5).",
         f"{STATE}/queue.db": "The readings that wait to be delivered. Where the daemon may not write there, "
         "it is ~/.local/state/oemgateway/queue.db.",
         str(SOCKET): "Where the commands ask the running gateway.",

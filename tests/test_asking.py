@@ -1,0 +1,128 @@
+"""A command that only asks the gateway, typed by a user who may not read the file with the key."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from gateway import asking, command, paths
+from gateway.control import Control
+
+STATUS = {
+    "version": "1.0",
+    "pid": 812,
+    "uptime": 60.0,
+    "ready": True,
+    "healthy": True,
+    "troubles": [],
+    "listeners": {},
+    "dispatchers": {},
+    "dropped": 0,
+    "bytes": 0,
+    "clock": {"doubt": "", "holding": False, "steps": 0, "last_step": 0.0},
+}
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine whose default places are in a folder; its file is for somebody else to read."""
+    file, socket = tmp_path / "etc.conf", tmp_path / "control"
+    file.write_text("[gateway]\n")
+    monkeypatch.setattr(asking, "DEFAULT_FILE", file)
+    monkeypatch.setattr(paths, "SOCKET", socket)
+    monkeypatch.setattr(paths, "STATE", tmp_path / "none")
+    secret = {file, tmp_path / "other.conf"}
+    opened = type(file).open
+
+    def open_file(path, *arguments, **options):
+        if path in secret:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(type(file), "open", open_file)
+    return SimpleNamespace(file=file, socket=socket, secret=secret, folder=tmp_path)
+
+
+@pytest.fixture
+def oemgateway(capsys):
+    """Run the command and return its exit status, what it printed and what it complained of."""
+
+    def run(*arguments):
+        status = command.main(list(map(str, arguments)))
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def running(machine):
+    """Have a gateway answer at the default place, which runs with a file."""
+    controls = []
+
+    def run(file):
+        answers = {
+            "status": lambda: {**STATUS, "file": str(file)},
+            "queue": lambda: {"dispatchers": {}, "dropped": 0, "bytes": 0},
+        }
+        controls.append(Control(machine.socket, answers))
+
+    yield run
+    for control in controls:
+        control.close()
+
+
+def test_who_may_not_ask_is_told_so_with_a_status_of_its_own(machine, oemgateway, monkeypatch):
+    def refuse(*_: object, **__: object) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("gateway.control.ask", refuse)
+    status, out, err = oemgateway("--config-file", machine.file, "status")
+    assert (status, out) == (4, "")
+    assert err == f"oemgateway: {machine.socket}: this user may not ask the gateway: sudo\n"
+
+
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+def test_who_may_ask_needs_no_file(machine, oemgateway, running, json_too):
+    running(machine.file)
+    status, out, err = oemgateway("--config-file", machine.file, "status", *json_too)
+    assert (status, err) == (0, "")
+    assert (json.loads(out)["pid"] == 812) if json_too else "is healthy, up 60 s, pid 812" in out
+    assert oemgateway("--config-file", machine.file, "queue")[0] == 0
+
+
+def test_a_file_that_is_missing_is_not_needed_either(machine, oemgateway, running):
+    machine.file.unlink()
+    machine.secret.clear()
+    running("/etc/other.conf")
+    assert oemgateway("--config-file", machine.file, "status")[0] == 0
+
+
+def test_where_none_answers_nothing_is_claimed(machine, oemgateway):
+    status, _, err = oemgateway("--config-file", machine.file, "status")
+    assert status == 4
+    assert err.count("\n") == 1
+    assert f"{machine.file} names another socket, this user may not read: sudo" in err
+    # and what waits cannot be looked at without the file
+    assert oemgateway("--config-file", machine.file, "queue")[0] == 78
+
+
+def test_the_gateway_at_the_default_place_is_not_taken_for_one_with_another_file(
+    machine, oemgateway, running
+):
+    running(machine.file)
+    other = machine.folder / "other.conf"
+    status, out, err = oemgateway("--config-file", other, "status")
+    assert (status, out, err.count("\n")) == (4, "", 1)
+    assert f"{other}: cannot be read: Permission denied: sudo" in err
+    assert oemgateway("--config-file", other, "queue")[0] == 78
+
+
+def test_a_file_that_was_named_and_is_not_there_is_a_fault(machine, oemgateway, running):
+    running(machine.file)
+    for what in ("status", "queue"):
+        status, _, err = oemgateway("--config-file", machine.folder / "typo.conf", what)
+        assert status == 78
+        assert "there is no such file" in err
