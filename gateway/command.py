@@ -183,7 +183,15 @@ def _demo(options: argparse.Namespace) -> int:
             timer = threading.Timer(options.seconds, daemon.stop.set)
             timer.daemon = True
             timer.start()
-        return _run(daemon)
+        status = _run(daemon)
+    print(f"What comes next: {_after_demo()}")
+    return status
+
+
+def _after_demo() -> str:
+    if DEFAULT_FILE.exists():
+        return f"edit {DEFAULT_FILE} (three lines, marked <--), then: sudo service oemgateway start"
+    return "sudo make install, which makes it a service that starts with the machine (see README.rst)"
 
 
 def _run(daemon: Daemon) -> int:

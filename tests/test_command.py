@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from gateway import command as program
 from gateway.version import VERSION
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.ports import free_port
@@ -140,8 +141,14 @@ def test_the_demo_shows_a_table_and_posts_where_it_is_told_until_it_is_interrupt
     assert ("9", "4") not in posted()
 
 
-def test_the_demo_ends_by_itself_where_it_is_told_to():
-    assert command("demo", "--seconds", "0.1").returncode == 0
+def test_the_demo_ends_by_itself_where_it_is_told_to_and_says_what_comes_next(monkeypatch, tmp_path):
+    done = command("demo", "--seconds", "0.1")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1].startswith("What comes next: ")
+    monkeypatch.setattr(program, "DEFAULT_FILE", tmp_path / "oemgateway.conf")
+    assert program._after_demo().startswith("sudo make install, ")
+    (tmp_path / "oemgateway.conf").touch()
+    assert program._after_demo().startswith(f"edit {tmp_path}/oemgateway.conf (three lines")
 
 
 @pytest.mark.parametrize("seconds", ["-5", "nan", "inf", "soon", ""])

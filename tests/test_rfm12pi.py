@@ -489,7 +489,7 @@ def test_every_fourth_packet_of_node_10_is_garbled_and_never_believed(tmp_path, 
     frames = read_frames(listener, stop, 20)
     board.close()
     told = [record.getMessage() for record in caplog.records if record.name == "oemgateway.simulated"]
-    assert told[0] == "a packet of node 10 is garbled, for the demo"
+    assert told[0] == "a packet of node 10 is garbled (simulated)"
     assert {frame.node for frame in frames} == {"10", "19"}
     assert all(-250 < frame.values[1] < 600 for frame in frames)
     assert listener.counts["not-a-number"] >= 1

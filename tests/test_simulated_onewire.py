@@ -644,7 +644,7 @@ def test_the_demo_has_five_sensors_and_one_of_them_is_loose(clock, caplog):
     caplog.set_level(logging.WARNING)
     clock.sleep(1000.0)
     start = clock.monotonic()
-    bridge = demo_bridge(clock)
+    bridge = demo_bridge(clock, SIMULATED_IDS)
     master = Master(bridge, clock)
     seen = {}
     for second in range(0, 60, 2):
@@ -663,6 +663,16 @@ def test_the_demo_has_five_sensors_and_one_of_them_is_loose(clock, caplog):
         assert all(-6 < value < 60 and not math.isclose(value, 85) for value in there.values())
     # and the log says so, once each time
     assert [record.getMessage() for record in caplog.records if record.name == "oemgateway.simulated"] == [
-        "28.AB16… is unplugged, for the demo",
-        "28.AB16… is plugged in again, for the demo",
+        "28.AB16… is unplugged (simulated)",
+        "28.AB16… is plugged in again (simulated)",
     ] * 2
+
+
+def test_of_a_sensor_that_nobody_reads_the_log_says_nothing(clock, caplog):
+    caplog.set_level(logging.DEBUG)
+    bridge = demo_bridge(clock, [OUTSIDE])
+    master = Master(bridge, clock)
+    for _ in range(20):
+        clock.sleep(2.0)
+        master.convert()
+    assert not [record for record in caplog.records if record.name == "oemgateway.simulated"]

@@ -108,7 +108,7 @@ class Ds2482(OneWire):
         if self.simulated:
             from listeners.simulated.scene import demo_bridge  # noqa: PLC0415  (only where it is asked for)
 
-            return Bridge(demo_bridge(self.clock), 0x18, self.clock)
+            return Bridge(demo_bridge(self.clock, set(map(str, self.sensors.roms()))), 0x18, self.clock)
         stack.callback(Lock(self.bus, self.address).release)
         i2c = open_bus(self.bus, self.address)
         stack.callback(i2c.close)

@@ -135,7 +135,7 @@ class SimulatedRfm12pi:
         wave = math.sin(turn / 10)
         if turn % _GARBLED == 0:
             log = logging.getLogger("oemgateway.simulated")
-            log.warning("a packet of node 10 is garbled, for the demo")
+            log.warning("a packet of node 10 is garbled (simulated)")
             self.garble_next = True
         self.hear(10, struct.pack("<3h", 450 + int(300 * wave), -120, 24150 + int(90 * wave)), -61)
         self.hear(19, struct.pack("<3h", 215 + int(9 * wave), 482 - int(20 * wave), 31), -74)

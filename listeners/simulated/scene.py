@@ -10,7 +10,7 @@ from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from gateway.clock import Clock
 
@@ -28,14 +28,22 @@ ROUND_S, UNPLUGGED_S = 30.0, range(10, 18)
 _log = logging.getLogger("oemgateway.simulated")
 
 
-def demo_bridge(clock: Clock) -> Ds2482:
-    """Return the demo's bridge; its first thirty seconds begin now."""
+def demo_bridge(clock: Clock, named: Collection[str]) -> Ds2482:
+    """Return the demo's bridge; its first thirty seconds begin now.
+
+    `named` are the ids of the sensors that somebody reads: of no other is a word said in the log.
+    """
     return Ds2482(
         clock,
         [
             Ds18b20(CELLAR, _swinging(11.25, 0.375, 900.0)),
             Ds18b20(FLOW, _swinging(41.0, 4.0, 180.0)),
-            LooseSensor(RETURN, _swinging(33.0, 3.0, 180.0, lag=20.0), clock.monotonic()),
+            LooseSensor(
+                RETURN,
+                _swinging(33.0, 3.0, 180.0, lag=20.0),
+                clock.monotonic(),
+                _log if RETURN in named else None,
+            ),
             Ds18b20(OUTSIDE, _swinging(-4.5, 1.25, 600.0)),
             Ds18b20(TANK, _swinging(52.0, 1.5, 300.0)),
         ],
@@ -43,22 +51,30 @@ def demo_bridge(clock: Clock) -> Ds2482:
 
 
 class LooseSensor(Ds18b20):
-    """A sensor that is unplugged and comes back, and says so in the log.
+    """A sensor that is unplugged and comes back, and says so in the log if it has one.
 
     It looks at the time whenever the line is reset: without a reset nobody could tell.
     """
 
-    def __init__(self, rom_id: str, temperature: Callable[[float], float], start: float) -> None:
+    def __init__(
+        self,
+        rom_id: str,
+        temperature: Callable[[float], float],
+        start: float,
+        log: logging.Logger | None,
+    ) -> None:
         super().__init__(rom_id, temperature)
         self._start = start
+        self._log = log
 
     def reset(self, now: float) -> bool:
         """Come or go, as the time says, and then hear the reset pulse."""
         plugged_in = int((now - self._start) % ROUND_S) not in UNPLUGGED_S
         if plugged_in != self.present:
             self.present = plugged_in
-            what = "is plugged in again" if plugged_in else "is unplugged"
-            _log.warning(f"{self.id[:7]}… {what}, for the demo")
+            if self._log:
+                what = "is plugged in again" if plugged_in else "is unplugged"
+                self._log.warning(f"{self.id[:7]}… {what} (simulated)")
         return super().reset(now)
 
 
