@@ -26,7 +26,6 @@ RUNTIME = $(call needs,install_requires)
 TEST = $(call needs,test,.extras_require)
 LINT = $(call needs,lint,.extras_require)
 about = $(shell $(PYTHON) -c 'from gateway import version; print(version.$(1))')
-unreachable = { echo "The packages named in setup.cfg could not be fetched: connect to the network once, then run make again."; exit 1; }
 define usable_python
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 || { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version 2>&1) is what $(PYTHON) is."; exit 1; }; \
@@ -95,13 +94,13 @@ $(BIN)/python:
 
 $(VENV)/.runtime: setup.cfg | $(BIN)/python
 	@echo "Setting up $(VENV) ..."
-	@$(PIP) install $(RUNTIME) || $(unreachable)
+	@./install.sh fetch $(PIP) install $(RUNTIME)
 	@touch $@
 
 $(VENV)/.test: setup.cfg | $(VENV)/.runtime
-	@$(PIP) install $(TEST) || $(unreachable)
+	@./install.sh fetch $(PIP) install $(TEST)
 	@touch $@
 
 $(VENV)/.lint: setup.cfg | $(VENV)/.test
-	@$(PIP) install $(LINT) || $(unreachable)
+	@./install.sh fetch $(PIP) install $(LINT)
 	@touch $@

@@ -1,5 +1,6 @@
 #!/bin/sh
 # What `make install`, `make uninstall` and `make purge` do: install.sh ACTION, with PYTHON and DESTDIR from make.
+# `install.sh fetch COMMAND` runs what fetches packages, for the other goals.
 # With DESTDIR the files are put in place below it, and nothing else is done: no user, nothing enabled or started.
 set -eu
 umask 022
@@ -116,9 +117,24 @@ is_up_to_date() {
     diff -rq "$STAGE" "$LAST" >/dev/null 2>&1 && [ -L "$LINK" ] && runs_here 'import gateway.command'
 }
 
+# fetch CURE COMMAND...: run what fetches packages; where it cannot, say why, and what to do before CURE.
+fetch() {
+    cure=$1
+    shift
+    said=$("$@" 2>&1) && return
+    case $said in
+        *CERTIFICATE_VERIFY_FAILED* | *"certificate verify failed"*)
+            die "packages could not be fetched: the certificate of their server was refused, and this machine's" \
+                "clock shows $(LC_ALL=C date '+%-d %B %Y, %H:%M'). If that is wrong, set it" \
+                "(sudo date -s '2026-01-31 18:30'), then $cure"
+            ;;
+    esac
+    echo "$said" | grep '^ERROR' >&2 || echo "$said" >&2
+    die "packages could not be fetched: connect to the network once, then $cure"
+}
+
 pip_install() {
-    "$PROGRAM/bin/python" -m pip install --disable-pip-version-check --no-input -qq "$@" \
-        || die "a package could not be fetched: connect to the network once, then make $ACTION again"
+    fetch "make $ACTION again" "$PROGRAM/bin/python" -m pip install --disable-pip-version-check --no-input -qq "$@"
 }
 
 install_program() {
@@ -261,6 +277,10 @@ do_purge() {
 }
 
 case $ACTION in
+    fetch)
+        shift
+        fetch "run make again" "$@"
+        ;;
     install)
         do_install
         ;;

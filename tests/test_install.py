@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import http.server
 import re
 import shutil
+import ssl
 import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.peers import missing, need
+from tests.ports import free_port
 from tests.throwaway import Throwaway
 from tests.waiting import wait_until
 
@@ -74,6 +80,63 @@ def test_shellcheck_has_nothing_to_say(script):
         [need("shellcheck", "shellcheck"), ROOT / script], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.fixture
+def pip(tmp_path):
+    """A pip of its own."""
+    made = subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], capture_output=True, check=False)
+    if made.returncode:
+        missing("ensurepip is missing: apt install python3-venv")
+    return [tmp_path / "venv/bin/python", "-m", "pip", "--isolated", "--retries", "0", "install", "wheel"]
+
+
+def test_where_the_clock_is_wrong_setting_up_says_so_and_what_it_shows(pip, tmp_path):
+    # given a server of packages with a certificate that is not valid, as none is by a clock of 1970
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    subprocess.run(
+        [
+            *(need("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes"),
+            *("-subj", "/CN=localhost", "-keyout", key, "-out", certificate),
+        ],
+        capture_output=True,
+        check=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as index:
+        index.socket = context.wrap_socket(index.socket, server_side=True)
+        serving = threading.Thread(target=index.serve_forever)
+        serving.start()
+        # when packages are to be fetched from it
+        url = f"https://localhost:{index.server_port}/"
+        done = subprocess.run(
+            [ROOT / "install.sh", "fetch", *pip, "--index-url", url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        index.shutdown()
+        serving.join()
+    # then it is one line, which names the clock
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "the certificate of their server was refused" in done.stderr
+    assert f"clock shows {time.strftime('%-d %B %Y')}, " in done.stderr
+    assert "sudo date -s '2026-01-31 18:30'), then run make again" in done.stderr
+
+
+def test_without_a_network_setting_up_says_so_in_a_few_lines(pip):
+    url = f"http://127.0.0.1:{free_port()}/"
+    done = subprocess.run(
+        [ROOT / "install.sh", "fetch", *pip, "--index-url", url], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    *errors, cure = done.stderr.splitlines()
+    assert cure == (
+        "oemgateway: packages could not be fetched: connect to the network once, then run make again"
+    )
+    assert errors
+    assert all(line.startswith("ERROR: ") for line in errors)
 
 
 @pytest.fixture
