@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gateway import version
+from gateway.numeral import SPACE, parse
 from gateway.paths import give_to_owner
 
 if TYPE_CHECKING:
@@ -115,6 +116,10 @@ class Dating:
         return None if self._holding else self.keeper.dated(frame)
 
 
+_NEVER = 2.0**33
+"""A time, in the year 2242, that a damaged file may hold."""
+
+
 class TimeNote:
     """The last time at which the clock was believed, in a file of the state directory."""
 
@@ -124,9 +129,10 @@ class TimeNote:
     def read(self) -> float:
         """Return a time that has passed: the one noted, or the one at which this version was made."""
         try:
-            return max(float(self._file.read_text(encoding="ascii")), version.MADE)
+            noted = parse(self._file.read_text(encoding="ascii").strip(SPACE))
         except (OSError, ValueError):
-            return version.MADE
+            noted = None
+        return max(noted, version.MADE) if noted is not None and noted < _NEVER else version.MADE
 
     def write(self, wall: float) -> None:
         """Note a time; that a disk does not take it is no trouble of ours."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 
 from gateway.frame import Frame, Stamp
+
+_LARGEST = sys.float_info.max
+"""What a number that can be sent on does not exceed; NaN does."""
 
 
 class GarbledFrame(sqlite3.DatabaseError):
@@ -39,7 +43,7 @@ def from_text(text: str) -> Frame:
     try:
         node, values, stamp, names, *rest = json.loads(text)
         frame = Frame(node, tuple(values), Stamp(*stamp), tuple(names), *rest)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise GarbledFrame(f"a reading is garbled: {error}") from error
     if not _is_whole(frame):
         raise GarbledFrame(f"a reading is garbled: {text[:80]}")
@@ -63,6 +67,6 @@ def _is_whole(frame: Frame) -> bool:
         *(value for value in frame.values if value is not None),
     )
     texts = (frame.node, frame.stamp.boot, frame.source, *frame.names)
-    return all(isinstance(each, (int, float)) for each in numbers) and all(
+    return all(isinstance(each, (int, float)) and abs(each) <= _LARGEST for each in numbers) and all(
         isinstance(each, str) for each in texts
     )

@@ -98,7 +98,7 @@ class Memory:
 
     def recall(self) -> dict[Place, str]:
         """Return what stood where; nothing where that was never noted or cannot be read."""
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
             nodes = json.loads(self._file.read_text(encoding="utf-8"))
             return {
                 (node, int(index)): str(identity)

@@ -17,6 +17,7 @@ from itertools import chain, repeat, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.frame import check_node
+from gateway.numeral import bounded
 from gateway.settings import SettingsFault, alternatives, convert, setting
 
 if TYPE_CHECKING:
@@ -137,13 +138,13 @@ class Decoder:
             return "length-mismatch"
         return self._decoded(struct.unpack(layout, data.translate(_WHITENED) if self.whitening else data))
 
-    def dress(self, values: Sequence[float]) -> Decoded | str:
+    def dress(self, values: Sequence[float | None]) -> Decoded | str:
         """Return values that came as numbers with scale and names, or the reason why they cannot be right."""
         if self.codes and len(values) != len(self.codes):
             return "length-mismatch"
         return self._decoded(values)
 
-    def dress_named(self, names: Iterable[str], values: Iterable[float]) -> tuple[float | None, ...]:
+    def dress_named(self, names: Iterable[str], values: Iterable[float | None]) -> tuple[float | None, ...]:
         """Return values that came with names of their own, by what the section says of these names."""
         return tuple(
             _made(value, self._by_name.get(name) or _Meaning.of(name, self.scale, ""))
@@ -156,7 +157,7 @@ class Decoder:
         for name, code, scale, unit in zip_longest(self.names, self.codes, self.scales, self.units):
             yield name or "", code or self.letter, scale or rest, unit or ""
 
-    def _decoded(self, values: Sequence[float]) -> Decoded:
+    def _decoded(self, values: Sequence[float | None]) -> Decoded:
         meanings = chain(self._meanings, repeat(self._meaning_of_rest))
         return Decoded(tuple(map(_made, values, meanings)), self.names[: len(values)])
 
@@ -173,9 +174,9 @@ class Decoder:
         return dict(zip(self.names, self._meanings, strict=False))
 
 
-def _made(value: float, meaning: _Meaning) -> float | None:
+def _made(value: float | None, meaning: _Meaning) -> float | None:
     """Return the double nearest to the exact product of value and scale; whole numbers stay what they are."""
-    if not math.isfinite(value):
+    if value is None or not math.isfinite(value):
         return None
     top, bottom, is_temperature = meaning
     if top != bottom:
@@ -184,7 +185,7 @@ def _made(value: float, meaning: _Meaning) -> float | None:
             value = numerator * top / (denominator * bottom)
         except OverflowError:
             return None
-    return None if is_temperature and value in NO_READING else value
+    return None if is_temperature and value in NO_READING else bounded(value)
 
 
 _UNKNOWN = Decoder()
@@ -209,13 +210,13 @@ class Nodes:
             return "odd-length"
         return Decoded(struct.unpack(f"<{len(data) // 2}h", data))
 
-    def dress(self, node: str, values: Sequence[float]) -> Decoded | str:
+    def dress(self, node: str, values: Sequence[float | None]) -> Decoded | str:
         """Return the values that a node gave as numbers, or the reason why they cannot be right."""
         decoder = self.decoders.get(node)
         return decoder.dress(values) if decoder else Decoded(tuple(values))
 
     def dress_named(
-        self, node: str, names: Iterable[str], values: Iterable[float]
+        self, node: str, names: Iterable[str], values: Iterable[float | None]
     ) -> tuple[float | None, ...]:
         """Return the values that a node gave with names of their own."""
         return self.decoders.get(node, _UNKNOWN).dress_named(names, values)

@@ -37,6 +37,11 @@ class Named(NamedTuple):
     node: str
     pairs: Pairs
 
+    @property
+    def values(self) -> tuple[float | None, ...]:
+        """The values, None where there is none."""
+        return self.pairs.values
+
     def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame:
         """Return it with the scales that [nodes] gives to the names."""
         return self.pairs.frame(self.node, nodes, stamp, source)
@@ -85,7 +90,11 @@ class ExecLines(Listener):
 
     def report(self) -> dict[str, Any]:
         """Return how often what was refused."""
-        return {"faults": self.counts.refused}
+        return {"faults": self.counts.faults}
+
+    def ailing(self) -> list[str]:
+        """Return that every line of late was refused, where that is so."""
+        return self.counts.ailing(self.clock.monotonic())
 
     def open(self) -> None:
         """Start the program; OSError where that cannot be."""
@@ -127,8 +136,11 @@ class ExecLines(Listener):
 
     def _frame(self, line: str, stamp: Stamp) -> Frame | None:
         said = decode(line)
+        if isinstance(said, Values | Named):
+            self.counts.count_missing(said.values, line, self.log)
         match said.frame(self.nodes, stamp, self.name) if isinstance(said, Values | Named) else said:
             case Frame() as frame:
+                self.counts.take()
                 return frame
             case Rejected(reason):
                 self.counts.refuse(reason, line, self.log, self.clock.monotonic())

@@ -5,17 +5,16 @@ They are what the serial ports of the emonTx 3 to 5, emonPi 2, emonTH 2 and emon
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.frame import Frame, check_node
+from gateway.numeral import NotANumber, from_json, load_json, parse
 from gateway.settings import setting
 from listeners.lines import Ignored, Rejected
 from listeners.serial_listener import LONGEST_LINE, SerialListener
-from listeners.value_lines import number_fault
+from listeners.value_lines import has_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,10 +30,10 @@ _TALK = re.compile(r"(?P<blank>)|(?P<info>\|.*)|(?P<describe>describe:.*)|(?P<ba
 
 
 class Pairs(NamedTuple):
-    """What a line said: names, each of them once, and the value of each."""
+    """What a line said: names, each of them once, and the value of each, None where there is none."""
 
     names: tuple[str, ...]
-    values: tuple[float, ...]
+    values: tuple[float | None, ...]
 
     def frame(self, node: str, nodes: Nodes, stamp: Stamp, source: str) -> Frame:
         """Return them as those of a node, with the scales that [nodes] gives to their names."""
@@ -62,33 +61,41 @@ def decode_pairs(tokens: Iterable[str]) -> Pairs | Rejected:
         name, colon, number = token.partition(":")
         if not colon:
             return Rejected("bad-token")
-        if fault := number_fault(number):
-            return Rejected(fault)
-        pairs.append((name, float(number)))
+        try:
+            pairs.append((name, parse(number)))
+        except NotANumber:
+            return Rejected("not-a-number")
     return _whole(pairs)
 
 
 def _json(text: str) -> Pairs | Rejected:
+    """Read an object: it is whole, so text in it is no damage, but a value that cannot be told."""
     try:
-        pairs = json.loads(text, object_pairs_hook=list, parse_int=float, parse_constant=float)
-    except (ValueError, RecursionError):
+        pairs = load_json(text, object_pairs_hook=list)
+    except ValueError:
         return Rejected("bad-json")
-    for _, value in pairs:
-        if not isinstance(value, float):
-            return Rejected("not-a-number")
-        if not math.isfinite(value):
-            return Rejected("not-finite")
-    return _whole(pairs)
+    if any(isinstance(value, list) for _, value in pairs):
+        return Rejected("not-a-number")
+    return _whole([(name, _number(value)) for name, value in pairs])
 
 
-def _whole(pairs: list[tuple[str, float]]) -> Pairs | Rejected:
+def _number(value: object) -> float | None:
+    try:
+        return from_json(value)
+    except NotANumber:
+        return None
+
+
+def _whole(pairs: list[tuple[str, float | None]]) -> Pairs | Rejected:
     """Refuse names that cannot tell the values apart, here or in Emoncms."""
     if not pairs:
         return Rejected("no-payload")
     names, values = zip(*pairs, strict=True)
     if not all(map(_NAME.fullmatch, names)):
         return Rejected("bad-name")
-    return Pairs(names, values) if len(set(names)) == len(names) else Rejected("repeated-name")
+    if len(set(names)) < len(names):
+        return Rejected("repeated-name")
+    return Pairs(names, values) if has_value(values) else Rejected("no-value")
 
 
 @dataclass(kw_only=True)
@@ -107,4 +114,7 @@ class KeyValue(SerialListener):
     def frame(self, line: str, stamp: Stamp) -> Frame | Ignored | Rejected:
         """Return what a line says: the values, with the scales that [nodes] gives to their names."""
         said = decode(line)
-        return said.frame(self.node, self.nodes, stamp, self.name) if isinstance(said, Pairs) else said
+        if not isinstance(said, Pairs):
+            return said
+        self.counts.count_missing(said.values, line, self.log)
+        return said.frame(self.node, self.nodes, stamp, self.name)

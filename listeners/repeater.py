@@ -137,7 +137,7 @@ class Repeater(Rfm12pi):
     def report(self) -> dict[str, Any]:
         """Return how often what was refused, commands as well as lines of the board."""
         report = super().report()
-        commands = {f"command {reason}": count for reason, count in self.commands.refused.items()}
+        commands = {f"command {reason}": count for reason, count in self.commands.faults.items()}
         return report | {"faults": report["faults"] | commands}
 
     def open(self) -> None:

@@ -88,7 +88,11 @@ class Rfm12pi(Listener):
 
     def report(self) -> dict[str, Any]:
         """Return how often what was refused, and how many messages of which node were never heard."""
-        return {"faults": self.counts.refused | self.missed.faults()}
+        return {"faults": self.counts.faults | self.missed.faults()}
+
+    def ailing(self) -> list[str]:
+        """Return that every line of late was refused, where that is so."""
+        return self.counts.ailing(self.clock.monotonic())
 
     def wanted(self) -> dict[str, int]:
         """Return the settings that the board is to have, by the letter of their command."""
@@ -178,6 +182,7 @@ class Rfm12pi(Listener):
             case Packet(node, data, rssi):
                 decoded = self.nodes.decode(str(node), data)
                 if not isinstance(decoded, str):
+                    self.counts.take()
                     if decoded.names:
                         self.missed.hear(str(node), decoded.names, decoded.values)
                     return Frame(str(node), decoded.values, stamp, decoded.names, rssi, self.name)

@@ -23,4 +23,7 @@ class SerialLines(SerialListener):
     def frame(self, line: str, stamp: Stamp) -> Frame | Ignored | Rejected:
         """Return what a line says: the values, with the scales and names that [nodes] gives them."""
         said = decode(line)
-        return said.frame(self.nodes, stamp, self.name) if isinstance(said, Values) else said
+        if not isinstance(said, Values):
+            return said
+        self.counts.count_missing(said.values, line, self.log)
+        return said.frame(self.nodes, stamp, self.name)

@@ -57,7 +57,11 @@ class SerialListener(Listener):
 
     def report(self) -> dict[str, Any]:
         """Return how often what was refused, and how many messages of which node were never heard."""
-        return {"faults": self.counts.refused | self.missed.faults()}
+        return {"faults": self.counts.faults | self.missed.faults()}
+
+    def ailing(self) -> list[str]:
+        """Return that every line of late was refused, where that is so."""
+        return self.counts.ailing(self.clock.monotonic())
 
     def open(self) -> None:
         """Open the port; what was on its way already is dropped."""
@@ -87,6 +91,7 @@ class SerialListener(Listener):
             return None
         said = self.frame(line, stamp)
         if isinstance(said, Frame):
+            self.counts.take()
             self.missed.hear(said.node, said.names, said.values)
             return said
         if isinstance(said, Rejected):

@@ -94,10 +94,15 @@ class Tcp(PortListener):
 
     def _frame(self, client: _Client, line: str, stamp: Stamp) -> Frame | None:
         heard = decode(line) if self.key is None else self._decode_with_key(client, line, self.key)
+        if isinstance(heard, Values):
+            self.counts.count_missing(heard.values, self._shown(client, line), self.log)
         said = heard.frame(self.nodes, stamp, self.name) if isinstance(heard, Values) else heard
         if isinstance(said, Rejected):
             self._refuse(said.reason, client, line)
-        return said if isinstance(said, Frame) else None
+        if not isinstance(said, Frame):
+            return None
+        self.counts.take()
+        return said
 
     def _decode_with_key(self, client: _Client, line: str, key: str) -> Values | Ignored | Rejected:
         if len(line) > LONGEST_LINE:
@@ -127,6 +132,8 @@ class Tcp(PortListener):
             self._refuse("unterminated", client, client.lines.unfinished.decode("ascii", "replace"))
 
     def _refuse(self, reason: str, client: _Client, line: str) -> None:
-        # Where there is a key it may be in the line, or be misspelt there: the log gets the sender instead.
-        shown = line if self.key is None else f"from {client.host}"
-        self.counts.refuse(reason, shown, self.log, self.clock.monotonic())
+        self.counts.refuse(reason, self._shown(client, line), self.log, self.clock.monotonic())
+
+    def _shown(self, client: _Client, line: str) -> str:
+        """Return what the log gets: where there is a key it may be in the line, even misspelt."""
+        return line if self.key is None else f"from {client.host}"

@@ -122,6 +122,10 @@ class PortListener(Listener):
         """Return how often what was refused or cut off."""
         return {"faults": dict(self.counts)}
 
+    def ailing(self) -> list[str]:
+        """Return that all of late was refused, where that is so."""
+        return self.counts.ailing(self.clock.monotonic())
+
     def open(self) -> None:
         """Take the port; OSError where it is not free."""
         self._port.open()

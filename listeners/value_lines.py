@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.frame import Frame
+from gateway.numeral import NotANumber, parse
 from listeners.lines import Ignored, Rejected
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gateway.frame import Stamp
     from gateway.nodes import Nodes
 
 LONGEST_LINE = 1024
 
-_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[-+]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 _NODE = re.compile(r"[0-9]{1,3}")
 
 
 class Values(NamedTuple):
-    """What a line said: the node id (0..255) and its values."""
+    """What a line said: the node id (0..255) and its values, None where there is none."""
 
     node: int
-    values: tuple[float, ...]
+    values: tuple[float | None, ...]
 
     def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame | Rejected:
         """Return them with the scales and names that [nodes] gives them."""
@@ -39,26 +39,26 @@ def decode(line: str) -> Values | Ignored | Rejected:
     """Return what a line says; nothing that a line holds raises an exception.
 
     One space parts two numbers: a second would be the place of a value that is missing, and every value after
-    it would move to another index. Spaces at the end of the line move nothing.
+    it would move to another index. Spaces at the end of the line move nothing. A word for no value, such as
+    `nan` (see gateway.numeral), keeps its place empty. Anything else that is no number shows that the line is
+    damaged.
     """
     if len(line) > LONGEST_LINE:
         return Rejected("too-long")
     node, *tokens = line.rstrip(" ").split(" ")
     if not node and not tokens:
         return Ignored("blank")
-    fault = next(filter(None, map(number_fault, (node, *tokens))), "") or _fault(node, tokens)
-    return Rejected(fault) if fault else Values(int(node), tuple(map(float, tokens)))
+    try:
+        number, *values = map(parse, (node, *tokens))
+    except NotANumber:
+        return Rejected("not-a-number")
+    if not _NODE.fullmatch(node) or number is None or number > 255:
+        return Rejected("node-out-of-range")
+    if not values:
+        return Rejected("no-payload")
+    return Values(int(number), tuple(values)) if has_value(values) else Rejected("no-value")
 
 
-def number_fault(text: str) -> str:
-    """Return why this is not a finite number in plain ASCII, or ""."""
-    if not _NUMBER.fullmatch(text):
-        return "not-finite" if _NOT_FINITE.fullmatch(text) else "not-a-number"
-    return "" if math.isfinite(float(text)) else "not-finite"
-
-
-def _fault(node: str, tokens: list[str]) -> str:
-    """Return why these numbers are not a node and its values, or ""."""
-    if not _NODE.fullmatch(node) or int(node) > 255:
-        return "node-out-of-range"
-    return "" if tokens else "no-payload"
+def has_value(values: Iterable[float | None]) -> bool:
+    """Tell whether any of these is there."""
+    return any(value is not None for value in values)

@@ -169,6 +169,12 @@ def test_a_note_that_cannot_be_read_or_written_is_no_trouble(tmp_path):
     TimeNote(tmp_path / "nowhere").write(NOW)
 
 
+@pytest.mark.parametrize("text", ["", "nan", "inf", "1e300", "1_799_999_999", "\x1c1799999999", "1" * 5000])
+def test_a_note_that_is_no_time_is_none(tmp_path, text):
+    (tmp_path / "last-time").write_text(text, encoding="ascii")
+    assert TimeNote(tmp_path).read() == MADE
+
+
 def test_a_disk_that_refuses_is_told_and_the_frames_stay_held(boot, monkeypatch, caplog):
     pi = boot(5.0)
     pi.take(1)

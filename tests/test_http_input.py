@@ -15,6 +15,7 @@ import requests
 
 from gateway.flag import Flag
 from gateway.settings import SettingsFault, build, shown
+from listeners.http_input import listener as http_listener
 from listeners.http_input.listener import Http
 from listeners.simulated.clock import VirtualClock
 from tests.peers import need
@@ -397,6 +398,63 @@ def test_a_time_that_cannot_be_is_counted(running):
     gateway = running()
     assert requests.get(f"{gateway.url}/input/post?csv=1&time=12", timeout=60).text == "ok"
     assert gateway.counts == {"time-not-believed": 1}
+
+
+BAD = ["csv=%1c1", "csv=1&time=%1c1", "fulljson=%7B%22a%22%3A%22%5Cu001c1%22%7D", "csv=%85", "csv=%e2%80%a8"]
+
+
+def test_posts_that_are_bad_are_no_reason_to_hang_up_on_anyone(running):
+    gateway = running()
+    with gateway.connect() as good, gateway.connect() as bad:
+        for number in range(20):
+            for query in BAD:
+                bad.sendall(f"GET /input/post?{query} HTTP/1.1\r\nHost: gateway\r\n\r\n".encode())
+                assert answer(bad)[0] in (200, 400)
+            good.sendall(GET % number)
+            assert answer(good) == (200, "ok")
+    assert [values for node, values in gateway.said() if node == "7"] == [(n,) for n in range(20)]
+
+
+def test_not_even_a_bug_that_a_post_brings_to_light_is(running, monkeypatch, caplog):
+    gateway = running()
+    take = http_listener.take
+
+    def fragile(request, *more):
+        if "boom" in request.target:
+            raise ZeroDivisionError("boom")
+        return take(request, *more)
+
+    monkeypatch.setattr(http_listener, "take", fragile)
+    with gateway.connect() as good, gateway.connect() as bad:
+        for number in range(3):
+            bad.sendall(b"GET /input/post?csv=1&boom HTTP/1.1\r\n\r\n")
+            assert answer(bad)[0] == 500
+            good.sendall(GET % number)
+            assert answer(good) == (200, "ok")
+    # and its traceback is in the log, once
+    assert [record.exc_info is not None for record in caplog.records].count(True) == 1
+    assert gateway.counts == {"fault-in-the-program": 3}
+
+
+def test_text_that_is_no_value_is_counted_and_told_once(running, caplog):
+    gateway = running()
+    url = f"{gateway.url}/input/post?node=openevse"
+    for _ in range(3):
+        requests.get(url, params={"fulljson": '{"amp":0,"status":"active"}'}, timeout=60)
+    assert gateway.said() == [("openevse", (0, None))] * 3
+    assert gateway.counts == {"text-is-no-value": 3}
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "127.0.0.1 posts text, which is no value, as 'status'"
+    ]
+
+
+def test_where_every_post_is_refused_something_is_wrong(running):
+    gateway = running()
+    for _ in range(3):
+        assert requests.get(f"{gateway.url}/input/post?csv=abc", timeout=60).status_code == 400
+    assert gateway.listener.ailing() == ["every request is refused: 3 in a row, the last one as bad-data"]
+    requests.get(f"{gateway.url}/input/post?csv=1", timeout=60)
+    assert gateway.listener.ailing() == []
 
 
 def test_curl_posts(running):

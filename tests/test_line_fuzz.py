@@ -5,15 +5,18 @@ FUZZ_LINES says how many for each decoder; `make fuzz` tries a million others.
 
 from __future__ import annotations
 
-import math
 import os
 import random
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from listeners import keyvalue, value_lines
+from gateway.numeral import LARGEST
+from listeners import exec_lines, keyvalue, repeater, value_lines
 from listeners.lines import Ignored, Lines, Rejected
 from listeners.radio import grammar
+from listeners.radio.commands import Order
 from tests import vectors
 
 FUZZ_LINES = int(os.environ.get("FUZZ_LINES", "0"))
@@ -59,7 +62,8 @@ def check_values(said):
     if isinstance(said, value_lines.Values):
         assert 0 <= said.node <= 255
         assert said.values
-        assert all(map(math.isfinite, said.values))
+        assert any(value is not None for value in said.values)
+        assert all(value is None or abs(value) <= LARGEST for value in said.values)
 
 
 def check_pairs(said):
@@ -67,7 +71,8 @@ def check_pairs(said):
     if isinstance(said, keyvalue.Pairs):
         assert len(set(said.names)) == len(said.names) == len(said.values) > 0
         assert all(name.isascii() and not name.isdecimal() and 0 < len(name) <= 64 for name in said.names)
-        assert all(map(math.isfinite, said.values))
+        assert any(value is not None for value in said.values)
+        assert all(value is None or abs(value) <= LARGEST for value in said.values)
 
 
 @pytest.mark.parametrize(
@@ -88,3 +93,25 @@ def test_a_damaged_line_is_refused_by_name_or_is_a_line_of_its_grammar(decode, c
                 check(decode(line))
             except Exception as failure:
                 raise AssertionError(f"{line!r}: {failure!r}") from failure
+
+
+EVERYTHING = (
+    st.binary(max_size=80).map(lambda data: Lines(1024).feed(data + b"\n")[0])
+    | st.text(max_size=80)
+    | st.text(alphabet="0123456789:,.-+eE nai\x1c\x1d\x1e\x1f\x85\xa0\u2028\u0661\ufffd_", max_size=40)
+)
+
+
+@settings(max_examples=300)
+@given(EVERYTHING)
+@example("15 \x1c1")
+@example("15 1_0")
+@example("15 1\u2028")
+@example("15 a:\x851")
+def test_whatever_a_line_holds_no_decoder_raises(line):
+    check_radio(grammar.decode_bytes(line))
+    check_values(value_lines.decode(line))
+    check_pairs(keyvalue.decode(line))
+    said = exec_lines.decode(line)
+    assert isinstance(said, value_lines.Values | exec_lines.Named | Ignored | Rejected)
+    assert isinstance(repeater.judge(line, ("s", "a", "i")), Order | Rejected)

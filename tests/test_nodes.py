@@ -15,6 +15,7 @@ from gateway import config
 from gateway.config import ConfigFaults
 from gateway.describe import describe, show_settings
 from gateway.nodes import NO_READING, Decoded, Decoder, Nodes, check_id
+from gateway.numeral import LARGEST
 from gateway.settings import SettingsFault, build
 from tests import vectors
 
@@ -91,7 +92,7 @@ LETTERS = {
     "q": st.integers(-(2**63), 2**63 - 1),
     "Q": st.integers(0, 2**64 - 1),
     "f": st.floats(width=32, allow_nan=False, allow_infinity=False),
-    "d": st.floats(allow_nan=False, allow_infinity=False),
+    "d": st.floats(-LARGEST, LARGEST),
 }
 
 
@@ -165,6 +166,7 @@ def test_what_is_no_number_is_no_value(value):
 
 def test_what_grows_beyond_all_numbers_is_no_value():
     assert decoder(datacode="d", scale="1e9").decode(struct.pack("<d", 1e308)).values == (None,)
+    assert decoder(datacode="d").decode(struct.pack("<2d", 1e39, 1e38)).values == (None, 1e38)
 
 
 # --- temperatures -----------------------------------------------------------------------------------------

@@ -124,11 +124,14 @@ def test_lines_come_in_whatever_pieces(wire, opened, stop):
 
 def test_refusals_and_missed_messages_are_counted_and_told(wire, opened, stop, caplog):
     opened.nodes = Nodes({"17": Decoder(names=("MSG",))})
-    wire.send(b"\n17 1\n17 1\n17 4\n15 nan\n15 nan\n\xff\n")
+    wire.send(b"\n17 1\n17 1\n17 4 nan\n15 nan\n15 nan\n\xff\n")
     read(opened, stop, 3)
-    assert opened.report() == {"faults": {"not-finite": 2, "not-a-number": 1, "message of node 17 missed": 2}}
+    assert opened.report() == {
+        "faults": {"no-value": 2, "not-a-number": 1, "value-missing": 1, "message of node 17 missed": 2}
+    }
     assert [record.getMessage() for record in caplog.records] == [
-        "a line is refused (not-finite, 1 so far): '15 nan'",
+        "a value is missing in a line, and its place stays empty: '17 4 nan'",
+        "a line is refused (no-value, 1 so far): '15 nan'",
         r"a line is refused (not-a-number, 1 so far): '\ufffd'",
     ]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 
 import pytest
 
 from gateway.status_command import lines
 from tests.gateway_process import GatewayProcess, command, state
+from tests.ports import free_port
 from tests.simulators.emoncms import FakeEmoncms
 from tests.waiting import wait_until
 
@@ -97,6 +99,22 @@ def test_a_trouble_that_is_over_is_still_told_but_no_fault(file):
             done = status(file)
     assert done.returncode == 0, done.stdout
     assert re.search(r"home .* s ago: http://\S+ it answers 500", " ".join(done.stdout.split()))
+
+
+@pytest.mark.parametrize("lines", [b"9 nan\n" * 3, b"9 24x05\n" * 3])
+def test_a_listener_whose_lines_are_all_refused_is_not_healthy_until_one_is_taken(file, tmp_path, lines):
+    port = free_port()
+    file.write_text(f"{state(tmp_path)}[listeners]\n[[lines]]\ntype = tcp\nport = {port}\n{LOG}")
+    with GatewayProcess(file) as gateway, socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(lines)
+        wait_until(lambda: not gateway.status()["healthy"])
+        ill = status(file)
+        client.sendall(b"9 nan 2\n")
+        wait_until(lambda: gateway.status()["healthy"])
+        well = status(file)
+    assert (ill.returncode, well.returncode) == (1, 0)
+    assert "! every line is refused: 3 in a row" in ill.stdout
+    assert "1 x value-missing" in well.stdout
 
 
 def test_a_faulty_edit_is_told_as_long_as_it_stands_and_the_gateway_is_found_all_the_same(file):

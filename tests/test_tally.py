@@ -33,3 +33,37 @@ def test_what_a_log_line_quotes_is_short_and_printable(caplog):
     (record,) = caplog.records
     assert len(record.getMessage()) < 150
     assert record.getMessage().isprintable()
+
+
+def refuse(tally, times, now=1000.0, reason="no-value"):
+    for _ in range(times):
+        tally.refuse(reason, "10 nan", logging.getLogger("oemgateway.test"), now)
+
+
+def test_where_every_line_is_refused_something_is_wrong_until_one_is_taken():
+    tally = Tally()
+    refuse(tally, 2)
+    assert tally.ailing(1001.0) == []
+    refuse(tally, 1, reason="not-a-number")
+    assert tally.ailing(1001.0) == ["every line is refused: 3 in a row, the last one as not-a-number"]
+    tally.take()
+    assert tally.ailing(1001.0) == []
+    refuse(tally, 1)
+    assert tally.ailing(1001.0) == []
+
+
+def test_what_was_refused_long_ago_is_past():
+    tally = Tally("a request")
+    refuse(tally, 3, now=1000.0)
+    assert tally.ailing(4600.0) == ["every request is refused: 3 in a row, the last one as no-value"]
+    assert tally.ailing(4601.0) == []
+
+
+def test_values_that_are_missing_are_counted_and_the_first_is_told(caplog):
+    tally = Tally()
+    for values in ((1.0, 2.0), (1.0, None, None), (None, 1.0)):
+        tally.count_missing(values, "10 1 nan nan", logging.getLogger("oemgateway.test"))
+    assert tally.faults == {"value-missing": 3}
+    assert [record.getMessage() for record in caplog.records] == [
+        "a value is missing in a line, and its place stays empty: '10 1 nan nan'"
+    ]

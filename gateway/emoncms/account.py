@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.dispatchers.emoncms_answers import Unexpected
+from gateway.numeral import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ SHORTEST = 10
 """Seconds of a slot, at least: Emoncms raises what is below."""
 
 _LOG_TO_FEED = ("1", "process__log_to_feed")
+_ID = re.compile("[0-9]{1,18}")
 _LOGGING = (*_LOG_TO_FEED, "process__log_to_feed_join")
 """Processes that put the value in a feed, whose id is their first argument."""
 
@@ -52,7 +54,7 @@ class Input:
         as_it_came = True
         for step in self.processes.split(","):
             name, *arguments = step.split(":")
-            if name in _LOGGING and arguments and arguments[0].isdecimal():
+            if name in _LOGGING and arguments and _ID.fullmatch(arguments[0]):
                 yield int(arguments[0]), as_it_came
             else:
                 as_it_came = False
@@ -81,7 +83,7 @@ def read_inputs(answer: Any) -> list[Input]:  # noqa: ANN401  (JSON)
     """Return what an answer to input/list says; ValueError, TypeError or KeyError where it is none."""
     return [
         Input(
-            id=int(row["id"]),
+            id=_id(row["id"]),
             node=_text(row["nodeid"]) or "0",
             key=_text(row["name"]),
             description=_text(row.get("description")),
@@ -97,7 +99,7 @@ def read_feeds(answer: Any) -> list[Feed]:  # noqa: ANN401  (JSON)
     """Return what an answer to feed/list says; ValueError, TypeError or KeyError where it is none."""
     return [
         Feed(
-            id=int(row["id"]),
+            id=_id(row["id"]),
             tag=_text(row.get("tag")),
             name=_text(row["name"]),
             engine=int(_number(row.get("engine")) or 0),
@@ -119,10 +121,17 @@ def read_slot(answer: Any, start: int) -> float | None:  # noqa: ANN401  (JSON)
 
 
 def _read_interval(answer: Any) -> int:  # noqa: ANN401  (JSON)
-    interval = int(answer["interval"])
+    interval = _id(answer["interval"])
     if interval < 1:
         raise ValueError
     return interval
+
+
+def _id(value: object) -> int:
+    number = from_json(value)
+    if number is None:
+        raise ValueError
+    return int(number)
 
 
 def _rows(answer: Any) -> list[dict[str, Any]]:  # noqa: ANN401  (JSON)
@@ -138,8 +147,8 @@ def _text(value: object) -> str:
 
 def _number(value: Any) -> float | None:  # noqa: ANN401  (JSON)
     with suppress(TypeError, ValueError, OverflowError):
-        number = float(value)
-        return number if math.isfinite(number) else None
+        number = from_json(value)
+        return None if number is None else float(number)
     return None
 
 
@@ -192,7 +201,7 @@ class Account:
         options = json.dumps({"interval": interval})
         return self._understood(
             "/feed/create.json",
-            lambda answer: int(answer["feedid"]),
+            lambda answer: _id(answer["feedid"]),
             tag=tag,
             name=name,
             datatype=1,

@@ -1,7 +1,7 @@
 """Emoncms' input API: the frames in a request to input/post or input/bulk, and what Emoncms answers to it.
 
 Forms, replies and texts are those measured on Emoncms 11.16.8. What it takes for a number though it is none
-(a null, "", "abc": it stores 0) is no value here, or refused; and a request is taken whole or not at all.
+(a null, "", "abc": it stores 0) is no value here; and a request is taken whole or not at all.
 """
 
 from __future__ import annotations
@@ -40,12 +40,14 @@ Params = dict[str, str]
 class Taken:
     """The frames of a request, and the reply to send once they are on disk.
 
-    `misdated` of them came with a time that cannot be, and have that of their reception.
+    `misdated` of them came with a time that cannot be, and have that of their reception. `texts` are the
+    names and indices that came with text, which is no value.
     """
 
     frames: list[Frame]
     reply: str
     misdated: int = 0
+    texts: tuple[str, ...] = ()
 
 
 def take(request: Request, key: str | None, now: Stamp) -> Taken | Refusal:
@@ -169,7 +171,10 @@ def _post(params: Params, node: str, now: Stamp) -> Taken:
     stamp = _absolute(_unix_time(when), now)
     node = node_name(node or params.get("node", ""))
     return Taken(
-        list(values.frames(node, stamp or now)), "ok", misdated=when not in (None, "") and stamp is None
+        list(values.frames(node, stamp or now)),
+        "ok",
+        misdated=when not in (None, "") and stamp is None,
+        texts=tuple(values.texts),
     )
 
 
@@ -185,8 +190,10 @@ def _full_json(text: str) -> tuple[Values, object]:
         raise Refused("Input in not a valid JSON object")
     items = dict(said)
     when = items.pop("time", None)
-    values = Values()
+    values = Values(takes_text=True)
     for key, value in items.items():
+        if isinstance(value, dict | list):
+            raise Refused("Input in not a valid JSON object")
         values.add(key, value)
     return values, when
 
@@ -197,9 +204,11 @@ def _unix_time(when: object) -> float:
         return number(when, "time") or math.nan
     except Refused:
         pass
+    if not isinstance(when, str):
+        return math.nan
     try:
-        return datetime.fromisoformat(str(when)).timestamp()
-    except (ValueError, OverflowError):
+        return datetime.fromisoformat(when).timestamp()
+    except (ValueError, OverflowError, OSError):
         return math.nan
 
 
@@ -217,6 +226,7 @@ def _bulk(params: Params, now: Stamp) -> Taken:
         raise Refused("Format error, last item in bulk data does not contain any data")
     dated = _dating(params, _seconds(last[0], "the last row's time"), now)
     frames: list[Frame] = []
+    texts: list[str] = []
     misdated = places = 0
     for number_of_row, row in enumerate(rows, 1):
         try:
@@ -230,14 +240,15 @@ def _bulk(params: Params, now: Stamp) -> Taken:
         of_row = list(values.frames(node, stamp or now))
         misdated += len(of_row) if stamp is None else 0
         frames += of_row
-    return Taken(frames, "ok", misdated)
+        texts += values.texts
+    return Taken(frames, "ok", misdated, tuple(texts))
 
 
 def _row(row: object) -> tuple[float, str, Values]:
     """Read `[time, node, value or {name: value}, ...]`."""
     if not isinstance(row, list):
         raise Refused(f"[time, node, value, ...] expected, not {quoted(row)}")
-    values = Values()
+    values = Values(takes_text=True)
     if len(row) < 3:
         return 0.0, "0", values  # Emoncms passes over it
     when, node, *items = row

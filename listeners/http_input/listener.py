@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.frame import Frame, Stamp
 
 _READ = 65536  # bytes at most from one client before the next has its turn
+_BUG = "fault-in-the-program"
 _PARTING = 2.0  # seconds for a client to read its last answer and hang up
 
 
@@ -150,7 +151,7 @@ class Http(PortListener):
         elif self._is_too_often(client.host):
             said = Refusal(429, "too-often", f"at most {self.rate} requests a second expected")
         else:
-            said = self._unclaimed(take(request, self.apikey, stamp))
+            said = self._unclaimed(self._take(request, stamp))
         client.parting = isinstance(request, Refusal) or not request.keeps
         if isinstance(said, Refusal):
             status, reply = said.status, refusal_text(said)
@@ -159,12 +160,31 @@ class Http(PortListener):
             )
         else:
             status, reply = 200, said.reply
-            if said.misdated:
-                self.counts["time-not-believed"] += said.misdated
+            self._note(said, client.host)
         client.answers += answer(status, reply, stamp.wall, keeps=not client.parting)
         return (
             [] if isinstance(said, Refusal) else [replace(frame, source=self.name) for frame in said.frames]
         )
+
+    def _take(self, request: Request, stamp: Stamp) -> Taken | Refusal:
+        """Read a request; were that to fail on one, the other clients have no part in it."""
+        try:
+            return take(request, self.apikey, stamp)
+        except Exception:
+            if not self.counts[_BUG]:
+                self.log.exception("a request makes the program fail, and is refused")
+            return Refusal(500, _BUG, "a fault in the program, which is in its log")
+
+    def _note(self, said: Taken, host: str) -> None:
+        """Count what was taken, and what of it has no value."""
+        if said.frames:
+            self.counts.take()
+        if said.misdated:
+            self.counts["time-not-believed"] += said.misdated
+        if said.texts:
+            if not self.counts["text-is-no-value"]:
+                self.log.warning("%s posts text, which is no value, as %.80a", host, ", ".join(said.texts))
+            self.counts["text-is-no-value"] += len(said.texts)
 
     def _unclaimed(self, said: Taken | Refusal) -> Taken | Refusal:
         """Refuse what would not be kept: the device must not believe that it is."""

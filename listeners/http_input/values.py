@@ -1,17 +1,17 @@
 """The values of one post or row, each under the index or the name that is its identity.
 
 A whole number is an index, wherever it stands: `{"1": 18.7}` is what a list's first place is. What has no
-value keeps its place.
+value keeps its place: null, "", `nan` and the like (see gateway.numeral), and in JSON any text, for which
+Emoncms would store 0. In the other forms Emoncms refuses text, and so does this. true is 1 and false is 0.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.frame import Frame, check_node
+from gateway.numeral import NotANumber, from_json, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ HIGHEST = 999
 K = TypeVar("K", int, str)
 
 _INDEX = re.compile(r"[1-9][0-9]{0,2}")
-_NUMBER = re.compile(r"[-+]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][-+]?[0-9]{1,4})?")
+_QUOTED = 40
 _LONGEST_NAME = 64  # emoncms.org drops the value of a longer one
 
 
@@ -35,9 +35,15 @@ class Refused(ValueError):
 
 
 class Values:
-    """What one post or row says of its node."""
+    """What one post or row says of its node.
 
-    def __init__(self) -> None:
+    Where `takes_text` is set text is no value, and `texts` are the names or indices that have one; it is
+    refused otherwise.
+    """
+
+    def __init__(self, *, takes_text: bool) -> None:
+        self.texts: list[str] = []
+        self._takes_text = takes_text
         self._by_index: dict[int, float | None] = {}
         self._by_name: dict[str, float | None] = {}
         self._next = 1
@@ -46,18 +52,29 @@ class Values:
         """Take a value without a name: it has the next index, which names beside it do not move."""
         if self._next > HIGHEST:
             raise Refused(f"at most {HIGHEST} values expected")
-        _put(self._by_index, self._next, value)
+        self._put(self._by_index, self._next, value)
         self._next += 1
 
     def add(self, key: str, value: object) -> None:
         """Take a value with a name or an index."""
         name = _as_emoncms_keeps(key)
         if _INDEX.fullmatch(name):
-            _put(self._by_index, int(name), value)
+            self._put(self._by_index, int(name), value)
         elif not name or len(name) > _LONGEST_NAME or name.isdecimal():
             raise Refused(f"a name, or an index from 1 to {HIGHEST}, expected, not {quoted(key)}")
         else:
-            _put(self._by_name, name, value)
+            self._put(self._by_name, name, value)
+
+    def _put(self, values: dict[K, float | None], key: K, value: object) -> None:
+        if key in values:
+            raise Refused(f"one value of {key} expected, not two")
+        try:
+            values[key] = number(value, key)
+        except Refused:
+            if not (self._takes_text and isinstance(value, str)):
+                raise
+            values[key] = None
+            self.texts.append(str(key))
 
     @property
     def places(self) -> int:
@@ -73,24 +90,12 @@ class Values:
             yield Frame(node, tuple(self._by_name.values()), stamp, tuple(self._by_name), by_name=True)
 
 
-def _put(values: dict[K, float | None], key: K, value: object) -> None:
-    if key in values:
-        raise Refused(f"one value of {key} expected, not two")
-    values[key] = number(value, key)
-
-
 def number(value: object, key: object) -> float | None:
-    """Return a value as the number it is, None where it is null or empty; Refused where it is neither."""
-    if value is None or (isinstance(value, str) and value.strip() in ("", "null")):
-        return None
-    if isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value.strip())):
-        try:
-            converted = float(value)
-        except OverflowError:  # of an int
-            converted = math.inf
-        if math.isfinite(converted):
-            return converted
-    raise Refused(f"Format error, the value of {key} is not numeric: {quoted(value)}")
+    """Return a value as the number it is, None where it is none; Refused where it is text or worse."""
+    try:
+        return from_json(value)
+    except NotANumber:
+        raise Refused(f"Format error, the value of {key} is not numeric: {quoted(value)}") from None
 
 
 def node_name(node: object) -> str:
@@ -102,14 +107,14 @@ def node_name(node: object) -> str:
     name = _as_emoncms_keeps(str(node)) or "0"
     try:
         check_node(name)
-    except ValueError as error:
-        raise Refused(f"a node's name: {error}") from None
+    except ValueError:
+        raise Refused(f"the name of a node, of 1 to 16 characters, expected, not {quoted(name)}") from None
     return name
 
 
 def lenient(text: str) -> Values:
     """Read what `json`, `csv` and `data` hold: `1,2,3`, `[1,2,3]`, `a:1,b:2`, `{a:1}` or `{"a":1}`."""
-    values = Values()
+    values = Values(takes_text=False)
     for item in re.sub(r"[\[\]{}\"']", "", text).split(","):
         key, colon, value = item.rpartition(":")
         if colon:
@@ -120,15 +125,11 @@ def lenient(text: str) -> Values:
 
 
 def strict_json(text: str) -> object:
-    """Return what JSON says; Refused where it is none, or has NaN or an infinity in it."""
+    """Return what JSON says; Refused where it is none."""
     try:
-        return json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError):
+        return load_json(text)
+    except ValueError:
         raise Refused("Format error, json string supplied is not valid") from None
-
-
-def _no_number(word: str) -> None:
-    raise ValueError(word)
 
 
 def _as_emoncms_keeps(name: str) -> str:
@@ -136,5 +137,7 @@ def _as_emoncms_keeps(name: str) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return the beginning of a value, for a sentence."""
-    return ascii(value)[:40]
+    """Return the beginning of a value, for a sentence; of a list or an object, that it is one."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return ascii(value[:_QUOTED] if isinstance(value, str) else value)[:_QUOTED]

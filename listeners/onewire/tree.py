@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.numeral import SPACE, parse
 from listeners.onewire.ds18b20 import Fault, Reading, plausible
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def buses(tree: Tree, path: str = "") -> Iterator[tuple[str, str]]:
 def temperature_in(text: bytes) -> Reading:
     """Return the temperature that a file holds as text."""
     try:
-        return plausible(float(text))
+        value = parse(text.decode("ascii").strip(SPACE))
     except ValueError:
         return Fault.UNREADABLE
+    return Fault.RANGE if value is None else plausible(float(value))

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.numeral import parse
 from gateway.settings import setting
 from listeners.onewire.bus import OneWire
 from listeners.onewire.doubt import Doubt
@@ -287,8 +288,9 @@ def _rendered(temperature: Path) -> Reading:
     """Return what a file with thousandths of a degree says."""
     try:
         text = temperature.read_bytes().strip()
-        return plausible(int(text) / 1000) if text else Fault.NO_ANSWER
+        value = parse(text.decode("ascii")) if text else None
     except OSError:
         return Fault.NO_ANSWER
     except ValueError:
         return Fault.UNREADABLE
+    return plausible(value / 1000) if value is not None else Fault.NO_ANSWER

@@ -1,0 +1,81 @@
+"""Text as a number: the one rule for everything that comes from outside.
+
+A number is an optional sign, ASCII digits with at most one point among them, and an optional exponent, in at
+most LONGEST characters. Spaces, underscores, digits of other scripts and hexadecimal are not part of one.
+
+A few words say that there is no value: what C, Arduino, Python and JavaScript print for one (`nan`, `inf`,
+`ovf`, `null`, `None`), and `-`. So does a number beyond LARGEST. The place of such a value is kept empty.
+Anything else is not a number, and what it is part of cannot be trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+LONGEST = 64
+"""Characters of a number; the longest that a double needs are 24."""
+
+LARGEST = 3.4e38
+"""The feeds of Emoncms are floats of 32 bits: one value beyond makes every graph that shows it empty."""
+
+SPACE = " \t\n\r\v\f"
+"""What may surround a number where spaces may: ASCII's, as str.strip takes away more than float() does."""
+
+_WHOLE = re.compile(r"[-+]?[0-9]+")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_NO_VALUE = re.compile(r"[-+]?(?:nan|inf(?:inity)?|ovf)|null|none|-", re.IGNORECASE)
+
+
+class NotANumber(ValueError):
+    """Neither a number nor a word for none."""
+
+
+def parse(text: str) -> float | None:
+    """Return the number, an int where it is written as one, or None where there is no value."""
+    if len(text) <= LONGEST:
+        if _WHOLE.fullmatch(text):
+            return bounded(int(text))
+        if _NUMBER.fullmatch(text):
+            return bounded(float(text))
+        if _NO_VALUE.fullmatch(text):
+            return None
+    raise NotANumber(text[:LONGEST])
+
+
+def bounded(value: float) -> float | None:
+    """Return the value, or None where it is not finite or beyond LARGEST."""
+    return value if abs(value) <= LARGEST else None  # which NaN is not
+
+
+def from_json(value: object) -> float | None:
+    """Return what a value of JSON is as a number: true is 1, false is 0; null and "" are no value.
+
+    Text may be a number, with spaces around it. Raises NotANumber for other text, for lists and for objects.
+    """
+    if isinstance(value, str):
+        text = value.strip(SPACE)
+        return parse(text) if text else None
+    if isinstance(value, int | float):
+        return bounded(+value)  # the plus makes an int of a bool
+    if value is None:
+        return None
+    raise NotANumber(type(value).__name__)
+
+
+def load_json(text: str, **more: Any) -> Any:  # noqa: ANN401  (JSON)
+    """Return what JSON says; NaN and Infinity, which it has not, are taken as Python's `dumps` writes them.
+
+    Raises ValueError where it is none; `more` goes to json.loads.
+    """
+    try:
+        return json.loads(text, parse_int=_whole, **more)
+    except RecursionError:
+        raise ValueError("too many brackets in each other") from None
+
+
+def _whole(text: str) -> float:
+    """Return an int; infinity for one of so many digits that int() would refuse it, or take long."""
+    return int(text) if len(text) <= LONGEST else math.inf

@@ -1,0 +1,105 @@
+"""Which text is a number, and which says that there is no value."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.numeral import LARGEST, LONGEST, NotANumber, from_json, load_json, parse
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", 0),
+        ("-16", -16),
+        ("+007", 7),
+        ("69.5", 69.5),
+        ("5.", 5),
+        (".5", 0.5),
+        ("-.5e1", -5),
+        ("3E+38", 3e38),
+    ],
+)
+def test_a_number(text, value):
+    assert parse(text) == value
+
+
+def test_a_whole_number_is_an_int_of_all_its_digits_and_any_other_a_float():
+    assert (parse("18446744073709551615"), type(parse("1"))) == (2**64 - 1, int)
+    assert type(parse("300.00")) is type(parse("3e2")) is float
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nan", "-nan", "NaN", "inf", "-Infinity", "ovf", "null", "None", "-", "1e39", "-3.5e38", "9" * LONGEST],
+)
+def test_no_value(text):
+    assert parse(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "1 ", " 1", "1_0", "0x10", "1,5", "1.2.3", "e5", "--1", ".", "+", "1e", "abc", "-null"),
+        *("\u0661", "\u00b2", "1\u00a0", "\x1c1", "1\x1f", "\x851", "1\u2028", "\ufeff1", "1\n", "\0"),
+        *("1" * (LONGEST + 1), "nan" * 100, "true"),
+    ],
+)
+def test_neither(text):
+    with pytest.raises(NotANumber):
+        parse(text)
+
+
+@given(st.text() | st.text(alphabet="0123456789.eE+-_ \x1c\x85\u2028\u0661nainf"))
+@example("\x1c1")
+def test_whatever_the_text_is_nothing_else_is_raised_and_the_value_is_what_ascii_says(text):
+    try:
+        value = parse(text)
+    except NotANumber:
+        return
+    assert text.isascii()
+    assert value is None or (abs(value) <= LARGEST and value == float(text))
+
+
+@given(st.floats(-LARGEST, LARGEST) | st.integers(-int(LARGEST), int(LARGEST)))
+def test_what_python_prints_of_a_number_is_that_number(value):
+    assert parse(repr(value)) == from_json(value) == from_json(f" {value!r}\t") == value
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        *((True, 1), (False, 0), (None, None), ("", None), (" ", None), ("7.5", 7.5), (" 7\r\n", 7)),
+        *(("null", None), (math.nan, None), (-math.inf, None), (10**400, None), (1e39, None)),
+    ],
+)
+def test_a_value_of_json(value, number):
+    assert from_json(value) == number
+    assert not isinstance(from_json(value), bool)
+
+
+@pytest.mark.parametrize("value", ["active", "true", "\x1c1", "1\u00a0", "1 2", [], [1], {}, {"a": 1}])
+def test_what_is_no_number_in_json(value):
+    with pytest.raises(NotANumber):
+        from_json(value)
+
+
+def test_json_may_hold_what_it_has_no_number_for():
+    assert list(map(from_json, load_json(f"[NaN, -Infinity, 1e999, {'9' * 9999}, 1]"))) == [*[None] * 4, 1]
+
+
+@given(ANY_JSON.map(json.dumps) | st.text() | st.just("[" * 100_000) | st.just('{"a":' * 100_000))
+def test_whatever_json_says_it_is_a_value_or_is_refused(text):
+    with contextlib.suppress(ValueError):
+        from_json(load_json(text))
