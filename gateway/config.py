@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from gateway import document
-from gateway.document import ConfigFaults, Document, Entry, Fault, Section
+from gateway.document import ConfigFaults, Document, Fault, Section
 from gateway.indices import moves, standing
 from gateway.logs import check_syslog
 from gateway.misplaced import (
@@ -18,10 +18,10 @@ from gateway.misplaced import (
     about_unknown_top,
     is_below_commented,
     is_misplaced,
-    remark_on_settings_below_commented,
 )
-from gateway.nodes import Decoder, Nodes, check_id
-from gateway.part import Part, blame, folded, is_off, place, read_part
+from gateway.node_section import read_node
+from gateway.nodes import Nodes
+from gateway.part import Part, blame, is_off, place, read_part
 from gateway.plugin import Dispatcher, Listener
 from gateway.registry import Kind
 from gateway.settings import (
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigFaults", "Configuration", "Fault", "Gateway", "read"]
 
-_UNUSED = ("hardware", "firmware", "nodeids", "tx")
-"""What emonhub has in the section of a node, and nothing here needs."""
 _DAY = 86400
 _EXAMPLES: dict[Kind, str] = {"listeners": "ds2482", "dispatchers": "emoncms"}
 
@@ -177,30 +175,15 @@ def _sections(text: Document) -> dict[Kind, dict[str, Section]]:
 
 
 def _nodes(text: Document) -> Nodes:
-    """Return the decoders of [nodes]; as emonhub has it, what concerns decoding may stand in [[[rx]]]."""
+    """Return the decoders of [nodes]."""
     above = text.root.sections.get("nodes", Section("nodes", 0))
     _check_no_settings(text, above, "node")
-    decoders = {}
-    for node, section in above.sections.items():
-        if is_misplaced(text, "nodes", section):
-            continue
-        used = {name: inner for name, inner in section.sections.items() if name not in _UNUSED}
-        entries = folded(text, replace(section, sections=used), ("rx",))
-        try:
-            check_id(node)
-        except ValueError as error:
-            text.fault(section.line, f"[[{node}]]", str(error))
-        if "nodeids" in entries:
-            _check_nodeids(text, node, entries["nodeids"])
-        try:
-            decoders[node] = build(
-                Decoder, {key: entry.value for key, entry in entries.items() if key not in _UNUSED}
-            )
-        except SettingsFault as fault:
-            blame(text, Decoder, section, entries, fault)
-        else:
-            remark_on_settings_below_commented(text, entries)
-    return Nodes(decoders)
+    decoders = {
+        node: read_node(text, section)
+        for node, section in above.sections.items()
+        if not is_misplaced(text, "nodes", section)
+    }
+    return Nodes({node: decoder for node, decoder in decoders.items() if decoder})
 
 
 def _check_no_settings(text: Document, above: Section, inner: str) -> None:
@@ -209,14 +192,6 @@ def _check_no_settings(text: Document, above: Section, inner: str) -> None:
         if not is_below_commented(text, key, entry.line):
             message = f"[{above.name}] has no settings of its own: a [[{inner}]] expected above it"
             text.fault(entry.line, key, message)
-
-
-def _check_nodeids(text: Document, node: str, nodeids: Entry) -> None:
-    """Point out a section of emonhub's available.conf whose name is still not that of a node."""
-    listed = [nodeids.value] if isinstance(nodeids.value, str) else nodeids.value
-    if listed and node not in listed:
-        message = "not used: the node that a section is about is its name"
-        text.remark(nodeids.line, "nodeids", f"{message}, which is [[{node}]], not [[{listed[0]}]]")
 
 
 def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) -> None:

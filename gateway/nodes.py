@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from itertools import chain, repeat, zip_longest
+from itertools import chain, islice, repeat, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.frame import check_node
 from gateway.numeral import bounded
-from gateway.settings import SettingsFault, alternatives, convert, setting
+from gateway.settings import alternatives, convert, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -72,16 +72,20 @@ def _check_scales(texts: Iterable[str]) -> None:
 
 
 class _Meaning(NamedTuple):
-    """What one value is: its scale is `top / bottom`, in lowest terms."""
+    """What one value is: its scale is `top / bottom`, in lowest terms.
+
+    Where `is_scaled` is false nothing says whether a temperature is in degrees, or in tenths of one.
+    """
 
     top: int
     bottom: int
     is_temperature: bool
+    is_scaled: bool
 
     @classmethod
-    def of(cls, name: str, scale: str, unit: str) -> _Meaning:
+    def of(cls, name: str, scale: str | None, unit: str) -> _Meaning:
         is_temperature = unit.lower() in _CELSIUS if unit else bool(_TEMPERATURE.fullmatch(name))
-        return cls(*Fraction(scale).as_integer_ratio(), is_temperature)
+        return cls(*Fraction(scale or 1).as_integer_ratio(), is_temperature, bool(unit or scale))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +94,10 @@ class Decoder:
 
     With `datacodes`, a letter for each value, a payload is exactly as long as these; with `datacode`, one
     letter for all, it has as many values as come. `scales` that are not given are 1; `scale` is one for all.
-    A temperature that is one of NO_READING is None: temperatures are the values in C or °C and, of those
-    without a unit, the ones that are called T1 or temp. `whitening` undoes what the emonTx CM may do to its
-    payload: each byte comes XORed with 0x55.
+    A temperature in degrees that is one of NO_READING is None. Temperatures are the values in C or °C and, of
+    those without a unit, the ones that are called T1 or temp; these are in degrees where a scale is given for
+    them, or where they come with a decimal point, or as a float. `whitening` undoes what the emonTx CM may do
+    to its payload: each byte comes XORed with 0x55.
     """
 
     name: str | None = setting(None, was=("nodename",))
@@ -100,20 +105,9 @@ class Decoder:
     datacodes: tuple[str, ...] = setting((), check=_check_codes)
     datacode: str = setting("h", check=_check_code)
     scales: tuple[str, ...] = setting((), check=_check_scales)
-    scale: str = setting("1", check=_check_scale)
+    scale: str | None = setting(None, check=_check_scale)
     units: tuple[str, ...] = setting(())
     whitening: bool = setting(default=False)
-
-    def __post_init__(self) -> None:
-        given = {"names": self.names, "scales": self.scales, "units": self.units}
-        count = len(self.codes)
-        faults: list[tuple[str | None, str]] = [
-            (key, f"at most {count} expected, as there are datacodes, not {len(texts)}")
-            for key, texts in given.items()
-            if count and len(texts) > count
-        ]
-        if faults:
-            raise SettingsFault(faults)
 
     @cached_property
     def codes(self) -> tuple[str, ...]:
@@ -147,27 +141,36 @@ class Decoder:
     def dress_named(self, names: Iterable[str], values: Iterable[float | None]) -> tuple[float | None, ...]:
         """Return values that came with names of their own, by what the section says of these names."""
         return tuple(
-            _made(value, self._by_name.get(name) or _Meaning.of(name, self.scale, ""))
+            _made(value, self._by_name.get(name) or _Meaning.of(name, self._rest, ""))
             for name, value in zip(names, values, strict=True)
         )
 
     def described(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield name, letter, scale and unit of each value that the section says something of."""
-        rest = "1" if self.scales else self.scale
-        for name, code, scale, unit in zip_longest(self.names, self.codes, self.scales, self.units):
-            yield name or "", code or self.letter, scale or rest, unit or ""
+        for name, code, scale, unit in islice(self._given(), len(self.codes) or None):
+            yield name, code, scale or "1", unit
 
     def _decoded(self, values: Sequence[float | None]) -> Decoded:
         meanings = chain(self._meanings, repeat(self._meaning_of_rest))
         return Decoded(tuple(map(_made, values, meanings)), self.names[: len(values)])
 
+    def _given(self) -> Iterator[tuple[str, str, str | None, str]]:
+        """Yield the same, None where no scale is given."""
+        for name, code, scale, unit in zip_longest(self.names, self.codes, self.scales, self.units):
+            yield name or "", code or self.letter, scale or self._rest, unit or ""
+
+    @property
+    def _rest(self) -> str | None:
+        """The scale of the values that have none of their own."""
+        return None if self.scales else self.scale
+
     @cached_property
     def _meanings(self) -> list[_Meaning]:
-        return [_Meaning.of(name, scale, unit) for name, _, scale, unit in self.described()]
+        return [_Meaning.of(name, scale, unit) for name, _, scale, unit in self._given()]
 
     @cached_property
     def _meaning_of_rest(self) -> _Meaning:
-        return _Meaning.of("", "1" if self.scales else self.scale, "")
+        return _Meaning.of("", self._rest, "")
 
     @cached_property
     def _by_name(self) -> dict[str, _Meaning]:
@@ -178,14 +181,15 @@ def _made(value: float | None, meaning: _Meaning) -> float | None:
     """Return the double nearest to the exact product of value and scale; whole numbers stay what they are."""
     if value is None or not math.isfinite(value):
         return None
-    top, bottom, is_temperature = meaning
+    top, bottom, is_temperature, is_scaled = meaning
+    in_degrees = is_temperature and (is_scaled or isinstance(value, float))
     if top != bottom:
         numerator, denominator = value.as_integer_ratio()
         try:
             value = numerator * top / (denominator * bottom)
         except OverflowError:
             return None
-    return None if is_temperature and value in NO_READING else bounded(value)
+    return None if in_degrees and value in NO_READING else bounded(value)
 
 
 _UNKNOWN = Decoder()

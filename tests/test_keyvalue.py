@@ -135,6 +135,18 @@ def test_a_section_of_its_node_gives_scales_to_names():
     assert listener.frame("batt:33,temp:3000", STAMP).values == (3.3, None)
 
 
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("temp:300,humidity:401,batt:33", (300, 401, 33)),  # an emonTH: tenths, so 30 degrees
+        ("MSG:1,T1:300.00,T2:20.50", (1, None, 20.5)),  # an emonTx: degrees, and no sensor
+        ('{"MSG":1,"T1":304.00,"T2":300}', (1, None, 300)),
+    ],
+)
+def test_a_code_for_no_sensor_is_one_only_in_degrees(line, values):
+    assert KeyValue(node="x").frame(line, STAMP).values == values
+
+
 def test_only_the_node_is_required():
     listener = build(KeyValue, {"node": "emontx"})
     assert (listener.port, listener.baud, listener.node) == ("/dev/ttyUSB0", 115200, "emontx")

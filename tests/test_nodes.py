@@ -196,8 +196,26 @@ def test_a_temperature_of_300_302_or_304_degrees_says_that_there_is_none(name, u
     + [(name, "") for name in ("", "power", "pt100", "attempts", "template", "T", "E1")],
 )
 def test_other_values_may_be_300(name, unit):
-    told = decoder(datacode="h", names=f"{name}, x", units=f"{unit}, W")
+    told = decoder(datacode="h", names=f"{name}, x", units=f"{unit}, W", scale="1")
     assert told.decode(struct.pack("<h", 300)).values == (300,)
+
+
+def test_without_a_scale_or_a_unit_300_may_be_tenths_of_a_degree():
+    # As an emonTH prints it: 30.0 degrees
+    nodes = Nodes({"named": decoder(names="temp, T1"), "scaled": decoder(names="temp, T1", scale="0.1")})
+    for node in ("named", "other"):
+        assert nodes.dress_named(node, ("temp", "t0"), (300, 3040)) == (300, 3040)
+    assert (
+        nodes.dress("named", (300, 302)).values == nodes.decode("named", b"\x2c\1\x2e\1").values == (300, 302)
+    )
+    assert nodes.dress_named("scaled", ("temp", "T1"), (300, 3040)) == (30, None)
+    # and what has a point in it is in degrees already: an emonTx prints T1:300.00
+    assert nodes.dress_named("other", ("T1", "t0", "P1"), (300.0, 302.0, 304.0)) == (None, None, 304)
+
+
+def test_a_scale_for_one_value_says_nothing_of_the_others():
+    told = decoder(names="vrms, temp", scales="0.01")
+    assert told.decode(struct.pack("<2h", 24310, 300)).values == (243.1, 300)
 
 
 # --- values that come as numbers --------------------------------------------------------------------------
@@ -332,46 +350,118 @@ def test_a_name_may_be_left_out_in_the_middle(read):
     assert told.decode("10", b"\1\0\2\0\x64\0") == Decoded((1, 2, 1), ("power1", "", "vrms"))
 
 
+def lines_of(faults):
+    return [str(fault).rpartition("oemgateway.conf:")[2] for fault in faults]
+
+
 def test_its_faults_come_all_at_once_with_their_lines(read):
     with pytest.raises(ConfigFaults) as caught:
         read(
             "[nodes]\n"  # 10
             "loose = 1\n"
-            "[[300]]\n"
             "[[5]]\n"
             "nams = power1\n"
+            "type = meter\n"
             "datacodes = h, x\n"  # 15
             "scales = 0.1, z\n"
             "whitening = perhaps\n"
-            "[[[rx]]]\n"
-            "scale = 0\n"
-            "whitening = 1\n"  # 20
-            "[[[rxx]]]\n"
             "[[6]]\n"
-            "datacodes = h, h\n"
-            "names = a, b, c\n"
-            "scales = 1, 1, 1\n"  # 25
-            "units = W, W, W, W\n"
+            "[[[rx]]]\n"
+            "scale = 0\n"  # 20
             "[[7]]\n"
             "datacodes = h, 0\n"
             "datacode = c\n"
         )
-    assert [str(fault).rpartition("oemgateway.conf:")[2] for fault in caught.value.faults] == [
+    assert lines_of(caught.value.faults) == [
         "11: loose: [nodes] has no settings of its own: a [[node]] expected above it",
-        "12: [[300]]: the number of a node, 0 to 255, or a short name expected, not 300",
-        "14: nams: no such setting (did you mean names?)",
+        "13: nams: no such setting (did you mean names?)",
+        "14: type: no such setting",
         "15: datacodes: b, B, h, H, i, I, l, L, q, Q, f, d or 0 expected, not x",
         "16: scales: a number expected, not z",
         "17: whitening: yes or no expected, not perhaps",
-        "19: scale: a number from 1e-9 to 1e9, or that below zero, expected, not 0",
-        "20: whitening: given in line 17 already: keep one",
-        "21: [[[rxx]]]: no such section (did you mean rx?)",
-        "24: names: at most 2 expected, as there are datacodes, not 3",
-        "25: scales: at most 2 expected, as there are datacodes, not 3",
-        "26: units: at most 2 expected, as there are datacodes, not 4",
-        "28: datacodes: a letter for every value expected, or 0 alone",
-        "29: datacode: b, B, h, H, i, I, l, L, q, Q, f, d or 0 expected, not c",
+        "20: scale: a number from 1e-9 to 1e9, or that below zero, expected, not 0",
+        "22: datacodes: a letter for every value expected, or 0 alone",
+        "23: datacode: b, B, h, H, i, I, l, L, q, Q, f, d or 0 expected, not c",
     ]
+
+
+LONG = "a node of a meter"
+A_SHORT_NAME = "1 to 16 letters, digits, dots, dashes, underscores or spaces"
+
+
+def test_what_emonhub_passes_over_is_a_remark(read):
+    configuration = read(
+        "[nodes]\n"  # 10
+        "[[300]]\n"
+        "datacodes = h, h\n"
+        f"[[{LONG}]]\n"
+        "[[5]]\n"
+        "nodename = emonpi\n"  # 15
+        "name = kitchen, hall\n"
+        "colour = blue\n"
+        "scale = 0.5\n"
+        "[[[rx]]]\n"
+        "name = rx1\n"  # 20
+        "nams = a\n"
+        "datacodes = h, L\n"
+        "names = a, b, c\n"
+        "scales = 0.1, 1, 1, 1\n"
+        "units = W, Wh, n\n"  # 25
+        "[[[[deep]]]]\n"
+        "x = 1\n"
+        "[[[rxx]]]\n"
+        "[[6]]\n"
+        "colour = blue\n"  # 30
+        "[[[rx]]]\n"
+        "datacodes = h,\n"
+        "scales = 0.01,\n"
+    )
+    unheard, rest = "not used, as no node can be called that", "the rest is not used"
+    assert lines_of(configuration.remarks) == [
+        f"11: [[300]]: {unheard}: the number of a node, 0 to 255, or a short name expected, not 300",
+        f"13: [[{LONG}]]: {unheard}: {A_SHORT_NAME} expected, not {LONG}",
+        "16: name: not used: the node is called by its nodename",
+        "17: colour: not used: no such setting",
+        "18: scale: not used: [[[rx]]] says what the values are, as in emonhub",
+        "20: name: not used: it belongs in [[5]], above [[[rx]]]",
+        "21: nams: not used: no such setting (did you mean names?)",
+        f"23: names: as there are datacodes: 2 expected, not 3; {rest}",
+        f"24: scales: as there are datacodes: 2 expected, not 4; {rest}",
+        f"25: units: as there are datacodes: 2 expected, not 3; {rest}",
+        "26: [[[[deep]]]]: not used: [[[rx]]] has no sections in it",
+        "28: [[[rxx]]]: not used: no such section (did you mean rx?)",
+        "30: colour: not used: no such setting",
+        "33: scales: not used, as in emonhub, which wants two or more: try scale = 0.01",
+    ]
+    assert list(configuration.nodes.decoders) == ["5", "6"]
+    assert configuration.nodes.decode("5", struct.pack("<hL", 100, 7)) == Decoded((10, 7), ("a", "b"))
+    assert "    index 3" not in describe(configuration)
+
+
+# What emonhub 2.7.19 made of the same section and bytes (its _process_rx, run on them).
+EMONHUB_VALUES = [
+    ("names = temperature,; datacodes = h,; scales = 0.01,1; units = C,", (102, 8), [21.5]),
+    ("names = temperature,; datacodes = h,; scales = 0.01,; units = C,", (102, 8), [2150]),
+    ("names = temperature,; datacodes = h,; scale = 0.01; units = C,", (102, 8), [21.5]),
+    ("names = a, b, c; datacodes = h, h; scales = 0.1, 1, 1; units = W, W, W", (1, 0, 254, 255), [0.1, -2]),
+    ("names = a, b; datacode = h; scales = 0.1, 0.01", (1, 0, 2, 0, 3, 0), [0.1, 0.02, 3]),
+    ("datacode = L; scale = 0.1", (1, 0, 0, 0, 255, 255, 255, 255), [0.1, 429496729.5]),
+    ("datacodes = h, L; scale = 5; scales = 0.1,", (10, 0, 7, 0, 0, 0), [10, 7]),
+    ("datacodes = h, h; scale = 5; scales = 0.1, 1", (10, 0, 7, 0), [1, 7]),
+    ("datacodes = h, h, h; scales = 0.1, 0.01", (10, 0, 7, 0, 3, 0), [1, 0.07, 3]),
+    ("datacodes = b, B, i; whitening = 1", (1, 2, 3, 4, 5, 6), [84, 87, 1397772630]),
+    ("datacodes = h, h; datacode = B; colour = blue; name = stray", (10, 0, 7, 0), [10, 7]),
+    ("names = a, b", (10, 0, 7, 128), [10, -32761]),
+    ("datacode = 0; names = t, h", (116, 20, 26, 0), [116, 20, 26, 0]),
+    ("datacodes = f, H; scales = 2, 1", (0, 0, 128, 63, 255, 255), [2, 65535]),
+]
+
+
+@pytest.mark.parametrize(("section", "data", "values"), EMONHUB_VALUES)
+def test_the_values_are_those_of_emonhub(read, section, data, values):
+    rx = "".join(f"{line}\n" for line in section.split("; "))
+    nodes = read(f"[nodes]\n[[10]]\nnodename = ten\n[[[rx]]]\n{rx}").nodes
+    assert nodes.decode("10", bytes(data)).values == pytest.approx(values, abs=1e-9)
 
 
 def test_check_shows_what_is_made_of_each_value(read):
