@@ -14,6 +14,7 @@ from gateway.numeral import NotANumber, from_json, load_json, parse
 from gateway.settings import setting
 from listeners.lines import Ignored, Rejected
 from listeners.serial_listener import LONGEST_LINE, SerialListener
+from listeners.start_up import StartUp
 from listeners.value_lines import has_value
 
 if TYPE_CHECKING:
@@ -111,9 +112,20 @@ class KeyValue(SerialListener):
         """Return the node, as a whole: its lines say what there is in it."""
         return {self.node: None}
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._start_up = StartUp()
+
+    def open(self) -> None:
+        """Open the port; what a device said of its start before is past."""
+        super().open()
+        self._start_up = StartUp()
+
     def frame(self, line: str, stamp: Stamp) -> Frame | Ignored | Rejected:
         """Return what a line says: the values, with the scales that [nodes] gives to their names."""
         said = decode(line)
+        if self._start_up.hear(line, self.clock.monotonic()) and not isinstance(said, Ignored):
+            return Ignored("start-up")
         if not isinstance(said, Pairs):
             return said
         self.counts.count_missing(said.values, line, self.log)
