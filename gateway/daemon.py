@@ -63,6 +63,7 @@ class Daemon:
         gateway = self._configuration.gateway
         directory = self._state_dir()
         log.info("oemgateway %s, %s; state in %s", VERSION, self._file, directory)
+        self._directory = directory
         self._memory = Memory(directory)
         self._configuration = config.read(self._file, self._memory.recall())
         self._spool = Spool(
@@ -226,6 +227,7 @@ class Daemon:
                 self._listeners[name].plugin.nodes = configuration.nodes
             else:
                 listener.claimed = claimed[name]
+                listener.state = self._directory
                 reader = ListenerWorker(listener, self._dating, after=self._before(listener))
                 self._listeners[name] = reader
                 reader.start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Clock
@@ -64,11 +65,13 @@ class Listener(Plugin):
 
     The core gives two things more, and gives them anew while it goes on when they are edited: `nodes` is what
     the configuration says of nodes, and `claimed` are those that it gives to other listeners. A frame of one
-    of these would land in their inputs, and is not kept.
+    of these would land in their inputs, and is not kept. `state` is the directory of what is to outlive a
+    restart, None where there is none.
     """
 
     nodes: Nodes = field(default_factory=Nodes, init=False, compare=False, repr=False)
     claimed: frozenset[str] = field(default=frozenset(), init=False, compare=False, repr=False)
+    state: Path | None = field(default=None, init=False, compare=False, repr=False)
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for what comes, or for `stop`, and return it: one list is one transaction on the disk."""

@@ -15,6 +15,7 @@ from gateway.clock import Clock
 from gateway.dispatchers.emoncms import encode
 from gateway.frame import Frame, Stamp, check_node
 from listeners.http_input.api import LONGEST_INFLATED, MOST_ROWS, Taken, refusal_text, take
+from listeners.http_input.inputs import Inputs
 from listeners.http_input.wire import Refusal, Request
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.emoncms import Request as EmoncmsRequest
@@ -25,11 +26,11 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
 def get(path="/input/post", key=None, headers=None, **params):
-    return take(Request("GET", f"{path}?{urlencode(params)}", headers or {}), key, NOW)
+    return take(Request("GET", f"{path}?{urlencode(params)}", headers or {}), key, NOW, Inputs())
 
 
 def post(path="/input/post", key=None, headers=None, **params):
-    return take(Request("POST", path, FORM | (headers or {}), urlencode(params).encode()), key, NOW)
+    return take(Request("POST", path, FORM | (headers or {}), urlencode(params).encode()), key, NOW, Inputs())
 
 
 def bulk(rows, **params):
@@ -78,15 +79,15 @@ def test_the_node_may_stand_in_the_path(path):
     ["/", "/input", "/input/list.json", "/feed/list", "/input/post/1/2", "/input/bulk/1", "//input//x", "*"],
 )
 def test_other_addresses_are_not_here(path):
-    assert refused(get(path, csv="1"), 404) == "/input/post or /input/bulk expected"
+    assert refused(get(path, csv="1"), 404) == "/input/post, /input/bulk or /input/get expected"
 
 
 def test_who_only_asks_for_the_head_of_an_answer_stores_nothing():
-    assert take(Request("HEAD", "/input/post?csv=1", {}), KEY, NOW) == Taken([], "")
+    assert take(Request("HEAD", "/input/post?csv=1", {}), KEY, NOW, Inputs()) == Taken([], "")
 
 
 def test_other_methods_are_none():
-    refused(take(Request("PUT", "/input/post?csv=1", {}), None, NOW), 405)
+    refused(take(Request("PUT", "/input/post?csv=1", {}), None, NOW, Inputs()), 405)
 
 
 # --- the key ------------------------------------------------------------------------------------------------
@@ -250,14 +251,16 @@ def test_a_post_that_is_refused_is_told_why(params, sentence):
 
 
 def test_text_that_is_no_utf8_is_refused():
-    refused(take(Request("GET", "/input/post?csv=%ff", {}), None, NOW))
-    refused(take(Request("POST", "/input/post", FORM, b"csv=\xff"), None, NOW))
+    refused(take(Request("GET", "/input/post?csv=%ff", {}), None, NOW, Inputs()))
+    refused(take(Request("POST", "/input/post", FORM, b"csv=\xff"), None, NOW, Inputs()))
 
 
 def test_a_body_that_is_no_form_is_not_read():
     headers = {"content-type": "application/json"}
-    refused(take(Request("POST", "/input/post", headers, b'{"a":1}'), None, NOW))
-    assert said(take(Request("POST", "/input/post?csv=1", headers, b"csv=2"), None, NOW)) == [("0", (1,))]
+    refused(take(Request("POST", "/input/post", headers, b'{"a":1}'), None, NOW, Inputs()))
+    assert said(take(Request("POST", "/input/post?csv=1", headers, b"csv=2"), None, NOW, Inputs())) == [
+        ("0", (1,))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -409,7 +412,9 @@ def test_a_batch_has_its_limits():
 def test_a_batch_may_be_compressed():
     packed = zlib.compress(json.dumps(ROWS).encode())
     in_a_form = post("/input/bulk", c=1, data=packed.hex())
-    as_it_is = take(Request("POST", f"/emoncms/input/bulk?apikey={KEY}&cb=1", FORM, packed), KEY, NOW)
+    as_it_is = take(
+        Request("POST", f"/emoncms/input/bulk?apikey={KEY}&cb=1", FORM, packed), KEY, NOW, Inputs()
+    )
     assert said(in_a_form) == said(as_it_is) == said(bulk(ROWS))
 
 
@@ -425,11 +430,93 @@ def test_a_batch_may_be_compressed():
 )
 def test_what_is_packed_is_not_trusted(data, status):
     refused(post("/input/bulk", c=1, data=data.hex()), status)
-    refused(take(Request("POST", "/input/bulk?cb=1", {}, data), None, NOW), status)
+    refused(take(Request("POST", "/input/bulk?cb=1", {}, data), None, NOW, Inputs()), status)
 
 
 def test_hexadecimal_digits_are_expected():
     refused(post("/input/bulk", c=1, data="xyz"))
+
+
+# --- input/get ----------------------------------------------------------------------------------------------
+
+
+def asked(inputs, path="/input/get", key=None, headers=None, **params):
+    taken = take(Request("GET", f"{path}?{urlencode(params)}", headers or {}), key, NOW, inputs)
+    assert isinstance(taken, Taken), taken
+    assert (taken.frames, taken.asks) == ([], True)
+    return taken.reply
+
+
+@pytest.fixture
+def inputs():
+    """Return what is known after a few posts."""
+    inputs = Inputs()
+    inputs.note(bulk([[1795213000, "iota", 240.5, None, 7], [1795213010, "iota", 241, 3]], time=0).frames)
+    inputs.note(post(node="openevse", fulljson='{"amp":0,"status":"active"}').frames)
+    return inputs
+
+
+IOTA = (
+    '{"1":{"time":1795213010,"value":241,"processList":""},'
+    '"3":{"time":1795213000,"value":7,"processList":""},'
+    '"2":{"time":1795213010,"value":3,"processList":""}}'
+)
+AMP = '{"time":1795213750,"value":0,"processList":""}'
+
+
+def test_a_device_may_ask_what_came_last_and_is_answered_as_by_emoncms(inputs):
+    # as Emoncms 11.16.8 words it
+    assert asked(inputs, node="iota") == asked(inputs, "/emoncms/input/get/iota.json") == IOTA
+    assert asked(inputs, node="openevse", name="amp") == asked(inputs, "/input/get/openevse/amp") == AMP
+    assert asked(inputs) == f'{{"iota":{IOTA},"openevse":{{"amp":{AMP}}}}}'
+    assert asked(Inputs()) == "[]"
+
+
+@pytest.mark.parametrize(
+    ("params", "reply"),
+    [
+        ({"node": "other"}, '"Node does not exist"'),
+        ({"node": ""}, '"Node does not exist"'),
+        ({"node": "other", "name": "1"}, '"Node does not exist"'),
+        ({"node": "iota", "name": "amp"}, '"Node variable does not exist"'),
+        ({"node": "openevse", "name": "status"}, '"Node variable does not exist"'),  # it had text
+    ],
+)
+def test_what_was_not_posted_does_not_exist(inputs, params, reply):
+    assert asked(inputs, **params) == reply
+
+
+def test_an_iotawatt_goes_on_where_it_was(inputs):
+    # It takes the digits between "time": and the next comma, and the largest number of all.
+    reply = asked(inputs, key=KEY, headers={"authorization": f"Bearer {KEY}"}, node="iota")
+    assert not reply.startswith('"Node does not exist"')
+    assert max(int(part.partition(",")[0]) for part in reply.split('"time":')[1:]) == 1795213010
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["node=9", "node=9&name=1", "node=9&name=8", "node=8", "node=8&name=1", "", "node=n%3A&name=a%2F"],
+)
+def test_the_answer_is_that_of_emoncms(query):
+    emoncms, inputs = FakeEmoncms(now=lambda: NOW.wall), Inputs()
+    for params in ({"node": "9", "csv": "1.5,2"}, {"node": "n", "fulljson": '{"a":7}'}):
+        body = urlencode(params).encode()
+        emoncms.handle(EmoncmsRequest("POST", "/input/post", FORM | {"authorization": KEY}, body))
+        inputs.note(post(**params).frames)
+    reply = emoncms.handle(EmoncmsRequest("GET", f"/input/get?{query}", {"authorization": KEY}, b""))
+    ours = take(Request("GET", f"/input/get?{query}", {}), None, NOW, inputs).reply
+    assert json.loads(ours) == json.loads(reply.body)
+
+
+def test_who_does_not_know_the_key_is_told_nothing(inputs):
+    refused(take(Request("GET", "/input/get?node=iota", {}), KEY, NOW, inputs), 401)
+
+
+def test_an_encrypted_post_of_an_iotawatt_is_told_why_it_is_refused():
+    headers = {"content-type": "aes128cbc", "authorization": f"9:{'0' * 64}"}
+    assert "leave the userid empty" in refused(
+        take(Request("POST", "/input/bulk", headers, b"AAAA"), KEY, NOW, Inputs())
+    )
 
 
 # --- whatever comes -----------------------------------------------------------------------------------------
@@ -497,7 +584,7 @@ def test_no_batch_makes_it_raise(data, params):
     st.binary(max_size=60),
 )
 def test_no_request_makes_it_raise(target, body):
-    assert is_sound(take(Request("POST", target, {}, body), None, NOW))
+    assert is_sound(take(Request("POST", target, {}, body), None, NOW, Inputs()))
 
 
 # --- the same inputs as in Emoncms itself -------------------------------------------------------------------
@@ -547,5 +634,7 @@ def test_what_our_own_dispatcher_sends_comes_out_as_the_same_frame(values):
 
 def test_a_doorbell_of_this_moment_is_believed():
     now = Clock().now()
-    taken = take(Request("GET", f"/input/post?csv=2.9&time={quote(str(int(now.wall)))}", {}), None, now)
+    taken = take(
+        Request("GET", f"/input/post?csv=2.9&time={quote(str(int(now.wall)))}", {}), None, now, Inputs()
+    )
     assert taken.misdated == 0

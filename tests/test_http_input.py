@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import socket
 import struct
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -67,8 +69,9 @@ def test_a_key_that_will_not_do_is_a_fault_that_does_not_repeat_it(key):
 class Running:
     """A listener that is read as the core reads it: `kept` is what is on disk."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, state: Path | None = None, **settings: object) -> None:
         self.listener = Http(port=0, **settings)
+        self.listener.state = state
         self.listener.name = "push"
         self.listener.clock = VirtualClock()
         self.listener.open()
@@ -213,7 +216,7 @@ def test_what_comes_while_it_is_to_end_is_neither_kept_nor_answered():
     [
         ("/input/post?csv=x&apikey=" + KEY, 400, "Format error, the value of 1 is not numeric: 'x'"),
         ("/input/post?csv=1", 401, "Invalid API key"),
-        ("/input/list.json?apikey=" + KEY, 404, "/input/post or /input/bulk expected"),
+        ("/input/list.json?apikey=" + KEY, 404, "/input/post, /input/bulk or /input/get expected"),
     ],
 )
 def test_a_refusal_has_a_status_and_a_sentence_and_the_next_request_its_turn(
@@ -455,6 +458,36 @@ def test_where_every_post_is_refused_something_is_wrong(running):
     assert gateway.listener.ailing() == ["every request is refused: 3 in a row, the last one as bad-data"]
     requests.get(f"{gateway.url}/input/post?csv=1", timeout=60)
     assert gateway.listener.ailing() == []
+
+
+def asked(gateway, node="7"):
+    return requests.get(f"{gateway.url}/input/get?node={node}", timeout=60).text
+
+
+def test_what_was_posted_last_can_be_asked_for_once_it_is_on_disk(running):
+    gateway = running()
+    assert asked(gateway) == '"Node does not exist"'
+    requests.get(f"{gateway.url}/input/post?node=7&csv=1,2", timeout=60)
+    now = int(gateway.listener.clock.wall())
+    shown = {key: {"time": now, "value": value, "processList": ""} for key, value in (("1", 1), ("2", 2))}
+    assert json.loads(asked(gateway)) == shown
+
+
+def test_and_after_a_restart_where_anyone_ever_asked(tmp_path):
+    # given a gateway that nobody asks: it writes nothing
+    gateway = Running(state=tmp_path)
+    requests.get(f"{gateway.url}/input/post?node=7&csv=1", timeout=60)
+    gateway.end()
+    assert list(tmp_path.iterdir()) == []
+    # when someone asks, and it is started again
+    gateway = Running(state=tmp_path)
+    requests.get(f"{gateway.url}/input/post?node=7&csv=2", timeout=60)
+    before = asked(gateway)
+    gateway.end()
+    gateway = Running(state=tmp_path)
+    # then it knows what it knew
+    assert json.loads(asked(gateway)) == json.loads(before) != {}
+    gateway.end()
 
 
 def test_curl_posts(running):

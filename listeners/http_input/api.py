@@ -1,4 +1,4 @@
-"""Emoncms' input API: the frames in a request to input/post or input/bulk, and what Emoncms answers to it.
+"""Emoncms' input API: the frames in a request to input/post or input/bulk, and what Emoncms answers.
 
 Forms, replies and texts are those measured on Emoncms 11.16.8. What it takes for a number though it is none
 (a null, "", "abc": it stores 0) is no value here; and a request is taken whole or not at all.
@@ -16,12 +16,23 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from gateway.frame import Frame, Stamp
-from listeners.http_input.values import Refused, Values, lenient, node_name, number, quoted, strict_json
+from listeners.http_input.values import (
+    Refused,
+    Values,
+    as_emoncms_keeps,
+    lenient,
+    node_name,
+    number,
+    quoted,
+    strict_json,
+)
 from listeners.http_input.wire import Refusal, Request
 from listeners.shared_key import is_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from listeners.http_input.inputs import Inputs
 
 MOST_ROWS = 10_000
 """Rows of a bulk request; ten times of what emonhub sends."""
@@ -41,17 +52,18 @@ class Taken:
     """The frames of a request, and the reply to send once they are on disk.
 
     `misdated` of them came with a time that cannot be, and have that of their reception. `texts` are the
-    names and indices that came with text, which is no value.
+    names and indices that came with text, which is no value. One that `asks` brings nothing.
     """
 
     frames: list[Frame]
     reply: str
     misdated: int = 0
     texts: tuple[str, ...] = ()
+    asks: bool = False
 
 
-def take(request: Request, key: str | None, now: Stamp) -> Taken | Refusal:
-    """Return what a request says; nothing that it holds raises an exception.
+def take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken | Refusal:
+    """Return what a request says, or is answered by the `inputs`; nothing that it holds raises an exception.
 
     Where there is a `key`, a request has to bring it: as `apikey` in the address or the form, or in the
     header Authorization, behind the word Bearer or without it.
@@ -59,7 +71,7 @@ def take(request: Request, key: str | None, now: Stamp) -> Taken | Refusal:
     if request.method == "HEAD":
         return Taken([], "")  # a gateway asks for the time, which every answer has
     try:
-        return _take(request, key, now)
+        return _take(request, key, now, inputs)
     except Refused as refused:
         return Refusal(refused.status, refused.reason, str(refused))
 
@@ -83,15 +95,21 @@ class _NoSuchMethod(Refused):
     status, reason = 405, "no-such-method"
 
 
+class _Encrypted(Refused):
+    reason = "encrypted"
+
+
 class _TooLarge(Refused):
     status, reason = 413, "too-large"
 
 
-def _take(request: Request, key: str | None, now: Stamp) -> Taken:
+def _take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken:
     path, _, query = request.target.partition("?")
-    action, node = _route(path)
+    action, *places = _route(path)
     if request.method not in ("GET", "POST"):
         raise _NoSuchMethod("GET or POST expected")
+    if _kind(request).startswith("aes128cbc"):
+        raise _Encrypted("posts that are encrypted are not read here: leave the userid empty in the device")
     address = _form(query)
     is_packed = action == "bulk" and address.get("cb") == "1"
     form = {} if is_packed else _body_form(request)
@@ -103,19 +121,25 @@ def _take(request: Request, key: str | None, now: Stamp) -> Taken:
         params["data"] = _inflate(request.body)
     elif action == "bulk" and params.get("c") == "1":
         params["data"] = _inflate(_unhex(params.get("data", "")))
-    taken = _bulk(params, now) if action == "bulk" else _post(params, node, now)
+    if action == "get":
+        return Taken([], _get(address, places, inputs), asks=True)
+    taken = _bulk(params, now) if action == "bulk" else _post(params, "".join(places), now)
     return replace(taken, reply='{"success": true}') if "fulljson" in params else taken
 
 
-def _route(path: str) -> tuple[str, str]:
-    """Return what is to be done, "post" or "bulk", and the node in the path."""
+def _route(path: str) -> list[str]:
+    """Return what is to be done, "post", "bulk" or "get", and behind it the node and the name in the path."""
     parts = [unquote(part) for part in path.removeprefix("/emoncms").removesuffix(".json").split("/") if part]
     match parts:
-        case ["input", "post" | "bulk" as action]:
-            return action, ""
-        case ["input", "post", node]:
-            return "post", node
-    raise _NoSuchPage("/input/post or /input/bulk expected")
+        case ["input", "post"] | ["input", "bulk"] | ["input", "post", _]:
+            return parts[1:]
+        case ["input", "get"] | ["input", "get", _] | ["input", "get", _, _]:
+            return parts[1:]
+    raise _NoSuchPage("/input/post, /input/bulk or /input/get expected")
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "application/x-www-form-urlencoded").lower()
 
 
 def _form(text: str) -> Params:
@@ -126,8 +150,7 @@ def _form(text: str) -> Params:
 
 
 def _body_form(request: Request) -> Params:
-    kind = request.headers.get("content-type", "application/x-www-form-urlencoded")
-    if not kind.lower().startswith("application/x-www-form-urlencoded"):
+    if not _kind(request).startswith("application/x-www-form-urlencoded"):
         return {}
     try:
         return _form(request.body.decode())
@@ -153,6 +176,17 @@ def _unhex(text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         raise Refused("Format error, data in hexadecimal digits expected") from None
+
+
+# input/get
+
+
+def _get(params: Params, places: list[str], inputs: Inputs) -> str:
+    """Return what Emoncms says of the node and the name in the path or, where there is none, behind it."""
+    node, name, *_ = [*places, None, None]
+    node = params.get("node") if node is None else node
+    name = params.get("name") if name is None else name
+    return inputs.answer(*(text if text is None else as_emoncms_keeps(text) for text in (node, name)))
 
 
 # input/post

@@ -7,21 +7,26 @@ import socket
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import quote
 
 from gateway.flag import wait_readable
 from gateway.settings import SettingsFault, at_least, between, setting
 from listeners.http_input.api import Taken, refusal_text, take
+from listeners.http_input.inputs import Inputs
 from listeners.http_input.wire import GO_ON, Refusal, Request, Requests, answer
 from listeners.shared_key import check_key
 from listeners.tally import Tally
 from listeners.tcp_port import PortListener, is_loopback, receive
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gateway.flag import Flag
     from gateway.frame import Frame, Stamp
 
 _READ = 65536  # bytes at most from one client before the next has its turn
 _BUG = "fault-in-the-program"
+_KEEP_EVERY = 60.0  # seconds between two writes of what the inputs were
 _PARTING = 2.0  # seconds for a client to read its last answer and hang up
 
 
@@ -56,6 +61,8 @@ class _Client:
 class Http(PortListener):
     """Takes GET and POST of Emoncms' input/post and input/bulk, and answers when their frames are on disk.
 
+    Who asks for input/get is told the last of what was posted here, also before a restart.
+
     `apikey` is needed unless only this machine can connect. A request may take `timeout` seconds and `size`
     bytes of body, and a connection be silent for `idle` seconds between two. One host may post `rate` times a
     second. Where there would be more than `clients`, the one that has been silent for longest is hung up on.
@@ -78,18 +85,35 @@ class Http(PortListener):
         super().__post_init__()
         self.counts = Tally("a request")
         self._clients: dict[int, _Client] = {}  # the one silent for longest first
+        self._inputs = Inputs()
+        self._posted: list[Frame] = []  # and on disk by the next read
+        self._is_asked = False
+        self._kept_at = 0.0
         self._second = 0
         self._posts_of_second = Counter[str]()
 
+    def open(self) -> None:
+        """Take the port; OSError where it is not free."""
+        self._posted.clear()
+        self._kept_at = self.clock.monotonic()
+        if self._file:
+            self._is_asked |= self._inputs.recall(self._file)
+        super().open()
+
     def close(self) -> None:
         """Give the port back and hang up: a post that has no answer is posted again."""
+        self._keep()
         while self._clients:
             self._hang_up(next(iter(self._clients.values())))
         super().close()
 
     def read(self, stop: Flag) -> list[Frame]:
         """Answer what was posted before, as its frames are on disk by now; wait for more, and return that."""
+        self._inputs.note(self._posted)
+        self._posted.clear()
         self._answer()
+        if self.clock.monotonic() - self._kept_at >= _KEEP_EVERY:
+            self._keep()
         ready = wait_readable([stop, self._port, *self._clients.values()], self._patience())
         if stop.fileno() in ready:
             return []  # what is not answered must not be kept
@@ -101,6 +125,20 @@ class Http(PortListener):
         if self._port.fileno() in ready:
             self._accept()
         return frames
+
+    @property
+    def _file(self) -> Path | None:
+        """Where the inputs outlive a restart."""
+        return self.state and self.state / f"inputs-{quote(self.name, safe='')}.json"
+
+    def _keep(self) -> None:
+        """Keep the inputs, if anyone ever asked for them: every write wears the card."""
+        self._kept_at = self.clock.monotonic()
+        if self._is_asked and self._file:
+            try:
+                self._inputs.keep(self._file)
+            except OSError as error:
+                self.log.debug("the inputs cannot be kept: %s", error)
 
     def _answer(self) -> None:
         for client in [client for client in self._clients.values() if client.answers]:
@@ -169,7 +207,7 @@ class Http(PortListener):
     def _take(self, request: Request, stamp: Stamp) -> Taken | Refusal:
         """Read a request; were that to fail on one, the other clients have no part in it."""
         try:
-            return take(request, self.apikey, stamp)
+            return take(request, self.apikey, stamp, self._inputs)
         except Exception:
             if not self.counts[_BUG]:
                 self.log.exception("a request makes the program fail, and is refused")
@@ -179,6 +217,8 @@ class Http(PortListener):
         """Count what was taken, and what of it has no value."""
         if said.frames:
             self.counts.take()
+            self._posted += said.frames
+        self._is_asked |= said.asks
         if said.misdated:
             self.counts["time-not-believed"] += said.misdated
         if said.texts:

@@ -57,7 +57,7 @@ class Values:
 
     def add(self, key: str, value: object) -> None:
         """Take a value with a name or an index."""
-        name = _as_emoncms_keeps(key)
+        name = as_emoncms_keeps(key)
         if _INDEX.fullmatch(name):
             self._put(self._by_index, int(name), value)
         elif not name or len(name) > _LONGEST_NAME or name.isdecimal():
@@ -104,7 +104,7 @@ def node_name(node: object) -> str:
         node = f"{node:.14g}"  # as PHP writes it
     if isinstance(node, bool) or not isinstance(node, str | int):
         raise Refused(f"the name or number of a node expected, not {quoted(node)}")
-    name = _as_emoncms_keeps(str(node)) or "0"
+    name = as_emoncms_keeps(str(node)) or "0"
     try:
         check_node(name)
     except ValueError:
@@ -132,7 +132,8 @@ def strict_json(text: str) -> object:
         raise Refused("Format error, json string supplied is not valid") from None
 
 
-def _as_emoncms_keeps(name: str) -> str:
+def as_emoncms_keeps(name: str) -> str:
+    """Return a name as Emoncms keeps it: what it does not allow is taken out."""
     return " ".join(re.sub(r"[^\w\s.-]", "", name).split())
 
 

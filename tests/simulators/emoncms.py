@@ -379,15 +379,17 @@ class FakeEmoncms:
                 self._lock.acquire()
 
     def _get(self, params: Params) -> object:
-        of_node = {
-            key: {"time": known.time, "value": _shown(known.value), "processList": known.processes}
-            for (node, key), known in self.inputs.items()
-            if node == params.get("node")
-        }
+        nodes: dict[str, dict[str, object]] = {}
+        for (node, key), known in self.inputs.items():
+            shown = {"time": known.time, "value": _shown(known.value), "processList": known.processes}
+            nodes.setdefault(node, {})[key] = shown
+        if "node" not in params:
+            return nodes or []
+        of_node = nodes.get(_kept(params["node"]))
         if not of_node:
             return "Node does not exist"
         if "name" in params:
-            return of_node.get(params["name"], "Node variable does not exist")
+            return of_node.get(_kept(params["name"]), "Node variable does not exist")
         # PHP cannot tell an array with the keys 0..n-1 from a list.
         return list(of_node.values()) if list(of_node) == [str(n) for n in range(len(of_node))] else of_node
 
