@@ -224,12 +224,28 @@ def test_every_fault_has_words_of_its_own_and_a_cure(fault):
         pytest.param(DS18B20, "5905 4B46 7FFF 0710", True, id="genuine"),
         pytest.param(DS18B20, "5005 4B46 7FFF 1010", True, id="a true 85 °C"),
         pytest.param(DS18B20, "5005 4B46 7FFF 0C10", False, id="power-on"),
-        pytest.param(DS18B20, "5401 4B46 7FFF 0C10", False, id="a byte 6 that is that of a power-on, too"),
-        pytest.param(DS18B20, "5905 4B46 7FFF 0C10", False, id="a clone that keeps byte 6"),
-        pytest.param(DS18B20, "9001 5500 7FA5 A566", False, id="a clone that has something else there"),
+        pytest.param(DS18B20, "5005 4B46 7FFF 7F10", False, id="a clone that has the configuration there"),
+        pytest.param(DS18B20, "5401 4B46 7FFF 0C10", True, id="21.25 °C, at which byte 6 is as at power-on"),
+        pytest.param(DS18B20, "5905 4B46 7FFF 0C10", True, id="a clone that keeps byte 6"),
+        pytest.param(DS18B20, "9001 4B46 7FFF 1010", True, id="a true 25 °C"),
+        pytest.param(DS18B20, "9001 4B46 7FFF 0C10", False, id="25 °C of a clone"),
+        pytest.param(DS18B20, "9001 5505 7F7E 8166", False, id="the power-on of family D2"),
+        pytest.param(DS18B20, "9101 5505 7F7E 8166", True, id="another value of family D2"),
+        pytest.param(DS18B20, "A001 5505 7F7E 8166", False, id="the value that it was found with"),
+        pytest.param(DS18B20, "A001 4B46 7FFF 0610", True, id="the same of a part that keeps none"),
         pytest.param(DS18S20, "2B00 4B46 FFFF 0B10", True, id="what is left of a DS18S20's degree"),
         pytest.param(DS18S20, "AA00 4B46 FFFF 0C10", False, id="a DS18S20 at power-on"),
+        pytest.param(DS18S20, "2A00 4B46 FFFF 0C10", True, id="a DS18S20 at a full degree"),
     ],
 )
-def test_byte_6_shows_a_conversion_of_a_genuine_part(rom, hexadecimal, shown):
-    assert shows_conversion(rom, bytes.fromhex(hexadecimal)) is shown
+def test_a_value_that_no_part_has_at_power_on_shows_a_conversion(rom, hexadecimal, shown):
+    assert shows_conversion(rom, bytes.fromhex(hexadecimal), before=bytes.fromhex("A001")) is shown
+
+
+@pytest.mark.parametrize("bits", [9, 10, 11, 12])
+def test_every_value_that_a_genuine_part_converts_to_shows_it(bits):
+    for raw in range(-55 * 16, 125 * 16 + 1):
+        value = raw & -1 << 12 - bits
+        pad = measured(value, bits)
+        assert decode(DS18B20, pad, resolution=bits) == value / 16
+        assert shows_conversion(DS18B20, pad, before=pad[:2])

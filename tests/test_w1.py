@@ -6,11 +6,14 @@ import pytest
 
 from gateway.registry import find
 from gateway.settings import build
-from listeners.onewire.ds18b20 import MARKER, Fault
+from listeners.onewire.ds18b20 import MARKER, Fault, configuration
 from listeners.onewire.rom import Rom, crc8
-from listeners.onewire.w1 import _ALARMS, W1, reading_of
+from listeners.onewire.w1 import W1, reading_of
+from listeners.onewire.w1_setup import ALARMS
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
+from listeners.simulated.ds2482 import Ds2482
+from tests.simulators.w1_kernel import Kernel
 from tests.ways import by_w1
 
 FLOW, RETURN = Rom.parse("28-00000549f733"), Rom.parse("28-0000054a56db")
@@ -194,7 +197,7 @@ def test_the_marker_is_in_the_scratchpad_and_not_in_the_eeprom(house):
 
 
 def test_the_text_of_the_marker_fits_the_block_that_kernels_keep_it_in_with_a_zero_after_it():
-    assert len(_ALARMS) == 7
+    assert len(ALARMS) == 7
 
 
 def test_power_lost_during_a_conversion_is_a_reading_all_the_same_by_a_second_conversion(house):
@@ -216,13 +219,54 @@ def test_power_lost_during_a_conversion_is_a_reading_all_the_same_by_a_second_co
     assert house.listener.faults == {}
 
 
-def test_a_clone_that_lost_its_power_is_believed_at_another_value_than_it_had_then(house):
-    # given a clone that keeps byte 6 and loses its power while nothing reads it
+SOME = sorted({85.0, 25.0, 21.25, 0.0, -0.75, 125.0, *(raw / 16 for raw in range(-55 * 16, 125 * 16, 113))})
+"""Temperatures with every fraction; test_ds18b20 goes through all of them."""
+
+
+def part(**attributes):
+    """Return a part of a kind, by its name and attributes."""
+    return pytest.param(attributes, id=", ".join(attributes) or "genuine")
+
+
+@pytest.mark.parametrize("resolution", [9, 10, 11, 12])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        part(),
+        part(leaves_low_bits=True),
+        part(parasite=True),
+        part(writes_byte_6=True),
+        part(keeps_byte6=True),
+    ],
+)
+def test_at_every_temperature_a_sensor_has_its_value_in_the_sweep_after_a_brown_out(
+    tmp_path, kind, resolution
+):
+    # given a healthy sensor of any kind, at a temperature that does not change
+    sensor = Ds18b20(ONE, 20.0)
+    vars(sensor).update(kind)
+    ambiguous = {85.0, 25.0} if "keeps_byte6" in kind else {85.0} if "writes_byte_6" in kind else set()
+    with by_w1([sensor], {"sensor1": ONE, "resolution": str(resolution)}, tmp_path) as one:
+        for celsius in SOME:
+            sensor.temperature = celsius
+            expected = (int(celsius * 16) & -1 << 12 - resolution) / 16
+            one.read()
+            assert one.read() == (expected,) or expected in ambiguous
+            # when it loses its power between two sweeps, then each of the next has its value
+            sensor.brown_out()
+            found = [one.read(), one.read()]
+            assert found == [(expected,)] * 2 or expected in ambiguous, celsius
+
+
+def test_a_clone_that_keeps_its_last_value_is_believed_at_another_one(house):
+    # given a clone of family D2, that loses its power while nothing reads it
     (sensor,) = house.sensors
-    sensor.keeps_byte6 = True
+    sensor._power_on = bytes.fromhex("9001 550500 7E8166")[:8]
+    sensor.keeps_byte6 = sensor.keeps_value = True
+    sensor.brown_out()
     house.read()
     sensor.brown_out()
-    # when it has the same value at the second conversion, then that may be its value at power-on
+    # when it has the same value at the second conversion, then that may be the one that it has kept
     assert house.read() == (None,)
     assert house.listener.faults == {(FLOW, Fault.POWER_ON): 1}
     # and at another one it has converted, and is believed at any
@@ -309,3 +353,106 @@ def test_a_kernel_without_the_driver_is_weather(tmp_path):
 
     with pytest.raises(OSError, match=f"{tmp_path}/w1: No such file or directory; is 1-Wire on"):
         bus.open()
+
+
+# --- What may not be written yet, or not at all -----------------------------------------------------------
+
+
+@pytest.fixture
+def kernel_first(tmp_path):
+    """Return a function that has the kernel find a sensor whose files udev has not been at yet."""
+    contexts = []
+
+    def find(sensor, **entries):
+        context = by_w1([sensor], {"sensor1": ONE, **entries}, tmp_path)
+        contexts.append(context)
+        one = context.__enter__()
+        one.kernel.unwritable |= {"alarms", "resolution", "therm_bulk_read"}
+        return one
+
+    yield find
+    for context in contexts:
+        context.__exit__(None, None, None)
+
+
+def test_what_may_not_be_written_at_first_is_written_as_soon_as_it_may(kernel_first):
+    # given a sensor that is read before udev has given the right to write
+    sensor = Ds18b20(ONE, 21.5625)
+    one = kernel_first(sensor, resolution="9")
+    assert [one.read(), one.read()] == [(21.5625,)] * 2
+    # when it has, then the next sweep finds the sensor set up
+    one.kernel.unwritable.clear()
+    assert one.read() == (21.5,)
+    assert sensor._scratchpad[2:5] == MARKER + bytes([configuration(9)])
+
+
+def test_a_clone_at_power_on_has_no_value_while_nothing_may_be_written(kernel_first):
+    # given a clone with 25 °C at power-on, which does not convert
+    sensor = Ds18b20(ONE, 30.5)
+    at_25(sensor)
+    sensor.never_done = True
+    one = kernel_first(sensor)
+    assert [one.read(), one.read()] == [(None,)] * 2
+    # when it may be set up, then it has its value once it converts
+    one.kernel.unwritable.clear()
+    assert one.read() == (None,)
+    sensor.never_done = False
+    sensor.brown_out()
+    assert [one.read(), one.read()][-1] == (30.5,)
+
+
+def test_a_sensor_that_is_found_while_the_gateway_runs_is_set_up(tmp_path):
+    with by_w1([], {"sensor1": ONE}, tmp_path) as one:
+        assert one.read() == (None,)
+        # when the kernel finds a sensor, and udev is late
+        sensor = Ds18b20(ONE, 21.5625)
+        one.chip.sensors.append(sensor)
+        one.kernel.unwritable |= {"alarms", "resolution"}
+        one.kernel.find(sensor)
+        assert one.read() == (21.5625,)
+        one.kernel.unwritable.clear()
+        # then it has its marker at last
+        assert one.read() == (21.5625,)
+        assert sensor._scratchpad[2:4] == MARKER
+
+
+def test_what_a_sensor_does_not_take_is_tried_again_now_and_then(house, monkeypatch):
+    # given a part that does not take its marker, for noise or for good
+    (sensor,) = house.sensors
+    sensor.ignores_writes = True
+    tries = []
+    store = house.kernel.store
+    monkeypatch.setattr(
+        house.kernel, "store", lambda file, data: (tries.append(file.name), store(file, data))
+    )
+    for _ in range(12):
+        assert house.read() == (21.5625,)
+    # then it is not asked at each sweep, which takes time, but every minute
+    assert 2 * 3 <= tries.count("alarms") <= 3 * 3
+    # and takes it when it can
+    sensor.ignores_writes = False
+    for _ in range(7):
+        house.read()
+    assert sensor._scratchpad[2:4] == MARKER
+
+
+def test_a_clone_that_may_have_lost_its_power_before_it_had_its_marker_has_to_show_a_conversion(kernel_first):
+    sensor = Ds18b20(ONE, 30.5)
+    one = kernel_first(sensor)
+    assert one.read() == (30.5,)
+    at_25(sensor)
+    sensor.never_done = True
+    one.kernel.unwritable.clear()
+    assert [one.read(), one.read()] == [(None,)] * 2
+
+
+def test_sensors_of_another_master_convert_each_for_itself(tmp_path):
+    # given a master that is not the kernel's first, and so has no conversion for all
+    clock = VirtualClock()
+    chip = Ds2482(clock, [Ds18b20(ONE, 21.5625)], i2c_hz=100_000.0)
+    bus = listener(tmp_path, sensor1=ONE)
+    bus.clock = clock
+    vars(bus).update(path=Kernel(chip, clock, tmp_path, master=2).path)
+    bus.open()
+    chip.sensors[0].brown_out()
+    assert bus.sweep([FLOW]) == {FLOW: 21.5625}

@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from gateway.clock import Clock
+from gateway.frame import Frame
 from gateway.settings import build
 from listeners.onewire import ds2482, i2c
 from listeners.onewire.bus import OneWire
@@ -40,16 +41,21 @@ class QuickClock(VirtualClock):
 class House:
     """A chip with sensors, and the listener that reads them by one way."""
 
-    def __init__(self, listener: OneWire, chip: Ds2482) -> None:
+    def __init__(self, listener: OneWire, chip: Ds2482, kernel: Kernel | None = None) -> None:
         self.chip = chip
+        self.kernel = kernel
         self.sensors = list(chip.sensors)
         self.listener = listener
         self.listener.open()
 
+    def frame(self) -> Frame:
+        """Return the next frame."""
+        (frame,) = self.listener.read(VirtualFlag(self.listener.clock))
+        return frame
+
     def read(self) -> tuple[float | None, ...]:
         """Return the values of the next frame."""
-        (frame,) = self.listener.read(VirtualFlag(self.listener.clock))
-        return frame.values
+        return self.frame().values
 
 
 @contextmanager
@@ -87,8 +93,9 @@ def by_w1(sensors: Sequence[Ds18b20], entries: dict[str, str], tmp_path: Path) -
     clock = VirtualClock()
     chip = Ds2482(clock, sensors, i2c_hz=I2C_HZ)
     listener = _listener(W1, clock, {**entries, "path": str(tmp_path)})
-    vars(listener).update(path=Kernel(chip, clock, tmp_path).path)
-    yield House(listener, chip)
+    kernel = Kernel(chip, clock, tmp_path)
+    vars(listener).update(path=kernel.path)
+    yield House(listener, chip, kernel)
 
 
 WAYS = {"ds2482": by_ds2482, "owserver": by_owserver, "owfs": by_owfs, "w1": by_w1}

@@ -117,6 +117,10 @@ class OneWire(Listener):
         values = self.offsets.applied(self.sensors.frame_values(self._readings(roms)))
         return [Frame(self.node, values, stamp, names=self.sensors.labels(), source=self.name)]
 
+    def has_time(self, seconds: float) -> bool:
+        """Tell whether something takes so long at most that the next sweep can begin in time."""
+        return seconds < self.interval - self.clock.wall() % self.interval
+
     def look(self, roms: Sequence[Rom] = ()) -> None:
         """Search the bus, and read these sensors and the thermometers that have no index.
 

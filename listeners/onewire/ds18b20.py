@@ -22,6 +22,12 @@ kernel takes no alarm beyond -55 and 125 °C.
 
 _POWER_ON = {DS18S20: 0x00AA}
 _POWER_ON_OTHERS = 0x0550
+_POWER_ON_CLONES = 0x0190
+"""25 °C, which clones of Petrich's families D1 and D2 have at power-on."""
+
+_RESERVED = (0xFF, 0x10)
+"""Bytes 5 and 7 of a genuine part and of the clones that have 85 °C at power-on, as it has."""
+
 _UNTOUCHED = 0x0C
 """Byte 6 after power-on; a conversion of a genuine DS18B20 that gives 85 °C leaves 0x10 there."""
 
@@ -92,10 +98,23 @@ def is_power_on(rom: Rom, scratchpad: bytes) -> bool:
     return raw == _POWER_ON.get(rom.family, _POWER_ON_OTHERS) and scratchpad[6] == _UNTOUCHED
 
 
-def shows_conversion(rom: Rom, scratchpad: bytes) -> bool:
-    """Tell whether byte 6 is one that a genuine part's conversion leaves, and not that of a power-on."""
-    left = {scratchpad[6]} if rom.family == DS18S20 else {0x10 - (scratchpad[0] & 0x0F)}
-    return scratchpad[6] in left - {_UNTOUCHED}
+def shows_conversion(rom: Rom, scratchpad: bytes, before: bytes = b"") -> bool:
+    """Tell whether the value is none that the part can have without a conversion since it got power.
+
+    That is 85 °C, or 25 °C for some clones. A genuine part that has converted to either has 0x10 in byte 6,
+    which has 0x0C at power-on, but also after a conversion to any value with the fraction .25. Clones with
+    other bytes 5 and 7 may have kept their value of before they lost power: `before` is what they were found
+    with.
+    """
+    raw = int.from_bytes(scratchpad[:2], "little")
+    if rom.family == DS18S20:
+        return not is_power_on(rom, scratchpad)
+    usual = (scratchpad[5], scratchpad[7]) == _RESERVED
+    if raw == _POWER_ON_OTHERS:
+        return usual and scratchpad[6] == 0x10
+    if raw == _POWER_ON_CLONES:
+        return usual and scratchpad[6] != _UNTOUCHED
+    return usual or scratchpad[:2] != before
 
 
 def resolution_of(scratchpad: bytes) -> int:

@@ -77,7 +77,7 @@ class Ds2482(OneWire):
         """Take the chip for this process alone, start it and set the sensors up."""
         with ExitStack() as stack:
             bridge = self._open_bridge(stack)
-            self._thermometers = Thermometers(bridge, self.sensors.roms(), self.resolution)
+            self._thermometers = Thermometers(bridge, self.sensors.roms(), self.resolution, self.has_time)
             try:
                 self._thermometers.start()
             except BusFault as fault:

@@ -16,9 +16,9 @@ from listeners.onewire.ds18b20 import (
     conversion_time,
     damage,
     decode,
-    is_power_on,
     resolution_of,
     setup,
+    shows_conversion,
 )
 from listeners.onewire.line import Line
 from listeners.onewire.rom import Rom, crc8
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _LATE_POLLS, _POLL_S = 75, 0.01
 """How long a conversion may be late: a stranger's takes 0.75 s at 12 bits while ours are done at 9."""
+
+_READ_S, _FIND_S = 0.04, 0.06
+"""How long it takes to read a sensor, and to find one, on a slow I2C bus."""
 
 _WRITES = 3
 
@@ -45,6 +48,7 @@ class _Sensor:
 
     `bits` is the resolution that it was last found at. `marker` is None for a clone that does not keep one.
     `converted`: it has been seen to convert, by its value or by its busy line, since it got power.
+    `before` is the value that it had when it was found without its marker.
     `parasite`: it takes its power from the line; None while it was not there to be asked.
     """
 
@@ -52,15 +56,26 @@ class _Sensor:
     bits: int
     marker: bytes | None = MARKER
     converted: bool = False
+    before: bytes = b""
     parasite: bool | None = None
     doubt: Doubt = field(default_factory=Doubt)
 
 
 class Thermometers:
-    """Sensors on the lines of a bridge. Methods raise a BusFault when it fails, or every line in use."""
+    """Sensors on the lines of a bridge. Methods raise a BusFault when it fails, or every line in use.
 
-    def __init__(self, bridge: Bridge, roms: Iterable[Rom], resolution: int) -> None:
+    `has_time` tells whether so many seconds are left for what only some of the sensors need.
+    """
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        roms: Iterable[Rom],
+        resolution: int,
+        has_time: Callable[[float], bool] = lambda _: True,
+    ) -> None:
         self._bridge = bridge
+        self._has_time = has_time
         self._clock = bridge.clock
         self._resolution = resolution
         self._lines = [Line(bridge, 0)]
@@ -89,7 +104,10 @@ class Thermometers:
         return present
 
     def sweep(self, roms: Collection[Rom]) -> dict[Rom, Reading]:
-        """Return a reading of each of these; those that have lost their power convert a second time."""
+        """Return a reading of each of these; those that have lost their power convert a second time.
+
+        They do where there is time for it, and otherwise with all others in the next sweep.
+        """
         self._restart()
         self._meet([rom for rom in roms if rom not in self._sensors])
         outcomes = self._measured(roms)
@@ -97,7 +115,9 @@ class Thermometers:
         again += self._moved(outcomes)
         if again:
             self._set_up(again)
-            outcomes |= self._measured(again)
+            seconds = max(self._conversion_time(rom) for rom in again) + _READ_S * len(again)
+            if self._has_time(seconds):
+                outcomes |= self._measured(again)
         line_faults = [outcome for outcome in outcomes.values() if isinstance(outcome, LineFault)]
         if line_faults and len(line_faults) == len(outcomes):
             raise line_faults[0]
@@ -183,10 +203,13 @@ class Thermometers:
         if _bits(rom, scratchpad) != sensor.bits:
             return Fault.RESOLUTION
         seen_to_begin = alone and not sensor.line.parasite
-        sensor.converted = sensor.converted or seen_to_begin or not is_power_on(rom, scratchpad)
+        shown = shows_conversion(rom, scratchpad, sensor.before)
+        sensor.converted = sensor.converted or seen_to_begin or shown
         if sensor.converted:
             return reading
-        return Fault.POWER_ON if alone else self._converted_alone(rom)
+        if alone or not self._has_time(self._conversion_time(rom) + _READ_S):
+            return Fault.POWER_ON
+        return self._converted_alone(rom)
 
     def _scratchpad(self, rom: Rom) -> bytes:
         """Return a scratchpad that came undamaged; where damage was of late, one that came twice, or b""."""
@@ -211,6 +234,8 @@ class Thermometers:
         sensor = self._sensors[rom]
         wanted = setup(rom, self._resolution)
         scratchpad = self._scratchpad(rom)
+        if not damage(rom, scratchpad) and scratchpad[2:4] != MARKER:
+            sensor.before = scratchpad[:2]
         for _ in range(_WRITES):
             if damage(rom, scratchpad) or scratchpad[2 : 2 + len(wanted)] == wanted:
                 break
@@ -226,7 +251,7 @@ class Thermometers:
         missing = [
             rom for rom, out in outcomes.items() if out is Fault.NO_ANSWER or isinstance(out, NoPresence)
         ]
-        if len(self._lines) == 1 or not missing:
+        if len(self._lines) == 1 or not missing or not self._has_time(_FIND_S * len(self._sensors)):
             return []
         before = {rom: self._sensors[rom].line for rom in missing}
         self.search()

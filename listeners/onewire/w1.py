@@ -1,23 +1,20 @@
 """Thermometers by way of the Linux kernel's own 1-Wire driver, in sysfs.
 
 Source: drivers/w1/slaves/w1_therm.c. Whatever fails there is a file that reads as nothing. `w1_slave` holds
-the bytes of the scratchpad, `temperature` (since 5.8) thousandths of a degree. What is written to `alarms`
-(since 5.8) goes to TH and TL in the scratchpad, and not to the EEPROM: where that file may be written, the
-marker tells a power-on; elsewhere byte 6 does, which knows only the 85 °C of a genuine part.
+the bytes of the scratchpad, `temperature` (since 5.8) thousandths of a degree. Where `alarms` may be written,
+a marker in TH and TL tells a power-on; elsewhere each reading has to show by itself that it is none.
 
 The kernel waits for the time of a conversion and does not look whether it began or ended. A sensor that does
 not hear the command, or is never done, has its value of before once more: no file there tells that. One that
-has lost its power is therefore believed when byte 6 shows a conversion, as a genuine part's does, or when it
-has another value than it was found to have without the marker. What passes is a value of before, if the part
-has kept its power, and the 25 °C or the like of a clone that has not converted since this program began.
+has lost its power is believed once its value is none that such a part can have without a conversion. What
+passes is a value of before, if the part has kept its power.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
-import struct
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,26 +22,26 @@ from typing import TYPE_CHECKING
 
 from gateway.numeral import parse
 from gateway.settings import setting
+from listeners.onewire.at_once import at_once
 from listeners.onewire.bus import OneWire
 from listeners.onewire.doubt import Doubt
 from listeners.onewire.ds18b20 import (
     AGAIN,
     DS18S20,
-    MARKER,
     Fault,
     Reading,
     conversion_time,
     decode,
-    is_power_on,
     plausible,
     resolution_of,
     shows_conversion,
 )
 from listeners.onewire.examine_w1 import examine_w1
 from listeners.onewire.rom import Rom
+from listeners.onewire.w1_setup import Settings, set_up
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from gateway.finding import Finding
     from gateway.machine import Machine
@@ -55,33 +52,10 @@ AT_ONCE = 16
 FINEST = 12
 """The bits that the kernel gives a sensor time for where it knows nothing else."""
 
-_WRITES = 3
-
-_HIGH, _LOW = struct.unpack("bb", MARKER)
-_ALARMS = b"%d %d\n" % (_LOW, _HIGH)
-"""The marker as `alarms` takes and shows it.
-
-Kernels of before 2026 keep what is written in a block of its size and put a zero after it: seven bytes have
-room for that in the smallest block there is, eight would not.
-"""
-
-_UNREAD = b"0 0\n"
-"""What `alarms` shows when the sensor cannot be read."""
+_TRANSFERS = 8
+"""How many times as long as one read it takes, at most, to set a sensor up and read it once more."""
 
 _FIRST_LINE = re.compile(rb"((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)")
-
-
-@dataclass
-class _Sensor:
-    """What is known of a sensor since it was set up; None is what the kernel does not tell.
-
-    `marker` is None where TH and TL do not take one. `converted`: its value has shown that it converted.
-    """
-
-    bits: int | None
-    parasite: bool | None
-    marker: bytes | None
-    converted: bool = False
 
 
 def reading_of(
@@ -111,10 +85,12 @@ class W1(OneWire):
     """Thermometers that the kernel shows in a directory each, as 28-00000549f733."""
 
     path: Path = setting(Path("/sys/bus/w1/devices"))
-    _sensors: dict[Rom, _Sensor] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _sensors: dict[Rom, Settings] = field(default_factory=dict, init=False, compare=False, repr=False)
     # Of the sensors that have been heard.
     _doubts: dict[Rom, Doubt] = field(default_factory=dict, init=False, compare=False, repr=False)
-    # The value that a sensor had when it was found without its marker, until it has shown another.
+    # Seconds that it takes to read a sensor.
+    _each: float = field(default=math.inf, init=False, compare=False, repr=False)
+    # The value that a sensor had when it was found without its marker, until it has shown a conversion.
     _lost: dict[Rom, bytes] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
@@ -136,21 +112,24 @@ class W1(OneWire):
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         """Return the sensors' readings, after one conversion for all where the kernel has that.
 
-        Those that have lost their power are set up again and convert a second time, each for itself.
+        Those that have lost their power are set up again, and convert a second time, each for itself, if that
+        keeps nobody from the next sweep. If it would, that sweep is the first in which they have a value.
         """
         self._look()
-        self._set_up(roms)
+        self._set_up(rom for rom in roms if self._settings(rom).is_due(self.clock.monotonic()))
         failed_unsaid = [self._failed_unsaid(trigger) for trigger in self._triggers()]
         if any(failed_unsaid):
             self._read(roms)  # by which the kernel forgets that they were to have converted
+        begun = self.clock.monotonic()
         readings = self._read(roms)
         again = [rom for rom, reading in readings.items() if reading in AGAIN]
-        self._forget(readings)
-        if again:
+        took = self.clock.monotonic() - begun
+        if took > conversion_time(FINEST):  # some have converted, each for itself
+            took -= conversion_time(FINEST)
+        self._each = min(self._each, took / len(roms))
+        if again and self.has_time(self._conversion_time(again) + _TRANSFERS * self._each * len(again)):
             self._set_up(again)
-            second = self._read(again)
-            self._forget(second)
-            readings |= second
+            readings |= self._read(again)
         return readings
 
     def search(self) -> Collection[Rom]:
@@ -188,42 +167,31 @@ class W1(OneWire):
             return False
         return self.clock.monotonic() - begun < conversion_time(9)
 
+    def _settings(self, rom: Rom) -> Settings:
+        return self._sensors.setdefault(rom, Settings())
+
     def _set_up(self, roms: Iterable[Rom]) -> None:
-        """Set resolution and marker, in the scratchpad, of those that are not known."""
+        """Set resolution and marker, in the scratchpad, of those that do not have them so far."""
         for rom in roms:
-            if rom not in self._sensors:
-                home = self.path / rom.linux
-                # The kernel writes the configuration that it reads along with the marker: it may be damaged.
-                marker = _mark(home / "alarms")
-                bits = None if rom.family == DS18S20 else self._set_resolution(home / "resolution")
-                self._sensors[rom] = _Sensor(bits, _is_fed(home / "ext_power"), marker)
+            sensor, now = self._settings(rom), self.clock.monotonic()
+            set_up(self.path / rom.linux, rom.family, self.resolution, sensor, now)
 
-    def _set_resolution(self, resolution: Path) -> int | None:
-        """Set a sensor's resolution and return what the kernel takes it to be then.
+    def _conversion_time(self, roms: Iterable[Rom]) -> float:
+        """Return how long the kernel waits for conversions of these, of each for itself.
 
-        By that the kernel times a conversion; reading it makes the kernel ask the sensor.
+        It lets the bus go meanwhile, but for sensors that the line feeds.
         """
-        try:
-            if int(resolution.read_bytes()) != self.resolution:
-                with suppress(OSError):
-                    resolution.write_bytes(b"%d\n" % self.resolution)
-            return int(resolution.read_bytes())
-        except (OSError, ValueError):
-            return None
+        sensors = [(rom, self._settings(rom)) for rom in roms]
+        times = [(conversion_time(known.bits or FINEST, rom.family), known) for rom, known in sensors]
+        apart = [seconds for seconds, known in times if known.parasite]
+        return sum(apart) + max((seconds for seconds, known in times if not known.parasite), default=0.0)
 
     def _read(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
-        with ThreadPoolExecutor(AT_ONCE) as readers:
-            return dict(zip(roms, readers.map(self._reading, roms), strict=True))
-
-    def _forget(self, readings: Mapping[Rom, Reading]) -> None:
-        """Forget what is known of sensors that have no reading: they may have lost their power."""
-        for rom, reading in readings.items():
-            if isinstance(reading, Fault):
-                self._sensors.pop(rom, None)
+        return dict(zip(roms, at_once(self._reading, roms, AT_ONCE), strict=True))
 
     def _reading(self, rom: Rom) -> Reading:
         home = self.path / rom.linux
-        sensor = self._sensors[rom]
+        sensor = self._settings(rom)
         bits = sensor.bits or FINEST
         try:
             w1_slave = self._settled(rom, home / "w1_slave")
@@ -235,53 +203,51 @@ class W1(OneWire):
             return Fault.CRC
         reading = reading_of(rom, w1_slave, resolution=bits, marker=sensor.marker)
         scratchpad, _ = scratchpad_in(w1_slave)
+        if isinstance(reading, float):
+            reading = self._proved(rom, scratchpad, reading)
         if reading is Fault.POWER_ON:
             self._lost[rom] = scratchpad[:2]
-        elif isinstance(reading, float) and sensor.bits and resolution_of(scratchpad) != sensor.bits:
+            sensor.lose(_bits(rom, scratchpad))
+        return reading
+
+    def _proved(self, rom: Rom, scratchpad: bytes, reading: float) -> Reading:
+        """Return the reading of a sensor that had the time to convert, and has converted since it got power.
+
+        The marker tells that power was not lost since, but not that a command to convert was heard.
+        """
+        sensor = self._settings(rom)
+        if sensor.bits and sensor.bits != _bits(rom, scratchpad):
+            sensor.bits, sensor.done = None, False
             return Fault.RESOLUTION
-        elif isinstance(reading, float) and not sensor.converted:
-            # The marker tells that power was not lost since, but not that a command to convert was heard.
-            sensor.converted = shows_conversion(rom, scratchpad) or not (
-                is_power_on(rom, scratchpad) or self._lost.get(rom) == scratchpad[:2]
-            )
+        if not (sensor.marker and sensor.converted):
+            sensor.converted = shows_conversion(rom, scratchpad, self._lost.get(rom, b""))
             if not sensor.converted:
                 return Fault.POWER_ON
-            self._lost.pop(rom, None)
+        self._lost.pop(rom, None)
         return reading
 
     def _settled(self, rom: Rom, w1_slave: Path) -> bytes | None:
         """Return what the file says; where damage was of late, what it says twice, None if it does not.
 
-        It converts for that. The kernel tells damage from no answer by nothing, or by NO: either makes a
-        sensor doubtful that has been heard.
+        It converts for that, where this keeps nobody from the next sweep. The kernel tells damage from no
+        answer by nothing, or by NO: either makes a sensor doubtful that has been heard.
         """
+
+        def again() -> bytes:
+            return w1_slave.read_bytes() if self.has_time(conversion_time(FINEST)) else b""
+
         first = w1_slave.read_bytes()
         _, good = scratchpad_in(first)
         if good:
-            return self._doubts.setdefault(rom, Doubt()).settled(first, w1_slave.read_bytes) or None
+            return self._doubts.setdefault(rom, Doubt()).settled(first, again) or None
         if rom in self._doubts:
             self._doubts[rom].rise()
         return first
 
 
-def _mark(alarms: Path) -> bytes | None:
-    """Write the marker where it is not; return what TH and TL must hold, None where they do not take it."""
-    try:
-        for _ in range(_WRITES):
-            if alarms.read_bytes() == _ALARMS:
-                return MARKER
-            alarms.write_bytes(_ALARMS)
-        return MARKER if alarms.read_bytes() in (_ALARMS, _UNREAD) else None
-    except OSError:
-        return None
-
-
-def _is_fed(ext_power: Path) -> bool | None:
-    """Tell whether a sensor is fed by the line; to read this makes the kernel ask it."""
-    try:
-        return {b"0": True, b"1": False}.get(ext_power.read_bytes().strip())
-    except OSError:
-        return None
+def _bits(rom: Rom, scratchpad: bytes) -> int | None:
+    """Return the resolution that a sensor can be set to."""
+    return None if rom.family == DS18S20 else resolution_of(scratchpad)
 
 
 def _rendered(temperature: Path) -> Reading:

@@ -44,6 +44,10 @@ class Ds18b20:
     """Fed by the line: without the strong pull-up a conversion or a copy ends in a brown-out."""
     keeps_byte6 = False
     """A clone whose byte 6 stays 0x0C, after a conversion as at power-on."""
+    keeps_value = False
+    """A clone that has its last value again after a brown-out, as Petrich's family D2."""
+    writes_byte_6 = False
+    """A clone of family B: no conversion changes its byte 6, a configuration that is written does."""
     leaves_low_bits = False
     """The bits below the resolution, which the datasheet calls undefined, are not zero."""
     ignores_resolution = False
@@ -65,6 +69,7 @@ class Ds18b20:
         wire = bytes.fromhex(rom_id.replace(".", ""))
         self.rom = wire + bytes([crc8(wire)])
         self.temperature = temperature
+        self._scratchpad = bytearray(self._power_on)
         self._eeprom = self._power_on[self._kept]
         self._present = True
         self._session: Slots | None
@@ -87,7 +92,8 @@ class Ds18b20:
 
     def brown_out(self) -> None:
         """Lose the power for a moment: scratchpad as at power-on, conversion forgotten, line let go."""
-        self._scratchpad = bytearray(self._power_on)
+        value = self._scratchpad[:2] if self.keeps_value else self._power_on[:2]
+        self._scratchpad = bytearray(value + self._power_on[2:])
         self._scratchpad[self._kept] = self._eeprom
         self._alarm = False
         self._finish = None
@@ -198,6 +204,8 @@ class Ds18b20:
                 byte = byte & 0x60 | 0x1F
             if not (self.ignores_writes or (index == 4 and self.ignores_resolution)):
                 self._scratchpad[index] = byte
+                if index == 4 and self.writes_byte_6:
+                    self._scratchpad[6] = byte
 
     def _recall(self) -> Slots:
         self._scratchpad[self._kept] = self._eeprom
@@ -215,7 +223,7 @@ class Ds18b20:
         if not self.leaves_low_bits:
             raw &= -1 << (12 - self._resolution())
         self._scratchpad[0:2] = raw.to_bytes(2, "little", signed=True)
-        if not self.keeps_byte6:
+        if not (self.keeps_byte6 or self.writes_byte_6):
             self._scratchpad[6] = 0x10 - (raw & 0x0F)
         self._compare(raw >> 4)
 

@@ -1,16 +1,19 @@
 """The kernel's 1-Wire driver on a simulated DS2482: a tree of files that ask the chip when they are read.
 
 It does as drivers/w1/masters/ds2482.c and drivers/w1/slaves/w1_therm.c do, and shares no line with our own
-driver.
+driver. Where the kernel has several masters, only the first of them has `therm_bulk_read`.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import time
 from pathlib import Path, PosixPath
 from threading import Lock
 
 from gateway.clock import Clock
-from listeners.simulated.ds18b20 import crc8
+from listeners.simulated.ds18b20 import Ds18b20, crc8
 from listeners.simulated.ds2482 import BUSY, PRESENCE, RESET, Ds2482
 
 CHIP = 0x18
@@ -18,6 +21,9 @@ TRIES = 5
 POLLS = 100
 CONVERSION_S = {9: 0.095, 10: 0.190, 11: 0.375, 12: 0.750}
 PULLED_UP_STRONGLY, PULLED_UP = 0xA5, 0xE1
+MEANWHILE_S = 0.003
+"""Real seconds in which other threads, if there are any, come to the bus while a sensor converts."""
+
 ATTRIBUTES = ("w1_slave", "resolution", "alarms", "ext_power")
 
 
@@ -32,35 +38,46 @@ class _Slave:
 
 
 class Kernel:
-    """The sensors that it has found at the chip at its start, in a tree below `root`, live by `path`."""
+    """The sensors that it has found at the chip at its start, in a tree below `root`, live by `path`.
 
-    def __init__(self, chip: Ds2482, clock: Clock, root: Path) -> None:
+    Files of a name in `unwritable` are not yet, or not at all, for the gateway's user to write.
+    """
+
+    def __init__(self, chip: Ds2482, clock: Clock, root: Path, *, master: int = 1) -> None:
+        self.unwritable: set[str] = set()
         self._chip = chip
         self._clock = clock
+        self._root = root
         self._mutex = Lock()
         self._slaves: dict[str, _Slave] = {}
-        for sensor in chip.sensors:
-            slave = _Slave(sensor.rom)
-            home = root / f"{sensor.rom[0]:02x}-{sensor.rom[6:0:-1].hex()}"
-            home.mkdir()
-            for name in ATTRIBUTES:
-                (home / name).touch()
-            self._slaves[home.name] = slave
-        (root / "w1_bus_master1").mkdir()
-        (root / "w1_bus_master1" / "therm_bulk_read").touch()
         self._chip.write_byte(CHIP, 0xF0)
         self._chip.write_byte_data(CHIP, 0xD2, PULLED_UP)
-        for slave in self._slaves.values():
-            self._ext_power(slave)
-            self._resolution(slave)
+        (root / f"w1_bus_master{master}").mkdir()
+        if master == 1:
+            (root / "w1_bus_master1" / "therm_bulk_read").touch()
+        for sensor in chip.sensors:
+            self.find(sensor)
         self.path = _live(self)(root)
+
+    def find(self, sensor: Ds18b20) -> None:
+        """Make the files of a sensor that a search has found."""
+        slave = _Slave(sensor.rom)
+        home = self._root / f"{sensor.rom[0]:02x}-{sensor.rom[6:0:-1].hex()}"
+        home.mkdir()
+        for name in ATTRIBUTES:
+            (home / name).touch()
+        self._slaves[home.name] = slave
+        self._ext_power(slave)
+        self._resolution(slave)
 
     def show(self, file: Path) -> bytes:
         """Return what a file holds when it is read."""
         with self._mutex:
             slave = self._slaves[file.parent.name]
+        if file.name == "w1_slave":
+            return self._w1_slave(slave).encode()
+        with self._mutex:
             shows = {
-                "w1_slave": self._w1_slave,
                 "resolution": self._resolution,
                 "alarms": self._alarms,
                 "ext_power": self._ext_power,
@@ -68,7 +85,9 @@ class Kernel:
             return shows[file.name](slave).encode()
 
     def store(self, file: Path, data: bytes) -> None:
-        """Do what writing to a file does; it never says that it failed."""
+        """Do what writing to a file does; but for a resolution it never says that it failed."""
+        if file.name in self.unwritable:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
         with self._mutex:
             if file.name == "therm_bulk_read":
                 self._trigger()
@@ -76,6 +95,8 @@ class Kernel:
             slave = self._slaves[file.parent.name]
             scratchpad = self._scratchpad(slave)
             if scratchpad is None or not self._select(slave):
+                if file.name == "resolution":
+                    raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
                 return
             numbers = [int(word) for word in data.split()]
             high, low, configuration = scratchpad[2:5]
@@ -92,26 +113,40 @@ class Kernel:
         for _ in range(TRIES):
             if self._reset():
                 self._write(0xCC)
-                self._convert(max(slave.bits for slave in self._slaves.values()), feeding=feeding)
+                self._tell_to_convert(feeding=feeding)
+                self._clock.sleep(max(CONVERSION_S.get(slave.bits, 0.750) for slave in self._slaves.values()))
                 break
         for slave in self._slaves.values():
             slave.triggered = True
 
     def _w1_slave(self, slave: _Slave) -> str:
-        converted = slave.triggered
-        slave.triggered = False
-        for _ in range(TRIES):
-            if converted:
-                break
-            if self._select(slave):
-                self._convert(slave.bits, feeding=not slave.own_supply)
-                converted = True
-        scratchpad = self._scratchpad(slave) if converted else None
+        """Let a sensor convert, unless it has done so with all; others may use the bus meanwhile."""
+        with self._mutex:
+            converted = slave.triggered
+            slave.triggered = False
+            until = None if converted else self._begin_conversion(slave)
+        if until is not None:
+            time.sleep(MEANWHILE_S)
+        with self._mutex:
+            if until is not None:
+                self._clock.sleep(until - self._clock.monotonic())
+            scratchpad = self._scratchpad(slave) if converted or until is not None else None
         if scratchpad is None:
             return ""
         celsius = int.from_bytes(scratchpad[:2], "little", signed=True) * 1000 // 16
         shown = scratchpad.hex(" ")
         return f"{shown} : crc={scratchpad[8]:02x} YES\n{shown} t={celsius}\n"
+
+    def _begin_conversion(self, slave: _Slave) -> float | None:
+        """Tell a sensor to convert and return when that is over, None if it is not there to be told."""
+        for _ in range(TRIES):
+            if self._select(slave):
+                self._tell_to_convert(feeding=not slave.own_supply)
+                until = self._clock.monotonic() + CONVERSION_S.get(slave.bits, 0.750)
+                if not slave.own_supply:
+                    self._clock.sleep(until - self._clock.monotonic())
+                return until
+        return None
 
     def _resolution(self, slave: _Slave) -> str:
         scratchpad = self._scratchpad(slave)
@@ -130,11 +165,10 @@ class Kernel:
         slave.own_supply = bool(self._read(1)[0] & 1)
         return f"{slave.own_supply:d}\n"
 
-    def _convert(self, bits: int, *, feeding: bool) -> None:
+    def _tell_to_convert(self, *, feeding: bool) -> None:
         if feeding:
             self._command(0xD2, PULLED_UP_STRONGLY)
         self._write(0x44)
-        self._clock.sleep(CONVERSION_S.get(bits, 0.750))
 
     def _scratchpad(self, slave: _Slave) -> bytes | None:
         for _ in range(TRIES):
@@ -199,9 +233,11 @@ def _live(kernel: Kernel) -> type[Path]:
 
     class Attribute(PosixPath):
         def read_bytes(self) -> bytes:
+            self.stat()
             return kernel.show(self)
 
         def write_bytes(self, data: bytes) -> int:
+            self.stat()
             kernel.store(self, data)
             return len(data)
 

@@ -1,0 +1,133 @@
+"""How a sensor is set up by the files of the kernel's driver: its resolution, and a marker in TH and TL.
+
+What is written to `alarms` (since 5.8) goes to TH and TL in the scratchpad, and not to the EEPROM. Each file
+makes the kernel read the sensor's scratchpad, five times if it has to. A file that may not be written says so
+before that. udev gives the right to write a moment after the kernel has made the files: what could not be set
+up is tried again.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from listeners.onewire.ds18b20 import DS18S20, MARKER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_HIGH, _LOW = struct.unpack("bb", MARKER)
+ALARMS = b"%d %d\n" % (_LOW, _HIGH)
+"""The marker as `alarms` takes and shows it.
+
+Kernels of before 2026 keep what is written in a block of its size and put a zero after it: seven bytes have
+room for that in the smallest block there is, eight would not.
+"""
+
+_UNREAD = b"0 0\n"
+"""What `alarms` shows when the sensor cannot be read."""
+
+_WRITES = 3
+
+RETRY_S = 60.0
+"""Seconds after which a sensor that did not take what was written to it is tried once more."""
+
+
+@dataclass
+class Settings:
+    """What is known of a sensor's set-up; None is what the kernel has not told so far.
+
+    `marker` is what its TH and TL must hold, None where they do not hold the marker. `converted`: its value
+    has shown that it converted since it got its marker. `tried` is when it was last set up, in monotonic
+    seconds, and `done` that nothing is left to set up.
+    """
+
+    bits: int | None = None
+    parasite: bool | None = None
+    marker: bytes | None = None
+    converted: bool = False
+    tried: float = -math.inf
+    done: bool = False
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether there is something to set up that was not tried of late."""
+        return not self.done and now >= self.tried + RETRY_S
+
+    def lose(self, bits: int | None) -> None:
+        """Note that the sensor has been found without its set-up, and at which resolution.
+
+        What it takes its power from is asked anew only where its set-up has not held for one conversion: each
+        question takes time.
+        """
+        if not self.converted:
+            self.parasite = None
+        if self.bits != bits:  # nor is it what the kernel takes it to be
+            self.bits = None
+        self.marker, self.converted, self.done = None, False, False
+
+
+def set_up(home: Path, family: int, resolution: int, sensor: Settings, now: float) -> None:
+    """Set up what is not set up so far.
+
+    A file that may not be written, or is not there, is tried again the next time: that costs nothing.
+    """
+    fixed, refused = family == DS18S20, False
+    if sensor.marker is None:
+        # The kernel writes the configuration that it reads along with the marker: it may be damaged, so the
+        # resolution comes after it.
+        try:
+            sensor.marker, answers = _mark(home / "alarms")
+            sensor.converted = False
+            if not answers:
+                # To ask more is in vain. Once it is heard, it has to be as it should, or is set up then.
+                sensor.bits = None if fixed else resolution
+                sensor.tried, sensor.done = now, True
+                return
+        except OSError:
+            refused = True
+    if sensor.bits != resolution and not fixed:
+        try:
+            _write(home / "resolution", b"%d\n" % resolution)
+            sensor.bits = None
+        except (PermissionError, FileNotFoundError):
+            refused = True
+        except OSError:
+            pass  # the kernel has answered that the sensor did not
+        if sensor.bits is None:
+            bits = _number(home / "resolution")
+            sensor.bits = bits if bits in range(9, 13) else None  # a negative one is an error of the kernel's
+    if sensor.parasite is None:
+        powered = _number(home / "ext_power")
+        sensor.parasite = None if powered not in (0, 1) else powered == 0
+    sensor.done = bool(sensor.marker) and sensor.parasite is not None and (fixed or sensor.bits == resolution)
+    if not refused:
+        sensor.tried = now
+
+
+def _mark(alarms: Path) -> tuple[bytes | None, bool]:
+    """Write the marker; return what TH and TL must hold, None where they do not take it, and if it answers.
+
+    A sensor that cannot be read now must have the marker once it can.
+    """
+    for _ in range(_WRITES):
+        _write(alarms, ALARMS)
+        shown = alarms.read_bytes()
+        if shown in (ALARMS, _UNREAD):
+            return MARKER, shown == ALARMS
+    return None, True
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Write to a file that is there; no file is made."""
+    file.stat()
+    file.write_bytes(data)
+
+
+def _number(file: Path) -> int | None:
+    """Return the number that a file shows, None where it shows none."""
+    try:
+        return int(file.read_bytes())
+    except (OSError, ValueError):
+        return None
