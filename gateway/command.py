@@ -16,6 +16,7 @@ from gateway import config, demo, doctor
 from gateway.daemon import Daemon
 from gateway.describe import describe, show_settings
 from gateway.emoncms.command import add_emoncms
+from gateway.ending import end_in_time
 from gateway.indices import Memory
 from gateway.logs import log_to
 from gateway.machine import Machine
@@ -195,8 +196,7 @@ def _after_demo() -> str:
 
 
 def _run(daemon: Daemon) -> int:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: daemon.stop.set())
+    end_in_time(daemon.stop)
     signal.signal(signal.SIGHUP, lambda *_: daemon.hangup.set())
     daemon.run()
     return OK

@@ -1,0 +1,340 @@
+"""SIGTERM ends the daemon within two seconds, whatever hangs: the real one, in each thing it touches."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import pytest
+
+from gateway.clock import Clock
+from gateway.flag import wait_readable
+from listeners.simulated.ds18b20 import Ds18b20
+from listeners.simulated.ds2482 import Ds2482
+from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
+from tests.peers import need
+from tests.ports import connect, free_port
+from tests.simulators.i2c_server import i2c_server
+from tests.simulators.owfs_peers import owfs_mount, owserver_process
+from tests.waiting import wait_until
+
+ID, LINUX = "28.33F749050000", "28-00000549f733"
+
+OUT = "[dispatchers]\n[[out]]\ntype = log\n"
+
+AT_MOST_S = 10.0
+"""Two seconds are promised on a machine that has nothing else to do; this one runs other tests meanwhile."""
+
+
+class Hang(NamedTuple):
+    """What a configuration holds, beside the state, so that something hangs; and how to tell that it does."""
+
+    sections: str
+    hangs: Callable[[GatewayProcess], bool] = lambda gateway: True
+    environment: Mapping[str, str] = MappingProxyType({})
+
+
+def fifo(path: Path, stack: ExitStack) -> Callable[[GatewayProcess], bool]:
+    """Make a FIFO, and return how to tell that somebody reads it, and waits."""
+    os.mkfifo(path)
+    writers = []
+
+    def is_read(gateway: GatewayProcess) -> bool:
+        with suppress(OSError):
+            writers.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+            stack.callback(os.close, writers[-1])
+        return bool(writers)
+
+    return is_read
+
+
+def w1(tmp_path: Path, stack: ExitStack, file: str) -> Hang:
+    home = tmp_path / "w1" / LINUX
+    home.mkdir(parents=True)
+    return Hang(
+        f"[listeners]\n[[kernel]]\ntype = w1\npath = {tmp_path / 'w1'}\nnode = 9\ninterval = 1\n"
+        f"sensor1 = {ID}\n{OUT}",
+        fifo(home / file, stack),
+    )
+
+
+def w1_file(tmp_path, stack):
+    """A read of a sensor hangs, in one of the threads that read them."""
+    return w1(tmp_path, stack, "w1_slave")
+
+
+def w1_set_up(tmp_path, stack):
+    """The set-up of a sensor hangs."""
+    return w1(tmp_path, stack, "ext_power")
+
+
+def tree_file(tmp_path, stack):
+    """A file of OWFS hangs."""
+    home = tmp_path / "1wire" / ID
+    home.mkdir(parents=True)
+    return Hang(
+        f"[listeners]\n[[tree]]\ntype = owfs\npath = {tmp_path / '1wire'}\nnode = 9\ninterval = 1\n"
+        f"sensor1 = {ID}\n{OUT}",
+        fifo(home / "temperature12", stack),
+    )
+
+
+def mounted_tree(tmp_path, stack):
+    """A mounted OWFS hangs: its server stands still. The kernel waits for what owfs answers then."""
+    bus = Ds2482(Clock(), [Ds18b20(ID, 21.5)])
+    environment = stack.enter_context(i2c_server(bus))
+    port = free_port()
+    server = stack.enter_context(owserver_process(port, tmp_path, ["--i2c=/dev/i2c-99:0"], environment))
+    mount = stack.enter_context(owfs_mount(port, tmp_path))
+
+    def hangs(gateway: GatewayProcess) -> bool:
+        tree = gateway.status()["listeners"]["tree"]
+        if tree["frames"]:
+            server.send_signal(signal.SIGSTOP)
+            stack.callback(server.send_signal, signal.SIGCONT)
+        return bool(tree["frames"]) and tree["age"] > 3
+
+    return Hang(
+        f"[listeners]\n[[tree]]\ntype = owfs\npath = {mount}\nnode = 9\ninterval = 1\nsensor1 = {ID}\n{OUT}",
+        hangs,
+    )
+
+
+def silent(stack: ExitStack) -> tuple[int, Callable[[], bool]]:
+    """Return the port of a server that takes a connection and says nothing, and whether it has one."""
+    server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+    def has_client() -> bool:
+        return bool(wait_readable([server], 0))
+
+    return server.getsockname()[1], has_client
+
+
+def silent_owserver(tmp_path, stack):
+    """An owserver takes a connection and says nothing."""
+    port, has_client = silent(stack)
+    return Hang(
+        f"[listeners]\n[[bus]]\ntype = owserver\nserver = 127.0.0.1:{port}\nnode = 9\n"
+        f"interval = 1\nsensor1 = {ID}\n{OUT}",
+        lambda gateway: has_client(),
+    )
+
+
+def emoncms(url: str, is_asked: Callable[[], bool]) -> Hang:
+    port = free_port()
+    pushed = []
+
+    def hangs(gateway: GatewayProcess) -> bool:
+        if not pushed:
+            pushed.append(connect(port).sendall(b"15 1\n"))
+        return is_asked()
+
+    return Hang(
+        f"[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
+        f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {url}\napikey = {'0' * 32}\n",
+        hangs,
+    )
+
+
+def silent_emoncms(tmp_path, stack):
+    """An Emoncms takes a request and does not answer."""
+    port, has_client = silent(stack)
+    return emoncms(f"http://127.0.0.1:{port}", has_client)
+
+
+def silent_handshake(tmp_path, stack):
+    """An Emoncms takes a connection and does not speak TLS."""
+    port, has_client = silent(stack)
+    return emoncms(f"https://127.0.0.1:{port}", has_client)
+
+
+def instead(tmp_path: Path, code: str) -> dict[str, str]:
+    """Return an environment in which Python runs this at its start."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": f"{folder}:{ENVIRONMENT['PYTHONPATH']}"}
+
+
+NO_NAMES = """
+import pathlib, socket, time
+def getaddrinfo(*_, **__):
+    pathlib.Path({asked!r}).touch()
+    time.sleep(3600)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+def name_server(tmp_path, stack):
+    """A name server does not answer: of Emoncms, of an owserver and of a syslog."""
+    asked = tmp_path / "asked"
+    hang = emoncms("http://emoncms.example", asked.exists)
+    bus = f"[[bus]]\ntype = owserver\nserver = bus.example:4304\nnode = 9\nsensor1 = {ID}\n"
+    return hang._replace(
+        sections=f"syslog = log.example\n{hang.sections.replace('[dispatchers]', f'{bus}[dispatchers]')}",
+        environment=instead(tmp_path, NO_NAMES.format(asked=str(asked))),
+    )
+
+
+def child(tmp_path, stack):
+    """A program ignores SIGTERM, and so does what it has started."""
+    script = tmp_path / "deaf.sh"
+    deaf = f"trap '' TERM; touch {tmp_path}/up; sleep 3600"
+    script.write_text(f'#!/bin/sh\ntrap "" TERM INT HUP\nsh -c "{deaf}" &\nwhile :; do sleep 1; done\n')
+    script.chmod(0o755)
+    return Hang(
+        f"[listeners]\n[[program]]\ntype = exec\ncommand = {script}\n{OUT}",
+        lambda gateway: (tmp_path / "up").exists(),
+    )
+
+
+def fifo_for_a_port(tmp_path, stack):
+    """The serial port is a FIFO."""
+    os.mkfifo(tmp_path / "port")
+    return Hang(f"[listeners]\n[[radio]]\ntype = rfm12pi\nport = {tmp_path / 'port'}\n{OUT}")
+
+
+def deaf_port(tmp_path, stack):
+    """The other side of a serial port takes nothing, and says nothing."""
+    master, slave = os.openpty()
+    stack.callback(os.close, master)
+    stack.callback(os.close, slave)
+    return Hang(f"[listeners]\n[[radio]]\ntype = rfm12pi\nport = {os.ttyname(slave)}\n{OUT}")
+
+
+SLOW_DISK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+static void hang(void) {
+    if (access(getenv("HANG"), F_OK) != 0) return;
+    close(open(getenv("HUNG"), O_CREAT | O_WRONLY, 0600));
+    for (;;) pause();
+}
+int fdatasync(int fd) { hang(); return ((int (*)(int)) dlsym(RTLD_NEXT, "fdatasync"))(fd); }
+int fsync(int fd) { hang(); return ((int (*)(int)) dlsym(RTLD_NEXT, "fsync"))(fd); }
+"""
+
+
+def disk(tmp_path, stack):
+    """The disk does not come back from fdatasync, whoever asks, and the queue's lock is held meanwhile."""
+    source, library = tmp_path / "slow.c", tmp_path / "slow.so"
+    source.write_text(SLOW_DISK)
+    compiler = need("cc", "gcc libc6-dev")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    hang, hung, port = tmp_path / "hang", tmp_path / "hung", free_port()
+
+    def hangs(gateway: GatewayProcess) -> bool:
+        if not hang.exists():
+            hang.touch()
+            connect(port).sendall(b"15 1\n")
+        return hung.exists()
+
+    return Hang(
+        f"commit_interval = 0\n[listeners]\n[[push]]\ntype = tcp\nport = {port}\n{OUT}",
+        hangs,
+        {"LD_PRELOAD": str(library), "HANG": str(hang), "HUNG": str(hung)},
+    )
+
+
+def disk_in_the_main_thread(tmp_path, stack):
+    """The same in the main thread, which writes now and then what waits in memory."""
+    hang = disk(tmp_path, stack)
+    return hang._replace(sections=hang.sections.replace("commit_interval = 0", "commit_interval = 1"))
+
+
+HANGS = (
+    w1_file,
+    w1_set_up,
+    tree_file,
+    pytest.param(mounted_tree, marks=pytest.mark.needs_root),
+    silent_owserver,
+    silent_emoncms,
+    silent_handshake,
+    name_server,
+    child,
+    fifo_for_a_port,
+    deaf_port,
+    disk,
+    disk_in_the_main_thread,
+)
+
+
+def ends(process: subprocess.Popen, record_property, at_most: float = AT_MOST_S) -> float:
+    """Return how many seconds it takes to end after SIGTERM."""
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(at_most) == 0
+    took = time.monotonic() - began
+    record_property("seconds", round(took, 2))
+    return took
+
+
+@pytest.mark.parametrize("hang", HANGS)
+def test_it_ends_though_something_hangs(tmp_path, hang, record_property):
+    with ExitStack() as stack:
+        made = hang(tmp_path, stack)
+        file = tmp_path / "oemgateway.conf"
+        file.write_text(f"{state(tmp_path)}{made.sections}")
+        gateway = stack.enter_context(GatewayProcess(file, **made.environment))
+        wait_until(lambda: made.hangs(gateway), what="the hang")
+        ends(gateway.process, record_property, 60.0 if hang is mounted_tree else AT_MOST_S)
+
+
+def test_it_ends_though_nobody_reads_its_log(tmp_path, record_property):
+    # given a pipe for its log that has no room
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, bytes(4096))
+    file = tmp_path / "oemgateway.conf"
+    file.write_text(f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n{OUT}")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "--config-file", str(file)], env=ENVIRONMENT, stderr=writer
+    )
+    try:
+        # when it has come to where it logs its first line
+        wait_until((tmp_path / "state").exists, what="the hang")
+        ends(process, record_property)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+        os.close(writer)
+
+
+@contextmanager
+def idle(tmp_path: Path) -> Iterator[GatewayProcess]:
+    file = tmp_path / "oemgateway.conf"
+    file.write_text(f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n{OUT}")
+    with GatewayProcess(file) as gateway:
+        yield gateway
+
+
+def test_where_nothing_hangs_it_ends_in_order(tmp_path, record_property):
+    with idle(tmp_path) as gateway:
+        ends(gateway.process, record_property)
+        assert "something hangs" not in gateway.log
+        assert not (tmp_path / "state" / "control").exists()
+
+
+def test_what_ends_it_by_force_says_so(tmp_path, record_property):
+    with ExitStack() as stack:
+        made = disk(tmp_path, stack)
+        file = tmp_path / "oemgateway.conf"
+        file.write_text(f"{state(tmp_path)}{made.sections}")
+        gateway = stack.enter_context(GatewayProcess(file, **made.environment))
+        wait_until(lambda: made.hangs(gateway), what="the hang")
+        ends(gateway.process, record_property)
+        assert "something hangs" in gateway.log
