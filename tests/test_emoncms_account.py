@@ -172,7 +172,7 @@ class TestAsking:
     @pytest.mark.parametrize(
         ("answer", "kind", "words"),
         [
-            (LOGIN_PAGE, Unexpected, "JSON expected from /input/list.json, not Emoncms Login"),
+            (LOGIN_PAGE, Unexpected, 'JSON expected from /input/list.json, not the page "Emoncms"'),
             (Answer(), Unexpected, "not an empty page"),
             (FATAL, HoldEverything, "database or Redis"),
             (Answer(body='[{"id":1e999,"nodeid":9,"name":1}]'), Unexpected, "list: .*Infinity"),

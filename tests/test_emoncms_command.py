@@ -237,7 +237,10 @@ class TestTheLadder:
             (Answer(body="Device not initialized."), "apikey is the key of a single device"),
             (NO_KEY, "read key"),
             (Answer(404), "404 to /input/bulk: check url"),
-            (Answer(body="<title>Hotel</title>"), "ok expected, not Hotel"),
+            (
+                Answer(body="<title>Hotel</title>"),
+                'a web page answers that is not Emoncms ("Hotel"): check url',
+            ),
         ],
     )
     @pytest.mark.parametrize("step", ["key", "row"])
@@ -283,7 +286,7 @@ class TestTheLadder:
         write(file, server, BRIDGE, url=server.url.replace("http:", "https:"))
         said = emoncms()
         assert (said.status, len(said.lines)) == (1, 1)
-        assert "not reached" in said
+        assert "no https is spoken at this port: write http:// in url" in said
 
 
 class TestInputs:

@@ -6,17 +6,39 @@ stand before it. Measured on Emoncms 11.16.8.
 
 from __future__ import annotations
 
-import json
 import re
 import ssl
 from contextlib import suppress
+from http.client import BadStatusLine
 from typing import TYPE_CHECKING, Any
 
 from gateway.dispatchers import emoncms_place
+from gateway.dispatchers.bounded_http import Overdue, Unusable
+from gateway.dispatchers.emoncms_pages import (
+    address,
+    excerpt,
+    is_page,
+    last_line,
+    read_json,
+    said,
+    with_status,
+)
 from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 
 if TYPE_CHECKING:
     from gateway.dispatchers.emoncms_place import Inputs
+
+_PLAIN_TO_TLS = re.compile(
+    r"SSL-enabled server port|plain HTTP request was sent|HTTP request to an HTTPS server"
+)
+"""What Apache, nginx and Go's server answer to http at a port of https."""
+_TLS_ALERT = "\x15\x03"
+"""How any other server of TLS begins its answer to http: with an alert (RFC 8446, 5.1)."""
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
+"""OpenSSL's reasons where the other end speaks no TLS at all."""
+_WRITE_HTTPS = "https is spoken at this port: write https:// in url"
+_LONGEST = 1000
+"""Characters of a message that are searched for what it refuses."""
 
 
 class Unexpected(DeliveryFailure):
@@ -33,44 +55,79 @@ def judge(status: int, body: str, location: str = "", secret: str = "") -> Deliv
     return judge_status("/input/bulk", status, body, location, secret)
 
 
-def judge_status(path: str, status: int, body: str, location: str, secret: str) -> DeliveryFailure:
+def judge_status(  # noqa: PLR0911  (a line for each)
+    path: str, status: int, body: str, location: str, secret: str
+) -> DeliveryFailure:
     """Return what it means that a request to a path is not answered with status 200."""
     if 300 <= status < 400:
-        where = excerpt(location.removesuffix(path), secret, 200) or "somewhere else"
-        return HoldEverything(f"it redirects to {where}: put that address in url")
+        return HoldEverything(_redirected(path, location, secret))
+    if status == 401 and is_page(body):
+        return HoldEverything(
+            f"a web server before Emoncms wants a user name and a password "
+            f"({with_status(status, body, secret)}): let the gateway pass without"
+        )
     if status == 401:
         return HoldEverything("it refuses the key: put the write key of the Emoncms account in apikey")
     if status == 413:
         return BadFrame("the batch is too large for it")
-    busy = status in (408, 429)
-    if 400 <= status < 500 and not busy:
-        return HoldEverything(f"it answers {status} to {path}: check url (is Emoncms under /emoncms?)")
-    kind = TryLater if busy else OutcomeUnknown
-    return kind(f"it answers {status}: {excerpt(body, secret) or 'nothing more'}")
+    if _PLAIN_TO_TLS.search(body):
+        return HoldEverything(_WRITE_HTTPS)
+    if 400 <= status < 500 and status not in (408, 429):
+        return HoldEverything(
+            f"it answers {status} to {path}: check url, at which Emoncms's own page must open in a browser "
+            "(on an emonPi that is http://emonpi/emoncms)"
+        )
+    kind = TryLater if status in (408, 429) else OutcomeUnknown
+    words = said(body, secret).removeprefix(str(status)).strip()
+    return kind(f"it answers {status}: {words or 'nothing more'}")
+
+
+def _redirected(path: str, location: str, secret: str) -> str:
+    """Say where a redirect goes, and what to do: one that keeps our path is Emoncms's, at another address."""
+    to = location.partition("?")[0].rstrip("/")
+    if to.endswith(path):
+        return f"it redirects to {address(to.removesuffix(path), secret)}: put that address in url"
+    return (
+        f"it redirects to {address(location, secret) or 'somewhere else'}, which is not Emoncms: check url, "
+        "and whether a login page of this network stands in between"
+    )
 
 
 def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
-    last = _last_line(body)
+    last = last_line(body)
     if last == "ok":  # after PHP's warnings, where an old Emoncms runs on a new PHP
         return None
     if not last:
         return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
     if "Fatal error" in body:
-        return HoldEverything(f"its database or Redis is in trouble: {excerpt(body, secret)}")
-    return _judge_refusal(_message(last), secret) or OutcomeUnknown(
-        f"ok expected, not {excerpt(body, secret)}"
+        return HoldEverything(f"its database or Redis is in trouble: {said(body, secret)}")
+    if failure := _judge_refusal(_message(last)[:_LONGEST], secret):
+        return failure
+    return OutcomeUnknown(_foreign(body, secret) or f"ok expected, not {excerpt(body, secret)}")
+
+
+def _foreign(body: str, secret: str) -> str:
+    """Say what a web page means that came in the place of an answer; "" where it is no page."""
+    if not is_page(body):
+        return ""
+    title = said(body, secret)
+    if title.lower().startswith("emoncms"):
+        return f'a page for people answers ("{title}"): url must be the address of Emoncms alone'
+    return (
+        f'a web page answers that is not Emoncms ("{title}"): check url, and whether a login page of this '
+        "network stands in between"
     )
 
 
-def _judge_refusal(said: str, secret: str) -> DeliveryFailure | None:
-    if "Device not initialized" in said or "does not belong to device" in said:
+def _judge_refusal(message: str, secret: str) -> DeliveryFailure | None:
+    if "Device not initialized" in message or "does not belong to device" in message:
         return HoldEverything("apikey is the key of a single device: put the account's write key there")
-    if node := re.search(r"NodeIds.*Node '(.*)' was ignored", said):
+    if node := re.search(r"NodeIds.*Node '(.*)' was ignored", message):
         # A neighbour's radio is enough to reach the limit: the nodes that are known need not wait for it.
         name = excerpt(node[1], secret)
         return BadFrame(f"it has all the nodes it allows and refuses node {name}: delete unused ones there")
-    if said.startswith(("Format error", "Error:")):
-        return BadFrame(f"it refuses something in the batch: {excerpt(said, secret)}")
+    if message.startswith(("Format error", "Error:")):
+        return BadFrame(f"it refuses something in the batch: {excerpt(message, secret)}")
     return None
 
 
@@ -86,7 +143,9 @@ def judge_inputs(node: str, status: int, body: str, secret: str = "") -> Inputs 
         failure = _judge_text(body, secret)
         if isinstance(failure, HoldEverything):
             return failure
-        return TryLater(f"the inputs of node {node} expected, not {excerpt(body, secret)}")
+        return TryLater(
+            _foreign(body, secret) or f"the inputs of node {node} expected, not {excerpt(body, secret)}"
+        )
     if 300 <= status < 500 and status not in (408, 429):
         return None
     return judge(status, body, secret=secret)
@@ -97,42 +156,41 @@ def decode(path: str, status: int, body: str, location: str = "", secret: str = 
     if status != 200:
         raise judge_status(path, status, body, location, secret)
     with suppress(ValueError):
-        return json.loads(_last_line(body))
+        return read_json(last_line(body))
     failure = _judge_text(body, secret)
-    if isinstance(failure, HoldEverything) and _last_line(body):
+    if isinstance(failure, HoldEverything) and last_line(body):
         raise failure
     # A page of HTML is that for logging in; where a feed holds an infinity, nothing at all comes.
-    raise Unexpected(f"JSON expected from {path}, not {excerpt(body, secret) or 'an empty page'}")
-
-
-def _last_line(body: str) -> str:
-    return next((line.strip() for line in reversed(body.split("\n")) if line.strip()), "")
+    found = f'the page "{said(body, secret)}"' if is_page(body) else excerpt(body, secret)
+    raise Unexpected(f"JSON expected from {path}, not {found or 'an empty page'}")
 
 
 def _message(line: str) -> str:
     """Return the message of `{"success": false, "message": ...}`; older servers send it bare."""
     try:
-        return str(json.loads(line)["message"])
+        return str(read_json(line)["message"])
     except (ValueError, TypeError, KeyError):
         return line
 
 
-def excerpt(text: str, secret: str = "", limit: int = 80) -> str:
-    """Return the beginning of a text as one line without tags, control characters or the secret."""
-    line = " ".join(re.sub(r"<[^>]*>", " ", text).split())
-    shown = "".join(character for character in line if character.isprintable())
-    return (shown.replace(secret, "********") if secret else shown)[:limit]
-
-
 def lost(error: OSError, *, sent: bool, secret: str = "") -> DeliveryFailure:
     """Return what a request without an answer means; `sent` says whether any of its body had left."""
-    cause: BaseException = error
-    while (deeper := cause.__cause__ or cause.__context__) is not None:
-        cause = deeper
+    causes: list[BaseException] = [error]
+    while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(deeper)
+    if ours := next((cause for cause in causes if isinstance(cause, Unusable | Overdue)), None):
+        return OutcomeUnknown(f"it was sent, but {ours}") if sent else TryLater(str(ours))
+    cause = causes[-1]
+    if isinstance(cause, BadStatusLine) and str(cause).startswith(_TLS_ALERT):
+        return HoldEverything(_WRITE_HTTPS)
     if isinstance(cause, ssl.SSLCertVerificationError) and not sent:
         return TryLater(
             f"its certificate is not accepted ({excerpt(cause.verify_message)}): name the file of the "
             "authority that signed it in ca_file, and see that this machine's clock is right"
+        )
+    if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS and not sent:
+        return HoldEverything(
+            "no https is spoken at this port: write http:// in url, or name the port of https"
         )
     why = excerpt(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__, secret)
     if sent:

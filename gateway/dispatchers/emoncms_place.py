@@ -8,10 +8,10 @@ shows keys of different rows side by side.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from gateway.dispatchers.emoncms_pages import last_line, read_json
 from gateway.plugin import Place
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def held(node: str, text: str) -> Inputs | None:
     A node that does not exist holds nothing. One whose keys are exactly 0 to n-1 comes as a list.
     """
     try:
-        answer = json.loads(text.strip().rpartition("\n")[2])  # PHP's warnings may stand before it
+        answer = read_json(last_line(text))  # PHP's warnings may stand before it
     except ValueError:
         return None
     if isinstance(answer, str) and "does not exist" in answer:

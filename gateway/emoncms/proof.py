@@ -6,7 +6,8 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.dispatchers.emoncms_answers import Unexpected, excerpt, judge_status
+from gateway.dispatchers.emoncms_answers import Unexpected, judge_status
+from gateway.dispatchers.emoncms_pages import excerpt, with_status
 from gateway.emoncms.account import Account
 from gateway.emoncms.findings import (
     Line,
@@ -92,8 +93,13 @@ class Proof:
         ours = self._clock.wall()
         yield Line("clock", judge_clock(answer.time, ours))
         self._ahead = 0.0 if answer.time is None else answer.time - ours
-        said = answer.text.strip() if answer.status == 200 else f"{answer.status} {answer.text}"
-        yield Line("version", judge_version(self._emoncms.server.quoted(said)))
+        key = self._emoncms.apikey
+        said = (
+            excerpt(answer.text, key)
+            if answer.status == 200
+            else with_status(answer.status, answer.text, key)
+        )
+        yield Line("version", judge_version(said))
 
     def _key(self) -> Iterator[Line]:
         failure = self._emoncms.refusal()

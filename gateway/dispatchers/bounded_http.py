@@ -1,0 +1,232 @@
+"""One HTTP exchange at a time, bounded in time and in size whatever the other end sends.
+
+requests and urllib3 time every wait on a socket by itself, and read and decode an answer to its end. Here one
+deadline holds for connecting, sending and receiving together, and an answer has a largest size, on the wire
+and decoded. No redirect is followed and no cookie kept.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import time
+import zlib
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from requests import PreparedRequest
+
+_CONNECT = 10.0
+"""Seconds that one address of a host has to accept a connection, at most."""
+_OVERHEAD = 100_000
+"""Bytes beside twice its size that an answer may take on the wire: headers and the sizes of its chunks."""
+_PIECE = 65536
+_KEPT = frozenset(
+    {"connection", "content-encoding", "content-length", "date", "location", "transfer-encoding"}
+)
+"""The headers that mean something here; requests stumbles over some of the others, and parses cookies."""
+_WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""What zlib needs to know to decode each of these."""
+
+
+class Unusable(OSError):
+    """An answer came that is too long, or that cannot be read."""
+
+
+class Overdue(TimeoutError):
+    """The exchange was not complete at its deadline."""
+
+
+class Reply(NamedTuple):
+    """An answer. `local` says that it came from an address of this machine."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    local: bool
+
+
+class _Bounds:
+    """What is left of an exchange: the time until its deadline, and the bytes that may still come."""
+
+    def __init__(self, seconds: float, size: int) -> None:
+        self._seconds = seconds
+        self._until = time.monotonic() + seconds
+        self._size = size
+        self._wire = 2 * size + _OVERHEAD
+        self.local = False
+
+    def left(self, longest: float = float("inf")) -> float:
+        """Return the seconds that may still pass; raises Overdue where none are left."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise Overdue(f"no complete answer within {self._seconds:g} s")
+        return min(left, longest)
+
+    def came(self, count: int) -> None:
+        """Note that so many bytes have come; raises Unusable where these are too many."""
+        self._wire -= count
+        if self._wire < 0:
+            raise self.too_long()
+
+    def check(self, size: int) -> None:
+        """Raise Unusable for a body of so many bytes that is too long."""
+        if size > self._size:
+            raise self.too_long()
+
+    def too_long(self) -> Unusable:
+        return Unusable(f"its answer is longer than {self._size // 1_000_000} MB")
+
+    def decoded(self, body: bytes, coding: str) -> bytes:
+        """Return a body without its compression; raises Unusable where it is none, or too long then."""
+        if coding in ("", "identity"):
+            return body
+        if coding not in _WINDOW:
+            raise Unusable("its answer is encoded in a way that was not asked for")
+        inflater = zlib.decompressobj(_WINDOW[coding])
+        try:
+            text = inflater.decompress(body, self._size + 1)
+        except zlib.error:
+            raise Unusable("its answer is damaged: it cannot be decompressed") from None
+        self.check(len(text))
+        if not inflater.eof:
+            raise Unusable("its answer breaks off")
+        return text
+
+
+_BOUNDS: ContextVar[_Bounds] = ContextVar("_BOUNDS")
+"""Those of the exchange that this thread is in: urllib3 passes nothing on to its connections."""
+
+
+class _Wire(io.RawIOBase):
+    """The bytes of an answer as they come from a socket, within the bounds."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401  (as io.RawIOBase has it)
+        bounds = _BOUNDS.get()
+        self._sock.settimeout(bounds.left())
+        count = self._raw.readinto(buffer)
+        bounds.came(count or 0)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:  # noqa: ANN401  (passed on)
+        super().__init__(sock, *args, **options)
+        self.fp: io.BufferedReader = io.BufferedReader(_Wire(self.fp.detach(), sock))
+
+    def begin(self) -> None:
+        super().begin()
+        for name in {name.lower() for name in self.headers} - _KEPT:
+            del self.headers[name]
+
+
+class _Bounded:
+    """What a connection of urllib3 does differently here; its `_new_conn` makes the TCP connection."""
+
+    host: str
+    port: int
+    sock: Any
+    local = False
+    response_class = _Answer
+
+    def _new_conn(self) -> socket.socket:
+        failure = OSError("it has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            self.host.strip("[]"), self.port, type=socket.SOCK_STREAM
+        ):
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as error:
+                failure = error
+                continue
+            try:
+                sock.settimeout(_BOUNDS.get().left(_CONNECT))
+                sock.connect(address)
+                sock.settimeout(_BOUNDS.get().left(_CONNECT))  # for the handshake of TLS
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                sock.close()
+                failure = error
+            else:
+                self.local = sock.getsockname()[0] == sock.getpeername()[0]
+                return sock
+        raise failure
+
+    def send(self, data: Any) -> None:  # noqa: ANN401  (as http.client has it)
+        if self.sock is not None:
+            self.sock.settimeout(_BOUNDS.get().left())
+        super().send(data)  # type: ignore[misc]  # the connection that this is mixed into has it
+        _BOUNDS.get().local = self.local
+
+
+class _HttpConnection(_Bounded, HTTPConnection):  # type: ignore[misc]  # urllib3 promises a class of its own
+    pass
+
+
+class _HttpsConnection(_Bounded, HTTPSConnection):  # type: ignore[misc]  # the same
+    pass
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
+
+
+class BoundedHttp(HTTPAdapter):
+    """Makes requests, over a connection that is kept."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (passed on)
+        """Have the connections made by the classes above."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+    def exchange(self, request: PreparedRequest, *, verify: bool | str, seconds: float, size: int) -> Reply:
+        """Return the answer to a request, of which the body may have `size` bytes.
+
+        Raises OSError: Overdue where `seconds` do not suffice, Unusable for what is too long or no answer.
+        """
+        bounds = _Bounds(seconds, size)
+        _BOUNDS.set(bounds)
+        try:
+            timeout = (bounds.left(_CONNECT), seconds)
+            answer = self.send(request, stream=True, timeout=timeout, verify=verify)
+            try:
+                body = bytearray()
+                while piece := answer.raw.read(_PIECE, decode_content=False):
+                    body += piece
+                    bounds.check(len(body))
+            finally:
+                answer.close()
+            coding = answer.headers.get("Content-Encoding", "").strip().lower()
+            return Reply(
+                answer.status_code, answer.headers, bounds.decoded(bytes(body), coding), bounds.local
+            )
+        except OSError:
+            bounds.left()  # whatever it ends with at the deadline, that is why
+            raise
+        except Exception as error:
+            bounds.left()
+            # urllib3's own, and whatever else the libraries stumble over in an answer: it is no bug of ours.
+            raise Unusable(f"its answer cannot be read: {type(error).__name__}") from error

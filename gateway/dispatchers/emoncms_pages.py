@@ -1,0 +1,85 @@
+"""What a server sends back, in words fit for a log: text, JSON, PHP's errors or a web page."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import Any
+
+_LOOKED_AT = 100_000
+"""Characters of a text that are looked at to quote its beginning."""
+_DEEPEST = 20
+"""Levels of lists and objects in JSON; an Emoncms needs five."""
+_PAGE = re.compile(r"\s*(<!doctype html|<html|<head|<body|<title)", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
+_LOGIN = re.compile(r"(//)[^/?#\s]*@")
+
+
+def read_json(text: str) -> Any:  # noqa: ANN401  (JSON)
+    """Return what a text in JSON says; raises ValueError where it is none, or nested without need."""
+    try:
+        answer = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    level = [answer]
+    for _ in range(_DEEPEST):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return answer
+    raise ValueError("nested too deeply")
+
+
+def _inside(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value.values()]
+    return value if isinstance(value, list) else []
+
+
+def last_line(text: str) -> str:
+    """Return the last line that is not blank, "" where there is none."""
+    return text.rstrip().rpartition("\n")[2].strip()
+
+
+def excerpt(text: str, secret: str = "", limit: int = 160) -> str:
+    """Return the beginning of a text as one line without tags, control characters or the secret.
+
+    It ends with a whole word, and "..." where there would be more.
+    """
+    looked_at = text[:_LOOKED_AT]
+    line = " ".join(re.sub(r"<[^<>]*>", " ", looked_at).split())
+    shown = "".join(character for character in line if character.isprintable())
+    if secret:
+        shown = shown.replace(secret, "********")
+        if len(text) > _LOOKED_AT:
+            shown = shown[: -len(secret)]  # the secret may have been cut in two there
+    if len(shown) <= limit:
+        return shown
+    whole_words = shown[: limit + 1].rpartition(" ")[0]
+    return f"{whole_words or shown[:limit]} ..."
+
+
+def is_page(text: str) -> bool:
+    """Tell whether a text is a web page."""
+    return bool(_PAGE.match(text))
+
+
+def said(text: str, secret: str = "") -> str:
+    """Return what a text says to a person: the title of a web page, and else its beginning.
+
+    What PHP says goes without the trace of its stack.
+    """
+    title = _TITLE.search(text[:_LOOKED_AT]) if is_page(text) else None
+    if title and title[1].strip():
+        return excerpt(html.unescape(title[1]), secret)
+    return excerpt(text[:_LOOKED_AT].partition("Stack trace:")[0], secret)
+
+
+def with_status(status: int, text: str, secret: str = "") -> str:
+    """Return the status of an answer and what its text says beside that."""
+    return f"{status} {said(text, secret).removeprefix(str(status)).strip()}".strip()
+
+
+def address(url: str, secret: str = "") -> str:
+    """Return an address as it may be shown: without user name, password and query."""
+    return excerpt(_LOGIN.sub(r"\1", re.split(r"[?#;]", url, maxsplit=1)[0]), secret, 200)
