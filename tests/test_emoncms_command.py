@@ -161,6 +161,18 @@ class TestTheLadder:
         assert (row.node, row.key) == ("oemgateway-test", "1")
         assert abs(row.time - time.time()) < 60
 
+    def test_it_is_all_the_same_without_redis(self, server, emoncms):
+        # given a server that shows 6 digits, and a counter whose feed has all of them
+        server.redis = False
+        log(server, "1", "flow")
+        send(server, "9", _1=1234567.0)
+        said = emoncms()
+        assert said.status == 0
+        assert "a test row came back as it was sent" in said
+        assert "node 9, 1 flow.*: 1234570 .* is in feed 1" in said
+        sent = server.stored[-1].value
+        assert sent == float(f"{sent:.6g}")
+
     def test_the_test_row_has_the_time_of_the_server(self, server, emoncms):
         server.clock_ahead = -7200
         said = emoncms()

@@ -74,7 +74,7 @@ class Weather(threading.Thread):
 def test_every_frame_arrives_once_and_in_order(tmp_path):
     # given fifty frames a second, and a server that is given a second to answer
     file = tmp_path / "oemgateway.conf"
-    with FakeEmoncms() as server:
+    with FakeEmoncms(redis=random.choice([True, False])) as server:
         file.write_text(
             f"{state(tmp_path)}[listeners]\n[[numbers]]\ntype = numbered\ndirectory = {tmp_path}\n"
             f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\n"
@@ -98,7 +98,8 @@ def test_every_frame_arrives_once_and_in_order(tmp_path):
     # then every frame that was kept is there, once, after those before it
     arrived = [int(stored.value) for stored in server.stored if stored.key == "1"]
     kept, given = read(tmp_path / "kept"), read(tmp_path / "given")
-    log.info("%d kills, %d frames kept, %d arrived; %s", KILLS, len(kept), len(arrived), weather.count)
+    faults = f"{'with' if server.redis else 'without'} Redis, {weather.count}"
+    log.info("%d kills, %d frames kept, %d arrived; %s", KILLS, len(kept), len(arrived), faults)
     assert sorted(set(kept) - set(arrived)) == []
     assert arrived == sorted(set(arrived))
     assert set(arrived) <= set(given)

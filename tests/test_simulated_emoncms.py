@@ -230,6 +230,44 @@ class TestReading:
         client.bulk([[100, "9", 1 / 3]])
         assert json.loads(client.get("/input/get?node=9")[1])["1"]["value"] == 0.33333333333333
 
+    @pytest.mark.parametrize(
+        ("value", "shown"),
+        [
+            (1234567, 1234570),
+            (82956.092, 82956.1),
+            (20.0625, 20.0625),
+            (100000.5, 100000),
+            (999999.5, 1000000),
+            (-1e38, -1e38),
+            (1e-46, 0),
+        ],
+    )
+    def test_without_redis_they_have_6_and_are_text_in_the_list(self, server, client, value, shown):
+        server.redis = False
+        client.bulk([[100, "9", value]])
+        assert json.loads(client.get("/input/get?node=9")[1])["1"]["value"] == shown
+        (listed,) = json.loads(client.get("/input/list.json")[1])
+        assert isinstance(listed["value"], str)
+        assert (listed["time"], float(listed["value"])) == ("100", shown)
+
+    def test_a_node_is_gone_with_its_last_input_and_leaves_room_for_another(self, server, client):
+        server.max_nodes = 1
+        client.bulk([[100, "a", 1, 2]])
+        assert client.get("/input/delete?inputid=1")[1].startswith('{"success": true')
+        assert message(client.bulk([[100, "b", 1]])).endswith("Node 'b' was ignored.")
+        client.get("/input/delete?inputid=2")
+        assert client.bulk([[100, "b", 1]]) == (200, "ok")
+        assert json.loads(client.get("/input/delete?inputid=1")[1]) is False
+        assert [known.id for known in server.inputs.values()] == [3]
+
+    def test_a_node_makes_a_device_which_stays(self, server, client):
+        server.devices = []
+        client.bulk([[100, "a", 1]])
+        client.get("/input/delete?inputid=1")
+        assert json.loads(client.get("/device/list.json")[1]) == [{"id": "1", "nodeid": "a"}]
+        client.get("/device/delete.json?id=1")
+        assert json.loads(client.get("/device/list.json")[1]) == []
+
     def test_the_key_of_a_device_writes_and_reads_nothing(self, server, client):
         assert client.bulk([[100, "9", 1]], key=server.device_key) == (200, "ok")
         refused = client.ask("GET", "/input/get?node=9", Authorization=f"Bearer {server.device_key}")

@@ -2,8 +2,9 @@
 
 A row leaves a trace: a reading (second and value) that its inputs did not hold before. A server takes rows in
 their order; so once it shows a row that left a trace, it has all rows before that one, too.
-Measured on Emoncms 11.16.8: values come back with 14 significant digits, and while a server is at work it
-shows keys of different rows side by side.
+Measured on Emoncms 11.16.8: with Redis values come back with 14 significant digits, without it from a float
+column of MySQL, which keeps a float32 and shows 6 digits of it. While a server is at work it shows keys of
+different rows side by side.
 """
 
 from __future__ import annotations
@@ -17,16 +18,53 @@ from gateway.plugin import Place
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-Reading = tuple[float, str]
-"""Unix second (infinity where the server shows none), and the value as text of 14 significant digits."""
+Reading = tuple[float, float]
+"""Unix second and value; infinity where a server shows none."""
 
 Inputs = dict[tuple[str, str], Reading]
 """Readings by node and key: those that a server's inputs hold, or that a row brings them."""
 
+_SHOWN = 1.2
+"""How far a value that is shown may be from the one that was sent, in units of the sixth significant digit.
+
+One unit, as a last digit may be rounded either way, and a float32's own rounding.
+"""
+_APART = 1.8
+"""How far apart two values that are sent must be to be told apart, in the same units.
+
+What is shown of the one is up to 0.56 away from it (half a unit and float32's rounding), and must not be
+within _SHOWN of the other.
+"""
+_FLOAT32 = 2.0**-149
+"""The smallest float32: what is closer than this to another number may be the same there."""
+
 
 def brought(second: int, node: str, values: Iterable[Mapping[str, float]]) -> Inputs:
     """Return what a row of input/bulk brings."""
-    return {(node, key): (second, f"{value:.14g}") for each in values for key, value in each.items()}
+    return {(node, key): (second, float(value)) for each in values for key, value in each.items()}
+
+
+def is_shown(shown: float, sent: float) -> bool:
+    """Tell whether a server that was sent one value may show the other for it."""
+    return abs(shown - sent) <= _SHOWN * _unit(min(abs(shown), abs(sent))) + _FLOAT32
+
+
+def _is_apart(one: float, other: float) -> bool:
+    """Tell whether no server can show the same for two values that it is sent.
+
+    At a power of ten, where the unit changes, the larger unit counts here and the smaller one in `is_shown`,
+    so that no server that has the one is taken to show the other.
+    """
+    return abs(one - other) > _APART * _unit(max(abs(one), abs(other))) + _FLOAT32
+
+
+def _unit(value: float) -> float:
+    """Return what one in the sixth significant digit is worth."""
+    return 10.0 ** (math.floor(math.log10(value)) - 5) if 0 < value < math.inf else 0.0
+
+
+def _same(shown: Reading | None, sent: Reading) -> bool:
+    return shown is not None and shown[0] == sent[0] and is_shown(shown[1], sent[1])
 
 
 def held(node: str, text: str) -> Inputs | None:
@@ -45,7 +83,7 @@ def held(node: str, text: str) -> Inputs | None:
     if not isinstance(answer, dict) or not all(isinstance(each, dict) for each in answer.values()):
         return None
     return {
-        (node, str(key)): (_number(each.get("time")), f"{_number(each.get('value')):.14g}")
+        (node, str(key)): (_number(each.get("time")), _number(each.get("value")))
         for key, each in answer.items()
     }
 
@@ -57,12 +95,19 @@ def _number(value: Any) -> float:  # noqa: ANN401  (JSON)
         return math.inf
 
 
-def _traces(rows: Iterable[Inputs], before: Inputs) -> Iterator[set[tuple[tuple[str, str], Reading]]]:
-    """Yield, for each row, those of its readings that neither `before` nor any row before it has."""
-    seen = set(before.items())
+def _traces(rows: Iterable[Inputs], before: Inputs) -> Iterator[Inputs]:
+    """Yield, for each row, those of its readings that differ from `before` and from all rows before it."""
+    seen: dict[tuple[tuple[str, str], float], list[float]] = {}
+    for where, (second, value) in before.items():
+        seen[where, second] = [value]
     for row in rows:
-        yield {item for item in row.items() if item not in seen}
-        seen.update(row.items())
+        yield {
+            where: (second, value)
+            for where, (second, value) in row.items()
+            if all(_is_apart(value, other) for other in seen.get((where, second), ()))
+        }
+        for where, (second, value) in row.items():
+            seen.setdefault((where, second), []).append(value)
 
 
 def together(rows: Sequence[Inputs], before: Inputs) -> int:
@@ -83,18 +128,22 @@ def find(rows: Sequence[Inputs], now: Inputs, before: Inputs) -> Place:
     """
     count, seen, first = 0, set[object](), None
     for number, (row, trace) in enumerate(zip(rows, _traces(rows, before), strict=True)):
-        there = trace & now.items()
-        seen |= there
-        if there and row.items() <= now.items():
+        there = {where: reading for where, reading in trace.items() if _same(now.get(where), reading)}
+        seen |= there.items()
+        if there and all(_same(now.get(where), reading) for where, reading in row.items()):
             count = number + 1
-        elif any(where in before for where, _ in there):
+        elif any(where in before for where in there):
             count = number  # the server broke off in the middle of this row
         if first is None and row:
             first = trace
-    never = any(_never(where, reading, now, before) for where, reading in first or ())
+    never = any(_never(where, reading, now, before) for where, reading in (first or {}).items())
     return Place(count if count or never else None, frozenset(seen))
 
 
 def _never(where: tuple[str, str], reading: Reading, now: Inputs, before: Inputs) -> bool:
     """Tell whether an input shows that it was never brought this reading: it holds an older one, or none."""
-    return where not in now or now[where] == before.get(where) or now[where][0] < reading[0]
+    return (
+        where not in now
+        or now[where][0] < reading[0]
+        or (where in before and (now[where] == before[where] or _same(now[where], before[where])))
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from gateway.dispatchers.emoncms_place import is_shown
 from gateway.emoncms.account import PHPFINA, Feed
 from gateway.finding import Finding, bad, good, unknown
 from gateway.timekeeper import TOLERANCE
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _LATE = 3
 """Intervals after which a value is late."""
-_FLOAT32 = 1e-6
-"""How much of a value a feed may change."""
 _SHOWN = 6
 """Inputs that are named in one line."""
 
@@ -110,7 +108,7 @@ def _fault(log: Log, there: Input, last: str) -> Finding | None:
     if log.stored is None:
         cure = "it takes values and keeps none: look at its disk, and who owns the folder of its feeds"
         return bad(f"{last} is not in {log.feed}", cure)
-    if log.as_it_came and not math.isclose(log.stored, there.value or 0.0, rel_tol=_FLOAT32, abs_tol=1e-30):
+    if log.as_it_came and not is_shown(there.value or 0.0, log.stored):
         cure = "look on the page Inputs there what else is logged to that feed"
         return bad(f"{last}, but {log.feed} has {log.stored:.10g}", cure)
     return None

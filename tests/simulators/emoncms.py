@@ -7,6 +7,7 @@ batch that is refused has been stored up to the row that was not liked.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import re
@@ -104,7 +105,9 @@ class FakeEmoncms:
     device_key: str = "00000000000000000000000000000000"  # it writes, and reads nothing
     port: int = 0
     tls: tuple[Path, Path] | None = None  # certificate, private key
-    max_nodes: int = 32
+    max_nodes: int = 32  # beyond these a row of another node is refused, and those after it are not looked at
+    redis: bool = True  # without it values are shown from a float column of MySQL, with 6 digits
+    devices: list[str] | None = None  # nodes with a device; None: the device module is not there
     now: Callable[[], float] = time.time
     version: str = "11.16.8"
     clock_ahead: float | None = 0  # seconds that its Date is ahead; None: it shows none
@@ -134,6 +137,7 @@ class FakeEmoncms:
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
+        self._ids = itertools.count(1)
         self._released = threading.Event()
         self._server: _Server | None = None
         self._place: socket.socket | None = None  # keeps the port ours while the server is away
@@ -246,7 +250,7 @@ class FakeEmoncms:
         controller, action, node = [*names, "", "", ""][:3]
         if controller == "version":
             return Answer(body=self.version)
-        if controller == "feed" or (controller, action) in _OF_ACCOUNT:
+        if controller == "feed" or (controller, action) in _OF_ACCOUNT or self._has_devices(controller):
             return self._account(controller, [action, node], params, key)
         if controller != "input" or action not in ("post", "bulk"):
             return Answer(406, json.dumps({"success": False, "message": "406 Not Acceptable"}))
@@ -256,14 +260,17 @@ class FakeEmoncms:
             params["node"] = node
         return self._store(self._bulk if action == "bulk" else self._post, params)
 
+    def _has_devices(self, controller: str) -> bool:
+        return controller == "device" and self.devices is not None
+
     def _account(self, controller: str, action: list[str], params: Params, key: str) -> Answer:
         """Answer what only the key of an account may ask: to read, or to change, what is there."""
-        if key == self.device_key:
-            return WRONG_KEY
-        if not key:
-            return _json(False) if controller == "feed" else LOGIN_PAGE
-        if action[0] in ("set", "create", "process") and key != self.key:
+        if key in (self.device_key, ""):
+            return WRONG_KEY if key else _json(False) if controller == "feed" else LOGIN_PAGE
+        if action[0] in ("set", "create", "process", "delete") and key != self.key:
             return _json(False)
+        if controller == "device":
+            return self._device(action[0], params)
         if controller == "feed":
             answer = self.feeds.answer(action[0], params)
             return Answer() if answer is None else _json(answer)
@@ -271,10 +278,27 @@ class FakeEmoncms:
             return _json(self._get(params) if action[0] == "get" else self._list())
         return self._of_input(action, params)
 
+    def _device(self, action: str, params: Params) -> Answer:
+        """Answer device/list and device/delete, as read in their source; ids are places in the list."""
+        devices = self.devices or []
+        if action == "list":
+            return _json([{"id": str(n), "nodeid": node} for n, node in enumerate(devices, 1)])
+        number = int(params.get("id", 0))
+        if not 0 < number <= len(devices):
+            return refusal("Device does not exist")
+        del devices[number - 1]
+        return _json(None)
+
     def _of_input(self, action: list[str], params: Params) -> Answer:
-        there = next((each for each in self.inputs.values() if str(each.id) == params.get("inputid")), None)
+        place, there = next(
+            (item for item in self.inputs.items() if str(item[1].id) == params.get("inputid")),
+            (("", ""), None),
+        )
         if there is None:
             return _json(False)
+        if action[0] == "delete":
+            del self.inputs[place]
+            return _json({"success": True, "message": "Input deleted", "userid": 1, "inputid": there.id})
         if action == ["process", "get"]:
             return _json(there.processes)
         if action == ["process", "set"]:
@@ -364,11 +388,13 @@ class FakeEmoncms:
                 "Error: Reached the maximal allowed number of different NodeIds, "
                 f"limit is {self.max_nodes}. Node '{node}' was ignored."
             )
+        if node not in nodes and self.devices is not None and node not in self.devices:
+            self.devices.append(node)
         for name, value in values.items():
             key = _kept(name)
             if self.closed_to_new and (node, key) not in self.inputs:
                 continue
-            known = self.inputs.setdefault((node, key), Input(len(self.inputs) + 1, when, value))
+            known = self.inputs.setdefault((node, key), Input(next(self._ids), when, value))
             known.time, known.value = when, value
             self.feeds.run(known.processes, when, value)
             self.stored.append(Stored(node, key, when, value))
@@ -381,7 +407,7 @@ class FakeEmoncms:
     def _get(self, params: Params) -> object:
         nodes: dict[str, dict[str, object]] = {}
         for (node, key), known in self.inputs.items():
-            shown = {"time": known.time, "value": _shown(known.value), "processList": known.processes}
+            shown = {"time": known.time, "value": self._shown(known.value), "processList": known.processes}
             nodes.setdefault(node, {})[key] = shown
         if "node" not in params:
             return nodes or []
@@ -393,6 +419,18 @@ class FakeEmoncms:
         # PHP cannot tell an array with the keys 0..n-1 from a list.
         return list(of_node.values()) if list(of_node) == [str(n) for n in range(len(of_node))] else of_node
 
+    def _shown(self, value: float | None) -> float | None:
+        """Return a value as it is shown: with 14 digits, or with 6 of the float32 that MySQL keeps."""
+        if value is None:
+            return None
+        if self.redis:
+            return float(f"{value:.14g}")
+        return float(f"{struct.unpack('f', struct.pack('f', value))[0]:.6g}")
+
+    def _listed(self, number: float | None) -> float | str | None:
+        """Return a number as input/list has it: MySQL's own come as text."""
+        return number if self.redis or number is None else f"{number:.14g}"
+
     def _list(self) -> object:
         return [
             {
@@ -401,14 +439,14 @@ class FakeEmoncms:
                 "name": key,
                 "description": known.description,
                 "processList": known.processes,
-                "time": known.time,
-                "value": known.value,
+                "time": self._listed(known.time),
+                "value": self._listed(self._shown(known.value)),
             }
             for (node, key), known in self.inputs.items()
         ]
 
 
-_OF_ACCOUNT = {("input", action) for action in ("get", "list", "set", "process")}
+_OF_ACCOUNT = {("input", action) for action in ("get", "list", "set", "process", "delete")}
 _INSTEAD = {
     "wrong_key": WRONG_KEY,
     "status_500": Answer(500),
@@ -466,10 +504,6 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.14g}"
     return "" if value is None or value is False else "1" if value is True else str(value)
-
-
-def _shown(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.14g}")
 
 
 def _kept(name: str) -> str:
