@@ -159,6 +159,8 @@ class Daemon:
 
     def _watch(self) -> None:
         """Have the supervisor believe in this daemon as long as every worker waits or makes progress."""
+        for worker in self._workers():
+            worker.settle()
         stuck = {worker: worker.stuck for worker in self._workers() if worker.stuck}
         for worker in stuck.keys() - self._stuck:
             log.error("%s: %s; only a restart of the gateway can help", worker.name, stuck[worker])

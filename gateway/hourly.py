@@ -26,11 +26,20 @@ class Hourly:
             self._since(f"{name} faults", sum(about["faults"].values()), now)
             for name, about in status["listeners"].items()
         )
+        failures = self._failures({**status["listeners"], **status["dispatchers"]}, now)
         self._before = now
         return (
             f"in the last hour {came} in, {went} out; waiting: {', '.join(waiting) or 'none'}; "
-            f"faults of sensors and lines: {faults}"
+            f"faults of sensors and lines: {faults}{failures}"
         )
+
+    def _failures(self, sections: Mapping[str, Any], now: dict[str, int]) -> str:
+        """Return how often each section has failed, where any has: the log has one line for all of it."""
+        counts = {
+            name: self._since(f"{name} failures", about["failures"], now) for name, about in sections.items()
+        }
+        said = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        return f"; failures: {said}" if said else ""
 
     def _passed(self, sections: Mapping[str, Any], now: dict[str, int]) -> str:
         counts = {name: self._since(name, about["frames"], now) for name, about in sections.items()}

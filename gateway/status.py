@@ -95,6 +95,7 @@ def _about(worker: Worker[Any], now: float) -> dict[str, Any]:
         "frames": worker.frames,
         "age": None if worker.last is None else round(now - worker.last, 1),
         "trouble": worker.trouble,
+        "failures": worker.failures,
         "last_trouble": last and {"text": last.text, "age": round(now - last.at, 1)},
         "next_try": None if next_try is None else round(max(0.0, next_try - now), 1),
         "troubles": [trouble for trouble in (worker.trouble, worker.stuck) if trouble],

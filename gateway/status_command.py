@@ -126,6 +126,8 @@ def _last_trouble(about: Mapping[str, Any]) -> Iterator[str]:
         yield f"next try in {span(about['next_try'])}"
     elif last and not about["trouble"]:
         yield f"{span(last['age'])} ago: {last['text']}"
+    if about["failures"] > 1:
+        yield f"failed {about['failures']} times since it was started"
 
 
 def _clock(clock: Mapping[str, Any]) -> Iterator[str]:

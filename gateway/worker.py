@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from gateway.backoff import Backoff
 from gateway.flag import Flag, wait_readable
 from gateway.heard import Roll
 from gateway.plugin import (
@@ -16,12 +16,12 @@ from gateway.plugin import (
     BadFrame,
     DeliveryFailure,
     Dispatcher,
-    HoldEverything,
     Listener,
     OutcomeUnknown,
     Plugin,
     TryLater,
 )
+from gateway.trouble import Episode, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,42 +33,14 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=Plugin)
 
 
-class Backoff:
-    """Pauses that double from 1 s up to a limit, each drawn from zero to its length (full jitter)."""
-
-    def __init__(self, draw: random.Random) -> None:
-        self._draw = draw
-        self._tries = 0
-
-    def next(self, limit: float) -> float:
-        """Return the next pause in seconds."""
-        pause = min(limit, 2.0 ** min(self._tries, 30))
-        self._tries += 1
-        return self._draw.uniform(0, pause)
-
-    def reset(self) -> None:
-        """Start at 1 s again."""
-        self._tries = 0
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """What went wrong, last at a second of the monotonic clock."""
-
-    text: str
-    at: float
-
-
 class Worker(threading.Thread, Generic[P]):
-    """Runs one plugin. Its trouble is told once when it begins, and once when it is over.
+    """Runs one plugin. Its trouble is logged once when it begins, and once when it is over for a while.
 
-    `after` are the workers this one replaces: a port is opened anew only when the old threads have let go.
+    `trouble` is what it fails with now, and `failures` how often it has failed. `after` are the workers this
+    one replaces: a port is opened anew only when the old threads have let go.
     `tried` is raised when the plugin has been opened, or could not be. `frames` went through it; the `last`
     one, and `next_try`, are at seconds of the monotonic clock.
     """
-
-    limit = 10.0
-    """The longest pause between two tries, in seconds."""
 
     def __init__(
         self, plugin: P, *, after: Sequence[Worker[Any]] = (), draw: random.Random | None = None
@@ -80,11 +52,14 @@ class Worker(threading.Thread, Generic[P]):
         self.tried = Flag()
         self.trouble = ""
         self.last_trouble: Trouble | None = None
+        self.failures = 0
         self.next_try: float | None = None
         self.frames = 0
         self.last: float | None = None
         self._after = list(after)
         self._backoff = Backoff(draw or random.Random())  # noqa: S311  (it spreads retries, no more)
+        self._failing_since: float | None = None
+        self._episode = Episode()
         self._opened = False
         self._failed_to_open = False
 
@@ -100,16 +75,26 @@ class Worker(threading.Thread, Generic[P]):
                 self._work()
             except (OSError, DeliveryFailure) as failure:
                 self._failed(str(failure) or type(failure).__name__)
-                pause = self._backoff.next(30.0 if isinstance(failure, HoldEverything) else self.limit)
+                pause = self._backoff.next(self.longest_pause)
             except Exception:
                 self.plugin.log.exception("a fault in the program; it is tried again all the same")
                 self._failed("a fault in the program: its traceback is in the log")
-                pause = self._backoff.next(self.limit)
+                pause = self._backoff.next(self.longest_pause)
             finally:
                 self._close()
                 self.tried.set()
             self._pause(pause)
         self.finished.set()
+
+    @property
+    def longest_pause(self) -> float:
+        """The longest pause before the next try, in seconds; someone may hold the plug in his hand."""
+        return 10.0
+
+    @property
+    def failing_for(self) -> float:
+        """The seconds since it failed first without having worked after that."""
+        return 0.0 if self._failing_since is None else self.plugin.clock.monotonic() - self._failing_since
 
     def _pause(self, seconds: float) -> None:
         self.next_try = time.monotonic() + seconds
@@ -150,16 +135,26 @@ class Worker(threading.Thread, Generic[P]):
         # That it opens again proves something only to the one that could not be opened.
         self._failed_to_open = not self._opened
         self.last_trouble = Trouble(trouble, time.monotonic())
-        if trouble != self.trouble:
+        self.trouble = trouble
+        self.failures += 1
+        now = self.plugin.clock.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        if self._episode.failed(trouble, now):
             self.plugin.log.warning("%s", trouble)
-            self.trouble = trouble
 
     def succeeded(self) -> None:
         """Note that the plugin does its work (again)."""
         self._failed_to_open = False
+        self._failing_since = None
         self._backoff.reset()
-        if self.trouble:
-            self.trouble = ""
+        self.trouble = ""
+        self._episode.succeeded(self.plugin.clock.monotonic())
+        self.settle()
+
+    def settle(self) -> None:
+        """Log that a trouble is over, if it is; another thread calls this now and then."""
+        if self._episode.ended(self.plugin.clock.monotonic()):
             self.plugin.log.warning("works again")
 
     def _close(self) -> None:
@@ -224,7 +219,18 @@ _QUICK = 10.0
 """Seconds within which a batch is to be taken; one that takes longer is followed by one of half its size."""
 
 _LOOKS = 30
-"""How often a far end at work is looked at, a second apart, before it is left alone for a while."""
+"""How often a far end at work is looked at before it is left alone for a while."""
+
+_APART = 1.0
+"""Seconds between two such looks."""
+
+_LONGEST_PAUSE, _LONGEST_PAUSE_LATER = 15.0, 30.0
+"""Seconds between two tries in the first ten minutes of an outage, and later, at most.
+
+Once the far end is back the first frame is there within that time, and a thousand gateways together make
+about 80, later 40 requests a second.
+"""
+_LATER = 600.0
 
 _COMPARE_EVERY = 3600.0
 """Seconds after which what a far end's clock showed is asked for again: clocks drift, and are set right."""
@@ -241,8 +247,6 @@ class DispatcherWorker(Worker[Dispatcher]):
     refused, smaller ones go until the frame to blame stands alone; refused once more, it is set aside.
     """
 
-    limit = 300.0
-
     def __init__(
         self, plugin: Dispatcher, spool: Spool, dating: Dating, *, after: Sequence[Worker[Any]] = ()
     ) -> None:
@@ -258,6 +262,12 @@ class DispatcherWorker(Worker[Dispatcher]):
         self._blamed: int | None = None
         spool.bell(plugin.name, self._bell)
 
+    @property
+    def longest_pause(self) -> float:
+        """The longest pause before the next try; looking for its place takes it a second more."""
+        longest = _LONGEST_PAUSE if self.failing_for < _LATER else _LONGEST_PAUSE_LATER
+        return longest - _APART if self._in_doubt else longest
+
     def _work(self) -> None:
         # Whatever it was that failed, its clock may have been set meanwhile.
         self._compared_after = None
@@ -268,14 +278,15 @@ class DispatcherWorker(Worker[Dispatcher]):
         self._bell.clear()
         batch = self._spool.peek(self.name, self._in_doubt or self._size)
         held = self._spool.holding
-        if (batch or held) and self._compare_clocks(_COMPARE_HELD_EVERY if held else _COMPARE_EVERY):
+        if batch and self._in_doubt:
+            # Before the clocks are compared: a try that fails makes one request.
+            self._find_place(batch, at_rest=False)
+        elif (batch or held) and self._compare_clocks(_COMPARE_HELD_EVERY if held else _COMPARE_EVERY):
             return
-        if not batch:
+        elif not batch:
             # What was sent before the start may be among that which is still gone through.
             self._in_doubt = self._in_doubt if self._spool.dating else 0
             wait_readable([self.stop, self._bell], _COMPARE_HELD_EVERY if held else None)
-        elif self._in_doubt:
-            self._find_place(batch, at_rest=False)
         else:
             self._deliver(batch)
 
@@ -302,7 +313,7 @@ class DispatcherWorker(Worker[Dispatcher]):
         while sent and place is not None and not at_rest:
             if looks == _LOOKS:
                 raise TryLater("it is still at work on what it was sent: it is left alone for a while")
-            if self.stop.wait(1.0):
+            if self.stop.wait(_APART):
                 return
             before, place = place, self.plugin.delivered(frames)
             at_rest = place == before
@@ -312,6 +323,7 @@ class DispatcherWorker(Worker[Dispatcher]):
             self.doubled += min(len(sent), self.plugin.batch)
         elif sent and place.count:
             self._done(sent[: place.count])
+            self.succeeded()
 
     def _deliver(self, waiting: Batch) -> None:
         batch = self._sendable(waiting)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config, daemon, paths
+from gateway import config, daemon, paths, trouble
 from gateway.control import ask
 from gateway.daemon import Daemon
 from gateway.frame import Frame, Stamp
@@ -494,3 +494,25 @@ def test_a_section_that_comes_back_while_its_thread_hangs_waits_for_it(file, ser
         server.hang = 0
         wait_until(lambda: gateway._dispatchers["home"].frames)
         assert hanging.finished.is_set()
+
+
+def test_where_every_second_reply_is_lost_that_is_one_line_until_it_has_been_good_for_a_while(
+    server, file, port, caplog, monkeypatch
+):
+    def said() -> list[str]:
+        return [r.message for r in caplog.records if r.name == "oemgateway.home"]
+
+    with running(file) as gateway:
+        for number in range(3):
+            server.reset_after = 1
+            push(port, f"15 {number}")
+            wait_until(lambda count=number: len(server.stored) > count and server.reset_after == 0)
+            wait_until(lambda: gateway._dispatchers["home"].trouble == "")
+        assert len(said()) == 1
+        assert "no answer came" in said()[0]
+        assert ask(file.parent / "state" / "control", "status")["dispatchers"]["home"]["failures"] == 3
+        # when it has been good for a while
+        monkeypatch.setattr(trouble, "GOOD_FOR", 0.1)
+        wait_until(lambda: len(said()) == 2)
+    # then that is said, though nothing has come meanwhile
+    assert said()[1] == "works again"

@@ -202,9 +202,13 @@ def test_it_is_started_again_by_the_core(tmp_path, caplog):
         def put(self, more):
             frames.extend(more)
 
-    worker = ListenerWorker(build(ExecLines, {"command": list(sh(f"{once}; echo 5 1; sleep 100"))}), Sink())
+    listener = build(ExecLines, {"command": list(sh(f"{once}; echo 5 1; sleep 100"))})
+    listener.clock = VirtualClock()
+    worker = ListenerWorker(listener, Sink())
     worker.start()
     wait_until(lambda: frames)
+    listener.clock.sleep(60)
+    worker.settle()
     worker.stop.set()
     worker.join(60)
     assert not worker.is_alive()

@@ -3,13 +3,15 @@ from __future__ import annotations
 from gateway.hourly import Hourly
 
 
-def status(*, radio: int = 0, bridge: int = 0, home: int = 0, waiting: int = 0, faults: int = 0) -> dict:
+def status(
+    *, radio: int = 0, bridge: int = 0, home: int = 0, waiting: int = 0, faults: int = 0, failures: int = 0
+) -> dict:
     return {
         "listeners": {
-            "radio": {"frames": radio, "faults": {"damaged": faults}},
-            "bridge": {"frames": bridge, "faults": {}},
+            "radio": {"frames": radio, "faults": {"damaged": faults}, "failures": 0},
+            "bridge": {"frames": bridge, "faults": {}, "failures": 0},
         },
-        "dispatchers": {"home": {"frames": home, "queue": {"waiting": waiting}}},
+        "dispatchers": {"home": {"frames": home, "failures": failures, "queue": {"waiting": waiting}}},
     }
 
 
@@ -29,6 +31,13 @@ def test_a_section_that_was_opened_anew_counts_from_there():
     hourly = Hourly()
     hourly.line(status(radio=100, faults=50))
     assert "(radio 7, bridge 0)" in hourly.line(status(radio=7, faults=3))
+
+
+def test_how_often_a_section_has_failed_is_said_where_it_has():
+    hourly = Hourly()
+    assert hourly.line(status(failures=30)).endswith("lines: 0; failures: home 30")
+    assert hourly.line(status(failures=30)).endswith("lines: 0")
+    assert hourly.line(status(failures=31)).endswith("failures: home 1")
 
 
 def test_without_a_dispatcher_nothing_waits():

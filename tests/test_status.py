@@ -133,6 +133,7 @@ ABOUT = {
     "frames": 7,
     "age": 2.0,
     "trouble": "",
+    "failures": 0,
     "last_trouble": None,
     "next_try": None,
     "troubles": [],
@@ -172,6 +173,10 @@ def dispatcher(**more) -> dict:
         ),
         (listener(faults={"damaged": 15, "too long": 1}), "so far 15 x damaged, 1 x too long"),
         (listener(trouble="no port", next_try=4.2), "next try in 4 s"),
+        (
+            dispatcher(failures=30, last_trouble={"text": "no answer", "age": 2.0}),
+            "2 s ago: no answer; failed 30 times since it was started",
+        ),
         (listener(troubles=["node 15 is silent"]), "! node 15 is silent"),
         (
             dispatcher(queue={**QUEUE, "waiting": 3, "age": 7200.0, "held": 1}),

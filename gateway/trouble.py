@@ -1,0 +1,63 @@
+"""Which failures of a section are worth a line in the log: one trouble is one line, even where it flaps."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+GOOD_FOR = 60.0
+"""Seconds without a failure after which a trouble is over."""
+
+_MOST = 10
+"""Lines within an hour, at most: a message may have something in it that is different each time."""
+
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong, last at a second of the monotonic clock."""
+
+    text: str
+    at: float
+
+
+class Episode:
+    """A section's trouble from its first failure until nothing has failed for a minute.
+
+    What has been logged within the hour is not logged again before that. `now` is by the monotonic clock; any
+    thread may call it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = ""
+        self._logged: dict[str, float] = {}
+        self._good_since: float | None = None
+
+    def failed(self, text: str, now: float) -> bool:
+        """Note a failure; tell whether it is to be logged."""
+        with self._lock:
+            self._good_since = None
+            is_new = text != self._last
+            self._last = text
+            self._logged = {each: at for each, at in self._logged.items() if now < at + _HOUR}
+            if not is_new or text in self._logged or len(self._logged) >= _MOST:
+                return False
+            self._logged[text] = now
+            return True
+
+    def succeeded(self, now: float) -> None:
+        """Note that it works."""
+        with self._lock:
+            if self._last and self._good_since is None:
+                self._good_since = now
+
+    def ended(self, now: float) -> bool:
+        """Tell whether the trouble is over, which is said once."""
+        with self._lock:
+            if self._good_since is None or now < self._good_since + GOOD_FOR:
+                return False
+            self._last, self._good_since = "", None
+            self._logged.clear()
+            return True
