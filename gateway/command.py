@@ -22,6 +22,7 @@ from gateway.logs import log_to
 from gateway.machine import Machine
 from gateway.notify import Supervisor
 from gateway.paths import DEFAULT_FILE, find_state_dir
+from gateway.plain import plain
 from gateway.queue_command import add_queue
 from gateway.settings import at_least, convert
 from gateway.spool import SpoolUnusable
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*faults.faults, sep="\n", file=sys.stdout if options.run is _check else sys.stderr)
         return CONFIGURATION
     except (OSError, SpoolUnusable) as error:
-        print(f"oemgateway: {error}", file=sys.stderr)
+        print(f"oemgateway: {plain(str(error))}", file=sys.stderr)
         return FAILED
     return status
 

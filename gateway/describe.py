@@ -6,6 +6,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
+from gateway.plain import plain
 from gateway.settings import shown
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ _SLOT = re.compile(r"sensor([0-9]+)")
 
 def describe(configuration: Configuration) -> str:
     """Return what would run, index by index, and the remarks: the answer of `oemgateway check`."""
-    return "\n".join(_described(configuration))
+    return "\n".join(map(plain, _described(configuration)))
 
 
 def show_settings(configuration: Configuration) -> str:
     """Return the settings in force, defaults included and secrets masked, as a file that has them all."""
-    return "\n".join(_settings(configuration))
+    return "\n".join(map(plain, _settings(configuration)))
 
 
 def _plugins(configuration: Configuration) -> Iterator[tuple[str, dict[str, str], dict[str, Plugin]]]:
@@ -38,7 +39,7 @@ def _described(configuration: Configuration) -> Iterator[str]:
     yield f"{configuration.path} has no faults. This would run:"
     for kind, types, plugins in _plugins(configuration):
         for name, plugin in plugins.items():
-            yield f"\n{kind[:-1]} {name}, type {types[name]}"
+            yield from ("", f"{kind[:-1]} {name}, type {types[name]}")
             settings = shown(plugin)
             del settings["active"]
             slots = {int(key[1]): settings.pop(key[0]) for key in map(_SLOT.fullmatch, list(settings)) if key}
@@ -66,8 +67,8 @@ def _slots(slots: dict[int, str]) -> Iterator[str]:
 def _nodes(nodes: Nodes) -> Iterator[str]:
     for node, decoder in nodes.decoders.items():
         length = f"{decoder.size} bytes" if decoder.size else "any number of values"
-        title = f"\nnode {node}{f', {decoder.name}' if decoder.name else ''}: {length}"
-        yield f"{title}, whitened" if decoder.whitening else title
+        title = f"node {node}{f', {decoder.name}' if decoder.name else ''}: {length}"
+        yield from ("", f"{title}, whitened" if decoder.whitening else title)
         for index, (name, letter, scale, unit) in enumerate(decoder.described(), 1):
             yield f"    index {index:<3} {name:<22} {letter} x {scale:<6} {unit}".rstrip()
 
@@ -76,13 +77,13 @@ def _settings(configuration: Configuration) -> Iterator[str]:
     yield "[gateway]"
     yield from _entries(shown(configuration.gateway))
     for kind, types, plugins in _plugins(configuration):
-        yield f"\n[{kind}]"
+        yield from ("", f"[{kind}]")
         for name, plugin in plugins.items():
-            yield f"\n[[{name}]]"
+            yield from ("", f"[[{name}]]")
             yield from _entries({"type": types[name], **shown(plugin)})
-    yield "\n[nodes]"
+    yield from ("", "[nodes]")
     for node, decoder in configuration.nodes.decoders.items():
-        yield f"\n[[{node}]]"
+        yield from ("", f"[[{node}]]")
         yield from _entries(shown(decoder))
 
 

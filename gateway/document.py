@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from configobj import ConfigObj, ConfigObjError, DuplicateError, NestingError
 
 from gateway.commented import Commented
+from gateway.plain import escaped, plain
 from gateway.settings import Raw
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        parts = [f"{self.file}:{self.line}" if self.line else self.file, self.where, self.message]
-        text = ": ".join(part for part in parts if part)
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        file = escaped(self.file)
+        parts = [f"{file}:{self.line}" if self.line else file, plain(self.where), plain(self.message)]
+        return ": ".join(part for part in parts if part)
 
 
 class ConfigFaults(Exception):

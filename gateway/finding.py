@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from gateway.plain import plain
+
 
 class Verdict(Enum):
     """How something is, in the word that its line begins with."""
@@ -29,7 +31,8 @@ class Finding:
         return self.verdict is Verdict.BAD
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (f"{self.verdict.value:<5} {self.subject}", self.found, self.cure)))
+        parts = (f"{self.verdict.value:<5} {self.subject}", self.found, self.cure)
+        return plain(": ".join(filter(None, parts)))
 
 
 def good(found: str) -> Finding:

@@ -10,8 +10,9 @@ import re
 import sys
 import threading
 from logging.handlers import QueueHandler, SysLogHandler, WatchedFileHandler
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gateway.plain import plain
 from gateway.settings import did_you_mean
 
 if TYPE_CHECKING:
@@ -73,7 +74,19 @@ def _is_journal() -> bool:
     return journal == f"{about.st_dev}:{about.st_ino}"
 
 
-class _Brief(logging.Formatter):
+class PlainFormatter(logging.Formatter):
+    """Makes one line of a message, whatever it quotes; the lines of a traceback below it are indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (as the class above calls it)
+        """Return the line without its traceback."""
+        return plain(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802  (as the class above has it)
+        """Return the traceback, none of whose lines can be taken for one of the log."""
+        return "\n".join(f"  {plain(line)}" for line in super().formatException(ei).split("\n"))
+
+
+class _Brief(PlainFormatter):
     """A log line with the section's name, without the program's before it."""
 
     def format(self, record: logging.LogRecord) -> str:

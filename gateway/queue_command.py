@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Clock
 from gateway.exchange import from_object
+from gateway.plain import plain
 from gateway.queue_answers import AHEAD
 from gateway.queue_listing import CSV_HEADING, csv_lines, json_line, reading, standing
 from gateway.queue_reach import reach
@@ -243,7 +244,7 @@ def _drop(options: argparse.Namespace) -> int:
 
 def _confirmed(kind: str, counts: dict[str, int]) -> bool:
     there = ", ".join(f"{who} {count}" for who, count in counts.items())
-    sys.stderr.write(f"Drop for good what is {kind} ({there})? Type yes: ")
+    sys.stderr.write(plain(f"Drop for good what is {kind} ({there})? Type yes: "))
     sys.stderr.flush()
     return sys.stdin.readline().strip() == "yes"
 
@@ -301,9 +302,9 @@ def _output(name: str) -> Iterator[BinaryIO]:
 
 
 def _print(options: argparse.Namespace, answer: object, *words: str) -> None:
-    lines = [json.dumps(answer)] if options.json else words
+    lines = [json.dumps(answer)] if options.json else map(plain, words)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def _say(words: str) -> None:
-    sys.stderr.write(f"oemgateway: {words}\n")
+    sys.stderr.write(f"oemgateway: {plain(words)}\n")

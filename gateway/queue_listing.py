@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gateway.exchange import COLUMNS, cells
+from gateway.plain import plain
 from gateway.words import size, span
 
 if TYPE_CHECKING:
@@ -54,12 +55,12 @@ def reading(row: Mapping[str, Any]) -> str:
     told += [f"{row['dispatcher']}: {row['reason']}"] if "reason" in row else []
     told += ["its time is not known"] if row.get("undated") else []
     remark = f"  ({'; '.join(told)})" if told else ""
-    return _plain(f"{_time(row)}  node {row['node']}  {values}{remark}")
+    return plain(f"{_time(row)}  node {row['node']}  {values}{remark}")
 
 
 def json_line(row: Mapping[str, Any]) -> str:
     """Return the reading as `oemgateway queue import` takes it."""
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    return json.dumps(row) + "\n"
 
 
 def csv_lines(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -67,7 +68,8 @@ def csv_lines(rows: Iterable[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:
-        writer.writerows(cells(row))
+        for each in cells(row):
+            writer.writerow([plain(cell) if isinstance(cell, str) else cell for cell in each])
     return text.getvalue()
 
 
@@ -78,7 +80,3 @@ def _time(row: Mapping[str, Any]) -> str:
     if "time" not in row:
         return str(row["unix"])
     return datetime.fromtimestamp(row["unix"]).astimezone().isoformat(" ", "seconds")
-
-
-def _plain(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import control
 from gateway.asking import find_gateway, is_another, is_secret
+from gateway.plain import plain
 from gateway.queue_listing import share
 from gateway.words import span
 
@@ -41,14 +42,15 @@ def _run(options: argparse.Namespace) -> int:
     try:
         status = control.ask(path, "status")
     except PermissionError:
-        sys.stderr.write(f"oemgateway: {path}: this user may not ask the gateway: sudo\n")
+        sys.stderr.write(f"oemgateway: {plain(str(path))}: this user may not ask the gateway: sudo\n")
         return UNKNOWN
     except (FileNotFoundError, ConnectionRefusedError) as error:
         if unread and is_secret(unread):
             why = f"and whether {file} names another socket, this user may not read: sudo"
-            sys.stderr.write(f"oemgateway: no gateway answers at {path}, {why}\n")
+            sys.stderr.write(plain(f"oemgateway: no gateway answers at {path}, {why}") + "\n")
             return UNKNOWN
-        sys.stderr.write(f"oemgateway: no gateway answers at {path} ({error.strerror}); is it running?\n")
+        words = f"no gateway answers at {path} ({error.strerror}); is it running?"
+        sys.stderr.write(f"oemgateway: {plain(words)}\n")
         return NOT_RUNNING
     except OSError as error:
         raise OSError(
@@ -57,9 +59,9 @@ def _run(options: argparse.Namespace) -> int:
     if "error" in status:
         raise OSError(f"the gateway runs, but: {status['error']}")
     if unread and is_another(status, file):
-        sys.stderr.write(f"oemgateway: {unread}\n")
+        sys.stderr.write(plain(f"oemgateway: {unread}") + "\n")
         return UNKNOWN
-    said = [json.dumps(status)] if options.json else lines(status)
+    said = [json.dumps(status)] if options.json else map(plain, lines(status))
     sys.stdout.writelines(f"{line}\n" for line in said)
     return HEALTHY if status["healthy"] else DEGRADED
 
@@ -91,7 +93,7 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
 def _wrapped(begin: str, words: str) -> list[str]:
     indent = " " * len(begin)
     return textwrap.wrap(
-        words, _WIDTH, initial_indent=begin, subsequent_indent=indent, break_on_hyphens=False
+        plain(words), _WIDTH, initial_indent=begin, subsequent_indent=indent, break_on_hyphens=False
     )
 
 

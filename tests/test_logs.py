@@ -45,7 +45,49 @@ def test_what_goes_to_the_journal_is_dated_by_it_and_has_its_level(monkeypatch, 
         radio("no port\nat all")
         radio("works", logging.INFO)
         journal.seek(0)
-        assert journal.read() == "<4>radio: no port\n<4>at all\n<6>radio: works\n"
+        assert journal.read() == "<4>radio: no port\\nat all\n<6>radio: works\n"
+
+
+FORGED = "2026-11-05 12:00:00 ERROR   radio: forged"
+
+
+def test_what_a_line_quotes_ends_no_line_moves_no_cursor_and_shows_no_key(capsys):
+    log_to(None)
+    radio(f"bus.0\n{FORGED}\r\x1b[2J\x9b31m\u202egnp.exe\u2028{'0123456789abcdef' * 2}")
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said[19:] == (
+        f" WARNING radio: bus.0\\n{FORGED}\\r\\x1b[2J\\x9b31m\\u202egnp.exe\\u2028********\n"
+    )
+
+
+def test_no_line_of_a_traceback_can_be_taken_for_one_of_the_log(capsys):
+    log_to(None)
+    fault = RuntimeError(f"at the end\n{FORGED}\n\x1b[2J")
+    log.error("a fault", exc_info=fault)
+    first, *below = capsys.readouterr().err.splitlines()
+    assert first.endswith("a fault")
+    assert below[-2:] == [f"  {FORGED}", "  \\x1b[2J"]
+    assert all(line.startswith("  ") for line in below)
+
+
+def test_a_section_whose_name_is_a_key_does_not_show_it(capsys):
+    log_to(None)
+    logging.getLogger(f"oemgateway.{'0123456789abcdef' * 2}").warning("no port")
+    assert capsys.readouterr().err[19:] == " WARNING ********: no port\n"
+
+
+def test_a_line_without_end_is_cut(capsys):
+    log_to(None)
+    radio("x" * 10**6)
+    assert len(capsys.readouterr().err) < 33_000
+
+
+def test_a_syslog_gets_no_more_of_it(loghost):
+    log.handlers = []
+    log_to_syslog((f"127.0.0.1:{loghost.getsockname()[1]}",))
+    radio(f"bus.0\n<0>{FORGED}\x1b")
+    assert loghost.recv(1000).decode().endswith(f"radio: bus.0\\n<0>{FORGED}\\x1b")
 
 
 def test_a_stream_that_is_not_the_journals_is_none(monkeypatch, capfd):

@@ -201,6 +201,12 @@ def test_each_thing_there_is_to_say(told, words):
     assert words in " ".join("\n".join(lines(told)).split())
 
 
+def test_what_a_trouble_quotes_is_shown_plain():
+    said = list(lines(listener(troubles=["bus \x1b[2J\n  ! forged\u202e"], faults={"\x9b31m": 1})))
+    assert not any(c in "".join(said) for c in "\x1b\x9b\u202e\n")
+    assert r"! bus \x1b[2J\n  ! forged\u202e" in " ".join("\n".join(said).split("\n"))
+
+
 def test_a_week_without_power_is_told_in_a_few_lines():
     told = {
         **dispatcher(queue={**QUEUE, "waiting": 120960, "age": 604800.0}),

@@ -117,3 +117,15 @@ def test_on_a_terminal_it_is_drawn_over_itself_with_the_end_of_the_log_below(tab
     assert "sensor11 " not in last
     table.close()
     assert logger.handlers == before
+
+
+def test_neither_a_name_nor_the_log_reaches_the_terminal_raw(table, clock):
+    table.title = "the\x1b]0;demo"
+    table.out = Terminal()
+    table.open()
+    logging.getLogger("oemgateway").warning("the board says: \x1b[2J\nforged")
+    table.send([Frame("9", (1.0,), Stamp(clock.wall(), "boot", 0), ("a\x1b[2J\u202eb",))])
+    shown = table.out.getvalue().rpartition("\x1b[H")[2].removesuffix("\x1b[J").replace("\x1b[K\n", "\n")
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert r"the board says: \x1b[2J\nforged" in shown

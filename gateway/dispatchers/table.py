@@ -10,6 +10,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
+from gateway.logs import PlainFormatter
+from gateway.plain import plain
 from gateway.plugin import Dispatcher
 from gateway.settings import setting
 
@@ -29,7 +31,7 @@ class _Recent(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+        self.setFormatter(PlainFormatter("%(asctime)s  %(message)s", "%H:%M:%S"))
         self.lines: deque[str] = deque(maxlen=_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -128,9 +130,10 @@ class Table(Dispatcher):
             age = "" if row.valued is None else f"{max(0, round(now - row.valued))} s"
             rssi = "" if row.rssi is None else f"{row.rssi} dBm"
             note = "" if row.there else "gap: index kept"
-            line = f"{node:>6}  {index:>5}  {row.name[:16]:<16} {value:>10}  {age:>6}  {rssi:>8}  {note}"
+            name = plain(row.name)[:16]
+            line = f"{node:>6}  {index:>5}  {name:<16} {value:>10}  {age:>6}  {rssi:>8}  {note}"
             lines.append(line.rstrip())
-        return lines
+        return [*map(plain, lines)]
 
 
 def _natural(node: str, index: int) -> tuple[int, str, int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import config
 from gateway.clock import Clock
+from gateway.plain import plain
 
 if TYPE_CHECKING:
     import argparse
@@ -54,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         frames = heard(configuration)
     except PermissionError as error:
-        sys.stderr.write(f"oemgateway: {error}\n")
+        sys.stderr.write(f"oemgateway: {plain(str(error))}\n")
     lines: list[Line] = []
     for name in names:
         for line in Proof(servers[name], configuration, frames, Clock(), provision=options.provision).lines():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
+from gateway.plain import plain
 from listeners.onewire.warmed import QUIET, RECENT, Warmed, Watch
 
 if TYPE_CHECKING:
@@ -50,9 +51,10 @@ class _Progress:
 
     def say(self, line: str) -> None:
         self.show("")
-        print(line, file=self._out, flush=True)
+        print(plain(line), file=self._out, flush=True)
 
     def show(self, text: str) -> None:
+        text = plain(text)
         if self._out.isatty() and (text or self._shown):
             print(f"\r{text:<{self._shown}}\r{text}", end="", file=self._out, flush=True)
             self._shown = len(text)

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from gateway.plain import plain
 from listeners.onewire.proposals import additions, corrections
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ _SEEN_BY = _HEADER.index("seen by")
 
 def listing(survey: Survey, rows: Sequence[Row], file: Path) -> str:
     """Return what a person wants to know of the sensors, and lines for the configuration, which is `file`."""
-    return "\n".join((*_ways(survey), "", *_table(survey, rows), *_for_the_file(survey, rows, file)))
+    lines = (*_ways(survey), "", *_table(survey, rows), *_for_the_file(survey, rows, file))
+    return "\n".join(map(plain, lines))
 
 
 def as_json(survey: Survey, rows: Sequence[Row]) -> str:
@@ -38,7 +40,7 @@ def as_json(survey: Survey, rows: Sequence[Row]) -> str:
         "correct": corrections(rows),
         "add": additions(survey, rows),
     }
-    return json.dumps(everything, indent=2, ensure_ascii=False)
+    return json.dumps(everything, indent=2)
 
 
 def _as_dict(row: Row) -> dict[str, object]:

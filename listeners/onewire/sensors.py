@@ -13,6 +13,7 @@ from gateway.clock import Clock
 from gateway.config import ConfigFaults, Gateway
 from gateway.part import read_part
 from gateway.paths import find_socket, find_state_dir
+from gateway.plain import plain
 from listeners.onewire.bus import OneWire
 from listeners.onewire.identify import identify
 from listeners.onewire.listing import as_json, listing
@@ -131,7 +132,7 @@ def _label(row: Row, label: str, file: Path) -> int:
         return FAILED
     try:
         for place in row.places:
-            sys.stderr.write(f"{relabel(file, place.section, place.index, row.rom, label)}\n")
+            sys.stderr.write(f"{plain(relabel(file, place.section, place.index, row.rom, label))}\n")
     except (OSError, ValueError, ConfigFaults) as error:
         _complain(f"the label is not written: {error}")
         return FAILED
@@ -139,4 +140,4 @@ def _label(row: Row, label: str, file: Path) -> int:
 
 
 def _complain(words: str) -> None:
-    sys.stderr.write(f"oemgateway: {words}\n")
+    sys.stderr.write(f"oemgateway: {plain(words)}\n")
