@@ -84,7 +84,7 @@ def from_object(given: object, *, latest: float = math.inf) -> Frame:
     if not isinstance(by_name, bool) or (by_name and not len(values) == len(set(names)) == len(names)):
         raise ValueError("by_name: true, with a name of its own for each value, expected")
     if rssi is not None and type(rssi) is not int:
-        raise ValueError(f"rssi: dBm as a whole number expected, not {rssi!r}")
+        raise ValueError(f"rssi: dBm as a whole number expected, not {_shown(rssi)}")
     return frame
 
 
@@ -111,7 +111,7 @@ def _wall(given: Mapping[str, Any], latest: float) -> float:
         except ValueError:
             shown = None
         if shown is None or shown.tzinfo is None:
-            raise ValueError(f"time: as in 2026-11-21T08:00:00Z expected, not {given['time']!r}")
+            raise ValueError(f"time: as in 2026-11-21T08:00:00Z expected, not {_shown(given['time'])}")
     if "unix" not in given and shown is None:
         raise ValueError("time: missing; as in 2026-11-21T08:00:00Z")
     wall = _number(given["unix"], "unix") if "unix" in given else shown.timestamp()  # type: ignore[union-attr]
@@ -135,7 +135,7 @@ def _by_index(given: Mapping[str, Any], key: str) -> list[Any]:
 def _number(value: object, key: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
         return value
-    raise ValueError(f"{key}: a number expected, not {value!r:.40}")
+    raise ValueError(f"{key}: a number expected, not {_shown(value)}")
 
 
 def _text(given: Mapping[str, Any], key: str) -> str:
@@ -144,6 +144,11 @@ def _text(given: Mapping[str, Any], key: str) -> str:
 
 def _encodable(value: object, key: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{key}: text expected, not {value!r:.40}")
+        raise ValueError(f"{key}: text expected, not {_shown(value)}")
     value.encode()  # half of a surrogate pair cannot be kept
     return value
+
+
+def _shown(value: object) -> str:
+    """Return the beginning of a value; of a list or an object, whose brackets may be too many, what it is."""
+    return type(value).__name__ if isinstance(value, list | dict) else repr(value)[:40]

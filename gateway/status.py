@@ -118,6 +118,8 @@ def _listener(worker: ListenerWorker, now: float) -> dict[str, Any]:
         for node, heard in worker.heard.nodes().items()
     }
     refused = {"of a node that is another listener's": worker.refused} if worker.refused else {}
+    if worker.refused and not worker.frames:
+        ailing = [*ailing, "every frame is refused: its node is another listener's"]
     return about | {
         "rate": round(worker.heard.rate(now), 2),
         "nodes": nodes,

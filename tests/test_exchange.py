@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -134,3 +135,14 @@ def test_each_value_that_is_there_is_a_row_of_cells():
     assert {(row["node"], row["rssi"], row["source"], row["reason"]) for row in rows} == {
         ("9", -61, "bridge", "no")
     }
+
+
+@pytest.mark.parametrize("key", ["time", "unix", "values", "names", "rssi", "node", "source"])
+def test_brackets_that_json_can_just_take_are_refused_all_the_same(key):
+    for depth in range(1, sys.getrecursionlimit(), 7):
+        given = []
+        for _ in range(depth):
+            given = [given]
+        whole = {"node": "9", "time": "2026-11-21T08:00:00Z", "values": {"3": 18.5}}
+        with pytest.raises(ValueError, match="expected"):
+            from_object({**whole, key: {"1": given} if key in ("values", "names") else given})

@@ -117,6 +117,16 @@ def test_a_listener_whose_lines_are_all_refused_is_not_healthy_until_one_is_take
     assert "1 x value-missing" in well.stdout
 
 
+def test_a_listener_all_of_whose_nodes_are_anothers_is_not_healthy(file):
+    port = free_port()
+    file.write_text(file.read_text().replace(LOG, f"[[lines]]\ntype = tcp\nport = {port}\n{LOG}"))
+    with GatewayProcess(file) as gateway, socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"9 1\n")
+        wait_until(lambda: gateway.status()["listeners"]["lines"]["troubles"])
+        assert gateway.status()["healthy"] is False
+        assert "! every frame is refused: its node is another listener's" in status(file).stdout
+
+
 def test_a_faulty_edit_is_told_as_long_as_it_stands_and_the_gateway_is_found_all_the_same(file):
     with GatewayProcess(file) as gateway:
         right = file.read_text()
