@@ -75,7 +75,7 @@ class Daemon:
         clock, note = Clock(), TimeNote(directory)
         keeper = Timekeeper(clock, past=note.read(), mode=gateway.unsynced)
         self._dating = Dating(self._spool, keeper, clock, note)
-        self._queue = QueueAnswers(self._spool)
+        self._queue = QueueAnswers(self._spool, retrying=self._try_refused)
         self._status = Status(self._file, self._listeners, self._dispatchers, self._queue, keeper)
         try:
             self._apply(self._configuration)
@@ -258,6 +258,10 @@ class Daemon:
             worker.join(max(0.0, deadline - time.monotonic()))
             if worker.is_alive():
                 log.warning("%s does not answer: what it has not delivered stays on disk", worker.name)
+
+    def _try_refused(self, dispatcher: str) -> None:
+        if worker := self._dispatchers.get(dispatcher):
+            worker.refused_nodes.try_now()
 
     def sensors(self) -> dict[str, dict[str, Any]]:
         """Return what the listeners know of their sensors, by name."""

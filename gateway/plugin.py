@@ -125,11 +125,13 @@ LARGEST_BATCH = 1000
 class Place:
     """How far into some frames a far end has come: it has `count` of them, from the front.
 
-    None where that cannot be told. `shown` is what it shows of them, to be compared.
+    None where that cannot be told. `shown` is what it shows of them, to be compared. `missing` are the places
+    in those `count` of frames that it does not have all the same, as it has nothing of their nodes.
     """
 
     count: int | None
     shown: frozenset[object] = frozenset()
+    missing: frozenset[int] = frozenset()
 
 
 @dataclass(kw_only=True)
@@ -183,6 +185,18 @@ class BadFrame(DeliveryFailure):
 
     Less of it is sent at a time, until the frame is found.
     """
+
+
+class NodeRefused(BadFrame):
+    """The far end takes no frame of a node, whatever is in it.
+
+    It may have taken what stood before the first of them. Frames of that node are set aside without being
+    sent, and one is tried once an hour.
+    """
+
+    def __init__(self, message: str, node: str) -> None:
+        super().__init__(message)
+        self.node = node
 
 
 class OutcomeUnknown(DeliveryFailure):

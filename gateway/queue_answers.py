@@ -31,9 +31,13 @@ AHEAD = 60.0
 class QueueAnswers:
     """The answers for one queue. Each may raise OSError for the disk, and ValueError for what was asked."""
 
-    def __init__(self, spool: Spool, clock: Clock | None = None) -> None:
+    def __init__(
+        self, spool: Spool, clock: Clock | None = None, *, retrying: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`retrying` is told the dispatcher that is to have its refused frames again."""
         self._spool = spool
         self._clock = clock or Clock()
+        self._retrying = retrying
 
     def by_name(self) -> dict[str, Callable[..., Any]]:
         """Return the answers by the names of their questions."""
@@ -117,6 +121,7 @@ class QueueAnswers:
         before = before or self._spool.end
         page, more = self._aside(who, after)
         again = [refused for refused in page if refused.number < before and not refused.undated]
+        self._retrying(who)
         self._spool.admit([(refused.frame, who) for refused in again], instead_of=again)
         undated = sum(refused.undated for refused in page)
         return {"count": len(again), "undated": undated, "more": more and {**more, "before": before}}

@@ -264,12 +264,15 @@ class Spool:
         unwritten = [(each.number, each.frame) for each in self._unwritten if after < each.number < before]
         return found + unwritten[: limit - len(found)]
 
-    def done(self, who: str, upto: int) -> None:
-        """Note that the dispatcher has delivered every frame up to this id.
+    def done(self, who: str, upto: int, *, refused: Sequence[tuple[int, Frame, str]] = ()) -> None:
+        """Note that the dispatcher has delivered every frame up to this id, but for those that are `refused`.
 
-        While the disk refuses, the place is kept in memory: nothing is sent twice for it.
+        These, with the reason for each, are set aside for it in the same transaction, whether they were sent
+        or not. While the disk refuses, the place is kept in memory: nothing is sent twice for it.
         """
         with self._lock:
+            self._refusals += [(number, who, reason, to_text(f), False) for number, f, reason in refused]
+            self._refused_by[who] += len(refused)
             self._move(who, upto)
             self._flush()
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from gateway.timekeeper import Timekeeper
     from gateway.worker import DispatcherWorker, ListenerWorker, Worker
 
+_NAMED, _LISTED = 5, 30
+"""How many refused nodes have a line of their own, and how many of the others are named."""
+
 _ABSENT = {"waiting": 0, "oldest": None, "age": None, "held": 0, "refused": 0, "gone": True}
 """How the queue stands of a dispatcher that is being put in or taken out."""
 
@@ -52,8 +55,7 @@ class Status:
         queue = self._queue.status()
         listeners = {name: _listener(worker, now) for name, worker in dict(self._listeners).items()}
         dispatchers = {
-            name: _about(worker, now)
-            | {"doubled": worker.doubled, "queue": queue["dispatchers"].get(name, _ABSENT)}
+            name: _dispatcher(worker, now) | {"queue": queue["dispatchers"].get(name, _ABSENT)}
             for name, worker in dict(self._dispatchers).items()
         }
         troubles = list(self._troubles(queue["trouble"]))
@@ -126,6 +128,36 @@ def _listener(worker: ListenerWorker, now: float) -> dict[str, Any]:
         "faults": {**faults, **refused},
         "troubles": [*about["troubles"], *ailing, *_silences(nodes)],
     }
+
+
+def _dispatcher(worker: DispatcherWorker, now: float) -> dict[str, Any]:
+    about = _about(worker, now)
+    clock = worker.plugin.clock.monotonic()
+    nodes = {
+        name: {
+            "reason": node.reason,
+            "frames": node.frames,
+            "next_try": round(max(0.0, node.next_try - clock), 1),
+        }
+        for name, node in worker.refused_nodes.known(clock).items()
+    }
+    return about | {
+        "doubled": worker.doubled,
+        "refused_nodes": nodes,
+        "troubles": [*about["troubles"], *_refusals(nodes)],
+    }
+
+
+def _refusals(nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name, about in list(nodes.items())[:_NAMED]:
+        count = about["frames"]
+        yield (
+            f"node {name} is refused, {count} frame{'s' * (count != 1)} of it set aside "
+            f"(the next one is tried in {span(about['next_try'])}): {about['reason']}"
+        )
+    if more := list(nodes)[_NAMED:]:
+        names = ", ".join(more[:_LISTED]) + ", ..." * (len(more) > _LISTED)
+        yield f"{len(more)} more node{'s are' if len(more) > 1 else ' is'} refused: {names}"
 
 
 def _silences(nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -584,3 +584,45 @@ class TestOnceAndInOrder:
             wait_until(lambda: spool.standing("home").waiting == 0)
         assert stored(server) == list(range(20))
         assert [refused.node for refused, *_ in spool.refused("home")] == ["attic"]
+
+    def test_a_full_account_takes_its_nodes_as_fast_as_ever(self, spool, server, caplog):
+        # given an account of 32 nodes, and a backlog of 45
+        start = int(time.time()) - 2000
+        some = [frame(float(n), node=str(n % 45), wall=start + n) for n in range(45 * 40)]
+        with dispatching(server, spool) as worker:
+            wait_until(lambda: worker._in_doubt == 0)
+            spool.put(some)
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then all of these arrive in order, and all of the others are set aside
+        assert stored(server) == [n for n in range(len(some)) if n % 45 < 32]
+        refused = [refused.frame.values[0] for refused in spool.refused("home", limit=2000)]
+        assert refused == [n for n in range(len(some)) if n % 45 >= 32]
+        # and beside the 13 refusals there are no more batches than without
+        posts = [request for request in server.requests if request.path == "/input/bulk"]
+        assert len(posts) <= 13 + 2 * len(some) / worker.plugin.batch
+        # with one line a node
+        assert [r.message.split(",")[0] for r in caplog.records if r.name == "oemgateway.home"] == [
+            f"node {node} is refused" for node in range(32, 45)
+        ]
+
+    def test_a_kill_leaves_nothing_of_a_refused_node_behind(self, killed, server):
+        # given a full account that is sent a batch without the nodes it refuses, and does not acknowledge it
+        server.max_nodes = 2
+        start = int(time.time()) - 1000
+        some = [frame(float(n), node=("9", "10", "attic")[n % 3], wall=start + n) for n in range(30)]
+        with killed() as spool, dispatching(server, spool) as worker:
+            spool.put(some[:3])
+            wait_until(lambda: spool.standing("home").waiting == 0)
+            server.hang_after = 1
+            spool.put(some[3:])
+            wait_until(lambda: server.hanging == 1)
+            worker.stop.set()
+            server.release()
+        # when it goes on after a kill, and does not know them any more
+        with killed() as spool, dispatching(server, spool) as worker:
+            wait_until(lambda: spool.standing("home").waiting == 0)
+            refused = [refused.frame.values[0] for refused in spool.refused("home")]
+        # then each frame is at one place or the other
+        assert stored(server) == [n for n in range(30) if n % 3 != 2]
+        assert refused == [n for n in range(30) if n % 3 == 2]
+        assert worker.doubled == 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.dispatchers.emoncms import Emoncms, EmoncmsBuffer, check_url, encode
 from gateway.dispatchers.emoncms_answers import judge, lost
 from gateway.dispatchers.emoncms_pages import excerpt
-from gateway.plugin import BadFrame, HoldEverything, OutcomeUnknown, TryLater
+from gateway.plugin import BadFrame, HoldEverything, NodeRefused, OutcomeUnknown, TryLater
 from gateway.registry import find
 from gateway.settings import SettingsFault, build, shown
 from gateway.version import VERSION
@@ -172,8 +172,9 @@ class TestJudgement:
             '{"success": false,"message":"Error: Reached the maximal allowed number of different NodeIds, '
             "limit is 32. Node 'attic' was ignored.\"}",
         )
-        assert type(failure) is BadFrame
-        assert "refuses node attic: delete unused ones there" in str(failure)
+        assert isinstance(failure, NodeRefused)
+        assert failure.node == "attic"
+        assert "all the 32 nodes it allows and refuses node attic: delete unused ones there" in str(failure)
 
     @pytest.mark.parametrize(
         ("location", "words"),
@@ -458,8 +459,9 @@ class TestFailures:
         with dispatcher(server.url) as emoncms:
             emoncms.send([frame(1.0)])
             failure = failure_of(emoncms, frame(1.0, node="attic"))
-            assert type(failure) is BadFrame
-            assert "node attic" in str(failure)
+            assert isinstance(failure, NodeRefused)
+            assert failure.node == "attic"
+            assert str(failure).startswith(f"{server.url}: ")
             emoncms.send([frame(2.0)])
 
 

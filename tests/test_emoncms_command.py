@@ -16,8 +16,8 @@ from gateway import command, control
 from gateway.clock import Clock
 from gateway.emoncms.account import Feed, Input
 from gateway.emoncms.findings import Log, judge_clock, judge_input, judge_missing, judge_version
-from gateway.emoncms.proof import TEST_NODE
 from gateway.emoncms.provision import Description, NewFeed, plan
+from gateway.emoncms.row import TEST_NODE
 from gateway.emoncms.wanted import Wanted
 from gateway.finding import Verdict
 from tests import gateway_process
@@ -143,7 +143,7 @@ class TestTheLadder:
             "ok    home: its clock and this machine's agree to 1 s",
             "ok    home: it is Emoncms 11.16.8",
             "ok    home: the key may write",
-            f"ok    home: a test row came back as it was sent (node {TEST_NODE}, which may be deleted there)",
+            "ok    home: a test row came back as it was sent, and was deleted again",
         ]
         assert said.of("9") == [
             "ok    9, 1 flow °C (cellar): 18.6875 is in feed 1 (9: flow)",
@@ -160,6 +160,22 @@ class TestTheLadder:
         (row,) = [stored for stored in server.stored if stored.node != "9"]
         assert (row.node, row.key) == ("oemgateway-test", "1")
         assert abs(row.time - time.time()) < 60
+
+    @pytest.mark.parametrize("devices", [None, []])
+    def test_and_nothing_of_it_stays(self, server, emoncms, devices):
+        # given what a run before has left
+        server.devices = devices
+        send(server, TEST_NODE, _1=5.0)
+        send(server, "9", _1=18.6875)
+        assert "test row came back as it was sent, and was deleted again" in emoncms()
+        assert list(server.inputs) == [("9", "1")]
+        assert server.devices == (None if devices is None else ["9"])
+
+    def test_unless_it_cannot_be_deleted_which_is_said(self, server, emoncms, monkeypatch):
+        monkeypatch.setattr(server, "_of_input", lambda *_: Answer(body="false"))
+        said = emoncms()
+        assert f"came back as it was sent, and may be deleted there: node {TEST_NODE}, 1$" in said
+        assert said.status == 0
 
     def test_it_is_all_the_same_without_redis(self, server, emoncms):
         # given a server that shows 6 digits, and a counter whose feed has all of them
@@ -269,10 +285,26 @@ class TestTheLadder:
         server.max_nodes = 1
         said = emoncms()
         assert said.status == 0
-        assert (
-            r"^\?     home: a test row is not taken: .* refuses node oemgateway-test: delete unused" in said
-        )
+        assert r"^\?     home: no node can be added: .* all the 1 nodes it allows .*; there are 9$" in said
+        assert "a test row came back as it was sent, and was deleted again" in said
         assert "node 9, 1 flow" in said
+        # and the row was an input of a node that is there, and is gone
+        row = server.stored[-1]
+        assert (row.node, row.key) == ("9", TEST_NODE)
+        assert list(server.inputs) == [("9", "1")]
+
+    def test_a_node_of_ours_that_is_refused_is_a_fault(self, server, emoncms):
+        send(server, "10", _1=5.0)
+        server.max_nodes = 1
+        said = emoncms()
+        assert said.status == 1
+        assert "^FAULT home: node 9 is refused: the account has all the nodes it allows: delete nodes" in said
+        assert "inputs come with their first reading" not in said
+
+    def test_so_it_is_where_even_the_first_is_refused(self, server, emoncms):
+        server.max_nodes = 0
+        said = emoncms()
+        assert r"^\?     home: a test row is not taken: .* refuses node oemgateway-test" in said
 
     def test_where_new_inputs_are_dropped_that_is_a_fault(self, server, emoncms):
         server.closed_to_new = True
@@ -497,14 +529,13 @@ class TestProvision:
 
     def test_processes_that_somebody_has_just_given_are_left_alone(self, server, emoncms):
         send(server, "9", _4=7.0)
-        listed = server._list
+        answer = server.feeds.answer
 
-        def meanwhile():
-            answer = listed()
+        def meanwhile(action, params):
             server.inputs["9", "4"].processes = "2:10"
-            return answer
+            return answer(action, params)
 
-        server._list = meanwhile
+        server.feeds.answer = meanwhile
         said = emoncms("--provision")
         assert "somebody has just given it processes" in said
         assert made(server) == {"feeds": [], "inputs": {("9", "4"): ("", "2:10")}}
@@ -572,6 +603,24 @@ class TestOfARunningGateway:
         said = emoncms()
         assert f"^oemgateway: {tmp_path}/state/control: a gateway may be running, but this user" in said
         assert said.status == 0
+
+    def test_the_nodes_that_it_sets_aside_are_named(self, file, server, emoncms):
+        # given a gateway that was refused a node, at an account that has room again
+        port = free_port()
+        write(file, server, f"[[push]]\ntype = tcp\nport = {port}\n", interval=0)
+        send(server, "8", _1=1.0)
+        server.max_nodes = 1
+        with GatewayProcess(file) as gateway:
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(b"15 1\r\n")
+            wait_until(lambda: gateway.status()["dispatchers"]["home"]["refused_nodes"])
+            server.max_nodes = 32
+            said = emoncms()
+        assert said.status == 1
+        assert (
+            "^FAULT home: node 15 was refused, .* there is room .*queue retry has it tried at once$" in said
+        )
+        assert "node 15: nothing has come yet" not in said
 
 
 class TestTheCommand:

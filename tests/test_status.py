@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from gateway.status import _refusals
 from gateway.status_command import lines
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import free_port
@@ -127,6 +128,41 @@ def test_a_listener_all_of_whose_nodes_are_anothers_is_not_healthy(file):
         assert "! every frame is refused: its node is another listener's" in status(file).stdout
 
 
+def test_a_node_that_is_refused_is_a_trouble_until_it_is_taken(file, tmp_path):
+    # given an account with room for one node, which is another's
+    with FakeEmoncms(max_nodes=1) as server:
+        server._take_values(1_700_000_000, "8", {"1": 1.0})
+        file.write_text(
+            file.read_text().replace(
+                LOG,
+                f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\n"
+                "interval = 0\n",
+            )
+        )
+        with GatewayProcess(file) as gateway:
+            wait_until(
+                lambda: (
+                    gateway.status()["dispatchers"]["home"]["refused_nodes"].get("9", {}).get("frames", 0) > 1
+                )
+            )
+            refused = status(file)
+            # when there is room, and somebody has what was refused sent again
+            server.max_nodes = 2
+            retried = command("--config-file", file, "queue", "retry")
+            wait_until(lambda: gateway.status()["healthy"])
+            wait_until(lambda: gateway.status()["dispatchers"]["home"]["queue"]["refused"] == 0)
+            log = gateway.log
+    assert refused.returncode == 1
+    said = " ".join(refused.stdout.split())
+    assert re.search(
+        r"! node 9 is refused, \d+ frames of it set aside \(the next one is tried in \d+ min", said
+    )
+    assert "it has all the 1 nodes it allows and refuses node 9: delete unused ones there" in said
+    assert retried.returncode == 0
+    assert log.count("node 9 is refused") == 1
+    assert log.count("node 9 is taken now") == 1
+
+
 def test_a_faulty_edit_is_told_as_long_as_it_stands_and_the_gateway_is_found_all_the_same(file):
     with GatewayProcess(file) as gateway:
         right = file.read_text()
@@ -187,6 +223,7 @@ def dispatcher(**more) -> dict:
             dispatcher(failures=30, last_trouble={"text": "no answer", "age": 2.0}),
             "2 s ago: no answer; failed 30 times since it was started",
         ),
+        (dispatcher(troubles=["node 33 is refused"]), "! node 33 is refused"),
         (listener(troubles=["node 15 is silent"]), "! node 15 is silent"),
         (
             dispatcher(queue={**QUEUE, "waiting": 3, "age": 7200.0, "held": 1}),
@@ -223,3 +260,14 @@ def test_a_week_without_power_is_told_in_a_few_lines():
         "troubles": ["the clock shows a time 20000 days before one that has passed: readings are held"],
     }
     assert len(list(lines(told))) == 5
+
+
+def test_of_many_refused_nodes_some_have_a_line_and_the_others_are_named():
+    about = {"reason": "no room", "frames": 1, "next_try": 1800.0}
+    said = list(_refusals({str(number): about for number in range(33, 45)}))
+    assert len(said) == 6
+    assert (
+        said[0]
+        == "node 33 is refused, 1 frame of it set aside (the next one is tried in 30 minutes): no room"
+    )
+    assert said[-1] == "7 more nodes are refused: 38, 39, 40, 41, 42, 43, 44"

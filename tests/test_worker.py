@@ -20,10 +20,12 @@ from gateway.plugin import (
     Dispatcher,
     HoldEverything,
     Listener,
+    NodeRefused,
     OutcomeUnknown,
     Place,
     TryLater,
 )
+from gateway.queue_answers import QueueAnswers
 from gateway.spool import Spool
 from gateway.timekeeper import Timekeeper
 from gateway.version import MADE
@@ -71,6 +73,8 @@ class Far(Scripted, Dispatcher):
     got: list[float | None] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     refuses: set[float] = field(default_factory=set)
+    refuses_nodes: set[str] = field(default_factory=set)
+    calls_nodes: Callable[[str], str] = str
     keeps_what_is_before: bool = False
     places: list[Place | None] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
@@ -89,9 +93,11 @@ class Far(Scripted, Dispatcher):
         if self.script:
             self.script.pop(0)()
         for number, value in enumerate(values):
-            if value in self.refuses:
+            if value in self.refuses or frames[number].node in self.refuses_nodes:
                 self.got += values[:number] if self.keeps_what_is_before else []
-                raise BadFrame("Format error")
+                if value in self.refuses:
+                    raise BadFrame("Format error")
+                raise NodeRefused("no room", self.calls_nodes(frames[number].node))
         self.got += values
 
     def delivered(self, frames) -> Place | None:
@@ -549,6 +555,146 @@ def test_a_frame_that_is_refused_alone_has_a_second_chance(spool, started):
     started(dispatching(far, spool))
     wait_until(lambda: far.got == [1])
     assert spool.refused("far") == []
+
+
+def of_nodes(*nodes: str) -> list[Frame]:
+    return [frame(number, node) for number, node in enumerate(nodes)]
+
+
+def set_aside(spool: Spool) -> list[float | None]:
+    return [refused.frame.values[0] for refused in spool.refused("far")]
+
+
+def test_the_frames_of_a_refused_node_are_set_aside_without_being_sent_and_told_once(spool, started, caplog):
+    # given two of five nodes that are refused, and a backlog of all
+    far = far_end(refuses_nodes={"33", "34"}, keeps_what_is_before=True)
+    worker = started(virtual(dispatching(far, spool)))
+    found_empty(worker)
+    nodes = ["9", "33", "10", "34", "11"] * 40
+    spool.put(of_nodes(*nodes))
+    wait_until(lambda: spool.standing("far").waiting == 0)
+    # then the others arrive in order, in as few batches as if they were alone
+    assert far.got == [number for number, node in enumerate(nodes) if node not in far.refuses_nodes]
+    assert set_aside(spool) == [number for number, node in enumerate(nodes) if node in far.refuses_nodes]
+    assert len(far.batches) <= 5
+    assert worker.frames == 120
+    # and each of the two is told once
+    assert [r.message.partition(":")[0] for r in caplog.records] == [
+        f"node {node} is refused, and its frames are set aside but for one an hour" for node in ("33", "34")
+    ]
+    assert {name: node.frames for name, node in worker.refused_nodes.known(0.0).items()} == {
+        "33": 40,
+        "34": 40,
+    }
+    assert worker.trouble == ""
+
+
+def test_one_frame_an_hour_is_tried_and_when_it_is_taken_new_ones_flow(spool, started, caplog):
+    far = far_end(refuses_nodes={"33"}, keeps_what_is_before=True)
+    worker = started(virtual(dispatching(far, spool)))
+    found_empty(worker)
+
+    def come(*frames: Frame) -> None:
+        spool.put(frames)
+        wait_until(lambda: spool.standing("far").waiting == 0)
+
+    come(frame(0, "33"), frame(1, "9"))
+    for hour in range(3):
+        sent = len(far.batches)
+        worker.plugin.clock.sleep(3601)
+        come(*(frame(10 * hour + number, node) for number, node in enumerate(["9", "33", "33", "9"], 2)))
+        # then the first goes alone
+        assert far.batches[sent:] == [1, 1, 1]
+    assert set_aside(spool) == [0, 3, 4, 13, 14, 23, 24]
+    # when there is room, nothing that was set aside goes by itself
+    far.refuses_nodes.clear()
+    worker.plugin.clock.sleep(3601)
+    come(frame(90, "33"), frame(91, "33"))
+    assert far.got == [1, 2, 5, 12, 15, 22, 25, 90, 91]
+    assert len(set_aside(spool)) == 7
+    assert [r.message for r in caplog.records][1:] == [
+        "node 33 is taken now; 7 of its frames wait for oemgateway queue retry"
+    ]
+    assert worker.refused_nodes.known(0.0) == {}
+
+
+def test_who_retries_has_the_node_tried_at_once(spool, started):
+    far = far_end(refuses_nodes={"33"}, keeps_what_is_before=True)
+    worker = started(virtual(dispatching(far, spool)))
+    found_empty(worker)
+    spool.put([frame(number, "33") for number in range(5)])
+    wait_until(lambda: len(set_aside(spool)) == 5)
+    queue = QueueAnswers(spool, retrying=lambda _: worker.refused_nodes.try_now())
+    # when there is no room yet
+    sent = len(far.batches)
+    queue.retry("far")
+    wait_until(lambda: len(set_aside(spool)) == 5 and spool.standing("far").waiting == 0)
+    assert len(far.batches) == sent + 1
+    # and when there is
+    far.refuses_nodes.clear()
+    queue.retry("far")
+    wait_until(lambda: far.got == [0, 1, 2, 3, 4])
+    assert set_aside(spool) == []
+
+
+def test_a_node_that_the_far_end_calls_something_else_is_found_in_the_batch(spool, started):
+    far = far_end(refuses_nodes={"33"}, keeps_what_is_before=True, calls_nodes=lambda _: "th")
+    worker = started(virtual(dispatching(far, spool)))
+    found_empty(worker)
+    nodes = ["9", "10", "33", "11"] * 10
+    spool.put(of_nodes(*nodes))
+    wait_until(lambda: spool.standing("far").waiting == 0)
+    assert far.got == [number for number, node in enumerate(nodes) if node != "33"]
+    assert set_aside(spool) == [number for number, node in enumerate(nodes) if node == "33"]
+    assert list(worker.refused_nodes.known(0.0)) == ["33"]
+
+
+def test_what_a_far_end_cannot_have_had_is_set_aside_and_not_passed_over(spool, started):
+    # given one that was sent 0 and 2 when the gateway was killed, and refuses the node of 1
+    far = far_end(places=[Place(3, missing=frozenset({1}))] * 2)
+    spool.put(of_nodes("9", "33", "9", "9"))
+    spool.fix("far", spool.peek("far", 3)[-1][0])
+    worker = started(virtual(dispatching(far, spool)))
+    wait_until(lambda: far.got == [3])
+    assert set_aside(spool) == [1]
+    assert worker.frames == 3
+
+
+def test_after_an_unknown_outcome_only_what_was_sent_is_looked_for(spool, started, at_once):
+    far = far_end(refuses_nodes={"33"}, keeps_what_is_before=True)
+    worker = started(virtual(dispatching(far, spool)))
+    found_empty(worker)
+    spool.put(of_nodes("33"))
+    wait_until(lambda: set_aside(spool) == [0])
+    far.script = [raising(OutcomeUnknown("timeout"))]
+    far.places = [Place(1)] * 2
+    spool.put([frame(1, "33"), frame(2), frame(3, "33"), frame(4), frame(5, "33")])
+    wait_until(lambda: spool.standing("far").waiting == 0)
+    # 2 was found there
+    assert far.got == [4]
+    assert set_aside(spool) == [0, 1, 3, 5]
+
+
+def test_a_frame_that_is_refused_behind_those_of_a_refused_node_takes_none_along(spool, started):
+    far = far_end(refuses_nodes={"33"}, refuses={2.0}, keeps_what_is_before=True)
+    worker = started(virtual(dispatching(far, spool)))
+    found_empty(worker)
+    spool.put([frame(0, "33"), frame(1, "33"), frame(2), frame(3, "33"), frame(4)])
+    wait_until(lambda: spool.standing("far").waiting == 0)
+    assert far.got == [4]
+    assert set_aside(spool) == [0, 1, 2, 3]
+
+
+def test_the_refusal_of_frames_of_a_node_is_logged_once_an_hour(spool, started, caplog):
+    far = far_end(refuses=set(range(20)))
+    worker = started(virtual(dispatching(far, spool)))
+    for hour in range(2):
+        spool.put([frame(number) for number in range(10)])
+        wait_until(lambda count=10 * (hour + 1): len(set_aside(spool)) == count)
+        assert [r.message for r in caplog.records] == ["a frame of node 9 is set aside: Format error"] * (
+            hour + 1
+        )
+        worker.plugin.clock.sleep(3601)
 
 
 def test_frames_that_cannot_be_told_apart_go_one_batch_after_the_other(spool, started):

@@ -188,7 +188,8 @@ class Emoncms(Dispatcher):
 
     def at_its_address(self, failure: DeliveryFailure) -> DeliveryFailure:
         """Return the failure with the address of the server that it happened at."""
-        return type(failure)(f"{self.url}: {failure}")
+        failure.args = (f"{self.url}: {failure}",)
+        return failure
 
     def time(self) -> float | None:
         """Return the time in the server's answer to a request that needs no key and changes nothing."""

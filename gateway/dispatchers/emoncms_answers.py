@@ -23,7 +23,14 @@ from gateway.dispatchers.emoncms_pages import (
     said,
     with_status,
 )
-from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
+from gateway.plugin import (
+    BadFrame,
+    DeliveryFailure,
+    HoldEverything,
+    NodeRefused,
+    OutcomeUnknown,
+    TryLater,
+)
 
 if TYPE_CHECKING:
     from gateway.dispatchers.emoncms_place import Inputs
@@ -122,10 +129,14 @@ def _foreign(body: str, secret: str) -> str:
 def _judge_refusal(message: str, secret: str) -> DeliveryFailure | None:
     if "Device not initialized" in message or "does not belong to device" in message:
         return HoldEverything("apikey is the key of a single device: put the account's write key there")
-    if node := re.search(r"NodeIds.*Node '(.*)' was ignored", message):
+    if full := re.search(r"NodeIds(?:, limit is ([0-9]{1,9}))?.*Node '(.*)' was ignored", message):
         # A neighbour's radio is enough to reach the limit: the nodes that are known need not wait for it.
-        name = excerpt(node[1], secret)
-        return BadFrame(f"it has all the nodes it allows and refuses node {name}: delete unused ones there")
+        limit, node = f"{full[1]} " if full[1] else "", full[2]
+        return NodeRefused(
+            f"it has all the {limit}nodes it allows and refuses node {excerpt(node, secret)}: "
+            "delete unused ones there",
+            node,
+        )
     if message.startswith(("Format error", "Error:")):
         return BadFrame(f"it refuses something in the batch: {excerpt(message, secret)}")
     return None

@@ -124,7 +124,8 @@ def together(rows: Sequence[Inputs], before: Inputs) -> int:
 def find(rows: Sequence[Inputs], now: Inputs, before: Inputs) -> Place:
     """Return how far into the rows a server has come that held `before`, as far as is known, and holds `now`.
 
-    The count is None where it shows none of them, and not that it never had the first one either.
+    The count is None where it shows none of them, and not that it never had the first one either. What it
+    cannot have is a row of a node without inputs: an account takes so many nodes and no more.
     """
     count, seen, first = 0, set[object](), None
     for number, (row, trace) in enumerate(zip(rows, _traces(rows, before), strict=True)):
@@ -137,7 +138,9 @@ def find(rows: Sequence[Inputs], now: Inputs, before: Inputs) -> Place:
         if first is None and row:
             first = trace
     never = any(_never(where, reading, now, before) for where, reading in (first or {}).items())
-    return Place(count if count or never else None, frozenset(seen))
+    nodes = {node for node, _ in now}
+    missing = (number for number in range(count) if any(node not in nodes for node, _ in rows[number]))
+    return Place(count if count or never else None, frozenset(seen), frozenset(missing))
 
 
 def _never(where: tuple[str, str], reading: Reading, now: Inputs, before: Inputs) -> bool:

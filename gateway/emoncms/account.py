@@ -231,6 +231,21 @@ class Account:
         if not (isinstance(answer, dict) and answer.get("success")):
             raise self._unexpected("/input/set.json", answer)
 
+    def delete_input(self, input_id: int) -> None:
+        """Delete an input; a node is gone with its last one."""
+        self._server.read("/input/delete.json", {"inputid": input_id})
+
+    def devices(self, node: str) -> list[int]:
+        """Return the ids of the devices of a node, where the device module is installed."""
+        return self._understood(
+            "/device/list.json",
+            lambda answer: [int(row["id"]) for row in _rows(answer) if _text(row["nodeid"]) == node],
+        )
+
+    def delete_device(self, device_id: int) -> None:
+        """Delete a device; its inputs stay."""
+        self._server.read("/device/delete.json", {"id": device_id})
+
     def _understood(self, path: str, read: Callable[[Any], T], **query: str | int) -> T:
         answer = self._server.read(path, query)
         with suppress(KeyError, TypeError, ValueError, OverflowError):

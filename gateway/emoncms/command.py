@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import argparse
 
     from gateway.emoncms.findings import Line
-    from gateway.frame import Frame
 
 OK, FAILED = 0, 1
 
@@ -41,7 +40,7 @@ def _run(options: argparse.Namespace) -> int:
     configuration = config.read(options.config_file)
     from gateway.dispatchers.emoncms import Emoncms  # noqa: PLC0415  (requests, which not all commands need)
     from gateway.emoncms.proof import Proof  # noqa: PLC0415  (the same)
-    from gateway.emoncms.wanted import heard  # noqa: PLC0415  (the same)
+    from gateway.emoncms.wanted import Heard, heard  # noqa: PLC0415  (the same)
 
     servers = {name: each for name, each in configuration.dispatchers.items() if isinstance(each, Emoncms)}
     if not servers:
@@ -51,14 +50,14 @@ def _run(options: argparse.Namespace) -> int:
             f"--dispatcher: none to Emoncms is called {options.dispatcher}; there are {', '.join(servers)}"
         )
     names = [options.dispatcher] if options.dispatcher else list(servers)
-    frames: list[Frame] = []
+    known = Heard()
     try:
-        frames = heard(configuration)
+        known = heard(configuration)
     except PermissionError as error:
         sys.stderr.write(f"oemgateway: {plain(str(error))}\n")
     lines: list[Line] = []
     for name in names:
-        for line in Proof(servers[name], configuration, frames, Clock(), provision=options.provision).lines():
+        for line in Proof(servers[name], configuration, known, Clock(), provision=options.provision).lines():
             lines.append(line)
             if not options.json:
                 sys.stdout.write(f"{line.finding}\n")

@@ -123,6 +123,21 @@ def untold(feed: Feed, there: Input) -> str:
     return "gets the next reading, and did not get this one" if feed.time < there.time else ""
 
 
+def judge_full(refusal: str, inputs: Iterable[Input]) -> Finding:
+    """Say that no node may be added, as the server has it, and which nodes there are."""
+    nodes = sorted({each.node for each in inputs}, key=lambda node: (node.zfill(16), node))
+    return unknown(f"no node can be added: {refusal}; there are {', '.join(nodes)}")
+
+
+def judge_refused(node: str, *, is_full: bool) -> Finding:
+    """Say that a node is, or was, refused, with the way out."""
+    if is_full:
+        found = f"node {node} is refused: the account has all the nodes it allows"
+        return bad(found, "delete nodes there that are not used any more, then: oemgateway queue retry")
+    found = f"node {node} was refused, and is tried once an hour; there is room for it now"
+    return bad(found, "oemgateway queue retry has it tried at once")
+
+
 def judge_missing(missing: Iterable[Wanted]) -> list[Finding]:
     """Say which inputs are not there yet, in a line for each node."""
     findings = []

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gateway.dispatchers.emoncms import keys_of
 from gateway.dispatchers.emoncms_answers import Unexpected, judge_status
 from gateway.dispatchers.emoncms_pages import excerpt, with_status
 from gateway.emoncms.account import Account
@@ -13,17 +14,20 @@ from gateway.emoncms.findings import (
     Line,
     Log,
     judge_clock,
+    judge_full,
     judge_input,
     judge_missing,
     judge_others,
+    judge_refused,
     judge_version,
     untold,
 )
 from gateway.emoncms.provision import make, plan
+from gateway.emoncms.row import TEST_NODE, is_test, make_row, take_away
 from gateway.emoncms.wanted import find_wanted
 from gateway.finding import bad, good, unknown
-from gateway.frame import Frame, Stamp
-from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything
+from gateway.frame import Stamp
+from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, NodeRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,10 +36,7 @@ if TYPE_CHECKING:
     from gateway.config import Configuration
     from gateway.dispatchers.emoncms import Emoncms
     from gateway.emoncms.account import Feed, Input
-    from gateway.emoncms.wanted import Wanted
-
-TEST_NODE = "oemgateway-test"
-"""The node of the test row: no gateway's reading has it."""
+    from gateway.emoncms.wanted import Heard, Wanted
 
 _LONGEST = 1000
 """Characters of a line, at most."""
@@ -44,22 +45,25 @@ _LOOKS = 3
 
 
 class Proof:
-    """One Emoncms, looked at for a configuration; `frames` are the last of each node that was heard."""
+    """One Emoncms, looked at for a configuration, with what a running gateway has heard."""
 
     def __init__(
         self,
         emoncms: Emoncms,
         configuration: Configuration,
-        frames: Sequence[Frame],
+        known: Heard,
         clock: Clock,
         *,
         provision: bool,
     ) -> None:
         self._emoncms = emoncms
         self._configuration = configuration
-        self._frames = frames
+        self._frames = known.frames
         self._clock = clock
         self._provision = provision
+        self._refused = known.refused.get(emoncms.name, frozenset())
+        self._is_full = False
+        self._account = Account(emoncms.server)
         self._ahead = 0.0
 
     def lines(self) -> Iterator[Line]:
@@ -115,21 +119,32 @@ class Proof:
         """Send one row, of a value that changes with the clock, and look whether it is there."""
         # Few digits: an Emoncms without Redis shows no more than six.
         value = round(self._clock.wall() % 100, 2)
-        frames = [Frame(TEST_NODE, (value,), Stamp(self._now(), "", 0.0))]
+        stamp = Stamp(self._now(), "", 0.0)
         try:
-            self._emoncms.send(frames)
+            try:
+                row = make_row(value, stamp)
+                self._emoncms.send([row])
+            except NodeRefused as full:
+                # There is no place for its node: it is one input more in a node that is there.
+                self._is_full = True
+                inputs = self._account.inputs()
+                yield Line("nodes", judge_full(str(full), inputs))
+                row = make_row(value, stamp, next((each.node for each in inputs), TEST_NODE))
+                self._emoncms.send([row])
         except BadFrame as failure:
             yield Line("row", unknown(f"a test row is not taken: {failure}"))
             return
-        count = self._emoncms.delivered(frames).count
+        count = self._emoncms.delivered([row]).count
         if count is None:
             raise HoldEverything(
                 "a test row is taken and cannot be read back, as with the key of a single device: "
                 "put the account's write key in apikey"
             )
         if count:
-            found = f"a test row came back as it was sent (node {TEST_NODE}, which may be deleted there)"
-            yield Line("row", good(found), {"node": TEST_NODE, "key": "1", "value": value})
+            left = [f"node {each.node}, {each.key}" for each in take_away(self._account)]
+            after = f"and may be deleted there: {'; '.join(left)}" if left else "and was deleted again"
+            about = {"node": row.node, "key": keys_of(row, "index")[0], "value": value}
+            yield Line("row", good(f"a test row came back as it was sent, {after}"), about)
         else:
             cure = "allow new inputs there, on the page Inputs"
             yield Line(
@@ -137,7 +152,7 @@ class Proof:
             )
 
     def _inputs(self) -> Iterator[Line]:
-        account = Account(self._emoncms.server)
+        account = self._account
         inputs = account.inputs()
         there = {(each.node, each.key): each for each in inputs}
         wanted = find_wanted(self._configuration, self._frames, self._emoncms.keys, inputs)
@@ -154,9 +169,13 @@ class Proof:
             cure = "oemgateway emoncms --provision makes feeds for those that are not processed"
             yield Line("inputs", unknown(f"inputs that are not logged: {unlogged} of {len(pairs)}", cure))
         absent = [each for each in wanted if (each.node, each.key) not in there]
+        nodes = {each.node for each in inputs}
+        refused = {each.node for each in absent if self._is_full and each.node not in nodes} | self._refused
+        yield from (Line("nodes", judge_refused(node, is_full=self._is_full)) for node in sorted(refused))
+        absent = [each for each in absent if each.node not in refused]
         yield from (Line("inputs", finding) for finding in judge_missing(absent))
         ours = {(each.node, each.key) for each in wanted}
-        others = [each for place, each in there.items() if place not in ours and each.node != TEST_NODE]
+        others = [each for place, each in there.items() if place not in ours and not is_test(each)]
         if not all(listener.claims() for listener in self._configuration.listeners.values()):
             yield from (Line("inputs", finding) for finding in judge_others(others))
 

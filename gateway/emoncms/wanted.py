@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import control
 from gateway.dispatchers.emoncms import keys_of
@@ -41,24 +42,37 @@ class Wanted:
         return f"node {self.node}, {self.name}"
 
 
-def heard(configuration: Configuration) -> list[Frame]:
-    """Return the last frame of each node that the gateway on this file has heard; none where none answers.
+class Heard(NamedTuple):
+    """What a running gateway knows: each node's last frame, and the nodes that each dispatcher is refused."""
+
+    frames: Sequence[Frame] = ()
+    refused: Mapping[str, frozenset[str]] = MappingProxyType({})
+
+
+def heard(configuration: Configuration) -> Heard:
+    """Return what the gateway on this file knows; nothing where none answers.
 
     Raises PermissionError where a gateway may not be asked by this user.
     """
     gateway = configuration.gateway
     path = find_socket(gateway.socket, find_state_dir(gateway.state_dir))
     try:
-        if Path(control.ask(path, "status")["file"]).resolve() != configuration.path.resolve():
-            return []
+        status = control.ask(path, "status")
+        if Path(status["file"]).resolve() != configuration.path.resolve():
+            return Heard()
         by_listener = control.ask(path, "nodes")
-        return [from_object(frame) for frames in by_listener.values() for frame in frames]
+        frames = [from_object(frame) for frames in by_listener.values() for frame in frames]
+        refused = {
+            name: frozenset(about.get("refused_nodes", ()))
+            for name, about in status.get("dispatchers", {}).items()
+        }
+        return Heard(frames, refused)
     except PermissionError:
         raise PermissionError(
             f"{path}: a gateway may be running, but this user may not ask it: sudo"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Heard()
 
 
 def find_wanted(
