@@ -12,12 +12,12 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
 from gateway.dispatchers import emoncms_place
 from gateway.dispatchers.emoncms_answers import judge, judge_inputs
 from gateway.dispatchers.emoncms_place import Inputs
 from gateway.dispatchers.emoncms_server import Server
+from gateway.dispatchers.emoncms_url import check_url, odd_port
 from gateway.plugin import BadFrame, DeliveryFailure, Dispatcher, Place
 from gateway.settings import at_least, between, setting
 
@@ -90,15 +90,6 @@ def as_kept(name: str) -> str:
     return " ".join(re.sub(r"[^\w\s.-]", "", name).split())[:64].rstrip()
 
 
-def check_url(url: str) -> None:
-    """Raise ValueError for an address that is none, or that has a key in it."""
-    if re.search(r"[?#@]", url):
-        raise ValueError("an address without user name, password, ? or # expected: the key belongs in apikey")
-    if not re.fullmatch(r"https?://[^\s/:][^\s/]*(/\S*)?", url, re.IGNORECASE):
-        raise ValueError(f"http://host or https://host expected, not {url}")
-    _ = urlsplit(url).port  # a ValueError of its own, for a port or an address that is none
-
-
 def _check_domain(domain: str) -> None:
     if not re.fullmatch(r"[^\s/?#@]+", domain):
         raise ValueError("the name of a host expected, such as emoncms.org")
@@ -140,7 +131,9 @@ class Emoncms(Dispatcher):
         return max(super().busy_limit, (_NODES + 1) * (10 + self.timeout))
 
     def remarks(self) -> Iterable[tuple[str, str]]:
-        """Return what is unusual about the key, and what names as keys do."""
+        """Return what is unusual about the address and the key, and what names as keys do."""
+        if odd := odd_port(self.url):
+            yield "url", odd
         if not re.fullmatch(r"[0-9a-fA-F]{32}", self.apikey):
             yield "apikey", "the write key of an Emoncms account has 32 hexadecimal digits; this one has not"
         if self.keys == "name":
