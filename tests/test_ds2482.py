@@ -24,8 +24,11 @@ from listeners.simulated.clock import VirtualClock, VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds18s20 import Ds18s20
 from listeners.simulated.ds2482 import Ds2482 as Chip
+from tests.gateway_process import GatewayProcess, state
+from tests.ports import free_port
 from tests.simulators.eventful_clock import EventfulClock
 from tests.simulators.i2c_server import i2c_server
+from tests.waiting import wait_until
 
 IDS = ["28.33F749050000", "28.DB564A050000", "28.AB1663050000", "28.4C92D4060000", "28.E01A77070000"]
 CELSIUS = [18.6875, -10.125, 85.0, 0.0, 25.0625]
@@ -464,6 +467,113 @@ def test_an_adapter_that_is_pulled_out_is_left_to_the_core(house):
     assert five.read() == VALUES
 
 
+class Adapter:
+    """An I2C adapter with the chip at it, until it is pulled out."""
+
+    fd = None
+
+    def __init__(self, chip):
+        self.chip = chip
+        self.plugged = True
+        self.open = True
+
+    def __getattr__(self, name):
+        if not self.plugged:
+            raise OSError(errno.ENXIO, "No such device or address")
+        return getattr(self.chip, name)
+
+    def close(self):
+        self.open = False
+
+
+class Slot:
+    """Where adapters are plugged in; an adapter that is put back is another one."""
+
+    def __init__(self, five, monkeypatch):
+        self.five = five
+        self.opened = []
+        self.plugged = True
+        monkeypatch.setattr(ds2482, "open_bus", self._open)
+        five.listener.close()
+        five.listener.open()
+
+    def _open(self, bus, address):
+        assert (bus, address) == ("1", 0x18)
+        if not self.plugged:
+            raise OSError("/dev/i2c-1 is not there")
+        self.opened.append(Adapter(self.five.chip))
+        return self.opened[-1]
+
+    def pull_out(self):
+        self.plugged = self.opened[-1].plugged = False
+        for sensor in self.five.sensors:
+            sensor.brown_out()
+        self.five.chip.reset_chip()
+
+    def put_back(self):
+        self.plugged = True
+
+
+@pytest.fixture
+def slot(house, monkeypatch):
+    return Slot(house(), monkeypatch)
+
+
+def test_an_adapter_that_is_pulled_out_is_let_go_of_and_looked_for_anew(slot, said):
+    five = slot.five
+    assert five.read() == VALUES
+    slot.pull_out()
+    assert [five.read(), five.read()] == [(None,) * 6] * 2
+    # then nothing holds what it was
+    (adapter,) = slot.opened
+    assert not adapter.open
+    (line,) = said()
+    assert line == "/dev/i2c-1 is not there; no sensor on it has a value meanwhile"
+    # and put back, it is found at the next sweep
+    slot.put_back()
+    assert five.read() == VALUES
+    assert said() == ["the bus answers again"]
+
+
+def test_an_adapter_that_was_pulled_out_and_put_back_between_two_sweeps_costs_none(slot, said):
+    five = slot.five
+    five.read()
+    slot.pull_out()
+    slot.put_back()
+    assert five.read() == VALUES
+    assert [adapter.open for adapter in slot.opened] == [False, True]
+    assert said() == []
+
+
+def test_a_chip_that_the_kernel_takes_is_given_up_and_said_as_at_the_start(tmp_path):
+    # given a gateway that reads a chip
+    chip = Chip(Clock(), [Ds18b20(IDS[0], 21.5)])
+    owned = set()
+    file = tmp_path / "oemgateway.conf"
+    bus = free_port()  # for a number that no other test has, of a lock that all processes share
+    file.write_text(
+        f"{state(tmp_path)}[listeners]\n[[bridge]]\ntype = ds2482\nbus = {bus}\nnode = 9\ninterval = 1\n"
+        f"resolution = 9\nsensor1 = {IDS[0]}\n[dispatchers]\n[[out]]\ntype = log\n"
+    )
+    with i2c_server(chip, kernel_owns=owned) as environment, GatewayProcess(file, **environment) as gateway:
+
+        def frames():
+            return gateway.status()["listeners"]["bridge"]["frames"]
+
+        wait_until(lambda: frames() > 1, what="a reading")
+        # when a driver of the kernel's takes it
+        owned.add(0x18)
+        begun = frames()
+        wait_until(lambda: "the kernel's driver holds the chip" in gateway.log, what="a word about it")
+        # then no more than the sweep that was under way is of any worth
+        assert frames() <= begun + 1
+        assert gateway.log.count("WARNING bridge: ") == 1
+        # and when it lets go, the chip is read again
+        owned.clear()
+        wait_until(lambda: frames() > begun + 2, what="a reading")
+        assert gateway.log.count("works again") == 1
+
+
 # The eight channels of a -800
 
 
@@ -730,14 +840,14 @@ PROGRAM = """if True:
 @pytest.mark.parametrize(
     ("kernel_owns", "nack", "printed"),
     [
-        (None, False, "18.5 -10.5 85.0 0.0 25.0"),
+        (set(), False, "18.5 -10.5 85.0 0.0 25.0"),
         (
-            None,
+            set(),
             True,
             "I2C bus 99, address 0x18: nothing answers: check wiring and address (`i2cdetect -y 99` ",
         ),
         (
-            0x18,
+            {0x18},
             False,
             "I2C bus 99, address 0x18: the kernel's driver holds the chip: delete its dtoverlay in ",
         ),

@@ -156,11 +156,11 @@ class House:
     def _read(self) -> tuple[float | None, ...]:
         """Return the values of a frame, none where the core would close the listener and open it again."""
         try:
-            if not self._open:
-                with patch.object(ds2482, "Lock"), patch.object(ds2482, "open_bus", lambda *_: self.chip):
+            with patch.object(ds2482, "Lock"), patch.object(ds2482, "open_bus", lambda *_: self.chip):
+                if not self._open:
                     self._listener.open()
-            self._open = True
-            (frame,) = self._listener.read(VirtualFlag(self.clock))
+                self._open = True
+                (frame,) = self._listener.read(VirtualFlag(self.clock))
         except OSError:
             self._listener.close()
             self._open = False

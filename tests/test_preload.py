@@ -57,7 +57,7 @@ def test_i2cdetect_shows_the_bridge_where_it_is(address):
 
 def test_i2cdetect_shows_a_chip_that_the_kernel_holds_as_uu(bridge):
     program = need("i2cdetect", "i2c-tools")
-    with i2c_server(bridge, kernel_owns=0x18) as environment:
+    with i2c_server(bridge, kernel_owns={0x18}) as environment:
         shown = subprocess.run(
             [program, "-y", "1"], env=environment, check=True, capture_output=True, text=True, timeout=60
         )
@@ -103,7 +103,7 @@ def test_what_fails_has_the_errno_that_the_kernel_gives(bridge, tmp_path, transf
         except OSError as error:
             print(errno.errorcode[error.errno])
     """
-    with i2c_server(bridge, kernel_owns=0x1A) as environment:
+    with i2c_server(bridge, kernel_owns={0x1A}) as environment:
         assert python(program, environment) == expected
 
 

@@ -67,7 +67,7 @@ def by_ds2482(
     chip = Ds2482(clock, sensors, i2c_hz=i2c_hz)
     with patch.object(i2c, "LOCKS", tmp_path), patch.object(ds2482, "open_bus", lambda bus, address: chip):
         house = House(_listener(ds2482.Ds2482, clock, entries), chip)
-    yield house
+        yield house
     house.listener.close()
 
 

@@ -10,15 +10,16 @@ from gateway.settings import convert, setting
 from listeners.onewire.bridge import Bridge, BridgeFault
 from listeners.onewire.bus import BusFault, OneWire
 from listeners.onewire.examine_i2c import examine_i2c
-from listeners.onewire.i2c import Lock, open_bus
+from listeners.onewire.i2c import Adapter, Claimed, Lock, open_bus
 from listeners.onewire.thermometers import Thermometers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from gateway.finding import Finding
     from gateway.machine import Machine
     from listeners.onewire.ds18b20 import Reading
+    from listeners.onewire.i2c import I2c
     from listeners.onewire.rom import Rom
 
 
@@ -49,6 +50,7 @@ class Ds2482(OneWire):
     bus: str = setting("1", check=_check_bus)
     address: Address = setting(Address(0x18))
     _held: ExitStack = field(default_factory=ExitStack, init=False, compare=False, repr=False)
+    _adapter: Adapter = field(init=False, compare=False, repr=False)
     _thermometers: Thermometers = field(init=False, compare=False, repr=False)
 
     @property
@@ -76,7 +78,13 @@ class Ds2482(OneWire):
     def open(self) -> None:
         """Take the chip for this process alone, start it and set the sensors up."""
         with ExitStack() as stack:
-            bridge = self._open_bridge(stack)
+            address = 0x18 if self.simulated else self.address
+            if not self.simulated:
+                stack.callback(Lock(self.bus, address).release)
+            self._adapter = Adapter(self.bus, address, self._opener())
+            stack.callback(self._adapter.close)
+            self._adapter.open()
+            bridge = Bridge(self._adapter, address, self.clock)
             self._thermometers = Thermometers(bridge, self.sensors.roms(), self.resolution, self.has_time)
             try:
                 self._thermometers.start()
@@ -89,27 +97,43 @@ class Ds2482(OneWire):
         self._held.close()
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
-        """Read these sensors; a bridge that fails is started again, once."""
+        """Read these sensors; where the bridge fails, the bus is opened anew, and it is started again, once.
+
+        Raises Claimed, at the latest after the sweep, where a driver of the kernel's has taken the chip.
+        """
+        self._reach()
         try:
-            return self._thermometers.sweep(roms)
+            readings = self._thermometers.sweep(roms)
         except BridgeFault as fault:
             self.log.debug(f"{fault}: it is started again")
-            return self._thermometers.sweep(roms)
+            self._adapter.close()
+            self._reach()
+            readings = self._thermometers.sweep(roms)
+        self._adapter.check()
+        return readings
 
     def search(self) -> Collection[Rom]:
         """Return what is on all lines of the bridge."""
+        self._reach()
         return self._thermometers.search()
 
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
         """Return resolution and power supply, as found when the sensor was set up."""
         return self._thermometers.traits(rom)
 
-    def _open_bridge(self, stack: ExitStack) -> Bridge:
+    def _reach(self) -> None:
+        """Have the bus open. Raises BusFault where it is not there, and Claimed."""
+        try:
+            self._adapter.open()
+        except Claimed:
+            raise
+        except OSError as error:
+            raise BusFault(str(error)) from error
+
+    def _opener(self) -> Callable[[], I2c]:
         if self.simulated:
             from listeners.simulated.scene import demo_bridge  # noqa: PLC0415  (only where it is asked for)
 
-            return Bridge(demo_bridge(self.clock, set(map(str, self.sensors.roms()))), 0x18, self.clock)
-        stack.callback(Lock(self.bus, self.address).release)
-        i2c = open_bus(self.bus, self.address)
-        stack.callback(i2c.close)
-        return Bridge(i2c, self.address, self.clock)
+            chip = demo_bridge(self.clock, set(map(str, self.sensors.roms())))
+            return lambda: chip
+        return lambda: open_bus(self.bus, self.address)

@@ -7,10 +7,16 @@ import fcntl
 import os
 import tempfile
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NOT_ACKNOWLEDGED = (errno.EREMOTEIO, errno.ENXIO, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN)
 """What the adapters' drivers say when a chip does not answer: the Pi's EREMOTEIO, others one of the rest."""
+
+_I2C_SLAVE = 0x0703
+"""The request by which i2c-dev takes an address, unless a driver of the kernel's has it (linux/i2c-dev.h)."""
 
 LOCKS = Path("/run/lock")
 
@@ -30,6 +36,63 @@ class I2c(Protocol):
 
     def close(self) -> None:
         """Let go of the bus."""
+
+
+class Claimed(OSError):
+    """A driver of the kernel's has the chip: both would drive it, and neither notice."""
+
+
+class Adapter:
+    """The bus as it is now: what `opener` returns, opened anew when it has been dropped.
+
+    An adapter that is pulled out leaves a descriptor of which nothing comes any more, and which keeps the
+    kernel from being done with it; put back, it is another device. Otherwise as an I2c.
+    """
+
+    def __init__(self, bus: str, address: int, opener: Callable[[], I2c]) -> None:
+        self._place = bus, address
+        self._opener = opener
+        self._i2c: I2c | None = None
+
+    def open(self) -> None:
+        """Open the bus unless it is. Raises Claimed, or another OSError that says what to do about it."""
+        if self._i2c is None:
+            self._i2c = self._opener()
+        self.check()
+
+    def check(self) -> None:
+        """Raise Claimed where a driver of the kernel's has taken the chip meanwhile."""
+        fd = getattr(self._i2c, "fd", None)  # a simulated one has none
+        if fd is None:
+            return
+        try:
+            fcntl.ioctl(fd, _I2C_SLAVE, self._place[1])
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise _explained(error, *self._place) from error
+
+    def close(self) -> None:
+        """Let go of the bus."""
+        i2c, self._i2c = self._i2c, None
+        if i2c is not None:
+            i2c.close()
+
+    def write_byte(self, i2c_addr: int, value: int, /) -> None:
+        """Write one byte."""
+        self._opened().write_byte(i2c_addr, value)
+
+    def write_byte_data(self, i2c_addr: int, register: int, value: int, /) -> None:
+        """Write two bytes."""
+        self._opened().write_byte_data(i2c_addr, register, value)
+
+    def read_byte(self, i2c_addr: int, /) -> int:
+        """Read one byte."""
+        return self._opened().read_byte(i2c_addr)
+
+    def _opened(self) -> I2c:
+        if self._i2c is None:
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+        return self._i2c
 
 
 class Lock:
@@ -102,7 +165,7 @@ def open_bus(bus: str, address: int) -> I2c:
 def _explained(error: OSError, bus: str, address: int) -> OSError:
     place = _place(bus, address)
     if error.errno == errno.EBUSY:
-        return OSError(
+        return Claimed(
             f"{place}: the kernel's driver holds the chip: delete its dtoverlay in config.txt and reboot, "
             f"or `echo {bus}-{address:04x} > /sys/bus/i2c/drivers/ds2482/unbind`"
         )

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,10 +21,10 @@ SOURCE = Path(__file__).parents[1] / "preload" / "i2c.c"
 
 
 @contextmanager
-def i2c_server(bridge: Ds2482, *, kernel_owns: int | None = None) -> Iterator[dict[str, str]]:
+def i2c_server(bridge: Ds2482, *, kernel_owns: Collection[int] = ()) -> Iterator[dict[str, str]]:
     """Yield the environment of a program that is to find the bridge at every /dev/i2c-N.
 
-    `kernel_owns` is an address that a driver of the kernel has taken: I2C_SLAVE gives EBUSY for it.
+    `kernel_owns` are the addresses that a driver of the kernel has taken: I2C_SLAVE gives EBUSY for them.
     """
     library = Path(_compiled().name) / "i2c.so"
     with (
@@ -54,7 +54,7 @@ def _compiled() -> tempfile.TemporaryDirectory:
     return folder
 
 
-def _serve(bridge: Ds2482, kernel_owns: int | None, listening: socket.socket, stop: Flag) -> None:
+def _serve(bridge: Ds2482, kernel_owns: Collection[int], listening: socket.socket, stop: Flag) -> None:
     """Answer one packet at a time, as an I2C adapter does one transfer at a time."""
     with ExitStack() as clients:
         by_fd: dict[int, socket.socket] = {}
@@ -74,11 +74,11 @@ def _serve(bridge: Ds2482, kernel_owns: int | None, listening: socket.socket, st
                     by_fd.pop(fd).close()
 
 
-def _answer(bridge: Ds2482, kernel_owns: int | None, packet: bytes) -> bytes:
+def _answer(bridge: Ds2482, kernel_owns: Collection[int], packet: bytes) -> bytes:
     """Return {errno, value} for a packet {kind, address, command, value}."""
     kind, address, command, value = chr(packet[0]), *packet[1:]
     if kind == "s":
-        return bytes([errno.EBUSY if address == kernel_owns else 0, 0])
+        return bytes([errno.EBUSY if address in kernel_owns else 0, 0])
     try:
         if kind == "q":
             bridge.write_quick(address)
