@@ -121,6 +121,68 @@ def test_a_fault_of_the_bus_is_said_once_for_all(said):
     assert thermometers.faults == {(rom, Fault.BUS): 2 for rom in (A, B, C)}
 
 
+TWENTY = [Rom.parse(f"28.{n:02X}A749050000") for n in range(20)]
+
+
+def bus_of_twenty(*answers):
+    return bus(*answers, **{f"sensor{n}": str(rom) for n, rom in enumerate(TWENTY, 1)})
+
+
+def test_sensors_that_fail_together_are_one_line(said):
+    well = dict.fromkeys(TWENTY, 20.0)
+    silent = dict.fromkeys(TWENTY, Fault.NO_ANSWER)
+    thermometers = bus_of_twenty(well, silent, silent, well)
+    read(thermometers)
+    read(thermometers)
+    assert said() == ["all 20 sensors: no answer; check the bus: its cable, supply and pull-up"]
+    assert thermometers.ailing() == ["all 20 sensors: no answer"]
+    read(thermometers)
+    assert said() == []
+    read(thermometers)
+    assert said() == ["all 20 sensors read again"]
+    assert thermometers.ailing() == []
+
+
+def test_some_that_fail_together_are_one_line_and_others_stay_by_themselves(said):
+    well = dict.fromkeys(TWENTY, 20.0)
+    some = {**well, **dict.fromkeys([*TWENTY[2:5], TWENTY[9]], Fault.NO_ANSWER), TWENTY[15]: Fault.CRC}
+    thermometers = bus_of_twenty(well, some, {**well, TWENTY[9]: Fault.NO_ANSWER}, well)
+    read(thermometers)
+    read(thermometers)
+    which = "4 of 20 sensors (sensor3 to sensor5, sensor10)"
+    alone = f"sensor16 {TWENTY[15]}: damaged on the way (CRC)"
+    assert said() == [
+        f"{which}: no answer; they may share a cable: check it, its plug and its supply",
+        f"{alone}; check cable, length and pull-up",
+    ]
+    assert thermometers.ailing() == [f"{which}: no answer", alone]
+    read(thermometers)
+    assert said() == ["4 of 20 sensors (sensor3 to sensor5, sensor16) read again"]
+    read(thermometers)
+    assert said() == [f"sensor10 {TWENTY[9]}: reads again, 20 °C"]
+
+
+def test_of_two_sensors_both_are_the_bus_and_one_is_itself(said):
+    thermometers = bus(
+        {A: 20.0, B: 20.0}, {A: 20.0}, {}, {A: 20.0, B: 20.0}, {}, sensor1=str(A), sensor2=str(B)
+    )
+    read(thermometers)
+    read(thermometers)
+    assert said() == [f"sensor2 {B}: no answer; check its plug and cable, and its id"]
+    read(thermometers)
+    assert said() == [f"sensor1 {A}: no answer; check its plug and cable, and its id"]
+    read(thermometers)
+    assert said() == ["all 2 sensors read again"]
+    read(thermometers)
+    assert said() == ["all 2 sensors: no answer; check the bus: its cable, supply and pull-up"]
+
+
+def test_what_the_bus_is_at_fault_for_is_one_trouble_in_the_status():
+    thermometers = bus_of_twenty(BusFault("the line is shorted"))
+    read(thermometers)
+    assert thermometers.ailing() == ["all 20 sensors: the bus is out of order"]
+
+
 def test_what_is_no_fault_of_the_bus_is_the_weather_of_the_core():
     with pytest.raises(OSError, match="gone"):
         read(bus(OSError("the adapter is gone")))

@@ -19,6 +19,7 @@ from listeners.onewire.lookout import Lookout
 from listeners.onewire.report import Note, report_on
 from listeners.onewire.rom import Rom, lookalike
 from listeners.onewire.slots import Offsets, Slots, is_id
+from listeners.onewire.together import are_many, counted, troubles
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -151,10 +152,12 @@ class OneWire(Listener):
         return asdict(report_on(self))
 
     def ailing(self) -> list[str]:
-        """Return the sensors with an index whose last reading was none."""
+        """Return the sensors with an index whose last reading was none; many with one fault are one."""
         notes = self.notes
         last = {rom: notes[rom].reading for rom in self.sensors.roms() if rom in notes}
-        return [f"{self._named(rom)}: {fault}" for rom, fault in last.items() if isinstance(fault, Fault)]
+        failed = {rom: reading for rom, reading in last.items() if isinstance(reading, Fault)}
+        found = troubles(failed, len(self.sensors.roms()))
+        return [f"{self._named(*trouble.roms)}: {trouble.fault}" for trouble in found]
 
     @cached_property
     def _grid(self) -> Grid:
@@ -195,10 +198,16 @@ class OneWire(Listener):
         self.faults.update(failed.items())
         begun = {rom: fault for rom, fault in failed.items() if rom not in self._troubled}
         meant = self._lookalikes([rom for rom, fault in begun.items() if fault is Fault.NO_ANSWER])
-        for rom, fault in begun.items():
-            self.log.warning(f"{self._named(rom)}: {fault}; {meant.get(rom) or fault.cure}")
-        for rom in self._troubled - failed.keys():
-            self.log.info(f"{self._named(rom)}: reads again, {readings[rom]:g} °C")
+        for rom in meant:
+            self.log.warning(f"{self._named(rom)}: {begun.pop(rom)}; {meant[rom]}")
+        for trouble in troubles(begun, len(readings)):
+            self.log.warning(f"{self._named(*trouble.roms)}: {trouble.fault}; {trouble.cure}")
+        well = [rom for rom in readings if rom in self._troubled - failed.keys()]
+        if are_many(well, len(readings)):
+            self.log.info(f"{self._named(*well)} read again")
+        else:
+            for rom in well:
+                self.log.info(f"{self._named(rom)}: reads again, {readings[rom]:g} °C")
         self._troubled = set(failed)
 
     def _lookalikes(self, missing: Iterable[Rom]) -> dict[Rom, str]:
@@ -210,10 +219,14 @@ class OneWire(Listener):
             strangers = set(self.search()) - set(self.sensors.roms())
         except (BusFault, OSError):
             return {}
-        return {rom: lookalike(rom, strangers) for rom in unheard}
+        hints = {rom: lookalike(rom, strangers) for rom in unheard}
+        return {rom: hint for rom, hint in hints.items() if hint}
 
-    def _named(self, rom: Rom) -> str:
-        """Return "sensor2 28.33F749050000 (flow)"."""
+    def _named(self, rom: Rom, *others: Rom) -> str:
+        """Return "sensor2 28.33F749050000 (flow)", or how many there are of several."""
+        if others:
+            indices = [index for one in (rom, *others) for index in self.sensors.indices(one)]
+            return counted(indices, 1 + len(others), len(self.sensors.roms()))
         indices = self.sensors.indices(rom)
         places = alternatives(f"sensor{index}" for index in indices).replace(" or ", " and ")
         label = self.sensors.by_index[indices[0]].label
