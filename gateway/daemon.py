@@ -12,6 +12,7 @@ from gateway import config, control, indices, logs, paths
 from gateway.changes import changes, is_same
 from gateway.clock import Clock
 from gateway.dating import Dating, TimeNote
+from gateway.delivery import DispatcherWorker
 from gateway.exchange import to_object
 from gateway.flag import Flag, wait_readable
 from gateway.hourly import HOUR, Hourly
@@ -22,7 +23,7 @@ from gateway.spool import Spool
 from gateway.status import Status
 from gateway.timekeeper import Timekeeper
 from gateway.version import VERSION
-from gateway.worker import DispatcherWorker, ListenerWorker
+from gateway.worker import ListenerWorker
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

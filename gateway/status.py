@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from gateway.delivery import DispatcherWorker
     from gateway.queue_answers import QueueAnswers
     from gateway.timekeeper import Timekeeper
-    from gateway.worker import DispatcherWorker, ListenerWorker, Worker
+    from gateway.worker import ListenerWorker, Worker
 
 _NAMED, _LISTED = 5, 30
 """How many refused nodes have a line of their own, and how many of the others are named."""

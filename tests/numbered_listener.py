@@ -28,7 +28,7 @@ def node(number: int) -> str:
 
 @dataclass(kw_only=True)
 class Numbered(Listener):
-    """Frames numbered on through every start, until there is a file `enough` in its directory.
+    """Frames numbered on through every start, until there is a file `enough`; then it makes a file `ended`.
 
     The files `given` and `kept` there have the numbers of those that it has returned, and of those for which
     `put` has returned as well.
@@ -45,6 +45,7 @@ class Numbered(Listener):
         write(self.directory / "kept", self._given)
         self._given = []
         if (self.directory / "enough").exists():
+            (self.directory / "ended").touch()
             stop.wait()
         if stop.wait(PERIOD):
             return []

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dating import Dating, TimeNote
+from gateway.delivery import DispatcherWorker
 from gateway.dispatchers.emoncms import Emoncms, _brought, encode
 from gateway.dispatchers.emoncms_answers import judge_inputs
 from gateway.dispatchers.emoncms_place import Inputs, Reading, find, held, is_shown, together
@@ -22,7 +23,6 @@ from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Plac
 from gateway.spool import Spool
 from gateway.timekeeper import Timekeeper
 from gateway.version import MADE
-from gateway.worker import DispatcherWorker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.at_emoncms import KEY, dispatcher, frame
 from tests.gateway_process import GatewayProcess, command, state

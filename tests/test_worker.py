@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.backoff import Backoff
 from gateway.dating import Dating, TimeNote
+from gateway.delivery import DispatcherWorker
 from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
 from gateway.plugin import (
@@ -29,7 +31,7 @@ from gateway.queue_answers import QueueAnswers
 from gateway.spool import Spool
 from gateway.timekeeper import Timekeeper
 from gateway.version import MADE
-from gateway.worker import Backoff, DispatcherWorker, ListenerWorker, Worker
+from gateway.worker import ListenerWorker, Worker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.waiting import wait_until
 
@@ -838,7 +840,7 @@ def test_while_all_is_held_the_far_end_is_asked_and_may_let_it_go(spool, started
 def test_while_nothing_comes_and_all_is_held_the_far_end_is_asked_again_after_a_minute(
     spool, started, monkeypatch
 ):
-    monkeypatch.setattr("gateway.worker._COMPARE_HELD_EVERY", 0.01)
+    monkeypatch.setattr("gateway.delivery._COMPARE_HELD_EVERY", 0.01)
     clock = VirtualClock(wall=MADE - 86400)
     far = far_end()
     worker = dispatching(far, spool, clock)
