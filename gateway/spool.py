@@ -178,6 +178,7 @@ class Spool:
         marks_upto = (mark.upto for mark in self._sent.values())
         self._next = max([last or 0, aside or 0, *self._upto.values(), *marks_upto]) + 1
         self._first = self._first_on_disk = first or self._next
+        self._in_doubt = dict.fromkeys(self._sent, self._next - 1)
         counters = dict(db.execute("SELECT name, value FROM counters"))
         self.dropped = counters.get("dropped", 0)
         self._find_held()
@@ -201,6 +202,7 @@ class Spool:
             for who in self._attending:
                 self._upto[who] = max(self._upto.get(who, 0), self._first - 1)
                 self._sent.setdefault(who, _Mark())
+                self._in_doubt.setdefault(who, self._next - 1)
             self._moved = True
             self._flush()
 
@@ -450,10 +452,14 @@ class Spool:
                 self._flush()
 
     def sent(self, who: str) -> Sent:
-        """Return how far frames may have been sent: after a power cut that is as far as there are any."""
+        """Return how far frames may have been sent: what was noted, or all that an earlier run can have sent.
+
+        That is so where this boot does not vouch for the note, as a power cut may have taken the last one.
+        What was there when this run began, or when it first knew the dispatcher, may have been sent then.
+        """
         with self._lock:
             upto, boot, blind = self._sent[who]
-            return Sent(upto if boot and boot == self._boot else self._next - 1, bool(blind))
+            return Sent(upto if boot and boot == self._boot else max(upto, self._in_doubt[who]), bool(blind))
 
     def hold(self) -> None:
         """Hold what nobody has begun to send, until `date` has been through it."""

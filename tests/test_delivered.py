@@ -25,6 +25,7 @@ from gateway.timekeeper import Timekeeper
 from gateway.version import MADE
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.at_emoncms import KEY, dispatcher, frame
+from tests.earlier_run import left_by_an_earlier_run
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FAULTS, FakeEmoncms, Request
@@ -448,7 +449,7 @@ class TestOnceAndInOrder:
     def test_when_the_one_before_was_killed_after_sending(self, spool, server):
         # given frames of which some have been sent, and none noted
         some = numbered(*range(30))
-        spool.put(some)
+        left_by_an_earlier_run(spool, some)
         with dispatcher(server.url) as killed:
             killed.send(some[:20])
         # when another takes over
@@ -493,7 +494,7 @@ class TestOnceAndInOrder:
     def test_nor_is_one_taken_for_another_that_the_server_was_found_to_have(self, spool, server):
         with dispatcher(server.url) as killed:
             killed.send([frame(1.0)])
-        spool.put([frame(1.0)])
+        left_by_an_earlier_run(spool, [frame(1.0)])
         with dispatching(server, spool) as worker:
             wait_until(lambda: spool.standing("home").waiting == 0 and worker._in_doubt == 0)
             assert len(server.stored) == 1

@@ -33,6 +33,7 @@ from gateway.timekeeper import Timekeeper
 from gateway.version import MADE
 from gateway.worker import ListenerWorker, Worker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
+from tests.earlier_run import left_by_an_earlier_run
 from tests.waiting import wait_until
 
 STAMP = Stamp(1_700_000_000.0, "boot", 1.0)
@@ -452,7 +453,7 @@ def test_what_was_never_taken_is_sent_again_without_asking(spool, started, at_on
 def test_what_waits_at_the_start_may_have_been_sent_already(spool, started):
     # given more than a batch of them: the batch that was sent may have been a larger one
     far = far_end(batch=2, places=[Place(3)] * 2)
-    spool.put([frame(n) for n in range(LARGEST_BATCH + 1)])
+    left_by_an_earlier_run(spool, [frame(n) for n in range(LARGEST_BATCH + 1)])
     worker = started(virtual(dispatching(far, spool)))
     wait_until(lambda: spool.standing("far").waiting == 0)
     assert far.got == list(range(3, LARGEST_BATCH + 1))
@@ -490,7 +491,7 @@ def test_what_comes_after_an_empty_start_has_not(spool, started):
 
 def test_what_is_still_gone_through_at_the_start_may_have_been_sent_as_well(spool, started):
     far = far_end(places=[Place(2)] * 2)
-    spool.put([frame(1), frame(2), frame(3)])
+    left_by_an_earlier_run(spool, [frame(1), frame(2), frame(3)])
     worker = virtual(dispatching(far, spool))
     # given that the frames are held when it begins
     spool.hold()
@@ -507,7 +508,7 @@ def test_the_answers_of_a_far_end_at_work_are_not_believed(spool, started):
     # given one that is seen to come on, as far as it shows, until two answers are the same
     at_work = [Place(None, frozenset({n})) for n in range(5)]
     far = far_end(places=[*at_work, Place(1, frozenset({9})), Place(2, frozenset({9})), *[Place(2)] * 2])
-    spool.put([frame(1), frame(2), frame(3)])
+    left_by_an_earlier_run(spool, [frame(1), frame(2), frame(3)])
     worker = virtual(dispatching(far, spool))
     clock = worker.plugin.clock
     start = clock.monotonic()
@@ -520,7 +521,7 @@ def test_the_answers_of_a_far_end_at_work_are_not_believed(spool, started):
 
 def test_one_that_never_comes_to_rest_is_left_alone_for_a_while(spool, started, at_once):
     far = far_end(places=[Place(None, frozenset({n})) for n in range(30)] + [Place(1)] * 2)
-    spool.put([frame(1), frame(2)])
+    left_by_an_earlier_run(spool, [frame(1), frame(2)])
     worker = started(virtual(dispatching(far, spool)))
     wait_until(lambda: far.got == [2])
     assert at_once == [14]
@@ -529,7 +530,7 @@ def test_one_that_never_comes_to_rest_is_left_alone_for_a_while(spool, started, 
 
 def test_the_end_does_not_wait_for_a_far_end_at_work(spool, started):
     far = far_end(places=[Place(None, frozenset({n})) for n in range(1000)])
-    spool.put([frame(1)])
+    left_by_an_earlier_run(spool, [frame(1)])
     worker = started(dispatching(far, spool))
     wait_until(lambda: far.asked)
     asked = len(far.asked)
@@ -971,3 +972,26 @@ def test_one_that_is_stopped_while_it_waits_leaves_its_wait_to_who_comes_after(s
     release.set()
     wait_until(lambda: third.frames == 1)
     assert first.finished.is_set()
+
+
+@pytest.mark.parametrize(("queued", "doubled"), [(0, 0), (2, 2)])
+def test_what_comes_after_a_reboot_has_not_arrived_twice(tmp_path, started, queued, doubled):
+    # given a far end that cannot tell what it has, and what was queued when the machine was shut down
+    spool = Spool(tmp_path / "queue.db", clock=VirtualClock())
+    spool.attend(["far"])
+    spool.put([frame(n) for n in range(queued)])
+    spool.close()
+    # when more is put after the reboot, before anything is sent
+    clock = VirtualClock()
+    clock.boot = "another"
+    spool = Spool(tmp_path / "queue.db", clock=clock)
+    spool.attend(["far"])
+    spool.put([frame(n) for n in range(queued, 22)])
+    far = far_end()
+    worker = started(virtual(dispatching(far, spool)))
+    wait_until(lambda: len(far.got) == 22)
+    # then only the former can have been sent before
+    assert worker.doubled == doubled
+    worker.stop.set()
+    worker.join(60)
+    spool.close()
