@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
     from gateway.config import Configuration
 
-AT_START = ("state_dir", "socket", "commit_interval", "max_frames", "max_size", "max_age", "unsynced")
+AT_START = (
+    "state_dir",
+    "socket",
+    "commit_interval",
+    "max_frames",
+    "max_size",
+    "max_refused",
+    "max_refused_size",
+    "max_age",
+    "unsynced",
+)
 """What the daemon takes from [gateway] when it starts, and never again."""
 
 

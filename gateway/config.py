@@ -57,6 +57,8 @@ class Gateway:
     commit_interval: float = setting(5.0, check=at_least(0))
     max_frames: int = setting(1_000_000, check=at_least(1000))
     max_size: int = setting(200, check=at_least(1))
+    max_refused: int = setting(100_000, check=at_least(1))
+    max_refused_size: int = setting(20, check=at_least(1))
     max_age: float = setting(0.0, check=at_least(0))
     unsynced: Literal["hold", "send"] = setting("hold")
     index_guard: Literal["warn", "refuse"] = setting("warn")
@@ -65,7 +67,11 @@ class Gateway:
     def limits(self) -> Limits:
         """How much the queue keeps."""
         return Limits(
-            frames=self.max_frames, bytes=self.max_size * 1_000_000, age=self.max_age * _DAY or math.inf
+            frames=self.max_frames,
+            bytes=self.max_size * 1_000_000,
+            refused=self.max_refused,
+            refused_bytes=self.max_refused_size * 1_000_000,
+            age=self.max_age * _DAY or math.inf,
         )
 
 

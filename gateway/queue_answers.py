@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Clock
 from gateway.exchange import from_object, to_object
+from gateway.spool_refused import CURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ _PIECE = 500
 """Frames in one answer."""
 _IDS = 2000
 """Ids that are passed over in one step of a drop."""
+_FULL = f"so much was refused that the oldest of it is dropped (max_refused, max_refused_size); {CURE}"
 AHEAD = 60.0
 """Seconds by which a reading's clock may be ahead of ours."""
 
@@ -58,6 +60,8 @@ class QueueAnswers:
         return {
             "dispatchers": {who: self._standing(who) | {"gone": who in gone} for who in known + gone},
             "dropped": self._spool.dropped,
+            "refused_dropped": self._spool.refused_dropped,
+            "refused_trouble": _FULL if self._spool.refused_full else "",
             "bytes": self._spool.size,
             "trouble": self._spool.trouble,
         }
@@ -140,8 +144,8 @@ class QueueAnswers:
         if before is None:
             log.info("the readings that wait for %s are dropped by hand", who or "all")
             before = self._spool.end
-        count = self._spool.skip(who, before=before, limit=_IDS)
-        return {"count": count, "more": {"who": who, "before": before} if count == _IDS else None}
+        count, more = self._spool.skip(who, before=before, limit=_IDS)
+        return {"count": count, "more": {"who": who, "before": before} if more else None}
 
     def _check(self, who: str) -> None:
         known = self._spool.dispatchers

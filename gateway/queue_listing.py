@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 
+REFUSED_DROPPED = (
+    "of what was refused were dropped, ever: more of it was there than max_refused or max_refused_size"
+)
+"""What is said of their count."""
+
+
 def standing(status: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line per dispatcher, and what the queue takes and has lost."""
     for name, about in status["dispatchers"].items():
@@ -24,6 +30,8 @@ def standing(status: Mapping[str, Any]) -> Iterator[str]:
         yield "no dispatcher is in use: what comes waits for one"
     dropped = f"{status['dropped']} dropped, for want of room or for their age"
     yield f"{size(status['bytes'])} on the disk; {dropped}"
+    if status.get("refused_dropped"):  # an older gateway may still run
+        yield f"{status['refused_dropped']} {REFUSED_DROPPED}"
 
 
 def share(about: Mapping[str, Any]) -> list[str]:
@@ -32,7 +40,7 @@ def share(about: Mapping[str, Any]) -> list[str]:
     if about["held"]:
         words.append(f"{about['held']} of them held until the clock is right")
     if about["refused"]:
-        words.append(f"{about['refused']} refused (oemgateway queue list --refused)")
+        words.append(f"{about['refused']} refused (oemgateway queue list --refused says why)")
     return words
 
 

@@ -13,9 +13,8 @@ import math
 import os
 import sqlite3
 import threading
-from collections import Counter, deque
+from collections import deque
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -25,6 +24,8 @@ from gateway.clock import Clock
 from gateway.flag import Flag
 from gateway.frame_text import from_text, to_text
 from gateway.paths import give_to_owner
+from gateway.spool_limits import Census, Limits, NoRoom, check_room
+from gateway.spool_refused import RefusedFrames, RefusedRow
 from gateway.store import SpoolUnusable
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from gateway.frame import Frame, Stamp
 
-__all__ = ["Limits", "Refused", "Spool", "SpoolUnusable", "Standing", "Waiting"]
+__all__ = ["Limits", "Refused", "Skipped", "Spool", "SpoolUnusable", "Standing", "Waiting"]
 
 T = TypeVar("T")
 
@@ -49,20 +50,6 @@ _STRETCH = 10_000
 
 _PIECE = 500
 """How many frames are dated, or let go of, at a time."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much is kept; beyond it the oldest frames go first, and are counted.
-
-    `memory` is the number of frames that wait in memory while the disk does not take them, `age` the seconds
-    that a reading may be old.
-    """
-
-    frames: int = 1_000_000
-    bytes: int = 200_000_000
-    memory: int = 10_000
-    age: float = math.inf
 
 
 class Waiting(NamedTuple):
@@ -91,6 +78,13 @@ class Refused(NamedTuple):
     number: int
     who: str
     undated: bool
+
+
+class Skipped(NamedTuple):
+    """How many frames were passed over, and whether there may be more of those that were meant."""
+
+    frames: int
+    more: bool
 
 
 class Sent(NamedTuple):
@@ -131,13 +125,13 @@ class Spool:
         self,
         path: Path,
         *,
-        limits: Limits = Limits(),
+        limits: Limits | None = None,
         commit_interval: float = 5.0,
         clock: Clock | None = None,
         in_memory: bool = True,
     ) -> None:
         self._path = path
-        self._limits = limits
+        self._limits = limits = limits or Limits()
         self._commit_interval = commit_interval
         self._clock = clock or Clock()
         self._boot = self._clock.now().boot
@@ -149,16 +143,17 @@ class Spool:
         self._disk_trouble = ""
         self._dropped_for: set[str] = set()
         self._attending: set[str] = set()
-        self._refusals: list[tuple[int, str, str, str, bool]] = []
+        self.dropped = 0
+        self._refused = RefusedFrames(limits)
         self._moved = False
         self.unsynced = Flag()
         self._unsynced_since: float | None = None
         self._sync_trouble = ""
-        self._db = store.open_store(path, max_bytes=limits.bytes, in_memory=in_memory)
+        self._db = store.open_store(path, max_bytes=limits.file_bytes, in_memory=in_memory)
         try:
             self._take_over(self._db)
         except sqlite3.DatabaseError as error:
-            self._mend(error)
+            self._replace_file(error)
             self._take_over(self._db)
         if not self._ballast_is_held():
             self._doubt_what_was_sent()
@@ -179,18 +174,23 @@ class Spool:
         self._next = max([last or 0, aside or 0, *self._upto.values(), *marks_upto]) + 1
         self._first = self._first_on_disk = first or self._next
         self._in_doubt = dict.fromkeys(self._sent, self._next - 1)
-        counters = dict(db.execute("SELECT name, value FROM counters"))
-        self.dropped = counters.get("dropped", 0)
         self._find_held()
-        self._dropped_on_disk = self.dropped
-        self._count_refused()
+        self._count()
+
+    def _count(self) -> None:
+        """Count what the file has, and what waits for it in memory; no count of dropped frames ever falls."""
+        (noted,) = self._db.execute("SELECT max(value) FROM counters WHERE name = 'dropped'").fetchone()
+        self._dropped_on_disk = noted or 0
+        self.dropped = max(self.dropped, self._dropped_on_disk)
+        self._refused.load(self._db)
+        self._census = Census()
+        self._census.load(self._db, self._first)
+        for each in self._unwritten:
+            self._census.add(each.number, 1)
 
     def _doubt_what_was_sent(self) -> None:
         self._sent = {who: mark._replace(boot="") for who, mark in self._sent.items()}
         self._moved = True
-
-    def _count_refused(self) -> None:
-        self._refused_by = Counter(dict(self._db.execute("SELECT who, count(*) FROM refused GROUP BY who")))
 
     def attend(self, dispatchers: Iterable[str]) -> None:
         """Keep frames for these dispatchers from now on; a new one starts with the oldest frame there is.
@@ -223,8 +223,9 @@ class Spool:
                 self._held_from = self._next
             numbered = enumerate(zip(frames, texts, strict=True), self._next)
             self._unwritten.extend(_Unwritten(number, *both, held) for number, both in numbered)
+            self._census.add(self._next, len(frames))
             self._next += len(frames)
-            self._drop_surplus(self._next - self._first - self._limits.frames)
+            self._drop_surplus(self._census.total - self._limits.frames)
             self._flush()
             self._ring()
         self._sync_at_once()
@@ -273,21 +274,24 @@ class Spool:
         or not. While the disk refuses, the place is kept in memory: nothing is sent twice for it.
         """
         with self._lock:
-            self._refusals += [(number, who, reason, to_text(f), False) for number, f, reason in refused]
-            self._refused_by[who] += len(refused)
+            place = self._place(who)
+            self._refused.add(
+                [
+                    RefusedRow(number, who, reason, to_text(frame))
+                    for number, frame, reason in refused
+                    if place < number <= upto
+                ]
+            )
             self._move(who, upto)
             self._flush()
 
     def refuse(self, who: str, number: int, reason: str) -> None:
-        """Set one frame aside that the dispatcher's far end will not take, and go on after it."""
-        with self._lock:
-            refusals = [
-                (number, who, reason, to_text(f), False) for n, f in self._read(who, 1) if n == number
-            ]
-            self._refusals += refusals
-            self._refused_by[who] += len(refusals)
-            self._move(who, number)
-            self._flush()
+        """Set one frame aside that the dispatcher's far end will not take, and go on after it.
+
+        It is the oldest that the dispatcher has not delivered. Raises OSError where the disk cannot be read.
+        """
+        refused = [(n, frame, reason) for n, frame in self.peek(who, 1) if n == number]
+        self.done(who, number, refused=refused)
 
     def refused(self, who: str, *, after: int = 0, limit: int = 1000) -> list[Refused]:
         """Return the oldest frames behind this id that were set aside for the dispatcher.
@@ -324,16 +328,18 @@ class Spool:
 
     def standing(self, who: str) -> Standing:
         """Return how the dispatcher's part of the queue stands; OSError where the disk cannot be read."""
+        refused = self._refused.by[who]
         if who not in self._attending:
-            return Standing(0, 0, self._refused_by[who], None)
+            return Standing(0, 0, refused, None)
         oldest = next(
             (kept.frame for kept in self.waiting(limit=100, who=who) if kept.whose in ("", who)), None
         )
         with self._lock:
-            place = self._place(who)
-            waiting = self._count(who, place)
-            held = 0 if self._held_from is None else self._count(who, max(place, self._held_from - 1))
-            return Standing(waiting, held, self._refused_by[who], oldest)
+            place, last = self._place(who), self._next - 1
+            waiting = self._census.count(place, last, who)
+            held_from = self._next if self._held_from is None else self._held_from
+            held = self._census.count(max(place, held_from - 1), last, who)
+            return Standing(waiting, held, refused, oldest)
 
     @property
     def dispatchers(self) -> list[str]:
@@ -343,7 +349,17 @@ class Spool:
     @property
     def refusers(self) -> list[str]:
         """The dispatchers, there or gone, that have frames set aside."""
-        return sorted(+self._refused_by)
+        return sorted(self._refused.by)
+
+    @property
+    def refused_dropped(self) -> int:
+        """How many refused frames were dropped, ever, as there were too many of them."""
+        return self._refused.dropped
+
+    @property
+    def refused_full(self) -> bool:
+        """Whether refused frames have been dropped since some were last taken out by hand."""
+        return self._refused.full
 
     @property
     def end(self) -> int:
@@ -372,7 +388,7 @@ class Spool:
         none, or where the disk does not take it.
         """
         with self._lock:
-            if self._next - self._first + len(frames) > self._limits.frames:
+            if self._census.total + len(frames) > self._limits.frames:
                 raise OSError(f"the queue is full: max_frames is {self._limits.frames}")
             with self._no_disk():
                 self._flush()
@@ -380,24 +396,30 @@ class Spool:
                     raise sqlite3.OperationalError(self._disk_trouble)
                 rows = [(n, to_text(frame), whose) for n, (frame, whose) in enumerate(frames, self._next)]
                 with self._transaction() as db:
-                    db.executemany("INSERT INTO frames (id, frame, whose) VALUES (?, ?, ?)", rows)
-                    forgotten = [(refused.who, refused.number) for refused in instead_of]
-                    db.executemany("DELETE FROM refused WHERE who = ? AND id = ?", forgotten)
+                    there = self._refused.forget(db, [(each.who, each.number) for each in instead_of])
+                    if frames and not there:
+                        raise OSError("some of what was refused is gone, or retried, meanwhile: try again")
+                    if rows:
+                        db.executemany("INSERT INTO frames (id, frame, whose) VALUES (?, ?, ?)", rows)
+                        self._check_room(db)
+            for number, _, whose in rows:
+                self._census.add(number, 1, whose)
             self._next += len(frames)
-            self._refused_by.subtract(refused.who for refused in instead_of)
             self._committed()
             self._ring()
         self._sync_at_once()
 
-    def skip(self, who: str, *, before: int, limit: int) -> int:
-        """Have a dispatcher, or all (""), pass over up to so many ids before this one; return how many.
+    def skip(self, who: str, *, before: int, limit: int) -> Skipped:
+        """Have a dispatcher, or all (""), pass over what is in the next `limit` ids, as far as this one.
 
         Raises OSError where the disk does not take it.
         """
         with self._lock:
+            before = min(before, self._next)
             whose = [who] if who else self._attending
             start = max(min((self._upto[name] for name in whose), default=0), self._first - 1)
             upto = min(start + limit, before - 1)
+            count = self._census.count(start, upto, who)
             for name in whose:
                 self._move(name, upto)
             if not who:
@@ -405,7 +427,7 @@ class Spool:
             self._flush()
             if self._disk_trouble:
                 raise OSError(f"the queue's disk refuses: {self._disk_trouble}")
-            return max(0, upto - start)
+            return Skipped(count, more=upto < before - 1)
 
     def expire(self, age: Callable[[Stamp], float]) -> None:
         """Let go of the oldest readings that are older than the limit, up to the first that is held.
@@ -424,20 +446,12 @@ class Spool:
             )
             if old:
                 upto = old[-1].number
-                self._drop(len(old), upto + 1, "there are readings older than max_age")
+                self._drop(upto + 1, "there are readings older than max_age")
                 self._upto = {who: max(place, upto) for who, place in self._upto.items()}
                 self._moved = True
                 self._flush()
             return len(old) == _PIECE
         return False
-
-    def _count(self, who: str, after: int) -> int:
-        """Return how many frames there are for the dispatcher behind this id."""
-        of_others = 0
-        with suppress(sqlite3.Error):
-            query = "SELECT count(*) FROM frames WHERE whose != '' AND whose != ? AND id > ?"
-            (of_others,) = self._db.execute(query, (who, after)).fetchone()
-        return self._next - 1 - after - of_others
 
     def fix(self, who: str, upto: int, *, blind: bool = False) -> None:
         """Note, before the dispatcher sends them, that it does so up to this id; their times stand for good.
@@ -493,12 +507,11 @@ class Spool:
             try:
                 self._flush()
                 self._date_unwritten(date)
-                upto, set_aside = self._mended(lambda: self._date_some(boot, date, lost))
+                upto = self._mended(lambda: self._date_some(boot, date, lost))
                 self._dated_upto = upto if upto < self._next - 1 else None
                 self._find_held()
             except sqlite3.Error as error:
                 raise OSError(f"the readings that are held cannot be dated: {error}") from error
-            self._refused_by += set_aside
             self._ring()
 
     def _date_unwritten(self, date: Callable[[Frame], Frame | None]) -> None:
@@ -511,10 +524,8 @@ class Spool:
                 text = each.text if frame is each.frame else to_text(frame)
                 self._unwritten[place] = _Unwritten(each.number, frame, text, held=dated is None)
 
-    def _date_some(
-        self, boot: str, date: Callable[[Frame], Frame | None], lost: str
-    ) -> tuple[int, Counter[str]]:
-        """Return up to which id they are done, and for whom frames were set aside."""
+    def _date_some(self, boot: str, date: Callable[[Frame], Frame | None], lost: str) -> int:
+        """Return up to which id they are done."""
         after = max(self._dated_upto or 0, self._first - 1)
         # A frame that is garbled is found when it is read.
         its_boot = "CASE WHEN json_valid(frame) THEN json_extract(frame, '$[2][1]') END"
@@ -525,7 +536,7 @@ class Spool:
         reach = min(after + _STRETCH, self._next - 1)
         rows = self._db.execute(query, (after, reach, self._sent_upto(), boot, _PIECE)).fetchall()
         changed: list[tuple[str, bool, int]] = []
-        aside: list[tuple[int, str, str, str, bool]] = []
+        aside: list[RefusedRow] = []
         gone: list[tuple[int]] = []
         for number, text, whose, held in rows:
             frame = from_text(text)
@@ -538,18 +549,22 @@ class Spool:
                     changed.append((to_text(dated), False, number))
             else:
                 gone.append((number,))
-                whom = [who for who in self._attending or self._upto if whose in ("", who)]
-                aside += [(number, who, lost, text, True) for who in whom]
+                whom = [who for who in sorted(self._attending or self._upto) if whose in ("", who)]
+                aside += [RefusedRow(number, who, lost, text, undated=True) for who in whom]
         if changed or gone:
             with self._transaction() as db:
                 db.executemany("UPDATE frames SET frame = ?, held = ? WHERE id = ?", changed)
                 db.executemany("DELETE FROM frames WHERE id = ?", gone)
-                db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", aside)
+                self._refused.write(db, aside)
+            self._refused.written()
+            for (number,) in gone:
+                self._census.remove(number, number)
             self._committed()
-        return rows[-1][0] if len(rows) == _PIECE else reach, Counter(who for _, who, *_ in aside)
+        return rows[-1][0] if len(rows) == _PIECE else reach
 
     def _find_held(self) -> None:
-        (on_disk,) = self._db.execute("SELECT min(id) FROM frames WHERE held").fetchone()
+        query = "SELECT min(id) FROM frames WHERE held AND id >= ?"
+        (on_disk,) = self._db.execute(query, (self._first,)).fetchone()
         held = [on_disk, *(each.number for each in self._unwritten if each.held)]
         if self._dated_upto is not None:
             held.append(max(self._dated_upto, self._sent_upto()) + 1)
@@ -617,30 +632,27 @@ class Spool:
     def _drop_surplus(self, surplus: int) -> None:
         """Let go of so many frames for which there is no room."""
         if surplus > 0:
-            self._drop(surplus, self._first + surplus, "the queue is full")
+            self._drop(self._census.oldest(surplus) + 1, "the queue is full")
 
-    def _drop(self, count: int, first: int, why: str) -> None:
+    def _drop(self, first: int, why: str) -> None:
         """Let `first` be the oldest frame that is kept, and count those before it."""
         if why not in self._dropped_for:
             self._dropped_for.add(why)
             log.error("%s: from now on the oldest frames are dropped, and counted", why)
-        self.dropped += count
-        self._let_go(first)
+        self.dropped += self._let_go(first)
 
-    def _let_go(self, first: int) -> None:
-        """Let `first` be the oldest frame that is kept."""
+    def _let_go(self, first: int) -> int:
+        """Let `first` be the oldest frame that is kept; return how many go."""
+        gone = self._census.remove(0, first - 1)
         self._first = max(self._first, first)
         while self._unwritten and self._unwritten[0].number < self._first:
             self._unwritten.popleft()
+        return gone
 
     def _flush(self) -> None:
         """Bring to disk what is not there yet; that a disk refuses is said once, and when it is over."""
         try:
-            try:
-                self._write()
-            except sqlite3.Error as error:
-                self._make_room(error)
-                self._write()
+            self._write_and_make_room()
         except sqlite3.Error as error:
             if not self._disk_trouble:
                 log.warning("the disk refuses (%s): what is new waits in memory until it takes it", error)
@@ -648,68 +660,109 @@ class Spool:
             with suppress(OSError):
                 self._ballast.unlink(missing_ok=True)
             while len(self._unwritten) > self._limits.memory:
-                self._unwritten.popleft()
-                self.dropped += 1
+                number = self._unwritten.popleft().number
+                self.dropped += self._census.remove(number, number)
+            self._refused.bound_memory()
+            if self._held_from is not None:  # it may be gone, and hold up nothing any more
+                with suppress(sqlite3.Error):
+                    self._find_held()
             return
         if self._disk_trouble:
             log.warning("the disk works again")
             self._disk_trouble = ""
             self._hold_ballast()
 
+    def _write_and_make_room(self) -> None:
+        """Write; for an error do what can be done about it, and try again, once, or as long as that helps."""
+        tried = False
+        while True:
+            try:
+                self._write()
+            except sqlite3.Error as error:
+                if not self._make_room(error) and tried:
+                    raise
+                tried = True
+            else:
+                return
+
     def _write(self) -> None:
-        if not (self._unwritten or self._moved or self._refusals):
+        if not (
+            self._unwritten
+            or self._moved
+            or self._first > self._first_on_disk
+            or self.dropped > self._dropped_on_disk
+            or not self._refused.is_written
+        ):
             return
         with self._transaction() as db:
             if self._first > self._first_on_disk:
                 db.execute("DELETE FROM frames WHERE id < ?", (self._first,))
+            self._refused.write(db)
             if self._unwritten:
                 rows = [(each.number, each.text, each.held) for each in self._unwritten]
                 db.executemany("INSERT INTO frames (id, frame, held) VALUES (?, ?, ?)", rows)
+                self._check_room(db)
             if self._moved:
                 places = [(who, self._upto[who], *mark) for who, mark in self._sent.items()]
                 db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?)", places)
-            db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", self._refusals)
             if self.dropped > self._dropped_on_disk:
                 db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
         self._first_on_disk, self._dropped_on_disk = self._first, self.dropped
         self._unwritten.clear()
-        self._refusals.clear()
+        self._refused.written()
         self._moved = False
         self._committed()
         if self._held_from is not None and self._held_from < self._first:
             self._find_held()
+
+    def _check_room(self, db: sqlite3.Connection) -> None:
+        check_room(db, self._refused.pages, self._limits.bytes)
 
     @contextmanager
     def _no_disk(self) -> Iterator[None]:
         """Turn what the disk refuses into OSError."""
         try:
             yield
+        except NoRoom as error:
+            raise OSError("the queue is full: max_size is reached") from error
         except sqlite3.Error as error:
             raise OSError(f"the queue's disk refuses: {error}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._db.execute("BEGIN IMMEDIATE")
+        refused = self._refused.state()
         try:
             yield self._db
             self._db.execute("COMMIT")
         except BaseException:
+            self._refused.restore(refused)
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
 
-    def _make_room(self, error: sqlite3.Error) -> None:
-        """Do what can be done about an error before the disk is given up for now."""
+    def _make_room(self, error: sqlite3.Error) -> bool:
+        """Do what can be done about an error before the disk is given up for now.
+
+        Return whether it was our own limit, and frames went: it can be that more have to.
+        """
         if store.is_damage(error):
             self._mend(error)
+        elif self._limit_is_ours(error):
+            total = self._census.total
+            too_much = math.ceil(total * error.share) if isinstance(error, NoRoom) else 0
+            self._drop_surplus(max(len(self._unwritten), total // 100, too_much))
+            return self._census.total < total
         elif store.is_full(error):
-            (pages,), (most,) = (
-                self._db.execute(f"PRAGMA {n}_count").fetchone() for n in ("page", "max_page")
-            )
-            if pages + 1 >= most:  # the limit is ours, not the disk's
-                self._drop_surplus(max(len(self._unwritten), (self._next - self._first) // 100))
-            else:
-                self._ballast.unlink(missing_ok=True)
+            self._ballast.unlink(missing_ok=True)
+        return False
+
+    def _limit_is_ours(self, error: sqlite3.Error) -> bool:
+        """Tell whether it was not the disk that is full but what we may take of it."""
+        if isinstance(error, NoRoom) or not store.is_full(error):
+            return isinstance(error, NoRoom)
+        (pages,), (most,) = (self._db.execute(f"PRAGMA {n}_count").fetchone() for n in ("page", "max_page"))
+        return bool(pages + 1 >= most)
 
     def _mended(self, read: Callable[[], T]) -> T:
         """Return what is read; where the file is damaged it is mended first."""
@@ -723,11 +776,14 @@ class Spool:
 
     def _mend(self, error: Exception) -> None:
         """Go on with what can be read of a damaged file; places and limits are those in memory."""
-        self._db.close()
-        self._db = store.mended(self._path, error, max_bytes=self._limits.bytes)
+        self._replace_file(error)
         self._first_on_disk, self._moved = 0, True
-        self._count_refused()
+        self._count()
         self._find_held()
+
+    def _replace_file(self, error: Exception) -> None:
+        self._db.close()
+        self._db = store.mended(self._path, error, max_bytes=self._limits.file_bytes)
 
     @property
     def _ballast(self) -> Path:

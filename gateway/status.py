@@ -59,7 +59,7 @@ class Status:
             name: _dispatcher(worker, now) | {"queue": queue["dispatchers"].get(name, _ABSENT)}
             for name, worker in dict(self._dispatchers).items()
         }
-        troubles = list(self._troubles(queue["trouble"]))
+        troubles = list(self._troubles(queue["trouble"], queue["refused_trouble"]))
         everywhere = [troubles, *(part["troubles"] for part in (*listeners.values(), *dispatchers.values()))]
         return {
             "version": VERSION,
@@ -72,6 +72,7 @@ class Status:
             "listeners": listeners,
             "dispatchers": dispatchers,
             "dropped": queue["dropped"],
+            "refused_dropped": queue["refused_dropped"],
             "bytes": queue["bytes"],
             "clock": {
                 "doubt": self._keeper.doubt,
@@ -81,11 +82,10 @@ class Status:
             },
         }
 
-    def _troubles(self, disk: str) -> Iterator[str]:
+    def _troubles(self, *of_queue: str) -> Iterator[str]:
         if self.faulty_edit:
             yield f"{self._file} has faults (oemgateway check shows them): what was before is in force"
-        if disk:
-            yield disk
+        yield from filter(None, of_queue)
         if self._keeper.doubt:
             what = "held until it is right" if self._keeper.holding else "sent all the same"
             yield f"{self._keeper.doubt}: readings are {what}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gateway import control
 from gateway.asking import find_gateway, is_another, is_secret
 from gateway.plain import plain
-from gateway.queue_listing import share
+from gateway.queue_listing import REFUSED_DROPPED, share
 from gateway.words import span
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
         yield from _wrapped("  ! ", trouble)
     if status["dropped"]:
         yield f"  {status['dropped']} frames were dropped, ever, for want of room or for their age"
+    if status.get("refused_dropped"):  # an older gateway may still run
+        yield from _wrapped("  ", f"{status['refused_dropped']} {REFUSED_DROPPED}")
 
 
 def _wrapped(begin: str, words: str) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from gateway.frame_text import is_frame
 from gateway.paths import give_to_owner
+from gateway.spool_limits import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,6 @@ _SCHEMAS = (
 
 _TABLES = ("cursors", "counters", "refused", "frames")
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_PAGE = 1024
 
 
 class SpoolUnusable(Exception):
@@ -177,14 +177,14 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
 
 
 def _prepared(store: sqlite3.Connection, max_bytes: int) -> sqlite3.Connection:
-    # Small pages: a commit writes whole ones, and an SD card wears by what is written. EXCLUSIVE before WAL:
-    # the index of the log then lives in memory, and a full disk cannot pull it from under us.
+    # EXCLUSIVE before WAL: the index of the log then lives in memory, and a full disk cannot pull it from
+    # under us.
     for pragma in (
-        f"page_size={_PAGE}",
+        f"page_size={PAGE}",
         "locking_mode=EXCLUSIVE",
         "journal_mode=WAL",
         "synchronous=NORMAL",
-        f"max_page_count={max_bytes // _PAGE}",
+        f"max_page_count={max_bytes // PAGE}",
     ):
         store.execute(f"PRAGMA {pragma}").fetchall()
     (version,) = store.execute("PRAGMA user_version").fetchone()

@@ -170,8 +170,19 @@ class TestGateway:
 
     @pytest.mark.parametrize(("days", "seconds"), [("0", math.inf), ("1.5", 129_600)])
     def test_the_age_of_a_reading_has_no_limit_unless_there_is_one(self, days, seconds):
-        limits = build(Gateway, {"max_frames": "2000", "max_size": "3", "max_age": days}).limits
-        assert limits == Limits(frames=2000, bytes=3_000_000, age=seconds)
+        limits = build(
+            Gateway,
+            {
+                "max_frames": "2000",
+                "max_size": "3",
+                "max_refused": "10",
+                "max_refused_size": "4",
+                "max_age": days,
+            },
+        ).limits
+        assert limits == Limits(
+            frames=2000, bytes=3_000_000, refused=10, refused_bytes=4_000_000, age=seconds
+        )
 
     def test_faults_have_their_lines(self, faults):
         assert faults(whole(gateway="\nloglevel = loud\nsimulated = yes\n[[more]]")) == [

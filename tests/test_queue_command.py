@@ -107,7 +107,8 @@ def test_how_the_queue_stands(filled, either):
     assert status == 0
     first, second, last = printed.splitlines()
     assert re.fullmatch(
-        r"a: 3 wait, the oldest for \d+ minutes; 1 refused \(oemgateway queue list --refused\)", first
+        r"a: 3 wait, the oldest for \d+ minutes; 1 refused \(oemgateway queue list --refused says why\)",
+        first,
     )
     assert re.fullmatch(r"b: 4 wait, the oldest for \d+ minutes", second)
     assert last.endswith("kB on the disk; 0 dropped, for want of room or for their age")
@@ -189,6 +190,8 @@ def test_any_size_age_and_time_has_its_words():
         "a: 1 waits, the oldest for 2 days",
         "12.3 MB on the disk; 3 dropped, for want of room or for their age",
     ]
+    *_, last = standing({"dispatchers": {}, "bytes": 0, "dropped": 0, "refused_dropped": 7})
+    assert last.startswith("7 of what was refused were dropped, ever: ")
     assert reading(to_object(frame(0, wall=1e12))).startswith("1000000000000.0  node 9  ")
 
 

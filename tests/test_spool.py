@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway import store
 from gateway.flag import Flag
@@ -346,6 +346,7 @@ def test_a_file_cut_off_anywhere_starts_and_gives_what_can_be_read(path):
         spool.attend(["a"])
         read = values(spool, "a", 1000)
         assert read == sorted(set(read))
+        assert spool.standing("a").waiting == len(read)
         assert set(read) <= set(range(60))
         most = max(most, len(read))
         spool.put([frame(100)])
@@ -364,7 +365,7 @@ def test_garbage_in_the_file_is_survived_and_the_file_kept(path, seed):
     spool = Spool(path)
     spool.attend(["a"])
     read = values(spool, "a", 1000)
-    assert len(read) == len(set(read))
+    assert spool.standing("a").waiting == len(read) == len(set(read))
     spool.put([frame(1000)])
     assert values(spool, "a", 1000)[-1] == 1000
     spool.close()
@@ -844,14 +845,14 @@ def test_what_waits_is_passed_over_for_one_or_for_all(spool):
     spool.put([frame(n) for n in range(5)])
     end = spool.end
     spool.put([frame(5)])
-    assert spool.skip("a", before=end, limit=3) == 3
+    assert spool.skip("a", before=end, limit=3) == (3, True)
     assert (values(spool, "a"), spool.standing("b").waiting) == ([3, 4, 5], 6)
-    assert spool.skip("", before=end, limit=100) == 5
+    assert spool.skip("", before=end, limit=100) == (5, False)
     assert (values(spool, "a"), values(spool, "b")) == ([5], [5])
-    assert spool.skip("", before=end, limit=100) == 0
+    assert spool.skip("", before=end, limit=100) == (0, False)
     assert spool.dropped == 0
     spool.attend([])
-    assert spool.skip("", before=spool.end, limit=100) == 1
+    assert spool.skip("", before=spool.end, limit=100) == (1, False)
     assert spool.waiting() == []
 
 
@@ -1051,69 +1052,133 @@ def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_men
 
 
 class Kept(NamedTuple):
-    """A frame in the model: its id, what it holds, whose it is, when it was taken, and whether it is held."""
+    """A frame in the model: its id, what it holds, whose it is, when it was taken, and whether it is held.
+
+    The time of one that is `lost` cannot be known: it is set aside where the others are dated.
+    """
 
     number: int
     value: int
     whose: str
     taken: float
     held: bool
+    lost: bool = False
+
+
+class Refusal(NamedTuple):
+    """A refused frame in the model."""
+
+    number: int
+    who: str
+    value: int
+
+
+class ReadOnly:
+    """Stands before the connection of a disk that can be read, and takes nothing."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+
+    def __getattr__(self, name: str):
+        return getattr(self.db, name)
+
+    def execute(self, statement: str, *arguments):
+        if statement.startswith("BEGIN"):
+            error = sqlite3.OperationalError("attempt to write a readonly database")
+            error.sqlite_errorcode = sqlite3.SQLITE_READONLY
+            raise error
+        return self.db.execute(statement, *arguments)
 
 
 NAMES = st.sampled_from("abc")
 COUNTS = st.integers(1, 5)
 OLDEST = 100.0
 """Seconds after which a reading is too old."""
+IN_MEMORY = 3
+"""Frames that wait in memory while the disk refuses."""
 
 
 class SpoolAgainstLists(RuleBasedStateMachine):
     """Whatever befalls the queue gives each dispatcher what a list would.
 
-    Frames are put, held, dated, delivered, refused, retried, passed over and too old; dispatchers come and
-    go; and it is closed, killed or without power between any two steps, in some runs between all of them.
+    Frames are put, held, dated, set aside, delivered, refused, retried, passed over and too old; dispatchers
+    come and go; the disk refuses for a while; and the queue is closed, killed or without power between any
+    two steps, in some runs between all of them.
     """
 
-    @initialize(limit=st.integers(1, 12), between_all=st.sampled_from(["", "close", "kill"]))
-    def start(self, limit: int, between_all: str) -> None:
+    @initialize(
+        limit=st.integers(1, 12),
+        limit_of_refused=st.integers(1, 6),
+        between_all=st.sampled_from(["", "close", "kill"]),
+    )
+    def start(self, limit: int, limit_of_refused: int, between_all: str) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.clock = VirtualClock()
-        self.limit, self.between_all = limit, between_all
+        self.limit, self.limit_of_refused, self.between_all = limit, limit_of_refused, between_all
         self.next = self.first = 1
-        self.dropped = 0
+        self.dropped = self.refused_dropped = 0
         self.frames: list[Kept] = []
         self.attending = {"a", "b"}
         self.place = dict.fromkeys("abc", 0)
         self.sent: dict[str, tuple[int, str, bool]] = {}
-        self.refused: dict[str, list[int]] = {name: [] for name in "abc"}
+        self.refused: list[Refusal] = []
+        self.disk_refuses = False
+        self.in_memory: list[int] = []
+        self.refused_in_memory: list[Refusal] = []
         self.open()
 
     def open(self) -> None:
-        limits = Limits(frames=self.limit, age=OLDEST)
+        limits = Limits(frames=self.limit, age=OLDEST, memory=IN_MEMORY, refused=self.limit_of_refused)
         self.spool = Spool(self.folder / "queue.db", limits=limits, clock=self.clock)
+        self.first = min((kept.number for kept in self.frames), default=self.next)
         self.doubt = dict.fromkeys(self.sent, self.next - 1)
         self.attend(self.attending)
 
     # The model.
 
-    def add(self, values: list[int], whose: str = "", *, held: bool = False) -> None:
+    def add(self, values: list[int], whose: str = "", *, held: bool = False, lost: bool = False) -> None:
         taken = self.clock.boottime()
         self.frames += [
-            Kept(number, value, whose, taken, held) for number, value in enumerate(values, self.next)
+            Kept(number, value, whose, taken, held, lost) for number, value in enumerate(values, self.next)
         ]
+        if self.disk_refuses:
+            self.in_memory += range(self.next, self.next + len(values))
         self.next += len(values)
-        self.drop(max(self.first, self.next - self.limit))
+        if len(self.frames) > self.limit:
+            self.drop(self.frames[-self.limit].number)
+        while len(self.in_memory) > IN_MEMORY:
+            number = self.in_memory.pop(0)
+            self.frames = [kept for kept in self.frames if kept.number != number]
+            self.dropped += 1
 
     def drop(self, first: int) -> None:
-        self.dropped += first - self.first
+        self.dropped += len([kept for kept in self.frames if kept.number < first])
         self.let_go(first)
 
     def let_go(self, first: int) -> None:
-        self.first = first
+        self.first = max(self.first, first)
         self.frames = [kept for kept in self.frames if kept.number >= first]
+        self.in_memory = [number for number in self.in_memory if number >= first]
 
     def move(self, who: str, upto: int) -> None:
         self.place[who] = max(self.place[who], upto)
         self.let_go(max(self.first, min(self.place[name] for name in self.attending) + 1))
+
+    def set_aside(self, refusals: list[Refusal]) -> None:
+        if self.disk_refuses:
+            self.refused_in_memory += refusals
+            surplus = max(0, len(self.refused_in_memory) - IN_MEMORY)
+            del self.refused_in_memory[:surplus]
+            self.refused_dropped += surplus
+            return
+        before = len(self.refused) + len(refusals)
+        refusals = refusals[-self.limit_of_refused :]
+        surplus = max(0, len(self.refused) + len(refusals) - self.limit_of_refused)
+        self.refused = sorted(self.refused)[surplus:] + refusals
+        self.refused_dropped += before - len(self.refused)
+
+    def refused_by(self, who: str) -> list[int]:
+        return [refusal.value for refusal in sorted(self.refused) if refusal.who == who]
 
     def end(self, who: str) -> int:
         """Return the id up to which a dispatcher gets frames: what is held holds up all behind it."""
@@ -1131,15 +1196,16 @@ class SpoolAgainstLists(RuleBasedStateMachine):
 
     # What befalls it.
 
-    def taken(self, n: int) -> tuple[list[int], list[Frame]]:
+    def taken(self, n: int, boot: str = "") -> tuple[list[int], list[Frame]]:
         values = list(range(self.next, self.next + n))
-        return values, [Frame("9", (v,), Stamp(0, "", self.clock.boottime())) for v in values]
+        return values, [Frame("9", (v,), Stamp(0, boot, self.clock.boottime())) for v in values]
 
-    @rule(n=COUNTS, held=st.booleans())
-    def put(self, n: int, held: bool) -> None:
-        values, frames = self.taken(n)
+    @rule(n=COUNTS, held=st.booleans(), lost=st.booleans())
+    def put(self, n: int, held: bool, lost: bool) -> None:
+        lost = lost and held
+        values, frames = self.taken(n, "lost" if lost else "")
         self.spool.put(frames, held=held)
-        self.add(values, held=held)
+        self.add(values, held=held, lost=lost)
 
     @rule(whose=st.sampled_from(["", "a", "b", "c"]), n=COUNTS)
     def admit(self, whose: str, n: int) -> None:
@@ -1147,14 +1213,19 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         try:
             self.spool.admit([(frame, whose) for frame in frames])
         except OSError:
-            assert self.next - self.first + n > self.limit
+            assert self.disk_refuses or len(self.frames) + n > self.limit
         else:
             self.add(values, whose)
 
+    @precondition(lambda self: not self.disk_refuses)
     @rule()
     def date(self) -> None:
-        self.spool.date("", lambda kept: kept, "")
-        self.frames = [kept._replace(held=False) for kept in self.frames]
+        self.spool.date("", lambda kept: kept, "lost")
+        lost = [kept for kept in self.frames if kept.held and kept.lost]
+        self.set_aside(
+            [Refusal(kept.number, who, kept.value) for kept in lost for who in sorted(self.attending)]
+        )
+        self.frames = [kept._replace(held=False) for kept in self.frames if kept not in lost]
 
     @rule(seconds=st.sampled_from([1.0, 40.0, 101.0]))
     def time_passes(self, seconds: float) -> None:
@@ -1170,22 +1241,25 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             self.dropped += 1
             self.let_go(kept.number + 1)
 
-    @rule(who=NAMES, n=COUNTS, blind=st.booleans(), acknowledged=st.booleans())
-    def deliver(self, who: str, n: int, blind: bool, acknowledged: bool) -> None:
+    @rule(who=NAMES, n=COUNTS, blind=st.booleans(), acknowledged=st.booleans(), refused=st.integers(0, 2))
+    def deliver(self, who: str, n: int, blind: bool, acknowledged: bool, refused: int) -> None:
         if who in self.attending and (batch := self.spool.peek(who, n)):
             upto = batch[-1][0]
             self.spool.fix(who, upto, blind=blind)
             self.sent[who] = max(upto, self.sent.get(who, (0,))[0]), self.clock.boot, blind
             if acknowledged:
-                self.spool.done(who, upto)
+                refused_ones = [(number, kept, "no") for number, kept in batch[:refused]]
+                self.spool.done(who, upto, refused=refused_ones)
                 self.move(who, upto)
+                self.set_aside([Refusal(number, who, kept.values[0]) for number, kept, _ in refused_ones])
 
     @rule(who=NAMES)
     def refuse(self, who: str) -> None:
         if who in self.attending and (batch := self.spool.peek(who, 1)):
-            self.refused[who].append(self.ready(who)[0].value)
-            self.spool.refuse(who, batch[0][0], "no")
-            self.move(who, batch[0][0])
+            number, kept = batch[0]
+            self.spool.refuse(who, number, "no")
+            self.set_aside([Refusal(number, who, kept.values[0])])
+            self.move(who, number)
 
     @rule(who=NAMES)
     def retry(self, who: str) -> None:
@@ -1193,18 +1267,22 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         try:
             self.spool.admit([(kept, who) for kept, *_ in refused], instead_of=refused)
         except OSError:
-            assert self.next - self.first + len(refused) > self.limit
+            assert self.disk_refuses or len(self.frames) + len(refused) > self.limit
         else:
-            self.add(self.refused[who], who)
-            self.refused[who] = []
+            self.add(self.refused_by(who), who)
+            self.refused = [refusal for refusal in self.refused if refusal.who != who]
 
-    @rule(who=NAMES, n=COUNTS)
-    def skip(self, who: str, n: int) -> None:
+    @rule(who=NAMES, n=COUNTS, beyond=st.sampled_from([-3, 0, 1, 10**9]))
+    def skip(self, who: str, n: int, beyond: int) -> None:
         if who in self.attending:
-            before = self.after(who)
-            passed = self.spool.skip(who, before=self.spool.end, limit=n)
-            assert passed == min(n, self.next - 1 - before)
-            self.move(who, before + passed)
+            after, end = self.after(who), min(self.next, self.next + beyond)
+            upto = min(after + n, end - 1)
+            passed = len([kept for kept in self.waiting(who) if kept.number <= upto])
+            try:
+                assert self.spool.skip(who, before=self.next + beyond, limit=n) == (passed, upto < end - 1)
+            except OSError:
+                assert self.disk_refuses
+            self.move(who, upto)
 
     @rule(names=st.sets(NAMES, min_size=1))
     def attend(self, names: set[str]) -> None:
@@ -1215,11 +1293,28 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             self.sent.setdefault(name, (0, "", False))
             self.doubt.setdefault(name, self.next - 1)
 
+    @precondition(lambda self: not self.disk_refuses)
+    @rule()
+    def refuse_to_write(self) -> None:
+        self.disk_refuses = True
+        self.spool._db = ReadOnly(self.spool._db)
+
+    @precondition(lambda self: self.disk_refuses)
+    @rule()
+    def write_again(self) -> None:
+        self.disk_refuses = False
+        self.spool._db = self.spool._db.db
+        self.spool.put([])
+        self.set_aside(self.refused_in_memory)
+        self.in_memory, self.refused_in_memory = [], []
+
+    @precondition(lambda self: not self.disk_refuses)
     @rule()
     def close(self) -> None:
         self.spool.close()
         self.open()
 
+    @precondition(lambda self: not self.disk_refuses)
     @rule()
     def kill(self) -> None:
         # given the files as they are, without what only the memory has
@@ -1230,6 +1325,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.folder = copy
         self.open()
 
+    @precondition(lambda self: not self.disk_refuses)
     @rule()
     def power_cut(self) -> None:
         self.clock.boot += "+"
@@ -1239,20 +1335,25 @@ class SpoolAgainstLists(RuleBasedStateMachine):
     def each_has_what_a_list_would_give(self) -> None:
         if not hasattr(self, "spool"):
             return
-        if self.between_all:
+        if self.between_all and not self.disk_refuses:
             getattr(self, self.between_all)()
         for who in sorted(self.attending):
             ready, waiting = self.ready(who), self.waiting(who)
             assert [kept.values[0] for _, kept in self.spool.peek(who, 100)] == [kept.value for kept in ready]
-            assert self.spool.standing(who).waiting == len(waiting)
+            standing = self.spool.standing(who)
+            held = [kept for kept in waiting if kept.number >= self.end(who)]
+            assert (standing.waiting, standing.held) == (len(waiting), len(held))
             refused = [kept.values[0] for kept, *_ in self.spool.refused(who)]
-            assert (refused, self.spool.standing(who).refused) == (self.refused[who], len(refused))
+            in_memory = [refusal for refusal in self.refused_in_memory if refusal.who == who]
+            assert (refused, standing.refused) == (self.refused_by(who), len(refused) + len(in_memory))
             upto, boot, blind = self.sent[who]
             upto = upto if boot == self.clock.boot else max(upto, self.doubt[who])
             assert self.spool.sent(who) == (upto, blind)
             if not ready and self.end(who) > self.after(who) + 1:
                 self.move(who, self.end(who) - 1)
         assert (self.spool.dropped, self.spool.end) == (self.dropped, self.next)
+        assert self.spool.refused_dropped == self.refused_dropped
+        assert len(self.frames) <= self.limit
 
     def forget(self) -> None:
         self.spool._db.close()

@@ -233,7 +233,7 @@ def dispatcher(**more) -> dict:
             dispatcher(queue={**QUEUE, "waiting": 3, "age": 9.0, "held": 1}),
             "1 of them held until the clock is right",
         ),
-        (dispatcher(queue={**QUEUE, "refused": 2}), "2 refused (oemgateway queue list --refused)"),
+        (dispatcher(queue={**QUEUE, "refused": 2}), "2 refused (oemgateway queue list --refused says why)"),
         (dispatcher(doubled=5), "5 may have arrived twice"),
         (
             {**TOLD, "clock": {**TOLD["clock"], "steps": 2, "last_step": 86400.0}},
@@ -242,6 +242,7 @@ def dispatcher(**more) -> dict:
         ({**TOLD, "clock": {**TOLD["clock"], "doubt": "it shows 1970"}}, "clock in doubt"),
         ({**TOLD, "troubles": ["the disk refuses"]}, "! the disk refuses"),
         ({**TOLD, "dropped": 9}, "9 frames were dropped"),
+        ({**TOLD, "refused_dropped": 9}, "9 of what was refused were dropped, ever"),
     ],
 )
 def test_each_thing_there_is_to_say(told, words):

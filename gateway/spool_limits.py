@@ -1,0 +1,184 @@
+"""How much the queue keeps, and which frames there are to count against that.
+
+Frames are counted by their ids, in memory: no count needs the disk, so it is right while the disk refuses,
+and it costs the same however many frames there are.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from array import array
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PAGE = 1024
+"""Bytes of a page of the file. Small: a commit writes whole ones, and an SD card wears by what is written."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is kept; beyond it the oldest frames go first, and are counted.
+
+    `frames` and `bytes` (on the disk) are for what waits, `refused` and `refused_bytes` for what was refused.
+    `memory` is the number of frames that wait in memory while the disk does not take them, and `age` the
+    seconds that a reading may be old.
+    """
+
+    frames: int = 1_000_000
+    bytes: int = 200_000_000
+    refused: int = 100_000
+    refused_bytes: int = 20_000_000
+    memory: int = 10_000
+    age: float = math.inf
+
+    @property
+    def file_bytes(self) -> int:
+        """The bytes that the file may have: neither what waits nor what was refused takes the other's room.
+
+        In the middle of a transaction it may be somewhat more than both.
+        """
+        return self.bytes + self.refused_bytes + 1_000_000
+
+
+class NoRoom(sqlite3.OperationalError):
+    """What waits takes more of the file than it may: the `share` of it that is too much, from 0 to 1."""
+
+    sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def __init__(self, share: float) -> None:
+        super().__init__("what waits has reached its limit")
+        self.share = share
+
+
+def pages_used(db: sqlite3.Connection) -> int:
+    """Return the pages of the file that hold something, also in the middle of a transaction."""
+    pages, free = (db.execute(f"PRAGMA {what}_count").fetchone()[0] for what in ("page", "freelist"))
+    return int(pages - free)
+
+
+def check_room(db: sqlite3.Connection, of_others: int, limit: int) -> None:
+    """Raise NoRoom where the file has more than `limit` bytes in use beside the pages of others."""
+    used = pages_used(db) - of_others
+    surplus = used - limit // PAGE
+    if surplus > 0:
+        raise NoRoom(surplus / used)
+
+
+class Runs:
+    """A set of ids, as runs of consecutive ones: it stays small, since frames come one after the other."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._firsts = array("q")
+        self._lasts = array("q")
+
+    def add(self, first: int, last: int) -> None:
+        """Add the ids from `first` to `last`, which come after all that are there."""
+        if self._lasts and self._lasts[-1] == first - 1:
+            self._lasts[-1] = last
+        else:
+            self._firsts.append(first)
+            self._lasts.append(last)
+        self.total += last - first + 1
+
+    def remove(self, first: int, last: int) -> int:
+        """Take out the ids from `first` to `last`; return how many of them were there."""
+        begin, end = bisect_left(self._lasts, first), bisect_right(self._firsts, last)
+        if begin >= end or first > last:
+            return 0
+        removed = self.count(first - 1, last)
+        kept = [(self._firsts[begin], first - 1), (last + 1, self._lasts[end - 1])]
+        kept = [(start, stop) for start, stop in kept if start <= stop]
+        self._firsts[begin:end] = array("q", [start for start, _ in kept])
+        self._lasts[begin:end] = array("q", [stop for _, stop in kept])
+        self.total -= removed
+        return removed
+
+    def count(self, after: int, upto: int) -> int:
+        """Return how many there are behind `after`, up to and with `upto`."""
+        begin, end = bisect_right(self._lasts, after), bisect_right(self._firsts, upto)
+        if begin >= end or after >= upto:
+            return 0
+        whole = sum(self._lasts[begin:end]) - sum(self._firsts[begin:end]) + end - begin
+        return whole - max(0, after + 1 - self._firsts[begin]) - max(0, self._lasts[end - 1] - upto)
+
+    def oldest(self, count: int) -> int:
+        """Return the id of the last of the `count` oldest, or of the last at all; 0 where there is none."""
+        for first, last in zip(self._firsts, self._lasts, strict=True):
+            if count <= last - first + 1:
+                return first + count - 1
+            count -= last - first + 1
+        return self._lasts[-1] if self._lasts else 0
+
+
+class Census:
+    """Which frames exist, on the disk or in memory, and whom each is for: one dispatcher, or all ("")."""
+
+    def __init__(self) -> None:
+        self._all = Runs()
+        self._for_one: dict[str, Runs] = {}
+
+    @property
+    def total(self) -> int:
+        """How many frames there are."""
+        return self._all.total
+
+    def load(self, db: sqlite3.Connection, first: int) -> None:
+        """Add what the file has from this id on."""
+        least, most, count = db.execute(
+            "SELECT min(id), max(id), count(*) FROM frames WHERE id >= ?", (first,)
+        ).fetchone()
+        if count and count == most - least + 1:
+            self._all.add(least, most)
+        elif count:
+            for run in self._runs(db, first):
+                self._all.add(*run)
+        query = "SELECT whose, id FROM frames WHERE whose != '' AND id >= ? ORDER BY id"
+        for whose, number in db.execute(query, (first,)):
+            self._for_one.setdefault(whose, Runs()).add(number, number)
+
+    @staticmethod
+    def _runs(db: sqlite3.Connection, first: int) -> Iterable[tuple[int, int]]:
+        """Return the first and the last id of each run of consecutive ones."""
+        firsts, lasts = (
+            db.execute(
+                f"""
+                SELECT id FROM frames AS this
+                WHERE id >= ? AND NOT EXISTS (SELECT 1 FROM frames WHERE id = this.id {neighbour} AND id >= ?)
+                ORDER BY id
+                """,  # noqa: S608  (our own words)
+                (first, first),
+            )
+            for neighbour in ("- 1", "+ 1")
+        )
+        return ((start, stop) for (start,), (stop,) in zip(firsts, lasts, strict=True))
+
+    def add(self, first: int, count: int, whose: str = "") -> None:
+        """Add so many frames, the first of which has this id; they come after all that are there."""
+        if count:
+            self._all.add(first, first + count - 1)
+            if whose:
+                self._for_one.setdefault(whose, Runs()).add(first, first + count - 1)
+
+    def remove(self, first: int, last: int) -> int:
+        """Take out the frames from `first` to `last`; return how many there were."""
+        for runs in self._for_one.values():
+            runs.remove(first, last)
+        return self._all.remove(first, last)
+
+    def count(self, after: int, upto: int, who: str = "") -> int:
+        """Return how many frames behind `after`, up to and with `upto`, are for this dispatcher, or exist."""
+        count = self._all.count(after, upto)
+        if who:
+            of_others = (runs for whose, runs in self._for_one.items() if whose != who)
+            count -= sum(runs.count(after, upto) for runs in of_others)
+        return count
+
+    def oldest(self, count: int) -> int:
+        """Return the id of the last of the `count` oldest frames; 0 where there is none."""
+        return self._all.oldest(count)
