@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway import config, control, indices, logs, paths
 from gateway.changes import changes, is_same
 from gateway.clock import Clock
-from gateway.dating import Dating, TimeNote
+from gateway.dating import Dating, TimeNote, passed
 from gateway.delivery import DispatcherWorker
 from gateway.exchange import to_object
 from gateway.flag import Flag, wait_readable
@@ -74,7 +74,7 @@ class Daemon:
         )
         self._spool.attend(self._configuration.dispatchers)  # before anything is set aside for them
         clock, note = Clock(), TimeNote(directory)
-        keeper = Timekeeper(clock, past=note.read(), mode=gateway.unsynced)
+        keeper = Timekeeper(clock, past=passed(self._spool, note, clock.now().boot), mode=gateway.unsynced)
         self._dating = Dating(self._spool, keeper, clock, note)
         self._queue = QueueAnswers(self._spool, retrying=self._try_refused)
         self._status = Status(self._file, self._listeners, self._dispatchers, self._queue, keeper)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,20 @@ class Dating:
 
 _NEVER = 2.0**33
 """A time, in the year 2242, that a damaged file may hold."""
+
+
+def passed(spool: Spool, note: TimeNote, boot: str) -> float:
+    """Return the latest time that is known to have passed at the start of a daemon, in Unix seconds.
+
+    That is what was noted, or the time of the newest reading that waits, where an earlier boot has dated it
+    on a clock that it believed: notes are minutes apart.
+    """
+    known = note.read()
+    with suppress(OSError):
+        for each in spool.waiting(after=spool.end - 2, limit=1):
+            if not each.held and each.frame.stamp.boot not in ("", boot):
+                known = max(known, each.frame.stamp.wall)
+    return known
 
 
 class TimeNote:

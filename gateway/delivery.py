@@ -202,7 +202,7 @@ class DispatcherWorker(Worker[Dispatcher]):
         latest = self._dating.keeper.latest(self.name)
         sendable = list(takewhile(lambda pair: pair[1].stamp.wall <= latest, batch))
         if not sendable:
-            raise TryLater("its clock is behind this one's: readings wait until it has come to their time")
+            raise TryLater(self._dating.keeper.behind(self.name))
         return sendable
 
     def _up_to_a_trial(self, window: Batch) -> Batch:

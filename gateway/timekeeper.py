@@ -2,8 +2,9 @@
 
 A Pi starts with the time of its last shutdown, or 1970, until something sets its clock. Readings that are
 taken before are held back, and dated by the boot's own clock once the wall clock is right. A clock is doubted
-on evidence only: it shows a time that is known to have passed, or one that the far end's clock contradicts.
-That nobody says it is synchronised is none: many a Pi has no NTP in reach and a right clock all the same.
+on evidence only: it shows a time that is known to have passed, or one that the far end's clock contradicts,
+which is no evidence where that one shows a time that has passed itself. That nobody says it is synchronised
+is none: many a Pi has no NTP in reach and a right clock all the same.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from gateway.version import MADE
 from gateway.words import span
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Timekeeper:
         self.doubt = ""
         self._clock = clock
         self._past = past
+        self._began = clock.boottime()
         self._synchronised = synchronised or machine_is_synchronised
         self._offset = self.offset()
         self._references: dict[str, _Reference] = {}
@@ -121,13 +124,22 @@ class Timekeeper:
         now = self._clock.now()
         if stamp.boot and stamp.boot == now.boot:
             return now.boottime - stamp.boottime
-        vouched = not self.doubt and (bool(self._references) or self._synchronised())
+        vouched = not self.doubt and (self._confirmed() or self._synchronised())
         return max(now.boottime if stamp.boot else 0.0, now.wall - stamp.wall if vouched else 0.0)
 
     def latest(self, who: str) -> float:
         """Return the latest time that a far end takes without harm; infinity where that is not known."""
         reference = self._references.get(who)
         return math.inf if reference is None else self._expected(reference) + TOLERANCE
+
+    def behind(self, who: str) -> str:
+        """Return, in words, why a far end does not take the next reading yet, as `latest` says."""
+        reference = self._references.get(who)
+        behind = 0.0 if reference is None else self._clock.wall() - self._expected(reference)
+        if behind > 2 * TOLERANCE:
+            since = f"its clock is {span(behind)} behind this machine's"
+            return f"{since}: readings for it wait until it is set right"
+        return "its clock has not come to the time of the next reading, which waits"
 
     def _expected(self, reference: _Reference) -> float:
         """Return what a far end's clock shows now, by the boot's own clock since it was told."""
@@ -143,21 +155,34 @@ class Timekeeper:
         self.doubt = doubt
 
     def _evidence(self) -> str:
-        """Return why the clock is wrong, or ""; a far end knows better than what was noted here.
+        """Return why the clock is wrong, or "".
 
-        Of several far ends the one that comes nearest is believed: one of them may have a wrong clock itself.
+        A far end that agrees knows better than what was noted here, unless both show a time before this
+        version was made; of several that do not, the one that comes nearest is believed. One whose own clock
+        shows a time that has passed is not, whatever ours shows.
         """
+        if self._confirmed():
+            return ""
         wall = self._clock.wall()
-        shown = [self._expected(reference) for reference in self._references.values()]
-        if not shown:
-            wrong = wall < self._past
-            words = f"the clock shows a time {span(self._past - wall)} before one that has passed"
-        else:
+        passed = self._past + self._clock.boottime() - self._began
+        shown = [
+            time for time in map(self._expected, self._references.values()) if time >= passed - TOLERANCE
+        ]
+        if shown:
             expected = min(shown, key=lambda time: abs(wall - time))
-            wrong = abs(wall - expected) > TOLERANCE
             side = "ahead of" if wall > expected else "behind"
             words = f"the clock is {span(abs(wall - expected))} {side} the server's"
-        return words if wrong and not self._synchronised() else ""
+        elif wall < self._past:
+            words = f"the clock shows a time {span(self._past - wall)} before one that has passed"
+        else:
+            return ""
+        return "" if self._synchronised() else words
+
+    def _confirmed(self) -> bool:
+        """Tell whether a far end's clock, which may be right, agrees with ours."""
+        wall = self._clock.wall()
+        shown = map(self._expected, self._references.values())
+        return any(time >= MADE and abs(wall - time) <= TOLERANCE for time in shown)
 
 
 def machine_is_synchronised(timesyncd: Path = Path("/run/systemd/timesync/synchronized")) -> bool:

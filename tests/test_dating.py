@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from gateway.dating import Dating, TimeNote
+from gateway.dating import Dating, TimeNote, passed
 from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool
 from gateway.timekeeper import Timekeeper
@@ -35,7 +35,8 @@ class Pi:
         self.spool = Spool(directory / "queue.db", clock=self.clock, limits=Limits(age=max_age))
         self.spool.attend(["a"])
         note = TimeNote(directory)
-        self.keeper = Timekeeper(self.clock, past=note.read(), synchronised=lambda: kept_right)
+        known = passed(self.spool, note, boot)
+        self.keeper = Timekeeper(self.clock, past=known, synchronised=lambda: kept_right)
         self.dating = Dating(self.spool, self.keeper, self.clock, note)
 
     def take(self, value: float) -> None:
@@ -316,3 +317,44 @@ class TestWhatIsTooOld:
         assert pi.spool.dropped == 0
         pi.passes(3600)
         assert pi.spool.dropped == 1
+
+
+class TestWhatIsKnownToHavePassed:
+    def known(self, pi: Pi, boot: str) -> float:
+        pi.clock.boot = boot
+        return passed(pi.spool, TimeNote(pi.directory), boot)
+
+    def test_the_newest_reading_that_waits_tells_more_than_the_last_note(self, boot):
+        # given readings that wait, minutes after the last note, when the power is cut
+        pi = boot(NOW)
+        for value in range(30):
+            pi.take(value)
+        assert TimeNote(pi.directory).read() == NOW
+        # when it starts with a clock of five minutes before
+        assert self.known(pi, "second") == NOW + 290
+        pi = boot(NOW, "second")
+        assert pi.keeper.holding
+
+    def test_not_one_of_this_boot_which_is_dated_again(self, boot):
+        pi = boot(NOW)
+        pi.clock.sleep(100)
+        pi.take(1)
+        assert self.known(pi, "first") == NOW
+
+    def test_not_one_that_is_held_or_has_a_time_of_its_senders_own(self, boot):
+        pi = boot(NOW)
+        pi.dating.put([Frame("9", (1.0,), Stamp(NOW + YEAR, "", 5.0))])
+        assert self.known(pi, "second") == NOW
+        pi.set(5.0)
+        pi.set(NOW - YEAR)
+        pi.take(2)
+        assert self.known(pi, "second") == NOW
+
+    def test_a_queue_that_cannot_be_read_tells_nothing(self, boot, monkeypatch):
+        def refuse(**_):
+            raise OSError("disk")
+
+        pi = boot(NOW)
+        pi.take(1)
+        monkeypatch.setattr(pi.spool, "waiting", refuse)
+        assert self.known(pi, "second") == NOW

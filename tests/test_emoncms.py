@@ -5,6 +5,7 @@ import json
 import math
 import socket
 import threading
+import time
 
 import pytest
 import requests
@@ -450,3 +451,20 @@ def peer(said):
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         thread.join(60)
+
+
+class TestTheTimeOfAServer:
+    @pytest.mark.parametrize(("ahead", "is_told"), [(0, False), (-3600, True), (60, True), (None, False)])
+    def test_that_of_this_very_machine_is_none(self, server, ahead, is_told):
+        # given a server at an address of this machine
+        server.clock_ahead = ahead
+        with dispatcher(server.url) as emoncms:
+            assert (emoncms.time() is not None) == is_told
+
+    def test_that_of_another_machine_is_told_though_it_agrees(self, server, monkeypatch):
+        with dispatcher(server.url) as emoncms:
+            ask = emoncms.server.ask
+            monkeypatch.setattr(
+                emoncms.server, "ask", lambda *how, **rest: ask(*how, **rest)._replace(local=False)
+            )
+            assert abs(emoncms.time() - time.time()) < 60

@@ -20,6 +20,7 @@ from gateway.emoncms.provision import Description, NewFeed, plan
 from gateway.emoncms.row import TEST_NODE
 from gateway.emoncms.wanted import Wanted
 from gateway.finding import Verdict
+from gateway.version import MADE
 from tests import gateway_process
 from tests.gateway_process import GatewayProcess, state
 from tests.ports import free_port
@@ -704,7 +705,7 @@ class TestTheKeyIsNowhere:
 
 
 WANTED = Wanted("9", "1", "flow", 10.0)
-NOW = 1_000_000.0
+NOW = MADE + 1_000_000.0
 FEED = Feed(3, "9", "flow", 5, 10, NOW)
 
 
@@ -726,6 +727,11 @@ class TestJudgement:
         finding = judge_clock(NOW + ahead, NOW)
         assert finding.verdict is verdict
         assert words in finding.found
+
+    def test_a_clock_that_nobody_has_set(self):
+        finding = judge_clock(5.0, NOW)
+        assert str(finding).startswith("FAULT")
+        assert "its clock shows 1970-01-01, which has passed: set it there: nothing is sent" in str(finding)
 
     @pytest.mark.parametrize("said", ["11.16.8", '"11.16.8"', "low-write 11.16.8", "v11.16.8"])
     def test_versions(self, said):

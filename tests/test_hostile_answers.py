@@ -306,7 +306,12 @@ class TestContent:
 
     @pytest.mark.parametrize(
         ("coding", "body"),
-        [("gzip", b"ok"), ("gzip", gzip.compress(b"ok" * 99)[:20]), ("br", b"ok"), ("gzip, gzip", b"ok")],
+        [
+            ("gzip", b"ok"),
+            ("gzip", gzip.compress(b"ok" * 99, mtime=0)[:20]),
+            ("br", b"ok"),
+            ("gzip, gzip", b"ok"),
+        ],
     )
     def test_what_cannot_be_decoded_leaves_the_outcome_unknown(self, server, coding, body):
         server.answers(answer(body, f"Content-Encoding: {coding}"))

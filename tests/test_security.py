@@ -243,7 +243,7 @@ class TestNoOtherHost:
             status, "", {"Location": f"{elsewhere.url}/input/bulk", "Refresh": f"0; {elsewhere.url}"}
         )
         with dispatcher(server.url) as emoncms:
-            server.canned = [away] * 3
+            server.canned, server.clock_ahead = [away] * 3, 60
             failure = failure_of(emoncms)
             assert emoncms.delivered([frame(1.0)]) == Place(None)
             assert emoncms.time() is not None

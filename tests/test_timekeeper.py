@@ -6,10 +6,12 @@ import pytest
 
 from gateway.frame import Frame, Stamp
 from gateway.timekeeper import Timekeeper, machine_is_synchronised
+from gateway.version import MADE
 from listeners.simulated.clock import VirtualClock
 
-NOW = 1_795_000_000.0
+NOW = MADE + 10 * 86400
 YEAR = 31_536_000.0
+THE_YEAR_2001 = 978_307_205.0
 
 
 class Machine:
@@ -86,6 +88,93 @@ def test_of_several_servers_each_has_a_clock_and_the_one_that_agrees_is_believed
     # when the machine's own is set wrong none of them agrees
     machine.set(NOW + 7200)
     assert "120 minutes ahead of the server's" in machine.keeper.doubt
+
+
+class TestAServerWhoseClockIsWrong:
+    """NOW - 1 day is known to have passed, MADE certainly has."""
+
+    @pytest.mark.parametrize("theirs", [5.0, THE_YEAR_2001, MADE - 60, NOW - 86400 - 3600])
+    def test_a_time_that_has_passed_is_no_evidence_against_ours(self, theirs, caplog):
+        machine = Machine(NOW)
+        machine.keeper.told("wrong", theirs)
+        assert (machine.keeper.doubt, machine.keeper.holding) == ("", False)
+        assert caplog.records == []
+        # and its own readings wait
+        assert machine.keeper.latest("wrong") == theirs + 60
+        assert "behind this machine's: readings for it wait until it is set right" in machine.keeper.behind(
+            "wrong"
+        )
+
+    def test_what_has_passed_goes_on_with_the_boot(self):
+        # given a gateway that has run for a month, on a right clock
+        machine = Machine(NOW)
+        machine.clock.sleep(30 * 86400)
+        # when a server shows a time that had passed within it
+        machine.keeper.told("wrong", NOW + 86400)
+        assert not machine.keeper.holding
+        # but one behind by less than is known of is evidence, as it was
+        machine.keeper.told("wrong", NOW + 29.5 * 86400)
+        assert machine.keeper.holding
+
+    def test_it_does_not_vouch_for_ours_either(self):
+        machine = Machine(NOW)
+        old = Stamp(NOW - 10 * 86400, "another boot", 3.0)
+        machine.keeper.told("wrong", THE_YEAR_2001)
+        assert machine.keeper.age(old) == machine.clock.boottime()
+        machine.keeper.told("right", NOW)
+        assert machine.keeper.age(old) == 10 * 86400
+
+    @pytest.mark.parametrize(
+        ("ours", "theirs", "doubt"),
+        [
+            # one server: ours is right
+            (0, [0], ""),
+            (0, [-50], ""),
+            (0, ["2001"], ""),
+            (0, [-3600], "ahead of the server's"),
+            (0, [YEAR], "behind the server's"),
+            # ours is ahead, and it is right
+            (YEAR, [0], "365 days ahead of the server's"),
+            # ours is before what has passed, and it is right, or wrong in the same or another way
+            (-2 * 86400, [0], "behind the server's"),
+            (-2 * 86400, [-2 * 86400], ""),  # what was noted here was wrong, as they agree
+            (-2 * 86400, ["2001"], "before one that has passed"),
+            ("2001", ["2001"], "before one that has passed"),  # two clocks that nobody set agree on nothing
+            ("2001", [0], "behind the server's"),
+            # two servers
+            (0, [0, "2001"], ""),
+            (0, ["2001", 0], ""),
+            (0, ["2001", "2001"], ""),
+            (0, [YEAR, "2001"], "behind the server's"),
+            (0, [0, YEAR], ""),
+            (YEAR, [0, "2001"], "ahead of the server's"),
+            (YEAR, ["2001", "2001"], ""),  # nobody knows it
+            ("2001", ["2001", 0], "behind the server's"),
+            ("2001", ["2001", "2001"], "before one that has passed"),
+        ],
+    )
+    def test_what_is_believed(self, ours, theirs, doubt):
+        machine = Machine(THE_YEAR_2001 if ours == "2001" else NOW + ours)
+        for number, shown in enumerate(theirs):
+            machine.keeper.told(str(number), THE_YEAR_2001 if shown == "2001" else NOW + shown)
+        assert doubt in machine.keeper.doubt
+        assert bool(machine.keeper.doubt) == bool(doubt)
+
+    def test_when_it_is_set_right_it_is_a_server_as_any_other(self):
+        machine = Machine(NOW)
+        machine.keeper.told("far", THE_YEAR_2001)
+        machine.keeper.told("far", NOW)
+        assert machine.keeper.latest("far") == NOW + 60
+        machine.set(NOW + 7200)
+        assert machine.keeper.holding
+
+    def test_a_reading_that_is_ahead_of_a_right_clock_is_no_fault_of_that_clock(self):
+        machine = Machine(NOW)
+        machine.keeper.told("far", NOW)
+        assert (
+            machine.keeper.behind("far")
+            == "its clock has not come to the time of the next reading, which waits"
+        )
 
 
 @pytest.mark.parametrize("how", ["it shows none any more", "it is not in use any more"])

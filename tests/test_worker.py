@@ -359,11 +359,16 @@ def test_a_node_that_the_configuration_gives_to_another_is_refused_once_in_words
 
 
 def dispatching(
-    far: Far, spool: Spool, clock: VirtualClock | None = None, *, synchronised: bool = False
+    far: Far,
+    spool: Spool,
+    clock: VirtualClock | None = None,
+    *,
+    synchronised: bool = False,
+    past: float = MADE,
 ) -> DispatcherWorker:
     clock = clock or VirtualClock(wall=MADE + 86400)
     far.clock = clock
-    keeper = Timekeeper(clock, past=MADE, synchronised=lambda: synchronised)
+    keeper = Timekeeper(clock, past=past, synchronised=lambda: synchronised)
     return DispatcherWorker(far, spool, Dating(spool, keeper, clock, TimeNote(Path("/nowhere"))))
 
 
@@ -784,7 +789,7 @@ def test_no_row_goes_out_that_is_later_than_the_far_end_takes_it(spool, started,
     late = replace(STAMP, wall=MADE + 86400 + 100)
     spool.put([frame(1), Frame("9", (2,), late), frame(3)])
     started(worker)
-    wait_until(lambda: "behind" in worker.trouble)
+    wait_until(lambda: "its clock has not come to the time" in worker.trouble)
     assert far.got == [1]
     clock.sleep(50)
     far.clock_shows += 50
@@ -799,7 +804,7 @@ def test_a_far_end_whose_clock_was_behind_is_asked_again_and_believed_when_it_is
     worker = dispatching(far, spool, clock, synchronised=True)
     spool.put([Frame("9", (1,), clock.now())])
     started(worker)
-    wait_until(lambda: "behind this one's" in worker.trouble)
+    wait_until(lambda: "behind this machine's" in worker.trouble)
     assert far.got == []
     far.clock_shows = clock.wall()
     wait_until(lambda: far.got == [1])
@@ -822,9 +827,9 @@ def test_what_a_far_end_has_shown_counts_for_an_hour(spool, started):
 
 def test_while_all_is_held_the_far_end_is_asked_and_may_let_it_go(spool, started):
     # given that a time was noted, by mistake, that is still to come
-    clock = VirtualClock(wall=MADE - 86400)
+    clock = VirtualClock(wall=MADE + 86400)
     far = far_end()
-    worker = started(dispatching(far, spool, clock))
+    worker = started(dispatching(far, spool, clock, past=MADE + 2 * 86400))
     worker._dating.put([Frame("9", (1,), clock.now())])
     wait_until(lambda: worker._compared_after is not None)
     assert (spool.holding, far.got) == (True, [])
@@ -842,9 +847,9 @@ def test_while_nothing_comes_and_all_is_held_the_far_end_is_asked_again_after_a_
     spool, started, monkeypatch
 ):
     monkeypatch.setattr("gateway.delivery._COMPARE_HELD_EVERY", 0.01)
-    clock = VirtualClock(wall=MADE - 86400)
+    clock = VirtualClock(wall=MADE + 86400)
     far = far_end()
-    worker = dispatching(far, spool, clock)
+    worker = dispatching(far, spool, clock, past=MADE + 2 * 86400)
     worker._dating.put([Frame("9", (1,), clock.now())])
     started(worker)
     wait_until(lambda: worker._compared_after is not None)
@@ -877,7 +882,7 @@ def test_a_far_end_with_a_wrong_clock_holds_up_no_other(tmp_path, started, at_on
     started(worker)
     wait_until(lambda: far.got == [1])
     started(other)
-    wait_until(lambda: "behind this one's" in other.trouble)
+    wait_until(lambda: "behind this machine's" in other.trouble)
     # when more is to be sent
     spool.put([Frame("9", (2,), clock.now())])
     # then it goes where it can

@@ -185,11 +185,16 @@ class Emoncms(Dispatcher):
         return failure
 
     def time(self) -> float | None:
-        """Return the time in the server's answer to a request that needs no key and changes nothing."""
+        """Return the time in the server's answer to a request that needs no key and changes nothing.
+
+        None where it is the time of this very machine, which says nothing of this machine's clock.
+        """
+        before = self.clock.wall()
         answer = self.server.ask("HEAD", "", with_key=False)
         if isinstance(answer, DeliveryFailure):
             raise self.at_its_address(answer)
-        return answer.time
+        is_ours = answer.time is not None and before - 1 <= answer.time <= self.clock.wall() + 1
+        return None if answer.local and is_ours else answer.time
 
     def refusal(self) -> DeliveryFailure | None:
         """Return why the key may not write, or None: a batch of no rows tells, and stores nothing."""

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from gateway.dispatchers.emoncms_place import is_shown
 from gateway.emoncms.account import PHPFINA, Feed
 from gateway.finding import Finding, bad, good, unknown
 from gateway.timekeeper import TOLERANCE
+from gateway.version import MADE
 from gateway.words import span
 
 if TYPE_CHECKING:
@@ -55,6 +57,11 @@ def judge_clock(theirs: float | None, ours: float) -> Finding:
     """Say whether the clock of the server agrees with ours."""
     if theirs is None:
         return unknown("it does not show its clock, which a reading should not be ahead of")
+    if theirs < MADE:
+        shown = datetime.fromtimestamp(theirs, UTC).date()
+        return bad(
+            f"its clock shows {shown}, which has passed", "set it there: nothing is sent to it until then"
+        )
     ahead = theirs - ours
     if abs(ahead) <= TOLERANCE:
         return good(f"its clock and this machine's agree to {max(1, round(abs(ahead)))} s")
