@@ -271,9 +271,14 @@ do_uninstall() {
 
 do_purge() {
     do_uninstall
+    # One that was started by hand; and a user that something runs as cannot be removed.
+    if [ -z "$ROOT" ] && has_user; then
+        start-stop-daemon --stop --quiet --oknodo --user oemgateway --retry=TERM/10/KILL/5 || :
+    fi
     rm -rf "$ROOT$CONFIG" "$ROOT$CONFIG.new" "$ROOT$STATE" "$ROOT$LOGS"
     for file in $SETTINGS; do rm -f "$ROOT/etc/$file"; done
-    if [ -z "$ROOT" ] && has_user; then userdel oemgateway; fi
+    [ -n "$ROOT" ] || ! has_user || userdel oemgateway \
+        || say "the user oemgateway stays: something runs as it (ps -u oemgateway)"
 }
 
 case $ACTION in

@@ -39,7 +39,10 @@ log = logging.getLogger("oemgateway")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 failed, 2 usage, 78 configuration."""
-    options = parser().parse_args(arguments)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    if typed[:1] == ["help"]:
+        typed = [*typed[1:], "--help"]
+    options = parser().parse_args(typed)
     try:
         status: int = options.run(options)
     except config.ConfigFaults as faults:

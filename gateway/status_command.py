@@ -11,7 +11,7 @@ from gateway import control
 from gateway.asking import find_gateway, is_another, is_secret
 from gateway.plain import plain
 from gateway.queue_listing import REFUSED_DROPPED, share
-from gateway.words import span
+from gateway.words import rate, span
 
 if TYPE_CHECKING:
     import argparse
@@ -100,7 +100,7 @@ def _wrapped(begin: str, words: str) -> list[str]:
 
 
 def _listener(about: Mapping[str, Any]) -> Iterator[str]:
-    yield _frames(about, "in") + (f", {about['rate']:.3g} a minute" if about["rate"] else "")
+    yield _frames(about, "in") + (f", {rate(about['rate'])}" if about["rate"] else "")
     if about["nodes"]:
         yield ", ".join(
             f"node {node} {span(heard['age'])} ago{' (silent)' * heard['silent']}"

@@ -11,6 +11,12 @@ def span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def rate(per_minute: float) -> str:
+    """Return how often something comes: pauses are never exactly equal, and 5.98 a minute is 6."""
+    rounded = f"{per_minute:.0f}" if per_minute >= 10 else f"{per_minute:.2g}"
+    return f"{rounded} a minute"
+
+
 def size(count: int) -> str:
     """Return how much that many bytes are."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

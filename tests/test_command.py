@@ -36,6 +36,13 @@ def test_version():
     assert (done.returncode, done.stdout) == (0, f"oemgateway {VERSION}\n")
 
 
+@pytest.mark.parametrize("of", [[], ["queue"], ["queue", "list"]])
+def test_help_may_be_asked_for_as_a_command(of):
+    asked = command("help", *of)
+    assert (asked.returncode, asked.stdout) == (0, command(*of, "--help").stdout)
+    assert asked.stdout.startswith(f"usage: {' '.join(['oemgateway', *of])} ")
+
+
 def test_a_wrong_option_is_a_fault_of_usage():
     assert command("--colour").returncode == 2
 

@@ -429,7 +429,9 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     ]
     assert {CONFIG, f"{STATE}/queue.db", "/etc/default/oemgateway"} <= set(there)
 
-    # ... and after a purge nothing.
+    # ... and after a purge nothing, whatever its user has started by hand.
+    machine("sh", "-c", "runuser -u oemgateway -- sleep 600 </dev/null >/dev/null 2>&1 &")
+    wait_until(lambda: machine("pgrep", "-u", "oemgateway").stdout, what="what was started by hand")
     gateway.make("purge")
     assert unlike(before, everything(machine)) == set()
     assert machine("getent", "passwd", "oemgateway").stdout == ""
@@ -665,6 +667,9 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PL
         check=False,
     )
     assert (checked.returncode, checked.stdout) == (0, "")
+    listed = subprocess.run(["dpkg-deb", "--contents", package], capture_output=True, text=True, check=True)
+    # /lib is a link, of which Debian 13 wants nothing in a package
+    assert not re.search(r" \./(lib|bin|sbin)/", listed.stdout)
     machine.copy(package, "/root/first.deb")
     needed = machine(
         "sh", "-c", "dpkg-deb --field /root/first.deb Depends | sed 's/([^)]*)//g; s/:any//g; s/,//g'"
@@ -734,4 +739,11 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PL
     assert not machine.path(f"/proc/{ancestor}").exists()
     assert machine.path("/etc/oemgateway.init.old").read_text() == ANCESTOR
     assert gateway.service("status")[0] == 0
-    assert machine("stat", "-c", "%U", f"/proc/{gateway.pid()}").stdout == "oemgateway\n"
+    running = gateway.pid()
+    assert machine("stat", "-c", "%U", f"/proc/{running}").stdout == "oemgateway\n"
+
+    # Where nothing may stop it, as in a container without an init, a purge does.
+    machine.path("/usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
+    dpkg("--purge", "oemgateway")
+    assert not machine.path(f"/proc/{running}").exists()
+    assert machine("getent", "passwd", "oemgateway").stdout == ""

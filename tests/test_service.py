@@ -332,5 +332,11 @@ def test_the_unit_and_the_defaults_agree_with_the_script():
     assert offered.items() <= set_there.items()
     unit = UNIT.read_text()
     assert f"ExecStart={set_there['DAEMON']} " in unit
-    assert f"Environment=CONFIG={set_there['CONFIG']}\n" in unit
+    (environment,) = re.findall(r"(?m)^Environment=(.*)$", unit)
+    assert dict(word.split("=") for word in environment.split()) == {
+        # Each of them is there: systemd has a warning at each start for one that is not.
+        name: set_there[name]
+        for name in re.findall(r"\$\{?([A-Z_]+)", " ".join(re.findall(r"(?m)^Exec\w+=(.*)$", unit)))
+        if name != "MAINPID"
+    }
     assert f"User={set_there['DAEMON_USER']}\n" in unit

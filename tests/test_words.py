@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.words import size, span
+from gateway.words import rate, size, span
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,14 @@ from gateway.words import size, span
 )
 def test_how_long(seconds, words):
     assert span(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "words"),
+    [(5.98, "6"), (6.0, "6"), (11.97, "12"), (9.96, "10"), (123.4, "123"), (1.52, "1.5"), (0.0166, "0.017")],
+)
+def test_how_often(per_minute, words):
+    assert rate(per_minute) == f"{words} a minute"
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 kB"), (12_345, "12 kB"), (1_500_000, "1.5 MB")])
