@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import requests
@@ -57,6 +59,34 @@ def test_a_doorbell_is_answered_while_emoncms_is_away_and_its_press_arrives_with
         assert gateway.stop() == 0
     ((node, key, when, value),) = server.stored
     assert (node, key, when, value) == ("doorbell", "battery", pressed, 2.91)
+
+
+def test_a_kill_takes_no_post_that_was_answered(tmp_path, server):
+    # given a device that posts as fast as it is answered, and stops when it is not
+    port = free_port()
+    answered = []
+
+    def post() -> None:
+        with requests.Session() as session, suppress(requests.RequestException):
+            while True:
+                number = len(answered) + 1
+                place = f"http://127.0.0.1:{port}/input/post?node=1&csv={number}&apikey={KEY}"
+                if session.get(place, timeout=60).text == "ok":
+                    answered.append(number)
+
+    with GatewayProcess(write(tmp_path, http(port), server.url, server.key)) as gateway:
+        device = threading.Thread(target=post)
+        device.start()
+        wait_until(lambda: len(answered) >= 50)
+        # when the gateway is killed meanwhile
+        gateway.kill()
+        device.join()
+        gateway.start()
+        wait_until(lambda: any(int(kept.value) >= len(answered) for kept in server.stored))
+        assert gateway.stop() == 0
+    # then all that was answered arrives, and of the rest at most the one that had no answer
+    arrived = [int(kept.value) for kept in server.stored]
+    assert arrived in (answered, [*answered, len(answered) + 1])
 
 
 def test_a_gateway_may_post_to_another_one(tmp_path, server):
