@@ -10,11 +10,13 @@ import json
 import logging
 import os
 import socket
+import stat
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gateway.flag import Flag, wait_readable
+from gateway.paths import as_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,15 +41,25 @@ class Control:
         self._room = threading.BoundedSemaphore(_CLIENTS)
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
         self._server = socket.socket(socket.AF_UNIX)
-        path.unlink(missing_ok=True)
-        mask = os.umask(0o117)
         try:
-            self._server.bind(os.fspath(path))
-        finally:
-            os.umask(mask)
+            self._bind()
+        except OSError:
+            self._server.close()
+            raise
         self._server.listen(8)
         self._server.setblocking(False)
         self._thread.start()
+
+    def _bind(self) -> None:
+        """Take the place; OSError where something else than a socket that we have left behind is there."""
+        with as_owner(self._path.parent):
+            _make_way(self._path)
+            mask = os.umask(0o117)
+            try:
+                self._server.bind(os.fspath(self._path))
+            finally:
+                os.umask(mask)
+            self._place = self._path.lstat().st_ino
 
     def _serve(self) -> None:
         while self._stop.fileno() not in wait_readable([self._server, self._stop]):
@@ -89,7 +101,34 @@ class Control:
         self._stop.set()
         self._thread.join(_PATIENCE)
         self._server.close()
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError), as_owner(self._path.parent):
+            if self._path.lstat().st_ino == self._place:  # and not that of one who has come meanwhile
+                self._path.unlink()
+
+
+def _make_way(path: Path) -> None:
+    """Take away the socket that a daemon of this user, which has ended, has left; nothing else is touched."""
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(about.st_mode):
+        raise OSError("something else is there: name another place: [gateway] socket")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(_PATIENCE)
+        try:
+            client.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            pass
+        except OSError as error:
+            raise OSError(f"another program's socket is there ({error.strerror or error})") from error
+        else:
+            raise OSError(
+                "another program answers there: stop that one, or name another place: [gateway] socket"
+            )
+    if about.st_uid not in (os.geteuid(), path.parent.stat().st_uid):
+        raise OSError("another user's socket is there: take it away, or name another place: [gateway] socket")
+    path.unlink()
 
 
 def ask(path: Path, what: str, *, patience: float = _PATIENCE * 2, **arguments: object) -> Any:  # noqa: ANN401  (JSON)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
-from contextlib import suppress
+import stat
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT_FILE = Path("/etc/oemgateway.conf")
 STATE = Path("/var/lib/oemgateway")
 SOCKET = Path("/run/oemgateway/control")
+
+_LIBC = ctypes.CDLL(None)
+_LIBC.setfsuid.restype = _LIBC.setfsgid.restype = ctypes.c_uint
 
 _FLEETING = ("tmpfs", "ramfs", "overlay")
 
@@ -64,6 +74,81 @@ def give_to_owner(path: Path) -> None:
         about = path.parent.stat()
         with suppress(OSError):
             os.chown(path, about.st_uid, about.st_gid)
+
+
+@contextmanager
+def as_owner(directory: Path) -> Iterator[None]:
+    """Have this thread be, for the file system, whom the directory belongs to, where it is root's.
+
+    The service's user can put links in place of any file there, at any moment. What root does there as that
+    user can do no more than that user could, and what it makes belongs to that user. Other threads stay as
+    they are: listeners open devices meanwhile. No thread is to be started inside. Raises OSError where root
+    may not do so.
+    """
+    if os.geteuid():
+        yield
+        return
+    user, group = _owner(directory)
+    if user and os.getgroups():
+        os.setgroups([])  # root's groups would open what is theirs; root itself needs none
+    before = _be(user, group)
+    try:
+        yield
+    finally:
+        _be(*before)
+
+
+def _owner(directory: Path) -> tuple[int, int]:
+    """Return user and group of a directory, or of what it is to be made in; a link may be anybody's."""
+    for place in (directory, *directory.absolute().parents):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            link, about = place.lstat(), place.stat()
+            return (link.st_uid, link.st_gid) if link.st_uid else (about.st_uid, about.st_gid)
+    return 0, 0
+
+
+def _be(user: int, group: int) -> tuple[int, int]:
+    """Let this thread's file accesses be those of a user; return whose they were. See setfsuid(2)."""
+    # The group first: once user 0 has been left the file system is no longer root's, the right to this is.
+    before = _LIBC.setfsuid(-1), _LIBC.setfsgid(-1)
+    _LIBC.setfsgid(group)
+    _LIBC.setfsuid(user)
+    if (_LIBC.setfsuid(-1), _LIBC.setfsgid(-1)) != (user, group):
+        _LIBC.setfsgid(before[1])
+        _LIBC.setfsuid(before[0])
+        raise OSError(f"root may not act as user {user} here, to whom the directory belongs")
+    return before
+
+
+def open_file(path: Path, flags: int) -> int:
+    """Open a file of the state directory and return its descriptor. Raises OSError for what is no file.
+
+    No link is followed, nor is a pipe or a device opened. A file that is made is its owner's alone.
+    """
+    extra = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    with as_owner(path.parent):
+        if os.path.lexists(path):
+            check_is_file(path)
+        fd = os.open(path, flags | extra, 0o600)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "a plain file expected", str(path))
+    return fd
+
+
+def check_is_file(path: Path) -> None:
+    """Raise OSError unless this is a plain file, and no link to one."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError(errno.EINVAL, "a plain file expected, and no link: take it away", str(path))
+
+
+def write_file(path: Path, text: str) -> None:
+    """Put this text in place of a file of the state directory, in one step. Raises OSError."""
+    new = path.with_name(f"{path.name}.new")
+    with as_owner(path.parent):
+        with open(open_file(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w", encoding="utf-8") as file:
+            file.write(text)
+        new.replace(path)
 
 
 def fleeting(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:

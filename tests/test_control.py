@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import socket
 import stat
@@ -10,6 +11,8 @@ import pytest
 
 from gateway import control as control_module
 from gateway.control import Control, ask
+from tests.gateway_process import GatewayProcess
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 
@@ -117,3 +120,70 @@ def test_a_socket_left_behind_by_a_crash_is_replaced(path):
 def test_without_a_daemon_asking_fails(path):
     with pytest.raises(OSError):
         ask(path, "status")
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link", "dangling", "pipe"])
+def test_what_is_no_socket_stays_as_it_is(path, kind):
+    # given something else under the name of the socket
+    other = path.with_name("other")
+    other.write_text("precious")
+    {
+        "file": lambda: path.write_text("precious"),
+        "directory": path.mkdir,
+        "link": lambda: path.symlink_to(other),
+        "dangling": lambda: path.symlink_to("nowhere"),
+        "pipe": lambda: os.mkfifo(path),
+    }[kind]()
+    before = path.lstat()
+    # then it is not taken away, and that is said
+    with pytest.raises(OSError, match=r"something else is there: name another place: \[gateway\] socket"):
+        Control(path, {})
+    assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
+    assert other.read_text() == "precious"
+    assert kind != "file" or path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("how", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_another_programs_socket_stays_as_it_is(path, how):
+    with socket.socket(socket.AF_UNIX, how) as other:
+        other.bind(str(path))
+        if how == socket.SOCK_STREAM:
+            other.listen()
+        before = path.lstat().st_ino
+        with pytest.raises(OSError, match="another program"):
+            Control(path, {})
+        assert path.lstat().st_ino == before
+
+
+@pytest.mark.needs_root
+def test_a_dead_socket_of_another_user_stays_as_it_is(path):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    os.chown(path, 1234, 1234)
+    with pytest.raises(OSError, match="another user's socket is there"):
+        Control(path, {})
+    assert path.is_socket()
+
+
+def test_what_has_come_in_its_place_is_not_taken_away_at_the_end(path):
+    control = Control(path, {"status": lambda: "ok"})
+    path.unlink()
+    path.write_text("precious")
+    control.close()
+    assert path.read_text() == "precious"
+
+
+def test_a_daemon_whose_socket_is_a_file_runs_and_says_so(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    file = tmp_path / "oemgateway.conf"
+    file.write_text(
+        f"[gateway]\nstate_dir = {tmp_path / 'state'}\nsocket = {precious}\n"
+        f"[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n[dispatchers]\n[[log]]\ntype = log\n"
+    )
+    running = GatewayProcess(file)
+    running.launch()
+    wait_until(lambda: "no socket there" in running.log)
+    assert running.stop() == 0
+    assert running.log.count(str(precious)) == 1
+    assert precious.read_text() == "precious"
