@@ -1,12 +1,13 @@
 """An i2c-tiny-usb, the USB adapter to I2C that the kernel has a driver for, with a simulated DS2482 on it.
 
-Source: drivers/i2c/busses/i2c-tiny-usb.c. A read or write of the kernel is one vendor request, and what became of
-it another. The chip is the project's own, by smbus2's methods.
+Source: drivers/i2c/busses/i2c-tiny-usb.c. A read or write of the kernel is one vendor request, and what
+became of it another. The chip is the project's own, by smbus2's methods.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Protocol
 
 from tests.machine.usbredir import Stall
@@ -67,7 +68,11 @@ class Adapter:
                 raise Stall
             return
         self.transfers += 1
-        ways = {0: self._chip.write_quick, 1: self._chip.write_byte, 2: self._chip.write_byte_data}
+        ways: dict[int, Callable[..., None]] = {
+            0: self._chip.write_quick,
+            1: self._chip.write_byte,
+            2: self._chip.write_byte_data,
+        }
         try:
             ways[len(data)](index, *data)
             self._acknowledged = True

@@ -10,11 +10,12 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 PORT = "/dev/virtio-ports/agent"
 
 
-def answer(ask: dict) -> dict:
+def answer(ask: dict[str, Any]) -> dict[str, Any]:
     """Run a command to its end; timeout(1) ends it and its children, with status 124."""
     try:
         done = subprocess.run(
@@ -35,8 +36,8 @@ def main() -> None:
     while not Path(PORT).exists():
         time.sleep(0.1)
     port = os.open(PORT, os.O_RDWR)  # it can be opened once only
-    with open(port, "rb", buffering=0) as asked, open(os.dup(port), "wb") as answers:
-        said = {"id": 0, "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
+    with os.fdopen(port, "rb", buffering=0) as asked, os.fdopen(os.dup(port), "wb") as answers:
+        said: dict[str, Any] = {"id": 0, "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
         line = b""
         while True:
             answers.write(json.dumps(said).encode() + b"\n")

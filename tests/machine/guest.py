@@ -71,7 +71,10 @@ class Guest:
         far = {"agent": agent, "qmp": qmp, **(sockets or {})}
         command = [*MACHINES[arch], "-accel", "tcg,thread=multi", "-smp", "2", "-m", "512", "-nodefaults"]
         command += ["-display", "none", "-kernel", str(image.kernel), "-initrd", str(image.initrd)]
-        command += ["-append", f"root=LABEL=machine rw console={CONSOLES[arch]} mitigations=off quiet {cmdline}"]
+        command += [
+            "-append",
+            f"root=LABEL=machine rw console={CONSOLES[arch]} mitigations=off quiet {cmdline}",
+        ]
         # The host's page cache would outlive the power cut; without it a flush of the guest is one.
         command += ["-drive", f"file={disk},format=qcow2,if=none,id=disk,cache=none"]
         command += ["-device", "virtio-blk-pci,drive=disk", "-rtc", f"{rtc},clock=host"]
@@ -147,7 +150,7 @@ class Guest:
     # What is done in it.
 
     def run(self, command: str, *, seconds: float = 120, stdin: bytes = b"", check: bool = True) -> str:
-        """Run a shell command and return what it printed; GuestError where it fails, unless `check` is off."""
+        """Run a shell command and return what it printed; GuestError where it fails, if `check`ed."""
         number = next(self._ids)
         ask = {"id": number, "run": command, "seconds": seconds, "stdin": base64.b64encode(stdin).decode()}
         deadline = time.monotonic() + seconds + 60
@@ -173,7 +176,7 @@ class Guest:
         self.run(f"cat >{where}.new && chmod {mode} {where}.new && mv {where}.new {where}", stdin=data)
 
     def wait(self, condition: Callable[[], T], what: str, seconds: float = 180) -> T:
-        """Return the condition's first true value; GuestError with the end of the log where it stays false."""
+        """Return the condition's first true value; GuestError with the end of the log if it stays false."""
         deadline = time.monotonic() + seconds
         while not (result := condition()):
             if time.monotonic() > deadline:

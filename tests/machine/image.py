@@ -1,4 +1,4 @@
-"""The disk of the emulated machine: Debian trixie with its own kernel, built once and cached by its recipe."""
+"""The disk of the emulated machine: Debian trixie with its own kernel, built once and cached by recipe."""
 
 from __future__ import annotations
 
@@ -19,17 +19,41 @@ DISK_MB = 3072
 KERNELS = {"amd64": "linux-image-amd64", "arm64": "linux-image-arm64"}
 """Not the cloud kernels: they lack the modules for I2C, 1-Wire and USB serial ports."""
 
-PACKAGES = """
-    systemd-sysv udev kmod iproute2 procps initramfs-tools e2fsprogs dbus
-    adduser ucf logrotate
-    python3-configobj python3-requests python3-serial python3-smbus2
-    owserver owfs-fuse fuse i2c-tools chrony sqlite3
-""".split()
+PACKAGES = [
+    "systemd-sysv",
+    "udev",
+    "kmod",
+    "iproute2",
+    "procps",
+    "initramfs-tools",
+    "e2fsprogs",
+    "dbus",
+    "adduser",
+    "ucf",
+    "logrotate",
+    "python3-configobj",
+    "python3-requests",
+    "python3-serial",
+    "python3-smbus2",
+    "owserver",
+    "owfs-fuse",
+    "fuse",
+    "i2c-tools",
+    "chrony",
+    "sqlite3",
+]
 
 ASIDE = ["systemd-timesyncd", "fake-hwclock"]
 """Packages that wait in /var/cache/aside: the first takes the place of chrony."""
 
-DISABLED = "owserver owfs chrony apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer".split()
+DISABLED = [
+    "owserver",
+    "owfs",
+    "chrony",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+]
 
 MODULES = "virtio_pci virtio_blk ext4"
 """What the initramfs has to have: a small one boots sooner."""
@@ -40,7 +64,9 @@ FILES = {
     "etc/hostname": "machine\n",
     "etc/fstab": "LABEL=machine / ext4 defaults,errors=remount-ro 0 1\n",
     "etc/modules-load.d/i2c.conf": "i2c-dev\n",  # as raspi-config has it
-    "etc/systemd/network/lan.network": "[Match]\nName=e*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n",
+    "etc/systemd/network/lan.network": (
+        "[Match]\nName=e*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n"
+    ),
     "etc/systemd/system/agent.service": (
         "[Unit]\nDescription=What the tests ask\nDefaultDependencies=no\n"
         "After=systemd-remount-fs.service systemd-tmpfiles-setup.service\n"
@@ -113,13 +139,24 @@ def _build(arch: str, scratch: Path) -> Path:
     shutil.copy(next(boot.glob("initrd.img-*")), made / "initrd")
     # From the folder: a loop mount is not possible everywhere.
     _run(
-        ["mke2fs", "-q", "-t", "ext4", "-L", "machine", "-d", str(root), str(made / "disk.img"), f"{DISK_MB}M"]
+        [
+            "mke2fs",
+            "-q",
+            "-t",
+            "ext4",
+            "-L",
+            "machine",
+            "-d",
+            str(root),
+            str(made / "disk.img"),
+            f"{DISK_MB}M",
+        ]
     )
     return made
 
 
 def _mirror() -> str:
-    """Return the Debian mirror that this machine itself uses, for the keys of this machine are known to fit."""
+    """Return the Debian mirror that this machine itself uses: the keys for it are here."""
     known = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Origin: Debian", "Created-By: Packages"],
         capture_output=True,

@@ -11,15 +11,16 @@ import struct
 import threading
 from typing import Protocol
 
-(HELLO, CONNECT, DISCONNECT, RESET, INTERFACES, ENDPOINTS, SET_CONFIGURATION, GET_CONFIGURATION, CONFIGURATION,
- SET_ALTERNATE, GET_ALTERNATE, ALTERNATE) = range(12)  # fmt: skip
-CANCEL = 21
+HELLO, CONNECT, DISCONNECT, _RESET, INTERFACES, ENDPOINTS = range(6)
+SET_CONFIGURATION, GET_CONFIGURATION, CONFIGURATION, SET_ALTERNATE, GET_ALTERNATE, ALTERNATE = range(6, 12)
 CONTROL = 100
 
 CONNECT_VERSION, DISCONNECT_ACK, MAX_PACKET_SIZE, LONG_IDS, LONG_BULK = 1, 3, 4, 5, 6
 """Capabilities; xHCI insists on the last three."""
 
-CAPABILITIES = sum(1 << bit for bit in (CONNECT_VERSION, DISCONNECT_ACK, MAX_PACKET_SIZE, LONG_IDS, LONG_BULK))
+CAPABILITIES = sum(
+    1 << bit for bit in (CONNECT_VERSION, DISCONNECT_ACK, MAX_PACKET_SIZE, LONG_IDS, LONG_BULK)
+)
 
 OK, STALL = 0, 4
 FULL_SPEED = 1
@@ -120,7 +121,9 @@ class Plug:
             status = STALL
         said = length if not kind & TO_HOST and status == OK else len(data)
         self._send(
-            CONTROL, number, struct.pack("<BBBBHHH", endpoint, request, kind, status, value, index, said) + data
+            CONTROL,
+            number,
+            struct.pack("<BBBBHHH", endpoint, request, kind, status, value, index, said) + data,
         )
 
     def _standard(self, request: int, value: int) -> bytes:

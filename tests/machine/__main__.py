@@ -1,0 +1,81 @@
+"""`make machine`: build the image where it is missing, run the scenarios, print what was measured."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import traceback
+from importlib import import_module
+from pathlib import Path
+
+from tests.machine.guest import GuestError
+from tests.machine.image import Missing, image
+from tests.machine.lab import Lab
+from tests.machine.report import Report
+
+SCENARIOS = ("smoke", "ways", "power", "clock", "disk", "plug", "watchdog", "upgrade")
+
+NEEDED = {
+    "qemu-system-x86_64": "qemu-system-x86 seabios",
+    "qemu-img": "qemu-utils",
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+}
+"""Programs, and the packages that they are in."""
+
+
+def main() -> int:
+    """Run the scenarios that are named, or all."""
+    parser = argparse.ArgumentParser(prog="make machine", description=__doc__)
+    parser.add_argument("package", type=Path, help="the Debian package to test")
+    parser.add_argument("only", nargs="*", choices=[*SCENARIOS, []], help="these scenarios (default: all)")
+    parser.add_argument("--full", action="store_true", help="the long form: many power cuts")
+    options = parser.parse_args()
+    report = Report()
+    try:
+        _look_for(NEEDED)
+        with tempfile.TemporaryDirectory(prefix="machine-", dir="/var/tmp") as folder:
+            report.scenario = "image"
+            lab = Lab(image("amd64"), options.package, Path(folder), report, full=options.full)
+            report.row("the image is there", report.lap())
+            for scenario in options.only or SCENARIOS:
+                report.scenario = scenario
+                _run(scenario, lab)
+                report.row("the scenario took", report.lap())
+    except Missing as missing:
+        sys.stderr.write(f"{missing}\n")
+        return 2
+    return report.end()
+
+
+def _look_for(needed: dict[str, str]) -> None:
+    """Raise Missing where one of these programs is not here."""
+    missing = " ".join(packages for program, packages in needed.items() if shutil.which(program) is None)
+    if missing:
+        raise Missing(f"The machine needs more: sudo apt-get install --no-install-recommends {missing}")
+
+
+def _run(scenario: str, lab: Lab) -> None:
+    """Run one; whatever goes wrong in it is a row, and the next one runs."""
+    try:
+        import_module(f"tests.machine.scenarios.{scenario}").run(lab)
+    except GuestError as error:
+        lab.report.row("to the end", "", ok=False, details=f"{_place()}{error}")
+    except Exception:
+        lab.report.row("to the end", "", ok=False, details=traceback.format_exc())
+
+
+def _place() -> str:
+    """Return the line of the scenario that an error came through."""
+    frames = traceback.extract_tb(sys.exc_info()[2])
+    return "".join(
+        f"{Path(each.filename).name}:{each.lineno}: {each.line}\n"
+        for each in frames
+        if "scenarios" in each.filename
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

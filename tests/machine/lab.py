@@ -1,0 +1,65 @@
+"""What every scenario is given: machines to switch on, and a table to write into."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from tests.machine.guest import Guest, overlay
+from tests.machine.hardware import Hardware
+from tests.machine.image import Image
+from tests.machine.report import Report
+from tests.machine.service import install
+
+
+class Lab:
+    """`package` is the Debian package under test; `full` asks for the long form."""
+
+    def __init__(self, image: Image, package: Path, folder: Path, report: Report, *, full: bool) -> None:
+        self.image = image
+        self.package = package
+        self.folder = folder
+        self.report = report
+        self.full = full
+        self._numbers = itertools.count(1)
+
+    def disk(self, base: Path | None = None) -> Path:
+        """Return a new disk: the image with the package installed, unless another is named."""
+        return overlay(self.folder / f"disk{next(self._numbers)}.qcow2", base or self.installed)
+
+    @cached_property
+    def installed(self) -> Path:
+        """The image with the package installed, and nothing configured."""
+        disk = self.disk(self.image.disk)
+        with self.boot(disk) as guest:
+            install(guest, self.package)
+            guest.power_off()
+        return disk
+
+    @contextmanager
+    def boot(
+        self,
+        disk: Path | None = None,
+        hardware: Hardware | None = None,
+        rtc: str = "base=utc",
+        cmdline: str = "",
+    ) -> Iterator[Guest]:
+        """Switch a machine on, with this disk and hardware or new ones; the end is a power cut."""
+        disk = disk or self.disk()
+        attached = hardware or Hardware()
+        try:
+            with Guest(
+                self.image,
+                disk,
+                self.folder,
+                rtc=rtc,
+                cmdline=cmdline,
+                extra=attached.options,
+                sockets=attached.sockets,
+            ) as guest:
+                yield guest
+        finally:
+            attached.close()

@@ -1,0 +1,58 @@
+"""The gateway as a service in the guest: installed from its package, configured, started, asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.machine.guest import HOST, Guest
+from tests.machine.hardware import IDS
+from tests.simulators.emoncms import FakeEmoncms
+
+UNIT = "oemgateway.service"
+
+SENSORS = "".join(f"    sensor{index} = {text}\n" for index, text in enumerate(IDS, 1))
+
+RADIO = "[[radio]]\n    type = rfm12pi\n    port = /dev/ttyS1\n"
+
+CELLAR = f"[[cellar]]\n    type = ds2482\n    bus = 1\n    node = 9\n    interval = 5\n{SENSORS}"
+
+
+def configuration(server: FakeEmoncms, *listeners: str, gateway: str = "") -> str:
+    """Return a configuration with these sections of [listeners], lines of [gateway], and this server."""
+    return (
+        f"[gateway]\n{gateway}\n[listeners]\n{''.join(listeners)}\n[dispatchers]\n[[emoncms]]\n"
+        f"    type = emoncms\n    url = http://{HOST}:{server.port}/emoncms\n    apikey = {server.key}\n"
+    )
+
+
+def install(guest: Guest, package: Path) -> str:
+    """Install the package as a user does; return what apt said."""
+    guest.write("/tmp/oemgateway.deb", package.read_bytes())
+    return guest.run(
+        "DEBIAN_FRONTEND=noninteractive apt-get install -y --allow-downgrades /tmp/oemgateway.deb",
+        seconds=600,
+    )
+
+
+def configure(guest: Guest, text: str) -> None:
+    """Write the configuration; owner and mode stay as the package made them."""
+    guest.run("cat >/etc/oemgateway.conf", stdin=text.encode())
+
+
+def start(guest: Guest, text: str) -> None:
+    """Start, or start again, with this configuration, and wait until it is ready."""
+    configure(guest, text)
+    guest.run(f"systemctl restart {UNIT}", seconds=180)
+
+
+def status(guest: Guest) -> dict[str, Any]:
+    """Return what the gateway says of itself; nothing where it does not answer."""
+    said = guest.run("oemgateway status --json", check=False)
+    return dict(json.loads(said)) if said.startswith("{") else {}
+
+
+def log(guest: Guest, *options: str) -> str:
+    """Return the unit's log of this boot, with what systemd says of it."""
+    return guest.run(f"journalctl -b -q --no-pager -o cat -u {UNIT} {' '.join(options)}")
