@@ -3,6 +3,7 @@
 # make fuzz   ten thousand random sequences of faults on the 1-Wire bus, a million damaged lines per decoder
 # make soak   two hundred kills under fifty frames a second, against a server that fails in every way
 # make bench  how fast the 1-Wire bus and the radio are, and what the queue costs, against targets and peers
+# make machine   the package on an emulated machine: kernel, systemd, power cuts, wrong clocks  (ONLY=power; FULL=1)
 # make man    the manual pages and the completion for bash, into build/man
 # make lint   ruff and mypy
 #
@@ -33,7 +34,7 @@ $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 || { echo "Python's venv module is missing: sudo apt install python3-venv"; exit 1; }
 endef
 
-.PHONY: demo test fuzz soak bench man lint install uninstall purge deb clean
+.PHONY: demo test fuzz soak bench machine man lint install uninstall purge deb clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python -m gateway demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -56,6 +57,9 @@ soak: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@status=0; for part in onewire radio durability; do $(BIN)/python -m benchmarks.$$part || status=1; echo; done; exit $$status
+
+machine: deb
+	@$(BIN)/python -m tests.machine dist/oemgateway_*.deb $(ONLY) $(if $(FULL),--full)
 
 man: $(VENV)/.runtime
 	@$(BIN)/python -m gateway.manual build/man

@@ -21,10 +21,11 @@ FIRST_NUMBER = 1000
 
 
 class Packet(NamedTuple):
-    """A packet that a radio board printed, and the monotonic time of that."""
+    """A packet that a radio board printed, and when, by the monotonic and by the host's clock."""
 
     number: int
     at: float
+    wall: float
 
 
 class Radio:
@@ -55,7 +56,7 @@ class Radio:
             self.lines.send(f"OK {self.node} {low} {high} 0 0 (-50)\r\n".encode())
         except OSError:
             return
-        self.printed.append(Packet(number, time.monotonic()))
+        self.printed.append(Packet(number, time.monotonic(), time.time()))
 
     def start(self, every: float = 0.2) -> None:
         """Begin to print packets; what comes first on a line may be the end of one, so that is nothing."""

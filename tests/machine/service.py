@@ -19,11 +19,15 @@ RADIO = "[[radio]]\n    type = rfm12pi\n    port = /dev/ttyS1\n"
 CELLAR = f"[[cellar]]\n    type = ds2482\n    bus = 1\n    node = 9\n    interval = 5\n{SENSORS}"
 
 
-def configuration(server: FakeEmoncms, *listeners: str, gateway: str = "") -> str:
-    """Return a configuration with these sections of [listeners], lines of [gateway], and this server."""
+def configuration(server: FakeEmoncms, *listeners: str, gateway: str = "", every: int = 10) -> str:
+    """Return a configuration with these sections of [listeners] and lines of [gateway].
+
+    It posts to this server `every` so many seconds; 0: at once.
+    """
     return (
         f"[gateway]\n{gateway}\n[listeners]\n{''.join(listeners)}\n[dispatchers]\n[[emoncms]]\n"
         f"    type = emoncms\n    url = http://{HOST}:{server.port}/emoncms\n    apikey = {server.key}\n"
+        f"    interval = {every}\n"
     )
 
 
@@ -51,6 +55,26 @@ def status(guest: Guest) -> dict[str, Any]:
     """Return what the gateway says of itself; nothing where it does not answer."""
     said = guest.run("oemgateway status --json", check=False)
     return dict(json.loads(said)) if said.startswith("{") else {}
+
+
+def queue(guest: Guest) -> dict[str, Any]:
+    """Return how the queue of the server stands; nothing where the gateway does not answer."""
+    said = status(guest)
+    return dict(said["dispatchers"]["emoncms"]["queue"]) if said.get("ready") else {}
+
+
+def wait_delivered(guest: Guest, seconds: float = 240) -> None:
+    """Wait until nothing waits in the queue any more."""
+    guest.wait(lambda: queue(guest).get("waiting") == 0, "the queue is empty", seconds)
+
+
+def damage(guest: Guest) -> str:
+    """Stop the gateway; return what is wrong with the file of its queue, and what was set aside before."""
+    guest.run(f"systemctl stop {UNIT}", seconds=120)
+    return guest.run(
+        "rm -rf /tmp/look; cp -a /var/lib/oemgateway /tmp/look; ls /tmp/look | grep damaged;"
+        "sqlite3 /tmp/look/queue.db 'pragma integrity_check' | grep -vx ok; true"
+    )
 
 
 def log(guest: Guest, *options: str) -> str:
