@@ -59,7 +59,7 @@ bench: $(VENV)/.test
 	@status=0; for part in onewire radio durability; do $(BIN)/python -m benchmarks.$$part || status=1; echo; done; exit $$status
 
 machine: deb
-	@$(BIN)/python -m tests.machine dist/oemgateway_*.deb $(ONLY) $(if $(FULL),--full)
+	@$(BIN)/python -m tests.machine dist/oemgateway_*.deb $(ONLY) $(if $(FULL),--full) $(if $(ARCH),--arch $(ARCH))
 
 man: $(VENV)/.runtime
 	@$(BIN)/python -m gateway.manual build/man

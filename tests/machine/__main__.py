@@ -17,13 +17,17 @@ from tests.machine.report import Report
 
 SCENARIOS = ("smoke", "ways", "power", "clock", "disk", "plug", "watchdog", "upgrade")
 
-NEEDED = {
-    "qemu-system-x86_64": "qemu-system-x86 seabios",
-    "qemu-img": "qemu-utils",
-    "mmdebstrap": "mmdebstrap",
-    "mke2fs": "e2fsprogs",
-}
+NEEDED = {"qemu-img": "qemu-utils", "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}
 """Programs, and the packages that they are in."""
+
+NEEDED_FOR = {
+    "amd64": {"qemu-system-x86_64": "qemu-system-x86 seabios"},
+    "arm64": {
+        "qemu-system-aarch64": "qemu-system-arm",
+        "qemu-aarch64-static": "qemu-user-static",
+        "update-binfmts": "binfmt-support",
+    },
+}
 
 
 def main() -> int:
@@ -32,13 +36,15 @@ def main() -> int:
     parser.add_argument("package", type=Path, help="the Debian package to test")
     parser.add_argument("only", nargs="*", choices=[*SCENARIOS, []], help="these scenarios (default: all)")
     parser.add_argument("--full", action="store_true", help="the long form: many power cuts")
+    parser.add_argument("--arch", choices=NEEDED_FOR, default="amd64", help="what the machine is")
     options = parser.parse_args()
     report = Report()
     try:
-        _look_for(NEEDED)
+        _look_for(NEEDED | NEEDED_FOR[options.arch])
         with tempfile.TemporaryDirectory(prefix="machine-", dir="/var/tmp") as folder:
             report.scenario = "image"
-            lab = Lab(image("amd64"), options.package, Path(folder), report, full=options.full)
+            made = image(options.arch)
+            lab = Lab(made, options.package, Path(folder), report, arch=options.arch, full=options.full)
             report.row("the image is there", report.lap())
             for scenario in options.only or SCENARIOS:
                 report.scenario = scenario

@@ -180,7 +180,10 @@ class Guest:
         deadline = time.monotonic() + seconds
         while not (result := condition()):
             if time.monotonic() > deadline:
-                log = self.run("journalctl -b -n 25 --no-pager", check=False)
+                log = self.run(
+                    "journalctl -b --no-pager -n 15 -u oemgateway; journalctl -b -k --no-pager -n 8",
+                    check=False,
+                )
                 raise GuestError(f"not within {seconds:g} s: {what}\n{log}")
             time.sleep(0.1)
         return result

@@ -20,6 +20,17 @@ CELSIUS = (18.6875, -10.125, 85.0, -55.0, 125.0)
 FIRST_NUMBER = 1000
 
 
+class Places(NamedTuple):
+    """Where the guest finds things: the number of the adapter's bus, and the machine's own serial port."""
+
+    bus: int
+    serial: str
+
+
+PLACES = {"amd64": Places(1, "/dev/ttyS1"), "arm64": Places(0, "/dev/ttyS0")}
+"""By architecture: a PC has a chipset with an I2C bus of its own, and its console is ttyS0."""
+
+
 class Packet(NamedTuple):
     """A packet that a radio board printed, and when, by the monotonic and by the host's clock."""
 
@@ -81,7 +92,7 @@ class Hardware:
     """All of it; what is plugged in stays so through a reboot of the guest, but not through a power cut.
 
     Five sensors are on the chip, and may be changed at any time. `radio` is on the machine's own serial port,
-    ttyS1, and `usb_radio` on a USB adapter, ttyUSB0.
+    and `usb_radio` on a USB adapter, ttyUSB0.
     """
 
     def __init__(self, radio: Radio | None = None, usb_radio: Radio | None = None) -> None:
@@ -96,11 +107,13 @@ class Hardware:
             self._near.append(near)
             board.attach(near)
 
-    @property
-    def options(self) -> Sequence[str]:
-        """QEMU's options for it."""
+    def options(self, arch: str) -> Sequence[str]:
+        """Return QEMU's options for it."""
+        serial = (
+            ("-serial", "chardev:serial") if arch == "amd64" else ("-device", "pci-serial,chardev=serial")
+        )
         return (
-            *("-serial", "chardev:serial", "-device", "qemu-xhci", "-device", "usb-redir,chardev=i2c"),
+            *(*serial, "-device", "qemu-xhci", "-device", "usb-redir,chardev=i2c"),
             *("-device", "usb-serial,chardev=usbserial,always-plugged=on,id=usbradio"),
         )
 

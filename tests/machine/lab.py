@@ -16,13 +16,16 @@ from tests.machine.service import install
 
 
 class Lab:
-    """`package` is the Debian package under test; `full` asks for the long form."""
+    """`package` is the Debian package under test, `arch` the machine; `full` asks for the long form."""
 
-    def __init__(self, image: Image, package: Path, folder: Path, report: Report, *, full: bool) -> None:
+    def __init__(
+        self, image: Image, package: Path, folder: Path, report: Report, *, arch: str, full: bool
+    ) -> None:
         self.image = image
         self.package = package
         self.folder = folder
         self.report = report
+        self.arch = arch
         self.full = full
         self._numbers = itertools.count(1)
 
@@ -55,9 +58,10 @@ class Lab:
                 self.image,
                 disk,
                 self.folder,
+                arch=self.arch,
                 rtc=rtc,
                 cmdline=cmdline,
-                extra=attached.options,
+                extra=attached.options(self.arch),
                 sockets=attached.sockets,
             ) as guest:
                 yield guest

@@ -7,16 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from tests.machine.guest import HOST, Guest
-from tests.machine.hardware import IDS
+from tests.machine.hardware import IDS, PLACES
 from tests.simulators.emoncms import FakeEmoncms
 
 UNIT = "oemgateway.service"
 
 SENSORS = "".join(f"    sensor{index} = {text}\n" for index, text in enumerate(IDS, 1))
 
-RADIO = "[[radio]]\n    type = rfm12pi\n    port = /dev/ttyS1\n"
 
-CELLAR = f"[[cellar]]\n    type = ds2482\n    bus = 1\n    node = 9\n    interval = 5\n{SENSORS}"
+def radio(port: str) -> str:
+    """Return the section of a radio board at a port."""
+    return f"[[radio]]\n    type = rfm12pi\n    port = {port}\n"
+
+
+def cellar(bus: int) -> str:
+    """Return the section of the five sensors behind the chip on an I2C bus."""
+    return f"[[cellar]]\n    type = ds2482\n    bus = {bus}\n    node = 9\n    interval = 5\n{SENSORS}"
+
+
+RADIO = radio(PLACES["amd64"].serial)
+CELLAR = cellar(PLACES["amd64"].bus)
 
 
 def configuration(server: FakeEmoncms, *listeners: str, gateway: str = "", every: int = 10) -> str:

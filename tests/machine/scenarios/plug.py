@@ -41,7 +41,7 @@ def _radio(lab: Lab, guest: Guest, server: FakeEmoncms, hardware: Hardware) -> N
     time.sleep(5)
     hardware.plug_usb_radio(guest)
     began = time.monotonic()
-    name = guest.wait(lambda: guest.run("ls /dev/ttyUSB*", check=False).split()[-1], "the port is back")
+    name = guest.wait(lambda: guest.run("ls /dev/ttyUSB* 2>/dev/null; true").strip(), "the port is back")
     lab.report.row("the radio is back as", name, ok=name == "/dev/ttyUSB1")
     before = len(packets(server, radio.node))
     radio.start()

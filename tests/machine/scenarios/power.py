@@ -56,7 +56,6 @@ def run(lab: Lab) -> None:
                 cut = _feed_and_cut(
                     guest, server, radio, interval, server_up=up, seconds=chance.uniform(8, 20)
                 )
-            server.start()
         with lab.boot(disk, Hardware(radio)) as guest:
             _judge(lab, guest, server, radio, cut)
 
@@ -73,6 +72,8 @@ def _feed_and_cut(
         at = time.monotonic()
         guest.cut()
         radio.stop()
+    if not server_up:
+        server.start()
     late = {
         int(each.value)
         for each, came in zip(list(server.stored), times.at, strict=False)

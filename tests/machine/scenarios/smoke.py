@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import time
 
-from tests.machine.hardware import CELSIUS, Hardware
+from tests.machine.hardware import CELSIUS, PLACES, Hardware
 from tests.machine.lab import Lab
-from tests.machine.service import CELLAR, RADIO, UNIT, configuration, configure, install, log
+from tests.machine.service import UNIT, cellar, configuration, configure, install, log, radio
 from tests.simulators.emoncms import FakeEmoncms
 
 EXPOSURE = 2.0
@@ -19,14 +19,14 @@ VALUES = {str(index): celsius for index, celsius in enumerate(CELSIUS, 1)}
 def run(lab: Lab) -> None:
     """Install, enable, reboot."""
     row = lab.report.row
-    hardware = Hardware()
+    hardware, places = Hardware(), PLACES[lab.arch]
     with FakeEmoncms() as server, lab.boot(lab.disk(lab.image.disk), hardware) as guest:
         row("power-on to the agent", f"{time.monotonic() - guest.on_since:.1f} s")
         began = time.monotonic()
         install(guest, lab.package)
         row("the package is installed", f"{time.monotonic() - began:.1f} s")
 
-        configure(guest, configuration(server, CELLAR, RADIO))
+        configure(guest, configuration(server, cellar(places.bus), radio(places.serial)))
         began = time.monotonic()
         guest.run(f"systemctl enable --now {UNIT}", seconds=180)
         guest.wait(lambda: server.values("9") == VALUES, "five values at the server")
