@@ -1,0 +1,60 @@
+"""A queue in a folder, as tests of its limits open it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from gateway.frame import Frame, Stamp
+from gateway.spool import Limits, Spool
+
+MB = 1_000_000
+
+
+class Opener(Protocol):
+    """Opens the queue for these dispatchers (default: a), with these limits; the one before is closed."""
+
+    def __call__(self, *who: str, **limits: float) -> Spool: ...
+
+
+@contextmanager
+def opener(path: Path) -> Iterator[Opener]:
+    """Give what opens the queue of this file again and again."""
+    spools: list[Spool] = []
+
+    def start(*who: str, **limits: float) -> Spool:
+        for spool in spools:
+            spool.close()
+        spools[:] = [Spool(path, limits=Limits(**limits))]
+        spools[0].attend(who or ["a"])
+        return spools[0]
+
+    yield start
+    for spool in spools:
+        spool.close()
+
+
+def frame(n: float, node: str = "9", length: int = 40) -> Frame:
+    """Return a frame whose text is 65 bytes and so many more."""
+    return Frame(node, (n,), Stamp(1_700_000_000.0 + n, "boot", n), source="x" * length)
+
+
+def values(spool: Spool, who: str = "a") -> list[float | None]:
+    """Return what waits for the dispatcher."""
+    return [kept.values[0] for _, kept in spool.peek(who, 100_000)]
+
+
+def refused(spool: Spool, who: str = "a") -> list[float | None]:
+    """Return what it has refused."""
+    return [each.frame.values[0] for each in spool.refused(who, limit=200_000)]
+
+
+def killed(path: Path, folder: Path) -> Path:
+    """Return a copy of the file, in this folder, as a kill would leave it."""
+    copy = folder / "killed"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(path.parent, copy)
+    return copy / path.name

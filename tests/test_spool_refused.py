@@ -1,0 +1,182 @@
+"""What was refused: within its own limits, counted, and never in the way of what waits."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gateway.frame import Frame
+from gateway.spool import Limits, Spool
+from gateway.spool_refused import CURE
+from tests.spools import MB, frame, killed, opener, refused, values
+from tests.test_spool import ReadOnly
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "state" / "queue.db"
+
+
+@pytest.fixture
+def opened(path):
+    with opener(path) as start:
+        yield start
+
+
+def refuse_all(
+    spool: Spool, frames: list[Frame], who: str = "a", reason: str = "32 nodes are the limit"
+) -> None:
+    """Put these, a hundred at a time, and set all of them aside."""
+    for start in range(0, len(frames), 100):
+        spool.put(frames[start : start + 100])
+        batch = spool.peek(who, 1000)
+        spool.done(who, batch[-1][0], refused=[(number, kept, reason) for number, kept in batch])
+
+
+class TestWhatWasRefused:
+    @pytest.mark.parametrize("refused_ones", [0, 20_000])
+    def test_never_takes_the_room_of_what_waits(self, opened, refused_ones):
+        # given a queue of one megabyte, and many frames of one node that the far end refuses
+        spool = opened(bytes=MB, refused_bytes=2 * MB)
+        refuse_all(spool, [frame(n, node="33") for n in range(refused_ones)])
+        # when more of others wait than there is room for
+        for start in range(0, 12_000, 100):
+            spool.put([frame(n) for n in range(start, start + 100)])
+        # then as many are kept as without (a hundredth goes at a time), and the newest
+        kept = values(spool)
+        assert 8400 < len(kept) < 8700
+        assert kept == list(range(12_000 - len(kept), 12_000))
+
+    @pytest.mark.parametrize("length", [1, 200, 480, 700, 3000, "any"])
+    def test_stays_within_its_limits_whatever_the_size_of_a_frame(self, opened, path, length):
+        draw = random.Random(1)
+        spool = opened("a", "b", bytes=MB, refused_bytes=MB)
+        for n in range(0, 12_000, 100):
+            size = draw.randrange(3000) if length == "any" else length
+            spool.put([frame(n + i, length=size) for i in range(100)])
+            for who in ("a", "b") if n % 300 else ("b",):
+                batch = spool.peek(who, 300)
+                aside = [(number, kept, "no") for number, kept in batch if number % 3 or who == "b"]
+                spool.done(who, batch[-1][0], refused=aside)
+        assert spool.refused_dropped > 0
+        assert path.stat().st_size <= 3 * MB
+        (pages,) = spool._db.execute("SELECT count(*) FROM dbstat WHERE name LIKE '%refused%'").fetchone()
+        # then what it takes is known, and at most its limit, by a few pages, and not much less
+        roots = 3
+        assert spool._refused.pages == pytest.approx(pages - roots, abs=3)
+        assert 0.7 * MB < pages * 1024 < 1.05 * MB
+
+    def test_the_oldest_go_first_and_are_counted_for_ever(self, opened, path, tmp_path, caplog):
+        spool = opened(refused=250)
+        refuse_all(spool, [frame(n) for n in range(1000)])
+        assert refused(spool) == list(range(750, 1000))
+        assert (spool.standing("a").refused, spool.refused_dropped, spool.dropped) == (250, 750, 0)
+        # then the log says so once, and what to do
+        (line,) = [record.message for record in caplog.records]
+        assert "max_refused" in line
+        assert CURE in line
+        # and a kill changes nothing
+        spool = Spool(killed(path, tmp_path), limits=Limits(refused=250))
+        assert (spool.refused_dropped, spool.refusers) == (750, ["a"])
+        assert refused(spool) == list(range(750, 1000))
+        spool.close()
+
+    def test_is_dropped_by_hand_also_where_what_waits_is_beyond_a_lowered_limit(self, opened):
+        spool = opened()
+        refuse_all(spool, [frame(1)])
+        spool.put([frame(n) for n in range(5000)])
+        spool = opened(bytes=100_000)
+        spool.admit([], instead_of=spool.refused("a"))
+        assert (refused(spool), spool.dropped) == ([], 0)
+
+    def test_it_is_full_until_some_are_taken_out(self, opened):
+        spool = opened(refused=10)
+        refuse_all(spool, [frame(n) for n in range(10)])
+        assert not spool.refused_full
+        refuse_all(spool, [frame(10)])
+        assert spool.refused_full
+        spool.admit([], instead_of=spool.refused("a")[:1])
+        assert not spool.refused_full
+        assert refused(spool) == list(range(2, 11))
+
+    def test_more_than_there_is_room_for_at_all_leaves_the_newest(self, opened):
+        spool = opened(refused=1000, refused_bytes=100_000)
+        spool.put([frame(n, length=1000) for n in range(300)])
+        batch = spool.peek("a", 300)
+        spool.done("a", batch[-1][0], refused=[(number, kept, "no") for number, kept in batch])
+        kept = refused(spool)
+        assert kept == list(range(300 - len(kept), 300))
+        assert 30 < len(kept) < 100
+        assert spool.refused_dropped == 300 - len(kept)
+
+    def test_what_has_no_time_is_bounded_too(self, opened):
+        spool = opened("a", "b", refused=100)
+        spool.put([frame(n) for n in range(300)], held=True)
+        while spool.dating:
+            spool.date("another boot", lambda kept: kept, "lost")
+        spool.date("another boot", lambda kept: kept, "lost")
+        assert (refused(spool), refused(spool, "b")) == (list(range(250, 300)),) * 2
+        assert spool.refused_dropped == 500
+
+    def test_while_the_disk_refuses_no_more_wait_in_memory_than_may(self, opened):
+        spool = opened(memory=10)
+        spool.put([frame(n) for n in range(100)])
+        spool._db = ReadOnly(spool._db)
+        for number, _ in spool.peek("a", 100):
+            spool.refuse("a", number, "no")
+        assert (spool.standing("a").refused, spool.refused_dropped) == (10, 90)
+        spool._db = spool._db.db
+        spool.put([frame(100)])
+        assert refused(spool) == list(range(90, 100))
+
+    def test_a_limit_that_is_lowered_is_reached(self, opened):
+        spool = opened()
+        refuse_all(spool, [frame(n) for n in range(5000)])
+        spool = opened(refused=100)
+        for n in range(6):
+            spool.put([frame(n)])
+        assert refused(spool) == list(range(4900, 5000))
+        assert spool.refused_dropped == 4900
+
+    def test_in_a_file_of_before_its_pages_are_estimated(self, opened, path):
+        spool = opened()
+        refuse_all(spool, [frame(n) for n in range(5000)])
+        measured = spool._refused.pages
+        spool.close()
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("DELETE FROM counters")
+            db.commit()
+        assert opened()._refused.pages == pytest.approx(measured, rel=0.15)
+
+    def test_one_that_is_retried_twice_at_a_time_goes_once(self, opened):
+        spool = opened()
+        refuse_all(spool, [frame(1), frame(2)])
+        both = spool.refused("a")
+        spool.admit([(each.frame, "a") for each in both[:1]], instead_of=both[:1])
+        with pytest.raises(OSError, match="try again"):
+            spool.admit([(each.frame, "a") for each in both], instead_of=both)
+        assert (values(spool), refused(spool)) == ([1], [2])
+
+    def test_frames_are_set_aside_beside_those_that_were_delivered(self, opened, path, tmp_path):
+        spool = opened("a", "b")
+        spool.put([frame(n) for n in range(6)])
+        batch = spool.peek("a", 5)
+        spool.done("a", batch[-1][0], refused=[(*batch[1], "no"), (*batch[3], "nor that")])
+        spool = Spool(killed(path, tmp_path))
+        spool.attend(["a", "b"])
+        assert (values(spool), refused(spool)) == ([5], [1, 3])
+        assert (values(spool, "b"), refused(spool, "b")) == (list(range(6)), [])
+        assert [each.reason for each in spool.refused("a")] == ["no", "nor that"]
+        spool.close()
+
+    def test_what_was_dropped_meanwhile_is_not_set_aside(self, opened):
+        spool = opened(frames=3)
+        spool.put([frame(n) for n in range(3)])
+        batch = spool.peek("a", 3)
+        spool.put([frame(n) for n in range(3, 5)])
+        spool.done("a", batch[-1][0], refused=[(number, kept, "no") for number, kept in batch])
+        assert (refused(spool), spool.dropped, values(spool)) == ([2], 2, [3, 4])
