@@ -85,16 +85,10 @@ class Control:
         asked, _, arguments = line.strip().partition(" ")
         answer = self._answers.get(asked)
         if answer is None:
-            reply = {"error": f"{asked[:40]} is nothing this daemon answers: {', '.join(self._answers)}"}
+            reply = _refusal(f"{asked[:40]} is nothing this daemon answers: {', '.join(self._answers)}")
         else:
-            try:
-                reply = answer(**json.loads(arguments or "{}"))
-            except (OSError, ValueError, TypeError, RecursionError) as error:
-                reply = {"error": str(error)}
-            except Exception as error:
-                log.exception("%s is asked for, and that fails", asked)
-                reply = {"error": f"a fault in the program: {error!r}; its traceback is in the log"}
-        client.sendall(json.dumps(reply).encode() + b"\n")
+            reply = _reply(asked, answer, arguments)
+        client.sendall(reply.encode() + b"\n")
 
     def close(self) -> None:
         """Stop answering and take the socket away."""
@@ -129,6 +123,26 @@ def _make_way(path: Path) -> None:
     if about.st_uid not in (os.geteuid(), path.parent.stat().st_uid):
         raise OSError("another user's socket is there: take it away, or name another place: [gateway] socket")
     path.unlink()
+
+
+def _reply(asked: str, answer: Callable[..., Any], arguments: str) -> str:
+    """Return a line of JSON, whatever the client sent behind what it asks for."""
+    try:
+        given = json.loads(arguments or "{}")
+        if not isinstance(given, dict):
+            return _refusal("the arguments must be a mapping: a JSON object expected")
+        return json.dumps(answer(**given))
+    except (OSError, ValueError, RecursionError) as error:
+        return _refusal(str(error))
+    except Exception as error:
+        if isinstance(error, TypeError) and error.__traceback__ and error.__traceback__.tb_next is None:
+            return _refusal(str(error))  # it was not even called: it does not have such arguments
+        log.exception("%s is asked for, and that fails", asked)
+        return _refusal(f"a fault in the program: {error!r}; its traceback is in the log")
+
+
+def _refusal(error: str) -> str:
+    return json.dumps({"error": error})
 
 
 def ask(path: Path, what: str, *, patience: float = _PATIENCE * 2, **arguments: object) -> Any:  # noqa: ANN401  (JSON)
