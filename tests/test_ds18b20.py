@@ -139,7 +139,7 @@ def test_a_ds18s20_counts_its_fractions(text, marker, reading):
 
 
 @pytest.mark.parametrize(
-    ("configured", "reading"), [("7F", 25.0625), ("70", 25.0625), ("F0", Fault.UNREADABLE)]
+    ("configured", "reading"), [("7F", 25.0625), ("70", 25.0625), ("F0", Fault.THERMOCOUPLE)]
 )
 def test_a_ds1825_has_address_pins_in_its_configuration_and_a_max31850_is_not_one(configured, reading):
     assert decode(DS1825, pad(f"9101 {configured} 0F")) == reading

@@ -73,7 +73,7 @@ def test_a_table_for_a_person():
         "28.DB564A050000  -0.50  9     parasite  cellar sensor2, flow; cellar sensor4, flow",
         "28.AB1663050000      -  -     -         cellar sensor3, return: no answer",
         "28.E01A77070000  52.00  -     -         new",
-        "29.010203040506      -  -     -         no thermometer",
+        "29.010203040506      -  -     -         family 29 is a DS2408, which is not read here (a switch)",
         "",
         "To be added to [[cellar]] of F:",
         "    sensor6 = 28.E01A77070000",

@@ -14,7 +14,8 @@ from gateway.clock import Grid
 from gateway.frame import Frame, check_node
 from gateway.plugin import Listener
 from gateway.settings import SettingsFault, alternatives, at_least, setting
-from listeners.onewire.ds18b20 import FAMILIES, Fault, Reading
+from listeners.onewire.ds18b20 import Fault, Reading
+from listeners.onewire.families import readable, unread
 from listeners.onewire.lookout import Lookout
 from listeners.onewire.report import Note, report_on
 from listeners.onewire.rom import Rom, lookalike
@@ -102,13 +103,15 @@ class OneWire(Listener):
                     f"its label is an id: name {slot.label} on a line of its own",
                 )
         for rom in self.sensors.roms():
+            if words := unread(rom):
+                yield f"sensor{self.sensors.indices(rom)[0]}", f"{rom}: {words}"
             first, *others = self.sensors.indices(rom)
             for index in others:
                 yield f"sensor{index}", f"{rom} is sensor{first} too: its value is sent at both indices"
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for the next grid point, sweep the bus, and return one frame with that point's time."""
-        roms = self.sensors.roms()
+        roms = readable(self.sensors.roms())
         if self.sweeps and not self._bus_troubled and self.lookout.has_time(len(roms)):
             with suppress(BusFault, OSError):  # the next sweep says what is wrong
                 self.look()
@@ -130,14 +133,21 @@ class OneWire(Listener):
         with self.lookout.looking():
             named = set(self.sensors.roms())
             strangers = sorted(set(self.search()) - named)
-            thermometers = [rom for rom in strangers if rom.family in FAMILIES]
+            thermometers = readable(strangers)
             self.notes = {rom: note for rom, note in self.notes.items() if rom in named.union(strangers)}
             self._note({rom: Fault.UNREADABLE for rom in strangers if rom not in thermometers})
             if roms or thermometers:
                 self.measure([*roms, *thermometers])
 
     def measure(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
-        """Sweep, and take a note of each reading. Raises BusFault or OSError as `sweep` does."""
+        """Sweep, and take a note of each reading. Raises BusFault or OSError as `sweep` does.
+
+        What is no thermometer that is read here is left alone.
+        """
+        self._note({rom: Fault.UNREADABLE for rom in roms if unread(rom)})
+        roms = readable(roms)
+        if not roms:
+            return {}
         try:
             found = self.sweep(roms)
         except BusFault:
@@ -154,10 +164,13 @@ class OneWire(Listener):
     def ailing(self) -> list[str]:
         """Return the sensors with an index whose last reading was none; many with one fault are one."""
         notes = self.notes
-        last = {rom: notes[rom].reading for rom in self.sensors.roms() if rom in notes}
+        last = {rom: notes[rom].reading for rom in readable(self.sensors.roms()) if rom in notes}
         failed = {rom: reading for rom, reading in last.items() if isinstance(reading, Fault)}
-        found = troubles(failed, len(self.sensors.roms()))
-        return [f"{self._named(*trouble.roms)}: {trouble.fault}" for trouble in found]
+        found = troubles(failed, len(readable(self.sensors.roms())))
+        return [
+            *(f"{self._named(*trouble.roms)}: {trouble.fault}" for trouble in found),
+            *(f"{self._named(rom)}: {words}" for rom in self.sensors.roms() if (words := unread(rom))),
+        ]
 
     @cached_property
     def _grid(self) -> Grid:
@@ -226,7 +239,7 @@ class OneWire(Listener):
         """Return "sensor2 28.33F749050000 (flow)", or how many there are of several."""
         if others:
             indices = [index for one in (rom, *others) for index in self.sensors.indices(one)]
-            return counted(indices, 1 + len(others), len(self.sensors.roms()))
+            return counted(indices, 1 + len(others), len(readable(self.sensors.roms())))
         indices = self.sensors.indices(rom)
         places = alternatives(f"sensor{index}" for index in indices).replace(" or ", " and ")
         label = self.sensors.by_index[indices[0]].label

@@ -46,6 +46,10 @@ class Fault(Enum):
     RANGE = "outside -55 to 125 °C", "the part is broken or not genuine"
     RESOLUTION = "at another resolution than it was set to", "let no other program use the bus"
     UNREADABLE = "not the scratchpad of a thermometer that is known here", "check its id and its type"
+    THERMOCOUPLE = (
+        "a MAX31850, for a thermocouple, which is not read here",
+        "take it out of the configuration, or make it a Dummy",
+    )
     SHORT = "its line is shorted", "look for data touching ground"
     BUS = "the bus is out of order", "see the line about the bus"
 
@@ -147,6 +151,8 @@ def damage(rom: Rom, scratchpad: bytes) -> Fault | None:
         return Fault.NO_ANSWER
     if len(scratchpad) != 9 or crc8(scratchpad):
         return Fault.CRC
+    if rom.family == DS1825 and scratchpad[4] & 0xF0 == 0xF0:
+        return Fault.THERMOCOUPLE
     return None if _fixed_bits_stand(rom, scratchpad) else Fault.UNREADABLE
 
 

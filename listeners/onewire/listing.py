@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from gateway.plain import plain
+from listeners.onewire.families import unread
 from listeners.onewire.proposals import additions, corrections
 
 if TYPE_CHECKING:
@@ -86,13 +87,14 @@ def _cells(survey: Survey, row: Row) -> list[str]:
     bits = "-" if known.resolution is None else str(known.resolution)
     power = {None: "-", True: "parasite", False: "supply"}[known.parasite]
     where = "; ".join(map(str, row.places)) or _unnamed(survey, row)
-    trouble = f": {known.fault}" if known.fault and row.is_thermometer else ""
+    words = known.fault if row.is_thermometer else unread(row.rom) if row.places else ""
+    trouble = f": {words}" if words else ""
     return [str(row.rom), celsius, bits, power, ", ".join(row.ways) or "-", where + trouble]
 
 
 def _unnamed(survey: Survey, row: Row) -> str:
     if not row.is_thermometer:
-        return "no thermometer"
+        return unread(row.rom)
     return "made up" if all(survey.reports[way].simulated for way in row.ways) else "new"
 
 

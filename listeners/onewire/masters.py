@@ -16,9 +16,11 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from listeners.onewire.bus import BusFault
+from listeners.onewire.couplers import uncached
 from listeners.onewire.doubt import Doubt
 from listeners.onewire.ds18b20 import (
     DS18S20,
@@ -33,7 +35,7 @@ from listeners.onewire.rom import crc8
 from listeners.onewire.tree import Refused, temperature_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gateway.clock import Clock
     from listeners.onewire.rom import Rom
@@ -57,9 +59,17 @@ class _Sensor:
 
 
 class Masters:
-    """The sensors on the buses with these paths."""
+    """The sensors on the buses with these paths, and on branches of couplers whose paths `places` has."""
 
-    def __init__(self, tree: Tree, buses: Sequence[str], resolution: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        buses: Sequence[str],
+        resolution: int,
+        clock: Clock,
+        places: Mapping[Rom, str] = MappingProxyType({}),
+    ) -> None:
+        self._places = places
         self._tree = tree
         self._buses = buses
         self._resolution = resolution
@@ -73,7 +83,7 @@ class Masters:
 
         Raises BusFault where no bus takes the conversion.
         """
-        if all(rom in self._sensors and self._sensors[rom].parasite for rom in roms):
+        if all(rom in self._sensors and self._converts_alone(self._sensors[rom]) for rom in roms):
             return {rom: self._reading(rom, self._buses, FINEST) for rom in roms}
         given = max(self._sensors[rom].bits if rom in self._sensors else FINEST for rom in roms)
         converting = [bus for bus in self._buses if self._convert(bus)]
@@ -106,12 +116,21 @@ class Masters:
             return self._tree.read(f"{server}statistics/write/success")
         return None
 
+    def _converts_alone(self, sensor: _Sensor) -> bool:
+        """Tell whether a sensor hears no conversion for all, or is not fed for it.
+
+        OWFS gives the strong pull-up to a sensor's own conversion only. On a branch of a coupler it offers a
+        conversion for all as well, but sends it to the bus that the coupler is on.
+        """
+        return sensor.parasite or sensor.bus not in self._buses
+
     def _reading(self, rom: Rom, converting: Sequence[str], given: int) -> Reading:
-        """Return what a sensor says on the bus that it was last seen on, or else on any."""
+        """Return what a sensor says on the bus that it was last seen on, or else where it may be."""
         sensor = self._sensors.get(rom)
-        if sensor and sensor.bus not in converting:
+        if sensor and sensor.bus not in converting and not self._converts_alone(sensor):
             return Fault.BUS
-        for bus in [sensor.bus] if sensor else converting:
+        place = sensor.bus if sensor else self._places.get(rom)
+        for bus in [place] if place else converting:
             with suppress(Refused):
                 return self._reading_on(bus, rom, given)
         if rom in self._doubts:
@@ -121,19 +140,18 @@ class Masters:
         return Fault.NO_ANSWER
 
     def _reading_on(self, bus: str, rom: Rom, given: int) -> Reading:
-        home = f"{bus}uncached/{rom}/"
+        home = f"{uncached(bus)}{rom}/"
         if rom.family == DS28EA00:  # OWFS does not show its scratchpad
             return temperature_in(self._tree.read(f"{home}temperature{self._resolution}"))
         scratchpad = self._scratchpad(rom, home)
         sensor = self._sensors.get(rom) or self._meet(rom, bus, home)
-        if sensor.parasite:
-            # OWFS gives the strong pull-up to a sensor's own conversion only, not to the one for all.
+        if self._converts_alone(sensor):
             self._tree.read(f"{home}temperature" if rom.family == DS18S20 else f"{home}temperature{FINEST}")
             scratchpad, given = self._scratchpad(rom, home), FINEST
         reading = decode(rom, scratchpad, resolution=given)
         if isinstance(reading, Fault):
             self._meet(rom, bus, home)
-        elif rom.family != DS18S20 and not sensor.parasite:
+        elif rom.family != DS18S20 and not self._converts_alone(sensor):
             self._settle(home, sensor, resolution_of(scratchpad))
         return reading
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from listeners.onewire.bus import BusFault, OneWire
+from listeners.onewire.couplers import located
 from listeners.onewire.ds18b20 import Fault, Reading
 from listeners.onewire.masters import Masters
 from listeners.onewire.rom import Rom
 from listeners.onewire.tree import Refused, Tree, buses, temperature_in
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
 SIMULATED = "Simulated-"
 """How the name of a bus begins that OWFS makes up."""
@@ -26,6 +27,9 @@ class TreeBus(OneWire):
     _tree: Tree = field(init=False, compare=False, repr=False)
     _buses: dict[str, str] = field(default_factory=dict, init=False, compare=False, repr=False)
     _masters: Masters | None = field(default=None, init=False, compare=False, repr=False)
+    # Of those on a branch of a coupler, the path of that.
+    _places: dict[Rom, str] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _searched: bool = field(default=False, init=False, compare=False, repr=False)
     _answered: bool = field(default=False, init=False, compare=False, repr=False)
 
     def reach(self) -> Tree:
@@ -51,7 +55,7 @@ class TreeBus(OneWire):
         """Go to the tree and see which buses it has."""
         self._tree = self.reach()
         self._tree.open()
-        self._buses, self._masters = {}, None
+        self._buses, self._masters, self._places, self._searched = {}, None, {}, False
         self._survey()
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
@@ -60,17 +64,28 @@ class TreeBus(OneWire):
             # What nobody answers in may have been mounted, or got its bus master, since it was looked at.
             self._survey()
         self._answered = False
-        masters = self._masters
-        readings = masters.sweep(roms) if masters else {rom: self._number(rom) for rom in roms}
+        readings = self._swept(roms)
+        missing = [rom for rom, reading in readings.items() if reading is Fault.NO_ANSWER]
+        if missing and not self._searched:
+            with suppress(BusFault):
+                self.search()
+            if elsewhere := [rom for rom in missing if rom in self._places]:
+                readings |= self._swept(elsewhere)
         self._answered = any(isinstance(reading, float) for reading in readings.values())
         return readings
 
     def search(self) -> Collection[Rom]:
-        """Return the sensors that the tree lists; OWFS searches its buses for it."""
+        """Return the sensors that the tree lists; OWFS searches its buses for it, and couplers on them."""
+        self._searched = True
         try:
-            return {rom for bus in self._buses or [""] for rom in self._listed(bus)}
+            found = located(self._tree, self._buses or [""])
         except Refused as refusal:
             raise BusFault(f"{self._tree}: the bus cannot be searched ({refusal})") from refusal
+        for rom, path in found.items():
+            self._places.pop(rom, None)
+            if path not in self._buses and path:
+                self._places[rom] = path
+        return found.keys()
 
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
         """Return resolution and power supply, as far as a bus master has shown them."""
@@ -83,7 +98,9 @@ class TreeBus(OneWire):
             return
         self._buses = found
         real = [bus for bus, name in found.items() if not name.startswith(SIMULATED)]
-        self._masters = Masters(self._tree, real, self.resolution, self.clock) if real else None
+        self._places = {}
+        self._searched = False
+        self._masters = Masters(self._tree, real, self.resolution, self.clock, self._places) if real else None
         if "Simulated-Random" in found.values():
             self.log.warning(
                 f"{self._tree} serves FAKE SENSORS with random values, as Debian's /etc/owfs.conf does until "
@@ -92,20 +109,16 @@ class TreeBus(OneWire):
         elif len(real) < len(found):
             self.log.warning(f"{self._tree} serves simulated sensors ({', '.join(found.values())})")
 
+    def _swept(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
+        if self._masters:
+            return self._masters.sweep(roms)
+        return {rom: self._number(rom) for rom in roms}
+
     def _number(self, rom: Rom) -> Reading:
         """Return the temperature that stands in the first of a sensor's files that is there."""
         # Not below a simulated bus: there every id answers.
         files = ["latesttemp"] if self._buses else [f"temperature{self.resolution}", "temperature"]
         for file in files:
             with suppress(Refused):
-                return temperature_in(self._tree.read(f"{rom}/{file}"))
+                return temperature_in(self._tree.read(f"{self._places.get(rom, '')}{rom}/{file}"))
         return Fault.NO_ANSWER
-
-    def _listed(self, bus: str) -> Iterator[Rom]:
-        """Yield the sensors in a bus's directory, where an alias stands instead of its id."""
-        for name in self._tree.names(f"{bus}uncached" if self._buses else ""):
-            with suppress(ValueError):
-                yield Rom.parse(name)
-                continue
-            with suppress(ValueError, Refused):
-                yield Rom.parse(self._tree.read(f"{bus}{name}/address").decode("ascii"))

@@ -155,7 +155,14 @@ class Ds18b20:
                     return
         elif command != 0xCC:
             return
-        functions = {
+        functions = self._functions()
+        command = yield from _hear_byte()
+        if command in functions:
+            yield from functions[command]()
+
+    def _functions(self) -> dict[int, Callable[[], Slots]]:
+        """Return what it does at each function command that it knows."""
+        return {
             0x44: self._convert,
             0xBE: self._read_scratchpad,
             0x4E: self._write_scratchpad,
@@ -163,9 +170,6 @@ class Ds18b20:
             0xB8: self._recall,
             0xB4: self._read_power,
         }
-        command = yield from _hear_byte()
-        if command in functions:
-            yield from functions[command]()
 
     def _convert(self) -> Slots:
         celsius = self.temperature(self._now) if callable(self.temperature) else self.temperature
