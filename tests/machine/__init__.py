@@ -1,4 +1,4 @@
-"""The package on an emulated machine, for what no process of a test can have: a kernel, an init, power, a clock.
+"""The package on an emulated machine, for what no test process has: a kernel, an init, power, a clock.
 
 `make machine` runs all scenarios, `make machine ONLY=power` one. A scenario is a file in scenarios/ with a
 function `run(lab)`, and a word in SCENARIOS of __main__.py::
