@@ -100,6 +100,10 @@ class Listener(Plugin):
         """Return what people call what stands at its indices, by node, where the configuration says so."""
         return {}
 
+    def units(self) -> dict[str, Mapping[int, str]]:
+        """Return the units of the values at its indices, by node, where it knows them."""
+        return {}
+
     def report(self) -> dict[str, Any]:
         """Return what it knows of its sensors, as JSON can have it; "faults" counts, by what they were.
 

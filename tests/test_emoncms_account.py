@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from gateway.dispatchers.emoncms_answers import Unexpected, decode
 from gateway.dispatchers.emoncms_server import Server
-from gateway.emoncms.account import Account, Feed, Input, feed_part, read_feeds, read_inputs, read_slot
+from gateway.emoncms.account import (
+    ENERGY,
+    LOG,
+    Account,
+    Feed,
+    Input,
+    feed_part,
+    feed_unit,
+    read_feeds,
+    read_inputs,
+    read_slot,
+)
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from tests.simulators.emoncms import FATAL, LOGIN_PAGE, Answer, FakeEmoncms
 
@@ -100,9 +111,11 @@ class TestReading:
             ("1:7,1:8", [(7, True), (8, True)]),
             ("2:0.1,1:7", [(7, False)]),
             ("1:7,2:0.1,process__log_to_feed:8", [(7, True), (8, False)]),
+            ("4:8,1:7", [(7, True)]),  # a power goes on as it came
             ("process__log_to_feed_join:9:4", [(9, True)]),
             ("process__error_found:0,1:7", [(7, False)]),
             ("1:,1:x,11:7", []),
+            ("1:" + "9" * 5000, []),
         ],
     )
     def test_where_it_is_logged(self, processes, logs):
@@ -120,12 +133,52 @@ class TestReading:
     def test_the_name_of_a_feed_is_one_that_is_taken(self, text, kept):
         assert feed_part(text) == kept
 
+    @pytest.mark.parametrize(
+        ("text", "unit"),
+        [
+            ("C", "°C"),
+            ("°c", "°C"),
+            ("W", "W"),
+            ("kWh", "kWh"),
+            (" % ", "%"),
+            ("m³/h", "m³/h"),
+            ("pulses", "pulses"),
+            ("averylongunit", ""),
+            ("€€€€", ""),  # twelve bytes
+            ("a&b", ""),
+            ("<", ""),
+            ("a\x1bb", ""),
+            ("", ""),
+        ],
+    )
+    def test_a_unit_is_one_that_is_taken(self, fake, account, text, unit):
+        assert feed_unit(text) == unit
+        # and the server takes it, both ways
+        number = account.create_feed("9", "x", 10, feed_unit(text))
+        account.set_unit(number, feed_unit(text))
+        assert fake.feeds.by_id[number].unit == unit
+
+    @pytest.mark.parametrize(
+        ("processes", "energy", "feeds"),
+        [
+            ("", [], set()),
+            ("1:7,4:8", [8], {7, 8}),
+            ("process__log_to_feed:7,process__power_to_kwh:8", [8], {7, 8}),
+            ("2:10,3:5,1:7", [], {7}),
+            ("5:9,4:,4:x", [], {9}),
+            ("1:" + "9" * 5000, [], set()),
+        ],
+    )
+    def test_what_is_filled(self, processes, energy, feeds):
+        there = Input(1, "9", "1", "", processes, 0, 0)
+        assert (there.energy(), there.feeds()) == (energy, feeds)
+
 
 class TestAsking:
     def test_the_lists(self, fake, account):
         assert (account.inputs(), account.feeds()) == ([], [])
         fake.feeds.add("9", "flow", 60)
-        assert account.feeds() == [Feed(1, "9", "flow", 5, 60, None)]
+        assert account.feeds() == [Feed(1, "9", "flow", 5, 60, None, "")]
         assert [str(feed) for feed in account.feeds()] == ["feed 1 (9: flow)"]
         assert str(Feed(2, "", "flow", 5, 60, None)) == "feed 2 (flow)"
 
@@ -146,10 +199,35 @@ class TestAsking:
         fake.feeds.json_lists = json_lists
         fake._take_values(100, "9", {"1": 5.0})
         feed = account.create_feed("9", "flow", 10)
-        account.log(1, feed)
+        account.process(1, [(LOG, feed)])
         assert account.processes(1) == "1:1"
         fake._take_values(110, "9", {"1": 6.0})
         assert fake.feeds.by_id[feed].slots == {110: 6.0}
+
+    @pytest.mark.parametrize("json_lists", [True, False])
+    def test_a_power_goes_to_two_feeds(self, fake, account, json_lists):
+        fake.feeds.json_lists = json_lists
+        fake._take_values(100, "9", {"1": 5.0})
+        power, energy = (
+            account.create_feed("9", name, 10, unit) for name, unit in (("p", "W"), ("e", "kWh"))
+        )
+        account.process(1, [(LOG, power), (ENERGY, energy)])
+        assert account.processes(1) == "1:1,4:2"
+        # when 3.6 MW are there for 20 s
+        for time in (110, 120, 130):
+            fake._take_values(time, "9", {"1": 3.6e6})
+        assert fake.feeds.by_id[power].slots == {110: 3.6e6, 120: 3.6e6, 130: 3.6e6}
+        assert fake.feeds.by_id[energy].slots == {110: 0, 120: 10, 130: 20}
+        assert [feed.unit for feed in account.feeds()] == ["W", "kWh"]
+
+    def test_a_unit_is_set(self, fake, account):
+        fake.feeds.add("9", "flow")
+        account.set_unit(1, "°C")
+        assert account.feeds()[0].unit == "°C"
+        with pytest.raises(Unexpected, match=r"^it answers to /feed/set: invalid characters in feed unit$"):
+            account.set_unit(1, "a&b")
+        with pytest.raises(Unexpected, match=r"^it answers to /feed/set: feed 7 does not exist$"):
+            account.set_unit(7, "W")
 
     def test_what_is_refused_is_told_in_the_servers_words(self, fake, account):
         fake._take_values(100, "9", {"1": 5.0})
@@ -158,7 +236,7 @@ class TestAsking:
         ):
             account.create_feed("9", "a.b", 10)
         with pytest.raises(Unexpected, match=r"^it answers to /input/process/set: Invalid feed$"):
-            account.log(1, 7)
+            account.process(1, [(LOG, 7)])
         with pytest.raises(Unexpected, match=r"^it answers to /input/set: invalid characters in input desc"):
             account.describe(1, "21 °C")
         with pytest.raises(Unexpected, match=r"^it answers to /input/set: false$"):
@@ -210,7 +288,7 @@ class TestAsking:
             assert fake.key not in repr(caught.value)
             assert "********" in str(caught.value)
         fake._take_values(100, "9", {"1": 5.0})
-        account.log(1, account.create_feed("9", "flow", 10))
+        account.process(1, [(LOG, account.create_feed("9", "flow", 10))])
         assert all(fake.key not in request.path for request in fake.requests)
         assert all(fake.key.encode() not in request.body for request in fake.requests)
 

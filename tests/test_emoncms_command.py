@@ -16,7 +16,7 @@ from gateway import command, control
 from gateway.clock import Clock
 from gateway.emoncms.account import Feed, Input
 from gateway.emoncms.findings import Log, judge_clock, judge_input, judge_missing, judge_version
-from gateway.emoncms.provision import Description, NewFeed, plan
+from gateway.emoncms.provision import Description, Processes, plan
 from gateway.emoncms.row import TEST_NODE
 from gateway.emoncms.wanted import Wanted
 from gateway.finding import Verdict
@@ -124,6 +124,7 @@ def made(server: FakeEmoncms) -> dict:
     """Return all that may be made there."""
     return {
         "feeds": [(feed.tag, feed.name, feed.interval) for feed in server.feeds.by_id.values()],
+        "units": [feed.unit for feed in server.feeds.by_id.values()],
         "inputs": {
             place: (there.description, there.processes)
             for place, there in server.inputs.items()
@@ -257,7 +258,7 @@ class TestTheLadder:
         assert said.status == 1
         assert said.lines[-1].startswith("FAULT home: ")
         assert words in said.lines[-1]
-        assert made(server) == {"feeds": [], "inputs": {}}
+        assert made(server) == {"feeds": [], "units": [], "inputs": {}}
 
     @pytest.mark.parametrize(
         ("answer", "words"),
@@ -446,17 +447,19 @@ class TestProvision:
         send(server, "9", _1=5.0, _2=6.0, _4=7.0)
         said = emoncms("--provision")
         assert said.status == 0
+        feed_1 = "made feed 1 (9: flow C cellar): a value every 10 s, of node 9, 1 flow °C (cellar), in °C"
         assert [line for line in said.lines if " made " in line] == [
             "ok    home: made the description of node 9, 1: flow C cellar",
-            "ok    home: made feed 1 (9: flow C cellar): a value every 10 s, of node 9, 1 flow °C (cellar)",
+            f"ok    home: {feed_1}",
             "ok    home: made the description of node 9, 2: return",
-            "ok    home: made feed 2 (9: return): a value every 10 s, of node 9, 2 return",
-            "ok    home: made feed 3 (9: index 4): a value every 10 s, of node 9, 4",
+            "ok    home: made feed 2 (9: return): a value every 10 s, of node 9, 2 return, in °C",
+            "ok    home: made feed 3 (9: index 4): a value every 10 s, of node 9, 4, in °C",
         ]
         assert "1 flow .* feed 1 .* gets its first value with the next reading" in said
         after = made(server)
         assert after == {
             "feeds": [("9", "flow C cellar", 10), ("9", "return", 10), ("9", "index 4", 10)],
+            "units": ["°C", "°C", "°C"],
             "inputs": {
                 ("9", "1"): ("flow C cellar", "1:1"),
                 ("9", "2"): ("return", "1:2"),
@@ -487,7 +490,7 @@ class TestProvision:
             ("9", "4"): ("", "1:2"),
         }
 
-    @pytest.mark.parametrize("tag", ["9", "heating", ""])
+    @pytest.mark.parametrize("tag", ["9", "heating", ""])  # under 9 it has another case
     def test_a_feed_of_that_name_is_not_touched_and_no_second_one_is_made(self, server, emoncms, tag):
         send(server, "9", _2=6.0)
         taken = server.feeds.add(tag, "Return")
@@ -539,7 +542,7 @@ class TestProvision:
         server.feeds.answer = meanwhile
         said = emoncms("--provision")
         assert "somebody has just given it processes" in said
-        assert made(server) == {"feeds": [], "inputs": {("9", "4"): ("", "2:10")}}
+        assert made(server) == {"feeds": [], "units": [], "inputs": {("9", "4"): ("", "2:10")}}
 
     def test_what_was_made_before_the_server_went_is_told(self, server, emoncms):
         send(server, "9", _2=6.0, _4=7.0)
@@ -553,6 +556,257 @@ class TestProvision:
         said = emoncms("--provision")
         assert "made feed 1" in said
         assert "^FAULT .* made feed 2 .*, but node 9, 4 is not logged to it: its database or Redis" in said
+        assert said.status == 1
+
+
+class TestUnits:
+    def test_what_nodes_says_is_the_unit_of_the_feed(self, file, server, emoncms):
+        write(
+            file, server, RADIO, "[nodes]\n[[8]]\nnames = power1, temp, flow\nunits = W, C, averylongunit\n"
+        )
+        send(server, "8", _1=100.0, _2=20.0, _3=1.0)
+        assert emoncms("--provision").status == 0
+        assert made(server)["units"] == ["W", "°C", ""]
+
+    def test_so_it_does_for_values_that_come_by_name(self, file, server, emoncms):
+        write(file, server, RADIO, "[nodes]\n[[tx]]\nnames = P1, T1\nunits = W, C\n")
+        send(server, "tx", T1=20.0, P1=100.0)
+        emoncms("--provision")
+        assert sorted(zip(made(server)["feeds"], made(server)["units"], strict=True)) == [
+            (("tx", "P1", 10), "W"),
+            (("tx", "T1", 10), "°C"),
+        ]
+
+    def test_a_feed_without_one_is_given_it_and_any_other_keeps_what_it_has(self, server, emoncms):
+        for key, name in {"1": "flow", "2": "return", "4": "tank"}.items():
+            log(server, key, name)
+        server.feeds.by_id[2].unit = "F"
+        server.inputs["9", "4"].processes = "2:10,1:3"  # scaled there
+        said = emoncms("--provision")
+        assert r"^ok    home: made the unit of feed 1 \(9: flow\): °C$" in said
+        assert made(server)["units"] == ["°C", "F", ""]
+        assert r"made the unit" not in emoncms("--provision")
+
+    def test_a_server_that_tells_no_units_is_given_none(self, server, emoncms):
+        log(server, "1", "flow")
+        shown = server.feeds._shown
+        server.feeds._shown = lambda feed, **how: {
+            key: value for key, value in shown(feed, **how).items() if key != "unit"
+        }
+        said = emoncms("--provision")
+        assert "made the unit" not in said
+        assert said.status == 0
+
+
+class TestInputsThatGetNothingAnyMore:
+    """No feed is made for them, and they are named."""
+
+    def test_indices_after_keys_became_names(self, file, server, emoncms):
+        # given a node of the configuration, and one that a gateway hears, each by index until a moment ago
+        write(file, server, BRIDGE + RADIO, NODES, keys="name")
+        send(server, "9", _1=5.0, _2=6.0, _4=7.0)
+        send(server, "9", **{"flow C cellar": 5.0, "return": 6.0})
+        send(server, "8", _1=1.0, _2=2.0)
+        send(server, "8", power1=1.0, vrms=2.0)
+        said = emoncms("--provision")
+        assert [name for _, name, _ in made(server)["feeds"]] == [
+            "flow C cellar",
+            "return",
+            "index 4",
+            "power1",
+            "vrms",
+        ]
+        assert made(server)["inputs"]["9", "1"] == ("", "")
+        assert (
+            r"^\?     home: node 9: nothing goes to 1, 2 any more: what is not needed may be deleted" in said
+        )
+        assert said.status == 0
+
+    def test_names_after_keys_became_indices(self, file, server, emoncms):
+        send(server, "9", **{"flow C cellar": 5.0, "return": 6.0})
+        send(server, "9", _1=5.0, _2=6.0)
+        said = emoncms("--provision")
+        assert [name for _, name, _ in made(server)["feeds"]] == ["flow C cellar", "return"]
+        assert "nothing goes to return, flow C cellar any more" in said
+
+    @pytest.fixture
+    def heard(self, file, server, monkeypatch):
+        """Let a running gateway have heard this frame last, of a node that no configuration names."""
+
+        def hear(frame: dict, **settings: object) -> None:
+            write(file, server, RADIO, **settings)
+            answers = {
+                "status": {"file": str(file)},
+                "nodes": {"radio": [{"unix": 100.0, "source": "radio"} | frame]},
+            }
+            monkeypatch.setattr(control, "ask", lambda _, what: answers[what])
+
+        return hear
+
+    def test_of_a_node_that_was_heard(self, server, emoncms, heard):
+        names = {"1": "power1", "2": "vrms"}
+        heard({"node": "10", "values": {"1": 1.0, "2": None}, "names": names}, keys="name")
+        send(server, "10", _1=1.0, _2=2.0, _3=3.0, power1=1.0, vrms=2.0, temp=3.0)
+        said = emoncms("--provision")
+        # then one without a value this time, and one of a longer frame, are ours
+        assert sorted(name for _, name, _ in made(server)["feeds"]) == ["index 3", "power1", "vrms"]
+        assert "node 10: nothing goes to 1, 2, temp any more" in said
+        assert "not looked at" not in said
+
+    def test_of_a_node_whose_names_come_with_it(self, server, emoncms, heard):
+        heard({"node": "tx", "values": {"1": 1.0}, "names": {"1": "P1"}, "by_name": True})
+        send(server, "tx", ago=3700, Old=1.0)
+        send(server, "tx", ago=300, Sometimes=1.0)
+        send(server, "tx", P1=1.0)
+        said = emoncms("--provision")
+        assert sorted(name for _, name, _ in made(server)["feeds"]) == ["P1", "Sometimes"]
+        assert "node tx: nothing goes to Old any more" in said
+
+    def test_of_a_device_that_is_not_heard_now(self, file, server, emoncms):
+        write(file, server, "[[meter]]\ntype = keyvalue\nnode = tx\n")
+        send(server, "tx", ago=9000, Old=1.0)
+        send(server, "tx", ago=5000, P1=1.0, T1=2.0)
+        server.inputs["tx", "T1"].time = None
+        emoncms("--provision")
+        assert [name for _, name, _ in made(server)["feeds"]] == ["P1"]
+
+
+class TestAnInputThatWasMadeAnew:
+    def test_it_is_logged_to_the_feed_of_its_name_again(self, server, emoncms):
+        send(server, "9", _1=5.0, _2=6.0)
+        emoncms("--provision")
+        before = made(server)
+        # when an input is deleted there, and the next reading makes it anew
+        del server.inputs["9", "2"]
+        send(server, "9", _1=5.0, _2=6.0)
+        said = emoncms("--provision")
+        assert r"^ok    home: logged node 9, 2 return to feed 2 \(9: return\) again, which was there$" in said
+        assert made(server) == before
+        send(server, "9", _1=5.5, _2=6.5)
+        assert server.feeds.by_id[2].value == 6.5
+        assert "^ok    home: nothing is made" in emoncms("--provision")
+
+    def test_under_a_name_for_a_key_it_goes_on_where_the_index_left_off(self, file, server, emoncms):
+        send(server, "9", _1=5.0, _2=6.0, _4=7.0)
+        emoncms("--provision")
+        write(file, server, BRIDGE, keys="name")
+        send(server, "9", **{"flow C cellar": 5.0, "return": 6.0, "4": 7.0})
+        emoncms("--provision")
+        assert len(made(server)["feeds"]) == 3
+        assert made(server)["inputs"]["9", "return"][1] == made(server)["inputs"]["9", "2"][1] == "1:2"
+
+    def test_so_it_does_for_a_node_that_was_not_heard(self, file, server, emoncms):
+        write(file, server, RADIO, NODES)
+        send(server, "8", _1=5.0, _2=6.0)
+        emoncms("--provision")
+        write(file, server, RADIO, NODES, keys="name")
+        send(server, "8", power1=5.0, vrms=6.0)
+        send(server, "8", _7=1.0)  # nobody knows what that is
+        said = emoncms("--provision")
+        assert made(server)["inputs"]["8", "power1"][1] == "1:1"
+        assert "node 8: nothing goes to 1, 2 any more" in said
+        assert r"not looked at, as they may be of others: node 8 \(1 input\)" in said
+
+    @pytest.mark.parametrize(
+        ("feed", "why"),
+        [
+            ({"engine": 7}, "is of a kind that takes no values"),
+            ({"unit": "W"}, "is in W"),
+            ({}, "is filled by node elsewhere, 1"),
+        ],
+    )
+    def test_not_to_a_feed_that_is_something_else(self, server, emoncms, feed, why):
+        send(server, "9", _2=6.0)
+        server.feeds.add("9", "return", **feed)
+        if not feed:
+            send(server, "elsewhere", _1=1.0)
+            server.inputs["elsewhere", "1"].processes = "1:1"
+        before = made(server)["feeds"]
+        said = emoncms("--provision")
+        assert rf"feed 1 \(9: return\) has that name already, {why}, and is left alone" in said
+        assert made(server)["feeds"] == before
+        assert made(server)["inputs"]["9", "2"] == ("return", "")
+        assert said.status == 0
+
+
+POWER = "[nodes]\n[[8]]\nnames = power1, vrms\ndatacodes = h, h\nunits = W, V\n"
+
+
+class TestEnergy:
+    def test_a_power_has_a_feed_of_kwh_beside_its_own(self, file, server, emoncms):
+        write(file, server, RADIO, POWER)
+        send(server, "8", _1=100.0, _2=230.0)
+        said = emoncms("--energy")
+        assert said.status == 0
+        assert [line for line in said.lines if " made feed" in line] == [
+            "ok    home: made feed 1 (8: power1): a value every 10 s, of node 8, 1 power1, in W",
+            "ok    home: made feed 2 (8: power1_kwh): the kWh of node 8, 1 power1",
+            "ok    home: made feed 3 (8: vrms): a value every 10 s, of node 8, 2 vrms, in V",
+        ]
+        assert made(server) == {
+            "feeds": [("8", "power1", 10), ("8", "power1_kwh", 10), ("8", "vrms", 10)],
+            "units": ["W", "kWh", "V"],
+            "inputs": {("8", "1"): ("power1", "1:1,4:2"), ("8", "2"): ("vrms", "1:3")},
+        }
+        # when it is run again, whichever way, nothing more is made
+        after = made(server)
+        for option in ("--energy", "--provision"):
+            assert "^ok    home: nothing is made" in emoncms(option)
+        assert made(server) == after
+        # and the feed of the power is looked at as it was
+        send(server, "8", _1=120.0, _2=231.0)
+        assert "8, 1 power1: 120 .* is in feed 1" in emoncms()
+
+    def test_without_it_none_is_made(self, file, server, emoncms):
+        write(file, server, RADIO, POWER)
+        send(server, "8", _1=100.0)
+        emoncms("--provision")
+        assert made(server)["feeds"] == [("8", "power1", 10)]
+
+    def test_an_input_that_is_only_logged_is_given_it_later(self, file, server, emoncms):
+        write(file, server, RADIO, POWER)
+        send(server, "8", _1=100.0)
+        emoncms("--provision")
+        emoncms("--energy")
+        assert made(server)["inputs"]["8", "1"][1] == "1:1,4:2"
+
+    def test_a_list_of_somebodys_own_is_left_alone(self, file, server, emoncms):
+        write(file, server, RADIO, POWER)
+        send(server, "8", _1=100.0)
+        server.inputs["8", "1"].processes = "2:10,1:1"
+        said = emoncms("--energy")
+        assert (
+            r"^\?     home: node 8, 1 power1: it has a process list of its own, .*: add Power to kWh" in said
+        )
+        assert made(server)["feeds"] == []
+
+    def test_its_feed_is_found_again_too(self, file, server, emoncms):
+        write(file, server, RADIO, POWER)
+        send(server, "8", _1=100.0)
+        emoncms("--energy")
+        del server.inputs["8", "1"]
+        send(server, "8", _1=100.0)
+        emoncms("--energy")
+        assert made(server)["inputs"]["8", "1"][1] == "1:1,4:2"
+        assert len(made(server)["feeds"]) == 2
+
+    def test_a_name_that_another_input_needs_is_not_taken(self, file, server, emoncms):
+        write(file, server, RADIO, "[nodes]\n[[8]]\nnames = power1, power1_kwh\nunits = W, kWh\n")
+        send(server, "8", _1=100.0, _2=5.0)
+        said = emoncms("--energy")
+        assert "the feed of another input is to have its name" in said
+        assert [name for _, name, _ in made(server)["feeds"]] == ["power1", "power1_kwh"]
+        assert made(server)["inputs"]["8", "1"][1] == "1:1"
+
+    def test_a_feed_of_kwh_that_is_refused_is_named_with_what_was_made(self, file, server, emoncms):
+        write(file, server, RADIO, POWER)
+        send(server, "8", _1=100.0)
+        create = server.feeds._create
+        server.feeds._create = lambda params: (
+            create(params) if "kwh" not in params["name"] else {"success": False, "message": "disk full"}
+        )
+        said = emoncms("--energy")
+        assert "^FAULT .* made feed 1 .*, but node 8, 1 power1 is not logged to it: .*disk full" in said
         assert said.status == 1
 
 
@@ -641,12 +895,14 @@ class TestTheCommand:
             "dispatcher": "home",
             "step": "made",
             "verdict": "ok",
-            "found": "made feed 1 (9: flow C cellar): a value every 10 s, of node 9, 1 flow °C (cellar)",
+            "found": "made feed 1 (9: flow C cellar): "
+            "a value every 10 s, of node 9, 1 flow °C (cellar), in °C",
             "cure": "",
             "node": "9",
             "key": "1",
             "feed": 1,
             "interval": 10,
+            "unit": "°C",
         }
         (known,) = [line for line in lines if line["step"] == "inputs" and "feeds" in line]
         assert (known["label"], known["feeds"], known["value"]) == ("flow °C (cellar)", [1], 5.0)
@@ -798,18 +1054,18 @@ class TestPlan:
     def test_a_feed_is_called_by_label_or_description_or_key(self, wanted, description, called):
         given = there(processes="", description=description)
         (*_, feed) = plan([(wanted, given)], [given], [])
-        assert isinstance(feed, NewFeed)
-        assert (feed.tag, feed.name) == called
+        assert isinstance(feed, Processes)
+        assert [(step.tag, step.name) for step in feed.steps] == [called]
 
     def test_two_of_the_same_label_have_their_keys_behind_it(self):
         pairs = [(Wanted("9", key, "flow"), there(processes="", description="x")) for key in ("1", "2")]
-        assert [each.name for each in plan(pairs, [], [])] == ["flow 1", "flow 2"]
+        assert [each.steps[0].name for each in plan(pairs, [], [])] == ["flow 1", "flow 2"]
 
     @pytest.mark.parametrize(("interval", "slots"), [(0, 10), (2.5, 10), (10, 10), (12.5, 13), (60, 60)])
     def test_the_slots_are_as_far_apart_as_the_readings(self, interval, slots):
         pair = Wanted("9", "1", "", interval), there(processes="")
         (feed,) = plan([pair], [], [])
-        assert feed.interval == slots
+        assert feed.steps[0].interval == slots
 
     def test_a_key_that_says_it_all_needs_no_description(self):
         assert not list(plan([(Wanted("tx", "Vrms", "Vrms"), there())], [], []))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import random
 import time
 import tracemalloc
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway import command
+from gateway.clock import Clock
 from gateway.dispatchers.emoncms import Emoncms
 from gateway.dispatchers.emoncms_answers import decode, judge, judge_inputs
 from gateway.dispatchers.emoncms_pages import excerpt, read_json
@@ -22,6 +25,7 @@ from gateway.plugin import DeliveryFailure, OutcomeUnknown, Place, TryLater
 from tests.at_emoncms import KEY, dispatcher, failure_of, frame
 from tests.gateway_process import GatewayProcess, state
 from tests.ports import connect, free_port
+from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.raw_http import RawHttp
 from tests.waiting import wait_until
 
@@ -415,6 +419,45 @@ def test_a_broken_piece_of_a_good_answer_is_one_or_none(fuzzed, seed):
         with dispatcher(fuzzed.url, timeout=5.0) as emoncms:
             outcome(emoncms.send, [frame(1.0)])
             outcome(emoncms.time)
+
+
+SCALARS = (
+    st.sampled_from([None, True, "9", "1", "flow", "\ud800", math.inf, math.nan, 10**4000, -1, [], {}])
+    | st.floats()
+    | st.text()
+)
+LISTS = st.sampled_from(
+    ["", "1:1", "1:2,4:3", "2:10,1:1", f"1:{HUGE}", f"4:{HUGE}", "1:1e5", "1", ":", "\ud800:1"]
+)
+ROW = st.fixed_dictionaries(
+    {"id": st.integers(1, 3), "nodeid": st.sampled_from(["9", "8"]), "name": st.sampled_from(["1", "flow"])},
+    optional={"processList": LISTS, "engine": st.just(5)}
+    | dict.fromkeys(["description", "time", "value", "tag", "interval", "unit"], SCALARS),
+)
+ANY_ROW = st.dictionaries(st.sampled_from(["id", "name", "nodeid", "processList"]), SCALARS)
+ROWS = st.lists(ROW, min_size=1, max_size=4) | st.lists(ANY_ROW)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@given(ROWS, ROWS)
+def test_lists_of_anything_are_looked_at_and_filled_to_the_end(written, capsys, monkeypatch, inputs, feeds):
+    monkeypatch.setattr(Clock, "sleep", lambda *_: None)
+    # given a server whose lists hold anything
+    with FakeEmoncms(key=KEY) as server:
+        server._list = lambda: inputs
+        server.feeds._shown = lambda feed, **_: feed
+        server.feeds.by_id = dict(enumerate(feeds, 1))
+        file = written(
+            f"[listeners]\n[[bus]]\ntype = w1\nnode = 9\nsensor1 = 28.33F749050000, flow\n[nodes]\n[[8]]\n"
+            f"names = flow\nunits = W\n[dispatchers]\n[[home]]\ntype = emoncms\napikey = {KEY}\n"
+            f"url = {server.url}\n"
+        )
+        # when all is made that it lacks
+        status = command.main(["--config-file", str(file), "emoncms", "--energy"])
+        server.bugs.clear()  # it cannot work with such feeds itself
+    # then each thing is said in a line
+    assert status in (0, 1)
+    assert "Traceback" not in "".join(capsys.readouterr())
 
 
 @given(st.integers(100, 599), st.text(), st.text())

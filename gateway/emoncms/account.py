@@ -11,13 +11,13 @@ import math
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gateway.dispatchers.emoncms_answers import Unexpected
 from gateway.numeral import from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from gateway.dispatchers.emoncms_server import Server
 
@@ -25,13 +25,29 @@ T = TypeVar("T")
 
 PHPFINA = 5
 """The engine of feeds that have a slot for every so many seconds."""
+PHPTIMESERIES = 2
+"""The engine of feeds that have values at any second."""
 SHORTEST = 10
 """Seconds of a slot, at least: Emoncms raises what is below."""
 
-_LOG_TO_FEED = ("1", "process__log_to_feed")
-_ID = re.compile("[0-9]{1,18}")
-_LOGGING = (*_LOG_TO_FEED, "process__log_to_feed_join")
-"""Processes that put the value in a feed, whose id is their first argument."""
+
+class Process(NamedTuple):
+    """What is done with a value, by the two names that lists have for it: of old and of late."""
+
+    number: str
+    function: str
+
+
+LOG = Process("1", "process__log_to_feed")
+"""Puts the value in a feed, whose id is its argument."""
+ENERGY = Process("4", "process__power_to_kwh")
+"""Adds to a feed the kWh of a power in W since the last value; the value goes on as it came."""
+_LOGGING = (*LOG, "process__log_to_feed_join")
+_NUMBERS = ("2", "process__scale", "3", "process__offset")
+"""Processes whose argument is a number, and no feed."""
+_ID = re.compile(r"[0-9]{1,18}")
+_LONGEST_UNIT = 10
+"""Bytes of a unit: MySQL refuses a longer one, and PHP ends with that (feed_schema.php, feed_model.php)."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +68,30 @@ class Input:
     def logs(self) -> Iterator[tuple[int, bool]]:
         """Yield the id of each feed that it is logged to, and whether its value is logged as it came."""
         as_it_came = True
+        for name, ids in self._steps():
+            if name in _LOGGING and ids:
+                yield ids[0], as_it_came
+            elif name not in ENERGY:
+                as_it_came = False
+
+    def energy(self) -> list[int]:
+        """Return the ids of the feeds of kWh that it adds to."""
+        return [ids[0] for name, ids in self._steps() if name in ENERGY and ids]
+
+    def feeds(self) -> set[int]:
+        """Return the ids of all feeds that may be written to by what is done with its values."""
+        return {number for name, ids in self._steps() if name not in _NUMBERS for number in ids}
+
+    def _steps(self) -> Iterator[tuple[str, list[int]]]:
+        """Yield the name of each process, and those of its arguments that may be ids."""
         for step in self.processes.split(","):
             name, *arguments = step.split(":")
-            if name in _LOGGING and arguments and _ID.fullmatch(arguments[0]):
-                yield int(arguments[0]), as_it_came
-            else:
-                as_it_came = False
+            yield name, [int(argument) for argument in arguments if _ID.fullmatch(argument)]
 
 
 @dataclass(frozen=True)
 class Feed:
-    """A feed; `interval` is 0 where that is not told.
+    """A feed; `interval` is 0 where that is not told, and `unit` None.
 
     `time` is when a value was last meant for it, in Unix seconds: None for never, infinity where that is not
     told. It is no proof that the value was stored.
@@ -74,6 +103,7 @@ class Feed:
     engine: int
     interval: int
     time: float | None
+    unit: str | None = None
 
     def __str__(self) -> str:
         return f"feed {self.id} ({self.tag}: {self.name})" if self.tag else f"feed {self.id} ({self.name})"
@@ -105,6 +135,7 @@ def read_feeds(answer: Any) -> list[Feed]:  # noqa: ANN401  (JSON)
             engine=int(_number(row.get("engine")) or 0),
             interval=int(_number(row.get("interval")) or 0),
             time=_number(row["time"]) or None if "time" in row else math.inf,
+            unit=_text(row["unit"]).strip() if "unit" in row else None,
         )
         for row in _rows(answer)
     ]
@@ -164,6 +195,16 @@ def feed_part(text: str) -> str:
     return " ".join(re.sub(r"[^\w\s-]", " ", text).split())[:64].rstrip()
 
 
+def feed_unit(text: str) -> str:
+    """Return the unit of a feed as Emoncms takes it, and its own dashboards know it; "" where it has none."""
+    unit = text.strip()
+    if unit.lower() in ("c", "°c"):
+        return "°C"
+    if len(unit.encode()) > _LONGEST_UNIT or re.search(r"[&<>\"'\\]", unit) or not unit.isprintable():
+        return ""
+    return unit
+
+
 class Account:
     """The account, asked and changed. Each method raises Unexpected, or another DeliveryFailure."""
 
@@ -196,7 +237,7 @@ class Account:
         """Return what is done with the values of an input."""
         return self._understood("/input/process/get.json", _processes, inputid=input_id)
 
-    def create_feed(self, tag: str, name: str, interval: int) -> int:
+    def create_feed(self, tag: str, name: str, interval: int, unit: str = "") -> int:
         """Make a feed with slots of so many seconds; return its id. Older servers need a datatype, 1."""
         options = json.dumps({"interval": interval})
         return self._understood(
@@ -207,20 +248,31 @@ class Account:
             datatype=1,
             engine=PHPFINA,
             options=options,
+            unit=unit,
         )
 
-    def log(self, input_id: int, feed_id: int) -> None:
-        """Give an input that has no processes the one that logs it to a feed.
+    def set_unit(self, feed_id: int, unit: str) -> None:
+        """Give a feed a unit."""
+        fields = json.dumps({"unit": unit}, ensure_ascii=False)
+        answer = self._server.read("/feed/set.json", {"id": feed_id, "fields": fields})
+        if not (isinstance(answer, dict) and answer.get("success")):
+            raise self._unexpected("/feed/set.json", answer)
+
+    def process(self, input_id: int, steps: Sequence[tuple[Process, int]]) -> None:
+        """Have the values of an input go through these processes, each with the feed of this id.
 
         The text of old comes first: a server that wants JSON refuses it, while one that wants text might keep
         something else than what the JSON says.
         """
-        as_json = json.dumps([{"fn": _LOG_TO_FEED[1], "args": [feed_id]}])
+        as_text, by_function = (
+            ",".join(f"{process[name]}:{feed}" for process, feed in steps) for name in (0, 1)
+        )
+        as_json = json.dumps([{"fn": process.function, "args": [feed]} for process, feed in steps])
         said: object = None
-        for processes in (f"{_LOG_TO_FEED[0]}:{feed_id}", as_json):
+        for processes in (as_text, as_json):
             form = {"processlist": processes}
             said = self._server.read("/input/process/set.json", {"inputid": input_id}, form)
-            if self.processes(input_id) in (f"{name}:{feed_id}" for name in _LOG_TO_FEED):
+            if self.processes(input_id) in (as_text, by_function):
                 return
         raise self._unexpected("/input/process/set.json", said)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from gateway.emoncms.findings import Line
+    from gateway.emoncms.proof import Provision
 
 OK, FAILED = 0, 1
 
@@ -30,7 +31,12 @@ def add_emoncms(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     emoncms.add_argument(
         "--provision",
         action="store_true",
-        help="make feeds for inputs that are not processed, and fill descriptions that are empty",
+        help="make feeds for inputs that are not processed, and fill descriptions and units that are empty",
+    )
+    emoncms.add_argument(
+        "--energy",
+        action="store_true",
+        help="as --provision, and make a feed of kWh beside that of each value that [nodes] has in W",
     )
     emoncms.add_argument("--json", action="store_true", help="print for a program")
     emoncms.set_defaults(run=_run)
@@ -55,9 +61,12 @@ def _run(options: argparse.Namespace) -> int:
         known = heard(configuration)
     except PermissionError as error:
         sys.stderr.write(f"oemgateway: {plain(str(error))}\n")
+    provision: Provision = "feeds" if options.provision else "nothing"
+    if options.energy:
+        provision = "feeds and energy"
     lines: list[Line] = []
     for name in names:
-        for line in Proof(servers[name], configuration, known, Clock(), provision=options.provision).lines():
+        for line in Proof(servers[name], configuration, known, Clock(), provision=provision).lines():
             lines.append(line)
             if not options.json:
                 sys.stdout.write(f"{line.finding}\n")

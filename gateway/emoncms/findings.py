@@ -149,11 +149,25 @@ def judge_missing(missing: Iterable[Wanted]) -> list[Finding]:
     """Say which inputs are not there yet, in a line for each node."""
     findings = []
     for node, group in groupby(missing, key=lambda each: each.node):
-        names = [each.name for each in group]
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        found = f"node {node}: nothing has come yet for {', '.join(names[:_SHOWN])}{more}"
+        found = f"node {node}: nothing has come yet for {_some([each.name for each in group])}"
         findings.append(unknown(found, "inputs come with their first reading: run this again then"))
     return findings
+
+
+def judge_unused(inputs: Iterable[Input]) -> list[Finding]:
+    """Say which inputs of our nodes get nothing from here any more, in a line for each node."""
+    findings = []
+    in_order = sorted(inputs, key=lambda each: (each.node, len(each.key), each.key))
+    for node, group in groupby(in_order, key=lambda each: each.node):
+        found = f"node {node}: nothing goes to {_some([each.key for each in group])} any more"
+        cure = "what is not needed may be deleted on the page Inputs there; feeds stay"
+        findings.append(unknown(found, cure))
+    return findings
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def judge_others(others: Iterable[Input]) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gateway.dispatchers.emoncms import keys_of
 from gateway.dispatchers.emoncms_answers import Unexpected, judge_status
@@ -19,12 +19,13 @@ from gateway.emoncms.findings import (
     judge_missing,
     judge_others,
     judge_refused,
+    judge_unused,
     judge_version,
     untold,
 )
 from gateway.emoncms.provision import make, plan
 from gateway.emoncms.row import TEST_NODE, is_test, make_row, take_away
-from gateway.emoncms.wanted import find_wanted
+from gateway.emoncms.wanted import find_wanted, unused
 from gateway.finding import bad, good, unknown
 from gateway.frame import Stamp
 from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, NodeRefused
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from gateway.dispatchers.emoncms import Emoncms
     from gateway.emoncms.account import Feed, Input
     from gateway.emoncms.wanted import Heard, Wanted
+
+Provision = Literal["nothing", "feeds", "feeds and energy"]
+"""What is made there."""
 
 _LONGEST = 1000
 """Characters of a line, at most."""
@@ -54,7 +58,7 @@ class Proof:
         known: Heard,
         clock: Clock,
         *,
-        provision: bool,
+        provision: Provision = "nothing",
     ) -> None:
         self._emoncms = emoncms
         self._configuration = configuration
@@ -157,15 +161,17 @@ class Proof:
         there = {(each.node, each.key): each for each in inputs}
         wanted = find_wanted(self._configuration, self._frames, self._emoncms.keys, inputs)
         pairs = [(each, there[each.node, each.key]) for each in wanted if (each.node, each.key) in there]
-        if self._provision:
-            missing = list(plan(pairs, inputs, account.feeds()))
+        idle = unused(self._configuration, self._frames, wanted, inputs)
+        if self._provision != "nothing":
+            energy = self._provision == "feeds and energy"
+            missing = list(plan(pairs, inputs, account.feeds(), unused=idle, energy=energy))
             yield from make(account, missing)
             if not missing:
                 yield Line("made", good("nothing is made: no input that is there lacks anything"))
         looked = self._look(account, wanted)
         yield from looked
         unlogged = sum(not line.about["feeds"] for line in looked)
-        if unlogged and not self._provision:
+        if unlogged and self._provision == "nothing":
             cure = "oemgateway emoncms --provision makes feeds for those that are not processed"
             yield Line("inputs", unknown(f"inputs that are not logged: {unlogged} of {len(pairs)}", cure))
         absent = [each for each in wanted if (each.node, each.key) not in there]
@@ -174,7 +180,8 @@ class Proof:
         yield from (Line("nodes", judge_refused(node, is_full=self._is_full)) for node in sorted(refused))
         absent = [each for each in absent if each.node not in refused]
         yield from (Line("inputs", finding) for finding in judge_missing(absent))
-        ours = {(each.node, each.key) for each in wanted}
+        yield from (Line("inputs", finding) for finding in judge_unused(idle))
+        ours = {(each.node, each.key) for each in wanted} | {(each.node, each.key) for each in idle}
         others = [each for place, each in there.items() if place not in ours and not is_test(each)]
         if not all(listener.claims() for listener in self._configuration.listeners.values()):
             yield from (Line("inputs", finding) for finding in judge_others(others))

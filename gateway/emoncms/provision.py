@@ -1,19 +1,30 @@
-"""What is made at an Emoncms so that a dashboard can be drawn: feeds, what logs to them, and descriptions.
+"""What is made at an Emoncms for a dashboard: feeds, what fills them, their units, and descriptions.
 
 Only what is empty is filled: an input that has a process list or a description keeps it, and no feed that
-exists is touched.
+exists is changed, except that one without a unit is given it. An input without processes, as one has that was
+deleted there and made anew by the next reading, is logged to the feed of its name again.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.dispatchers.emoncms import as_kept
 from gateway.dispatchers.emoncms_answers import Unexpected
-from gateway.emoncms.account import SHORTEST, Feed, Input, feed_part
+from gateway.emoncms.account import (
+    ENERGY,
+    LOG,
+    PHPFINA,
+    PHPTIMESERIES,
+    SHORTEST,
+    Feed,
+    Input,
+    Process,
+    feed_part,
+)
 from gateway.emoncms.findings import Line
 from gateway.emoncms.wanted import Wanted
 from gateway.finding import bad, good, unknown
@@ -27,6 +38,10 @@ if TYPE_CHECKING:
 Pair = tuple[Wanted, Input]
 """What we want, and the input that it is."""
 
+_POWER, _KWH = "W", "kWh"
+_LONGEST = 64
+"""Characters of a feed's name."""
+
 
 @dataclass(frozen=True)
 class Description:
@@ -38,47 +53,152 @@ class Description:
 
 
 @dataclass(frozen=True)
-class NewFeed:
-    """A feed to be made, with a slot for every `interval` seconds, for an input that has no processes.
-
-    `taken` is the feed that has its name already, where there is one: then nothing is made.
-    """
+class Unit:
+    """A unit for a feed that has none."""
 
     wanted: Wanted
-    there: Input
+    feed: Feed
+    text: str
+
+
+@dataclass(frozen=True)
+class FeedStep:
+    """A process and its feed, with a slot for every `interval` seconds: `there` already, or to be made.
+
+    `blocked` says why it may be neither, as where the name is that of somebody else's feed.
+    """
+
+    process: Process
     tag: str
     name: str
     interval: int
-    taken: Feed | None
+    unit: str
+    there: Feed | None = None
+    blocked: str = ""
+
+    @property
+    def described(self) -> str:
+        """What is put in the feed, in words."""
+        return "the kWh" if self.process == ENERGY else f"a value every {self.interval} s,"
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Processes to be added to those of an input, of which it has none, or one that logs its value."""
+
+    wanted: Wanted
+    there: Input
+    steps: tuple[FeedStep, ...]
+
+
+@dataclass(frozen=True)
+class OwnList:
+    """A process list of somebody's own, to which no feed of kWh is added."""
+
+    wanted: Wanted
+
+
+Missing = Description | Unit | Processes | OwnList
 
 
 def plan(
-    pairs: Sequence[Pair], inputs: Sequence[Input], feeds: Sequence[Feed]
-) -> Iterator[Description | NewFeed]:
-    """Yield what is missing.
+    pairs: Sequence[Pair],
+    inputs: Sequence[Input],
+    feeds: Sequence[Feed],
+    *,
+    unused: Sequence[Input] = (),
+    energy: bool = False,
+) -> Iterator[Missing]:
+    """Yield what is missing; `unused` are inputs that get nothing any more, whose feeds are free.
 
     A feed is called by our label, or else by the description or key of its input, and tagged with the node.
-    The same name under the tag of another node is another feed; under any other tag it may be what somebody
-    has made for the very same sensor.
+    With `energy` the power feed of a value in W has one of kWh beside it.
     """
-    tags = {feed_part(each.node).casefold() for each in inputs}
-    names = Counter(_called(*pair) for pair in pairs)
+    planner = _Planner(pairs, inputs, feeds, unused)
+    by_id = {feed.id: feed for feed in feeds}
     for wanted, there in pairs:
         text = as_kept(wanted.label)
         if text and not there.description.strip() and wanted.label != wanted.key:
             yield Description(wanted, there, text)
-        if not there.processes.strip():
-            tag, name = called = _called(wanted, there)
-            if names[called] > 1:
-                name = f"{name} {feed_part(wanted.key)}"
-            others = tags - {tag.casefold()}
-            taken = (
-                each
-                for each in feeds
-                if each.name.casefold() == name.casefold() and each.tag.casefold() not in others
-            )
-            interval = max(SHORTEST, math.ceil(wanted.interval))
-            yield NewFeed(wanted, there, tag, name, interval, next(taken, None))
+        logs = [feed for feed, as_it_came in there.logs() if as_it_came]
+        steps = [] if there.processes.strip() else [planner.log(wanted, there)]
+        if energy and wanted.unit == _POWER and not there.energy():
+            if steps or (len(logs) == 1 and "," not in there.processes):
+                steps.append(planner.energy(wanted, there))
+            else:
+                yield OwnList(wanted)
+        if steps:
+            yield Processes(wanted, there, tuple(steps))
+        units = dict.fromkeys(logs, wanted.unit) | dict.fromkeys(there.energy(), _KWH)
+        units |= {step.there.id: step.unit for step in steps if step.there}
+        for number, unit in units.items():
+            if unit and number in by_id and by_id[number].unit == "":
+                yield Unit(wanted, by_id[number], unit)
+
+
+class _Planner:
+    """Names the feeds, and finds those that are there.
+
+    The same name under the tag of another node is another feed; under any other tag it may be what somebody
+    has made for the very same sensor.
+    """
+
+    def __init__(
+        self, pairs: Sequence[Pair], inputs: Sequence[Input], feeds: Sequence[Feed], unused: Sequence[Input]
+    ) -> None:
+        self._feeds = feeds
+        self._tags = {feed_part(each.node).casefold() for each in inputs}
+        self._names = Counter(_called(*pair) for pair in pairs)
+        retired = {each.id for each in unused}
+        self._filled = {
+            feed: f"node {each.node}, {each.key}"
+            for each in inputs
+            if each.id not in retired
+            for feed in each.feeds()
+        }
+
+    def log(self, wanted: Wanted, there: Input) -> FeedStep:
+        """Return the feed that a value is to be logged to."""
+        tag, name = self._name(wanted, there)
+        return self._found(LOG, tag, name, wanted.unit, wanted)
+
+    def energy(self, wanted: Wanted, there: Input) -> FeedStep:
+        """Return the feed for the kWh of a power, which Emoncms's apps look for under this name."""
+        tag, name = self._name(wanted, there)
+        suffix = "_kwh"
+        name = name[: _LONGEST - len(suffix)] + suffix
+        step = self._found(ENERGY, tag, name, _KWH, wanted)
+        blocked = "the feed of another input is to have its name" if self._names[tag, name] else step.blocked
+        return replace(step, blocked=blocked)
+
+    def _name(self, wanted: Wanted, there: Input) -> tuple[str, str]:
+        tag, name = called = _called(wanted, there)
+        return tag, f"{name} {feed_part(wanted.key)}" if self._names[called] > 1 else name
+
+    def _found(self, process: Process, tag: str, name: str, unit: str, wanted: Wanted) -> FeedStep:
+        step = FeedStep(process, tag, name, max(SHORTEST, math.ceil(wanted.interval)), unit)
+        others = self._tags - {tag.casefold()}
+        namesakes = [
+            feed
+            for feed in self._feeds
+            if feed.name.casefold() == name.casefold() and feed.tag.casefold() not in others
+        ]
+        same = next((feed for feed in namesakes if (feed.tag, feed.name) == (tag, name)), None)
+        if same and not (why := self._unfit(same, unit)):
+            return replace(step, there=same)
+        if same:
+            return replace(step, blocked=f"{same} has that name already, {why}, and is left alone")
+        if namesakes:
+            return replace(step, blocked=f"{namesakes[0]} has that name already, and is left alone")
+        return step
+
+    def _unfit(self, feed: Feed, unit: str) -> str:
+        """Return why a feed of the right name is not to be filled, or ""."""
+        if feed.engine not in (PHPFINA, PHPTIMESERIES):
+            return "is of a kind that takes no values"
+        if feed.id in self._filled:
+            return f"is filled by {self._filled[feed.id]}"
+        return f"is in {feed.unit}" if feed.unit and unit and feed.unit != unit else ""
 
 
 def _called(wanted: Wanted, there: Input) -> tuple[str, str]:
@@ -86,52 +206,88 @@ def _called(wanted: Wanted, there: Input) -> tuple[str, str]:
     return feed_part(wanted.node), f"index {name}" if name.isdecimal() else name
 
 
-def make(account: Account, missing: Iterable[Description | NewFeed]) -> Iterator[Line]:
+def make(account: Account, missing: Iterable[Missing]) -> Iterator[Line]:
     """Make what is missing, and say so; what the server does not understand is passed over.
 
     It ends with a feed that nothing can be logged to: there would be no end of them.
     """
     for each in missing:
         try:
-            line = _describe(account, each) if isinstance(each, Description) else _log(account, each)
+            lines = [*_make(account, each)]
         except Unexpected as failure:
             yield Line("made", bad(f"{each.wanted}: nothing is made: {failure}"))
             continue
-        yield line
-        if line.finding.is_bad:
+        yield from lines
+        if any(line.finding.is_bad for line in lines):
             return
 
 
-def _describe(account: Account, missing: Description) -> Line:
-    account.describe(missing.there.id, missing.text)
-    about = {"node": missing.wanted.node, "key": missing.wanted.key, "description": missing.text}
-    return Line(
-        "made",
-        good(f"made the description of node {missing.wanted.node}, {missing.wanted.key}: {missing.text}"),
-        about,
-    )
-
-
-def _log(account: Account, missing: NewFeed) -> Line:
+def _make(account: Account, missing: Missing) -> Iterator[Line]:
     wanted = missing.wanted
-    if missing.taken:
-        cure = "log the input to it on the page Inputs there, or give it another label here"
-        return Line(
-            "made", unknown(f"{wanted}: {missing.taken} has that name already, and is left alone", cure)
-        )
-    if account.processes(missing.there.id).strip():
-        return Line("made", unknown(f"{wanted}: somebody has just given it processes: they are left alone"))
-    feed = account.create_feed(missing.tag, missing.name, missing.interval)
-    made = f"feed {feed} ({missing.tag}: {missing.name})"
-    about = {"node": wanted.node, "key": wanted.key, "feed": feed, "interval": missing.interval}
+    about = {"node": wanted.node, "key": wanted.key}
+    if isinstance(missing, Description):
+        account.describe(missing.there.id, missing.text)
+        found = f"made the description of node {wanted.node}, {wanted.key}: {missing.text}"
+        yield Line("made", good(found), about | {"description": missing.text})
+    elif isinstance(missing, Unit):
+        account.set_unit(missing.feed.id, missing.text)
+        found = f"made the unit of {missing.feed}: {missing.text}"
+        yield Line("made", good(found), about | {"feed": missing.feed.id, "unit": missing.text})
+    elif isinstance(missing, OwnList):
+        cure = "add Power to kWh to it on the page Inputs there"
+        yield Line("made", unknown(f"{wanted}: it has a process list of its own, which is left alone", cure))
+    else:
+        yield from _process(account, missing)
+
+
+def _process(account: Account, missing: Processes) -> Iterator[Line]:
+    wanted, there = missing.wanted, missing.there
+    for step in missing.steps:
+        if step.blocked:
+            cure = "log the input to it on the page Inputs there, or give it another label here"
+            yield Line("made", unknown(f"{wanted}: {step.blocked}", cure))
+    steps = [step for step in missing.steps if not step.blocked]
+    if not steps or (missing.steps[0].process == LOG and missing.steps[0].blocked):
+        return
+    if account.processes(there.id).strip() != there.processes.strip():
+        yield Line("made", unknown(f"{wanted}: somebody has just given it processes: they are left alone"))
+        return
+    kept = [(LOG, number) for number, _ in there.logs()]
+    ids: list[int] = []
+    made: list[str] = []
+    trouble = ""
     try:
-        account.log(missing.there.id, feed)
+        for step in steps:
+            if step.there:
+                ids.append(step.there.id)
+            else:
+                ids.append(account.create_feed(step.tag, step.name, step.interval, step.unit))
+                made.append(f"feed {ids[-1]} ({step.tag}: {step.name})")
+        account.process(there.id, [*kept, *zip((step.process for step in steps), ids, strict=True)])
     except DeliveryFailure as failure:
-        found = f"made {made}, but {wanted} is not logged to it: {failure}"
-        return Line(
-            "made",
-            bad(found, "log it on the page Inputs there, or delete the feed and run this again"),
-            about,
-        )
-    found = f"made {made}: a value every {missing.interval} s, of {wanted}"
-    return Line("made", good(found), about)
+        if not made:
+            raise
+        trouble = str(failure)
+    if trouble:
+        found = f"made {' and '.join(made)}, but {wanted} is not logged to it: {trouble}"
+        cure = "log it on the page Inputs there, or delete the feed and run this again"
+        yield Line("made", bad(found, cure), {"node": wanted.node, "key": wanted.key, "feed": ids[-1]})
+        return
+    for step, number in zip(steps, ids, strict=True):
+        yield _made(wanted, step, number)
+
+
+def _made(wanted: Wanted, step: FeedStep, number: int) -> Line:
+    about = {
+        "node": wanted.node,
+        "key": wanted.key,
+        "feed": number,
+        "interval": step.interval,
+        "unit": step.unit,
+    }
+    if step.there:
+        return Line("made", good(f"logged {wanted} to {step.there} again, which was there"), about)
+    found = f"made feed {number} ({step.tag}: {step.name}): {step.described} of {wanted}"
+    return Line(
+        "made", good(f"{found}, in {step.unit}" if step.unit and step.process == LOG else found), about
+    )

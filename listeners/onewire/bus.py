@@ -87,6 +87,10 @@ class OneWire(Listener):
         labels = enumerate(self.sensors.labels(), 1)
         return {self.node: {index: label for index, label in labels if label}}
 
+    def units(self) -> dict[str, Mapping[int, str]]:
+        """Return what every one of them is in."""
+        return {self.node: dict.fromkeys(self.sensors.indices(), "°C")}
+
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Return a word on gaps in the numbers, and on sensors that stand at two of them."""
         if not self.sensors.indices():

@@ -272,8 +272,7 @@ class FakeEmoncms:
         if controller == "device":
             return self._device(action[0], params)
         if controller == "feed":
-            answer = self.feeds.answer(action[0], params)
-            return Answer() if answer is None else _json(answer)
+            return self._of_feed(action[0], params)
         if action[0] in ("get", "list"):
             return _json(self._get(params) if action[0] == "get" else self._list())
         return self._of_input(action, params)
@@ -289,6 +288,13 @@ class FakeEmoncms:
         del devices[number - 1]
         return _json(None)
 
+    def _of_feed(self, action: str, params: Params) -> Answer:
+        try:
+            answer = self.feeds.answer(action, params)
+        except OverflowError:
+            return FATAL
+        return Answer() if answer is None else _json(answer)
+
     def _of_input(self, action: list[str], params: Params) -> Answer:
         place, there = next(
             (item for item in self.inputs.items() if str(item[1].id) == params.get("inputid")),
@@ -299,17 +305,22 @@ class FakeEmoncms:
         if action[0] == "delete":
             del self.inputs[place]
             return _json({"success": True, "message": "Input deleted", "userid": 1, "inputid": there.id})
-        if action == ["process", "get"]:
-            return _json(there.processes)
-        if action == ["process", "set"]:
-            answer, kept = self.feeds.set_list(params)
-            there.processes = kept or there.processes
-            return _json(answer)
+        if action[0] == "process":
+            return self._of_processes(action, there, params)
         description = json.loads(params["fields"])["description"]
         if _kept(description) != description:
             return refusal("invalid characters in input description")
         there.description = description
         return _json({"success": True, "message": "Field updated"})
+
+    def _of_processes(self, action: list[str], there: Input, params: Params) -> Answer:
+        if action == ["process", "get"]:
+            return _json(there.processes)
+        answer, kept = self.feeds.set_list(params)
+        if kept and kept == there.processes:
+            return refusal("Input processlist was not updated")
+        there.processes = kept or there.processes
+        return _json(answer)
 
     def _store(self, action: Callable[[Params], None], params: Params) -> Answer:
         try:

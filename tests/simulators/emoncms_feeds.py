@@ -5,6 +5,7 @@ A feed is a PHPFina: it has a slot for every so many seconds, and the last value
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -15,6 +16,7 @@ from typing import Any
 Params = dict[str, str]
 
 PHPFINA = 5
+_PROCESSES = {"1": "1", "process__log_to_feed": "1", "4": "4", "process__power_to_kwh": "4"}
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Feed:
     name: str
     engine: int
     interval: int
+    unit: str = ""
     time: int | None = None
     value: float | None = None
     slots: dict[int, float] = field(default_factory=dict)
@@ -51,8 +54,8 @@ class Feeds:
     meta: bool = True
     by_id: dict[int, Feed] = field(default_factory=dict)
 
-    def add(self, tag: str, name: str, interval: int = 10, engine: int = PHPFINA) -> Feed:
-        feed = Feed(max(self.by_id, default=0) + 1, tag, name, engine, interval)
+    def add(self, tag: str, name: str, interval: int = 10, engine: int = PHPFINA, unit: str = "") -> Feed:
+        feed = Feed(max(self.by_id, default=0) + 1, tag, name, engine, interval, unit)
         self.by_id[feed.id] = feed
         return feed
 
@@ -67,11 +70,11 @@ class Feeds:
         feed = self.by_id.get(int(params.get("id", 0)))
         if feed is None:
             return _refused(f"feed {params.get('id')} does not exist")
-        if action == "timevalue":
-            return {"time": feed.time, "value": feed.value}
+        if action == "set":
+            return self._set(feed, json.loads(params["fields"])["unit"])
         if action == "getmeta":
             return {"interval": feed.interval, "start_time": min(feed.slots, default=0), "npoints": 0}
-        return self._data(feed, params)
+        return {"time": feed.time, "value": feed.value} if action == "timevalue" else self._data(feed, params)
 
     def _shown(self, feed: Feed, *, with_meta: bool) -> dict[str, Any]:
         shown = {
@@ -80,6 +83,7 @@ class Feeds:
             "tag": feed.tag,
             "name": feed.name,
             "engine": str(feed.engine),
+            "unit": feed.unit,
             "time": feed.time,
             "value": feed.value,
         }
@@ -93,7 +97,18 @@ class Feeds:
         if any((feed.tag, feed.name) == (tag, name) for feed in self.by_id.values()):
             return _refused("feed already exists")
         interval = max(10, int(json.loads(params["options"])["interval"]))
-        return {"success": True, "feedid": self.add(tag, name, interval).id, "result": True}
+        unit = params.get("unit", "")
+        if len(unit) > 10:
+            raise OverflowError  # PHP ends here
+        return {"success": True, "feedid": self.add(tag, name, interval, unit=unit).id, "result": True}
+
+    def _set(self, feed: Feed, unit: str) -> Any:
+        if html.escape(unit).strip() != unit:
+            return _refused("invalid characters in feed unit")
+        if len(unit.encode()) > 10:
+            return _refused("feed unit too long")
+        feed.unit = unit
+        return {"success": True, "message": "Field updated", "feedid": feed.id, "fields": {"unit": unit}}
 
     def _data(self, feed: Feed, params: Params) -> Any:
         start, end = int(params["start"]) // 1000, int(params["end"]) // 1000
@@ -119,15 +134,18 @@ class Feeds:
                 return _refused("Invalid process list format: "), ""
         kept = []
         for name, *arguments in steps:
-            if name not in ("1", "process__log_to_feed") or len(arguments) != 1:
+            if name not in _PROCESSES or len(arguments) != 1:
                 return _refused("Invalid process"), ""
             if int(arguments[0]) not in self.by_id:
                 return _refused("Invalid feed"), ""
-            kept.append(f"1:{arguments[0]}")
+            kept.append(f"{_PROCESSES[name]}:{arguments[0]}")
         return {"success": True, "message": "Input processlist updated"}, ",".join(kept)
 
     def run(self, processes: str, time: int, value: float) -> None:
-        """Do with a value of an input what its process list says: 1 logs to a feed, 2 scales."""
+        """Do with a value of an input what its process list says.
+
+        1 logs to a feed, 2 scales, and 4 adds to a feed the kWh since its last value, unless that is 2 h old.
+        """
         for step in filter(None, processes.split(",")):
             name, argument = step.split(":")
             if name == "2":
@@ -136,3 +154,10 @@ class Feeds:
                 feed.time, feed.value = time, value
                 if not self.unwritable:
                     feed.put(time, value)
+            elif name == "4" and (feed := self.by_id.get(int(argument))):
+                elapsed = time - (feed.time or time)
+                total = feed.value or 0.0
+                if 0 < elapsed < 7200:
+                    total += elapsed * value / 3.6e6
+                feed.time, feed.value = time, total
+                feed.put(time, total)
