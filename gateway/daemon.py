@@ -170,14 +170,14 @@ class Daemon:
             self._supervisor.alive()
 
     def _rest(self, seconds: float, *flags: Flag) -> set[int]:
-        """Sleep until a flag is up, but no longer, and have the disk keep meanwhile what is due."""
+        """Sleep until a flag is up, but no longer, and have the queue do meanwhile what is due."""
         until, unsynced = time.monotonic() + seconds, self._spool.unsynced
         ready: set[int] = set()
         while not ready and (left := until - time.monotonic()) > 0:
-            ready = wait_readable([*flags, unsynced], min(left, self._spool.sync_due()))
+            ready = wait_readable([*flags, unsynced], min(left, self._spool.due()))
             ready.discard(unsynced.fileno())
             unsynced.clear()
-            self._spool.sync_if_due()
+            self._spool.tend()
         return ready
 
     def _reload(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway import version
 from gateway.numeral import SPACE, parse
-from gateway.paths import give_to_owner
+from gateway.paths import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -152,9 +152,7 @@ class TimeNote:
     def write(self, wall: float) -> None:
         """Note a time; that a disk does not take it is no trouble of ours."""
         try:
-            self._file.touch(0o600)
-            give_to_owner(self._file)
-            self._file.write_text(f"{wall:.0f}\n", encoding="ascii")
+            write_file(self._file, f"{wall:.0f}\n")
         except OSError as error:
             log.debug("%s: %s", self._file, error)
 

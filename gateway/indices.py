@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.paths import give_to_owner
+from gateway.paths import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -114,8 +114,4 @@ class Memory:
         nodes: dict[str, dict[int, str]] = {}
         for (node, index), identity in sorted({**kept, **now}.items()):
             nodes.setdefault(node, {})[index] = identity
-        new = self._file.with_suffix(".new")
-        new.touch(0o600)
-        give_to_owner(new)
-        new.write_text(json.dumps(nodes, indent=1) + "\n", encoding="utf-8")
-        new.replace(self._file)
+        write_file(self._file, json.dumps(nodes, indent=1) + "\n")

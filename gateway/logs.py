@@ -10,14 +10,16 @@ import re
 import sys
 import threading
 from logging.handlers import QueueHandler, SysLogHandler, WatchedFileHandler
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.paths import as_owner
 from gateway.plain import plain
 from gateway.settings import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from io import TextIOWrapper
 
 log = logging.getLogger("oemgateway")
 
@@ -116,6 +118,10 @@ class _File(WatchedFileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):
             super().emit(record)
+
+    def _open(self) -> TextIOWrapper:
+        with as_owner(Path(self.baseFilename).parent):
+            return super()._open()
 
 
 class _Syslog(QueueHandler):

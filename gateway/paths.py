@@ -68,14 +68,6 @@ def _writable(directory: Path, mode: int = 0o755) -> bool:
     return os.access(directory, os.W_OK | os.X_OK)
 
 
-def give_to_owner(path: Path) -> None:
-    """Have what root has made belong to whom its directory does: the service has to read it afterwards."""
-    if os.geteuid() == 0:
-        about = path.parent.stat()
-        with suppress(OSError):
-            os.chown(path, about.st_uid, about.st_gid)
-
-
 @contextmanager
 def as_owner(directory: Path) -> Iterator[None]:
     """Have this thread be, for the file system, whom the directory belongs to, where it is root's.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Clock
 from gateway.exchange import from_object
+from gateway.paths import as_owner
 from gateway.plain import plain
 from gateway.queue_answers import AHEAD
 from gateway.queue_listing import CSV_HEADING, csv_lines, json_line, reading, standing
@@ -281,23 +282,34 @@ def _input(name: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _output(name: str) -> Iterator[BinaryIO]:
-    """Give what to write to: a file is there whole or not at all, and for its owner alone."""
-    file = Path(name).resolve()
+    """Give what to write to: a file is there whole or not at all, and for its owner alone.
+
+    What root names in another user's directory is written as that user, who may have put a link there.
+    """
     if name == "-":
         yield sys.stdout.buffer
-    elif file.exists() and not file.is_file():  # a device, or a pipe
-        with file.open("wb") as output:
+        return
+    directory = Path(name).absolute().parent
+    with as_owner(directory):
+        file = Path(name).resolve()
+        is_stream = file.exists() and not file.is_file()  # a device, or a pipe
+        handle, part = (
+            (os.open(file, os.O_WRONLY), "")
+            if is_stream
+            else tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        )
+    with os.fdopen(handle, "wb") as output:
+        if is_stream:
             yield output
-    else:
-        handle, part = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+            return
         try:
-            with os.fdopen(handle, "wb") as output:
-                yield output
-                output.flush()
-                os.fsync(handle)
-            Path(part).replace(file)
+            yield output
+            output.flush()
+            os.fsync(handle)
+            with as_owner(directory):
+                Path(part).replace(file)
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError), as_owner(directory):
                 Path(part).unlink()
 
 

@@ -11,19 +11,21 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
 import sqlite3
 import threading
 from collections import deque
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from gateway import store
+from gateway import salvage, store
 from gateway.clock import Clock
 from gateway.flag import Flag
 from gateway.frame_text import from_text, to_text
-from gateway.paths import give_to_owner
+from gateway.paths import as_owner, open_file
+from gateway.salvage import Salvage
 from gateway.spool_limits import Census, Limits, NoRoom, check_room
 from gateway.spool_refused import RefusedFrames, RefusedRow
 from gateway.store import SpoolUnusable
@@ -50,6 +52,18 @@ _STRETCH = 10_000
 
 _PIECE = 500
 """How many frames are dated, or let go of, at a time."""
+
+_RETRY = 5.0
+"""Seconds between two tries of a disk that refuses."""
+
+_AT_START, _AT_ONCE = 1.0, 0.2
+"""Seconds that the rescue of a damaged file may take at once, at the start and while listeners wait.
+
+What is left is done by `tend`.
+"""
+
+_PROVISIONAL = 1 << 62
+"""The first id while nobody can know which ids the file has used: no frame in a file has one as high."""
 
 
 class Waiting(NamedTuple):
@@ -118,7 +132,9 @@ class Spool:
     """The queue between listeners and dispatchers; any thread may call it.
 
     Frames that the disk refuses wait in memory, and are delivered from there if need be. Where the file
-    cannot be used at all that goes for all of them, or, without `in_memory`, SpoolUnusable is raised.
+    cannot be used at all that goes for all of them, until it can: `tend` tries again. Without `in_memory`
+    SpoolUnusable is raised. What a damaged file still gives is brought into a new one, also by `tend`; what
+    is put meanwhile waits behind that.
     """
 
     def __init__(
@@ -149,17 +165,26 @@ class Spool:
         self.unsynced = Flag()
         self._unsynced_since: float | None = None
         self._sync_trouble = ""
-        self._db = store.open_store(path, max_bytes=limits.file_bytes, in_memory=in_memory)
-        try:
-            self._take_over(self._db)
-        except sqlite3.DatabaseError as error:
-            self._replace_file(error)
-            self._take_over(self._db)
-        if not self._ballast_is_held():
-            self._doubt_what_was_sent()
-            self._flush()
-        if not self._disk_trouble:
-            self._hold_ballast()
+        # While the file cannot be written to, `_away` is why. `_db` is then a view of it, or, where it cannot
+        # be read either (`_is_out`), an empty queue. Ids from `_memory_from` on are of frames that came while
+        # it was out; `_past` is how far each dispatcher is in these, and `_upto` where it is in the file.
+        self._away = ""
+        self._is_out = False
+        self._identity: int | None = None
+        self._memory_from: int | None = None
+        self._past: dict[str, int] = {}
+        self._gave_from_memory = False
+        self._shift = 0
+        self._hold_again = False
+        self._has_late = False
+        self._kept_upto = 0
+        self._rescue: Salvage | None = None
+        self._stuck = ""
+        self._damage: Exception | None = None
+        self._late_is_known = False
+        self._file: tuple[int, int] | None = None
+        self._retry_at = 0.0
+        self._start(in_memory=in_memory)
 
     def _take_over(self, db: sqlite3.Connection) -> None:
         """Go on where the file was left."""
@@ -174,6 +199,7 @@ class Spool:
         self._next = max([last or 0, aside or 0, *self._upto.values(), *marks_upto]) + 1
         self._first = self._first_on_disk = first or self._next
         self._in_doubt = dict.fromkeys(self._sent, self._next - 1)
+        self._identity = store.identity(db)
         self._find_held()
         self._count()
 
@@ -241,8 +267,11 @@ class Spool:
         """
         while True:
             with self._lock:
+                if self._rescue and not self._stuck:
+                    return []  # what is older is on its way into the new file
                 with self._no_disk():
                     found = self._mended(lambda: self._read(who, limit))
+                self._gave_from_memory |= self._is_out and bool(found)
                 after, before = self._reach(who)
                 if found or before == after + 1:
                     return found
@@ -252,10 +281,15 @@ class Spool:
         """Return the ids between which the dispatcher's next frames are looked for."""
         after = self._place(who)
         end = self._next if self._held_from is None else max(self._held_from, after + 1)
+        if self._memory_from and after + 1 < self._memory_from:
+            end = min(end, self._memory_from)
         return after, min(end, after + _STRETCH)
 
     def _place(self, who: str) -> int:
-        return max(self._upto[who], self._first - 1)
+        place = max(self._upto[who], self._first - 1)
+        if self._memory_from and (self._is_out or place + 1 >= self._memory_from):
+            return max(place, self._past.get(who, self._memory_from - 1))
+        return place
 
     def _read(self, who: str, limit: int) -> list[tuple[int, Frame]]:
         after, before = self._reach(who)
@@ -274,15 +308,16 @@ class Spool:
         or not. While the disk refuses, the place is kept in memory: nothing is sent twice for it.
         """
         with self._lock:
+            upto = self._real(upto)
             place = self._place(who)
             self._refused.add(
                 [
-                    RefusedRow(number, who, reason, to_text(frame))
+                    RefusedRow(self._real(number), who, reason, to_text(frame))
                     for number, frame, reason in refused
-                    if place < number <= upto
+                    if place < self._real(number) <= upto
                 ]
             )
-            self._move(who, upto)
+            self._delivered(who, upto)
             self._flush()
 
     def refuse(self, who: str, number: int, reason: str) -> None:
@@ -316,7 +351,7 @@ class Spool:
         Raises OSError where the disk cannot be read.
         """
         with self._lock, self._no_disk():
-            after = max(after, self._place(who) if who else self._first - 1)
+            after = max(self._real(after), self._place(who) if who else self._first - 1)
             return self._mended(lambda: self._waiting(after, limit))
 
     def _waiting(self, after: int, limit: int) -> list[Waiting]:
@@ -336,10 +371,18 @@ class Spool:
         )
         with self._lock:
             place, last = self._place(who), self._next - 1
-            waiting = self._census.count(place, last, who)
+            waiting = self._count_waiting(who)
             held_from = self._next if self._held_from is None else self._held_from
             held = self._census.count(max(place, held_from - 1), last, who)
             return Standing(waiting, held, refused, oldest)
+
+    def _count_waiting(self, who: str) -> int:
+        """Return how much is still to be delivered: in the file, in memory, and of a rescue so far."""
+        place = max(self._upto[who], self._first - 1)
+        count = self._census.count(place, self._next - 1, who)
+        if self._memory_from:
+            count -= self._census.count(max(place, self._memory_from - 1), self._past.get(who, 0), who)
+        return count + (self._rescue.saved if self._rescue and self._identity is None else 0)
 
     @property
     def dispatchers(self) -> list[str]:
@@ -370,10 +413,15 @@ class Spool:
     def trouble(self) -> str:
         """Why what is put waits in memory only, where a kill takes it, or ""."""
         with self._lock:
-            if self._disk_trouble:
-                return f"the disk refuses ({self._disk_trouble}): what is new waits in memory"
-            *_, file = self._db.execute("PRAGMA database_list").fetchone()
-        return "" if file else f"{self._path} cannot be used: readings wait in memory only"
+            if self._rescue and not self._stuck:
+                return (
+                    f"{self._path} is damaged: what can be read of it is brought into a new file, "
+                    f"{self._rescue.saved} readings so far; then all goes on"
+                )
+            if not self._disk_trouble:
+                return ""
+            out = ", and what waits in its file cannot be read or counted" if self._is_out else ""
+            return f"the disk refuses ({self._disk_trouble}): what is new waits in memory{out}"
 
     @property
     def size(self) -> int:
@@ -415,7 +463,9 @@ class Spool:
         Raises OSError where the disk does not take it.
         """
         with self._lock:
-            before = min(before, self._next)
+            if self._away:
+                raise OSError(f"the queue's disk refuses: {self._away}")
+            before = min(self._real(before), self._next)
             whose = [who] if who else self._attending
             start = max(min((self._upto[name] for name in whose), default=0), self._first - 1)
             upto = min(start + limit, before - 1)
@@ -440,6 +490,8 @@ class Spool:
     def _expire_some(self, age: Callable[[Stamp], float]) -> bool:
         """Let go of the oldest of them; tell whether there may be more."""
         with self._lock, suppress(sqlite3.Error):
+            if self._is_out:
+                return False
             oldest = self._mended(lambda: self._waiting(self._first - 1, _PIECE))
             old = list(
                 takewhile(lambda kept: not kept.held and age(kept.frame.stamp) > self._limits.age, oldest)
@@ -459,6 +511,7 @@ class Spool:
         `blind` says that the first of them cannot be told from one that its far end has.
         """
         with self._lock:
+            upto = self._real(upto)
             before = self._sent[who]
             self._sent[who] = _Mark(max(upto, before.upto), self._boot, blind)
             if self._sent[who] != before:
@@ -478,10 +531,14 @@ class Spool:
     def hold(self) -> None:
         """Hold what nobody has begun to send, until `date` has been through it."""
         with self._lock:
-            self._dated_upto = 0
-            first = self._sent_upto() + 1
-            if first < self._next:
-                self._held_from = min(first, self._held_from or first)
+            self._hold_again = self._is_out
+            self._hold()
+
+    def _hold(self) -> None:
+        self._dated_upto = 0
+        first = self._sent_upto() + 1
+        if first < self._next:
+            self._held_from = min(first, self._held_from or first)
 
     def _sent_upto(self) -> int:
         return max((mark.upto for mark in self._sent.values()), default=0)
@@ -607,24 +664,75 @@ class Spool:
         if since is None or not commits.exists():
             return
         try:
-            with commits.open("rb+") as file:
-                os.fdatasync(file.fileno())
+            fd = open_file(commits, os.O_RDONLY)
+            try:
+                os.fdatasync(fd)
+            finally:
+                os.close(fd)
             self._sync_trouble = ""
         except OSError as error:
             if not self._sync_trouble:
                 log.warning("%s: %s; a power cut may take what came last", commits, error)
             self._sync_trouble = str(error)
 
+    def due(self) -> float:
+        """Return in how many seconds there is something for `tend` to do; infinity where there is nothing."""
+        if self._rescue and not self._stuck:
+            return 0.0
+        troubled = self._away or self._disk_trouble
+        retry = max(0.0, self._retry_at - self._clock.monotonic()) if troubled else math.inf
+        return min(self.sync_due(), retry)
+
+    def tend(self) -> None:
+        """Do what is due: a `sync`, a piece of a rescue, another try of a disk that refuses.
+
+        A rescue is only due again, so that whoever calls can look at other things between two pieces.
+        """
+        self.sync_if_due()
+        with self._lock:
+            if self._rescue and not self._stuck:
+                self._advance(0.0)
+            elif (self._away or self._disk_trouble) and self._clock.monotonic() >= self._retry_at:
+                self._try_again()
+
     def close(self) -> None:
         """Close the file, once more trying to write what waits in memory."""
         with self._lock:
+            if self._away and not self._rescue:
+                self._try_again(at_once=0.0)
             self._flush()
-            self._db.close()
+            lost = [each for each in self._unwritten if each.number > self._kept_upto]
+            if lost:
+                log.error("the disk refuses to the end: %d readings that wait in memory are lost", len(lost))
+            with as_owner(self._path.parent):
+                if self._rescue:
+                    self._rescue.close()
+                self._db.close()
 
     # What is wanted is kept in memory, and brought to the disk as far as the disk takes it.
 
+    def _delivered(self, who: str, upto: int) -> None:
+        """Note a dispatcher's place, which may be among the frames that came while the file was out."""
+        if self._memory_from is None or upto < self._memory_from:
+            self._move(who, upto)
+            return
+        before = self._memory_from - 1
+        if not self._is_out and self._place(who) >= before:
+            self._move(who, upto)
+        self._past[who] = max(self._past.get(who, before), upto)
+        by_all = min((self._past.get(name, before) for name in self._attending), default=before)
+        while self._unwritten and self._unwritten[0].number <= by_all:
+            self._unwritten.popleft()
+        self._census.remove(self._memory_from, by_all)
+
+    def _real(self, number: int) -> int:
+        """Return the id that a frame has now whose id was provisional when somebody got to know it."""
+        return number + self._shift if number >= _PROVISIONAL else number
+
     def _move(self, who: str, upto: int) -> None:
         self._upto[who] = max(self._upto[who], upto)
+        if not self._is_out:
+            self._upto[who] = self._place(who)
         self._moved = True
         if self._attending:
             self._let_go(min(self._upto[name] for name in self._attending) + 1)
@@ -656,9 +764,9 @@ class Spool:
         except sqlite3.Error as error:
             if not self._disk_trouble:
                 log.warning("the disk refuses (%s): what is new waits in memory until it takes it", error)
+                self._retry_at = self._clock.monotonic() + _RETRY
             self._disk_trouble = str(error)
-            with suppress(OSError):
-                self._ballast.unlink(missing_ok=True)
+            self._release_ballast()
             while len(self._unwritten) > self._limits.memory:
                 number = self._unwritten.popleft().number
                 self.dropped += self._census.remove(number, number)
@@ -686,6 +794,12 @@ class Spool:
                 return
 
     def _write(self) -> None:
+        if self._away:
+            if self._rescue and self._unwritten and self._unwritten[-1].number > self._kept_upto:
+                new = [each for each in self._unwritten if each.number > self._kept_upto]
+                self._rescue.keep([(each.number, each.text, each.held) for each in new])
+                self._kept_upto = new[-1].number
+            raise sqlite3.OperationalError(self._away)
         if not (
             self._unwritten
             or self._moved
@@ -707,10 +821,12 @@ class Spool:
                 db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?)", places)
             if self.dropped > self._dropped_on_disk:
                 db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
+            if self._has_late:
+                salvage.forget(db)
         self._first_on_disk, self._dropped_on_disk = self._first, self.dropped
         self._unwritten.clear()
         self._refused.written()
-        self._moved = False
+        self._moved = self._has_late = False
         self._committed()
         if self._held_from is not None and self._held_from < self._first:
             self._find_held()
@@ -754,7 +870,7 @@ class Spool:
             self._drop_surplus(max(len(self._unwritten), total // 100, too_much))
             return self._census.total < total
         elif store.is_full(error):
-            self._ballast.unlink(missing_ok=True)
+            self._release_ballast()
         return False
 
     def _limit_is_ours(self, error: sqlite3.Error) -> bool:
@@ -774,16 +890,251 @@ class Spool:
             self._mend(error)
             return read()
 
+    # The file out of reach: refused, not there yet, or damaged.
+
+    def _start(self, *, in_memory: bool) -> None:
+        """Go on with the file as it was left, or in memory for the time being."""
+        try:
+            self._open()
+        except (OSError, sqlite3.Error) as error:
+            if not in_memory:
+                raise SpoolUnusable(f"{self._path} cannot be used: {error}") from error
+            self._begin_in_memory(error)
+        while not in_memory and self._away:
+            if self._stuck:
+                raise SpoolUnusable(f"{self._path} cannot be used: {self._stuck}")
+            self._advance(_AT_ONCE)
+
+    def _open(self) -> None:
+        damage: sqlite3.Error | None = None
+        if not salvage.is_begun(self._path):
+            try:
+                self._enter(store.open_store(self._path, max_bytes=self._limits.file_bytes))
+            except sqlite3.Error as error:
+                if not store.is_damage(error):
+                    raise
+                damage = error
+            else:
+                return
+        self._use_nothing()
+        self._begin_rescue(damage, _AT_START)
+
+    def _enter(self, db: sqlite3.Connection) -> None:
+        """Go on where the file was left."""
+        self._db = db
+        try:
+            self._take_over(db)
+            self._take_late(salvage.read_late(db))
+        except sqlite3.Error:
+            db.close()
+            raise
+        self._has_late = True
+        self._know_file()
+        if not self._ballast_is_held():
+            self._doubt_what_was_sent()
+        self._flush()
+        if not self._disk_trouble:
+            self._hold_ballast()
+
+    def _know_file(self) -> None:
+        """Have the file tell from now on that it is this one; note which one is open."""
+        self._file = _which(self._path)
+        if not self._identity:
+            with suppress(sqlite3.Error):
+                store.identify(self._db, secrets.randbits(30) | 1)
+                self._identity = store.identity(self._db)
+
+    def _take_late(self, rows: Sequence[tuple[int, str, bool]]) -> None:
+        """Put frames that came while the file was rescued behind those that it has."""
+        new = [
+            _Unwritten(number, from_text(text), text, held)
+            for number, (_, text, held) in enumerate(rows, self._next)
+        ]
+        self._unwritten.extend(new)
+        self._census.add(self._next, len(new))
+        self._next += len(new)
+
+    def _use_nothing(self) -> None:
+        """Begin without a file, as long as nobody knows what is in it."""
+        self._db = store.stand_in()
+        self._take_over(self._db)
+        self._next = self._first = self._first_on_disk = self._memory_from = _PROVISIONAL
+        self._is_out, self._identity = True, None
+
+    def _lose_file(self) -> None:
+        """Go on without the file, whose ids are known: its frames wait for it to come back."""
+        if not self._is_out:
+            with as_owner(self._path.parent):
+                self._db.close()
+            self._db = store.stand_in()
+            self._memory_from = self._unwritten[0].number if self._unwritten else self._next
+            self._past = {}
+            self._gave_from_memory = False
+            self._hold_again = self.dating
+            self._is_out = True
+
+    def _begin_in_memory(self, error: Exception) -> None:
+        log.error(
+            "%s: %s; frames are kept in memory only, and do not survive an end of the daemon, "
+            "until the disk can be used: it is tried again",
+            self._path,
+            error,
+        )
+        self._away = self._disk_trouble = str(error)
+        self._retry_at = self._clock.monotonic() + _RETRY
+        try:
+            self._db = store.stand_in() if salvage.is_begun(self._path) else store.open_view(self._path)
+            self._take_over(self._db)
+            self._take_late(salvage.read_late(self._db))
+        except (OSError, sqlite3.Error):
+            self._use_nothing()
+
     def _mend(self, error: Exception) -> None:
         """Go on with what can be read of a damaged file; places and limits are those in memory."""
-        self._replace_file(error)
-        self._first_on_disk, self._moved = 0, True
-        self._count()
-        self._find_held()
+        self._lose_file()
+        with suppress(SpoolUnusable):  # somebody else is at it: it is tried again
+            self._begin_rescue(error, _AT_ONCE)
 
-    def _replace_file(self, error: Exception) -> None:
-        self._db.close()
-        self._db = store.mended(self._path, error, max_bytes=self._limits.file_bytes)
+    def _begin_rescue(self, damage: Exception | None, seconds: float) -> None:
+        self._damage = damage
+        self._away = self._disk_trouble = f"{self._path} is damaged"
+        self._advance(seconds)
+        if self._rescue and not self._stuck:
+            log.warning(
+                "%s is damaged: what can be read of it is brought into a new file, which takes a while",
+                self._path,
+            )
+
+    def _advance(self, seconds: float) -> None:
+        """Bring on the rescue of a damaged file, for so long at most, or by one piece."""
+        until = self._clock.monotonic() + seconds
+        try:
+            rescue = self._rescue = self._rescue or self._salvage()
+            while not rescue.step():
+                self._stuck = ""
+                if self._clock.monotonic() >= until:
+                    return
+            self._rescue, self._disk_trouble = None, ""
+            rescue.finish()
+            self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes))
+            self._hold_ballast()
+        except (OSError, sqlite3.Error) as error:
+            if self._rescue and store.is_damage(error):
+                self._rescue.abandon()
+                self._rescue, self._kept_upto = None, 0
+            if not self._stuck:
+                log.error(
+                    "%s is damaged, and a new file cannot be made (%s): frames are kept in memory only, "
+                    "and do not survive an end of the daemon, until it can: it is tried again",
+                    self._path,
+                    error,
+                )
+            self._stuck = self._away = self._disk_trouble = str(error)
+            self._retry_at = self._clock.monotonic() + _RETRY
+            self._ring()
+
+    def _salvage(self) -> Salvage:
+        rescue = Salvage(self._path, self._damage, identity=self._identity or 0)
+        if self._identity is None and self._next == _PROVISIONAL and (late := rescue.late):
+            # The numbers that they have there, or higher ones: no other frame is to be kept under these.
+            self._next = max(_PROVISIONAL, late[-1][0] + 1 - len(late))
+            self._first = self._next
+            self._take_late(late)
+            self._kept_upto = self._next - 1
+        self._late_is_known = True
+        return rescue
+
+    def _try_again(self, at_once: float = _AT_ONCE) -> None:
+        """See whether the disk takes what waits in memory by now."""
+        self._retry_at = self._clock.monotonic() + _RETRY
+        try:
+            if salvage.is_begun(self._path):
+                self._lose_file()
+                self._advance(at_once)
+            elif self._away or _which(self._path) not in (None, self._file):
+                # The file is another than the one that is open after a disk was pulled out and put back.
+                self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes))
+            else:
+                self._flush()
+        except (OSError, sqlite3.Error, SpoolUnusable) as error:
+            if store.is_damage(error):
+                self._mend(error)
+            elif self._away:
+                self._away = self._disk_trouble = str(error)
+
+    def _absorb(self, db: sqlite3.Connection) -> None:
+        """Go on with the file: with what memory knows better than it, and behind it what waits in memory."""
+        before, refused = dict(vars(self)), self._refused.state()
+        self._db, self._unwritten, self._has_late = db, deque(), True
+        try:
+            self._take_over(db)
+            knows_file = before["_identity"] is not None
+            is_ours = knows_file and (self._identity == before["_identity"] or self._next == 1)
+            if knows_file and not is_ours:
+                raise OSError("another queue is in its place: put it back, or restart the gateway")  # noqa: TRY301
+            if not knows_file and not self._late_is_known:
+                self._take_late(salvage.read_late(db))
+        except (OSError, sqlite3.Error):
+            vars(self).update(before)
+            self._refused.restore(refused)
+            db.close()
+            raise
+        with as_owner(self._path.parent), suppress(sqlite3.Error):
+            before["_db"].close()
+        if not self._ballast_is_held():
+            self._doubt_what_was_sent()
+        end = self._next
+        (self._resume if is_ours else self._append)(before)
+        self._is_out = False
+        if not self._gave_from_memory:
+            self._memory_from = None
+        for who in self._attending:
+            self._upto[who] = max(self._upto.get(who, 0), self._first - 1)
+            self._upto[who] = self._place(who)
+            self._sent.setdefault(who, _Mark())
+            self._in_doubt.setdefault(who, end - 1)
+        self._away = self._stuck = ""
+        self._moved, self._kept_upto = True, 0
+        self._know_file()
+        if self._hold_again:
+            self._hold()
+        self._find_held()
+        self._flush()
+        self._ring()
+
+    def _resume(self, before: dict[str, Any]) -> None:
+        """Let what is known of this file in memory stand: it is what the file could not be told."""
+        is_empty = self._first == self._next
+        unwritten = self._unwritten = before["_unwritten"]
+        self._next = max(self._next, before["_next"])
+        oldest = min(
+            self._next if is_empty else self._first, unwritten[0].number if unwritten else self._next
+        )
+        self._first, self._first_on_disk = max(oldest, before["_first"]), 0
+        places = {**self._upto, **before["_upto"]}
+        self._upto = {who: max(place, self._upto.get(who, 0)) for who, place in places.items()}
+        self._sent = {**self._sent, **before["_sent"]}
+        self._in_doubt = {**self._in_doubt, **before["_in_doubt"]}
+        self._census.remove(0, self._first - 1)
+        for each in unwritten:
+            self._census.add(each.number, 1)
+
+    def _append(self, before: dict[str, Any]) -> None:
+        """Give what came before the file could be read ids behind those that the file has."""
+        waiting, refused = before["_unwritten"], self._refused.unwritten
+        ids = [row.number for row in refused] + [waiting[0].number if waiting else before["_next"]]
+        self._memory_from = self._next
+        self._shift = shift = self._next - min(ids)
+        for each in waiting:
+            self._unwritten.append(each._replace(number=each.number + shift))
+            self._census.add(each.number + shift, 1)
+        self._refused.unwritten = [row._replace(number=row.number + shift) for row in refused]
+        self._past = {who: upto + shift for who, upto in self._past.items()}
+        for who, mark in before["_sent"].items():
+            if mark.upto >= _PROVISIONAL:
+                self._sent[who] = mark._replace(upto=mark.upto + shift)
+        self._next = before["_next"] + shift
+        self.dropped = self._dropped_on_disk + before["dropped"]
 
     @property
     def _ballast(self) -> Path:
@@ -791,13 +1142,27 @@ class Spool:
 
     def _ballast_is_held(self) -> bool:
         try:
-            return self._ballast.stat().st_size == _BALLAST
+            return self._ballast.lstat().st_size == _BALLAST
         except OSError:
             return False
 
     def _hold_ballast(self) -> None:
         with suppress(OSError):
-            self._ballast.touch(0o600)
-            give_to_owner(self._ballast)
-            with self._ballast.open("wb") as ballast:
-                os.posix_fallocate(ballast.fileno(), 0, _BALLAST)
+            ballast = open_file(self._ballast, os.O_WRONLY | os.O_CREAT)
+            try:
+                os.posix_fallocate(ballast, 0, _BALLAST)
+            finally:
+                os.close(ballast)
+
+    def _release_ballast(self) -> None:
+        with suppress(OSError), as_owner(self._path.parent):
+            self._ballast.unlink(missing_ok=True)
+
+
+def _which(path: Path) -> tuple[int, int] | None:
+    """Return which file is there now, or None."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino

@@ -1,27 +1,15 @@
-"""The SQLite file of the queue: opened, brought up to date, and set aside where it is damaged."""
+"""The SQLite file of the queue: opened and brought up to date, or looked at only."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import shutil
 import sqlite3
-import tempfile
-from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from gateway.frame_text import is_frame
-from gateway.paths import give_to_owner
+from gateway.paths import as_owner, check_is_file, open_file
 from gateway.spool_limits import PAGE
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-log = logging.getLogger("oemgateway.spool")
-
-_ALL_IN_DOUBT = """
+ALL_IN_DOUBT = """
     UPDATE cursors SET boot = '',
         sent = max(sent, upto, coalesce((SELECT value FROM counters WHERE name = 'fixed'), 0));
     DELETE FROM counters WHERE name = 'fixed';
@@ -50,52 +38,71 @@ _SCHEMAS = (
     ALTER TABLE cursors ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE cursors ADD COLUMN boot TEXT NOT NULL DEFAULT '';
     ALTER TABLE cursors ADD COLUMN blind INTEGER NOT NULL DEFAULT 0;
-    {_ALL_IN_DOUBT}
+    {ALL_IN_DOUBT}
     """,
 )
 """What turns each version of the file into the next; user_version counts them."""
 
-_TABLES = ("cursors", "counters", "refused", "frames")
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NO_LIMIT = 1 << 40
 
 
 class SpoolUnusable(Exception):
     """The file cannot be used as it is; the message says what to do about it."""
 
 
-def open_store(path: Path, *, max_bytes: int, in_memory: bool = True) -> sqlite3.Connection:
+def open_store(path: Path, *, max_bytes: int) -> sqlite3.Connection:
     """Open the file, made where it is missing; the caller's alone as long as it is open.
 
-    A damaged file is set aside and what can be read of it taken over. Where the disk cannot be used at all
-    the frames are kept in memory, which is said, or not at all, where `in_memory` says so. Raises
-    SpoolUnusable then, and where another program has the file.
+    Raises SpoolUnusable where another program has the file or a newer version wrote it, and OSError or
+    sqlite3.Error where it cannot be opened; `is_damage` tells which of these a rescue can help.
     """
-    try:
+    with as_owner(path.parent):
+        return _open(path, max_bytes)
+
+
+def open_view(path: Path) -> sqlite3.Connection:
+    """Open a file to be read only, and leave it, its -wal and its directory as they are.
+
+    Raises OSError or sqlite3.Error. Nothing is locked: it is for a file that nobody can write to.
+    """
+    with as_owner(path.parent):
+        check_is_file(path)
+        commits = Path(f"{path}-wal")
+        # SQLite opens a log only where it could lock it, unless locks are nothing; where there is no log it
+        # would make one, unless the file is said to be immutable.
+        how = "vfs=unix-none" if commits.exists() and commits.stat().st_size else "immutable=1"
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro&{how}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
         try:
-            return _open(path, max_bytes)
-        except sqlite3.Error as error:
-            if not is_damage(error):
-                raise
-            return _replaced(path, error, max_bytes)
-    except (OSError, sqlite3.Error) as error:
-        if not in_memory:
-            raise SpoolUnusable(f"{path} cannot be used: {error}") from error
-        return _instead(path, error, max_bytes)
+            db.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+            db.execute("PRAGMA query_only=ON")
+        except sqlite3.Error:
+            db.close()
+            raise
+    return db
 
 
-def mended(path: Path, error: Exception, *, max_bytes: int) -> sqlite3.Connection:
-    """Go on after damage: with what can be read of the file, or in memory where the disk refuses that too."""
-    try:
-        return _replaced(path, error, max_bytes)
-    except (OSError, sqlite3.Error) as trouble:
-        return _instead(path, trouble, max_bytes)
+def stand_in() -> sqlite3.Connection:
+    """Return an empty queue that takes nothing, for as long as the file is out of reach."""
+    db = _prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), _NO_LIMIT)
+    db.execute("PRAGMA query_only=ON")
+    return db
 
 
-def _instead(path: Path, trouble: Exception, max_bytes: int) -> sqlite3.Connection:
-    log.error(
-        "%s: %s; frames are kept in memory only, and do not survive an end of the daemon", path, trouble
-    )
-    return _prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), max_bytes)
+def identity(db: sqlite3.Connection) -> int:
+    """Return the number by which the file of a queue is told from others; 0 where it has none yet."""
+    (number,) = db.execute("PRAGMA application_id").fetchone()
+    return int(number)
+
+
+def identify(db: sqlite3.Connection, number: int) -> None:
+    """Give the file this number, of at most 31 bits."""
+    db.execute(f"PRAGMA application_id={number:d}")
 
 
 def is_damage(error: Exception) -> bool:
@@ -108,61 +115,9 @@ def is_full(error: Exception) -> bool:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
-def _replaced(path: Path, error: Exception, max_bytes: int) -> sqlite3.Connection:
-    """Set a damaged file aside, never to be deleted, and go on with what can be read of it.
-
-    Where that cannot be, as on a full disk, the file is put back: the next start tries again.
-    """
-    aside = _unused(path.with_name(f"{path.name}.damaged-{date.today().isoformat()}"))  # noqa: DTZ011
-    _rename(path, aside)
-    try:
-        store, saved = _with_what_is_left(path, aside, max_bytes)
-    except BaseException:
-        _rename(aside, path)
-        raise
-    log.error("%s is damaged (%s): set aside as %s; %d frames could be read of it", path, error, aside, saved)
-    return store
-
-
-def _rename(path: Path, new: Path) -> None:
-    for suffix in ("", "-wal"):
-        with contextlib.suppress(FileNotFoundError):
-            Path(f"{path}{suffix}").rename(f"{new}{suffix}")
-
-
-def _with_what_is_left(path: Path, aside: Path, max_bytes: int) -> tuple[sqlite3.Connection, int]:
-    """Return a new file with what can be read of the old one, and how many frames those are."""
-    store = _open(path, max_bytes)
-    try:
-        return store, _take_over(store, aside)
-    except BaseException:
-        store.close()
-        for suffix in ("", "-wal"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
-        raise
-
-
-def _take_over(store: sqlite3.Connection, aside: Path) -> int:
-    columns_of = {
-        table: [name for (name,) in store.execute("SELECT name FROM pragma_table_info(?)", (table,))]
-        for table in _TABLES
-    }
-    saved = 0
-    for table, row in _readable(aside):
-        with contextlib.suppress(sqlite3.IntegrityError):
-            # An older version has fewer columns; those that came later have defaults.
-            columns = columns_of[table][: len(row)]
-            marks = ", ".join("?" * len(columns))
-            store.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", row[: len(columns)])  # noqa: S608
-            saved += table == "frames"
-    store.executescript(_ALL_IN_DOUBT)
-    return saved
-
-
 def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
     path.parent.mkdir(0o750, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    give_to_owner(path)
+    os.close(open_file(path, os.O_RDWR | os.O_CREAT))
     store = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
     try:
         return _prepared(store, max_bytes)
@@ -197,30 +152,3 @@ def _prepared(store: sqlite3.Connection, max_bytes: int) -> sqlite3.Connection:
         store.execute(f"PRAGMA user_version={len(_SCHEMAS)}")
         store.execute("COMMIT")
     return store
-
-
-def _readable(aside: Path) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Yield table and row of all that a damaged file still gives, from both its ends; it stays as it is."""
-    with tempfile.TemporaryDirectory(dir=aside.parent) as directory:
-        copy = Path(directory) / "copy"
-        for suffix in ("", "-wal"):
-            if Path(f"{aside}{suffix}").exists():
-                shutil.copy(f"{aside}{suffix}", f"{copy}{suffix}")
-        store = sqlite3.connect(copy, isolation_level=None)
-        with contextlib.closing(store):
-            store.execute("PRAGMA writable_schema=ON")  # else a file that was cut off gives nothing at all
-            for table in _TABLES:
-                for order in ("ASC", "DESC"):
-                    with contextlib.suppress(sqlite3.Error):
-                        rows = store.execute(f"SELECT * FROM {table} ORDER BY 1 {order}")  # noqa: S608
-                        columns = [column for column, *_ in rows.description]
-                        for row in rows:
-                            if "frame" not in columns or is_frame(row[columns.index("frame")]):
-                                yield table, row
-
-
-def _unused(path: Path) -> Path:
-    number = 1
-    while os.path.lexists(path if number == 1 else f"{path}.{number}"):
-        number += 1
-    return path if number == 1 else Path(f"{path}.{number}")

@@ -18,7 +18,6 @@ from gateway.worker import Worker
 from listeners.tcp import Tcp
 from tests.gateway_process import state
 from tests.gateway_thread import answers, running
-from tests.peers import missing
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.supervisor import FakeSupervisor
@@ -449,18 +448,6 @@ def test_it_sleeps_from_look_to_look_or_half_as_long_as_the_watchdog_has_patienc
     with running(file, Supervisor({"WATCHDOG_USEC": watchdog})):
         wait_until(lambda: len(rests) > 2)
     assert set(rests) == {longest}
-
-
-def test_what_root_has_left_belongs_to_whom_the_state_directory_does(file):
-    if os.geteuid() != 0:
-        missing("to give files away needs root")
-    directory = file.parent / "state"
-    directory.mkdir()
-    os.chown(directory, 12345, 12346)
-    with running(file):
-        pass
-    assert {path.name for path in directory.iterdir()} >= {"queue.db", "last-time", "indices.json"}
-    assert {(path.stat().st_uid, path.stat().st_gid) for path in directory.iterdir()} == {(12345, 12346)}
 
 
 def test_readings_whose_time_nobody_knows_are_set_aside_at_the_start_for_who_is_there(file):

@@ -390,17 +390,6 @@ def test_an_export_goes_into_a_device_as_into_a_file_and_a_failed_one_leaves_not
     assert not list(tmp_path.glob(".taken*"))
 
 
-@pytest.mark.needs_root
-def test_root_leaves_the_files_to_their_owner(filled, queue):
-    if os.geteuid():
-        pytest.skip("only root can give a file to another user")
-    for kept in (filled, filled.parent):
-        os.chown(kept, 1234, 1234)
-    assert queue("retry")[0] == 0
-    assert (filled.stat().st_uid, stat.S_IMODE(filled.stat().st_mode)) == (1234, 0o600)
-    assert {kept.name for kept in filled.parent.iterdir()} == {"queue.db", "queue.ballast"}
-
-
 def test_an_age_is_by_the_boots_own_clock_and_no_answer_is_large(path):
     clock = VirtualClock(wall=5.0)
     spool = Spool(path, limits=Limits(frames=100_000))

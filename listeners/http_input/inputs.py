@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 from gateway.numeral import load_json
-from gateway.paths import give_to_owner
+from gateway.paths import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,11 +74,7 @@ class Inputs:
 
     def keep(self, file: Path) -> None:
         """Write all of it to a file. Raises OSError where that cannot be written."""
-        new = file.with_suffix(".new")
-        new.touch(0o600)
-        give_to_owner(new)
-        new.write_text(self.answer(None, None) + "\n", encoding="utf-8")
-        new.replace(file)
+        write_file(file, self.answer(None, None) + "\n")
 
 
 def _shown(keys: dict[str, tuple[int, float]]) -> dict[str, dict[str, object]]:

@@ -1,0 +1,223 @@
+"""What root does in a directory that is another user's: no more than that user could."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.dating import TimeNote
+from gateway.frame import Frame, Stamp
+from gateway.indices import Memory
+from gateway.logs import log_to
+from gateway.paths import as_owner, open_file, write_file
+from gateway.spool import Spool
+from tests.gateway_process import GatewayProcess, command
+from tests.ports import free_port
+from tests.waiting import wait_until
+
+USER = 1234
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a directory of root's that every user can reach, with one of another user's in it."""
+    if os.geteuid():
+        pytest.skip("only root can give a file to another user")
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    state = folder / "state"
+    state.mkdir(0o750)
+    os.chown(state, USER, USER)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def state(folder) -> Path:
+    return folder / "state"
+
+
+@pytest.fixture
+def precious(folder) -> Path:
+    """Return a file of root's."""
+    precious = folder / "precious"
+    precious.write_text("precious")
+    precious.chmod(0o600)
+    return precious
+
+
+def configured(folder: Path) -> Path:
+    file = folder / "oemgateway.conf"
+    file.write_text(
+        f"[gateway]\nstate_dir = {folder / 'state'}\nsocket = {folder / 'state' / 'control'}\n"
+        f"[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n[dispatchers]\n[[log]]\ntype = log\n"
+    )
+    return file
+
+
+def untouched(precious: Path) -> bool:
+    about = precious.stat()
+    return precious.read_text() == "precious" and (about.st_uid, stat.S_IMODE(about.st_mode)) == (0, 0o600)
+
+
+@pytest.mark.needs_root
+def test_a_thread_is_the_owner_and_the_others_stay_root(state, precious):
+    inside, after = threading.Event(), threading.Event()
+    read: list[str] = []
+
+    def other() -> None:
+        inside.wait()
+        read.append(precious.read_text())
+        after.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with as_owner(state):
+        with pytest.raises(PermissionError):
+            precious.read_text()
+        inside.set()
+        after.wait()
+        with as_owner(state / "new" / "one"):
+            (state / "made").touch()
+    thread.join()
+    assert read == ["precious"]
+    assert ((state / "made").stat().st_uid, (state / "made").stat().st_gid) == (USER, USER)
+    assert precious.read_text() == "precious"
+
+
+@pytest.mark.needs_root
+def test_a_directory_that_is_a_link_of_a_users_is_that_users(folder, state):
+    (state / "elsewhere").symlink_to(folder)
+    os.lchown(state / "elsewhere", USER, USER)
+    with as_owner(state / "elsewhere"), pytest.raises(PermissionError):
+        (state / "elsewhere" / "made").touch()
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    (tmp_path / "file").write_text("there")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe"):
+        with pytest.raises(OSError, match="plain file"):
+            open_file(tmp_path / name, os.O_RDWR | os.O_CREAT)
+    with pytest.raises(OSError):
+        open_file(tmp_path, os.O_RDONLY)
+    write_file(tmp_path / "link", "new")
+    assert ((tmp_path / "file").read_text(), (tmp_path / "link").read_text()) == ("there", "new")
+    assert stat.S_IMODE((tmp_path / "link").stat().st_mode) == 0o600
+
+
+NAMES = (
+    "queue.db",
+    "queue.db-wal",
+    "queue.db-journal",
+    "queue.ballast",
+    "queue.db.rescue",
+    "queue.db.rescue-wal",
+    "last-time",
+    "last-time.new",
+    "indices.json",
+    "indices.json.new",
+    "control",
+)
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("hard", [False, True])
+def test_root_does_nothing_to_what_a_link_in_the_state_directory_leads_to(
+    folder, state, precious, name, hard
+):
+    # given a link that the service's user has put there
+    (state / name).hardlink_to(precious) if hard else (state / name).symlink_to(precious)
+    file = configured(folder)
+    # when root asks the queue, and runs the gateway
+    command("--config-file", file, "queue")
+    running = GatewayProcess(file)
+    running.launch()
+    wait_until(lambda: "oemgateway" in running.log and running.process.poll() is None)
+    wait_until(lambda: "push" in running.log or (state / "last-time").exists(), 20)
+    assert running.stop() == 0
+    # then what it leads to is as it was
+    assert untouched(precious)
+
+
+@pytest.mark.needs_root
+def test_what_root_makes_there_is_the_owners(folder, state):
+    file = configured(folder)
+    running = GatewayProcess(file)
+    with running:
+        assert {path.stat().st_uid for path in state.iterdir()} == {USER}
+        assert {path.stat().st_gid for path in state.iterdir()} == {USER}
+        running.stop()
+    assert {path.name for path in state.iterdir()} == {
+        "queue.db",
+        "queue.ballast",
+        "last-time",
+        "indices.json",
+    }
+    assert {path.stat().st_uid for path in state.iterdir()} == {USER}
+
+
+@pytest.mark.needs_root
+def test_a_damaged_file_that_root_comes_upon_is_rescued_for_its_owner(state):
+    spool = Spool(state / "queue.db")
+    spool.attend(["a"])
+    spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n)) for n in range(300)])
+    spool.close()
+    path = state / "queue.db"
+    os.truncate(path, path.stat().st_size - 4096)
+    spool = Spool(path)
+    spool.attend(["a"])
+    assert len(spool.peek("a", 1000)) > 150
+    spool.close()
+    assert len(list(state.glob("queue.db.damaged-*"))) == 1
+    assert {(each.stat().st_uid, stat.S_IMODE(each.stat().st_mode)) for each in state.iterdir()} == {
+        (USER, 0o600)
+    }
+
+
+@pytest.mark.needs_root
+def test_root_writes_no_log_and_no_export_through_a_link(folder, state, precious):
+    spool = Spool(state / "queue.db")
+    spool.attend(["log"])
+    spool.put([Frame("9", (1,), Stamp(1_700_000_000.0, "boot", 1))])
+    spool.close()
+    file = configured(folder)
+    (state / "log").symlink_to(precious)
+    running = command("--config-file", file, "--logfile", state / "log")
+    assert running.returncode == 1
+    (state / "out").symlink_to(precious)
+    command("--config-file", file, "queue", "export", state / "out")
+    assert untouched(precious)
+    # where there is no link it is the user's own
+    assert command("--config-file", file, "queue", "export", state / "fine").returncode == 0
+    assert ((state / "fine").stat().st_uid, len((state / "fine").read_text().splitlines())) == (USER, 1)
+    # and so are the files of the queue afterwards
+    left = {path for path in state.iterdir() if not path.is_symlink()}
+    assert {path.name for path in left} == {"queue.db", "queue.ballast", "fine"}
+    assert {(path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) for path in left} == {(USER, 0o600)}
+
+
+@pytest.mark.needs_root
+def test_the_small_files_are_the_owners_too(state):
+    TimeNote(state).write(1e9)
+    Memory(state).note({("10", 1): "28.000000000001"})
+    assert {path.name: path.stat().st_uid for path in state.iterdir()} == {
+        "last-time": USER,
+        "indices.json": USER,
+    }
+
+
+@pytest.mark.needs_root
+def test_the_log_that_root_begins_is_the_owners(state, monkeypatch):
+    log_to(state / "log")
+    assert (state / "log").stat().st_uid == USER
+    log_to(None)

@@ -1,0 +1,317 @@
+"""A disk that cannot be used at first, or for a while: what waits in memory moves there when it can."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gateway import store
+from gateway.control import ask
+from gateway.frame import Frame, Stamp
+from gateway.spool import Limits, Spool
+from listeners.simulated.clock import VirtualClock
+from tests.card import file_system, mounted
+from tests.gateway_process import GatewayProcess, command
+from tests.ports import free_port
+from tests.test_security import push
+from tests.waiting import wait_until
+
+
+def frame(n: float) -> Frame:
+    return Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n))
+
+
+def values(spool: Spool, who: str) -> list[float | None]:
+    """Deliver all that there is, and return it."""
+    found: list[float | None] = []
+    while batch := spool.peek(who, 7):
+        found += [kept.values[0] for _, kept in batch]
+        spool.fix(who, batch[-1][0])
+        spool.done(who, batch[-1][0])
+    return found
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "queue.db"
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()
+
+
+class Trouble:
+    """A disk on which the file cannot be opened, or can be opened to be read only, as long as it is `on`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, readable: bool) -> None:
+        self.on = True
+        self._readable = readable
+        self._store, self._view = store.open_store, store.open_view
+        monkeypatch.setattr(store, "open_store", self._open_store)
+        monkeypatch.setattr(store, "open_view", self._open_view)
+
+    def _open_store(self, path: Path, *, max_bytes: int) -> sqlite3.Connection:
+        if self.on:
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._store(path, max_bytes=max_bytes)
+
+    def _open_view(self, path: Path) -> sqlite3.Connection:
+        if self.on and not self._readable:
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._view(path)
+
+
+def filled(path: Path, count: int, *who: str) -> None:
+    """Make a file with so many frames, of which the first dispatcher has delivered three."""
+    spool = Spool(path)
+    spool.attend(who)
+    spool.put([frame(n) for n in range(count)])
+    spool.done(who[0], spool.peek(who[0], 3)[-1][0])
+    spool.close()
+
+
+def started(path: Path, clock: VirtualClock, *who: str) -> Spool:
+    spool = Spool(path, clock=clock)
+    spool.attend(who)
+    return spool
+
+
+def some_time_passes(spool: Spool, clock: VirtualClock) -> None:
+    """Let the main thread of a daemon look after its queue."""
+    for _ in range(4):
+        clock.sleep(2)
+        if spool.due() == 0:
+            spool.tend()
+
+
+def test_where_there_was_no_disk_at_the_start_what_waits_moves_there_with_its_order_and_places(
+    path, clock, monkeypatch, caplog
+):
+    # given a start without a disk, and dispatchers of which one has come further
+    disk = Trouble(monkeypatch, readable=False)
+    spool = started(path, clock, "a", "b")
+    spool.put([frame(n) for n in range(10)])
+    spool.done("a", spool.peek("a", 4)[-1][0])
+    spool.refuse("b", spool.peek("b", 1)[0][0], "no")
+    assert [spool.standing(who).waiting for who in "ab"] == [6, 9]
+    assert spool.trouble
+    some_time_passes(spool, clock)
+    # when there is one
+    disk.on = False
+    some_time_passes(spool, clock)
+    assert spool.trouble == ""
+    assert caplog.text.count("disk I/O error") == 1
+    assert "the disk works again" in caplog.text
+    # then it survives a kill
+    assert [spool.standing(who).waiting for who in "ab"] == [6, 9]
+    spool._db.close()
+    spool = started(path, clock, "a", "b")
+    assert [spool.standing(who).waiting for who in "ab"] == [6, 9]
+    assert values(spool, "a") == [4, 5, 6, 7, 8, 9]
+    assert values(spool, "b") == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert [each.frame for each in spool.refused("b")] == [frame(0)]
+    spool.close()
+
+
+@pytest.mark.parametrize("in_flight", [True, False])
+def test_what_the_disk_had_comes_first_then_and_nothing_is_given_twice(path, clock, monkeypatch, in_flight):
+    # given a thousand frames on a disk that cannot even be read at the start
+    filled(path, 1000, "a", "b")
+    disk = Trouble(monkeypatch, readable=False)
+    spool = started(path, clock, "a", "b")
+    assert "cannot be read or counted" in spool.trouble
+    spool.put([frame(n) for n in range(2000, 2020)])
+    spool.done("a", spool.peek("a", 8)[-1][0])
+    sent = spool.peek("b", 5)
+    spool.fix("b", sent[-1][0])
+    if not in_flight:
+        spool.done("b", sent[-1][0])
+    # when it comes back, perhaps while a batch is on its way
+    disk.on = False
+    some_time_passes(spool, clock)
+    if in_flight:
+        spool.done("b", sent[-1][0])
+    spool.put([frame(3000)])
+    # then each has what it has not had
+    assert [spool.standing(who).waiting for who in "ab"] == [997 + 13, 1000 + 16]
+    assert values(spool, "a") == [*range(3, 1000), *range(2008, 2020), 3000]
+    assert values(spool, "b") == [*range(1000), *range(2005, 2020), 3000]
+    assert spool.standing("a").waiting == 0
+    spool.close()
+    assert values(started(path, clock, "a", "b"), "b") == []
+
+
+def test_while_the_disk_can_only_be_read_what_it_has_is_counted_and_sent(path, clock, monkeypatch, caplog):
+    filled(path, 1000, "a", "b")
+    disk = Trouble(monkeypatch, readable=True)
+    spool = started(path, clock, "a", "b")
+    spool.put([frame(1000)])
+    assert [spool.standing(who).waiting for who in "ab"] == [998, 1001]
+    assert values(spool, "a") == list(range(3, 1001))
+    assert spool.standing("a").waiting == 0
+    with pytest.raises(OSError, match="disk refuses"):
+        spool.skip("b", before=spool.end, limit=10)
+    disk.on = False
+    some_time_passes(spool, clock)
+    assert spool.trouble == ""
+    spool._db.close()
+    spool = started(path, clock, "a", "b")
+    assert [spool.standing(who).waiting for who in "ab"] == [0, 1001]
+    assert values(spool, "b") == list(range(1001))
+    spool.close()
+
+
+def test_what_is_held_and_dated_in_memory_is_so_on_the_disk(path, clock, monkeypatch):
+    filled(path, 3, "a")
+    disk = Trouble(monkeypatch, readable=False)
+    spool = started(path, clock, "a")
+    spool.hold()
+    spool.put([frame(5)], held=True)
+    disk.on = False
+    some_time_passes(spool, clock)
+    assert spool.holding
+    assert spool.peek("a", 1) == []
+    while spool.dating:
+        spool.date("boot", lambda kept: kept, "")
+    assert values(spool, "a") == [5]
+    spool.close()
+
+
+def test_an_end_saves_what_can_be_saved_and_says_what_cannot(path, clock, monkeypatch, caplog):
+    disk = Trouble(monkeypatch, readable=False)
+    spool = started(path, clock, "a")
+    spool.put([frame(1), frame(2)])
+    disk.on = False
+    spool.close()
+    assert "lost" not in caplog.text
+    disk.on = True
+    spool = started(path, clock, "a")
+    spool.put([frame(3)])
+    spool.close()
+    assert "1 readings that wait in memory are lost" in caplog.text
+    disk.on = False
+    spool = started(path, clock, "a")
+    assert values(spool, "a") == [1, 2]
+    spool.close()
+
+
+def test_a_file_in_use_at_that_moment_is_waited_for(path, clock, monkeypatch):
+    disk = Trouble(monkeypatch, readable=False)
+    spool = started(path, clock, "a")
+    spool.put([frame(1)])
+    disk.on = False
+    other = Spool(path)
+    some_time_passes(spool, clock)
+    assert "in use" in spool.trouble
+    other.close()
+    some_time_passes(spool, clock)
+    assert (spool.trouble, values(spool, "a")) == ("", [1])
+    spool.close()
+
+
+def test_a_file_that_is_damaged_when_the_disk_comes_back_is_rescued(path, clock, monkeypatch):
+    filled(path, 300, "a")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - 4096])
+    disk = Trouble(monkeypatch, readable=True)
+    spool = started(path, clock, "a")
+    spool.put([frame(1000)])
+    disk.on = False
+    some_time_passes(spool, clock)
+    read = values(spool, "a")
+    assert read[-1] == 1000
+    assert read[:-1] == list(range(3, len(read) + 2))
+    assert len(read) > 150
+    spool.close()
+
+
+def test_a_disk_pulled_out_and_put_back_is_used_again(path, clock):
+    # given a gateway whose open file is no longer the one that is there, as after a new mount
+    spool = started(path, clock, "a")
+    spool.put([frame(n) for n in range(5)])
+    spool.sync()
+    real = spool._db
+    spool._db = sqlite3.connect("file:nothing?mode=memory", uri=True)
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    Path(f"{copy}-wal").write_bytes(Path(f"{path}-wal").read_bytes())
+    real.close()
+    copy.rename(path)
+    Path(f"{copy}-wal").rename(f"{path}-wal")
+    spool.put([frame(5)])
+    assert spool.trouble
+    some_time_passes(spool, clock)
+    assert (spool.trouble, values(spool, "a")) == ("", list(range(6)))
+    spool.close()
+    # and where it is another queue it is not mixed with this one
+    spool = started(path, clock, "a")
+    spool.put([frame(7)])
+    other = path.parent.parent / "other" / "queue.db"
+    filled(other, 3, "a")
+    spool._db.close()
+    spool._db = sqlite3.connect("file:nothing?mode=memory", uri=True)
+    other.rename(path)
+    spool.put([frame(8)])
+    some_time_passes(spool, clock)
+    assert spool.trouble
+    spool.close()
+    assert values(started(path, clock, "a"), "a") == []
+
+
+def test_what_waits_in_memory_has_its_limit(path, clock, monkeypatch):
+    Trouble(monkeypatch, readable=False)
+    spool = Spool(path, limits=Limits(memory=5), clock=clock)
+    spool.attend(["a"])
+    for n in range(8):
+        spool.put([frame(n)])
+    assert spool.dropped == 3
+    assert values(spool, "a") == [3, 4, 5, 6, 7]
+    spool.close()
+
+
+@pytest.mark.needs_root
+def test_a_card_that_is_read_only_at_the_start_is_used_as_soon_as_it_can_be(tmp_path):
+    # given a daemon whose state is on a card that is mounted read-only, and has a thousand readings
+    image = file_system(tmp_path / "card", 16, 4096)
+    port = free_port()
+    with mounted(image, tmp_path / "state") as card:
+        filled(card / "queue.db", 1000, "home")
+        subprocess.run(["mount", "-o", "remount,ro", card], check=True)
+        file = tmp_path / "oemgateway.conf"
+        file.write_text(
+            f"[gateway]\nstate_dir = {card}\nsocket = {tmp_path / 'run' / 'control'}\n"
+            f"[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
+            f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = http://127.0.0.1:9\napikey = {'0' * 32}\n"
+        )
+        running = OnCard(file, tmp_path / "run" / "control")
+        with running:
+            push(port, "15 7")
+            wait_until(lambda: running.waiting() == 998)
+            assert "read" in " ".join(running.status()["troubles"])
+            # when it can be written to, then what came is there within seconds
+            subprocess.run(["mount", "-o", "remount,rw", card], check=True)
+            wait_until(lambda: not running.status()["troubles"], 20)
+            assert running.waiting() == 998
+            running.process.send_signal(signal.SIGKILL)
+            running.process.wait()
+        said = command("--config-file", file, "queue", "list", "--limit", "2000")
+        assert len(said.stdout.splitlines()) == 998
+
+
+class OnCard(GatewayProcess):
+    """A daemon whose socket is elsewhere than its state."""
+
+    def __init__(self, file: Path, socket: Path) -> None:
+        super().__init__(file)
+        self.socket = socket
+
+    def status(self) -> dict:
+        return ask(self.socket, "status", patience=60)
+
+    def waiting(self) -> int:
+        return int(self.status()["dispatchers"]["home"]["queue"]["waiting"])

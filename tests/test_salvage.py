@@ -1,0 +1,463 @@
+"""A damaged queue file: all that can be read of it is there again, whatever comes between."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway import salvage, store
+from gateway import spool as spool_module
+from gateway.frame import Frame, Stamp
+from gateway.spool import Limits, Spool
+from listeners.simulated.clock import VirtualClock
+from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
+from tests.waiting import wait_until
+
+PAGE = 1024
+MOST = 20
+"""Frames as short as these on one page."""
+SMALL = Limits(bytes=1_000_000)
+
+
+def frame(n: int) -> Frame:
+    return Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n))
+
+
+def values(spool: Spool, who: str = "a") -> list[float | None]:
+    """Return all that the dispatcher is given, batch by batch, as if it were delivered."""
+    found: list[float | None] = []
+    while batch := spool.peek(who, 1000):
+        found += [kept.values[0] for _, kept in batch]
+        spool.done(who, batch[-1][0])
+    return found
+
+
+def waiting(spool: Spool) -> list[float | None]:
+    """Return all that waits, without taking any."""
+    found: list[float | None] = []
+    after = 0
+    while page := spool.waiting(after=after):
+        found += [kept.frame.values[0] for kept in page]
+        after = page[-1].number
+    return found
+
+
+def opened(path: Path, **settings: object) -> Spool:
+    spool = Spool(path, **settings)
+    spool.attend(["a"])
+    return spool
+
+
+def rescued(path: Path, **settings: object) -> Spool:
+    """Open a damaged file and wait for the end of its rescue, as the daemon's main thread does."""
+    spool = opened(path, **settings)
+    while spool.due() == 0:
+        spool.tend()
+    return spool
+
+
+def piecewise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing of a rescue be done at once."""
+    for name in ("_AT_START", "_AT_ONCE"):
+        monkeypatch.setattr(spool_module, name, 0.0)
+
+
+def fill(path: Path, count: int = 12_000) -> None:
+    """Make a file with so many frames, numbered from 0, which a limit of a megabyte just lets be."""
+    spool = opened(path, limits=SMALL)
+    for first in range(0, count, 500):
+        spool.put([frame(n) for n in range(first, min(first + 500, count))])
+    assert spool.dropped == 0
+    spool.close()
+
+
+def pages(path: Path) -> dict[int, int]:
+    """Return the page that each frame is on, by its number: SQLite's leaves of table b-trees."""
+    data = path.read_bytes()
+    found = {}
+    for page in range(1, len(data) // PAGE):
+        leaf = data[page * PAGE : (page + 1) * PAGE]
+        if leaf[0] == 0x0D:
+            (cells,) = struct.unpack_from(">H", leaf, 3)
+            for cell in struct.unpack_from(f">{cells}H", leaf, 8):
+                _, start = varint(leaf, cell)
+                rowid, _ = varint(leaf, start)
+                found[rowid - 1] = page
+    return found
+
+
+def varint(data: bytes, start: int) -> tuple[int, int]:
+    """Return a number and where the next one begins."""
+    value = 0
+    while data[start] & 0x80:
+        value = value << 7 | data[start] & 0x7F
+        start += 1
+    return value << 7 | data[start], start + 1
+
+
+def leaf(path: Path, number: int) -> int:
+    """Return the page that this frame is on."""
+    return pages(path)[number]
+
+
+def damage(path: Path, *numbers: int) -> list[int]:
+    """Overwrite the pages that these frames are on; return which frames are on the others."""
+    there = pages(path)
+    hit = {there[number] for number in numbers}
+    for page in hit:
+        overwrite(path, page)
+    return [number for number in sorted(there) if there[number] not in hit]
+
+
+def overwrite(path: Path, page: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(page * PAGE)
+        file.write(random.Random(page).randbytes(PAGE))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "queue.db"
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory) -> Path:
+    """Return a file that is nearly as large as its limit."""
+    path = tmp_path_factory.mktemp("full") / "queue.db"
+    fill(path)
+    assert 0.8 * SMALL.bytes < path.stat().st_size <= SMALL.bytes
+    return path
+
+
+@pytest.fixture
+def damaged(full, path) -> Path:
+    """Return such a file with three damaged pages in its middle."""
+    path.parent.mkdir()
+    shutil.copy(full, path)
+    damage(path, 6000, 9000, 9000 + MOST)
+    return path
+
+
+def test_of_a_nearly_full_file_all_is_rescued_but_what_is_on_the_damaged_pages(damaged):
+    size = damaged.stat().st_size
+    whole = damaged.read_bytes()
+    spool = rescued(damaged, limits=SMALL)
+    read = waiting(spool)
+    assert read == sorted(set(read))
+    missing = set(range(12_000)) - set(read)
+    assert 0 < len(missing) <= 3 * MOST
+    assert all(min(abs(n - 6000), abs(n - 9000)) < 2 * MOST for n in missing)
+    assert spool.trouble == ""
+    assert spool.dropped == 0
+    # and it goes on as before
+    spool.put([frame(20_000)])
+    assert values(spool)[-1] == 20_000
+    spool.close()
+    # the damaged file is kept as it was, the new one is no larger, and nothing else is there
+    (aside,) = damaged.parent.glob("queue.db.damaged-*")
+    assert aside.read_bytes() == whole
+    assert damaged.stat().st_size <= size
+    assert {file.name for file in damaged.parent.iterdir()} == {"queue.db", "queue.ballast", aside.name}
+
+
+def test_the_limit_of_its_size_holds_again_afterwards(damaged):
+    spool = rescued(damaged, limits=SMALL)
+    for first in range(20_000, 26_000, 20):
+        spool.put([frame(n) for n in range(first, first + 20)])
+    read = waiting(spool)
+    spool.close()
+    assert damaged.stat().st_size <= SMALL.bytes
+    assert read[-6000:] == list(range(20_000, 26_000))
+    assert spool.dropped > 0
+
+
+def test_what_only_the_log_of_the_file_has_is_rescued_too(path):
+    # given a gateway that was killed before its last frames went from the log into the file
+    fill(path, 3000)
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, path], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout.readline() == "put\n"
+        writer.kill()
+    assert Path(f"{path}-wal").stat().st_size
+    overwrite(path, leaf(path, 1000))
+    # then they are there
+    spool = rescued(path)
+    read = waiting(spool)
+    assert read[-200:] == list(range(3000, 3200))
+    assert len(read) > 3150
+    spool.close()
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from gateway.frame import Frame, Stamp
+from gateway.spool import Spool
+spool = Spool(Path(sys.argv[1]))
+spool.attend(["a"])
+for n in range(3000, 3200):
+    spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n))])
+print("put", flush=True)
+time.sleep(60)
+"""
+
+
+def test_it_goes_on_piece_by_piece_and_nobody_who_puts_a_frame_waits_for_it(damaged, monkeypatch):
+    piecewise(monkeypatch)
+    spool = opened(damaged, limits=SMALL)
+    assert spool.due() == 0
+    assert "is damaged: what can be read of it is brought into a new file" in spool.trouble
+    pieces, after = 0, 20_000
+    while spool.due() == 0:
+        spool.put([frame(after)])
+        after += 1
+        # nobody is given what is newer before what is older, and what waits is counted
+        assert spool.peek("a", 10) == []
+        assert spool.standing("a").waiting >= after - 20_000
+        spool.tend()
+        pieces += 1
+    assert pieces > 50
+    read = waiting(spool)
+    assert read[-pieces:] == list(range(20_000, after))
+    assert len(read) > 11_900 + pieces
+    spool.close()
+
+
+def test_frames_that_come_meanwhile_are_on_the_disk_at_once_and_come_behind_the_others(
+    damaged, monkeypatch, tmp_path
+):
+    piecewise(monkeypatch)
+    spool = opened(damaged, limits=SMALL)
+    for n in range(20_000, 20_005):
+        spool.put([frame(n)])
+        spool.tend()
+    # when it is killed, and once more soon after the next start
+    for turn in range(2):
+        copy = tmp_path / f"copy{turn}"
+        shutil.copytree(damaged.parent, copy)
+        spool.close()
+        damaged = copy / "queue.db"
+        spool = opened(damaged, limits=SMALL)
+        spool.put([frame(20_005 + turn)])
+        spool.tend()
+    while spool.due() == 0:
+        spool.tend()
+    read = waiting(spool)
+    assert read[-7:] == list(range(20_000, 20_007))
+    assert read == sorted(set(read))
+    assert len(read) > 11_900
+    spool.close()
+
+
+_KILLED_AT = {"open", "os.rename", "os.remove", "sqlite3.connect", "statement"}
+
+
+def killed(path: Path, step: int) -> bool:
+    """Open a damaged file in a process that is killed after so many accesses; return whether it was."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        assert status in (0, signal.SIGKILL)
+        return status != 0
+    left = [step]
+
+    def count(event: str, *_: object) -> None:
+        if event in _KILLED_AT:
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    real = store.open_store
+
+    def traced(path: Path, *, max_bytes: int) -> sqlite3.Connection:
+        db = real(path, max_bytes=max_bytes)
+        db.set_trace_callback(lambda _: count("statement"))
+        return db
+
+    store.open_store = traced
+    sys.addaudithook(count)
+    try:
+        rescued(path).close()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def test_whenever_it_is_killed_the_next_start_has_all_of_it(path, tmp_path, monkeypatch):
+    # given a damaged file, and what there is to be read of it
+    monkeypatch.setattr(salvage, "_PIECE", 30)
+    fill(path, 80)
+    wanted = damage(path, 40)
+    assert 60 <= len(wanted) < 80
+    step, was_killed, kills = 0, True, 0
+    while was_killed:
+        # when it is killed before each access, and in the next start once more
+        folder = shutil.copytree(path.parent, tmp_path / f"killed{step}")
+        was_killed = killed(folder / "queue.db", step)
+        kills += was_killed
+        killed(folder / "queue.db", step // 2)
+        # then it is all there, and nothing is left behind
+        spool = rescued(folder / "queue.db")
+        assert waiting(spool) == wanted, step
+        spool.close()
+        names = {file.name for file in folder.iterdir()}
+        (aside,) = (name for name in names if "damaged" in name)
+        assert names == {"queue.db", "queue.ballast", aside}
+        assert (folder / aside).read_bytes() == path.read_bytes()
+        shutil.rmtree(folder)
+        step += 1
+    assert kills > 40
+
+
+def test_sigterm_ends_a_daemon_in_the_middle_of_it_and_the_next_one_goes_on(tmp_path):
+    # given a file that takes a while
+    path = tmp_path / "state" / "queue.db"
+    spool = opened(path)
+    for first in range(0, 150_000, 5000):
+        spool.put([frame(n) for n in range(first, first + 5000)])
+    spool.close()
+    overwrite(path, leaf(path, 75_000))
+    file = tmp_path / "oemgateway.conf"
+    file.write_text(
+        f"{state(tmp_path)}simulate = yes\n[listeners]\n[[busy]]\ntype = exec\ncommand = sleep 1000\n"
+        f"[dispatchers]\n[[a]]\ntype = emoncms\nurl = http://127.0.0.1:9\napikey = {'0' * 32}\n"
+    )
+    with GatewayProcess(file) as running:
+        wait_until(lambda: path.with_name("queue.db.rescue").exists())
+        assert "is damaged" in " ".join(running.status()["troubles"])
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(2.0) == 0
+    assert path.with_name("queue.db.rescue").exists()
+    spool = rescued(path)
+    assert spool.standing("a").waiting > 149_900
+    spool.close()
+
+
+def test_where_there_is_no_room_for_it_all_goes_on_in_memory_and_it_is_done_when_there_is(
+    damaged, monkeypatch, caplog
+):
+    # given a disk that has no room for a second file
+    clock = VirtualClock()
+    real, room = salvage.Salvage.step, [False]
+
+    def step(self: salvage.Salvage) -> bool:
+        if not room[0]:
+            raise sqlite3.OperationalError("database or disk is full")
+        return real(self)
+
+    monkeypatch.setattr(salvage.Salvage, "step", step)
+    spool = opened(damaged, limits=SMALL, clock=clock)
+    spool.put([frame(n) for n in range(20_000, 20_004)])
+    # then what comes is delivered from memory, and that is said once
+    batch = spool.peek("a", 2)
+    assert [kept.values[0] for _, kept in batch] == [20_000, 20_001]
+    spool.fix("a", batch[-1][0])
+    spool.done("a", batch[-1][0])
+    assert spool.standing("a").waiting == 2
+    in_flight = spool.peek("a", 1)
+    assert "cannot be read or counted" in spool.trouble
+    for _ in range(5):
+        clock.sleep(10)
+        spool.tend()
+    assert caplog.text.count("a new file cannot be made (database or disk is full)") == 1
+    # and when there is room, what the file had is there, and what is sent just then is not sent twice
+    room[0] = True
+    clock.sleep(10)
+    while spool.due() == 0:
+        spool.tend()
+    spool.done("a", in_flight[-1][0])
+    assert spool.trouble == ""
+    count = spool.standing("a").waiting
+    read = values(spool)
+    assert read[-1] == 20_003
+    assert read[:3] == [0, 1, 2]
+    assert not {20_000, 20_001, 20_002} & set(read)
+    assert len(read) == count > 11_900
+    spool.close()
+
+
+def test_damage_while_it_runs_takes_neither_places_nor_what_comes(path, monkeypatch):
+    # given three frames in a file with an unreadable page, of which one is delivered
+    fill(path, 3000)
+    spool = opened(path)
+    piecewise(monkeypatch)
+    first = spool.peek("a", 1)
+    spool._mend(sqlite3.DatabaseError("malformed"))
+    # when it is being rescued while the dispatcher delivers and a listener puts
+    spool.done("a", first[0][0])
+    spool.put([frame(3000)])
+    while spool.due() == 0:
+        spool.tend()
+    spool.put([frame(3001)])
+    assert values(spool) == list(range(1, 3002))
+    spool.close()
+
+
+def test_a_rescue_of_another_file_is_not_gone_on_with(damaged, monkeypatch, tmp_path):
+    # given a rescue that was interrupted, and a file that somebody put back meanwhile
+    piecewise(monkeypatch)
+    spool = opened(damaged)
+    spool.put([frame(20_000)])
+    spool.tend()
+    spool.close()
+    fill(tmp_path / "backup", 100)
+    shutil.copy(tmp_path / "backup", damaged)
+    spool = rescued(damaged)
+    assert values(spool) == [*range(100), 20_000]
+    spool.close()
+
+
+def test_where_the_new_file_gets_damaged_itself_it_is_made_anew(damaged, monkeypatch):
+    piecewise(monkeypatch)
+    clock = VirtualClock()
+    spool = opened(damaged, clock=clock)
+    spool.put([frame(20_000)])
+    for _ in range(10):
+        spool.tend()
+    real, broken = salvage.Salvage.step, [True]
+
+    def step(self: salvage.Salvage) -> bool:
+        if broken.pop():
+            error = sqlite3.DatabaseError("malformed")
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error
+        broken.append(False)
+        return real(self)
+
+    monkeypatch.setattr(salvage.Salvage, "step", step)
+    spool.tend()
+    broken.append(False)
+    clock.sleep(10)
+    while spool.due() == 0:
+        spool.tend()
+    read = values(spool)
+    assert len(read) > 11_900
+    assert read[-1] == 20_000
+    spool.close()
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 6))
+def test_any_damage_leaves_all_the_rest(tmp_path_factory, seed, count):
+    # given a file of which any pages are damaged
+    draw = random.Random(seed)
+    path = tmp_path_factory.mktemp("damaged") / "queue.db"
+    fill(path, 1500)
+    wanted = damage(path, *(draw.randrange(1500) for _ in range(count)))
+    # then all that is on the others is there
+    spool = rescued(path, limits=SMALL)
+    assert waiting(spool) == wanted
+    spool.close()
+    shutil.rmtree(path.parent)
