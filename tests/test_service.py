@@ -258,6 +258,23 @@ def test_a_gateway_that_ends_before_it_is_ready_has_not_started(service):
 
 
 @pytest.mark.needs_root
+def test_one_that_is_slow_to_become_the_users_is_waited_for(service):
+    # given a machine so busy that there is a pid file a second before the process has changed its user
+    service.machine("mv", "/sbin/start-stop-daemon", "/sbin/start-stop-daemon.real")
+    slow = service.machine.path("/sbin/start-stop-daemon")
+    slow.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        "    --start*) echo $$ >/run/oemgateway.pid; sleep 1; rm /run/oemgateway.pid ;;\n"
+        "esac\n"
+        'exec /sbin/start-stop-daemon.real "$@"\n'
+    )
+    slow.chmod(0o755)
+    assert service("start") == (0, "Starting: oemgateway.\n")
+    assert service("status")[0] == 0
+
+
+@pytest.mark.needs_root
 def test_a_gateway_that_does_not_become_ready_is_stopped(service):
     service.default("START_TIMEOUT=1\n")
     service.be("time.sleep(600)")
@@ -269,8 +286,10 @@ def test_a_gateway_that_does_not_become_ready_is_stopped(service):
 @pytest.mark.needs_root
 def test_udev_reads_its_rules_without_a_word(service):
     rules = "/etc/udev/rules.d/60-oemgateway.rules"
+    udevadm = need("udevadm", "udev")
+    service.machine("mkdir", "-p", "/etc/udev/rules.d")
     service.machine.copy(ROOT / rules[1:], rules)
-    done = service.machine(need("udevadm", "udev"), "test", "--action=add", "/sys/devices/virtual/mem/null")
+    done = service.machine(udevadm, "test", "--action=add", "/sys/devices/virtual/mem/null")
     assert [line for line in done.stdout.splitlines() if rules in line] == [f"Reading rules file: {rules}"]
 
 
