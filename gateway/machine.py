@@ -7,6 +7,7 @@ import pwd
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,13 @@ class Machine:
         return [line for line in stripped if line]
 
     def names(self, pattern: str) -> list[str]:
-        """Return the last parts of the paths that match, sorted."""
-        return sorted(path.name for path in self.root.glob(pattern.lstrip("/")))
+        """Return the last parts of the paths that match, sorted, also of links that lead to nothing here."""
+        folder, _, name = pattern.strip("/").rpartition("/")
+        found: set[str] = set()
+        for directory in self.root.glob(folder):
+            with suppress(OSError):
+                found.update(path.name for path in directory.iterdir() if fnmatchcase(path.name, name))
+        return sorted(found)
 
     def link(self, path: str | Path) -> str:
         """Return the last part of what a symbolic link leads to, or of the path itself where it is none."""

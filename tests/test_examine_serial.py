@@ -78,9 +78,13 @@ def test_a_login_by_inittab(pi):
     )
 
 
-def test_a_login_by_systemd(pi):
-    unit = "serial-getty@ttyAMA0.service"
-    pi.link(f"/etc/systemd/system/getty.target.wants/{unit}", "/lib/systemd/system/serial-getty@.service")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_login_by_systemd(pi, there):
+    # given a link as it is on a card, to what is on the card, or not even there
+    unit, target = "serial-getty@ttyAMA0.service", "/lib/systemd/system/serial-getty@pi.service"
+    pi.link(f"/etc/systemd/system/getty.target.wants/{unit}", pi.path(target) if there else target)
+    if there:
+        pi.put(target)
     assert fault(plugin("rfm12pi").examine(pi.machine)) == (
         f"a login waits on it, by {unit}",
         f"sudo systemctl disable --now {unit}",
