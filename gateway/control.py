@@ -132,7 +132,9 @@ def _reply(asked: str, answer: Callable[..., Any], arguments: str) -> str:
         if not isinstance(given, dict):
             return _refusal("the arguments must be a mapping: a JSON object expected")
         return json.dumps(answer(**given))
-    except (OSError, ValueError, RecursionError) as error:
+    except RecursionError:  # whose words differ between versions of Python
+        return _refusal("its arguments are nested too deep")
+    except (OSError, ValueError) as error:
         return _refusal(str(error))
     except Exception as error:
         if isinstance(error, TypeError) and error.__traceback__ and error.__traceback__.tb_next is None:

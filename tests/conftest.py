@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.peers import missing
 from tests.simulators.emoncms import FakeEmoncms
+
+# Who is started with & inherits that Ctrl-C is ignored, and so would the programs that are interrupted here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says something of the machine's other work, and nothing of the code.
 settings.register_profile("oemgateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])

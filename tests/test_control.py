@@ -57,7 +57,7 @@ def test_a_question_may_have_arguments(control, path):
         ("double [4]", "must be a mapping"),
         ("double {", "Expecting"),
         ("broken", "a fault in the program: OverflowError"),
-        ("double " + "[" * 100_000, "recursion"),
+        ("double " + "[" * 100_000, "nested too deep"),
         ("double " + "4" * 2_000_000, "must be a mapping|Exceeds|Extra"),
     ],
 )

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from logging.handlers import SysLogHandler
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,8 @@ def as_it_was(monkeypatch):
     log.setLevel("INFO")
     yield
     log_to_syslog(())
+    for handler in log.handlers:
+        handler.close()
     log.handlers, logging.raiseExceptions = handlers, loud
     log.setLevel(level)
 
@@ -126,9 +129,10 @@ def test_whoever_logs_has_no_part_in_the_troubles_of_the_disk(tmp_path, capsys):
 
 def test_a_full_disk_is_no_trouble_of_who_logs(capsys):
     log_to(None)
-    log.handlers[0].setStream(open("/dev/full", "w"))  # noqa: SIM115, PTH123
-    radio("no room")
-    log.handlers = []
+    with contextlib.suppress(OSError), Path("/dev/full").open("w") as full:
+        log.handlers[0].setStream(full)
+        radio("no room")
+        log.handlers = []
     assert capsys.readouterr().err == ""
 
 

@@ -225,11 +225,11 @@ def test_no_packet_is_lost_while_settings_are_sent(firmware, plugged, opened):
     frames = []
     number = 0
     while len(firmware.commands) < 4 or number < 500:
-        board.hear(10, struct.pack("<h", number))
+        board.hear(10, struct.pack("<2h", *divmod(number, 1000)))
         number += 1
         frames += listener.read(Flag())
     frames += read(listener, number - len(frames))
-    assert [frame.values for frame in frames] == [(n,) for n in range(number)]
+    assert [frame.values for frame in frames] == [divmod(n, 1000) for n in range(number)]
     read_until(listener, lambda _: (firmware.group, firmware.band, firmware.node) == (212, 8, 7))
 
 
