@@ -9,12 +9,19 @@ from tests.machine.arrivals import packets
 from tests.machine.guest import Guest
 from tests.machine.hardware import Hardware, Radio
 from tests.machine.lab import Lab
-from tests.machine.service import RADIO, configuration, damage, start, status, wait_delivered
+from tests.machine.service import RADIO, UNIT, configuration, damage, queue, start, status, wait_delivered
 from tests.simulators.emoncms import FakeEmoncms
 
 FULL = (
     "fallocate -l $(df --output=avail -B1 / | tail -1) /var/full; "
     "setpriv --reuid=oemgateway --clear-groups sh -c 'echo x >/var/lib/oemgateway/x' && echo not full; true"
+)
+
+STATE = "/var/lib/oemgateway"
+
+OWN_DISK = (
+    f"systemctl stop {UNIT}; truncate -s 64M /state.img; mke2fs -q -t ext4 /state.img; mkdir -p {STATE};"
+    f"mount -o loop,errors=remount-ro /state.img {STATE}; chown oemgateway: {STATE}; chmod 0750 {STATE}"
 )
 
 
@@ -37,19 +44,35 @@ def run(lab: Lab) -> None:
         guest.run("sync; echo u >/proc/sysrq-trigger")
         guest.wait(lambda: not guest.succeeds("touch /root/x"), "/ is read-only")
         _packets_come(lab, guest, server, radio, "/ read-only")
+        # Started now, it has no file at all; what waits in memory moves to the disk once it is writable.
+        guest.run(f"systemctl restart {UNIT}", seconds=180)
+        server.stop()
+        waiting = _print(radio)
         guest.run("mount -o remount,rw /")
+        guest.wait(lambda: not status(guest).get("troubles", ["?"]), "the disk is used again", 90)
+        guest.run(f"systemctl restart {UNIT}", seconds=180)
+        server.start()
+        _judge(lab, guest, server, waiting, "started on a read-only /, then writable, then a restart")
         _packets_come(lab, guest, server, radio, "/ writable again")
         guest.wait(lambda: not status(guest)["troubles"], "the gateway is content with its disk", 60)
         lab.report.row("troubles afterwards", "0")
 
-        guest.run("sync; echo 1 >/sys/fs/ext4/vda/trigger_fs_error")
-        guest.wait(lambda: not guest.succeeds("touch /root/x"), "/ is read-only")
-        _packets_come(lab, guest, server, radio, "ext4 with an error")
-        guest.run("systemctl enable oemgateway", check=False)
-        guest.reboot()
-        guest.run("systemctl start oemgateway", seconds=180)
-        guest.wait(lambda: status(guest).get("ready"), "the gateway is ready")
-        _packets_come(lab, guest, server, radio, "after a reboot")
+        # A disk of its own: from one with an error not even a command could be started.
+        guest.run(OWN_DISK)
+        start(guest, configuration(server, RADIO, every=1))
+        _packets_come(lab, guest, server, radio, "state on a disk of its own")
+        guest.run("sync; echo 1 >/sys/fs/ext4/loop0/trigger_fs_error")
+        _packets_come(lab, guest, server, radio, "that ext4 has an error")
+        server.stop()
+        waiting = _print(radio)
+        guest.run(
+            f"systemctl stop {UNIT}; umount {STATE}; e2fsck -fy /state.img; mount -o loop /state.img {STATE}"
+        )
+        guest.run(f"systemctl start {UNIT}", seconds=180)
+        lost = len(waiting) - guest.wait(lambda: queue(guest), "the gateway is ready")["waiting"]
+        lab.report.row(f"of {len(waiting)} that only memory could take lost by a stop", str(lost))
+        server.start()
+        _packets_come(lab, guest, server, radio, "checked by e2fsck")
         wrong = damage(guest)
         lab.report.row("the queue's file", "whole" if not wrong else "damaged", ok=not wrong, details=wrong)
 

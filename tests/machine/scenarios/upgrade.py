@@ -70,14 +70,18 @@ def run(lab: Lab) -> None:
         lab.report.row(
             "refused ones at the server after `queue retry`", str(len(packets(server, refused.node)))
         )
-        errors = log(guest, "-p err")
-        lab.report.row("errors in the log", str(len(errors.splitlines())), ok=not errors, details=errors)
+        errors = [line for line in log(guest, "-p err").splitlines() if "node 11" not in line]
+        lab.report.row("errors in the log", str(len(errors)), ok=not errors, details="\n".join(errors))
 
         guest.run("DEBIAN_FRONTEND=noninteractive apt-get purge -y oemgateway", seconds=300)
         left = sorted(_files(guest) - before)
         left += guest.run("getent passwd oemgateway; getent group oemgateway; true").splitlines()
-        left += guest.run("grep -rl oemgateway /etc /var/lib/ucf /var/lib/systemd; true").splitlines()
-        left += guest.run("pgrep -af oemgateway; true").splitlines()
+        # What is left out are backups, which passwd and ucf make of their own files.
+        backups = "--exclude='*-' --exclude='*.[0-9]'"
+        left += guest.run(
+            f"grep -rl {backups} oemgateway /etc /var/lib/ucf /var/lib/systemd; true"
+        ).splitlines()
+        left += guest.run("pgrep -af '[o]emgateway'; true").splitlines()
         lab.report.row("what apt purge leaves", str(len(left)), ok=not left, details="\n".join(left))
 
 
