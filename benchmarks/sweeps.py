@@ -11,7 +11,7 @@ import sys
 import time
 
 from gateway.settings import build
-from listeners.onewire.ds2482 import Ds2482
+from listeners.onewire.drivers.ds2482 import Ds2482
 
 
 def main(count: int, ids: list[str]) -> None:

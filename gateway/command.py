@@ -12,21 +12,22 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway import config, demo, doctor
+from gateway.commands import demo, doctor
+from gateway.commands.queue_command import add_queue
+from gateway.commands.status_command import add_status
+from gateway.conf import config
+from gateway.conf.describe import describe, show_settings
+from gateway.conf.indices import Memory
 from gateway.daemon import Daemon
-from gateway.describe import describe, show_settings
-from gateway.emoncms.command import add_emoncms
+from gateway.diagnosis.machine import Machine
+from gateway.dispatchers.emoncms.command import add_emoncms
 from gateway.ending import end_in_time
-from gateway.indices import Memory
 from gateway.logs import log_to
-from gateway.machine import Machine
 from gateway.notify import Supervisor
 from gateway.paths import DEFAULT_FILE, find_state_dir
-from gateway.plain import plain
-from gateway.queue_command import add_queue
 from gateway.settings import at_least, convert
 from gateway.spool import SpoolUnusable
-from gateway.status_command import add_status
+from gateway.text.plain import plain
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
     sensors.add_argument(
         "--label", metavar="TEXT", help="with --identify: the label to write (default: it is asked for)"
     )
-    sensors.set_defaults(run=_elsewhere("listeners.onewire.sensors:sensors"))
+    sensors.set_defaults(run=_elsewhere("listeners.onewire.commands.sensors:sensors"))
     show = commands.add_parser(
         "demo",
         help="run the main job on simulated hardware",

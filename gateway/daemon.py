@@ -8,30 +8,31 @@ import time
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from gateway import config, control, indices, logs, paths
-from gateway.changes import changes, is_same
+from gateway import control, logs, paths
 from gateway.clock import Clock
-from gateway.dating import Dating, TimeNote, passed
-from gateway.delivery import DispatcherWorker
-from gateway.exchange import to_object
+from gateway.conf import config, indices
+from gateway.conf.changes import changes, is_same
+from gateway.conf.indices import Memory
 from gateway.flag import Flag, wait_readable
-from gateway.hourly import HOUR, Hourly
-from gateway.indices import Memory
 from gateway.notify import Supervisor
-from gateway.queue_answers import QueueAnswers
+from gateway.present.hourly import HOUR, Hourly
+from gateway.present.status import Status
 from gateway.spool import Spool
-from gateway.status import Status
-from gateway.timekeeper import Timekeeper
+from gateway.spool.answers import QueueAnswers
+from gateway.spool.exchange import to_object
+from gateway.times.dating import Dating, TimeNote, passed
+from gateway.times.timekeeper import Timekeeper
 from gateway.version import VERSION
-from gateway.worker import ListenerWorker
+from gateway.workers.delivery import DispatcherWorker
+from gateway.workers.worker import ListenerWorker
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from gateway.config import Configuration
+    from gateway.conf.config import Configuration
     from gateway.plugin import Plugin
-    from gateway.worker import Worker
+    from gateway.workers.worker import Worker
 
 log = logging.getLogger("oemgateway")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.paths import as_owner
-from gateway.plain import plain
 from gateway.settings import did_you_mean
+from gateway.text.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,8 +17,8 @@ from itertools import chain, islice, repeat, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.frame import check_node
-from gateway.numeral import bounded
 from gateway.settings import alternatives, convert, setting
+from gateway.text.numeral import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -19,10 +19,10 @@ from gateway.settings import LogLevel, at_least, between, setting
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gateway.finding import Finding
+    from gateway.diagnosis.finding import Finding
+    from gateway.diagnosis.machine import Machine
     from gateway.flag import Flag
     from gateway.frame import Frame
-    from gateway.machine import Machine
 
 
 @dataclass(kw_only=True)

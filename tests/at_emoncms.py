@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.dispatchers.emoncms import Emoncms
+from gateway.dispatchers.emoncms.dispatcher import Emoncms
 from gateway.frame import Frame, Stamp
 from gateway.plugin import DeliveryFailure
 from tests.opened import opened

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway import config
+from gateway.conf import config
 from gateway.control import ask
 from gateway.daemon import Daemon
 from gateway.notify import Supervisor

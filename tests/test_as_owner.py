@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dating import TimeNote
+from gateway.conf.indices import Memory
 from gateway.frame import Frame, Stamp
-from gateway.indices import Memory
 from gateway.logs import log_to
 from gateway.paths import as_owner, open_file, write_file
 from gateway.spool import Spool
+from gateway.times.dating import TimeNote
 from tests.gateway_process import GatewayProcess, command
 from tests.ports import free_port
 from tests.waiting import wait_until

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway import asking, command, paths
+from gateway import command, paths
+from gateway.commands import asking
 from gateway.control import Control
 
 STATUS = {

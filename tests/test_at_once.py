@@ -8,7 +8,7 @@ from threading import Barrier, active_count
 
 import pytest
 
-from listeners.onewire.at_once import at_once
+from listeners.onewire.drivers.at_once import at_once
 
 
 def test_results_are_in_the_order_of_the_items():

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway import config
-from gateway.changes import changes
+from gateway.conf import config
+from gateway.conf.changes import changes
 
 FILE = """\
 [gateway]

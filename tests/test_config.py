@@ -13,16 +13,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway import config
-from gateway.config import ConfigFaults, Gateway
-from gateway.dispatchers.emoncms import EmoncmsBuffer
+from gateway.conf import config
+from gateway.conf.config import ConfigFaults, Gateway
+from gateway.dispatchers.emoncms.dispatcher import EmoncmsBuffer
 from gateway.plugin import Dispatcher, Listener
 from gateway.registry import BUILT_IN, known
 from gateway.settings import SettingsFault, build, setting
 from gateway.spool import Limits
-from listeners.onewire.owfs import Owfs
-from listeners.rfm12pi import Rfm2pi
-from listeners.tcp import Tcp
+from listeners.onewire.drivers.owfs import Owfs
+from listeners.radio.rfm12pi import Rfm2pi
+from listeners.textlines.tcp import Tcp
 
 HERE = Path(__file__).parent
 

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config, daemon, paths, trouble
+from gateway import daemon, paths
+from gateway.conf import config
 from gateway.control import ask
 from gateway.daemon import Daemon
 from gateway.frame import Frame, Stamp
 from gateway.notify import Supervisor
 from gateway.spool import Spool
-from gateway.worker import Worker
-from listeners.tcp import Tcp
+from gateway.workers import trouble
+from gateway.workers.worker import Worker
+from listeners.textlines.tcp import Tcp
 from tests.gateway_process import state
 from tests.gateway_thread import answers, running
 from tests.ports import connect, free_port

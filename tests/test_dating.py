@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from gateway.dating import Dating, TimeNote, passed
 from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool
-from gateway.timekeeper import Timekeeper
+from gateway.times.dating import Dating, TimeNote, passed
+from gateway.times.timekeeper import Timekeeper
 from gateway.version import MADE
 from listeners.simulated.clock import VirtualClock
 

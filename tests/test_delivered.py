@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dating import Dating, TimeNote
-from gateway.delivery import DispatcherWorker
-from gateway.dispatchers.emoncms import Emoncms, _brought, encode
-from gateway.dispatchers.emoncms_answers import judge_inputs
-from gateway.dispatchers.emoncms_place import Inputs, Reading, find, held, is_shown, together
+from gateway.dispatchers.emoncms.answers import judge_inputs
+from gateway.dispatchers.emoncms.dispatcher import Emoncms, _brought, encode
+from gateway.dispatchers.emoncms.progress import Inputs, Reading, find, held, is_shown, together
 from gateway.frame import Frame
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Place, TryLater
 from gateway.spool import Spool
-from gateway.timekeeper import Timekeeper
+from gateway.times.dating import Dating, TimeNote
+from gateway.times.timekeeper import Timekeeper
 from gateway.version import MADE
+from gateway.workers.delivery import DispatcherWorker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.at_emoncms import KEY, dispatcher, frame
 from tests.earlier_run import left_by_an_earlier_run

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config
-from gateway.describe import describe, show_settings
+from gateway.conf import config
+from gateway.conf.describe import describe, show_settings
 from gateway.registry import BUILT_IN
 
 HERE = Path(__file__).parent

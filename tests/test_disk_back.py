@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway import store
 from gateway.control import ask
 from gateway.frame import Frame, Stamp
-from gateway.spool import Limits, Spool
+from gateway.spool import Limits, Spool, store
 from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted
 from tests.gateway_process import GatewayProcess, command

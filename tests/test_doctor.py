@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway import doctor
-from gateway.finding import Finding, Verdict, unknown
-from gateway.machine import Machine
+from gateway.commands import doctor
+from gateway.diagnosis.finding import Finding, Verdict, unknown
+from gateway.diagnosis.machine import Machine
 from gateway.plugin import Listener
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import free_port

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import document
-from gateway.document import ConfigFaults, Fault
+from gateway.conf import document
+from gateway.conf.document import ConfigFaults, Fault
 
 
 @pytest.fixture

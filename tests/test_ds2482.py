@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from gateway.clock import Clock
 from gateway.settings import SettingsFault, build
-from listeners.onewire import ds2482, i2c
-from listeners.onewire.bridge import ACTIVE_PULL_UP, Bridge
 from listeners.onewire.bus import BusFault
+from listeners.onewire.drivers import ds2482, i2c
+from listeners.onewire.drivers.bridge import ACTIVE_PULL_UP, Bridge
+from listeners.onewire.drivers.line import Line
+from listeners.onewire.drivers.thermometers import Thermometers
 from listeners.onewire.ds18b20 import MARKER, Fault
-from listeners.onewire.line import Line
 from listeners.onewire.rom import Rom
-from listeners.onewire.thermometers import Thermometers
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds18s20 import Ds18s20

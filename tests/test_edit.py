@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import document, edit
-from gateway.edit import replace_value
+from gateway.conf import document, edit
+from gateway.conf.edit import replace_value
 
 TEXT = """\
 # made by hand

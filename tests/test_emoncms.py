@@ -12,9 +12,9 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dispatchers.emoncms import Emoncms, EmoncmsBuffer, encode
-from gateway.dispatchers.emoncms_answers import judge, lost
-from gateway.dispatchers.emoncms_pages import excerpt
+from gateway.dispatchers.emoncms.answers import judge, lost
+from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer, encode
+from gateway.dispatchers.emoncms.pages import excerpt
 from gateway.plugin import BadFrame, HoldEverything, NodeRefused, OutcomeUnknown, TryLater
 from gateway.registry import find
 from gateway.settings import SettingsFault, build, shown

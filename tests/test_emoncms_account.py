@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dispatchers.emoncms_answers import Unexpected, decode
-from gateway.dispatchers.emoncms_server import Server
-from gateway.emoncms.account import (
+from gateway.dispatchers.emoncms.account import (
     ENERGY,
     LOG,
     Account,
@@ -23,6 +21,8 @@ from gateway.emoncms.account import (
     read_inputs,
     read_slot,
 )
+from gateway.dispatchers.emoncms.answers import Unexpected, decode
+from gateway.dispatchers.emoncms.session import Server
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from tests.simulators.emoncms import FATAL, LOGIN_PAGE, Answer, FakeEmoncms
 

@@ -14,12 +14,12 @@ import pytest
 
 from gateway import command, control
 from gateway.clock import Clock
-from gateway.emoncms.account import Feed, Input
-from gateway.emoncms.findings import Log, judge_clock, judge_input, judge_missing, judge_version
-from gateway.emoncms.provision import Description, Processes, plan
-from gateway.emoncms.row import TEST_NODE
-from gateway.emoncms.wanted import Wanted
-from gateway.finding import Verdict
+from gateway.diagnosis.finding import Verdict
+from gateway.dispatchers.emoncms.account import Feed, Input
+from gateway.dispatchers.emoncms.findings import Log, judge_clock, judge_input, judge_missing, judge_version
+from gateway.dispatchers.emoncms.provision import Description, Processes, plan
+from gateway.dispatchers.emoncms.row import TEST_NODE
+from gateway.dispatchers.emoncms.wanted import Wanted
 from gateway.version import MADE
 from tests import gateway_process
 from tests.gateway_process import GatewayProcess, state

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import command
-from gateway.dispatchers.emoncms import Emoncms, EmoncmsBuffer
-from gateway.dispatchers.emoncms_answers import decode, judge, judge_inputs
-from gateway.dispatchers.emoncms_pages import said, with_status
-from gateway.dispatchers.emoncms_url import check_url
+from gateway.dispatchers.emoncms.answers import decode, judge, judge_inputs
+from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer
+from gateway.dispatchers.emoncms.pages import said, with_status
+from gateway.dispatchers.emoncms.url import check_url
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from gateway.settings import SettingsFault, build
 from tests.at_emoncms import KEY, dispatcher, failure_of, frame

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import Clock
-from gateway.finding import Verdict
-from gateway.machine import Machine
-from listeners.onewire.examine_i2c import examine_chip
-from listeners.onewire.examine_owserver import examine_tree, is_here
-from listeners.onewire.i2c import Lock
-from listeners.onewire.owfs import Mount
-from listeners.onewire.owfs_conf import options
+from gateway.diagnosis.finding import Verdict
+from gateway.diagnosis.machine import Machine
+from listeners.onewire.checks.examine_i2c import examine_chip
+from listeners.onewire.checks.examine_owserver import examine_tree, is_here
+from listeners.onewire.checks.owfs_conf import options
+from listeners.onewire.drivers.i2c import Lock
+from listeners.onewire.drivers.owfs import Mount
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from tests.gateway_process import ENVIRONMENT

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from gateway.frame import Frame
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build
-from gateway.worker import ListenerWorker
-from listeners import program
-from listeners.exec_lines import ExecLines, Named, decode, split
-from listeners.keyvalue import Pairs
-from listeners.lines import Ignored, Rejected
+from gateway.workers.worker import ListenerWorker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
-from listeners.value_lines import Values
+from listeners.textlines import program
+from listeners.textlines.exec_lines import ExecLines, Named, decode, split
+from listeners.textlines.keyvalue import Pairs
+from listeners.textlines.lines import Ignored, Rejected
+from listeners.textlines.value_lines import Values
 from tests.waiting import wait_until
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.frame import Frame, Stamp
-from gateway.heard import Roll
+from gateway.present.heard import Roll
 
 
 def frame(node: str, value: float = 1.0) -> Frame:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gateway.hourly import Hourly
+from gateway.present.hourly import Hourly
 
 
 def status(

@@ -12,11 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.clock import Clock
-from gateway.dispatchers.emoncms import encode
+from gateway.dispatchers.emoncms.dispatcher import encode
 from gateway.frame import Frame, Stamp, check_node
-from listeners.http_input.api import LONGEST_INFLATED, MOST_ROWS, Taken, refusal_text, take
-from listeners.http_input.inputs import Inputs
-from listeners.http_input.wire import Refusal, Request
+from listeners.http.api import LONGEST_INFLATED, MOST_ROWS, Taken, refusal_text, take
+from listeners.http.inputs import Inputs
+from listeners.http.wire import Refusal, Request
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.emoncms import Request as EmoncmsRequest
 

@@ -11,7 +11,7 @@ import requests
 
 from gateway.frame import Frame, Stamp
 from gateway.spool import Spool
-from gateway.timekeeper import Timekeeper
+from gateway.times.timekeeper import Timekeeper
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import GatewayProcess, state
 from tests.gateway_thread import running

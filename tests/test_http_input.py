@@ -17,8 +17,8 @@ import requests
 
 from gateway.flag import Flag
 from gateway.settings import SettingsFault, build, shown
-from listeners.http_input import listener as http_listener
-from listeners.http_input.listener import Http
+from listeners.http import listener as http_listener
+from listeners.http.listener import Http
 from listeners.simulated.clock import VirtualClock
 from tests.peers import need
 from tests.waiting import wait_until

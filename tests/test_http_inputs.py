@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.frame import Frame, Stamp
-from listeners.http_input.inputs import MOST, Inputs
+from listeners.http.inputs import MOST, Inputs
 
 
 def frame(node, *values, wall=1795213000.9):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listeners.http_input.wire import LONGEST_HEAD, Refusal, Request, Requests, answer
+from listeners.http.wire import LONGEST_HEAD, Refusal, Request, Requests, answer
 
 POST = b"POST /input/post HTTP/1.1\r\nHost: gateway\r\nContent-Length: 7\r\n\r\ncsv=1,2"
 GET = b"GET /input/post?csv=1 HTTP/1.1\r\nHost: gateway\r\n\r\n"

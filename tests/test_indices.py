@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.indices import Memory, Move, Replacement, moves, replacements, standing
+from gateway.conf.indices import Memory, Move, Replacement, moves, replacements, standing
 
 A, B, C = "28.33F749050000", "28.DB564A050000", "28.AB1663050000"
 BEFORE = {("9", 1): A, ("9", 2): B, ("9", 4): C}

@@ -10,7 +10,7 @@ import pytest
 from gateway.command import main
 from gateway.flag import Flag
 from gateway.logs import log_to
-from listeners.rfm12pi import Rfm12pi
+from listeners.radio.rfm12pi import Rfm12pi
 from tests.wire import Wire
 
 KEY = "89abcdef0123456789ABCDEF01234567"

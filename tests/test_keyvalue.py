@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
 from gateway.nodes import Decoder, Nodes
-from gateway.numeral import LARGEST
 from gateway.settings import SettingsFault, build
-from listeners.keyvalue import KeyValue, Pairs, decode
-from listeners.lines import Ignored, Rejected
-from listeners.serial_listener import LONGEST_LINE
+from gateway.text.numeral import LARGEST
 from listeners.simulated.clock import VirtualClock
+from listeners.textlines.keyvalue import KeyValue, Pairs, decode
+from listeners.textlines.lines import Ignored, Rejected
+from listeners.textlines.serial_listener import LONGEST_LINE
 from tests import vectors
 from tests.wire import Wire
 

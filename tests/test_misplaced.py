@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config
-from gateway.config import ConfigFaults
+from gateway.conf import config
+from gateway.conf.config import ConfigFaults
 
 KEY = "0123456789abcdef0123456789abcdef"
 SHIPPED = (Path(__file__).parent.parent / "etc/oemgateway.conf").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listeners.missed import Missed
+from listeners.radio.missed import Missed
 
 
 def heard(*numbers, node="22", name="MSG"):

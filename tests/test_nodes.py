@@ -11,12 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway import config
-from gateway.config import ConfigFaults
-from gateway.describe import describe, show_settings
+from gateway.conf import config
+from gateway.conf.config import ConfigFaults
+from gateway.conf.describe import describe, show_settings
 from gateway.nodes import NO_READING, Decoded, Decoder, Nodes, check_id
-from gateway.numeral import LARGEST
 from gateway.settings import SettingsFault, build
+from gateway.text.numeral import LARGEST
 from tests import vectors
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.numeral import LARGEST, LONGEST, NotANumber, from_json, load_json, parse
+from gateway.text.numeral import LARGEST, LONGEST, NotANumber, from_json, load_json, parse
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

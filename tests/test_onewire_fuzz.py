@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 
 from gateway.clock import Clock
 from gateway.settings import build
-from listeners.onewire import ds2482, w1
 from listeners.onewire.bus import OneWire
-from listeners.onewire.ds2482 import Ds2482
-from listeners.onewire.owserver import Owserver
+from listeners.onewire.drivers import ds2482, w1
+from listeners.onewire.drivers.ds2482 import Ds2482
+from listeners.onewire.drivers.owserver import Owserver
+from listeners.onewire.drivers.w1 import W1
 from listeners.onewire.rom import crc8
-from listeners.onewire.w1 import W1
 from listeners.simulated.clock import VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482 as Chip

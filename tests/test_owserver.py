@@ -16,8 +16,8 @@ from gateway.clock import Clock
 from gateway.registry import find
 from gateway.settings import SettingsFault, build
 from listeners.onewire.bus import BusFault
+from listeners.onewire.drivers.owserver import Owserver, Server
 from listeners.onewire.ds18b20 import Fault
-from listeners.onewire.owserver import Owserver, Server
 from listeners.onewire.rom import Rom
 from listeners.simulated.clock import VirtualFlag
 from listeners.simulated.ds2482 import Ds2482

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.plain import LONGEST, plain
+from gateway.text.plain import LONGEST, plain
 
 KEY = "0123456789abcdef0123456789ABCDEF"
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.commands.status_command import lines
 from gateway.control import _reply
-from gateway.exchange import to_object
 from gateway.frame import Frame, Stamp
-from gateway.queue_answers import QueueAnswers
+from gateway.present.status import Status
 from gateway.spool import Limits, Spool
-from gateway.status import Status
-from gateway.status_command import lines
-from gateway.timekeeper import Timekeeper
+from gateway.spool.answers import QueueAnswers
+from gateway.spool.exchange import to_object
+from gateway.times.timekeeper import Timekeeper
 from gateway.version import MADE
 from listeners.simulated.clock import VirtualClock
 

@@ -17,14 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import control, queue_answers
+from gateway import control
 from gateway.clock import boot_id
 from gateway.command import main
-from gateway.exchange import to_object
+from gateway.commands.queue_listing import reading, standing
 from gateway.frame import Frame, Stamp
-from gateway.queue_answers import QueueAnswers
-from gateway.queue_listing import reading, standing
 from gateway.spool import Limits, Spool
+from gateway.spool.answers import QueueAnswers
+from gateway.spool.exchange import to_object
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.ports import connect, free_port
@@ -375,7 +375,7 @@ def test_who_has_read_enough_and_who_presses_ctrl_c_see_no_traceback(filled, fil
     def interrupted() -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gateway.queue_command._confirmed", lambda *_: interrupted())
+    monkeypatch.setattr("gateway.commands.queue_command._confirmed", lambda *_: interrupted())
     status, _, said = queue("drop", "--waiting")
     assert (status, said) == (1, "oemgateway: interrupted\n")
 
@@ -400,7 +400,7 @@ def test_an_age_is_by_the_boots_own_clock_and_no_answer_is_large(path):
     assert answers.status()["dispatchers"]["a"]["age"] == (30 if now.boot else 0)
     spool.put([frame(n) for n in range(1200)])
     piece = answers.waiting()
-    assert (len(piece["rows"]), piece["more"]["after"]) == (queue_answers._PIECE, spool.waiting()[499].number)
+    assert (len(piece["rows"]), piece["more"]["after"]) == (answers._PIECE, spool.waiting()[499].number)
     with pytest.raises(ValueError, match="none has that name"):
         answers.waiting(who="b")
     spool.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.refused_nodes import RefusedNodes
+from gateway.workers.refused_nodes import RefusedNodes
 
 HOUR, DAY = 3600.0, 86400.0
 

@@ -77,7 +77,7 @@ def test_a_type_of_the_other_section_is_sent_there(install):
 
 
 def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatch):
-    for module in ("listeners.rfm12pi", "listeners.serial_port"):
+    for module in ("listeners.radio.rfm12pi", "listeners.ports.serial_port"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "serial", None)
     said = refusal("listeners", "rfm12pi")
@@ -101,7 +101,7 @@ def test_a_class_that_is_not_there_is_a_refusal_too(install):
     )
 
 
-@pytest.mark.parametrize("value", ["listeners.tcp:Tcp", "gateway.dispatchers.log:line"])
+@pytest.mark.parametrize("value", ["listeners.textlines.tcp:Tcp", "gateway.dispatchers.log:line"])
 def test_what_is_no_dispatcher_is_refused_as_one(install, value):
     install(paper=value)
     assert refusal("dispatchers", "paper") == f"paper: {value} is not a Dispatcher"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway import config
-from listeners.onewire.relabel import relabel
+from gateway.conf import config
+from listeners.onewire.commands.relabel import relabel
 from listeners.onewire.rom import Rom
 
 FLOW = Rom.parse("28.DB564A050000")

@@ -9,14 +9,14 @@ from contextlib import ExitStack
 
 import pytest
 
-from gateway import worker
 from gateway.flag import Flag
 from gateway.settings import build
+from gateway.workers import worker
 from listeners.radio import baud as radio_baud
 from listeners.radio import conversation
 from listeners.radio.baud import RATES, BaudSearch
 from listeners.radio.grammar import decode
-from listeners.rfm12pi import Rfm12pi
+from listeners.radio.rfm12pi import Rfm12pi
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.radio_firmware import EmonBase, Rf12demo, Rfm2pi
 from listeners.simulated.rfm12pi import SimulatedRfm12pi

@@ -16,10 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import salvage, store
-from gateway import spool as spool_module
 from gateway.frame import Frame, Stamp
-from gateway.spool import Limits, Spool
+from gateway.spool import Limits, Spool, salvage, store
+from gateway.spool import spool as spool_module
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
 from tests.waiting import wait_until

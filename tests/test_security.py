@@ -20,7 +20,7 @@ import pytest
 import gateway
 import listeners
 from gateway import paths
-from gateway.dispatchers.emoncms import Emoncms
+from gateway.dispatchers.emoncms.dispatcher import Emoncms
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Place, TryLater
 from tests.at_emoncms import KEY, dispatcher, failure_of, frame
 from tests.gateway_process import GatewayProcess, command, state

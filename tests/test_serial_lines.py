@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.diagnosis.machine import Machine
 from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
-from gateway.machine import Machine
 from gateway.nodes import Decoder, Nodes
 from gateway.registry import find
 from gateway.settings import SettingsFault, build
-from listeners.lines import Ignored, Rejected
-from listeners.serial_lines import SerialLines
 from listeners.simulated.clock import VirtualClock
+from listeners.textlines.lines import Ignored, Rejected
+from listeners.textlines.serial_lines import SerialLines
 from tests import vectors
 from tests.opened import opened as opened_plugin
 from tests.reading import read_and_stop

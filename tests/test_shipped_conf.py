@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config, document, paths
-from gateway.config import ConfigFaults, Gateway
+from gateway import paths
+from gateway.conf import config, document
+from gateway.conf.config import ConfigFaults, Gateway
 from gateway.manual import shipped_file
 from gateway.nodes import Decoder
 from gateway.registry import known

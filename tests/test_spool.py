@@ -18,11 +18,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway import spool as spool_module
 from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
-from gateway.salvage import Salvage
 from gateway.spool import Limits, Spool, SpoolUnusable
+from gateway.spool import spool as spool_module
+from gateway.spool.salvage import Salvage
 from listeners.simulated.clock import VirtualClock
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.spool import Spool
-from gateway.spool_limits import Census, Runs
+from gateway.spool.limits import Census, Runs
 from tests.gateway_process import ENVIRONMENT
 from tests.spools import MB, frame, killed, opener, values
 from tests.test_spool import ReadOnly

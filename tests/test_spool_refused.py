@@ -11,7 +11,7 @@ import pytest
 
 from gateway.frame import Frame
 from gateway.spool import Limits, Spool
-from gateway.spool_refused import CURE
+from gateway.spool.refused import CURE
 from tests.spools import MB, frame, killed, opener, refused, values
 from tests.test_spool import ReadOnly
 

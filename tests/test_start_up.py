@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gateway.frame import Frame, Stamp
-from listeners.keyvalue import KeyValue
-from listeners.lines import Ignored, Rejected
 from listeners.simulated.clock import VirtualClock
-from listeners.start_up import StartUp
+from listeners.textlines.keyvalue import KeyValue
+from listeners.textlines.lines import Ignored, Rejected
+from listeners.textlines.start_up import StartUp
 
 STAMP = Stamp(0.0, "", 0.0)
 

@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from gateway.status import _refusals
-from gateway.status_command import lines
+from gateway.commands.status_command import lines
+from gateway.present.status import _refusals
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import free_port
 from tests.simulators.emoncms import FakeEmoncms

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from gateway import demo
+from gateway.commands import demo
 from gateway.dispatchers.table import Table
 from gateway.frame import Frame, Stamp
 from listeners.simulated.clock import VirtualClock

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from gateway.flag import Flag
 from gateway.nodes import Decoder, Nodes
-from gateway.numeral import LARGEST
 from gateway.settings import SettingsFault, build
-from listeners.lines import Ignored, Lines, Rejected
+from gateway.text.numeral import LARGEST
 from listeners.simulated.clock import VirtualClock
-from listeners.tcp import LONGEST_LINE, Tcp, Values, decode
+from listeners.textlines.lines import Ignored, Lines, Rejected
+from listeners.textlines.tcp import LONGEST_LINE, Tcp, Values, decode
 from tests import vectors
 from tests.opened import opened as opened_plugin
 from tests.reading import read_and_stop, read_frames

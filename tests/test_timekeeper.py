@@ -5,7 +5,7 @@ import math
 import pytest
 
 from gateway.frame import Frame, Stamp
-from gateway.timekeeper import Timekeeper, machine_is_synchronised
+from gateway.times.timekeeper import Timekeeper, machine_is_synchronised
 from gateway.version import MADE
 from listeners.simulated.clock import VirtualClock
 

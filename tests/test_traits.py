@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import build
+from listeners.onewire.drivers.w1 import W1
 from listeners.onewire.rom import Rom
-from listeners.onewire.w1 import W1
 from listeners.simulated.ds18b20 import Ds18b20
 from tests.ways import WAYS
 

@@ -6,10 +6,10 @@ import pytest
 
 from gateway.registry import find
 from gateway.settings import build
+from listeners.onewire.drivers.w1 import W1, reading_of
+from listeners.onewire.drivers.w1_setup import ALARMS
 from listeners.onewire.ds18b20 import MARKER, Fault, configuration
 from listeners.onewire.rom import Rom, crc8
-from listeners.onewire.w1 import W1, reading_of
-from listeners.onewire.w1_setup import ALARMS
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from listeners.onewire.warmed import QUIET, RECENT, Warmed, Watch
+from listeners.onewire.commands.warmed import QUIET, RECENT, Warmed, Watch
 
 SEEDS = range(30)
 SIGMA = 0.06

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.words import rate, size, span
+from gateway.text.words import rate, size, span
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backoff import Backoff
-from gateway.dating import Dating, TimeNote
-from gateway.delivery import DispatcherWorker
 from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
 from gateway.plugin import (
@@ -27,11 +24,14 @@ from gateway.plugin import (
     Place,
     TryLater,
 )
-from gateway.queue_answers import QueueAnswers
 from gateway.spool import Spool
-from gateway.timekeeper import Timekeeper
+from gateway.spool.answers import QueueAnswers
+from gateway.times.dating import Dating, TimeNote
+from gateway.times.timekeeper import Timekeeper
 from gateway.version import MADE
-from gateway.worker import ListenerWorker, Worker
+from gateway.workers.backoff import Backoff
+from gateway.workers.delivery import DispatcherWorker
+from gateway.workers.worker import ListenerWorker, Worker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.earlier_run import left_by_an_earlier_run
 from tests.waiting import wait_until
@@ -846,7 +846,7 @@ def test_while_all_is_held_the_far_end_is_asked_and_may_let_it_go(spool, started
 def test_while_nothing_comes_and_all_is_held_the_far_end_is_asked_again_after_a_minute(
     spool, started, monkeypatch
 ):
-    monkeypatch.setattr("gateway.delivery._COMPARE_HELD_EVERY", 0.01)
+    monkeypatch.setattr("gateway.workers.delivery._COMPARE_HELD_EVERY", 0.01)
     clock = VirtualClock(wall=MADE + 86400)
     far = far_end()
     worker = dispatching(far, spool, clock, past=MADE + 2 * 86400)

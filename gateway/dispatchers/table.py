@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from gateway.logs import PlainFormatter
-from gateway.plain import plain
 from gateway.plugin import Dispatcher
 from gateway.settings import setting
+from gateway.text.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

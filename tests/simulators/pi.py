@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from gateway.finding import Verdict
-from gateway.machine import Machine
+from gateway.diagnosis.finding import Verdict
+from gateway.diagnosis.machine import Machine
 from gateway.registry import find
 from gateway.settings import build
 

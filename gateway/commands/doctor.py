@@ -1,0 +1,103 @@
+"""`oemgateway doctor`: a look at everything that the gateway stands on, a line each, with the cure."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway import control
+from gateway.conf import config
+from gateway.conf.config import Gateway
+from gateway.diagnosis.finding import Finding, bad, good, unknown
+from gateway.diagnosis.machine import WRITE_SEARCH, Machine
+from gateway.paths import find_socket, find_state_dir, own_state
+from gateway.registry import UnknownType, find
+from gateway.settings import build
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gateway.plugin import Plugin
+
+_USUAL: dict[str, dict[str, str]] = {"ds2482": {"node": "1"}, "rfm12pi": {}}
+"""The listeners that are examined, with their defaults, where the configuration names none."""
+
+
+def examine(file: Path, machine: Machine) -> Iterator[Finding]:
+    """Yield what there is to say of a configuration and of the machine; nothing is changed."""
+    plugins: dict[str, Plugin]
+    try:
+        configuration = config.read(file)
+    except config.ConfigFaults as faults:
+        yield from (replace(bad(""), subject=str(fault)) for fault in faults.faults)
+        gateway, plugins = Gateway(), _usual()
+    else:
+        yield replace(good(f"{file} has no faults"), subject="configuration")
+        gateway, plugins = configuration.gateway, {**configuration.listeners, **configuration.dispatchers}
+    running: Mapping[str, Mapping[str, Any]] = {}
+    if machine.live:
+        finding, running = _ask(gateway, file)
+        yield replace(finding, subject="gateway")
+    machine = replace(machine, running=running)
+    yield replace(_examine_state(gateway, machine), subject="state")
+    for name, plugin in plugins.items():
+        for finding in _examine_plugin(plugin, machine):
+            yield replace(finding, subject=name)
+
+
+def _usual() -> dict[str, Plugin]:
+    plugins = {}
+    for name, entries in _USUAL.items():
+        with suppress(UnknownType):  # a library of its own is missing
+            plugins[name] = build(find("listeners", name), entries)
+            plugins[name].name = name
+    return plugins
+
+
+def _ask(gateway: Gateway, file: Path) -> tuple[Finding, Mapping[str, Mapping[str, Any]]]:
+    """Ask the running gateway how its sections are; none where it does not run on this file."""
+    path = find_socket(gateway.socket, find_state_dir(gateway.state_dir))
+    try:
+        status = control.ask(path, "status")
+        sections = {**status["listeners"], **status["dispatchers"]}
+    except (OSError, ValueError, KeyError) as error:
+        why = getattr(error, "strerror", None) or "not what a gateway answers"
+        return unknown(f"none answers at {path} ({why})", "start it, or ask as a user who may"), {}
+    if Path(status["file"]).resolve() != file.resolve():
+        return unknown(f"the one that runs, pid {status['pid']}, has another file: {status['file']}"), {}
+    return good(f"it is running, pid {status['pid']}"), sections
+
+
+def _examine_state(gateway: Gateway, machine: Machine) -> Finding:
+    directory = find_state_dir(gateway.state_dir)
+    if machine.running:
+        return good(f"the running gateway keeps it in {directory}")
+    there = next(path for path in (directory, *directory.parents) if machine.exists(path))
+    if machine.path(there).is_dir() and machine.allows(there, WRITE_SEARCH):
+        return good(f"{machine.user} may write to {directory}")
+    refused = f"{machine.user} may not write to {directory}"
+    if gateway.state_dir or machine.uid == 0:
+        return bad(refused, f"sudo install -d -o {machine.user} {directory}, or name another as state_dir")
+    return unknown(refused, f"started by {machine.user} the gateway keeps it in {own_state()}")
+
+
+def _examine_plugin(plugin: Plugin, machine: Machine) -> Iterable[Finding]:
+    findings: list[Finding] = []
+    try:
+        findings.extend(plugin.examine(machine))
+    except Exception as error:  # noqa: BLE001  (a plugin of others' must not keep the rest from being told)
+        findings.append(unknown(f"it could not be examined, a bug of its own: {error!r}"))
+    if plugin.name in machine.running:
+        findings.append(_experience(machine.running[plugin.name]))
+    return findings
+
+
+def _experience(status: Mapping[str, Any]) -> Finding:
+    """Return what the running gateway has seen of a section."""
+    if status["trouble"]:
+        return bad(f"the running gateway is in trouble with it: {status['trouble']}")
+    if status["age"] is None:
+        return unknown("the running gateway has had no frame through it yet")
+    return good(f"{status['frames']} frames since the gateway started, the last {status['age']:.0f} s ago")

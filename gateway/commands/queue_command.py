@@ -1,0 +1,322 @@
+"""`oemgateway queue`: what waits and what was refused, to be looked at, taken away and brought back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.clock import Clock
+from gateway.commands.queue_listing import CSV_HEADING, csv_lines, json_line, reading, standing
+from gateway.commands.queue_reach import reach
+from gateway.paths import as_owner
+from gateway.spool.answers import AHEAD
+from gateway.spool.exchange import from_object
+from gateway.text.plain import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from typing import BinaryIO
+
+    from gateway.commands.queue_reach import Ask
+
+OK, FAILED = 0, 1
+
+_LONGEST_LINE = 100_000
+_BUNCH = 200_000
+"""Bytes of readings that go into the queue at a time."""
+_FAULTS = 10
+"""How many faults of a file are shown."""
+_JSON = "print JSON, for a program"
+
+
+def add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Give the parser of `oemgateway` this command."""
+    queue = commands.add_parser(
+        "queue",
+        help="show what waits and what was refused; list, export, import, retry, drop",
+        description="Says per dispatcher how much waits, is held and was refused; an action does more. It "
+        "works whether or not the gateway runs.",
+    )
+    queue.add_argument("--json", action="store_true", help=_JSON)
+    queue.set_defaults(run=_run, act=_status, dispatcher="", refused=False)
+    actions = queue.add_subparsers(title="actions", metavar="ACTION")
+
+    def add(name: str, act: Callable[[argparse.Namespace], int], words: str) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=_JSON)
+        action.set_defaults(act=act)
+        return action
+
+    add("status", _status, "say how much waits, is held and was refused, as without an action")
+    shown = add("list", _list, "show readings that wait, oldest first")
+    shown.add_argument("--limit", type=int, default=20, metavar="N", help="show N at most (default 20)")
+    taken = add("export", _export, "write readings that wait as lines of JSON; they stay in the queue")
+    taken.add_argument(
+        "file",
+        nargs="?",
+        default="-",
+        metavar="FILE",
+        help="where to, for its owner alone to read (default -: print them)",
+    )
+    taken.add_argument("--csv", action="store_true", help="a line per value instead, for a spreadsheet")
+    given = add("import", _import, "put readings from lines of JSON at the end of the queue")
+    given.add_argument("file", metavar="FILE", help="as export writes it (-: what is piped in)")
+    again = add("retry", _retry, "send refused readings once more, after all that wait, to who refused them")
+    dropped = add("drop", _drop, "throw readings away, after a question")
+    which = dropped.add_mutually_exclusive_group(required=True)
+    which.add_argument("--refused", action="store_true", help="those that were refused")
+    which.add_argument("--waiting", action="store_true", help="those that wait")
+    dropped.add_argument("--yes", action="store_true", help="do not ask")
+    for action in (shown, taken):
+        action.add_argument(
+            "--refused", action="store_true", help="those that were refused, not those that wait"
+        )
+    for action in (shown, taken, again, dropped):
+        action.add_argument(
+            "--dispatcher", default="", metavar="NAME", help="of this dispatcher alone (default: of all)"
+        )
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        status: int = options.act(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return FAILED
+    return status
+
+
+def _status(options: argparse.Namespace) -> int:
+    with reach(options.config_file) as ask:
+        status = ask("queue")
+    _print(options, status, *standing(status))
+    return OK
+
+
+def _list(options: argparse.Namespace) -> int:
+    left = options.limit
+    with reach(options.config_file) as ask:
+        for row in (row for rows in _rows(ask, options) for row in rows):
+            if not left:
+                _say(f"there are more: --limit N shows more than {options.limit}")
+                break
+            sys.stdout.write(json_line(row) if options.json else f"{reading(row)}\n")
+            left -= 1
+    return OK
+
+
+def _export(options: argparse.Namespace) -> int:
+    count = 0
+    with reach(options.config_file) as ask, _output(options.file) as output:
+        if options.csv:
+            output.write(CSV_HEADING.encode())
+        for rows in _rows(ask, options):
+            count += len(rows)
+            text = csv_lines(rows) if options.csv else "".join(map(json_line, rows))
+            output.write(text.encode())
+    _say(f"exported: {count}, still in the queue too")
+    return OK
+
+
+def _rows(ask: Ask, options: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
+    """Yield the readings that are asked for, some at a time."""
+    names = _names(ask("queue"), options)
+    if options.refused:
+        for who in names:
+            yield from (piece["rows"] for piece in _pieces(ask, "queue-refused", who=who))
+    else:
+        yield from (piece["rows"] for piece in _pieces(ask, "queue-waiting", who=options.dispatcher))
+
+
+def _import(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryFile() as copy:  # what is checked is what is taken
+        with _input(options.file) as given:
+            shutil.copyfileobj(given, copy)
+        with reach(options.config_file) as ask:
+            there = ask("queue")["dispatchers"].items()
+            known = [who for who, about in there if not about["gone"]]
+            faults = list(islice(_faults(copy, known), _FAULTS))
+            for number, fault in faults:
+                _say(f"{options.file}:{number}: {fault}")
+            if faults:
+                _say("nothing is imported")
+                return FAILED
+            count = _admit(ask, copy, options.file)
+    _print(options, {"imported": count}, f"imported: {count}")
+    return OK
+
+
+def _lines(copy: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not empty, with their numbers."""
+    copy.seek(0)
+    read = iter(partial(copy.readline, _LONGEST_LINE), b"")
+    return ((number, line) for number, line in enumerate(read, 1) if line.strip())
+
+
+def _faults(copy: BinaryIO, known: Collection[str]) -> Iterator[tuple[int, str]]:
+    latest = Clock().wall() + AHEAD
+    for number, line in _lines(copy):
+        try:
+            given = json.loads(line.decode())
+        except (ValueError, RecursionError):
+            yield number, "a reading as export writes it, a JSON object in one line, expected"
+            if len(line) == _LONGEST_LINE:
+                return  # the numbers would be wrong from here on
+            continue
+        try:
+            from_object(given, latest=latest)
+        except ValueError as fault:
+            yield number, str(fault)
+            continue
+        whose = given.get("dispatcher", "")
+        if whose and whose not in known:
+            yield number, f"dispatcher: none is called {whose}; {_known(known)}"
+
+
+def _admit(ask: Ask, copy: BinaryIO, name: str) -> int:
+    """Put the readings into the queue, some at a time; return how many."""
+    count = size = 0
+    rows: list[Any] = []
+
+    def admit() -> int:
+        try:
+            return int(ask("queue-admit", rows=rows)["count"])
+        except OSError as error:
+            raise OSError(
+                f"{name}: of its readings only the first {count} are in the queue: {error}"
+            ) from error
+
+    for _, line in _lines(copy):
+        rows.append(json.loads(line.decode()))
+        size += len(line)
+        if size >= _BUNCH:
+            count += admit()
+            rows, size = [], 0
+    return count + admit() if rows else count
+
+
+def _retry(options: argparse.Namespace) -> int:
+    count = undated = 0
+    with reach(options.config_file) as ask:
+        status = ask("queue")
+        for who in _names(status, options):
+            if options.dispatcher or not status["dispatchers"][who]["gone"]:
+                for piece in _pieces(ask, "queue-retry", who=who):
+                    count += piece["count"]
+                    undated += piece["undated"]
+    words = [f"retried: {count}"]
+    if undated:
+        words.append(f"not retried: {undated}, whose time is not known: export them, set it, import them")
+    _print(options, {"retried": count, "undated": undated}, *words)
+    return OK
+
+
+def _drop(options: argparse.Namespace) -> int:
+    kind = "refused" if options.refused else "waiting"
+    with reach(options.config_file) as ask:
+        status = ask("queue")
+    names = _names(status, options)
+    counts = {who: status["dispatchers"][who][kind] for who in names}
+    if not options.yes and not _confirmed(kind, counts):
+        _say("nothing is dropped; yes, or the option --yes, drops")
+        return FAILED
+    with reach(options.config_file) as ask:
+        if options.refused:
+            pieces = [piece for who in names for piece in _pieces(ask, "queue-drop-refused", who=who)]
+        else:
+            pieces = list(_pieces(ask, "queue-drop-waiting", who=options.dispatcher))
+    count = sum(piece["count"] for piece in pieces)
+    _print(options, {"dropped": count}, f"dropped: {count}")
+    return OK
+
+
+def _confirmed(kind: str, counts: dict[str, int]) -> bool:
+    there = ", ".join(f"{who} {count}" for who, count in counts.items())
+    sys.stderr.write(plain(f"Drop for good what is {kind} ({there})? Type yes: "))
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == "yes"
+
+
+def _pieces(ask: Ask, what: str, **arguments: object) -> Iterator[dict[str, Any]]:
+    """Ask for one piece after another until there is no more."""
+    more: dict[str, Any] | None = arguments
+    while more is not None:
+        piece = ask(what, **more)
+        yield piece
+        more = piece["more"]
+
+
+def _names(status: dict[str, Any], options: argparse.Namespace) -> list[str]:
+    """Return the dispatchers that are meant; OSError where the one that is named is not there."""
+    known = list(status["dispatchers"])
+    if options.dispatcher and options.dispatcher not in known:
+        raise OSError(f"--dispatcher: none is called {options.dispatcher}; {_known(known)}")
+    return [options.dispatcher] if options.dispatcher else known
+
+
+def _known(names: Collection[str]) -> str:
+    return f"there are {', '.join(names)}" if names else "there is none"
+
+
+@contextmanager
+def _input(name: str) -> Iterator[BinaryIO]:
+    if name == "-":
+        yield sys.stdin.buffer
+    else:
+        with Path(name).open("rb") as file:
+            yield file
+
+
+@contextmanager
+def _output(name: str) -> Iterator[BinaryIO]:
+    """Give what to write to: a file is there whole or not at all, and for its owner alone.
+
+    What root names in another user's directory is written as that user, who may have put a link there.
+    """
+    if name == "-":
+        yield sys.stdout.buffer
+        return
+    directory = Path(name).absolute().parent
+    with as_owner(directory):
+        file = Path(name).resolve()
+        is_stream = file.exists() and not file.is_file()  # a device, or a pipe
+        handle, part = (
+            (os.open(file, os.O_WRONLY), "")
+            if is_stream
+            else tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        )
+    with os.fdopen(handle, "wb") as output:
+        if is_stream:
+            yield output
+            return
+        try:
+            yield output
+            output.flush()
+            os.fsync(handle)
+            with as_owner(directory):
+                Path(part).replace(file)
+        finally:
+            with suppress(FileNotFoundError), as_owner(directory):
+                Path(part).unlink()
+
+
+def _print(options: argparse.Namespace, answer: object, *words: str) -> None:
+    lines = [json.dumps(answer)] if options.json else map(plain, words)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _say(words: str) -> None:
+    sys.stderr.write(f"oemgateway: {plain(words)}\n")

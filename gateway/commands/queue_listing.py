@@ -1,0 +1,90 @@
+"""The queue in words, lines of JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from gateway.spool.exchange import COLUMNS, cells
+from gateway.text.plain import plain
+from gateway.text.words import size, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+
+REFUSED_DROPPED = (
+    "of what was refused were dropped, ever: more of it was there than max_refused or max_refused_size"
+)
+"""What is said of their count."""
+
+
+def standing(status: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line per dispatcher, and what the queue takes and has lost."""
+    for name, about in status["dispatchers"].items():
+        yield f"{name}: {'; '.join(share(about))}"
+    if all(about["gone"] for about in status["dispatchers"].values()):
+        yield "no dispatcher is in use: what comes waits for one"
+    dropped = f"{status['dropped']} dropped, for want of room or for their age"
+    yield f"{size(status['bytes'])} on the disk; {dropped}"
+    if status.get("refused_dropped"):  # an older gateway may still run
+        yield f"{status['refused_dropped']} {REFUSED_DROPPED}"
+
+
+def share(about: Mapping[str, Any]) -> list[str]:
+    """Return in words what one dispatcher has before it, and behind it."""
+    words = [_waiting(about)] if not about["gone"] else ["not in use any more"]
+    if about["held"]:
+        words.append(f"{about['held']} of them held until the clock is right")
+    if about["refused"]:
+        words.append(f"{about['refused']} refused (oemgateway queue list --refused says why)")
+    return words
+
+
+def _waiting(about: Mapping[str, Any]) -> str:
+    if not about["waiting"]:
+        return "none waits"
+    oldest = "" if about["age"] is None else f", the oldest for {span(about['age'])}"
+    return f"{about['waiting']} {'waits' if about['waiting'] == 1 else 'wait'}{oldest}"
+
+
+def reading(row: Mapping[str, Any]) -> str:
+    """Return a line for people; what a far end or a sensor's name would do to their terminal is left out."""
+    names = row.get("names", {})
+    values = ", ".join(
+        f"{index} {names[index]} = {value}" if names.get(index) else f"{index} = {value}"
+        for index, value in row["values"].items()
+        if value is not None
+    )
+    told = [f"for {row['dispatcher']} alone"] if "dispatcher" in row and "reason" not in row else []
+    told += [f"{row['dispatcher']}: {row['reason']}"] if "reason" in row else []
+    told += ["its time is not known"] if row.get("undated") else []
+    remark = f"  ({'; '.join(told)})" if told else ""
+    return plain(f"{_time(row)}  node {row['node']}  {values}{remark}")
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """Return the reading as `oemgateway queue import` takes it."""
+    return json.dumps(row) + "\n"
+
+
+def csv_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return a line for each value of each reading."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        for each in cells(row):
+            writer.writerow([plain(cell) if isinstance(cell, str) else cell for cell in each])
+    return text.getvalue()
+
+
+CSV_HEADING = ",".join(COLUMNS) + "\n"
+
+
+def _time(row: Mapping[str, Any]) -> str:
+    if "time" not in row:
+        return str(row["unix"])
+    return datetime.fromtimestamp(row["unix"]).astimezone().isoformat(" ", "seconds")

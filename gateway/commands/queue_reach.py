@@ -1,0 +1,88 @@
+"""The way to the queue for a command: through the running gateway, or into the file where none runs."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gateway import control
+from gateway.commands.asking import find_gateway, is_another
+from gateway.conf import config
+from gateway.paths import find_state_dir
+from gateway.spool import Spool
+from gateway.spool.answers import QueueAnswers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from gateway.conf.config import Configuration
+
+    Ask = Callable[..., Any]
+    """Asks the queue one thing, by its name and arguments; OSError where there is no answer."""
+
+_PATIENCE = 30.0
+"""Seconds that one piece of work may take: an SD card has its moments."""
+
+
+@contextmanager
+def reach(config_file: Path) -> Iterator[Ask]:
+    """Give the queue of this configuration to be asked.
+
+    Raises ConfigFaults, SpoolUnusable where a gateway has the file and does not answer, and OSError.
+    """
+    socket, unread = find_gateway(config_file)
+    status = _status(socket)
+    if unread and (status is None or is_another(status, config_file)):
+        raise unread
+    if status is not None:
+        yield lambda what, **arguments: _ask(socket, what, arguments)
+    else:
+        configuration = config.read(config_file)
+        spool = _open(find_state_dir(configuration.gateway.state_dir) / "queue.db", configuration)
+        answers = QueueAnswers(spool).by_name()
+        try:
+            yield lambda what, **arguments: _answer(answers[what], arguments)
+        finally:
+            spool.close()
+
+
+def _status(socket: Path) -> dict[str, Any] | None:
+    """Return the status of the gateway that answers there, None where none does."""
+    try:
+        status: dict[str, Any] = control.ask(socket, "status")
+    except PermissionError:
+        raise OSError(f"{socket}: a gateway may be running, but this user may not ask it: sudo") from None
+    except (OSError, ValueError):
+        return None
+    return status
+
+
+def _ask(socket: Path, what: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (JSON)
+    try:
+        answer = control.ask(socket, what, patience=_PATIENCE, **arguments)
+    except (OSError, ValueError) as error:
+        raise OSError(f"the gateway does not answer at {socket} ({error}); look whether it runs") from error
+    if "error" in answer:
+        raise OSError(answer["error"])
+    return answer
+
+
+def _answer(answer: Ask, arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (JSON)
+    try:
+        return answer(**arguments)
+    except ValueError as error:
+        raise OSError(str(error)) from error
+
+
+def _open(file: Path, configuration: Configuration) -> Spool:
+    """Open the file as the gateway would; what it does not find it does not make, nor keep in memory."""
+    if not file.parent.is_dir() or (os.access(file.parent, os.X_OK) and not file.exists()):
+        raise OSError(f"{file}: there is none; the gateway makes it when it first runs")
+    for path, use in ((file, os.R_OK | os.W_OK), (file.parent, os.W_OK | os.X_OK)):
+        if not os.access(path, use):
+            raise OSError(f"{path}: this user may not write there, as is needed while no gateway runs: sudo")
+    spool = Spool(file, limits=configuration.gateway.limits, in_memory=False)
+    spool.attend(configuration.dispatchers)
+    return spool

@@ -1,0 +1,141 @@
+"""`oemgateway status`: how the running gateway is, in a few lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from gateway import control
+from gateway.commands.asking import find_gateway, is_another, is_secret
+from gateway.commands.queue_listing import REFUSED_DROPPED, share
+from gateway.text.plain import plain
+from gateway.text.words import rate, span
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+
+HEALTHY, DEGRADED, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
+"""The exit statuses; the last two are LSB's, of a service that does not run or cannot be asked."""
+
+_WIDTH = 100
+
+
+def add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Give the parser of `oemgateway` this command."""
+    status = commands.add_parser(
+        "status",
+        help="ask the running gateway how it is",
+        description="Asks the running gateway how it is, each section, the queue and the clock. The exit "
+        "status is 0 where all is well, 1 in some trouble (which is shown behind a !), 3 where none runs, "
+        "4 where this user may not ask.",
+    )
+    status.add_argument("--json", action="store_true", help="print all that is known as JSON, for a program")
+    status.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    file = options.config_file
+    path, unread = find_gateway(file)
+    try:
+        status = control.ask(path, "status")
+    except PermissionError:
+        sys.stderr.write(f"oemgateway: {plain(str(path))}: this user may not ask the gateway: sudo\n")
+        return UNKNOWN
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        if unread and is_secret(unread):
+            why = f"and whether {file} names another socket, this user may not read: sudo"
+            sys.stderr.write(plain(f"oemgateway: no gateway answers at {path}, {why}") + "\n")
+            return UNKNOWN
+        words = f"no gateway answers at {path} ({error.strerror}); is it running?"
+        sys.stderr.write(f"oemgateway: {plain(words)}\n")
+        return NOT_RUNNING
+    except OSError as error:
+        raise OSError(
+            f"the gateway at {path} runs, but does not answer ({error}): its disk may hang"
+        ) from None
+    if "error" in status:
+        raise OSError(f"the gateway runs, but: {status['error']}")
+    if unread and is_another(status, file):
+        sys.stderr.write(plain(f"oemgateway: {unread}") + "\n")
+        return UNKNOWN
+    said = [json.dumps(status)] if options.json else map(plain, lines(status))
+    sys.stdout.writelines(f"{line}\n" for line in said)
+    return HEALTHY if status["healthy"] else DEGRADED
+
+
+def lines(status: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how it is: a line for the whole, one for each section, one for the clock; ! marks a trouble."""
+    how = "healthy" if status["healthy"] else "in trouble"
+    up = f"up {span(status['uptime'])}"
+    yield f"oemgateway {status['version']} is {how}, {up}, pid {status['pid']}, {status['file']}"
+    words = {name: _listener(about) for name, about in status["listeners"].items()}
+    words |= {name: _dispatcher(about) for name, about in status["dispatchers"].items()}
+    troubles = {
+        name: about["troubles"]
+        for kind in ("listeners", "dispatchers")
+        for name, about in status[kind].items()
+    }
+    words["clock"], troubles["clock"] = _clock(status["clock"]), []
+    width = max(map(len, words))
+    for name, said in words.items():
+        yield from _wrapped(f"  {name:<{width}}  ", "; ".join(said))
+        for trouble in troubles[name]:
+            yield from _wrapped(" " * (width + 4) + "! ", trouble)
+    for trouble in status["troubles"]:
+        yield from _wrapped("  ! ", trouble)
+    if status["dropped"]:
+        yield f"  {status['dropped']} frames were dropped, ever, for want of room or for their age"
+    if status.get("refused_dropped"):  # an older gateway may still run
+        yield from _wrapped("  ", f"{status['refused_dropped']} {REFUSED_DROPPED}")
+
+
+def _wrapped(begin: str, words: str) -> list[str]:
+    indent = " " * len(begin)
+    return textwrap.wrap(
+        plain(words), _WIDTH, initial_indent=begin, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+def _listener(about: Mapping[str, Any]) -> Iterator[str]:
+    yield _frames(about, "in") + (f", {rate(about['rate'])}" if about["rate"] else "")
+    if about["nodes"]:
+        yield ", ".join(
+            f"node {node} {span(heard['age'])} ago{' (silent)' * heard['silent']}"
+            for node, heard in about["nodes"].items()
+        )
+    if about["faults"]:
+        yield "so far " + ", ".join(f"{count} x {fault}" for fault, count in about["faults"].items())
+    yield from _last_trouble(about)
+
+
+def _dispatcher(about: Mapping[str, Any]) -> Iterator[str]:
+    yield _frames(about, "out") + ("" if about["age"] is None else f", the last {span(about['age'])} ago")
+    yield from share(about["queue"])
+    if about["doubled"]:
+        yield f"{about['doubled']} may have arrived twice"
+    yield from _last_trouble(about)
+
+
+def _frames(about: Mapping[str, Any], way: str) -> str:
+    count = about["frames"]
+    return f"{count or 'no'} frame{'s' * (count > 1)} {way}{'' if count else ' yet'}"
+
+
+def _last_trouble(about: Mapping[str, Any]) -> Iterator[str]:
+    last = about["last_trouble"]
+    if about["next_try"] is not None:
+        yield f"next try in {span(about['next_try'])}"
+    elif last and not about["trouble"]:
+        yield f"{span(last['age'])} ago: {last['text']}"
+    if about["failures"] > 1:
+        yield f"failed {about['failures']} times since it was started"
+
+
+def _clock(clock: Mapping[str, Any]) -> Iterator[str]:
+    yield "in doubt" if clock["doubt"] else "right"
+    if clock["steps"]:
+        times = "once" if clock["steps"] == 1 else f"{clock['steps']} times"
+        yield f"set {times} since the start, last by {clock['last_step']:+.0f} s"

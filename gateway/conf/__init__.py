@@ -1,0 +1,1 @@
+"""oemgateway.conf: read, checked, described and edited."""

@@ -1,0 +1,88 @@
+"""What an edit of the configuration changes, in words."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from gateway.settings import declared, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gateway.conf.config import Configuration
+
+AT_START = (
+    "state_dir",
+    "socket",
+    "commit_interval",
+    "max_frames",
+    "max_size",
+    "max_refused",
+    "max_refused_size",
+    "max_age",
+    "unsynced",
+)
+"""What the daemon takes from [gateway] when it starts, and never again."""
+
+
+def is_same(before: object, after: object) -> bool:
+    """Tell whether a plugin can go on as it is."""
+    return type(before) is type(after) and before == after
+
+
+def changes(before: Configuration, after: Configuration) -> str:
+    """Return what is different, as in "radio: group 210 -> 212, reopened; nothing else touched"."""
+    told = [*_plugins(before, after), *_nodes(before, after), *_gateway(before, after)]
+    return "; ".join([*told, "nothing else touched"]) if told else "nothing in it is different"
+
+
+def _plugins(before: Configuration, after: Configuration) -> Iterator[str]:
+    old = {**before.listeners, **before.dispatchers}
+    new = {**after.listeners, **after.dispatchers}
+    for name, plugin in new.items():
+        if name not in old:
+            yield f"{name}: new"
+        elif type(old[name]) is not type(plugin):
+            yield f"{name}: another type, reopened"
+        elif different := _different(old[name], plugin):
+            yield f"{name}: {different}{'' if is_same(old[name], plugin) else ', reopened'}"
+    yield from (f"{name}: taken out" for name in old if name not in new)
+
+
+def _nodes(before: Configuration, after: Configuration) -> Iterator[str]:
+    old, new = before.nodes.decoders, after.nodes.decoders
+    for node, decoder in new.items():
+        if node not in old:
+            yield f"node {node}: new"
+        elif different := _different(old[node], decoder):
+            yield f"node {node}: {different}"
+    yield from (f"node {node}: taken out" for node in old if node not in new)
+
+
+def _gateway(before: Configuration, after: Configuration) -> Iterator[str]:
+    for field in fields(after.gateway):
+        old, new = (_entries(each.gateway).get(field.name, "") for each in (before, after))
+        if old != new:
+            later = ", which takes effect at the next start" if field.name in AT_START else ""
+            yield f"{field.name} {_step(old, new)}{later}"
+
+
+def _different(before: Any, after: Any) -> str:  # noqa: ANN401  (any dataclass of settings)
+    old, new = _entries(before), _entries(after)
+    words = [
+        f"{key} {_step(old.get(key, ''), new.get(key, ''))}"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+    ]
+    secrets = [name for name, field in declared(type(after)).items() if field.metadata.get("secret")]
+    words += [f"{name} is another" for name in secrets if getattr(before, name) != getattr(after, name)]
+    return ", ".join(words)
+
+
+def _entries(settings: Any) -> Mapping[str, str]:  # noqa: ANN401  (as above)
+    return shown(settings)
+
+
+def _step(old: str, new: str) -> str:
+    return f"{old or 'none'} -> {new or 'none'}"

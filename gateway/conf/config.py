@@ -1,0 +1,295 @@
+"""oemgateway.conf as what would run: plugin objects, or every fault at once with its file and line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import combinations, product
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from gateway.conf import document
+from gateway.conf.document import ConfigFaults, Document, Fault, Section
+from gateway.conf.indices import moves, standing
+from gateway.conf.misplaced import SECTIONS, about_unknown_top, is_below_commented, is_misplaced
+from gateway.conf.node_section import read_node
+from gateway.conf.section import Part, blame, is_off, place, read_part
+from gateway.logs import check_syslog
+from gateway.nodes import Nodes
+from gateway.plugin import Dispatcher, Listener
+from gateway.registry import Kind
+from gateway.settings import (
+    LogLevel,
+    SettingsFault,
+    at_least,
+    build,
+    secrets,
+    setting,
+)
+from gateway.spool import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.conf.indices import Place
+
+__all__ = ["ConfigFaults", "Configuration", "Fault", "Gateway", "read"]
+
+_DAY = 86400
+_EXAMPLES: dict[Kind, str] = {"listeners": "ds2482", "dispatchers": "emoncms"}
+
+
+@dataclass(kw_only=True)
+class Gateway:
+    """The settings of [gateway], those of the daemon itself."""
+
+    loglevel: LogLevel = setting("INFO")
+    syslog: tuple[str, ...] = setting((), check=check_syslog)
+    state_dir: Path | None = setting(None)
+    socket: Path | None = setting(None)
+    simulate: bool = setting(default=False)
+    commit_interval: float = setting(5.0, check=at_least(0))
+    max_frames: int = setting(1_000_000, check=at_least(1000))
+    max_size: int = setting(200, check=at_least(1))
+    max_refused: int = setting(100_000, check=at_least(1))
+    max_refused_size: int = setting(20, check=at_least(1))
+    max_age: float = setting(0.0, check=at_least(0))
+    unsynced: Literal["hold", "send"] = setting("hold")
+    index_guard: Literal["warn", "refuse"] = setting("warn")
+
+    @property
+    def limits(self) -> Limits:
+        """How much the queue keeps."""
+        return Limits(
+            frames=self.max_frames,
+            bytes=self.max_size * 1_000_000,
+            refused=self.max_refused,
+            refused_bytes=self.max_refused_size * 1_000_000,
+            age=self.max_age * _DAY or math.inf,
+        )
+
+
+@dataclass(kw_only=True)
+class Configuration:
+    """What would run: the active plugins by the names of their sections, in the order of the file.
+
+    `types` are their types as the file has them; `remarks` say what is allowed but worth a word.
+    """
+
+    path: Path
+    gateway: Gateway
+    listeners: dict[str, Listener]
+    dispatchers: dict[str, Dispatcher]
+    types: dict[Kind, dict[str, str]]
+    nodes: Nodes
+    remarks: list[Fault]
+
+
+def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({})) -> Configuration:
+    """Read a file; nothing is opened. Raises ConfigFaults with all that is wrong with it.
+
+    `remembered` is what stood at each index until now: a sensor that the file moves is a remark, or a fault
+    where index_guard says so.
+    """
+    text = document.read(Path(path))
+    readable = not text.faults
+    gateway = _gateway(text)
+    sections = _sections(text)
+    nodes = _nodes(text)
+    if readable and not text.displaced:
+        _check_presence(text, sections)
+    parts: dict[Kind, list[Part]] = {
+        kind: [part for section in named.values() if (part := read_part(text, kind, section))]
+        for kind, named in sections.items()
+    }
+    _check_claims(text, parts["listeners"])
+    _check_packets(text, parts["listeners"], nodes)
+    _check_holds(text, parts["listeners"])
+    _check_names(text, parts)
+    if gateway:
+        _check_moves(text, gateway, parts["listeners"], remembered)
+    if gateway and not gateway.simulate:
+        _check_simulated(text, parts)
+    if text.public:
+        _check_secrets(text, [*parts["listeners"], *parts["dispatchers"]])
+    if text.faults or not gateway:
+        raise ConfigFaults(text.faults)
+    plugins = [part.plugin for made in parts.values() for part in made]
+    listeners = {plugin.name: plugin for plugin in plugins if isinstance(plugin, Listener)}
+    for listener in listeners.values():
+        listener.nodes = nodes
+    return Configuration(
+        path=text.path,
+        gateway=gateway,
+        listeners=listeners,
+        dispatchers={plugin.name: plugin for plugin in plugins if isinstance(plugin, Dispatcher)},
+        types={kind: {part.plugin.name: part.type for part in made} for kind, made in parts.items()},
+        nodes=nodes,
+        remarks=sorted(text.remarks, key=lambda remark: remark.line),
+    )
+
+
+def read_gateway(path: Path | str) -> Gateway:
+    """Read [gateway] alone, whatever is wrong elsewhere; its defaults where it has faults itself.
+
+    Raises ConfigFaults where there is no such file.
+    """
+    return _gateway(document.read(Path(path))) or Gateway()
+
+
+def _gateway(text: Document) -> Gateway | None:
+    section = text.root.sections.get("gateway")
+    if section is None:
+        return Gateway()
+    for inner in section.sections.values():
+        if not is_misplaced(text, "gateway", inner):
+            text.fault(inner.line, f"[[{inner.name}]]", "[gateway] has no sections in it")
+    try:
+        return build(Gateway, {key: entry.value for key, entry in section.entries.items()})
+    except SettingsFault as fault:
+        blame(text, Gateway, section, section.entries, fault)
+        return None
+
+
+def _sections(text: Document) -> dict[Kind, dict[str, Section]]:
+    """Return the sections of listeners and dispatchers by name; all that has no place there is a fault."""
+    sections: dict[Kind, dict[str, Section]] = {"listeners": {}, "dispatchers": {}}
+    for key, entry in text.root.entries.items():
+        if not is_below_commented(text, key, entry.line):
+            text.fault(entry.line, key, "it stands above the first section: put it into [gateway]")
+    for top, above in text.root.sections.items():
+        if top not in SECTIONS:
+            if top not in ("gateway", "nodes"):
+                about_unknown_top(text, above)
+            continue
+        _check_no_settings(text, above, "name")
+        named = sections[SECTIONS[top]]
+        for name, section in above.sections.items():
+            if not is_off(section.entries) and is_misplaced(text, top, section):
+                continue
+            if name in named:
+                message = f"there is one of this name in line {named[name].line}: give it another"
+                text.fault(section.line, f"[[{name}]]", message)
+            named.setdefault(name, section)
+    return sections
+
+
+def _nodes(text: Document) -> Nodes:
+    """Return the decoders of [nodes]."""
+    above = text.root.sections.get("nodes", Section("nodes", 0))
+    _check_no_settings(text, above, "node")
+    decoders = {
+        node: read_node(text, section)
+        for node, section in above.sections.items()
+        if not is_misplaced(text, "nodes", section)
+    }
+    return Nodes({node: decoder for node, decoder in decoders.items() if decoder})
+
+
+def _check_no_settings(text: Document, above: Section, inner: str) -> None:
+    """Let there be no settings in a section that has only sections in it."""
+    for key, entry in above.entries.items():
+        if not is_below_commented(text, key, entry.line):
+            message = f"[{above.name}] has no settings of its own: a [[{inner}]] expected above it"
+            text.fault(entry.line, key, message)
+
+
+def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) -> None:
+    for kind, example in _EXAMPLES.items():
+        if not sections[kind]:
+            above = [section.line for top, section in text.root.sections.items() if SECTIONS.get(top) == kind]
+            message = f"there is no {kind[:-1]}: below [{kind}] add [[{example}]] and type = {example}"
+            text.fault(above[-1] if above else text.length, "", message)
+
+
+def _check_claims(text: Document, listeners: list[Part]) -> None:
+    """Let no two listeners write the same index of the same node, nor into a node that is all of one's."""
+    for other, part in combinations(listeners, 2):
+        for node, indices in part.claims.items():
+            if node in other.claims and (shared := _shared(node, indices, other.claims[node])):
+                message = f"{shared} is written by {_named(other)} too: give one of them another node"
+                text.fault(part.section.line, part.section.name, message)
+
+
+def _check_packets(text: Document, listeners: list[Part], nodes: Nodes) -> None:
+    """Point out the nodes whose packets are refused, as a listener of sensors writes the same inputs."""
+    packets = [
+        (f"[[{node}]]", section.line, node)
+        for node, section in text.root.sections.get("nodes", Section("nodes", 0)).sections.items()
+        if node in nodes.decoders
+    ]
+    packets += [
+        (part.section.name, part.section.line, node)
+        for part in listeners
+        if isinstance(part.plugin, Listener)
+        for node in part.plugin.expects()
+    ]
+    for (where, line, node), part in product(packets, listeners):
+        if part.claims.get(node) is not None:
+            text.remark(
+                line,
+                where,
+                f"packets of node {node} are refused, as {_named(part)} writes its inputs: "
+                "give one of the two another node",
+            )
+
+
+def _shared(node: str, one: Mapping[int, str] | None, other: Mapping[int, str] | None) -> str:
+    """Return, in words, what two listeners would both write of a node; "" where that is nothing."""
+    if one is None or other is None:
+        return f"node {node}"
+    both = sorted(one.keys() & other.keys())
+    return f"index {', '.join(map(str, both))} of node {node}" if both else ""
+
+
+def _check_holds(text: Document, listeners: list[Part]) -> None:
+    """Let no two listeners want what only one can have."""
+    for other, part in combinations(listeners, 2):
+        for ours, theirs in product(part.holds, other.holds):
+            if f"{ours} ".startswith(f"{theirs} ") or f"{theirs} ".startswith(f"{ours} "):
+                message = f"{ours} is for {_named(other)}: give one of them another, or set active = no in it"
+                text.fault(part.section.line, part.section.name, message)
+
+
+def _check_moves(
+    text: Document, gateway: Gateway, listeners: list[Part], remembered: Mapping[Place, str]
+) -> None:
+    """Point out the sensors that this file moves to another index."""
+    say = text.fault if gateway.index_guard == "refuse" else text.remark
+    for move in moves(remembered, standing(part.claims for part in listeners)):
+        node, index = move.after
+        part = next(part for part in listeners if index in (part.claims.get(node) or ()))
+        say(*place(type(part.plugin), part.section, part.entries, f"sensor{index}"), str(move))
+
+
+def _check_names(text: Document, parts: dict[Kind, list[Part]]) -> None:
+    listeners = {part.section.name for part in parts["listeners"]}
+    for part in parts["dispatchers"]:
+        if part.section.name in listeners:
+            message = "a listener has this name too: the log does not tell the two apart"
+            text.remark(part.section.line, part.section.name, message)
+
+
+def _check_simulated(text: Document, parts: dict[Kind, list[Part]]) -> None:
+    """Keep readings that are made up from where a key has been given, unless that is wanted."""
+    for source in parts["listeners"]:
+        for destination in parts["dispatchers"]:
+            if source.simulated and secrets(destination.plugin):
+                message = (
+                    f"its readings are made up and would go to {_named(destination)}: "
+                    "set one of them to active = no, or simulate = yes in [gateway]"
+                )
+                text.fault(source.section.line, source.section.name, message)
+
+
+def _check_secrets(text: Document, parts: list[Part]) -> None:
+    """Point out the keys that every user of the machine can read."""
+    for part in parts:
+        for key in secrets(part.plugin):
+            message = f"every user of this machine can read it: chmod 640 {text.path}"
+            text.remark(*place(type(part.plugin), part.section, part.entries, key), message)
+
+
+def _named(part: Part) -> str:
+    return f"{part.section.name} (line {part.section.line})"

@@ -1,0 +1,91 @@
+"""A configuration in words: what would run, and the settings in force."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING
+
+from gateway.settings import shown
+from gateway.text.plain import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.conf.config import Configuration
+    from gateway.nodes import Nodes
+    from gateway.plugin import Plugin
+
+_SLOT = re.compile(r"sensor([0-9]+)")
+"""The key of an index, whichever listener has it."""
+
+
+def describe(configuration: Configuration) -> str:
+    """Return what would run, index by index, and the remarks: the answer of `oemgateway check`."""
+    return "\n".join(map(plain, _described(configuration)))
+
+
+def show_settings(configuration: Configuration) -> str:
+    """Return the settings in force, defaults included and secrets masked, as a file that has them all."""
+    return "\n".join(map(plain, _settings(configuration)))
+
+
+def _plugins(configuration: Configuration) -> Iterator[tuple[str, dict[str, str], dict[str, Plugin]]]:
+    yield "listeners", configuration.types["listeners"], {**configuration.listeners}
+    yield "dispatchers", configuration.types["dispatchers"], {**configuration.dispatchers}
+
+
+def _described(configuration: Configuration) -> Iterator[str]:
+    yield f"{configuration.path} has no faults. This would run:"
+    for kind, types, plugins in _plugins(configuration):
+        for name, plugin in plugins.items():
+            yield from ("", f"{kind[:-1]} {name}, type {types[name]}")
+            settings = shown(plugin)
+            del settings["active"]
+            slots = {int(key[1]): settings.pop(key[0]) for key in map(_SLOT.fullmatch, list(settings)) if key}
+            yield from _wrapped([f"{key} = {value}" for key, value in settings.items() if value])
+            yield from _slots(slots)
+    yield from _nodes(configuration.nodes)
+    if configuration.remarks:
+        yield ""
+        yield from map(str, configuration.remarks)
+
+
+def _wrapped(items: list[str]) -> list[str]:
+    """Break the line between two items, never in one."""
+    kept = ", ".join(item.replace(" ", "\xa0") for item in items)
+    lines = textwrap.wrap(kept, 92, break_long_words=False, break_on_hyphens=False)
+    return [f"    {line}".replace("\xa0", " ") for line in lines]
+
+
+def _slots(slots: dict[int, str]) -> Iterator[str]:
+    for index in range(1, max(slots, default=0) + 1):
+        sensor, _, label = slots.get(index, "Dummy").partition(", ")
+        yield f"    index {index:<3} {sensor:<18} {label}".rstrip()
+
+
+def _nodes(nodes: Nodes) -> Iterator[str]:
+    for node, decoder in nodes.decoders.items():
+        length = f"{decoder.size} bytes" if decoder.size else "any number of values"
+        title = f"node {node}{f', {decoder.name}' if decoder.name else ''}: {length}"
+        yield from ("", f"{title}, whitened" if decoder.whitening else title)
+        for index, (name, letter, scale, unit) in enumerate(decoder.described(), 1):
+            yield f"    index {index:<3} {name:<22} {letter} x {scale:<6} {unit}".rstrip()
+
+
+def _settings(configuration: Configuration) -> Iterator[str]:
+    yield "[gateway]"
+    yield from _entries(shown(configuration.gateway))
+    for kind, types, plugins in _plugins(configuration):
+        yield from ("", f"[{kind}]")
+        for name, plugin in plugins.items():
+            yield from ("", f"[[{name}]]")
+            yield from _entries({"type": types[name], **shown(plugin)})
+    yield from ("", "[nodes]")
+    for node, decoder in configuration.nodes.decoders.items():
+        yield from ("", f"[[{node}]]")
+        yield from _entries(shown(decoder))
+
+
+def _entries(entries: dict[str, str]) -> Iterator[str]:
+    return (f"{key} = {value}".rstrip() for key, value in entries.items())

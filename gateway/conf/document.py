@@ -1,0 +1,278 @@
+"""oemgateway.conf as text: its sections and entries with the line of each, or what is wrong with a line."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configobj import ConfigObj, ConfigObjError, DuplicateError, NestingError
+
+from gateway.conf.commented import Commented
+from gateway.settings import Raw
+from gateway.text.plain import escaped, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_OPENING = re.compile(r"\s*((?:\[\s*)+)[^]#]*((?:\]\s*)*)")
+_WORD = re.compile(r"\s*([A-Za-z_]\w*)(?:\s*(:)\s*|\s+)\S")
+"""What is a key perhaps, on a line without a =."""
+_IGNORED = "#"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One line for a person: the place, what was expected, what was found; line 0 is the file as a whole."""
+
+    file: str
+    line: int
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        file = escaped(self.file)
+        parts = [f"{file}:{self.line}" if self.line else file, plain(self.where), plain(self.message)]
+        return ": ".join(part for part in parts if part)
+
+
+class ConfigFaults(Exception):
+    """A file that will not do: `faults` are all that is wrong with it, in the order of its lines."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = sorted(faults, key=lambda fault: fault.line)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+@dataclass
+class Entry:
+    """The value of a key, and the line it stands on."""
+
+    value: Raw
+    line: int
+
+
+@dataclass
+class Section:
+    """A section, the line of its name, its entries and the sections in it, in the order of the file."""
+
+    name: str
+    line: int
+    entries: dict[str, Entry] = field(default_factory=dict)
+    sections: dict[str, Section] = field(default_factory=dict)
+
+
+@dataclass
+class Document:
+    """The file, and what has been found to say about its lines; `length` is their number.
+
+    `public` tells that every user of the machine can read it, `displaced` that sections are not where they
+    belong; `takers` tell, by type, whether it has a setting of a name, once that has been asked.
+    """
+
+    path: Path
+    root: Section
+    length: int
+    public: bool
+    commented: Commented
+    faults: list[Fault]
+    remarks: list[Fault] = field(default_factory=list)
+    displaced: bool = False
+    takers: dict[str, Callable[[str], bool]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._unreadable = {fault.line for fault in self.faults}
+
+    def fault(self, line: int, where: str, message: str) -> None:
+        """Note what is wrong with a line, unless it could not be read in the first place."""
+        if line not in self._unreadable:
+            self.faults.append(Fault(str(self.path), line, where, message))
+
+    def fault_once(self, line: int, where: str, message: str) -> None:
+        """Note what is wrong with a line, which later faults have for their cause as well."""
+        self.fault(line, where, message)
+        self._unreadable.add(line)
+
+    def remark(self, line: int, where: str, message: str) -> None:
+        """Note what is allowed but worth a word."""
+        self.remarks.append(Fault(str(self.path), line, where, message))
+
+
+def read(path: Path) -> Document:
+    """Read a file. Raises ConfigFaults where it is no text file that can be read."""
+    file = str(path)
+    try:
+        with path.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            data = opened.read()
+    except FileNotFoundError as error:
+        raise ConfigFaults([Fault(file, 0, "", "there is no such file: make it, or name another")]) from error
+    except OSError as error:
+        hint = ": sudo, as it holds a key" if isinstance(error, PermissionError) else ""
+        raise ConfigFaults([Fault(file, 0, "", f"cannot be read: {error.strerror}{hint}")]) from error
+    if b"\0" in data:
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        message = "a text file in UTF-8 expected, not UTF-16 or a binary file; an editor can save it as UTF-8"
+        raise ConfigFaults([Fault(file, line, "", message)])
+    lines = _Lines(file, data.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n"))
+    public = stat.S_ISREG(mode) and bool(mode & stat.S_IROTH)
+    return Document(path, lines.parsed(), len(lines.lines), public, lines.commented, lines.faults)
+
+
+class _Lines:
+    """The lines of a file on their way to sections and entries.
+
+    A line that cannot be read is reported, and the rest is read without it. With the name of a section goes
+    all that belongs to it, which would otherwise be taken for its neighbour's.
+    """
+
+    def __init__(self, file: str, raw: list[bytes]) -> None:
+        self._file = file
+        self._refused: set[int] = set()
+        self.faults: list[Fault] = []
+        self.lines = [self._text(number, line) for number, line in enumerate(raw, 1)]
+        self.commented = Commented(self.lines)
+        self._places = _places(self.lines)
+
+    def _fault(self, line: int, where: str, message: str) -> None:
+        if line not in self._refused:
+            self._refused.add(line)
+            self.faults.append(Fault(self._file, line, where, message))
+
+    def _text(self, number: int, raw: bytes) -> str:
+        try:
+            line = raw.decode()
+        except UnicodeDecodeError as error:
+            found = f"byte 0x{raw[error.start]:02x} at place {error.start + 1}"
+            self._fault(number, "", f"text in UTF-8 expected, not {found}; an editor can save it as UTF-8")
+            line = raw.decode(errors="replace")
+        line = line.rstrip("\r")
+        if unwanted := _CONTROL.search(line):
+            self._fault(number, "", f"a control character at place {unwanted.start() + 1}: take it out")
+            line = _CONTROL.sub("", line)
+        return line
+
+    def parsed(self) -> Section:
+        """Read until nothing is left that ConfigObj refuses: at most twice, as a rule."""
+        while True:
+            try:
+                parsed = ConfigObj(list(self.lines), interpolation=False)
+            except ConfigObjError as failure:
+                for error in failure.errors:
+                    if self.lines[error.line_number - 1] != _IGNORED:
+                        self._refuse(error)
+            else:
+                return self._numbered(parsed)
+
+    def _refuse(self, error: ConfigObjError) -> None:
+        """Report a line, and have it and what belongs to it ignored from now on."""
+        number, line = error.line_number, self.lines[error.line_number - 1]
+        key, equals, value = (part.strip("\"' \t") for part in line.partition("="))
+        if depth := _depth(line):
+            self._fault(number, line.strip(), self._about_section(error, number))
+            self.lines[number - 1] = _IGNORED
+            for below in range(number, len(self.lines)):
+                if 0 < _depth(self.lines[below]) <= depth:
+                    break
+                self.lines[below] = _IGNORED
+            return
+        self.lines[number - 1] = _IGNORED
+        if isinstance(error, DuplicateError):
+            if header := self.commented.section_above(number):
+                self._refused.add(number)
+                self._fault(header.line, header.text, header.message(key, number))
+            self._fault(number, key, "given twice in this section: keep one")
+        elif equals and key:
+            self._keep(number, key)
+            self._fault(number, key, _about_value(value, line))
+        else:
+            word = _WORD.match(line)
+            if word:
+                self._keep(number, word[1])
+            colon = ", with = and not :" if word and word[2] else ""
+            self._fault(number, "", f"`key = value` or `[section]` expected{colon}")  # it may be a secret
+
+    def _keep(self, number: int, key: str) -> None:
+        """Have a setting whose line cannot be read be there all the same, and not be missing as well."""
+        if number not in self._refused:
+            self.lines[number - 1] = f"{key} ="
+
+    def _about_section(self, error: ConfigObjError, number: int) -> str:
+        """Say in a person's words why this line opens no section."""
+        line = self.lines[number - 1]
+        if isinstance(error, DuplicateError):
+            return self._about_twin(number)
+        if line.count("[") != line.count("]") or not isinstance(error, NestingError):
+            return "a name in as many ] as [ expected, and nothing else on the line"
+        _, above = self._places[number]
+        if not above:
+            return "it stands above the first [section]: move it below [listeners], [dispatchers] or [nodes]"
+        name = line.partition("#")[0].strip(" \t[]")
+        return f"{'[' * (above + 1)}{name}{']' * (above + 1)} expected, in fewer brackets"
+
+    def _about_twin(self, number: int) -> str:
+        first, _ = self._places[number]
+        if _depth(self.lines[number - 1]) == 1:
+            return (
+                f"it begins in line {first} already: move what is below this line up there, "
+                "and take this line away"
+            )
+        return f"there is one of this name in line {first}: give this one another, or put the two together"
+
+    def _numbered(self, parsed: Any) -> Section:  # noqa: ANN401  (ConfigObj has no types)
+        """Count the lines: scalars precede subsections, and `comments` are the lines above an entry."""
+        root = Section("", 1)
+        line = len(parsed.initial_comment)
+        pending = [(parsed, root)]
+        while pending:
+            tree, section = pending.pop()
+            if section is not root:
+                section.line = line = line + len(tree.parent.comments[tree.name]) + 1
+            for key in tree.scalars:
+                line += len(tree.comments[key]) + 1
+                section.entries[key] = Entry(tree[key], line)
+                if below := tree[key].count("\n"):
+                    self._fault(line, key, f"one line expected, not {below + 1} in triple quotes")
+                    line += below
+            section.sections = {name: Section(name, 0) for name in tree.sections}
+            pending += reversed([(tree[name], section.sections[name]) for name in tree.sections])
+        return root
+
+
+def _depth(line: str) -> int:
+    """Return how deep the section is that a line seems to open; 0 where it opens none."""
+    opening = _OPENING.match(line)
+    return max(1, min(opening[1].count("["), opening[2].count("]"))) if opening else 0
+
+
+def _places(lines: Iterable[str]) -> dict[int, tuple[int, int]]:
+    """Return, for each line that opens a section, the first that opens the same, and the depth above it."""
+    first: dict[tuple[int, str], int] = {}
+    places: dict[int, tuple[int, int]] = {}
+    around: list[tuple[int, int]] = [(0, 0)]  # depth and line of the sections that a line is in
+    for number, line in enumerate(lines, 1):
+        depth = _depth(line)
+        if not depth:
+            continue
+        above = around[-1][0]
+        while around[-1][0] >= depth:
+            around.pop()
+        name = line.partition("#")[0].strip(" \t[]\"'")
+        places[number] = first.setdefault((around[-1][1], name), number), above
+        if depth <= above + 1:
+            around.append((depth, places[number][0]))
+    return places
+
+
+def _about_value(value: str, line: str) -> str:
+    """Say why the value in this line cannot be read, and nothing of it: it may be a secret."""
+    if value.startswith(","):
+        return "a value expected before the comma"
+    if line.count('"') % 2:
+        return 'there is a " too many, or one is missing'
+    return "put text that holds quotes or commas in one pair of quotes"

@@ -1,0 +1,142 @@
+"""What stands in the wrong section of oemgateway.conf, or is commented out though it is needed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from gateway.nodes import Decoder
+from gateway.registry import KINDS, UnknownType, find, kind_of, known
+from gateway.settings import UNKNOWN, alternatives, declared, did_you_mean, taker
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from gateway.conf.commented import Header
+    from gateway.conf.document import Document, Entry, Section
+    from gateway.registry import Kind
+
+SECTIONS: dict[str, Kind] = {
+    "listeners": "listeners",
+    "dispatchers": "dispatchers",
+    "buffers": "dispatchers",  # the name that files have had since 2013
+}
+"""The sections of listeners and dispatchers, by what a file calls them."""
+
+
+def is_misplaced(text: Document, top: str, section: Section) -> bool:
+    """Tell whether a [[section]] stands in the wrong [section], and say so where it does."""
+    home = _home(section)
+    if home in (None, SECTIONS.get(top, top)):
+        return False
+    text.displaced = True
+    header = text.commented.top_above(section.line)
+    if header and SECTIONS.get(header.name, header.name) == home:
+        text.fault_once(header.line, header.text, header.message(f"[[{section.name}]]", section.line))
+        return True
+    there = [
+        f"move it below [{name}] (line {above.line})"
+        for name, above in text.root.sections.items()
+        if SECTIONS.get(name, name) == home
+    ]
+    cure = there[-1] if there else f"put a line [{home}] above it"
+    text.fault(section.line, "", f"[[{section.name}]] stands in [{top}]: {cure}")
+    return True
+
+
+def _home(section: Section) -> str | None:
+    """Return the [section] that a [[section]] belongs in, as far as its type or its settings tell."""
+    if "type" in section.entries:
+        named = section.entries["type"].value
+        return kind_of(named) if isinstance(named, str) else None
+    of_nodes = declared(Decoder).keys()
+    return "nodes" if section.entries and section.entries.keys() <= of_nodes else None
+
+
+def about_unknown_top(text: Document, section: Section) -> None:
+    """Say of a [section] that there is none of this name, or what it was meant to be."""
+    text.displaced = True
+    names = ("gateway", *KINDS, "nodes")
+    home = _home(section)
+    if home:
+        message = f"two brackets expected, [[{section.name}]], as it belongs below [{home}]"
+    else:
+        hint = (
+            did_you_mean(section.name, names) or f": {alternatives(f'[{name}]' for name in names)} expected"
+        )
+        message = f"no such section{hint}"
+    text.fault(section.line, f"[{section.name}]", message)
+
+
+def is_below_commented(text: Document, key: str, line: int) -> bool:
+    """Tell whether a setting stands below a name that is commented out, and say so where it does."""
+    header = text.commented.section_above(line)
+    if header:
+        text.fault_once(header.line, header.text, header.message(key, line))
+    return bool(header)
+
+
+def remark_on_settings_below_commented(text: Document, entries: Mapping[str, Entry]) -> None:
+    """Point out the settings of a section without a fault that may have been meant for another."""
+    headers: dict[int, tuple[Header, str, int]] = {}
+    for key, entry in entries.items():
+        if header := text.commented.section_above(entry.line):
+            headers.setdefault(header.line, (header, key, entry.line))
+    for line, (header, key, below) in headers.items():
+        text.remark(line, header.text, header.message(key, below))
+
+
+def about_missing_type(text: Document, kind: Kind, section: Section, entries: Mapping[str, Entry]) -> None:
+    """Say that a section has no type: it is commented out, or misspelled, or not there."""
+    for key, entry in entries.items():
+        if key.lower() != "type" and not did_you_mean("type", [key]):
+            continue
+        text.fault(entry.line, key, f"{UNKNOWN} of [[{section.name}]] (did you mean type?)")
+        return
+    about_missing(text, section, "type", f"type is missing: {alternatives(known(kind))} expected")
+
+
+def about_missing(text: Document, section: Section, key: str, message: str) -> None:
+    """Say that a section needs a setting, in its own line where it is commented out."""
+    line = text.commented.setting(section.line, key)
+    if line:
+        cure = f"take the # away: {key} is missing in [[{section.name}]] (line {section.line})"
+        text.fault(line, f"#{key}", cure)
+    else:
+        text.fault(section.line, section.name, message)
+
+
+def about_unknown(text: Document, section: Section, keys: Collection[str]) -> dict[str, str]:
+    """Return what to say of settings that their section does not know: whose they are, if anybody's."""
+    if not keys:
+        return {}
+    if not text.takers:
+        text.takers = {name: taker(cls) for kind in KINDS for name, cls in _classes(kind).items()}
+    others = {
+        f"[[{inner.name}]] (line {inner.line})": str(inner.entries["type"].value)
+        for top, above in text.root.sections.items()
+        if top in SECTIONS
+        for inner in above.sections.values()
+        if inner is not section and "type" in inner.entries
+    }
+    is_top = any(section is top for top in text.root.sections.values())
+    name = f"[{section.name}]" if is_top else f"[[{section.name}]]"
+    said = {}
+    for key in keys:
+        takers = [named for named, takes in text.takers.items() if takes(key)]
+        there = [other for other, named in others.items() if named in takers][:3]
+        said[key] = f"{UNKNOWN} of {name}"
+        if there:
+            said[key] += f": it is one of {alternatives(there)}"
+        elif takers:
+            said[key] += f": it is one of a section with type = {alternatives(takers)}"
+    return said
+
+
+def _classes(kind: Kind) -> dict[str, type]:
+    """Return the classes of all types that can be used here."""
+    classes: dict[str, type] = {}
+    for name in known(kind):
+        with suppress(UnknownType):
+            classes[name] = find(kind, name)
+    return classes

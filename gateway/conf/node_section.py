@@ -1,0 +1,122 @@
+"""One section of [nodes] as a decoder, and what is to be said of it.
+
+A section of an emonhub can stand here as it is, and gives the same values. emonhub looks for what concerns
+decoding in [[[rx]]] alone, and passes over everything that it does not know. So what would be a fault
+elsewhere is a remark here, unless there is no [[[rx]]] and it looks like a setting of ours that is misspelt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.conf.misplaced import remark_on_settings_below_commented
+from gateway.conf.section import blame
+from gateway.nodes import Decoder, check_id
+from gateway.settings import SettingsFault, build, declared, did_you_mean
+
+if TYPE_CHECKING:
+    from gateway.conf.document import Document, Entry, Section
+
+_DECODING = frozenset(declared(Decoder)) - {"name"}
+_LABELS = ("nodename", "name")
+"""The first is emonhub's, and goes before the other."""
+_UNUSED = ("hardware", "firmware", "nodeids", "tx")
+"""What emonhub has in the section of a node, and nothing here needs."""
+
+
+def read_node(text: Document, section: Section) -> Decoder | None:
+    """Return what a section says of its node; None where it has a fault, which the text then has.
+
+    None as well where no node can be called that.
+    """
+    node = section.name
+    rx = section.sections.get("rx")
+    entries = _entries(text, section, rx)
+    if "nodeids" in section.entries:
+        _check_nodeids(text, node, section.entries["nodeids"])
+    try:
+        check_id(node)
+    except ValueError as error:
+        text.remark(section.line, f"[[{node}]]", f"not used, as no node can be called that: {error}")
+        return None
+    if rx is not None:
+        _drop_lone_scale(text, entries)
+    try:
+        decoder = build(Decoder, {key: entry.value for key, entry in entries.items()})
+    except SettingsFault as fault:
+        blame(text, Decoder, section, entries, fault)
+        return None
+    _check_lengths(text, decoder, entries)
+    remark_on_settings_below_commented(text, entries)
+    return decoder
+
+
+def _entries(text: Document, section: Section, rx: Section | None) -> dict[str, Entry]:
+    """Return the entries that count, with a remark or a fault for each of the others."""
+    used: dict[str, Entry] = {}
+    for key, entry in section.entries.items():
+        if key == "name" and "nodename" in section.entries:
+            text.remark(entry.line, key, "not used: the node is called by its nodename")
+        elif key in _LABELS or (key in _DECODING and rx is None):
+            used[key] = entry
+        elif key in _DECODING:
+            text.remark(entry.line, key, "not used: [[[rx]]] says what the values are, as in emonhub")
+        elif key not in _UNUSED:
+            _unknown(text, key, entry, misspelt=rx is None)
+    for name, inner in section.sections.items():
+        if name not in ("rx", *_UNUSED):
+            hint = did_you_mean(name, ("rx",))
+            text.remark(inner.line, f"[[[{name}]]]", f"not used: no such section{hint}")
+    return used | (_received(text, section.name, rx) if rx else {})
+
+
+def _received(text: Document, node: str, rx: Section) -> dict[str, Entry]:
+    """Return those of [[[rx]]]."""
+    used: dict[str, Entry] = {}
+    for key, entry in rx.entries.items():
+        if key in _DECODING:
+            used[key] = entry
+        elif key in _LABELS:
+            text.remark(entry.line, key, f"not used: it belongs in [[{node}]], above [[[rx]]]")
+        else:
+            _unknown(text, key, entry, misspelt=False)
+    for inner in rx.sections.values():
+        text.remark(inner.line, f"[[[[{inner.name}]]]]", "not used: [[[rx]]] has no sections in it")
+    return used
+
+
+def _unknown(text: Document, key: str, entry: Entry, *, misspelt: bool) -> None:
+    """Refuse a listener's `type`, and what may be one of our own settings; remark on anything else."""
+    hint = did_you_mean(key, (*_LABELS, *_DECODING))
+    if key == "type" or (misspelt and hint):
+        text.fault(entry.line, key, f"no such setting{hint}")
+    else:
+        text.remark(entry.line, key, f"not used: no such setting{hint}")
+
+
+def _check_nodeids(text: Document, node: str, nodeids: Entry) -> None:
+    """Point out a section of emonhub's available.conf whose name is still not that of a node."""
+    listed = [nodeids.value] if isinstance(nodeids.value, str) else nodeids.value
+    if listed and node not in listed:
+        message = "not used: the node that a section is about is its name"
+        text.remark(nodeids.line, "nodeids", f"{message}, which is [[{node}]], not [[{listed[0]}]]")
+
+
+def _drop_lone_scale(text: Document, entries: dict[str, Entry]) -> None:
+    """Do as emonhub does with a list of one scale (emonhub_interfacer.py): it multiplies with none at all."""
+    scales = entries.get("scales")
+    if scales is not None and isinstance(scales.value, list) and len(scales.value) == 1:
+        message = f"not used, as in emonhub, which wants two or more: try scale = {scales.value[0]}"
+        text.remark(scales.line, "scales", message)
+        del entries["scales"]
+        entries.pop("scale", None)
+
+
+def _check_lengths(text: Document, decoder: Decoder, entries: dict[str, Entry]) -> None:
+    """Point out what stands behind the last value."""
+    count = len(decoder.codes)
+    for key in ("names", "scales", "units"):
+        given = len(getattr(decoder, key))
+        if count and given > count:
+            message = f"as there are datacodes: {count} expected, not {given}; the rest is not used"
+            text.remark(entries[key].line, key, message)

@@ -1,0 +1,1 @@
+"""What `oemgateway doctor` looks at, and what it says."""

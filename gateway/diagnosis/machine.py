@@ -1,0 +1,132 @@
+"""The machine around the gateway, as a user finds it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from gateway.diagnosis.finding import Finding, bad, good
+
+SERVICE = "oemgateway"
+"""The user that the service runs as."""
+
+READ_WRITE, WRITE_SEARCH = 0o6, 0o3
+"""What a user wants to do: with a device, and with a directory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What there is below `root`, for a user with a name, an id and the ids of his groups.
+
+    `live` tells that this runs on the machine itself, so that its buses and servers can be asked. `running`
+    has, by name, what the running gateway says of its sections: their hardware is in use.
+    """
+
+    root: Path
+    user: str
+    uid: int
+    gids: frozenset[int]
+    live: bool
+    running: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def below(cls, root: Path) -> Machine:
+        """Return the machine below a directory for the user of this process; OSError where there is none.
+
+        Root looks for the service's user, where there is one: what he himself may tells nothing of it.
+        """
+        if not root.is_dir():
+            raise NotADirectoryError(f"{root}: the directory that a system is in expected, and there is none")
+        live = root.resolve() == Path("/")
+        uid = os.geteuid()
+        with suppress(KeyError):
+            if uid == 0 and live:
+                service = pwd.getpwnam(SERVICE)
+                gids = frozenset(os.getgrouplist(SERVICE, service.pw_gid))
+                return cls(root=root, user=SERVICE, uid=service.pw_uid, gids=gids, live=live)
+        try:
+            user = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            user = str(uid)
+        gids = frozenset((os.getegid(), *os.getgroups()))
+        return cls(root=root, user=user, uid=uid, gids=gids, live=live)
+
+    def path(self, path: str | Path) -> Path:
+        """Return where an absolute path of the machine is."""
+        return self.root / str(path).lstrip("/")
+
+    def exists(self, path: str | Path) -> bool:
+        """Tell whether there is such a thing, as far as the user may see it."""
+        return os.path.exists(self.path(path))  # noqa: PTH110  (Path's raises where a mount is dead)
+
+    def text(self, path: str | Path) -> str:
+        """Return what a file holds, "" where it cannot be read."""
+        try:
+            return self.path(path).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def lines(self, path: str | Path) -> list[str]:
+        """Return the lines of a file without comments, blanks at the ends, and empty lines."""
+        stripped = (line.partition("#")[0].strip() for line in self.text(path).splitlines())
+        return [line for line in stripped if line]
+
+    def names(self, pattern: str) -> list[str]:
+        """Return the last parts of the paths that match, sorted, also of links that lead to nothing here."""
+        folder, _, name = pattern.strip("/").rpartition("/")
+        found: set[str] = set()
+        for directory in self.root.glob(folder):
+            with suppress(OSError):
+                found.update(path.name for path in directory.iterdir() if fnmatchcase(path.name, name))
+        return sorted(found)
+
+    def link(self, path: str | Path) -> str:
+        """Return the last part of what a symbolic link leads to, or of the path itself where it is none."""
+        try:
+            return self.path(path).readlink().name
+        except OSError:
+            return Path(path).name
+
+    def boot(self, name: str) -> str:
+        """Return where a file of the Raspberry Pi's firmware is: in /boot/firmware, before 2023 in /boot."""
+        newer = f"/boot/firmware/{name}"
+        return newer if self.exists(newer) else f"/boot/{name}"
+
+    def loaded(self, module: str) -> bool:
+        """Tell whether a module of the kernel is loaded."""
+        return any(line.split()[0] == module for line in self.lines("/proc/modules"))
+
+    def programs(self) -> set[str]:
+        """Return the names of all that runs."""
+        return {self.text(f"/proc/{pid}/comm").strip() for pid in self.names("/proc/[0-9]*")}
+
+    def allows(self, path: str | Path, wanted: int) -> bool:
+        """Tell whether the user may do this with what is there, by its owner, group and mode."""
+        about = self.path(path).stat()
+        if self.uid == 0:
+            return True
+        shift = 6 if self.uid == about.st_uid else 3 if about.st_gid in self.gids else 0
+        return about.st_mode >> shift & wanted == wanted
+
+    def examine_rights(self, path: str, usual: str) -> Finding:
+        """Return whether the user may use a device, which the group `usual` may on most machines."""
+        if self.allows(path, READ_WRITE):
+            return good(f"{self.user} may read and write {path}")
+        about = self.path(path).stat()
+        group = self._group(about.st_gid)
+        if about.st_mode >> 3 & READ_WRITE != READ_WRITE or about.st_gid == 0:
+            return bad(f"only root may use {path}", f"a rule of udev has to give it to the group {usual}")
+        return bad(
+            f"{self.user} is not in the group {group}, which {path} belongs to",
+            f"sudo usermod -aG {group} {self.user}, then log in again (and restart the gateway)",
+        )
+
+    def _group(self, gid: int) -> str:
+        entries = (line.split(":") for line in self.lines("/etc/group"))
+        return next((entry[0] for entry in entries if entry[2:3] == [str(gid)]), str(gid))

@@ -1,0 +1,1 @@
+"""Delivery to Emoncms, and `oemgateway emoncms`, which proves it."""

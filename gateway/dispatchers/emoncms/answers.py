@@ -1,0 +1,209 @@
+"""What the answers of an Emoncms mean.
+
+Nearly everything is answered with status 200: what was refused is told by the text, and PHP's warnings may
+stand before it. Measured on Emoncms 11.16.8.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from contextlib import suppress
+from http.client import BadStatusLine
+from typing import TYPE_CHECKING, Any
+
+from gateway.dispatchers.bounded_http import Overdue, Unusable
+from gateway.dispatchers.emoncms import progress
+from gateway.dispatchers.emoncms.pages import (
+    address,
+    excerpt,
+    is_page,
+    last_line,
+    read_json,
+    said,
+    with_status,
+)
+from gateway.plugin import (
+    BadFrame,
+    DeliveryFailure,
+    HoldEverything,
+    NodeRefused,
+    OutcomeUnknown,
+    TryLater,
+)
+
+if TYPE_CHECKING:
+    from gateway.dispatchers.emoncms.progress import Inputs
+
+_PLAIN_TO_TLS = re.compile(
+    r"SSL-enabled server port|plain HTTP request was sent|HTTP request to an HTTPS server"
+)
+"""What Apache, nginx and Go's server answer to http at a port of https."""
+_TLS_ALERT = "\x15\x03"
+"""How any other server of TLS begins its answer to http: with an alert (RFC 8446, 5.1)."""
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
+"""OpenSSL's reasons where the other end speaks no TLS at all."""
+_WRITE_HTTPS = "https is spoken at this port: write https:// in url"
+_LONGEST = 1000
+"""Characters of a message that are searched for what it refuses."""
+
+
+class Unexpected(DeliveryFailure):
+    """It answers, if not with what was asked for: another question may be answered."""
+
+
+def judge(status: int, body: str, location: str = "", secret: str = "") -> DeliveryFailure | None:
+    """Return what an answer to input/bulk means: None for delivered, or the failure to raise.
+
+    `location` is where a redirect points to; `secret` is kept out of what the message quotes.
+    """
+    if status == 200:
+        return _judge_text(body, secret)
+    return judge_status("/input/bulk", status, body, location, secret)
+
+
+def judge_status(  # noqa: PLR0911  (a line for each)
+    path: str, status: int, body: str, location: str, secret: str
+) -> DeliveryFailure:
+    """Return what it means that a request to a path is not answered with status 200."""
+    if 300 <= status < 400:
+        return HoldEverything(_redirected(path, location, secret))
+    if status == 401 and is_page(body):
+        return HoldEverything(
+            f"a web server before Emoncms wants a user name and a password "
+            f"({with_status(status, body, secret)}): let the gateway pass without"
+        )
+    if status == 401:
+        return HoldEverything("it refuses the key: put the write key of the Emoncms account in apikey")
+    if status == 413:
+        return BadFrame("the batch is too large for it")
+    if _PLAIN_TO_TLS.search(body):
+        return HoldEverything(_WRITE_HTTPS)
+    if 400 <= status < 500 and status not in (408, 429):
+        return HoldEverything(
+            f"it answers {status} to {path}: check url, at which Emoncms's own page must open in a browser "
+            "(on an emonPi that is http://emonpi/emoncms)"
+        )
+    kind = TryLater if status in (408, 429) else OutcomeUnknown
+    words = said(body, secret).removeprefix(str(status)).strip()
+    return kind(f"it answers {status}: {words or 'nothing more'}")
+
+
+def _redirected(path: str, location: str, secret: str) -> str:
+    """Say where a redirect goes, and what to do: one that keeps our path is Emoncms's, at another address."""
+    to = location.partition("?")[0].rstrip("/")
+    if to.endswith(path):
+        return f"it redirects to {address(to.removesuffix(path), secret)}: put that address in url"
+    return (
+        f"it redirects to {address(location, secret) or 'somewhere else'}, which is not Emoncms: check url, "
+        "and whether a login page of this network stands in between"
+    )
+
+
+def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
+    last = last_line(body)
+    if last == "ok":  # after PHP's warnings, where an old Emoncms runs on a new PHP
+        return None
+    if not last:
+        return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
+    if "Fatal error" in body:
+        return HoldEverything(f"its database or Redis is in trouble: {said(body, secret)}")
+    if failure := _judge_refusal(_message(last)[:_LONGEST], secret):
+        return failure
+    return OutcomeUnknown(_foreign(body, secret) or f"ok expected, not {excerpt(body, secret)}")
+
+
+def _foreign(body: str, secret: str) -> str:
+    """Say what a web page means that came in the place of an answer; "" where it is no page."""
+    if not is_page(body):
+        return ""
+    title = said(body, secret)
+    if title.lower().startswith("emoncms"):
+        return f'a page for people answers ("{title}"): url must be the address of Emoncms alone'
+    return (
+        f'a web page answers that is not Emoncms ("{title}"): check url, and whether a login page of this '
+        "network stands in between"
+    )
+
+
+def _judge_refusal(message: str, secret: str) -> DeliveryFailure | None:
+    if "Device not initialized" in message or "does not belong to device" in message:
+        return HoldEverything("apikey is the key of a single device: put the account's write key there")
+    if full := re.search(r"NodeIds(?:, limit is ([0-9]{1,9}))?.*Node '(.*)' was ignored", message):
+        # A neighbour's radio is enough to reach the limit: the nodes that are known need not wait for it.
+        limit, node = f"{full[1]} " if full[1] else "", full[2]
+        return NodeRefused(
+            f"it has all the {limit}nodes it allows and refuses node {excerpt(node, secret)}: "
+            "delete unused ones there",
+            node,
+        )
+    if message.startswith(("Format error", "Error:")):
+        return BadFrame(f"it refuses something in the batch: {excerpt(message, secret)}")
+    return None
+
+
+def judge_inputs(node: str, status: int, body: str, secret: str = "") -> Inputs | DeliveryFailure | None:
+    """Return what an answer to input/get means: what the node's inputs hold, a failure to raise, or nothing.
+
+    It is nothing where the server does not tell such things, now or later.
+    """
+    if status == 200:
+        inputs = progress.held(node, body)
+        if inputs is not None or body.strip() in ("", "null", "false"):
+            return inputs
+        failure = _judge_text(body, secret)
+        if isinstance(failure, HoldEverything):
+            return failure
+        return TryLater(
+            _foreign(body, secret) or f"the inputs of node {node} expected, not {excerpt(body, secret)}"
+        )
+    if 300 <= status < 500 and status not in (408, 429):
+        return None
+    return judge(status, body, secret=secret)
+
+
+def decode(path: str, status: int, body: str, location: str = "", secret: str = "") -> Any:  # noqa: ANN401  (JSON)
+    """Return what the JSON that was asked for at a path says; raises a DeliveryFailure where none came."""
+    if status != 200:
+        raise judge_status(path, status, body, location, secret)
+    with suppress(ValueError):
+        return read_json(last_line(body))
+    failure = _judge_text(body, secret)
+    if isinstance(failure, HoldEverything) and last_line(body):
+        raise failure
+    # A page of HTML is that for logging in; where a feed holds an infinity, nothing at all comes.
+    found = f'the page "{said(body, secret)}"' if is_page(body) else excerpt(body, secret)
+    raise Unexpected(f"JSON expected from {path}, not {found or 'an empty page'}")
+
+
+def _message(line: str) -> str:
+    """Return the message of `{"success": false, "message": ...}`; older servers send it bare."""
+    try:
+        return str(read_json(line)["message"])
+    except (ValueError, TypeError, KeyError):
+        return line
+
+
+def lost(error: OSError, *, sent: bool, secret: str = "") -> DeliveryFailure:
+    """Return what a request without an answer means; `sent` says whether any of its body had left."""
+    causes: list[BaseException] = [error]
+    while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(deeper)
+    if ours := next((cause for cause in causes if isinstance(cause, Unusable | Overdue)), None):
+        return OutcomeUnknown(f"it was sent, but {ours}") if sent else TryLater(str(ours))
+    cause = causes[-1]
+    if isinstance(cause, BadStatusLine) and str(cause).startswith(_TLS_ALERT):
+        return HoldEverything(_WRITE_HTTPS)
+    if isinstance(cause, ssl.SSLCertVerificationError) and not sent:
+        return TryLater(
+            f"its certificate is not accepted ({excerpt(cause.verify_message)}): name the file of the "
+            "authority that signed it in ca_file, and see that this machine's clock is right"
+        )
+    if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS and not sent:
+        return HoldEverything(
+            "no https is spoken at this port: write http:// in url, or name the port of https"
+        )
+    why = excerpt(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__, secret)
+    if sent:
+        return OutcomeUnknown(f"it was sent, but no answer came: {why}")
+    return TryLater(f"not reached ({why}): is the server up, and is url right?")

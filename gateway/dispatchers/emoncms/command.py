@@ -1,0 +1,88 @@
+"""`oemgateway emoncms`: whether an Emoncms takes and keeps what is sent to it, and what it lacks for that."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gateway.clock import Clock
+from gateway.conf import config
+from gateway.text.plain import plain
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gateway.dispatchers.emoncms.findings import Line
+    from gateway.dispatchers.emoncms.proof import Provision
+
+OK, FAILED = 0, 1
+
+
+def add_emoncms(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Give the parser of `oemgateway` this command."""
+    emoncms = commands.add_parser(
+        "emoncms",
+        help="prove that Emoncms takes and keeps what is sent, and make the feeds that it lacks",
+        description="Looks at the server, the key and every input of ours, and sends one test row. "
+        "It may run beside the gateway. Its status is 1 where there is a fault.",
+    )
+    emoncms.add_argument("--dispatcher", default="", metavar="NAME", help="look at this dispatcher alone")
+    emoncms.add_argument(
+        "--provision",
+        action="store_true",
+        help="make feeds for inputs that are not processed, and fill descriptions and units that are empty",
+    )
+    emoncms.add_argument(
+        "--energy",
+        action="store_true",
+        help="as --provision, and make a feed of kWh beside that of each value that [nodes] has in W",
+    )
+    emoncms.add_argument("--json", action="store_true", help="print for a program")
+    emoncms.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    configuration = config.read(options.config_file)
+    from gateway.dispatchers.emoncms.dispatcher import Emoncms  # noqa: PLC0415  (requests, which not all commands need)
+    from gateway.dispatchers.emoncms.proof import Proof  # noqa: PLC0415  (the same)
+    from gateway.dispatchers.emoncms.wanted import Heard, heard  # noqa: PLC0415  (the same)
+
+    servers = {name: each for name, each in configuration.dispatchers.items() if isinstance(each, Emoncms)}
+    if not servers:
+        raise OSError(f"{options.config_file}: no dispatcher of type emoncms is switched on (active = yes)")
+    if options.dispatcher and options.dispatcher not in servers:
+        raise OSError(
+            f"--dispatcher: none to Emoncms is called {options.dispatcher}; there are {', '.join(servers)}"
+        )
+    names = [options.dispatcher] if options.dispatcher else list(servers)
+    known = Heard()
+    try:
+        known = heard(configuration)
+    except PermissionError as error:
+        sys.stderr.write(f"oemgateway: {plain(str(error))}\n")
+    provision: Provision = "feeds" if options.provision else "nothing"
+    if options.energy:
+        provision = "feeds and energy"
+    lines: list[Line] = []
+    for name in names:
+        for line in Proof(servers[name], configuration, known, Clock(), provision=provision).lines():
+            lines.append(line)
+            if not options.json:
+                sys.stdout.write(f"{line.finding}\n")
+                sys.stdout.flush()
+    if options.json:
+        sys.stdout.write(json.dumps([_object(line) for line in lines], indent=1) + "\n")
+    return FAILED if any(line.finding.is_bad for line in lines) else OK
+
+
+def _object(line: Line) -> dict[str, Any]:
+    finding = line.finding
+    return {
+        "dispatcher": finding.subject,
+        "step": line.step,
+        "verdict": finding.verdict.value,
+        "found": finding.found,
+        "cure": finding.cure,
+        **line.about,
+    }

@@ -1,0 +1,234 @@
+"""Proof that an Emoncms takes what the gateway sends and keeps it, step by step, as far as it goes."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from gateway.diagnosis.finding import bad, good, unknown
+from gateway.dispatchers.emoncms.account import Account
+from gateway.dispatchers.emoncms.answers import Unexpected, judge_status
+from gateway.dispatchers.emoncms.dispatcher import keys_of
+from gateway.dispatchers.emoncms.findings import (
+    Line,
+    Log,
+    judge_clock,
+    judge_full,
+    judge_input,
+    judge_missing,
+    judge_others,
+    judge_refused,
+    judge_unused,
+    judge_version,
+    untold,
+)
+from gateway.dispatchers.emoncms.pages import excerpt, with_status
+from gateway.dispatchers.emoncms.provision import make, plan
+from gateway.dispatchers.emoncms.row import TEST_NODE, is_test, make_row, take_away
+from gateway.dispatchers.emoncms.wanted import find_wanted, unused
+from gateway.frame import Stamp
+from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, NodeRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from gateway.clock import Clock
+    from gateway.conf.config import Configuration
+    from gateway.dispatchers.emoncms.account import Feed, Input
+    from gateway.dispatchers.emoncms.dispatcher import Emoncms
+    from gateway.dispatchers.emoncms.wanted import Heard, Wanted
+
+Provision = Literal["nothing", "feeds", "feeds and energy"]
+"""What is made there."""
+
+_LONGEST = 1000
+"""Characters of a line, at most."""
+_LOOKS = 3
+"""How often what is amiss is looked at: a reading may come in between two looks."""
+
+
+class Proof:
+    """One Emoncms, looked at for a configuration, with what a running gateway has heard."""
+
+    def __init__(
+        self,
+        emoncms: Emoncms,
+        configuration: Configuration,
+        known: Heard,
+        clock: Clock,
+        *,
+        provision: Provision = "nothing",
+    ) -> None:
+        self._emoncms = emoncms
+        self._configuration = configuration
+        self._frames = known.frames
+        self._clock = clock
+        self._provision = provision
+        self._refused = known.refused.get(emoncms.name, frozenset())
+        self._is_full = False
+        self._account = Account(emoncms.server)
+        self._ahead = 0.0
+
+    def lines(self) -> Iterator[Line]:
+        """Yield what is found and made; what keeps the rest from being looked at is the last."""
+        looks = {"server": self._reach, "key": self._key, "row": self._row, "inputs": self._inputs}
+        with closing(self._emoncms):
+            for step, look in looks.items():
+                try:
+                    for line in look():
+                        yield self._plain(line)
+                except (DeliveryFailure, OSError) as failure:
+                    yield self._plain(Line(step, bad(str(failure))))
+                    return
+
+    def _plain(self, line: Line) -> Line:
+        """Keep out what a server might have put into its names: the key, tags, control characters."""
+        finding, key = line.finding, self._emoncms.apikey
+        found, cure = excerpt(finding.found, key, _LONGEST), excerpt(finding.cure, key, _LONGEST)
+        finding = replace(finding, found=found, cure=cure, subject=self._emoncms.name)
+        return replace(line, finding=finding)
+
+    def _reach(self) -> Iterator[Line]:
+        self._emoncms.open()
+        path = "/version"
+        answer = self._emoncms.server.ask("GET", path, with_key=False)
+        if isinstance(answer, DeliveryFailure):
+            raise self._emoncms.at_its_address(answer)
+        if 300 <= answer.status < 400:
+            raise judge_status(path, answer.status, answer.text, answer.location, self._emoncms.apikey)
+        yield Line("server", good(f"{self._emoncms.url} answers"))
+        ours = self._clock.wall()
+        yield Line("clock", judge_clock(answer.time, ours))
+        self._ahead = 0.0 if answer.time is None else answer.time - ours
+        key = self._emoncms.apikey
+        said = (
+            excerpt(answer.text, key)
+            if answer.status == 200
+            else with_status(answer.status, answer.text, key)
+        )
+        yield Line("version", judge_version(said))
+
+    def _key(self) -> Iterator[Line]:
+        failure = self._emoncms.refusal()
+        if failure:
+            raise failure
+        yield Line("key", good("the key may write"))
+
+    def _now(self) -> float:
+        """Return the time by the server's clock: a row that is later than that may block a feed."""
+        return self._clock.wall() + self._ahead
+
+    def _row(self) -> Iterator[Line]:
+        """Send one row, of a value that changes with the clock, and look whether it is there."""
+        # Few digits: an Emoncms without Redis shows no more than six.
+        value = round(self._clock.wall() % 100, 2)
+        stamp = Stamp(self._now(), "", 0.0)
+        try:
+            try:
+                row = make_row(value, stamp)
+                self._emoncms.send([row])
+            except NodeRefused as full:
+                # There is no place for its node: it is one input more in a node that is there.
+                self._is_full = True
+                inputs = self._account.inputs()
+                yield Line("nodes", judge_full(str(full), inputs))
+                row = make_row(value, stamp, next((each.node for each in inputs), TEST_NODE))
+                self._emoncms.send([row])
+        except BadFrame as failure:
+            yield Line("row", unknown(f"a test row is not taken: {failure}"))
+            return
+        count = self._emoncms.delivered([row]).count
+        if count is None:
+            raise HoldEverything(
+                "a test row is taken and cannot be read back, as with the key of a single device: "
+                "put the account's write key in apikey"
+            )
+        if count:
+            left = [f"node {each.node}, {each.key}" for each in take_away(self._account)]
+            after = f"and may be deleted there: {'; '.join(left)}" if left else "and was deleted again"
+            about = {"node": row.node, "key": keys_of(row, "index")[0], "value": value}
+            yield Line("row", good(f"a test row came back as it was sent, {after}"), about)
+        else:
+            cure = "allow new inputs there, on the page Inputs"
+            yield Line(
+                "row", bad("a test row is taken and dropped, as where new inputs are not allowed", cure)
+            )
+
+    def _inputs(self) -> Iterator[Line]:
+        account = self._account
+        inputs = account.inputs()
+        there = {(each.node, each.key): each for each in inputs}
+        wanted = find_wanted(self._configuration, self._frames, self._emoncms.keys, inputs)
+        pairs = [(each, there[each.node, each.key]) for each in wanted if (each.node, each.key) in there]
+        idle = unused(self._configuration, self._frames, wanted, inputs)
+        if self._provision != "nothing":
+            energy = self._provision == "feeds and energy"
+            missing = list(plan(pairs, inputs, account.feeds(), unused=idle, energy=energy))
+            yield from make(account, missing)
+            if not missing:
+                yield Line("made", good("nothing is made: no input that is there lacks anything"))
+        looked = self._look(account, wanted)
+        yield from looked
+        unlogged = sum(not line.about["feeds"] for line in looked)
+        if unlogged and self._provision == "nothing":
+            cure = "oemgateway emoncms --provision makes feeds for those that are not processed"
+            yield Line("inputs", unknown(f"inputs that are not logged: {unlogged} of {len(pairs)}", cure))
+        absent = [each for each in wanted if (each.node, each.key) not in there]
+        nodes = {each.node for each in inputs}
+        refused = {each.node for each in absent if self._is_full and each.node not in nodes} | self._refused
+        yield from (Line("nodes", judge_refused(node, is_full=self._is_full)) for node in sorted(refused))
+        absent = [each for each in absent if each.node not in refused]
+        yield from (Line("inputs", finding) for finding in judge_missing(absent))
+        yield from (Line("inputs", finding) for finding in judge_unused(idle))
+        ours = {(each.node, each.key) for each in wanted} | {(each.node, each.key) for each in idle}
+        others = [each for place, each in there.items() if place not in ours and not is_test(each)]
+        if not all(listener.claims() for listener in self._configuration.listeners.values()):
+            yield from (Line("inputs", finding) for finding in judge_others(others))
+
+    def _look(self, account: Account, wanted: Sequence[Wanted]) -> list[Line]:
+        """Look at the inputs that are there; what is amiss is looked at again, as readings may have come."""
+        found: dict[Wanted, list[Line]] = {}
+        pending = list(wanted)
+        for look in range(_LOOKS):
+            there = {(each.node, each.key): each for each in account.inputs()}
+            feeds = {feed.id: feed for feed in account.feeds()}
+            for each in pending:
+                if each_input := there.get((each.node, each.key)):
+                    found[each] = list(self._judge(account, each, each_input, feeds))
+            pending = [each for each, lines in found.items() if any(line.finding.is_bad for line in lines)]
+            if not pending:
+                break
+            if look < _LOOKS - 1:
+                self._clock.sleep(1.0)
+        return [line for lines in found.values() for line in lines]
+
+    def _judge(
+        self, account: Account, wanted: Wanted, there: Input, feeds: Mapping[int, Feed]
+    ) -> Iterator[Line]:
+        logs = [
+            _stored(account, there, Log(number, as_it_came, feeds.get(number)))
+            for number, as_it_came in there.logs()
+        ]
+        about = {
+            "node": wanted.node,
+            "key": wanted.key,
+            "label": wanted.label,
+            "input": there.id,
+            "time": there.time,
+            "value": there.value,
+            "feeds": [log.id for log in logs],
+        }
+        for finding in judge_input(wanted, there, logs, self._now()):
+            yield Line("inputs", finding, about)
+
+
+def _stored(account: Account, there: Input, log: Log) -> Log:
+    """Look what a feed has in the slot of an input's last time, where it has slots and is to have a value."""
+    feed = log.feed
+    if feed is None or there.time is None or untold(feed, there):
+        return log
+    try:
+        return replace(log, stored=account.stored(feed, there.time))
+    except Unexpected as failure:
+        return replace(log, trouble=str(failure))

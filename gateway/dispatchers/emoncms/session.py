@@ -1,0 +1,161 @@
+"""A session with an Emoncms server, which shows the key to nobody else and follows no redirect."""
+
+from __future__ import annotations
+
+import io
+import re
+import ssl
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode, urljoin
+
+import requests
+
+from gateway.dispatchers.bounded_http import BoundedHttp
+from gateway.dispatchers.emoncms.answers import decode, lost
+from gateway.dispatchers.emoncms.pages import excerpt
+from gateway.plugin import DeliveryFailure
+from gateway.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    Fields = Mapping[str, str | int]
+
+_SHORT = 1_000_000
+"""Bytes that an answer to a delivery may have."""
+_LIST = 16_000_000
+"""Bytes that a list of inputs or feeds may have."""
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_DATE = re.compile(
+    rf"[A-Z][a-z][a-z], (\d\d) ({'|'.join(_MONTHS)}) (\d{{4}}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII
+)
+
+
+class Answer(NamedTuple):
+    """What came back; `location` is where a redirect points to.
+
+    `time` is what the server's clock showed, in Unix seconds, None where it shows none. `local` says that the
+    server is at an address of this machine.
+    """
+
+    status: int
+    text: str
+    location: str
+    time: float | None
+    local: bool
+
+
+class Server:
+    """An Emoncms at an address, for the account of a key. No exchange takes longer than `timeout` seconds."""
+
+    def __init__(self, url: str, key: str, ca_file: Path | None, timeout: float) -> None:
+        self._url = url
+        self._key = key
+        self._ca_file = ca_file
+        self._timeout = timeout
+        self._http = BoundedHttp()
+
+    def open(self) -> None:
+        """Look at the certificates; the first request makes the connection, which is then kept."""
+        if self._ca_file is not None:
+            try:
+                ssl.create_default_context(cafile=self._ca_file)
+            except OSError as error:
+                raise OSError(
+                    f"ca_file {self._ca_file}: PEM certificates expected: {error.strerror}"
+                ) from None
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._http.close()
+
+    def ask(  # noqa: PLR0913  (the parts of one request)
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Fields | None = None,
+        form: Fields | None = None,
+        with_key: bool = True,
+        size: int = _SHORT,
+    ) -> Answer | DeliveryFailure:
+        """Return the answer, or the failure: raised in here it would carry the request along, key and all.
+
+        `size` is how many bytes of an answer are read, at most.
+        """
+        # How far this has been read tells whether the server may have got something.
+        body = None if form is None else io.BytesIO(urlencode(form).encode())
+        try:
+            request = requests.Request(
+                method,
+                f"{self._url}{path}",
+                params=query,
+                data=body,
+                headers=self._headers(with_key=with_key),
+            ).prepare()
+            reply = self._http.exchange(
+                request,
+                verify=True if self._ca_file is None else str(self._ca_file),
+                seconds=self._timeout,
+                size=size,
+            )
+        except OSError as error:  # as every requests.RequestException is
+            return lost(error, sent=body is not None and body.tell() > 0, secret=self._key)
+        return Answer(
+            reply.status,
+            reply.body.decode("utf-8", "replace"),
+            _absolute(f"{self._url}{path}", reply.headers.get("Location", "")),
+            _time(reply.headers.get("Date", "")),
+            reply.local,
+        )
+
+    def _headers(self, *, with_key: bool) -> dict[str, str | bytes]:
+        headers: dict[str, str | bytes] = {
+            "Accept": "*/*",
+            "Accept-Encoding": "gzip",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "User-Agent": f"oemgateway/{VERSION}",
+        }
+        return headers | {"Authorization": b"Bearer " + self._key.encode()} if with_key else headers
+
+    def read(self, path: str, query: Fields, form: Fields | None = None) -> Any:  # noqa: ANN401  (JSON)
+        """Return the JSON at a path, by POST where there is a form; raises a DeliveryFailure otherwise."""
+        answer = self.ask("GET" if form is None else "POST", path, query=query, form=form, size=_LIST)
+        if isinstance(answer, DeliveryFailure):
+            raise answer
+        return decode(path, answer.status, answer.text, answer.location, self._key)
+
+    def quoted(self, text: str) -> str:
+        """Return the beginning of what it has said, as one line without the key."""
+        return excerpt(text, self._key)
+
+
+def _absolute(url: str, location: str) -> str:
+    """Return where a redirect points to as a whole address, as far as it is one."""
+    try:
+        return urljoin(url, location) if location else ""
+    except ValueError:
+        return location
+
+
+def _time(date: str) -> float | None:
+    """Return the time of a Date header (RFC 9110, IMF-fixdate), or None where it is none."""
+    if not (parts := _DATE.fullmatch(date.strip())):
+        return None
+    day, month, year, hour, minute, second = parts.groups()
+    try:
+        # A leap second is the 60th.
+        shown = datetime(
+            int(year),
+            _MONTHS.index(month) + 1,
+            int(day),
+            int(hour),
+            int(minute),
+            min(int(second), 59),
+            tzinfo=UTC,
+        )
+    except ValueError:
+        return None
+    return shown.timestamp()

@@ -1,0 +1,220 @@
+"""Which inputs of an Emoncms are ours: what the configuration names, and what a running gateway has heard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway import control
+from gateway.dispatchers.emoncms.account import feed_unit
+from gateway.dispatchers.emoncms.dispatcher import as_kept, keys_of
+from gateway.frame import Frame, Stamp
+from gateway.paths import find_socket, find_state_dir
+from gateway.spool.exchange import from_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from gateway.conf.config import Configuration
+    from gateway.dispatchers.emoncms.account import Input
+    from gateway.dispatchers.emoncms.dispatcher import Keys
+    from gateway.nodes import Decoder
+    from gateway.plugin import Listener
+
+_NEVER = Stamp(0.0, "", 0.0)
+_AT_REST = 3600.0
+"""Seconds that an input may be behind the newest of its node, and get values all the same."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An input that is ours, by node and key.
+
+    `interval` is in seconds, 0 where values come at any time; `unit` is "" where nobody says what it is.
+    """
+
+    node: str
+    key: str
+    label: str = ""
+    interval: float = 0.0
+    unit: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its key, and its label where that says more."""
+        return self.key if self.label in ("", self.key) else f"{self.key} {self.label}"
+
+    def __str__(self) -> str:
+        return f"node {self.node}, {self.name}"
+
+
+class Heard(NamedTuple):
+    """What a running gateway knows: each node's last frame, and the nodes that each dispatcher is refused."""
+
+    frames: Sequence[Frame] = ()
+    refused: Mapping[str, frozenset[str]] = MappingProxyType({})
+
+
+def heard(configuration: Configuration) -> Heard:
+    """Return what the gateway on this file knows; nothing where none answers.
+
+    Raises PermissionError where a gateway may not be asked by this user.
+    """
+    gateway = configuration.gateway
+    path = find_socket(gateway.socket, find_state_dir(gateway.state_dir))
+    try:
+        status = control.ask(path, "status")
+        if Path(status["file"]).resolve() != configuration.path.resolve():
+            return Heard()
+        by_listener = control.ask(path, "nodes")
+        frames = [from_object(frame) for frames in by_listener.values() for frame in frames]
+        refused = {
+            name: frozenset(about.get("refused_nodes", ()))
+            for name, about in status.get("dispatchers", {}).items()
+        }
+        return Heard(frames, refused)
+    except PermissionError:
+        raise PermissionError(
+            f"{path}: a gateway may be running, but this user may not ask it: sudo"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Heard()
+
+
+def find_wanted(
+    configuration: Configuration, frames: Sequence[Frame], keys: Keys, inputs: Iterable[Input]
+) -> list[Wanted]:
+    """Return what is ours: `frames` are those that were heard, `inputs` those that the server has.
+
+    That is what values are sent to: not what else a node of ours has there from before, as when its keys
+    were indices and are names now.
+    """
+    there: dict[str, dict[str, Input]] = {}
+    for each in inputs:
+        there.setdefault(each.node, {})[each.key] = each
+    listeners = configuration.listeners
+    fixed = [frame for name, listener in listeners.items() for frame in _claimed(name, listener)]
+    nodes = {frame.node for frame in fixed}
+    free = [frame for frame in frames if frame.node not in nodes]
+    nodes |= {frame.node for frame in free}
+    named = [frame for frame in _decoded(configuration, there) if frame.node not in nodes]
+    found: dict[tuple[str, str], Wanted] = {}
+    for frame in (*fixed, *free, *named):
+        interval = _interval(listeners.get(frame.source))
+        for index, (key, value) in enumerate(zip(keys_of(frame, keys), frame.values, strict=True), 1):
+            if value is not None:
+                unit = _unit(configuration, frame, index)
+                wanted = Wanted(frame.node, key, frame.name(index), interval, unit)
+                found.setdefault((frame.node, key), wanted)
+    # What they were heard with last, if at all, need not be all that they have.
+    heard_last = {frame.node: frame for frame in free}
+    for node, source in ({frame.node: frame.source for frame in free} | _whole(listeners)).items():
+        interval = _interval(listeners.get(source))
+        for key in _kept_up(there.get(node, {}), heard_last.get(node), keys):
+            unit = _unit_by_key(configuration.nodes.decoders.get(node), key)
+            found.setdefault((node, key), Wanted(node, key, "", interval, unit))
+    return list(found.values())
+
+
+def unused(
+    configuration: Configuration, frames: Iterable[Frame], wanted: Iterable[Wanted], inputs: Iterable[Input]
+) -> list[Input]:
+    """Return the inputs that are ours and to which we send nothing, or nothing any more.
+
+    Of a node that was heard, or that a listener claims, they are all ours; of one that only [nodes] knows,
+    those are that have the index or the name of one of its values.
+    """
+    ours = {frame.node for frame in frames}
+    ours |= {node for listener in configuration.listeners.values() for node in listener.claims()}
+    decoders = configuration.nodes.decoders
+    named = {
+        (node, key)
+        for node, decoder in decoders.items()
+        for index, (name, *_) in enumerate(decoder.described(), 1)
+        for key in (str(index), name, as_kept(name))
+    }
+    used = {(each.node, each.key) for each in wanted}
+    return [
+        each
+        for each in inputs
+        if (each.node in ours or (each.node, each.key) in named) and (each.node, each.key) not in used
+    ]
+
+
+def _kept_up(there: Mapping[str, Input], frame: Frame | None, keys: Keys) -> Iterator[str]:
+    """Yield the keys of a node that values come to, by its last frame, if any, and by their own times.
+
+    Where positions carry the identity a frame has a key for each of them, and a longer one has more indices.
+    Where names do, or no frame is known, an input gets nothing any more whose last value is much older than
+    the newest of the node.
+    """
+    by_position = frame is not None and not frame.by_name
+    of_frame = set() if frame is None else set(keys_of(frame, keys))
+    length = 0 if frame is None else len(frame.values)
+    newest = max((each.time or 0.0 for each in there.values()), default=0.0)
+    for key, each in sorted(there.items()):
+        if key in of_frame:
+            yield key
+        elif by_position:
+            if key.isdecimal() and int(key[:9]) > length:
+                yield key
+        elif each.time is not None and newest - each.time <= _AT_REST:
+            yield key
+
+
+def _unit(configuration: Configuration, frame: Frame, index: int) -> str:
+    """Return the unit of a value as its listener, or [nodes], says it; "" where neither does."""
+    listener = configuration.listeners.get(frame.source)
+    if listener and (unit := listener.units().get(frame.node, {}).get(index)):
+        return feed_unit(unit)
+    decoder = configuration.nodes.decoders.get(frame.node)
+    return _unit_by_key(decoder, frame.name(index) if frame.by_name else str(index))
+
+
+def _unit_by_key(decoder: Decoder | None, key: str) -> str:
+    """Return what [nodes] says of the unit at an index, or of a name."""
+    for index, (name, _, _, unit) in enumerate(decoder.described() if decoder else (), 1):
+        if key in (str(index), name, as_kept(name)):
+            return feed_unit(unit)
+    return ""
+
+
+def _claimed(name: str, listener: Listener) -> Iterator[Frame]:
+    """Yield, for each node that the configuration fixes, a frame as its listener makes them."""
+    labels = listener.labels()
+    for node, claimed in listener.claims().items():
+        if claimed is not None:
+            yield _frame(node, claimed, labels.get(node, {}), name)
+
+
+def _whole(listeners: Mapping[str, Listener]) -> dict[str, str]:
+    """Return the nodes of which all is ours, whatever it is, and the listener of each."""
+    return {
+        node: name
+        for name, listener in listeners.items()
+        for node, claimed in listener.claims().items()
+        if claimed is None
+    }
+
+
+def _interval(listener: Listener | None) -> float:
+    return float(getattr(listener, "interval", 0.0))
+
+
+def _frame(node: str, indices: Iterable[int], labels: Mapping[int, str], source: str) -> Frame:
+    highest = max((*indices, *labels), default=0)
+    values = tuple(0.0 if index in indices else None for index in range(1, highest + 1))
+    names = tuple(labels.get(index, "") for index in range(1, highest + 1))
+    return Frame(node, values, _NEVER, names, source=source)
+
+
+def _decoded(configuration: Configuration, there: Mapping[str, Mapping[str, Input]]) -> Iterator[Frame]:
+    """Yield a frame for each section of [nodes]; its values go by name where the server has them so."""
+    for node, decoder in configuration.nodes.decoders.items():
+        labels = {index: name for index, (name, *_) in enumerate(decoder.described(), 1)}
+        frame = _frame(node, labels, labels, "")
+        keys = there.get(node, {}).keys()
+        by_name = not keys & set(map(str, labels)) and bool(keys & set(labels.values()))
+        yield replace(frame, by_name=by_name)

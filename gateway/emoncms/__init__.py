@@ -1,1 +1,0 @@
-"""`oemgateway emoncms`: the far end proved to a person, and made ready."""

@@ -1,0 +1,191 @@
+"""The frames that were refused: counted by dispatcher, and bounded by limits of their own."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.spool.limits import PAGE, Limits, pages_used
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+log = logging.getLogger("oemgateway.spool")
+
+CURE = (
+    "oemgateway queue list --refused says why they were refused; queue retry sends them again once that is "
+    "mended, queue drop --refused forgets them"
+)
+"""What can be done about refused frames."""
+
+_PIECE = 1000
+"""How many frames are dropped in one transaction beside those that make room for others: a limit that was
+lowered is reached after several."""
+
+_OVERHEAD = 80
+"""Bytes that a row takes beside its texts, in the table and its two indices; 60 are the least (measured)."""
+
+
+class RefusedRow(NamedTuple):
+    """A frame that a dispatcher's far end does not take, as the file has it."""
+
+    number: int
+    who: str
+    reason: str
+    text: str
+    undated: bool = False
+
+    @property
+    def size(self) -> int:
+        """The bytes that it takes in the file, about."""
+        return len(self.text.encode()) + len(self.reason.encode()) + 3 * len(self.who.encode()) + _OVERHEAD
+
+
+class _State(NamedTuple):
+    on_disk: Counter[str]
+    pages: int
+    dropped: int
+    noted: tuple[int, int]
+
+
+class RefusedFrames:
+    """The table `refused` of the file, and what is still to be written there.
+
+    Beyond its limits the oldest frames go, whoever refused them, and `dropped` counts them for ever. `pages`
+    are those of the file that the table takes, as measured: how full a page of SQLite is depends on the sizes
+    of what is in it. `full` says that frames have been dropped since some were last taken out by hand.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.pages = 0
+        self.dropped = 0
+        self.full = False
+        self.unwritten: list[RefusedRow] = []
+        self._limits = limits
+        self._on_disk: Counter[str] = Counter()
+        self._noted = (0, 0)
+
+    def load(self, db: sqlite3.Connection) -> None:
+        """Go on with what the file has; what has been counted as dropped stays so."""
+        rows = db.execute(
+            f"""
+            SELECT who, count(*), sum(length(CAST(frame AS BLOB)) + length(reason) + 3 * length(who) + {_OVERHEAD})
+            FROM refused GROUP BY who
+            """  # noqa: S608, E501  (our own number)
+        ).fetchall()
+        self._on_disk = Counter({who: count for who, count, _ in rows})
+        about = sum(size for *_, size in rows) // PAGE
+        counters = dict(db.execute("SELECT name, value FROM counters WHERE name LIKE 'refused%'"))
+        self._noted = (counters.get("refused_pages", 0), counters.get("refused_dropped", 0))
+        # A file of an earlier version has no note of its pages; that of a damaged one may be much too high.
+        self.pages = min(counters.get("refused_pages", about), 2 * about)
+        self.dropped = max(self.dropped, self._noted[1])
+
+    @property
+    def by(self) -> Counter[str]:
+        """How many there are, by dispatcher."""
+        return self._on_disk + Counter(row.who for row in self.unwritten)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the file has all of it, and the counts."""
+        return not self.unwritten and self._noted == (self.pages, self.dropped)
+
+    def add(self, rows: Iterable[RefusedRow]) -> None:
+        """Have these wait to be written."""
+        self.unwritten += rows
+
+    def bound_memory(self) -> None:
+        """Drop the oldest of those that wait in memory for the disk, as far as they are too many."""
+        surplus = max(0, len(self.unwritten) - self._limits.memory)
+        self._drop(surplus)
+        del self.unwritten[:surplus]
+
+    def state(self) -> _State:
+        """Return what is to be put back where a transaction fails."""
+        return _State(Counter(self._on_disk), self.pages, self.dropped, self._noted)
+
+    def restore(self, state: _State) -> None:
+        """Put it back."""
+        self._on_disk, self.pages, self.dropped, self._noted = state
+
+    def write(self, db: sqlite3.Connection, rows: Sequence[RefusedRow] = ()) -> None:
+        """Write these and what waits, within the limits; inside a transaction, and `written` after it."""
+        rows = self._newest_that_fit([*self.unwritten, *rows])
+        self._make_room(db, len(rows), _pages(rows))
+        before = pages_used(db)
+        db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", rows)
+        self.pages += pages_used(db) - before
+        self._on_disk.update(row.who for row in rows)
+        self._note(db)
+
+    def written(self) -> None:
+        """Forget what waited: the file has it."""
+        self.unwritten.clear()
+
+    def forget(self, db: sqlite3.Connection, frames: Iterable[tuple[str, int]]) -> bool:
+        """Take out these, by dispatcher and id; return whether all were there. Inside a transaction."""
+        before = pages_used(db)
+        query = "DELETE FROM refused WHERE who = ? AND id = ?"
+        there = [(who, db.execute(query, (who, number)).rowcount) for who, number in frames]
+        self._taken_out(before - pages_used(db), Counter(who for who, count in there if count))
+        self._note(db)
+        self.full = self.full and not there
+        return all(count for _, count in there)
+
+    def _newest_that_fit(self, rows: list[RefusedRow]) -> list[RefusedRow]:
+        """Drop those at the front that have no room even where there is nothing else."""
+        most = self._limits.refused
+        first = max(0, len(rows) - most)
+        while _pages(rows[first:]) > self._limits.refused_bytes // PAGE:
+            first += max(1, (len(rows) - first) // 10)
+        self._drop(first)
+        return rows[first:]
+
+    def _make_room(self, db: sqlite3.Connection, frames: int, pages: int) -> None:
+        """Drop the oldest, so that there is room for so many more frames, on so many pages."""
+        left = frames + _PIECE
+        while surplus := min(left, self._surplus(frames, pages)):
+            query = "SELECT rowid, who FROM refused ORDER BY id, who LIMIT ?"
+            oldest = db.execute(query, (surplus,)).fetchall()
+            before = pages_used(db)
+            db.executemany("DELETE FROM refused WHERE rowid = ?", [(row,) for row, _ in oldest])
+            self._taken_out(before - pages_used(db), Counter(who for _, who in oldest))
+            self._drop(len(oldest))
+            left -= surplus
+
+    def _surplus(self, frames: int, pages: int) -> int:
+        """Return how many of those on the disk have to go for so many more."""
+        there = self._on_disk.total()
+        for_pages = self.pages + pages - self._limits.refused_bytes // PAGE
+        those = math.ceil(for_pages * there / self.pages) if self.pages else 0
+        return max(0, min(there, max(there + frames - self._limits.refused, those)))
+
+    def _taken_out(self, pages: int, by: Counter[str]) -> None:
+        self._on_disk -= by
+        self.pages = max(0, self.pages - pages) if self._on_disk else 0
+
+    def _drop(self, count: int) -> None:
+        """Count so many as dropped."""
+        if count:
+            self.dropped += count
+            if not self.full:
+                log.error(
+                    "max_refused or max_refused_size is reached: the oldest go, and are counted; %s", CURE
+                )
+            self.full = True
+
+    def _note(self, db: sqlite3.Connection) -> None:
+        """Have the file count as we do."""
+        if self._noted != (self.pages, self.dropped):
+            counters = [("refused_pages", self.pages), ("refused_dropped", self.dropped)]
+            db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", counters)
+            self._noted = (self.pages, self.dropped)
+
+
+def _pages(rows: Sequence[RefusedRow]) -> int:
+    """Return how many pages these may take, rather too many."""
+    return math.ceil(sum(row.size for row in rows) * 1.5 / PAGE)

@@ -1,0 +1,351 @@
+"""What a damaged queue file still gives, brought into a new file a piece at a time.
+
+The damaged file is only read, and stays in its place until the new one is complete and on the disk. Until
+then the new one is called queue.db.rescue. It notes how far it has come, so a rescue that was interrupted is
+continued. At the end the damaged file is renamed (it is never deleted), and the new one takes its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from contextlib import closing, contextmanager, suppress
+from datetime import date
+from itertools import groupby, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.paths import as_owner
+from gateway.spool import store
+from gateway.spool.frame_text import is_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+log = logging.getLogger("oemgateway.spool")
+
+_PIECE = 200
+"""Rows, or looks for the next readable one, in one step."""
+_UNLIMITED = 1 << 40
+"""Bytes: the rescue comes first, and the limit of the queue's size afterwards."""
+_HIGHEST = 1 << 62
+"""No id of a frame is higher."""
+_EXACT = 64
+"""Ids that are tried one by one behind damage."""
+_COARSE = 16
+"""Further on a step is the distance divided by this."""
+_SMALL = ("counters", "cursors")
+_NAMES = 1_000_000
+"""Files that are kept in one day."""
+
+_LATE = """
+    CREATE TABLE IF NOT EXISTS late (id INTEGER PRIMARY KEY, frame TEXT NOT NULL, held INTEGER NOT NULL)
+"""
+"""Frames that were put while the rescue went on. There is such a table only where there are such frames."""
+_SIZE, _MTIME, _DONE = _NOTES = ("rescue size", "rescue mtime", "rescue done")
+"""Counters in the new file: which file is being rescued, and, once it is, under which name it is kept."""
+
+Row = tuple[str, dict[str, object] | None]
+"""Table, and the row by column; None where the row is no good, or only time has passed."""
+
+
+def is_begun(path: Path) -> bool:
+    """Tell whether the file at this path is being rescued, or was when the last run ended."""
+    return os.path.lexists(_work(path))
+
+
+class Salvage:
+    """The rescue of the file at `path`. `saved` frames could be read so far.
+
+    Every method may raise OSError or sqlite3.Error for the disk that the new file is on; `step` and `keep`
+    can then be called again. Raises SpoolUnusable where another program does the same.
+    """
+
+    def __init__(self, path: Path, why: Exception | None, *, identity: int = 0) -> None:
+        """Begin, or go on; `identity` is the number by which the file is known (see store), or 0."""
+        self._path = path
+        self._why = why
+        self._target = self._begin(identity)
+        self._source: sqlite3.Connection | None = None
+        with suppress(OSError, sqlite3.Error):  # of what is no database, or gone, nothing can be read
+            self._source = store.open_view(path)
+            self._source.execute("PRAGMA writable_schema=ON")  # else one that was cut off gives nothing
+        (self.saved,) = self._target.execute("SELECT count(*) FROM frames").fetchone()
+        self._columns = {table: self._names(table) for table in (*_SMALL, "refused", "frames")}
+        self._rows = self._readable()
+        self._pending: list[Row] = []
+
+    def _begin(self, identity: int) -> sqlite3.Connection:
+        work = _work(self._path)
+        try:
+            target = store.open_store(work, max_bytes=_UNLIMITED)
+        except sqlite3.Error as error:
+            if not store.is_damage(error):
+                raise
+            _set_aside(work)
+            target = store.open_store(work, max_bytes=_UNLIMITED)
+        try:
+            mark, noted = self._mark(), dict(target.execute("SELECT name, value FROM counters"))
+            if _DONE not in noted and _SIZE in noted and mark and mark != (noted[_SIZE], noted[_MTIME]):
+                # The file is another by now, as after it was put back from a backup: begin anew.
+                late = read_late(target)
+                target.close()
+                _set_aside(work)
+                target = self._begin(identity)
+                _keep(target, late)
+            elif _SIZE not in noted:
+                with _transaction(target):
+                    for name, value in zip((_SIZE, _MTIME), mark or (0, 0), strict=True):
+                        target.execute("INSERT INTO counters VALUES (?, ?)", (name, value))
+                    store.identify(target, identity)
+        except BaseException:
+            target.close()
+            raise
+        return target
+
+    def _mark(self) -> tuple[int, int] | None:
+        """Return what tells the damaged file from another; None where it is gone."""
+        try:
+            about = self._path.lstat()
+        except OSError:
+            return None
+        return about.st_size, about.st_mtime_ns
+
+    def _done(self) -> int | None:
+        found = self._target.execute("SELECT value FROM counters WHERE name = ?", (_DONE,)).fetchone()
+        return found and int(found[0])
+
+    def _names(self, table: str) -> set[str]:
+        return {name for (name,) in self._target.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+
+    @property
+    def late(self) -> list[tuple[int, str, bool]]:
+        """Frames that were put while an earlier run was at this rescue: number, text, and whether held."""
+        return read_late(self._target)
+
+    def keep(self, rows: Sequence[tuple[int, str, bool]]) -> None:
+        """Have the disk keep frames that are put while the rescue goes on."""
+        _keep(self._target, rows)
+
+    def step(self) -> bool:
+        """Bring on the rescue by a piece; return whether all that can be read is in the new file."""
+        if self._done() is not None:
+            return True
+        self._pending = self._pending or list(islice(self._rows, _PIECE))
+        is_last = len(self._pending) < _PIECE
+        with _transaction(self._target):
+            saved = sum(self._put(table, list(rows)) for table, rows in groupby(self._pending, itemgetter(0)))
+            if is_last:
+                for statement in store.ALL_IN_DOUBT.split(";"):
+                    self._target.execute(statement)
+                done = _free_name(self._path)
+                self._target.execute("INSERT INTO counters VALUES (?, ?)", (_DONE, done))
+        self._pending = []
+        self.saved += saved
+        return is_last
+
+    def _put(self, table: str, rows: Sequence[Row]) -> int:
+        """Put rows of a table into the new file; return how many frames those are."""
+        found = [row for _, row in rows if row is not None]
+        # A file of an older version has fewer columns; those that came later have defaults.
+        names = [name for name in (found[0] if found else ()) if name in self._columns[table]]
+        if not names:
+            return 0
+        marks = ", ".join("?" * len(names))
+        put = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608  (our names)
+        cursor = self._target.executemany(put, [[row[name] for name in names] for row in found])
+        return max(0, cursor.rowcount) if table == "frames" else 0
+
+    def finish(self) -> None:
+        """Put the new file in the place of the damaged one, which is kept; nothing is open afterwards.
+
+        To be called when `step` has returned True. Interrupted at any point, a new Salvage goes on with it.
+        """
+        try:
+            aside = _named(self._path, self._done() or 0)
+            busy, *_ = self._target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise sqlite3.OperationalError("the new file of the queue cannot be completed")
+        finally:
+            self.close()
+        work = _work(self._path)
+        with as_owner(self._path.parent):
+            for suffix in ("-wal", ""):
+                with suppress(FileNotFoundError):
+                    Path(f"{self._path}{suffix}").rename(f"{aside}{suffix}")
+            _sync(self._path.parent)
+            work.rename(self._path)
+            _sync(self._path.parent)
+        log.error(
+            "%s was damaged%s: set aside as %s; %d frames could be read of it",
+            self._path,
+            f" ({self._why})" if self._why else "",
+            aside,
+            self.saved,
+        )
+
+    def abandon(self) -> None:
+        """Take away the new file, which has got damaged itself, so that the rescue can begin anew."""
+        self.close()
+        with as_owner(self._path.parent):
+            for suffix in ("-wal", ""):
+                Path(f"{_work(self._path)}{suffix}").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of both files; what has been rescued stays."""
+        with as_owner(self._path.parent):
+            self._rows.close()
+            if self._source is not None:
+                self._source.close()
+            self._target.close()
+
+    def _readable(self) -> Generator[Row, None, None]:
+        """Yield what the damaged file gives, each table in the order of its rowids: so pages are filled."""
+        if self._source is None:
+            return
+        for table in _SMALL:
+            for order in ("ASC", "DESC"):
+                with suppress(sqlite3.Error), closing(self._source.cursor()) as cursor:
+                    cursor.execute(f"SELECT * FROM {table} ORDER BY 1 {order}")  # noqa: S608  (our names)
+                    for row in cursor:
+                        if row[0] not in _NOTES:
+                            yield table, dict(zip(_columns(cursor), row, strict=True))
+        yield from _ascending(self._source, "refused", 0)
+        # Frames are put in the order of their ids, so what is there tells how far an earlier run has come.
+        (there,) = self._target.execute("SELECT max(id) FROM frames").fetchone()
+        yield from _ascending(self._source, "frames", there or 0)
+
+
+def read_late(db: sqlite3.Connection) -> list[tuple[int, str, bool]]:
+    """Return the frames that were put while a file was rescued and have no place in the queue yet."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'late'").fetchone():
+        return []
+    rows = db.execute("SELECT id, frame, held FROM late ORDER BY id")
+    return [(number, text, bool(held)) for number, text, held in rows if is_frame(text)]
+
+
+def forget(db: sqlite3.Connection) -> None:
+    """Take what a rescue has noted out of the file; its `late` frames have to be in the queue."""
+    db.execute("DROP TABLE IF EXISTS late")
+    db.execute(f"DELETE FROM counters WHERE name IN {_NOTES}")  # noqa: S608  (our names)
+
+
+def _ascending(db: sqlite3.Connection, table: str, after: int) -> Iterator[Row]:
+    """Yield the rows of a table behind a rowid, passing over what cannot be read."""
+    query = f"SELECT rowid, * FROM {table} WHERE rowid > ? ORDER BY rowid"  # noqa: S608  (our names)
+    while True:
+        with suppress(sqlite3.Error), closing(db.cursor()) as cursor:
+            cursor.execute(query, (after,))
+            for row in cursor:
+                rowid, good = _checked(cursor, row)
+                after = max(after, rowid) if good else after
+                yield table, good
+            return
+        # A row is not given where the step to the next one fails, so it is looked for again.
+        found = yield from _next_readable(db, table, after)
+        if found is None:
+            return
+        after, good = found
+        yield table, good
+
+
+def _next_readable(
+    db: sqlite3.Connection, table: str, after: int
+) -> Generator[Row, None, tuple[int, dict[str, object] | None] | None]:
+    """Return the next row behind this rowid that can be read, with its own, or None."""
+    query = f"SELECT rowid, * FROM {table} WHERE rowid >= ? ORDER BY rowid LIMIT 1"  # noqa: S608  (our names)
+    bad, probe = after, after + 1
+    good: int | None = None
+    found = None
+    while good is None or good - bad > 1:
+        yield table, None
+        try:
+            with closing(db.execute(query, (probe,))) as cursor:
+                row = cursor.fetchone()
+                found = row and _checked(cursor, row)
+        except sqlite3.Error as error:
+            if not _is_local(error):
+                return None
+            bad = probe
+        else:
+            good = probe
+        if good is not None:
+            probe = (bad + good) // 2
+        elif bad > _HIGHEST:
+            return None
+        else:
+            probe = bad + 1 + max(0, bad - after - _EXACT) // _COARSE
+    return found
+
+
+def _checked(cursor: sqlite3.Cursor, row: Sequence[object]) -> tuple[int, dict[str, object] | None]:
+    """Return the rowid that a row begins with, and the row by column, or None where it holds no frame."""
+    named = dict(zip(_columns(cursor)[1:], row[1:], strict=True))
+    rowid = row[0] if isinstance(row[0], int) else 0
+    return rowid, named if is_frame(named.get("frame")) and rowid <= _HIGHEST else None
+
+
+def _is_local(error: sqlite3.Error) -> bool:
+    """Tell whether other rows may be readable: not where this is no database, or one without the table."""
+    return getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+
+def _columns(cursor: sqlite3.Cursor) -> list[str]:
+    return [name for name, *_ in cursor.description]
+
+
+def _keep(db: sqlite3.Connection, rows: Sequence[tuple[int, str, bool]]) -> None:
+    with _transaction(db):
+        db.execute(_LATE)
+        db.executemany("INSERT OR IGNORE INTO late VALUES (?, ?, ?)", rows)
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _work(path: Path) -> Path:
+    return path.with_name(f"{path.name}.rescue")
+
+
+def _free_name(path: Path) -> int:
+    """Return, for `_named`, a name that nothing has: the days until today, and a number."""
+    number = date.today().toordinal() * _NAMES + 1  # noqa: DTZ011
+    while os.path.lexists(_named(path, number)):
+        number += 1
+    return number
+
+
+def _named(path: Path, number: int) -> Path:
+    """Return the name under which a damaged file is kept: queue.db.damaged-2026-11-28.2, of that day."""
+    day, count = divmod(number, _NAMES)
+    name = f"{path.name}.damaged-{date.fromordinal(day).isoformat()}"
+    return path.with_name(name if count == 1 else f"{name}.{count}")
+
+
+def _set_aside(path: Path) -> None:
+    """Rename a file and its log, never to be deleted."""
+    with as_owner(path.parent):
+        aside = _named(path, _free_name(path))
+        for suffix in ("-wal", ""):
+            with suppress(FileNotFoundError):
+                Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+        log.error("%s cannot be used: set aside as %s", path, aside)
+
+
+def _sync(directory: Path) -> None:
+    """Have the disk keep the names of files; some file systems have no such thing."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    with suppress(OSError):
+        os.fsync(fd)
+    os.close(fd)

@@ -1,0 +1,154 @@
+"""The SQLite file of the queue: opened and brought up to date, or looked at only."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from gateway.paths import as_owner, check_is_file, open_file
+from gateway.spool.limits import PAGE
+
+ALL_IN_DOUBT = """
+    UPDATE cursors SET boot = '',
+        sent = max(sent, upto, coalesce((SELECT value FROM counters WHERE name = 'fixed'), 0));
+    DELETE FROM counters WHERE name = 'fixed';
+"""
+"""Has no boot vouch for what was sent; files of before had one mark for all dispatchers."""
+
+_SCHEMAS = (
+    """
+    CREATE TABLE frames (id INTEGER PRIMARY KEY, frame TEXT NOT NULL);
+    CREATE TABLE cursors (who TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE refused (id INTEGER, who TEXT, reason TEXT NOT NULL, frame TEXT NOT NULL,
+        PRIMARY KEY (id, who));
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE frames ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX held ON frames (id) WHERE held;
+    """,
+    """
+    ALTER TABLE frames ADD COLUMN whose TEXT NOT NULL DEFAULT '';
+    CREATE INDEX whose ON frames (id, whose) WHERE whose != '';
+    ALTER TABLE refused ADD COLUMN undated INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX refused_by ON refused (who, id);
+    """,
+    f"""
+    ALTER TABLE cursors ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE cursors ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+    ALTER TABLE cursors ADD COLUMN blind INTEGER NOT NULL DEFAULT 0;
+    {ALL_IN_DOUBT}
+    """,
+)
+"""What turns each version of the file into the next; user_version counts them."""
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NO_LIMIT = 1 << 40
+
+
+class SpoolUnusable(Exception):
+    """The file cannot be used as it is; the message says what to do about it."""
+
+
+def open_store(path: Path, *, max_bytes: int) -> sqlite3.Connection:
+    """Open the file, made where it is missing; the caller's alone as long as it is open.
+
+    Raises SpoolUnusable where another program has the file or a newer version wrote it, and OSError or
+    sqlite3.Error where it cannot be opened; `is_damage` tells which of these a rescue can help.
+    """
+    with as_owner(path.parent):
+        return _open(path, max_bytes)
+
+
+def open_view(path: Path) -> sqlite3.Connection:
+    """Open a file to be read only, and leave it, its -wal and its directory as they are.
+
+    Raises OSError or sqlite3.Error. Nothing is locked: it is for a file that nobody can write to.
+    """
+    with as_owner(path.parent):
+        check_is_file(path)
+        commits = Path(f"{path}-wal")
+        # SQLite opens a log only where it could lock it, unless locks are nothing; where there is no log it
+        # would make one, unless the file is said to be immutable.
+        how = "vfs=unix-none" if commits.exists() and commits.stat().st_size else "immutable=1"
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro&{how}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            db.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+            db.execute("PRAGMA query_only=ON")
+        except sqlite3.Error:
+            db.close()
+            raise
+    return db
+
+
+def stand_in() -> sqlite3.Connection:
+    """Return an empty queue that takes nothing, for as long as the file is out of reach."""
+    db = _prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), _NO_LIMIT)
+    db.execute("PRAGMA query_only=ON")
+    return db
+
+
+def identity(db: sqlite3.Connection) -> int:
+    """Return the number by which the file of a queue is told from others; 0 where it has none yet."""
+    (number,) = db.execute("PRAGMA application_id").fetchone()
+    return int(number)
+
+
+def identify(db: sqlite3.Connection, number: int) -> None:
+    """Give the file this number, of at most 31 bits."""
+    db.execute(f"PRAGMA application_id={number:d}")
+
+
+def is_damage(error: Exception) -> bool:
+    """Tell whether the error says that the file is no longer a right one."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether the error says that there is no room."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_FULL
+
+
+def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
+    path.parent.mkdir(0o750, parents=True, exist_ok=True)
+    os.close(open_file(path, os.O_RDWR | os.O_CREAT))
+    store = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
+    try:
+        return _prepared(store, max_bytes)
+    except sqlite3.Error as error:
+        store.close()
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+            raise SpoolUnusable(f"{path} is in use: another oemgateway is running; stop that one") from None
+        raise
+    except SpoolUnusable:
+        store.close()
+        raise
+
+
+def _prepared(store: sqlite3.Connection, max_bytes: int) -> sqlite3.Connection:
+    # EXCLUSIVE before WAL: the index of the log then lives in memory, and a full disk cannot pull it from
+    # under us.
+    for pragma in (
+        f"page_size={PAGE}",
+        "locking_mode=EXCLUSIVE",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        f"max_page_count={max_bytes // PAGE}",
+    ):
+        store.execute(f"PRAGMA {pragma}").fetchall()
+    (version,) = store.execute("PRAGMA user_version").fetchone()
+    if version > len(_SCHEMAS):
+        raise SpoolUnusable("the queue was written by a newer oemgateway: install that one again")
+    if version < len(_SCHEMAS):
+        store.execute("BEGIN IMMEDIATE")
+        for statement in "".join(_SCHEMAS[version:]).split(";"):
+            store.execute(statement)
+        store.execute(f"PRAGMA user_version={len(_SCHEMAS)}")
+        store.execute("COMMIT")
+    return store

@@ -1,0 +1,1 @@
+"""Text: numbers read from it, and lines that are safe to print."""

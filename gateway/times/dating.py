@@ -1,0 +1,161 @@
+"""The queue's frames held, dated and let go as the clock is doubted or believed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gateway import version
+from gateway.paths import write_file
+from gateway.text.numeral import SPACE, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from gateway.clock import Clock
+    from gateway.frame import Frame
+    from gateway.spool import Spool
+    from gateway.times.timekeeper import Timekeeper
+
+log = logging.getLogger("oemgateway.clock")
+
+_NOTE_EVERY = 600.0
+"""Seconds between two notes of the time: each makes the SD card write."""
+
+_EXPIRE_EVERY = 60.0
+"""Seconds between two looks for readings that are too old."""
+
+_SETTLED = 3600.0
+"""Seconds without a step or a doubt after which the clock may say that a reading is too old."""
+
+
+_TURN = 1.0
+"""Seconds of a look that are given to dating what waits: the supervisor is waiting, too."""
+
+
+class Dating:
+    """Stands between the listeners and the queue; any thread may call it."""
+
+    def __init__(self, spool: Spool, keeper: Timekeeper, clock: Clock, note: TimeNote) -> None:
+        self.keeper = keeper
+        self._spool = spool
+        self._clock = clock
+        self._note = note
+        self._noted = note.read()
+        self._note_due = clock.monotonic()
+        self._expire_due = clock.monotonic() + _EXPIRE_EVERY
+        self._lock = threading.Lock()
+        self._trouble = ""
+        self._holding = keeper.holding
+        # The clock may have been set while no daemon ran.
+        spool.hold()
+        self.look()
+
+    def put(self, frames: Sequence[Frame]) -> None:
+        """Put frames into the queue, held back where their time is in doubt."""
+        with self._lock:
+            self._follow()
+            self._spool.put([self.keeper.dated(frame) for frame in frames], held=self.keeper.holding)
+
+    def told(self, who: str, time: float | None) -> None:
+        """Take note of what the clock of a dispatcher's far end shows, before anything is sent there."""
+        with self._lock:
+            self.keeper.told(who, time)
+            self._follow()
+
+    def attend(self, dispatchers: Collection[str]) -> None:
+        """Believe the far ends of these dispatchers only: others were taken out of the configuration."""
+        with self._lock:
+            self.keeper.attend(dispatchers)
+            self._follow()
+
+    def look(self) -> None:
+        """Look at the clock, every few seconds, and date what waits for it."""
+        with self._lock:
+            self._follow()
+            now = self._clock.monotonic()
+            if not self.keeper.doubt and now >= self._note_due:
+                self._note.write(self._clock.wall())
+                self._note_due = now + _NOTE_EVERY
+            expire = now >= self._expire_due
+            if expire:
+                self._expire_due = now + _EXPIRE_EVERY
+        # What takes long in a long queue must not have the listeners wait.
+        self._date()
+        if expire:
+            self._spool.expire(self.keeper.age)
+
+    def _follow(self) -> None:
+        stepped = self.keeper.look()
+        if stepped or self.keeper.doubt:
+            self._expire_due = self._clock.monotonic() + _SETTLED
+        if stepped or self.keeper.holding != self._holding:
+            # What waits was dated by the clock as it was.
+            self._holding = self.keeper.holding
+            self._spool.hold()
+
+    def _date(self) -> None:
+        """Go through what waits; the rest of a long queue is left for the next look."""
+        now = self._clock.now()
+        first = now.wall - now.boottime
+        lost = f"taken between {_text(self._noted)} and {_text(first)}, on a clock that was never right"
+        until = self._clock.monotonic() + _TURN
+        try:
+            while self._spool.dating and self._clock.monotonic() < until:
+                self._spool.date(now.boot, self._dated, lost)
+            self._trouble = ""
+        except OSError as error:
+            if str(error) != self._trouble:
+                log.warning("%s", error)
+            self._trouble = str(error)
+
+    def _dated(self, frame: Frame) -> Frame | None:
+        return None if self._holding else self.keeper.dated(frame)
+
+
+_NEVER = 2.0**33
+"""A time, in the year 2242, that a damaged file may hold."""
+
+
+def passed(spool: Spool, note: TimeNote, boot: str) -> float:
+    """Return the latest time that is known to have passed at the start of a daemon, in Unix seconds.
+
+    That is what was noted, or the time of the newest reading that waits, where an earlier boot has dated it
+    on a clock that it believed: notes are minutes apart.
+    """
+    known = note.read()
+    with suppress(OSError):
+        for each in spool.waiting(after=spool.end - 2, limit=1):
+            if not each.held and each.frame.stamp.boot not in ("", boot):
+                known = max(known, each.frame.stamp.wall)
+    return known
+
+
+class TimeNote:
+    """The last time at which the clock was believed, in a file of the state directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "last-time"
+
+    def read(self) -> float:
+        """Return a time that has passed: the one noted, or the one at which this version was made."""
+        try:
+            noted = parse(self._file.read_text(encoding="ascii").strip(SPACE))
+        except (OSError, ValueError):
+            noted = None
+        return max(noted, version.MADE) if noted is not None and noted < _NEVER else version.MADE
+
+    def write(self, wall: float) -> None:
+        """Note a time; that a disk does not take it is no trouble of ours."""
+        try:
+            write_file(self._file, f"{wall:.0f}\n")
+        except OSError as error:
+            log.debug("%s: %s", self._file, error)
+
+
+def _text(wall: float) -> str:
+    return datetime.fromtimestamp(wall, UTC).isoformat(" ", "seconds")

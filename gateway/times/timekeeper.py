@@ -1,0 +1,194 @@
+"""Whether the wall clock can be believed, on a machine without a clock battery.
+
+A Pi starts with the time of its last shutdown, or 1970, until something sets its clock. Readings that are
+taken before are held back, and dated by the boot's own clock once the wall clock is right. A clock is doubted
+on evidence only: it shows a time that is known to have passed, or one that the far end's clock contradicts,
+which is no evidence where that one shows a time that has passed itself. That nobody says it is synchronised
+is none: many a Pi has no NTP in reach and a right clock all the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from gateway.text.words import span
+from gateway.version import MADE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from gateway.clock import Clock
+    from gateway.frame import Frame, Stamp
+
+log = logging.getLogger("oemgateway.clock")
+
+TOLERANCE = 60.0
+"""Seconds that two clocks may differ: Emoncms takes a row that is later than its own time for that long."""
+
+_STEP = 2.0
+"""Seconds by which the wall clock must have moved against the boot's own to have been set."""
+
+_TIME_ERROR = 5
+"""What adjtimex(2) returns while nothing keeps the clock right."""
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What a far end's clock showed, and when on ours."""
+
+    time: float
+    boottime: float
+
+
+class Timekeeper:
+    """Follows the wall clock; `look` is to be called now and then, and before a reading is kept.
+
+    `past` is a time that is known to have passed, `synchronised` asks the machine whether something keeps its
+    clock right. Where `mode` is "send" nothing is ever held. `steps` counts how often the clock has been set,
+    the last time by `last_step` seconds.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        past: float,
+        synchronised: Callable[[], bool] | None = None,
+        mode: Literal["hold", "send"] = "hold",
+    ) -> None:
+        self.mode = mode
+        self.steps = 0
+        self.last_step = 0.0
+        self.doubt = ""
+        self._clock = clock
+        self._past = past
+        self._began = clock.boottime()
+        self._synchronised = synchronised or machine_is_synchronised
+        self._offset = self.offset()
+        self._references: dict[str, _Reference] = {}
+        self.look()
+
+    def offset(self) -> float:
+        """Return what the wall clock is ahead of the boot's own, in seconds."""
+        now = self._clock.now()
+        return now.wall - now.boottime
+
+    @property
+    def holding(self) -> bool:
+        """Whether readings are to be held back."""
+        return bool(self.doubt) and self.mode == "hold"
+
+    def look(self) -> bool:
+        """Look at the clock; return whether it has been set since the last time."""
+        offset = self.offset()
+        stepped = abs(offset - self._offset) > _STEP
+        if stepped:
+            self.steps += 1
+            self.last_step = offset - self._offset
+            log.warning("the clock was set %+.0f s", self.last_step)
+        self._offset = offset
+        self._judge()
+        return stepped
+
+    def told(self, who: str, time: float | None) -> None:
+        """Take note of what the clock of a dispatcher's far end shows: None where it shows nothing."""
+        self._references.pop(who, None)
+        if time is not None:
+            self._references[who] = _Reference(time, self._clock.boottime())
+        self._judge()
+
+    def attend(self, dispatchers: Collection[str]) -> None:
+        """Forget what the far ends of other dispatchers than these have shown."""
+        self._references = {who: shown for who, shown in self._references.items() if who in dispatchers}
+        self._judge()
+
+    def dated(self, frame: Frame) -> Frame:
+        """Return the frame with the time that the clock, as it is now, would have given it."""
+        stamp = frame.stamp
+        wall = stamp.boottime + self._offset
+        if stamp.boot != self._clock.now().boot or abs(wall - stamp.wall) <= _STEP:
+            return frame
+        return replace(frame, stamp=replace(stamp, wall=wall))
+
+    def age(self, stamp: Stamp) -> float:
+        """Return how old a reading is at least, in seconds.
+
+        Within this boot the boot's own clock tells, and what is of an earlier one is older than this boot.
+        Beyond that the wall clock tells, but only where the machine or the far end vouches for it.
+        """
+        now = self._clock.now()
+        if stamp.boot and stamp.boot == now.boot:
+            return now.boottime - stamp.boottime
+        vouched = not self.doubt and (self._confirmed() or self._synchronised())
+        return max(now.boottime if stamp.boot else 0.0, now.wall - stamp.wall if vouched else 0.0)
+
+    def latest(self, who: str) -> float:
+        """Return the latest time that a far end takes without harm; infinity where that is not known."""
+        reference = self._references.get(who)
+        return math.inf if reference is None else self._expected(reference) + TOLERANCE
+
+    def behind(self, who: str) -> str:
+        """Return, in words, why a far end does not take the next reading yet, as `latest` says."""
+        reference = self._references.get(who)
+        behind = 0.0 if reference is None else self._clock.wall() - self._expected(reference)
+        if behind > 2 * TOLERANCE:
+            since = f"its clock is {span(behind)} behind this machine's"
+            return f"{since}: readings for it wait until it is set right"
+        return "its clock has not come to the time of the next reading, which waits"
+
+    def _expected(self, reference: _Reference) -> float:
+        """Return what a far end's clock shows now, by the boot's own clock since it was told."""
+        return reference.time + self._clock.boottime() - reference.boottime
+
+    def _judge(self) -> None:
+        doubt = self._evidence()
+        if doubt != self.doubt:
+            if doubt and not self.doubt:
+                log.warning("%s: readings are held until it is right", doubt)
+            elif not doubt:
+                log.warning("the clock is right: the readings that were held are dated and go on")
+        self.doubt = doubt
+
+    def _evidence(self) -> str:
+        """Return why the clock is wrong, or "".
+
+        A far end that agrees knows better than what was noted here, unless both show a time before this
+        version was made; of several that do not, the one that comes nearest is believed. One whose own clock
+        shows a time that has passed is not, whatever ours shows.
+        """
+        if self._confirmed():
+            return ""
+        wall = self._clock.wall()
+        passed = self._past + self._clock.boottime() - self._began
+        shown = [
+            time for time in map(self._expected, self._references.values()) if time >= passed - TOLERANCE
+        ]
+        if shown:
+            expected = min(shown, key=lambda time: abs(wall - time))
+            side = "ahead of" if wall > expected else "behind"
+            words = f"the clock is {span(abs(wall - expected))} {side} the server's"
+        elif wall < self._past:
+            words = f"the clock shows a time {span(self._past - wall)} before one that has passed"
+        else:
+            return ""
+        return "" if self._synchronised() else words
+
+    def _confirmed(self) -> bool:
+        """Tell whether a far end's clock, which may be right, agrees with ours."""
+        wall = self._clock.wall()
+        shown = map(self._expected, self._references.values())
+        return any(time >= MADE and abs(wall - time) <= TOLERANCE for time in shown)
+
+
+def machine_is_synchronised(timesyncd: Path = Path("/run/systemd/timesync/synchronized")) -> bool:
+    """Tell whether the kernel or systemd-timesyncd says that the clock is kept right."""
+    if timesyncd.exists():
+        return True
+    timex = (ctypes.c_long * 64)()  # room for a struct timex, whose modes of 0 say that nothing is to be set
+    state: int = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
+    return 0 <= state < _TIME_ERROR

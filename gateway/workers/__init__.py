@@ -1,0 +1,1 @@
+"""A thread for each plugin, and what it does on failure."""

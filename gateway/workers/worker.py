@@ -1,0 +1,200 @@
+"""One thread per plugin: open, step, and on failure close, wait, again."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from gateway.flag import Flag, wait_readable
+from gateway.plugin import DeliveryFailure, Listener, Plugin
+from gateway.present.heard import Roll
+from gateway.workers.backoff import Backoff
+from gateway.workers.trouble import Episode, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.frame import Frame
+
+P = TypeVar("P", bound=Plugin)
+
+
+class Worker(threading.Thread, Generic[P]):
+    """Runs one plugin. Its trouble is logged once when it begins, and once when it is over for a while.
+
+    `trouble` is what it fails with now, and `failures` how often it has failed. `after` are the workers this
+    one replaces: a port is opened anew only when the old threads have let go. `tried` is raised when the
+    plugin has been opened, or could not be. `frames` went through it; the `last` one, and `next_try`, are at
+    seconds of the monotonic clock.
+    """
+
+    def __init__(
+        self, plugin: P, *, after: Sequence[Worker[Any]] = (), draw: random.Random | None = None
+    ) -> None:
+        super().__init__(name=plugin.name, daemon=True)
+        self.plugin = plugin
+        self.stop = Flag()
+        self.finished = Flag()
+        self.tried = Flag()
+        self.trouble = ""
+        self.last_trouble: Trouble | None = None
+        self.failures = 0
+        self.next_try: float | None = None
+        self.frames = 0
+        self.last: float | None = None
+        self._after = list(after)
+        self._backoff = Backoff(draw or random.Random())  # noqa: S311  (it spreads retries, no more)
+        self._failing_since: float | None = None
+        self._episode = Episode()
+        self._opened = False
+        self._failed_to_open = False
+
+    def run(self) -> None:
+        """Work until `stop` is raised."""
+        for worker in self.predecessors():
+            wait_readable([self.stop, worker.finished])
+        if not self.stop.is_set():
+            self._after = []
+        while not self.stop.is_set():
+            pause = 0.0
+            try:
+                self._work()
+            except (OSError, DeliveryFailure) as failure:
+                self._failed(str(failure) or type(failure).__name__)
+                pause = self._backoff.next(self.longest_pause)
+            except Exception:
+                self.plugin.log.exception("a fault in the program; it is tried again all the same")
+                self._failed("a fault in the program: its traceback is in the log")
+                pause = self._backoff.next(self.longest_pause)
+            finally:
+                self._close()
+                self.tried.set()
+            self._pause(pause)
+        self.finished.set()
+
+    @property
+    def longest_pause(self) -> float:
+        """The longest pause before the next try, in seconds; someone may hold the plug in his hand."""
+        return 10.0
+
+    @property
+    def failing_for(self) -> float:
+        """The seconds since it failed first without having worked after that."""
+        return 0.0 if self._failing_since is None else self.plugin.clock.monotonic() - self._failing_since
+
+    def _pause(self, seconds: float) -> None:
+        self.next_try = time.monotonic() + seconds
+        self.stop.wait(seconds)
+        self.next_try = None
+
+    def _work(self) -> None:
+        self._opened = False
+        self.plugin.open()
+        self._opened = True
+        self.tried.set()
+        if self._failed_to_open:
+            self.succeeded()
+        while not self.stop.is_set():
+            self.step()
+
+    def step(self) -> None:
+        """Do one round of work."""
+        raise NotImplementedError
+
+    @property
+    def stuck(self) -> str:
+        """Why it does nothing any more, though it should: its thread has died, or hangs; "" otherwise."""
+        for worker in self.predecessors():
+            return worker.stuck
+        if not self.is_alive():
+            return "its thread has died"
+        unattended = self.stop.unattended
+        busy = 0.0 if unattended is None else time.monotonic() - unattended
+        return f"it hangs, for {busy:.0f} s now" if busy > self.plugin.busy_limit else ""
+
+    def predecessors(self) -> list[Worker[Any]]:
+        """Return those that have not let go yet; whom one waited for that was stopped meanwhile, we do."""
+        alive = [worker for before in self._after for worker in (before, *before.predecessors())]
+        return [worker for worker in alive if worker.is_alive()]
+
+    def _failed(self, trouble: str) -> None:
+        # That it opens again proves something only to the one that could not be opened.
+        self._failed_to_open = not self._opened
+        self.last_trouble = Trouble(trouble, time.monotonic())
+        self.trouble = trouble
+        self.failures += 1
+        now = self.plugin.clock.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        if self._episode.failed(trouble, now):
+            self.plugin.log.warning("%s", trouble)
+
+    def succeeded(self) -> None:
+        """Note that the plugin does its work (again)."""
+        self._failed_to_open = False
+        self._failing_since = None
+        self._backoff.reset()
+        self.trouble = ""
+        self._episode.succeeded(self.plugin.clock.monotonic())
+        self.settle()
+
+    def settle(self) -> None:
+        """Log that a trouble is over, if it is; another thread calls this now and then."""
+        if self._episode.ended(self.plugin.clock.monotonic()):
+            self.plugin.log.warning("works again")
+
+    def _close(self) -> None:
+        try:
+            self.plugin.close()
+        except OSError as error:
+            self.plugin.log.debug("while closing: %s", error)
+        except Exception:
+            self.plugin.log.exception("a fault in the program while closing")
+
+
+class Sink(Protocol):
+    """Where frames go; they are kept when `put` returns."""
+
+    def put(self, frames: Sequence[Frame]) -> None:
+        """Keep these frames."""
+
+
+class ListenerWorker(Worker[Listener]):
+    """Puts what a listener reads on disk before it asks for more, but nothing of a node that is claimed."""
+
+    def __init__(self, plugin: Listener, sink: Sink, *, after: Sequence[Worker[Any]] = ()) -> None:
+        super().__init__(plugin, after=after)
+        self.refused = 0
+        self.heard = Roll()
+        self._sink = sink
+        self._told: set[str] = set()
+
+    def step(self) -> None:
+        """Read once, and keep what has a value."""
+        frames = self.plugin.read(self.stop)
+        self.succeeded()
+        kept = [frame for frame in frames if frame.items() and not self._is_claimed(frame)]
+        if kept:
+            self._sink.put(kept)
+            self._note(kept)
+
+    def _note(self, kept: Sequence[Frame]) -> None:
+        self.frames += len(kept)
+        self.last = time.monotonic()
+        for frame in kept:
+            self.heard.note(frame, self.last)
+
+    def _is_claimed(self, frame: Frame) -> bool:
+        if frame.node not in self.plugin.claimed:
+            return False
+        self.refused += 1
+        if frame.node not in self._told:
+            self._told.add(frame.node)
+            self.plugin.log.error(
+                "node %s is refused: the configuration gives that node to another listener; "
+                "change the one or the other, or values would mix",
+                frame.node,
+            )
+        return True

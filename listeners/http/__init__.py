@@ -1,0 +1,1 @@
+"""Devices post here as they would to Emoncms."""

@@ -1,0 +1,338 @@
+"""Emoncms' input API: the frames in a request to input/post or input/bulk, and what Emoncms answers.
+
+Forms, replies and texts are those measured on Emoncms 11.16.8. What it takes for a number though it is none
+(a null, "", "abc": it stores 0) is no value here; and a request is taken whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote
+
+from gateway.frame import Frame, Stamp
+from listeners.http.values import (
+    Refused,
+    Values,
+    as_emoncms_keeps,
+    lenient,
+    node_name,
+    number,
+    quoted,
+    strict_json,
+)
+from listeners.http.wire import Refusal, Request
+from listeners.ports.shared_key import is_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from listeners.http.inputs import Inputs
+
+MOST_ROWS = 10_000
+"""Rows of a bulk request; ten times of what emonhub sends."""
+MOST_PLACES = 250_000
+"""Places for values that a request may ask for: an index of 999 alone has 999."""
+LONGEST_INFLATED = 4 << 20
+"""Bytes of a compressed bulk request, once it is that no more."""
+
+_PAST, _FUTURE = 10 * 365.25 * 86400.0, 60.0
+"""How many seconds a reading may lie before and after this machine's time."""
+
+Params = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The frames of a request, and the reply to send once they are on disk.
+
+    `misdated` of them came with a time that cannot be, and have that of their reception. `texts` are the
+    names and indices that came with text, which is no value. One that `asks` brings nothing.
+    """
+
+    frames: list[Frame]
+    reply: str
+    misdated: int = 0
+    texts: tuple[str, ...] = ()
+    asks: bool = False
+
+
+def take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken | Refusal:
+    """Return what a request says, or is answered by the `inputs`; nothing that it holds raises an exception.
+
+    Where there is a `key`, a request has to bring it: as `apikey` in the address or the form, or in the
+    header Authorization, behind the word Bearer or without it.
+    """
+    if request.method == "HEAD":
+        return Taken([], "")  # a gateway asks for the time, which every answer has
+    try:
+        return _take(request, key, now, inputs)
+    except Refused as refused:
+        return Refusal(refused.status, refused.reason, str(refused))
+
+
+def refusal_text(refusal: Refusal) -> str:
+    """Return a refusal as Emoncms words it."""
+    if refusal.status == 401:
+        return refusal.message
+    return json.dumps({"success": False, "message": refusal.message})
+
+
+class _WrongKey(Refused):
+    status, reason = 401, "wrong-key"
+
+
+class _NoSuchPage(Refused):
+    status, reason = 404, "no-such-page"
+
+
+class _NoSuchMethod(Refused):
+    status, reason = 405, "no-such-method"
+
+
+class _Encrypted(Refused):
+    reason = "encrypted"
+
+
+class _TooLarge(Refused):
+    status, reason = 413, "too-large"
+
+
+def _take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken:
+    path, _, query = request.target.partition("?")
+    action, *places = _route(path)
+    if request.method not in ("GET", "POST"):
+        raise _NoSuchMethod("GET or POST expected")
+    if _kind(request).startswith("aes128cbc"):
+        raise _Encrypted("posts that are encrypted are not read here: leave the userid empty in the device")
+    address = _form(query)
+    is_packed = action == "bulk" and address.get("cb") == "1"
+    form = {} if is_packed else _body_form(request)
+    bearer = re.sub(r"(?i)^bearer\s+", "", request.headers.get("authorization", "")).strip()
+    if key is not None and not is_key(address.get("apikey") or form.get("apikey") or bearer, key):
+        raise _WrongKey("Invalid API key")
+    params = address | form
+    if is_packed:
+        params["data"] = _inflate(request.body)
+    elif action == "bulk" and params.get("c") == "1":
+        params["data"] = _inflate(_unhex(params.get("data", "")))
+    if action == "get":
+        return Taken([], _get(address, places, inputs), asks=True)
+    taken = _bulk(params, now) if action == "bulk" else _post(params, "".join(places), now)
+    return replace(taken, reply='{"success": true}') if "fulljson" in params else taken
+
+
+def _route(path: str) -> list[str]:
+    """Return what is to be done, "post", "bulk" or "get", and behind it the node and the name in the path."""
+    parts = [unquote(part) for part in path.removeprefix("/emoncms").removesuffix(".json").split("/") if part]
+    match parts:
+        case ["input", "post"] | ["input", "bulk"] | ["input", "post", _]:
+            return parts[1:]
+        case ["input", "get"] | ["input", "get", _] | ["input", "get", _, _]:
+            return parts[1:]
+    raise _NoSuchPage("/input/post, /input/bulk or /input/get expected")
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "application/x-www-form-urlencoded").lower()
+
+
+def _form(text: str) -> Params:
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=32))
+    except ValueError:
+        raise Refused("a form of at most 32 fields in UTF-8 expected") from None
+
+
+def _body_form(request: Request) -> Params:
+    if not _kind(request).startswith("application/x-www-form-urlencoded"):
+        return {}
+    try:
+        return _form(request.body.decode())
+    except UnicodeDecodeError:
+        raise Refused("a form in UTF-8 expected") from None
+
+
+def _inflate(data: bytes) -> str:
+    stream = zlib.decompressobj()
+    try:
+        text = stream.decompress(data, LONGEST_INFLATED)
+        if stream.unconsumed_tail:
+            raise _TooLarge(f"at most {LONGEST_INFLATED} bytes expected, uncompressed")
+        if stream.eof:
+            return text.decode()
+    except (zlib.error, UnicodeDecodeError):
+        pass
+    raise Refused("Format error, data compressed by zlib expected")
+
+
+def _unhex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise Refused("Format error, data in hexadecimal digits expected") from None
+
+
+# input/get
+
+
+def _get(params: Params, places: list[str], inputs: Inputs) -> str:
+    """Return what Emoncms says of the node and the name in the path or, where there is none, behind it."""
+    node, name, *_ = [*places, None, None]
+    node = params.get("node") if node is None else node
+    name = params.get("name") if name is None else name
+    return inputs.answer(*(text if text is None else as_emoncms_keeps(text) for text in (node, name)))
+
+
+# input/post
+
+
+def _post(params: Params, node: str, now: Stamp) -> Taken:
+    source = next((name for name in ("fulljson", "json", "csv", "data") if params.get(name)), None)
+    if source is None:
+        raise Refused("Request contains no data via csv, json or data tag")
+    when: object = params.get("time")
+    if source == "fulljson":
+        values, told = _full_json(params[source])
+        when = when if told is None else told
+    else:
+        values = lenient(params[source])
+    stamp = _absolute(_unix_time(when), now)
+    node = node_name(node or params.get("node", ""))
+    return Taken(
+        list(values.frames(node, stamp or now)),
+        "ok",
+        misdated=when not in (None, "") and stamp is None,
+        texts=tuple(values.texts),
+    )
+
+
+def _full_json(text: str) -> tuple[Values, object]:
+    """Return the values of an object, and the time in it."""
+    try:
+        said = strict_json(text)
+    except Refused:
+        said = None
+    if isinstance(said, list) and said:
+        raise Refused("fulljson counts a list from 0, and indices begin at 1: an object, or csv, expected")
+    if not isinstance(said, dict | list):
+        raise Refused("Input in not a valid JSON object")
+    items = dict(said)
+    when = items.pop("time", None)
+    values = Values(takes_text=True)
+    for key, value in items.items():
+        if isinstance(value, dict | list):
+            raise Refused("Input in not a valid JSON object")
+        values.add(key, value)
+    return values, when
+
+
+def _unix_time(when: object) -> float:
+    """Return a time, in seconds or as ISO 8601 has it, as Unix time; NaN where it is neither."""
+    try:
+        return number(when, "time") or math.nan
+    except Refused:
+        pass
+    if not isinstance(when, str):
+        return math.nan
+    try:
+        return datetime.fromisoformat(when).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return math.nan
+
+
+# input/bulk
+
+
+def _bulk(params: Params, now: Stamp) -> Taken:
+    rows = strict_json(params.get("data", ""))
+    if not isinstance(rows, list) or not rows:
+        raise Refused("Format error, json string supplied is not valid")
+    if len(rows) > MOST_ROWS:
+        raise _TooLarge(f"at most {MOST_ROWS} rows expected, not {len(rows)}")
+    last = rows[-1]
+    if not isinstance(last, list) or not last or last[0] is None:
+        raise Refused("Format error, last item in bulk data does not contain any data")
+    dated = _dating(params, _seconds(last[0], "the last row's time"), now)
+    frames: list[Frame] = []
+    texts: list[str] = []
+    misdated = places = 0
+    for number_of_row, row in enumerate(rows, 1):
+        try:
+            when, node, values = _row(row)
+        except Refused as refused:
+            raise Refused(f"row {number_of_row}: {refused}") from None
+        places += values.places
+        if places > MOST_PLACES:
+            raise _TooLarge(f"at most {MOST_PLACES} places for values expected")
+        stamp = dated(when)
+        of_row = list(values.frames(node, stamp or now))
+        misdated += len(of_row) if stamp is None else 0
+        frames += of_row
+        texts += values.texts
+    return Taken(frames, "ok", misdated, tuple(texts))
+
+
+def _row(row: object) -> tuple[float, str, Values]:
+    """Read `[time, node, value or {name: value}, ...]`."""
+    if not isinstance(row, list):
+        raise Refused(f"[time, node, value, ...] expected, not {quoted(row)}")
+    values = Values(takes_text=True)
+    if len(row) < 3:
+        return 0.0, "0", values  # Emoncms passes over it
+    when, node, *items = row
+    for item in items:
+        if isinstance(item, dict):
+            for key, value in item.items():
+                values.add(key, value)
+        else:
+            values.append(item)
+    return _seconds(when, "its time"), node_name(node), values
+
+
+def _seconds(value: object, what: str) -> float:
+    try:
+        seconds = number(value, what)
+    except Refused:
+        seconds = None
+    if seconds is None:
+        raise Refused(f"{what} in seconds expected, not {quoted(value)}")
+    return seconds
+
+
+def _dating(params: Params, last: float, now: Stamp) -> Callable[[float], Stamp | None]:
+    """Return what makes a stamp of a row's time.
+
+    With `sentat` or `offset` rows count from this machine's time less that number, with `time` from that Unix
+    time (0: they are Unix times themselves); with neither, the last row is now.
+    """
+    for name in ("sentat", "offset"):
+        if name in params:
+            last = _seconds(params[name], name)
+            break
+    else:
+        if "time" in params:
+            start = _seconds(params["time"], "time")
+            return lambda when: _absolute(start + when, now)
+    return lambda when: _relative(when - last, now)
+
+
+# Times.
+
+
+def _absolute(wall: float, now: Stamp) -> Stamp | None:
+    """Return the stamp of a device's own time, which stands if our clock is set; None if it cannot be."""
+    stamp = _relative(wall - now.wall, now)
+    return stamp and replace(stamp, wall=wall, boot="")
+
+
+def _relative(seconds: float, now: Stamp) -> Stamp | None:
+    """Return the stamp of so many seconds from now; None if it cannot be."""
+    if not -_PAST <= seconds <= _FUTURE:
+        return None
+    return Stamp(now.wall + seconds, now.boot, now.boottime + seconds)

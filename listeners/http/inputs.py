@@ -1,0 +1,85 @@
+"""The last time and value of every input, of what was posted here, as Emoncms answers input/get with them.
+
+An IoTaWatt asks for them before it posts anything, and goes on after the latest time that it is shown. It
+looks for `"time":` and a comma in the text, which has to be without spaces. Another gateway asks after a lost
+answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING
+
+from gateway.paths import write_file
+from gateway.text.numeral import load_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from gateway.frame import Frame
+
+MOST = 20_000
+"""Inputs that are remembered; the nodes that are silent for longest are forgotten beyond."""
+
+
+class Inputs:
+    """What is known of the inputs, by node and by key: an index, or a name."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, dict[str, tuple[int, float]]] = {}  # the one silent for longest first
+        self._count = 0
+
+    def note(self, frames: Iterable[Frame]) -> None:
+        """Take in frames, in the order in which they were posted."""
+        for frame in frames:
+            keys = self._nodes.pop(frame.node, {})
+            self._count -= len(keys)
+            for index, value in frame.items():
+                keys[frame.name(index) if frame.by_name else str(index)] = (int(frame.stamp.wall), value)
+            if keys:
+                self._nodes[frame.node] = keys
+                self._count += len(keys)
+        while self._count > MOST:
+            self._count -= len(self._nodes.pop(next(iter(self._nodes))))
+
+    def answer(self, node: str | None, name: str | None) -> str:
+        """Return the JSON for an input, for all of a node (no name), or for all (no node)."""
+        if node is None:
+            # PHP writes an empty array as a list.
+            return _json({node: _shown(keys) for node, keys in self._nodes.items()} or [])
+        keys = self._nodes.get(node)
+        if keys is None:
+            return _json("Node does not exist")
+        if name is None:
+            return _json(_shown(keys))
+        return _json(_shown(keys)[name] if name in keys else "Node variable does not exist")
+
+    def recall(self, file: Path) -> bool:
+        """Take over what a file says; tell whether there is one. What is damaged in it says nothing."""
+        try:
+            said = load_json(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError):
+            return True
+        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            self._nodes = {
+                node: {key: (int(each["time"]), float(each["value"])) for key, each in keys.items()}
+                for node, keys in said.items()
+            }
+            self._count = sum(map(len, self._nodes.values()))
+        return True
+
+    def keep(self, file: Path) -> None:
+        """Write all of it to a file. Raises OSError where that cannot be written."""
+        write_file(file, self.answer(None, None) + "\n")
+
+
+def _shown(keys: dict[str, tuple[int, float]]) -> dict[str, dict[str, object]]:
+    return {key: {"time": time, "value": value, "processList": ""} for key, (time, value) in keys.items()}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,269 @@
+"""A port to which devices post as they would to Emoncms."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import quote
+
+from gateway.flag import wait_readable
+from gateway.settings import SettingsFault, at_least, between, setting
+from listeners.http.api import Taken, refusal_text, take
+from listeners.http.inputs import Inputs
+from listeners.http.wire import GO_ON, Refusal, Request, Requests, answer
+from listeners.ports.shared_key import check_key
+from listeners.ports.tcp_port import PortListener, is_loopback, receive
+from listeners.tally import Tally
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.flag import Flag
+    from gateway.frame import Frame, Stamp
+
+_READ = 65536  # bytes at most from one client before the next has its turn
+_BUG = "fault-in-the-program"
+_KEEP_EVERY = 60.0  # seconds between two writes of what the inputs were
+_PARTING = 2.0  # seconds for a client to read its last answer and hang up
+
+
+@dataclass
+class _Client:
+    """A connection, what it has sent of its next request, and until when it has time for the rest of it.
+
+    `answers` go out when the frames of their requests are on disk. A `parting` client is not listened to any
+    more: hanging up on what it is still sending would take the answer away from it.
+    """
+
+    socket: socket.socket
+    host: str
+    requests: Requests
+    deadline: float
+    answers: bytes = b""
+    parting: bool = False
+    told_to_go_on: bool = False
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def send(self, data: bytes) -> bool:
+        """Send a few bytes; tell whether they went, as they do unless it has gone or does not read."""
+        try:
+            return self.socket.send(data) == len(data)
+        except OSError:
+            return False
+
+
+@dataclass(kw_only=True)
+class Http(PortListener):
+    """Takes GET and POST of Emoncms' input/post and input/bulk, and answers when their frames are on disk.
+
+    Who asks for input/get is told the last of what was posted here, also before a restart.
+
+    `apikey` is needed unless only this machine can connect. A request may take `timeout` seconds and `size`
+    bytes of body, and a connection be silent for `idle` seconds between two. One host may post `rate` times a
+    second. Where there would be more than `clients`, the one that has been silent for longest is hung up on.
+    """
+
+    port: int = setting(8080, check=between(0, 65535))
+    apikey: str | None = setting(None, check=check_key, secret=True)
+    size: int = setting(1_048_576, check=between(1024, 16_777_216))
+    rate: int = setting(200, check=between(1, 10_000))
+    timeout: float = setting(10.0, check=between(1, 600))
+    idle: float = setting(300.0, check=at_least(1))
+    clients: int = setting(100, check=between(1, 400))
+
+    LETS_OTHERS_IN: ClassVar = "host = 0.0.0.0 and a key let others in"
+
+    def __post_init__(self) -> None:
+        if self.apikey is None and not is_loopback(self.host):
+            message = f"a key expected, as others can connect to {self.host} (openssl rand -hex 16 makes one)"
+            raise SettingsFault([("apikey", message)])
+        super().__post_init__()
+        self.counts = Tally("a request")
+        self._clients: dict[int, _Client] = {}  # the one silent for longest first
+        self._inputs = Inputs()
+        self._posted: list[Frame] = []  # and on disk by the next read
+        self._is_asked = False
+        self._kept_at = 0.0
+        self._second = 0
+        self._posts_of_second = Counter[str]()
+
+    def open(self) -> None:
+        """Take the port; OSError where it is not free."""
+        self._posted.clear()
+        self._kept_at = self.clock.monotonic()
+        if self._file:
+            self._is_asked |= self._inputs.recall(self._file)
+        super().open()
+
+    def close(self) -> None:
+        """Give the port back and hang up: a post that has no answer is posted again."""
+        self._keep()
+        while self._clients:
+            self._hang_up(next(iter(self._clients.values())))
+        super().close()
+
+    def read(self, stop: Flag) -> list[Frame]:
+        """Answer what was posted before, as its frames are on disk by now; wait for more, and return that."""
+        self._inputs.note(self._posted)
+        self._posted.clear()
+        self._answer()
+        if self.clock.monotonic() - self._kept_at >= _KEEP_EVERY:
+            self._keep()
+        ready = wait_readable([stop, self._port, *self._clients.values()], self._patience())
+        if stop.fileno() in ready:
+            return []  # what is not answered must not be kept
+        stamp = self.clock.now()
+        frames = [
+            frame for fd in ready & self._clients.keys() for frame in self._hear(self._clients[fd], stamp)
+        ]
+        self._hang_up_on_the_late()
+        if self._port.fileno() in ready:
+            self._accept()
+        return frames
+
+    @property
+    def _file(self) -> Path | None:
+        """Where the inputs outlive a restart."""
+        return self.state and self.state / f"inputs-{quote(self.name, safe='')}.json"
+
+    def _keep(self) -> None:
+        """Keep the inputs, if anyone ever asked for them: every write wears the card."""
+        self._kept_at = self.clock.monotonic()
+        if self._is_asked and self._file:
+            try:
+                self._inputs.keep(self._file)
+            except OSError as error:
+                self.log.debug("the inputs cannot be kept: %s", error)
+
+    def _answer(self) -> None:
+        for client in [client for client in self._clients.values() if client.answers]:
+            answers, client.answers = client.answers, b""
+            if not client.send(answers):
+                self.counts["gone-before-the-answer"] += 1
+                self._hang_up(client)
+            elif client.parting:
+                with contextlib.suppress(OSError):
+                    client.socket.shutdown(socket.SHUT_WR)
+
+    def _accept(self) -> None:
+        if accepted := self._port.accept():
+            connection, host = accepted
+            if len(self._clients) >= self.clients:
+                self.counts["too-many-clients"] += 1
+                self._hang_up(next(iter(self._clients.values())))
+            deadline = self.clock.monotonic() + self.timeout
+            self._clients[connection.fileno()] = _Client(connection, host, Requests(self.size), deadline)
+
+    def _hear(self, client: _Client, stamp: Stamp) -> list[Frame]:
+        data = receive(client.socket, _READ)
+        if data is None:
+            return []
+        if not data:
+            if client.requests.begun and not client.parting:
+                self.counts["cut-short"] += 1
+            self._hang_up(client)
+        if not data or client.parting:
+            return []
+        self._clients[client.fileno()] = self._clients.pop(client.fileno())
+        had_begun = client.requests.begun
+        client.requests.feed(data)
+        frames: list[Frame] = []
+        while not client.parting and (request := client.requests.take()):
+            frames += self._frames(client, request, stamp)
+            had_begun = client.told_to_go_on = False
+        if client.requests.waits_to_go_on and not client.told_to_go_on:
+            client.told_to_go_on = client.send(GO_ON)
+        self._give_time(client, had_begun)
+        return frames
+
+    def _frames(self, client: _Client, request: Request | Refusal, stamp: Stamp) -> list[Frame]:
+        """Return the frames of a request, and have its answer wait for them."""
+        said: Taken | Refusal
+        if isinstance(request, Refusal):
+            said = request
+        elif self._is_too_often(client.host):
+            said = Refusal(429, "too-often", f"at most {self.rate} requests a second expected")
+        else:
+            said = self._unclaimed(self._take(request, stamp))
+        client.parting = isinstance(request, Refusal) or not request.keeps
+        if isinstance(said, Refusal):
+            status, reply = said.status, refusal_text(said)
+            self.counts.refuse(
+                said.reason, f"{client.host}: {said.message}", self.log, self.clock.monotonic()
+            )
+        else:
+            status, reply = 200, said.reply
+            self._note(said, client.host)
+        client.answers += answer(status, reply, stamp.wall, keeps=not client.parting)
+        return (
+            [] if isinstance(said, Refusal) else [replace(frame, source=self.name) for frame in said.frames]
+        )
+
+    def _take(self, request: Request, stamp: Stamp) -> Taken | Refusal:
+        """Read a request; were that to fail on one, the other clients have no part in it."""
+        try:
+            return take(request, self.apikey, stamp, self._inputs)
+        except Exception:
+            if not self.counts[_BUG]:
+                self.log.exception("a request makes the program fail, and is refused")
+            return Refusal(500, _BUG, "a fault in the program, which is in its log")
+
+    def _note(self, said: Taken, host: str) -> None:
+        """Count what was taken, and what of it has no value."""
+        if said.frames:
+            self.counts.take()
+            self._posted += said.frames
+        self._is_asked |= said.asks
+        if said.misdated:
+            self.counts["time-not-believed"] += said.misdated
+        if said.texts:
+            if not self.counts["text-is-no-value"]:
+                self.log.warning("%s posts text, which is no value, as %.80a", host, ", ".join(said.texts))
+            self.counts["text-is-no-value"] += len(said.texts)
+
+    def _unclaimed(self, said: Taken | Refusal) -> Taken | Refusal:
+        """Refuse what would not be kept: the device must not believe that it is."""
+        nodes = {frame.node for frame in said.frames} if isinstance(said, Taken) else set()
+        if not (claimed := sorted(nodes.intersection(self.claimed))):
+            return said
+        message = f"node {claimed[0]} belongs to another listener here: another node expected"
+        return Refusal(400, "claimed-node", message)
+
+    def _is_too_often(self, host: str) -> bool:
+        second = int(self.clock.monotonic())
+        if second != self._second:
+            self._second = second
+            self._posts_of_second.clear()
+        self._posts_of_second[host] += 1
+        return self._posts_of_second[host] > self.rate
+
+    def _give_time(self, client: _Client, had_begun: bool) -> None:
+        """Set until when a client that was just heard has time; the bytes of one request do not add to it."""
+        now = self.clock.monotonic()
+        if client.parting:
+            client.deadline = now + _PARTING
+        elif not client.requests.begun:
+            client.deadline = now + self.idle
+        elif not had_begun:
+            client.deadline = now + self.timeout
+
+    def _patience(self) -> float | None:
+        """Return how long until the time of the first client is over, or None where there is none."""
+        deadline = min((client.deadline for client in self._clients.values()), default=None)
+        return None if deadline is None else deadline - self.clock.monotonic()
+
+    def _hang_up_on_the_late(self) -> None:
+        now = self.clock.monotonic()
+        for client in [client for client in self._clients.values() if client.deadline <= now]:
+            if not client.parting:
+                self.counts["too-slow" if client.requests.begun else "idle"] += 1
+            self._hang_up(client)
+
+    def _hang_up(self, client: _Client) -> None:
+        del self._clients[client.fileno()]
+        client.socket.close()

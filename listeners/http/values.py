@@ -1,0 +1,144 @@
+"""The values of one post or row, each under the index or the name that is its identity.
+
+A whole number is an index, wherever it stands: `{"1": 18.7}` is what a list's first place is. What has no
+value keeps its place: null, "", `nan` and the like (see gateway.numeral), and in JSON any text, for which
+Emoncms would store 0. In the other forms Emoncms refuses text, and so does this. true is 1 and false is 0.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+from gateway.frame import Frame, check_node
+from gateway.text.numeral import NotANumber, from_json, load_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.frame import Stamp
+
+HIGHEST = 999
+"""The highest index: a frame has a place for every index up to its own highest."""
+
+K = TypeVar("K", int, str)
+
+_INDEX = re.compile(r"[1-9][0-9]{0,2}")
+_QUOTED = 40
+_LONGEST_NAME = 64  # emoncms.org drops the value of a longer one
+
+
+class Refused(ValueError):
+    """What was posted is not taken: the message is a sentence for who posted it, beside status and reason."""
+
+    status, reason = 400, "bad-data"
+
+
+class Values:
+    """What one post or row says of its node.
+
+    Where `takes_text` is set text is no value, and `texts` are the names or indices that have one; it is
+    refused otherwise.
+    """
+
+    def __init__(self, *, takes_text: bool) -> None:
+        self.texts: list[str] = []
+        self._takes_text = takes_text
+        self._by_index: dict[int, float | None] = {}
+        self._by_name: dict[str, float | None] = {}
+        self._next = 1
+
+    def append(self, value: object) -> None:
+        """Take a value without a name: it has the next index, which names beside it do not move."""
+        if self._next > HIGHEST:
+            raise Refused(f"at most {HIGHEST} values expected")
+        self._put(self._by_index, self._next, value)
+        self._next += 1
+
+    def add(self, key: str, value: object) -> None:
+        """Take a value with a name or an index."""
+        name = as_emoncms_keeps(key)
+        if _INDEX.fullmatch(name):
+            self._put(self._by_index, int(name), value)
+        elif not name or len(name) > _LONGEST_NAME or name.isdecimal():
+            raise Refused(f"a name, or an index from 1 to {HIGHEST}, expected, not {quoted(key)}")
+        else:
+            self._put(self._by_name, name, value)
+
+    def _put(self, values: dict[K, float | None], key: K, value: object) -> None:
+        if key in values:
+            raise Refused(f"one value of {key} expected, not two")
+        try:
+            values[key] = number(value, key)
+        except Refused:
+            if not (self._takes_text and isinstance(value, str)):
+                raise
+            values[key] = None
+            self.texts.append(str(key))
+
+    @property
+    def places(self) -> int:
+        """How many places its frames have."""
+        return max(self._by_index, default=0) + len(self._by_name)
+
+    def frames(self, node: str, stamp: Stamp) -> Iterator[Frame]:
+        """Yield a frame of those by index and one of those by name, where there are any."""
+        if self._by_index:
+            places = range(1, max(self._by_index) + 1)
+            yield Frame(node, tuple(map(self._by_index.get, places)), stamp)
+        if self._by_name:
+            yield Frame(node, tuple(self._by_name.values()), stamp, tuple(self._by_name), by_name=True)
+
+
+def number(value: object, key: object) -> float | None:
+    """Return a value as the number it is, None where it is none; Refused where it is text or worse."""
+    try:
+        return from_json(value)
+    except NotANumber:
+        raise Refused(f"Format error, the value of {key} is not numeric: {quoted(value)}") from None
+
+
+def node_name(node: object) -> str:
+    """Return a node's name as Emoncms keeps it, "0" where there is none; Refused where it is too long."""
+    if isinstance(node, float):
+        node = f"{node:.14g}"  # as PHP writes it
+    if isinstance(node, bool) or not isinstance(node, str | int):
+        raise Refused(f"the name or number of a node expected, not {quoted(node)}")
+    name = as_emoncms_keeps(str(node)) or "0"
+    try:
+        check_node(name)
+    except ValueError:
+        raise Refused(f"the name of a node, of 1 to 16 characters, expected, not {quoted(name)}") from None
+    return name
+
+
+def lenient(text: str) -> Values:
+    """Read what `json`, `csv` and `data` hold: `1,2,3`, `[1,2,3]`, `a:1,b:2`, `{a:1}` or `{"a":1}`."""
+    values = Values(takes_text=False)
+    for item in re.sub(r"[\[\]{}\"']", "", text).split(","):
+        key, colon, value = item.rpartition(":")
+        if colon:
+            values.add(key, value)
+        else:
+            values.append(value)
+    return values
+
+
+def strict_json(text: str) -> object:
+    """Return what JSON says; Refused where it is none."""
+    try:
+        return load_json(text)
+    except ValueError:
+        raise Refused("Format error, json string supplied is not valid") from None
+
+
+def as_emoncms_keeps(name: str) -> str:
+    """Return a name as Emoncms keeps it: what it does not allow is taken out."""
+    return " ".join(re.sub(r"[^\w\s.-]", "", name).split())
+
+
+def quoted(value: object) -> str:
+    """Return the beginning of a value, for a sentence; of a list or an object, that it is one."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return ascii(value[:_QUOTED] if isinstance(value, str) else value)[:_QUOTED]

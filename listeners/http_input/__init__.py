@@ -1,1 +1,0 @@
-"""Devices that post to Emoncms' input API, taken in here instead."""

@@ -1,0 +1,1 @@
+"""What `oemgateway doctor` checks for 1-Wire."""

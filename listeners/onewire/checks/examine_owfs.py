@@ -1,0 +1,108 @@
+"""What stands between a user and the sensors that OWFS shows in a directory: its mount, and who may look."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.diagnosis.finding import bad, good
+from listeners.onewire.checks.examine_owserver import examine_tree, is_here
+from listeners.onewire.checks.owfs_conf import PATH, examine_sources, options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.diagnosis.finding import Finding
+    from gateway.diagnosis.machine import Machine
+    from listeners.onewire.drivers.tree import Tree
+
+FUSE = "/etc/fuse.conf"
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """Where OWFS is mounted, by which user, and whether for all others too."""
+
+    point: Path
+    uid: int
+    shared: bool
+
+
+def mounted(machine: Machine, path: Path) -> Mounted | None:
+    """Return the mount of OWFS that a path is in, the last where there are several."""
+    for line in reversed(machine.text("/proc/mounts").splitlines()):
+        what, point, kind, flags, *_ = [*line.split(), "", "", "", ""]
+        where = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point))
+        if kind.startswith("fuse") and "owfs" in f"{what}{kind}".lower() and path.is_relative_to(where):
+            user = re.search(r"\buser_id=([0-9]+)", flags)
+            return Mounted(where, int(user[1]) if user else 0, "allow_other" in flags.split(","))
+    return None
+
+
+def examine_mount(machine: Machine, path: Path, tree: Tree) -> Iterator[Finding]:
+    """Yield the findings on a directory that OWFS should be mounted at; `tree` is what is below it."""
+    mount = mounted(machine, path)
+    if mount is None and machine.names(f"{path}/[0-9A-F][0-9A-F].????????????"):
+        yield good(f"{path} is no mount, but has files of sensors in it")
+        return
+    if mount is None and not machine.exists(PATH):
+        yield bad(
+            f"nothing is mounted at {path}, and {PATH} is missing",
+            "sudo apt install owfs-fuse owserver, put etc/owfs.conf of this package there, and start owfs",
+        )
+        return
+    yield good(f"OWFS is mounted at {mount.point}") if mount else _why_unmounted(machine, path)
+    yield from _examine_access(machine, path, mount)
+    yield from examine_sources(machine, "owfs")
+    if any(option.is_one_of("server") and is_here(option.value) for option in options(machine, "owfs")):
+        yield from examine_sources(machine, "owserver")
+    if mount:
+        yield from examine_tree(tree)
+
+
+def _why_unmounted(machine: Machine, path: Path) -> Finding:
+    points = [option for option in options(machine, "owfs") if option.is_one_of("mountpoint")]
+    if not points:
+        return bad(
+            f"nothing is mounted at {path}, as {PATH} names no mountpoint",
+            f"put the line `owfs: mountpoint = {path}` there and restart owfs",
+        )
+    if not path.is_relative_to(points[-1].value):
+        return bad(
+            f"{points[-1]}, but {path} is where the sensors are looked for",
+            f"set path = {points[-1].value}, or change that line and restart owfs",
+        )
+    if not machine.exists(points[-1].value):
+        return bad(f"{path} is not there to be mounted at", f"sudo mkdir -p {path}, and restart owfs")
+    return bad(
+        f"nothing is mounted at {path}", "sudo service owfs restart (the system's log has why it ended)"
+    )
+
+
+def _examine_access(machine: Machine, path: Path, mount: Mounted | None) -> Iterator[Finding]:
+    """Yield whether a mount of another user may be looked into, and whether FUSE lets that user share it."""
+    if mount:
+        shared, owner = mount.shared, mount.uid
+    else:
+        shared = any(option.is_one_of("allow_other") for option in options(machine, "owfs"))
+        owner = machine.path(path).stat().st_uid if machine.exists(path) else 0
+    if machine.uid != owner:
+        yield (
+            good(f"all users may look into {path}: allow_other")
+            if shared
+            else bad(
+                f"only the user {owner} may look into {path}",
+                f"put the line `owfs: allow_other` into {PATH} and restart owfs",
+            )
+        )
+    if shared and owner:
+        yield (
+            good(f"{FUSE} permits allow_other to every user")
+            if "user_allow_other" in machine.lines(FUSE)
+            else bad(
+                f"{FUSE} does not permit allow_other to the user {owner}, who owns {path}",
+                "take the # before user_allow_other away there, or let root mount it",
+            )
+        )

@@ -1,0 +1,1 @@
+"""`oemgateway sensors`: what is on the 1-Wire buses."""

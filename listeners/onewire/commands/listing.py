@@ -1,0 +1,115 @@
+"""The sensors of a survey as text: for a person, with lines to paste, and for a program."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from gateway.text.plain import plain
+from listeners.onewire.commands.proposals import additions, corrections
+from listeners.onewire.families import unread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from listeners.onewire.commands.roster import Row
+    from listeners.onewire.commands.survey import Survey
+    from listeners.onewire.report import Report
+
+_HEADER = ("id", "°C", "bits", "power", "seen by", "in the configuration")
+_SEEN_BY = _HEADER.index("seen by")
+
+
+def listing(survey: Survey, rows: Sequence[Row], file: Path) -> str:
+    """Return what a person wants to know of the sensors, and lines for the configuration, which is `file`."""
+    lines = (*_ways(survey), "", *_table(survey, rows), *_for_the_file(survey, rows, file))
+    return "\n".join(map(plain, lines))
+
+
+def as_json(survey: Survey, rows: Sequence[Row]) -> str:
+    """Return all that is known, as JSON."""
+    ways = {name: asdict(report) for name, report in survey.reports.items()}
+    for way in ways.values():
+        del way["sensors"]
+    everything = {
+        "told_by": survey.who,
+        "ways": ways,
+        "troubles": survey.troubles,
+        "sensors": [_as_dict(row) for row in rows],
+        "correct": corrections(rows),
+        "add": additions(survey, rows),
+    }
+    return json.dumps(everything, indent=2)
+
+
+def _as_dict(row: Row) -> dict[str, object]:
+    known = asdict(row.known)
+    del known["indices"], known["label"]  # a place has its own
+    meant = str(row.intended) if row.intended else None
+    return {**known, "ways": row.ways, "places": [asdict(place) for place in row.places], "intended": meant}
+
+
+def _ways(survey: Survey) -> Iterator[str]:
+    yield f"Seen by {survey.who}:"
+    for name, report in survey.reports.items():
+        yield f"  {name}: {', '.join(_about(report))}"
+
+
+def _about(report: Report) -> Iterator[str]:
+    yield report.place
+    if report.sweeps:
+        yield f"read every {report.interval:g} s"
+        searched = report.searched
+        yield "not searched for others yet" if searched is None else f"searched {searched:.0f} s ago"
+    if report.simulated:
+        yield "its sensors are made up"
+
+
+def _table(survey: Survey, rows: Sequence[Row]) -> Iterator[str]:
+    if not rows:
+        yield "No sensor is there. `oemgateway doctor` says what to look at."
+        return
+    cells = [list(_HEADER), *(_cells(survey, row) for row in rows)]
+    if len(survey.reports) == 1:
+        for line in cells:
+            del line[_SEEN_BY]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for ident, celsius, *others in cells:
+        padded = (f"{cell:<{width}}" for cell, width in zip(others, widths[2:], strict=True))
+        yield "  ".join((f"{ident:<{widths[0]}}", f"{celsius:>{widths[1]}}", *padded)).rstrip()
+
+
+def _cells(survey: Survey, row: Row) -> list[str]:
+    known = row.known
+    celsius = "-" if known.temperature is None else f"{known.temperature:.2f}"
+    bits = "-" if known.resolution is None else str(known.resolution)
+    power = {None: "-", True: "parasite", False: "supply"}[known.parasite]
+    where = "; ".join(map(str, row.places)) or _unnamed(survey, row)
+    words = known.fault if row.is_thermometer else unread(row.rom) if row.places else ""
+    trouble = f": {words}" if words else ""
+    return [str(row.rom), celsius, bits, power, ", ".join(row.ways) or "-", where + trouble]
+
+
+def _unnamed(survey: Survey, row: Row) -> str:
+    if not row.is_thermometer:
+        return unread(row.rom)
+    return "made up" if all(survey.reports[way].simulated for way in row.ways) else "new"
+
+
+def _for_the_file(survey: Survey, rows: Sequence[Row], file: Path) -> Iterator[str]:
+    for row in rows:
+        for place in row.places if row.intended else ():
+            yield from ("", f"{place}: nobody has the id {row.rom}: {row.hint}")
+    yield from _blocks(corrections(rows), f"Instead of what [[{{}}]] of {file} has:")
+    new = additions(survey, rows)
+    sections = {name: lines for name, lines in new.items() if name in survey.types}
+    entries = {name: lines for name, lines in new.items() if name not in survey.types}
+    yield from _blocks(entries, f"To be added to [[{{}}]] of {file}:")
+    yield from _blocks(sections, f"To be added below [listeners] of {file}:")
+
+
+def _blocks(lines: Mapping[str, Sequence[str]], heading: str) -> Iterator[str]:
+    for section, entries in lines.items():
+        yield from ("", heading.format(section), *(f"    {entry}" for entry in entries))

@@ -1,0 +1,34 @@
+"""The label of a sensor, written into its line of the configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.conf import document
+from gateway.conf.edit import replace_value
+from gateway.conf.section import read_part
+from listeners.onewire.slots import Slots
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from listeners.onewire.rom import Rom
+
+
+def relabel(file: Path, section: str, index: int, rom: Rom, label: str) -> str:
+    """Put a label behind a sensor's id, or take it away (""); return place and entry, as they are now.
+
+    The id stays as it was written. Raises ValueError where the file does not name this sensor there or the
+    label cannot be written, and OSError or ConfigFaults where the file cannot.
+    """
+    label = label.strip()
+    text = document.read(file)
+    key = f"sensor{index}"
+    listeners = text.root.sections.get("listeners", text.root).sections
+    part = read_part(text, "listeners", listeners[section]) if section in listeners else None
+    entry = part.entries.get(key) if part else None
+    if entry is None or Slots.parse_entry(key, entry.value)[1].rom != rom:
+        raise ValueError(f"{file}: [[{section}]] does not have {rom} as {key}: label it there by hand")
+    written = entry.value if isinstance(entry.value, str) else entry.value[0]
+    new = replace_value(file, entry.line, key, [written, label] if label else [written])
+    return f"{file}:{entry.line}: {new}"

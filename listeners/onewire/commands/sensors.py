@@ -1,0 +1,143 @@
+"""`oemgateway sensors`: what is on the 1-Wire buses, what the configuration calls it, and which is which."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from gateway.clock import Clock
+from gateway.conf import config, document
+from gateway.conf.config import ConfigFaults, Gateway
+from gateway.conf.section import read_part
+from gateway.paths import find_socket, find_state_dir
+from gateway.text.plain import plain
+from listeners.onewire.bus import OneWire
+from listeners.onewire.commands.identify import identify
+from listeners.onewire.commands.listing import as_json, listing
+from listeners.onewire.commands.relabel import relabel
+from listeners.onewire.commands.roster import roster
+from listeners.onewire.commands.survey import OwnWays, RunningGateway, usual_ways
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from gateway.plugin import Plugin
+    from listeners.onewire.commands.roster import Row
+    from listeners.onewire.commands.survey import Source, Survey
+
+OK, FAILED, USAGE = 0, 1, 2
+
+
+def sensors(options: argparse.Namespace) -> int:
+    """Run the command; return 0, or 1 where no bus answers or a label cannot be written."""
+    if options.label is not None and not options.identify:
+        _complain("--label needs --identify, which finds out whose label it is")
+        return USAGE
+    try:
+        with closing(_source(options.config_file)) as source:
+            return _run(source, options)
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return OK
+
+
+def _run(source: Source, options: argparse.Namespace) -> int:
+    survey = source.look()
+    is_reached = not survey.reports.keys() <= survey.troubles.keys()
+    _complain_of(survey)
+    if not is_reached:
+        _complain("no 1-Wire bus answers: `oemgateway doctor` says what to look at")
+    rows = roster(survey)
+    if options.identify:
+        return _identify(source, rows, options) if is_reached else FAILED
+    if options.json:
+        sys.stdout.write(f"{as_json(survey, rows)}\n")
+    elif survey.reports:
+        sys.stdout.write(f"{listing(survey, rows, options.config_file)}\n")
+    return OK if is_reached else FAILED
+
+
+def _source(file: Path) -> Source:
+    """Return the running gateway where there is one, and otherwise the ways to look for oneself."""
+    gateway, listeners = _read(file)
+    socket = find_socket(gateway.socket, find_state_dir(gateway.state_dir))
+    try:
+        running = RunningGateway(socket, Clock())
+        if running.has_sensors:
+            return running
+    except (FileNotFoundError, ConnectionRefusedError):
+        pass
+    except PermissionError:
+        _complain(f"{socket}: a gateway may be running, but this user may not ask it: try it with sudo")
+    ways = {name: way for name, way in listeners.items() if isinstance(way, OneWire)}
+    return OwnWays(ways, usual_ways(), Clock())
+
+
+def _read(file: Path) -> tuple[Gateway, Mapping[str, Plugin]]:
+    """Return the settings and listeners of a file; where it has faults those listeners that have none."""
+    try:
+        configuration = config.read(file)
+    except ConfigFaults as failure:
+        first, *more = failure.faults
+        others = f" (and {len(more)} more: `oemgateway check` shows all)" if more else ""
+        _complain(f"{first}{others}; going on with what can be read")
+    else:
+        return configuration.gateway, configuration.listeners
+    try:
+        text = document.read(file)
+    except ConfigFaults:
+        return Gateway(), {}
+    sections = text.root.sections.get("listeners", text.root).sections
+    parts = (read_part(text, "listeners", section) for section in sections.values())
+    return Gateway(), {part.plugin.name: part.plugin for part in parts if part}
+
+
+def _complain_of(survey: Survey) -> None:
+    """Say what is wrong with the ways of the configuration, and with others where no sensor is found."""
+    found = any(report.sensors for report in survey.reports.values())
+    for name, trouble in survey.troubles.items():
+        if name not in survey.types or not found:
+            _complain(f"{name}: {trouble}")
+
+
+def _identify(source: Source, rows: Sequence[Row], options: argparse.Namespace) -> int:
+    watched = [row for row in rows if row.places or source.samples_new]
+    if all(row.known.temperature is None for row in watched):
+        _complain("no sensor that could be watched has a temperature: `oemgateway sensors` shows them all")
+        return FAILED
+    if len(watched) < len(rows):
+        _complain(f"{len(rows) - len(watched)} new are not watched: name them in the configuration first")
+    labels = {str(row.rom): "; ".join(map(str, row.places)) for row in watched}
+    warmed = identify(source, labels, sys.stderr if options.json else sys.stdout)
+    row = next(row for row in watched if str(row.rom) == warmed.sensor)
+    if options.json:
+        found = {"id": warmed.sensor, "kelvin": round(warmed.kelvin, 4), "others": round(warmed.others, 4)}
+        sys.stdout.write(json.dumps({**found, "places": [asdict(place) for place in row.places]}) + "\n")
+    elif not row.places:
+        sys.stdout.write("It is new: `oemgateway sensors` shows the line to name it by.\n")
+    label = options.label
+    if label is None and row.places and not options.json and sys.stdin.isatty():
+        label = input("Its label (Enter leaves it as it is): ") or None
+    return OK if label is None else _label(row, label, options.config_file)
+
+
+def _label(row: Row, label: str, file: Path) -> int:
+    if not row.places:
+        _complain(f"{row.rom} is not in the configuration yet: sensorN = {row.rom}, {label}")
+        return FAILED
+    try:
+        for place in row.places:
+            sys.stderr.write(f"{plain(relabel(file, place.section, place.index, row.rom, label))}\n")
+    except (OSError, ValueError, ConfigFaults) as error:
+        _complain(f"the label is not written: {error}")
+        return FAILED
+    return OK
+
+
+def _complain(words: str) -> None:
+    sys.stderr.write(f"oemgateway: {plain(words)}\n")

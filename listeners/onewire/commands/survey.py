@@ -1,0 +1,233 @@
+"""What can be seen on the 1-Wire buses: as the running gateway tells it, or by looking for oneself.
+
+Both ways give a `Survey`, and then samples of the temperatures for as long as they are asked for.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gateway import control
+from gateway.registry import find
+from gateway.settings import build
+from listeners.onewire.bus import BusFault, OneWire
+from listeners.onewire.drivers.ds2482 import Ds2482
+from listeners.onewire.drivers.treebus import TreeBus
+from listeners.onewire.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from gateway.clock import Clock
+
+_PERIOD_S = 1.0
+"""Seconds between two samples, for who looks for himself; more where a sweep takes longer."""
+
+_POLL_S = 0.5
+
+
+@dataclass
+class Survey:
+    """What each way to the bus knows, by the name of its section, and `who` has looked, in words.
+
+    `troubles` says why there is no report of a way, or not all there is to know. `types` has the types of
+    those ways that have no section in the configuration.
+    """
+
+    who: str
+    reports: dict[str, Report] = field(default_factory=dict)
+    troubles: dict[str, str] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Someone who can be asked for a survey, and for a sample of every sensor each `period` seconds.
+
+    `samples_new` tells that this includes sensors that the configuration does not name.
+    """
+
+    samples_new: bool
+
+    def look(self) -> Survey:
+        """Return what can be seen. Raises OSError where nobody can be asked any more."""
+        ...
+
+    @property
+    def period(self) -> float:
+        """Seconds from one sample to the next, known after a look."""
+        ...
+
+    def sample(self) -> Mapping[str, float]:
+        """Wait for new readings and return the temperatures by id."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is in use."""
+        ...
+
+
+class RunningGateway:
+    """The running gateway, behind its socket. Raises OSError where none answers."""
+
+    samples_new = False
+
+    def __init__(self, socket: Path, clock: Clock) -> None:
+        self._socket = socket
+        self._clock = clock
+        self._seen: dict[str, int] = {}
+        self._reports = self._ask_for_reports()
+
+    @property
+    def has_sensors(self) -> bool:
+        """Whether it has a way to a 1-Wire bus at all."""
+        return bool(self._reports)
+
+    def look(self) -> Survey:
+        """Return what the gateway knows."""
+        status = self._ask("status")
+        troubles = {name: status["listeners"].get(name, {}).get("trouble") for name in self._reports}
+        return Survey(
+            f"the running gateway (pid {status['pid']})",
+            self._reports,
+            {name: trouble for name, trouble in troubles.items() if trouble},
+        )
+
+    @property
+    def period(self) -> float:
+        """The gateway's own interval: the longest where there are several."""
+        return max((report.interval for report in self._reports.values()), default=_PERIOD_S)
+
+    def sample(self) -> Mapping[str, float]:
+        """Wait until the gateway has read sensors again, and return those."""
+        while True:
+            try:
+                reports = self._ask_for_reports()
+            except OSError as error:
+                raise OSError(f"{self._socket}: the gateway does not answer any more: {error}") from error
+            fresh = [name for name, report in reports.items() if report.sweeps != self._seen.get(name)]
+            self._seen = {name: report.sweeps for name, report in reports.items()}
+            celsius = {
+                sensor.id: sensor.temperature
+                for name in fresh
+                for sensor in reports[name].sensors
+                if sensor.indices and sensor.temperature is not None
+            }
+            if celsius:
+                return celsius
+            self._clock.sleep(_POLL_S)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+    def _ask_for_reports(self) -> dict[str, Report]:
+        answer = self._ask("sensors")
+        try:
+            return {name: Report.of(report) for name, report in answer.items() if report}
+        except (KeyError, TypeError) as error:
+            raise OSError(f"{self._socket}: the gateway there is of another version: restart it") from error
+
+    def _ask(self, what: str) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = control.ask(self._socket, what)
+        except ValueError as error:
+            raise ConnectionRefusedError(f"{self._socket}: the gateway there is just ending") from error
+        return answer
+
+
+class OwnWays:
+    """Ways to the bus of one's own: those of a configuration, and others that may be tried besides."""
+
+    samples_new = True
+
+    def __init__(self, configured: Mapping[str, OneWire], others: Iterable[OneWire], clock: Clock) -> None:
+        self._configured = dict(configured)
+        self._others = list(others)
+        self._clock = clock
+        self._open: dict[str, OneWire] = {}
+        self._due = 0.0
+
+    def look(self) -> Survey:
+        """Open each way, search its bus and read all that is there."""
+        survey = Survey("this command")
+        for name, way in self._configured.items():
+            self._look(name, way, survey)
+        known = {way.place for way in self._configured.values()}
+        for way in self._others:
+            if way.place not in known and not self._is_driven(way):
+                name = f"{way.name}-2" if way.name in self._configured else way.name
+                survey.types[name] = way.name
+                self._look(name, way, survey)
+        return survey
+
+    @property
+    def period(self) -> float:
+        """Seconds from one sample to the next."""
+        return _PERIOD_S
+
+    def sample(self) -> Mapping[str, float]:
+        """Read all sensors that were found, one second after the last time."""
+        self._clock.sleep(max(0.0, self._due - self._clock.monotonic()))
+        self._due = self._clock.monotonic() + _PERIOD_S
+        for way in self._open.values():
+            with suppress(BusFault):  # which leaves its sensors without a temperature
+                way.measure([rom for rom, note in way.notes.items() if note.heard])
+        return {
+            str(rom): note.reading
+            for way in self._open.values()
+            for rom, note in way.notes.items()
+            if isinstance(note.reading, float)
+        }
+
+    def close(self) -> None:
+        """Let go of all ways."""
+        for way in self._open.values():
+            with suppress(OSError):
+                way.close()
+        self._open.clear()
+
+    def _look(self, name: str, way: OneWire, survey: Survey) -> None:
+        way.clock = self._clock
+        try:
+            way.open()
+        except (OSError, ImportError) as error:
+            survey.troubles[name] = str(error)
+            way.close()
+            return
+        self._open[name] = way
+        try:
+            way.look(way.sensors.roms())
+        except (OSError, BusFault) as error:
+            survey.troubles[name] = str(error)
+        if name in survey.types and _is_bare(way):
+            survey.troubles.setdefault(name, f"{way.place}: nothing is mounted there")
+        else:
+            survey.reports[name] = Report.of(way.report())
+
+    def _is_driven(self, way: OneWire) -> bool:
+        """Tell whether OWFS is master of the bus that a DS2482 would be looked for on.
+
+        It keeps no lock, and two masters at one chip garble both's readings.
+        """
+        trees = [other for other in self._open.values() if isinstance(other, TreeBus)]
+        return isinstance(way, Ds2482) and any(
+            "DS2482" in name for tree in trees for name in tree.bus_masters
+        )
+
+
+def usual_ways() -> list[OneWire]:
+    """Return the ways that machines have, OWFS's first; the name of each is its type."""
+    ways = []
+    for kind in ("owserver", "owfs", "w1", "ds2482"):
+        way = build(find("listeners", kind), {"node": "1"})
+        assert isinstance(way, OneWire)  # noqa: S101  (it is of this package)
+        way.name = kind
+        ways.append(way)
+    return ways
+
+
+def _is_bare(way: OneWire) -> bool:
+    """Tell whether it is a directory where OWFS could be mounted, and is not."""
+    return isinstance(way, TreeBus) and not way.bus_masters and not way.notes

@@ -1,0 +1,67 @@
+"""Where sensors are in the tree of OWFS: on a bus itself, or on a branch of a coupler (DS2409) on it.
+
+OWFS shows a coupler's branches as directories in its own, `1F.0123456789AB/main/` and `aux/`, laid out as
+that of a bus, and turns the branch on for whatever is asked for there.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from listeners.onewire.drivers.tree import Refused
+from listeners.onewire.families import COUPLER
+from listeners.onewire.rom import Rom
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from listeners.onewire.drivers.tree import Tree
+
+_BRANCHES = ("main", "aux")
+
+_DEEPEST = 3
+"""Couplers behind couplers: so many of them."""
+
+_BUS = re.compile("(?:bus[.][0-9]+/)+")
+
+
+def uncached(path: str) -> str:
+    """Return the path below which OWFS asks the sensors themselves, for that of a bus or a branch of one."""
+    bus = _BUS.match(path)
+    return f"{bus[0]}uncached/{path[bus.end() :]}" if bus else path
+
+
+def located(tree: Tree, buses: Iterable[str]) -> dict[Rom, str]:
+    """Return where each device is: the path of its bus or branch. OWFS searches each of them for it.
+
+    Raises Refused where a bus cannot be listed.
+    """
+    places: dict[Rom, str] = {}
+    for bus in buses:
+        for rom, path in _below(tree, bus, ()):
+            places.setdefault(rom, path)
+    return places
+
+
+def _below(tree: Tree, path: str, passed: tuple[Rom, ...]) -> Iterator[tuple[Rom, str]]:
+    here = list(_listed(tree, path))
+    yield from ((rom, path) for _, rom in here)
+    for name, rom in here:
+        # What OWFS simulates has the whole bus on each branch, and so without an end.
+        if rom.family != COUPLER or rom in passed or len(passed) == _DEEPEST:
+            continue
+        for branch in _BRANCHES:
+            with suppress(Refused):
+                yield from _below(tree, f"{path}{name}/{branch}/", (*passed, rom))
+
+
+def _listed(tree: Tree, path: str) -> Iterator[tuple[str, Rom]]:
+    """Yield name and id of what a directory lists; an alias stands there instead of an id."""
+    for name in tree.names(uncached(path).rstrip("/")):
+        with suppress(ValueError):
+            yield name, Rom.parse(name)
+            continue
+        with suppress(ValueError, Refused):
+            yield name, Rom.parse(tree.read(f"{path}{name}/address").decode("ascii"))

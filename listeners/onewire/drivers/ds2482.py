@@ -1,0 +1,139 @@
+"""Thermometers behind a DS2482 on the machine's I2C bus."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.settings import convert, setting
+from listeners.onewire.bus import BusFault, OneWire
+from listeners.onewire.checks.examine_i2c import examine_i2c
+from listeners.onewire.drivers.bridge import Bridge, BridgeFault
+from listeners.onewire.drivers.i2c import Adapter, Claimed, Lock, open_bus
+from listeners.onewire.drivers.thermometers import Thermometers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from gateway.diagnosis.finding import Finding
+    from gateway.diagnosis.machine import Machine
+    from listeners.onewire.drivers.i2c import I2c
+    from listeners.onewire.ds18b20 import Reading
+    from listeners.onewire.rom import Rom
+
+
+def _check_bus(bus: str) -> None:
+    if bus != "simulated" and not bus.isdecimal():
+        raise ValueError(f"the number of a bus as in /dev/i2c-1, or simulated, expected, not {bus}")
+
+
+class Address(int):
+    """An I2C address that the chip's pins AD0 to AD2 can give it, 0x18 to 0x1f; as text it is hexadecimal."""
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Return the address of a text, or raise ValueError."""
+        address = cls(convert(int, text))
+        if not 0x18 <= address <= 0x1F:
+            raise ValueError(f"an address from 0x18 to 0x1f expected, not {address}")
+        return address
+
+    def __str__(self) -> str:
+        return f"{self:#04x}"
+
+
+@dataclass(kw_only=True)
+class Ds2482(OneWire):
+    """A DS2482-100 or -800 on /dev/i2c-`bus` at `address`; `bus = simulated` makes up one with sensors."""
+
+    bus: str = setting("1", check=_check_bus)
+    address: Address = setting(Address(0x18))
+    _held: ExitStack = field(default_factory=ExitStack, init=False, compare=False, repr=False)
+    _adapter: Adapter = field(init=False, compare=False, repr=False)
+    _thermometers: Thermometers = field(init=False, compare=False, repr=False)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its readings are made up."""
+        return self.bus == "simulated"
+
+    @property
+    def place(self) -> str:
+        """The chip."""
+        if self.simulated:
+            return "a simulated DS2482"
+        return f"DS2482 at {self.address}, I2C bus {self.bus}"
+
+    def holds(self) -> Iterable[str]:
+        """Return the chip."""
+        return () if self.simulated else (f"I2C bus {self.bus}, address {self.address}",)
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Return what stands between the user and the chip."""
+        if self.simulated:
+            return ()
+        return examine_i2c(machine, self.bus, self.address, in_use=self.name in machine.running)
+
+    def open(self) -> None:
+        """Take the chip for this process alone, start it and set the sensors up."""
+        with ExitStack() as stack:
+            address = 0x18 if self.simulated else self.address
+            if not self.simulated:
+                stack.callback(Lock(self.bus, address).release)
+            self._adapter = Adapter(self.bus, address, self._opener())
+            stack.callback(self._adapter.close)
+            self._adapter.open()
+            bridge = Bridge(self._adapter, address, self.clock)
+            self._thermometers = Thermometers(bridge, self.sensors.roms(), self.resolution, self.has_time)
+            try:
+                self._thermometers.start()
+            except BusFault as fault:
+                raise OSError(str(fault)) from fault
+            self._held = stack.pop_all()
+
+    def close(self) -> None:
+        """Let go of the chip."""
+        self._held.close()
+
+    def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
+        """Read these sensors; where the bridge fails, the bus is opened anew, and it is started again, once.
+
+        Raises Claimed, at the latest after the sweep, where a driver of the kernel's has taken the chip.
+        """
+        self._reach()
+        try:
+            readings = self._thermometers.sweep(roms)
+        except BridgeFault as fault:
+            self.log.debug(f"{fault}: it is started again")
+            self._adapter.close()
+            self._reach()
+            readings = self._thermometers.sweep(roms)
+        self._adapter.check()
+        return readings
+
+    def search(self) -> Collection[Rom]:
+        """Return what is on all lines of the bridge."""
+        self._reach()
+        return self._thermometers.search()
+
+    def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
+        """Return resolution and power supply, as found when the sensor was set up."""
+        return self._thermometers.traits(rom)
+
+    def _reach(self) -> None:
+        """Have the bus open. Raises BusFault where it is not there, and Claimed."""
+        try:
+            self._adapter.open()
+        except Claimed:
+            raise
+        except OSError as error:
+            raise BusFault(str(error)) from error
+
+    def _opener(self) -> Callable[[], I2c]:
+        if self.simulated:
+            from listeners.simulated.scene import demo_bridge  # noqa: PLC0415  (only where it is asked for)
+
+            chip = demo_bridge(self.clock, set(map(str, self.sensors.roms())))
+            return lambda: chip
+        return lambda: open_bus(self.bus, self.address)

@@ -1,0 +1,106 @@
+"""Thermometers by way of an owserver, through pyownet."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from pyownet import protocol
+
+from gateway.settings import setting
+from listeners.onewire.checks.examine_owserver import examine_server, is_here
+from listeners.onewire.drivers.tree import Refused
+from listeners.onewire.drivers.treebus import TreeBus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gateway.diagnosis.finding import Finding
+    from gateway.diagnosis.machine import Machine
+
+T = TypeVar("T")
+
+PORT = 4304
+TIMEOUT = 10.0
+"""Seconds that one request may take while owserver says that it is still at it; a silent one gets 2."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where an owserver listens: host, host:port or [IPv6]:port."""
+
+    host: str
+    port: int = PORT
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Return the address of a text, or raise ValueError."""
+        parts = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?", text)
+        port = int(parts[3] or PORT) if parts else 0
+        if not parts or not 0 < port < 1 << 16:
+            raise ValueError(f"host or host:port expected, as localhost:{PORT}, not {text}")
+        return cls(parts[1] or parts[2], port)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Server:
+    """The tree of an owserver; each request has a connection of its own, so a restart may pass unnoticed."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._proxy: protocol._Proxy
+
+    def __str__(self) -> str:
+        return f"owserver at {self._address}"
+
+    def open(self) -> None:
+        """Make sure that owserver answers."""
+        try:
+            self._proxy = self._ask(lambda: protocol.proxy(self._address.host, self._address.port))
+        except Refused as refusal:
+            raise OSError(f"{self}: owserver refuses to be asked ({refusal})") from refusal
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a directory."""
+        entries = self._ask(lambda: self._proxy.dir(f"/{path}", slash=False, bus=True, timeout=TIMEOUT))
+        return [entry.rpartition("/")[2] for entry in entries]
+
+    def read(self, path: str) -> bytes:
+        """Return a property's value."""
+        return bytes(self._ask(lambda: self._proxy.read(f"/{path}", timeout=TIMEOUT)))
+
+    def write(self, path: str, data: bytes) -> None:
+        """Set a property."""
+        self._ask(lambda: self._proxy.write(f"/{path}", data, timeout=TIMEOUT))
+
+    def _ask(self, request: Callable[[], T]) -> T:
+        """Return the answer; Refused for what owserver itself says, OSError where it is not to be understood.
+
+        pyownet asserts what it expects of a server, and of its own errors only some are OSErrors. The number
+        that owserver gives for a refusal tells nothing: 1 stands for a missing sensor as for anything else.
+        """
+        try:
+            return request()
+        except protocol.OwnetError as error:
+            raise Refused(f"{error.filename}: {error.errno} {error.strerror}") from error
+        except (protocol.Error, AssertionError, UnicodeError) as error:
+            words = getattr(error, "strerror", None) or str(error) or "not what an owserver answers"
+            raise OSError(f"{self}: {words}; is it running there (systemctl status owserver)?") from error
+
+
+@dataclass(kw_only=True)
+class Owserver(TreeBus):
+    """Thermometers on the buses of an owserver."""
+
+    server: Address = setting(Address("localhost"))
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Return what stands between the user and the server's buses."""
+        return examine_server(machine, self.reach(), here=is_here(str(self.server)))
+
+    def reach(self) -> Server:
+        """Return the server's tree."""
+        return Server(self.server)

@@ -1,0 +1,273 @@
+"""Thermometers behind a bridge: one conversion for all, and no value that is not a temperature of theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from listeners.onewire.doubt import Doubt, what_comes_twice
+from listeners.onewire.drivers.bridge import LineFault, NoPresence, Unheard
+from listeners.onewire.drivers.line import Line
+from listeners.onewire.ds18b20 import (
+    AGAIN,
+    DS18S20,
+    MARKER,
+    Fault,
+    Reading,
+    conversion_time,
+    damage,
+    decode,
+    resolution_of,
+    setup,
+    shows_conversion,
+)
+from listeners.onewire.rom import Rom, crc8
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from listeners.onewire.drivers.bridge import Bridge
+
+_LATE_POLLS, _POLL_S = 75, 0.01
+"""How long a conversion may be late: a stranger's takes 0.75 s at 12 bits while ours are done at 9."""
+
+_READ_S, _FIND_S = 0.04, 0.06
+"""How long it takes to read a sensor, and to find one, on a slow I2C bus."""
+
+_WRITES = 3
+
+Outcome = Reading | LineFault
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass
+class _Sensor:
+    """What is known of a sensor.
+
+    `bits` is the resolution that it was last found at. `marker` is None for a clone that does not keep one.
+    `converted`: it has been seen to convert, by its value or by its busy line, since it got power.
+    `before` is the value that it had when it was found without its marker.
+    `parasite`: it takes its power from the line; None while it was not there to be asked.
+    """
+
+    line: Line
+    bits: int
+    marker: bytes | None = MARKER
+    converted: bool = False
+    before: bytes = b""
+    parasite: bool | None = None
+    doubt: Doubt = field(default_factory=Doubt)
+
+
+class Thermometers:
+    """Sensors on the lines of a bridge. Methods raise a BusFault when it fails, or every line in use.
+
+    `has_time` tells whether so many seconds are left for what only some of the sensors need.
+    """
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        roms: Iterable[Rom],
+        resolution: int,
+        has_time: Callable[[float], bool] = lambda _: True,
+    ) -> None:
+        self._bridge = bridge
+        self._has_time = has_time
+        self._clock = bridge.clock
+        self._resolution = resolution
+        self._lines = [Line(bridge, 0)]
+        self._sensors = {rom: _Sensor(self._lines[0], resolution) for rom in roms}
+
+    def start(self) -> None:
+        """Start the bridge, look where the sensors are, and set them up."""
+        self._bridge.start()
+        self._lines += [Line(self._bridge, channel) for channel in range(1, self._bridge.channels)]
+        if len(self._lines) > 1:
+            self.search()
+        self._set_up(self._sensors)
+
+    def search(self) -> set[Rom]:
+        """Return what is on all lines, and remember which line our sensors are on."""
+        present: set[Rom] = set()
+        self._restart()
+        for line in self._lines:
+            try:
+                found = line.search()
+            except LineFault:
+                continue
+            present.update(found)
+            for rom in self._sensors.keys() & found:
+                self._sensors[rom].line = line
+        return present
+
+    def sweep(self, roms: Collection[Rom]) -> dict[Rom, Reading]:
+        """Return a reading of each of these; those that have lost their power convert a second time.
+
+        They do where there is time for it, and otherwise with all others in the next sweep.
+        """
+        self._restart()
+        self._meet([rom for rom in roms if rom not in self._sensors])
+        outcomes = self._measured(roms)
+        again = [rom for rom, out in outcomes.items() if out in AGAIN or isinstance(out, Unheard)]
+        again += self._moved(outcomes)
+        if again:
+            self._set_up(again)
+            seconds = max(self._conversion_time(rom) for rom in again) + _READ_S * len(again)
+            if self._has_time(seconds):
+                outcomes |= self._measured(again)
+        line_faults = [outcome for outcome in outcomes.values() if isinstance(outcome, LineFault)]
+        if line_faults and len(line_faults) == len(outcomes):
+            raise line_faults[0]
+        return {rom: out.fault if isinstance(out, LineFault) else out for rom, out in outcomes.items()}
+
+    def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
+        """Return resolution and whether the line feeds it, of a sensor that was there to be asked."""
+        sensor = self._sensors.get(rom)
+        return (None, None) if sensor is None or sensor.parasite is None else (sensor.bits, sensor.parasite)
+
+    def _restart(self) -> None:
+        if not self._bridge.started:
+            self._bridge.start()
+
+    def _meet(self, roms: Collection[Rom]) -> None:
+        """Take on sensors that it was not made with."""
+        if roms:
+            self._sensors |= {rom: _Sensor(self._lines[0], self._resolution) for rom in roms}
+            if len(self._lines) > 1:
+                self.search()
+            self._set_up(roms)
+
+    def _measured(self, roms: Iterable[Rom]) -> dict[Rom, Outcome]:
+        """Let these sensors convert, all that have a supply of their own together, and read them."""
+        members: dict[Line, list[Rom]] = {}
+        for rom in roms:
+            members.setdefault(self._sensors[rom].line, []).append(rom)
+        faults = self._convert(members)
+        outcomes: dict[Rom, Outcome] = {}
+        for line, group in members.items():
+            ended = faults[line] if line in faults else _guarded(self._ended, line)
+            if isinstance(ended, LineFault):
+                outcomes |= dict.fromkeys(group, ended)
+                continue
+            read = self._read if ended else self._converted_alone
+            outcomes |= {rom: _guarded(read, rom) for rom in group}
+        return outcomes
+
+    def _convert(self, members: dict[Line, list[Rom]]) -> dict[Line, LineFault]:
+        """Let lines convert and wait for it; return what keeps some from it."""
+        faults: dict[Line, LineFault] = {}
+        end = 0.0
+        for line in sorted(members, key=lambda line: line.parasite):
+            seconds = max(self._conversion_time(rom) for rom in members[line])
+            try:
+                line.convert()
+            except LineFault as fault:
+                faults[line] = fault
+                continue
+            end = max(end, self._clock.monotonic() + seconds)
+            if line.parasite:  # the strong pull-up ends with the next command, to whatever line
+                self._clock.sleep(seconds)
+        self._clock.sleep(max(0.0, end - self._clock.monotonic()))
+        return faults
+
+    def _ended(self, line: Line) -> bool:
+        """Tell whether the conversions on a line end, if late."""
+        for _ in range(_LATE_POLLS):
+            if not line.converting():
+                return True
+            self._clock.sleep(_POLL_S)
+        return False
+
+    def _converted_alone(self, rom: Rom) -> Reading:
+        """Return the reading of a sensor that was alone in converting, and was seen to end it."""
+        line = self._sensors[rom].line
+        line.convert(rom)
+        self._clock.sleep(self._conversion_time(rom))
+        return self._read(rom, alone=True) if self._ended(line) else Fault.UNCONVERTED
+
+    def _read(self, rom: Rom, *, alone: bool = False) -> Reading:
+        """Return what a sensor has, once it or its value has shown that it converted since it got power.
+
+        The marker tells that power was not lost since, but not that a command to convert was ever heard.
+        """
+        sensor = self._sensors[rom]
+        scratchpad = self._scratchpad(rom)
+        reading = decode(rom, scratchpad, marker=sensor.marker, resolution=sensor.bits)
+        if reading is Fault.POWER_ON:
+            sensor.converted = False
+        if isinstance(reading, Fault):
+            return reading
+        if _bits(rom, scratchpad) != sensor.bits:
+            return Fault.RESOLUTION
+        seen_to_begin = alone and not sensor.line.parasite
+        shown = shows_conversion(rom, scratchpad, sensor.before)
+        sensor.converted = sensor.converted or seen_to_begin or shown
+        if sensor.converted:
+            return reading
+        if alone or not self._has_time(self._conversion_time(rom) + _READ_S):
+            return Fault.POWER_ON
+        return self._converted_alone(rom)
+
+    def _scratchpad(self, rom: Rom) -> bytes:
+        """Return a scratchpad that came undamaged; where damage was of late, one that came twice, or b""."""
+        sensor = self._sensors[rom]
+        line = sensor.line
+        scratchpad = line.scratchpad(rom)
+        if set(scratchpad) == {0xFF}:
+            return what_comes_twice(scratchpad, lambda: line.scratchpad(rom))
+        if crc8(scratchpad):
+            sensor.doubt.rise()
+        return sensor.doubt.settled(scratchpad, lambda: line.scratchpad(rom))
+
+    def _set_up(self, roms: Collection[Rom]) -> None:
+        """Write marker and resolution where they are not, and look how the lines are fed."""
+        for line in {self._sensors[rom].line: None for rom in roms}:
+            _guarded(Line.look_for_parasites, line)
+        for rom in roms:
+            _guarded(self._set_up_one, rom)
+
+    def _set_up_one(self, rom: Rom) -> None:
+        """Make a sensor as it should be, or learn what it is when it stays otherwise, as clones do."""
+        sensor = self._sensors[rom]
+        wanted = setup(rom, self._resolution)
+        scratchpad = self._scratchpad(rom)
+        if not damage(rom, scratchpad) and scratchpad[2:4] != MARKER:
+            sensor.before = scratchpad[:2]
+        for _ in range(_WRITES):
+            if damage(rom, scratchpad) or scratchpad[2 : 2 + len(wanted)] == wanted:
+                break
+            sensor.line.write_scratchpad(rom, wanted)
+            scratchpad = self._scratchpad(rom)
+        if not damage(rom, scratchpad):
+            sensor.bits = _bits(rom, scratchpad)
+            sensor.marker = MARKER if scratchpad[2:4] == MARKER else None
+            sensor.parasite = sensor.line.parasite and sensor.line.feeds(rom)
+
+    def _moved(self, outcomes: dict[Rom, Outcome]) -> list[Rom]:
+        """Return those of the missing sensors that are on another line now."""
+        missing = [
+            rom for rom, out in outcomes.items() if out is Fault.NO_ANSWER or isinstance(out, NoPresence)
+        ]
+        if len(self._lines) == 1 or not missing or not self._has_time(_FIND_S * len(self._sensors)):
+            return []
+        before = {rom: self._sensors[rom].line for rom in missing}
+        self.search()
+        return [rom for rom in missing if self._sensors[rom].line is not before[rom]]
+
+    def _conversion_time(self, rom: Rom) -> float:
+        return conversion_time(self._sensors[rom].bits, rom.family)
+
+
+def _bits(rom: Rom, scratchpad: bytes) -> int:
+    """Return the resolution of a sensor: that of a DS18S20 is fixed."""
+    return 9 if rom.family == DS18S20 else resolution_of(scratchpad)
+
+
+def _guarded(action: Callable[[T], R], argument: T) -> R | LineFault:
+    try:
+        return action(argument)
+    except LineFault as fault:
+        return fault

@@ -1,0 +1,62 @@
+"""The tree of files that OWFS shows: what the ways to reach it have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.text.numeral import SPACE, parse
+from listeners.onewire.ds18b20 import Fault, Reading, plausible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVER = "tcp"
+"""The name of a bus that is another owserver, with buses of its own below it."""
+
+NUMBERS = range(32)
+"""The bus numbers that are tried: four DS2482-800. OWFS leaves a gap where a bus master has gone."""
+
+
+class Refused(Exception):
+    """A path has nothing to give or to take: there is no such thing, or it did not answer."""
+
+
+class Tree(Protocol):
+    """Files and directories below a root, by relative path; OSError where the root itself has gone."""
+
+    def open(self) -> None:
+        """Make sure that the root is there."""
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a directory; Refused where it cannot be listed."""
+
+    def read(self, path: str) -> bytes:
+        """Return what a file holds; Refused where it cannot be read."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write to a file that is there; Refused where that cannot be done."""
+
+
+def buses(tree: Tree, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield path (with a slash at its end) and name of each bus, those of a server behind this one included.
+
+    Asking for names, not for directories, leaves the 1-Wire line alone.
+    """
+    try:
+        name = tree.read(f"{path}interface/settings/name").decode("ascii", "replace").strip()
+    except Refused:
+        name = ""
+    if name not in ("", SERVER):
+        yield path, name
+    elif name or not path:
+        for number in NUMBERS:
+            yield from buses(tree, f"{path}bus.{number}/")
+
+
+def temperature_in(text: bytes) -> Reading:
+    """Return the temperature that a file holds as text."""
+    try:
+        value = parse(text.decode("ascii").strip(SPACE))
+    except ValueError:
+        return Fault.UNREADABLE
+    return Fault.RANGE if value is None else plausible(float(value))

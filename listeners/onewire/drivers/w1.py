@@ -1,0 +1,262 @@
+"""Thermometers by way of the Linux kernel's own 1-Wire driver, in sysfs.
+
+Source: drivers/w1/slaves/w1_therm.c. Whatever fails there is a file that reads as nothing. `w1_slave` holds
+the bytes of the scratchpad, `temperature` (since 5.8) thousandths of a degree. Where `alarms` may be written,
+a marker in TH and TL tells a power-on; elsewhere each reading has to show by itself that it is none.
+
+The kernel waits for the time of a conversion and does not look whether it began or ended. A sensor that does
+not hear the command, or is never done, has its value of before once more: no file there tells that. One that
+has lost its power is believed once its value is none that such a part can have without a conversion. What
+passes is a value of before, if the part has kept its power.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.settings import setting
+from gateway.text.numeral import parse
+from listeners.onewire.bus import OneWire
+from listeners.onewire.checks.examine_w1 import examine_w1
+from listeners.onewire.doubt import Doubt
+from listeners.onewire.drivers.at_once import at_once
+from listeners.onewire.drivers.w1_setup import Settings, set_up
+from listeners.onewire.ds18b20 import (
+    AGAIN,
+    DS18S20,
+    Fault,
+    Reading,
+    conversion_time,
+    decode,
+    plausible,
+    resolution_of,
+    shows_conversion,
+)
+from listeners.onewire.rom import Rom
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from gateway.diagnosis.finding import Finding
+    from gateway.diagnosis.machine import Machine
+
+AT_ONCE = 16
+"""How many sensors are read at a time. A read that converts lets the bus go meanwhile, so others go on."""
+
+FINEST = 12
+"""The bits that the kernel gives a sensor time for where it knows nothing else."""
+
+_TRANSFERS = 8
+"""How many times as long as one read it takes, at most, to set a sensor up and read it once more."""
+
+_FIRST_LINE = re.compile(rb"((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)")
+
+
+def reading_of(
+    rom: Rom, w1_slave: bytes, *, resolution: int = FINEST, marker: bytes | None = None
+) -> Reading:
+    """Return what `w1_slave` says: its first line has the bytes just read, and whether their CRC was right.
+
+    The second line may be that of an earlier, good read. `resolution` and `marker` are as for `decode`.
+    """
+    if not w1_slave.strip():
+        return Fault.NO_ANSWER
+    scratchpad, good = scratchpad_in(w1_slave)
+    if not scratchpad:
+        return Fault.UNREADABLE
+    reading = decode(rom, scratchpad, marker=marker, resolution=resolution)
+    return reading if good or isinstance(reading, Fault) else Fault.CRC
+
+
+def scratchpad_in(w1_slave: bytes) -> tuple[bytes, bool]:
+    """Return the nine bytes of the first line, none where there is no such line, and the kernel's verdict."""
+    line = _FIRST_LINE.match(w1_slave)
+    return (bytes.fromhex(line[1].decode()), line[2] == b"YES") if line else (b"", False)
+
+
+@dataclass(kw_only=True)
+class W1(OneWire):
+    """Thermometers that the kernel shows in a directory each, as 28-00000549f733."""
+
+    path: Path = setting(Path("/sys/bus/w1/devices"))
+    _sensors: dict[Rom, Settings] = field(default_factory=dict, init=False, compare=False, repr=False)
+    # Of the sensors that have been heard.
+    _doubts: dict[Rom, Doubt] = field(default_factory=dict, init=False, compare=False, repr=False)
+    # Seconds that it takes to read a sensor.
+    _each: float = field(default=math.inf, init=False, compare=False, repr=False)
+    # The value that a sensor had when it was found without its marker, until it has shown a conversion.
+    _lost: dict[Rom, bytes] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    @property
+    def place(self) -> str:
+        """The directory."""
+        return str(self.path)
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Return whether the kernel has a bus."""
+        return [examine_w1(machine, self.path)]
+
+    def open(self) -> None:
+        """Make sure that there is such a directory."""
+        self._look()
+        for trigger in self._triggers():
+            if not os.access(trigger, os.W_OK):
+                self.log.info(f"{trigger} cannot be written: the sensors convert one by one (it takes root)")
+
+    def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
+        """Return the sensors' readings, after one conversion for all where the kernel has that.
+
+        Those that have lost their power are set up again, and convert a second time, each for itself, if that
+        keeps nobody from the next sweep. If it would, that sweep is the first in which they have a value.
+        """
+        self._look()
+        self._set_up(rom for rom in roms if self._settings(rom).is_due(self.clock.monotonic()))
+        failed_unsaid = [self._failed_unsaid(trigger) for trigger in self._triggers()]
+        if any(failed_unsaid):
+            self._read(roms)  # by which the kernel forgets that they were to have converted
+        begun = self.clock.monotonic()
+        readings = self._read(roms)
+        again = [rom for rom, reading in readings.items() if reading in AGAIN]
+        took = self.clock.monotonic() - begun
+        if took > conversion_time(FINEST):  # some have converted, each for itself
+            took -= conversion_time(FINEST)
+        self._each = min(self._each, took / len(roms))
+        if again and self.has_time(self._conversion_time(again) + _TRANSFERS * self._each * len(again)):
+            self._set_up(again)
+            readings |= self._read(again)
+        return readings
+
+    def search(self) -> Collection[Rom]:
+        """Return the sensors that the kernel has found; it looks for others every ten seconds."""
+        found = set()
+        for entry in self.path.iterdir():
+            with suppress(ValueError):
+                found.add(Rom.parse(entry.name))
+        return found
+
+    def _look(self) -> None:
+        try:
+            os.scandir(self.path).close()
+        except OSError as error:
+            cure = "is 1-Wire on (dtoverlay=w1-gpio in /boot/firmware/config.txt)?"
+            raise OSError(f"{self.path}: {error.strerror}; {cure}") from error
+
+    def _triggers(self) -> list[Path]:
+        return sorted(self.path.glob("w1_bus_master*/therm_bulk_read"))
+
+    def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
+        """Return resolution and power supply, as the kernel has told them."""
+        sensor = self._sensors.get(rom)
+        return (sensor.bits, sensor.parasite) if sensor else (None, None)
+
+    def _failed_unsaid(self, trigger: Path) -> bool:
+        """Let the sensors of a bus convert together; tell whether that failed and counts as done.
+
+        Writing comes back when the conversion is over: at once means that none was there to be told.
+        """
+        begun = self.clock.monotonic()
+        try:
+            trigger.write_bytes(b"trigger\n")
+        except OSError:
+            return False
+        return self.clock.monotonic() - begun < conversion_time(9)
+
+    def _settings(self, rom: Rom) -> Settings:
+        return self._sensors.setdefault(rom, Settings())
+
+    def _set_up(self, roms: Iterable[Rom]) -> None:
+        """Set resolution and marker, in the scratchpad, of those that do not have them so far."""
+        for rom in roms:
+            sensor, now = self._settings(rom), self.clock.monotonic()
+            set_up(self.path / rom.linux, rom.family, self.resolution, sensor, now)
+
+    def _conversion_time(self, roms: Iterable[Rom]) -> float:
+        """Return how long the kernel waits for conversions of these, of each for itself.
+
+        It lets the bus go meanwhile, but for sensors that the line feeds.
+        """
+        sensors = [(rom, self._settings(rom)) for rom in roms]
+        times = [(conversion_time(known.bits or FINEST, rom.family), known) for rom, known in sensors]
+        apart = [seconds for seconds, known in times if known.parasite]
+        return sum(apart) + max((seconds for seconds, known in times if not known.parasite), default=0.0)
+
+    def _read(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
+        return dict(zip(roms, at_once(self._reading, roms, AT_ONCE), strict=True))
+
+    def _reading(self, rom: Rom) -> Reading:
+        home = self.path / rom.linux
+        sensor = self._settings(rom)
+        bits = sensor.bits or FINEST
+        try:
+            w1_slave = self._settled(rom, home / "w1_slave")
+        except FileNotFoundError:
+            return _rendered(home / "temperature")
+        except OSError:
+            return Fault.NO_ANSWER
+        if w1_slave is None:
+            return Fault.CRC
+        reading = reading_of(rom, w1_slave, resolution=bits, marker=sensor.marker)
+        scratchpad, _ = scratchpad_in(w1_slave)
+        if isinstance(reading, float):
+            reading = self._proved(rom, scratchpad, reading)
+        if reading is Fault.POWER_ON:
+            self._lost[rom] = scratchpad[:2]
+            sensor.lose(_bits(rom, scratchpad))
+        return reading
+
+    def _proved(self, rom: Rom, scratchpad: bytes, reading: float) -> Reading:
+        """Return the reading of a sensor that had the time to convert, and has converted since it got power.
+
+        The marker tells that power was not lost since, but not that a command to convert was heard.
+        """
+        sensor = self._settings(rom)
+        if sensor.bits and sensor.bits != _bits(rom, scratchpad):
+            sensor.bits, sensor.done = None, False
+            return Fault.RESOLUTION
+        if not (sensor.marker and sensor.converted):
+            sensor.converted = shows_conversion(rom, scratchpad, self._lost.get(rom, b""))
+            if not sensor.converted:
+                return Fault.POWER_ON
+        self._lost.pop(rom, None)
+        return reading
+
+    def _settled(self, rom: Rom, w1_slave: Path) -> bytes | None:
+        """Return what the file says; where damage was of late, what it says twice, None if it does not.
+
+        It converts for that, where this keeps nobody from the next sweep. The kernel tells damage from no
+        answer by nothing, or by NO: either makes a sensor doubtful that has been heard.
+        """
+
+        def again() -> bytes:
+            return w1_slave.read_bytes() if self.has_time(conversion_time(FINEST)) else b""
+
+        first = w1_slave.read_bytes()
+        _, good = scratchpad_in(first)
+        if good:
+            return self._doubts.setdefault(rom, Doubt()).settled(first, again) or None
+        if rom in self._doubts:
+            self._doubts[rom].rise()
+        return first
+
+
+def _bits(rom: Rom, scratchpad: bytes) -> int | None:
+    """Return the resolution that a sensor can be set to."""
+    return None if rom.family == DS18S20 else resolution_of(scratchpad)
+
+
+def _rendered(temperature: Path) -> Reading:
+    """Return what a file with thousandths of a degree says."""
+    try:
+        text = temperature.read_bytes().strip()
+        value = parse(text.decode("ascii")) if text else None
+    except OSError:
+        return Fault.NO_ANSWER
+    except ValueError:
+        return Fault.UNREADABLE
+    return plausible(value / 1000) if value is not None else Fault.NO_ANSWER

@@ -1,0 +1,1 @@
+"""Serial and TCP ports, shared by the listeners that use them."""

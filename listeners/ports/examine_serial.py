@@ -1,0 +1,87 @@
+"""What stands between a user and a serial port: the port itself, rights, and a console that sits on it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from gateway.diagnosis.finding import bad, good
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.diagnosis.finding import Finding
+    from gateway.diagnosis.machine import Machine
+
+_RASPI_CONFIG = (
+    "run raspi-config, Interface Options, Serial Port (login shell: no, hardware: yes), and reboot"
+)
+_OWN_PORT = re.compile(r"serial0|tty(AMA|S)[0-9]+")
+_WITH_BLUETOOTH = re.compile(r"Raspberry Pi (3|4|Zero W|Zero 2 W)")
+"""Models whose Bluetooth has ttyAMA0 unless an overlay takes it away."""
+_WITHOUT_BLUETOOTH = re.compile(r"dtoverlay=(pi3-)?(disable|miniuart)-bt\b")
+
+
+def examine_serial(machine: Machine, port: str) -> Iterator[Finding]:
+    """Yield the findings on a port: /dev/ttyAMA0, a link to one, or a pattern that one of them matches."""
+    if names := machine.names(port):
+        port = f"{port.rpartition('/')[0]}/{names[0]}"
+    if not machine.exists(port):
+        yield _missing(machine, port)
+        return
+    name = machine.link(port)
+    yield good(f"{port} is there")
+    yield machine.examine_rights(port, "dialout")
+    consoles = list(_consoles(machine, name))
+    yield from consoles or [good(f"no console is on {port}")]
+    if name == "ttyAMA0":
+        yield from _examine_bluetooth(machine)
+
+
+def _missing(machine: Machine, port: str) -> Finding:
+    if _OWN_PORT.fullmatch(port.rpartition("/")[2]):
+        return bad(f"{port} is missing", _RASPI_CONFIG)
+    others = [
+        f"/dev/{folder}{name}"
+        for folder, pattern in (("serial/by-id/", "*"), ("", "ttyUSB*"), ("", "ttyACM*"))
+        for name in machine.names(f"/dev/{folder}{pattern}")
+    ]
+    hint = f"set port to one of those that are there: {', '.join(others)}" if others else "plug the board in"
+    return bad(f"{port} is missing", hint)
+
+
+def _consoles(machine: Machine, name: str) -> Iterator[Finding]:
+    """Yield what uses the port for a console: the kernel, init or systemd."""
+    kernel = re.compile(rf"\bconsole=({'|'.join(_names(machine, name))})\b\S*")
+    for file in ("/proc/cmdline", machine.boot("cmdline.txt")):
+        if found := kernel.search(machine.text(file)):
+            yield bad(f"it is the kernel's console, by {found[0]} in {file}", _RASPI_CONFIG)
+    if any("getty" in line and name in line.split() for line in machine.lines("/etc/inittab")):
+        yield bad(
+            "a login waits on it, by /etc/inittab",
+            f"put a # before the line with {name} there, then sudo init q",
+        )
+    for alias in _names(machine, name):
+        unit = f"serial-getty@{alias}.service"
+        if machine.names(f"/etc/systemd/system/*.wants/{unit}"):
+            yield bad(f"a login waits on it, by {unit}", f"sudo systemctl disable --now {unit}")
+
+
+def _names(machine: Machine, name: str) -> list[str]:
+    """Return the names that a port goes by: its own, and serial0 where that is, or may be, a link to it."""
+    is_primary = machine.link("/dev/serial0") in (name, "serial0")
+    return [name, "serial0"] if is_primary and _OWN_PORT.fullmatch(name) else [name]
+
+
+def _examine_bluetooth(machine: Machine) -> Iterator[Finding]:
+    model = machine.text("/proc/device-tree/model").rstrip("\0")
+    if not _WITH_BLUETOOTH.match(model):
+        return
+    config = machine.boot("config.txt")
+    if any(map(_WITHOUT_BLUETOOTH.match, machine.lines(config))):
+        yield good(f"Bluetooth leaves ttyAMA0 alone, by {config}")
+    else:
+        yield bad(
+            f"ttyAMA0 is what Bluetooth uses on a {model}",
+            f"add the line dtoverlay=disable-bt to {config} and reboot",
+        )

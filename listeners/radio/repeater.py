@@ -1,0 +1,223 @@
+"""A radio board that others may transmit with: commands over TCP, judged, sent in turn, and confirmed."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway.settings import alternatives, between, setting
+from listeners.ports.tcp_port import Port
+from listeners.radio.board import NAMES
+from listeners.radio.commands import SETTINGS, Message, Order, Question, Setting
+from listeners.radio.grammar import LONGEST_PAYLOAD
+from listeners.radio.rfm12pi import Baud, Rfm12pi
+from listeners.tally import Tally
+from listeners.textlines.lines import Lines, Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+LONGEST_COMMAND = 512  # characters; 66 bytes and a node take 270
+
+_COMMAND = re.compile(r"([0-9]*(?:,[0-9]*)*)([a-z])")
+_LAST_NODE = 31  # JeeLib has five bits for it
+_ALL = ("s", "a", "i", "g", "b", "q", "v")
+
+
+def judge(line: str, allowed: Collection[str]) -> Order | Rejected:
+    """Return the order in a command as RF12demo takes it, if its letter is allowed and its numbers will do.
+
+    That is `1,2,3,10s`, bytes to a node (`a`: which is to confirm them), `15i`, `210g`, `4b`, `1q` or `v`.
+    A number that is left out is 0.
+    """
+    if len(line) > LONGEST_COMMAND:
+        return Rejected("too-long")
+    command = _COMMAND.fullmatch(line)
+    if not command:
+        return Rejected("not-a-command")
+    numbers, letter = command.groups()
+    if letter not in allowed:
+        return Rejected("not-allowed")
+    if letter == "v":
+        return Rejected("not-a-command") if numbers else Question()
+    *data, value = [int(number or 0) for number in numbers.split(",")]
+    if letter in "sa":
+        return _judge_message(data, value, letter)
+    fits = not data and value in SETTINGS[letter]
+    return Setting(letter, value) if fits else Rejected("value-out-of-range")
+
+
+def _judge_message(data: list[int], node: int, letter: str) -> Message | Rejected:
+    if not data:
+        return Rejected("no-payload")
+    if len(data) > LONGEST_PAYLOAD:
+        return Rejected("too-long")
+    if max(data) > 255:
+        return Rejected("byte-out-of-range")
+    return Message(bytes(data), node, letter == "a") if node <= _LAST_NODE else Rejected("node-out-of-range")
+
+
+_READ = 4096  # bytes at most from one client before the next has its turn
+_CLIENTS = 16
+_WAITING = 16  # orders; a board takes one a second
+
+
+@dataclass
+class _Reply:
+    """The answer to one command, "" until there is one."""
+
+    text: str = ""
+
+
+@dataclass
+class _Client:
+    """A connection, what it has sent of its next command, and the answers it waits for, in their order."""
+
+    socket: socket.socket
+    lines: Lines = field(default_factory=lambda: Lines(LONGEST_COMMAND))
+    replies: deque[_Reply] = field(default_factory=deque)
+    has_ended: bool = False
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def send_replies(self) -> None:
+        """Send what is answered. OSError where it has gone, or does not read."""
+        while self.replies and self.replies[0].text:
+            line = f"{self.replies.popleft().text}\r\n".encode()
+            if self.socket.send(line) < len(line):
+                raise BlockingIOError
+
+
+def _check_letters(letters: Collection[str]) -> None:
+    for letter in letters:
+        if letter not in _ALL:
+            raise ValueError(f"{alternatives(_ALL)} expected, not {letter}")
+
+
+@dataclass(kw_only=True)
+class Repeater(Rfm12pi):
+    """Listens to a radio board, and lets the clients of a TCP port transmit with it.
+
+    A line is a command, whose letter must be in `allow`; `OK` answers it when the board confirms that it has
+    done so, `ERR` and a reason where it is refused, or not confirmed. The board gets one a second. What this
+    section sets itself nobody else may set.
+    """
+
+    repeater_port: int = setting(50012, was=("port_nb",), check=between(0, 65535))
+    repeater_host: str = setting("127.0.0.1")
+    allow: tuple[str, ...] = setting(("s", "a"), check=_check_letters)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.commands = Tally("a command")
+        self._allowed = set(self.allow) - self.wanted().keys()
+        self._door = Port(self.repeater_host, self.repeater_port)
+        self._clients: dict[int, _Client] = {}  # the one silent for longest first
+        self._waiting = 0
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it takes commands: host and port."""
+        return self._door.address
+
+    def holds(self) -> Iterable[str]:
+        """Return both ports."""
+        return (*super().holds(), *self._door.holds())
+
+    def remarks(self) -> Iterable[tuple[str, str]]:
+        """Say which letters are allowed in vain."""
+        yield from super().remarks()
+        for letter in sorted(set(self.allow) - self._allowed):
+            yield "allow", f"{letter} is refused all the same: {NAMES[letter]} is set here"
+
+    def report(self) -> dict[str, Any]:
+        """Return how often what was refused, commands as well as lines of the board."""
+        report = super().report()
+        commands = {f"command {reason}": count for reason, count in self.commands.faults.items()}
+        return report | {"faults": report["faults"] | commands}
+
+    def open(self) -> None:
+        """Open the board's port, then ours."""
+        super().open()
+        self._door.open()
+        self._waiting = 0
+        self.log.info("takes commands on %s:%d", *self.address)
+
+    def close(self) -> None:
+        """Hang up, and let go of both ports."""
+        for client in list(self._clients.values()):
+            for reply in client.replies:
+                reply.text = reply.text or "ERR the board has gone"
+            self._answer(client)
+            self._hang_up(client)
+        self._door.close()
+        super().close()
+
+    def _others(self) -> Iterable[object]:
+        return [self._door, *(client for client in self._clients.values() if not client.has_ended)]
+
+    def _attend(self, ready: set[int]) -> None:
+        for fd in ready & self._clients.keys():
+            self._listen(self._clients[fd])
+        if self._door.fileno() in ready and (accepted := self._door.accept()):
+            connection, _ = accepted
+            if len(self._clients) >= _CLIENTS:
+                self.commands["too-many-clients"] += 1
+                self._hang_up(next(iter(self._clients.values())))
+            self._clients[connection.fileno()] = _Client(connection)
+
+    def _listen(self, client: _Client) -> None:
+        self._clients[client.fileno()] = self._clients.pop(client.fileno())
+        try:
+            data = client.socket.recv(_READ)
+        except OSError:
+            self._hang_up(client)
+            return
+        client.has_ended = not data
+        for line in filter(None, client.lines.feed(data)):
+            client.replies.append(reply := _Reply())
+            self._take(line, client, reply)
+        self._answer(client)
+
+    def _take(self, line: str, client: _Client, reply: _Reply) -> None:
+        """Put a command in the queue, or refuse it."""
+        order = judge(line, self._allowed) if self._waiting < _WAITING else Rejected("busy")
+        if isinstance(order, Rejected):
+            self.commands.refuse(order.reason, line, self.log, self.clock.monotonic())
+            reply.text = f"ERR {order.reason}"
+            return
+
+        def done(fault: str) -> None:
+            self._waiting -= 1
+            reply.text = f"ERR {fault}" if fault else "OK"
+            self._answer(client)
+
+        self._waiting += 1
+        self._board.relay(order, done)
+
+    def _answer(self, client: _Client) -> None:
+        """Send the answers that are there, and let go of a client that has gone or waits for no more."""
+        try:
+            client.send_replies()
+        except OSError:
+            self._hang_up(client)
+        else:
+            if client.has_ended and not client.replies:
+                self._hang_up(client)
+
+    def _hang_up(self, client: _Client) -> None:
+        if self._clients.pop(client.fileno(), None):
+            client.socket.close()
+            if client.lines.unfinished:
+                self.commands["unterminated"] += 1
+
+
+@dataclass(kw_only=True)
+class Rfm2piRepeater(Repeater):
+    """The type of 2013, whose boards spoke 9600 baud."""
+
+    baud: Baud = setting(9600)

@@ -1,0 +1,178 @@
+"""Lines `node v1 v2 ...` or `node name:value ...` from a program of the user's."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.flag import wait_readable
+from gateway.frame import Frame
+from gateway.nodes import check_id
+from gateway.plugin import Listener
+from gateway.settings import setting
+from listeners.tally import Tally
+from listeners.textlines.keyvalue import Pairs, decode_pairs
+from listeners.textlines.lines import Ignored, Lines, Rejected
+from listeners.textlines.program import Program
+from listeners.textlines.value_lines import LONGEST_LINE, Values
+from listeners.textlines.value_lines import decode as decode_values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.flag import Flag
+    from gateway.frame import Stamp
+    from gateway.nodes import Nodes
+
+_READ = 65536  # bytes, which is what a pipe holds
+_PACE = 10.0  # seconds from one start to the next of a program that gives readings and then ends
+_ERRORS, _MINUTE = 20, 60.0  # how many lines of its errors go to the log in that many seconds
+
+
+class Named(NamedTuple):
+    """What a line `node name:value ...` said."""
+
+    node: str
+    pairs: Pairs
+
+    @property
+    def values(self) -> tuple[float | None, ...]:
+        """The values, None where there is none."""
+        return self.pairs.values
+
+    def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame:
+        """Return it with the scales that [nodes] gives to the names."""
+        return self.pairs.frame(self.node, nodes, stamp, source)
+
+
+def decode(line: str) -> Values | Named | Ignored | Rejected:
+    """Return what a line says; nothing that a line holds raises an exception."""
+    if ":" not in line or len(line) > LONGEST_LINE:
+        return decode_values(line)
+    node, *tokens = line.rstrip(" ").split(" ")
+    try:
+        check_id(node)
+    except ValueError:
+        return Rejected("bad-node")
+    pairs = decode_pairs(tokens)
+    return Named(node, pairs) if isinstance(pairs, Pairs) else pairs
+
+
+def split(command: Sequence[str]) -> list[str]:
+    """Return a program and its arguments, of a list or of one text in which quotes keep words together."""
+    return shlex.split(command[0]) if len(command) == 1 else list(command)
+
+
+def _check_command(command: Sequence[str]) -> None:
+    try:
+        named = any(split(command)[:1])
+    except ValueError as error:
+        raise ValueError(f"a program and its arguments expected: {str(error).lower()}") from None
+    if not named:
+        raise ValueError("a program and its arguments expected, not nothing")
+
+
+@dataclass(kw_only=True)
+class ExecLines(Listener):
+    """Runs the program of `command` and listens to what it prints.
+
+    It is to go on for good; when it ends it is started again after a pause. No shell is involved.
+    """
+
+    command: tuple[str, ...] = setting(check=_check_command)
+
+    def __post_init__(self) -> None:
+        self.counts = Tally()
+        self._program: Program | None = None
+        self._minute, self._errors = 0.0, 0
+
+    def report(self) -> dict[str, Any]:
+        """Return how often what was refused."""
+        return {"faults": self.counts.faults}
+
+    def ailing(self) -> list[str]:
+        """Return that every line of late was refused, where that is so."""
+        return self.counts.ailing(self.clock.monotonic())
+
+    def open(self) -> None:
+        """Start the program; OSError where that cannot be."""
+        self._program = program = Program(split(self.command))
+        self._sources = [program.out, program.err]
+        self._lines, self._error_lines = Lines(LONGEST_LINE), Lines(LONGEST_LINE)
+        self._last_error = ""
+        self._started, self._works = self.clock.monotonic(), False
+
+    def close(self) -> None:
+        """End the program, and what it has started."""
+        if self._program is not None:
+            self._program.end()
+            self._program = None
+
+    def read(self, stop: Flag) -> list[Frame]:
+        """Wait for lines and return the frames they hold; OSError when the program has ended."""
+        program = self._program
+        if program is None:
+            raise OSError("the program is not running")
+        while not stop.is_set():
+            ready = wait_readable([stop, *self._sources])
+            if program.err.fileno() in ready:
+                data = os.read(program.err.fileno(), _READ)
+                self._hear_errors(data or b"\n")  # what has no line end is a line as well
+                if not data:
+                    self._sources.remove(program.err)
+            if program.out.fileno() in ready and (frames := self._hear(program, stop)):
+                self._works = True
+                return frames
+        return []
+
+    def _hear(self, program: Program, stop: Flag) -> list[Frame]:
+        data = os.read(program.out.fileno(), _READ)
+        if not data:
+            raise self._ended(program, stop)
+        stamp = self.clock.now()
+        return [frame for line in self._lines.feed(data) if (frame := self._frame(line, stamp))]
+
+    def _frame(self, line: str, stamp: Stamp) -> Frame | None:
+        said = decode(line)
+        if isinstance(said, Values | Named):
+            self.counts.count_missing(said.values, line, self.log)
+        match said.frame(self.nodes, stamp, self.name) if isinstance(said, Values | Named) else said:
+            case Frame() as frame:
+                self.counts.take()
+                return frame
+            case Rejected(reason):
+                self.counts.refuse(reason, line, self.log, self.clock.monotonic())
+            case Ignored(kind):
+                self.counts[kind] += 1
+        return None
+
+    def _hear_errors(self, data: bytes) -> None:
+        for line in filter(None, self._error_lines.feed(data)):
+            self._last_error = line
+            self._tell(line)
+
+    def _tell(self, line: str) -> None:
+        now = self.clock.monotonic()
+        if now >= self._minute:
+            self._minute, self._errors = now + _MINUTE, 0
+        self._errors += 1
+        if self._errors <= _ERRORS:
+            self.log.warning("it complains: %.200a", line)
+        elif self._errors == _ERRORS + 1:
+            self.log.warning("it complains of more in this minute, which is left out here")
+
+    def _ended(self, program: Program, stop: Flag) -> OSError:
+        """Return how the program has ended; one that worked is not started again in a rush."""
+        outcome = program.outcome()
+        rest = os.read(program.err.fileno(), _READ) if wait_readable([program.err], 0) else b""
+        self._hear_errors(rest + b"\n")
+        if self._lines.unfinished:
+            unfinished = self._lines.unfinished.decode("ascii", "replace")
+            self.counts.refuse("unterminated", unfinished, self.log, self.clock.monotonic())
+        self.close()
+        if self._works:
+            stop.wait(self._started + _PACE - self.clock.monotonic())
+        last = f": {self._last_error!a:.200}" if self._last_error else ""
+        return OSError(f"{split(self.command)[0]} {outcome}{last}")

@@ -1,0 +1,64 @@
+"""Lines `node v1 v2 ...`: what the sockets and serial listeners of oem_gateway and emonhub take."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.frame import Frame
+from gateway.text.numeral import NotANumber, parse
+from listeners.textlines.lines import Ignored, Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.frame import Stamp
+    from gateway.nodes import Nodes
+
+LONGEST_LINE = 1024
+
+_NODE = re.compile(r"[0-9]{1,3}")
+
+
+class Values(NamedTuple):
+    """What a line said: the node id (0..255) and its values, None where there is none."""
+
+    node: int
+    values: tuple[float | None, ...]
+
+    def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame | Rejected:
+        """Return them with the scales and names that [nodes] gives them."""
+        node = str(self.node)
+        dressed = nodes.dress(node, self.values)
+        if isinstance(dressed, str):
+            return Rejected(dressed)
+        return Frame(node, dressed.values, stamp, names=dressed.names, source=source)
+
+
+def decode(line: str) -> Values | Ignored | Rejected:
+    """Return what a line says; nothing that a line holds raises an exception.
+
+    One space parts two numbers: a second would be the place of a value that is missing, and every value after
+    it would move to another index. Spaces at the end of the line move nothing. A word for no value, such as
+    `nan` (see gateway.numeral), keeps its place empty. Anything else that is no number shows that the line is
+    damaged.
+    """
+    if len(line) > LONGEST_LINE:
+        return Rejected("too-long")
+    node, *tokens = line.rstrip(" ").split(" ")
+    if not node and not tokens:
+        return Ignored("blank")
+    try:
+        number, *values = map(parse, (node, *tokens))
+    except NotANumber:
+        return Rejected("not-a-number")
+    if not _NODE.fullmatch(node) or number is None or number > 255:
+        return Rejected("node-out-of-range")
+    if not values:
+        return Rejected("no-payload")
+    return Values(int(number), tuple(values)) if has_value(values) else Rejected("no-value")
+
+
+def has_value(values: Iterable[float | None]) -> bool:
+    """Tell whether any of these is there."""
+    return any(value is not None for value in values)
