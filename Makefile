@@ -26,6 +26,7 @@ needs = $(shell $(PYTHON) -c 'import configparser, shlex; c = configparser.Confi
 RUNTIME = $(call needs,install_requires)
 TEST = $(call needs,test,.extras_require)
 LINT = $(call needs,lint,.extras_require)
+MANUAL = $(call needs,manual,.extras_require)
 about = $(shell $(PYTHON) -c 'from gateway import version; print(version.$(1))')
 define usable_python
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -61,8 +62,8 @@ bench: $(VENV)/.test
 machine: deb
 	@$(BIN)/python -m tests.machine dist/oemgateway_*.deb $(ONLY) $(if $(FULL),--full) $(if $(ARCH),--arch $(ARCH))
 
-man: $(VENV)/.runtime
-	@$(BIN)/python -m gateway.manual build/man
+man: $(VENV)/.manual
+	@PYTHONPATH=$(CURDIR) $(BIN)/python docs/manual/build.py build/man
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
@@ -77,13 +78,13 @@ uninstall purge:
 	@DESTDIR='$(DESTDIR)' ./install.sh $@
 
 # Built in a copy: dpkg-buildpackage leaves its result beside the folder, and much in it.
-deb: $(VENV)/.runtime
+deb: $(VENV)/.manual
 	@command -v dpkg-buildpackage dh dh_python3 >/dev/null \
 	|| { echo "What builds packages is missing: sudo apt install dpkg-dev debhelper dh-python"; exit 1; }
 	@rm -rf build/deb dist/*.deb && mkdir -p build/deb/source dist
 	@cp -R CHANGELOG.rst LICENSE README.rst setup.cfg debian etc gateway init.d listeners build/deb/source
 	@mkdir build/deb/source/vendor && cp -R $(VENV)/lib/python3*/site-packages/pyownet build/deb/source/vendor
-	@$(BIN)/python -m gateway.manual build/deb/source/manual
+	@PYTHONPATH=$(CURDIR) $(BIN)/python docs/manual/build.py build/deb/source/manual
 	@sed "s/@VERSION@/$(call about,VERSION)/; s/@DATE@/$$(date -R -u -d @$(call about,MADE))/" debian/changelog.in \
 	>build/deb/source/debian/changelog
 	cd build/deb/source && dpkg-buildpackage --build=binary --no-sign >../build.log 2>&1 || { cat ../build.log; exit 1; }
@@ -101,7 +102,11 @@ $(VENV)/.runtime: setup.cfg | $(BIN)/python
 	@./install.sh fetch $(PIP) install $(RUNTIME)
 	@touch $@
 
-$(VENV)/.test: setup.cfg | $(VENV)/.runtime
+$(VENV)/.manual: setup.cfg | $(VENV)/.runtime
+	@./install.sh fetch $(PIP) install $(MANUAL)
+	@touch $@
+
+$(VENV)/.test: setup.cfg | $(VENV)/.manual
 	@./install.sh fetch $(PIP) install $(TEST)
 	@touch $@
 

@@ -104,7 +104,7 @@ place() {
 stage() {
     STAGE=$(mktemp -d)
     trap 'rm -rf "$STAGE"' EXIT
-    cp -R setup.cfg pyproject.toml README.rst LICENSE gateway listeners etc "$STAGE"
+    cp -R setup.cfg pyproject.toml README.rst LICENSE docs gateway listeners etc "$STAGE"
     find "$STAGE" -name __pycache__ -prune -exec rm -rf {} +
 }
 
@@ -137,6 +137,20 @@ pip_install() {
     fetch "make $ACTION again" "$PROGRAM/bin/python" -m pip install --disable-pip-version-check --no-input -qq "$@"
 }
 
+# What makes the manual pages and the completion is needed only here; without it the gateway runs as well.
+make_manual() {
+    rm -f "$MAN/man1/oemgateway.1" "$MAN/man5/oemgateway.conf.5" "$COMPLETIONS/oemgateway"
+    if "$PROGRAM/bin/python" -m pip install --disable-pip-version-check --no-input -qq --target "$STAGE/tools" \
+        argparse-manpage shtab 2>/dev/null \
+        && PYTHONPATH=$STAGE/tools "$PROGRAM/bin/python" -P "$LAST/docs/manual/build.py" "$STAGE/manual"; then
+        install -D -m 0644 "$STAGE/manual/oemgateway.1" "$MAN/man1/oemgateway.1"
+        install -D -m 0644 "$STAGE/manual/oemgateway.conf.5" "$MAN/man5/oemgateway.conf.5"
+        install -D -m 0644 "$STAGE/manual/oemgateway" "$COMPLETIONS/oemgateway"
+    else
+        say "there is no manual page, as argparse-manpage and shtab could not be fetched; oemgateway --help has it all"
+    fi
+}
+
 install_program() {
     # After Debian has put another Python in place of its own, the environment has to be made anew.
     runs_here 'import pip' || "$PYTHON" -m venv --clear "$PROGRAM"
@@ -145,10 +159,7 @@ install_program() {
     pip_install --no-build-isolation "$STAGE"
     rm -rf "$STAGE/build" "$STAGE"/*.egg-info "$LAST"
     cp -R "$STAGE" "$LAST"
-    "$PROGRAM/bin/python" -P -m gateway.manual "$STAGE/manual"
-    install -D -m 0644 "$STAGE/manual/oemgateway.1" "$MAN/man1/oemgateway.1"
-    install -D -m 0644 "$STAGE/manual/oemgateway.conf.5" "$MAN/man5/oemgateway.conf.5"
-    install -D -m 0644 "$STAGE/manual/oemgateway" "$COMPLETIONS/oemgateway"
+    make_manual
     if [ -n "$ROOT" ]; then
         grep -rlI "$ROOT/" "$PROGRAM/bin" "$PROGRAM/pyvenv.cfg" | xargs -r sed -i "s|$ROOT/|/|g"
     fi

@@ -20,7 +20,7 @@ from tests.throwaway import Throwaway
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
-PROGRAM = ("LICENSE", "README.rst", "etc", "gateway", "listeners", "pyproject.toml", "setup.cfg")
+PROGRAM = ("LICENSE", "README.rst", "docs", "etc", "gateway", "listeners", "pyproject.toml", "setup.cfg")
 SOURCES = (*PROGRAM, "CHANGELOG.rst", "Makefile", "debian", "init.d", "install.sh")
 MAINTAINER = ("preinst", "postinst", "prerm", "postrm")
 CONFIG = "/etc/oemgateway.conf"

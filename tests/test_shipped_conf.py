@@ -12,11 +12,11 @@ import pytest
 from gateway import paths
 from gateway.conf import config, document
 from gateway.conf.config import ConfigFaults, Gateway
-from gateway.manual import shipped_file
 from gateway.nodes import Decoder
 from gateway.registry import known
 from gateway.settings import build, declared, shown
 from listeners.onewire.slots import Offsets, Slots
+from tests import shipped_file
 
 SHIPPED = (Path(__file__).parent.parent / "etc/oemgateway.conf").read_text(encoding="utf-8")
 KEY = "0123456789abcdef0123456789abcdef"
