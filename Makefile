@@ -1,5 +1,5 @@
 # make demo   the main job on simulated hardware, in a table   (SECONDS=20 ends it; EMONCMS= and APIKEY= post it)
-# make test   every test, once on this folder and once on the built package
+# make test   every test, with coverage
 # make fuzz   ten thousand random sequences of faults on the 1-Wire bus, a million damaged lines per decoder
 # make soak   two hundred kills under fifty frames a second, against a server that fails in every way
 # make bench  how fast the 1-Wire bus and the radio are, and what the queue costs, against targets and peers
@@ -42,12 +42,6 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered --cov-fail-under=95
-	@echo "Once more on the built package, in an empty folder:"
-	@rm -rf build *.egg-info
-	@$(PIP) wheel --no-deps --no-build-isolation -w build/wheel .
-	@$(PIP) install --no-deps --target build/site build/wheel/*.whl
-	@mkdir build/elsewhere && cp -r tests etc init.d pyproject.toml CONTRIBUTING.rst build/elsewhere
-	cd build/elsewhere && PYTHONPATH=$(CURDIR)/build/site $(CURDIR)/$(BIN)/python -m pytest -q -n $(WORKERS)
 
 fuzz: $(VENV)/.test
 	SEQUENCES=10000 $(BIN)/python -m pytest -q tests/test_onewire_fuzz.py
