@@ -4,6 +4,7 @@
 # make soak   two hundred kills under fifty frames a second, against a server that fails in every way
 # make bench  how fast the 1-Wire bus and the radio are, and what the queue costs, against targets and peers
 # make machine   the package on an emulated machine: kernel, systemd, power cuts, wrong clocks  (ONLY=power; FULL=1)
+# make docs   the manual as a web site, into build/docs
 # make man    the manual pages and the completion for bash, into build/man
 # make lint   ruff and mypy
 #
@@ -35,7 +36,7 @@ $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 || { echo "Python's venv module is missing: sudo apt install python3-venv"; exit 1; }
 endef
 
-.PHONY: demo test fuzz soak bench machine man lint install uninstall purge deb clean
+.PHONY: demo test fuzz soak bench machine man docs lint install uninstall purge deb clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python -m gateway demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -58,6 +59,9 @@ machine: deb
 
 man: $(VENV)/.manual
 	@PYTHONPATH=$(CURDIR) $(BIN)/python docs/manual/build.py build/man
+
+docs: $(VENV)/.test
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m sphinx -nW --keep-going -q -b html docs build/docs && echo build/docs/index.html
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
