@@ -1060,11 +1060,12 @@ class Kept(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A refused frame in the model."""
+    """A refused frame in the model: its id, who refused it, what it holds, and when it was taken."""
 
     number: int
     who: str
     value: int
+    taken: float
 
 
 class ReadOnly:
@@ -1132,12 +1133,15 @@ class SpoolAgainstLists(RuleBasedStateMachine):
 
     def add(self, values: list[int], whose: str = "", *, held: bool = False, lost: bool = False) -> None:
         taken = self.clock.boottime()
-        self.frames += [
-            Kept(number, value, whose, taken, held, lost) for number, value in enumerate(values, self.next)
-        ]
+        self.append(
+            [Kept(number, value, whose, taken, held, lost) for number, value in enumerate(values, self.next)]
+        )
+
+    def append(self, frames: list[Kept]) -> None:
+        self.frames += frames
         if self.disk_refuses:
-            self.in_memory += range(self.next, self.next + len(values))
-        self.next += len(values)
+            self.in_memory += [kept.number for kept in frames]
+        self.next += len(frames)
         if len(self.frames) > self.limit:
             self.drop(self.frames[-self.limit].number)
         while len(self.in_memory) > IN_MEMORY:
@@ -1171,8 +1175,8 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.refused = sorted(self.refused)[surplus:] + refusals
         self.refused_dropped += before - len(self.refused)
 
-    def refused_by(self, who: str) -> list[int]:
-        return [refusal.value for refusal in sorted(self.refused) if refusal.who == who]
+    def refused_by(self, who: str) -> list[Refusal]:
+        return [refusal for refusal in sorted(self.refused) if refusal.who == who]
 
     def end(self, who: str) -> int:
         """Return the id up to which a dispatcher gets frames: what is held holds up all behind it."""
@@ -1217,7 +1221,11 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.spool.date("", lambda kept: kept, "lost")
         lost = [kept for kept in self.frames if kept.held and kept.lost]
         self.set_aside(
-            [Refusal(kept.number, who, kept.value) for kept in lost for who in sorted(self.attending)]
+            [
+                Refusal(kept.number, who, kept.value, kept.taken)
+                for kept in lost
+                for who in sorted(self.attending)
+            ]
         )
         self.frames = [kept._replace(held=False) for kept in self.frames if kept not in lost]
 
@@ -1245,14 +1253,19 @@ class SpoolAgainstLists(RuleBasedStateMachine):
                 refused_ones = [(number, kept, "no") for number, kept in batch[:refused]]
                 self.spool.done(who, upto, refused=refused_ones)
                 self.move(who, upto)
-                self.set_aside([Refusal(number, who, kept.values[0]) for number, kept, _ in refused_ones])
+                self.set_aside(
+                    [
+                        Refusal(number, who, kept.values[0], kept.stamp.boottime)
+                        for number, kept, _ in refused_ones
+                    ]
+                )
 
     @rule(who=NAMES)
     def refuse(self, who: str) -> None:
         if who in self.attending and (batch := self.spool.peek(who, 1)):
             number, kept = batch[0]
             self.spool.refuse(who, number, "no")
-            self.set_aside([Refusal(number, who, kept.values[0])])
+            self.set_aside([Refusal(number, who, kept.values[0], kept.stamp.boottime)])
             self.move(who, number)
 
     @rule(who=NAMES)
@@ -1263,7 +1276,8 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         except OSError:
             assert self.disk_refuses or len(self.frames) + len(refused) > self.limit
         else:
-            self.add(self.refused_by(who), who)
+            again = enumerate(self.refused_by(who), self.next)
+            self.append([Kept(n, each.value, who, each.taken, held=False) for n, each in again])
             self.refused = [refusal for refusal in self.refused if refusal.who != who]
 
     @rule(who=NAMES, n=COUNTS, beyond=st.sampled_from([-3, 0, 1, 10**9]))
@@ -1339,7 +1353,8 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             assert (standing.waiting, standing.held) == (len(waiting), len(held))
             refused = [kept.values[0] for kept, *_ in self.spool.refused(who)]
             in_memory = [refusal for refusal in self.refused_in_memory if refusal.who == who]
-            assert (refused, standing.refused) == (self.refused_by(who), len(refused) + len(in_memory))
+            assert refused == [refusal.value for refusal in self.refused_by(who)]
+            assert standing.refused == len(refused) + len(in_memory)
             upto, boot, blind = self.sent[who]
             upto = upto if boot == self.clock.boot else max(upto, self.doubt[who])
             assert self.spool.sent(who) == (upto, blind)
