@@ -318,7 +318,7 @@ class FakeEmoncms:
             return _json(there.processes)
         answer, kept = self.feeds.set_list(params)
         if kept and kept == there.processes:
-            return refusal("Input processlist was not updated")
+            answer = {"success": False, "message": "Input processlist was not updated"}
         there.processes = kept or there.processes
         return _json(answer)
 
