@@ -140,8 +140,7 @@ class Salvage:
             if is_last:
                 for statement in store.ALL_IN_DOUBT.split(";"):
                     self._target.execute(statement)
-                done = _free_name(self._path)
-                self._target.execute("INSERT INTO counters VALUES (?, ?)", (_DONE, done))
+                self._target.execute("INSERT INTO counters VALUES (?, ?)", (_DONE, _free_name(self._path)))
         self._pending = []
         self.saved += saved
         return is_last
