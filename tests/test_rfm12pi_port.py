@@ -278,7 +278,7 @@ def pull_out(board):
 def test_a_board_pulled_out_five_times_under_load_costs_no_complete_line(
     firmware, tmp_path, written, server, plugged, monkeypatch, caplog
 ):
-    monkeypatch.setattr(worker.ListenerWorker, "limit", 0.1)
+    monkeypatch.setattr(worker.ListenerWorker, "longest_pause", 0.1)
     # given a gateway, and a board that comes back by another name each time
     board = plugged(firmware, name="ttyUSB0")
     file = written(state(tmp_path) + CONFIGURATION.format(directory=tmp_path, server=server))
