@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import ssl
 from contextlib import suppress
-from http.client import BadStatusLine
+from http.client import BadStatusLine, HTTPException
 from typing import TYPE_CHECKING, Any
 
 from gateway.dispatchers.bounded_http import Overdue, Unusable
@@ -191,7 +191,8 @@ def lost(error: OSError, *, sent: bool, secret: str = "") -> DeliveryFailure:
         causes.append(deeper)
     if ours := next((cause for cause in causes if isinstance(cause, Unusable | Overdue)), None):
         return OutcomeUnknown(f"it was sent, but {ours}") if sent else TryLater(str(ours))
-    cause = causes[-1]
+    # The deepest that is a failure of the network: urllib3 1.26 has an error of its own below.
+    cause = [each for each in causes if isinstance(each, OSError | HTTPException)][-1]
     if isinstance(cause, BadStatusLine) and str(cause).startswith(_TLS_ALERT):
         return HoldEverything(_WRITE_HTTPS)
     if isinstance(cause, ssl.SSLCertVerificationError) and not sent:
