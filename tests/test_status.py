@@ -48,7 +48,7 @@ def test_without_a_gateway_it_says_so(file):
 def test_a_healthy_gateway_is_told_in_four_lines(file):
     with GatewayProcess(file) as gateway:
         wait_until(lambda: gateway.status()["dispatchers"]["log"]["frames"] >= 3)
-        done = status(file)
+        done = wait_until(lambda: (asked := status(file)) and "none waits" in asked.stdout and asked)
     assert (done.returncode, done.stderr) == (0, "")
     head, bridge, log, clock = done.stdout.splitlines()
     assert re.fullmatch(rf"oemgateway \S+ is healthy, up \d+ s, pid \d+, {file}", head)
