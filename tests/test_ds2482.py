@@ -824,7 +824,7 @@ def test_the_lock_is_taken_where_run_lock_cannot_be_written(monkeypatch, tmp_pat
 PROGRAM = """if True:
     import pathlib, sys
     from gateway.settings import build
-    from listeners.onewire import ds2482, i2c
+    from listeners.onewire.drivers import ds2482, i2c
     i2c.LOCKS = pathlib.Path(sys.argv[1])
     entries = {f"sensor{number}": text for number, text in enumerate(sys.argv[2:], 1)}
     listener = build(ds2482.Ds2482, {"node": "9", "bus": "99", "resolution": "9", **entries})
