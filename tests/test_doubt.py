@@ -21,19 +21,19 @@ def test_of_five_at_most_that_is_believed_which_comes_twice(came, believed):
 
 
 def test_without_damage_once_is_enough():
-    assert Doubt().settled(*reads("a")) == b"a"
+    assert Doubt().confirm(*reads("a")) == b"a"
 
 
 def test_after_damage_a_hundred_have_to_come_twice():
     doubt = Doubt()
-    doubt.rise()
-    assert [doubt.settled(*reads("abb")) for _ in range(DOUBTS)] == [b"b"] * DOUBTS
-    assert doubt.settled(*reads("ab")) == b"a"
+    doubt.distrust()
+    assert [doubt.confirm(*reads("abb")) for _ in range(DOUBTS)] == [b"b"] * DOUBTS
+    assert doubt.confirm(*reads("ab")) == b"a"
 
 
 def test_more_damage_begins_the_doubt_anew():
     doubt = Doubt()
     for _ in range(2):
-        doubt.rise()
-        assert [doubt.settled(*reads("aa")) for _ in range(DOUBTS - 1)] == [b"a"] * (DOUBTS - 1)
-    assert doubt.settled(*reads("abb")) == b"b"
+        doubt.distrust()
+        assert [doubt.confirm(*reads("aa")) for _ in range(DOUBTS - 1)] == [b"a"] * (DOUBTS - 1)
+    assert doubt.confirm(*reads("abb")) == b"b"

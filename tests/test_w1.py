@@ -10,6 +10,7 @@ from listeners.onewire.drivers.w1 import W1, reading_of
 from listeners.onewire.drivers.w1_setup import ALARMS
 from listeners.onewire.ds18b20 import MARKER, Fault, configuration
 from listeners.onewire.rom import Rom, crc8
+from listeners.onewire.sensor import Sensor
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
@@ -76,11 +77,11 @@ def test_the_type_is_registered_and_its_path_is_the_kernels():
     ],
 )
 def test_w1_slave_is_judged_by_its_bytes(content, reading):
-    assert reading_of(FLOW, content) == reading
+    assert reading_of(Sensor(FLOW, None), content) == reading
 
 
 def test_a_finer_resolution_than_the_kernel_waits_for_is_refused():
-    assert reading_of(FLOW, w1_slave(WARM), resolution=9) is Fault.RESOLUTION
+    assert reading_of(Sensor(FLOW, None, bits=9), w1_slave(WARM)) is Fault.RESOLUTION
 
 
 def test_all_are_told_to_convert_and_then_read(tree):
@@ -456,3 +457,13 @@ def test_sensors_of_another_master_convert_each_for_itself(tmp_path):
     bus.open()
     chip.sensors[0].brown_out()
     assert bus.sweep([FLOW]) == {FLOW: 21.5625}
+
+
+def test_a_resolution_that_another_program_made_finer_is_set_back(tmp_path):
+    # given a sensor at 9 bits, which another program sets to 12
+    with by_w1([Ds18b20(ONE, 21.5625)], {"sensor1": ONE, "resolution": "9"}, tmp_path) as one:
+        assert [one.read(), one.read()] == [(21.5,)] * 2
+        one.kernel.store(tmp_path / FLOW.linux / "resolution", b"12")
+        # when it is read, then it is set back, and has its value
+        assert [one.read(), one.read()][-1] == (21.5,)
+        assert one.sensors[0]._scratchpad[4] == configuration(9)

@@ -22,11 +22,11 @@ class Doubt:
     def __init__(self) -> None:
         self._left = 0
 
-    def rise(self) -> None:
+    def distrust(self) -> None:
         """Begin, or begin again: something has come damaged."""
         self._left = DOUBTS
 
-    def settled(self, first: bytes, again: Callable[[], bytes]) -> bytes:
+    def confirm(self, first: bytes, again: Callable[[], bytes]) -> bytes:
         """Return what came first; in doubt what came twice of it and what comes again, b"" if nothing did."""
         if not self._left:
             return first

@@ -13,6 +13,9 @@ from listeners.onewire.rom import Rom, crc8
 DS18S20, DS1822, DS18B20, DS1825, DS28EA00 = 0x10, 0x22, 0x28, 0x3B, 0x42
 FAMILIES = frozenset((DS18S20, DS1822, DS18B20, DS1825, DS28EA00))
 
+FINEST = 12
+"""The finest resolution in bits: a sensor that nothing is known of may need its time to convert."""
+
 MARKER = bytes((0x5A, 0xDB))
 """What is written to TH and TL, never to the EEPROM: alarms at 90 and -37 °C, which no DS18B20 has by chance.
 

@@ -15,24 +15,22 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from listeners.onewire.bus import BusFault
-from listeners.onewire.doubt import Doubt
 from listeners.onewire.drivers.couplers import uncached
 from listeners.onewire.drivers.tree import Refused, temperature_in
 from listeners.onewire.ds18b20 import (
     DS18S20,
     DS28EA00,
+    FINEST,
     Fault,
     Reading,
     conversion_time,
-    decode,
     resolution_of,
 )
-from listeners.onewire.rom import crc8
+from listeners.onewire.sensor import Sensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,21 +39,8 @@ if TYPE_CHECKING:
     from listeners.onewire.drivers.tree import Tree
     from listeners.onewire.rom import Rom
 
-FINEST = 12
-"""Bits: a sensor that nothing is known of may need the time of the finest resolution."""
-
-
-@dataclass
-class _Sensor:
-    """What has been found out about a sensor since it last answered on its bus.
-
-    `bits` is its resolution, FINEST where that is not known, `told` how often it was told another.
-    """
-
-    bus: str
-    parasite: bool
-    bits: int = FINEST
-    told: int = 0
+OnBus = Sensor[str | None]
+"""A sensor with the path of the bus or branch that it was last seen on; None: it does not answer."""
 
 
 class Masters:
@@ -74,25 +59,24 @@ class Masters:
         self._buses = buses
         self._resolution = resolution
         self._clock = clock
-        self._sensors: dict[Rom, _Sensor] = {}
-        self._doubts: dict[Rom, Doubt] = {}
-        """Of those that have been heard."""
+        self._sensors: dict[Rom, OnBus] = {}
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         """Let all buses convert, wait once for the slowest sensor, and judge each scratchpad.
 
         Raises BusFault where no bus takes the conversion.
         """
-        if all(rom in self._sensors and self._converts_alone(self._sensors[rom]) for rom in roms):
-            return {rom: self._reading(rom, self._buses, FINEST) for rom in roms}
-        given = max(self._sensors[rom].bits if rom in self._sensors else FINEST for rom in roms)
+        sensors = [self._sensors.setdefault(rom, Sensor(rom, None)) for rom in roms]
+        if all(map(self._converts_alone, sensors)):
+            return {sensor.rom: self._reading(sensor, self._buses, FINEST) for sensor in sensors}
+        given = max(sensor.bits or FINEST for sensor in sensors)
         converting = [bus for bus in self._buses if self._convert(bus)]
         if not converting:
             raise BusFault(
                 f"{self._tree}: no conversion can be started; look for a short, and at the bus master"
             )
         self._clock.sleep(conversion_time(given))
-        return {rom: self._reading(rom, converting, given) for rom in roms}
+        return {sensor.rom: self._reading(sensor, converting, given) for sensor in sensors}
 
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
         """Return resolution and whether the line feeds it, of a sensor that answers."""
@@ -116,60 +100,56 @@ class Masters:
             return self._tree.read(f"{server}statistics/write/success")
         return None
 
-    def _converts_alone(self, sensor: _Sensor) -> bool:
-        """Tell whether a sensor hears no conversion for all, or is not fed for it.
+    def _converts_alone(self, sensor: OnBus) -> bool:
+        """Tell whether a sensor that answers hears no conversion for all, or is not fed for it.
 
         OWFS gives the strong pull-up to a sensor's own conversion only. On a branch of a coupler it offers a
         conversion for all as well, but sends it to the bus that the coupler is on.
         """
-        return sensor.parasite or sensor.bus not in self._buses
+        return sensor.place is not None and (bool(sensor.parasite) or sensor.place not in self._buses)
 
-    def _reading(self, rom: Rom, converting: Sequence[str], given: int) -> Reading:
+    def _reading(self, sensor: OnBus, converting: Sequence[str], given: int) -> Reading:
         """Return what a sensor says on the bus that it was last seen on, or else where it may be."""
-        sensor = self._sensors.get(rom)
-        if sensor and sensor.bus not in converting and not self._converts_alone(sensor):
+        answered = sensor.place is not None
+        if answered and sensor.place not in converting and not self._converts_alone(sensor):
             return Fault.BUS
-        place = sensor.bus if sensor else self._places.get(rom)
+        place = sensor.place if answered else self._places.get(sensor.rom)
         for bus in [place] if place else converting:
             with suppress(Refused):
-                return self._reading_on(bus, rom, given)
-        if rom in self._doubts:
-            self._doubts[rom].rise()
+                return self._reading_on(bus, sensor, given)
+        if sensor.heard:
+            sensor.doubt.distrust()
         # It may come back on another bus, and will have lost its power.
-        self._sensors.pop(rom, None)
+        sensor.place = sensor.bits = sensor.parasite = None
         return Fault.NO_ANSWER
 
-    def _reading_on(self, bus: str, rom: Rom, given: int) -> Reading:
-        home = f"{uncached(bus)}{rom}/"
+    def _reading_on(self, bus: str, sensor: OnBus, given: int) -> Reading:
+        rom, home = sensor.rom, f"{uncached(bus)}{sensor.rom}/"
         if rom.family == DS28EA00:  # OWFS does not show its scratchpad
             return temperature_in(self._tree.read(f"{home}temperature{self._resolution}"))
-        scratchpad = self._scratchpad(rom, home)
-        sensor = self._sensors.get(rom) or self._meet(rom, bus, home)
+
+        def read() -> bytes:
+            return self._tree.read(f"{home}scratchpad")
+
+        scratchpad = sensor.scratchpad(read)
+        if sensor.place is None:
+            self._register(sensor, bus, home)
         if self._converts_alone(sensor):
             self._tree.read(f"{home}temperature" if rom.family == DS18S20 else f"{home}temperature{FINEST}")
-            scratchpad, given = self._scratchpad(rom, home), FINEST
-        reading = decode(rom, scratchpad, resolution=given)
+            scratchpad, given = sensor.scratchpad(read), FINEST
+        reading = sensor.decode(scratchpad, given)
         if isinstance(reading, Fault):
-            self._meet(rom, bus, home)
+            self._register(sensor, bus, home)
         elif rom.family != DS18S20 and not self._converts_alone(sensor):
-            self._settle(home, sensor, resolution_of(scratchpad))
+            self._set_resolution(sensor, home, resolution_of(scratchpad))
         return reading
 
-    def _scratchpad(self, rom: Rom, home: str) -> bytes:
-        """Return a scratchpad; where something was refused of late, one that came twice, or b""."""
-        first = self._tree.read(f"{home}scratchpad")
-        doubt = self._doubts.setdefault(rom, Doubt())
-        if crc8(first):
-            doubt.rise()
-        return doubt.settled(first, lambda: self._tree.read(f"{home}scratchpad"))
-
-    def _meet(self, rom: Rom, bus: str, home: str) -> _Sensor:
+    def _register(self, sensor: OnBus, bus: str, home: str) -> None:
         """Start over with a sensor: it may have lost its power, or the wire that brings it."""
-        sensor = _Sensor(bus, parasite=self._tree.read(f"{home}power").strip() == b"0")
-        self._sensors[rom] = sensor
-        return sensor
+        sensor.parasite = self._tree.read(f"{home}power").strip() == b"0"
+        sensor.place, sensor.bits, sensor.tries = bus, FINEST, 0
 
-    def _settle(self, home: str, sensor: _Sensor, bits: int) -> None:
+    def _set_resolution(self, sensor: OnBus, home: str, bits: int) -> None:
         """Have a sensor's resolution written to its scratchpad, twice at most: some parts refuse.
 
         OWFS writes it when it reads a temperature of another resolution than it believes the sensor to have.
@@ -177,10 +157,10 @@ class Masters:
         """
         sensor.bits = bits
         if bits == self._resolution:
-            sensor.told = 0
-        elif sensor.told < 2:
+            sensor.tries = 0
+        elif sensor.tries < 2:
             detour = 9 if self._resolution > 9 else 10
-            for asked in (detour, self._resolution)[1 - sensor.told :]:
+            for asked in (detour, self._resolution)[1 - sensor.tries :]:
                 with suppress(Refused):
                     self._tree.read(f"{home}temperature{asked}")
-            sensor.told += 1
+            sensor.tries += 1

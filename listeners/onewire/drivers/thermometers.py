@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from listeners.onewire.doubt import Doubt, what_comes_twice
 from listeners.onewire.drivers.bridge import LineFault, NoPresence, Unheard
 from listeners.onewire.drivers.line import Line
-from listeners.onewire.ds18b20 import (
-    AGAIN,
-    DS18S20,
-    MARKER,
-    Fault,
-    Reading,
-    conversion_time,
-    damage,
-    decode,
-    resolution_of,
-    setup,
-    shows_conversion,
-)
-from listeners.onewire.rom import Rom, crc8
+from listeners.onewire.ds18b20 import AGAIN, MARKER, Fault, Reading, damage, setup
+from listeners.onewire.sensor import Sensor, found_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from listeners.onewire.drivers.bridge import Bridge
+    from listeners.onewire.rom import Rom
 
 _LATE_POLLS, _POLL_S = 75, 0.01
 """How long a conversion may be late: a stranger's takes 0.75 s at 12 bits while ours are done at 9."""
@@ -40,25 +27,6 @@ Outcome = Reading | LineFault
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass
-class _Sensor:
-    """What is known of a sensor.
-
-    `bits` is the resolution that it was last found at. `marker` is None for a clone that does not keep one.
-    `converted`: it has been seen to convert, by its value or by its busy line, since it got power.
-    `before` is the value that it had when it was found without its marker.
-    `parasite`: it takes its power from the line; None while it was not there to be asked.
-    """
-
-    line: Line
-    bits: int
-    marker: bytes | None = MARKER
-    converted: bool = False
-    before: bytes = b""
-    parasite: bool | None = None
-    doubt: Doubt = field(default_factory=Doubt)
 
 
 class Thermometers:
@@ -79,7 +47,7 @@ class Thermometers:
         self._clock = bridge.clock
         self._resolution = resolution
         self._lines = [Line(bridge, 0)]
-        self._sensors = {rom: _Sensor(self._lines[0], resolution) for rom in roms}
+        self._sensors = {rom: self._new(rom) for rom in roms}
 
     def start(self) -> None:
         """Start the bridge, look where the sensors are, and set them up."""
@@ -100,7 +68,7 @@ class Thermometers:
                 continue
             present.update(found)
             for rom in self._sensors.keys() & found:
-                self._sensors[rom].line = line
+                self._sensors[rom].place = line
         return present
 
     def sweep(self, roms: Collection[Rom]) -> dict[Rom, Reading]:
@@ -109,13 +77,13 @@ class Thermometers:
         They do where there is time for it, and otherwise with all others in the next sweep.
         """
         self._restart()
-        self._meet([rom for rom in roms if rom not in self._sensors])
+        self._register([rom for rom in roms if rom not in self._sensors])
         outcomes = self._measured(roms)
         again = [rom for rom, out in outcomes.items() if out in AGAIN or isinstance(out, Unheard)]
         again += self._moved(outcomes)
         if again:
             self._set_up(again)
-            seconds = max(self._conversion_time(rom) for rom in again) + _READ_S * len(again)
+            seconds = max(self._sensors[rom].conversion_s for rom in again) + _READ_S * len(again)
             if self._has_time(seconds):
                 outcomes |= self._measured(again)
         line_faults = [outcome for outcome in outcomes.values() if isinstance(outcome, LineFault)]
@@ -132,10 +100,14 @@ class Thermometers:
         if not self._bridge.started:
             self._bridge.start()
 
-    def _meet(self, roms: Collection[Rom]) -> None:
-        """Take on sensors that it was not made with."""
+    def _new(self, rom: Rom) -> Sensor[Line]:
+        """Return what is known of a sensor that was not asked yet: it must have the marker."""
+        return Sensor(rom, self._lines[0], self._resolution, marker=MARKER)
+
+    def _register(self, roms: Collection[Rom]) -> None:
+        """Add sensors that it was not made with."""
         if roms:
-            self._sensors |= {rom: _Sensor(self._lines[0], self._resolution) for rom in roms}
+            self._sensors |= {rom: self._new(rom) for rom in roms}
             if len(self._lines) > 1:
                 self.search()
             self._set_up(roms)
@@ -144,7 +116,7 @@ class Thermometers:
         """Let these sensors convert, all that have a supply of their own together, and read them."""
         members: dict[Line, list[Rom]] = {}
         for rom in roms:
-            members.setdefault(self._sensors[rom].line, []).append(rom)
+            members.setdefault(self._sensors[rom].place, []).append(rom)
         faults = self._convert(members)
         outcomes: dict[Rom, Outcome] = {}
         for line, group in members.items():
@@ -161,7 +133,7 @@ class Thermometers:
         faults: dict[Line, LineFault] = {}
         end = 0.0
         for line in sorted(members, key=lambda line: line.parasite):
-            seconds = max(self._conversion_time(rom) for rom in members[line])
+            seconds = max(self._sensors[rom].conversion_s for rom in members[line])
             try:
                 line.convert()
             except LineFault as fault:
@@ -183,48 +155,29 @@ class Thermometers:
 
     def _converted_alone(self, rom: Rom) -> Reading:
         """Return the reading of a sensor that was alone in converting, and was seen to end it."""
-        line = self._sensors[rom].line
+        line = self._sensors[rom].place
         line.convert(rom)
-        self._clock.sleep(self._conversion_time(rom))
+        self._clock.sleep(self._sensors[rom].conversion_s)
         return self._read(rom, alone=True) if self._ended(line) else Fault.UNCONVERTED
 
     def _read(self, rom: Rom, *, alone: bool = False) -> Reading:
-        """Return what a sensor has, once it or its value has shown that it converted since it got power.
-
-        The marker tells that power was not lost since, but not that a command to convert was ever heard.
-        """
+        """Return what a sensor has; where that may be a power-on value, it converts once more, alone."""
         sensor = self._sensors[rom]
-        scratchpad = self._scratchpad(rom)
-        reading = decode(rom, scratchpad, marker=sensor.marker, resolution=sensor.bits)
-        if reading is Fault.POWER_ON:
-            sensor.converted = False
-        if isinstance(reading, Fault):
+        scratchpad = self._scratchpad(sensor)
+        reading = sensor.decode(scratchpad)
+        seen = alone and not sensor.place.parasite
+        if isinstance(reading, Fault) or sensor.has_converted(scratchpad, seen=seen):
             return reading
-        if _bits(rom, scratchpad) != sensor.bits:
-            return Fault.RESOLUTION
-        seen_to_begin = alone and not sensor.line.parasite
-        shown = shows_conversion(rom, scratchpad, sensor.before)
-        sensor.converted = sensor.converted or seen_to_begin or shown
-        if sensor.converted:
-            return reading
-        if alone or not self._has_time(self._conversion_time(rom) + _READ_S):
+        if alone or not self._has_time(sensor.conversion_s + _READ_S):
             return Fault.POWER_ON
         return self._converted_alone(rom)
 
-    def _scratchpad(self, rom: Rom) -> bytes:
-        """Return a scratchpad that came undamaged; where damage was of late, one that came twice, or b""."""
-        sensor = self._sensors[rom]
-        line = sensor.line
-        scratchpad = line.scratchpad(rom)
-        if set(scratchpad) == {0xFF}:
-            return what_comes_twice(scratchpad, lambda: line.scratchpad(rom))
-        if crc8(scratchpad):
-            sensor.doubt.rise()
-        return sensor.doubt.settled(scratchpad, lambda: line.scratchpad(rom))
+    def _scratchpad(self, sensor: Sensor[Line]) -> bytes:
+        return sensor.scratchpad(lambda: sensor.place.scratchpad(sensor.rom))
 
     def _set_up(self, roms: Collection[Rom]) -> None:
         """Write marker and resolution where they are not, and look how the lines are fed."""
-        for line in {self._sensors[rom].line: None for rom in roms}:
+        for line in {self._sensors[rom].place: None for rom in roms}:
             _guarded(Line.look_for_parasites, line)
         for rom in roms:
             _guarded(self._set_up_one, rom)
@@ -233,18 +186,18 @@ class Thermometers:
         """Make a sensor as it should be, or learn what it is when it stays otherwise, as clones do."""
         sensor = self._sensors[rom]
         wanted = setup(rom, self._resolution)
-        scratchpad = self._scratchpad(rom)
+        scratchpad = self._scratchpad(sensor)
         if not damage(rom, scratchpad) and scratchpad[2:4] != MARKER:
             sensor.before = scratchpad[:2]
         for _ in range(_WRITES):
             if damage(rom, scratchpad) or scratchpad[2 : 2 + len(wanted)] == wanted:
                 break
-            sensor.line.write_scratchpad(rom, wanted)
-            scratchpad = self._scratchpad(rom)
+            sensor.place.write_scratchpad(rom, wanted)
+            scratchpad = self._scratchpad(sensor)
         if not damage(rom, scratchpad):
-            sensor.bits = _bits(rom, scratchpad)
+            sensor.bits = found_bits(rom, scratchpad)
             sensor.marker = MARKER if scratchpad[2:4] == MARKER else None
-            sensor.parasite = sensor.line.parasite and sensor.line.feeds(rom)
+            sensor.parasite = sensor.place.parasite and sensor.place.feeds(rom)
 
     def _moved(self, outcomes: dict[Rom, Outcome]) -> list[Rom]:
         """Return those of the missing sensors that are on another line now."""
@@ -253,17 +206,9 @@ class Thermometers:
         ]
         if len(self._lines) == 1 or not missing or not self._has_time(_FIND_S * len(self._sensors)):
             return []
-        before = {rom: self._sensors[rom].line for rom in missing}
+        before = {rom: self._sensors[rom].place for rom in missing}
         self.search()
-        return [rom for rom in missing if self._sensors[rom].line is not before[rom]]
-
-    def _conversion_time(self, rom: Rom) -> float:
-        return conversion_time(self._sensors[rom].bits, rom.family)
-
-
-def _bits(rom: Rom, scratchpad: bytes) -> int:
-    """Return the resolution of a sensor: that of a DS18S20 is fixed."""
-    return 9 if rom.family == DS18S20 else resolution_of(scratchpad)
+        return [rom for rom in missing if self._sensors[rom].place is not before[rom]]
 
 
 def _guarded(action: Callable[[T], R], argument: T) -> R | LineFault:

@@ -24,21 +24,11 @@ from gateway.settings import setting
 from gateway.text.numeral import parse
 from listeners.onewire.bus import OneWire
 from listeners.onewire.checks.examine_w1 import examine_w1
-from listeners.onewire.doubt import Doubt
 from listeners.onewire.drivers.at_once import at_once
-from listeners.onewire.drivers.w1_setup import Settings, set_up
-from listeners.onewire.ds18b20 import (
-    AGAIN,
-    DS18S20,
-    Fault,
-    Reading,
-    conversion_time,
-    decode,
-    plausible,
-    resolution_of,
-    shows_conversion,
-)
+from listeners.onewire.drivers.w1_setup import set_up
+from listeners.onewire.ds18b20 import AGAIN, FINEST, Fault, Reading, conversion_time, plausible
 from listeners.onewire.rom import Rom
+from listeners.onewire.sensor import Sensor, found_bits
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -49,29 +39,28 @@ if TYPE_CHECKING:
 AT_ONCE = 16
 """How many sensors are read at a time. A read that converts lets the bus go meanwhile, so others go on."""
 
-FINEST = 12
-"""The bits that the kernel gives a sensor time for where it knows nothing else."""
-
 _TRANSFERS = 8
 """How many times as long as one read it takes, at most, to set a sensor up and read it once more."""
 
 _FIRST_LINE = re.compile(rb"((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)")
 
 
-def reading_of(
-    rom: Rom, w1_slave: bytes, *, resolution: int = FINEST, marker: bytes | None = None
-) -> Reading:
+def reading_of(sensor: Sensor[Path], w1_slave: bytes) -> Reading:
     """Return what `w1_slave` says: its first line has the bytes just read, and whether their CRC was right.
 
-    The second line may be that of an earlier, good read. `resolution` and `marker` are as for `decode`.
+    The second line may be that of an earlier, good read.
     """
     if not w1_slave.strip():
         return Fault.NO_ANSWER
     scratchpad, good = scratchpad_in(w1_slave)
     if not scratchpad:
         return Fault.UNREADABLE
-    reading = decode(rom, scratchpad, marker=marker, resolution=resolution)
-    return reading if good or isinstance(reading, Fault) else Fault.CRC
+    reading = sensor.decode(scratchpad)
+    if isinstance(reading, Fault):
+        return reading
+    if not good:
+        return Fault.CRC
+    return reading if sensor.has_converted(scratchpad) else Fault.POWER_ON
 
 
 def scratchpad_in(w1_slave: bytes) -> tuple[bytes, bool]:
@@ -85,13 +74,9 @@ class W1(OneWire):
     """Thermometers that the kernel shows in a directory each, as 28-00000549f733."""
 
     path: Path = setting(Path("/sys/bus/w1/devices"))
-    _sensors: dict[Rom, Settings] = field(default_factory=dict, init=False, compare=False, repr=False)
-    # Of the sensors that have been heard.
-    _doubts: dict[Rom, Doubt] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _sensors: dict[Rom, Sensor[Path]] = field(default_factory=dict, init=False, compare=False, repr=False)
     # Seconds that it takes to read a sensor.
     _each: float = field(default=math.inf, init=False, compare=False, repr=False)
-    # The value that a sensor had when it was found without its marker, until it has shown a conversion.
-    _lost: dict[Rom, bytes] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def place(self) -> str:
@@ -116,7 +101,7 @@ class W1(OneWire):
         keeps nobody from the next sweep. If it would, that sweep is the first in which they have a value.
         """
         self._look()
-        self._set_up(rom for rom in roms if self._settings(rom).is_due(self.clock.monotonic()))
+        self._set_up(rom for rom in roms if self._sensor(rom).due <= self.clock.monotonic())
         failed_unsaid = [self._failed_unsaid(trigger) for trigger in self._triggers()]
         if any(failed_unsaid):
             self._read(roms)  # by which the kernel forgets that they were to have converted
@@ -167,71 +152,60 @@ class W1(OneWire):
             return False
         return self.clock.monotonic() - begun < conversion_time(9)
 
-    def _settings(self, rom: Rom) -> Settings:
-        return self._sensors.setdefault(rom, Settings())
+    def _sensor(self, rom: Rom) -> Sensor[Path]:
+        return self._sensors.setdefault(rom, Sensor(rom, self.path / rom.linux))
 
     def _set_up(self, roms: Iterable[Rom]) -> None:
         """Set resolution and marker, in the scratchpad, of those that do not have them so far."""
         for rom in roms:
-            sensor, now = self._settings(rom), self.clock.monotonic()
-            set_up(self.path / rom.linux, rom.family, self.resolution, sensor, now)
+            set_up(self._sensor(rom), self.resolution, self.clock.monotonic())
 
     def _conversion_time(self, roms: Iterable[Rom]) -> float:
         """Return how long the kernel waits for conversions of these, of each for itself.
 
         It lets the bus go meanwhile, but for sensors that the line feeds.
         """
-        sensors = [(rom, self._settings(rom)) for rom in roms]
-        times = [(conversion_time(known.bits or FINEST, rom.family), known) for rom, known in sensors]
-        apart = [seconds for seconds, known in times if known.parasite]
-        return sum(apart) + max((seconds for seconds, known in times if not known.parasite), default=0.0)
+        sensors = [self._sensor(rom) for rom in roms]
+        parasites = [sensor.conversion_s for sensor in sensors if sensor.parasite]
+        others = [sensor.conversion_s for sensor in sensors if not sensor.parasite]
+        return sum(parasites) + max(others, default=0.0)
 
     def _read(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         return dict(zip(roms, at_once(self._reading, roms, AT_ONCE), strict=True))
 
     def _reading(self, rom: Rom) -> Reading:
-        home = self.path / rom.linux
-        sensor = self._settings(rom)
-        bits = sensor.bits or FINEST
+        sensor = self._sensor(rom)
         try:
-            w1_slave = self._settled(rom, home / "w1_slave")
+            w1_slave = self._confirmed(sensor)
         except FileNotFoundError:
-            return _rendered(home / "temperature")
+            return _rendered(sensor.place / "temperature")
         except OSError:
             return Fault.NO_ANSWER
         if w1_slave is None:
             return Fault.CRC
-        reading = reading_of(rom, w1_slave, resolution=bits, marker=sensor.marker)
-        scratchpad, _ = scratchpad_in(w1_slave)
-        if isinstance(reading, float):
-            reading = self._proved(rom, scratchpad, reading)
+        held = sensor.converted
+        reading = reading_of(sensor, w1_slave)
         if reading is Fault.POWER_ON:
-            self._lost[rom] = scratchpad[:2]
-            sensor.lose(_bits(rom, scratchpad))
+            sensor.marker = None
+            if not held:
+                # What it takes its power from is asked anew only where its set-up has not held for one
+                # conversion: each question takes time.
+                sensor.parasite = None
+        if reading in (Fault.POWER_ON, Fault.RESOLUTION):
+            sensor.due = 0.0
+            if (
+                found_bits(rom, scratchpad_in(w1_slave)[0]) != sensor.bits
+            ):  # nor is it what the kernel believes
+                sensor.bits = None
         return reading
 
-    def _proved(self, rom: Rom, scratchpad: bytes, reading: float) -> Reading:
-        """Return the reading of a sensor that had the time to convert, and has converted since it got power.
-
-        The marker tells that power was not lost since, but not that a command to convert was heard.
-        """
-        sensor = self._settings(rom)
-        if sensor.bits and sensor.bits != _bits(rom, scratchpad):
-            sensor.bits, sensor.done = None, False
-            return Fault.RESOLUTION
-        if not (sensor.marker and sensor.converted):
-            sensor.converted = shows_conversion(rom, scratchpad, self._lost.get(rom, b""))
-            if not sensor.converted:
-                return Fault.POWER_ON
-        self._lost.pop(rom, None)
-        return reading
-
-    def _settled(self, rom: Rom, w1_slave: Path) -> bytes | None:
+    def _confirmed(self, sensor: Sensor[Path]) -> bytes | None:
         """Return what the file says; where damage was of late, what it says twice, None if it does not.
 
         It converts for that, where this keeps nobody from the next sweep. The kernel tells damage from no
         answer by nothing, or by NO: either makes a sensor doubtful that has been heard.
         """
+        w1_slave = sensor.place / "w1_slave"
 
         def again() -> bytes:
             return w1_slave.read_bytes() if self.has_time(conversion_time(FINEST)) else b""
@@ -239,15 +213,11 @@ class W1(OneWire):
         first = w1_slave.read_bytes()
         _, good = scratchpad_in(first)
         if good:
-            return self._doubts.setdefault(rom, Doubt()).settled(first, again) or None
-        if rom in self._doubts:
-            self._doubts[rom].rise()
+            sensor.heard = True
+            return sensor.doubt.confirm(first, again) or None
+        if sensor.heard:
+            sensor.doubt.distrust()
         return first
-
-
-def _bits(rom: Rom, scratchpad: bytes) -> int | None:
-    """Return the resolution that a sensor can be set to."""
-    return None if rom.family == DS18S20 else resolution_of(scratchpad)
 
 
 def _rendered(temperature: Path) -> Reading:

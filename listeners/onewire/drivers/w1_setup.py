@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from listeners.onewire.ds18b20 import DS18S20, MARKER
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from listeners.onewire.sensor import Sensor
 
 _HIGH, _LOW = struct.unpack("bb", MARKER)
 ALARMS = b"%d %d\n" % (_LOW, _HIGH)
@@ -35,45 +36,12 @@ RETRY_S = 60.0
 """Seconds after which a sensor that did not take what was written to it is tried once more."""
 
 
-@dataclass
-class Settings:
-    """What is known of a sensor's set-up; None is what the kernel has not told so far.
-
-    `marker` is what its TH and TL must hold, None where they do not hold the marker. `converted`: its value
-    has shown that it converted since it got its marker. `tried` is when it was last set up, in monotonic
-    seconds, and `done` that nothing is left to set up.
-    """
-
-    bits: int | None = None
-    parasite: bool | None = None
-    marker: bytes | None = None
-    converted: bool = False
-    tried: float = -math.inf
-    done: bool = False
-
-    def is_due(self, now: float) -> bool:
-        """Tell whether there is something to set up that was not tried of late."""
-        return not self.done and now >= self.tried + RETRY_S
-
-    def lose(self, bits: int | None) -> None:
-        """Note that the sensor has been found without its set-up, and at which resolution.
-
-        What it takes its power from is asked anew only where its set-up has not held for one conversion: each
-        question takes time.
-        """
-        if not self.converted:
-            self.parasite = None
-        if self.bits != bits:  # nor is it what the kernel takes it to be
-            self.bits = None
-        self.marker, self.converted, self.done = None, False, False
-
-
-def set_up(home: Path, family: int, resolution: int, sensor: Settings, now: float) -> None:
+def set_up(sensor: Sensor[Path], resolution: int, now: float) -> None:
     """Set up what is not set up so far.
 
     A file that may not be written, or is not there, is tried again the next time: that costs nothing.
     """
-    fixed, refused = family == DS18S20, False
+    home, fixed, refused = sensor.place, sensor.rom.family == DS18S20, False
     if sensor.marker is None:
         # The kernel writes the configuration that it reads along with the marker: it may be damaged, so the
         # resolution comes after it.
@@ -83,7 +51,7 @@ def set_up(home: Path, family: int, resolution: int, sensor: Settings, now: floa
             if not answers:
                 # To ask more is in vain. Once it is heard, it has to be as it should, or is set up then.
                 sensor.bits = None if fixed else resolution
-                sensor.tried, sensor.done = now, True
+                sensor.due = math.inf
                 return
         except OSError:
             refused = True
@@ -101,9 +69,10 @@ def set_up(home: Path, family: int, resolution: int, sensor: Settings, now: floa
     if sensor.parasite is None:
         powered = _number(home / "ext_power")
         sensor.parasite = None if powered not in (0, 1) else powered == 0
-    sensor.done = bool(sensor.marker) and sensor.parasite is not None and (fixed or sensor.bits == resolution)
-    if not refused:
-        sensor.tried = now
+    if sensor.marker and sensor.parasite is not None and (fixed or sensor.bits == resolution):
+        sensor.due = math.inf
+    elif not refused:
+        sensor.due = now + RETRY_S
 
 
 def _mark(alarms: Path) -> tuple[bytes | None, bool]:
