@@ -23,7 +23,7 @@ from pyownet import protocol
 from benchmarks.report import conclude, machine
 from gateway.clock import Clock
 from gateway.settings import build
-from listeners.onewire.drivers.owserver import Owserver
+from listeners.onewire.drivers.owfs import Owserver
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from tests.simulators.i2c_server import i2c_server

@@ -19,7 +19,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "http": "listeners.http.listener:Http",
         "keyvalue": "listeners.textlines.keyvalue:KeyValue",
         "owfs": "listeners.onewire.drivers.owfs:Owfs",
-        "owserver": "listeners.onewire.drivers.owserver:Owserver",
+        "owserver": "listeners.onewire.drivers.owfs:Owserver",
         "repeater": "listeners.radio.repeater:Repeater",
         "rfm12pi": "listeners.radio.rfm12pi:Rfm12pi",
         "serial": "listeners.textlines.serial_lines:SerialLines",

@@ -7,9 +7,9 @@ import pytest
 from gateway.settings import build
 from listeners.onewire.drivers.couplers import located, uncached
 from listeners.onewire.drivers.owfs import Owfs
-from listeners.onewire.drivers.tree import Refused
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom
+from listeners.onewire.tree import Refused
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.simulators.ds2409 import Coupler
 from tests.ways import WAYS, quick

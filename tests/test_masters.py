@@ -10,9 +10,9 @@ from gateway.clock import Clock
 from listeners.onewire.bus import BusFault
 from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owserver import Address, Server
-from listeners.onewire.drivers.tree import Refused, buses
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom, crc8
+from listeners.onewire.tree import Refused, buses
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds18s20 import Ds18s20
 from listeners.simulated.ds2482 import Ds2482

@@ -25,7 +25,7 @@ from gateway.settings import build
 from listeners.onewire.bus import OneWire
 from listeners.onewire.drivers import ds2482, w1
 from listeners.onewire.drivers.ds2482 import Ds2482
-from listeners.onewire.drivers.owserver import Owserver
+from listeners.onewire.drivers.owfs import Owserver
 from listeners.onewire.drivers.w1 import W1
 from listeners.onewire.rom import crc8
 from listeners.simulated.clock import VirtualFlag

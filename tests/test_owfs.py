@@ -13,9 +13,9 @@ from gateway.registry import find
 from gateway.settings import SettingsFault, build, shown
 from listeners.onewire.bus import BusFault
 from listeners.onewire.drivers.owfs import Mount, Owfs
-from listeners.onewire.drivers.tree import Refused
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom
+from listeners.onewire.tree import Refused
 from listeners.simulated.ds2482 import Ds2482
 from tests.ports import free_port
 from tests.simulators.i2c_server import i2c_server

@@ -16,7 +16,8 @@ from gateway.clock import Clock
 from gateway.registry import find
 from gateway.settings import SettingsFault, build
 from listeners.onewire.bus import BusFault
-from listeners.onewire.drivers.owserver import Owserver, Server
+from listeners.onewire.drivers.owfs import Owfs, Owserver
+from listeners.onewire.drivers.owserver import Server
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom
 from listeners.simulated.clock import VirtualFlag
@@ -233,3 +234,9 @@ def test_a_server_that_hangs_is_weather_after_the_two_seconds_of_one_request(tmp
 def test_what_is_no_owserver_is_weather(answer, words):
     with answering(answer) as port, pytest.raises(OSError, match=words):
         listener(port).open()
+
+
+def test_it_is_the_listener_of_owfs_but_for_a_path():
+    assert issubclass(Owserver, Owfs)
+    with pytest.raises(SettingsFault, match="path"):
+        build(Owserver, {"node": "9", "path": "/mnt/1wire"})

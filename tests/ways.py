@@ -12,8 +12,7 @@ from gateway.frame import Frame
 from gateway.settings import build
 from listeners.onewire.bus import OneWire
 from listeners.onewire.drivers import ds2482, i2c
-from listeners.onewire.drivers.owfs import Owfs
-from listeners.onewire.drivers.owserver import Owserver
+from listeners.onewire.drivers.owfs import Owfs, Owserver
 from listeners.onewire.drivers.w1 import W1
 from listeners.onewire.ds18b20 import Reading
 from listeners.onewire.rom import Rom

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
-    from listeners.onewire.drivers.tree import Tree
+    from listeners.onewire.tree import Tree
 
 FUSE = "/etc/fuse.conf"
 

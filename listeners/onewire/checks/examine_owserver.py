@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good
 from listeners.onewire.checks.owfs_conf import PATH, REAL, examine_sources
-from listeners.onewire.drivers.tree import Refused, buses
+from listeners.onewire.tree import Refused, buses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
-    from listeners.onewire.drivers.tree import Tree
+    from listeners.onewire.tree import Tree
 
 
 def examine_server(machine: Machine, tree: Tree, *, here: bool) -> Iterator[Finding]:

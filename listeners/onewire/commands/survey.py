@@ -14,7 +14,7 @@ from gateway.registry import find
 from gateway.settings import build
 from listeners.onewire.bus import BusFault, OneWire
 from listeners.onewire.drivers.ds2482 import Ds2482
-from listeners.onewire.drivers.treebus import TreeBus
+from listeners.onewire.drivers.owfs import Owfs
 from listeners.onewire.report import Report
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class OwnWays:
 
         It keeps no lock, and two masters at one chip garble both's readings.
         """
-        trees = [other for other in self._open.values() if isinstance(other, TreeBus)]
+        trees = [other for other in self._open.values() if isinstance(other, Owfs)]
         return isinstance(way, Ds2482) and any(
             "DS2482" in name for tree in trees for name in tree.bus_masters
         )
@@ -230,4 +230,4 @@ def usual_ways() -> list[OneWire]:
 
 def _is_bare(way: OneWire) -> bool:
     """Tell whether it is a directory where OWFS could be mounted, and is not."""
-    return isinstance(way, TreeBus) and not way.bus_masters and not way.notes
+    return isinstance(way, Owfs) and not way.bus_masters and not way.notes

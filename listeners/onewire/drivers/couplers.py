@@ -10,14 +10,14 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from listeners.onewire.drivers.tree import Refused
 from listeners.onewire.families import COUPLER
 from listeners.onewire.rom import Rom
+from listeners.onewire.tree import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from listeners.onewire.drivers.tree import Tree
+    from listeners.onewire.tree import Tree
 
 _BRANCHES = ("main", "aux")
 

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from listeners.onewire.bus import BusFault
 from listeners.onewire.drivers.couplers import uncached
-from listeners.onewire.drivers.tree import Refused, temperature_in
 from listeners.onewire.ds18b20 import (
     DS18S20,
     DS28EA00,
@@ -31,13 +30,14 @@ from listeners.onewire.ds18b20 import (
     resolution_of,
 )
 from listeners.onewire.sensor import Sensor
+from listeners.onewire.tree import Refused, temperature_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gateway.clock import Clock
-    from listeners.onewire.drivers.tree import Tree
     from listeners.onewire.rom import Rom
+    from listeners.onewire.tree import Tree
 
 OnBus = Sensor[str | None]
 """A sensor with the path of the bus or branch that it was last seen on; None: it does not answer."""

@@ -1,4 +1,4 @@
-"""Thermometers by way of an owserver, through pyownet."""
+"""An owserver as a tree of files, through pyownet."""
 
 from __future__ import annotations
 
@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pyownet import protocol
 
-from gateway.settings import setting
-from listeners.onewire.checks.examine_owserver import examine_server, is_here
-from listeners.onewire.drivers.tree import Refused
-from listeners.onewire.drivers.treebus import TreeBus
+from listeners.onewire.tree import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from gateway.diagnosis.finding import Finding
-    from gateway.diagnosis.machine import Machine
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -89,18 +83,3 @@ class Server:
         except (protocol.Error, AssertionError, UnicodeError) as error:
             words = getattr(error, "strerror", None) or str(error) or "not what an owserver answers"
             raise OSError(f"{self}: {words}; is it running there (systemctl status owserver)?") from error
-
-
-@dataclass(kw_only=True)
-class Owserver(TreeBus):
-    """Thermometers on the buses of an owserver."""
-
-    server: Address = setting(Address("localhost"))
-
-    def examine(self, machine: Machine) -> Iterable[Finding]:
-        """Return what stands between the user and the server's buses."""
-        return examine_server(machine, self.reach(), here=is_here(str(self.server)))
-
-    def reach(self) -> Server:
-        """Return the server's tree."""
-        return Server(self.server)
