@@ -15,11 +15,11 @@ from gateway.frame import Frame
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build
 from gateway.workers.worker import ListenerWorker
+from listeners.lines import Ignored, Rejected
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from listeners.textlines import program
 from listeners.textlines.exec_lines import ExecLines, Named, decode, split
 from listeners.textlines.keyvalue import Pairs
-from listeners.textlines.lines import Ignored, Rejected
 from listeners.textlines.value_lines import Values
 from tests.waiting import wait_until
 

@@ -13,10 +13,10 @@ from gateway.frame import Frame, Stamp
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build
 from gateway.text.numeral import LARGEST
+from listeners.lines import Ignored, Rejected
+from listeners.ports.serial_listener import LONGEST_LINE
 from listeners.simulated.clock import VirtualClock
 from listeners.textlines.keyvalue import KeyValue, Pairs, decode
-from listeners.textlines.lines import Ignored, Rejected
-from listeners.textlines.serial_listener import LONGEST_LINE
 from tests import vectors
 from tests.wire import Wire
 

@@ -13,10 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.text.numeral import LARGEST
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.radio import grammar, repeater
 from listeners.radio.commands import Order
 from listeners.textlines import exec_lines, keyvalue, value_lines
-from listeners.textlines.lines import Ignored, Lines, Rejected
 from tests import vectors
 
 FUZZ_LINES = int(os.environ.get("FUZZ_LINES", "0"))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listeners.textlines.lines import Lines
+from listeners.lines import Lines
 
 
 def test_a_line_ends_in_lf_or_crlf():

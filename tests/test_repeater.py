@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from gateway.flag import Flag
 from gateway.registry import find
 from gateway.settings import SettingsFault, build
+from listeners.lines import Rejected
 from listeners.radio import conversation
 from listeners.radio.commands import DIGITS_FIRST, Message, Question, Setting
 from listeners.radio.repeater import LONGEST_COMMAND, Repeater, Rfm2piRepeater, judge
 from listeners.simulated.radio_firmware import Rf12demo
 from listeners.simulated.rfm12pi import SimulatedRfm12pi
-from listeners.textlines.lines import Rejected
 from tests.waiting import wait_until
 
 ALL = "saigbqv"

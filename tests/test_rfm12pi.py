@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.flag import Flag
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build, shown
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.radio.grammar import (
     LONGEST_LINE,
     Comment,
@@ -28,7 +29,6 @@ from listeners.radio.grammar import (
 from listeners.radio.rfm12pi import Rfm2pi, Rfm12pi
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.rfm12pi import SimulatedRfm12pi
-from listeners.textlines.lines import Ignored, Lines, Rejected
 from tests import vectors
 from tests.opened import opened as opened_plugin
 from tests.reading import read_and_stop, read_frames

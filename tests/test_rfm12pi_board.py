@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.settings import build
+from listeners.lines import Ignored, Lines
 from listeners.radio.board import Board
 from listeners.radio.commands import SETTINGS, Message, Question, Setting
 from listeners.radio.grammar import LONGEST_LINE, decode, unjoin
 from listeners.radio.rfm12pi import Rfm12pi
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.radio_firmware import EmonBase, Rf12demo, Rfm2pi
-from listeners.textlines.lines import Ignored, Lines
 
 HARMLESS = {
     Rf12demo: re.compile(r"v|[0-9]{1,3}[bgiq]|00,[0-9]{2},[0-9]{2},00,s"),

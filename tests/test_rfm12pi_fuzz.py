@@ -6,12 +6,12 @@ import logging
 import random
 import re
 
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.radio.board import Board
 from listeners.radio.commands import DIGITS_FIRST
 from listeners.radio.grammar import LONGEST_LINE, Packet, decode, decode_bytes, unjoin
 from listeners.radio.repeater import judge
 from listeners.simulated.clock import VirtualClock
-from listeners.textlines.lines import Ignored, Lines, Rejected
 from tests.test_line_fuzz import FUZZ_LINES, damaged, lines
 from tests.test_rfm12pi import GRAMMAR
 

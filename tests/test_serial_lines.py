@@ -10,8 +10,8 @@ from gateway.frame import Frame, Stamp
 from gateway.nodes import Decoder, Nodes
 from gateway.registry import find
 from gateway.settings import SettingsFault, build
+from listeners.lines import Ignored, Rejected
 from listeners.simulated.clock import VirtualClock
-from listeners.textlines.lines import Ignored, Rejected
 from listeners.textlines.serial_lines import SerialLines
 from tests import vectors
 from tests.opened import opened as opened_plugin

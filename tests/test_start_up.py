@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.frame import Frame, Stamp
+from listeners.lines import Ignored, Rejected
 from listeners.simulated.clock import VirtualClock
 from listeners.textlines.keyvalue import KeyValue
-from listeners.textlines.lines import Ignored, Rejected
 from listeners.textlines.start_up import StartUp
 
 STAMP = Stamp(0.0, "", 0.0)

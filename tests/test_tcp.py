@@ -13,8 +13,8 @@ from gateway.flag import Flag
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build
 from gateway.text.numeral import LARGEST
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.simulated.clock import VirtualClock
-from listeners.textlines.lines import Ignored, Lines, Rejected
 from listeners.textlines.tcp import LONGEST_LINE, Tcp, Values, decode
 from tests import vectors
 from tests.opened import opened as opened_plugin

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from gateway.flag import wait_readable
 from gateway.settings import SettingsFault, at_least, between, setting
+from listeners.counting import Tally
 from listeners.http.api import Taken, refusal_text, take
 from listeners.http.inputs import Inputs
 from listeners.http.wire import GO_ON, Refusal, Request, Requests, answer
 from listeners.ports.shared_key import check_key
-from listeners.ports.tcp_port import PortListener, is_loopback, receive
-from listeners.tally import Tally
+from listeners.ports.tcp_server import PortListener, is_loopback, receive
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.settings import alternatives
+from listeners.lines import Ignored
 from listeners.radio.commands import ASK
 from listeners.radio.grammar import Packet
-from listeners.textlines.lines import Ignored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.clock import Clock
-    from listeners.textlines.lines import Rejected
+    from listeners.lines import Rejected
 
 RATES = (38400, 57600, 115200, 9600)
 """RFM12Pi and RFM69Pi since 2014; JeeLink; emonPi CM; the boards of 2013."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from gateway.clock import Clock
+    from listeners.lines import Ignored
     from listeners.radio.commands import Dialect
-    from listeners.textlines.lines import Ignored
 
 _TRIES = 3
 

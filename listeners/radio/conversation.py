@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, NamedTuple
 
-from listeners.textlines.lines import Ignored
+from listeners.lines import Ignored
 
 if TYPE_CHECKING:
     from gateway.clock import Clock

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from listeners.textlines.lines import Ignored, Rejected
+from listeners.lines import Ignored, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gateway.settings import alternatives, between, setting
-from listeners.ports.tcp_port import Port
+from listeners.counting import Tally
+from listeners.lines import Lines, Rejected
+from listeners.ports.tcp_server import Port
 from listeners.radio.board import NAMES
 from listeners.radio.commands import SETTINGS, Message, Order, Question, Setting
 from listeners.radio.grammar import LONGEST_PAYLOAD
 from listeners.radio.rfm12pi import Baud, Rfm12pi
-from listeners.tally import Tally
-from listeners.textlines.lines import Lines, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -9,6 +9,8 @@ from gateway.flag import wait_readable
 from gateway.frame import Frame
 from gateway.plugin import Listener
 from gateway.settings import at_least, between, setting
+from listeners.counting import Tally
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.ports.examine_serial import examine_serial
 from listeners.ports.serial_port import SerialPort, is_pattern
 from listeners.radio.baud import RATES, BaudSearch
@@ -17,8 +19,6 @@ from listeners.radio.grammar import LONGEST_LINE, Configuration, Packet, decode_
 from listeners.radio.missed import Missed
 from listeners.simulated.radio_firmware import Rf12demo
 from listeners.simulated.rfm12pi import SIMULATED_NODES, SimulatedRfm12pi
-from listeners.tally import Tally
-from listeners.textlines.lines import Ignored, Lines, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

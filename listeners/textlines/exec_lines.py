@@ -12,9 +12,9 @@ from gateway.frame import Frame
 from gateway.nodes import check_id
 from gateway.plugin import Listener
 from gateway.settings import setting
-from listeners.tally import Tally
+from listeners.counting import Tally
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.textlines.keyvalue import Pairs, decode_pairs
-from listeners.textlines.lines import Ignored, Lines, Rejected
 from listeners.textlines.program import Program
 from listeners.textlines.value_lines import LONGEST_LINE, Values
 from listeners.textlines.value_lines import decode as decode_values

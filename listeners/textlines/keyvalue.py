@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.frame import Frame, check_node
 from gateway.settings import setting
 from gateway.text.numeral import NotANumber, from_json, load_json, parse
-from listeners.textlines.lines import Ignored, Rejected
-from listeners.textlines.serial_listener import LONGEST_LINE, SerialListener
+from listeners.lines import Ignored, Rejected
+from listeners.ports.serial_listener import LONGEST_LINE, SerialListener
 from listeners.textlines.start_up import StartUp
 from listeners.textlines.value_lines import has_value
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.settings import setting
-from listeners.textlines.serial_listener import Baud, SerialListener
+from listeners.ports.serial_listener import Baud, SerialListener
 from listeners.textlines.value_lines import Values, decode
 
 if TYPE_CHECKING:
     from gateway.frame import Frame, Stamp
-    from listeners.textlines.lines import Ignored, Rejected
+    from listeners.lines import Ignored, Rejected
 
 
 @dataclass(kw_only=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from gateway.flag import wait_readable
 from gateway.frame import Frame
 from gateway.settings import at_least, between, setting
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.ports.shared_key import check_key, is_key
-from listeners.ports.tcp_port import PortListener, receive
-from listeners.textlines.lines import Ignored, Lines, Rejected
+from listeners.ports.tcp_server import PortListener, receive
 from listeners.textlines.value_lines import LONGEST_LINE, Values, decode
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.frame import Frame
 from gateway.text.numeral import NotANumber, parse
-from listeners.textlines.lines import Ignored, Rejected
+from listeners.lines import Ignored, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from gateway.flag import wait_readable
-from listeners.ports.tcp_port import Port, is_loopback
+from listeners.ports.tcp_server import Port, is_loopback
 
 
 def test_a_port_tells_who_connects():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gateway.plugin import Listener
 from gateway.settings import between, setting
-from listeners.tally import Tally
+from listeners.counting import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

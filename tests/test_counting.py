@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from listeners.tally import Tally
+from listeners.counting import Tally
 
 
 def test_refusals_are_told_at_once_and_then_once_a_minute_with_their_count(caplog):

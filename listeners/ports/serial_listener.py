@@ -9,11 +9,11 @@ from gateway.flag import wait_readable
 from gateway.frame import Frame
 from gateway.plugin import Listener
 from gateway.settings import setting
+from listeners.counting import Tally
+from listeners.lines import Ignored, Lines, Rejected
 from listeners.ports.examine_serial import examine_serial
 from listeners.ports.serial_port import SerialPort
 from listeners.radio.missed import Missed
-from listeners.tally import Tally
-from listeners.textlines.lines import Ignored, Lines, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
