@@ -1,24 +1,30 @@
-"""What was refused or passed over, counted by its name, and told without flooding the log."""
+"""What was refused or is missing, counted by its reason, and logged without flooding the log."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gateway.plugin import Listener
+from listeners.lines import Ignored, Rejected
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterable
+
+    from gateway.frame import Frame, Stamp
+    from listeners.lines import DataLine
 
 _PAUSE = 60.0
 _ALL = 3
 """How many refusals in a row are no accident."""
-_LATELY = 3600.0
-"""Seconds after which they are past: who knocked at a port may never come again."""
+_RECENT = 3600.0
+"""Seconds after which refusals are forgotten: a client that was refused may never come again."""
 _MISSING = "value-missing"
 
 
 class Tally(Counter[str]):
-    """Counts lines, or `what` it is, by kind or reason; of the refused ones it tells, but floods no log."""
+    """Counts by reason the lines, or `what` it is, that were refused, and what is missing in the others."""
 
     def __init__(self, what: str = "a line") -> None:
         super().__init__()
@@ -26,11 +32,7 @@ class Tally(Counter[str]):
         self._next: dict[str, float] = {}
         self._in_a_row = 0
         self._last = ("", 0.0)
-
-    @property
-    def faults(self) -> dict[str, int]:
-        """How often what was refused, by reason, and how many values were missing in what was not."""
-        return {reason: self[reason] for reason in [*self._next, _MISSING] if self[reason]}
+        self._numbers: dict[str, float] = {}
 
     def refuse(self, reason: str, line: str, log: logging.Logger, now: float) -> None:
         """Count a refused line and log it: a reason's first at once, then at most one a minute of `now`."""
@@ -45,17 +47,71 @@ class Tally(Counter[str]):
         """Note that one was taken."""
         self._in_a_row = 0
 
-    def count_missing(self, values: Iterable[float | None], line: str, log: logging.Logger) -> None:
-        """Count the values that a line has a place for and does not give; the first is told."""
-        if missing := sum(value is None for value in values):
+    def count_missing(self, missing: int, line: str, log: logging.Logger) -> None:
+        """Count the values that a line has a place for and does not give; the first time is logged."""
+        if missing:
             if not self[_MISSING]:
                 log.warning("a value is missing in %s, and its place stays empty: %.80a", self._what, line)
             self[_MISSING] += missing
 
+    def count_missed(self, frame: Frame) -> None:
+        """Count the messages of a node that were not received.
+
+        A node counts its messages in the value called MSG. The same number again is a repetition. A smaller
+        one shows that the node has restarted, and what was missed before is forgotten.
+        """
+        named = zip(frame.names, frame.values, strict=False)
+        number = next((value for name, value in named if name.lower() == "msg"), None)
+        if number is None:
+            return
+        last = self._numbers.get(frame.node, number)
+        self._numbers[frame.node] = number
+        key = f"message of node {frame.node} missed"
+        if number < last:
+            self.pop(key, None)
+        elif number > last + 1:
+            self[key] += int(number - last) - 1
+
     def ailing(self, now: float) -> list[str]:
-        """Return a line where all of late were refused, none otherwise."""
+        """Return a line where all of the last hour were refused, none otherwise."""
         reason, at = self._last
-        if self._in_a_row < _ALL or now - at > _LATELY:
+        if self._in_a_row < _ALL or now - at > _RECENT:
             return []
         every = self._what.removeprefix("a ")
         return [f"every {every} is refused: {self._in_a_row} in a row, the last one as {reason}"]
+
+
+@dataclass(kw_only=True)
+class CountingListener(Listener):
+    """A listener that counts in `counts` what it refuses, and reports that."""
+
+    COUNTED: ClassVar = "a line"
+
+    def __post_init__(self) -> None:
+        self.counts = Tally(self.COUNTED)
+
+    def report(self) -> dict[str, Any]:
+        """Return how often what was refused or missing."""
+        return {"faults": dict(self.counts)}
+
+    def ailing(self) -> list[str]:
+        """Return that everything was refused lately, where that is so."""
+        return self.counts.ailing(self.clock.monotonic())
+
+    def refuse(self, reason: str, line: str) -> None:
+        """Count what is refused; `line` is what the log may show of it."""
+        self.counts.refuse(reason, line, self.log, self.clock.monotonic())
+
+    def frame(self, said: DataLine | Ignored | Rejected, stamp: Stamp, line: str) -> Frame | None:
+        """Return the frame of a decoded line, None where it has none; `line` is what the log may show."""
+        if isinstance(said, Ignored):
+            return None
+        if not isinstance(said, Rejected):
+            self.counts.count_missing(said.missing, line, self.log)
+            frame = said.frame(self.nodes, stamp, self.name)
+            if not isinstance(frame, Rejected):
+                self.counts.take()
+                return frame
+            said = frame
+        self.refuse(said.reason, line)
+        return None

@@ -1,8 +1,27 @@
-"""Lines of text from a wire, cut out of a byte stream, and what one is that is no data."""
+"""Lines of text, cut out of a byte stream, and what a decoder can say of one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from gateway.frame import Frame, Stamp
+    from gateway.nodes import Nodes
+
+LONGEST_LINE = 1024
+"""Characters of a line of values; those of a radio board are shorter."""
+
+
+class DataLine(Protocol):
+    """A line that carries data."""
+
+    @property
+    def missing(self) -> int:
+        """How many values it has a place for and does not give."""
+
+    def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame | Rejected:
+        """Return its values with the scales and names that [nodes] gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +41,8 @@ class Rejected:
 class Lines:
     """Cuts a byte stream, however it is segmented, into lines that end in LF or CR LF.
 
-    A byte that is not ASCII becomes U+FFFD and harms only its own line. Of a line longer than `limit` bytes
-    no more is kept than shows that it is too long, so a stream without line ends fills no memory.
+    A byte that is not ASCII becomes U+FFFD and damages only its own line. A line longer than `limit` bytes is
+    cut, but not so far that it would no longer be too long: a stream without line ends fills no memory.
     """
 
     def __init__(self, limit: int) -> None:

@@ -1,10 +1,17 @@
-"""Refusals: each is counted, and few are told."""
+"""Refusals: each is counted, and few are logged."""
 
 from __future__ import annotations
 
 import logging
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.frame import Frame, Stamp
 from listeners.counting import Tally
+
+STAMP = Stamp(0.0, "", 0.0)
 
 
 def test_refusals_are_told_at_once_and_then_once_a_minute_with_their_count(caplog):
@@ -61,9 +68,66 @@ def test_what_was_refused_long_ago_is_past():
 
 def test_values_that_are_missing_are_counted_and_the_first_is_told(caplog):
     tally = Tally()
-    for values in ((1.0, 2.0), (1.0, None, None), (None, 1.0)):
-        tally.count_missing(values, "10 1 nan nan", logging.getLogger("oemgateway.test"))
-    assert tally.faults == {"value-missing": 3}
+    for missing in (0, 2, 1):
+        tally.count_missing(missing, "10 1 nan nan", logging.getLogger("oemgateway.test"))
+    assert tally == {"value-missing": 3}
     assert [record.getMessage() for record in caplog.records] == [
         "a value is missing in a line, and its place stays empty: '10 1 nan nan'"
     ]
+
+
+MISSED = "message of node 22 missed"
+
+
+def heard(*numbers, node="22", name="MSG"):
+    tally = Tally()
+    for number in numbers:
+        tally.count_missed(Frame(node, (243.1, number), STAMP, ("Vrms", name)))
+    return tally
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missed"),
+    [
+        ((), 0),
+        ((84,), 0),
+        ((84, 85, 86), 0),
+        ((84, 87), 2),
+        ((84, 87, 89.0), 3),
+        ((84, 84, 84, 85), 0),  # heard twice
+        ((84, 87, 87, 88), 2),
+        ((84, 87, None, 88), 2),  # damaged
+        ((84, 87, 1, 2), 0),  # the node has started anew
+        ((84, 87, 1, 5), 3),
+    ],
+)
+def test_what_is_not_heard_is_missed(numbers, missed):
+    assert heard(*numbers) == ({MISSED: missed} if missed else {})
+
+
+def test_each_node_has_its_own_count():
+    tally = Tally()
+    for node, number in (("22", 1), ("17", 50), ("22", 3), ("17", 51)):
+        tally.count_missed(Frame(node, (number,), STAMP, ("MSG",)))
+    assert tally == {MISSED: 1}
+
+
+@pytest.mark.parametrize("name", ["MSG", "Msg", "msg"])
+def test_it_may_be_spelled_in_either_case(name):
+    assert heard(1, 3, name=name) == {MISSED: 1}
+
+
+@pytest.mark.parametrize("name", ["", "MSG2", "pulse"])
+def test_no_other_value_counts(name):
+    assert heard(1, 3, name=name) == {}
+
+
+def test_a_value_may_have_no_name():
+    tally = Tally()
+    tally.count_missed(Frame("10", (1, 2, 3), STAMP))
+    assert tally == {}
+
+
+@given(st.lists(st.integers(0, 2**32 - 1)))
+def test_it_is_never_negative(numbers):
+    assert all(count > 0 for count in heard(*numbers).values())

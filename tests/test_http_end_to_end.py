@@ -108,7 +108,7 @@ def test_a_gateway_may_post_to_another_one(tmp_path, server):
         assert posted(first, f'/input/bulk?time=0&data=[[{now},"attic",18.7,null,22,{{"rain":3}}]]')
         # then everything is at the last one, once and in order, under the same indices and with the same time
         wait_until(lambda: len(server.stored) == 1004)
-        (connection,) = far_gateway._listeners["push"].plugin._clients.values()
+        (connection,) = far_gateway._listeners["push"].plugin._server.clients
         assert connection.host == "127.0.0.1"
     assert [kept.value for kept in server.stored if (kept.node, kept.key) == ("15", "1")] == list(range(500))
     assert server.values("15") == {"1": 499, "2": -7}

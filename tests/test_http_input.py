@@ -269,7 +269,7 @@ def test_a_device_that_closes_its_side_first_is_answered(running):
         client.shutdown(socket.SHUT_WR)
         assert answer(client) == (200, "ok")
         assert is_hung_up_on(client)
-    wait_until(lambda: not gateway.listener._clients)
+    wait_until(lambda: not gateway.listener._server.clients)
 
 
 def test_requests_that_come_in_one_piece_are_answered_in_their_order(running):
@@ -319,7 +319,7 @@ def test_who_connects_and_says_nothing_is_hung_up_on(running):
     with gateway.connect() as silent, gateway.connect() as other:
         other.sendall(GET % 1)
         assert answer(other) == (200, "ok")
-        wait_until(lambda: len(gateway.listener._clients) == 2)
+        wait_until(lambda: len(gateway.listener._server.clients) == 2)
         clock.sleep(11)
         other.sendall(GET % 2)
         assert answer(other) == (200, "ok")
@@ -337,7 +337,7 @@ def test_a_client_that_goes_in_the_middle_leaves_nothing(running):
         client.sendall(b"POST /input/post HTTP/1.1\r\nContent-Length: 99\r\n\r\ncsv=1")
     with gateway.connect() as client:
         client.sendall(b"GET")
-        wait_until(lambda: any(client.requests.begun for client in gateway.listener._clients.values()))
+        wait_until(lambda: any(client.requests.begun for client in gateway.listener._server.clients))
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wait_until(lambda: gateway.counts == {"cut-short": 2})
     assert gateway.kept == []
@@ -352,38 +352,12 @@ def test_a_client_that_has_gone_before_its_answer_is_counted():
         client.sendall(GET % 1)
         assert len(listener.read(stop)) == 1
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    (served,) = listener._clients.values()
+    (served,) = listener._server.clients
     wait_until(lambda: not served.send(b"x"))
     stop.set()
     assert listener.read(stop) == []
     assert listener.report() == {"faults": {"gone-before-the-answer": 1}}
     listener.close()
-
-
-def test_a_wait_that_was_for_nothing_is_nothing():
-    listener = Http(port=0)
-    listener.open()
-    with socket.create_connection(listener.address):
-        listener.read(Flag())
-        (client,) = listener._clients.values()
-        assert listener._hear(client, listener.clock.now()) == []
-        assert listener._clients
-    listener.close()
-
-
-def test_one_client_too_many_takes_the_place_of_the_most_silent(running):
-    gateway = running(clients=2)
-    with gateway.connect() as first, gateway.connect() as second:
-        for client in (second, first):
-            client.sendall(GET % 1)
-            assert answer(client) == (200, "ok")
-        with gateway.connect() as third:
-            third.sendall(GET % 3)
-            assert answer(third) == (200, "ok")
-            assert is_hung_up_on(second)
-            first.sendall(GET % 2)
-            assert answer(first) == (200, "ok")
-    assert gateway.counts == {"too-many-clients": 1}
 
 
 def test_one_host_posts_only_so_often_in_a_second(running):
@@ -512,12 +486,6 @@ def test_curl_posts(running):
 def test_it_sleeps_until_stopped(running):
     gateway = running()
     gateway.end()
-
-
-def test_a_port_that_is_taken_is_weather(running):
-    port = running().listener.address[1]
-    with pytest.raises(OSError, match=rf"127\.0\.0\.1:{port}: Address already in use"):
-        Http(port=port).open()
 
 
 def test_a_listener_that_is_not_open_says_so():

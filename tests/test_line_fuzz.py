@@ -78,7 +78,7 @@ def check_pairs(said):
 @pytest.mark.parametrize(
     ("decode", "check", "profiles"),
     [
-        pytest.param(grammar.decode_bytes, check_radio, ("rfm2pi", "rfm2pi-raw-header"), id="radio"),
+        pytest.param(grammar.decode, check_radio, ("rfm2pi", "rfm2pi-raw-header"), id="radio"),
         pytest.param(value_lines.decode, check_values, ("socket", "direct-values"), id="values"),
         pytest.param(keyvalue.decode, check_pairs, ("keyvalue",), id="keyvalue"),
     ],
@@ -109,9 +109,9 @@ EVERYTHING = (
 @example("15 1\u2028")
 @example("15 a:\x851")
 def test_whatever_a_line_holds_no_decoder_raises(line):
-    check_radio(grammar.decode_bytes(line))
+    check_radio(grammar.decode(line))
     check_values(value_lines.decode(line))
     check_pairs(keyvalue.decode(line))
     said = exec_lines.decode(line)
-    assert isinstance(said, value_lines.Values | exec_lines.Named | Ignored | Rejected)
+    assert isinstance(said, value_lines.Values | keyvalue.Pairs | Ignored | Rejected)
     assert isinstance(repeater.judge(line, ("s", "a", "i")), Order | Rejected)

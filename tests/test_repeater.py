@@ -220,7 +220,7 @@ def test_an_error_says_what_happened(board, running):
 
 def test_what_the_section_sets_nobody_else_sets(board, running):
     repeater = running(group=210, allow=("s", "g", "b"))
-    assert list(repeater.listener.remarks()) == [("allow", "g is refused all the same: group is set here")]
+    assert list(repeater.listener.remarks()) == [("allow", "g is refused: group is set in this section")]
     assert repeater.ask("212g", "8b") == ["ERR not-allowed", "OK"]
     assert (board.firmware.group, board.firmware.band) == (210, 8)
 
@@ -240,7 +240,7 @@ def test_a_client_that_vanishes_is_forgotten(board, running):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.sendall(b"1,10s\n")
         wait_until(lambda: repeater.listener._waiting)
-    wait_until(lambda: not repeater.listener._clients)
+    wait_until(lambda: not repeater.listener._server.clients)
     wait_until(lambda: not repeater.listener._waiting)
 
 
@@ -287,11 +287,11 @@ def test_a_client_that_reads_no_answers_is_hung_up_on(running):
     repeater = running()
     with repeater.connect() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        (served,) = wait_until(lambda: list(repeater.listener._clients.values()))
+        (served,) = wait_until(lambda: repeater.listener._server.clients)
         served.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         with contextlib.suppress(ConnectionError):
             client.sendall(b"z\n" * 50000)
-        wait_until(lambda: not repeater.listener._clients)
+        wait_until(lambda: not repeater.listener._server.clients)
     assert repeater.ask("1,10s") == ["OK"]
 
 

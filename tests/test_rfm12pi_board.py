@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.settings import build
-from listeners.lines import Ignored, Lines
+from listeners.lines import Ignored
 from listeners.radio.board import Board
 from listeners.radio.commands import SETTINGS, Message, Question, Setting
-from listeners.radio.grammar import LONGEST_LINE, decode, unjoin
+from listeners.radio.grammar import LONGEST_LINE, BoardLines, decode
 from listeners.radio.rfm12pi import Rfm12pi
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.radio_firmware import EmonBase, Rf12demo, Rfm2pi
@@ -33,7 +33,7 @@ class Wire:
         self.clock = VirtualClock()
         self.firmware = firmware
         self.board = Board(dict(wanted), self.clock, logging.getLogger("oemgateway.radio"), **more)
-        self.lines = Lines(LONGEST_LINE)
+        self.lines = BoardLines(LONGEST_LINE)
         self.times = []
         self.text = ""
 
@@ -50,7 +50,7 @@ class Wire:
     def hear(self, texts):
         for text in texts:
             self.text += text
-            for line in unjoin(self.lines.feed(text.encode())):
+            for line in self.lines.feed(text.encode()):
                 said = decode(line)
                 assert isinstance(said, Ignored), line
                 self.board.hear(said)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.frame import Frame, Stamp
 from listeners.lines import Ignored, Rejected
 from listeners.simulated.clock import VirtualClock
-from listeners.textlines.keyvalue import KeyValue
+from listeners.textlines.keyvalue import KeyValue, Pairs
 from listeners.textlines.start_up import StartUp
-
-STAMP = Stamp(0.0, "", 0.0)
 
 BANNER = """\
 OpenEnergyMonitor.org
@@ -52,25 +49,25 @@ def test_what_it_prints_before_it_has_begun_is_no_reading_from_whichever_line_it
     if "temp" in BANNER[first]:
         first -= 1  # what comes first is dropped: it may be the end of a line
     for line in BANNER[first:]:
-        assert not isinstance(listener.frame(line, STAMP), Frame), line
-    assert listener.frame(READING, STAMP).values == (209, 205, 463, 33)
+        assert not isinstance(listener.hear(line), Pairs), line
+    assert listener.hear(READING).values == (209, 205, 463, 33)
     # and again, when its battery is changed
-    assert all(isinstance(listener.frame(line, STAMP), Ignored) for line in BANNER)
-    assert isinstance(listener.frame(READING, STAMP), Frame)
+    assert all(isinstance(listener.hear(line), Ignored) for line in BANNER)
+    assert isinstance(listener.hear(READING), Pairs)
 
 
 def test_where_the_last_line_is_damaged_the_next_minutes_reading_is_one(listener):
     for line in BANNER[:-1]:
-        listener.frame(line, STAMP)
-    assert isinstance(listener.frame("Contin\N{REPLACEMENT CHARACTER}ing", STAMP), Rejected | Ignored)
+        listener.hear(line)
+    assert isinstance(listener.hear("Contin\N{REPLACEMENT CHARACTER}ing"), Rejected | Ignored)
     listener.clock.sleep(31)
-    assert isinstance(listener.frame(READING, STAMP), Frame)
+    assert isinstance(listener.hear(READING), Pairs)
 
 
 def test_a_device_that_has_no_such_start_is_heard_at_once(listener):
     for line in ("emonTx V3.2 continuous monitoring", "describe:EmonTX3CM", "Settings: r1 b4 p25"):
-        listener.frame(line, STAMP)
-        assert isinstance(listener.frame("MSG:1,Vrms:243.10", STAMP), Frame)
+        listener.hear(line)
+        assert isinstance(listener.hear("MSG:1,Vrms:243.10"), Pairs)
 
 
 def test_nothing_but_its_own_lines_begins_it():

@@ -13,9 +13,10 @@ from gateway.flag import Flag
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build
 from gateway.text.numeral import LARGEST
-from listeners.lines import Ignored, Lines, Rejected
+from listeners.lines import LONGEST_LINE, Ignored, Lines, Rejected
 from listeners.simulated.clock import VirtualClock
-from listeners.textlines.tcp import LONGEST_LINE, Tcp, Values, decode
+from listeners.textlines.tcp import Tcp
+from listeners.textlines.value_lines import Values, decode
 from tests import vectors
 from tests.opened import opened as opened_plugin
 from tests.reading import read_and_stop, read_frames
@@ -213,15 +214,6 @@ def test_a_tail_without_line_end_is_dropped_and_counted(opened, connect, stop):
     assert said(read_frames(listener, stop, 1)) == [("17", (9, 9))]
 
 
-def test_an_idle_client_harms_nobody(opened, connect, stop):
-    # Fault 2: one that connected and said nothing blocked the whole daemon.
-    listener = opened()
-    idle = [connect(listener) for _ in range(20)]
-    connect(listener).sendall(b"15 1\n")
-    assert said(read_frames(listener, stop, 1)) == [("15", (1,))]
-    assert len(idle) == 20
-
-
 def test_a_line_that_is_too_long_harms_only_itself(opened, connect, stop):
     # Fault 3: what was over 1024 bytes poisoned the next frame.
     listener = opened()
@@ -300,36 +292,10 @@ def test_it_sleeps_until_stopped(opened):
     assert read_and_stop(opened()) == []
 
 
-def test_a_wait_that_was_for_nothing_is_nothing(opened, connect, stop):
-    listener = opened()
-    client = connect(listener)
-    client.sendall(b"15 1\n")
-    read_frames(listener, stop, 1)
-    (fd,) = listener._clients
-    assert listener._hear(fd, listener.clock.now()) == []
-    assert fd in listener._clients
-
-
 def test_a_port_that_is_taken_is_weather(opened):
     port = opened().address[1]
     with pytest.raises(OSError, match=rf"127\.0\.0\.1:{port}: Address already in use"):
         opened(port=port)
-
-
-def test_a_host_that_is_not_ours_is_weather(opened):
-    with pytest.raises(OSError, match=r"192\.0\.2\.1:0: Cannot assign"):
-        opened(host="192.0.2.1")
-
-
-def test_it_can_listen_on_ipv6(opened, connect, stop):
-    if not socket.has_ipv6:
-        pytest.skip("this kernel has no IPv6")
-    try:
-        listener = opened(host="::1")
-    except OSError as error:
-        pytest.skip(f"no IPv6 here: {error}")
-    connect(listener).sendall(b"15 1\n")
-    assert len(read_frames(listener, stop, 1)) == 1
 
 
 def test_who_can_reach_it_is_said(opened, caplog):

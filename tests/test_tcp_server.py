@@ -1,35 +1,155 @@
+"""A TCP port and its clients, over real connections."""
+
 from __future__ import annotations
 
+import contextlib
+import math
 import socket
 
 import pytest
 
 from gateway.flag import wait_readable
-from listeners.ports.tcp_server import Port, is_loopback
+from listeners.ports.tcp_server import Client, TcpServer, is_loopback
 
 
-def test_a_port_tells_who_connects():
-    port = Port("127.0.0.1", 0)
-    port.open()
-    assert port.accept() is None
-    with socket.create_connection(port.address):
-        assert wait_readable([port], 5) == {port.fileno()}
-        connection, host = port.accept()
-        assert (connection.getblocking(), host) == (False, "127.0.0.1")
-        connection.close()
-    port.close()
-    port.close()
+class Served:
+    """A server on a free port that notes what its clients send, and why they were closed."""
+
+    def __init__(self, limit=100, deadline=math.inf, host="127.0.0.1"):
+        self.deadline = deadline
+        self.heard, self.closed = [], []
+        self.server = TcpServer(
+            (host, 0), limit, self._welcome, lambda client, reason: self.closed.append(reason)
+        )
+        self.server.open()
+
+    def _welcome(self, connection, host):
+        assert (connection.getblocking(), host) == (False, self.server.address[0])
+        return Client(connection, host, self.deadline)
+
+    def connect(self):
+        """Return a connection that is accepted."""
+        before = len(self.server.clients)
+        client = socket.create_connection(self.server.address, timeout=60)
+        self.turn()
+        assert len(self.server.clients) in (before, before + 1)
+        return client
+
+    def turn(self, now=0.0, most=100):
+        ready = wait_readable(self.server.sources(), 60)
+        self.heard += [data for _, data in self.server.receive(ready, most)]
+        self.server.admit(ready, now)
 
 
-@pytest.mark.parametrize("use", [Port.fileno, Port.accept, lambda port: port.address])
+@pytest.fixture
+def serve():
+    with contextlib.ExitStack() as stack:
+
+        def serve(**settings):
+            served = Served(**settings)
+            stack.callback(served.server.close)
+            return served
+
+        yield serve
+
+
+def test_what_clients_send_comes_in_pieces_that_leave_the_others_their_turn(serve):
+    served = serve()
+    with served.connect() as first, served.connect() as second:
+        first.sendall(b"abcdef")
+        second.sendall(b"123")
+        wait_readable(served.server.clients[:1], 60)
+        wait_readable(served.server.clients[1:], 60)
+        served.turn(most=4)
+        assert sorted(served.heard) == [b"123", b"abcd"]
+        served.turn(most=4)
+        assert served.heard[-1] == b"ef"
+
+
+def test_a_client_that_only_stops_sending_can_be_answered_and_is_not_waited_for(serve):
+    served = serve()
+    with served.connect() as client:
+        client.shutdown(socket.SHUT_WR)
+        served.turn()
+        (ended,) = served.server.clients
+        assert (served.heard, ended.has_ended) == ([b""], True)
+        assert len(served.server.sources()) == 1
+        assert ended.send(b"bye")
+        assert client.recv(10) == b"bye"
+    served.server.hang_up(ended)
+    served.server.hang_up(ended)
+    assert (served.closed, ended.send(b"bye")) == ([""], False)
+
+
+def test_a_wait_that_was_for_nothing_is_nothing(serve):
+    served = serve()
+    with served.connect():
+        (client,) = served.server.clients
+        assert list(served.server.receive({client.fileno()}, 100)) == []
+        served.server.admit(set(wait_readable([client], 0)) | {served.server.sources()[0].fileno()}, 0)
+        assert served.server.clients == [client]
+
+
+def test_a_client_is_closed_at_its_deadline(serve):
+    served = serve(deadline=10.0)
+    assert served.server.patience(1.0) is None
+    with served.connect() as client:
+        assert served.server.patience(1.0) == 9.0
+        served.server.admit(set(), 9.9)
+        assert served.closed == []
+        served.server.admit(set(), 10.0)
+        assert served.closed == ["idle"]
+        assert client.recv(1) == b""
+
+
+def test_one_client_too_many_takes_the_place_of_the_one_silent_for_longest(serve):
+    served = serve(limit=2)
+    with served.connect() as first, served.connect() as second:
+        first.sendall(b"1")
+        served.turn()
+        with served.connect() as third:
+            assert second.recv(1) == b""
+            assert served.closed == ["too-many-clients"]
+            for client in (first, third):
+                client.sendall(b"2")
+                served.turn()
+            assert served.heard == [b"1", b"2", b"2"]
+
+
+def test_at_the_end_all_are_closed_and_the_port_is_free_at_once(serve):
+    served = serve()
+    address = served.server.address
+    with served.connect() as client:
+        served.server.close()
+        served.server.close()
+        assert client.recv(1) == b""
+        again = TcpServer(address, 1, Client, lambda *_: None)
+        again.open()
+        again.close()
+
+
+@pytest.mark.parametrize("use", [TcpServer.sources, lambda server: server.address])
 def test_a_port_that_is_not_open_says_so(use):
     with pytest.raises(OSError, match=r"127\.0\.0\.1:8080: not open"):
-        use(Port("127.0.0.1", 8080))
+        use(TcpServer(("127.0.0.1", 8080), 1, Client, lambda *_: None))
 
 
-def test_an_address_that_is_not_ours_is_weather():
+def test_an_address_that_is_not_ours_is_an_os_error():
     with pytest.raises(OSError, match=r"192\.0\.2\.1:0: Cannot assign"):
-        Port("192.0.2.1", 0).open()
+        TcpServer(("192.0.2.1", 0), 1, Client, lambda *_: None).open()
+
+
+def test_it_can_listen_on_ipv6(serve):
+    if not socket.has_ipv6:
+        pytest.skip("this kernel has no IPv6")
+    try:
+        served = serve(host="::1")
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    with served.connect() as client:
+        client.sendall(b"1")
+        served.turn()
+    assert served.heard == [b"1"]
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from gateway.flag import wait_readable
 from gateway.settings import SettingsFault, at_least, between, setting
-from listeners.counting import Tally
 from listeners.http.api import Taken, refusal_text, take
 from listeners.http.inputs import Inputs
 from listeners.http.wire import GO_ON, Refusal, Request, Requests, answer
 from listeners.ports.shared_key import check_key
-from listeners.ports.tcp_server import PortListener, is_loopback, receive
+from listeners.ports.tcp_listener import TcpListener
+from listeners.ports.tcp_server import Client, is_loopback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,42 +30,29 @@ _KEEP_EVERY = 60.0  # seconds between two writes of what the inputs were
 _PARTING = 2.0  # seconds for a client to read its last answer and hang up
 
 
-@dataclass
-class _Client:
-    """A connection, what it has sent of its next request, and until when it has time for the rest of it.
+@dataclass(eq=False, kw_only=True)
+class _Client(Client):
+    """A connection, and what it has sent of its next request.
 
-    `answers` go out when the frames of their requests are on disk. A `parting` client is not listened to any
-    more: hanging up on what it is still sending would take the answer away from it.
+    `answers` go out when the frames of their requests are on disk. What a `parting` client still sends is
+    read and dropped: closing at once would make it lose the answer.
     """
 
-    socket: socket.socket
-    host: str
     requests: Requests
-    deadline: float
     answers: bytes = b""
     parting: bool = False
     told_to_go_on: bool = False
 
-    def fileno(self) -> int:
-        return self.socket.fileno()
-
-    def send(self, data: bytes) -> bool:
-        """Send a few bytes; tell whether they went, as they do unless it has gone or does not read."""
-        try:
-            return self.socket.send(data) == len(data)
-        except OSError:
-            return False
-
 
 @dataclass(kw_only=True)
-class Http(PortListener):
+class Http(TcpListener[_Client]):
     """Takes GET and POST of Emoncms' input/post and input/bulk, and answers when their frames are on disk.
 
-    Who asks for input/get is told the last of what was posted here, also before a restart.
+    input/get is answered with the last values that were posted here, those before a restart included.
 
-    `apikey` is needed unless only this machine can connect. A request may take `timeout` seconds and `size`
-    bytes of body, and a connection be silent for `idle` seconds between two. One host may post `rate` times a
-    second. Where there would be more than `clients`, the one that has been silent for longest is hung up on.
+    `apikey` is required unless only this machine can connect. A request may take `timeout` seconds and have a
+    body of `size` bytes, and a connection may be silent for `idle` seconds between two. One host may post
+    `rate` times a second. When there would be more than `clients`, the one silent for longest is hung up on.
     """
 
     port: int = setting(8080, check=between(0, 65535))
@@ -76,6 +63,7 @@ class Http(PortListener):
     idle: float = setting(300.0, check=at_least(1))
     clients: int = setting(100, check=between(1, 400))
 
+    COUNTED: ClassVar = "a request"
     LETS_OTHERS_IN: ClassVar = "host = 0.0.0.0 and a key let others in"
 
     def __post_init__(self) -> None:
@@ -83,8 +71,6 @@ class Http(PortListener):
             message = f"a key expected, as others can connect to {self.host} (openssl rand -hex 16 makes one)"
             raise SettingsFault([("apikey", message)])
         super().__post_init__()
-        self.counts = Tally("a request")
-        self._clients: dict[int, _Client] = {}  # the one silent for longest first
         self._inputs = Inputs()
         self._posted: list[Frame] = []  # and on disk by the next read
         self._is_asked = False
@@ -101,29 +87,26 @@ class Http(PortListener):
         super().open()
 
     def close(self) -> None:
-        """Give the port back and hang up: a post that has no answer is posted again."""
+        """Close all connections and the port: a post that has no answer is posted again."""
         self._keep()
-        while self._clients:
-            self._hang_up(next(iter(self._clients.values())))
         super().close()
 
     def read(self, stop: Flag) -> list[Frame]:
-        """Answer what was posted before, as its frames are on disk by now; wait for more, and return that."""
+        """Answer the posts of the last read, whose frames are on disk by now; wait for more frames."""
         self._inputs.note(self._posted)
         self._posted.clear()
         self._answer()
         if self.clock.monotonic() - self._kept_at >= _KEEP_EVERY:
             self._keep()
-        ready = wait_readable([stop, self._port, *self._clients.values()], self._patience())
+        patience = self._server.patience(self.clock.monotonic())
+        ready = wait_readable([stop, *self._server.sources()], patience)
         if stop.fileno() in ready:
             return []  # what is not answered must not be kept
         stamp = self.clock.now()
-        frames = [
-            frame for fd in ready & self._clients.keys() for frame in self._hear(self._clients[fd], stamp)
-        ]
-        self._hang_up_on_the_late()
-        if self._port.fileno() in ready:
-            self._accept()
+        frames = []
+        for client, data in self._server.receive(ready, _READ):
+            frames += self._hear(client, data, stamp)
+        self._server.admit(ready, self.clock.monotonic())
         return frames
 
     @property
@@ -141,35 +124,29 @@ class Http(PortListener):
                 self.log.debug("the inputs cannot be kept: %s", error)
 
     def _answer(self) -> None:
-        for client in [client for client in self._clients.values() if client.answers]:
+        for client in self._server.clients:
             answers, client.answers = client.answers, b""
-            if not client.send(answers):
-                self.counts["gone-before-the-answer"] += 1
-                self._hang_up(client)
-            elif client.parting:
+            if answers and not client.send(answers):
+                self._server.hang_up(client, "gone-before-the-answer")
+            elif answers and client.parting:
                 with contextlib.suppress(OSError):
                     client.socket.shutdown(socket.SHUT_WR)
 
-    def _accept(self) -> None:
-        if accepted := self._port.accept():
-            connection, host = accepted
-            if len(self._clients) >= self.clients:
-                self.counts["too-many-clients"] += 1
-                self._hang_up(next(iter(self._clients.values())))
-            deadline = self.clock.monotonic() + self.timeout
-            self._clients[connection.fileno()] = _Client(connection, host, Requests(self.size), deadline)
+    def _welcome(self, connection: socket.socket, host: str) -> _Client:
+        deadline = self.clock.monotonic() + self.timeout
+        return _Client(socket=connection, host=host, deadline=deadline, requests=Requests(self.size))
 
-    def _hear(self, client: _Client, stamp: Stamp) -> list[Frame]:
-        data = receive(client.socket, _READ)
-        if data is None:
+    def _closed(self, client: _Client, reason: str) -> None:
+        if reason == "idle":
+            reason = "" if client.parting else "too-slow" if client.requests.begun else "idle"
+        super()._closed(client, reason)
+
+    def _hear(self, client: _Client, data: bytes, stamp: Stamp) -> list[Frame]:
+        if client.has_ended:
+            is_cut = client.requests.begun and not client.parting
+            self._server.hang_up(client, "cut-short" if is_cut else "")
+        if client.has_ended or client.parting:
             return []
-        if not data:
-            if client.requests.begun and not client.parting:
-                self.counts["cut-short"] += 1
-            self._hang_up(client)
-        if not data or client.parting:
-            return []
-        self._clients[client.fileno()] = self._clients.pop(client.fileno())
         had_begun = client.requests.begun
         client.requests.feed(data)
         frames: list[Frame] = []
@@ -193,9 +170,7 @@ class Http(PortListener):
         client.parting = isinstance(request, Refusal) or not request.keeps
         if isinstance(said, Refusal):
             status, reply = said.status, refusal_text(said)
-            self.counts.refuse(
-                said.reason, f"{client.host}: {said.message}", self.log, self.clock.monotonic()
-            )
+            self.refuse(said.reason, f"{client.host}: {said.message}")
         else:
             status, reply = 200, said.reply
             self._note(said, client.host)
@@ -251,19 +226,3 @@ class Http(PortListener):
             client.deadline = now + self.idle
         elif not had_begun:
             client.deadline = now + self.timeout
-
-    def _patience(self) -> float | None:
-        """Return how long until the time of the first client is over, or None where there is none."""
-        deadline = min((client.deadline for client in self._clients.values()), default=None)
-        return None if deadline is None else deadline - self.clock.monotonic()
-
-    def _hang_up_on_the_late(self) -> None:
-        now = self.clock.monotonic()
-        for client in [client for client in self._clients.values() if client.deadline <= now]:
-            if not client.parting:
-                self.counts["too-slow" if client.requests.begun else "idle"] += 1
-            self._hang_up(client)
-
-    def _hang_up(self, client: _Client) -> None:
-        del self._clients[client.fileno()]
-        client.socket.close()

@@ -1,19 +1,16 @@
-"""Lines from a device on a serial port, whatever they mean."""
+"""What the listeners on a serial port have in common."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from gateway.flag import wait_readable
-from gateway.frame import Frame
-from gateway.plugin import Listener
 from gateway.settings import setting
-from listeners.counting import Tally
-from listeners.lines import Ignored, Lines, Rejected
+from listeners.counting import CountingListener
+from listeners.lines import LONGEST_LINE, Lines
 from listeners.ports.examine_serial import examine_serial
 from listeners.ports.serial_port import SerialPort
-from listeners.radio.missed import Missed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,81 +18,82 @@ if TYPE_CHECKING:
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
     from gateway.flag import Flag
-    from gateway.frame import Stamp
-
-LONGEST_LINE = 1024
+    from gateway.frame import Frame
+    from listeners.lines import DataLine, Ignored, Rejected
 
 Baud = Literal[300, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400]
 
 
 @dataclass(kw_only=True)
-class SerialListener(Listener):
-    """Listens to a device that prints lines, and needs to be told nothing.
+class SerialListener(CountingListener):
+    """Listens to a device that prints lines.
 
     What comes before the first line end is dropped: the end of a line may look like another line.
     """
 
     port: str = setting("/dev/ttyUSB0", was=("com_port",))
-    baud: Baud = setting(115200, was=("com_baud",))
+    baud: int | str = setting()  # each listener says which there are
 
     def __post_init__(self) -> None:
-        self.counts = Tally()
-        self.missed = Missed()
+        super().__post_init__()
         self._port: SerialPort | None = None
 
-    def frame(self, line: str, stamp: Stamp) -> Frame | Ignored | Rejected:
-        """Return what a line says; nothing that it holds raises an exception."""
+    def hear(self, line: str) -> DataLine | Ignored | Rejected:
+        """Take in a line and return what it says; nothing that it holds raises an exception."""
         raise NotImplementedError
 
     def examine(self, machine: Machine) -> Iterable[Finding]:
-        """Return what stands between the user and the device."""
-        return examine_serial(machine, self.port)
+        """Return what keeps this user from the device."""
+        return () if self.simulated else examine_serial(machine, self.port)
 
     def holds(self) -> Iterable[str]:
         """Return the port."""
-        return (self.port,)
-
-    def report(self) -> dict[str, Any]:
-        """Return how often what was refused, and how many messages of which node were never heard."""
-        return {"faults": self.counts.faults | self.missed.faults()}
-
-    def ailing(self) -> list[str]:
-        """Return that every line of late was refused, where that is so."""
-        return self.counts.ailing(self.clock.monotonic())
+        return () if self.simulated else (self.port,)
 
     def open(self) -> None:
-        """Open the port; what was on its way already is dropped."""
-        self._port = SerialPort(self.port, self.baud)
-        self._lines = Lines(LONGEST_LINE)
-        self._in_step = False
+        """Open the port; what has already arrived there is dropped."""
+        self._port = self._connect()
+        self._begin_lines()
 
     def close(self) -> None:
-        """Let go of the port."""
+        """Release the port."""
         if self._port is not None:
             self._port.close()
             self._port = None
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for bytes and return the frames they complete; OSError when the port has gone."""
-        port = self._port
-        if port is None:
-            raise OSError(f"{self.port} is not open")
-        data = port.read() if port.fileno() in wait_readable([stop, port]) else b""
-        stamp = self.clock.now()
-        return [frame for line in self._lines.feed(data) if (frame := self._hear(line, stamp))]
+        port = self._opened()
+        return self._receive(port) if port.fileno() in wait_readable([stop, port]) else []
 
-    def _hear(self, line: str, stamp: Stamp) -> Frame | None:
-        if not self._in_step:
-            self._in_step = True
-            self.counts["first-partial"] += 1
-            return None
-        said = self.frame(line, stamp)
-        if isinstance(said, Frame):
-            self.counts.take()
-            self.missed.hear(said.node, said.names, said.values)
-            return said
-        if isinstance(said, Rejected):
-            self.counts.refuse(said.reason, line, self.log, self.clock.monotonic())
-        else:
-            self.counts[said.kind] += 1
-        return None
+    def _connect(self) -> SerialPort:
+        return SerialPort(self.port, int(self.baud))
+
+    def _opened(self) -> SerialPort:
+        if self._port is None:
+            raise OSError(f"{self.port} is not open")
+        return self._port
+
+    def _begin_lines(self) -> None:
+        self._lines = self._new_lines()
+        self._in_step = False
+
+    def _new_lines(self) -> Lines:
+        return Lines(LONGEST_LINE)
+
+    def _is_whole(self, line: str) -> bool:  # noqa: ARG002  (of most devices nothing shows that)
+        """Tell whether a line shows that it is not only the end of one."""
+        return False
+
+    def _receive(self, port: SerialPort) -> list[Frame]:
+        stamp = self.clock.now()
+        frames = []
+        for line in self._lines.feed(port.read()):
+            if not self._in_step:
+                self._in_step = True
+                if not self._is_whole(line):
+                    continue
+            if frame := self.frame(self.hear(line), stamp, line):
+                self.counts.count_missed(frame)
+                frames.append(frame)
+        return frames

@@ -1,39 +1,74 @@
-"""A TCP port that listens, and what listeners at a port of their own have in common."""
+"""A TCP port and the clients that are connected to it."""
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
+import math
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from gateway.plugin import Listener
-from gateway.settings import between, setting
-from listeners.counting import Tally
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterator
 
 _EVERYWHERE = ("0.0.0.0", "::")
 
 
-class Port:
-    """A port (0: any that is free) on one of this machine's addresses, closed at first.
+@dataclass(eq=False)
+class Client:
+    """A connection from the address `host`; at `deadline`, by the monotonic clock, it is closed.
 
-    Once open it can be waited for: it is readable when someone wants to connect.
+    `has_ended` says that the client sends nothing more: it is not read again, but may still be answered.
     """
 
-    def __init__(self, host: str, number: int) -> None:
-        self._host = host
-        self._number = number
+    socket: socket.socket
+    host: str
+    deadline: float = math.inf
+    has_ended: bool = False
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        return self.socket.fileno()
+
+    def send(self, data: bytes) -> bool:
+        """Send a few bytes; tell whether all went: they do not if the client has gone or does not read."""
+        try:
+            return self.socket.send(data) == len(data)
+        except OSError:
+            return False
+
+
+C = TypeVar("C", bound=Client)
+
+
+class TcpServer(Generic[C]):
+    """A port (0: any that is free) on one of this machine's addresses, closed at first; nothing blocks.
+
+    One turn: wait for the `sources` up to `patience`, take what `receive` yields, and `admit`. `welcome`
+    makes the client of a new connection. Where that is one more than `limit`, the client silent for longest
+    is closed. `closed` is called after every close, with the reason where there is one: "too-many-clients",
+    "idle" at its deadline, or what `hang_up` was given.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        limit: int,
+        welcome: Callable[[socket.socket, str], C],
+        closed: Callable[[C, str], None],
+    ) -> None:
+        self._host, self._number = address
+        self._limit = limit
+        self._welcome = welcome
+        self._closed = closed
         self._socket: socket.socket | None = None
+        self._clients: dict[int, C] = {}  # by descriptor, the one silent for longest first
 
     def __str__(self) -> str:
         return f"{self._host}:{self._number}"
 
     def open(self) -> None:
-        """Take the port; OSError where it is not free, or the address is not ours."""
+        """Take the port; OSError where it is not free, or the address is not this machine's."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
             self._socket = socket.create_server((self._host, self._number), family=family, backlog=128)
@@ -42,7 +77,9 @@ class Port:
         self._socket.setblocking(False)
 
     def close(self) -> None:
-        """Give the port back; may be called twice."""
+        """Close all connections and the port; may be called twice."""
+        for client in self.clients:
+            self.hang_up(client)
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -60,32 +97,61 @@ class Port:
         host, number, *_ = self._opened().getsockname()
         return host, number
 
-    def fileno(self) -> int:
-        """Return its descriptor; OSError where it is not open."""
-        return self._opened().fileno()
+    @property
+    def clients(self) -> list[C]:
+        """The clients that are connected, the one silent for longest first."""
+        return list(self._clients.values())
 
-    def accept(self) -> tuple[socket.socket, str] | None:
-        """Return who wants to connect, as a socket that does not block and the host's address, or None."""
-        with contextlib.suppress(BlockingIOError, ConnectionError):  # it has gone again
-            connection, (host, *_) = self._opened().accept()
-            connection.setblocking(False)
-            return connection, host
-        return None
+    def sources(self) -> list[object]:
+        """Return what to wait for: the port and the clients. OSError where it is not open."""
+        return [self._opened(), *(client for client in self._clients.values() if not client.has_ended)]
+
+    def patience(self, now: float) -> float | None:
+        """Return the seconds until the first deadline, or None where there is none."""
+        first = min((client.deadline for client in self._clients.values()), default=math.inf)
+        return None if first == math.inf else first - now
+
+    def receive(self, ready: set[int], most: int) -> Iterator[tuple[C, bytes]]:
+        """Yield at most so many bytes of each client that has sent some, b"" of one that has ended."""
+        for fd in ready & self._clients.keys():
+            client = self._clients[fd]  # whoever hears one client closes no other
+            try:
+                data = client.socket.recv(most)
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            client.has_ended = not data
+            self._clients[fd] = self._clients.pop(fd)
+            yield client, data
+
+    def admit(self, ready: set[int], now: float) -> None:
+        """Close the clients whose deadline has passed, and accept one that wants to connect."""
+        for client in self.clients:
+            if client.deadline <= now:
+                self.hang_up(client, "idle")
+        port = self._opened()
+        if port.fileno() not in ready:
+            return
+        try:
+            connection, (host, *_) = port.accept()
+        except (BlockingIOError, ConnectionError):  # it has gone again
+            return
+        connection.setblocking(False)
+        if len(self._clients) >= self._limit:
+            self.hang_up(next(iter(self._clients.values())), "too-many-clients")
+        self._clients[connection.fileno()] = self._welcome(connection, host)
+
+    def hang_up(self, client: C, reason: str = "") -> None:
+        """Close a connection; one that is closed already stays so."""
+        if self._clients.pop(client.fileno(), None):
+            client.socket.close()
+            self._closed(client, reason)
 
     def _opened(self) -> socket.socket:
         if self._socket is None:
             raise OSError(f"{self}: not open")
         return self._socket
-
-
-def receive(connection: socket.socket, most: int) -> bytes | None:
-    """Return what a client has sent, b"" where it has gone, None where it has sent nothing yet."""
-    try:
-        return connection.recv(most)
-    except BlockingIOError:
-        return None
-    except OSError:
-        return b""
 
 
 def is_loopback(host: str) -> bool:
@@ -94,44 +160,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-@dataclass(kw_only=True)
-class PortListener(Listener):
-    """A listener to whose port others connect; `counts` is how often what was refused or cut off there."""
-
-    port: int = setting(check=between(0, 65535))
-    host: str = setting("127.0.0.1")
-
-    LETS_OTHERS_IN: ClassVar = "host = 0.0.0.0 lets others in"
-
-    def __post_init__(self) -> None:
-        self.counts = Tally()
-        self._port = Port(self.host, self.port)
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where it listens: host and port."""
-        return self._port.address
-
-    def holds(self) -> Iterable[str]:
-        """Return the port."""
-        return self._port.holds()
-
-    def report(self) -> dict[str, Any]:
-        """Return how often what was refused or cut off."""
-        return {"faults": dict(self.counts)}
-
-    def ailing(self) -> list[str]:
-        """Return that all of late was refused, where that is so."""
-        return self.counts.ailing(self.clock.monotonic())
-
-    def open(self) -> None:
-        """Take the port; OSError where it is not free."""
-        self._port.open()
-        alone = f" (this machine only: {self.LETS_OTHERS_IN})" if is_loopback(self.host) else ""
-        self.log.info("listens on %s:%d%s", *self.address, alone)
-
-    def close(self) -> None:
-        """Give the port back."""
-        self._port.close()

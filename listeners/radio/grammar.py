@@ -7,58 +7,49 @@ emonPi CM (38400, 115200), emonBase_rfm69pi (38400). There is no checksum on the
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from listeners.lines import Ignored, Rejected
+from gateway.frame import Frame
+from listeners.lines import Ignored, Lines, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Sequence
+
+    from gateway.frame import Stamp
+    from gateway.nodes import Nodes
 
 LONGEST_LINE = 512  # characters; the longest that firmware prints is under 300
 LONGEST_PAYLOAD = 66  # bytes, by JeeLib's RF12_MAXDATA
 
-# The header byte of JeeLib: a control packet, its id is the destination, acknowledge request, id.
-_CTL, _DST, _ACK, _ID = 0x80, 0x40, 0x20, 0x1F
+# The header byte of JeeLib: whether its id is the destination, and the id.
+_DST, _ID = 0x40, 0x1F
 
 
 class Packet(NamedTuple):
     """A radio packet: the sender's node id (0..255), its payload, dBm, and the RF group in promiscuous mode.
 
-    `header` is there where the firmware prints the header byte whole. A packet that is directed at a node
-    does not name its sender: `node` is None then.
+    A packet that is directed at a node does not name its sender: `node` is None then.
     """
 
     node: int | None
     data: bytes
     rssi: int | None = None
     group: int | None = None
-    header: int | None = None
 
     @property
-    def values(self) -> tuple[int, ...]:
-        """The payload, of an even length, as signed 16-bit integers, least significant byte first."""
-        return struct.unpack(f"<{len(self.data) // 2}h", self.data)
+    def missing(self) -> int:
+        """How many values it does not give: none, it has no places for them."""
+        return 0
 
-    @property
-    def dest(self) -> int | None:
-        """The node it is directed at, where the header says so."""
-        return self.header & _ID if self.header is not None and self.header & _DST else None
-
-    @property
-    def ack_requested(self) -> bool:
-        """Whether the sender waits for an acknowledgement."""
-        return self.header is not None and not self.header & _CTL and bool(self.header & _ACK)
-
-
-@dataclass(frozen=True, slots=True)
-class Echo(Ignored):
-    """The board repeats a command: its letter and last value."""
-
-    command: str
-    value: int
+    def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame | Rejected:
+        """Return its values as [nodes] says, or signed 16-bit integers, least significant byte first."""
+        node = str(self.node)
+        decoded = nodes.decode(node, self.data)
+        if isinstance(decoded, str):
+            return Rejected(decoded)
+        return Frame(node, decoded.values, stamp, decoded.names, self.rssi, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,39 +61,19 @@ class Sent(Ignored):
 
 @dataclass(frozen=True, slots=True)
 class Configuration(Ignored):
-    """A board that takes digits first tells its settings; None is what its firmware does not have."""
+    """A board that takes digits first prints its settings, by the letter of the command that changes each."""
 
-    version: str | None
-    node: int
-    group: int
-    mhz: int
-    quiet: bool | None
-    collect: bool
-    offset: int | None
-    hex: int | None
-    lock: int | None
-
-    @property
-    def settings(self) -> Mapping[str, int]:
-        """The settings by the letter of the command that changes them."""
-        told = {"g": self.group, "b": int(str(self.mhz)[0]), "i": self.node}
-        return told if self.quiet is None else told | {"q": int(self.quiet)}
+    settings: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Comment(Ignored):
-    """A board that takes letters first, firmware of 2023, says something: the settings in it, by letter."""
+    """A board that takes letters first, firmware of 2023, prints something: the settings in it, by letter."""
 
     settings: Mapping[str, int]
 
 
 def decode(line: str) -> Packet | Ignored | Rejected:
-    """Return what a line says, a packet only if it is pairs of bytes; nothing that a line holds raises."""
-    said = decode_bytes(line)
-    return Rejected("odd-length") if isinstance(said, Packet) and len(said.data) % 2 else said
-
-
-def decode_bytes(line: str) -> Packet | Ignored | Rejected:
     """Return what a line says; nothing that a line holds raises an exception."""
     if len(line) > LONGEST_LINE:
         return Rejected("too-long")
@@ -116,16 +87,20 @@ def decode_bytes(line: str) -> Packet | Ignored | Rejected:
 def with_header(packet: Packet) -> Packet:
     """Return a packet of firmware that prints the header byte, not the node id, as its first number."""
     header = packet.node
-    if header is None:
-        return packet
-    return packet._replace(node=None if header & _DST else header & _ID, header=header)
+    return packet if header is None else packet._replace(node=None if header & _DST else header & _ID)
 
 
-def unjoin(lines: Iterable[str]) -> Iterator[str]:
-    """Yield the lines, cut in two where the firmware of 2023 has ended none: that is after its settings."""
-    for line in lines:
-        joined = _JOINED.fullmatch(line) if "Settings:" in line else None
-        yield from joined.groups() if joined else (line,)
+class BoardLines(Lines):
+    """Lines of a board, cut in two where the firmware of 2023 ends none: after its settings."""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Return the lines that these bytes complete."""
+        return [line for joined in super().feed(data) for line in _separated(joined)]
+
+
+def _separated(line: str) -> Sequence[str]:
+    joined = _JOINED.fullmatch(line) if "Settings:" in line else None
+    return joined.groups() if joined else (line,)
 
 
 _BYTE = {spelling: byte for byte in range(256) for spelling in (f"{byte}", f"{byte:02}", f"{byte:03}")}
@@ -178,16 +153,13 @@ def _whole(packet: Packet) -> Packet | Rejected:
     return packet if len(packet.data) <= LONGEST_PAYLOAD else Rejected("too-long")
 
 
-_ECHO = re.compile(r"> (?:[0-9]+,)*([0-9]{1,3})([a-z])")
 _SENT = re.compile(r"[ ]?->[ ]([0-9]{1,3})[ ]b")
 _CONFIGURATION = re.compile(
     r"""
-    (?: \[ (?P<version> [^\]]+ ) \] )? [ ]?
+    (?: \[ [^\]]+ \] )? [ ]?
     (?: (?P<oldest> [0-9]{1,3} ) | [@A-Z\[\\\]^_] )    # the node as chr(64 + id), in decimal by the oldest
-    [ ]i(?P<node> [0-9]{1,3} )\*? [ ]g(?P<group> [0-9]{1,3} ) [ ]@[ ](?P<mhz> [0-9]{3} )[ ]MHz
-    (?: [ ]c(?P<collect> 1 ) )? (?: [ ]o(?P<offset> [0-9]{1,5} ) )?
-    (?: [ ]q(?P<quiet> [01] ) )? (?: [ ]x(?P<hex> [0-9] ) )?
-    (?: [ ]+Lock:[ ](?P<lock> [0-9] ) )?
+    [ ]i(?P<node> [0-9]{1,3} )\*? [ ]g(?P<group> [0-9]{1,3} ) [ ]@[ ](?P<band> [0-9] )[0-9]{2}[ ]MHz
+    (?: [ ]c1 )? (?: [ ]o[0-9]{1,5} )? (?: [ ]q(?P<quiet> [01] ) )? (?: [ ]x[0-9] )? (?: [ ]+Lock:[ ][0-9] )?
     (?: [ ]USA[ ][0-9] )? [ ]*
     """,
     re.VERBOSE,
@@ -202,6 +174,7 @@ _KINDS = re.compile(
     r"""
       (?P<blank> [\x00-\x20\x7f]* )              # with the control characters that a start-up leaves
     | (?P<bad_crc> [ ]?\?.* )
+    | (?P<echo> >[ ](?:[0-9]+,)*[0-9]{1,3}[a-z] )
     | (?P<tx_confirm> [ ]?->[ ]ack | test[ ][0-9]+[ ]->[ ][0-9]+[ ]b
                     | Sending[ ][0-9]+[ ]bytes[ ]to[ ]node[ ][0-9]+ )
     | (?P<sleep> [ ]?Zzz\.\.\. )
@@ -217,8 +190,6 @@ _MERGED = re.compile(r"[^ ] ?OK ?[GX]? ?[0-9]|. g[0-9]+ @ [0-9]+ MHz")
 
 def _known(text: str) -> Ignored | None:
     """Return what a line is that firmware prints beside the packets, or None."""
-    if echo := _ECHO.fullmatch(text):
-        return Echo("echo", echo[2], int(echo[1]))
     if sent := _SENT.fullmatch(text):
         return Sent("tx-confirm", int(sent[1]))
     if found := _CONFIGURATION.fullmatch(text):
@@ -231,19 +202,10 @@ def _known(text: str) -> Ignored | None:
 
 
 def _configuration(found: re.Match[str]) -> Configuration:
-    told = {name: int(digits) for name, digits in found.groupdict("").items() if digits.isdecimal()}
-    return Configuration(
-        "config",
-        version=found["version"],
-        node=told["node"],
-        group=told["group"],
-        mhz=told["mhz"],
-        quiet=None if "oldest" in told else bool(told.get("quiet")),
-        collect="collect" in told,
-        offset=told.get("offset"),
-        hex=told.get("hex"),
-        lock=told.get("lock"),
-    )
+    settings = {"g": int(found["group"]), "b": int(found["band"]), "i": int(found["node"])}
+    if not found["oldest"]:  # its firmware has no quiet mode
+        settings["q"] = int(found["quiet"] or 0)
+    return Configuration("config", settings)
 
 
 def _told(comment: str) -> Mapping[str, int]:

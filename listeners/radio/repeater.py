@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.settings import alternatives, between, setting
 from listeners.counting import Tally
 from listeners.lines import Lines, Rejected
-from listeners.ports.tcp_server import Port
+from listeners.ports.tcp_server import Client, TcpServer
 from listeners.radio.board import NAMES
 from listeners.radio.commands import SETTINGS, Message, Order, Question, Setting
 from listeners.radio.grammar import LONGEST_PAYLOAD
@@ -72,24 +71,12 @@ class _Reply:
     text: str = ""
 
 
-@dataclass
-class _Client:
+@dataclass(eq=False)
+class _Client(Client):
     """A connection, what it has sent of its next command, and the answers it waits for, in their order."""
 
-    socket: socket.socket
     lines: Lines = field(default_factory=lambda: Lines(LONGEST_COMMAND))
     replies: deque[_Reply] = field(default_factory=deque)
-    has_ended: bool = False
-
-    def fileno(self) -> int:
-        return self.socket.fileno()
-
-    def send_replies(self) -> None:
-        """Send what is answered. OSError where it has gone, or does not read."""
-        while self.replies and self.replies[0].text:
-            line = f"{self.replies.popleft().text}\r\n".encode()
-            if self.socket.send(line) < len(line):
-                raise BlockingIOError
 
 
 def _check_letters(letters: Collection[str]) -> None:
@@ -102,9 +89,9 @@ def _check_letters(letters: Collection[str]) -> None:
 class Repeater(Rfm12pi):
     """Listens to a radio board, and lets the clients of a TCP port transmit with it.
 
-    A line is a command, whose letter must be in `allow`; `OK` answers it when the board confirms that it has
-    done so, `ERR` and a reason where it is refused, or not confirmed. The board gets one a second. What this
-    section sets itself nobody else may set.
+    A line is a command, whose letter must be in `allow`. The answer is `OK` when the board confirms it, or
+    `ERR` and a reason when it is refused or not confirmed. The board gets one command a second. Clients
+    cannot change what this section sets.
     """
 
     repeater_port: int = setting(50012, was=("port_nb",), check=between(0, 65535))
@@ -115,73 +102,57 @@ class Repeater(Rfm12pi):
         super().__post_init__()
         self.commands = Tally("a command")
         self._allowed = set(self.allow) - self.wanted().keys()
-        self._door = Port(self.repeater_host, self.repeater_port)
-        self._clients: dict[int, _Client] = {}  # the one silent for longest first
+        address = (self.repeater_host, self.repeater_port)
+        self._server = TcpServer(address, _CLIENTS, _Client, self._closed)
         self._waiting = 0
 
     @property
     def address(self) -> tuple[str, int]:
         """Where it takes commands: host and port."""
-        return self._door.address
+        return self._server.address
 
     def holds(self) -> Iterable[str]:
         """Return both ports."""
-        return (*super().holds(), *self._door.holds())
+        return (*super().holds(), *self._server.holds())
 
     def remarks(self) -> Iterable[tuple[str, str]]:
-        """Say which letters are allowed in vain."""
+        """Say which letters are in `allow` without effect."""
         yield from super().remarks()
         for letter in sorted(set(self.allow) - self._allowed):
-            yield "allow", f"{letter} is refused all the same: {NAMES[letter]} is set here"
+            yield "allow", f"{letter} is refused: {NAMES[letter]} is set in this section"
 
     def report(self) -> dict[str, Any]:
         """Return how often what was refused, commands as well as lines of the board."""
         report = super().report()
-        commands = {f"command {reason}": count for reason, count in self.commands.faults.items()}
+        commands = {f"command {reason}": count for reason, count in self.commands.items()}
         return report | {"faults": report["faults"] | commands}
 
     def open(self) -> None:
         """Open the board's port, then ours."""
         super().open()
-        self._door.open()
+        self._server.open()
         self._waiting = 0
         self.log.info("takes commands on %s:%d", *self.address)
 
     def close(self) -> None:
-        """Hang up, and let go of both ports."""
-        for client in list(self._clients.values()):
+        """Answer who still waits, and close both ports."""
+        for client in self._server.clients:
             for reply in client.replies:
                 reply.text = reply.text or "ERR the board has gone"
             self._answer(client)
-            self._hang_up(client)
-        self._door.close()
+        self._server.close()
         super().close()
 
     def _others(self) -> Iterable[object]:
-        return [self._door, *(client for client in self._clients.values() if not client.has_ended)]
+        return self._server.sources()
 
     def _attend(self, ready: set[int]) -> None:
-        for fd in ready & self._clients.keys():
-            self._listen(self._clients[fd])
-        if self._door.fileno() in ready and (accepted := self._door.accept()):
-            connection, _ = accepted
-            if len(self._clients) >= _CLIENTS:
-                self.commands["too-many-clients"] += 1
-                self._hang_up(next(iter(self._clients.values())))
-            self._clients[connection.fileno()] = _Client(connection)
-
-    def _listen(self, client: _Client) -> None:
-        self._clients[client.fileno()] = self._clients.pop(client.fileno())
-        try:
-            data = client.socket.recv(_READ)
-        except OSError:
-            self._hang_up(client)
-            return
-        client.has_ended = not data
-        for line in filter(None, client.lines.feed(data)):
-            client.replies.append(reply := _Reply())
-            self._take(line, client, reply)
-        self._answer(client)
+        for client, data in self._server.receive(ready, _READ):
+            for line in filter(None, client.lines.feed(data)):
+                client.replies.append(reply := _Reply())
+                self._take(line, client, reply)
+            self._answer(client)
+        self._server.admit(ready, self.clock.monotonic())
 
     def _take(self, line: str, client: _Client, reply: _Reply) -> None:
         """Put a command in the queue, or refuse it."""
@@ -200,20 +171,20 @@ class Repeater(Rfm12pi):
         self._board.relay(order, done)
 
     def _answer(self, client: _Client) -> None:
-        """Send the answers that are there, and let go of a client that has gone or waits for no more."""
-        try:
-            client.send_replies()
-        except OSError:
-            self._hang_up(client)
-        else:
-            if client.has_ended and not client.replies:
-                self._hang_up(client)
+        """Send the answers that are ready, and close a client that has gone or waits for no more."""
+        while client.replies and client.replies[0].text:
+            if not client.send(f"{client.replies.popleft().text}\r\n".encode()):
+                self._server.hang_up(client)
+                return
+        if client.has_ended and not client.replies:
+            self._server.hang_up(client)
 
-    def _hang_up(self, client: _Client) -> None:
-        if self._clients.pop(client.fileno(), None):
-            client.socket.close()
-            if client.lines.unfinished:
-                self.commands["unterminated"] += 1
+    def _closed(self, client: _Client, reason: str) -> None:
+        """Count a connection that was closed for a reason, or in the middle of a command."""
+        if reason:
+            self.commands[reason] += 1
+        if client.lines.unfinished:
+            self.commands["unterminated"] += 1
 
 
 @dataclass(kw_only=True)

@@ -5,49 +5,31 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from gateway.flag import wait_readable
-from gateway.frame import Frame
 from gateway.nodes import check_id
-from gateway.plugin import Listener
 from gateway.settings import setting
-from listeners.counting import Tally
-from listeners.lines import Ignored, Lines, Rejected
+from listeners.counting import CountingListener
+from listeners.lines import LONGEST_LINE, Lines, Rejected
 from listeners.textlines.keyvalue import Pairs, decode_pairs
 from listeners.textlines.program import Program
-from listeners.textlines.value_lines import LONGEST_LINE, Values
+from listeners.textlines.value_lines import Values
 from listeners.textlines.value_lines import decode as decode_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.flag import Flag
-    from gateway.frame import Stamp
-    from gateway.nodes import Nodes
+    from gateway.frame import Frame
+    from listeners.lines import Ignored
 
 _READ = 65536  # bytes, which is what a pipe holds
 _PACE = 10.0  # seconds from one start to the next of a program that gives readings and then ends
 _ERRORS, _MINUTE = 20, 60.0  # how many lines of its errors go to the log in that many seconds
 
 
-class Named(NamedTuple):
-    """What a line `node name:value ...` said."""
-
-    node: str
-    pairs: Pairs
-
-    @property
-    def values(self) -> tuple[float | None, ...]:
-        """The values, None where there is none."""
-        return self.pairs.values
-
-    def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame:
-        """Return it with the scales that [nodes] gives to the names."""
-        return self.pairs.frame(self.node, nodes, stamp, source)
-
-
-def decode(line: str) -> Values | Named | Ignored | Rejected:
+def decode(line: str) -> Values | Pairs | Ignored | Rejected:
     """Return what a line says; nothing that a line holds raises an exception."""
     if ":" not in line or len(line) > LONGEST_LINE:
         return decode_values(line)
@@ -57,7 +39,7 @@ def decode(line: str) -> Values | Named | Ignored | Rejected:
     except ValueError:
         return Rejected("bad-node")
     pairs = decode_pairs(tokens)
-    return Named(node, pairs) if isinstance(pairs, Pairs) else pairs
+    return pairs._replace(node=node) if isinstance(pairs, Pairs) else pairs
 
 
 def split(command: Sequence[str]) -> list[str]:
@@ -75,26 +57,18 @@ def _check_command(command: Sequence[str]) -> None:
 
 
 @dataclass(kw_only=True)
-class ExecLines(Listener):
+class ExecLines(CountingListener):
     """Runs the program of `command` and listens to what it prints.
 
-    It is to go on for good; when it ends it is started again after a pause. No shell is involved.
+    The program should not end; if it does it is started again after a pause. No shell is involved.
     """
 
     command: tuple[str, ...] = setting(check=_check_command)
 
     def __post_init__(self) -> None:
-        self.counts = Tally()
+        super().__post_init__()
         self._program: Program | None = None
         self._minute, self._errors = 0.0, 0
-
-    def report(self) -> dict[str, Any]:
-        """Return how often what was refused."""
-        return {"faults": self.counts.faults}
-
-    def ailing(self) -> list[str]:
-        """Return that every line of late was refused, where that is so."""
-        return self.counts.ailing(self.clock.monotonic())
 
     def open(self) -> None:
         """Start the program; OSError where that cannot be."""
@@ -132,21 +106,8 @@ class ExecLines(Listener):
         if not data:
             raise self._ended(program, stop)
         stamp = self.clock.now()
-        return [frame for line in self._lines.feed(data) if (frame := self._frame(line, stamp))]
-
-    def _frame(self, line: str, stamp: Stamp) -> Frame | None:
-        said = decode(line)
-        if isinstance(said, Values | Named):
-            self.counts.count_missing(said.values, line, self.log)
-        match said.frame(self.nodes, stamp, self.name) if isinstance(said, Values | Named) else said:
-            case Frame() as frame:
-                self.counts.take()
-                return frame
-            case Rejected(reason):
-                self.counts.refuse(reason, line, self.log, self.clock.monotonic())
-            case Ignored(kind):
-                self.counts[kind] += 1
-        return None
+        lines = self._lines.feed(data)
+        return [frame for line in lines if (frame := self.frame(decode(line), stamp, line))]
 
     def _hear_errors(self, data: bytes) -> None:
         for line in filter(None, self._error_lines.feed(data)):
@@ -169,8 +130,7 @@ class ExecLines(Listener):
         rest = os.read(program.err.fileno(), _READ) if wait_readable([program.err], 0) else b""
         self._hear_errors(rest + b"\n")
         if self._lines.unfinished:
-            unfinished = self._lines.unfinished.decode("ascii", "replace")
-            self.counts.refuse("unterminated", unfinished, self.log, self.clock.monotonic())
+            self.refuse("unterminated", self._lines.unfinished.decode("ascii", "replace"))
         self.close()
         if self._works:
             stop.wait(self._started + _PACE - self.clock.monotonic())

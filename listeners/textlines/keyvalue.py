@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.frame import Frame, check_node
 from gateway.settings import setting
 from gateway.text.numeral import NotANumber, from_json, load_json, parse
-from listeners.lines import Ignored, Rejected
-from listeners.ports.serial_listener import LONGEST_LINE, SerialListener
+from listeners.lines import LONGEST_LINE, Ignored, Rejected
+from listeners.ports.serial_listener import Baud, SerialListener
 from listeners.textlines.start_up import StartUp
-from listeners.textlines.value_lines import has_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,19 +26,28 @@ _NAME = re.compile(r"(?=.*[^0-9])[A-Za-z0-9_-]{1,64}")
 """What can be the key of an input in Emoncms, where a number would be an index."""
 
 _TALK = re.compile(r"(?P<blank>)|(?P<info>\|.*)|(?P<describe>describe:.*)|(?P<banner>(?![^ :]+:[^ :]).*)")
-"""What is no data: all but `name:`, without a space before or behind the colon, and what follows."""
+"""What is not data: a line that does not begin with `name:value`, without a space at the colon."""
 
 
 class Pairs(NamedTuple):
-    """What a line said: names, each of them once, and the value of each, None where there is none."""
+    """What a line said: names, each of them once, and the value of each, None where there is none.
+
+    `node` is "" where the line does not say which.
+    """
 
     names: tuple[str, ...]
     values: tuple[float | None, ...]
+    node: str = ""
 
-    def frame(self, node: str, nodes: Nodes, stamp: Stamp, source: str) -> Frame:
-        """Return them as those of a node, with the scales that [nodes] gives to their names."""
-        values = nodes.dress_named(node, *self)
-        return Frame(node, values, stamp, names=self.names, source=source, by_name=True)
+    @property
+    def missing(self) -> int:
+        """How many names there are without a value."""
+        return self.values.count(None)
+
+    def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame:
+        """Return them with the scales that [nodes] gives to their names."""
+        values = nodes.dress_named(self.node, self.names, self.values)
+        return Frame(self.node, values, stamp, names=self.names, source=source, by_name=True)
 
 
 def decode(line: str) -> Pairs | Ignored | Rejected:
@@ -70,7 +78,7 @@ def decode_pairs(tokens: Iterable[str]) -> Pairs | Rejected:
 
 
 def _json(text: str) -> Pairs | Rejected:
-    """Read an object: it is whole, so text in it is no damage, but a value that cannot be told."""
+    """Read an object. It is complete, so text in it is not damage: the device has no number for that name."""
     try:
         pairs = load_json(text, object_pairs_hook=list)
     except ValueError:
@@ -88,7 +96,7 @@ def _number(value: object) -> float | None:
 
 
 def _whole(pairs: list[tuple[str, float | None]]) -> Pairs | Rejected:
-    """Refuse names that cannot tell the values apart, here or in Emoncms."""
+    """Refuse names that do not identify the values, here or in Emoncms."""
     if not pairs:
         return Rejected("no-payload")
     names, values = zip(*pairs, strict=True)
@@ -96,20 +104,22 @@ def _whole(pairs: list[tuple[str, float | None]]) -> Pairs | Rejected:
         return Rejected("bad-name")
     if len(set(names)) < len(names):
         return Rejected("repeated-name")
-    return Pairs(names, values) if has_value(values) else Rejected("no-value")
+    said = Pairs(names, values)
+    return said if said.missing < len(values) else Rejected("no-value")
 
 
 @dataclass(kw_only=True)
 class KeyValue(SerialListener):
-    """Listens to one device, whose lines do not say which: `node` is what it is to be called.
+    """Listens to one device, whose lines do not say which node it is: `node` is its name.
 
-    Such a device leaves out what it has no sensor for: the names, and not their positions, tell what is what.
+    Such a device leaves out the values of missing sensors: a value is identified by its name.
     """
 
+    baud: Baud = setting(115200, was=("com_baud",))
     node: str = setting(check=check_node, hint="what Emoncms is to show as the node, such as 9")
 
     def claims(self) -> dict[str, Mapping[int, str] | None]:
-        """Return the node, as a whole: its lines say what there is in it."""
+        """Return the node as a whole: which values it has only its lines say."""
         return {self.node: None}
 
     def __post_init__(self) -> None:
@@ -117,16 +127,14 @@ class KeyValue(SerialListener):
         self._start_up = StartUp()
 
     def open(self) -> None:
-        """Open the port; what a device said of its start before is past."""
+        """Open the port; a start of the device that was seen before is forgotten."""
         super().open()
         self._start_up = StartUp()
 
-    def frame(self, line: str, stamp: Stamp) -> Frame | Ignored | Rejected:
-        """Return what a line says: the values, with the scales that [nodes] gives to their names."""
+    def hear(self, line: str) -> Pairs | Ignored | Rejected:
+        """Return what a line says."""
         said = decode(line)
-        if self._start_up.hear(line, self.clock.monotonic()) and not isinstance(said, Ignored):
-            return Ignored("start-up")
-        if not isinstance(said, Pairs):
-            return said
-        self.counts.count_missing(said.values, line, self.log)
-        return said.frame(self.node, self.nodes, stamp, self.name)
+        if isinstance(said, Pairs):
+            said = said._replace(node=self.node)
+        is_start_up = self._start_up.hear(line, self.clock.monotonic())
+        return Ignored("start-up") if is_start_up and not isinstance(said, Ignored) else said

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from gateway.settings import setting
 from listeners.ports.serial_listener import Baud, SerialListener
-from listeners.textlines.value_lines import Values, decode
+from listeners.textlines import value_lines
 
 if TYPE_CHECKING:
-    from gateway.frame import Frame, Stamp
     from listeners.lines import Ignored, Rejected
 
 
@@ -20,10 +19,6 @@ class SerialLines(SerialListener):
 
     baud: Baud = setting(9600, was=("com_baud",))
 
-    def frame(self, line: str, stamp: Stamp) -> Frame | Ignored | Rejected:
-        """Return what a line says: the values, with the scales and names that [nodes] gives them."""
-        said = decode(line)
-        if not isinstance(said, Values):
-            return said
-        self.counts.count_missing(said.values, line, self.log)
-        return said.frame(self.nodes, stamp, self.name)
+    def hear(self, line: str) -> value_lines.Values | Ignored | Rejected:
+        """Return what a line says."""
+        return value_lines.decode(line)

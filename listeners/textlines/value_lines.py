@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.frame import Frame
 from gateway.text.numeral import NotANumber, parse
-from listeners.lines import Ignored, Rejected
+from listeners.lines import LONGEST_LINE, Ignored, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gateway.frame import Stamp
     from gateway.nodes import Nodes
-
-LONGEST_LINE = 1024
 
 _NODE = re.compile(r"[0-9]{1,3}")
 
@@ -25,6 +21,11 @@ class Values(NamedTuple):
 
     node: int
     values: tuple[float | None, ...]
+
+    @property
+    def missing(self) -> int:
+        """How many values there are places for, and no value."""
+        return self.values.count(None)
 
     def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame | Rejected:
         """Return them with the scales and names that [nodes] gives them."""
@@ -38,9 +39,9 @@ class Values(NamedTuple):
 def decode(line: str) -> Values | Ignored | Rejected:
     """Return what a line says; nothing that a line holds raises an exception.
 
-    One space parts two numbers: a second would be the place of a value that is missing, and every value after
-    it would move to another index. Spaces at the end of the line move nothing. A word for no value, such as
-    `nan` (see gateway.numeral), keeps its place empty. Anything else that is no number shows that the line is
+    One space separates two numbers: a second one shows that a value is missing, and the values after it would
+    move to other indices. Spaces at the end of the line move nothing. A word for no value, such as `nan` (see
+    gateway.text.numeral), leaves its place empty. Anything else that is not a number shows that the line is
     damaged.
     """
     if len(line) > LONGEST_LINE:
@@ -56,9 +57,5 @@ def decode(line: str) -> Values | Ignored | Rejected:
         return Rejected("node-out-of-range")
     if not values:
         return Rejected("no-payload")
-    return Values(int(number), tuple(values)) if has_value(values) else Rejected("no-value")
-
-
-def has_value(values: Iterable[float | None]) -> bool:
-    """Tell whether any of these is there."""
-    return any(value is not None for value in values)
+    said = Values(int(number), tuple(values))
+    return said if said.missing < len(values) else Rejected("no-value")
