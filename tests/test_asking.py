@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from gateway import command, paths
-from gateway.commands import asking
 from gateway.control import Control
+from gateway.present import asking
 
 STATUS = {
     "version": "1.0",
@@ -82,7 +82,9 @@ def test_who_may_not_ask_is_told_so_with_a_status_of_its_own(machine, oemgateway
     monkeypatch.setattr("gateway.control.ask", refuse)
     status, out, err = oemgateway("--config-file", machine.file, "status")
     assert (status, out) == (4, "")
-    assert err == f"oemgateway: {machine.socket}: this user may not ask the gateway: sudo\n"
+    assert (
+        err == f"oemgateway: {machine.socket}: a gateway may be running, but this user may not ask it: sudo\n"
+    )
 
 
 @pytest.mark.parametrize("json_too", [[], ["--json"]])

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from gateway import command as program
+from gateway.command import COMMANDS, parser
+from gateway.commands import demo as demonstration
 from gateway.version import VERSION
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.ports import free_port
@@ -152,10 +153,10 @@ def test_the_demo_ends_by_itself_where_it_is_told_to_and_says_what_comes_next(mo
     done = command("demo", "--seconds", "0.1")
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1].startswith("What comes next: ")
-    monkeypatch.setattr(program, "DEFAULT_FILE", tmp_path / "oemgateway.conf")
-    assert program._after_demo().startswith("sudo make install, ")
+    monkeypatch.setattr(demonstration, "DEFAULT_FILE", tmp_path / "oemgateway.conf")
+    assert demonstration._what_comes_next().startswith("sudo make install, ")
     (tmp_path / "oemgateway.conf").touch()
-    assert program._after_demo().startswith(f"edit {tmp_path}/oemgateway.conf (three lines")
+    assert demonstration._what_comes_next().startswith(f"edit {tmp_path}/oemgateway.conf (three lines")
 
 
 @pytest.mark.parametrize("seconds", ["-5", "nan", "inf", "soon", ""])
@@ -170,3 +171,21 @@ def test_the_demo_needs_a_key_for_an_emoncms():
     done = command("demo", EMONCMS="http://127.0.0.1:9")
     assert done.returncode == 2
     assert "APIKEY" in done.stderr
+
+
+def test_the_gateway_imports_no_module_that_only_a_command_needs(file):
+    names = [*COMMANDS.values(), "gateway.conf.edit"]
+    code = f"""
+import gateway.command, sys
+gateway.command.main(["--config-file", {str(file)!r}, "--show-settings"])
+print("extra:", *sys.modules.keys() & set({names}), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "extra:\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_adds_its_parser(name):
+    assert parser([name]).parse_args([name]).run.__name__ == "run"

@@ -128,7 +128,7 @@ def test_what_the_running_gateway_has_seen_is_told(tmp_path):
         + f"sensor1 = {FLOW}\n[dispatchers]\n[[home]]\ntype = log\n"
     )
     before = command("--config-file", file, "doctor")
-    assert f"?     gateway: none answers at {tmp_path}/state/control (No such file" in before.stdout
+    assert f"?     gateway: no gateway answers at {tmp_path}/state/control (No such file" in before.stdout
     with GatewayProcess(file) as gateway:
         wait_until(lambda: gateway.status()["listeners"]["demo"]["frames"])
         wait_until(lambda: gateway.status()["listeners"]["radio"]["trouble"])

@@ -329,7 +329,7 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     assert listening(machine, first) == set()
     gateway.wait_for_readings()
     asked = machine("runuser", "-u", "nobody", "--", "oemgateway", "status")
-    assert (asked.returncode, "this user may not ask the gateway: sudo" in asked.stdout) == (4, True)
+    assert (asked.returncode, "this user may not ask it: sudo" in asked.stdout) == (4, True)
     assert gateway.service("start")[0] == 0
     assert gateway.service("try-restart")[0] == 0
     second = gateway.pid()

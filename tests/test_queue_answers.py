@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.commands.status_command import lines
+from gateway.commands.status import lines
 from gateway.control import _reply
 from gateway.frame import Frame, Stamp
 from gateway.present.status import Status

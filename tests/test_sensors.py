@@ -60,7 +60,7 @@ def run(file, tmp_path, monkeypatch, capsys):
 
     def running(**options):
         given = {"config_file": file, "json": False, "identify": False, "label": None, **options}
-        status = sensors.sensors(Namespace(**given))
+        status = sensors.run(Namespace(**given))
         said = capsys.readouterr()
         return status, said.out, said.err
 

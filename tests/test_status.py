@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from gateway.commands.status_command import lines
+from gateway.commands.status import lines
 from gateway.present.status import _refusals
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import free_port

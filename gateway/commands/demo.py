@@ -1,13 +1,22 @@
-"""The main job with nothing attached: the real daemon on simulated hardware, with a table to look at."""
+"""`oemgateway demo`: the real daemon on simulated hardware, with nothing attached, in a table."""
 
 from __future__ import annotations
 
+import argparse
+import os
 import tempfile
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.commands.foreground import serve
 from gateway.conf import config
+from gateway.daemon import Daemon
+from gateway.logs import log_to
+from gateway.paths import DEFAULT_FILE
+from gateway.settings import at_least, convert
+from gateway.text.terminal import OK, USAGE, complain, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +62,53 @@ url = {url}
 apikey = {key}
 interval = 0
 """
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the parser of this subcommand."""
+    parser = commands.add_parser(
+        "demo",
+        help="run the main job on simulated hardware",
+        description="Runs the gateway on simulated hardware, in a live table. It posts the readings as well "
+        "where EMONCMS in the environment is the address of an Emoncms, and APIKEY its write key.",
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, metavar="N", help="end after N seconds (default: on Ctrl-C)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run it until it is stopped, or its time is over."""
+    log_to(None)
+    url, key = os.environ.get("EMONCMS", ""), os.environ.get("APIKEY", "")
+    if url and not key:
+        complain("EMONCMS needs an APIKEY beside it, the write key of the account")
+        return USAGE
+    with configured(url, key) as configuration:
+        daemon = Daemon(configuration)
+        if options.seconds is not None:
+            timer = threading.Timer(options.seconds, daemon.stop.set)
+            timer.daemon = True
+            timer.start()
+        serve(daemon)
+    say([f"What comes next: {_what_comes_next()}"])
+    return OK
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(convert(float, text))
+        at_least(0)(seconds)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return min(seconds, threading.TIMEOUT_MAX)
+
+
+def _what_comes_next() -> str:
+    if DEFAULT_FILE.exists():
+        return f"edit {DEFAULT_FILE} (three lines, marked <--), then: sudo service oemgateway start"
+    return "sudo make install, which makes it a service that starts with the machine (see README.rst)"
 
 
 @contextmanager

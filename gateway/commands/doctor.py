@@ -1,28 +1,62 @@
-"""`oemgateway doctor`: a look at everything that the gateway stands on, a line each, with the cure."""
+"""`oemgateway doctor`: a check of everything that the gateway depends on, a line each, with the cure."""
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway import control
 from gateway.conf import config
 from gateway.conf.config import Gateway
 from gateway.diagnosis.finding import Finding, bad, good, unknown
 from gateway.diagnosis.machine import WRITE_SEARCH, Machine
-from gateway.paths import find_socket, find_state_dir, own_state
+from gateway.paths import DEFAULT_FILE, own_state
+from gateway.present.asking import RunningGateway
 from gateway.registry import UnknownType, find
 from gateway.settings import build
+from gateway.text.terminal import FAILED, OK
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Iterator, Mapping
 
     from gateway.plugin import Plugin
 
 _USUAL: dict[str, dict[str, str]] = {"ds2482": {"node": "1"}, "rfm12pi": {}}
 """The listeners that are examined, with their defaults, where the configuration names none."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the parser of this subcommand."""
+    parser = commands.add_parser(
+        "doctor",
+        help="check what the gateway depends on, and name the cures",
+        description="Checks all that the gateway depends on: a line per check, which is ok, ? (cannot be "
+        "told) or FAULT, with what to do about it; the exit status is then 1. Nothing is changed; a gateway "
+        "that runs is asked, and keeps the bus to itself.",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path("/"),
+        metavar="DIR",
+        help="check the system below DIR, which is not running (default /)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print each finding as soon as it is there."""
+    machine = Machine.below(options.root)
+    file = machine.path(DEFAULT_FILE) if options.config_file == DEFAULT_FILE else options.config_file
+    is_bad = False
+    for finding in examine(file, machine):
+        sys.stdout.write(f"{finding}\n")
+        sys.stdout.flush()
+        is_bad |= finding.is_bad
+    return FAILED if is_bad else OK
 
 
 def examine(file: Path, machine: Machine) -> Iterator[Finding]:
@@ -57,21 +91,20 @@ def _usual() -> dict[str, Plugin]:
 
 
 def _ask(gateway: Gateway, file: Path) -> tuple[Finding, Mapping[str, Mapping[str, Any]]]:
-    """Ask the running gateway how its sections are; none where it does not run on this file."""
-    path = find_socket(gateway.socket, find_state_dir(gateway.state_dir))
+    """Ask the running gateway how its sections are; none where it does not run with this file."""
+    running = RunningGateway(file, gateway.find_socket())
     try:
-        status = control.ask(path, "status")
+        status = running.status()
         sections = {**status["listeners"], **status["dispatchers"]}
-    except (OSError, ValueError, KeyError) as error:
-        why = getattr(error, "strerror", None) or "not what a gateway answers"
-        return unknown(f"none answers at {path} ({why})", "start it, or ask as a user who may"), {}
-    if Path(status["file"]).resolve() != file.resolve():
+    except (OSError, KeyError) as error:
+        return unknown(str(error), "start it, or ask as a user who may"), {}
+    if not running.runs_with(file, status):
         return unknown(f"the one that runs, pid {status['pid']}, has another file: {status['file']}"), {}
     return good(f"it is running, pid {status['pid']}"), sections
 
 
 def _examine_state(gateway: Gateway, machine: Machine) -> Finding:
-    directory = find_state_dir(gateway.state_dir)
+    directory = gateway.find_state_dir()
     if machine.running:
         return good(f"the running gateway keeps it in {directory}")
     there = next(path for path in (directory, *directory.parents) if machine.exists(path))

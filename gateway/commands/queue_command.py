@@ -21,14 +21,13 @@ from gateway.paths import as_owner
 from gateway.spool.answers import AHEAD
 from gateway.spool.exchange import from_object
 from gateway.text.plain import plain
+from gateway.text.terminal import FAILED, OK, complain, say, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from typing import BinaryIO
 
     from gateway.commands.queue_reach import Ask
-
-OK, FAILED = 0, 1
 
 _LONGEST_LINE = 100_000
 _BUNCH = 200_000
@@ -38,8 +37,8 @@ _FAULTS = 10
 _JSON = "print JSON, for a program"
 
 
-def add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Give the parser of `oemgateway` this command."""
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the parser of this subcommand, and those of its actions."""
     queue = commands.add_parser(
         "queue",
         help="show what waits and what was refused; list, export, import, retry, drop",
@@ -47,19 +46,19 @@ def add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "works whether or not the gateway runs.",
     )
     queue.add_argument("--json", action="store_true", help=_JSON)
-    queue.set_defaults(run=_run, act=_status, dispatcher="", refused=False)
+    queue.set_defaults(run=run, act=_status, dispatcher="", refused=False)
     actions = queue.add_subparsers(title="actions", metavar="ACTION")
 
-    def add(name: str, act: Callable[[argparse.Namespace], int], words: str) -> argparse.ArgumentParser:
-        action = actions.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
-        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=_JSON)
-        action.set_defaults(act=act)
-        return action
+    def action(name: str, act: Callable[[argparse.Namespace], int], words: str) -> argparse.ArgumentParser:
+        parser = actions.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+        parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=_JSON)
+        parser.set_defaults(act=act)
+        return parser
 
-    add("status", _status, "say how much waits, is held and was refused, as without an action")
-    shown = add("list", _list, "show readings that wait, oldest first")
+    action("status", _status, "say how much waits, is held and was refused, as without an action")
+    shown = action("list", _list, "show readings that wait, oldest first")
     shown.add_argument("--limit", type=int, default=20, metavar="N", help="show N at most (default 20)")
-    taken = add("export", _export, "write readings that wait as lines of JSON; they stay in the queue")
+    taken = action("export", _export, "write readings that wait as lines of JSON; they stay in the queue")
     taken.add_argument(
         "file",
         nargs="?",
@@ -68,25 +67,28 @@ def add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="where to, for its owner alone to read (default -: print them)",
     )
     taken.add_argument("--csv", action="store_true", help="a line per value instead, for a spreadsheet")
-    given = add("import", _import, "put readings from lines of JSON at the end of the queue")
+    given = action("import", _import, "put readings from lines of JSON at the end of the queue")
     given.add_argument("file", metavar="FILE", help="as export writes it (-: what is piped in)")
-    again = add("retry", _retry, "send refused readings once more, after all that wait, to who refused them")
-    dropped = add("drop", _drop, "throw readings away, after a question")
+    again = action(
+        "retry", _retry, "send refused readings once more, after all that wait, to who refused them"
+    )
+    dropped = action("drop", _drop, "throw readings away, after a question")
     which = dropped.add_mutually_exclusive_group(required=True)
     which.add_argument("--refused", action="store_true", help="those that were refused")
     which.add_argument("--waiting", action="store_true", help="those that wait")
     dropped.add_argument("--yes", action="store_true", help="do not ask")
-    for action in (shown, taken):
-        action.add_argument(
+    for parser in (shown, taken):
+        parser.add_argument(
             "--refused", action="store_true", help="those that were refused, not those that wait"
         )
-    for action in (shown, taken, again, dropped):
-        action.add_argument(
+    for parser in (shown, taken, again, dropped):
+        parser.add_argument(
             "--dispatcher", default="", metavar="NAME", help="of this dispatcher alone (default: of all)"
         )
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Run the action; who reads no further, or presses Ctrl-C, sees no traceback."""
     try:
         status: int = options.act(options)
         sys.stdout.flush()
@@ -94,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except KeyboardInterrupt:
-        _say("interrupted")
+        complain("interrupted")
         return FAILED
     return status
 
@@ -111,7 +113,7 @@ def _list(options: argparse.Namespace) -> int:
     with reach(options.config_file) as ask:
         for row in (row for rows in _rows(ask, options) for row in rows):
             if not left:
-                _say(f"there are more: --limit N shows more than {options.limit}")
+                complain(f"there are more: --limit N shows more than {options.limit}")
                 break
             sys.stdout.write(json_line(row) if options.json else f"{reading(row)}\n")
             left -= 1
@@ -127,7 +129,7 @@ def _export(options: argparse.Namespace) -> int:
             count += len(rows)
             text = csv_lines(rows) if options.csv else "".join(map(json_line, rows))
             output.write(text.encode())
-    _say(f"exported: {count}, still in the queue too")
+    complain(f"exported: {count}, still in the queue too")
     return OK
 
 
@@ -150,9 +152,9 @@ def _import(options: argparse.Namespace) -> int:
             known = [who for who, about in there if not about["gone"]]
             faults = list(islice(_faults(copy, known), _FAULTS))
             for number, fault in faults:
-                _say(f"{options.file}:{number}: {fault}")
+                complain(f"{options.file}:{number}: {fault}")
             if faults:
-                _say("nothing is imported")
+                complain("nothing is imported")
                 return FAILED
             count = _admit(ask, copy, options.file)
     _print(options, {"imported": count}, f"imported: {count}")
@@ -231,7 +233,7 @@ def _drop(options: argparse.Namespace) -> int:
     names = _names(status, options)
     counts = {who: status["dispatchers"][who][kind] for who in names}
     if not options.yes and not _confirmed(kind, counts):
-        _say("nothing is dropped; yes, or the option --yes, drops")
+        complain("nothing is dropped; yes, or the option --yes, drops")
         return FAILED
     with reach(options.config_file) as ask:
         if options.refused:
@@ -314,9 +316,7 @@ def _output(name: str) -> Iterator[BinaryIO]:
 
 
 def _print(options: argparse.Namespace, answer: object, *words: str) -> None:
-    lines = [json.dumps(answer)] if options.json else map(plain, words)
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-
-
-def _say(words: str) -> None:
-    sys.stderr.write(f"oemgateway: {plain(words)}\n")
+    if options.json:
+        say_json(answer)
+    else:
+        say(words)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gateway import control
-from gateway.commands.asking import find_gateway, is_another
 from gateway.conf import config
-from gateway.paths import find_state_dir
+from gateway.present.asking import NoAnswer, RunningGateway
 from gateway.spool import Spool
 from gateway.spool.answers import QueueAnswers
 
@@ -32,41 +31,19 @@ def reach(config_file: Path) -> Iterator[Ask]:
 
     Raises ConfigFaults, SpoolUnusable where a gateway has the file and does not answer, and OSError.
     """
-    socket, unread = find_gateway(config_file)
-    status = _status(socket)
-    if unread and (status is None or is_another(status, config_file)):
-        raise unread
-    if status is not None:
-        yield lambda what, **arguments: _ask(socket, what, arguments)
-    else:
+    gateway = RunningGateway.of(config_file)
+    try:
+        gateway.status()
+    except NoAnswer:
         configuration = config.read(config_file)
-        spool = _open(find_state_dir(configuration.gateway.state_dir) / "queue.db", configuration)
+        spool = _open(configuration.gateway.find_state_dir() / "queue.db", configuration)
         answers = QueueAnswers(spool).by_name()
         try:
             yield lambda what, **arguments: _answer(answers[what], arguments)
         finally:
             spool.close()
-
-
-def _status(socket: Path) -> dict[str, Any] | None:
-    """Return the status of the gateway that answers there, None where none does."""
-    try:
-        status: dict[str, Any] = control.ask(socket, "status")
-    except PermissionError:
-        raise OSError(f"{socket}: a gateway may be running, but this user may not ask it: sudo") from None
-    except (OSError, ValueError):
-        return None
-    return status
-
-
-def _ask(socket: Path, what: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (JSON)
-    try:
-        answer = control.ask(socket, what, patience=_PATIENCE, **arguments)
-    except (OSError, ValueError) as error:
-        raise OSError(f"the gateway does not answer at {socket} ({error}); look whether it runs") from error
-    if "error" in answer:
-        raise OSError(answer["error"])
-    return answer
+    else:
+        yield partial(gateway.ask, patience=_PATIENCE)
 
 
 def _answer(answer: Ask, arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (JSON)

@@ -17,6 +17,7 @@ from gateway.conf.node_section import read_node
 from gateway.conf.section import Part, blame, is_off, place, read_part
 from gateway.logs import check_syslog
 from gateway.nodes import Nodes
+from gateway.paths import find_socket, find_state_dir
 from gateway.plugin import Dispatcher, Listener
 from gateway.registry import Kind
 from gateway.settings import (
@@ -68,6 +69,14 @@ class Gateway:
             refused_bytes=self.max_refused_size * 1_000_000,
             age=self.max_age * _DAY or math.inf,
         )
+
+    def find_state_dir(self) -> Path:
+        """Return where a gateway with these settings keeps its state, as far as can be seen from outside."""
+        return find_state_dir(self.state_dir)
+
+    def find_socket(self) -> Path:
+        """Return where a gateway with these settings can be asked."""
+        return find_socket(self.socket, self.find_state_dir())
 
 
 @dataclass(kw_only=True)

@@ -7,7 +7,6 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from gateway.settings import shown
-from gateway.text.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,22 +19,13 @@ _SLOT = re.compile(r"sensor([0-9]+)")
 """The key of an index, whichever listener has it."""
 
 
-def describe(configuration: Configuration) -> str:
-    """Return what would run, index by index, and the remarks: the answer of `oemgateway check`."""
-    return "\n".join(map(plain, _described(configuration)))
-
-
-def show_settings(configuration: Configuration) -> str:
-    """Return the settings in force, defaults included and secrets masked, as a file that has them all."""
-    return "\n".join(map(plain, _settings(configuration)))
-
-
 def _plugins(configuration: Configuration) -> Iterator[tuple[str, dict[str, str], dict[str, Plugin]]]:
     yield "listeners", configuration.types["listeners"], {**configuration.listeners}
     yield "dispatchers", configuration.types["dispatchers"], {**configuration.dispatchers}
 
 
-def _described(configuration: Configuration) -> Iterator[str]:
+def describe(configuration: Configuration) -> Iterator[str]:
+    """Yield what would run, index by index, and the remarks: the answer of `oemgateway check`."""
     yield f"{configuration.path} has no faults. This would run:"
     for kind, types, plugins in _plugins(configuration):
         for name, plugin in plugins.items():
@@ -73,7 +63,8 @@ def _nodes(nodes: Nodes) -> Iterator[str]:
             yield f"    index {index:<3} {name:<22} {letter} x {scale:<6} {unit}".rstrip()
 
 
-def _settings(configuration: Configuration) -> Iterator[str]:
+def show_settings(configuration: Configuration) -> Iterator[str]:
+    """Yield the settings in force, defaults included and secrets masked, as a file that has them all."""
     yield "[gateway]"
     yield from _entries(shown(configuration.gateway))
     for kind, types, plugins in _plugins(configuration):

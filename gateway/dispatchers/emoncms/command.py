@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Clock
 from gateway.conf import config
-from gateway.text.plain import plain
+from gateway.dispatchers.emoncms.dispatcher import Emoncms
+from gateway.dispatchers.emoncms.proof import Proof
+from gateway.dispatchers.emoncms.wanted import Heard, heard
+from gateway.text.terminal import FAILED, OK, complain
 
 if TYPE_CHECKING:
     import argparse
@@ -16,38 +19,33 @@ if TYPE_CHECKING:
     from gateway.dispatchers.emoncms.findings import Line
     from gateway.dispatchers.emoncms.proof import Provision
 
-OK, FAILED = 0, 1
 
-
-def add_emoncms(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Give the parser of `oemgateway` this command."""
-    emoncms = commands.add_parser(
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the parser of this subcommand."""
+    parser = commands.add_parser(
         "emoncms",
         help="prove that Emoncms takes and keeps what is sent, and make the feeds that it lacks",
         description="Looks at the server, the key and every input of ours, and sends one test row. "
         "It may run beside the gateway. Its status is 1 where there is a fault.",
     )
-    emoncms.add_argument("--dispatcher", default="", metavar="NAME", help="look at this dispatcher alone")
-    emoncms.add_argument(
+    parser.add_argument("--dispatcher", default="", metavar="NAME", help="look at this dispatcher alone")
+    parser.add_argument(
         "--provision",
         action="store_true",
         help="make feeds for inputs that are not processed, and fill descriptions and units that are empty",
     )
-    emoncms.add_argument(
+    parser.add_argument(
         "--energy",
         action="store_true",
         help="as --provision, and make a feed of kWh beside that of each value that [nodes] has in W",
     )
-    emoncms.add_argument("--json", action="store_true", help="print for a program")
-    emoncms.set_defaults(run=_run)
+    parser.add_argument("--json", action="store_true", help="print for a program")
+    parser.set_defaults(run=run)
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Print each finding as soon as it is there."""
     configuration = config.read(options.config_file)
-    from gateway.dispatchers.emoncms.dispatcher import Emoncms  # noqa: PLC0415  (requests, which not all commands need)
-    from gateway.dispatchers.emoncms.proof import Proof  # noqa: PLC0415  (the same)
-    from gateway.dispatchers.emoncms.wanted import Heard, heard  # noqa: PLC0415  (the same)
-
     servers = {name: each for name, each in configuration.dispatchers.items() if isinstance(each, Emoncms)}
     if not servers:
         raise OSError(f"{options.config_file}: no dispatcher of type emoncms is switched on (active = yes)")
@@ -60,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         known = heard(configuration)
     except PermissionError as error:
-        sys.stderr.write(f"oemgateway: {plain(str(error))}\n")
+        complain(str(error))
     provision: Provision = "feeds" if options.provision else "nothing"
     if options.energy:
         provision = "feeds and energy"

@@ -12,8 +12,8 @@ from gateway.clock import Clock
 from gateway.conf import config, document
 from gateway.conf.config import ConfigFaults, Gateway
 from gateway.conf.section import read_part
-from gateway.paths import find_socket, find_state_dir
 from gateway.text.plain import plain
+from gateway.text.terminal import FAILED, OK, USAGE, complain
 from listeners.onewire.bus import OneWire
 from listeners.onewire.commands.identify import identify
 from listeners.onewire.commands.listing import as_json, listing
@@ -30,28 +30,46 @@ if TYPE_CHECKING:
     from listeners.onewire.commands.roster import Row
     from listeners.onewire.commands.survey import Source, Survey
 
-OK, FAILED, USAGE = 0, 1, 2
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the parser of this subcommand."""
+    parser = commands.add_parser(
+        "sensors",
+        help="list the 1-Wire sensors there are, or tell them apart",
+        description="Lists every 1-Wire sensor that can be seen, and where the configuration names it. Where "
+        "no bus answers, the exit status is 1.",
+    )
+    parser.add_argument("--json", action="store_true", help="print all that is known as JSON, for a program")
+    parser.add_argument(
+        "--identify",
+        action="store_true",
+        help="name the one that is being warmed by hand, and write its label into the configuration",
+    )
+    parser.add_argument(
+        "--label", metavar="TEXT", help="with --identify: the label to write (default: it is asked for)"
+    )
+    parser.set_defaults(run=run)
 
 
-def sensors(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Run the command; return 0, or 1 where no bus answers or a label cannot be written."""
     if options.label is not None and not options.identify:
-        _complain("--label needs --identify, which finds out whose label it is")
+        complain("--label needs --identify, which finds out whose label it is")
         return USAGE
     try:
         with closing(_source(options.config_file)) as source:
-            return _run(source, options)
+            return _show(source, options)
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return OK
 
 
-def _run(source: Source, options: argparse.Namespace) -> int:
+def _show(source: Source, options: argparse.Namespace) -> int:
     survey = source.look()
     is_reached = not survey.reports.keys() <= survey.troubles.keys()
     _complain_of(survey)
     if not is_reached:
-        _complain("no 1-Wire bus answers: `oemgateway doctor` says what to look at")
+        complain("no 1-Wire bus answers: `oemgateway doctor` says what to look at")
     rows = roster(survey)
     if options.identify:
         return _identify(source, rows, options) if is_reached else FAILED
@@ -65,7 +83,7 @@ def _run(source: Source, options: argparse.Namespace) -> int:
 def _source(file: Path) -> Source:
     """Return the running gateway where there is one, and otherwise the ways to look for oneself."""
     gateway, listeners = _read(file)
-    socket = find_socket(gateway.socket, find_state_dir(gateway.state_dir))
+    socket = gateway.find_socket()
     try:
         running = RunningGateway(socket, Clock())
         if running.has_sensors:
@@ -73,7 +91,7 @@ def _source(file: Path) -> Source:
     except (FileNotFoundError, ConnectionRefusedError):
         pass
     except PermissionError:
-        _complain(f"{socket}: a gateway may be running, but this user may not ask it: try it with sudo")
+        complain(f"{socket}: a gateway may be running, but this user may not ask it: try it with sudo")
     ways = {name: way for name, way in listeners.items() if isinstance(way, OneWire)}
     return OwnWays(ways, usual_ways(), Clock())
 
@@ -85,7 +103,7 @@ def _read(file: Path) -> tuple[Gateway, Mapping[str, Plugin]]:
     except ConfigFaults as failure:
         first, *more = failure.faults
         others = f" (and {len(more)} more: `oemgateway check` shows all)" if more else ""
-        _complain(f"{first}{others}; going on with what can be read")
+        complain(f"{first}{others}; going on with what can be read")
     else:
         return configuration.gateway, configuration.listeners
     try:
@@ -102,16 +120,16 @@ def _complain_of(survey: Survey) -> None:
     found = any(report.sensors for report in survey.reports.values())
     for name, trouble in survey.troubles.items():
         if name not in survey.types or not found:
-            _complain(f"{name}: {trouble}")
+            complain(f"{name}: {trouble}")
 
 
 def _identify(source: Source, rows: Sequence[Row], options: argparse.Namespace) -> int:
     watched = [row for row in rows if row.places or source.samples_new]
     if all(row.known.temperature is None for row in watched):
-        _complain("no sensor that could be watched has a temperature: `oemgateway sensors` shows them all")
+        complain("no sensor that could be watched has a temperature: `oemgateway sensors` shows them all")
         return FAILED
     if len(watched) < len(rows):
-        _complain(f"{len(rows) - len(watched)} new are not watched: name them in the configuration first")
+        complain(f"{len(rows) - len(watched)} new are not watched: name them in the configuration first")
     labels = {str(row.rom): "; ".join(map(str, row.places)) for row in watched}
     warmed = identify(source, labels, sys.stderr if options.json else sys.stdout)
     row = next(row for row in watched if str(row.rom) == warmed.sensor)
@@ -128,16 +146,12 @@ def _identify(source: Source, rows: Sequence[Row], options: argparse.Namespace) 
 
 def _label(row: Row, label: str, file: Path) -> int:
     if not row.places:
-        _complain(f"{row.rom} is not in the configuration yet: sensorN = {row.rom}, {label}")
+        complain(f"{row.rom} is not in the configuration yet: sensorN = {row.rom}, {label}")
         return FAILED
     try:
         for place in row.places:
             sys.stderr.write(f"{plain(relabel(file, place.section, place.index, row.rom, label))}\n")
     except (OSError, ValueError, ConfigFaults) as error:
-        _complain(f"the label is not written: {error}")
+        complain(f"the label is not written: {error}")
         return FAILED
     return OK
-
-
-def _complain(words: str) -> None:
-    sys.stderr.write(f"oemgateway: {plain(words)}\n")

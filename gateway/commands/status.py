@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from gateway import control
-from gateway.commands.asking import find_gateway, is_another, is_secret
 from gateway.commands.queue_listing import REFUSED_DROPPED, share
+from gateway.conf.document import ConfigFaults
+from gateway.present.asking import NotAllowed, NotRunning, RunningGateway
 from gateway.text.plain import plain
+from gateway.text.terminal import complain, say, say_json
 from gateway.text.words import rate, span
 
 if TYPE_CHECKING:
@@ -23,46 +22,38 @@ HEALTHY, DEGRADED, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
 _WIDTH = 100
 
 
-def add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Give the parser of `oemgateway` this command."""
-    status = commands.add_parser(
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the parser of this subcommand."""
+    parser = commands.add_parser(
         "status",
         help="ask the running gateway how it is",
         description="Asks the running gateway how it is, each section, the queue and the clock. The exit "
         "status is 0 where all is well, 1 in some trouble (which is shown behind a !), 3 where none runs, "
         "4 where this user may not ask.",
     )
-    status.add_argument("--json", action="store_true", help="print all that is known as JSON, for a program")
-    status.set_defaults(run=_run)
+    parser.add_argument("--json", action="store_true", help="print all that is known as JSON, for a program")
+    parser.set_defaults(run=run)
 
 
-def _run(options: argparse.Namespace) -> int:
-    file = options.config_file
-    path, unread = find_gateway(file)
+def run(options: argparse.Namespace) -> int:
+    """Print the status, and return whether it is healthy."""
+    gateway = RunningGateway.of(options.config_file)
     try:
-        status = control.ask(path, "status")
-    except PermissionError:
-        sys.stderr.write(f"oemgateway: {plain(str(path))}: this user may not ask the gateway: sudo\n")
+        status = gateway.status()
+    except (NotAllowed, ConfigFaults) as error:
+        complain(str(error))
         return UNKNOWN
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        if unread and is_secret(unread):
-            why = f"and whether {file} names another socket, this user may not read: sudo"
-            sys.stderr.write(plain(f"oemgateway: no gateway answers at {path}, {why}") + "\n")
+    except NotRunning as error:
+        if gateway.is_secret:
+            unread = f"whether {gateway.file} names another socket, this user may not read: sudo"
+            complain(f"{error}, and {unread}")
             return UNKNOWN
-        words = f"no gateway answers at {path} ({error.strerror}); is it running?"
-        sys.stderr.write(f"oemgateway: {plain(words)}\n")
+        complain(f"{error}; is it running?")
         return NOT_RUNNING
-    except OSError as error:
-        raise OSError(
-            f"the gateway at {path} runs, but does not answer ({error}): its disk may hang"
-        ) from None
-    if "error" in status:
-        raise OSError(f"the gateway runs, but: {status['error']}")
-    if unread and is_another(status, file):
-        sys.stderr.write(plain(f"oemgateway: {unread}") + "\n")
-        return UNKNOWN
-    said = [json.dumps(status)] if options.json else map(plain, lines(status))
-    sys.stdout.writelines(f"{line}\n" for line in said)
+    if options.json:
+        say_json(status)
+    else:
+        say(lines(status))
     return HEALTHY if status["healthy"] else DEGRADED
 
 

@@ -1,0 +1,47 @@
+"""`oemgateway` without a subcommand: the gateway in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.conf import config
+from gateway.conf.describe import show_settings
+from gateway.daemon import Daemon
+from gateway.ending import end_in_time
+from gateway.logs import log_to
+from gateway.notify import Supervisor
+from gateway.text.terminal import OK, say
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add its options to the parser of `oemgateway` itself."""
+    parser.add_argument("--logfile", type=Path, metavar="FILE", help="log to it instead of to the terminal")
+    parser.add_argument(
+        "--show-settings", action="store_true", help="print the settings in force, keys masked, and exit"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the gateway until it is stopped."""
+    configuration = config.read(options.config_file)
+    if options.show_settings:
+        say(show_settings(configuration))
+        return OK
+    log_to(options.logfile)
+    logging.getLogger("oemgateway").setLevel(configuration.gateway.loglevel)
+    serve(Daemon(configuration, Supervisor()))
+    return OK
+
+
+def serve(daemon: Daemon) -> None:
+    """Run a daemon until SIGTERM or Ctrl-C; SIGHUP has it read its file again."""
+    end_in_time(daemon.stop)
+    signal.signal(signal.SIGHUP, lambda *_: daemon.hangup.set())
+    daemon.run()

@@ -1,0 +1,94 @@
+"""The running gateway, as a command finds and asks it; its user may perhaps not read the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway import control
+from gateway.conf import config
+from gateway.conf.config import ConfigFaults, Gateway
+from gateway.paths import DEFAULT_FILE
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+class NoAnswer(OSError):
+    """A gateway may be running, but it does not answer, or not as a gateway does."""
+
+
+class NotRunning(NoAnswer):
+    """Nothing listens where the gateway would."""
+
+
+class NotAllowed(OSError):
+    """This user may not ask."""
+
+
+@dataclass(frozen=True)
+class RunningGateway:
+    """The gateway that runs with a file, behind its socket.
+
+    `unread` says why the file cannot be read; the socket is then taken to be at its default place.
+    """
+
+    file: Path
+    socket: Path
+    unread: ConfigFaults | None = None
+
+    @classmethod
+    def of(cls, file: Path) -> Self:
+        """Find it. Raises ConfigFaults where a file was named that is not there, or is not a text file."""
+        try:
+            return cls(file, config.read_gateway(file).find_socket())  # faults elsewhere in it do not matter
+        except ConfigFaults as faults:
+            is_default = file == DEFAULT_FILE and isinstance(faults.__cause__, FileNotFoundError)
+            if not is_default and not isinstance(faults.__cause__, PermissionError):
+                raise
+            return cls(file, Gateway().find_socket(), faults)
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether this user may not read the file."""
+        return self.unread is not None and isinstance(self.unread.__cause__, PermissionError)
+
+    def status(self) -> dict[str, Any]:
+        """Return its status. Raises as `ask` does, and ConfigFaults where it runs with another file.
+
+        The latter is found only where the file that was named cannot be read.
+        """
+        status: dict[str, Any] = self.ask("status")
+        is_other = self.file != DEFAULT_FILE and not self.runs_with(self.file, status)
+        if self.unread and is_other:
+            raise self.unread
+        return status
+
+    @staticmethod
+    def runs_with(file: Path, status: dict[str, Any]) -> bool:
+        """Tell whether the gateway of this status runs with a file."""
+        return Path(str(status.get("file", ""))).resolve() == file.resolve()
+
+    def ask(self, what: str, *, patience: float = 4.0, **arguments: object) -> Any:  # noqa: ANN401  (JSON)
+        """Return its answer, for which it has `patience` seconds.
+
+        Raises NotRunning, NotAllowed, NoAnswer, or OSError where the answer is that it cannot.
+        """
+        try:
+            answer = control.ask(self.socket, what, patience=patience, **arguments)
+        except PermissionError:
+            raise NotAllowed(
+                f"{self.socket}: a gateway may be running, but this user may not ask it: sudo"
+            ) from None
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise NotRunning(f"no gateway answers at {self.socket} ({error.strerror})") from error
+        except (OSError, ValueError) as error:
+            raise NoAnswer(
+                f"the gateway at {self.socket} does not answer ({error}): its disk may hang"
+            ) from error
+        if not isinstance(answer, dict):
+            raise NoAnswer(f"what answers at {self.socket} is not a gateway")
+        if "error" in answer:
+            raise OSError(f"the gateway says: {answer['error']}")
+        return answer

@@ -1,0 +1,30 @@
+"""What a command says to the person who typed it, and its exit statuses."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from gateway.text.plain import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+OK, FAILED, USAGE, CONFIGURATION = 0, 1, 2, 78
+"""What a command returns; the last is EX_CONFIG of sysexits.h."""
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines, each escaped."""
+    sys.stdout.writelines(f"{plain(line)}\n" for line in lines)
+
+
+def say_json(answer: object) -> None:
+    """Print JSON, for a program."""
+    sys.stdout.write(f"{json.dumps(answer)}\n")
+
+
+def complain(words: str) -> None:
+    """Say on standard error what is wrong, in one line."""
+    sys.stderr.write(f"oemgateway: {plain(words)}\n")
