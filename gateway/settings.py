@@ -39,19 +39,27 @@ def setting(  # noqa: PLR0913  (each is a property of its own)
     check: Callable[[Any], None] | None = None,
     secret: bool = False,
     compare: bool = True,
+    at_start: bool = False,
     hint: str = "",
 ) -> Any:  # noqa: ANN401  (as dataclasses.field)
     """Declare a field that is a setting; without a default it is required.
 
-    `was` are older names it also answers to, `check` raises ValueError for a value that will not do, and a
-    `secret` shows neither in repr nor in --show-settings. Where `compare` is false an edit of it alone leaves
-    the plugin as it runs. `hint` says what it is, or where it is found, to those who have left it empty.
+    `was` are older names it is also read by, `check` raises ValueError for a value that is not allowed, and a
+    `secret` is shown neither in repr nor in --show-settings. Where `compare` is false, an edit of it alone
+    does not reopen the plugin; where `at_start` is true, an edit takes effect at the next start of the
+    gateway. `hint` says what it is, or where to find it, to a user who has left it empty.
     """
     return dataclasses.field(
         default=default,
         repr=not secret,
         compare=compare,
-        metadata={"was": was, "check": check, "secret": secret, "hint": f": {hint}" if hint else ""},
+        metadata={
+            "was": was,
+            "check": check,
+            "secret": secret,
+            "at_start": at_start,
+            "hint": f": {hint}" if hint else "",
+        },
     )
 
 

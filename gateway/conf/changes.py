@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from gateway.settings import declared, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from gateway.conf.config import Configuration
-
-AT_START = (
-    "state_dir",
-    "socket",
-    "commit_interval",
-    "max_frames",
-    "max_size",
-    "max_refused",
-    "max_refused_size",
-    "max_age",
-    "unsynced",
-)
-"""What the daemon takes from [gateway] when it starts, and never again."""
 
 
 def is_same(before: object, after: object) -> bool:
@@ -33,8 +19,8 @@ def is_same(before: object, after: object) -> bool:
 
 def changes(before: Configuration, after: Configuration) -> str:
     """Return what is different, as in "radio: group 210 -> 212, reopened; nothing else touched"."""
-    told = [*_plugins(before, after), *_nodes(before, after), *_gateway(before, after)]
-    return "; ".join([*told, "nothing else touched"]) if told else "nothing in it is different"
+    said = [*_plugins(before, after), *_nodes(before, after), *_gateway(before, after)]
+    return "; ".join([*said, "nothing else touched"]) if said else "nothing in it is different"
 
 
 def _plugins(before: Configuration, after: Configuration) -> Iterator[str]:
@@ -47,7 +33,7 @@ def _plugins(before: Configuration, after: Configuration) -> Iterator[str]:
             yield f"{name}: another type, reopened"
         elif different := _different(old[name], plugin):
             yield f"{name}: {different}{'' if is_same(old[name], plugin) else ', reopened'}"
-    yield from (f"{name}: taken out" for name in old if name not in new)
+    yield from (f"{name}: removed" for name in old if name not in new)
 
 
 def _nodes(before: Configuration, after: Configuration) -> Iterator[str]:
@@ -57,19 +43,19 @@ def _nodes(before: Configuration, after: Configuration) -> Iterator[str]:
             yield f"node {node}: new"
         elif different := _different(old[node], decoder):
             yield f"node {node}: {different}"
-    yield from (f"node {node}: taken out" for node in old if node not in new)
+    yield from (f"node {node}: removed" for node in old if node not in new)
 
 
 def _gateway(before: Configuration, after: Configuration) -> Iterator[str]:
-    for field in fields(after.gateway):
-        old, new = (_entries(each.gateway).get(field.name, "") for each in (before, after))
-        if old != new:
-            later = ", which takes effect at the next start" if field.name in AT_START else ""
-            yield f"{field.name} {_step(old, new)}{later}"
+    old, new = shown(before.gateway), shown(after.gateway)
+    for name, setting in declared(type(after.gateway)).items():
+        if old[name] != new[name]:
+            later = ", which takes effect at the next start" if setting.metadata["at_start"] else ""
+            yield f"{name} {_step(old[name], new[name])}{later}"
 
 
 def _different(before: Any, after: Any) -> str:  # noqa: ANN401  (any dataclass of settings)
-    old, new = _entries(before), _entries(after)
+    old, new = shown(before), shown(after)
     words = [
         f"{key} {_step(old.get(key, ''), new.get(key, ''))}"
         for key in {**old, **new}
@@ -78,10 +64,6 @@ def _different(before: Any, after: Any) -> str:  # noqa: ANN401  (any dataclass 
     secrets = [name for name, field in declared(type(after)).items() if field.metadata.get("secret")]
     words += [f"{name} is another" for name in secrets if getattr(before, name) != getattr(after, name)]
     return ", ".join(words)
-
-
-def _entries(settings: Any) -> Mapping[str, str]:  # noqa: ANN401  (as above)
-    return shown(settings)
 
 
 def _step(old: str, new: str) -> str:
