@@ -8,16 +8,17 @@ tried again all the same.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gateway.clock import Clock
 from gateway.nodes import Nodes
 from gateway.settings import LogLevel, at_least, between, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 @dataclass(kw_only=True)
 class Plugin:
     """What listeners and dispatchers share. `name` (its section's) and `clock` are given by the core."""
+
+    usual: ClassVar[Mapping[str, str] | None] = None
+    """The settings with which `oemgateway doctor` examines it where the configuration cannot be read."""
 
     active: bool = setting(default=True)
     loglevel: LogLevel | None = setting(None, compare=False)

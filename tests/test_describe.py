@@ -53,6 +53,11 @@ def test_a_configuration_is_described_index_by_index(read):
     assert "dispatcher emoncms, type emoncms" in lines
 
 
+def test_a_dummy_at_the_end_is_shown_too(read):
+    lines = list(describe(read(EXAMPLE.replace("sensor3 = Dummy", "sensor11 = Dummy"))))
+    assert lines[lines.index("    index 10  28.DB564A050000") + 1] == "    index 11  Dummy"
+
+
 def test_it_ends_with_the_remarks(read):
     assert "\n".join(describe(read(EXAMPLE))).endswith(
         "oemgateway.conf:20: log: not run, and not checked: active = no"

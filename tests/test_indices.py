@@ -45,12 +45,12 @@ def test_what_an_edit_does_to_the_indices(now, moved, replaced):
 
 def test_in_words():
     assert str(Move(B, ("9", 2), ("9", 1))) == (
-        f"{B} moves from index 2 of node 9 to 1: to keep it put sensor2 = {B}, and Dummy at an index that "
-        "falls empty"
+        f"{B} moves from index 2 of node 9 to 1: to keep its input, put it back at index 2, and Dummy at an "
+        "index that is then empty"
     )
     assert str(Move(A, ("9", 1), ("8", 1))) == (
-        f"{A} moves from index 1 of node 9 to 1 of node 8: its inputs there are others; to keep it put "
-        "node = 9"
+        f"{A} moves from index 1 of node 9 to 1 of node 8: its inputs there are others; to keep "
+        "them, put it back on node 9"
     )
     assert str(Replacement(A, B, ("9", 1))) == f"index 1 of node 9: {A} is replaced by {B}"
 

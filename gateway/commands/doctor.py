@@ -14,7 +14,7 @@ from gateway.diagnosis.finding import Finding, bad, good, unknown
 from gateway.diagnosis.machine import WRITE_SEARCH, Machine
 from gateway.paths import DEFAULT_FILE, own_state
 from gateway.present.asking import RunningGateway
-from gateway.registry import UnknownType, find
+from gateway.registry import UnknownType, find, known
 from gateway.settings import build
 from gateway.text.terminal import FAILED, OK
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gateway.plugin import Plugin
-
-_USUAL: dict[str, dict[str, str]] = {"ds2482": {"node": "1"}, "rfm12pi": {}}
-"""The listeners that are examined, with their defaults, where the configuration names none."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -82,11 +79,14 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
 
 
 def _usual() -> dict[str, Plugin]:
+    """Return the listeners that are examined where the configuration cannot be read."""
     plugins = {}
-    for name, entries in _USUAL.items():
+    for name in known("listeners"):
         with suppress(UnknownType):  # a library of its own is missing
-            plugins[name] = build(find("listeners", name), entries)
-            plugins[name].name = name
+            cls = find("listeners", name)
+            if cls.usual is not None:
+                plugins[name] = build(cls, cls.usual)
+                plugins[name].name = name
     return plugins
 
 

@@ -19,12 +19,13 @@ from gateway.logs import check_syslog
 from gateway.nodes import Nodes
 from gateway.paths import find_socket, find_state_dir
 from gateway.plugin import Dispatcher, Listener
-from gateway.registry import Kind
+from gateway.registry import KINDS, Kind, known
 from gateway.settings import (
     LogLevel,
     SettingsFault,
     at_least,
     build,
+    index_of,
     secrets,
     setting,
 )
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["ConfigFaults", "Configuration", "Fault", "Gateway", "read"]
 
 _DAY = 86400
-_EXAMPLES: dict[Kind, str] = {"listeners": "ds2482", "dispatchers": "emoncms"}
 
 
 @dataclass(kw_only=True)
@@ -205,8 +205,9 @@ def _check_no_settings(text: Document, above: Section, inner: str) -> None:
 
 
 def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) -> None:
-    for kind, example in _EXAMPLES.items():
+    for kind in KINDS:
         if not sections[kind]:
+            example = known(kind)[0]
             above = [section.line for top, section in text.root.sections.items() if SECTIONS.get(top) == kind]
             message = f"there is no {kind[:-1]}: below [{kind}] add [[{example}]] and type = {example}"
             text.fault(above[-1] if above else text.length, "", message)
@@ -269,7 +270,9 @@ def _check_moves(
     for move in moves(remembered, standing(part.claims for part in listeners)):
         node, index = move.after
         part = next(part for part in listeners if index in (part.claims.get(node) or ()))
-        say(*place(type(part.plugin), part.section, part.entries, f"sensor{index}"), str(move))
+        cls = type(part.plugin)
+        key = next((key for key in part.entries if index_of(cls, key) == index), None)
+        say(*place(cls, part.section, part.entries, key), str(move))
 
 
 def _check_names(text: Document, parts: dict[Kind, list[Part]]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from typing import TYPE_CHECKING
 
-from gateway.settings import shown
+from gateway.plugin import Listener
+from gateway.settings import index_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from gateway.conf.config import Configuration
     from gateway.nodes import Nodes
     from gateway.plugin import Plugin
-
-_SLOT = re.compile(r"sensor([0-9]+)")
-"""The key of an index, whichever listener has it."""
 
 
 def _plugins(configuration: Configuration) -> Iterator[tuple[str, dict[str, str], dict[str, Plugin]]]:
@@ -32,9 +29,12 @@ def describe(configuration: Configuration) -> Iterator[str]:
             yield from ("", f"{kind[:-1]} {name}, type {types[name]}")
             settings = shown(plugin)
             del settings["active"]
-            slots = {int(key[1]): settings.pop(key[0]) for key in map(_SLOT.fullmatch, list(settings)) if key}
+            indices = {index: key for key in settings if (index := index_of(type(plugin), key))}
+            for key in indices.values():
+                del settings[key]
             yield from _wrapped([f"{key} = {value}" for key, value in settings.items() if value])
-            yield from _slots(slots)
+            if isinstance(plugin, Listener):
+                yield from _indices(plugin, max(indices, default=0))
     yield from _nodes(configuration.nodes)
     if configuration.remarks:
         yield ""
@@ -48,10 +48,13 @@ def _wrapped(items: list[str]) -> list[str]:
     return [f"    {line}".replace("\xa0", " ") for line in lines]
 
 
-def _slots(slots: dict[int, str]) -> Iterator[str]:
-    for index in range(1, max(slots, default=0) + 1):
-        sensor, _, label = slots.get(index, "Dummy").partition(", ")
-        yield f"    index {index:<3} {sensor:<18} {label}".rstrip()
+def _indices(listener: Listener, last: int) -> Iterator[str]:
+    """Yield a line for each index up to the highest that the configuration fixes, `last` at least."""
+    for node, claimed in listener.claims().items():
+        there, labels = claimed or {}, listener.labels().get(node, {})
+        for index in range(1, max((last, *there, *labels)) + 1):
+            sensor = there.get(index, "Dummy")
+            yield f"    index {index:<3} {sensor:<18} {labels.get(index, '')}".rstrip()
 
 
 def _nodes(nodes: Nodes) -> Iterator[str]:

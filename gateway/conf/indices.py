@@ -33,10 +33,10 @@ class Move:
         (node, index), (there, other) = self.before, self.after
         if there != node:
             moves = f"{self.identity} moves from index {index} of node {node} to {other} of node {there}"
-            return f"{moves}: its inputs there are others; to keep it put node = {node}"
+            return f"{moves}: its inputs there are others; to keep them, put it back on node {node}"
         return (
-            f"{self.identity} moves from index {index} of node {node} to {other}: to keep it put "
-            f"sensor{index} = {self.identity}, and Dummy at an index that falls empty"
+            f"{self.identity} moves from index {index} of node {node} to {other}: to keep its input, put it "
+            f"back at index {index}, and Dummy at an index that is then empty"
         )
 
 

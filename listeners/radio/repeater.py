@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gateway.settings import alternatives, between, setting
 from listeners.counting import Tally
@@ -93,6 +93,8 @@ class Repeater(Rfm12pi):
     `ERR` and a reason when it is refused or not confirmed. The board gets one command a second. Clients
     cannot change what this section sets.
     """
+
+    usual: ClassVar = None  # it would examine the board a second time
 
     repeater_port: int = setting(50012, was=("port_nb",), check=between(0, 65535))
     repeater_host: str = setting("127.0.0.1")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gateway.flag import wait_readable
 from gateway.settings import at_least, between, setting
@@ -37,6 +38,8 @@ class Rfm12pi(SerialListener):
     Every `sendtimeinterval` seconds the local time is broadcast, for an emonGLCD; 0: never.
     `header = raw` is for firmware that prints the whole header byte, as a JeeLink does.
     """
+
+    usual: ClassVar[Mapping[str, str] | None] = {}
 
     port: str = setting("/dev/ttyAMA0", was=("com_port",))
     baud: Baud = setting(38400)

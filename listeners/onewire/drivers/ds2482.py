@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from gateway.settings import convert, setting
 from listeners.onewire.bus import BusFault, OneWire
@@ -46,6 +46,8 @@ class Address(int):
 @dataclass(kw_only=True)
 class Ds2482(OneWire):
     """A DS2482-100 or -800 on /dev/i2c-`bus` at `address`; `bus = simulated` makes up one with sensors."""
+
+    usual: ClassVar = {"node": "1"}
 
     bus: str = setting("1", check=_check_bus)
     address: Address = setting(Address(0x18))
