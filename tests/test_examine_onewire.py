@@ -180,7 +180,9 @@ def test_a_chip_at_another_address():
 
 
 def test_a_simulated_chip_that_answers_smbus2():
-    script = "from listeners.onewire.checks.examine_i2c import examine_chip as look; print(look('99', {}).found)"
+    script = (
+        "from listeners.onewire.checks import examine_i2c; print(examine_i2c.examine_chip('99', {}).found)"
+    )
     for address, found in ((0x18, "a chip answers at 0x18"), (0x1A, "nothing answers at 0x1a, but at 0x18")):
         with i2c_server(Ds2482(Clock())) as environment:
             done = subprocess.run(
