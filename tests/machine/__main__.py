@@ -26,6 +26,7 @@ NEEDED_FOR = {
         "qemu-system-aarch64": "qemu-system-arm",
         "qemu-aarch64-static": "qemu-user-static",
         "update-binfmts": "binfmt-support",
+        "arch-test": "arch-test",
     },
 }
 

@@ -81,26 +81,21 @@ class Cellar:
         return list(frames(self.server, "9", since).values())[:count]
 
     def becomes(self, wanted: Values, what: str, seconds: float = 90) -> int:
-        """Wait until a sweep that begins after now has these values; return which one it was, from 1.
-
-        Where there are to be none, no sweep sends anything: it is 0, once nothing has come for a while.
-        """
+        """Wait until a sweep that begins after now has these values; return which one it was, from 1."""
         since = time.time() + 1.2
-        if not wanted:
-            return self._falls_silent(what, seconds)
         self.guest.wait(lambda: wanted in frames(self.server, "9", since).values(), what, seconds)
         return list(frames(self.server, "9", since).values()).index(wanted) + 1
 
-    def _falls_silent(self, what: str, seconds: float) -> int:
+    def falls_silent(self, what: str, seconds: float = 90) -> None:
+        """Wait until nothing has come for some sweeps: one that has no value sends nothing."""
         last, at = len(self.server.stored), time.monotonic()
         deadline = at + seconds
-        while time.monotonic() < at + 4 * INTERVAL:
+        while time.monotonic() < at + 2.5 * INTERVAL:
             if len(self.server.stored) != last:
                 last, at = len(self.server.stored), time.monotonic()
             if at > deadline:
                 raise AssertionError(f"values come all the time: {what}")
             time.sleep(0.1)
-        return 0
 
     def is_healthy(self) -> str:
         """Return what is wrong: tracebacks, and restarts by systemd."""

@@ -47,10 +47,6 @@ def _prepared(lab: Lab, server: FakeEmoncms) -> Path:
     with lab.boot(disk) as guest:
         configure(guest, configuration(server, RADIO, every=1))
         guest.write("/etc/chrony/chrony.conf", CHRONY)
-        guest.run("dpkg --install --force-confdef /var/cache/aside/fake-hwclock_*.deb; mkdir -p /etc/systemd")
-        guest.run(
-            "systemctl disable fake-hwclock fake-hwclock-save; rm -f /etc/fake-hwclock.data", check=False
-        )
         guest.write("/etc/systemd/timesyncd.conf", TIMESYNCD)
         guest.run("systemctl enable oemgateway")
         guest.power_off()
@@ -110,12 +106,14 @@ def _time_of_the_last_shutdown(lab: Lab, server: FakeEmoncms, disk: Path) -> Non
     radio = Radio()
     server.stored.clear()
     with lab.boot(disk, Hardware(radio)) as guest:
-        guest.run("systemctl enable fake-hwclock fake-hwclock-save 2>&1; systemctl is-enabled fake-hwclock")
+        guest.run("dpkg --install /var/cache/aside/fake-hwclock_*.deb")
         _print(guest, radio, 5)
         wait_delivered(guest)
         hour_ago = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - 3600))
-        guest.run(f"systemctl mask fake-hwclock-save; echo '{hour_ago}' >/etc/fake-hwclock.data; sync")
-        guest.run("systemctl stop oemgateway")
+        guest.run(
+            "systemctl mask fake-hwclock-save.service fake-hwclock-save.timer; systemctl stop oemgateway"
+        )
+        guest.run(f"echo '{hour_ago}' >/etc/fake-hwclock.data")
         guest.power_off()
     with lab.boot(disk, Hardware(radio), rtc=_rtc("1970")) as guest:
         off = _offset(guest)
