@@ -35,7 +35,7 @@ def test_its_threads_end():
 
 def test_a_thread_that_hangs_keeps_no_process_alive():
     program = (
-        "import threading, time; from listeners.onewire.at_once import at_once;"
+        "import threading, time; from listeners.onewire.drivers.at_once import at_once;"
         "threading.Thread(target=at_once, args=(time.sleep, [3600], 1), daemon=True).start(); time.sleep(0.2)"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0

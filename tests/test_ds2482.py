@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import subprocess
 import sys
 
@@ -14,12 +13,13 @@ from hypothesis import strategies as st
 from gateway.clock import Clock
 from gateway.settings import SettingsFault, build
 from listeners.onewire.bus import BusFault
-from listeners.onewire.drivers import ds2482, i2c
+from listeners.onewire.drivers import ds2482
 from listeners.onewire.drivers.bridge import ACTIVE_PULL_UP, Bridge
 from listeners.onewire.drivers.line import Line
 from listeners.onewire.drivers.thermometers import Thermometers
 from listeners.onewire.ds18b20 import MARKER, Fault
 from listeners.onewire.rom import Rom
+from listeners.ports import i2c
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds18s20 import Ds18s20
@@ -60,6 +60,13 @@ class House:
         start = self.clock.monotonic()
         readings = self.listener.sweep(roms)
         return [readings[rom] for rom in roms], self.clock.monotonic() - start
+
+
+def bridge_to(chip, clock, address=0x18):
+    """Return our side of a simulated chip."""
+    device = i2c.Device("simulated", address, lambda bus, address: chip, locked=False)
+    device.open()
+    return Bridge(device, clock)
 
 
 @pytest.fixture
@@ -128,7 +135,7 @@ def test_any_number_of_sensors_is_read_at_the_speed_of_the_bus(hz, count, millis
     clock = VirtualClock()
     roms = [Rom.of(0x28, number.to_bytes(6, "big")) for number in range(count)]
     sensors = [Ds18b20(str(rom), number / 16) for number, rom in enumerate(roms)]
-    thermometers = Thermometers(Bridge(Chip(clock, sensors, i2c_hz=hz), 0x18, clock), roms, 12)
+    thermometers = Thermometers(bridge_to(Chip(clock, sensors, i2c_hz=hz), clock), roms, 12)
     thermometers.start()
     start = clock.monotonic()
     assert list(thermometers.sweep(roms).values()) == [number / 16 for number in range(count)]
@@ -641,7 +648,7 @@ def test_the_search_finds_all_and_only_what_is_there(house):
 def test_any_set_of_ids_is_found(serials):
     clock = VirtualClock()
     roms = {Rom.of(0x28, serial) for serial in serials}
-    bridge = Bridge(Chip(clock, [Ds18b20(str(rom), 20.0) for rom in roms]), 0x18, clock)
+    bridge = bridge_to(Chip(clock, [Ds18b20(str(rom), 20.0) for rom in roms]), clock)
     bridge.start()
     if roms:
         assert sorted(Line(bridge, 0).search()) == sorted(roms)
@@ -704,7 +711,7 @@ def test_wrong_settings(entry, words):
 @pytest.mark.parametrize("address", range(0x18, 0x20))
 def test_every_address(address):
     clock = VirtualClock()
-    bridge = Bridge(Chip(clock, channels=8, address=address), address, clock)
+    bridge = bridge_to(Chip(clock, channels=8, address=address), clock, address)
     bridge.start()
     assert bridge.channels == 8
 
@@ -727,53 +734,6 @@ def test_a_line_that_fails_at_opening_does_not_keep_it_from_opening(house):
     assert five.read() == (None,) * 6
     five.chip.shorted = False
     assert five.read() == VALUES
-
-
-class FakeSMBus:
-    """smbus2's SMBus where opening or the first transfer fails."""
-
-    opening: OSError | None = None
-    transfer: OSError | None = None
-    closed = 0
-
-    def __init__(self, bus):
-        assert bus == 1
-        if FakeSMBus.opening:
-            raise FakeSMBus.opening
-
-    def read_byte(self, address):
-        if FakeSMBus.transfer:
-            raise FakeSMBus.transfer
-        return 0x18
-
-    def close(self):
-        FakeSMBus.closed += 1
-
-
-@pytest.mark.parametrize(
-    ("opening", "transfer", "words"),
-    [
-        (FileNotFoundError(errno.ENOENT, "x"), None, "/dev/i2c-1 is not there: switch I2C on (raspi-config"),
-        (PermissionError(errno.EACCES, "x"), None, "/dev/i2c-1 may not be opened: add the user"),
-        (None, OSError(errno.EBUSY, "x"), "echo 1-0018 > /sys/bus/i2c/drivers/ds2482/unbind"),
-        (None, OSError(errno.EREMOTEIO, "x"), "I2C bus 1, address 0x18: nothing answers: check wiring"),
-        (None, OSError(errno.ENODEV, "gone"), "gone"),
-    ],
-)
-def test_a_bus_that_cannot_be_opened_says_what_to_do(monkeypatch, opening, transfer, words):
-    monkeypatch.setattr("smbus2.SMBus", FakeSMBus)
-    monkeypatch.setattr(FakeSMBus, "opening", opening)
-    monkeypatch.setattr(FakeSMBus, "transfer", transfer)
-    monkeypatch.setattr(FakeSMBus, "closed", 0)
-    with pytest.raises(OSError) as refusal:
-        i2c.open_bus("1", 0x18)
-    assert words in str(refusal.value)
-    assert FakeSMBus.closed == (transfer is not None)
-
-
-def test_a_bus_whose_chip_answers_is_opened(monkeypatch):
-    monkeypatch.setattr("smbus2.SMBus", FakeSMBus)
-    assert i2c.open_bus("1", 0x18).read_byte(0x18) == 0x18
 
 
 def test_one_process_has_the_chip_for_itself(house, tmp_path):
@@ -810,21 +770,13 @@ def test_two_sections_for_one_chip_are_told_so_and_not_of_another_process(house,
     assert five.read() == VALUES
 
 
-def test_the_lock_is_taken_where_run_lock_cannot_be_written(monkeypatch, tmp_path):
-    monkeypatch.setattr(i2c, "LOCKS", tmp_path / "missing")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    lock = i2c.Lock("7", 0x1F)
-    with (tmp_path / "oemgateway-i2c-7-0x1f").open() as file, pytest.raises(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    lock.release()
-
-
 # Through smbus2 itself
 
 PROGRAM = """if True:
     import pathlib, sys
     from gateway.settings import build
-    from listeners.onewire.drivers import ds2482, i2c
+    from listeners.onewire.drivers import ds2482
+    from listeners.ports import i2c
     i2c.LOCKS = pathlib.Path(sys.argv[1])
     entries = {f"sensor{number}": text for number, text in enumerate(sys.argv[2:], 1)}
     listener = build(ds2482.Ds2482, {"node": "9", "bus": "99", "resolution": "9", **entries})

@@ -18,8 +18,8 @@ from gateway.diagnosis.machine import Machine
 from listeners.onewire.checks.examine_i2c import examine_chip
 from listeners.onewire.checks.examine_owserver import examine_tree, is_here
 from listeners.onewire.checks.owfs_conf import options
-from listeners.onewire.drivers.i2c import Lock
 from listeners.onewire.drivers.owfs import Mount
+from listeners.ports.i2c import Lock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from tests.gateway_process import ENVIRONMENT

@@ -11,7 +11,8 @@ import pytest
 from gateway.settings import build
 from listeners.onewire.commands.identify import identify
 from listeners.onewire.commands.survey import OwnWays
-from listeners.onewire.drivers import ds2482, i2c
+from listeners.onewire.drivers import ds2482
+from listeners.ports import i2c
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482 as Chip

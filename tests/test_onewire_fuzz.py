@@ -28,6 +28,7 @@ from listeners.onewire.drivers.ds2482 import Ds2482
 from listeners.onewire.drivers.owfs import Owserver
 from listeners.onewire.drivers.w1 import W1
 from listeners.onewire.rom import crc8
+from listeners.ports import i2c
 from listeners.simulated.clock import VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482 as Chip
@@ -156,7 +157,7 @@ class House:
     def _read(self) -> tuple[float | None, ...]:
         """Return the values of a frame, none where the core would close the listener and open it again."""
         try:
-            with patch.object(ds2482, "Lock"), patch.object(ds2482, "open_bus", lambda *_: self.chip):
+            with patch.object(i2c, "Lock"), patch.object(ds2482, "open_bus", lambda *_: self.chip):
                 if not self._open:
                     self._listener.open()
                 self._open = True

@@ -16,7 +16,8 @@ from gateway.clock import Clock
 from listeners.onewire.commands import sensors
 from listeners.onewire.commands.survey import OwnWays
 from listeners.onewire.commands.warmed import Warmed
-from listeners.onewire.drivers import ds2482, i2c
+from listeners.onewire.drivers import ds2482
+from listeners.ports import i2c
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482 as Chip

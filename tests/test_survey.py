@@ -13,10 +13,11 @@ from gateway.settings import build
 from listeners.onewire.commands.listing import as_json, listing
 from listeners.onewire.commands.roster import roster
 from listeners.onewire.commands.survey import OwnWays, RunningGateway, Survey, usual_ways
-from listeners.onewire.drivers import ds2482, i2c
+from listeners.onewire.drivers import ds2482
 from listeners.onewire.drivers.owfs import Owfs
 from listeners.onewire.drivers.w1 import W1
 from listeners.onewire.report import Report, Sighting
+from listeners.ports import i2c
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482 as Chip

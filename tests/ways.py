@@ -11,11 +11,12 @@ from gateway.clock import Clock
 from gateway.frame import Frame
 from gateway.settings import build
 from listeners.onewire.bus import OneWire
-from listeners.onewire.drivers import ds2482, i2c
+from listeners.onewire.drivers import ds2482
 from listeners.onewire.drivers.owfs import Owfs, Owserver
 from listeners.onewire.drivers.w1 import W1
 from listeners.onewire.ds18b20 import Reading
 from listeners.onewire.rom import Rom
+from listeners.ports import i2c
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482

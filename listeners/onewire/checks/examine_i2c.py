@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good, unknown
 from listeners.onewire.checks import owfs_conf
-from listeners.onewire.drivers.i2c import I2c, Lock, open_bus
+from listeners.ports.i2c import Closable, Lock, open_bus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
 
-    Opener = Callable[[str, int], I2c]
+    Opener = Callable[[str, int], Closable]
 
 ADDRESSES = range(0x18, 0x20)
 """Where a DS2482-100 or -800 may be, by its address pins."""

@@ -5,14 +5,15 @@ Sources: Maxim's data sheets 19-4930 and 19-4931; times are their typical ones a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from listeners.onewire.bus import BusFault
-from listeners.onewire.drivers.i2c import NOT_ACKNOWLEDGED, I2c
 from listeners.onewire.ds18b20 import Fault
+from listeners.ports.i2c import NOT_ACKNOWLEDGED
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
+    from listeners.ports.i2c import Device
 
 RESET_S, BYTE_S, BIT_S, TRIPLET_S = 1184e-6, 554e-6, 69e-6, 208e-6
 
@@ -28,6 +29,23 @@ _DATA_REGISTER = 0xE1
 
 _CHANNELS = tuple(zip(bytes.fromhex("F0E1D2C3B4A59687"), bytes.fromhex("B8B1AAA39C958E87"), strict=True))
 """What selects each channel of a -800, and what is read back then."""
+
+
+class I2c(Protocol):
+    """The methods of smbus2's SMBus that a DS2482 is spoken to with; all may raise OSError."""
+
+    def write_byte(self, i2c_addr: int, value: int, /) -> None:
+        """Write one byte: a command."""
+
+    def write_byte_data(self, i2c_addr: int, register: int, value: int, /) -> None:
+        """Write two bytes: a command and its parameter."""
+
+    def read_byte(self, i2c_addr: int, /) -> int:
+        """Read one byte: the register that the read pointer is at."""
+        ...
+
+    def close(self) -> None:
+        """Release the bus."""
 
 
 class BridgeFault(BusFault):
@@ -59,17 +77,16 @@ class Unheard(LineFault):
 
 
 class Bridge:
-    """A bridge at an I2C address. All methods raise a BusFault when it or its line fails.
+    """A bridge. All methods raise a BusFault when it or its line fails.
 
     `started` is false after a BridgeFault; `channels` is 8 for a -800, else 1.
     """
 
-    def __init__(self, i2c: I2c, address: int, clock: Clock) -> None:
+    def __init__(self, device: Device[I2c], clock: Clock) -> None:
         self.started = False
         self.channels = 1
         self.clock = clock
-        self._i2c = i2c
-        self._address = address
+        self._device = device
         self._channel = 0
 
     def start(self) -> None:
@@ -144,7 +161,7 @@ class Bridge:
     def _has_channels(self) -> bool:
         code, answer = _CHANNELS[7]
         try:
-            self._i2c.write_byte_data(self._address, _SELECT_CHANNEL, code)
+            self._device.i2c.write_byte_data(self._device.address, _SELECT_CHANNEL, code)
         except OSError:
             return False  # a -100 does not acknowledge; a bridge that is gone will not take its configuration
         found = self._fetch() == answer
@@ -183,16 +200,16 @@ class Bridge:
     def _command(self, code: int, parameter: int | None = None) -> None:
         try:
             if parameter is None:
-                self._i2c.write_byte(self._address, code)
+                self._device.i2c.write_byte(self._device.address, code)
             else:
-                self._i2c.write_byte_data(self._address, code, parameter)
+                self._device.i2c.write_byte_data(self._device.address, code, parameter)
         except OSError as error:
             raise self._unheard(error) from error
 
     def _fetch(self) -> int:
         """Read the register that the last command left the read pointer at."""
         try:
-            return self._i2c.read_byte(self._address)
+            return self._device.i2c.read_byte(self._device.address)
         except OSError as error:
             raise self._unheard(error) from error
 
@@ -210,4 +227,4 @@ class Bridge:
 
     def _failed(self, words: str) -> BridgeFault:
         self.started = False
-        return BridgeFault(f"the DS2482 at {self._address:#04x} {words}")
+        return BridgeFault(f"the DS2482 at {self._device.address:#04x} {words}")

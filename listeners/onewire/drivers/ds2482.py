@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 from gateway.settings import convert, setting
 from listeners.onewire.bus import BusFault, OneWire
 from listeners.onewire.checks.examine_i2c import examine_i2c
-from listeners.onewire.drivers.bridge import Bridge, BridgeFault
-from listeners.onewire.drivers.i2c import Adapter, Claimed, Lock, open_bus
+from listeners.onewire.drivers.bridge import Bridge, BridgeFault, I2c
 from listeners.onewire.drivers.thermometers import Thermometers
+from listeners.ports.i2c import Claimed, Device, open_bus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
-    from listeners.onewire.drivers.i2c import I2c
     from listeners.onewire.ds18b20 import Reading
     from listeners.onewire.rom import Rom
 
@@ -52,7 +51,7 @@ class Ds2482(OneWire):
     bus: str = setting("1", check=_check_bus)
     address: Address = setting(Address(0x18))
     _held: ExitStack = field(default_factory=ExitStack, init=False, compare=False, repr=False)
-    _adapter: Adapter = field(init=False, compare=False, repr=False)
+    _device: Device[I2c] = field(init=False, compare=False, repr=False)
     _thermometers: Thermometers = field(init=False, compare=False, repr=False)
 
     @property
@@ -80,13 +79,13 @@ class Ds2482(OneWire):
     def open(self) -> None:
         """Take the chip for this process alone, start it and set the sensors up."""
         with ExitStack() as stack:
-            address = 0x18 if self.simulated else self.address
-            if not self.simulated:
-                stack.callback(Lock(self.bus, address).release)
-            self._adapter = Adapter(self.bus, address, self._opener())
-            stack.callback(self._adapter.close)
-            self._adapter.open()
-            bridge = Bridge(self._adapter, address, self.clock)
+            if self.simulated:
+                self._device = Device(self.bus, 0x18, self._simulated_chip, locked=False)
+            else:
+                self._device = Device(self.bus, self.address, open_bus)
+            stack.callback(self._device.close)
+            self._device.open()
+            bridge = Bridge(self._device, self.clock)
             self._thermometers = Thermometers(bridge, self.sensors.roms(), self.resolution, self.has_time)
             try:
                 self._thermometers.start()
@@ -95,7 +94,7 @@ class Ds2482(OneWire):
             self._held = stack.pop_all()
 
     def close(self) -> None:
-        """Let go of the chip."""
+        """Release the chip."""
         self._held.close()
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
@@ -108,10 +107,10 @@ class Ds2482(OneWire):
             readings = self._thermometers.sweep(roms)
         except BridgeFault as fault:
             self.log.debug(f"{fault}: it is started again")
-            self._adapter.close()
+            self._device.drop()
             self._reach()
             readings = self._thermometers.sweep(roms)
-        self._adapter.check()
+        self._device.check()
         return readings
 
     def search(self) -> Collection[Rom]:
@@ -126,16 +125,13 @@ class Ds2482(OneWire):
     def _reach(self) -> None:
         """Have the bus open. Raises BusFault where it is not there, and Claimed."""
         try:
-            self._adapter.open()
+            self._device.open()
         except Claimed:
             raise
         except OSError as error:
             raise BusFault(str(error)) from error
 
-    def _opener(self) -> Callable[[], I2c]:
-        if self.simulated:
-            from listeners.simulated.scene import demo_bridge  # noqa: PLC0415  (only where it is asked for)
+    def _simulated_chip(self, *_: object) -> I2c:
+        from listeners.simulated.scene import demo_bridge  # noqa: PLC0415  (only where it is asked for)
 
-            chip = demo_bridge(self.clock, set(map(str, self.sensors.roms())))
-            return lambda: chip
-        return lambda: open_bus(self.bus, self.address)
+        return demo_bridge(self.clock, set(map(str, self.sensors.roms())))

@@ -1,4 +1,4 @@
-"""The machine's I2C bus, opened for one master and one chip on it."""
+"""A chip on the machine's I2C bus, which one section of one process has to itself."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import fcntl
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from smbus2 import SMBus
 
 NOT_ACKNOWLEDGED = (errno.EREMOTEIO, errno.ENXIO, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN)
 """What the adapters' drivers say when a chip does not answer: the Pi's EREMOTEIO, others one of the rest."""
@@ -21,78 +23,77 @@ _I2C_SLAVE = 0x0703
 LOCKS = Path("/run/lock")
 
 
-class I2c(Protocol):
-    """The methods of smbus2's SMBus that a DS2482 is spoken to with; all may raise OSError."""
-
-    def write_byte(self, i2c_addr: int, value: int, /) -> None:
-        """Write one byte: a command."""
-
-    def write_byte_data(self, i2c_addr: int, register: int, value: int, /) -> None:
-        """Write two bytes: a command and its parameter."""
-
-    def read_byte(self, i2c_addr: int, /) -> int:
-        """Read one byte: the register that the read pointer is at."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the bus."""
-
-
 class Claimed(OSError):
     """A driver of the kernel's has the chip: both would drive it, and neither notice."""
 
 
-class Adapter:
-    """The bus as it is now: what `opener` returns, opened anew when it has been dropped.
+class Closable(Protocol):
+    """What an I2C bus has besides its transfers."""
 
-    An adapter that is pulled out leaves a descriptor of which nothing comes any more, and which keeps the
-    kernel from being done with it; put back, it is another device. Otherwise as an I2c.
+    def close(self) -> None:
+        """Release the bus."""
+
+
+Bus = TypeVar("Bus", bound=Closable)
+
+
+class Device(Generic[Bus]):
+    """The chip at `address` of /dev/i2c-`bus`; `opener` opens that bus (`open_bus` here) for transfers.
+
+    From `open` to `close` no other section and no other process of this package can have the chip, unless
+    `locked` is false. In between, the bus may be dropped and opened again. An adapter that is pulled out
+    leaves a descriptor on which nothing comes any more, and which keeps the kernel from removing it; put
+    back, it is another device.
     """
 
-    def __init__(self, bus: str, address: int, opener: Callable[[], I2c]) -> None:
-        self._place = bus, address
+    def __init__(
+        self, bus: str, address: int, opener: Callable[[str, int], Bus], *, locked: bool = True
+    ) -> None:
+        self.address = address
+        self._bus = bus
         self._opener = opener
-        self._i2c: I2c | None = None
+        self._locked = locked
+        self._lock: Lock | None = None
+        self._opened: Bus | None = None
+
+    @property
+    def i2c(self) -> Bus:
+        """The open bus, for transfers with `address`; OSError where it has been dropped."""
+        if self._opened is None:
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+        return self._opened
 
     def open(self) -> None:
-        """Open the bus unless it is. Raises Claimed, or another OSError that says what to do about it."""
-        if self._i2c is None:
-            self._i2c = self._opener()
+        """Lock the chip and open the bus, unless that is done. Raises Claimed, or OSError with what to do."""
+        if self._locked and self._lock is None:
+            self._lock = Lock(self._bus, self.address)
+        if self._opened is None:
+            self._opened = self._opener(self._bus, self.address)
         self.check()
 
     def check(self) -> None:
         """Raise Claimed where a driver of the kernel's has taken the chip meanwhile."""
-        fd = getattr(self._i2c, "fd", None)  # a simulated one has none
+        fd = getattr(self._opened, "fd", None)  # a simulated bus has none
         if fd is None:
             return
         try:
-            fcntl.ioctl(fd, _I2C_SLAVE, self._place[1])
+            fcntl.ioctl(fd, _I2C_SLAVE, self.address)
         except OSError as error:
             if error.errno == errno.EBUSY:
-                raise _explained(error, *self._place) from error
+                raise explained(error, self._bus, self.address) from error
+
+    def drop(self) -> None:
+        """Close the bus and keep the lock."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
 
     def close(self) -> None:
-        """Let go of the bus."""
-        i2c, self._i2c = self._i2c, None
-        if i2c is not None:
-            i2c.close()
-
-    def write_byte(self, i2c_addr: int, value: int, /) -> None:
-        """Write one byte."""
-        self._opened().write_byte(i2c_addr, value)
-
-    def write_byte_data(self, i2c_addr: int, register: int, value: int, /) -> None:
-        """Write two bytes."""
-        self._opened().write_byte_data(i2c_addr, register, value)
-
-    def read_byte(self, i2c_addr: int, /) -> int:
-        """Read one byte."""
-        return self._opened().read_byte(i2c_addr)
-
-    def _opened(self) -> I2c:
-        if self._i2c is None:
-            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
-        return self._i2c
+        """Close the bus and release the lock."""
+        self.drop()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
 
 class Lock:
@@ -109,13 +110,13 @@ class Lock:
         if not path.exists() and not os.access(LOCKS, os.W_OK):
             path = Path(tempfile.gettempdir()) / path.name
         self._path = path
-        self._fd = _opened(path)
+        self._fd = _open_lock(path)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._fd)
             if path in self._held:
-                who = "another section of oemgateway.conf reads this chip: put its sensors into one section"
+                who = "another section of oemgateway.conf reads this chip: read it in one section"
             else:
                 who = (
                     "another process reads this chip, the oemgateway service or a command of it: stop "
@@ -125,12 +126,12 @@ class Lock:
         self._held.add(path)
 
     def release(self) -> None:
-        """Let it go."""
+        """Release it."""
         self._held.discard(self._path)
         os.close(self._fd)
 
 
-def _opened(path: Path) -> int:
+def _open_lock(path: Path) -> int:
     try:
         # Another user's file in a sticky directory may be opened, but not with O_CREAT.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -138,7 +139,7 @@ def _opened(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
-def open_bus(bus: str, address: int) -> I2c:
+def open_bus(bus: str, address: int) -> SMBus:
     """Return /dev/i2c-`bus` once the chip at the address answers; OSError with what to do about it if not."""
     from smbus2 import SMBus  # noqa: PLC0415  (who has no I2C bus need not have it)
 
@@ -158,16 +159,17 @@ def open_bus(bus: str, address: int) -> I2c:
         i2c.read_byte(address)
     except OSError as error:
         i2c.close()
-        raise _explained(error, bus, address) from error
+        raise explained(error, bus, address) from error
     return i2c
 
 
-def _explained(error: OSError, bus: str, address: int) -> OSError:
+def explained(error: OSError, bus: str, address: int) -> OSError:
+    """Return what a failed transfer means, with what to do about it where that is known."""
     place = _place(bus, address)
     if error.errno == errno.EBUSY:
         return Claimed(
             f"{place}: the kernel's driver holds the chip: delete its dtoverlay in config.txt and reboot, "
-            f"or `echo {bus}-{address:04x} > /sys/bus/i2c/drivers/ds2482/unbind`"
+            f"or `echo {bus}-{address:04x} > /sys/bus/i2c/devices/{bus}-{address:04x}/driver/unbind`"
         )
     if error.errno in NOT_ACKNOWLEDGED:
         return OSError(
