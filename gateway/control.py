@@ -1,7 +1,7 @@
 """The unix socket through which the `oemgateway` command asks the running daemon.
 
-A client sends one line, the name of what it asks for and, where it has any, the arguments behind it as a JSON
-object, and gets one line of JSON. What would be long is asked for piece by piece: no answer holds up another.
+A client sends one line, the name of what it asks for and, where it has any, the arguments after it as a JSON
+object, and gets one line of JSON. A long answer is asked for in pieces, so that no client delays another.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import logging
 import os
 import socket
 import stat
+import sys
 import threading
 from contextlib import suppress
+from socketserver import StreamRequestHandler, ThreadingMixIn, UnixStreamServer
 from typing import TYPE_CHECKING, Any
 
 from gateway.flag import Flag, wait_readable
@@ -26,88 +28,93 @@ log = logging.getLogger("oemgateway.control")
 
 _PATIENCE = 2.0
 _CLIENTS = 16
-"""Clients that are talked to at a time."""
+"""Clients that are served at a time."""
 LONGEST_LINE = 1 << 20
-"""Characters that a client may send."""
+"""Bytes that a client may send."""
 
 
-class Control:
-    """Answers on the socket, each client in a thread of its own: none can hold up the daemon, or another."""
+class Control(ThreadingMixIn, UnixStreamServer):
+    """Answers on the socket, each client in a thread of its own: none can delay the daemon or another client.
+
+    Raises OSError where something else than a socket that this user's daemon has left is at `path`.
+    """
+
+    daemon_threads = True
+    request_queue_size = 8
 
     def __init__(self, path: Path, answers: Mapping[str, Callable[[], Any]]) -> None:
+        self.answers = answers
         self._path = path
-        self._answers = answers
         self._stop = Flag()
         self._room = threading.BoundedSemaphore(_CLIENTS)
-        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
-        self._server = socket.socket(socket.AF_UNIX)
-        try:
-            self._bind()
-        except OSError:
-            self._server.close()
-            raise
-        self._server.listen(8)
-        self._server.setblocking(False)
-        self._thread.start()
-
-    def _bind(self) -> None:
-        """Take the place; OSError where something else than a socket that we have left behind is there."""
-        with as_owner(self._path.parent):
-            _make_way(self._path)
+        with as_owner(path.parent):
+            _make_way(path)
             mask = os.umask(0o117)
             try:
-                self._server.bind(os.fspath(self._path))
+                super().__init__(os.fspath(path), _Client)
             finally:
                 os.umask(mask)
-            self._place = self._path.lstat().st_ino
+            self._inode = path.lstat().st_ino
+        self.socket.setblocking(False)
+        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
+        self._thread.start()
 
     def _serve(self) -> None:
-        while self._stop.fileno() not in wait_readable([self._server, self._stop]):
-            with suppress(OSError):  # it went away
-                client, _ = self._server.accept()
-                if self._room.acquire(blocking=False):
-                    threading.Thread(target=self._talk, args=(client,), name="client", daemon=True).start()
-                else:
-                    client.close()
+        # serve_forever would wake up twice a second to see whether it is to end.
+        while self._stop.fileno() not in wait_readable([self, self._stop]):
+            self.handle_request()
 
-    def _talk(self, client: socket.socket) -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (socketserver's types)
+        """Serve a client in a thread, or close its connection where there are too many."""
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
         try:
-            with client:
-                client.settimeout(_PATIENCE)
-                self._answer(client)
-        except OSError as error:
-            log.debug("a client went away: %s", error)
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread can be started
+            self._room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (as above)
+        """Serve a client."""
+        try:
+            super().process_request_thread(request, client_address)
         finally:
             self._room.release()
 
-    def _answer(self, client: socket.socket) -> None:
-        line = client.makefile(encoding="utf-8", errors="replace").readline(LONGEST_LINE)
-        asked, _, arguments = line.strip().partition(" ")
-        answer = self._answers.get(asked)
-        if answer is None:
-            reply = _refusal(f"{asked[:40]} is nothing this daemon answers: {', '.join(self._answers)}")
-        else:
-            reply = _reply(asked, answer, arguments)
-        client.sendall(reply.encode() + b"\n")
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  (socketserver's)
+        """Log what happened: most likely a client has gone, or has not sent its line."""
+        level = logging.DEBUG if isinstance(sys.exception(), OSError) else logging.ERROR
+        log.log(level, "a client cannot be served", exc_info=True)
 
     def close(self) -> None:
-        """Stop answering and take the socket away."""
+        """Stop answering and remove the socket."""
         self._stop.set()
         self._thread.join(_PATIENCE)
-        self._server.close()
+        self.server_close()
         with suppress(OSError), as_owner(self._path.parent):
-            if self._path.lstat().st_ino == self._place:  # and not that of one who has come meanwhile
+            if self._path.lstat().st_ino == self._inode:  # another daemon may have put its own there
                 self._path.unlink()
 
 
+class _Client(StreamRequestHandler):
+    server: Control
+    timeout = _PATIENCE
+
+    def handle(self) -> None:
+        line = self.rfile.readline(LONGEST_LINE).decode(errors="replace")
+        asked, _, arguments = line.strip().partition(" ")
+        self.wfile.write(_reply(asked, arguments, self.server.answers).encode() + b"\n")
+
+
 def _make_way(path: Path) -> None:
-    """Take away the socket that a daemon of this user, which has ended, has left; nothing else is touched."""
+    """Remove the socket that an ended daemon of this user has left; nothing else is touched."""
     try:
         about = path.lstat()
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(about.st_mode):
-        raise OSError("something else is there: name another place: [gateway] socket")
+        raise OSError("something else is there: set another path: [gateway] socket")
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(_PATIENCE)
         try:
@@ -117,20 +124,21 @@ def _make_way(path: Path) -> None:
         except OSError as error:
             raise OSError(f"another program's socket is there ({error.strerror or error})") from error
         else:
-            raise OSError(
-                "another program answers there: stop that one, or name another place: [gateway] socket"
-            )
+            raise OSError("another program answers there: stop it, or set another path: [gateway] socket")
     if about.st_uid not in (os.geteuid(), path.parent.stat().st_uid):
-        raise OSError("another user's socket is there: take it away, or name another place: [gateway] socket")
+        raise OSError("another user's socket is there: remove it, or set another path: [gateway] socket")
     path.unlink()
 
 
-def _reply(asked: str, answer: Callable[..., Any], arguments: str) -> str:
-    """Return a line of JSON, whatever the client sent behind what it asks for."""
+def _reply(asked: str, arguments: str, answers: Mapping[str, Callable[..., Any]]) -> str:
+    """Return a line of JSON, whatever the client has sent."""
+    answer = answers.get(asked)
+    if answer is None:
+        return _refusal(f"{asked[:40]} is not a question this daemon answers: {', '.join(answers)}")
     try:
         given = json.loads(arguments or "{}")
         if not isinstance(given, dict):
-            return _refusal("the arguments must be a mapping: a JSON object expected")
+            return _refusal("arguments: a JSON object expected")
         return json.dumps(answer(**given))
     except RecursionError:  # whose words differ between versions of Python
         return _refusal("its arguments are nested too deep")
@@ -138,8 +146,8 @@ def _reply(asked: str, answer: Callable[..., Any], arguments: str) -> str:
         return _refusal(str(error))
     except Exception as error:
         if isinstance(error, TypeError) and error.__traceback__ and error.__traceback__.tb_next is None:
-            return _refusal(str(error))  # it was not even called: it does not have such arguments
-        log.exception("%s is asked for, and that fails", asked)
+            return _refusal(str(error))  # the call itself failed: it has no such arguments
+        log.exception("the question %s makes the program fail", asked)
         return _refusal(f"a fault in the program: {error!r}; its traceback is in the log")
 
 

@@ -40,7 +40,7 @@ def spool(tmp_path):
 def ask(spool):
     """Return what asks as the socket does: a name, and what stands behind it."""
     answers = QueueAnswers(spool).by_name()
-    return lambda asked, arguments: json.loads(_reply(asked, answers[asked], arguments))
+    return lambda asked, arguments: json.loads(_reply(asked, arguments, answers))
 
 
 NAMES = list(QueueAnswers(None).by_name())

@@ -333,7 +333,7 @@ def test_a_gateway_of_another_version_says_what_it_answers(filled, queue, tmp_pa
     other = control.Control(tmp_path / "state/control", {"status": dict})
     status, _, said = queue()
     assert status == 1
-    assert said == "oemgateway: the gateway says: queue is nothing this daemon answers: status\n"
+    assert said == "oemgateway: the gateway says: queue is not a question this daemon answers: status\n"
     other.close()
 
 
