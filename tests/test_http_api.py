@@ -235,7 +235,7 @@ def test_full_json_with_nothing_in_it_is_nothing(text):
         ({"fulljson": '{"a":' + "[" * 500 + "]" * 500 + "}"}, "Input in not a valid JSON object"),
         (
             {"fulljson": "[10,20]"},
-            "fulljson counts a list from 0, and indices begin at 1: an object, or csv, expected",
+            "an object or csv expected: fulljson counts a list from 0, and indices begin at 1",
         ),
         (
             {"csv": "1", "node": "a" * 17},

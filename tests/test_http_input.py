@@ -421,7 +421,7 @@ def test_text_that_is_no_value_is_counted_and_told_once(running, caplog):
     assert gateway.said() == [("openevse", (0, None))] * 3
     assert gateway.counts == {"text-is-no-value": 3}
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        "127.0.0.1 posts text, which is no value, as 'status'"
+        "127.0.0.1 posts text, which is not a value, as 'status'"
     ]
 
 

@@ -1,7 +1,7 @@
 """Emoncms' input API: the frames in a request to input/post or input/bulk, and what Emoncms answers.
 
-Forms, replies and texts are those measured on Emoncms 11.16.8. What it takes for a number though it is none
-(a null, "", "abc": it stores 0) is no value here; and a request is taken whole or not at all.
+Forms, replies and texts are those measured on Emoncms 11.16.8. Where it stores 0 for what is not a number
+(null, "", "abc"), there is no value here; and a request is taken completely or not at all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from urllib.parse import parse_qsl, unquote
 
 from gateway.frame import Frame, Stamp
 from listeners.http.values import (
-    Refused,
     Values,
     as_emoncms_keeps,
     lenient,
@@ -35,11 +34,11 @@ if TYPE_CHECKING:
     from listeners.http.inputs import Inputs
 
 MOST_ROWS = 10_000
-"""Rows of a bulk request; ten times of what emonhub sends."""
+"""Rows of a bulk request; ten times what emonhub sends."""
 MOST_PLACES = 250_000
-"""Places for values that a request may ask for: an index of 999 alone has 999."""
+"""Positions that the frames of a request may have: the index 999 alone needs 999."""
 LONGEST_INFLATED = 4 << 20
-"""Bytes of a compressed bulk request, once it is that no more."""
+"""Bytes of a compressed bulk request after decompression."""
 
 _PAST, _FUTURE = 10 * 365.25 * 86400.0, 60.0
 """How many seconds a reading may lie before and after this machine's time."""
@@ -51,8 +50,8 @@ Params = dict[str, str]
 class Taken:
     """The frames of a request, and the reply to send once they are on disk.
 
-    `misdated` of them came with a time that cannot be, and have that of their reception. `texts` are the
-    names and indices that came with text, which is no value. One that `asks` brings nothing.
+    `misdated` of them came with an impossible time, and have the time of their reception. `texts` are the
+    names and indices that came with text, which is not a value. A request that `asks` has no frames.
     """
 
     frames: list[Frame]
@@ -63,17 +62,17 @@ class Taken:
 
 
 def take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken | Refusal:
-    """Return what a request says, or is answered by the `inputs`; nothing that it holds raises an exception.
+    """Return what a request says, or the answer of the `inputs`; nothing that it holds raises an exception.
 
-    Where there is a `key`, a request has to bring it: as `apikey` in the address or the form, or in the
-    header Authorization, behind the word Bearer or without it.
+    Where there is a `key`, a request must contain it: as `apikey` in the address or the form, or in the
+    header Authorization, with or without the word Bearer before it.
     """
     if request.method == "HEAD":
         return Taken([], "")  # a gateway asks for the time, which every answer has
     try:
         return _take(request, key, now, inputs)
-    except Refused as refused:
-        return Refusal(refused.status, refused.reason, str(refused))
+    except Refusal as refusal:
+        return refusal
 
 
 def refusal_text(refusal: Refusal) -> str:
@@ -83,39 +82,23 @@ def refusal_text(refusal: Refusal) -> str:
     return json.dumps({"success": False, "message": refusal.message})
 
 
-class _WrongKey(Refused):
-    status, reason = 401, "wrong-key"
-
-
-class _NoSuchPage(Refused):
-    status, reason = 404, "no-such-page"
-
-
-class _NoSuchMethod(Refused):
-    status, reason = 405, "no-such-method"
-
-
-class _Encrypted(Refused):
-    reason = "encrypted"
-
-
-class _TooLarge(Refused):
-    status, reason = 413, "too-large"
-
-
 def _take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken:
     path, _, query = request.target.partition("?")
     action, *places = _route(path)
     if request.method not in ("GET", "POST"):
-        raise _NoSuchMethod("GET or POST expected")
+        raise Refusal("GET or POST expected", 405, "no-such-method")
     if _kind(request).startswith("aes128cbc"):
-        raise _Encrypted("posts that are encrypted are not read here: leave the userid empty in the device")
+        raise Refusal(
+            "posts that are encrypted are not read here: leave the userid empty in the device",
+            400,
+            "encrypted",
+        )
     address = _form(query)
     is_packed = action == "bulk" and address.get("cb") == "1"
     form = {} if is_packed else _body_form(request)
     bearer = re.sub(r"(?i)^bearer\s+", "", request.headers.get("authorization", "")).strip()
     if key is not None and not is_key(address.get("apikey") or form.get("apikey") or bearer, key):
-        raise _WrongKey("Invalid API key")
+        raise Refusal("Invalid API key", 401, "wrong-key")
     params = address | form
     if is_packed:
         params["data"] = _inflate(request.body)
@@ -128,14 +111,14 @@ def _take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Take
 
 
 def _route(path: str) -> list[str]:
-    """Return what is to be done, "post", "bulk" or "get", and behind it the node and the name in the path."""
+    """Return the action, "post", "bulk" or "get", followed by the node and the name in the path."""
     parts = [unquote(part) for part in path.removeprefix("/emoncms").removesuffix(".json").split("/") if part]
     match parts:
         case ["input", "post"] | ["input", "bulk"] | ["input", "post", _]:
             return parts[1:]
         case ["input", "get"] | ["input", "get", _] | ["input", "get", _, _]:
             return parts[1:]
-    raise _NoSuchPage("/input/post, /input/bulk or /input/get expected")
+    raise Refusal("/input/post, /input/bulk or /input/get expected", 404, "no-such-page")
 
 
 def _kind(request: Request) -> str:
@@ -146,7 +129,7 @@ def _form(text: str) -> Params:
     try:
         return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=32))
     except ValueError:
-        raise Refused("a form of at most 32 fields in UTF-8 expected") from None
+        raise Refusal("a form of at most 32 fields in UTF-8 expected") from None
 
 
 def _body_form(request: Request) -> Params:
@@ -155,7 +138,7 @@ def _body_form(request: Request) -> Params:
     try:
         return _form(request.body.decode())
     except UnicodeDecodeError:
-        raise Refused("a form in UTF-8 expected") from None
+        raise Refusal("a form in UTF-8 expected") from None
 
 
 def _inflate(data: bytes) -> str:
@@ -163,26 +146,26 @@ def _inflate(data: bytes) -> str:
     try:
         text = stream.decompress(data, LONGEST_INFLATED)
         if stream.unconsumed_tail:
-            raise _TooLarge(f"at most {LONGEST_INFLATED} bytes expected, uncompressed")
+            raise Refusal(f"at most {LONGEST_INFLATED} bytes expected, uncompressed", 413, "too-large")
         if stream.eof:
             return text.decode()
     except (zlib.error, UnicodeDecodeError):
         pass
-    raise Refused("Format error, data compressed by zlib expected")
+    raise Refusal("Format error, data compressed by zlib expected")
 
 
 def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
-        raise Refused("Format error, data in hexadecimal digits expected") from None
+        raise Refusal("Format error, data in hexadecimal digits expected") from None
 
 
 # input/get
 
 
 def _get(params: Params, places: list[str], inputs: Inputs) -> str:
-    """Return what Emoncms says of the node and the name in the path or, where there is none, behind it."""
+    """Return what Emoncms answers for the node and name in the path or, without these, in the query."""
     node, name, *_ = [*places, None, None]
     node = params.get("node") if node is None else node
     name = params.get("name") if name is None else name
@@ -195,7 +178,7 @@ def _get(params: Params, places: list[str], inputs: Inputs) -> str:
 def _post(params: Params, node: str, now: Stamp) -> Taken:
     source = next((name for name in ("fulljson", "json", "csv", "data") if params.get(name)), None)
     if source is None:
-        raise Refused("Request contains no data via csv, json or data tag")
+        raise Refusal("Request contains no data via csv, json or data tag")
     when: object = params.get("time")
     if source == "fulljson":
         values, told = _full_json(params[source])
@@ -216,27 +199,27 @@ def _full_json(text: str) -> tuple[Values, object]:
     """Return the values of an object, and the time in it."""
     try:
         said = strict_json(text)
-    except Refused:
+    except Refusal:
         said = None
     if isinstance(said, list) and said:
-        raise Refused("fulljson counts a list from 0, and indices begin at 1: an object, or csv, expected")
+        raise Refusal("an object or csv expected: fulljson counts a list from 0, and indices begin at 1")
     if not isinstance(said, dict | list):
-        raise Refused("Input in not a valid JSON object")
+        raise Refusal("Input in not a valid JSON object")
     items = dict(said)
     when = items.pop("time", None)
     values = Values(takes_text=True)
     for key, value in items.items():
         if isinstance(value, dict | list):
-            raise Refused("Input in not a valid JSON object")
+            raise Refusal("Input in not a valid JSON object")
         values.add(key, value)
     return values, when
 
 
 def _unix_time(when: object) -> float:
-    """Return a time, in seconds or as ISO 8601 has it, as Unix time; NaN where it is neither."""
+    """Return a time in seconds or ISO 8601 as Unix time; NaN where it is neither."""
     try:
         return number(when, "time") or math.nan
-    except Refused:
+    except Refusal:
         pass
     if not isinstance(when, str):
         return math.nan
@@ -252,12 +235,12 @@ def _unix_time(when: object) -> float:
 def _bulk(params: Params, now: Stamp) -> Taken:
     rows = strict_json(params.get("data", ""))
     if not isinstance(rows, list) or not rows:
-        raise Refused("Format error, json string supplied is not valid")
+        raise Refusal("Format error, json string supplied is not valid")
     if len(rows) > MOST_ROWS:
-        raise _TooLarge(f"at most {MOST_ROWS} rows expected, not {len(rows)}")
+        raise Refusal(f"at most {MOST_ROWS} rows expected, not {len(rows)}", 413, "too-large")
     last = rows[-1]
     if not isinstance(last, list) or not last or last[0] is None:
-        raise Refused("Format error, last item in bulk data does not contain any data")
+        raise Refusal("Format error, last item in bulk data does not contain any data")
     dated = _dating(params, _seconds(last[0], "the last row's time"), now)
     frames: list[Frame] = []
     texts: list[str] = []
@@ -265,11 +248,11 @@ def _bulk(params: Params, now: Stamp) -> Taken:
     for number_of_row, row in enumerate(rows, 1):
         try:
             when, node, values = _row(row)
-        except Refused as refused:
-            raise Refused(f"row {number_of_row}: {refused}") from None
+        except Refusal as refusal:
+            raise Refusal(f"row {number_of_row}: {refusal}") from None
         places += values.places
         if places > MOST_PLACES:
-            raise _TooLarge(f"at most {MOST_PLACES} places for values expected")
+            raise Refusal(f"at most {MOST_PLACES} places for values expected", 413, "too-large")
         stamp = dated(when)
         of_row = list(values.frames(node, stamp or now))
         misdated += len(of_row) if stamp is None else 0
@@ -281,10 +264,10 @@ def _bulk(params: Params, now: Stamp) -> Taken:
 def _row(row: object) -> tuple[float, str, Values]:
     """Read `[time, node, value or {name: value}, ...]`."""
     if not isinstance(row, list):
-        raise Refused(f"[time, node, value, ...] expected, not {quoted(row)}")
+        raise Refusal(f"[time, node, value, ...] expected, not {quoted(row)}")
     values = Values(takes_text=True)
     if len(row) < 3:
-        return 0.0, "0", values  # Emoncms passes over it
+        return 0.0, "0", values  # Emoncms skips it
     when, node, *items = row
     for item in items:
         if isinstance(item, dict):
@@ -298,18 +281,18 @@ def _row(row: object) -> tuple[float, str, Values]:
 def _seconds(value: object, what: str) -> float:
     try:
         seconds = number(value, what)
-    except Refused:
+    except Refusal:
         seconds = None
     if seconds is None:
-        raise Refused(f"{what} in seconds expected, not {quoted(value)}")
+        raise Refusal(f"{what} in seconds expected, not {quoted(value)}")
     return seconds
 
 
 def _dating(params: Params, last: float, now: Stamp) -> Callable[[float], Stamp | None]:
-    """Return what makes a stamp of a row's time.
+    """Return the function that makes a stamp of a row's time, in seconds.
 
-    With `sentat` or `offset` rows count from this machine's time less that number, with `time` from that Unix
-    time (0: they are Unix times themselves); with neither, the last row is now.
+    With `sentat` or `offset` that is relative to this machine's time minus that number, with `time` to that
+    Unix time (0: rows have Unix times); with none of them, the last row is now.
     """
     for name in ("sentat", "offset"):
         if name in params:
@@ -326,13 +309,13 @@ def _dating(params: Params, last: float, now: Stamp) -> Callable[[float], Stamp 
 
 
 def _absolute(wall: float, now: Stamp) -> Stamp | None:
-    """Return the stamp of a device's own time, which stands if our clock is set; None if it cannot be."""
+    """Return the stamp of a device's own time, which a correction of our clock does not change; or None."""
     stamp = _relative(wall - now.wall, now)
     return stamp and replace(stamp, wall=wall, boot="")
 
 
 def _relative(seconds: float, now: Stamp) -> Stamp | None:
-    """Return the stamp of so many seconds from now; None if it cannot be."""
+    """Return the stamp of so many seconds from now; None where that is impossible."""
     if not -_PAST <= seconds <= _FUTURE:
         return None
     return Stamp(now.wall + seconds, now.boot, now.boottime + seconds)

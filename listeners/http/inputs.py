@@ -1,7 +1,7 @@
-"""The last time and value of every input, of what was posted here, as Emoncms answers input/get with them.
+"""The last time and value of every input that was posted here, and Emoncms' answers to input/get.
 
-An IoTaWatt asks for them before it posts anything, and goes on after the latest time that it is shown. It
-looks for `"time":` and a comma in the text, which has to be without spaces. Another gateway asks after a lost
+An IoTaWatt asks for them before it posts anything, and continues after the latest time in the answer. It
+looks for `"time":` and a comma in the text, which must not have spaces. Another gateway asks after a lost
 answer.
 """
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from gateway.frame import Frame
 
 MOST = 20_000
-"""Inputs that are remembered; the nodes that are silent for longest are forgotten beyond."""
+"""Inputs that are remembered; beyond that the nodes silent for longest are forgotten."""
 
 
 class Inputs:
-    """What is known of the inputs, by node and by key: an index, or a name."""
+    """The inputs by node and by key, which is an index or a name."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, dict[str, tuple[int, float]]] = {}  # the one silent for longest first
         self._count = 0
 
     def note(self, frames: Iterable[Frame]) -> None:
-        """Take in frames, in the order in which they were posted."""
+        """Note the values of frames, in the order in which they were posted."""
         for frame in frames:
             keys = self._nodes.pop(frame.node, {})
             self._count -= len(keys)
@@ -45,7 +45,7 @@ class Inputs:
             self._count -= len(self._nodes.pop(next(iter(self._nodes))))
 
     def answer(self, node: str | None, name: str | None) -> str:
-        """Return the JSON for an input, for all of a node (no name), or for all (no node)."""
+        """Return the JSON of one input, of all inputs of a node (no name), or of all nodes (no node)."""
         if node is None:
             # PHP writes an empty array as a list.
             return _json({node: _shown(keys) for node, keys in self._nodes.items()} or [])
@@ -57,7 +57,7 @@ class Inputs:
         return _json(_shown(keys)[name] if name in keys else "Node variable does not exist")
 
     def recall(self, file: Path) -> bool:
-        """Take over what a file says; tell whether there is one. What is damaged in it says nothing."""
+        """Read the inputs from a file; tell whether there is one. A damaged file counts as empty."""
         try:
             said = load_json(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -73,7 +73,7 @@ class Inputs:
         return True
 
     def keep(self, file: Path) -> None:
-        """Write all of it to a file. Raises OSError where that cannot be written."""
+        """Write the inputs to a file. Raises OSError where it cannot be written."""
         write_file(file, self.answer(None, None) + "\n")
 
 

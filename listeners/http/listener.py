@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _READ = 65536  # bytes at most from one client before the next has its turn
 _BUG = "fault-in-the-program"
 _KEEP_EVERY = 60.0  # seconds between two writes of what the inputs were
-_PARTING = 2.0  # seconds for a client to read its last answer and hang up
+_PARTING = 2.0  # seconds for a client to read its last answer and close the connection
 
 
 @dataclass(eq=False, kw_only=True)
@@ -72,7 +72,7 @@ class Http(TcpListener[_Client]):
             raise SettingsFault([("apikey", message)])
         super().__post_init__()
         self._inputs = Inputs()
-        self._posted: list[Frame] = []  # and on disk by the next read
+        self._posted: list[Frame] = []  # on disk by the next read
         self._is_asked = False
         self._kept_at = 0.0
         self._second = 0
@@ -111,11 +111,11 @@ class Http(TcpListener[_Client]):
 
     @property
     def _file(self) -> Path | None:
-        """Where the inputs outlive a restart."""
+        """Where the inputs are kept over a restart."""
         return self.state and self.state / f"inputs-{quote(self.name, safe='')}.json"
 
     def _keep(self) -> None:
-        """Keep the inputs, if anyone ever asked for them: every write wears the card."""
+        """Keep the inputs if anyone ever asked for them; every write wears the card."""
         self._kept_at = self.clock.monotonic()
         if self._is_asked and self._file:
             try:
@@ -159,12 +159,12 @@ class Http(TcpListener[_Client]):
         return frames
 
     def _frames(self, client: _Client, request: Request | Refusal, stamp: Stamp) -> list[Frame]:
-        """Return the frames of a request, and have its answer wait for them."""
+        """Return the frames of a request; its answer waits until they are on disk."""
         said: Taken | Refusal
         if isinstance(request, Refusal):
             said = request
         elif self._is_too_often(client.host):
-            said = Refusal(429, "too-often", f"at most {self.rate} requests a second expected")
+            said = Refusal(f"at most {self.rate} requests a second expected", 429, "too-often")
         else:
             said = self._unclaimed(self._take(request, stamp))
         client.parting = isinstance(request, Refusal) or not request.keeps
@@ -180,16 +180,16 @@ class Http(TcpListener[_Client]):
         )
 
     def _take(self, request: Request, stamp: Stamp) -> Taken | Refusal:
-        """Read a request; were that to fail on one, the other clients have no part in it."""
+        """Read a request; a fault of the program in one does not affect the other clients."""
         try:
             return take(request, self.apikey, stamp, self._inputs)
         except Exception:
             if not self.counts[_BUG]:
-                self.log.exception("a request makes the program fail, and is refused")
-            return Refusal(500, _BUG, "a fault in the program, which is in its log")
+                self.log.exception("a request is refused because it makes the program fail")
+            return Refusal("a fault in the program, which is in its log", 500, _BUG)
 
     def _note(self, said: Taken, host: str) -> None:
-        """Count what was taken, and what of it has no value."""
+        """Count what was taken, and what in it is not a value."""
         if said.frames:
             self.counts.take()
             self._posted += said.frames
@@ -198,16 +198,16 @@ class Http(TcpListener[_Client]):
             self.counts["time-not-believed"] += said.misdated
         if said.texts:
             if not self.counts["text-is-no-value"]:
-                self.log.warning("%s posts text, which is no value, as %.80a", host, ", ".join(said.texts))
+                self.log.warning("%s posts text, which is not a value, as %.80a", host, ", ".join(said.texts))
             self.counts["text-is-no-value"] += len(said.texts)
 
     def _unclaimed(self, said: Taken | Refusal) -> Taken | Refusal:
-        """Refuse what would not be kept: the device must not believe that it is."""
+        """Refuse what would be dropped, so that the device does not believe that it is stored."""
         nodes = {frame.node for frame in said.frames} if isinstance(said, Taken) else set()
         if not (claimed := sorted(nodes.intersection(self.claimed))):
             return said
         message = f"node {claimed[0]} belongs to another listener here: another node expected"
-        return Refusal(400, "claimed-node", message)
+        return Refusal(message, 400, "claimed-node")
 
     def _is_too_often(self, host: str) -> bool:
         second = int(self.clock.monotonic())
@@ -218,7 +218,7 @@ class Http(TcpListener[_Client]):
         return self._posts_of_second[host] > self.rate
 
     def _give_time(self, client: _Client, had_begun: bool) -> None:
-        """Set until when a client that was just heard has time; the bytes of one request do not add to it."""
+        """Set the deadline of a client that has just sent something, but not anew within one request."""
         now = self.clock.monotonic()
         if client.parting:
             client.deadline = now + _PARTING

@@ -1,8 +1,8 @@
 """The values of one post or row, each under the index or the name that is its identity.
 
-A whole number is an index, wherever it stands: `{"1": 18.7}` is what a list's first place is. What has no
-value keeps its place: null, "", `nan` and the like (see gateway.numeral), and in JSON any text, for which
-Emoncms would store 0. In the other forms Emoncms refuses text, and so does this. true is 1 and false is 0.
+A whole number is an index: `{"1": 18.7}` means the same as the first value of a list. An index or name
+without a value is kept: null, "", `nan` and the like (see gateway.text.numeral), and in JSON any text, for
+which Emoncms would store 0. In the other forms Emoncms refuses text, and so does this. true is 1, false is 0.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gateway.frame import Frame, check_node
 from gateway.text.numeral import NotANumber, from_json, load_json
+from listeners.http.wire import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.frame import Stamp
 
 HIGHEST = 999
-"""The highest index: a frame has a place for every index up to its own highest."""
+"""The highest index: a frame has a position for every index up to its highest."""
 
 K = TypeVar("K", int, str)
 
@@ -28,17 +29,11 @@ _QUOTED = 40
 _LONGEST_NAME = 64  # emoncms.org drops the value of a longer one
 
 
-class Refused(ValueError):
-    """What was posted is not taken: the message is a sentence for who posted it, beside status and reason."""
-
-    status, reason = 400, "bad-data"
-
-
 class Values:
     """What one post or row says of its node.
 
-    Where `takes_text` is set text is no value, and `texts` are the names or indices that have one; it is
-    refused otherwise.
+    Where `takes_text` is set, text is not a value, and `texts` are the names and indices that have text;
+    otherwise text is refused.
     """
 
     def __init__(self, *, takes_text: bool) -> None:
@@ -49,9 +44,9 @@ class Values:
         self._next = 1
 
     def append(self, value: object) -> None:
-        """Take a value without a name: it has the next index, which names beside it do not move."""
+        """Take a value without a name: it gets the next index, whatever names are beside it."""
         if self._next > HIGHEST:
-            raise Refused(f"at most {HIGHEST} values expected")
+            raise Refusal(f"at most {HIGHEST} values expected")
         self._put(self._by_index, self._next, value)
         self._next += 1
 
@@ -61,16 +56,16 @@ class Values:
         if _INDEX.fullmatch(name):
             self._put(self._by_index, int(name), value)
         elif not name or len(name) > _LONGEST_NAME or name.isdecimal():
-            raise Refused(f"a name, or an index from 1 to {HIGHEST}, expected, not {quoted(key)}")
+            raise Refusal(f"a name, or an index from 1 to {HIGHEST}, expected, not {quoted(key)}")
         else:
             self._put(self._by_name, name, value)
 
     def _put(self, values: dict[K, float | None], key: K, value: object) -> None:
         if key in values:
-            raise Refused(f"one value of {key} expected, not two")
+            raise Refusal(f"one value of {key} expected, not two")
         try:
             values[key] = number(value, key)
-        except Refused:
+        except Refusal:
             if not (self._takes_text and isinstance(value, str)):
                 raise
             values[key] = None
@@ -78,11 +73,11 @@ class Values:
 
     @property
     def places(self) -> int:
-        """How many places its frames have."""
+        """How many positions its frames have."""
         return max(self._by_index, default=0) + len(self._by_name)
 
     def frames(self, node: str, stamp: Stamp) -> Iterator[Frame]:
-        """Yield a frame of those by index and one of those by name, where there are any."""
+        """Yield a frame of the values by index and one of those by name, where there are any."""
         if self._by_index:
             places = range(1, max(self._by_index) + 1)
             yield Frame(node, tuple(map(self._by_index.get, places)), stamp)
@@ -91,24 +86,24 @@ class Values:
 
 
 def number(value: object, key: object) -> float | None:
-    """Return a value as the number it is, None where it is none; Refused where it is text or worse."""
+    """Return a number, None for no value; raise Refusal for text, a list or an object."""
     try:
         return from_json(value)
     except NotANumber:
-        raise Refused(f"Format error, the value of {key} is not numeric: {quoted(value)}") from None
+        raise Refusal(f"Format error, the value of {key} is not numeric: {quoted(value)}") from None
 
 
 def node_name(node: object) -> str:
-    """Return a node's name as Emoncms keeps it, "0" where there is none; Refused where it is too long."""
+    """Return a node's name as Emoncms stores it, "0" where there is none; raise Refusal if it is too long."""
     if isinstance(node, float):
         node = f"{node:.14g}"  # as PHP writes it
     if isinstance(node, bool) or not isinstance(node, str | int):
-        raise Refused(f"the name or number of a node expected, not {quoted(node)}")
+        raise Refusal(f"the name or number of a node expected, not {quoted(node)}")
     name = as_emoncms_keeps(str(node)) or "0"
     try:
         check_node(name)
     except ValueError:
-        raise Refused(f"the name of a node, of 1 to 16 characters, expected, not {quoted(name)}") from None
+        raise Refusal(f"the name of a node, of 1 to 16 characters, expected, not {quoted(name)}") from None
     return name
 
 
@@ -125,20 +120,20 @@ def lenient(text: str) -> Values:
 
 
 def strict_json(text: str) -> object:
-    """Return what JSON says; Refused where it is none."""
+    """Return what JSON says; raise Refusal where it is not JSON."""
     try:
         return load_json(text)
     except ValueError:
-        raise Refused("Format error, json string supplied is not valid") from None
+        raise Refusal("Format error, json string supplied is not valid") from None
 
 
 def as_emoncms_keeps(name: str) -> str:
-    """Return a name as Emoncms keeps it: what it does not allow is taken out."""
+    """Return a name as Emoncms stores it: without the characters that it does not allow."""
     return " ".join(re.sub(r"[^\w\s.-]", "", name).split())
 
 
 def quoted(value: object) -> str:
-    """Return the beginning of a value, for a sentence; of a list or an object, that it is one."""
+    """Return the start of a value, to be quoted in a message; of a list or an object, what it is."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
     return ascii(value[:_QUOTED] if isinstance(value, str) else value)[:_QUOTED]
