@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.frame import Frame, Stamp
     from gateway.nodes import Nodes
 
@@ -43,14 +45,21 @@ class Lines:
 
     A byte that is not ASCII becomes U+FFFD and damages only its own line. A line longer than `limit` bytes is
     cut, but not so far that it would no longer be too long: a stream without line ends fills no memory.
+    `is_whole` tells of the first line whether it is more than the end of one, which is dropped.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, is_whole: Callable[[str], bool] | None = None) -> None:
         self._kept = limit + 2  # a CR may follow the longest line, and what follows that CR must show
+        self._is_whole = is_whole
         self.unfinished = b""
 
     def feed(self, data: bytes) -> list[str]:
         """Return the lines that these bytes complete; the rest waits in `unfinished`."""
-        *lines, rest = (self.unfinished + data).split(b"\n")
+        *ended, rest = (self.unfinished + data).split(b"\n")
         self.unfinished = rest[: self._kept]
-        return [line[: self._kept].removesuffix(b"\r").decode("ascii", "replace") for line in lines]
+        lines = [line[: self._kept].removesuffix(b"\r").decode("ascii", "replace") for line in ended]
+        if lines and self._is_whole is not None:
+            if not self._is_whole(lines[0]):
+                del lines[0]
+            self._is_whole = None
+        return lines

@@ -36,7 +36,7 @@ def test_a_board_on_usb_that_is_missing(pi):
     pi.link("/dev/serial/by-id/usb-FTDI-port0", "../../ttyUSB1")
     assert fault(board.examine(pi.machine)) == (
         "/dev/ttyUSB0 is missing",
-        "set port to one of those that are there: /dev/serial/by-id/usb-FTDI-port0, /dev/ttyUSB1",
+        "set port to one of these: /dev/serial/by-id/usb-FTDI-port0, /dev/ttyUSB1",
     )
     assert not ailing(plugin("rfm12pi", port="/dev/serial/by-id/usb-FTDI-port0").examine(pi.machine))
 
@@ -73,7 +73,7 @@ def test_a_login_by_inittab(pi):
     assert not ailing(plugin("rfm12pi").examine(pi.machine))
     pi.put("/etc/inittab", line)
     assert fault(plugin("rfm12pi").examine(pi.machine)) == (
-        "a login waits on it, by /etc/inittab",
+        "it is used for logins, by /etc/inittab",
         "put a # before the line with ttyAMA0 there, then sudo init q",
     )
 
@@ -86,7 +86,7 @@ def test_a_login_by_systemd(pi, there):
     if there:
         pi.put(target)
     assert fault(plugin("rfm12pi").examine(pi.machine)) == (
-        f"a login waits on it, by {unit}",
+        f"it is used for logins, by {unit}",
         f"sudo systemctl disable --now {unit}",
     )
 
@@ -94,14 +94,14 @@ def test_a_login_by_systemd(pi, there):
 def test_bluetooth_on_the_port(pi):
     pi.put("/proc/device-tree/model", "Raspberry Pi 3 Model B Rev 1.2\0")
     assert fault(plugin("rfm12pi").examine(pi.machine)) == (
-        "ttyAMA0 is what Bluetooth uses on a Raspberry Pi 3 Model B Rev 1.2",
+        "Bluetooth uses ttyAMA0 on a Raspberry Pi 3 Model B Rev 1.2",
         f"add the line dtoverlay=disable-bt to {CONFIG} and reboot",
     )
     for overlay in ("disable-bt", "pi3-miniuart-bt"):
         pi.put(CONFIG, f"dtoverlay={overlay}\n")
         findings = list(plugin("rfm12pi").examine(pi.machine))
         assert not ailing(findings)
-        assert f"Bluetooth leaves ttyAMA0 alone, by {CONFIG}" in well(findings)
+        assert f"Bluetooth does not use ttyAMA0, by {CONFIG}" in well(findings)
 
 
 def test_a_simulated_board_needs_nothing(pi):

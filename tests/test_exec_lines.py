@@ -150,9 +150,9 @@ def test_its_errors_go_to_the_log_but_never_fill_it(run, stop, clock, caplog, tm
     outcome(listener, stop)
     # then the log has twenty lines of each minute at most
     assert caplog.messages == [
-        *(f"it complains: 'oh {n}'" for n in range(1, 21)),
-        "it complains of more in this minute, which is left out here",
-        "it complains: 'again'",
+        *(f"the program says: 'oh {n}'" for n in range(1, 21)),
+        "the program says more in this minute, which is not logged",
+        "the program says: 'again'",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What stands between a user and a serial port: the port itself, rights, and a console that sits on it."""
+"""What keeps a user from a serial port: a missing port, missing rights, or a console that uses it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _RASPI_CONFIG = (
 )
 _OWN_PORT = re.compile(r"serial0|tty(AMA|S)[0-9]+")
 _WITH_BLUETOOTH = re.compile(r"Raspberry Pi (3|4|Zero W|Zero 2 W)")
-"""Models whose Bluetooth has ttyAMA0 unless an overlay takes it away."""
+"""Models whose Bluetooth uses ttyAMA0 unless an overlay prevents that."""
 _WITHOUT_BLUETOOTH = re.compile(r"dtoverlay=(pi3-)?(disable|miniuart)-bt\b")
 
 
 def examine_serial(machine: Machine, port: str) -> Iterator[Finding]:
-    """Yield the findings on a port: /dev/ttyAMA0, a link to one, or a pattern that one of them matches."""
+    """Yield the findings on a port: its name, a link to it, or a pattern."""
     if names := machine.names(port):
         port = f"{port.rpartition('/')[0]}/{names[0]}"
     if not machine.exists(port):
@@ -46,29 +46,29 @@ def _missing(machine: Machine, port: str) -> Finding:
         for folder, pattern in (("serial/by-id/", "*"), ("", "ttyUSB*"), ("", "ttyACM*"))
         for name in machine.names(f"/dev/{folder}{pattern}")
     ]
-    hint = f"set port to one of those that are there: {', '.join(others)}" if others else "plug the board in"
+    hint = f"set port to one of these: {', '.join(others)}" if others else "plug the board in"
     return bad(f"{port} is missing", hint)
 
 
 def _consoles(machine: Machine, name: str) -> Iterator[Finding]:
-    """Yield what uses the port for a console: the kernel, init or systemd."""
+    """Yield what uses the port as a console: the kernel, init or systemd."""
     kernel = re.compile(rf"\bconsole=({'|'.join(_names(machine, name))})\b\S*")
     for file in ("/proc/cmdline", machine.boot("cmdline.txt")):
         if found := kernel.search(machine.text(file)):
             yield bad(f"it is the kernel's console, by {found[0]} in {file}", _RASPI_CONFIG)
     if any("getty" in line and name in line.split() for line in machine.lines("/etc/inittab")):
         yield bad(
-            "a login waits on it, by /etc/inittab",
+            "it is used for logins, by /etc/inittab",
             f"put a # before the line with {name} there, then sudo init q",
         )
     for alias in _names(machine, name):
         unit = f"serial-getty@{alias}.service"
         if machine.names(f"/etc/systemd/system/*.wants/{unit}"):
-            yield bad(f"a login waits on it, by {unit}", f"sudo systemctl disable --now {unit}")
+            yield bad(f"it is used for logins, by {unit}", f"sudo systemctl disable --now {unit}")
 
 
 def _names(machine: Machine, name: str) -> list[str]:
-    """Return the names that a port goes by: its own, and serial0 where that is, or may be, a link to it."""
+    """Return the names of a port: its own, and serial0 where that is, or may be, a link to it."""
     is_primary = machine.link("/dev/serial0") in (name, "serial0")
     return [name, "serial0"] if is_primary and _OWN_PORT.fullmatch(name) else [name]
 
@@ -79,9 +79,9 @@ def _examine_bluetooth(machine: Machine) -> Iterator[Finding]:
         return
     config = machine.boot("config.txt")
     if any(map(_WITHOUT_BLUETOOTH.match, machine.lines(config))):
-        yield good(f"Bluetooth leaves ttyAMA0 alone, by {config}")
+        yield good(f"Bluetooth does not use ttyAMA0, by {config}")
     else:
         yield bad(
-            f"ttyAMA0 is what Bluetooth uses on a {model}",
+            f"Bluetooth uses ttyAMA0 on a {model}",
             f"add the line dtoverlay=disable-bt to {config} and reboot",
         )

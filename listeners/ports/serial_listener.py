@@ -53,7 +53,7 @@ class SerialListener(CountingListener):
     def open(self) -> None:
         """Open the port; what has already arrived there is dropped."""
         self._port = self._connect()
-        self._begin_lines()
+        self._lines = self._new_lines()
 
     def close(self) -> None:
         """Release the port."""
@@ -74,26 +74,13 @@ class SerialListener(CountingListener):
             raise OSError(f"{self.port} is not open")
         return self._port
 
-    def _begin_lines(self) -> None:
-        self._lines = self._new_lines()
-        self._in_step = False
-
     def _new_lines(self) -> Lines:
-        return Lines(LONGEST_LINE)
-
-    def _is_whole(self, line: str) -> bool:  # noqa: ARG002  (of most devices nothing shows that)
-        """Tell whether a line shows that it is not only the end of one."""
-        return False
+        return Lines(LONGEST_LINE, is_whole=lambda _: False)
 
     def _receive(self, port: SerialPort) -> list[Frame]:
         stamp = self.clock.now()
-        frames = []
-        for line in self._lines.feed(port.read()):
-            if not self._in_step:
-                self._in_step = True
-                if not self._is_whole(line):
-                    continue
-            if frame := self.frame(self.hear(line), stamp, line):
-                self.counts.count_missed(frame)
-                frames.append(frame)
+        lines = self._lines.feed(port.read())
+        frames = [frame for line in lines if (frame := self.frame(self.hear(line), stamp, line))]
+        for frame in frames:
+            self.counts.count_missed(frame)
         return frames

@@ -1,4 +1,4 @@
-"""A serial port: found by its name or by a pattern, and every trouble with it an OSError that names it."""
+"""A serial port, found by its name or by a pattern; every failure is an OSError that names it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _ADVICE = {
 
 
 def is_pattern(name: str) -> bool:
-    """Tell whether a name stands for whichever port matches, as /dev/ttyUSB* does."""
+    """Tell whether a name is a pattern such as /dev/ttyUSB*."""
     return bool(_PATTERN.search(name))
 
 
 def find_port(name: str) -> str:
-    """Return the one port that a name or pattern stands for; OSError where a pattern has none, or several."""
+    """Return the name, or the one port that a pattern matches; OSError where it matches none or several."""
     if not is_pattern(name):
         return name
     ports = sorted(glob.glob(name))  # noqa: PTH207  (the pattern is the user's, absolute, and text stays text)
@@ -43,44 +43,44 @@ def find_port(name: str) -> str:
 
 
 class SerialPort:
-    """An open port, this program's alone, by the `name` found; what was on its way already is dropped.
+    """An open port that no other program can open, by the `name` found; what has already arrived is dropped.
 
     Raises OSError where it cannot be opened, and in every method once it has gone.
     """
 
     def __init__(self, name: str, baud: int) -> None:
         self.name = find_port(name)
-        with self._weather():
+        with self._named_failure():
             self._serial = serial.Serial(self.name, baud, timeout=0, write_timeout=_PATIENCE, exclusive=True)
 
     def fileno(self) -> int:
         """Return the descriptor to wait for."""
-        with self._weather():
+        with self._named_failure():
             return int(self._serial.fileno())
 
     def read(self) -> bytes:
-        """Return what has come."""
-        with self._weather():
+        """Return the bytes that have arrived."""
+        with self._named_failure():
             return bytes(self._serial.read(_READ))
 
     def write(self, data: bytes) -> None:
         """Send all of it."""
-        with self._weather():
+        with self._named_failure():
             self._serial.write(data)
 
     def change_speed(self, baud: int) -> None:
-        """Go on at another rate; what has come at the one before is dropped."""
-        with self._weather():
+        """Change the baud rate; what has arrived at the previous one is dropped."""
+        with self._named_failure():
             self._serial.baudrate = baud
             self._serial.reset_input_buffer()
 
     def close(self) -> None:
-        """Let go of the port; may be called twice."""
+        """Release the port; may be called twice."""
         self._serial.close()
 
     @contextlib.contextmanager
-    def _weather(self) -> Iterator[None]:
-        """Turn what the port and its driver raise into an OSError that names the port."""
+    def _named_failure(self) -> Iterator[None]:
+        """Turn what pyserial and the driver raise into an OSError that names the port."""
         try:
             yield
         except (OSError, termios.error) as error:

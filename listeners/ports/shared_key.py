@@ -1,4 +1,4 @@
-"""The key that a listener's clients must know."""
+"""The key that the clients of a listener must send."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from hmac import compare_digest
 
 
 def check_key(key: str) -> None:
-    """Raise ValueError for a key that is too short, or could be mistaken for a value; it is not repeated."""
+    """Raise ValueError for a key that is too short or may be a number; the message does not contain it."""
     if not re.fullmatch(r"(?=.*[A-Za-z])[!-~]{8,128}", key):
         raise ValueError("8 to 128 letters, digits and signs without spaces expected, one of them a letter")
 
 
 def is_key(text: str, key: str) -> bool:
-    """Tell whether the text is the key, in a time that says nothing of how much of it is right."""
+    """Tell whether the text is the key, in a time that does not depend on how much of it is right."""
     return compare_digest(text.encode(), key.encode())

@@ -90,6 +90,11 @@ def with_header(packet: Packet) -> Packet:
     return packet if header is None else packet._replace(node=None if header & _DST else header & _ID)
 
 
+def is_whole(line: str) -> bool:
+    """Tell whether a line is more than the end of one, which may look like a packet of another node."""
+    return line.startswith(("OK ", "Settings:")) or isinstance(decode(line), Ignored)
+
+
 class BoardLines(Lines):
     """Lines of a board, cut in two where the firmware of 2023 ends none: after its settings."""
 

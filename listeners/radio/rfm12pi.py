@@ -13,7 +13,15 @@ from listeners.ports.serial_listener import SerialListener
 from listeners.ports.serial_port import SerialPort, is_pattern
 from listeners.radio.baud import RATES, BaudSearch
 from listeners.radio.board import Board
-from listeners.radio.grammar import LONGEST_LINE, BoardLines, Configuration, Packet, decode, with_header
+from listeners.radio.grammar import (
+    LONGEST_LINE,
+    BoardLines,
+    Configuration,
+    Packet,
+    decode,
+    is_whole,
+    with_header,
+)
 from listeners.simulated.radio_firmware import Rf12demo
 from listeners.simulated.rfm12pi import SIMULATED_NODES, SimulatedRfm12pi
 
@@ -129,11 +137,7 @@ class Rfm12pi(SerialListener):
         return port
 
     def _new_lines(self) -> Lines:
-        return BoardLines(LONGEST_LINE)
-
-    def _is_whole(self, line: str) -> bool:
-        # The end of a line may look like a packet of another node, but not like one after "OK ".
-        return line.startswith("OK ") or isinstance(decode(line), Ignored)
+        return BoardLines(LONGEST_LINE, is_whole)
 
     def _others(self) -> Iterable[object]:
         """Return what else it waits for."""
@@ -152,7 +156,7 @@ class Rfm12pi(SerialListener):
             text = self._board.speak()
         elif self._search.is_over():
             port.change_speed(self._search.rate)
-            self._begin_lines()
+            self._lines = self._new_lines()
             return
         else:
             text = self._search.speak()

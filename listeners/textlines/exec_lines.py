@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from listeners.lines import Ignored
 
 _READ = 65536  # bytes, which is what a pipe holds
-_PACE = 10.0  # seconds from one start to the next of a program that gives readings and then ends
-_ERRORS, _MINUTE = 20, 60.0  # how many lines of its errors go to the log in that many seconds
+_PACE = 10.0  # seconds from one start to the next of a program that gives readings and ends
+_ERRORS, _MINUTE = 20, 60.0  # how many lines of its stderr are logged in that many seconds
 
 
 def decode(line: str) -> Values | Pairs | Ignored | Rejected:
@@ -43,7 +43,7 @@ def decode(line: str) -> Values | Pairs | Ignored | Rejected:
 
 
 def split(command: Sequence[str]) -> list[str]:
-    """Return a program and its arguments, of a list or of one text in which quotes keep words together."""
+    """Return a program and its arguments, from a list or from one text as a shell would split it."""
     return shlex.split(command[0]) if len(command) == 1 else list(command)
 
 
@@ -71,7 +71,7 @@ class ExecLines(CountingListener):
         self._minute, self._errors = 0.0, 0
 
     def open(self) -> None:
-        """Start the program; OSError where that cannot be."""
+        """Start the program; OSError where it cannot be started."""
         self._program = program = Program(split(self.command))
         self._sources = [program.out, program.err]
         self._lines, self._error_lines = Lines(LONGEST_LINE), Lines(LONGEST_LINE)
@@ -93,7 +93,7 @@ class ExecLines(CountingListener):
             ready = wait_readable([stop, *self._sources])
             if program.err.fileno() in ready:
                 data = os.read(program.err.fileno(), _READ)
-                self._hear_errors(data or b"\n")  # what has no line end is a line as well
+                self._hear_errors(data or b"\n")  # a last line without a line end counts too
                 if not data:
                     self._sources.remove(program.err)
             if program.out.fileno() in ready and (frames := self._hear(program, stop)):
@@ -112,20 +112,17 @@ class ExecLines(CountingListener):
     def _hear_errors(self, data: bytes) -> None:
         for line in filter(None, self._error_lines.feed(data)):
             self._last_error = line
-            self._tell(line)
-
-    def _tell(self, line: str) -> None:
-        now = self.clock.monotonic()
-        if now >= self._minute:
-            self._minute, self._errors = now + _MINUTE, 0
-        self._errors += 1
-        if self._errors <= _ERRORS:
-            self.log.warning("it complains: %.200a", line)
-        elif self._errors == _ERRORS + 1:
-            self.log.warning("it complains of more in this minute, which is left out here")
+            now = self.clock.monotonic()
+            if now >= self._minute:
+                self._minute, self._errors = now + _MINUTE, 0
+            self._errors += 1
+            if self._errors <= _ERRORS:
+                self.log.warning("the program says: %.200a", line)
+            elif self._errors == _ERRORS + 1:
+                self.log.warning("the program says more in this minute, which is not logged")
 
     def _ended(self, program: Program, stop: Flag) -> OSError:
-        """Return how the program has ended; one that worked is not started again in a rush."""
+        """Return how the program has ended, after a pause if it gave readings: it is started again then."""
         outcome = program.outcome()
         rest = os.read(program.err.fileno(), _READ) if wait_readable([program.err], 0) else b""
         self._hear_errors(rest + b"\n")
