@@ -16,7 +16,7 @@ from gateway.commands import foreground
 from gateway.conf.document import ConfigFaults
 from gateway.paths import DEFAULT_FILE
 from gateway.spool import SpoolUnusable
-from gateway.text.terminal import CONFIGURATION, FAILED, complain
+from gateway.text.terminal import CONFIGURATION, FAILED, say_aside
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.writelines(f"{fault}\n" for fault in faults.faults)
         return CONFIGURATION
     except (OSError, SpoolUnusable) as error:
-        complain(str(error))
+        say_aside(str(error))
         return FAILED
     return status
 

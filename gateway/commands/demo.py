@@ -16,7 +16,7 @@ from gateway.daemon import Daemon
 from gateway.logs import log_to
 from gateway.paths import DEFAULT_FILE
 from gateway.settings import at_least, convert
-from gateway.text.terminal import OK, USAGE, complain, say
+from gateway.text.terminal import OK, USAGE, say, say_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     log_to(None)
     url, key = os.environ.get("EMONCMS", ""), os.environ.get("APIKEY", "")
     if url and not key:
-        complain("EMONCMS needs an APIKEY beside it, the write key of the account")
+        say_aside("EMONCMS needs an APIKEY beside it, the write key of the account")
         return USAGE
     with configured(url, key) as configuration:
         daemon = Daemon(configuration)

@@ -21,7 +21,7 @@ from gateway.paths import as_owner
 from gateway.spool.answers import AHEAD
 from gateway.spool.exchange import from_object
 from gateway.text.plain import plain
-from gateway.text.terminal import FAILED, OK, complain, say, say_json
+from gateway.text.terminal import FAILED, OK, say, say_aside, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except KeyboardInterrupt:
-        complain("interrupted")
+        say_aside("interrupted")
         return FAILED
     return status
 
@@ -113,7 +113,7 @@ def _list(options: argparse.Namespace) -> int:
     with reach(options.config_file) as ask:
         for row in (row for rows in _rows(ask, options) for row in rows):
             if not left:
-                complain(f"there are more: --limit N shows more than {options.limit}")
+                say_aside(f"there are more: --limit N shows more than {options.limit}")
                 break
             sys.stdout.write(json_line(row) if options.json else f"{reading(row)}\n")
             left -= 1
@@ -129,7 +129,7 @@ def _export(options: argparse.Namespace) -> int:
             count += len(rows)
             text = csv_lines(rows) if options.csv else "".join(map(json_line, rows))
             output.write(text.encode())
-    complain(f"exported: {count}, still in the queue too")
+    say_aside(f"exported: {count}, still in the queue too")
     return OK
 
 
@@ -152,9 +152,9 @@ def _import(options: argparse.Namespace) -> int:
             known = [who for who, about in there if not about["gone"]]
             faults = list(islice(_faults(copy, known), _FAULTS))
             for number, fault in faults:
-                complain(f"{options.file}:{number}: {fault}")
+                say_aside(f"{options.file}:{number}: {fault}")
             if faults:
-                complain("nothing is imported")
+                say_aside("nothing is imported")
                 return FAILED
             count = _admit(ask, copy, options.file)
     _print(options, {"imported": count}, f"imported: {count}")
@@ -233,7 +233,7 @@ def _drop(options: argparse.Namespace) -> int:
     names = _names(status, options)
     counts = {who: status["dispatchers"][who][kind] for who in names}
     if not options.yes and not _confirmed(kind, counts):
-        complain("nothing is dropped; yes, or the option --yes, drops")
+        say_aside("nothing is dropped; yes, or the option --yes, drops")
         return FAILED
     with reach(options.config_file) as ask:
         if options.refused:

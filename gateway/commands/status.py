@@ -9,7 +9,7 @@ from gateway.commands.queue_listing import REFUSED_DROPPED, share
 from gateway.conf.document import ConfigFaults
 from gateway.present.asking import NotAllowed, NotRunning, RunningGateway
 from gateway.text.plain import plain
-from gateway.text.terminal import complain, say, say_json
+from gateway.text.terminal import say, say_aside, say_json
 from gateway.text.words import rate, span
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ def run(options: argparse.Namespace) -> int:
     try:
         status = gateway.status()
     except (NotAllowed, ConfigFaults) as error:
-        complain(str(error))
+        say_aside(str(error))
         return UNKNOWN
     except NotRunning as error:
         if gateway.is_secret:
             unread = f"whether {gateway.file} names another socket, this user may not read: sudo"
-            complain(f"{error}, and {unread}")
+            say_aside(f"{error}, and {unread}")
             return UNKNOWN
-        complain(f"{error}; is it running?")
+        say_aside(f"{error}; is it running?")
         return NOT_RUNNING
     if options.json:
         say_json(status)

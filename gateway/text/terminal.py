@@ -25,6 +25,6 @@ def say_json(answer: object) -> None:
     sys.stdout.write(f"{json.dumps(answer)}\n")
 
 
-def complain(words: str) -> None:
+def say_aside(words: str) -> None:
     """Say on standard error what is wrong, in one line."""
     sys.stderr.write(f"oemgateway: {plain(words)}\n")

@@ -11,7 +11,7 @@ from gateway.conf import config
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
 from gateway.dispatchers.emoncms.proof import Proof
 from gateway.dispatchers.emoncms.wanted import Heard, heard
-from gateway.text.terminal import FAILED, OK, complain
+from gateway.text.terminal import FAILED, OK, say_aside
 
 if TYPE_CHECKING:
     import argparse
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         known = heard(configuration)
     except PermissionError as error:
-        complain(str(error))
+        say_aside(str(error))
     provision: Provision = "feeds" if options.provision else "nothing"
     if options.energy:
         provision = "feeds and energy"

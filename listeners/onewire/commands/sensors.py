@@ -13,7 +13,7 @@ from gateway.conf import config, document
 from gateway.conf.config import ConfigFaults, Gateway
 from gateway.conf.section import read_part
 from gateway.text.plain import plain
-from gateway.text.terminal import FAILED, OK, USAGE, complain
+from gateway.text.terminal import FAILED, OK, USAGE, say_aside
 from listeners.onewire.bus import OneWire
 from listeners.onewire.commands.identify import identify
 from listeners.onewire.commands.listing import as_json, listing
@@ -54,7 +54,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; return 0, or 1 where no bus answers or a label cannot be written."""
     if options.label is not None and not options.identify:
-        complain("--label needs --identify, which finds out whose label it is")
+        say_aside("--label needs --identify, which finds out whose label it is")
         return USAGE
     try:
         with closing(_source(options.config_file)) as source:
@@ -69,7 +69,7 @@ def _show(source: Source, options: argparse.Namespace) -> int:
     is_reached = not survey.reports.keys() <= survey.troubles.keys()
     _complain_of(survey)
     if not is_reached:
-        complain("no 1-Wire bus answers: `oemgateway doctor` says what to look at")
+        say_aside("no 1-Wire bus answers: `oemgateway doctor` says what to look at")
     rows = roster(survey)
     if options.identify:
         return _identify(source, rows, options) if is_reached else FAILED
@@ -91,7 +91,7 @@ def _source(file: Path) -> Source:
     except (FileNotFoundError, ConnectionRefusedError):
         pass
     except PermissionError:
-        complain(f"{socket}: a gateway may be running, but this user may not ask it: try it with sudo")
+        say_aside(f"{socket}: a gateway may be running, but this user may not ask it: try it with sudo")
     ways = {name: way for name, way in listeners.items() if isinstance(way, OneWire)}
     return OwnWays(ways, usual_ways(), Clock())
 
@@ -103,7 +103,7 @@ def _read(file: Path) -> tuple[Gateway, Mapping[str, Plugin]]:
     except ConfigFaults as failure:
         first, *more = failure.faults
         others = f" (and {len(more)} more: `oemgateway check` shows all)" if more else ""
-        complain(f"{first}{others}; going on with what can be read")
+        say_aside(f"{first}{others}; going on with what can be read")
     else:
         return configuration.gateway, configuration.listeners
     try:
@@ -120,16 +120,16 @@ def _complain_of(survey: Survey) -> None:
     found = any(report.sensors for report in survey.reports.values())
     for name, trouble in survey.troubles.items():
         if name not in survey.types or not found:
-            complain(f"{name}: {trouble}")
+            say_aside(f"{name}: {trouble}")
 
 
 def _identify(source: Source, rows: Sequence[Row], options: argparse.Namespace) -> int:
     watched = [row for row in rows if row.places or source.samples_new]
     if all(row.known.temperature is None for row in watched):
-        complain("no sensor that could be watched has a temperature: `oemgateway sensors` shows them all")
+        say_aside("no sensor that could be watched has a temperature: `oemgateway sensors` shows them all")
         return FAILED
     if len(watched) < len(rows):
-        complain(f"{len(rows) - len(watched)} new are not watched: name them in the configuration first")
+        say_aside(f"{len(rows) - len(watched)} new are not watched: name them in the configuration first")
     labels = {str(row.rom): "; ".join(map(str, row.places)) for row in watched}
     warmed = identify(source, labels, sys.stderr if options.json else sys.stdout)
     row = next(row for row in watched if str(row.rom) == warmed.sensor)
@@ -146,12 +146,12 @@ def _identify(source: Source, rows: Sequence[Row], options: argparse.Namespace) 
 
 def _label(row: Row, label: str, file: Path) -> int:
     if not row.places:
-        complain(f"{row.rom} is not in the configuration yet: sensorN = {row.rom}, {label}")
+        say_aside(f"{row.rom} is not in the configuration yet: sensorN = {row.rom}, {label}")
         return FAILED
     try:
         for place in row.places:
             sys.stderr.write(f"{plain(relabel(file, place.section, place.index, row.rom, label))}\n")
     except (OSError, ValueError, ConfigFaults) as error:
-        complain(f"the label is not written: {error}")
+        say_aside(f"the label is not written: {error}")
         return FAILED
     return OK
