@@ -1,15 +1,18 @@
 #!/bin/sh
 # What `make install`, `make uninstall` and `make purge` do: install.sh ACTION, with PYTHON and DESTDIR from make.
-# `install.sh fetch COMMAND` runs what fetches packages, for the other goals.
-# With DESTDIR the files are put in place below it, and nothing else is done: no user, nothing enabled or started.
+# `install.sh fetch COMMAND` runs a command that fetches packages, for the other targets.
+# With DESTDIR the files are put below it and nothing else is done: no user is made, nothing is enabled or started.
 set -eu
 umask 022
 
 ACTION=$1
 ROOT=${DESTDIR:+$(realpath -m "$DESTDIR")}
-PROGRAM=$ROOT/opt/oemgateway
+# The unit and init.d/oemgateway find the command by its link in /usr/local/bin. docs/install.rst, README.rst,
+# CONTRIBUTING.rst, docs/manual/oemgateway.conf.5 and debian/oemgateway.preinst name this folder too.
+PREFIX=/opt/oemgateway
+PROGRAM=$ROOT$PREFIX
 COMMAND=$PROGRAM/bin/oemgateway
-# What was installed last, as it was here: it tells what is new, and which file in /etc has been edited.
+# A copy of what was installed last: it shows what is new, and which file in /etc has been edited since.
 LAST=$PROGRAM/source
 LINK=$ROOT/usr/local/bin/oemgateway
 MAN=$ROOT/usr/local/share/man
@@ -19,7 +22,7 @@ SCRIPT=init.d/oemgateway
 CONFIG=/etc/oemgateway.conf
 STATE=/var/lib/oemgateway
 LOGS=/var/log/oemgateway
-# Files in /etc that are their owner's once they are there, beside the configuration.
+# Files in /etc, beside the configuration, that are not overwritten once they have been edited.
 SETTINGS="default/oemgateway logrotate.d/oemgateway udev/rules.d/60-oemgateway.rules"
 
 say() {
@@ -35,7 +38,7 @@ has_systemd() {
     [ -d /run/systemd/system ]
 }
 
-# Tell our script and unit from those of another gateway, which may have the same name.
+# Distinguish our script and unit from those of another gateway, which may have the same name.
 is_ours() {
     grep -qs "Sensor and radio readings to Emoncms" "$1"
 }
@@ -53,7 +56,7 @@ has_user() {
 }
 
 need_root() {
-    [ "$(id -u)" = 0 ] || die "this takes root: sudo make $ACTION"
+    [ "$(id -u)" = 0 ] || die "root is needed: sudo make $ACTION"
     case $(dpkg-query -W -f '${Status}' oemgateway 2>/dev/null) in
         *" installed") die "the Debian package is installed: sudo apt remove oemgateway, then sudo make $ACTION" ;;
     esac
@@ -68,12 +71,12 @@ make_user() {
     done
 }
 
-# One that its owner has put there may be for all to read, or for root alone.
+# A file that was there before may be readable by all, or by root only.
 guard_configuration() {
     [ -n "$(find -H "$CONFIG" \( -perm /o=rwx -o -user root -group root \))" ] || return 0
     chown root:oemgateway "$CONFIG"
     chmod 0640 "$CONFIG"
-    say "$CONFIG holds the key: only root and the group oemgateway may read it from now on"
+    say "$CONFIG holds the key: from now on only root and the group oemgateway may read it"
 }
 
 # The configuration holds the key, and is never overwritten.
@@ -100,7 +103,7 @@ place() {
     fi
 }
 
-# Set aside what the program consists of, without what running it here has left.
+# Copy what the program consists of, without what running it here has left.
 stage() {
     STAGE=$(mktemp -d)
     trap 'rm -rf "$STAGE"' EXIT
@@ -108,7 +111,7 @@ stage() {
     find "$STAGE" -name __pycache__ -prune -exec rm -rf {} +
 }
 
-# -P, here and below: what has been installed, not the folder that this is.
+# -P, here and below: import what is installed, not what is in this folder.
 runs_here() {
     "$PROGRAM/bin/python" -P -c "$1" 2>/dev/null
 }
@@ -117,27 +120,27 @@ is_up_to_date() {
     diff -rq "$STAGE" "$LAST" >/dev/null 2>&1 && [ -L "$LINK" ] && runs_here 'import gateway.command'
 }
 
-# fetch CURE COMMAND...: run what fetches packages; where it cannot, say why, and what to do before CURE.
+# fetch NEXT COMMAND...: run a command that fetches packages; if it fails, say why, and what to do before NEXT.
 fetch() {
-    cure=$1
+    next=$1
     shift
     said=$("$@" 2>&1) && return
     case $said in
         *CERTIFICATE_VERIFY_FAILED* | *"certificate verify failed"*)
             die "packages could not be fetched: the certificate of their server was refused, and this machine's" \
                 "clock shows $(LC_ALL=C date '+%-d %B %Y, %H:%M'). If that is wrong, set it" \
-                "(sudo date -s '2026-01-31 18:30'), then $cure"
+                "(sudo date -s '2026-01-31 18:30'), then $next"
             ;;
     esac
     echo "$said" | grep '^ERROR' >&2 || echo "$said" >&2
-    die "packages could not be fetched: connect to the network once, then $cure"
+    die "packages could not be fetched: connect to the network once, then $next"
 }
 
 pip_install() {
     fetch "make $ACTION again" "$PROGRAM/bin/python" -m pip install --disable-pip-version-check --no-input -qq "$@"
 }
 
-# What makes the manual pages and the completion is needed only here; without it the gateway runs as well.
+# The tools that make the manual pages and the completion are needed only here. The gateway runs without the pages.
 make_manual() {
     rm -f "$MAN/man1/oemgateway.1" "$MAN/man5/oemgateway.conf.5" "$COMPLETIONS/oemgateway"
     if "$PROGRAM/bin/python" -m pip install --disable-pip-version-check --no-input -qq --target "$STAGE/tools" \
@@ -152,7 +155,7 @@ make_manual() {
 }
 
 install_program() {
-    # After Debian has put another Python in place of its own, the environment has to be made anew.
+    # When Debian has replaced its Python by another version, the environment has to be made again.
     runs_here 'import pip' || "$PYTHON" -m venv --clear "$PROGRAM"
     # pip fetches and builds everything before it replaces anything: a failure leaves the gateway as it was.
     runs_here 'import setuptools, wheel' || pip_install "setuptools >= 66" wheel
@@ -164,11 +167,11 @@ install_program() {
         grep -rlI "$ROOT/" "$PROGRAM/bin" "$PROGRAM/pyvenv.cfg" | xargs -r sed -i "s|$ROOT/|/|g"
     fi
     mkdir -p "$(dirname "$LINK")"
-    ln -sfn /opt/oemgateway/bin/oemgateway "$LINK"
+    ln -sfn "$PREFIX/bin/oemgateway" "$LINK"
 }
 
-# set_aside FILE KEPT: stop the other gateway that this file starts, as oem_gateway has one of that name, and
-# keep the file where nothing runs it.
+# set_aside FILE KEPT: stop another gateway that this file starts (oem_gateway has the same names), and move the file
+# to where nothing runs it.
 set_aside() {
     [ -e "$1" ] && ! is_ours "$1" || return 0
     other=$(cat /run/oemgateway.pid 2>/dev/null || :)
@@ -180,7 +183,7 @@ set_aside() {
     say "$1 was another gateway's: that one is stopped, and the file is now $2"
 }
 
-# Tell PID 1 of the service; below DESTDIR nobody knows what it will be.
+# Install the unit or the init.d script; below DESTDIR both, as it is not known what will be PID 1.
 place_service() {
     if [ -n "$ROOT" ]; then
         install -D -m 0644 "$UNIT" "$ROOT/$UNIT"
@@ -218,7 +221,7 @@ forget_service() {
     rm -rf /run/oemgateway
 }
 
-# Run what is installed now in place of what ran, or for the first time. A faulty file takes nothing down.
+# Start the service, or restart it with what is installed now. With a faulty file what runs goes on.
 start_service() {
     if faults=$(runuser -u oemgateway -- "$COMMAND" check "$CONFIG" 2>&1); then
         service oemgateway restart
@@ -226,7 +229,7 @@ start_service() {
         say "next, edit $CONFIG (three lines, marked <--), then: sudo service oemgateway start"
     else
         echo "$faults"
-        say "mend $CONFIG, then: sudo service oemgateway restart"
+        say "correct $CONFIG, then: sudo service oemgateway restart"
     fi
 }
 
@@ -237,7 +240,7 @@ do_install() {
         runuser -u nobody -- "$PYTHON" -c '' 2>/dev/null \
             || die "only root may run $PYTHON: sudo make install PYTHON=/usr/bin/python3"
         make_user
-        # Asked before anything is replaced, as what runs now is the old one.
+        # Look before anything is replaced: what runs now is the old version.
         IS_NEW=$({ has_service && [ -e "$LAST" ]; } || echo yes)
         RAN=$(! is_running || echo yes)
     fi
@@ -282,7 +285,7 @@ do_uninstall() {
 
 do_purge() {
     do_uninstall
-    # One that was started by hand; and a user that something runs as cannot be removed.
+    # A gateway may have been started by hand, and a user with processes cannot be removed.
     if [ -z "$ROOT" ] && has_user; then
         start-stop-daemon --stop --quiet --oknodo --user oemgateway --retry=TERM/10/KILL/5 || :
     fi

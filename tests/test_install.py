@@ -64,7 +64,7 @@ case $1 in
 esac
 """
 ACCOUNTS = re.compile(r"/etc/(passwd|shadow|group|gshadow|subuid|subgid)-? ")
-GUARDED = "holds the key: only root and the group oemgateway may read it from now on"
+GUARDED = "holds the key: from now on only root and the group oemgateway may read it"
 FAULTY = SETTINGS.replace("interval = 1", "interval = often")
 FAULT = f"{CONFIG}:10: interval: "
 
@@ -353,7 +353,7 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
         script.write("# The next version.\n")
     said = gateway.make("install")
     assert FAULT in said
-    assert said.endswith(f"oemgateway: mend {CONFIG}, then: sudo service oemgateway restart\n")
+    assert said.endswith(f"oemgateway: correct {CONFIG}, then: sudo service oemgateway restart\n")
     assert gateway.pid() == second
 
     # What is killed is said to be dead, and can be started again.

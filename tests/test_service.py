@@ -15,7 +15,7 @@ from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "etc" / "systemd" / "system" / "oemgateway.service"
-DAEMON = "/opt/oemgateway/bin/oemgateway"
+DAEMON = "/usr/local/bin/oemgateway"
 CONFIG = "/etc/oemgateway.conf"
 STAND_IN = """\
 #!/usr/bin/python3
@@ -39,7 +39,6 @@ class Service:
     def __init__(self, machine):
         self.machine = machine
         machine("useradd", "--system", "--user-group", "oemgateway")
-        machine("mkdir", "--parents", "/opt/oemgateway/bin")
         machine.copy(ROOT / "init.d" / "oemgateway", "/etc/init.d/oemgateway")
         self.configure("right")
         self.be("")
@@ -211,7 +210,7 @@ def test_a_file_with_a_fault_or_that_only_root_may_read_changes_nothing(service)
         for action in ("start", "restart", "try-restart", "reload", "force-reload"):
             status, output = service(action)
             assert (status, said in output) == (6, True)
-            assert f"oemgateway: nothing was done; mend {CONFIG} first" in output
+            assert f"oemgateway: nothing was done; correct {CONFIG} first" in output
     assert service.pid() == running
     assert service("status")[0] == 0
     assert service("stop")[0] == 0
@@ -297,7 +296,7 @@ def test_udev_reads_its_rules_without_a_word(service):
 def unit(tmp_path):
     """The unit, of a command that is there."""
     unit = tmp_path / "oemgateway.service"
-    unit.write_text(UNIT.read_text().replace(DAEMON, "/bin/true"))
+    unit.write_text(UNIT.read_text().replace("=oemgateway ", "=true "))
     return unit
 
 
@@ -344,13 +343,13 @@ def test_the_unit_lets_the_gateway_ask_whether_the_clock_is_kept_right(unit):
 
 def test_the_unit_and_the_defaults_agree_with_the_script():
     script = (ROOT / "init.d" / "oemgateway").read_text()
-    set_there = dict(re.findall(r"(?m)^([A-Z_]+)=(.*)$", script.partition("What stands above")[0]))
+    set_there = dict(re.findall(r"(?m)^([A-Z_]+)=(.*)$", script.partition("This file may set")[0]))
     offered = dict(
         re.findall(r"(?m)^#([A-Z_]+)=(.*)$", (ROOT / "etc" / "default" / "oemgateway").read_text())
     )
     assert offered.items() <= set_there.items()
     unit = UNIT.read_text()
-    assert f"ExecStart={set_there['DAEMON']} " in unit
+    assert f"ExecStart={Path(set_there['DAEMON']).name} " in unit
     (environment,) = re.findall(r"(?m)^Environment=(.*)$", unit)
     assert dict(word.split("=") for word in environment.split()) == {
         # Each of them is there: systemd has a warning at each start for one that is not.
