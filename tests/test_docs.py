@@ -95,3 +95,14 @@ def test_the_pages_build_without_a_warning(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "first-run.html" in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.parametrize("page", ["docs/develop.rst", "CONTRIBUTING.rst"])
+def test_each_path_in_what_developers_read_is_there(page):
+    root = DOCS.parent
+    named = re.findall(
+        r"``((?:gateway|listeners|tests|docs|etc|debian|benchmarks)/[\w./-]*|\w+\.sh)``",
+        (root / page).read_text(),
+    )
+    assert named
+    assert [path for path in named if not (root / path).exists()] == []
