@@ -140,10 +140,10 @@ def _reply(asked: str, arguments: str, answers: Mapping[str, Callable[..., Any]]
         if not isinstance(given, dict):
             return _refusal("arguments: a JSON object expected")
         return json.dumps(answer(**given))
-    except RecursionError:  # whose words differ between versions of Python
-        return _refusal("its arguments are nested too deep")
-    except (OSError, ValueError) as error:
-        return _refusal(str(error))
+    except (OSError, ValueError, RecursionError) as error:
+        # The words of a RecursionError differ between versions of Python.
+        is_deep = isinstance(error, RecursionError)
+        return _refusal("its arguments are nested too deep" if is_deep else str(error))
     except Exception as error:
         if isinstance(error, TypeError) and error.__traceback__ and error.__traceback__.tb_next is None:
             return _refusal(str(error))  # the call itself failed: it has no such arguments
