@@ -22,10 +22,10 @@ from listeners.onewire.rom import Rom
 from listeners.ports import i2c
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
-from listeners.simulated.ds18s20 import Ds18s20
 from listeners.simulated.ds2482 import Ds2482 as Chip
 from tests.gateway_process import GatewayProcess, state
 from tests.ports import free_port
+from tests.simulators.ds18s20 import Ds18s20
 from tests.simulators.eventful_clock import EventfulClock
 from tests.simulators.i2c_server import i2c_server
 from tests.waiting import wait_until

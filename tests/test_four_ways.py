@@ -16,7 +16,7 @@ import pytest
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom, crc8
 from listeners.simulated.ds18b20 import Ds18b20
-from listeners.simulated.noise import Noise
+from tests.simulators.noise import Noise
 from tests.ways import WAYS, House
 
 IDS = ["28.33F749050000", "28.DB564A050000", "28.AB1663050000", "28.4C92D4060000", "28.E01A77070000"]

@@ -14,8 +14,8 @@ from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom, crc8
 from listeners.onewire.tree import Refused, buses
 from listeners.simulated.ds18b20 import Ds18b20
-from listeners.simulated.ds18s20 import Ds18s20
 from listeners.simulated.ds2482 import Ds2482
+from tests.simulators.ds18s20 import Ds18s20
 from tests.simulators.owfs_peers import owserver
 
 FLOW, RETURN, STORE = "28.33F749050000", "28.DB564A050000", "28.AB1663050000"

@@ -32,8 +32,8 @@ from listeners.ports import i2c
 from listeners.simulated.clock import VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482 as Chip
-from listeners.simulated.noise import Noise
 from tests.simulators.eventful_clock import EventfulClock
+from tests.simulators.noise import Noise
 from tests.simulators.owfs_peers import owserver
 from tests.simulators.w1_kernel import Kernel
 from tests.ways import QUICK_S

@@ -13,10 +13,10 @@ import pytest
 from gateway.clock import Clock
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20, crc8
-from listeners.simulated.ds18s20 import Ds18s20
 from listeners.simulated.ds2482 import BIT_S, BYTE_S, RESET_S, TRIPLET_S, Ds2482
-from listeners.simulated.noise import Noise
 from listeners.simulated.scene import OUTSIDE, RETURN, SIMULATED_IDS, demo_bridge
+from tests.simulators.ds18s20 import Ds18s20
+from tests.simulators.noise import Noise
 
 ROM_ID = "28.33F749050000"
 ADDRESS = 0x18

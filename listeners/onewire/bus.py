@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.clock import Grid
@@ -16,11 +15,11 @@ from gateway.plugin import Listener
 from gateway.settings import SettingsFault, alternatives, at_least, setting
 from listeners.onewire.ds18b20 import Fault, Reading
 from listeners.onewire.families import readable, unread
-from listeners.onewire.lookout import Lookout
-from listeners.onewire.report import Note, report_on
+from listeners.onewire.search_schedule import Lookout
+from listeners.onewire.report import Note, Report, by_words, sightings
 from listeners.onewire.rom import Rom, lookalike
-from listeners.onewire.slots import Offsets, Slots, is_id
-from listeners.onewire.together import are_many, counted, troubles
+from listeners.onewire.slots import Offsets, Slots
+from listeners.onewire.troubles import are_many, counted, troubles
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -92,26 +91,8 @@ class OneWire(Listener):
         return {self.node: dict.fromkeys(self.sensors.indices(), "°C")}
 
     def remarks(self) -> Iterable[tuple[str, str]]:
-        """Return a word on gaps in the numbers, and on sensors that stand at two of them."""
-        if not self.sensors.indices():
-            yield "sensor1", "no sensor is named: there is nothing to read"
-        after = {gap: min(n for n in self.sensors.by_index if n > gap) for gap in self.sensors.gaps()}
-        for index, run in groupby(after, key=after.__getitem__):
-            first, *rest = run
-            which = f"indices {first} to {rest[-1]} have" if rest else f"index {first} has"
-            yield f"sensor{index}", f"{which} no sensor: treated as Dummy"
-        for index, slot in self.sensors.by_index.items():
-            if is_id(slot.label):
-                yield (
-                    f"sensor{index}",
-                    f"its label is an id: name {slot.label} on a line of its own",
-                )
-        for rom in self.sensors.roms():
-            if words := unread(rom):
-                yield f"sensor{self.sensors.indices(rom)[0]}", f"{rom}: {words}"
-            first, *others = self.sensors.indices(rom)
-            for index in others:
-                yield f"sensor{index}", f"{rom} is sensor{first} too: its value is sent at both indices"
+        """Return what is odd about the list of sensors."""
+        return self.sensors.remarks()
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for the next grid point, sweep the bus, and return one frame with that point's time."""
@@ -162,8 +143,22 @@ class OneWire(Listener):
         return readings
 
     def report(self) -> dict[str, Any]:
-        """Return a Report as a dict."""
-        return asdict(report_on(self))
+        """Return a Report as a dict; another thread asks for it while this one goes on."""
+        sweeps = self.sweeps  # before the notes: they may be of a later sweep, not of an earlier one
+        notes, faults, searched = self.notes, dict(self.faults), self.lookout.last
+        now = self.clock.monotonic()
+        report = Report(
+            place=self.place,
+            node=self.node,
+            interval=self.interval,
+            simulated=self.simulated,
+            highest=len(self.sensors.labels()),
+            sweeps=sweeps,
+            searched=None if searched is None else round(now - searched, 1),
+            faults=by_words(faults),
+            sensors=sightings(self.sensors, notes, faults, now),
+        )
+        return asdict(report)
 
     def ailing(self) -> list[str]:
         """Return the sensors with an index whose last reading was none; many with one fault are one."""

@@ -11,8 +11,8 @@ from listeners.onewire.ds18b20 import Fault, Reading
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from listeners.onewire.bus import OneWire
     from listeners.onewire.rom import Rom
+    from listeners.onewire.slots import Slots
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,18 @@ class Note:
     heard: bool
     resolution: int | None
     parasite: bool | None
+
+    def at(self, now: float) -> dict[str, Any]:
+        """Return the fields of a Sighting that it gives, at a second of the monotonic clock."""
+        failed = isinstance(self.reading, Fault)
+        return {
+            "temperature": None if failed else self.reading,
+            "fault": str(self.reading) if failed else "",
+            "age": round(now - self.taken, 1),
+            "heard": self.heard,
+            "resolution": self.resolution,
+            "parasite": self.parasite,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,48 +86,22 @@ class Report:
         return cls(**{**answer, "sensors": [Sighting(**sensor) for sensor in answer["sensors"]]})
 
 
-def report_on(way: OneWire) -> Report:
-    """Return what a way to the bus knows; its own thread goes on meanwhile."""
-    sweeps = way.sweeps  # before the notes: they may be of a later sweep, not of an earlier one
-    notes, faults, searched = way.notes, dict(way.faults), way.lookout.last
-    now = way.clock.monotonic()
-    roms = dict.fromkeys((*way.sensors.roms(), *sorted(notes)))
-    return Report(
-        place=way.place,
-        node=way.node,
-        interval=way.interval,
-        simulated=way.simulated,
-        highest=len(way.sensors.labels()),
-        sweeps=sweeps,
-        searched=None if searched is None else round(now - searched, 1),
-        faults=_counts(faults),
-        sensors=[_sighting(way, rom, notes.get(rom), faults, now) for rom in roms],
-    )
+def sightings(
+    slots: Slots, notes: Mapping[Rom, Note], faults: Mapping[tuple[Rom, Fault], int], now: float
+) -> list[Sighting]:
+    """Return what is known of each sensor: of those with an index, in their order, and then of the others."""
+    found = []
+    for rom in dict.fromkeys((*slots.roms(), *sorted(notes))):
+        indices = slots.indices(rom)
+        label = slots.by_index[indices[0]].label if indices else ""
+        counts = by_words({key: count for key, count in faults.items() if key[0] == rom})
+        last = notes[rom].at(now) if rom in notes else {}
+        found.append(Sighting(id=str(rom), indices=indices, label=label, faults=counts, **last))
+    return found
 
 
-def _sighting(
-    way: OneWire, rom: Rom, note: Note | None, faults: Mapping[tuple[Rom, Fault], int], now: float
-) -> Sighting:
-    indices = way.sensors.indices(rom)
-    label = way.sensors.by_index[indices[0]].label if indices else ""
-    counts = _counts({key: count for key, count in faults.items() if key[0] == rom})
-    if note is None:
-        return Sighting(id=str(rom), indices=indices, label=label, faults=counts)
-    return Sighting(
-        id=str(rom),
-        indices=indices,
-        label=label,
-        temperature=None if isinstance(note.reading, Fault) else note.reading,
-        fault=str(note.reading) if isinstance(note.reading, Fault) else "",
-        age=round(now - note.taken, 1),
-        heard=note.heard,
-        resolution=note.resolution,
-        parasite=note.parasite,
-        faults=counts,
-    )
-
-
-def _counts(faults: Mapping[tuple[Rom, Fault], int]) -> dict[str, int]:
+def by_words(faults: Mapping[tuple[Rom, Fault], int]) -> dict[str, int]:
+    """Return how often each fault was counted, by its words."""
     counts: Counter[str] = Counter()
     for (_, fault), count in faults.items():
         counts[str(fault)] += count

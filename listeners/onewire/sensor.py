@@ -11,14 +11,16 @@ Three things tell a power-on, and all ways to the bus rely on the same three:
 * The resolution, where it is set below that in the EEPROM, which comes back with the power.
 
 By way of OWFS there is neither the first nor the second: see `drivers/masters.py`.
+
+Nor is damage always detected: the CRC lets through 0.8 % of what changes four bits, or any larger even number
+of them. After damage, only what comes twice is believed for a while.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from listeners.onewire.doubt import Doubt, what_comes_twice
 from listeners.onewire.ds18b20 import (
     DS18S20,
     FINEST,
@@ -33,6 +35,11 @@ from listeners.onewire.rom import Rom, crc8
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+DISTRUSTED = 100
+"""After damage, how many of a sensor's scratchpads have to come twice until once is enough again."""
+
+_REREADS = 4
 
 Place = TypeVar("Place")
 
@@ -60,7 +67,7 @@ class Sensor(Generic[Place]):
     heard: bool = False
     tries: int = 0
     due: float = 0.0
-    doubt: Doubt = field(default_factory=Doubt)
+    _distrusted: int = 0
 
     @property
     def conversion_s(self) -> float:
@@ -74,8 +81,19 @@ class Sensor(Generic[Place]):
         if set(first) == {0xFF}:
             return what_comes_twice(first, read)
         if crc8(first):
-            self.doubt.distrust()
-        return self.doubt.confirm(first, read)
+            self.distrust()
+        return self.confirm(first, read)
+
+    def distrust(self) -> None:
+        """Note that a scratchpad came damaged: those after it have to come twice."""
+        self._distrusted = DISTRUSTED
+
+    def confirm(self, first: bytes, again: Callable[[], bytes]) -> bytes:
+        """Return the first scratchpad or, after damage, the one that comes twice; b"" if none does."""
+        if not self._distrusted:
+            return first
+        self._distrusted -= 1
+        return what_comes_twice(first, again)
 
     def decode(self, scratchpad: bytes, given: int | None = None) -> Reading:
         """Return what a scratchpad says, and take note where it tells that power was lost.
@@ -114,3 +132,14 @@ class Sensor(Generic[Place]):
 def found_bits(rom: Rom, scratchpad: bytes) -> int:
     """Return the resolution that a scratchpad shows: that of a DS18S20 is fixed."""
     return 9 if rom.family == DS18S20 else resolution_of(scratchpad)
+
+
+def what_comes_twice(first: bytes, again: Callable[[], bytes]) -> bytes:
+    """Return the first to come a second time, of `first` and some more; b"" if nothing does."""
+    came = {first}
+    for _ in range(_REREADS):
+        following = again()
+        if following in came:
+            return following
+        came.add(following)
+    return b""

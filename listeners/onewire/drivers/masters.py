@@ -118,7 +118,7 @@ class Masters:
             with suppress(Refused):
                 return self._reading_on(bus, sensor, given)
         if sensor.heard:
-            sensor.doubt.distrust()
+            sensor.distrust()
         # It may come back on another bus, and will have lost its power.
         sensor.place = sensor.bits = sensor.parasite = None
         return Fault.NO_ANSWER

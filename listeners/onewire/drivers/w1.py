@@ -214,9 +214,9 @@ class W1(OneWire):
         _, good = scratchpad_in(first)
         if good:
             sensor.heard = True
-            return sensor.doubt.confirm(first, again) or None
+            return sensor.confirm(first, again) or None
         if sensor.heard:
-            sensor.doubt.distrust()
+            sensor.distrust()
         return first
 
 

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 
 from listeners.simulated.ds18b20 import Ds18b20
-from listeners.simulated.noise import Noise
 from tests.machine.arrivals import frames
 from tests.machine.cellar import ALL, DELETE_DEVICE, INTERVAL, NEW_DEVICE, WAYS, Cellar, without
 from tests.machine.hardware import CELSIUS, Hardware
 from tests.machine.lab import Lab
 from tests.machine.service import UNIT, log
 from tests.simulators.emoncms import FakeEmoncms
+from tests.simulators.noise import Noise
 
 MORE = ((125.0, 85.0, 25.0625, 10.125, 0.5), (0.0, -0.5, -10.125, -25.0625, -55.0))
 
