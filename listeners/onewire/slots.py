@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
 from gateway.settings import Raw, convert, did_you_mean, in_full, quoted
+from listeners.onewire.families import unread
 from listeners.onewire.rom import Rom
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from listeners.onewire.ds18b20 import Reading
 
@@ -89,6 +91,25 @@ class Slots:
     def frame_values(self, readings: Mapping[Rom, Reading]) -> tuple[float | None, ...]:
         """Return the temperatures by position, None where there is none."""
         return tuple(_temperature(readings, self._at(i).rom) for i in range(1, self._length() + 1))
+
+    def remarks(self) -> Iterator[tuple[str, str]]:
+        """Yield key and message of what is allowed but worth a remark."""
+        if not self.indices():
+            yield "sensor1", "no sensor is named: there is nothing to read"
+        after = {gap: min(n for n in self.by_index if n > gap) for gap in self.gaps()}
+        for index, run in groupby(after, key=after.__getitem__):
+            first, *rest = run
+            which = f"indices {first} to {rest[-1]} have" if rest else f"index {first} has"
+            yield f"sensor{index}", f"{which} no sensor: treated as Dummy"
+        for index, slot in self.by_index.items():
+            if is_id(slot.label):
+                yield f"sensor{index}", f"its label is an id: name {slot.label} on a line of its own"
+        for rom in self.roms():
+            first, *others = self.indices(rom)
+            if words := unread(rom):
+                yield f"sensor{first}", f"{rom}: {words}"
+            for index in others:
+                yield f"sensor{index}", f"{rom} is sensor{first} too: its value is sent at both indices"
 
     def _length(self) -> int:
         return max(self.by_index, default=0)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from listeners.onewire.commands.survey import Source
 
 
-def identify(source: Source, labels: Mapping[str, str], out: TextIO) -> Warmed[str]:
+def identify(source: Source, labels: Mapping[str, str], out: TextIO) -> Warmed:
     """Sample until one sensor, and it alone, has left its noise; return it.
 
     `labels` are what people call the sensors, by id. Progress goes to `out`. Raises OSError where the source
@@ -25,7 +25,7 @@ def identify(source: Source, labels: Mapping[str, str], out: TextIO) -> Warmed[s
         f"Reading every {source.period:g} s. Leave all sensors alone for {seconds:.0f} s; then take one into "
         f"your hand for {2 * RECENT * source.period:.0f} s or until it is named. Ctrl-C ends this."
     )
-    watch: Watch[str] = Watch()
+    watch = Watch()
     asked = False
     while True:
         celsius = source.sample()
@@ -60,7 +60,7 @@ class _Progress:
             self._shown = len(text)
 
 
-def _words(warmed: Warmed[str], labels: Mapping[str, str]) -> str:
+def _words(warmed: Warmed, labels: Mapping[str, str]) -> str:
     changed = f"{abs(warmed.kelvin):.2f} K {'warmer' if warmed.kelvin > 0 else 'colder'}"
     others = f"no other has moved by more than {warmed.others:.2f} K"
     return f"{_named(warmed.sensor, labels)} is the one: {changed}, and {others}."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gateway import control
 from gateway.registry import find
@@ -43,36 +43,11 @@ class Survey:
     types: dict[str, str] = field(default_factory=dict)
 
 
-class Source(Protocol):
-    """Someone who can be asked for a survey, and for a sample of every sensor each `period` seconds.
-
-    `samples_new` tells that this includes sensors that the configuration does not name.
-    """
-
-    samples_new: bool
-
-    def look(self) -> Survey:
-        """Return what can be seen. Raises OSError where nobody can be asked any more."""
-        ...
-
-    @property
-    def period(self) -> float:
-        """Seconds from one sample to the next, known after a look."""
-        ...
-
-    def sample(self) -> Mapping[str, float]:
-        """Wait for new readings and return the temperatures by id."""
-        ...
-
-    def close(self) -> None:
-        """Let go of what is in use."""
-        ...
-
-
 class RunningGateway:
     """The running gateway, behind its socket. Raises OSError where none answers."""
 
     samples_new = False
+    """Whether `sample` has sensors that the configuration does not name."""
 
     def __init__(self, socket: Path, clock: Clock) -> None:
         self._socket = socket
@@ -138,9 +113,10 @@ class RunningGateway:
 
 
 class OwnWays:
-    """Ways to the bus of one's own: those of a configuration, and others that may be tried besides."""
+    """The buses as this process sees them: the listeners of a configuration, and others that may be tried."""
 
     samples_new = True
+    """As for the running gateway."""
 
     def __init__(self, configured: Mapping[str, OneWire], others: Iterable[OneWire], clock: Clock) -> None:
         self._configured = dict(configured)
@@ -215,6 +191,10 @@ class OwnWays:
         return isinstance(way, Ds2482) and any(
             "DS2482" in name for tree in trees for name in tree.bus_masters
         )
+
+
+Source = RunningGateway | OwnWays
+"""Who can be asked for a survey, and after it for a sample of every sensor each `period` seconds."""
 
 
 def usual_ways() -> list[OneWire]:

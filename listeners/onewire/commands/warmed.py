@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Mapping
 
 QUIET = 8
 """How many samples in a row tell where a sensor is when it is left alone."""
@@ -27,25 +27,23 @@ LEAST_K, SIGMAS = 0.5, 5.0
 _MEDIAN_OF_DIFFERENCES = 0.954
 """The median of the differences of two normal samples, in their standard deviations."""
 
-Sensor = TypeVar("Sensor", bound="Hashable")
-
 
 @dataclass(frozen=True)
-class Warmed(Generic[Sensor]):
+class Warmed:
     """A sensor that has moved by so many kelvin (below zero in a colder hand), and the most any other has."""
 
-    sensor: Sensor
+    sensor: str
     kelvin: float
     others: float
 
 
-class Watch(Generic[Sensor]):
+class Watch:
     """Follows the samples of any number of sensors."""
 
     def __init__(self) -> None:
-        self._samples: dict[Sensor, deque[float]] = {}
+        self._samples: dict[str, deque[float]] = {}
 
-    def add(self, celsius: Mapping[Sensor, float]) -> Warmed[Sensor] | None:
+    def add(self, celsius: Mapping[str, float]) -> Warmed | None:
         """Take one sample of each sensor that has one, and return the sensor that is being warmed, if any is.
 
         It has left its noise, and no other has gone half as far from its own.
@@ -62,7 +60,7 @@ class Watch(Generic[Sensor]):
                 )
         return None
 
-    def moves(self) -> dict[Sensor, float]:
+    def moves(self) -> dict[str, float]:
         """Return by how many kelvin each sensor has moved that was seen for long enough to tell."""
         enough = QUIET + RECENT
         return {
