@@ -6,7 +6,6 @@ import errno
 import logging
 import math
 import random
-from collections.abc import Iterator
 
 import pytest
 
@@ -78,25 +77,6 @@ class Master:
         self.skip(0x44)
         self.clock.sleep(seconds)
 
-    def search(self, command: int = 0xF0) -> Iterator[bytes]:
-        """Give every ROM id that answers, as Maxim's application note 187 finds them."""
-        path, fork = [0] * 64, -1
-        while True:
-            self.reset()
-            self.write(command)
-            last_zero = -1
-            for place in range(64):
-                wanted = path[place] if place < fork else int(place == fork)
-                one, other, path[place] = self.triplet(wanted)
-                if one and other:
-                    return
-                if not (one or other or path[place]):
-                    last_zero = place
-            yield sum(bit << place for place, bit in enumerate(path)).to_bytes(8, "little")
-            fork = last_zero
-            if fork < 0:
-                return
-
     def _read_byte(self) -> int:
         self.bridge.write_byte(ADDRESS, 0x96)
         self._done(BYTE_S)
@@ -153,15 +133,6 @@ def test_only_its_own_address_is_acknowledged(bridge):
     for transfer in (bridge.write_quick, bridge.read_byte):
         with not_acknowledged():
             transfer(0x19)
-
-
-def test_sensors_may_be_replaced_as_a_whole(bridge, master):
-    bridge.sensors = []
-    assert not master.reset() & 0x02
-
-
-def test_another_address_may_be_its_own(clock):
-    assert Ds2482(clock, address=0x1B).read_byte(0x1B) == 0x18
 
 
 def test_configuration_needs_its_complement_and_reads_back_alone(bridge, master):
@@ -261,47 +232,6 @@ def test_a_chip_that_is_gone_acknowledges_nothing(bridge):
     bridge.close()
 
 
-def test_a_100_has_no_channels(bridge):
-    with not_acknowledged():
-        bridge.write_byte_data(ADDRESS, 0xC3, 0xF0)
-    with not_acknowledged():
-        bridge.write_byte_data(ADDRESS, 0xE1, 0xD2)
-
-
-def test_each_channel_of_an_800_has_its_own_sensors(clock):
-    # given one sensor at channel 2, none elsewhere
-    bridge = Ds2482(clock, channels=8)
-    bridge.channels[2].append(Ds18b20(ROM_ID, 1.0))
-    master = Master(bridge, clock)
-    answers = bytes.fromhex("B8B1AAA39C958E87")
-    for channel, code in enumerate(bytes.fromhex("F0E1D2C3B4A59687")):
-        # when a channel is selected
-        bridge.write_byte_data(ADDRESS, 0xC3, code)
-        # then it says which, now and when asked, and only channel 2 has a presence
-        assert bridge.read_byte(ADDRESS) == answers[channel]
-        assert bool(master.reset() & 0x02) == (channel == 2)
-        bridge.write_byte_data(ADDRESS, 0xE1, 0xD2)
-        assert bridge.read_byte(ADDRESS) == answers[channel]
-    with not_acknowledged():
-        bridge.write_byte_data(ADDRESS, 0xC3, 0xB8)
-    bridge.reset_chip()
-    bridge.write_byte_data(ADDRESS, 0xE1, 0xD2)
-    assert bridge.read_byte(ADDRESS) == 0xB8
-
-
-def test_without_an_i2c_speed_transfers_take_no_time(bridge, clock):
-    bridge.read_byte(ADDRESS)
-    assert clock.monotonic() == 0
-
-
-def test_the_bridge_is_busy_in_real_time_too(sensor):
-    clock = Clock()
-    master = Master(Ds2482(clock, [sensor]), clock)
-    sensor.seconds_at_12_bits = 0.02
-    master.convert(0.02)
-    assert celsius(master.scratchpad(sensor)) == 21.5
-
-
 # --- the sensors ------------------------------------------------------------------------------------------
 
 
@@ -348,13 +278,6 @@ def test_read_before_it_is_done_a_scratchpad_is_the_old_one(master, sensor):
     assert master.scratchpad(sensor) == POWER_ON
 
 
-def test_temperature_may_follow_the_clock(master, clock, sensor):
-    sensor.temperature = lambda now: now
-    clock.sleep(20.0)
-    master.convert()
-    assert celsius(master.scratchpad(sensor)) == pytest.approx(20.0, abs=0.0625)
-
-
 def test_what_is_written_survives_a_conversion_and_not_a_brown_out(master, sensor):
     master.skip(0x4E, 0x5A, 0xA5, 0x1F)
     assert master.scratchpad(sensor)[2:5] == b"\x5a\xa5\x1f"
@@ -378,22 +301,6 @@ def test_what_is_copied_survives_a_brown_out_and_can_be_recalled(master, clock, 
     assert master.scratchpad(sensor)[2:5] == b"\x5a\xa5\x3f"
 
 
-def test_every_sensor_is_found_and_no_other(bridge, master):
-    bridge.sensors += [Ds18b20(f"28.{serial:012X}", 0.0) for serial in (1, 2, 0xDB564A050000, 0xFFFFFFFFFFFF)]
-    assert sorted(master.search()) == sorted(sensor.rom for sensor in bridge.sensors)
-    bridge.sensors.clear()
-    assert list(master.search()) == []
-
-
-def test_an_alarm_search_finds_who_is_beyond_its_limits(bridge, master, sensor):
-    # given TH 75 and TL 70, as from the factory, and one sensor between them
-    other = Ds18b20("28.DB564A050000", 72.0)
-    bridge.sensors.append(other)
-    assert list(master.search(0xEC)) == []
-    master.convert()
-    assert list(master.search(0xEC)) == [sensor.rom]
-
-
 @pytest.mark.parametrize("told", [(0xCC, 0x66), (0xA5, 0x44), (0x55, *bytes(8), 0xBE)])
 def test_told_something_else_a_sensor_waits_for_the_next_reset(master, sensor, told):
     master.reset()
@@ -405,14 +312,6 @@ def test_told_something_else_a_sensor_waits_for_the_next_reset(master, sensor, t
 def test_after_its_scratchpad_a_sensor_lets_the_line_go(master, sensor):
     master.scratchpad(sensor)
     assert master.read(1) == b"\xff"
-
-
-def test_one_that_is_found_by_search_may_be_told_a_function(bridge, master):
-    bridge.sensors.append(Ds18b20("28.000000000001", 0.0))
-    (*_, last) = master.search()
-    master.write(0xBE)
-    assert master.read(9) == POWER_ON
-    assert last[0] == 0x28
 
 
 def test_unplugged_it_is_silent_and_replugged_as_at_power_on(master, sensor):
@@ -432,14 +331,6 @@ def test_pulled_out_while_it_is_read_the_rest_is_ones(master, sensor):
 
 
 # --- power from the line ----------------------------------------------------------------------------------
-
-
-def test_power_supply_is_told(master, sensor):
-    master.skip(0xB4)
-    assert master.bit() == 1
-    sensor.parasite = True
-    master.skip(0xB4)
-    assert master.bit() == 0
 
 
 def feed(master: Master, function: int, seconds: float) -> None:
@@ -627,13 +518,6 @@ def test_a_sweep_takes_what_the_closed_form_says(i2c_hz, count):
     reset, write, read = two + RESET_S + two, three + BYTE_S + two, two + BYTE_S + two + three + two
     closed_form = reset + 2 * write + 0.75 + count * (reset + 10 * write + 9 * read)
     assert clock.monotonic() - start == pytest.approx(closed_form, abs=1e-6)
-
-
-def test_a_search_takes_what_the_closed_form_says():
-    clock = VirtualClock()
-    master = Master(Ds2482(clock, [Ds18b20(ROM_ID, 0.0)], i2c_hz=400_000), clock)
-    assert len(list(master.search())) == 1
-    assert clock.monotonic() == pytest.approx(0.0231, abs=1e-4)
 
 
 # --- the demo ---------------------------------------------------------------------------------------------

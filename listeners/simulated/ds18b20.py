@@ -45,7 +45,7 @@ class Ds18b20:
     keeps_byte6 = False
     """A clone whose byte 6 stays 0x0C, after a conversion as at power-on."""
     keeps_value = False
-    """A clone that has its last value again after a brown-out, as Petrich's family D2."""
+    """A clone that still has its last value after a brown-out, as Petrich's family D2."""
     writes_byte_6 = False
     """A clone of family B: no conversion changes its byte 6, a configuration that is written does."""
     leaves_low_bits = False
@@ -59,7 +59,7 @@ class Ds18b20:
     all_zero = False
     """The scratchpad reads as nine zeros, which have a good CRC."""
     flip: Callable[[bytes], bytes] | None = None
-    """What the line makes of a scratchpad on its way: nine bytes in, nine bytes out."""
+    """What arrives of a scratchpad: nine bytes in, nine bytes out."""
 
     _power_on = bytes.fromhex("5005 4B467F FF0C10")
     _kept = slice(2, 5)  # what can be written, and copied to the EEPROM: TH, TL, configuration
@@ -91,11 +91,10 @@ class Ds18b20:
             self.brown_out()
 
     def brown_out(self) -> None:
-        """Lose the power for a moment: scratchpad as at power-on, conversion forgotten, line let go."""
+        """Lose the power for a moment: scratchpad as at power-on, no conversion, line released."""
         value = self._scratchpad[:2] if self.keeps_value else self._power_on[:2]
         self._scratchpad = bytearray(value + self._power_on[2:])
         self._scratchpad[self._kept] = self._eeprom
-        self._alarm = False
         self._finish = None
         self._go_idle()
 
@@ -126,7 +125,7 @@ class Ds18b20:
                 self._go_idle()
 
     def strong_pull_up(self, on: bool, now: float) -> None:
-        """Feel the strong pull-up of the line go on or off."""
+        """Note that the strong pull-up of the line goes on or off."""
         if on:
             self._fed = self._fed or now - self._began <= PULL_UP_WITHIN_S
         else:
@@ -147,7 +146,7 @@ class Ds18b20:
             for bit in _bits(self.rom):
                 if (yield 1) != bit:
                     return
-        elif command == 0xF0 or (command == 0xEC and self._alarm):
+        elif command == 0xF0:
             for bit in _bits(self.rom):
                 yield bit
                 yield 1 - bit
@@ -161,7 +160,7 @@ class Ds18b20:
             yield from functions[command]()
 
     def _functions(self) -> dict[int, Callable[[], Slots]]:
-        """Return what it does at each function command that it knows."""
+        """Return what it does for each function command that it knows."""
         return {
             0x44: self._convert,
             0xBE: self._read_scratchpad,
@@ -179,7 +178,7 @@ class Ds18b20:
         return self._busy(COPY_S, self._store)
 
     def _busy(self, seconds: float, finish: Callable[[], None]) -> Slots:
-        """Be busy for a while and answer read slots with 0 until it is over, then with 1."""
+        """Be busy for that long; answer read slots with 0 until it is over, and then with 1."""
         self._began = self._now
         self._until = math.inf if self.never_done else self._now + seconds
         self._finish = finish
@@ -188,7 +187,7 @@ class Ds18b20:
             yield None
 
     def _settle(self, now: float) -> None:
-        """Bring what was begun to the end it has by `now`."""
+        """Finish what was started and is over by `now`."""
         if self._finish is None:
             return
         if not self._fed:
@@ -229,12 +228,6 @@ class Ds18b20:
         self._scratchpad[0:2] = raw.to_bytes(2, "little", signed=True)
         if not (self.keeps_byte6 or self.writes_byte_6):
             self._scratchpad[6] = 0x10 - (raw & 0x0F)
-        self._compare(raw >> 4)
-
-    def _compare(self, whole: int) -> None:
-        """Set the alarm that Alarm Search answers to, from whole degrees and the signed TH and TL."""
-        high, low = (int.from_bytes(self._scratchpad[at : at + 1], signed=True) for at in (2, 3))
-        self._alarm = not low < whole < high
 
     def _resolution(self) -> int:
         return 9 + (self._scratchpad[4] >> 5)

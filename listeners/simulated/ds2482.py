@@ -1,7 +1,7 @@
 """A DS2482-100 or -800, the bridge from I2C to 1-Wire, behind the method names of smbus2's SMBus.
 
-Commands, registers and the read pointer are those of Maxim's datasheets (19-4930 and 19-4931). That Write
-Byte leaves the sampled bits in the data register is told by OWFS, which reads by writing FF.
+Commands, registers and the read pointer are those of Maxim's datasheets (19-4930 and 19-4931). Write Byte
+leaves the sampled bits in the data register: OWFS reads by writing FF.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Ds2482:
     """
 
     nack = False
-    """The chip is not there, or its I2C lines are off."""
+    """The chip acknowledges nothing, as if it were not there."""
     shorted = False
     """The 1-Wire line is held low."""
     stuck_busy = False
-    """1WB stays up, whatever is done."""
+    """1WB stays set for good."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Ds2482:
         """Release nothing: smbus2's name for it."""
 
     def reset_chip(self) -> None:
-        """Start over, at Device Reset or after a power cut of the chip: RST is up, the configuration gone."""
+        """Reset, by Device Reset or a power cut of the chip: RST is set, the configuration is lost."""
         self._end_strong_pull_up()
         self._busy_until = 0.0
         self._outcome: tuple[int, int] | None = None

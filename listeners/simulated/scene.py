@@ -1,4 +1,4 @@
-"""The 1-Wire bus of the demo: a bridge, five thermometers in a house, and a loose connection."""
+"""The 1-Wire bus of the demo: a bridge with five thermometers, one of which has a loose connection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _log = logging.getLogger("oemgateway.simulated")
 def demo_bridge(clock: Clock, named: Collection[str]) -> Ds2482:
     """Return the demo's bridge; its first thirty seconds begin now.
 
-    `named` are the ids of the sensors that somebody reads: of no other is a word said in the log.
+    `named` are the ids of the sensors that are read: only for these does the log say what happens.
     """
     return Ds2482(
         clock,
@@ -51,9 +51,9 @@ def demo_bridge(clock: Clock, named: Collection[str]) -> Ds2482:
 
 
 class LooseSensor(Ds18b20):
-    """A sensor that is unplugged and comes back, and says so in the log if it has one.
+    """A sensor that is unplugged and plugged in again, with a line in the log each time if it has one.
 
-    It looks at the time whenever the line is reset: without a reset nobody could tell.
+    It checks the time whenever the line is reset: without a reset no driver could notice.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class LooseSensor(Ds18b20):
         self._log = log
 
     def reset(self, now: float) -> bool:
-        """Come or go, as the time says, and then hear the reset pulse."""
+        """Be there or not, by the time, and then hear the reset pulse."""
         plugged_in = int((now - self._start) % ROUND_S) not in UNPLUGGED_S
         if plugged_in != self.present:
             self.present = plugged_in

@@ -17,7 +17,6 @@ class Ds18s20(Ds18b20):
         half_degrees = 2 * whole + (sixteenths >= 8)
         self._scratchpad[0:2] = half_degrees.to_bytes(2, "little", signed=True)
         self._scratchpad[6] = 16 - sixteenths
-        self._compare(half_degrees >> 1)
 
     def _conversion_s(self) -> float:
         return self.seconds_at_12_bits
