@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gateway.settings import build
-from listeners.onewire.drivers.couplers import located, uncached
+from listeners.onewire.drivers.couplers import locate, uncached
 from listeners.onewire.drivers.owfs import Owfs
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom
-from listeners.onewire.tree import Refused
+from listeners.onewire.tree import Unavailable
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.simulators.ds2409 import Coupler
 from tests.ways import WAYS, quick
@@ -85,11 +85,11 @@ class Listing:
     def names(self, path):
         self.asked += 1
         if path not in self.directories:
-            raise Refused(path)
+            raise Unavailable(path)
         return self.directories[path]
 
     def read(self, path):
-        raise Refused(path)
+        raise Unavailable(path)
 
 
 def test_couplers_behind_couplers_are_followed():
@@ -101,7 +101,7 @@ def test_couplers_behind_couplers_are_followed():
             f"bus.0/uncached/{COUPLER}/aux/{other}/main": [MAIN],
         }
     )
-    places = located(tree, ["bus.0/"])
+    places = locate(tree, ["bus.0/"])
     assert places[Rom.parse(MAIN)] == f"bus.0/{COUPLER}/aux/{other}/main/"
     assert places[Rom.parse(other)] == f"bus.0/{COUPLER}/aux/"
 
@@ -113,7 +113,7 @@ def test_a_tree_that_shows_the_whole_bus_on_each_branch_has_an_end():
             return [COUPLER, "1F.0A0B0C0D0E0F", "1F.0F0E0D0C0B0A", TRUNK]
 
     tree = Endless({})
-    assert located(tree, ["bus.0/"])[Rom.parse(TRUNK)] == "bus.0/"
+    assert locate(tree, ["bus.0/"])[Rom.parse(TRUNK)] == "bus.0/"
     assert tree.asked < 200
 
 

@@ -214,7 +214,7 @@ def test_power_on_is_one_value_with_one_byte_6():
 @pytest.mark.parametrize("fault", Fault)
 def test_every_fault_has_words_of_its_own_and_a_cure(fault):
     assert str(fault) == fault.words
-    assert fault.cure
+    assert fault.advice
     assert sum(other.words == fault.words for other in Fault) == 1
 
 

@@ -295,7 +295,7 @@ def test_where_nobody_converts_nobody_has_a_value(house, said):
     five.read()
     deaf_to_convert(*five.sensors)
     assert five.read() == (None,) * 6
-    assert said()[0].startswith("no sensor begins to convert when told to; check the line for noise")
+    assert said()[0].startswith("no sensor starts a conversion; check the line for noise")
 
 
 def test_relatives(house):
@@ -381,7 +381,7 @@ def test_a_fault_of_the_bus_is_a_sweep_of_nones_and_one_line(house, said, spoil,
     assert five.read() == (None,) * 6
     assert five.read() == (None,) * 6
     lines = said()
-    assert sum("no sensor on it has a value meanwhile" in line for line in lines) == 1
+    assert sum("its sensors have no value until it answers" in line for line in lines) == 1
     assert lines[-1].startswith(words) or spoil in (all_unplugged, short)
     vars(five.chip).update(shorted=False, stuck_busy=False, nack=False)
     for sensor in five.sensors:
@@ -535,7 +535,7 @@ def test_an_adapter_that_is_pulled_out_is_let_go_of_and_looked_for_anew(slot, sa
     (adapter,) = slot.opened
     assert not adapter.open
     (line,) = said()
-    assert line == "/dev/i2c-1 is not there; no sensor on it has a value meanwhile"
+    assert line == "/dev/i2c-1 is not there; its sensors have no value until it answers"
     # and put back, it is found at the next sweep
     slot.put_back()
     assert five.read() == VALUES

@@ -16,12 +16,12 @@ FLOW, BATTERY = "28.33F749050000", "26.0102030405FF"
 @pytest.mark.parametrize(
     ("family", "words"),
     [
-        (0x26, "family 26 is a DS2438, which is not read here (a battery monitor)"),
-        (0x1D, "family 1D is a DS2423, which is not read here (a counter)"),
-        (0x12, "family 12 is a DS2406, which is not read here (a switch)"),
-        (0x81, "family 81 is a DS1420, which is not read here (the serial number of an adapter)"),
-        (0x18, "family 18 is a DS1963S, which is not read here (a memory)"),
-        (0x77, "family 77 is not read here"),
+        (0x26, "family 26 is a DS2438, which is not supported (a battery monitor)"),
+        (0x1D, "family 1D is a DS2423, which is not supported (a counter)"),
+        (0x12, "family 12 is a DS2406, which is not supported (a switch)"),
+        (0x81, "family 81 is a DS1420, which is not supported (the serial number of an adapter)"),
+        (0x18, "family 18 is a DS1963S, which is not supported (a memory)"),
+        (0x77, "family 77 is not supported"),
         *((family, "") for family in FAMILIES),
     ],
 )
@@ -41,7 +41,7 @@ def house(request, tmp_path):
 def test_one_that_is_named_as_a_sensor_keeps_its_index_and_is_no_bad_plug(house, said):
     assert [house.read(), house.read()] == [(21.5, None)] * 2
     assert said() == []
-    words = "family 26 is a DS2438, which is not read here (a battery monitor)"
+    words = "family 26 is a DS2438, which is not supported (a battery monitor)"
     assert house.listener.ailing() == [f"sensor2 {BATTERY}: {words}"]
     assert ("sensor2", f"{BATTERY}: {words}") in list(house.listener.remarks())
 
@@ -58,5 +58,5 @@ def test_check_and_sensors_say_it(tmp_path):
     )
     for asked in ("check", "sensors"):
         said = command("--config-file", file, asked)
-        assert "family 26 is a DS2438, which is not read here" in said.stdout + said.stderr
+        assert "family 26 is a DS2438, which is not supported" in said.stdout + said.stderr
         assert "no answer" not in said.stdout + said.stderr

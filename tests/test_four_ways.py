@@ -300,7 +300,7 @@ def test_a_faulty_bus_is_a_sweep_of_nones_and_said_once(house, said, spoil, faul
     ended = said()
     if fault is Fault.BUS:
         assert len(began) == 1
-        assert began[0].endswith("; no sensor on it has a value meanwhile")
+        assert began[0].endswith("; its sensors have no value until it answers")
         assert ended == ["the bus answers again"]
     else:
         assert began == [f"all 5 sensors: {fault}; check the bus: its cable, supply and pull-up"]

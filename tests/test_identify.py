@@ -10,7 +10,7 @@ import pytest
 
 from gateway.settings import build
 from listeners.onewire.commands.identify import identify
-from listeners.onewire.commands.survey import OwnWays
+from listeners.onewire.commands.survey import OwnListeners
 from listeners.onewire.drivers import ds2482
 from listeners.ports import i2c
 from listeners.simulated.clock import VirtualClock
@@ -52,7 +52,7 @@ def eight(tmp_path, monkeypatch):
 
         chip = Chip(clock, [Ds18b20(ident, noisy(ident)) for ident in IDS], i2c_hz=400e3)
         monkeypatch.setattr(ds2482, "open_bus", lambda bus, address: chip)
-        return OwnWays({"bridge": build(ds2482.Ds2482, {"node": "9"})}, [], clock), clock, warmed
+        return OwnListeners({"bridge": build(ds2482.Ds2482, {"node": "9"})}, [], clock), clock, warmed
 
     return make
 

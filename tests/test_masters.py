@@ -12,7 +12,7 @@ from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owserver import Address, Server
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom, crc8
-from listeners.onewire.tree import Refused, buses
+from listeners.onewire.tree import Unavailable, buses
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from tests.simulators.ds18s20 import Ds18s20
@@ -190,7 +190,7 @@ class Files:
 
     def read(self, path):
         if path not in self.files:
-            raise Refused(path)
+            raise Unavailable(path)
         return self.files[path]
 
     def write(self, path, data):

@@ -113,7 +113,7 @@ def test_a_fault_of_the_bus_is_said_once_for_all(said):
     thermometers = bus(ALL, BusFault("the line is shorted"), BusFault("the line is shorted"), ALL)
     read(thermometers)
     assert read(thermometers).values == (None, None, None, None)
-    assert said() == ["the line is shorted; no sensor on it has a value meanwhile"]
+    assert said() == ["the line is shorted; its sensors have no value until it answers"]
     read(thermometers)
     assert said() == []
     assert read(thermometers).values == (18.7, 18.6, None, 19.2)
@@ -180,7 +180,7 @@ def test_of_two_sensors_both_are_the_bus_and_one_is_itself(said):
 def test_what_the_bus_is_at_fault_for_is_one_trouble_in_the_status():
     thermometers = bus_of_twenty(BusFault("the line is shorted"))
     read(thermometers)
-    assert thermometers.ailing() == ["all 20 sensors: the bus is out of order"]
+    assert thermometers.ailing() == ["all 20 sensors: the bus does not work"]
 
 
 def test_what_is_no_fault_of_the_bus_is_the_weather_of_the_core():
@@ -191,7 +191,7 @@ def test_what_is_no_fault_of_the_bus_is_the_weather_of_the_core():
 def test_an_id_that_nobody_has_is_told_which_one_was_meant(said):
     thermometers = bus({A: 18.7, C: 19.2}, ALL, {A: 18.7, C: 19.2})
     thermometers.present = {A, C, Rom.parse("28.DB564A050001")}
-    thermometers.lookout.last = thermometers.clock.monotonic()  # for others, not long ago
+    thermometers.search_schedule.last = thermometers.clock.monotonic()  # for others, not long ago
     read(thermometers)
     assert said() == [f"sensor2 {B}: no answer; 28.DB564A050001 is on the bus, which differs in character 15"]
     read(thermometers)

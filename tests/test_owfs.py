@@ -15,7 +15,7 @@ from listeners.onewire.bus import BusFault
 from listeners.onewire.drivers.owfs import Mount, Owfs
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom
-from listeners.onewire.tree import Refused
+from listeners.onewire.tree import Unavailable
 from listeners.simulated.ds2482 import Ds2482
 from tests.ports import free_port
 from tests.simulators.i2c_server import i2c_server
@@ -95,12 +95,12 @@ def test_the_sensors_in_a_plain_directory_are_found(tmp_path):
     assert opened(tmp_path).search() == {Rom.parse(FLOW)}
 
 
-def test_a_root_that_is_not_there_is_weather(tmp_path):
+def test_a_root_that_is_not_there_is_an_oserror(tmp_path):
     with pytest.raises(OSError, match=f"{tmp_path}/1wire: No such file or directory; is owfs running"):
         opened(tmp_path / "1wire")
 
 
-def test_a_root_that_goes_away_is_weather(tmp_path):
+def test_a_root_that_goes_away_is_an_oserror(tmp_path):
     root = tmp_path / "1wire"
     root.mkdir()
     write(root, FLOW, temperature="21.5")
@@ -114,7 +114,7 @@ def test_a_root_that_goes_away_is_weather(tmp_path):
 
 
 def test_nothing_is_created_where_something_should_be_written(tmp_path):
-    with pytest.raises(Refused):
+    with pytest.raises(Unavailable):
         Mount(tmp_path).write("simultaneous", b"1")
 
     assert not list(tmp_path.iterdir())
@@ -188,7 +188,7 @@ def test_a_mount_whose_owserver_has_gone_is_a_fault_until_it_is_back(tmp_path):
 
 
 @pytest.mark.needs_root
-def test_a_mount_that_has_gone_is_weather_and_an_unmounted_one_is_waited_for(tmp_path):
+def test_a_mount_that_has_gone_is_an_oserror_and_an_unmounted_one_is_waited_for(tmp_path):
     bridge = Ds2482(Clock(), [quick(FLOW, 21.5)])
     path = tmp_path / "1wire"
     path.mkdir()
@@ -205,7 +205,7 @@ def test_a_mount_that_has_gone_is_weather_and_an_unmounted_one_is_waited_for(tmp
             assert wait_until(lambda: outcome(bus) == 21.5)
 
 
-def test_a_dead_owfs_is_weather(tmp_path, monkeypatch):
+def test_a_dead_owfs_is_an_oserror(tmp_path, monkeypatch):
     root = tmp_path / "1wire"
     root.mkdir()
     bus = opened(root)

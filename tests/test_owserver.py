@@ -161,14 +161,14 @@ def test_a_fake_bus_beside_a_real_one_gives_no_value(tmp_path, caplog):
     assert "FAKE SENSORS" in caplog.text
 
 
-def test_a_server_that_is_not_there_is_weather():
+def test_a_server_that_is_not_there_is_an_oserror():
     port = free_port()
 
     with pytest.raises(OSError, match=f"owserver at 127.0.0.1:{port}: Connection refused; is it running"):
         listener(port).open()
 
 
-def test_a_host_that_nobody_knows_is_weather():
+def test_a_host_that_nobody_knows_is_an_oserror():
     with pytest.raises(OSError, match="owserver at nowhere"):
         listener(0, server="nowhere.invalid").open()
 
@@ -184,7 +184,7 @@ def test_a_restart_between_two_sweeps_goes_unnoticed(tmp_path):
         assert isinstance(sweep(bus, FLOW)[0], float)
 
 
-def test_a_server_that_is_killed_is_weather(tmp_path):
+def test_a_server_that_is_killed_is_an_oserror(tmp_path):
     port = free_port()
     with owserver_process(port, tmp_path, [f"--mock={FLOW}"]) as process:
         bus = listener(port)
@@ -197,7 +197,7 @@ def test_a_server_that_is_killed_is_weather(tmp_path):
             sweep(bus, FLOW)
 
 
-def test_a_server_that_hangs_is_weather_after_the_two_seconds_of_one_request(tmp_path, monkeypatch):
+def test_a_server_that_hangs_is_an_oserror_after_the_two_seconds_of_one_request(tmp_path, monkeypatch):
     asked = []
     ask = Server._ask
     monkeypatch.setattr(Server, "_ask", lambda self, request: asked.append(request) or ask(self, request))
@@ -231,7 +231,7 @@ def test_a_server_that_hangs_is_weather_after_the_two_seconds_of_one_request(tmp
         pytest.param(struct.pack(">6i", 0, 0, -5, 0, 0, 0), "owserver refuses", id="refusal of a ping"),
     ],
 )
-def test_what_is_no_owserver_is_weather(answer, words):
+def test_what_is_no_owserver_is_an_oserror(answer, words):
     with answering(answer) as port, pytest.raises(OSError, match=words):
         listener(port).open()
 

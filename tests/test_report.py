@@ -111,9 +111,7 @@ def test_a_fault_of_the_bus_is_one_of_each_sensor():
     made = bus()
     made.trouble = BusFault("shorted")
     read(made)
-    assert [(one.fault, one.heard) for one in report(made).sensors] == [
-        ("the bus is out of order", False)
-    ] * 2
+    assert [(one.fault, one.heard) for one in report(made).sensors] == [("the bus does not work", False)] * 2
 
 
 def test_after_a_sweep_it_looks_for_others_and_reads_them():
@@ -124,7 +122,7 @@ def test_after_a_sweep_it_looks_for_others_and_reads_them():
     read(made)
     assert made.asked == [[A, B], "search", [NEW], [A, B]]
     assert (sensor(made, NEW).temperature, sensor(made, NEW).indices) == (21.0, [])
-    assert sensor(made, SWITCH).fault == "not the scratchpad of a thermometer that is known here"
+    assert sensor(made, SWITCH).fault == "not the scratchpad of a supported thermometer"
     assert report(made).searched == pytest.approx(10.0, abs=1)
 
 
@@ -202,7 +200,7 @@ def test_a_look_by_hand_reads_what_it_is_told_to_and_what_is_new_at_once():
     made.trouble = BusFault("shorted")
     with pytest.raises(BusFault):
         made.look(made.sensors.roms())
-    assert {one.fault for one in report(made).sensors} == {"the bus is out of order"}
+    assert {one.fault for one in report(made).sensors} == {"the bus does not work"}
 
 
 def test_a_bus_without_anything_is_looked_at_without_a_sweep():

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.clock import Clock
 from listeners.onewire.commands import sensors
-from listeners.onewire.commands.survey import OwnWays
+from listeners.onewire.commands.survey import OwnListeners
 from listeners.onewire.commands.warmed import Warmed
 from listeners.onewire.drivers import ds2482
 from listeners.ports import i2c
@@ -56,7 +56,7 @@ def run(file, tmp_path, monkeypatch, capsys):
     )
     monkeypatch.setattr(i2c, "LOCKS", tmp_path)
     monkeypatch.setattr(ds2482, "open_bus", lambda bus, address: chip)
-    monkeypatch.setattr(sensors, "usual_ways", list)
+    monkeypatch.setattr(sensors, "usual_listeners", list)
     monkeypatch.setattr(sensors, "Clock", lambda: clock)
 
     def running(**options):
@@ -78,7 +78,7 @@ def test_the_list(run, file):
     status, out, err = run()
     assert (status, err) == (0, "")
     assert "28.33F749050000  18.50  12    supply  bridge sensor1, cellar\n" in out
-    assert out.endswith(f"To be added to [[bridge]] of {file}:\n    sensor3 = {TANK}\n")
+    assert out.endswith(f"Add to [[bridge]] of {file}:\n    sensor3 = {TANK}\n")
 
 
 def test_the_same_for_a_program(run):
@@ -129,7 +129,7 @@ def test_a_bus_that_gives_nothing_is_shown_and_a_failure_all_the_same(run):
     run.chip.shorted = True
     status, out, err = run()
     assert status == 1
-    assert "bridge sensor1, cellar: the bus is out of order" in out
+    assert "bridge sensor1, cellar: the bus does not work" in out
     assert "oemgateway: bridge: the 1-Wire line is shorted" in err
     assert run(identify=True)[0] == 1
 
@@ -170,7 +170,7 @@ def test_who_sits_at_a_terminal_is_asked_for_the_label(run, file, monkeypatch, a
 
 def test_what_the_gateway_does_not_read_each_time_is_not_watched(run, monkeypatch):
     warm(monkeypatch, FLOW)
-    monkeypatch.setattr(OwnWays, "samples_new", False)
+    monkeypatch.setattr(OwnListeners, "samples_new", False)
     _, _, err = run(identify=True)
     assert err == "oemgateway: 1 new are not watched: name them in the configuration first\n"
 

@@ -12,7 +12,7 @@ from gateway.clock import Clock
 from gateway.settings import build
 from listeners.onewire.commands.listing import as_json, listing
 from listeners.onewire.commands.roster import roster
-from listeners.onewire.commands.survey import OwnWays, RunningGateway, Survey, usual_ways
+from listeners.onewire.commands.survey import OwnListeners, RunningGateway, Survey, usual_listeners
 from listeners.onewire.drivers import ds2482
 from listeners.onewire.drivers.owfs import Owfs
 from listeners.onewire.drivers.w1 import W1
@@ -74,9 +74,9 @@ def test_a_table_for_a_person():
         "28.DB564A050000  -0.50  9     parasite  cellar sensor2, flow; cellar sensor4, flow",
         "28.AB1663050000      -  -     -         cellar sensor3, return: no answer",
         "28.E01A77070000  52.00  -     -         new",
-        "29.010203040506      -  -     -         family 29 is a DS2408, which is not read here (a switch)",
+        "29.010203040506      -  -     -         family 29 is a DS2408, which is not supported (a switch)",
         "",
-        "To be added to [[cellar]] of F:",
+        "Add to [[cellar]] of F:",
         "    sensor6 = 28.E01A77070000",
     ]
 
@@ -94,7 +94,7 @@ def test_nothing_on_the_bus():
 def test_one_new_sensor_where_nothing_is_configured_gets_a_section():
     survey = Survey("this command", {"w1": report(seen(CELLAR), node="1")}, types={"w1": "w1"})
     assert shown(survey)[-5:] == [
-        "To be added below [listeners] of F:",
+        "Add below [listeners] of F:",
         "    [[w1]]",
         "    type = w1",
         "    node = 10",
@@ -120,12 +120,12 @@ def test_a_wrong_id_is_answered_with_the_one_that_is_there_and_its_line():
     )
     assert shown(survey)[-8:] == [
         "",
-        f"cellar sensor2, flow, upper: nobody has the id {wrong}: {hint}",
+        f"cellar sensor2, flow, upper: no sensor has the id {wrong}: {hint}",
         "",
-        "Instead of what [[cellar]] of F has:",
+        "Replace in [[cellar]] of F:",
         f'    sensor2 = {FLOW}, "flow, upper"',
         "",
-        "To be added to [[cellar]] of F:",
+        "Add to [[cellar]] of F:",
         f"    sensor3 = {TANK}",
     ]
 
@@ -133,7 +133,7 @@ def test_a_wrong_id_is_answered_with_the_one_that_is_there_and_its_line():
 def test_a_sensor_that_has_answered_before_is_not_taken_for_a_wrong_id():
     gone = Sighting(id="28.DB564A050001", indices=[2], fault="no answer", heard=True, faults={})
     lines = shown(Survey("this command", {"cellar": report(gone, seen(FLOW), highest=2)}))
-    assert lines[-2:] == ["To be added to [[cellar]] of F:", f"    sensor3 = {FLOW}"]
+    assert lines[-2:] == ["Add to [[cellar]] of F:", f"    sensor3 = {FLOW}"]
 
 
 def test_a_sensor_that_two_ways_see_is_one_row_and_named_once():
@@ -145,7 +145,7 @@ def test_a_sensor_that_two_ways_see_is_one_row_and_named_once():
         },
         types={"owserver": "owserver"},
     )
-    assert [(str(row.rom), row.ways, len(row.places)) for row in roster(survey)] == [
+    assert [(str(row.rom), row.seen_by, len(row.places)) for row in roster(survey)] == [
         (CELLAR, ["owserver"], 1),
         (FLOW, ["mounted", "owserver"], 0),
     ]
@@ -155,7 +155,7 @@ def test_a_sensor_that_two_ways_see_is_one_row_and_named_once():
         "28.33F749050000  18.50  -     -      owserver           mounted sensor1",
         "28.DB564A050000  20.00  -     -      mounted, owserver  new",
     ]
-    assert lines[-2:] == ["To be added to [[mounted]] of F:", f"    sensor2 = {FLOW}"]
+    assert lines[-2:] == ["Add to [[mounted]] of F:", f"    sensor2 = {FLOW}"]
 
 
 def test_two_sections_of_one_node_share_its_indices():
@@ -171,8 +171,8 @@ def test_nobody_is_told_to_read_sensors_that_a_server_makes_up():
         "this command", {"owserver": report(seen(FLOW), simulated=True)}, types={"owserver": "owserver"}
     )
     lines = shown(survey)
-    assert lines[1] == "  owserver: a bus, its sensors are made up"
-    assert lines[-1].endswith("  made up")
+    assert lines[1] == "  owserver: a bus, its sensors are simulated"
+    assert lines[-1].endswith("  simulated")
     assert not [line for line in lines if "sensor1 =" in line]
 
 
@@ -204,7 +204,7 @@ class House:
         self.listener.name = "cellar"
 
     def ways(self, *others, configured=True):
-        return closing(OwnWays({"cellar": self.listener} if configured else {}, others, self.clock))
+        return closing(OwnListeners({"cellar": self.listener} if configured else {}, others, self.clock))
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def test_a_short_is_a_trouble_and_no_sensor_has_a_value(house):
     with one.ways() as ways:
         survey = ways.look()
     assert "shorted" in survey.troubles["cellar"]
-    assert [row.known.fault for row in roster(survey)] == ["the bus is out of order"]
+    assert [row.known.fault for row in roster(survey)] == ["the bus does not work"]
 
 
 def test_a_chip_that_is_read_is_left_alone(house):
@@ -287,19 +287,19 @@ def test_the_usual_ways_are_tried_besides_but_none_twice(house, tmp_path):
     assert survey.types == {"w1": "w1"}
     assert "is 1-Wire on" in survey.troubles["w1"]
     (row,) = roster(survey)
-    assert (row.ways, row.known.temperature) == (["cellar"], 18.5)
+    assert (row.seen_by, row.known.temperature) == (["cellar"], 18.5)
 
 
 def test_a_usual_way_has_a_name_of_its_own(house, tmp_path):
     one = house({CELLAR: 18.5})
-    ways = OwnWays({"w1": one.listener}, [way(W1, "w1", path=str(tmp_path))], one.clock)
+    ways = OwnListeners({"w1": one.listener}, [way(W1, "w1", path=str(tmp_path))], one.clock)
     with closing(ways):
         survey = ways.look()
     assert (list(survey.reports), survey.types) == (["w1", "w1-2"], {"w1-2": "w1"})
 
 
 def test_an_empty_mount_point_is_no_bus(tmp_path):
-    with closing(OwnWays({}, [way(Owfs, "owfs", path=str(tmp_path))], VirtualClock())) as ways:
+    with closing(OwnListeners({}, [way(Owfs, "owfs", path=str(tmp_path))], VirtualClock())) as ways:
         survey = ways.look()
     assert survey.reports == {}
     assert survey.troubles == {"owfs": f"{tmp_path}: nothing is mounted there"}
@@ -334,7 +334,9 @@ def test_fake_sensors_of_an_owserver_are_known_as_such(tmp_path):
     with (
         owserver_process(port, tmp_path, [f"--mock={CELLAR}"]),
         closing(
-            OwnWays({}, [way(usual_ways()[0].__class__, "owserver", server=f"127.0.0.1:{port}")], Clock())
+            OwnListeners(
+                {}, [way(usual_listeners()[0].__class__, "owserver", server=f"127.0.0.1:{port}")], Clock()
+            )
         ) as ways,
     ):
         survey = ways.look()
@@ -344,7 +346,7 @@ def test_fake_sensors_of_an_owserver_are_known_as_such(tmp_path):
 
 
 def test_the_usual_ways():
-    assert [way.place for way in usual_ways()] == [
+    assert [way.place for way in usual_listeners()] == [
         "owserver at localhost:4304",
         "/mnt/1wire",
         "/sys/bus/w1/devices",
@@ -429,7 +431,7 @@ def test_a_gateway_that_ends_meanwhile_is_said_to(tmp_path, gateway):
 
 def test_a_gateway_that_hangs_up_is_one_that_is_ending(tmp_path, monkeypatch):
     monkeypatch.setattr(control, "ask", lambda path, what: json.loads(""))
-    with pytest.raises(ConnectionRefusedError, match="just ending"):
+    with pytest.raises(ConnectionRefusedError, match="shutting down"):
         RunningGateway(tmp_path / "control", Clock())
 
 

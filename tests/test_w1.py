@@ -206,7 +206,7 @@ def test_power_lost_during_a_conversion_is_a_reading_all_the_same_by_a_second_co
     at_25(sensor)
     house.read()
     sensor.temperature = 30.5
-    convert = house.listener._failed_unsaid
+    convert = house.listener._failed_silently
     losses = iter([sensor.brown_out])
 
     def told_and_cut_off(trigger):
@@ -214,7 +214,7 @@ def test_power_lost_during_a_conversion_is_a_reading_all_the_same_by_a_second_co
         next(losses)()
         return failed
 
-    house.listener._failed_unsaid = told_and_cut_off
+    house.listener._failed_silently = told_and_cut_off
     # when it loses its power after the conversion for all, then it converts once more
     assert house.read() == (30.5,)
     assert house.listener.faults == {}
@@ -328,16 +328,16 @@ def test_a_conversion_for_all_that_reached_nobody_gives_no_old_value(house):
     (sensor,) = house.sensors
     house.read()
     sensor.temperature = 30.0
-    failed_unsaid = house.listener._failed_unsaid
+    failed_silently = house.listener._failed_silently
 
     def told_while_shorted(trigger):
         house.chip.shorted = True
         try:
-            return failed_unsaid(trigger)
+            return failed_silently(trigger)
         finally:
             house.chip.shorted = False
 
-    house.listener._failed_unsaid = told_while_shorted
+    house.listener._failed_silently = told_while_shorted
     # when it is read, then it has converted for that
     assert house.read() == (30.0,)
 
@@ -349,7 +349,7 @@ def test_the_sensors_that_the_kernel_shows_are_found_and_no_ghosts(tree):
     assert listener(path).search() == {FLOW, RETURN}
 
 
-def test_a_kernel_without_the_driver_is_weather(tmp_path):
+def test_a_kernel_without_the_driver_is_an_oserror(tmp_path):
     bus = listener(tmp_path / "w1")
 
     with pytest.raises(OSError, match=f"{tmp_path}/w1: No such file or directory; is 1-Wire on"):

@@ -1,1 +1,1 @@
-"""1-Wire: ids, decoding and slots, and then the ways to the bus."""
+"""1-Wire: ids, decoding, sensors by index, and the base of the listeners; the drivers are in a folder."""

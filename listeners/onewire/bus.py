@@ -1,4 +1,4 @@
-"""What every way to the bus shares: the slots, one sweep per grid point, and a word when a sensor fails."""
+"""The base of every 1-Wire listener: sensors by index, a sweep per grid point, a log line per failure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from gateway.clock import Grid
 from gateway.frame import Frame, check_node
 from gateway.plugin import Listener
-from gateway.settings import SettingsFault, alternatives, at_least, setting
+from gateway.settings import SettingsFault, at_least, setting
 from listeners.onewire.ds18b20 import Fault, Reading
 from listeners.onewire.families import readable, unread
-from listeners.onewire.search_schedule import Lookout
 from listeners.onewire.report import Note, Report, by_words, sightings
 from listeners.onewire.rom import Rom, lookalike
+from listeners.onewire.search_schedule import SearchSchedule
 from listeners.onewire.slots import Offsets, Slots
-from listeners.onewire.troubles import are_many, counted, troubles
+from listeners.onewire.troubles import FailureLog, named, troubles
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 class BusFault(Exception):
-    """The whole bus gives no reading this time: what is wrong and what to look at, in one line."""
+    """No sensor of the bus can be read in this sweep: what is wrong and what to check, in one line."""
 
 
 @dataclass(kw_only=True)
 class OneWire(Listener):
     """Thermometers on a 1-Wire bus, read together every `interval` seconds of the wall clock.
 
-    A way to the bus implements `sweep`, and `search` and `traits` where it can. `sweeps` counts them, and
-    `faults`, by sensor and fault, the readings that were none. `notes` has the last reading of each sensor;
-    it is replaced, never changed.
+    A driver implements `sweep`, and `search` and `traits` where it can. `sweeps` counts the sweeps, and
+    `faults` the failed readings by sensor and fault. `notes` has the last reading of each sensor; other
+    threads read it, so it is replaced and never changed.
     """
 
     node: str = setting(check=check_node, hint="what Emoncms is to show as the node, such as 9")
@@ -48,8 +48,6 @@ class OneWire(Listener):
     faults: Counter[tuple[Rom, Fault]] = field(default_factory=Counter, init=False, compare=False, repr=False)
     notes: Mapping[Rom, Note] = field(default_factory=dict, init=False, compare=False, repr=False)
     sweeps: int = field(default=0, init=False, compare=False, repr=False)
-    _troubled: set[Rom] = field(default_factory=set, init=False, compare=False, repr=False)
-    _bus_troubled: bool = field(default=False, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         lost = sorted(self.offsets.by_index.keys() - set(self.sensors.indices()))
@@ -57,14 +55,14 @@ class OneWire(Listener):
             raise SettingsFault([(f"offset{index}", f"index {index} has no sensor") for index in lost])
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
-        """Let these sensors convert together; return their readings (one that is left out: no answer).
+        """Let these sensors convert together; return their readings (a sensor left out did not answer).
 
-        Raises BusFault where none can be had, and OSError where the way to the bus itself is gone.
+        Raises BusFault where no sensor can be read, and OSError where the bus itself cannot be reached.
         """
         raise NotImplementedError
 
     def search(self) -> Collection[Rom]:
-        """Return what is on the bus, as far as that can be found out; BusFault or OSError otherwise."""
+        """Return the devices on the bus, as far as the driver can find them. Raises BusFault or OSError."""
         return ()
 
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:  # noqa: ARG002  (the default knows nothing)
@@ -73,7 +71,7 @@ class OneWire(Listener):
 
     @property
     def place(self) -> str:
-        """Where it goes, in words: two ways with the same words are the same."""
+        """Which bus it reads, in words: two listeners with the same words read the same bus."""
         raise NotImplementedError
 
     def claims(self) -> dict[str, Mapping[int, str] | None]:
@@ -97,8 +95,8 @@ class OneWire(Listener):
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for the next grid point, sweep the bus, and return one frame with that point's time."""
         roms = readable(self.sensors.roms())
-        if self.sweeps and not self._bus_troubled and self.lookout.has_time(len(roms)):
-            with suppress(BusFault, OSError):  # the next sweep says what is wrong
+        if self.sweeps and not self._failure_log.bus_failing and self.search_schedule.is_due(len(roms)):
+            with suppress(BusFault, OSError):  # the next sweep logs what is wrong
                 self.look()
         stamp = self._grid.wait(stop)
         if stamp is None or not roms:
@@ -107,7 +105,7 @@ class OneWire(Listener):
         return [Frame(self.node, values, stamp, names=self.sensors.labels(), source=self.name)]
 
     def has_time(self, seconds: float) -> bool:
-        """Tell whether something takes so long at most that the next sweep can begin in time."""
+        """Tell whether something that takes this long is over before the next sweep."""
         return seconds < self.interval - self.clock.wall() % self.interval
 
     def look(self, roms: Sequence[Rom] = ()) -> None:
@@ -115,19 +113,19 @@ class OneWire(Listener):
 
         Raises BusFault or OSError where that cannot be done.
         """
-        with self.lookout.looking():
-            named = set(self.sensors.roms())
-            strangers = sorted(set(self.search()) - named)
-            thermometers = readable(strangers)
-            self.notes = {rom: note for rom, note in self.notes.items() if rom in named.union(strangers)}
-            self._note({rom: Fault.UNREADABLE for rom in strangers if rom not in thermometers})
+        with self.search_schedule.searching():
+            indexed = set(self.sensors.roms())
+            others = sorted(set(self.search()) - indexed)
+            thermometers = readable(others)
+            self.notes = {rom: note for rom, note in self.notes.items() if rom in indexed.union(others)}
+            self._note({rom: Fault.UNREADABLE for rom in others if rom not in thermometers})
             if roms or thermometers:
                 self.measure([*roms, *thermometers])
 
     def measure(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
-        """Sweep, and take a note of each reading. Raises BusFault or OSError as `sweep` does.
+        """Sweep, and note each reading. Raises BusFault or OSError as `sweep` does.
 
-        What is no thermometer that is read here is left alone.
+        Devices that are not supported thermometers are not read.
         """
         self._note({rom: Fault.UNREADABLE for rom in roms if unread(rom)})
         roms = readable(roms)
@@ -145,7 +143,7 @@ class OneWire(Listener):
     def report(self) -> dict[str, Any]:
         """Return a Report as a dict; another thread asks for it while this one goes on."""
         sweeps = self.sweeps  # before the notes: they may be of a later sweep, not of an earlier one
-        notes, faults, searched = self.notes, dict(self.faults), self.lookout.last
+        notes, faults, searched = self.notes, dict(self.faults), self.search_schedule.last
         now = self.clock.monotonic()
         report = Report(
             place=self.place,
@@ -161,14 +159,18 @@ class OneWire(Listener):
         return asdict(report)
 
     def ailing(self) -> list[str]:
-        """Return the sensors with an index whose last reading was none; many with one fault are one."""
+        """Return a line for each sensor whose last reading failed; many with the same fault share one."""
         notes = self.notes
         last = {rom: notes[rom].reading for rom in readable(self.sensors.roms()) if rom in notes}
         failed = {rom: reading for rom, reading in last.items() if isinstance(reading, Fault)}
         found = troubles(failed, len(readable(self.sensors.roms())))
         return [
-            *(f"{self._named(*trouble.roms)}: {trouble.fault}" for trouble in found),
-            *(f"{self._named(rom)}: {words}" for rom in self.sensors.roms() if (words := unread(rom))),
+            *(f"{named(self.sensors, *together)}: {fault}" for fault, together in found),
+            *(
+                f"{named(self.sensors, rom)}: {words}"
+                for rom in self.sensors.roms()
+                if (words := unread(rom))
+            ),
         ]
 
     @cached_property
@@ -176,9 +178,13 @@ class OneWire(Listener):
         return Grid(self.interval, self.clock)
 
     @cached_property
-    def lookout(self) -> Lookout:
-        """When it looks at what else is on the bus."""
-        return Lookout(self.interval, self.clock)
+    def _failure_log(self) -> FailureLog:
+        return FailureLog(self.sensors, self.log)
+
+    @cached_property
+    def search_schedule(self) -> SearchSchedule:
+        """When to search the bus for other devices."""
+        return SearchSchedule(self.has_time, self.clock)
 
     def _note(self, readings: Mapping[Rom, Reading]) -> None:
         now = self.clock.monotonic()
@@ -188,58 +194,27 @@ class OneWire(Listener):
         self.notes = {**self.notes, **new}
 
     def _readings(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
-        """Sweep, count what failed, and say what has begun or ceased to fail."""
+        """Sweep, count what failed, and log what began or stopped failing."""
         try:
             readings = self.measure(roms)
         except BusFault as fault:
             self.sweeps += 1
             self.faults.update((rom, Fault.BUS) for rom in roms)
-            if not self._bus_troubled:
-                self.log.warning(f"{fault}; no sensor on it has a value meanwhile")
-            self._bus_troubled = True
+            self._failure_log.bus_failed(str(fault))
             return {}
         self.sweeps += 1
-        if self._bus_troubled:
-            self.log.info("the bus answers again")
-        self._bus_troubled = False
-        self._follow(readings)
+        self.faults.update((rom, reading) for rom, reading in readings.items() if isinstance(reading, Fault))
+        self._failure_log.swept(readings, self._lookalikes)
         return readings
 
-    def _follow(self, readings: dict[Rom, Reading]) -> None:
-        failed = {rom: reading for rom, reading in readings.items() if isinstance(reading, Fault)}
-        self.faults.update(failed.items())
-        begun = {rom: fault for rom, fault in failed.items() if rom not in self._troubled}
-        meant = self._lookalikes([rom for rom, fault in begun.items() if fault is Fault.NO_ANSWER])
-        for rom in meant:
-            self.log.warning(f"{self._named(rom)}: {begun.pop(rom)}; {meant[rom]}")
-        for trouble in troubles(begun, len(readings)):
-            self.log.warning(f"{self._named(*trouble.roms)}: {trouble.fault}; {trouble.cure}")
-        well = [rom for rom in readings if rom in self._troubled - failed.keys()]
-        if are_many(well, len(readings)):
-            self.log.info(f"{self._named(*well)} read again")
-        else:
-            for rom in well:
-                self.log.info(f"{self._named(rom)}: reads again, {readings[rom]:g} °C")
-        self._troubled = set(failed)
-
     def _lookalikes(self, missing: Iterable[Rom]) -> dict[Rom, str]:
-        """Return, for ids that nobody ever answered to, which id on the bus may have been meant."""
+        """Return, for ids that never answered, which id on the bus may have been meant."""
         unheard = [rom for rom in missing if not self.notes[rom].heard]
         if not unheard:
             return {}
         try:
-            strangers = set(self.search()) - set(self.sensors.roms())
+            others = set(self.search()) - set(self.sensors.roms())
         except (BusFault, OSError):
             return {}
-        hints = {rom: lookalike(rom, strangers) for rom in unheard}
+        hints = {rom: lookalike(rom, others) for rom in unheard}
         return {rom: hint for rom, hint in hints.items() if hint}
-
-    def _named(self, rom: Rom, *others: Rom) -> str:
-        """Return "sensor2 28.33F749050000 (flow)", or how many there are of several."""
-        if others:
-            indices = [index for one in (rom, *others) for index in self.sensors.indices(one)]
-            return counted(indices, 1 + len(others), len(readable(self.sensors.roms())))
-        indices = self.sensors.indices(rom)
-        places = alternatives(f"sensor{index}" for index in indices).replace(" or ", " and ")
-        label = self.sensors.by_index[indices[0]].label
-        return f"{places} {rom}" + (f" ({label})" if label else "")

@@ -17,10 +17,10 @@ FINEST = 12
 """The finest resolution in bits: a sensor that nothing is known of may need its time to convert."""
 
 MARKER = bytes((0x5A, 0xDB))
-"""What is written to TH and TL, never to the EEPROM: alarms at 90 and -37 °C, which no DS18B20 has by chance.
+"""What is written to TH and TL, but not to the EEPROM: alarms at 90 and -37 °C, unlikely to be set by chance.
 
-Losing power restores the EEPROM's bytes, so while the marker stands the value is none of a power-on. The
-kernel takes no alarm beyond -55 and 125 °C.
+Losing power restores the EEPROM's bytes, so with the marker still there the value is not that of a power-on.
+The kernel takes no alarm beyond -55 and 125 °C.
 """
 
 _POWER_ON = {DS18S20: 0x00AA}
@@ -38,34 +38,34 @@ _FAILED = 0x07FF
 
 
 class Fault(Enum):
-    """Why a sensor has no temperature: in words, and what to look at."""
+    """Why a sensor has no temperature, in words, and what to check."""
 
     NO_ANSWER = "no answer", "check its plug and cable, and its id"
     CRC = "damaged on the way (CRC)", "check cable, length and pull-up"
-    ALL_ZERO = "nothing but zeros", "the line is held low: check cable and pull-up"
+    ALL_ZERO = "only zeros", "the line is held low: check cable and pull-up"
     POWER_ON = "power-on value, not a temperature", "it lost its supply: check its power wire"
-    UNCONVERTED = "conversion not done", "check its power wire; a part that never ends is broken"
+    UNCONVERTED = "conversion not finished", "check its power wire; a part that never ends is broken"
     FAILED = "conversion failed (127.94 °C)", "check its power wire"
     RANGE = "outside -55 to 125 °C", "the part is broken or not genuine"
-    RESOLUTION = "at another resolution than it was set to", "let no other program use the bus"
-    UNREADABLE = "not the scratchpad of a thermometer that is known here", "check its id and its type"
+    RESOLUTION = "not at the resolution it was set to", "let no other program use the bus"
+    UNREADABLE = "not the scratchpad of a supported thermometer", "check its id and its type"
     THERMOCOUPLE = (
-        "a MAX31850, for a thermocouple, which is not read here",
+        "a MAX31850, for thermocouples, which is not supported",
         "take it out of the configuration, or make it a Dummy",
     )
     SHORT = "its line is shorted", "look for data touching ground"
-    BUS = "the bus is out of order", "see the line about the bus"
+    BUS = "the bus does not work", "see the line about the bus"
 
-    def __init__(self, words: str, cure: str) -> None:
+    def __init__(self, words: str, advice: str) -> None:
         self.words = words
-        self.cure = cure
+        self.advice = advice
 
     def __str__(self) -> str:
         return self.words
 
 
 AGAIN = (Fault.POWER_ON, Fault.RESOLUTION, Fault.FAILED)
-"""What a second conversion may put right, once the sensor has been set up again."""
+"""Faults that a second conversion may clear, once the sensor has been set up again."""
 
 Reading = float | Fault
 """A temperature in °C, or why there is none."""
@@ -76,9 +76,9 @@ def decode(
 ) -> Reading:
     """Return what the nine bytes of a scratchpad, CRC last, say.
 
-    `marker` is what was written to TH and TL: other bytes there mean a power-on since. Without it byte 6
-    tells a power-on from a true 85 °C, and a clone that never changes that byte is refused at 85 °C.
-    `resolution` is the bits that the conversion was given time for; a sensor set to more is refused.
+    `marker` is what was written to TH and TL: other bytes there mean a power-on since. Without a marker, byte
+    6 tells a power-on from a true 85 °C, and a clone that never changes that byte has no value at 85 °C.
+    `resolution` is the bits that the conversion was given time for; a sensor set to more has no value.
     """
     broken = damage(rom, scratchpad)
     if broken:
@@ -106,12 +106,12 @@ def is_power_on(rom: Rom, scratchpad: bytes) -> bool:
 
 
 def shows_conversion(rom: Rom, scratchpad: bytes, before: bytes = b"") -> bool:
-    """Tell whether the value is none that the part can have without a conversion since it got power.
+    """Tell whether the value proves that the part has converted since it got power.
 
-    That is 85 °C, or 25 °C for some clones. A genuine part that has converted to either has 0x10 in byte 6,
-    which has 0x0C at power-on, but also after a conversion to any value with the fraction .25. Clones with
-    other bytes 5 and 7 may have kept their value of before they lost power: `before` is what they were found
-    with.
+    Without a conversion it has 85 °C, or 25 °C for some clones. A genuine part that has converted to either
+    has 0x10 in byte 6, which is 0x0C at power-on, but also after a conversion to any value with the fraction
+    .25. Clones with other bytes 5 and 7 may have kept the value from before they lost power: `before` is the
+    value they were found with.
     """
     raw = int.from_bytes(scratchpad[:2], "little")
     if rom.family == DS18S20:
@@ -145,7 +145,7 @@ def setup(rom: Rom, resolution: int, marker: bytes = MARKER) -> bytes:
 
 
 def damage(rom: Rom, scratchpad: bytes) -> Fault | None:
-    """Return why the bytes are no scratchpad at all, or None."""
+    """Return why the bytes are not a scratchpad, or None where they are one."""
     if rom.family not in FAMILIES:
         return Fault.UNREADABLE
     if set(scratchpad) == {0}:  # whose CRC is right

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from listeners.onewire.rom import Rom
 
 COUPLER = 0x1F
-"""A DS2409, behind whose two branches there are others."""
+"""A DS2409, which has two branches with other devices."""
 
 _KINDS = {
     0x01: ("DS2401", "a serial number"),
@@ -41,15 +41,15 @@ _KINDS = {
 
 
 def readable(roms: Iterable[Rom]) -> list[Rom]:
-    """Return those that are of a family that is read here."""
+    """Return those of a supported family."""
     return [rom for rom in roms if rom.family in FAMILIES]
 
 
 def unread(rom: Rom) -> str:
-    """Return in words that this one is not read here; "" where it is."""
+    """Return in words that a device is not supported; "" where it is."""
     if rom.family in FAMILIES:
         return ""
     if rom.family not in _KINDS:
-        return f"family {rom.family:02X} is not read here"
+        return f"family {rom.family:02X} is not supported"
     part, what = _KINDS[rom.family]
-    return f"family {rom.family:02X} is a {part}, which is not read here ({what})"
+    return f"family {rom.family:02X} is a {part}, which is not supported ({what})"

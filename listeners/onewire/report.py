@@ -1,4 +1,4 @@
-"""What a way to the bus knows of its sensors, for whoever asks from outside its thread."""
+"""What a 1-Wire listener knows of its sensors, as other threads and processes are given it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Note:
     """The last reading of a sensor, taken at a second of the monotonic clock.
 
-    `heard`: it has given a temperature, now or before. `resolution` is in bits, `parasite`: fed by the line;
-    both are None where that is not known.
+    `heard`: it has given a temperature, now or before. `resolution` is in bits, and `parasite` tells that it
+    takes its power from the line; both are None where that is not known.
     """
 
     reading: Reading
@@ -46,8 +46,8 @@ class Note:
 class Sighting:
     """What is known of a sensor: a `temperature` in °C or a `fault` in words, as of `age` seconds ago.
 
-    `indices` are those that the configuration gives it: none where it does not name it. `faults` counts, by
-    their words, the readings that were none. The rest is as in a Note; all is as JSON has it.
+    `indices` are those that the configuration gives it, if any. `faults` counts its failed readings by the
+    words of the fault. The rest is as in a Note; every value is one that JSON has.
     """
 
     id: str
@@ -64,10 +64,11 @@ class Sighting:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a way to the bus knows; all is as JSON has it.
+    """What a listener knows; every value is one that JSON has.
 
-    `place` says in words where it goes, `highest` is the highest index that has an entry. `sweeps` counts how
-    often the sensors with an index were read, and `searched` seconds ago the bus was searched for others.
+    `place` says in words which bus it reads, `highest` is the highest index that has an entry. `sweeps`
+    counts how often the sensors with an index were read; the bus was searched for others `searched` seconds
+    ago.
     """
 
     place: str
@@ -82,7 +83,7 @@ class Report:
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> Self:
-        """Return the report that has become this dict; KeyError or TypeError where none has."""
+        """Return the report from its dict; KeyError or TypeError where it is none."""
         return cls(**{**answer, "sensors": [Sighting(**sensor) for sensor in answer["sensors"]]})
 
 

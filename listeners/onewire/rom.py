@@ -1,4 +1,4 @@
-"""The 64-bit ROM id of a 1-Wire device, in every spelling that people meet."""
+"""The 64-bit ROM id of a 1-Wire device, in all common spellings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def crc8(data: bytes) -> int:
 class Rom:
     """A ROM id: `wire` is its 8 bytes as they travel: family, six of the serial number least first, CRC.
 
-    `str` gives the spelling of OWFS, 28.33F749050000. Raises ValueError for bytes that no device has.
+    `str` gives the spelling of OWFS, 28.33F749050000. Raises ValueError for bytes that are not an id.
     """
 
     wire: bytes
@@ -58,7 +58,7 @@ class Rom:
     def parse(cls, text: str) -> Rom:
         """Return the id of a spelling: 28.33F749050000 (also .1B or 1B after it), 28-00000549f733, wire hex.
 
-        Raises ValueError that says which character will not do, or why the whole will not.
+        Raises ValueError with the character that is wrong, or with why the whole is.
         """
         _check_characters(text)
         shape = re.sub("[0-9A-Fa-f]+", lambda digits: str(len(digits[0])), text)
@@ -91,7 +91,7 @@ class Rom:
 
 
 def intended(rom: Rom, present: Iterable[Rom]) -> Rom | None:
-    """Return which of the ids that are present this one may have been meant to be, if any."""
+    """Return which of the ids that are present was probably meant by this one, if any."""
     present = set(present)
     turned = Rom.of(rom.family, rom.wire[6:0:-1])
     if turned in present:
@@ -101,7 +101,7 @@ def intended(rom: Rom, present: Iterable[Rom]) -> Rom | None:
 
 
 def lookalike(rom: Rom, present: Iterable[Rom]) -> str:
-    """Return in words which of the ids that are present this one may have been meant to be, or ""."""
+    """Return in words which of the ids that are present was probably meant by this one, or ""."""
     nearest = intended(rom, present)
     if nearest is None:
         return ""

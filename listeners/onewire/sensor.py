@@ -1,16 +1,16 @@
-"""What is known of a thermometer, by whichever way it is read, and whether a value is one of a power-on.
+"""What is known of a thermometer, whichever driver reads it, and whether a value is one of a power-on.
 
 A part that gets its power has a value without a conversion: 85 °C, 25 °C for some clones, or the one it had
 before it lost its power. A conversion that fails for want of power gives 127.94 °C, which is `Fault.FAILED`.
-Three things tell a power-on, and all ways to the bus rely on the same three:
+Three things tell a power-on, and all drivers rely on the same three:
 
 * A marker in TH and TL, which is lost with the power. Where it cannot be set, as a clone does not keep it or
-  the way to the bus cannot write it, byte 6 has to tell a power-on from a true 85 °C.
+  the driver cannot write it, byte 6 has to tell a power-on from a true 85 °C.
 * Once with the marker, and each time without it, the part has to show that it converted since it got power:
   by its busy line, or by a value that no part has without a conversion.
 * The resolution, where it is set below that in the EEPROM, which comes back with the power.
 
-By way of OWFS there is neither the first nor the second: see `drivers/masters.py`.
+With OWFS there is neither the first nor the second: see `drivers/masters.py`.
 
 Nor is damage always detected: the CRC lets through 0.8 % of what changes four bits, or any larger even number
 of them. After damage, only what comes twice is believed for a while.
@@ -53,7 +53,7 @@ class Sensor(Generic[Place]):
     they do not hold a marker. `converted`: it has shown a conversion since it got power. `before` is the
     value that it was found with when it had lost its power. `heard`: it has answered at some time.
 
-    `tries` counts how often it was set up in vain, and `due` is when it is to be set up next, in monotonic
+    `tries` counts how often setting it up has failed, and `due` is when it is to be set up next, in monotonic
     seconds.
     """
 

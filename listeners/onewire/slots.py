@@ -1,4 +1,4 @@
-"""Which sensor stands at which index: `sensorN` is index N, for good."""
+"""Which sensor has which index: `sensorN` is always index N."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from listeners.onewire.ds18b20 import Reading
 
 _UNPARTED = re.compile(r"((?:[0-9A-Fa-f]{2}[.-]|dummy\b)[^\s;]*)[\s;]+(\S.*)", re.IGNORECASE)
-"""An id or Dummy, and a label behind it without a comma between."""
+"""An id or Dummy, and a label after it without a comma in between."""
 
 HIGHEST = 999
-"""The highest index: a frame has a place for every index up to its own highest."""
+"""The highest index: a frame has a value or a gap for every index up to its highest."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """What stands at an index: a sensor, or None for a Dummy; and its label. As text it is as in a file."""
+    """A sensor at an index, None for a Dummy, and its label. `str` gives it as the file has it."""
 
     rom: Rom | None
     label: str = ""
@@ -38,7 +38,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Slots:
-    """The slots of a node by index, in the order of their numbers; an index that is not there is a Dummy.
+    """The slots of a node by index, in numerical order; an index that is not there is a Dummy.
 
     As settings: `sensorN = ID | Dummy`, with a label after a comma.
     """
@@ -120,7 +120,7 @@ class Slots:
 
 @dataclass(frozen=True)
 class Offsets:
-    """Kelvin to be added to the sensors at some indices: `offsetN = -0.3`."""
+    """Kelvin to add to the values at some indices: `offsetN = -0.3`."""
 
     KEY: ClassVar = re.compile(r"offset([1-9][0-9]*)")
     EXAMPLE: ClassVar = "offset1"
@@ -138,7 +138,7 @@ class Offsets:
         return {f"offset{index}": in_full(kelvin) for index, kelvin in sorted(self.by_index.items())}
 
     def applied(self, values: Sequence[float | None]) -> tuple[float | None, ...]:
-        """Return the values with their offsets, to the four decimals that a sensor has."""
+        """Return the values with their offsets added, to four decimals, the precision of a sensor."""
         return tuple(
             value if value is None or index not in self.by_index else round(value + self.by_index[index], 4)
             for index, value in enumerate(values, 1)
@@ -165,7 +165,7 @@ def _parse_rom(text: str) -> Rom | None:
     if text.lower() == "dummy":
         return None
     if unparted := _UNPARTED.fullmatch(text):
-        _parse_rom(unparted[1])  # what is wrong with the id itself comes first
+        _parse_rom(unparted[1])  # a fault in the id itself is reported first
         raise ValueError(f"a comma expected before the label: {unparted[1]}, {quoted(unparted[2])}")
     try:
         return Rom.parse(text)

@@ -1,4 +1,4 @@
-"""The tree of files that OWFS shows: what the ways to reach it have in common."""
+"""The tree of files that OWFS shows, mounted or from an owserver."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ SERVER = "tcp"
 """The name of a bus that is another owserver, with buses of its own below it."""
 
 NUMBERS = range(32)
-"""The bus numbers that are tried: four DS2482-800. OWFS leaves a gap where a bus master has gone."""
+"""The bus numbers that are tried: four DS2482-800. OWFS leaves a gap where a bus master is gone."""
 
 
-class Refused(Exception):
-    """A path has nothing to give or to take: there is no such thing, or it did not answer."""
+class Unavailable(Exception):
+    """A path cannot be read, written or listed: it does not exist, or the device did not answer."""
 
 
 class Tree(Protocol):
-    """Files and directories below a root, by relative path; OSError where the root itself has gone."""
+    """Files and directories below a root, by relative path; OSError where the root itself is gone."""
 
     def open(self) -> None:
         """Make sure that the root is there."""
 
     def names(self, path: str) -> list[str]:
-        """Return the names in a directory; Refused where it cannot be listed."""
+        """Return the names in a directory; Unavailable where it cannot be listed."""
 
     def read(self, path: str) -> bytes:
-        """Return what a file holds; Refused where it cannot be read."""
+        """Return what a file holds; Unavailable where it cannot be read."""
 
     def write(self, path: str, data: bytes) -> None:
-        """Write to a file that is there; Refused where that cannot be done."""
+        """Write to a file that is there; Unavailable where that cannot be done."""
 
 
 def buses(tree: Tree, path: str = "") -> Iterator[tuple[str, str]]:
@@ -44,7 +44,7 @@ def buses(tree: Tree, path: str = "") -> Iterator[tuple[str, str]]:
     """
     try:
         name = tree.read(f"{path}interface/settings/name").decode("ascii", "replace").strip()
-    except Refused:
+    except Unavailable:
         name = ""
     if name not in ("", SERVER):
         yield path, name
@@ -54,7 +54,7 @@ def buses(tree: Tree, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def temperature_in(text: bytes) -> Reading:
-    """Return the temperature that a file holds as text."""
+    """Return the temperature that a file has as text."""
     try:
         value = parse(text.decode("ascii").strip(SPACE))
     except ValueError:

@@ -1,62 +1,100 @@
-"""Many sensors with the same fault at once are one trouble: that of what they share."""
+"""Many sensors that fail in the same way at once are one trouble: the cause is what they share."""
 
 from __future__ import annotations
 
-from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain, groupby
+from typing import TYPE_CHECKING
 
-from listeners.onewire.ds18b20 import Fault
+from gateway.settings import alternatives
+from listeners.onewire.ds18b20 import Fault, Reading
+from listeners.onewire.families import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    import logging
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from listeners.onewire.rom import Rom
+    from listeners.onewire.slots import Slots
 
 MANY = 3
-"""So many are told together; two as well, where there are no others."""
+"""From this many on they are reported in one line; two as well, where there are no others."""
 
-_CURE_OF_ALL = "check the bus: its cable, supply and pull-up"
-_CURE_OF_SOME = "they may share a cable: check it, its plug and its supply"
-
-
-class Trouble(NamedTuple):
-    """Sensors that have failed in the same way, and are one trouble."""
-
-    fault: Fault
-    roms: list[Rom]
-    of_all: bool
-
-    @property
-    def cure(self) -> str:
-        """What to look at."""
-        if self.fault is not Fault.NO_ANSWER or len(self.roms) == 1:
-            return self.fault.cure
-        return _CURE_OF_ALL if self.of_all else _CURE_OF_SOME
+_ADVICE_OF_ALL = "check the bus: its cable, supply and pull-up"
+_ADVICE_OF_SOME = "they may share a cable: check it, its plug and its supply"
 
 
-def troubles(faults: Mapping[Rom, Fault], sensors: int) -> Iterator[Trouble]:
-    """Yield what `faults` come to on a bus of so many sensors; those that stand alone are one each."""
+def troubles(faults: Mapping[Rom, Fault], sensors: int) -> Iterator[tuple[Fault, list[Rom]]]:
+    """Yield the faults of sensors on a bus with that many, each with those that are reported together."""
     by_fault: dict[Fault, list[Rom]] = {}
     for rom, fault in faults.items():
         by_fault.setdefault(fault, []).append(rom)
     for fault, roms in by_fault.items():
         if are_many(roms, sensors):
-            yield Trouble(fault, roms, len(roms) == sensors)
+            yield fault, roms
         else:
-            yield from (Trouble(fault, [rom], sensors == 1) for rom in roms)
+            yield from ((fault, [rom]) for rom in roms)
 
 
 def are_many(roms: Collection[Rom], sensors: int) -> bool:
-    """Tell whether what has happened to these is to be told as one."""
+    """Tell whether what happened to these is reported in one line."""
     return len(roms) >= MANY or 1 < len(roms) == sensors
 
 
-def counted(indices: Collection[int], roms: int, sensors: int) -> str:
-    """Return "all 20 sensors", or "3 of 20 sensors (sensor1, sensor4 to sensor5)"."""
-    return f"all {sensors} sensors" if roms == sensors else f"{roms} of {sensors} sensors ({_runs(indices)})"
+class FailureLog:
+    """The log lines of a listener when its bus or its sensors begin or stop failing, one line each time."""
+
+    def __init__(self, slots: Slots, log: logging.Logger) -> None:
+        self.bus_failing = False
+        self._failing: set[Rom] = set()
+        self._slots = slots
+        self._log = log
+
+    def bus_failed(self, fault: str) -> None:
+        """Log that no sensor can be read, unless that was so before."""
+        if not self.bus_failing:
+            self._log.warning(f"{fault}; its sensors have no value until it answers")
+        self.bus_failing = True
+
+    def swept(
+        self, readings: Mapping[Rom, Reading], lookalikes: Callable[[Collection[Rom]], Mapping[Rom, str]]
+    ) -> None:
+        """Log what has changed; `lookalikes` gives, for sensors without an answer, a hint at a wrong id."""
+        if self.bus_failing:
+            self._log.info("the bus answers again")
+        self.bus_failing = False
+        failed = {rom: reading for rom, reading in readings.items() if isinstance(reading, Fault)}
+        begun = {rom: fault for rom, fault in failed.items() if rom not in self._failing}
+        hints = lookalikes([rom for rom, fault in begun.items() if fault is Fault.NO_ANSWER])
+        for rom, hint in hints.items():
+            self._log.warning(f"{named(self._slots, rom)}: {begun.pop(rom)}; {hint}")
+        for fault, roms in troubles(begun, len(readings)):
+            advice = fault.advice
+            if fault is Fault.NO_ANSWER and len(roms) > 1:
+                advice = _ADVICE_OF_ALL if len(roms) == len(readings) else _ADVICE_OF_SOME
+            self._log.warning(f"{named(self._slots, *roms)}: {fault}; {advice}")
+        well = [rom for rom in readings if rom in self._failing - failed.keys()]
+        if are_many(well, len(readings)):
+            self._log.info(f"{named(self._slots, *well)} read again")
+        else:
+            for rom in well:
+                self._log.info(f"{named(self._slots, rom)}: reads again, {readings[rom]:g} °C")
+        self._failing = set(failed)
 
 
-def _runs(indices: Collection[int]) -> str:
+def named(slots: Slots, rom: Rom, *others: Rom) -> str:
+    """Return "sensor2 28.33F749050000 (flow)", or of several "all 20 sensors" or which of them."""
+    if others:
+        count, sensors = 1 + len(others), len(readable(slots.roms()))
+        if count == sensors:
+            return f"all {sensors} sensors"
+        return f"{count} of {sensors} sensors ({_runs(chain(*map(slots.indices, (rom, *others))))})"
+    indices = slots.indices(rom)
+    places = alternatives(f"sensor{index}" for index in indices).replace(" or ", " and ")
+    label = slots.by_index[indices[0]].label
+    return f"{places} {rom}" + (f" ({label})" if label else "")
+
+
+def _runs(indices: Iterable[int]) -> str:
     runs = []
     for _, group in groupby(enumerate(sorted(indices)), lambda pair: pair[1] - pair[0]):
         run = [f"sensor{index}" for _, index in group]

@@ -1,4 +1,4 @@
-"""What stands between a user and a DS2482 on the machine's I2C bus: I2C itself, rights, others who use it."""
+"""The doctor's checks of a DS2482 on the machine's I2C bus: I2C, permissions, other masters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SWITCHED_ON = re.compile(r"dtparam=(.*,)?i2c(_arm|1)?(=(on|1|yes|true|okay))?(,
 def examine_i2c(machine: Machine, bus: str, address: int, *, in_use: bool) -> Iterator[Finding]:
     """Yield the findings up to the first that is bad: those after it would only follow from it.
 
-    `in_use`: the running gateway has this chip, so that it is not to be asked.
+    `in_use`: the running gateway has this chip, so it must not be read.
     """
     device = f"/dev/i2c-{bus}"
     looks: list[Callable[[], Finding]] = [
@@ -66,7 +66,7 @@ def _examine_device(machine: Machine, device: str) -> Finding:
 
 
 def _examine_kernel(machine: Machine, chip: str) -> Finding:
-    """Look whether a driver of the kernel has the chip, which then nobody else can have."""
+    """Check whether a driver of the kernel has the chip, which no other program can use then."""
     holder = f"/sys/bus/i2c/devices/{chip}/driver"
     if machine.exists(holder) or machine.exists(f"/sys/bus/i2c/drivers/ds2482/{chip}"):
         driver = machine.link(holder) if machine.exists(holder) else "ds2482"
@@ -79,7 +79,7 @@ def _examine_kernel(machine: Machine, chip: str) -> Finding:
 
 
 def _examine_masters(machine: Machine, device: str) -> Finding:
-    """Look for OWFS on the same bus: two masters garble each other's readings, and neither notices."""
+    """Check for OWFS on the same bus: two masters garble each other's readings, and neither notices."""
     if programs := owfs_conf.masters(machine, device):
         return bad(
             f"{device} is driven by {' and '.join(programs)} too, by {owfs_conf.PATH}",

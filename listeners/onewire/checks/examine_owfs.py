@@ -1,4 +1,4 @@
-"""What stands between a user and the sensors that OWFS shows in a directory: its mount, and who may look."""
+"""The doctor's checks of OWFS: an owserver, and a directory where OWFS is mounted and who may read it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good
-from listeners.onewire.checks.examine_owserver import examine_tree, is_here
-from listeners.onewire.checks.owfs_conf import PATH, examine_sources, options
+from listeners.onewire.checks.owfs_conf import PATH, REAL, examine_sources, options
+from listeners.onewire.tree import Unavailable, buses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,7 @@ def _why_unmounted(machine: Machine, path: Path) -> Finding:
 
 
 def _examine_access(machine: Machine, path: Path, mount: Mounted | None) -> Iterator[Finding]:
-    """Yield whether a mount of another user may be looked into, and whether FUSE lets that user share it."""
+    """Yield whether a mount of another user may be read, and whether FUSE lets that user share it."""
     if mount:
         shared, owner = mount.shared, mount.uid
     else:
@@ -106,3 +106,47 @@ def _examine_access(machine: Machine, path: Path, mount: Mounted | None) -> Iter
                 "take the # before user_allow_other away there, or let root mount it",
             )
         )
+
+
+def examine_server(machine: Machine, tree: Tree, *, here: bool) -> Iterator[Finding]:
+    """Yield the findings on an owserver; `here` tells that it is one of this machine."""
+    if here:
+        yield from examine_sources(machine, "owserver")
+    if machine.live:
+        yield from examine_tree(tree)
+
+
+def examine_tree(tree: Tree) -> Iterator[Finding]:
+    """Yield whether there is an answer, and from which buses."""
+    try:
+        tree.open()
+        found = dict(buses(tree))
+        devices = [_device(tree, path) for path in found]
+    except OSError as error:
+        yield bad(str(error))
+        return
+    made_up = [name for name in found.values() if name.startswith("Simulated-")]
+    twice = sorted({device for device in devices if device and devices.count(device) > 1})
+    if not found:
+        yield bad(f"{tree} has no bus", f"see the system's log for what is wrong with {PATH}")
+    elif made_up:
+        yield bad(f"{tree} serves FAKE SENSORS ({', '.join(made_up)})", REAL)
+    elif twice:
+        yield bad(
+            f"{tree} has {twice[0]} twice, and each sensor with it",
+            f"owfs was started with {PATH} twice, as Debian's owfs.service does: use the one of this package",
+        )
+    else:
+        yield good(f"{tree} answers, and has {', '.join(found.values())}")
+
+
+def _device(tree: Tree, path: str) -> str:
+    try:
+        return tree.read(f"{path}interface/settings/address").decode("ascii", "replace").strip()
+    except Unavailable:
+        return ""
+
+
+def is_here(server: str) -> bool:
+    """Tell whether an owserver, as host:port or port, is one of this machine."""
+    return re.fullmatch(r"((localhost|127\.[0-9.]+|\[::1\])(:|$))?[0-9]*", server) is not None

@@ -1,4 +1,4 @@
-"""What stands between a user and the kernel's own 1-Wire driver."""
+"""The doctor's checks of the kernel's own 1-Wire driver."""
 
 from __future__ import annotations
 

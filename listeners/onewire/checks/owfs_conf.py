@@ -1,4 +1,4 @@
-"""/etc/owfs.conf: the lines of it that a program of OWFS heeds.
+"""/etc/owfs.conf: the lines that hold for a program of OWFS.
 
 Source: owfs.conf(5) of OWFS 3.2. A line is an option, with or without a value, for all programs or for those
 that stand before it: `server: i2c = /dev/i2c-1:0`, `! server: server = localhost:4304`.
@@ -25,7 +25,7 @@ PROGRAMS = {"owserver": "server", "owfs": "owfs", "owhttpd": "http", "owftpd": "
 
 SOURCES = ("i2c", "device", "usb", "server", "fake", "tester", "mock", "ha7", "link", "w1")
 MADE_UP = ("fake", "tester", "mock")
-"""Options that name a bus master, and those of them whose sensors are made up."""
+"""Options that name a bus master, and those of them whose sensors are simulated."""
 
 USUAL = {
     "owserver": "server: i2c = /dev/i2c-1:0",

@@ -1,4 +1,4 @@
-"""`oemgateway sensors --identify`: watch all sensors, and name the one that somebody warms in his hand."""
+"""`oemgateway sensors --identify`: watch all sensors, and name the one that is warmed by hand."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def identify(source: Source, labels: Mapping[str, str], out: TextIO) -> Warmed:
     """Sample until one sensor, and it alone, has left its noise; return it.
 
-    `labels` are what people call the sensors, by id. Progress goes to `out`. Raises OSError where the source
-    is gone.
+    `labels` are the labels of the sensors by id. Progress goes to `out`. Raises OSError where the source is
+    gone.
     """
     progress = _Progress(out)
     seconds = (QUIET + RECENT) * source.period

@@ -29,19 +29,19 @@ _FIRST_NODE = 10
 
 
 def listing(survey: Survey, rows: Sequence[Row], file: Path) -> str:
-    """Return what a person wants to know of the sensors, and lines for the configuration, which is `file`."""
-    lines = (*_ways(survey), "", *_table(survey, rows), *_for_the_file(survey, rows, file))
+    """Return the sensors as a table, and lines to paste into the configuration, which is `file`."""
+    lines = (*_listeners(survey), "", *_table(survey, rows), *_for_the_file(survey, rows, file))
     return "\n".join(map(plain, lines))
 
 
 def as_json(survey: Survey, rows: Sequence[Row]) -> str:
     """Return all that is known, as JSON."""
-    ways = {name: asdict(report) for name, report in survey.reports.items()}
-    for way in ways.values():
-        del way["sensors"]
+    listeners = {name: asdict(report) for name, report in survey.reports.items()}
+    for listener in listeners.values():
+        del listener["sensors"]
     everything = {
         "told_by": survey.who,
-        "ways": ways,
+        "ways": listeners,
         "troubles": survey.troubles,
         "sensors": [_as_dict(row) for row in rows],
         "correct": corrections(rows),
@@ -54,10 +54,15 @@ def _as_dict(row: Row) -> dict[str, object]:
     known = asdict(row.known)
     del known["indices"], known["label"]  # a place has its own
     meant = str(row.intended) if row.intended else None
-    return {**known, "ways": row.ways, "places": [asdict(place) for place in row.places], "intended": meant}
+    return {
+        **known,
+        "ways": row.seen_by,
+        "places": [asdict(place) for place in row.places],
+        "intended": meant,
+    }
 
 
-def _ways(survey: Survey) -> Iterator[str]:
+def _listeners(survey: Survey) -> Iterator[str]:
     yield f"Seen by {survey.who}:"
     for name, report in survey.reports.items():
         yield f"  {name}: {', '.join(_about(report))}"
@@ -70,7 +75,7 @@ def _about(report: Report) -> Iterator[str]:
         searched = report.searched
         yield "not searched for others yet" if searched is None else f"searched {searched:.0f} s ago"
     if report.simulated:
-        yield "its sensors are made up"
+        yield "its sensors are simulated"
 
 
 def _table(survey: Survey, rows: Sequence[Row]) -> Iterator[str]:
@@ -95,25 +100,25 @@ def _cells(survey: Survey, row: Row) -> list[str]:
     where = "; ".join(map(str, row.places)) or _unnamed(survey, row)
     words = known.fault if row.is_thermometer else unread(row.rom) if row.places else ""
     trouble = f": {words}" if words else ""
-    return [str(row.rom), celsius, bits, power, ", ".join(row.ways) or "-", where + trouble]
+    return [str(row.rom), celsius, bits, power, ", ".join(row.seen_by) or "-", where + trouble]
 
 
 def _unnamed(survey: Survey, row: Row) -> str:
     if not row.is_thermometer:
         return unread(row.rom)
-    return "made up" if all(survey.reports[way].simulated for way in row.ways) else "new"
+    return "simulated" if all(survey.reports[name].simulated for name in row.seen_by) else "new"
 
 
 def _for_the_file(survey: Survey, rows: Sequence[Row], file: Path) -> Iterator[str]:
     for row in rows:
         for place in row.places if row.intended else ():
-            yield from ("", f"{place}: nobody has the id {row.rom}: {row.hint}")
-    yield from _blocks(corrections(rows), f"Instead of what [[{{}}]] of {file} has:")
+            yield from ("", f"{place}: no sensor has the id {row.rom}: {row.hint}")
+    yield from _blocks(corrections(rows), f"Replace in [[{{}}]] of {file}:")
     new = additions(survey, rows)
     sections = {name: lines for name, lines in new.items() if name in survey.types}
     entries = {name: lines for name, lines in new.items() if name not in survey.types}
-    yield from _blocks(entries, f"To be added to [[{{}}]] of {file}:")
-    yield from _blocks(sections, f"To be added below [listeners] of {file}:")
+    yield from _blocks(entries, f"Add to [[{{}}]] of {file}:")
+    yield from _blocks(sections, f"Add below [listeners] of {file}:")
 
 
 def _blocks(lines: Mapping[str, Sequence[str]], heading: str) -> Iterator[str]:
@@ -151,13 +156,13 @@ def additions(survey: Survey, rows: Sequence[Row]) -> dict[str, list[str]]:
 
 
 def _new(survey: Survey, rows: Sequence[Row]) -> Iterator[tuple[str, Rom]]:
-    """Yield section and id of each thermometer that should have an entry; none is made up by surprise."""
+    """Yield section and id of each thermometer that should have an entry; no unwanted simulated one."""
     corrected = {row.intended for row in rows}
     for row in rows:
         if row.places or row.rom in corrected or not row.is_thermometer:
             continue
-        named = [way for way in row.ways if way not in survey.types]
-        real = [way for way in row.ways if not survey.reports[way].simulated]
+        named = [name for name in row.seen_by if name not in survey.types]
+        real = [name for name in row.seen_by if not survey.reports[name].simulated]
         for section in (*named, *real)[:1]:
             yield section, row.rom
 

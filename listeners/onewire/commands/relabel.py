@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def relabel(file: Path, section: str, index: int, rom: Rom, label: str) -> str:
-    """Put a label behind a sensor's id, or take it away (""); return place and entry, as they are now.
+    """Set the label after a sensor's id, or remove it (""); return place and entry, as they are now.
 
     The id stays as it was written. Raises ValueError where the file does not name this sensor there or the
     label cannot be written, and OSError or ConfigFaults where the file cannot.

@@ -1,4 +1,4 @@
-"""The sensors of a survey, each once however many ways see it."""
+"""The sensors of a survey, each once however many listeners see it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from listeners.onewire.commands.survey import Survey
 
 _UNSEEN = {"", str(Fault.NO_ANSWER), str(Fault.BUS), str(Fault.SHORT)}
-"""What a way says of a sensor that it does not see."""
+"""What a listener reports of a sensor that it does not see."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Row:
-    """A sensor: the most that is known of it, the ways that see it, and the places that name it.
+    """A sensor: the most that is known of it, the listeners that see it, and the places that name it.
 
-    Where nobody has its id, `intended` is a sensor without a place that may be meant, and `hint` why.
+    Where no sensor has its id, `intended` is the one that was probably meant, and `hint` says why.
     """
 
     rom: Rom
     known: Sighting
-    ways: list[str]
+    seen_by: list[str]
     places: list[Place]
     intended: Rom | None = None
     hint: str = ""
@@ -54,29 +54,29 @@ class Row:
 def roster(survey: Survey) -> list[Row]:
     """Return the sensors: those of the configuration in its order, then the others by their ids."""
     sightings: dict[Rom, dict[str, Sighting]] = {}
-    for way, report in survey.reports.items():
+    for listener, report in survey.reports.items():
         for sighting in report.sensors:
-            sightings.setdefault(Rom.parse(sighting.id), {})[way] = sighting
-    rows = [_row(survey, rom, by_way) for rom, by_way in sightings.items()]
+            sightings.setdefault(Rom.parse(sighting.id), {})[listener] = sighting
+    rows = [_row(survey, rom, by_listener) for rom, by_listener in sightings.items()]
     new = sorted((row for row in rows if not row.places), key=lambda row: row.rom)
-    strangers = [row.rom for row in new if row.is_thermometer]
-    return [_explained(row, strangers) for row in rows if row.places] + new
+    unnamed = [row.rom for row in new if row.is_thermometer]
+    return [_explained(row, unnamed) for row in rows if row.places] + new
 
 
-def _row(survey: Survey, rom: Rom, by_way: Mapping[str, Sighting]) -> Row:
+def _row(survey: Survey, rom: Rom, by_listener: Mapping[str, Sighting]) -> Row:
     places = [
-        Place(way, index, survey.reports[way].node, sighting.label)
-        for way, sighting in by_way.items()
+        Place(listener, index, survey.reports[listener].node, sighting.label)
+        for listener, sighting in by_listener.items()
         for index in sighting.indices
     ]
-    seen = [way for way, sighting in by_way.items() if _is_seen(sighting)]
-    return Row(rom, max(by_way.values(), key=_worth), seen, places)
+    seen = [listener for listener, sighting in by_listener.items() if _is_seen(sighting)]
+    return Row(rom, max(by_listener.values(), key=_worth), seen, places)
 
 
-def _explained(row: Row, strangers: list[Rom]) -> Row:
+def _explained(row: Row, unnamed: list[Rom]) -> Row:
     if row.known.fault != str(Fault.NO_ANSWER) or row.known.heard:
         return row
-    return replace(row, intended=intended(row.rom, strangers), hint=lookalike(row.rom, strangers))
+    return replace(row, intended=intended(row.rom, unnamed), hint=lookalike(row.rom, unnamed))
 
 
 def _is_seen(sighting: Sighting) -> bool:
@@ -84,5 +84,5 @@ def _is_seen(sighting: Sighting) -> bool:
 
 
 def _worth(sighting: Sighting) -> tuple[bool, bool, bool]:
-    """Return what makes one sighting of a sensor tell more than another."""
+    """Return how much a sighting of a sensor says, to be compared with others."""
     return sighting.temperature is not None, _is_seen(sighting), bool(sighting.fault)

@@ -1,4 +1,4 @@
-"""`oemgateway sensors`: what is on the 1-Wire buses, what the configuration calls it, and which is which."""
+"""`oemgateway sensors`: what is on the 1-Wire buses, under which names, and which sensor is which."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from listeners.onewire.commands.identify import identify
 from listeners.onewire.commands.listing import as_json, listing
 from listeners.onewire.commands.relabel import relabel
 from listeners.onewire.commands.roster import roster
-from listeners.onewire.commands.survey import OwnWays, RunningGateway, usual_ways
+from listeners.onewire.commands.survey import OwnListeners, RunningGateway, usual_listeners
 
 if TYPE_CHECKING:
     import argparse
@@ -81,7 +81,7 @@ def _show(source: Source, options: argparse.Namespace) -> int:
 
 
 def _source(file: Path) -> Source:
-    """Return the running gateway where there is one, and otherwise the ways to look for oneself."""
+    """Return the running gateway where there is one, and otherwise the buses as this process reads them."""
     gateway, listeners = _read(file)
     socket = gateway.find_socket()
     try:
@@ -92,8 +92,8 @@ def _source(file: Path) -> Source:
         pass
     except PermissionError:
         say_aside(f"{socket}: a gateway may be running, but this user may not ask it: try it with sudo")
-    ways = {name: way for name, way in listeners.items() if isinstance(way, OneWire)}
-    return OwnWays(ways, usual_ways(), Clock())
+    onewire = {name: each for name, each in listeners.items() if isinstance(each, OneWire)}
+    return OwnListeners(onewire, usual_listeners(), Clock())
 
 
 def _read(file: Path) -> tuple[Gateway, Mapping[str, Plugin]]:
@@ -116,7 +116,7 @@ def _read(file: Path) -> tuple[Gateway, Mapping[str, Plugin]]:
 
 
 def _complain_of(survey: Survey) -> None:
-    """Say what is wrong with the ways of the configuration, and with others where no sensor is found."""
+    """Report the troubles of the configured listeners, and of others where no sensor is found."""
     found = any(report.sensors for report in survey.reports.values())
     for name, trouble in survey.troubles.items():
         if name not in survey.types or not found:

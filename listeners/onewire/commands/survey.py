@@ -1,6 +1,6 @@
-"""What can be seen on the 1-Wire buses: as the running gateway tells it, or by looking for oneself.
+"""What is on the 1-Wire buses, from the running gateway or by reading them in this process.
 
-Both ways give a `Survey`, and then samples of the temperatures for as long as they are asked for.
+Either gives a `Survey`, and then samples of the temperatures as often as they are asked for.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
 
 _PERIOD_S = 1.0
-"""Seconds between two samples, for who looks for himself; more where a sweep takes longer."""
+"""Seconds between two samples in this process; more where a sweep takes longer."""
 
 _POLL_S = 0.5
 
 
 @dataclass
 class Survey:
-    """What each way to the bus knows, by the name of its section, and `who` has looked, in words.
+    """What each listener knows, by the name of its section, and `who` has read the buses, in words.
 
-    `troubles` says why there is no report of a way, or not all there is to know. `types` has the types of
-    those ways that have no section in the configuration.
+    `troubles` says why the report of a listener is missing or incomplete. `types` has the types of those
+    listeners that have no section in the configuration.
     """
 
     who: str
@@ -57,7 +57,7 @@ class RunningGateway:
 
     @property
     def has_sensors(self) -> bool:
-        """Whether it has a way to a 1-Wire bus at all."""
+        """Whether it has a 1-Wire listener at all."""
         return bool(self._reports)
 
     def look(self) -> Survey:
@@ -102,18 +102,18 @@ class RunningGateway:
         try:
             return {name: Report.of(report) for name, report in answer.items() if report}
         except (KeyError, TypeError) as error:
-            raise OSError(f"{self._socket}: the gateway there is of another version: restart it") from error
+            raise OSError(f"{self._socket}: that gateway is of another version: restart it") from error
 
     def _ask(self, what: str) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = control.ask(self._socket, what)
         except ValueError as error:
-            raise ConnectionRefusedError(f"{self._socket}: the gateway there is just ending") from error
+            raise ConnectionRefusedError(f"{self._socket}: the gateway is shutting down") from error
         return answer
 
 
-class OwnWays:
-    """The buses as this process sees them: the listeners of a configuration, and others that may be tried."""
+class OwnListeners:
+    """The buses as this process reads them: by the listeners of a configuration, and by others as a try."""
 
     samples_new = True
     """As for the running gateway."""
@@ -126,16 +126,16 @@ class OwnWays:
         self._due = 0.0
 
     def look(self) -> Survey:
-        """Open each way, search its bus and read all that is there."""
+        """Open each listener, search its bus and read all that is there."""
         survey = Survey("this command")
-        for name, way in self._configured.items():
-            self._look(name, way, survey)
-        known = {way.place for way in self._configured.values()}
-        for way in self._others:
-            if way.place not in known and not self._is_driven(way):
-                name = f"{way.name}-2" if way.name in self._configured else way.name
-                survey.types[name] = way.name
-                self._look(name, way, survey)
+        for name, listener in self._configured.items():
+            self._look(name, listener, survey)
+        known = {listener.place for listener in self._configured.values()}
+        for listener in self._others:
+            if listener.place not in known and not self._is_driven(listener):
+                name = f"{listener.name}-2" if listener.name in self._configured else listener.name
+                survey.types[name] = listener.name
+                self._look(name, listener, survey)
         return survey
 
     @property
@@ -147,67 +147,67 @@ class OwnWays:
         """Read all sensors that were found, one second after the last time."""
         self._clock.sleep(max(0.0, self._due - self._clock.monotonic()))
         self._due = self._clock.monotonic() + _PERIOD_S
-        for way in self._open.values():
+        for listener in self._open.values():
             with suppress(BusFault):  # which leaves its sensors without a temperature
-                way.measure([rom for rom, note in way.notes.items() if note.heard])
+                listener.measure([rom for rom, note in listener.notes.items() if note.heard])
         return {
             str(rom): note.reading
-            for way in self._open.values()
-            for rom, note in way.notes.items()
+            for listener in self._open.values()
+            for rom, note in listener.notes.items()
             if isinstance(note.reading, float)
         }
 
     def close(self) -> None:
-        """Let go of all ways."""
-        for way in self._open.values():
+        """Close all listeners."""
+        for listener in self._open.values():
             with suppress(OSError):
-                way.close()
+                listener.close()
         self._open.clear()
 
-    def _look(self, name: str, way: OneWire, survey: Survey) -> None:
-        way.clock = self._clock
+    def _look(self, name: str, listener: OneWire, survey: Survey) -> None:
+        listener.clock = self._clock
         try:
-            way.open()
+            listener.open()
         except (OSError, ImportError) as error:
             survey.troubles[name] = str(error)
-            way.close()
+            listener.close()
             return
-        self._open[name] = way
+        self._open[name] = listener
         try:
-            way.look(way.sensors.roms())
+            listener.look(listener.sensors.roms())
         except (OSError, BusFault) as error:
             survey.troubles[name] = str(error)
-        if name in survey.types and _is_bare(way):
-            survey.troubles.setdefault(name, f"{way.place}: nothing is mounted there")
+        if name in survey.types and _is_bare(listener):
+            survey.troubles.setdefault(name, f"{listener.place}: nothing is mounted there")
         else:
-            survey.reports[name] = Report.of(way.report())
+            survey.reports[name] = Report.of(listener.report())
 
-    def _is_driven(self, way: OneWire) -> bool:
-        """Tell whether OWFS is master of the bus that a DS2482 would be looked for on.
+    def _is_driven(self, listener: OneWire) -> bool:
+        """Tell whether OWFS drives the bus where a DS2482 would be looked for.
 
-        It keeps no lock, and two masters at one chip garble both's readings.
+        It has no lock, and two masters of one chip garble each other's readings.
         """
         trees = [other for other in self._open.values() if isinstance(other, Owfs)]
-        return isinstance(way, Ds2482) and any(
+        return isinstance(listener, Ds2482) and any(
             "DS2482" in name for tree in trees for name in tree.bus_masters
         )
 
 
-Source = RunningGateway | OwnWays
+Source = RunningGateway | OwnListeners
 """Who can be asked for a survey, and after it for a sample of every sensor each `period` seconds."""
 
 
-def usual_ways() -> list[OneWire]:
-    """Return the ways that machines have, OWFS's first; the name of each is its type."""
-    ways = []
+def usual_listeners() -> list[OneWire]:
+    """Return listeners for the usual buses of a machine, those of OWFS first; each is named by its type."""
+    listeners = []
     for kind in ("owserver", "owfs", "w1", "ds2482"):
-        way = build(find("listeners", kind), {"node": "1"})
-        assert isinstance(way, OneWire)  # noqa: S101  (it is of this package)
-        way.name = kind
-        ways.append(way)
-    return ways
+        listener = build(find("listeners", kind), {"node": "1"})
+        assert isinstance(listener, OneWire)  # noqa: S101  (it is of this package)
+        listener.name = kind
+        listeners.append(listener)
+    return listeners
 
 
-def _is_bare(way: OneWire) -> bool:
-    """Tell whether it is a directory where OWFS could be mounted, and is not."""
-    return isinstance(way, Owfs) and not way.bus_masters and not way.notes
+def _is_bare(listener: OneWire) -> bool:
+    """Tell whether it is a directory where OWFS could be mounted but is not."""
+    return isinstance(listener, Owfs) and not listener.bus_masters and not listener.notes

@@ -1,4 +1,4 @@
-"""Which of several thermometers is being warmed by hand: the one that leaves its own noise, alone."""
+"""Which of several thermometers is being warmed by hand: the only one that moves beyond its own noise."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 QUIET = 8
-"""How many samples in a row tell where a sensor is when it is left alone."""
+"""How many samples in a row show the temperature of a sensor at rest."""
 
 RECENT = 3
-"""The median of so many tells where it is now: a single sample that is off proves nothing."""
+"""The median of this many shows where it is now: a single outlier proves nothing."""
 
 _KEPT = 48
-"""Where it was is told by the first of so many samples, so a room that slowly warms moves nobody."""
+"""Rest is where the first of this many samples were, so a room that warms slowly moves no sensor."""
 
 LEAST_K, SIGMAS = 0.5, 5.0
 """What counts as a move: half a kelvin, and five times the sensor's own noise."""
@@ -30,7 +30,7 @@ _MEDIAN_OF_DIFFERENCES = 0.954
 
 @dataclass(frozen=True)
 class Warmed:
-    """A sensor that has moved by so many kelvin (below zero in a colder hand), and the most any other has."""
+    """A sensor that has moved by `kelvin` (negative in a colder hand), and the most any other has."""
 
     sensor: str
     kelvin: float
@@ -38,7 +38,7 @@ class Warmed:
 
 
 class Watch:
-    """Follows the samples of any number of sensors."""
+    """The samples of any number of sensors."""
 
     def __init__(self) -> None:
         self._samples: dict[str, deque[float]] = {}
@@ -46,7 +46,7 @@ class Watch:
     def add(self, celsius: Mapping[str, float]) -> Warmed | None:
         """Take one sample of each sensor that has one, and return the sensor that is being warmed, if any is.
 
-        It has left its noise, and no other has gone half as far from its own.
+        It has moved beyond its noise, and no other has moved half as far, relative to its own noise.
         """
         for sensor, value in celsius.items():
             self._samples.setdefault(sensor, deque(maxlen=_KEPT)).append(value)
@@ -61,7 +61,7 @@ class Watch:
         return None
 
     def moves(self) -> dict[str, float]:
-        """Return by how many kelvin each sensor has moved that was seen for long enough to tell."""
+        """Return by how many kelvin each sensor has moved that has enough samples."""
         enough = QUIET + RECENT
         return {
             sensor: _moved(samples) for sensor, samples in self._samples.items() if len(samples) >= enough
@@ -69,16 +69,16 @@ class Watch:
 
 
 def _moved(samples: deque[float]) -> float:
-    """Return how far a sensor is from where it was."""
+    """Return how far a sensor is from where it was at rest."""
     kept = list(samples)
     return median(kept[-RECENT:]) - fmean(kept[:QUIET])
 
 
 def _threshold(samples: deque[float]) -> float:
-    """Return how far a sensor has to go.
+    """Return how far a sensor has to move to count as warmed.
 
-    Its noise is how it swings at rest, or how one sample mostly differs from the next: a few samples may
-    tell too little of either.
+    Its noise is its deviation at rest, or the usual difference between one sample and the next, whichever is
+    more: a few samples may show too little of either.
     """
     kept = list(samples)
     rest = fmean(kept[:QUIET])

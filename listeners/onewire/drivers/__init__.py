@@ -1,1 +1,1 @@
-"""The ways to a 1-Wire bus: DS2482, OWFS and the kernel."""
+"""The listeners of 1-Wire buses: through a DS2482, OWFS or the kernel."""

@@ -1,4 +1,4 @@
-"""The same for many, several at a time, in threads that keep no process alive."""
+"""One action for many items, several at a time, in threads that do not keep the process alive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 def at_once(action: Callable[[T], R], items: Sequence[T], threads: int) -> list[R]:
-    """Return what the action returns for each item, with up to so many items in work; raise what it raises.
+    """Return what the action returns for each item, in up to that many threads; raise what it raises.
 
     The threads are daemons. Those of an executor are joined when the interpreter exits: one that hangs in a
     read would keep the process from ending.

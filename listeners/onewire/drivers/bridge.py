@@ -1,4 +1,4 @@
-"""The DS2482-100 and -800, bridges from I2C to 1-Wire: their commands, and waiting for each to be done.
+"""The DS2482-100 and -800, bridges from I2C to 1-Wire: their commands, and the wait for each of them.
 
 Sources: Maxim's data sheets 19-4930 and 19-4931; times are their typical ones at the standard speed.
 """
@@ -49,17 +49,17 @@ class I2c(Protocol):
 
 
 class BridgeFault(BusFault):
-    """The bridge fails: it has to be started again before it is used."""
+    """The bridge failed: it has to be started again before it is used."""
 
 
 class LineFault(BusFault):
-    """A 1-Wire line fails; `fault` is what that is to each of its sensors."""
+    """A 1-Wire line failed; `fault` is the fault of each of its sensors."""
 
     fault = Fault.BUS
 
 
 class NoPresence(LineFault):
-    """Nothing on the line answers a reset."""
+    """No device on the line answers a reset."""
 
     fault = Fault.NO_ANSWER
 
@@ -70,8 +70,8 @@ class Shorted(LineFault):
     fault = Fault.SHORT
 
 
-class Unheard(LineFault):
-    """Nobody on the line begins the conversion that was asked for."""
+class NotConverting(LineFault):
+    """No sensor on the line starts the conversion that was asked for."""
 
     fault = Fault.UNCONVERTED
 
@@ -90,7 +90,7 @@ class Bridge:
         self._channel = 0
 
     def start(self) -> None:
-        """Reset the chip, end what it was at, find out which one it is, and configure it."""
+        """Reset the chip, find out which of the two it is, and configure it."""
         self._command(_DEVICE_RESET)
         status = self._fetch()
         if status & ~LEVEL != RESET:
@@ -103,13 +103,13 @@ class Bridge:
         self.started = True
 
     def select(self, channel: int) -> None:
-        """Turn to a channel; what has been selected on another one stays so."""
+        """Select a channel; devices selected on another channel stay selected."""
         if channel == self._channel:
             return
         code, answer = _CHANNELS[channel]
         self._command(_SELECT_CHANNEL, code)
         if self._fetch() != answer:
-            raise self._failed("did not select the channel it was told to")
+            raise self._failed("did not select the channel")
         self._channel = channel
 
     def reset(self) -> None:
@@ -163,7 +163,7 @@ class Bridge:
         try:
             self._device.i2c.write_byte_data(self._device.address, _SELECT_CHANNEL, code)
         except OSError:
-            return False  # a -100 does not acknowledge; a bridge that is gone will not take its configuration
+            return False  # a -100 does not acknowledge; a bridge that is gone fails at its configuration
         found = self._fetch() == answer
         self._channel = 7
         self.select(0)
@@ -175,11 +175,11 @@ class Bridge:
             raise self._failed("did not take its configuration; check its supply")
 
     def _completed(self, seconds: float) -> int:
-        """Sleep while the chip is typically busy, and return its status once it is not.
+        """Sleep for as long as the command typically takes, and return the status once the chip is not busy.
 
-        A chip that was reset in between has forgotten its configuration and the command; one that is
-        busy three times as long as it may be is stuck. A line that is low between commands is shorted, and
-        whatever was written or read may never have been on it.
+        A chip that was reset meanwhile has lost its configuration and the command; one that is busy three
+        times as long as it should be hangs. A line that is low between commands is shorted: what was written
+        or read may never have been on it.
         """
         self.clock.sleep(seconds)
         deadline = self.clock.monotonic() + 2 * seconds
@@ -192,7 +192,7 @@ class Bridge:
                 raise self._failed("stays busy; check its supply, and the line for noise")
             self.clock.sleep(BIT_S)
         if status & RESET:
-            raise self._failed("was reset in the middle of its work; check its supply")
+            raise self._failed("was reset during a command; check its supply")
         if not status & LEVEL:
             raise self._shorted()
         return status
@@ -207,7 +207,7 @@ class Bridge:
             raise self._unheard(error) from error
 
     def _fetch(self) -> int:
-        """Read the register that the last command left the read pointer at."""
+        """Read the register that the read pointer is at after the last command."""
         try:
             return self._device.i2c.read_byte(self._device.address)
         except OSError as error:

@@ -1,7 +1,7 @@
 """Where sensors are in the tree of OWFS: on a bus itself, or on a branch of a coupler (DS2409) on it.
 
-OWFS shows a coupler's branches as directories in its own, `1F.0123456789AB/main/` and `aux/`, laid out as
-that of a bus, and turns the branch on for whatever is asked for there.
+OWFS shows a coupler's branches as directories below its own, `1F.0123456789AB/main/` and `aux/`, laid out
+like that of a bus. It switches a branch on for each request there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from listeners.onewire.families import COUPLER
 from listeners.onewire.rom import Rom
-from listeners.onewire.tree import Refused
+from listeners.onewire.tree import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BRANCHES = ("main", "aux")
 
 _DEEPEST = 3
-"""Couplers behind couplers: so many of them."""
+"""How many couplers behind each other are followed."""
 
 _BUS = re.compile("(?:bus[.][0-9]+/)+")
 
@@ -33,10 +33,10 @@ def uncached(path: str) -> str:
     return f"{bus[0]}uncached/{path[bus.end() :]}" if bus else path
 
 
-def located(tree: Tree, buses: Iterable[str]) -> dict[Rom, str]:
+def locate(tree: Tree, buses: Iterable[str]) -> dict[Rom, str]:
     """Return where each device is: the path of its bus or branch. OWFS searches each of them for it.
 
-    Raises Refused where a bus cannot be listed.
+    Raises Unavailable where a bus cannot be listed.
     """
     places: dict[Rom, str] = {}
     for bus in buses:
@@ -49,19 +49,19 @@ def _below(tree: Tree, path: str, passed: tuple[Rom, ...]) -> Iterator[tuple[Rom
     here = list(_listed(tree, path))
     yield from ((rom, path) for _, rom in here)
     for name, rom in here:
-        # What OWFS simulates has the whole bus on each branch, and so without an end.
+        # A bus that OWFS simulates shows the whole bus on each branch, endlessly.
         if rom.family != COUPLER or rom in passed or len(passed) == _DEEPEST:
             continue
         for branch in _BRANCHES:
-            with suppress(Refused):
+            with suppress(Unavailable):
                 yield from _below(tree, f"{path}{name}/{branch}/", (*passed, rom))
 
 
 def _listed(tree: Tree, path: str) -> Iterator[tuple[str, Rom]]:
-    """Yield name and id of what a directory lists; an alias stands there instead of an id."""
+    """Yield name and id of each device in a directory; its name may be an alias."""
     for name in tree.names(uncached(path).rstrip("/")):
         with suppress(ValueError):
             yield name, Rom.parse(name)
             continue
-        with suppress(ValueError, Refused):
+        with suppress(ValueError, Unavailable):
             yield name, Rom.parse(tree.read(f"{path}{name}/address").decode("ascii"))

@@ -44,7 +44,7 @@ class Address(int):
 
 @dataclass(kw_only=True)
 class Ds2482(OneWire):
-    """A DS2482-100 or -800 on /dev/i2c-`bus` at `address`; `bus = simulated` makes up one with sensors."""
+    """A DS2482-100 or -800 on /dev/i2c-`bus` at `address`; `bus = simulated` simulates one with sensors."""
 
     usual: ClassVar = {"node": "1"}
 
@@ -56,7 +56,7 @@ class Ds2482(OneWire):
 
     @property
     def simulated(self) -> bool:
-        """Whether its readings are made up."""
+        """Whether its readings are simulated."""
         return self.bus == "simulated"
 
     @property
@@ -71,13 +71,13 @@ class Ds2482(OneWire):
         return () if self.simulated else (f"I2C bus {self.bus}, address {self.address}",)
 
     def examine(self, machine: Machine) -> Iterable[Finding]:
-        """Return what stands between the user and the chip."""
+        """Return what the doctor finds on the way to the chip."""
         if self.simulated:
             return ()
         return examine_i2c(machine, self.bus, self.address, in_use=self.name in machine.running)
 
     def open(self) -> None:
-        """Take the chip for this process alone, start it and set the sensors up."""
+        """Lock the chip, start it and set the sensors up."""
         with ExitStack() as stack:
             if self.simulated:
                 self._device = Device(self.bus, 0x18, self._simulated_chip, locked=False)
@@ -98,9 +98,9 @@ class Ds2482(OneWire):
         self._held.close()
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
-        """Read these sensors; where the bridge fails, the bus is opened anew, and it is started again, once.
+        """Read these sensors; where the bridge fails, open the bus and start the bridge again, once.
 
-        Raises Claimed, at the latest after the sweep, where a driver of the kernel's has taken the chip.
+        Raises Claimed, at the latest after the sweep, where a driver of the kernel has taken the chip.
         """
         self._reach()
         try:
@@ -114,7 +114,7 @@ class Ds2482(OneWire):
         return readings
 
     def search(self) -> Collection[Rom]:
-        """Return what is on all lines of the bridge."""
+        """Return the devices on all lines of the bridge."""
         self._reach()
         return self._thermometers.search()
 
@@ -123,7 +123,7 @@ class Ds2482(OneWire):
         return self._thermometers.traits(rom)
 
     def _reach(self) -> None:
-        """Have the bus open. Raises BusFault where it is not there, and Claimed."""
+        """Open the bus unless it is open. Raises BusFault where it is not there, and Claimed."""
         try:
             self._device.open()
         except Claimed:

@@ -1,4 +1,4 @@
-"""A 1-Wire line behind a bridge: who is on it, and what thermometers are told.
+"""A 1-Wire line behind a bridge: the search for devices, and the commands of thermometers.
 
 Source: the data sheet of the DS18B20; the search is that of Maxim's application note 187.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from listeners.onewire.drivers.bridge import Unheard
+from listeners.onewire.drivers.bridge import NotConverting
 from listeners.onewire.rom import Rom
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ _SEARCH_ROM, _MATCH_ROM, _SKIP_ROM = 0xF0, 0x55, 0xCC
 _CONVERT, _READ_SCRATCHPAD, _WRITE_SCRATCHPAD, _READ_POWER_SUPPLY = 0x44, 0xBE, 0x4E, 0xB4
 
 _TRIES = 3
-"""How often a branch of the search is followed before it is given up."""
+"""How often a branch of the search is tried before it is given up."""
 
 
 class Line:
     """One channel of a bridge. Its methods raise a BusFault when the bridge or the line fails.
 
-    `parasite`: a sensor on it takes its power from the line, as far as `look_for_parasites` has found.
+    `parasite`: a sensor on it takes its power from the line, by the last `look_for_parasites`.
     """
 
     def __init__(self, bridge: Bridge, channel: int) -> None:
@@ -32,7 +32,7 @@ class Line:
         self._channel = channel
 
     def look_for_parasites(self) -> None:
-        """Ask all sensors for their way of power supply."""
+        """Ask all sensors for their power supply."""
         self.parasite = self.feeds()
 
     def feeds(self, rom: Rom | None = None) -> bool:
@@ -42,9 +42,9 @@ class Line:
         return not self._bridge.read_bit()
 
     def convert(self, rom: Rom | None = None) -> None:
-        """Begin a conversion of all sensors, or of one; the line feeds them where that is needed.
+        """Start a conversion of all sensors, or of one; the line feeds them where that is needed.
 
-        Raises Unheard where those with a supply of their own are not seen to begin.
+        Raises NotConverting where those with a supply of their own do not start.
         """
         self._address(rom)
         if self.parasite:
@@ -52,15 +52,15 @@ class Line:
             return
         self._bridge.write(bytes([_CONVERT]))
         if not self.converting():
-            raise Unheard("no sensor begins to convert when told to; check the line for noise")
+            raise NotConverting("no sensor starts a conversion; check the line for noise")
 
     def converting(self) -> bool:
-        """Tell, after `convert`, whether a sensor with a supply of its own is still at it."""
+        """Tell, after `convert`, whether a sensor with a supply of its own is still converting."""
         self._bridge.select(self._channel)
         return not self._bridge.read_bit()
 
     def scratchpad(self, rom: Rom) -> bytes:
-        """Return nine bytes: all ones where nobody answers."""
+        """Return nine bytes, all of them FF where no sensor answers."""
         self._address(rom)
         self._bridge.write(bytes([_READ_SCRATCHPAD]))
         return self._bridge.read(9)
@@ -71,13 +71,13 @@ class Line:
         self._bridge.write(bytes([_WRITE_SCRATCHPAD]) + data)
 
     def search(self) -> list[Rom]:
-        """Return all devices that can be followed to the end of their ids."""
+        """Return all devices whose id can be read to its end."""
         found: list[Rom] = []
         path, fork = 0, -1
         while (branch := self._branch(path, fork)) is not None:
             path, fork = branch
             rom = Rom(path.to_bytes(8, "little"))
-            if rom in found:  # noise has led it back
+            if rom in found:  # noise has led it to the same id again
                 break
             found.append(rom)
             if fork < 0:
@@ -85,7 +85,7 @@ class Line:
         return found
 
     def _branch(self, path: int, fork: int) -> tuple[int, int] | None:
-        """Return the next id and its last fork that was taken to 0 (-1: none); None if it cannot be had."""
+        """Return the next id and the last fork where 0 was taken (-1: none); None if it cannot be read."""
         for _ in range(_TRIES):
             followed = self._follow(path, fork)
             if followed and _is_id(followed[0]):
@@ -101,7 +101,7 @@ class Line:
             wanted = path >> place & 1 if place < fork else int(place == fork)
             one, other, direction = self._bridge.triplet(wanted)
             if one and other:
-                return None  # nobody is left
+                return None  # no device is left
             if not (one or other or direction):
                 last_zero = place
             taken |= direction << place

@@ -1,14 +1,14 @@
 """The bus masters that OWFS drives: one conversion for all their thermometers, then each scratchpad.
 
-OWFS 3.2 passes the power-on value on as a temperature, so scratchpads are read raw and judged here. What is
-written to `temphigh`, `templow` or `tempres` it copies to the EEPROM, and reading the first two recalls them
-from there: these are left alone, and byte 6 has to tell a power-on. It knows only the 85 °C of a genuine
-part: the 25 °C of some clones pass as a temperature, unless `resolution` is below that in the EEPROM, which
-comes back with the power. Nor does OWFS tell whether a sensor heard the conversion for all, or ended it: one
-that did not has its value of before once more.
+OWFS 3.2 passes the power-on value on as a temperature, so scratchpads are read raw and judged here. It copies
+to the EEPROM what is written to `temphigh`, `templow` or `tempres`, and recalls the first two from there when
+they are read. So these are not used, and byte 6 has to tell a power-on. That works for the 85 °C of a genuine
+part only: the 25 °C of some clones pass as a temperature, unless `resolution` is below that in the EEPROM,
+which comes back with the power. Nor does OWFS tell whether a sensor heard the command to convert, or
+finished: a sensor that did not shows its old value once more.
 
-OWFS checks the CRC itself, and tells damage from no answer by nothing: a refusal of a sensor that has been
-heard makes it doubtful.
+OWFS checks the CRC itself and does not distinguish damage from no answer: where a sensor that has answered
+before cannot be read, what it sends next is distrusted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from listeners.onewire.ds18b20 import (
     resolution_of,
 )
 from listeners.onewire.sensor import Sensor
-from listeners.onewire.tree import Refused, temperature_in
+from listeners.onewire.tree import Unavailable, temperature_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,19 +84,19 @@ class Masters:
         return (sensor.bits, sensor.parasite) if sensor else (None, None)
 
     def _convert(self, bus: str) -> bool:
-        """Start a conversion; tell whether the bus took it, which OWFS does not say but counts."""
+        """Start a conversion; tell whether the bus took it, which only OWFS's statistics show."""
         for _ in range(2):
             before = self._writes(bus)
-            with suppress(Refused):
+            with suppress(Unavailable):
                 self._tree.write(f"{bus}simultaneous/temperature", b"1")
                 if before is None or self._writes(bus) != before:
                     return True
         return False
 
     def _writes(self, bus: str) -> bytes | None:
-        """Return how many writes have succeeded at the server that the bus belongs to, if it tells."""
+        """Return how many writes have succeeded at the server of the bus, where it tells."""
         server = re.sub("bus[.][0-9]+/$", "", bus)
-        with suppress(Refused):
+        with suppress(Unavailable):
             return self._tree.read(f"{server}statistics/write/success")
         return None
 
@@ -109,13 +109,13 @@ class Masters:
         return sensor.place is not None and (bool(sensor.parasite) or sensor.place not in self._buses)
 
     def _reading(self, sensor: OnBus, converting: Sequence[str], given: int) -> Reading:
-        """Return what a sensor says on the bus that it was last seen on, or else where it may be."""
+        """Return the reading of a sensor, from the bus that it was last seen on or wherever it may be."""
         answered = sensor.place is not None
         if answered and sensor.place not in converting and not self._converts_alone(sensor):
             return Fault.BUS
         place = sensor.place if answered else self._places.get(sensor.rom)
         for bus in [place] if place else converting:
-            with suppress(Refused):
+            with suppress(Unavailable):
                 return self._reading_on(bus, sensor, given)
         if sensor.heard:
             sensor.distrust()
@@ -161,6 +161,6 @@ class Masters:
         elif sensor.tries < 2:
             detour = 9 if self._resolution > 9 else 10
             for asked in (detour, self._resolution)[1 - sensor.tries :]:
-                with suppress(Refused):
+                with suppress(Unavailable):
                     self._tree.read(f"{home}temperature{asked}")
             sensor.tries += 1

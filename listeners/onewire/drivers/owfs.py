@@ -1,6 +1,6 @@
-"""Thermometers by way of OWFS: in a directory where it is mounted, or on an owserver.
+"""Thermometers through OWFS: in a directory where it is mounted, or on an owserver.
 
-A directory of plain files that is laid out like one of OWFS will do as well.
+A directory of plain files with the same layout works as well.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gateway.settings import SettingsFault, setting
 from listeners.onewire.bus import BusFault, OneWire
-from listeners.onewire.checks.examine_owfs import examine_mount
-from listeners.onewire.checks.examine_owserver import examine_server, is_here
-from listeners.onewire.drivers.couplers import located
+from listeners.onewire.checks.examine_owfs import examine_mount, examine_server, is_here
+from listeners.onewire.drivers.couplers import locate
 from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owserver import Address, Server
 from listeners.onewire.ds18b20 import Fault, Reading
 from listeners.onewire.rom import Rom
-from listeners.onewire.tree import Refused, Tree, buses, temperature_in
+from listeners.onewire.tree import Tree, Unavailable, buses, temperature_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -33,14 +32,14 @@ T = TypeVar("T")
 MOUNT_POINT = Path("/mnt/1wire")
 
 _LONGEST = 4096
-"""Bytes: more than any of the files that are read here has."""
+"""The bytes that are read of a file: more than any of them has."""
 
 SIMULATED = "Simulated-"
-"""How the name of a bus begins that OWFS makes up."""
+"""How the name of a bus begins that OWFS simulates."""
 
 
 class Mount:
-    """The tree below a directory. It is there when the directory opens, mounted or not."""
+    """The tree below a directory, mounted or not."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,7 +59,7 @@ class Mount:
         return self._ask(lambda: [entry.name for entry in (self._path / path).iterdir()])
 
     def read(self, path: str) -> bytes:
-        """Return what a file holds, by one read: at a second one OWFS lets the sensor convert again."""
+        """Return what is in a file, by one read: at a second one OWFS lets the sensor convert again."""
         with self._ask(lambda: (self._path / path).open("rb", buffering=0)) as file:
             return self._ask(lambda: file.read(_LONGEST))
 
@@ -70,12 +69,12 @@ class Mount:
             self._ask(lambda: file.write(data))
 
     def _ask(self, request: Callable[[], T]) -> T:
-        """Return the answer; Refused where this path has none, OSError where the directory has gone."""
+        """Return the answer; Unavailable where the path has none, OSError where the directory is gone."""
         try:
             return request()
         except OSError as error:
             self.open()
-            raise Refused(str(error)) from error
+            raise Unavailable(str(error)) from error
 
 
 @dataclass(kw_only=True)
@@ -90,7 +89,7 @@ class Owfs(OneWire):
     _tree: Tree = field(init=False, compare=False, repr=False)
     _buses: dict[str, str] = field(default_factory=dict, init=False, compare=False, repr=False)
     _masters: Masters | None = field(default=None, init=False, compare=False, repr=False)
-    # Of those on a branch of a coupler, the path of that.
+    # The branches of those sensors that are on one of a coupler.
     _places: dict[Rom, str] = field(default_factory=dict, init=False, compare=False, repr=False)
     _searched: bool = field(default=False, init=False, compare=False, repr=False)
     _answered: bool = field(default=False, init=False, compare=False, repr=False)
@@ -103,7 +102,7 @@ class Owfs(OneWire):
             self.path = self.path or MOUNT_POINT
 
     def examine(self, machine: Machine) -> Iterable[Finding]:
-        """Return what stands between the user and the sensors in the directory, or on the server."""
+        """Return what the doctor finds on the way to the sensors."""
         if self.server:
             return examine_server(machine, self._reach(), here=is_here(str(self.server)))
         path = self.path or MOUNT_POINT
@@ -129,13 +128,13 @@ class Owfs(OneWire):
         self._tree = self._reach()
         self._tree.open()
         self._buses, self._masters, self._places, self._searched = {}, None, {}, False
-        self._survey()
+        self._find_buses()
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         """Return the sensors' readings, after one conversion for all where there are bus masters."""
         if not self._answered:
-            # What nobody answers in may have been mounted, or got its bus master, since it was looked at.
-            self._survey()
+            # No sensor answered: OWFS may have been mounted, or got its bus master, since.
+            self._find_buses()
         self._answered = False
         readings = self._swept(roms)
         missing = [rom for rom, reading in readings.items() if reading is Fault.NO_ANSWER]
@@ -148,11 +147,11 @@ class Owfs(OneWire):
         return readings
 
     def search(self) -> Collection[Rom]:
-        """Return the sensors that the tree lists; OWFS searches its buses for it, and couplers on them."""
+        """Return the sensors that the tree lists; for that OWFS searches its buses and their couplers."""
         self._searched = True
         try:
-            found = located(self._tree, self._buses or [""])
-        except Refused as refusal:
+            found = locate(self._tree, self._buses or [""])
+        except Unavailable as refusal:
             raise BusFault(f"{self._tree}: the bus cannot be searched ({refusal})") from refusal
         for rom, path in found.items():
             self._places.pop(rom, None)
@@ -167,8 +166,8 @@ class Owfs(OneWire):
     def _reach(self) -> Tree:
         return Server(self.server) if self.server else Mount(self.path or MOUNT_POINT)
 
-    def _survey(self) -> None:
-        """See which buses there are, and say it once where they are not real."""
+    def _find_buses(self) -> None:
+        """See which buses there are, and log once where they are not real."""
         found = dict(buses(self._tree))
         if found == self._buses:
             return
@@ -191,18 +190,18 @@ class Owfs(OneWire):
         return {rom: self._number(rom) for rom in roms}
 
     def _number(self, rom: Rom) -> Reading:
-        """Return the temperature that stands in the first of a sensor's files that is there."""
-        # Not below a simulated bus: there every id answers.
+        """Return the temperature in the first of a sensor's files that exists."""
+        # Not on a simulated bus: there every id answers.
         files = ["latesttemp"] if self._buses else [f"temperature{self.resolution}", "temperature"]
         for file in files:
-            with suppress(Refused):
+            with suppress(Unavailable):
                 return temperature_in(self._tree.read(f"{self._places.get(rom, '')}{rom}/{file}"))
         return Fault.NO_ANSWER
 
 
 @dataclass(kw_only=True)
 class Owserver(Owfs):
-    """The same by the name `owserver`: with the server of this machine, unless another is named."""
+    """The same under the name `owserver`: on the owserver of this machine, unless another is named."""
 
     path: None = field(default=None, init=False, repr=False)
     server: Address = setting(Address("localhost"))

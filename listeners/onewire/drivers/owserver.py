@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pyownet import protocol
 
-from listeners.onewire.tree import Refused
+from listeners.onewire.tree import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 PORT = 4304
 TIMEOUT = 10.0
-"""Seconds that one request may take while owserver says that it is still at it; a silent one gets 2."""
+"""Seconds that one request may take while owserver reports that it is working; a silent one gets 2."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Address:
 
 
 class Server:
-    """The tree of an owserver; each request has a connection of its own, so a restart may pass unnoticed."""
+    """The tree of an owserver; each request has its own connection, so it may restart in between."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -54,7 +54,7 @@ class Server:
         """Make sure that owserver answers."""
         try:
             self._proxy = self._ask(lambda: protocol.proxy(self._address.host, self._address.port))
-        except Refused as refusal:
+        except Unavailable as refusal:
             raise OSError(f"{self}: owserver refuses to be asked ({refusal})") from refusal
 
     def names(self, path: str) -> list[str]:
@@ -71,15 +71,15 @@ class Server:
         self._ask(lambda: self._proxy.write(f"/{path}", data, timeout=TIMEOUT))
 
     def _ask(self, request: Callable[[], T]) -> T:
-        """Return the answer; Refused for what owserver itself says, OSError where it is not to be understood.
+        """Return the answer; Unavailable where owserver reports an error, OSError where it does not answer.
 
-        pyownet asserts what it expects of a server, and of its own errors only some are OSErrors. The number
-        that owserver gives for a refusal tells nothing: 1 stands for a missing sensor as for anything else.
+        pyownet asserts what it expects of a server, and only some of its own errors are OSErrors. The number
+        of owserver's error says nothing: it is 1 for a missing sensor as for anything else.
         """
         try:
             return request()
         except protocol.OwnetError as error:
-            raise Refused(f"{error.filename}: {error.errno} {error.strerror}") from error
+            raise Unavailable(f"{error.filename}: {error.errno} {error.strerror}") from error
         except (protocol.Error, AssertionError, UnicodeError) as error:
             words = getattr(error, "strerror", None) or str(error) or "not what an owserver answers"
             raise OSError(f"{self}: {words}; is it running there (systemctl status owserver)?") from error

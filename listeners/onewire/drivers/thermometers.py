@@ -1,10 +1,10 @@
-"""Thermometers behind a bridge: one conversion for all, and no value that is not a temperature of theirs."""
+"""Thermometers behind a bridge: one conversion for all, and only values that are their temperatures."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from listeners.onewire.drivers.bridge import LineFault, NoPresence, Unheard
+from listeners.onewire.drivers.bridge import LineFault, NoPresence, NotConverting
 from listeners.onewire.drivers.line import Line
 from listeners.onewire.ds18b20 import AGAIN, MARKER, Fault, Reading, damage, setup
 from listeners.onewire.sensor import Sensor, found_bits
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from listeners.onewire.rom import Rom
 
 _LATE_POLLS, _POLL_S = 75, 0.01
-"""How long a conversion may be late: a stranger's takes 0.75 s at 12 bits while ours are done at 9."""
+"""How long a conversion may be late: that of another sensor takes 0.75 s at 12 bits, ours less at 9."""
 
 _READ_S, _FIND_S = 0.04, 0.06
 """How long it takes to read a sensor, and to find one, on a slow I2C bus."""
@@ -32,7 +32,7 @@ R = TypeVar("R")
 class Thermometers:
     """Sensors on the lines of a bridge. Methods raise a BusFault when it fails, or every line in use.
 
-    `has_time` tells whether so many seconds are left for what only some of the sensors need.
+    `has_time` tells whether that many seconds are left for what only some of the sensors need.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Thermometers:
         self._set_up(self._sensors)
 
     def search(self) -> set[Rom]:
-        """Return what is on all lines, and remember which line our sensors are on."""
+        """Return the devices on all lines, and note which line our sensors are on."""
         present: set[Rom] = set()
         self._restart()
         for line in self._lines:
@@ -79,7 +79,7 @@ class Thermometers:
         self._restart()
         self._register([rom for rom in roms if rom not in self._sensors])
         outcomes = self._measured(roms)
-        again = [rom for rom, out in outcomes.items() if out in AGAIN or isinstance(out, Unheard)]
+        again = [rom for rom, out in outcomes.items() if out in AGAIN or isinstance(out, NotConverting)]
         again += self._moved(outcomes)
         if again:
             self._set_up(again)
@@ -129,7 +129,7 @@ class Thermometers:
         return outcomes
 
     def _convert(self, members: dict[Line, list[Rom]]) -> dict[Line, LineFault]:
-        """Let lines convert and wait for it; return what keeps some from it."""
+        """Let lines convert and wait for it; return the faults of those that cannot."""
         faults: dict[Line, LineFault] = {}
         end = 0.0
         for line in sorted(members, key=lambda line: line.parasite):
@@ -146,7 +146,7 @@ class Thermometers:
         return faults
 
     def _ended(self, line: Line) -> bool:
-        """Tell whether the conversions on a line end, if late."""
+        """Tell whether the conversions on a line end, be it late."""
         for _ in range(_LATE_POLLS):
             if not line.converting():
                 return True
@@ -154,7 +154,7 @@ class Thermometers:
         return False
 
     def _converted_alone(self, rom: Rom) -> Reading:
-        """Return the reading of a sensor that was alone in converting, and was seen to end it."""
+        """Return the reading of a sensor after a conversion of it alone that was seen to end."""
         line = self._sensors[rom].place
         line.convert(rom)
         self._clock.sleep(self._sensors[rom].conversion_s)
@@ -183,7 +183,7 @@ class Thermometers:
             _guarded(self._set_up_one, rom)
 
     def _set_up_one(self, rom: Rom) -> None:
-        """Make a sensor as it should be, or learn what it is when it stays otherwise, as clones do."""
+        """Set a sensor up, or note what it does not take, as clones may not."""
         sensor = self._sensors[rom]
         wanted = setup(rom, self._resolution)
         scratchpad = self._scratchpad(sensor)
@@ -200,7 +200,7 @@ class Thermometers:
             sensor.parasite = sensor.place.parasite and sensor.place.feeds(rom)
 
     def _moved(self, outcomes: dict[Rom, Outcome]) -> list[Rom]:
-        """Return those of the missing sensors that are on another line now."""
+        """Return those of the missing sensors that have been found on another line."""
         missing = [
             rom for rom, out in outcomes.items() if out is Fault.NO_ANSWER or isinstance(out, NoPresence)
         ]

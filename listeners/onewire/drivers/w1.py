@@ -1,13 +1,13 @@
-"""Thermometers by way of the Linux kernel's own 1-Wire driver, in sysfs.
+"""Thermometers through the Linux kernel's own 1-Wire driver, in sysfs.
 
-Source: drivers/w1/slaves/w1_therm.c. Whatever fails there is a file that reads as nothing. `w1_slave` holds
-the bytes of the scratchpad, `temperature` (since 5.8) thousandths of a degree. Where `alarms` may be written,
-a marker in TH and TL tells a power-on; elsewhere each reading has to show by itself that it is none.
+Source: drivers/w1/slaves/w1_therm.c. Whatever fails there shows as an empty file. `w1_slave` has the bytes of
+the scratchpad, `temperature` (since 5.8) thousandths of a degree. Where `alarms` may be written, a marker in
+TH and TL tells a power-on; elsewhere each reading has to prove that it is not one.
 
-The kernel waits for the time of a conversion and does not look whether it began or ended. A sensor that does
-not hear the command, or is never done, has its value of before once more: no file there tells that. One that
-has lost its power is believed once its value is none that such a part can have without a conversion. What
-passes is a value of before, if the part has kept its power.
+The kernel waits for the time of a conversion and does not check that it began or ended. A sensor that did not
+hear the command, or never finishes, shows its old value once more, and no file tells that. So an old value
+may pass where the part has kept its power. A part that has lost it is believed again once its value proves a
+conversion.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from gateway.diagnosis.machine import Machine
 
 AT_ONCE = 16
-"""How many sensors are read at a time. A read that converts lets the bus go meanwhile, so others go on."""
+"""How many sensors are read at a time. A read that converts leaves the bus free for others meanwhile."""
 
 _TRANSFERS = 8
-"""How many times as long as one read it takes, at most, to set a sensor up and read it once more."""
+"""How many reads it takes as long as, at most, to set a sensor up and read it once more."""
 
 _FIRST_LINE = re.compile(rb"((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)")
 
@@ -88,8 +88,8 @@ class W1(OneWire):
         return [examine_w1(machine, self.path)]
 
     def open(self) -> None:
-        """Make sure that there is such a directory."""
-        self._look()
+        """Make sure that the directory is there."""
+        self._check_directory()
         for trigger in self._triggers():
             if not os.access(trigger, os.W_OK):
                 self.log.info(f"{trigger} cannot be written: the sensors convert one by one (it takes root)")
@@ -97,19 +97,19 @@ class W1(OneWire):
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         """Return the sensors' readings, after one conversion for all where the kernel has that.
 
-        Those that have lost their power are set up again, and convert a second time, each for itself, if that
-        keeps nobody from the next sweep. If it would, that sweep is the first in which they have a value.
+        Those that have lost their power are set up again and convert a second time, each by itself, if that
+        does not delay the next sweep. If it would, that sweep is the first in which they have a value.
         """
-        self._look()
+        self._check_directory()
         self._set_up(rom for rom in roms if self._sensor(rom).due <= self.clock.monotonic())
-        failed_unsaid = [self._failed_unsaid(trigger) for trigger in self._triggers()]
-        if any(failed_unsaid):
-            self._read(roms)  # by which the kernel forgets that they were to have converted
+        failed_silently = [self._failed_silently(trigger) for trigger in self._triggers()]
+        if any(failed_silently):
+            self._read(roms)  # after which the kernel no longer believes that they have converted
         begun = self.clock.monotonic()
         readings = self._read(roms)
         again = [rom for rom, reading in readings.items() if reading in AGAIN]
         took = self.clock.monotonic() - begun
-        if took > conversion_time(FINEST):  # some have converted, each for itself
+        if took > conversion_time(FINEST):  # some have converted, each by itself
             took -= conversion_time(FINEST)
         self._each = min(self._each, took / len(roms))
         if again and self.has_time(self._conversion_time(again) + _TRANSFERS * self._each * len(again)):
@@ -118,32 +118,32 @@ class W1(OneWire):
         return readings
 
     def search(self) -> Collection[Rom]:
-        """Return the sensors that the kernel has found; it looks for others every ten seconds."""
+        """Return the sensors that the kernel has found; it searches for others every ten seconds."""
         found = set()
         for entry in self.path.iterdir():
             with suppress(ValueError):
                 found.add(Rom.parse(entry.name))
         return found
 
-    def _look(self) -> None:
+    def _check_directory(self) -> None:
         try:
             os.scandir(self.path).close()
         except OSError as error:
-            cure = "is 1-Wire on (dtoverlay=w1-gpio in /boot/firmware/config.txt)?"
-            raise OSError(f"{self.path}: {error.strerror}; {cure}") from error
+            advice = "is 1-Wire on (dtoverlay=w1-gpio in /boot/firmware/config.txt)?"
+            raise OSError(f"{self.path}: {error.strerror}; {advice}") from error
 
     def _triggers(self) -> list[Path]:
         return sorted(self.path.glob("w1_bus_master*/therm_bulk_read"))
 
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
-        """Return resolution and power supply, as the kernel has told them."""
+        """Return resolution and power supply, as the kernel showed them."""
         sensor = self._sensors.get(rom)
         return (sensor.bits, sensor.parasite) if sensor else (None, None)
 
-    def _failed_unsaid(self, trigger: Path) -> bool:
-        """Let the sensors of a bus convert together; tell whether that failed and counts as done.
+    def _failed_silently(self, trigger: Path) -> bool:
+        """Let the sensors of a bus convert together; tell whether that failed without an error.
 
-        Writing comes back when the conversion is over: at once means that none was there to be told.
+        The write returns when the conversion is over: where it returns at once, no sensor was there.
         """
         begun = self.clock.monotonic()
         try:
@@ -161,9 +161,9 @@ class W1(OneWire):
             set_up(self._sensor(rom), self.resolution, self.clock.monotonic())
 
     def _conversion_time(self, roms: Iterable[Rom]) -> float:
-        """Return how long the kernel waits for conversions of these, of each for itself.
+        """Return how long the kernel waits for conversions of these, of each by itself.
 
-        It lets the bus go meanwhile, but for sensors that the line feeds.
+        It leaves the bus free meanwhile, except for sensors that the line feeds.
         """
         sensors = [self._sensor(rom) for rom in roms]
         parasites = [sensor.conversion_s for sensor in sensors if sensor.parasite]
@@ -188,8 +188,8 @@ class W1(OneWire):
         if reading is Fault.POWER_ON:
             sensor.marker = None
             if not held:
-                # What it takes its power from is asked anew only where its set-up has not held for one
-                # conversion: each question takes time.
+                # The power supply is read again only where the set-up was lost before one conversion:
+                # each such read takes time.
                 sensor.parasite = None
         if reading in (Fault.POWER_ON, Fault.RESOLUTION):
             sensor.due = 0.0
@@ -200,10 +200,10 @@ class W1(OneWire):
         return reading
 
     def _confirmed(self, sensor: Sensor[Path]) -> bytes | None:
-        """Return what the file says; where damage was of late, what it says twice, None if it does not.
+        """Return what the file has; after damage, what it has twice, and None if nothing comes twice.
 
-        It converts for that, where this keeps nobody from the next sweep. The kernel tells damage from no
-        answer by nothing, or by NO: either makes a sensor doubtful that has been heard.
+        The sensor converts for that, where this does not delay the next sweep. The kernel shows damage as NO,
+        or like no answer: either makes a sensor distrusted that has answered before.
         """
         w1_slave = sensor.place / "w1_slave"
 
@@ -221,7 +221,7 @@ class W1(OneWire):
 
 
 def _rendered(temperature: Path) -> Reading:
-    """Return what a file with thousandths of a degree says."""
+    """Return the temperature in a file with thousandths of a degree."""
     try:
         text = temperature.read_bytes().strip()
         value = parse(text.decode("ascii")) if text else None

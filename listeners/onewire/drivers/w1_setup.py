@@ -2,8 +2,8 @@
 
 What is written to `alarms` (since 5.8) goes to TH and TL in the scratchpad, and not to the EEPROM. Each file
 makes the kernel read the sensor's scratchpad, five times if it has to. A file that may not be written says so
-before that. udev gives the right to write a moment after the kernel has made the files: what could not be set
-up is tried again.
+before that. udev makes the files writable a moment after the kernel has made them: what could not be set up
+is tried again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def set_up(sensor: Sensor[Path], resolution: int, now: float) -> None:
             sensor.marker, answers = _mark(home / "alarms")
             sensor.converted = False
             if not answers:
-                # To ask more is in vain. Once it is heard, it has to be as it should, or is set up then.
+                # It would not answer anything else. Once it does, it must have its set-up, or gets it then.
                 sensor.bits = None if fixed else resolution
                 sensor.due = math.inf
                 return
