@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from listeners.onewire.rom import Rom
+from listeners.onewire.ds18b20 import MARKER, Fault
+from listeners.onewire.rom import Rom, crc8
 from listeners.onewire.sensor import DISTRUSTED, Sensor, what_comes_twice
 
 ROM = Rom.parse("28.33F749050000")
@@ -40,3 +41,46 @@ def test_more_damage_begins_the_doubt_anew():
         sensor.distrust()
         assert [sensor.confirm(*reads("aa")) for _ in range(DISTRUSTED - 1)] == [b"a"] * (DISTRUSTED - 1)
     assert sensor.confirm(*reads("abb")) == b"b"
+
+
+def scratchpad(value, *, marked=True, byte6=0x0C):
+    """Return a scratchpad at 12 bits with these two bytes of value."""
+    eight = bytes.fromhex(value) + (MARKER if marked else b"\x4b\x46") + bytes([0x7F, 0xFF, byte6, 0x10])
+    return eight + bytes([crc8(eight)])
+
+
+AT_85, AT_25, AT_21, FAILED = "5005", "9001", "5901", "FF07"
+
+
+def reading(sensor, pad):
+    """Return the reading of a scratchpad, as the drivers take it."""
+    value = sensor.decode(pad)
+    return value if isinstance(value, Fault) or sensor.has_converted(pad) else Fault.POWER_ON
+
+
+@pytest.mark.parametrize(("value", "celsius"), [(AT_85, 85.0), (AT_25, 25.0)])
+def test_with_the_marker_one_proof_is_enough_until_it_is_lost(value, celsius):
+    sensor = Sensor(ROM, None, bits=12, marker=MARKER)
+    assert reading(sensor, scratchpad(value)) is Fault.POWER_ON
+    assert reading(sensor, scratchpad(AT_21)) == 21.5625
+    assert reading(sensor, scratchpad(value)) == celsius
+    # when the marker is lost, then it has to prove a conversion again
+    assert reading(sensor, scratchpad(AT_21, marked=False)) is Fault.POWER_ON
+    assert reading(sensor, scratchpad(value)) is Fault.POWER_ON
+    # and a conversion that was seen is a proof too
+    assert sensor.has_converted(scratchpad(value), seen=True)
+
+
+@pytest.mark.parametrize(("value", "celsius"), [(AT_85, 85.0), (AT_25, 25.0)])
+def test_without_a_marker_each_value_is_a_proof_or_none(value, celsius):
+    sensor = Sensor(ROM, None, bits=12)
+    for byte6, expected in ((0x10, celsius), (0x0C, Fault.POWER_ON), (0x10, celsius)):
+        assert reading(sensor, scratchpad(value, marked=False, byte6=byte6)) == expected
+
+
+def test_a_failed_conversion_and_another_resolution_are_no_reading():
+    sensor = Sensor(ROM, None, bits=12, marker=MARKER)
+    assert sensor.decode(scratchpad(FAILED)) is Fault.FAILED
+    sensor.bits = 10
+    assert sensor.decode(scratchpad(AT_21)) is Fault.RESOLUTION
+    assert sensor.decode(scratchpad(AT_21), given=12) == 21.5625
