@@ -19,7 +19,6 @@ from listeners.lines import Rejected
 from listeners.radio import conversation
 from listeners.radio.commands import DIGITS_FIRST, Message, Question, Setting
 from listeners.radio.repeater import LONGEST_COMMAND, Repeater, Rfm2piRepeater, judge
-from listeners.simulated.radio_firmware import Rf12demo
 from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests.waiting import wait_until
 
@@ -343,7 +342,3 @@ def test_the_settings_of_2013_go_on_working():
 def test_a_letter_that_may_never_be_allowed_is_a_fault():
     with pytest.raises(SettingsFault, match="allow: s, a, i, g, b, q or v expected, not z"):
         build(Repeater, {"allow": ["s", "z"]})
-
-
-def test_the_simulated_board_confirms_as_the_firmware_does():
-    assert " -> 2 b\r\n" in list(Rf12demo().take(b"1,2,10s"))

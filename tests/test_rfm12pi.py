@@ -16,7 +16,7 @@ from gateway.flag import Flag
 from gateway.frame import Stamp
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build, shown
-from listeners.lines import Ignored, Lines, Rejected
+from listeners.lines import Ignored, Rejected
 from listeners.radio.grammar import (
     LONGEST_LINE,
     BoardLines,
@@ -338,18 +338,6 @@ def test_the_streams(stream, wire, stop, opened):
     assert listener.counts == Counter(said["reason"] for said in expected if "reason" in said)
 
 
-TRAFFIC = b"OK 10 1 0 2 0 (-50) \r\n 11 3 0\nOK 12 \xff 0\r\n\r\n> 210g\r\nOK 13 4 0 (-0)\r\n"
-
-
-@pytest.mark.parametrize("at", range(len(TRAFFIC)))
-def test_a_split_anywhere_changes_nothing(at, stop):
-    # given the same bytes, in two reads
-    lines = Lines(LONGEST_LINE)
-    said = [decode(line) for part in (TRAFFIC[:at], TRAFFIC[at:]) for line in lines.feed(part)]
-    # then the packets are the same
-    assert [framed(packet).values for packet in said if isinstance(packet, Packet)] == [(1, 2), (3,), (4,)]
-
-
 def test_the_configuration_line_is_logged_and_the_other_text_is_no_fault(wire, stop, opened, caplog):
     caplog.set_level("INFO", logger="oemgateway")
     listener = opened(wire.port)
@@ -476,19 +464,6 @@ def test_the_simulated_board_hears_two_nodes(stop, opened):
     assert len(power.values) == len(climate.values) == 3
     listener.close()
     listener.close()
-
-
-def test_every_fourth_packet_of_node_10_is_garbled_and_never_believed(tmp_path, stop, opened, caplog):
-    board = SimulatedRfm12pi(tmp_path / "ttyRADIO", period=0.02)
-    listener = opened(board.port)
-    frames = read_frames(listener, stop, 20)
-    board.close()
-    told = [record.getMessage() for record in caplog.records if record.name == "oemgateway.simulated"]
-    assert told[0] == "a packet of node 10 is garbled (simulated)"
-    assert {frame.node for frame in frames} == {"10", "19"}
-    assert all(-250 < frame.values[1] < 600 for frame in frames)
-    assert listener.counts["not-a-number"] >= 1
-    assert listener.counts["odd-length"] + listener.counts["byte-out-of-range"] >= 1
 
 
 def test_a_garbled_and_a_glued_packet_are_refused(board, stop, opened):

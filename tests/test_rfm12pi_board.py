@@ -185,8 +185,8 @@ def test_a_setting_that_the_board_does_not_take_is_told_once(caplog):
     assert wire.state["i"] == 5
     (warning,) = told(caplog)
     assert warning == (
-        "group: the board keeps 210, and does not take 212: set it in a terminal (some boards have a lock), "
-        "or ask for what it has"
+        "group: the board keeps 210 and does not accept 212: set it in a terminal (some boards have a lock), "
+        "or configure the value that it has"
     )
     assert len(wire.firmware.commands) < 10
 
@@ -206,7 +206,9 @@ def test_a_board_that_says_half_of_its_settings_has_not_taken_the_other_half(cap
     wire = Wire(Half(group=212), {"g": 212, "b": 4})
     wire.run(600)
     (warning,) = told(caplog)
-    assert warning.startswith("group: the board keeps what it does not tell, and does not take 212: ")
+    assert warning.startswith(
+        "group: the board keeps a value that it does not print and does not accept 212: "
+    )
 
 
 def test_a_deaf_board_is_asked_three_times_and_that_is_told_once(caplog):
@@ -214,7 +216,7 @@ def test_a_deaf_board_is_asked_three_times_and_that_is_told_once(caplog):
     wire.run(3600)
     assert len(wire.times) == 3
     assert told(caplog) == [
-        "the board does not answer, and keeps the settings it has: check baud and the wire to its RX"
+        "the board does not answer, and keeps its settings: check baud and the wire to its RX"
     ]
     # and when it is heard of after all
     wire.firmware.deaf = False

@@ -4,13 +4,12 @@ import pytest
 
 from gateway.diagnosis.machine import Machine
 from gateway.flag import Flag
-from gateway.frame import Frame, Stamp
+from gateway.frame import Stamp
 from gateway.nodes import Decoder, Nodes
 from gateway.registry import find
 from gateway.settings import SettingsFault, build
 from listeners.simulated.clock import VirtualClock
 from listeners.textlines.serial_lines import SerialLines
-from tests import vectors
 from tests.opened import opened as opened_plugin
 from tests.reading import read_and_stop
 from tests.wire import Wire
@@ -57,16 +56,6 @@ def read(listener, stop, frames):
 
 def framed(listener, line):
     return listener.frame(listener.hear(line), STAMP, line)
-
-
-@pytest.mark.parametrize("vector", vectors.lines("direct-values", "socket"))
-def test_a_line_becomes_a_frame_or_is_refused(vector):
-    listener, expected = SerialLines(), vector["expect"]
-    frame = framed(listener, vector["line"])
-    if expected["result"] == "packet":
-        assert frame == Frame(str(expected["node"]), tuple(expected["values"]), STAMP)
-    else:
-        assert (frame, listener.counts) == (None, {expected["reason"]: 1})
 
 
 def test_a_node_with_a_section_has_scales_and_names():
@@ -133,16 +122,6 @@ def test_refusals_and_missed_messages_are_counted_and_told(wire, opened, stop, c
     ]
 
 
-def test_a_stream_without_an_end_is_one_line_too_long(wire, opened, stop):
-    wire.send(b"\n")
-    for _ in range(50):
-        wire.send(b"7 " * 400)
-        opened.read(stop)
-    wire.send(b"\n15 1\n")
-    assert [frame.node for frame in read(opened, stop, 1)] == ["15"]
-    assert opened.counts["too-long"] == 1
-
-
 def test_after_it_was_pulled_out_it_is_opened_anew_and_the_halves_are_not_joined(opened, stop, wire):
     wire.send(b"\n15 1\n16 2")
     read(opened, stop, 1)
@@ -159,12 +138,6 @@ def test_after_it_was_pulled_out_it_is_opened_anew_and_the_halves_are_not_joined
     assert [frame.node for frame in read(opened, stop, 1)] == ["17"]
     opened.close()
     again.cut()
-
-
-def test_another_program_that_has_the_port_is_weather(opened):
-    other = SerialLines(port=opened.port)
-    with pytest.raises(OSError, match="another program has it open"):
-        other.open()
 
 
 def test_a_reader_with_nothing_to_read_ends_when_it_is_told_to(opened):

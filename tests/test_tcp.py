@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import socket
 import struct
 
@@ -13,7 +12,7 @@ from gateway.flag import Flag
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build
 from gateway.text.numeral import LARGEST
-from listeners.lines import LONGEST_LINE, Ignored, Lines, Rejected
+from listeners.lines import Ignored, Rejected
 from listeners.simulated.clock import VirtualClock
 from listeners.textlines.tcp import Tcp
 from listeners.textlines.value_lines import Values, decode
@@ -62,15 +61,6 @@ def test_decode_says_of_every_line_what_it_is(vector):
 )
 def test_decode_of_what_the_vectors_leave_out(line, said):
     assert decode(line) == said
-
-
-@given(st.text() | st.text(alphabet="0123456789 .-+eEnaif"))
-def test_no_line_makes_decode_raise(line):
-    said = decode(line)
-    if isinstance(said, Values):
-        assert 0 <= said.node <= 255
-        assert said.values
-        assert all(value is None or abs(value) <= LARGEST for value in said.values)
 
 
 @given(st.integers(0, 255), st.lists(st.floats(-LARGEST, LARGEST), min_size=1, max_size=40))
@@ -190,16 +180,6 @@ def test_a_split_at_every_position_changes_nothing_while_others_send(opened, con
         assert [frame for frame in said(frames) if frame[0] != "99"] == FRAMES
         assert [frame for frame in said(frames) if frame[0] == "99"] == [("99", (1,)), ("99", (2,))]
     assert listener.counts["no-value"] == len(LINES) - 1
-
-
-@given(st.lists(st.integers(1, len(LINES) - 1)))
-def test_no_segmentation_changes_anything(cuts):
-    lines = Lines(LONGEST_LINE)
-    bounds = [0, *sorted(cuts), len(LINES)]
-    heard = [
-        decode(line) for start, end in itertools.pairwise(bounds) for line in lines.feed(LINES[start:end])
-    ]
-    assert [(str(values.node), values.values) for values in heard if isinstance(values, Values)] == FRAMES
 
 
 def test_a_tail_without_line_end_is_dropped_and_counted(opened, connect, stop):

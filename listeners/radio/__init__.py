@@ -1,1 +1,1 @@
-"""A radio board on a serial port: what its lines mean, what it is told, and at which speed it speaks."""
+"""A radio board on a serial port: what its lines mean, the commands it takes, and its baud rate."""

@@ -1,4 +1,4 @@
-"""A board as one talks to it: its settings compared and made, the time told, orders relayed.
+"""What is sent to a board: its settings where they differ, the time, and orders of clients.
 
 Lines and the time go in, commands come out: nothing here reads, writes or waits.
 """
@@ -35,10 +35,10 @@ NAMES = {"g": "group", "b": "frequency", "i": "baseid", "q": "quiet"}
 
 
 class Board:
-    """A board that has just been opened, and is to have the `wanted` settings, which are by letter.
+    """A board that has just been opened, and shall have the `wanted` settings, by their letters.
 
-    A board that is asked for nothing is told nothing. Settings are not stored by command (RF12demo does so of
-    itself; the firmware of 2023 would on `s`): a board that has started anew is set up anew.
+    Where nothing is wanted, nothing is sent. No command to store the settings is sent (RF12demo stores them
+    by itself; the firmware of 2023 would on `s`): a board that has restarted is set up again.
     """
 
     def __init__(
@@ -60,29 +60,29 @@ class Board:
 
     @property
     def due(self) -> float | None:
-        """When `speak` is to be called, by the monotonic clock; None: not before a line is heard."""
+        """When `speak` is to be called, by the monotonic clock; None: not before the next line."""
         return self._time_due if self._conversation.due is None else self._conversation.due
 
     def hear(self, said: Ignored) -> None:
-        """Take in a line that is no packet."""
+        """Take in a line that is not a packet."""
         if isinstance(said, Configuration | Comment) and self._dialect in (None, _dialect_of(said)):
             self.settings |= said.settings
-        if self._conversation.is_idle and self._has_started_anew(said):
+        if self._conversation.is_idle and self._has_restarted(said):
             self._conversation.begin(self._set_up())
         self._conversation.hear(said)
 
     def speak(self) -> bytes:
-        """Return what is to be written now, b"" where that is nothing."""
+        """Return what is to be written now, b"" for nothing."""
         if self._time_due is not None and self._clock.monotonic() >= self._time_due:
             self._time_due = None
             self._conversation.begin(self._tell_time(), first=True)
         return self._conversation.speak()
 
     def relay(self, order: Order, done: Callable[[str], None]) -> None:
-        """Have an order carried out in its turn; `done` is told "" when the board confirms it, or why not."""
+        """Carry out an order after those before it; `done` gets "" when the board confirms it, or why not."""
         self._conversation.begin(self._relay(order, done))
 
-    def _has_started_anew(self, said: Ignored) -> bool:
+    def _has_restarted(self, said: Ignored) -> bool:
         if not (self._wanted or self._time_every):
             return False
         if self._dialect is None or _dialect_of(said) not in (None, self._dialect):
@@ -90,8 +90,6 @@ class Board:
         if said.kind == "banner":
             return not self._conversation.is_fresh
         return isinstance(said, Configuration) and self.settings != self._left_as
-
-    # What is talked about.
 
     def _set_up(self) -> Talk:
         dialect = yield from self._greet()
@@ -115,7 +113,7 @@ class Board:
         self._report()
 
     def _greet(self) -> Generator[Command, Ignored | None, Dialect | None]:
-        """Find out which firmware it has, and with RF12demo its settings too."""
+        """Find out which firmware it has, and with RF12demo also its settings."""
         self._dialect = None
         self.settings.clear()
         for _ in range(_TRIES):
@@ -126,7 +124,7 @@ class Board:
         if self._answers:
             self._answers = False
             self._log.warning(
-                "the board does not answer, and keeps the settings it has: check baud and the wire to its RX"
+                "the board does not answer, and keeps its settings: check baud and the wire to its RX"
             )
         return None
 
@@ -136,7 +134,7 @@ class Board:
                 return
 
     def _missing(self) -> list[Setting]:
-        """Return the settings to be made; `quiet` is one only where the firmware has it."""
+        """Return the settings that differ; `quiet` only where the firmware has it."""
         return [
             Setting(letter, value)
             for letter, value in self._wanted.items()
@@ -147,10 +145,10 @@ class Board:
         self._left_as = dict(self.settings)
         missing = self._missing()
         for letter, value in missing:
-            kept = self.settings.get(letter, "what it does not tell")
-            advice = "set it in a terminal (some boards have a lock), or ask for what it has"
+            kept = self.settings.get(letter, "a value that it does not print")
+            advice = "set it in a terminal (some boards have a lock), or configure the value that it has"
             self._log.warning(
-                "%s: the board keeps %s, and does not take %d: %s", NAMES[letter], kept, value, advice
+                "%s: the board keeps %s and does not accept %d: %s", NAMES[letter], kept, value, advice
             )
         if self._wanted.get("q") == 0 and "q" not in self.settings:
             self._log.warning("quiet: this board's firmware never prints damaged packets")
@@ -191,12 +189,12 @@ def _dialect_of(said: Ignored) -> Dialect | None:
 
 
 def _introduces(said: Ignored) -> bool:
-    # Nothing less will do: to a board that takes digits first, a g that comes first means group 0.
+    # Only these: to a board that takes digits first, a leading g means group 0.
     return isinstance(said, Configuration) or (isinstance(said, Comment) and said.kind == "banner")
 
 
 def _tells_node(said: Ignored) -> bool:
-    # The node is the last of the settings, in whichever form they come.
+    # In every form the node is the last of the settings.
     return isinstance(said, Configuration | Comment) and "i" in said.settings
 
 
@@ -205,7 +203,7 @@ def _sends(said: Ignored) -> bool:
 
 
 def _confirms(order: Order) -> Callable[[Ignored], bool]:
-    """Return the test for the line that shows what has become of an order."""
+    """Return the test for the line that shows the outcome of an order."""
     match order:
         case Setting(letter):
             return lambda said: isinstance(said, Configuration | Comment) and letter in said.settings
@@ -216,7 +214,7 @@ def _confirms(order: Order) -> Callable[[Ignored], bool]:
 
 
 def _outcome(order: Order, said: Ignored | None) -> str:
-    """Return "" where an order was carried out, or else what happened."""
+    """Return "" where an order was carried out, otherwise what happened."""
     match order, said:
         case _, None:
             return "the board does not confirm it"

@@ -1,9 +1,9 @@
-"""What a board is told, in the two spellings that there are: digits first (15i), and letters first (i15).
+"""The commands of a board, in the two forms that there are: digits first (15i) and letters first (i15).
 
 RF12demo, RFM2Pi and emonPi take digits first, and a command ends with its letter. The firmware of 2023,
-emonBase_rfm69pi and emonPi CM, takes letters first: a leading digit makes it deaf for two seconds, and a
-number ends with the line. No more than this is ever sent: `123z` would power the radio down, and others
-toggle a lock, wipe a flash memory, or transmit in foreign protocols.
+emonBase_rfm69pi and emonPi CM, takes letters first: after a leading digit it ignores its input for two
+seconds, and a number ends with the line. No other command is ever sent: `123z` would power the radio down,
+and others toggle a lock, erase a flash memory, or transmit in other protocols.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 ASK = b"v"
-"""Tell your version: a question to either kind, which a board of 2013 answers with its help."""
+"""The question for the version, in both forms; a board of 2013 answers it with its help."""
 
 SETTINGS = {"g": range(1, 251), "b": (4, 8, 9), "i": range(1, 31), "q": (0, 1)}
 """The settings by the letter of their command: RF group, band (433, 868, 915 MHz), own node, quiet."""
 
 
 class Question(NamedTuple):
-    """The question what the board is, and how it is set."""
+    """The question for the firmware and the settings of the board."""
 
 
 class Setting(NamedTuple):
-    """A setting to be made, by its letter."""
+    """A setting by its letter, and its new value."""
 
     letter: str
     value: int
 
 
 class Message(NamedTuple):
-    """Bytes to be sent by radio to a node, 0 being everybody; `ack` asks it for an acknowledgement."""
+    """Bytes to be sent by radio to a node, 0 for all of them; `ack` requests an acknowledgement."""
 
     data: bytes
     node: int
@@ -42,9 +42,9 @@ Order = Question | Setting | Message
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a firmware is told a setting, and what it is asked so that it tells them all.
+    """The command for a setting, and the questions that a firmware answers with all its settings.
 
-    `tells_all` says that it does so after every setting; `sends_bytes`, that it can send more than text.
+    `tells_all`: it also prints them all after every setting; `sends_bytes`: it can send more than text.
     """
 
     setting: str
@@ -67,7 +67,7 @@ class Dialect:
 
 DIGITS_FIRST = Dialect("{value}{letter}", (ASK, ASK), tells_all=True, sends_bytes=True)
 LETTERS_FIRST = Dialect("{letter}{value}\n", (b"L\n", b"l\n", ASK), tells_all=False, sends_bytes=False)
-"""`L` prints a line for each setting, `l` all in one that does not end: the answer to `v` ends it."""
+"""`L` prints a line for each setting, `l` all in one without a line end: the answer to `v` ends it."""
 
 
 def time_broadcast(hour: int, minute: int) -> bytes:

@@ -1,4 +1,4 @@
-"""One command at a time, a second apart at least, each waited for until the line that answers it is there."""
+"""Sends one command at a time, at least a second apart, and waits for the line that answers it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ PATIENCE = 3.0  # seconds: at 9600 baud the help, which ends with the answer, ta
 
 
 class Command(NamedTuple):
-    """What is written to the board, and which line answers it."""
+    """What is sent to the board, and which line answers it."""
 
     text: bytes
     is_answer: Callable[[Ignored], bool]
 
 
 Talk = Generator[Command, Ignored | None, None]
-"""Yields a command and gets the line that answers it, None where none does."""
+"""Yields a command and receives the line that answers it, or None."""
 
 
 class Conversation:
-    """Talks with a board, one after the other. Lines and the time go in, commands come out."""
+    """Carries on one talk with the board after another. Lines and the time go in, commands come out."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -39,14 +39,14 @@ class Conversation:
 
     @property
     def due(self) -> float | None:
-        """When `speak` is to be called, by the monotonic clock; None: not before a line is heard."""
+        """When `speak` is to be called, by the monotonic clock; None: not before the next line."""
         if self._deadline is not None:
             return self._deadline
         return self._free if self._command or self._waiting else None
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is being talked about."""
+        """Whether there is no talk going on or waiting."""
         return self._talk is None and not self._waiting
 
     @property
@@ -55,19 +55,19 @@ class Conversation:
         return self._clock.monotonic() < self._free
 
     def begin(self, talk: Talk, *, first: bool = False) -> None:
-        """Put a talk behind those that wait, or before them."""
+        """Put a talk after those that wait, or before them."""
         if first:
             self._waiting.appendleft(talk)
         else:
             self._waiting.append(talk)
 
     def hear(self, said: Ignored) -> None:
-        """Take in a line that is no packet."""
+        """Take in a line that is not a packet."""
         if self._command and self._deadline is not None and self._command.is_answer(said):
             self._go_on(said)
 
     def speak(self) -> bytes:
-        """Return what is to be written now, b"" where that is nothing."""
+        """Return what is to be written now, b"" for nothing."""
         now = self._clock.monotonic()
         if self._deadline is not None and now >= self._deadline:
             self._go_on(None)

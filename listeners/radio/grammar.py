@@ -118,7 +118,7 @@ _INTEGER = re.compile(r"-?[0-9]+")
 
 
 def _packet(text: str) -> Packet | Rejected:
-    """Decode `OK G210 10 123 4 56 1 (-61)`, in which all but the node and its bytes may be missing."""
+    """Decode `OK G210 10 123 4 56 1 (-61)`; only the node and its bytes are always there."""
     before, bracket, rssi = text.partition(" (")
     match = _PACKET.fullmatch(before)
     if not match:
@@ -177,7 +177,7 @@ _LETTERS = {"RF Band": "b", "Group": "g", "Node": "i"}
 _JOINED = re.compile(r"(\r?Settings:(?: [rbpgi][0-9]{0,3})+)(OK .*|\|.*)")
 _KINDS = re.compile(
     r"""
-      (?P<blank> [\x00-\x20\x7f]* )              # with the control characters that a start-up leaves
+      (?P<blank> [\x00-\x20\x7f]* )              # or the control characters that a restart leaves
     | (?P<bad_crc> [ ]?\?.* )
     | (?P<echo> >[ ](?:[0-9]+,)*[0-9]{1,3}[a-z] )
     | (?P<tx_confirm> [ ]?->[ ]ack | test[ ][0-9]+[ ]->[ ][0-9]+[ ]b
@@ -194,7 +194,7 @@ _MERGED = re.compile(r"[^ ] ?OK ?[GX]? ?[0-9]|. g[0-9]+ @ [0-9]+ MHz")
 
 
 def _known(text: str) -> Ignored | None:
-    """Return what a line is that firmware prints beside the packets, or None."""
+    """Return what a line is that firmware prints besides packets, or None."""
     if sent := _SENT.fullmatch(text):
         return Sent("tx-confirm", int(sent[1]))
     if found := _CONFIGURATION.fullmatch(text):

@@ -1,4 +1,4 @@
-"""A radio board that others may transmit with: commands over TCP, judged, sent in turn, and confirmed."""
+"""A radio board that clients may transmit with: TCP commands, checked, sent in turn, and confirmed."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _ALL = ("s", "a", "i", "g", "b", "q", "v")
 
 
 def judge(line: str, allowed: Collection[str]) -> Order | Rejected:
-    """Return the order in a command as RF12demo takes it, if its letter is allowed and its numbers will do.
+    """Return the order in a command of RF12demo, if its letter is allowed and its numbers are valid.
 
-    That is `1,2,3,10s`, bytes to a node (`a`: which is to confirm them), `15i`, `210g`, `4b`, `1q` or `v`.
-    A number that is left out is 0.
+    That is `1,2,3,10s`, bytes to a node (`a`: with acknowledgement), `15i`, `210g`, `4b`, `1q` or `v`. A
+    number that is left out is 0.
     """
     if len(line) > LONGEST_COMMAND:
         return Rejected("too-long")
@@ -137,7 +137,7 @@ class Repeater(Rfm12pi):
         self.log.info("takes commands on %s:%d", *self.address)
 
     def close(self) -> None:
-        """Answer who still waits, and close both ports."""
+        """Answer the clients that still wait, and close both ports."""
         for client in self._server.clients:
             for reply in client.replies:
                 reply.text = reply.text or "ERR the board has gone"

@@ -78,12 +78,12 @@ class Rfm12pi(SerialListener):
         return () if self.baseid is None else (str(self.baseid),)
 
     def remarks(self) -> Iterable[tuple[str, str]]:
-        """Say that an emonGLCD will not take the time from this node."""
+        """Say that an emonGLCD does not take the time from this node."""
         if self.sendtimeinterval and self.baseid not in (None, 15):
             yield "baseid", f"an emonGLCD takes the time from node 15 only: 15 expected, not {self.baseid}"
 
     def wanted(self) -> dict[str, int]:
-        """Return the settings that the board is to have, by the letter of their command."""
+        """Return the settings that the board shall have, by the letter of their command."""
         band = int(str(self.frequency)[0]) if self.frequency else None
         settings = {"g": self.group, "b": band, "i": self.baseid, "q": self.quiet}
         return {letter: int(value) for letter, value in settings.items() if value is not None}
