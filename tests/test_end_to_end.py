@@ -10,12 +10,12 @@ import pytest
 from gateway.clock import Clock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
-from listeners.simulated.radio_firmware import Rfm2pi
 from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests.gateway_process import GatewayProcess, state
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.owfs_peers import owfs_mount, owserver
+from tests.simulators.radio_firmware import Rfm2pi
 from tests.waiting import wait_until
 
 OLD_FILE = Path(__file__).parent / "vectors" / "oemgateway-2014.conf"

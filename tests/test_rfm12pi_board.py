@@ -17,7 +17,8 @@ from listeners.radio.commands import SETTINGS, Message, Question, Setting
 from listeners.radio.grammar import LONGEST_LINE, BoardLines, decode
 from listeners.radio.rfm12pi import Rfm12pi
 from listeners.simulated.clock import VirtualClock
-from listeners.simulated.radio_firmware import EmonBase, Rf12demo, Rfm2pi
+from listeners.simulated.radio_firmware import Rf12demo
+from tests.simulators.radio_firmware import EmonBase, Rfm2pi
 
 HARMLESS = {
     Rf12demo: re.compile(r"v|[0-9]{1,3}[bgiq]|00,[0-9]{2},[0-9]{2},00,s"),

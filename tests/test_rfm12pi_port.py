@@ -18,11 +18,12 @@ from listeners.radio.baud import RATES, BaudSearch
 from listeners.radio.grammar import decode
 from listeners.radio.rfm12pi import Rfm12pi
 from listeners.simulated.clock import VirtualClock
-from listeners.simulated.radio_firmware import EmonBase, Rf12demo, Rfm2pi
+from listeners.simulated.radio_firmware import Rf12demo
 from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests.gateway_process import state
 from tests.gateway_thread import running
 from tests.opened import opened as opened_plugin
+from tests.simulators.radio_firmware import EmonBase, Rfm2pi
 from tests.waiting import wait_until
 
 

@@ -1,24 +1,23 @@
-"""What the firmwares of a radio board make of commands, and how they print what they hear."""
+"""How the firmware of a radio board answers commands and prints packets."""
 
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MHZ = {4: 433, 8: 868, 9: 915}
+MHZ = {4: 433, 8: 868, 9: 915}
 
 
 @dataclass
 class Firmware:
-    """The settings of a board, and what it says; every text that it yields is printed as it is.
+    """The settings of a board, and its answers, which are printed as they are.
 
-    `commands` are those it has heard. Faults: it makes no setting whose letter is in `refuses`, does not
-    confirm what it sends where it is `unsure`, and answers nothing where it is `deaf`.
+    `commands` are those it has received. Faults: it ignores the settings whose letter is in `refuses`, does
+    not confirm what it sends if it is `unsure`, and answers nothing if it is `deaf`.
     """
 
     baud: int = 38400
@@ -32,7 +31,7 @@ class Firmware:
     deaf: bool = False
 
     def start(self) -> Iterator[str]:
-        """Start, and yield what it prints then."""
+        """Yield what it prints when it starts."""
         raise NotImplementedError
 
     def packet(self, node: int, numbers: list[str], rssi: int) -> str:
@@ -40,7 +39,7 @@ class Firmware:
         return f"OK {node} {' '.join(numbers)} ({rssi}) "
 
     def take(self, received: bytes) -> Iterator[str]:
-        """Yield the answers to what has just come."""
+        """Yield the answers to what has just been received."""
         raise NotImplementedError
 
     def _set(self, letter: str, value: int) -> None:
@@ -49,7 +48,7 @@ class Firmware:
         match letter:
             case "i" if 1 <= value <= 30:
                 self.node = value
-            case "b" if value in _MHZ:
+            case "b" if value in MHZ:
                 self.band = value
             case "g":
                 self.group = value & 0xFF
@@ -59,7 +58,7 @@ class Firmware:
 
 @dataclass
 class Rf12demo(Firmware):
-    """RF12demo.14 with an RFM69: digits first, and any character of no meaning begins anew."""
+    """RF12demo.14 with an RFM69: digits first; a character without a meaning starts a new command."""
 
     _NAME = "RF12demo.14"
     _LETTERS = "abgiqsv"
@@ -68,7 +67,7 @@ class Rf12demo(Firmware):
     _received = b""
 
     def start(self) -> Iterator[str]:
-        """Yield a blank line and the settings in force."""
+        """Yield a blank line and the present settings."""
         yield "\r\n"
         yield self._told()
 
@@ -97,87 +96,5 @@ class Rf12demo(Firmware):
         return f"> {''.join(f'{byte},' for byte in stack)}{value}{letter}\r\n"
 
     def _told(self) -> str:
-        settings = f"i{self.node} g{self.group} @ {_MHZ[self.band]} MHz{' q1' * self.quiet}"
+        settings = f"i{self.node} g{self.group} @ {MHZ[self.band]} MHz{' q1' * self.quiet}"
         return f"[{self._NAME}] {chr(64 + self.node)} {settings}\r\n"
-
-
-@dataclass
-class Rfm2pi(Rf12demo):
-    """The firmware of 2013: no version, no quiet, and a lock that keeps the settings as they are."""
-
-    baud: int = 9600
-    locked: bool = False
-    _LETTERS = "abgis"
-    _STACK = 20
-
-    def start(self) -> Iterator[str]:
-        """Yield the help and the settings in force."""
-        yield "\r\n[RFM2Pi]\r\n"
-        yield from (f"{line}\r\n" for line in self._HELP)
-        yield self._told()
-
-    def packet(self, node: int, numbers: list[str], rssi: int) -> str:  # noqa: ARG002  (an RFM12B does not tell)
-        """Return it without strength, and without OK."""
-        return f" {node} {' '.join(numbers)}"
-
-    def _set(self, letter: str, value: int) -> None:
-        if not self.locked and letter != "q":
-            super()._set(letter, value)
-
-    def _echo(self, stack: list[int], value: int, letter: str) -> str:  # noqa: ARG002  (it shows the last only)
-        return f"> {value}{letter}\r\n"
-
-    def _told(self) -> str:
-        lock = int(not self.locked)
-        return (
-            "Current configuration:\r\n"
-            f" {64 + self.node} i{self.node} g{self.group} @ {_MHZ[self.band]} MHz  Lock: {lock}\r\n"
-        )
-
-
-@dataclass
-class EmonBase(Firmware):
-    """emonBase_rfm69pi_LPL 1.1.1 of 2023: letters first, and deaf for two seconds when a digit comes first.
-
-    Of what has come in one go it obeys one command. A board that is `terse` lists its settings only in the
-    line that it does not end.
-    """
-
-    terse: bool = False
-    _locked_until = 0.0
-
-    def start(self) -> Iterator[str]:
-        """Forget the settings, which nobody has saved, and yield name and version."""
-        self.node, self.group, self.band = 5, 210, 4
-        yield "|emonBase_rfm69pi_LPL V1.1.1\n\r"
-        yield "|OpenEnergyMonitor.org\r\n"
-
-    def packet(self, node: int, numbers: list[str], rssi: int) -> str:
-        """Return it with no space at its end."""
-        return f"OK {node} {' '.join(numbers)} ({rssi})"
-
-    def take(self, received: bytes) -> Iterator[str]:
-        """Yield the answer to the first command, and forget the rest."""
-        text = received.decode("ascii", "replace")
-        self.commands.append(text.rstrip("\n"))
-        if text[0].isdecimal():
-            self._locked_until = time.monotonic() + 2
-        if self.deaf or time.monotonic() < self._locked_until:
-            return
-        number = re.match(r"[^0-9]*([0-9]+)", text)
-        match text[0]:
-            case "v":
-                yield "|emonBase_rfm69pi_LPL V1.1.1\n\r"
-            case "L" if not self.terse:
-                yield "|Settings\r\n|Radio: 1\r\n"
-                yield f"|RF Band: {_MHZ[self.band]}MHz\r\n|Power: 7 dBm\r\n"
-                yield f"|Group: {self.group}\r\n|Node ID: {self.node}\r\n"
-            case "l":
-                yield f"Settings: r1 b{self.band} p25 g{self.group} i{self.node}"
-            case ("b" | "g" | "i") as letter:
-                self._set(letter, int(number[1]) if number else 0)
-                yield {
-                    "b": f"|RF Band = {_MHZ[self.band]}MHz\r\n",
-                    "g": f"|Group {self.group}\r\n",
-                    "i": f"|Node {self.node}\r\n",
-                }[letter]

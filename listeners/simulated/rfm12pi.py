@@ -1,4 +1,4 @@
-"""An RFM12Pi on a pseudo-terminal: it hears two nodes, answers commands, and can be unplugged."""
+"""A simulated RFM12Pi on a pseudo-terminal: it hears two nodes, answers commands, and can be unplugged."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ SIMULATED_NODES = ("10", "19")
 
 
 class SimulatedRfm12pi:
-    """A board with some firmware, at the far end of `port`.
+    """A board with a firmware, at the other end of `port`.
 
     Every `period` seconds it hears node 10 (two powers in W, mains voltage in 0.01 V) and node 19
-    (temperature in 0.1 C, humidity in 0.1 %, battery in 0.1 V); every fourth packet of node 10 is garbled. A
-    period of 0 leaves the air silent. With a `link` the port is this symbolic link, which stays the same
-    when the board is plugged in anew.
+    (temperature in 0.1 C, humidity in 0.1 %, battery in 0.1 V); every fourth packet of node 10 is garbled.
+    With a period of 0 it hears nothing. With a `link` the port is this symbolic link, which stays the same
+    when the board is plugged in again.
 
-    Who does not speak at the baud rate of its firmware reads nonsense, and is not understood. Faults:
-    `garble_next` garbles the next packet, `glue_next` loses the next line end; `unplug` and `replug`.
+    At another baud rate than that of the firmware what is read is garbled, and what is written is ignored.
+    Faults: `garble_next` garbles the next packet, `glue_next` loses the next line end; `unplug` and `replug`.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class SimulatedRfm12pi:
         return str(self._link) if self._link else self._tty
 
     def replug(self) -> None:
-        """Plug it in: it prints its banner and begins to listen."""
+        """Plug it in: it prints its banner and starts to listen."""
         self.unplug()
         self._master, self._slave = os.openpty()
         os.set_blocking(self._master, False)
@@ -75,7 +75,7 @@ class SimulatedRfm12pi:
         self._thread.start()
 
     def unplug(self) -> None:
-        """Pull it out: whoever has the port open finds it gone. May be called twice."""
+        """Unplug it: the port is gone for who has it open. May be called twice."""
         if self._master is None:
             return
         self._stop.set()
@@ -100,7 +100,7 @@ class SimulatedRfm12pi:
         self.print(self.firmware.packet(node, numbers, rssi))
 
     def print(self, line: str) -> None:
-        """Write a line; what nobody reads in time is lost, as on a wire."""
+        """Write a line; what is not read in time is lost, as on a wire."""
         end = "" if self.glue_next else "\r\n"
         self.glue_next = False
         self._write(f"{line}{end}")
