@@ -21,9 +21,11 @@ def test_it_outlives_a_restart(tmp_path):
     before.note(
         [frame("iota", 1.5, None, 3), Frame("7", (2.9,), Stamp(5, "", 0), ("battery",), by_name=True)]
     )
-    assert not after.recall(tmp_path / "inputs.json")
+    after.recall(tmp_path / "inputs.json")
+    assert not after.asked
     before.keep(tmp_path / "inputs.json")
-    assert after.recall(tmp_path / "inputs.json")
+    after.recall(tmp_path / "inputs.json")
+    assert after.asked
     assert after.answer(None, None) == before.answer(None, None).replace(":3,", ":3.0,")
     assert (tmp_path / "inputs.json").stat().st_mode & 0o777 == 0o600
     assert len(list(tmp_path.iterdir())) == 1
@@ -39,7 +41,8 @@ def test_a_damaged_file_says_nothing(tmp_path_factory, text):
     file = tmp_path_factory.mktemp("state") / "inputs.json"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
     inputs = Inputs()
-    assert inputs.recall(file)
+    inputs.recall(file)
+    assert inputs.asked
     inputs.note([frame("9", 1)])
     assert "9" in json.loads(inputs.answer(None, None))
 
@@ -50,7 +53,8 @@ def test_a_damaged_file_says_nothing(tmp_path_factory, text):
 def test_a_file_that_holds_no_inputs_says_nothing(tmp_path, text):
     (tmp_path / "inputs.json").write_text(text, encoding="utf-8")
     inputs = Inputs()
-    assert inputs.recall(tmp_path / "inputs.json")
+    inputs.recall(tmp_path / "inputs.json")
+    assert inputs.asked
     assert inputs.answer(None, None) == "[]"
 
 

@@ -51,38 +51,23 @@ class Taken:
     """The frames of a request, and the reply to send once they are on disk.
 
     `misdated` of them came with an impossible time, and have the time of their reception. `texts` are the
-    names and indices that came with text, which is not a value. A request that `asks` has no frames.
+    names and indices that came with text, which is not a value.
     """
 
     frames: list[Frame]
     reply: str
     misdated: int = 0
     texts: tuple[str, ...] = ()
-    asks: bool = False
 
 
-def take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken | Refusal:
-    """Return what a request says, or the answer of the `inputs`; nothing that it holds raises an exception.
+def take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken:
+    """Return what a request says, or the answer of the `inputs`; whatever it holds, only Refusal is raised.
 
     Where there is a `key`, a request must contain it: as `apikey` in the address or the form, or in the
     header Authorization, with or without the word Bearer before it.
     """
     if request.method == "HEAD":
         return Taken([], "")  # a gateway asks for the time, which every answer has
-    try:
-        return _take(request, key, now, inputs)
-    except Refusal as refusal:
-        return refusal
-
-
-def refusal_text(refusal: Refusal) -> str:
-    """Return a refusal as Emoncms words it."""
-    if refusal.status == 401:
-        return refusal.message
-    return json.dumps({"success": False, "message": refusal.message})
-
-
-def _take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken:
     path, _, query = request.target.partition("?")
     action, *places = _route(path)
     if request.method not in ("GET", "POST"):
@@ -105,9 +90,16 @@ def _take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Take
     elif action == "bulk" and params.get("c") == "1":
         params["data"] = _inflate(_unhex(params.get("data", "")))
     if action == "get":
-        return Taken([], _get(address, places, inputs), asks=True)
+        return Taken([], _get(address, places, inputs))
     taken = _bulk(params, now) if action == "bulk" else _post(params, "".join(places), now)
     return replace(taken, reply='{"success": true}') if "fulljson" in params else taken
+
+
+def refusal_text(refusal: Refusal) -> str:
+    """Return a refusal as Emoncms words it."""
+    if refusal.status == 401:
+        return refusal.message
+    return json.dumps({"success": False, "message": refusal.message})
 
 
 def _route(path: str) -> list[str]:

@@ -25,9 +25,10 @@ MOST = 20_000
 
 
 class Inputs:
-    """The inputs by node and by key, which is an index or a name."""
+    """The inputs by node and by key, which is an index or a name; `asked` says whether anyone wants them."""
 
     def __init__(self) -> None:
+        self.asked = False
         self._nodes: dict[str, dict[str, tuple[int, float]]] = {}  # the one silent for longest first
         self._count = 0
 
@@ -46,6 +47,7 @@ class Inputs:
 
     def answer(self, node: str | None, name: str | None) -> str:
         """Return the JSON of one input, of all inputs of a node (no name), or of all nodes (no node)."""
+        self.asked = True
         if node is None:
             # PHP writes an empty array as a list.
             return _json({node: _shown(keys) for node, keys in self._nodes.items()} or [])
@@ -56,21 +58,16 @@ class Inputs:
             return _json(_shown(keys))
         return _json(_shown(keys)[name] if name in keys else "Node variable does not exist")
 
-    def recall(self, file: Path) -> bool:
-        """Read the inputs from a file; tell whether there is one. A damaged file counts as empty."""
-        try:
+    def recall(self, file: Path) -> None:
+        """Read the inputs from a file, which exists if they were asked for. A damaged one counts as empty."""
+        with contextlib.suppress(OSError, AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            self.asked |= file.exists()
             said = load_json(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return False
-        except (OSError, ValueError):
-            return True
-        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError, OverflowError):
             self._nodes = {
                 node: {key: (int(each["time"]), float(each["value"])) for key, each in keys.items()}
                 for node, keys in said.items()
             }
             self._count = sum(map(len, self._nodes.values()))
-        return True
 
     def keep(self, file: Path) -> None:
         """Write the inputs to a file. Raises OSError where it cannot be written."""

@@ -73,7 +73,6 @@ class Http(TcpListener[_Client]):
         super().__post_init__()
         self._inputs = Inputs()
         self._posted: list[Frame] = []  # on disk by the next read
-        self._is_asked = False
         self._kept_at = 0.0
         self._second = 0
         self._posts_of_second = Counter[str]()
@@ -83,7 +82,7 @@ class Http(TcpListener[_Client]):
         self._posted.clear()
         self._kept_at = self.clock.monotonic()
         if self._file:
-            self._is_asked |= self._inputs.recall(self._file)
+            self._inputs.recall(self._file)
         super().open()
 
     def close(self) -> None:
@@ -117,7 +116,7 @@ class Http(TcpListener[_Client]):
     def _keep(self) -> None:
         """Keep the inputs if anyone ever asked for them; every write wears the card."""
         self._kept_at = self.clock.monotonic()
-        if self._is_asked and self._file:
+        if self._inputs.asked and self._file:
             try:
                 self._inputs.keep(self._file)
             except OSError as error:
@@ -160,54 +159,51 @@ class Http(TcpListener[_Client]):
 
     def _frames(self, client: _Client, request: Request | Refusal, stamp: Stamp) -> list[Frame]:
         """Return the frames of a request; its answer waits until they are on disk."""
-        said: Taken | Refusal
-        if isinstance(request, Refusal):
-            said = request
-        elif self._is_too_often(client.host):
-            said = Refusal(f"at most {self.rate} requests a second expected", 429, "too-often")
-        else:
-            said = self._unclaimed(self._take(request, stamp))
         client.parting = isinstance(request, Refusal) or not request.keeps
-        if isinstance(said, Refusal):
-            status, reply = said.status, refusal_text(said)
-            self.refuse(said.reason, f"{client.host}: {said.message}")
+        frames: list[Frame] = []
+        try:
+            said = self._take(client.host, request, stamp)
+        except Refusal as refusal:
+            status, reply = refusal.status, refusal_text(refusal)
+            self.refuse(refusal.reason, f"{client.host}: {refusal.message}")
         else:
             status, reply = 200, said.reply
             self._note(said, client.host)
+            frames = [replace(frame, source=self.name) for frame in said.frames]
         client.answers += answer(status, reply, stamp.wall, keeps=not client.parting)
-        return (
-            [] if isinstance(said, Refusal) else [replace(frame, source=self.name) for frame in said.frames]
-        )
+        return frames
 
-    def _take(self, request: Request, stamp: Stamp) -> Taken | Refusal:
-        """Read a request; a fault of the program in one does not affect the other clients."""
+    def _take(self, host: str, request: Request | Refusal, stamp: Stamp) -> Taken:
+        """Return what a request says; Refusal where it is not taken."""
+        if isinstance(request, Refusal):
+            raise request
+        if self._is_too_often(host):
+            raise Refusal(f"at most {self.rate} requests a second expected", 429, "too-often")
         try:
-            return take(request, self.apikey, stamp, self._inputs)
-        except Exception:
+            said = take(request, self.apikey, stamp, self._inputs)
+        except Refusal:
+            raise
+        except Exception:  # the other clients shall not suffer from it
             if not self.counts[_BUG]:
                 self.log.exception("a request is refused because it makes the program fail")
-            return Refusal("a fault in the program, which is in its log", 500, _BUG)
+            raise Refusal("a fault in the program, which is in its log", 500, _BUG) from None
+        # What would be dropped is refused, so that the device does not believe that it is stored.
+        if claimed := sorted(self.claimed.intersection(frame.node for frame in said.frames)):
+            message = f"node {claimed[0]} belongs to another listener here: another node expected"
+            raise Refusal(message, 400, "claimed-node")
+        return said
 
     def _note(self, said: Taken, host: str) -> None:
         """Count what was taken, and what in it is not a value."""
         if said.frames:
             self.counts.take()
             self._posted += said.frames
-        self._is_asked |= said.asks
         if said.misdated:
             self.counts["time-not-believed"] += said.misdated
         if said.texts:
             if not self.counts["text-is-no-value"]:
                 self.log.warning("%s posts text, which is not a value, as %.80a", host, ", ".join(said.texts))
             self.counts["text-is-no-value"] += len(said.texts)
-
-    def _unclaimed(self, said: Taken | Refusal) -> Taken | Refusal:
-        """Refuse what would be dropped, so that the device does not believe that it is stored."""
-        nodes = {frame.node for frame in said.frames} if isinstance(said, Taken) else set()
-        if not (claimed := sorted(nodes.intersection(self.claimed))):
-            return said
-        message = f"node {claimed[0]} belongs to another listener here: another node expected"
-        return Refusal(message, 400, "claimed-node")
 
     def _is_too_often(self, host: str) -> bool:
         second = int(self.clock.monotonic())

@@ -46,7 +46,7 @@ class TcpServer(Generic[C]):
 
     One turn: wait for the `sources` up to `patience`, take what `receive` yields, and `admit`. `welcome`
     makes the client of a new connection. Where that is one more than `limit`, the client silent for longest
-    is closed. `closed` is called after every close, with the reason where there is one: "too-many-clients",
+    is closed. `closed` is called before every close, with the reason where there is one: "too-many-clients",
     "idle" at its deadline, or what `hang_up` was given.
     """
 
@@ -145,8 +145,8 @@ class TcpServer(Generic[C]):
     def hang_up(self, client: C, reason: str = "") -> None:
         """Close a connection; one that is closed already stays so."""
         if self._clients.pop(client.fileno(), None):
-            client.socket.close()
             self._closed(client, reason)
+            client.socket.close()
 
     def _opened(self) -> socket.socket:
         if self._socket is None:
