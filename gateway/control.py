@@ -164,5 +164,5 @@ def ask(path: Path, what: str, *, patience: float = _PATIENCE * 2, **arguments: 
         with client.makefile(encoding="utf-8") as lines:
             answer = lines.readline()
     if not answer:
-        raise OSError("it hung up without an answer")
+        raise OSError("the daemon hung up without an answer")
     return json.loads(answer)

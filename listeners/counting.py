@@ -60,6 +60,8 @@ class Tally(Counter[str]):
         A node counts its messages in the value called MSG. The same number again is a repetition. A smaller
         one shows that the node has restarted, and what was missed before is forgotten.
         """
+        if not frame.names:
+            return
         named = zip(frame.names, frame.values, strict=False)
         number = next((value for name, value in named if name.lower() == "msg"), None)
         if number is None:

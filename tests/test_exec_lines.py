@@ -162,7 +162,7 @@ def test_its_errors_go_to_the_log_but_never_fill_it(run, stop, clock, caplog, tm
         ("exec >&- 2>&-; exit 1", "sh has ended with status 1"),
     ],
 )
-def test_its_end_is_weather_with_its_status_and_its_last_words(run, stop, script, said):
+def test_its_end_is_an_os_error_with_its_status_and_its_last_words(run, stop, script, said):
     assert outcome(run(*sh(script)), stop) == said
 
 
@@ -281,7 +281,7 @@ def test_a_command_that_is_none_is_a_fault(command, fault):
     assert caught.value.faults == [("command", fault)]
 
 
-def test_a_program_that_cannot_be_run_is_weather_with_a_hint(run, tmp_path):
+def test_a_program_that_cannot_be_run_is_an_os_error_with_a_hint(run, tmp_path):
     script = tmp_path / "reader"
     with pytest.raises(OSError, match=r"reader: No such file.*is it installed, and its path right\?"):
         run(str(script))

@@ -120,10 +120,10 @@ def test_a_client_may_want_leave_to_send_its_body():
     requests = Requests(1000)
     requests.feed(b"POST / HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n")
     assert requests.take() is None
-    assert requests.waits_to_go_on
+    assert requests.expects_continue
     requests.feed(b"1")
     assert requests.take()
-    assert not requests.waits_to_go_on
+    assert not requests.expects_continue
 
 
 @given(

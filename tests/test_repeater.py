@@ -319,7 +319,7 @@ def test_a_board_that_goes_is_told_to_those_who_wait(board, running):
     wait_until(lambda: repeater.failure)
 
 
-def test_a_port_that_is_taken_is_weather(board):
+def test_a_port_that_is_taken_is_an_os_error(board):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
         listener = Repeater(port=board.port, repeater_port=number)

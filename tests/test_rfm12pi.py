@@ -392,7 +392,7 @@ def test_nothing_is_sent_to_a_board_that_is_to_keep_its_settings(wire, stop, ope
     assert wire.sent() == b""
 
 
-def test_a_port_that_vanishes_is_weather_and_comes_back(board, stop, opened):
+def test_a_port_that_vanishes_is_an_os_error_and_comes_back(board, stop, opened):
     listener = opened(board.port)
     board.hear(10, b"\1\0")
     assert len(read_frames(listener, stop, 1)) == 1
@@ -440,7 +440,7 @@ def test_two_programs_cannot_share_the_port(wire, opened):
         opened(wire.port)
 
 
-def test_what_is_no_serial_port_is_weather(tmp_path, opened):
+def test_what_is_no_serial_port_is_an_os_error(tmp_path, opened):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         opened(str(tmp_path / "file"))

@@ -173,8 +173,8 @@ def _post(params: Params, node: str, now: Stamp) -> Taken:
         raise Refusal("Request contains no data via csv, json or data tag")
     when: object = params.get("time")
     if source == "fulljson":
-        values, told = _full_json(params[source])
-        when = when if told is None else told
+        values, own_time = _full_json(params[source])
+        when = when if own_time is None else own_time
     else:
         values = lenient(params[source])
     stamp = _absolute(_unix_time(when), now)

@@ -13,7 +13,7 @@ from gateway.flag import wait_readable
 from gateway.settings import SettingsFault, at_least, between, setting
 from listeners.http.api import Taken, refusal_text, take
 from listeners.http.inputs import Inputs
-from listeners.http.wire import GO_ON, Refusal, Request, Requests, answer
+from listeners.http.wire import CONTINUE, Refusal, Request, Requests, answer
 from listeners.ports.shared_key import check_key
 from listeners.ports.tcp_listener import TcpListener
 from listeners.ports.tcp_server import Client, is_loopback
@@ -41,7 +41,7 @@ class _Client(Client):
     requests: Requests
     answers: bytes = b""
     parting: bool = False
-    told_to_go_on: bool = False
+    may_continue: bool = False
 
 
 @dataclass(kw_only=True)
@@ -151,9 +151,9 @@ class Http(TcpListener[_Client]):
         frames: list[Frame] = []
         while not client.parting and (request := client.requests.take()):
             frames += self._frames(client, request, stamp)
-            had_begun = client.told_to_go_on = False
-        if client.requests.waits_to_go_on and not client.told_to_go_on:
-            client.told_to_go_on = client.send(GO_ON)
+            had_begun = client.may_continue = False
+        if client.requests.expects_continue and not client.may_continue:
+            client.may_continue = client.send(CONTINUE)
         self._give_time(client, had_begun)
         return frames
 
@@ -214,7 +214,7 @@ class Http(TcpListener[_Client]):
         return self._posts_of_second[host] > self.rate
 
     def _give_time(self, client: _Client, had_begun: bool) -> None:
-        """Set the deadline of a client that has just sent something, but not anew within one request."""
+        """Set the deadline of a client that has just sent something, once for each request."""
         now = self.clock.monotonic()
         if client.parting:
             client.deadline = now + _PARTING

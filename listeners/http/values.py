@@ -44,7 +44,7 @@ class Values:
         self._next = 1
 
     def append(self, value: object) -> None:
-        """Take a value without a name: it gets the next index, whatever names are beside it."""
+        """Take a value without a name: it gets the next index, whatever names there are besides."""
         if self._next > HIGHEST:
             raise Refusal(f"at most {HIGHEST} values expected")
         self._put(self._by_index, self._next, value)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 LONGEST_HEAD = 16384
 """Bytes of a request line and its headers, twice what Apache takes in a request line."""
 
-GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """The answer to a client that announces a body with `Expect: 100-continue`, as curl does."""
 
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
@@ -64,7 +64,7 @@ class Requests:
         return self._head is not None or bool(self._unread)
 
     @property
-    def waits_to_go_on(self) -> bool:
+    def expects_continue(self) -> bool:
         """Whether the client waits for permission to send the body it has announced."""
         return self._head is not None and self._head.headers.get("expect", "").lower() == "100-continue"
 
@@ -88,7 +88,7 @@ class Requests:
         return replace(head, body=self._cut(head.length))
 
     def _take_head(self) -> Request | Refusal | None:
-        if self._unread.startswith((b"\r", b"\n")):  # old clients put a line end behind a body
+        if self._unread.startswith((b"\r", b"\n")):  # old clients send a line end after a body
             self._unread = self._unread.lstrip(b"\r\n")
         end = _END_OF_HEAD.search(self._unread, 0, LONGEST_HEAD)
         if end:

@@ -85,7 +85,7 @@ class TcpServer(Generic[C]):
             self._socket = None
 
     def holds(self) -> tuple[str, ...]:
-        """Return what no other can open beside it, in words; IPv6 has ports of its own."""
+        """Return in words what no other can open at the same time; IPv6 has ports of its own."""
         if not self._number:
             return ()
         port = f"{'IPv6 port' if ':' in self._host else 'port'} {self._number}"
@@ -114,7 +114,7 @@ class TcpServer(Generic[C]):
     def receive(self, ready: set[int], most: int) -> Iterator[tuple[C, bytes]]:
         """Yield at most so many bytes of each client that has sent some, b"" of one that has ended."""
         for fd in ready & self._clients.keys():
-            client = self._clients[fd]  # whoever hears one client closes no other
+            client = self._clients[fd]  # the caller closes no client but the one it has been given
             try:
                 data = client.socket.recv(most)
             except BlockingIOError:

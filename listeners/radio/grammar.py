@@ -15,8 +15,6 @@ from gateway.frame import Frame
 from listeners.lines import Ignored, Lines, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gateway.frame import Stamp
     from gateway.nodes import Nodes
 
@@ -100,12 +98,11 @@ class BoardLines(Lines):
 
     def feed(self, data: bytes) -> list[str]:
         """Return the lines that these bytes complete."""
-        return [line for joined in super().feed(data) for line in _separated(joined)]
-
-
-def _separated(line: str) -> Sequence[str]:
-    joined = _JOINED.fullmatch(line) if "Settings:" in line else None
-    return joined.groups() if joined else (line,)
+        lines: list[str] = []
+        for line in super().feed(data):
+            joined = _JOINED.fullmatch(line) if "Settings:" in line else None
+            lines += joined.groups() if joined else (line,)
+        return lines
 
 
 _BYTE = {spelling: byte for byte in range(256) for spelling in (f"{byte}", f"{byte:02}", f"{byte:03}")}
@@ -136,7 +133,7 @@ def _packet(text: str) -> Packet | Rejected:
         return Rejected("node-out-of-range" if token == tokens[0] else "byte-out-of-range")
     if bracket and rssi not in _RSSI:
         return Rejected("bad-rssi")
-    return _whole(Packet(sent[0], sent[1:], _RSSI.get(rssi), heard_in))
+    return _checked(Packet(sent[0], sent[1:], _RSSI.get(rssi), heard_in))
 
 
 def _hex_packet(text: str) -> Packet | Rejected:
@@ -148,10 +145,10 @@ def _hex_packet(text: str) -> Packet | Rejected:
     if bracket and rssi not in _RAW_RSSI:
         return Rejected("bad-rssi")
     node, *data = bytes.fromhex(match[1])
-    return _whole(Packet(node, bytes(data), _RAW_RSSI.get(rssi)))
+    return _checked(Packet(node, bytes(data), _RAW_RSSI.get(rssi)))
 
 
-def _whole(packet: Packet) -> Packet | Rejected:
+def _checked(packet: Packet) -> Packet | Rejected:
     """Refuse a payload that no radio sends."""
     if not packet.data:
         return Rejected("no-payload")
@@ -201,7 +198,7 @@ def _known(text: str) -> Ignored | None:
         return _configuration(found)
     if _COMMENT.fullmatch(text):
         kind = "banner" if _COMMENT_BANNER.fullmatch(text) else "info"
-        return Comment(kind, _told(text))
+        return Comment(kind, _settings_in(text))
     other = _KINDS.fullmatch(text)
     return Ignored(other.lastgroup.replace("_", "-")) if other and other.lastgroup else None
 
@@ -213,7 +210,7 @@ def _configuration(found: re.Match[str]) -> Configuration:
     return Configuration("config", settings)
 
 
-def _told(comment: str) -> Mapping[str, int]:
+def _settings_in(comment: str) -> Mapping[str, int]:
     """Return the settings in `|Group: 210` or `Settings: r1 b4 p25 g210 i5`, by letter."""
     if one := _ONE_SETTING.fullmatch(comment):
         letter, digits = _LETTERS[one[1]], one[2]

@@ -63,7 +63,7 @@ class Rfm12pi(SerialListener):
         self._simulator: SimulatedRfm12pi | None = None
         self._search: BaudSearch | None = None
         self._rates: tuple[int, ...] = RATES if self.baud == "auto" else (self.baud,)
-        self._told = ""
+        self._configuration = ""
         self._groups: dict[int | None, int] = {}  # by node, or that of all
 
     @property
@@ -92,7 +92,7 @@ class Rfm12pi(SerialListener):
         """Open the port; what has already arrived there is dropped."""
         super().open()
         self._search = BaudSearch(self.clock, self._rates) if self.baud == "auto" else None
-        self._told = ""
+        self._configuration = ""
         self._board = Board(self.wanted(), self.clock, self.log, time_every=self.sendtimeinterval)
 
     def close(self) -> None:
@@ -123,9 +123,9 @@ class Rfm12pi(SerialListener):
             return self._hear_packet(with_header(said) if self.header == "raw" else said)
         if isinstance(said, Ignored):
             self._board.hear(said)
-        if isinstance(said, Configuration) and line.strip() != self._told:
-            self._told = line.strip()
-            self.log.info("the board says: %s", self._told)
+        if isinstance(said, Configuration) and line.strip() != self._configuration:
+            self._configuration = line.strip()
+            self.log.info("the board says: %s", self._configuration)
         return said
 
     def _connect(self) -> SerialPort:

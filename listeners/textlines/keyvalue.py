@@ -74,7 +74,7 @@ def decode_pairs(tokens: Iterable[str]) -> Pairs | Rejected:
             pairs.append((name, parse(number)))
         except NotANumber:
             return Rejected("not-a-number")
-    return _whole(pairs)
+    return _checked(pairs)
 
 
 def _json(text: str) -> Pairs | Rejected:
@@ -85,7 +85,7 @@ def _json(text: str) -> Pairs | Rejected:
         return Rejected("bad-json")
     if any(isinstance(value, list) for _, value in pairs):
         return Rejected("not-a-number")
-    return _whole([(name, _number(value)) for name, value in pairs])
+    return _checked([(name, _number(value)) for name, value in pairs])
 
 
 def _number(value: object) -> float | None:
@@ -95,7 +95,7 @@ def _number(value: object) -> float | None:
         return None
 
 
-def _whole(pairs: list[tuple[str, float | None]]) -> Pairs | Rejected:
+def _checked(pairs: list[tuple[str, float | None]]) -> Pairs | Rejected:
     """Refuse names that do not identify the values, here or in Emoncms."""
     if not pairs:
         return Rejected("no-payload")
