@@ -5,6 +5,7 @@ FUZZ_LINES says how many for each decoder; `make fuzz` tries a million others.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 
@@ -99,6 +100,9 @@ EVERYTHING = (
     st.binary(max_size=80).map(lambda data: Lines(1024).feed(data + b"\n")[0])
     | st.text(max_size=80)
     | st.text(alphabet="0123456789:,.-+eE nai\x1c\x1d\x1e\x1f\x85\xa0\u2028\u0661\ufffd_", max_size=40)
+    | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(
+        lambda value: json.dumps({"MSG": value})
+    )
 )
 
 

@@ -319,15 +319,6 @@ def test_a_board_that_goes_is_told_to_those_who_wait(board, running):
     wait_until(lambda: repeater.failure)
 
 
-def test_a_port_that_is_taken_is_an_os_error(board):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        number = taken.getsockname()[1]
-        listener = Repeater(port=board.port, repeater_port=number)
-        with pytest.raises(OSError, match=f"127.0.0.1:{number}: Address already in use"):
-            listener.open()
-        listener.close()
-
-
 # --- the settings -----------------------------------------------------------------------------------------
 
 

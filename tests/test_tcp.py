@@ -350,20 +350,3 @@ def test_a_key_that_could_be_a_number_will_not_do(key):
     with pytest.raises(SettingsFault, match="one of them a letter") as refusal:
         build(Tcp, {"key": key})
     assert key not in str(refusal.value)
-
-
-# --- a crowd ----------------------------------------------------------------------------------------------
-
-
-def test_hundreds_who_connect_and_say_nothing_are_in_nobodys_way(opened, connect, stop):
-    listener = opened(clients=200)
-    talker = connect(listener)
-    for n in range(250):
-        connect(listener)
-        listener.read(stop)
-        if n % 50 == 0:
-            talker.sendall(b"15 %d\n" % n)
-            assert said(read_frames(listener, stop, 1)) == [("15", (n,))]
-    read_until(listener, stop, lambda: listener.report()["faults"].get("too-many-clients") == 51)
-    talker.sendall(b"15 1\n")
-    assert said(read_frames(listener, stop, 1)) == [("15", (1,))]
