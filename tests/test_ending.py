@@ -282,14 +282,21 @@ def ends(process: subprocess.Popen, record_property, at_most: float = AT_MOST_S)
     return took
 
 
-@pytest.mark.parametrize("hang", HANGS)
-def test_it_ends_though_something_hangs(tmp_path, hang, record_property):
+@contextmanager
+def hanging(tmp_path: Path, hang: Callable[[Path, ExitStack], Hang]) -> Iterator[GatewayProcess]:
+    """Run a gateway, and yield it once it hangs."""
     with ExitStack() as stack:
         made = hang(tmp_path, stack)
         file = tmp_path / "oemgateway.conf"
         file.write_text(f"{state(tmp_path)}{made.sections}")
         gateway = stack.enter_context(GatewayProcess(file, **made.environment))
         wait_until(lambda: made.hangs(gateway), what="the hang")
+        yield gateway
+
+
+@pytest.mark.parametrize("hang", HANGS)
+def test_it_ends_though_something_hangs(tmp_path, hang, record_property):
+    with hanging(tmp_path, hang) as gateway:
         ends(gateway.process, record_property, 60.0 if hang is mounted_tree else AT_MOST_S)
 
 
@@ -330,11 +337,6 @@ def test_where_nothing_hangs_it_ends_in_order(tmp_path, record_property):
 
 
 def test_what_ends_it_by_force_says_so(tmp_path, record_property):
-    with ExitStack() as stack:
-        made = disk(tmp_path, stack)
-        file = tmp_path / "oemgateway.conf"
-        file.write_text(f"{state(tmp_path)}{made.sections}")
-        gateway = stack.enter_context(GatewayProcess(file, **made.environment))
-        wait_until(lambda: made.hangs(gateway), what="the hang")
+    with hanging(tmp_path, disk) as gateway:
         ends(gateway.process, record_property)
         assert "something hangs" in gateway.log
