@@ -100,7 +100,7 @@ class Daemon:
             return paths.find_state_dir(named)
         if directory not in (named, paths.STATE):
             log.warning("%s cannot be written: the state is kept in %s", paths.STATE, directory)
-        if kind := paths.fleeting(directory):
+        if kind := paths.is_volatile(directory):
             log.warning(
                 "%s is on %s, in memory perhaps: what waits there may not survive a restart of the machine; "
                 "name a state_dir on the card or a disk",

@@ -1,4 +1,4 @@
-"""Where the daemon has its file, its state and its socket, for the daemon and for those who look for it."""
+"""Where the configuration, the state directory and the socket are, for the daemon and for the commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOCKET = Path("/run/oemgateway/control")
 _LIBC = ctypes.CDLL(None)
 _LIBC.setfsuid.restype = _LIBC.setfsgid.restype = ctypes.c_uint
 
-_FLEETING = ("tmpfs", "ramfs", "overlay")
+_VOLATILE = ("tmpfs", "ramfs", "overlay")
 
 
 def own_state() -> Path:
@@ -31,8 +31,8 @@ def own_state() -> Path:
 def make_state_dir(named: Path | None) -> Path:
     """Return the directory of queue and indices, made where it is missing.
 
-    It is the one that the configuration names; otherwise /var/lib/oemgateway, or the user's own where that
-    cannot be written. Raises OSError where there is none to be had.
+    It is the one that the configuration names; otherwise /var/lib/oemgateway, or the user's own if that
+    cannot be written. Raises OSError if none can be written.
     """
     for directory in [named] if named else [STATE, own_state()]:
         if _writable(directory, 0o750):
@@ -70,12 +70,11 @@ def _writable(directory: Path, mode: int = 0o755) -> bool:
 
 @contextmanager
 def as_owner(directory: Path) -> Iterator[None]:
-    """Have this thread be, for the file system, whom the directory belongs to, where it is root's.
+    """Let this thread, if it is root's, access files as the owner of the directory.
 
-    The service's user can put links in place of any file there, at any moment. What root does there as that
-    user can do no more than that user could, and what it makes belongs to that user. Other threads stay as
-    they are: listeners open devices meanwhile. No thread is to be started inside. Raises OSError where root
-    may not do so.
+    The service's user can replace any file there by a link, at any moment. Acting as that user, root can do
+    no more than that user could, and what it makes belongs to that user. Other threads are not changed, as
+    listeners open devices meanwhile. Start no thread inside. Raises OSError where root may not do this.
     """
     if os.geteuid():
         yield
@@ -83,15 +82,18 @@ def as_owner(directory: Path) -> Iterator[None]:
     user, group = _owner(directory)
     if user and os.getgroups():
         os.setgroups([])  # root's groups would open what is theirs; root itself needs none
-    before = _be(user, group)
+    before = _act_as(user, group)
     try:
         yield
     finally:
-        _be(*before)
+        _act_as(*before)
 
 
 def _owner(directory: Path) -> tuple[int, int]:
-    """Return user and group of a directory, or of what it is to be made in; a link may be anybody's."""
+    """Return user and group of a directory, or of the one that it is to be made in.
+
+    Those of a link count, unless it is root's: a link may be anybody's.
+    """
     for place in (directory, *directory.absolute().parents):
         with suppress(FileNotFoundError, NotADirectoryError):
             link, about = place.lstat(), place.stat()
@@ -99,9 +101,9 @@ def _owner(directory: Path) -> tuple[int, int]:
     return 0, 0
 
 
-def _be(user: int, group: int) -> tuple[int, int]:
-    """Let this thread's file accesses be those of a user; return whose they were. See setfsuid(2)."""
-    # The group first: once user 0 has been left the file system is no longer root's, the right to this is.
+def _act_as(user: int, group: int) -> tuple[int, int]:
+    """Let this thread access files as a user; return the user and group before. See setfsuid(2)."""
+    # Leaving user 0 drops this thread's capabilities on files, but not its right to come back.
     before = _LIBC.setfsuid(-1), _LIBC.setfsgid(-1)
     _LIBC.setfsgid(group)
     _LIBC.setfsuid(user)
@@ -113,9 +115,9 @@ def _be(user: int, group: int) -> tuple[int, int]:
 
 
 def open_file(path: Path, flags: int) -> int:
-    """Open a file of the state directory and return its descriptor. Raises OSError for what is no file.
+    """Open a file of the state directory and return its descriptor. Raises OSError if it is not a plain file.
 
-    No link is followed, nor is a pipe or a device opened. A file that is made is its owner's alone.
+    No link is followed, and no pipe or device is opened. A new file can be read by its owner only.
     """
     extra = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     with as_owner(path.parent):
@@ -143,10 +145,10 @@ def write_file(path: Path, text: str) -> None:
         new.replace(path)
 
 
-def fleeting(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """Return the kind of file system there if it is one that a power cut empties, "" otherwise.
+def is_volatile(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Return the kind of the file system there if a power cut may empty it, "" otherwise.
 
-    An overlay is one where its upper layer is in memory, as on a Pi whose card is protected.
+    It empties an overlay whose upper layer is in memory, as on a Pi whose card is write-protected.
     """
     kinds = {}
     try:
@@ -157,4 +159,4 @@ def fleeting(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> st
         return ""
     resolved = directory.resolve()
     kind = next((kinds[path] for path in (resolved, *resolved.parents) if path in kinds), "")
-    return kind if kind in _FLEETING else ""
+    return kind if kind in _VOLATILE else ""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway import paths
-from gateway.paths import fleeting
+from gateway.paths import is_volatile
 
 NOWHERE = Path("/proc/nowhere")
 
@@ -62,8 +62,8 @@ def test_a_directory_that_a_power_cut_empties_is_told(tmp_path, directory, kind)
         "25 24 8:1 / /run/user/disk rw - ext4 /dev/sda1 rw\n"
         "26 27 0:30 / /ro rw - overlay overlay rw,lowerdir=/lower,upperdir=/upper\n"
     )
-    assert fleeting(Path(directory), mounts) == kind
+    assert is_volatile(Path(directory), mounts) == kind
 
 
 def test_where_the_kernel_does_not_tell_nothing_is_said(tmp_path):
-    assert fleeting(tmp_path, tmp_path / "nothing") == ""
+    assert is_volatile(tmp_path, tmp_path / "nothing") == ""
