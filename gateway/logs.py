@@ -1,4 +1,4 @@
-"""Where the log goes: the terminal or the journal, a file that may be rotated away, a syslog."""
+"""Where the log goes: the terminal or the journal, a file that may be rotated, a syslog."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ log = logging.getLogger("oemgateway")
 _LOCAL = "/dev/log"
 _PORT = 514
 _BACKLOG = 1000
-"""Lines that wait for a syslog; more are left out."""
+"""Lines that wait for a syslog; more are dropped."""
 
 
 def log_to(file: Path | None) -> None:
-    """Send the log to this file, or to the terminal; what systemd starts writes for its journal."""
-    logging.raiseExceptions = False  # a log that cannot be written is no reason for more of it
+    """Send the log to this file, or to the terminal; under systemd in the form of the journal."""
+    logging.raiseExceptions = False  # no traceback when the log cannot be written
     handler = logging.StreamHandler() if file is None else _File(file, encoding="utf-8")
     handler.setFormatter(_Journal() if file is None and _is_journal() else _Dated())
     log.handlers = [handler]
@@ -50,13 +50,13 @@ def log_to_syslog(words: Sequence[str]) -> None:
 
 
 def set_levels(levels: Mapping[str, str | None]) -> None:
-    """Have each section log from this level up, or as the gateway does (None)."""
+    """Set the level of each section; None: that of the gateway."""
     for section, level in levels.items():
         logging.getLogger(f"oemgateway.{section}").setLevel(level or logging.NOTSET)
 
 
 def check_syslog(words: Sequence[str]) -> None:
-    """Raise ValueError unless this is nothing, or `host[:port]` or `local`, and perhaps a facility."""
+    """Raise ValueError unless this is empty, or `host[:port]` or `local`, with or without a facility."""
     if not words:
         return
     place, facility, *more = [*words, "daemon"][: max(2, len(words))]
@@ -68,7 +68,7 @@ def check_syslog(words: Sequence[str]) -> None:
 
 
 def _is_journal() -> bool:
-    """Tell whether stderr leads to the journal, by what systemd.exec(5) puts into the environment."""
+    """Tell whether stderr is the journal, by JOURNAL_STREAM of systemd.exec(5)."""
     journal = os.environ.get("JOURNAL_STREAM")
     if not journal:
         return False
@@ -77,14 +77,14 @@ def _is_journal() -> bool:
 
 
 class PlainFormatter(logging.Formatter):
-    """Makes one line of a message, whatever it quotes; the lines of a traceback below it are indented."""
+    """Makes a message one line, whatever it quotes, and indents the lines of a traceback below it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (as the class above calls it)
         """Return the line without its traceback."""
         return plain(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802  (as the class above has it)
-        """Return the traceback, none of whose lines can be taken for one of the log."""
+        """Return the traceback, in lines that cannot be mistaken for lines of the log."""
         return "\n".join(f"  {plain(line)}" for line in super().formatException(ei).split("\n"))
 
 
@@ -102,7 +102,7 @@ class _Dated(_Brief):
 
 
 class _Journal(_Brief):
-    """A line that the journal dates itself; the number before it is its level (sd-daemon(3))."""
+    """A line without a date, as the journal adds one; the number before it is its level (sd-daemon(3))."""
 
     def __init__(self) -> None:
         super().__init__("%(name)s: %(message)s")
@@ -113,7 +113,7 @@ class _Journal(_Brief):
 
 
 class _File(WatchedFileHandler):
-    """A file that is opened anew when it was renamed or removed; whoever logs has no part in its troubles."""
+    """A file that is opened again when it was renamed or removed; who logs does not see its errors."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):
@@ -125,7 +125,7 @@ class _File(WatchedFileHandler):
 
 
 class _Syslog(QueueHandler):
-    """Leaves the sending to a thread: a name server that does not answer must not hold up who logs."""
+    """Sends in a thread: a name server that does not answer must not block the code that logs."""
 
     def __init__(self, words: Sequence[str]) -> None:
         super().__init__(queue.Queue(_BACKLOG))
@@ -149,7 +149,7 @@ class _Syslog(QueueHandler):
 
 
 class _Sender(SysLogHandler):
-    """Sends to a syslog as soon as there is one."""
+    """Sends to a syslog, as soon as it can be reached."""
 
     append_nul = False
 

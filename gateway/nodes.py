@@ -1,7 +1,7 @@
 """What the numbers of a node mean: the bytes of a packet, or values, with their scale and their names.
 
 The letters of `datacodes` are those of emonhub and of Python's struct: b B h H i I l L q Q f d, least
-significant byte first. 0 lets a value through as it came, which for a packet makes each byte one.
+significant byte first. 0 leaves a value as it came; in a packet each byte is then a value.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")
 
 
 class Decoded(NamedTuple):
-    """Values by position, None where there is none, and their names as far as they have any."""
+    """Values by position, None for a gap, and the names of those that have one."""
 
     values: tuple[float | None, ...]
     names: tuple[str, ...] = ()
 
 
 def check_id(node: str) -> None:
-    """Raise ValueError for what is neither the number of a node nor a short name."""
+    """Raise ValueError for text that is neither the number of a node nor a short name."""
     if not node.isdecimal():
         check_node(node)
     elif not _NUMBER.fullmatch(node) or int(node) > 255:
@@ -72,9 +72,9 @@ def _check_scales(texts: Iterable[str]) -> None:
 
 
 class _Meaning(NamedTuple):
-    """What one value is: its scale is `top / bottom`, in lowest terms.
+    """What one value means: its scale is `top / bottom`, in lowest terms.
 
-    Where `is_scaled` is false nothing says whether a temperature is in degrees, or in tenths of one.
+    If `is_scaled` is false, it is not known whether a temperature is in degrees or in tenths of a degree.
     """
 
     top: int
@@ -125,28 +125,30 @@ class Decoder:
         return sum(_SIZES[code] for code in self.codes)
 
     def decode(self, data: bytes) -> Decoded | str:
-        """Return what a payload says, or the reason why it says nothing."""
+        """Return the values of a payload, or the reason why it has none."""
         code = "B" if self.letter == _THROUGH else self.letter
         layout = f"<{''.join(self.codes) or f'{len(data) // _SIZES[code]}{code}'}"
         if len(data) != struct.calcsize(layout):
             return "length-mismatch"
         return self._decoded(struct.unpack(layout, data.translate(_WHITENED) if self.whitening else data))
 
-    def dress(self, values: Sequence[float | None]) -> Decoded | str:
-        """Return values that came as numbers with scale and names, or the reason why they cannot be right."""
+    def interpret(self, values: Sequence[float | None]) -> Decoded | str:
+        """Return values that came as numbers, scaled and named, or the reason why they are refused."""
         if self.codes and len(values) != len(self.codes):
             return "length-mismatch"
         return self._decoded(values)
 
-    def dress_named(self, names: Iterable[str], values: Iterable[float | None]) -> tuple[float | None, ...]:
-        """Return values that came with names of their own, by what the section says of these names."""
+    def interpret_named(
+        self, names: Iterable[str], values: Iterable[float | None]
+    ) -> tuple[float | None, ...]:
+        """Return values that came with names, by what the section says of these names."""
         return tuple(
             _made(value, self._by_name.get(name) or _Meaning.of(name, self._rest, ""))
             for name, value in zip(names, values, strict=True)
         )
 
     def described(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield name, letter, scale and unit of each value that the section says something of."""
+        """Yield name, letter, scale and unit of each value that the section describes."""
         for name, code, scale, unit in islice(self._given(), len(self.codes) or None):
             yield name, code, scale or "1", unit
 
@@ -205,7 +207,7 @@ class Nodes:
     decoders: Mapping[str, Decoder] = field(default_factory=dict)
 
     def decode(self, node: str, data: bytes) -> Decoded | str:
-        """Return what the payload of a node's packet says, or the reason why it says nothing."""
+        """Return the values of a packet of a node, or the reason why it has none."""
         if not data:
             return "no-payload"
         if decoder := self.decoders.get(node):
@@ -214,13 +216,13 @@ class Nodes:
             return "odd-length"
         return Decoded(struct.unpack(f"<{len(data) // 2}h", data))
 
-    def dress(self, node: str, values: Sequence[float | None]) -> Decoded | str:
-        """Return the values that a node gave as numbers, or the reason why they cannot be right."""
+    def interpret(self, node: str, values: Sequence[float | None]) -> Decoded | str:
+        """Return the values that a node sent as numbers, or the reason why they are refused."""
         decoder = self.decoders.get(node)
-        return decoder.dress(values) if decoder else Decoded(tuple(values))
+        return decoder.interpret(values) if decoder else Decoded(tuple(values))
 
-    def dress_named(
+    def interpret_named(
         self, node: str, names: Iterable[str], values: Iterable[float | None]
     ) -> tuple[float | None, ...]:
-        """Return the values that a node gave with names of their own."""
-        return self.decoders.get(node, _UNKNOWN).dress_named(names, values)
+        """Return the values that a node sent with names."""
+        return self.decoders.get(node, _UNKNOWN).interpret_named(names, values)

@@ -1,4 +1,4 @@
-"""What is told to the one who started the daemon: that it is ready, at work on its file, alive, at its end.
+"""What the daemon tells its supervisor, systemd for example: that it is ready, reloads, is alive, or stops.
 
 The protocol is systemd's sd_notify(3): a datagram of NAME=VALUE lines to the socket that NOTIFY_SOCKET names.
 `start-stop-daemon --notify-await` understands READY=1 as well.
@@ -19,10 +19,10 @@ log = logging.getLogger("oemgateway")
 
 
 class Supervisor:
-    """Who started the daemon, as far as it wants to be told; what the daemon starts knows nothing of it.
+    """The program that started the daemon; the daemon's own children do not inherit its address.
 
-    `patience` is the number of seconds after which it takes the daemon for dead unless it has been told that
-    it is `alive`; None where it does not look.
+    `patience` is the number of seconds after which it takes the daemon for dead if it has not been told that
+    it is `alive`; None if it does not watch.
     """
 
     def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:
@@ -33,28 +33,28 @@ class Supervisor:
         self.patience = int(microseconds) / 1e6 if microseconds.isdecimal() and meant else None
 
     def ready(self) -> None:
-        """Say that the daemon does its work, or does it again."""
+        """Say that the daemon has started, or has reloaded its file."""
         self._tell("READY=1")
 
     def reloading(self) -> None:
-        """Say that the daemon reads its file; `ready` has to follow."""
+        """Say that the daemon reloads its file; `ready` must follow."""
         self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def alive(self) -> None:
-        """Say that every part of the daemon makes progress, or waits."""
+        """Say that every thread of the daemon makes progress, or waits for input."""
         if self.patience is not None:
             self._tell("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """Say that the daemon is about to end."""
+        """Say that the daemon is stopping."""
         self._tell("STOPPING=1")
 
     def _tell(self, words: str) -> None:
         if not self._address:
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as way:
-                way.connect(self._address)
-                way.send(words.encode())
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+                supervisor.connect(self._address)
+                supervisor.send(words.encode())
         except OSError as error:
-            log.debug("who started the daemon cannot be told %s: %s", words, error)
+            log.debug("the supervisor cannot be told %s: %s", words, error)

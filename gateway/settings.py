@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 Raw = str | list[str]
-"""A value as ConfigObj reads it: text, or a list where it holds commas."""
+"""A value as ConfigObj reads it: text, or a list if it has commas."""
 
 LogLevel = Literal["DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL"]
 """How much is logged."""
 
 UNKNOWN = "no such setting"
-"""What is wrong with a key that a section does not know, and that is like none that it knows."""
+"""What is wrong with a key that is not a setting of its section, nor similar to one."""
 
 T = TypeVar("T")
 
@@ -93,9 +93,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 class SettingsFault(ValueError):
-    """Settings that will not do: `faults` are pairs of key (None: the section itself) and message.
+    """Settings that are wrong: `faults` are pairs of key (None: the section itself) and message.
 
-    `missing` are the settings that have no default and are not there, each with what there is to say of it.
+    `missing` are the settings without a default that are not given, each with its message.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ def declared(cls: type) -> dict[str, dataclasses.Field[Any]]:
 
 
 def taker(cls: type) -> Callable[[str], bool]:
-    """Return what tells whether a class has a setting of a name, be it an older one or a family's."""
+    """Return a function that tells whether a class has a setting of a name, older names included."""
     return _Reader(cls).knows
 
 
@@ -154,7 +154,7 @@ def build(cls: type[T], entries: Mapping[str, Raw]) -> T:
 
 
 class _Reader:
-    """The entries of a section on their way to the fields of a class."""
+    """Turns the entries of a section into the fields of a class."""
 
     def __init__(self, cls: type) -> None:
         self._fields = declared(cls)
@@ -196,7 +196,7 @@ class _Reader:
             check(self._values[name])
 
     def _nearest(self, key: str) -> str:
-        """Return " (did you mean X?)" for what this key is a misspelling of, such as sensor2 of Sensor02."""
+        """Return " (did you mean X?)" for a misspelt setting, such as sensor2 for Sensor02."""
         plain = re.sub(r"(?<=[a-z])s?[\W_]*0*(?=[0-9])", "", key.strip().lower())
         members = [plain for family in self._families.values() if family.KEY.fullmatch(plain)]
         examples = [family.EXAMPLE for family in self._families.values()]
@@ -207,7 +207,7 @@ class _Reader:
         return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
     def missing(self) -> dict[str, str]:
-        """Return what has to be there and is not, each with what there is to say of it."""
+        """Return the settings that are required and not given, each with its message."""
         return {
             name: f"{name} is missing{field.metadata.get('hint', '')}"
             for name, field in self._fields.items()
@@ -294,7 +294,7 @@ def in_full(number: float) -> str:
 
 
 def quoted(text: str) -> str:
-    """Put text into quotes where a file needs them."""
+    """Return text in quotes if it needs them in a file."""
     if "," in text or "#" in text or text != text.strip("\"' \t"):
         return f"'{text}'" if '"' in text else f'"{text}"'
     return text

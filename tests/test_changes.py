@@ -56,14 +56,14 @@ def edited(tmp_path):
         ("name = kitchen", "name = cellar", "node 10: name kitchen -> cellar"),
         ("[[10]]", "[[11]]", "node 11: new; node 10: removed"),
         ("loglevel = INFO", "loglevel = DEBUG", "loglevel INFO -> DEBUG"),
-        ("loglevel = INFO", "max_size = 9", "max_size 200 -> 9, which takes effect at the next start"),
+        ("loglevel = INFO", "max_size = 9", "max_size 200 -> 9, from the next start on"),
     ],
 )
 def test_an_edit_is_told_in_a_sentence(edited, old, new, said):
     sentence = edited((old, new))
-    assert sentence.endswith("; nothing else touched")
+    assert sentence.endswith("; nothing else changed")
     if said:
-        assert sentence == f"{said}; nothing else touched"
+        assert sentence == f"{said}; nothing else changed"
     else:
         assert "sensor1 28.33F749050000, flow -> none" in sentence
         assert "sensor2 none -> 28.33F749050000" in sentence
@@ -71,13 +71,13 @@ def test_an_edit_is_told_in_a_sentence(edited, old, new, said):
 
 def test_a_key_is_never_shown(edited):
     said = edited(("00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100"))
-    assert said == "home: apikey is another, reopened; nothing else touched"
+    assert said == "home: apikey changed, reopened; nothing else changed"
 
 
 def test_several_at_once(edited):
     said = edited(("group = 210", "group = 212"), ("node = 9", "node = 8"))
-    assert said == "radio: group 210 -> 212, reopened; bridge: node 9 -> 8, reopened; nothing else touched"
+    assert said == "radio: group 210 -> 212, reopened; bridge: node 9 -> 8, reopened; nothing else changed"
 
 
 def test_a_comment_changes_nothing(edited):
-    assert edited(("group = 210", "group = 210  # ours")) == "nothing in it is different"
+    assert edited(("group = 210", "group = 210  # ours")) == "no setting changed"

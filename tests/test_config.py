@@ -230,7 +230,7 @@ class TestPlugins:
                 [f"3: probe: type is missing: {', '.join(known('listeners'))} or probe expected"],
             ),
             ("type = prob\n", ["4: type: prob is not a type of listener (did you mean probe?)"]),
-            ("type = cloud\n", ["3: [[probe]] stands in [listeners]: move it below [dispatchers] (line 5)"]),
+            ("type = cloud\n", ["3: [[probe]] is in [listeners]: move it below [dispatchers] (line 5)"]),
             (
                 "type = a, b\n",
                 ["4: type: one value expected, not 2 with commas between (text with a comma needs quotes)"],
@@ -251,7 +251,7 @@ class TestPlugins:
             ),
             (
                 "type = probe\nport = broken\n",
-                ["3: probe: probe fails on its settings, a bug of its own: RuntimeError('a bug')"],
+                ["3: probe: probe fails on its settings, a bug in it: RuntimeError('a bug')"],
             ),
             ("type = probe\nport = x\nactive = perhaps\n", ["6: active: yes or no expected, not perhaps"]),
             (
@@ -303,7 +303,7 @@ class TestPlugins:
             "[cellar]\n"
         )
         assert [fault.removeprefix("oemgateway.conf:") for fault in found] == [
-            "1: x: it stands above the first section: put it into [gateway]",
+            "1: x: it is above the first section: put it into [gateway]",
             "2: [gatway]: no such section (did you mean gateway?)",
             "4: y: [listeners] has no settings of its own: a [[name]] expected above it",
             "5: a: port is missing",
@@ -324,7 +324,7 @@ class TestPlugins:
         read = config.read(file(whole("type = nonsense\nactive = no\n")))
         assert read.listeners == {}
         assert [str(remark).partition("conf:")[2] for remark in read.remarks] == [
-            "5: probe: not run, and not checked: active = no"
+            "5: probe: neither run nor checked: active = no"
         ]
 
 
@@ -449,14 +449,14 @@ class TestBetweenSections:
 
     def test_one_name_in_both_lists_is_remarked(self, remarks):
         assert remarks(whole().replace("[[cloud]]", "[[probe]]")) == [
-            "oemgateway.conf:7: probe: a listener has this name too: the log does not tell the two apart"
+            "oemgateway.conf:7: probe: a listener has this name too: the log cannot distinguish them"
         ]
 
     def test_made_up_readings_do_not_go_where_a_key_is_given(self, faults):
         text = whole("type = probe\nport = simulated\n", "type = cloud\napikey = abc\n")
         [fault] = faults(text)
         assert fault == (
-            "oemgateway.conf:3: probe: its readings are made up and would go to cloud (line 7): "
+            "oemgateway.conf:3: probe: its readings are simulated and would go to cloud (line 7): "
             "set one of them to active = no, or simulate = yes in [gateway]"
         )
 

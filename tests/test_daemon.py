@@ -107,7 +107,7 @@ def test_an_edit_takes_effect_by_itself_and_touches_only_what_it_changes(file, s
         assert gateway._listeners["push"] is listener
         push(port, "15 1")
         wait_until(lambda: stored(server) == [("15", "1", 1)])
-    assert f"{file}: home: batch 250 -> 7, reopened; nothing else touched" in caplog.text
+    assert f"{file}: home: batch 250 -> 7, reopened; nothing else changed" in caplog.text
 
 
 def test_an_edit_of_a_node_reaches_the_listener_that_runs(file, server, port):

@@ -60,7 +60,7 @@ def test_a_dummy_at_the_end_is_shown_too(read):
 
 def test_it_ends_with_the_remarks(read):
     assert "\n".join(describe(read(EXAMPLE))).endswith(
-        "oemgateway.conf:20: log: not run, and not checked: active = no"
+        "oemgateway.conf:20: log: neither run nor checked: active = no"
     )
 
 

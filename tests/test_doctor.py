@@ -111,7 +111,7 @@ class Broken(Listener):
 def test_a_plugin_that_cannot_examine_does_not_hide_the_rest(pi):
     first, second = doctor._examine_plugin(Broken(), pi.machine)
     assert first.found == "so far, so good"
-    assert second.found == "it could not be examined, a bug of its own: ZeroDivisionError('a bug')"
+    assert second.found == "it could not be examined, a bug in it: ZeroDivisionError('a bug')"
 
 
 def test_a_plugin_need_not_examine(pi):

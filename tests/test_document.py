@@ -74,7 +74,7 @@ def test_a_file_that_cannot_be_read_is_one_fault_in_plain_words(tmp_path, name):
         document.read(tmp_path / name)
     [fault] = caught.value.faults
     message = {
-        "nowhere.conf": "there is no such file: make it, or name another",
+        "nowhere.conf": "there is no such file: create it, or name another",
         ".": "cannot be read: Is a directory",
     }
     assert str(fault) == f"{tmp_path / name}: {message[name]}"
@@ -95,7 +95,7 @@ def test_a_line_in_another_encoding_is_a_fault_and_the_rest_is_read(read):
 
 
 def test_control_characters_are_a_fault(read):
-    assert found(read("[a]\nb = 1\x07\n")) == [(2, "", "a control character at place 6: take it out")]
+    assert found(read("[a]\nb = 1\x07\n")) == [(2, "", "a control character at place 6: remove it")]
 
 
 def test_a_value_of_several_lines_is_a_fault_and_the_lines_after_it_are_still_right(read):
@@ -121,7 +121,7 @@ def test_a_value_of_several_lines_is_a_fault_and_the_lines_after_it_are_still_ri
         (
             "[one]",
             "[one]",
-            ("it begins in line 1 already: move what is below this line up there, and take this line away"),
+            ("it begins in line 1 already: move what is below this line up there, and remove this line"),
         ),
     ],
 )

@@ -69,7 +69,10 @@ def test_a_banner_reaches_the_log_as_text(tmp_path):
             while not listener.read(stop):
                 pass
         finally:
-            logger.handlers, logging.raiseExceptions = before, loud
+            made, logger.handlers = logger.handlers, before
+            for handler in made:
+                handler.close()
+            logging.raiseExceptions = loud
             logger.setLevel(level)
     wire.cut()
     (line,) = (tmp_path / "log").read_text().splitlines()

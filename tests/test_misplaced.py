@@ -54,40 +54,40 @@ def said(written):
     [
         (
             f"{READY}\n{LINES}",
-            "[[lines]]: [[lines]] stands in [nodes]: move it below [listeners] (line <[listeners]>)",
+            "[[lines]]: [[lines]] is in [nodes]: move it below [listeners] (line <[listeners]>)",
         ),
         (
             f"{READY}\n{LINES}    prot = 1\n    key = 7\n",
-            "[[lines]]: [[lines]] stands in [nodes]: move it below [listeners] (line <[listeners]>)",
+            "[[lines]]: [[lines]] is in [nodes]: move it below [listeners] (line <[listeners]>)",
         ),
         (
             f"{READY}{LOG}",
-            "[[log]]: [[log]] stands in [nodes]: move it below [dispatchers] (line <[dispatchers]>)",
+            "[[log]]: [[log]] is in [nodes]: move it below [dispatchers] (line <[dispatchers]>)",
         ),
         (
             edited(("# Every reading as", f"{LINES}# Every reading as")),
-            "[[lines]]: [[lines]] stands in [dispatchers]: move it below [listeners] (line <[listeners]>)",
+            "[[lines]]: [[lines]] is in [dispatchers]: move it below [listeners] (line <[listeners]>)",
         ),
         (
             edited(("# Packets of an RFM12Pi", f"{LOG}# Packets of")),
-            "[[log]]: [[log]] stands in [listeners]: move it below [dispatchers] (line <[dispatchers]>)",
+            "[[log]]: [[log]] is in [listeners]: move it below [dispatchers] (line <[dispatchers]>)",
         ),
         (
             edited(("# Packets of an RFM12Pi", f"{NODE}# Packets of")),
-            "[[10]]: [[10]] stands in [listeners]: move it below [nodes] (line <[nodes]>)",
+            "[[10]]: [[10]] is in [listeners]: move it below [nodes] (line <[nodes]>)",
         ),
         (
             edited(("# What is read.", f"{LINES}# What is read.")),
-            "[[lines]]: [[lines]] stands in [gateway]: move it below [listeners] (line <[listeners]>)",
+            "[[lines]]: [[lines]] is in [gateway]: move it below [listeners] (line <[listeners]>)",
         ),
         (
             f"[gateway]\n[[bridge]]\ntype = ds2482\nnode = 9\n[dispatchers]\n{LOG}",
-            "[[bridge]]: [[bridge]] stands in [gateway]: put a line [listeners] above it",
+            "[[bridge]]: [[bridge]] is in [gateway]: put a line [listeners] above it",
         ),
         (
             f"{LINES}{READY}",
             (
-                "[[lines]]: [[lines]]: it stands above the first [section]: "
+                "[[lines]]: [[lines]]: it is above the first [section]: "
                 "move it below [listeners], [dispatchers] or [nodes]"
             ),
         ),
@@ -114,7 +114,7 @@ def test_a_section_that_begins_twice_is_said_to_have_begun_before(said, name):
     assert said(f"{READY}\n[{name}]\n{LINES}") == [
         (
             f"[{name}]: [{name}]: it begins in line <[{name}]> already: "
-            "move what is below this line up there, and take this line away"
+            "move what is below this line up there, and remove this line"
         )
     ]
 
@@ -133,7 +133,7 @@ def test_of_two_sections_of_one_name_the_first_is_named_with_its_line(said):
         (
             [("#[[radio]]\n    #type = rfm12pi", "#[[radio]]\n    type = rfm12pi")],
             (
-                "#[[radio]]: take the # away: type (line <type = rfm12pi>) stands below it, "
+                "#[[radio]]: remove the #: type (line <type = rfm12pi>) is below it, "
                 "and counts as part of [[bridge]]"
             ),
         ),
@@ -144,56 +144,56 @@ def test_of_two_sections_of_one_name_the_first_is_named_with_its_line(said):
                 ("#group =  ", "group = 210"),
             ],
             (
-                "#[[radio]]: take the # away: type (line <type = rfm12pi>) stands below it, "
+                "#[[radio]]: remove the #: type (line <type = rfm12pi>) is below it, "
                 "and counts as part of [[bridge]]"
             ),
         ),
         (
             [("#port = /dev/ttyAMA0", "port = /dev/ttyUSB0"), ("#group =  ", "group = 210")],
             (
-                "#[[radio]]: take the # away: port (line <port = /dev/ttyUSB0>) stands below it, "
+                "#[[radio]]: remove the #: port (line <port = /dev/ttyUSB0>) is below it, "
                 "and counts as part of [[bridge]]"
             ),
         ),
         (
             [("#[[log]]\n    #type = log", "#[[log]]\n    type = log")],
             (
-                "#[[log]]: take the # away: type (line <type = log>) stands below it, "
+                "#[[log]]: remove the #: type (line <type = log>) is below it, "
                 "and counts as part of [[emoncms]]"
             ),
         ),
         (
             [("#name = emontx2", "name = emontx2")],
             (
-                "#[[10]]: take the # away: name (line <name = emontx2>) stands below it, "
+                "#[[10]]: remove the #: name (line <name = emontx2>) is below it, "
                 "and counts as part of [nodes]"
             ),
         ),
         (
             [("\n[listeners]", "\n#[listeners]")],
             (
-                "#[listeners]: take the # away: [[bridge]] (line <[[bridge]]>) stands below it, "
+                "#[listeners]: remove the #: [[bridge]] (line <[[bridge]]>) is below it, "
                 "and counts as part of [gateway]"
             ),
         ),
         (
             [("\n[dispatchers]", "\n#[dispatchers]")],
             (
-                "#[dispatchers]: take the # away: [[emoncms]] (line <[[emoncms]]>) stands below it, "
+                "#[dispatchers]: remove the #: [[emoncms]] (line <[[emoncms]]>) is below it, "
                 "and counts as part of [listeners]"
             ),
         ),
         (
             [("\n[nodes]", "\n# [nodes]"), ("#[[10]]\n    #name", "[[10]]\n    name")],
             (
-                "# [nodes]: #[nodes]: take the # away: [[10]] (line <[[10]]>) stands below it, "
+                "# [nodes]: #[nodes]: remove the #: [[10]] (line <[[10]]>) is below it, "
                 "and counts as part of [dispatchers]"
             ),
         ),
         (
             [("\n[gateway]", "\n#[gateway]"), ("#loglevel = INFO", "loglevel = DEBUG")],
             (
-                "#[gateway]: take the # away: loglevel (line <loglevel = DEBUG>) stands below it, "
+                "#[gateway]: remove the #: loglevel (line <loglevel = DEBUG>) is below it, "
                 "and counts as part of no section"
             ),
         ),
@@ -215,7 +215,7 @@ def test_what_counts_as_a_setting_of_the_section_above_without_a_fault_is_a_rema
         )
     )
     assert remark == (
-        "#[[mounted]]: #[[mounted]]: take the # away: active (line <active = yes>) stands below it, "
+        "#[[mounted]]: #[[mounted]]: remove the #: active (line <active = yes>) is below it, "
         "and counts as part of [[bridge]]"
     )
 
@@ -225,16 +225,16 @@ def test_what_counts_as_a_setting_of_the_section_above_without_a_fault_is_a_rema
     [
         (
             [("#[[radio]]", "[[radio]]")],
-            "#type = rfm12pi: #type: take the # away: type is missing in [[radio]] (line <[[radio]]>)",
+            "#type = rfm12pi: #type: remove the #: type is missing in [[radio]] (line <[[radio]]>)",
         ),
         (
             [("#[[names]]\n    #type", "[[names]]\n    type")],
-            "#node = emontx: #node: take the # away: node is missing in [[names]] (line <[[names]]>)",
+            "#node = emontx: #node: remove the #: node is missing in [[names]] (line <[[names]]>)",
         ),
         (
             [("    apikey = ", "    #apikey = ")],
             (
-                f"#apikey = {KEY}: #apikey: take the # away: apikey is missing in [[emoncms]] "
+                f"#apikey = {KEY}: #apikey: remove the #: apikey is missing in [[emoncms]] "
                 "(line <[[emoncms]]>)"
             ),
         ),
@@ -323,4 +323,4 @@ def test_a_key_on_a_faulty_line_is_not_shown(written, line):
 
 def test_a_section_that_is_off_may_stand_where_it_likes(said):
     text = edited(("# Every reading as", f"{LINES}    active = no\n# Every reading as"))
-    assert said(text) == ["active = no: lines: not run, and not checked: active = no"]
+    assert said(text) == ["active = no: lines: neither run nor checked: active = no"]

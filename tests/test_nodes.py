@@ -125,14 +125,14 @@ def test_with_one_letter_for_all_there_are_as_many_values_as_come():
 def test_0_lets_every_byte_through(entries):
     told = decoder(names="t, hour, minute, second", **entries)
     assert told.decode(b"t\x14\x1a\xff") == Decoded((116, 20, 26, 255), ("t", "hour", "minute", "second"))
-    assert told.dress((20.5, -1)) == Decoded((20.5, -1), ("t", "hour"))
+    assert told.interpret((20.5, -1)) == Decoded((20.5, -1), ("t", "hour"))
 
 
 # --- scales -----------------------------------------------------------------------------------------------
 
 
 def test_a_tenth_of_3_is_point_3():
-    assert decoder(scale="0.1").dress((3,)).values == (0.3,)
+    assert decoder(scale="0.1").interpret((3,)).values == (0.3,)
     assert 3 * 0.1 != 0.3
 
 
@@ -144,14 +144,14 @@ SCALES = st.decimals("1e-9", "1e9", allow_nan=False) | st.sampled_from(
 @given(st.integers(-(2**63), 2**64 - 1), SCALES)
 @example(2**53 + 1, "+1.")
 def test_a_scaled_value_is_the_double_nearest_to_the_exact_decimal(raw, scale):
-    (value,) = decoder(scale=str(scale)).dress((raw,)).values
+    (value,) = decoder(scale=str(scale)).interpret((raw,)).values
     assert float(value) == float(Context(prec=80).multiply(Decimal(raw), Decimal(scale)))
 
 
 def test_scales_that_are_not_given_are_1_and_one_may_be_for_all():
-    assert decoder(scales="0.1, 0.01", datacodes="h, h, h").dress((1, 1, 1)).values == (0.1, 0.01, 1)
-    assert decoder(scale="0.1").dress((1, 1, 1)).values == (0.1, 0.1, 0.1)
-    assert decoder(scales="0.1, 0.01", scale="5").dress((1, 1, 1)).values == (0.1, 0.01, 1)
+    assert decoder(scales="0.1, 0.01", datacodes="h, h, h").interpret((1, 1, 1)).values == (0.1, 0.01, 1)
+    assert decoder(scale="0.1").interpret((1, 1, 1)).values == (0.1, 0.1, 0.1)
+    assert decoder(scales="0.1, 0.01", scale="5").interpret((1, 1, 1)).values == (0.1, 0.01, 1)
 
 
 def test_whole_numbers_stay_what_they_are():
@@ -204,13 +204,15 @@ def test_without_a_scale_or_a_unit_300_may_be_tenths_of_a_degree():
     # As an emonTH prints it: 30.0 degrees
     nodes = Nodes({"named": decoder(names="temp, T1"), "scaled": decoder(names="temp, T1", scale="0.1")})
     for node in ("named", "other"):
-        assert nodes.dress_named(node, ("temp", "t0"), (300, 3040)) == (300, 3040)
+        assert nodes.interpret_named(node, ("temp", "t0"), (300, 3040)) == (300, 3040)
     assert (
-        nodes.dress("named", (300, 302)).values == nodes.decode("named", b"\x2c\1\x2e\1").values == (300, 302)
+        nodes.interpret("named", (300, 302)).values
+        == nodes.decode("named", b"\x2c\1\x2e\1").values
+        == (300, 302)
     )
-    assert nodes.dress_named("scaled", ("temp", "T1"), (300, 3040)) == (30, None)
+    assert nodes.interpret_named("scaled", ("temp", "T1"), (300, 3040)) == (30, None)
     # and what has a point in it is in degrees already: an emonTx prints T1:300.00
-    assert nodes.dress_named("other", ("T1", "t0", "P1"), (300.0, 302.0, 304.0)) == (None, None, 304)
+    assert nodes.interpret_named("other", ("T1", "t0", "P1"), (300.0, 302.0, 304.0)) == (None, None, 304)
 
 
 def test_a_scale_for_one_value_says_nothing_of_the_others():
@@ -224,19 +226,22 @@ def test_a_scale_for_one_value_says_nothing_of_the_others():
 def test_values_get_their_scales_and_names_too():
     told = decoder(datacodes="h, h, h", names="power, vrms, temp1", scales="1, 0.01, 0.01")
     nodes = Nodes({"11": told})
-    assert nodes.dress("11", (100.0, 24345.0, 30000.0)) == Decoded(
+    assert nodes.interpret("11", (100.0, 24345.0, 30000.0)) == Decoded(
         (100, 243.45, None), ("power", "vrms", "temp1")
     )
-    assert nodes.dress("11", (100.0, 24345.0)) == "length-mismatch"
-    assert nodes.dress("12", (100.0, 24345.0)) == Decoded((100, 24345))
+    assert nodes.interpret("11", (100.0, 24345.0)) == "length-mismatch"
+    assert nodes.interpret("12", (100.0, 24345.0)) == Decoded((100, 24345))
 
 
 def test_values_with_names_of_their_own_get_the_scales_of_these_names():
     nodes = Nodes({"emontx": decoder(names="vrms, t0", scales="0.01, 0.1", units="V, C")})
-    named = nodes.dress_named("emontx", ("ct1", "t0", "vrms", "T5"), (105.0, 3000.0, 24310.0, 300.0))
+    named = nodes.interpret_named("emontx", ("ct1", "t0", "vrms", "T5"), (105.0, 3000.0, 24310.0, 300.0))
     assert named == (105, None, 243.1, None)
-    assert nodes.dress_named("other", ("t0", "vrms", "T5"), (205.0, 24310.0, 302.0)) == (205, 24310, None)
-    assert Nodes({"x": decoder(scale="0.1")}).dress_named("x", ("temp", "batt"), (263.0, 33.0)) == (26.3, 3.3)
+    assert nodes.interpret_named("other", ("t0", "vrms", "T5"), (205.0, 24310.0, 302.0)) == (205, 24310, None)
+    assert Nodes({"x": decoder(scale="0.1")}).interpret_named("x", ("temp", "batt"), (263.0, 33.0)) == (
+        26.3,
+        3.3,
+    )
 
 
 # --- the section ------------------------------------------------------------------------------------------
@@ -510,11 +515,11 @@ def test_whatever_comes_is_decoded_whole_or_refused_by_name(section, data, value
         nodes = Nodes({"1": build(Decoder, section)})
     except SettingsFault:
         return
-    for said in (nodes.decode("1", data), nodes.decode("2", data), nodes.dress("1", values)):
+    for said in (nodes.decode("1", data), nodes.decode("2", data), nodes.interpret("1", values)):
         if isinstance(said, str):
             assert said in ("length-mismatch", "odd-length", "no-payload")
         else:
             assert len(said.names) <= len(said.values)
             assert all(value is None or math.isfinite(value) for value in said.values)
     names = [f"n{index}" for index, _ in enumerate(values)]
-    assert len(nodes.dress_named("1", names, values)) == len(values)
+    assert len(nodes.interpret_named("1", names, values)) == len(values)

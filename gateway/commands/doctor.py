@@ -121,7 +121,7 @@ def _examine_plugin(plugin: Plugin, machine: Machine) -> Iterable[Finding]:
     try:
         findings.extend(plugin.examine(machine))
     except Exception as error:  # noqa: BLE001  (a plugin of others' must not keep the rest from being told)
-        findings.append(unknown(f"it could not be examined, a bug of its own: {error!r}"))
+        findings.append(unknown(f"it could not be examined, a bug in it: {error!r}"))
     if plugin.name in machine.running:
         findings.append(_experience(machine.running[plugin.name]))
     return findings

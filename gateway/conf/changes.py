@@ -18,9 +18,9 @@ def is_same(before: object, after: object) -> bool:
 
 
 def changes(before: Configuration, after: Configuration) -> str:
-    """Return what is different, as in "radio: group 210 -> 212, reopened; nothing else touched"."""
+    """Return what is different, as in "radio: group 210 -> 212, reopened; nothing else changed"."""
     said = [*_plugins(before, after), *_nodes(before, after), *_gateway(before, after)]
-    return "; ".join([*said, "nothing else touched"]) if said else "nothing in it is different"
+    return "; ".join([*said, "nothing else changed"]) if said else "no setting changed"
 
 
 def _plugins(before: Configuration, after: Configuration) -> Iterator[str]:
@@ -50,7 +50,7 @@ def _gateway(before: Configuration, after: Configuration) -> Iterator[str]:
     old, new = shown(before.gateway), shown(after.gateway)
     for name, setting in declared(type(after.gateway)).items():
         if old[name] != new[name]:
-            later = ", which takes effect at the next start" if setting.metadata["at_start"] else ""
+            later = ", from the next start on" if setting.metadata["at_start"] else ""
             yield f"{name} {_step(old[name], new[name])}{later}"
 
 
@@ -62,7 +62,7 @@ def _different(before: Any, after: Any) -> str:  # noqa: ANN401  (any dataclass 
         if old.get(key) != new.get(key)
     ]
     secrets = [name for name, field in declared(type(after)).items() if field.metadata.get("secret")]
-    words += [f"{name} is another" for name in secrets if getattr(before, name) != getattr(after, name)]
+    words += [f"{name} changed" for name in secrets if getattr(before, name) != getattr(after, name)]
     return ", ".join(words)
 
 

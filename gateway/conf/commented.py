@@ -23,7 +23,7 @@ class Header(NamedTuple):
     def message(self, below: str, line: int) -> str:
         """Say of what stands below this name, in that line, what it counts as part of."""
         owner = self.owner or "no section"
-        return f"take the # away: {below} (line {line}) stands below it, and counts as part of {owner}"
+        return f"remove the #: {below} (line {line}) is below it, and counts as part of {owner}"
 
 
 class Commented:

@@ -166,7 +166,7 @@ def _sections(text: Document) -> dict[Kind, dict[str, Section]]:
     sections: dict[Kind, dict[str, Section]] = {"listeners": {}, "dispatchers": {}}
     for key, entry in text.root.entries.items():
         if not is_below_commented(text, key, entry.line):
-            text.fault(entry.line, key, "it stands above the first section: put it into [gateway]")
+            text.fault(entry.line, key, "it is above the first section: put it into [gateway]")
     for top, above in text.root.sections.items():
         if top not in SECTIONS:
             if top not in ("gateway", "nodes"):
@@ -279,7 +279,7 @@ def _check_names(text: Document, parts: dict[Kind, list[Part]]) -> None:
     listeners = {part.section.name for part in parts["listeners"]}
     for part in parts["dispatchers"]:
         if part.section.name in listeners:
-            message = "a listener has this name too: the log does not tell the two apart"
+            message = "a listener has this name too: the log cannot distinguish them"
             text.remark(part.section.line, part.section.name, message)
 
 
@@ -289,7 +289,7 @@ def _check_simulated(text: Document, parts: dict[Kind, list[Part]]) -> None:
         for destination in parts["dispatchers"]:
             if source.simulated and secrets(destination.plugin):
                 message = (
-                    f"its readings are made up and would go to {_named(destination)}: "
+                    f"its readings are simulated and would go to {_named(destination)}: "
                     "set one of them to active = no, or simulate = yes in [gateway]"
                 )
                 text.fault(source.section.line, source.section.name, message)

@@ -111,7 +111,9 @@ def read(path: Path) -> Document:
             mode = os.fstat(opened.fileno()).st_mode
             data = opened.read()
     except FileNotFoundError as error:
-        raise ConfigFaults([Fault(file, 0, "", "there is no such file: make it, or name another")]) from error
+        raise ConfigFaults(
+            [Fault(file, 0, "", "there is no such file: create it, or name another")]
+        ) from error
     except OSError as error:
         hint = ": sudo, as it holds a key" if isinstance(error, PermissionError) else ""
         raise ConfigFaults([Fault(file, 0, "", f"cannot be read: {error.strerror}{hint}")]) from error
@@ -153,7 +155,7 @@ class _Lines:
             line = raw.decode(errors="replace")
         line = line.rstrip("\r")
         if unwanted := _CONTROL.search(line):
-            self._fault(number, "", f"a control character at place {unwanted.start() + 1}: take it out")
+            self._fault(number, "", f"a control character at place {unwanted.start() + 1}: remove it")
             line = _CONTROL.sub("", line)
         return line
 
@@ -211,7 +213,7 @@ class _Lines:
             return "a name in as many ] as [ expected, and nothing else on the line"
         _, above = self._places[number]
         if not above:
-            return "it stands above the first [section]: move it below [listeners], [dispatchers] or [nodes]"
+            return "it is above the first [section]: move it below [listeners], [dispatchers] or [nodes]"
         name = line.partition("#")[0].strip(" \t[]")
         return f"{'[' * (above + 1)}{name}{']' * (above + 1)} expected, in fewer brackets"
 
@@ -220,7 +222,7 @@ class _Lines:
         if _depth(self.lines[number - 1]) == 1:
             return (
                 f"it begins in line {first} already: move what is below this line up there, "
-                "and take this line away"
+                "and remove this line"
             )
         return f"there is one of this name in line {first}: give this one another, or put the two together"
 

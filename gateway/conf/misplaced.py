@@ -40,7 +40,7 @@ def is_misplaced(text: Document, top: str, section: Section) -> bool:
         if SECTIONS.get(name, name) == home
     ]
     cure = there[-1] if there else f"put a line [{home}] above it"
-    text.fault(section.line, "", f"[[{section.name}]] stands in [{top}]: {cure}")
+    text.fault(section.line, "", f"[[{section.name}]] is in [{top}]: {cure}")
     return True
 
 
@@ -100,7 +100,7 @@ def about_missing(text: Document, section: Section, key: str, message: str) -> N
     """Say that a section needs a setting, in its own line where it is commented out."""
     line = text.commented.setting(section.line, key)
     if line:
-        cure = f"take the # away: {key} is missing in [[{section.name}]] (line {section.line})"
+        cure = f"remove the #: {key} is missing in [[{section.name}]] (line {section.line})"
         text.fault(line, f"#{key}", cure)
     else:
         text.fault(section.line, section.name, message)

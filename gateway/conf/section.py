@@ -38,7 +38,7 @@ def read_part(text: Document, kind: Kind, section: Section) -> Part | None:
     """Make the plugin of a section; None where it is switched off or has a fault, which the text then has."""
     entries = folded(text, section, _FOLDED)
     if is_off(entries):
-        text.remark(entries["active"].line, section.name, "not run, and not checked: active = no")
+        text.remark(entries["active"].line, section.name, "neither run nor checked: active = no")
         return None
     if "type" not in entries:
         about_missing_type(text, kind, section, entries)
@@ -54,7 +54,7 @@ def read_part(text: Document, kind: Kind, section: Section) -> Part | None:
     except SettingsFault as fault:
         blame(text, cls, section, entries, fault)
     except Exception as error:  # noqa: BLE001  (a plugin of others' must not hide the faults of the rest)
-        text.fault(section.line, section.name, f"{named} fails on its settings, a bug of its own: {error!r}")
+        text.fault(section.line, section.name, f"{named} fails on its settings, a bug in it: {error!r}")
     return None
 
 

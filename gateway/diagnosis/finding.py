@@ -1,4 +1,4 @@
-"""What is found when the gateway and what it stands on are examined: a verdict in words, and the cure."""
+"""What a check of the gateway, or of what it depends on, has found, and the cure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.text.plain import plain
 
 
 class Verdict(Enum):
-    """How something is, in the word that its line begins with."""
+    """The result of a check, as the first word of its line."""
 
     GOOD = "ok"
     BAD = "FAULT"
@@ -18,7 +18,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, and the cure; `subject`, whose it is, is filled in by the one who asked for it."""
+    """What was found, and the cure. The caller fills in `subject`, the section that was checked."""
 
     verdict: Verdict
     found: str
@@ -27,7 +27,7 @@ class Finding:
 
     @property
     def is_bad(self) -> bool:
-        """Whether something has to be put right."""
+        """Whether there is something to correct."""
         return self.verdict is Verdict.BAD
 
     def __str__(self) -> str:
@@ -36,15 +36,15 @@ class Finding:
 
 
 def good(found: str) -> Finding:
-    """Return that something is as it should be."""
+    """Return the finding that something is right."""
     return Finding(Verdict.GOOD, found)
 
 
 def bad(found: str, cure: str = "") -> Finding:
-    """Return that something is wrong, with what to do about it."""
+    """Return the finding that something is wrong, with what to do about it."""
     return Finding(Verdict.BAD, found, cure)
 
 
 def unknown(found: str, cure: str = "") -> Finding:
-    """Return that something cannot be told, or is wrong only if the user meant it otherwise."""
+    """Return the finding that something is not known, or is wrong only if the user did not intend it."""
     return Finding(Verdict.UNKNOWN, found, cure)

@@ -1,4 +1,4 @@
-"""The machine around the gateway, as a user finds it."""
+"""The machine that the gateway runs on, as one user may use it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 from gateway.diagnosis.finding import Finding, bad, good
 
 SERVICE = "oemgateway"
-"""The user that the service runs as."""
+"""The user of the service."""
 
 READ_WRITE, WRITE_SEARCH = 0o6, 0o3
-"""What a user wants to do: with a device, and with a directory."""
+"""Permission bits that a user needs: for a device, and for a directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What there is below `root`, for a user with a name, an id and the ids of his groups.
+    """The system below `root`, for a user with a name, an id and the ids of the user's groups.
 
-    `live` tells that this runs on the machine itself, so that its buses and servers can be asked. `running`
-    has, by name, what the running gateway says of its sections: their hardware is in use.
+    `live`: this is the machine itself, so that its buses and servers can be asked. `running` has, by name,
+    the status of the running gateway's sections: their hardware is in use.
     """
 
     root: Path
@@ -37,9 +37,9 @@ class Machine:
 
     @classmethod
     def below(cls, root: Path) -> Machine:
-        """Return the machine below a directory for the user of this process; OSError where there is none.
+        """Return the machine below a directory for the user of this process; OSError if there is none.
 
-        Root looks for the service's user, where there is one: what he himself may tells nothing of it.
+        For root it is the machine for the service's user, if there is one, as root may do anything.
         """
         if not root.is_dir():
             raise NotADirectoryError(f"{root}: the directory that a system is in expected, and there is none")
@@ -62,11 +62,11 @@ class Machine:
         return self.root / str(path).lstrip("/")
 
     def exists(self, path: str | Path) -> bool:
-        """Tell whether there is such a thing, as far as the user may see it."""
+        """Tell whether the path exists, as far as the user may see."""
         return os.path.exists(self.path(path))  # noqa: PTH110  (Path's raises where a mount is dead)
 
     def text(self, path: str | Path) -> str:
-        """Return what a file holds, "" where it cannot be read."""
+        """Return the text of a file, "" if it cannot be read."""
         try:
             return self.path(path).read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -87,14 +87,14 @@ class Machine:
         return sorted(found)
 
     def link(self, path: str | Path) -> str:
-        """Return the last part of what a symbolic link leads to, or of the path itself where it is none."""
+        """Return the last part of the target of a symbolic link, or of the path if it is not one."""
         try:
             return self.path(path).readlink().name
         except OSError:
             return Path(path).name
 
     def boot(self, name: str) -> str:
-        """Return where a file of the Raspberry Pi's firmware is: in /boot/firmware, before 2023 in /boot."""
+        """Return the path of a file of the Pi's firmware: in /boot/firmware, before 2023 in /boot."""
         newer = f"/boot/firmware/{name}"
         return newer if self.exists(newer) else f"/boot/{name}"
 
@@ -103,11 +103,11 @@ class Machine:
         return any(line.split()[0] == module for line in self.lines("/proc/modules"))
 
     def programs(self) -> set[str]:
-        """Return the names of all that runs."""
+        """Return the names of all running programs."""
         return {self.text(f"/proc/{pid}/comm").strip() for pid in self.names("/proc/[0-9]*")}
 
     def allows(self, path: str | Path, wanted: int) -> bool:
-        """Tell whether the user may do this with what is there, by its owner, group and mode."""
+        """Tell whether the user has these permissions, by owner, group and mode."""
         about = self.path(path).stat()
         if self.uid == 0:
             return True
@@ -115,7 +115,7 @@ class Machine:
         return about.st_mode >> shift & wanted == wanted
 
     def examine_rights(self, path: str, usual: str) -> Finding:
-        """Return whether the user may use a device, which the group `usual` may on most machines."""
+        """Return whether the user may use a device; on most machines the group `usual` may."""
         if self.allows(path, READ_WRITE):
             return good(f"{self.user} may read and write {path}")
         about = self.path(path).stat()

@@ -110,7 +110,7 @@ def _listener(worker: ListenerWorker, now: float) -> dict[str, Any]:
     try:
         faults, ailing = worker.plugin.report().get("faults", {}), worker.plugin.ailing()
     except Exception as error:  # noqa: BLE001  (a plugin of others' must not keep the rest from being told)
-        faults, ailing = {}, [f"it cannot say how it is, a bug of its own: {error!r}"]
+        faults, ailing = {}, [f"it cannot say how it is, a bug in it: {error!r}"]
     nodes = {
         node: {
             "frames": heard.frames,

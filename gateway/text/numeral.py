@@ -1,11 +1,11 @@
-"""Text as a number: the one rule for everything that comes from outside.
+"""Text as a number: one rule for everything that comes from outside.
 
 A number is an optional sign, ASCII digits with at most one point among them, and an optional exponent, in at
 most LONGEST characters. Spaces, underscores, digits of other scripts and hexadecimal are not part of one.
 
 A few words say that there is no value: what C, Arduino, Python and JavaScript print for one (`nan`, `inf`,
-`ovf`, `null`, `None`), and `-`. So does a number beyond LARGEST. The place of such a value is kept empty.
-Anything else is not a number, and what it is part of cannot be trusted.
+`ovf`, `null`, `None`), and `-`. So does a number beyond LARGEST. Such a value is a gap. Anything else is not
+a number, and the line or post that it is part of is refused.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import re
 from typing import Any
 
 LONGEST = 64
-"""Characters of a number; the longest that a double needs are 24."""
+"""Characters of a number; a double needs 24 at most."""
 
 LARGEST = 3.4e38
-"""The feeds of Emoncms are floats of 32 bits: one value beyond makes every graph that shows it empty."""
+"""The feeds of Emoncms are floats of 32 bits: a graph with a value beyond that is empty."""
 
 SPACE = " \t\n\r\v\f"
-"""What may surround a number where spaces may: ASCII's, as str.strip takes away more than float() does."""
+"""Spaces that may surround a number: those of ASCII, as str.strip removes more than float() allows."""
 
 _WHOLE = re.compile(r"[-+]?[0-9]+")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
@@ -30,7 +30,7 @@ _NO_VALUE = re.compile(r"[-+]?(?:nan|inf(?:inity)?|ovf)|null|none|-", re.IGNOREC
 
 
 class NotANumber(ValueError):
-    """Neither a number nor a word for none."""
+    """Neither a number nor a word for no value."""
 
 
 def parse(text: str) -> float | None:
@@ -51,7 +51,7 @@ def bounded(value: float) -> float | None:
 
 
 def from_json(value: object) -> float | None:
-    """Return what a value of JSON is as a number: true is 1, false is 0; null and "" are no value.
+    """Return a value of JSON as a number: true is 1, false is 0; null and "" are no value.
 
     Text may be a number, with spaces around it. Raises NotANumber for other text, for lists and for objects.
     """
@@ -66,16 +66,16 @@ def from_json(value: object) -> float | None:
 
 
 def load_json(text: str, **more: Any) -> Any:  # noqa: ANN401  (JSON)
-    """Return what JSON says; NaN and Infinity, which it has not, are taken as Python's `dumps` writes them.
+    """Return the value of JSON text; NaN and Infinity are allowed, as Python's `dumps` writes them.
 
-    Raises ValueError where it is none; `more` goes to json.loads.
+    Raises ValueError if it is not JSON; `more` goes to json.loads.
     """
     try:
         return json.loads(text, parse_int=_whole, **more)
     except RecursionError:
-        raise ValueError("too many brackets in each other") from None
+        raise ValueError("too many nested brackets") from None
 
 
 def _whole(text: str) -> float:
-    """Return an int; infinity for one of so many digits that int() would refuse it, or take long."""
+    """Return an int; infinity if it has so many digits that int() would refuse it, or take long."""
     return int(text) if len(text) <= LONGEST else math.inf

@@ -1,7 +1,7 @@
-"""Text from anywhere as a line that a log and a terminal can have.
+"""Text from outside as a line that is safe in a log and on a terminal.
 
-What would end the line, move the cursor or turn the direction of writing is escaped, and what looks like a
-key is masked: people paste theirs where a name belongs.
+Characters that would end the line, move the cursor or change the direction of writing are escaped. What looks
+like a key is masked, as people paste theirs where a name belongs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 LONGEST = 32_768
-"""Characters of a line; a journal cuts lines of 48 kB in pieces (LineMax in journald.conf(5))."""
+"""Characters of a line; a journal splits lines of more than 48 kB (LineMax in journald.conf(5))."""
 
 _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f"  # C0, DEL and C1, in which there are ESC and CSI
@@ -18,15 +18,15 @@ _UNSAFE = re.compile(
     r"\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _KEY = re.compile(r"(?<![\w-])[0-9A-Fa-f]{32,64}(?![\w-])")
-"""The keys of Emoncms have 32 hexadecimal digits. Those in the name of a port, beside - or _, are no key."""
+"""The keys of Emoncms have 32 hexadecimal digits. Those beside - or _, as in a port's name, are not one."""
 
 
 def escaped(text: str) -> str:
-    """Return the text with what is unsafe as Python would write it: an ESC as a backslash and x1b."""
+    """Return the text with unsafe characters as Python writes them: an ESC as a backslash and x1b."""
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def plain(text: str) -> str:
-    """Return the text escaped, with its keys masked, and cut where it is longer than LONGEST."""
+    """Return the text escaped, its keys masked, and cut if it is longer than LONGEST."""
     shown = escaped(_KEY.sub("********", text))
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}... ({len(shown) - LONGEST} more)"

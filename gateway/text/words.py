@@ -1,10 +1,10 @@
-"""Numbers as people say them."""
+"""Numbers in words."""
 
 from __future__ import annotations
 
 
 def span(seconds: float) -> str:
-    """Return how long that is, such as "3 hours", in the largest unit of which there are two."""
+    """Return a duration, such as "3 hours", in the largest unit of which there are at least two."""
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
@@ -12,11 +12,11 @@ def span(seconds: float) -> str:
 
 
 def rate(per_minute: float) -> str:
-    """Return how often something comes: pauses are never exactly equal, and 5.98 a minute is 6."""
+    """Return how often something comes, rounded, as pauses are never exactly equal: 5.98 a minute is 6."""
     rounded = f"{per_minute:.0f}" if per_minute >= 10 else f"{per_minute:.2g}"
     return f"{rounded} a minute"
 
 
 def size(count: int) -> str:
-    """Return how much that many bytes are."""
+    """Return a number of bytes."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

@@ -46,7 +46,7 @@ class Pairs(NamedTuple):
 
     def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame:
         """Return them with the scales that [nodes] gives to their names."""
-        values = nodes.dress_named(self.node, self.names, self.values)
+        values = nodes.interpret_named(self.node, self.names, self.values)
         return Frame(self.node, values, stamp, names=self.names, source=source, by_name=True)
 
 

@@ -30,7 +30,7 @@ class Values(NamedTuple):
     def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame | Rejected:
         """Return them with the scales and names that [nodes] gives them."""
         node = str(self.node)
-        dressed = nodes.dress(node, self.values)
+        dressed = nodes.interpret(node, self.values)
         if isinstance(dressed, str):
             return Rejected(dressed)
         return Frame(node, dressed.values, stamp, names=dressed.names, source=source)
