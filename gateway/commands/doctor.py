@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def examine(file: Path, machine: Machine) -> Iterator[Finding]:
-    """Yield what there is to say of a configuration and of the machine; nothing is changed."""
+    """Yield the findings on a configuration and on the machine; nothing is changed."""
     plugins: dict[str, Plugin]
     try:
         configuration = config.read(file)
@@ -120,7 +120,7 @@ def _examine_plugin(plugin: Plugin, machine: Machine) -> Iterable[Finding]:
     findings: list[Finding] = []
     try:
         findings.extend(plugin.examine(machine))
-    except Exception as error:  # noqa: BLE001  (a plugin of others' must not keep the rest from being told)
+    except Exception as error:  # noqa: BLE001  (a plugin of a third party must not hide the rest)
         findings.append(unknown(f"it could not be examined, a bug in it: {error!r}"))
     if plugin.name in machine.running:
         findings.append(_experience(machine.running[plugin.name]))
@@ -128,7 +128,7 @@ def _examine_plugin(plugin: Plugin, machine: Machine) -> Iterable[Finding]:
 
 
 def _experience(status: Mapping[str, Any]) -> Finding:
-    """Return what the running gateway has seen of a section."""
+    """Return how a section does in the running gateway."""
     if status["trouble"]:
         return bad(f"the running gateway is in trouble with it: {status['trouble']}")
     if status["age"] is None:

@@ -1,4 +1,4 @@
-"""`oemgateway queue`: what waits and what was refused, to be looked at, taken away and brought back."""
+"""`oemgateway queue`: lists, exports, imports, retries and drops what waits and what was refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _LONGEST_LINE = 100_000
 _BUNCH = 200_000
-"""Bytes of readings that go into the queue at a time."""
+"""Bytes of readings that are put into the queue at a time."""
 _FAULTS = 10
 """How many faults of a file are shown."""
 _JSON = "print JSON, for a program"
@@ -88,7 +88,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the action; who reads no further, or presses Ctrl-C, sees no traceback."""
+    """Run the action; a closed pipe or Ctrl-C ends it without a traceback."""
     try:
         status: int = options.act(options)
         sys.stdout.flush()
@@ -134,7 +134,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _rows(ask: Ask, options: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
-    """Yield the readings that are asked for, some at a time."""
+    """Yield the readings that were asked for, some at a time."""
     names = _names(ask("queue"), options)
     if options.refused:
         for who in names:
@@ -262,7 +262,7 @@ def _pieces(ask: Ask, what: str, **arguments: object) -> Iterator[dict[str, Any]
 
 
 def _names(status: dict[str, Any], options: argparse.Namespace) -> list[str]:
-    """Return the dispatchers that are meant; OSError where the one that is named is not there."""
+    """Return the dispatchers that were asked for; OSError if the one that was named does not exist."""
     known = list(status["dispatchers"])
     if options.dispatcher and options.dispatcher not in known:
         raise OSError(f"--dispatcher: none is called {options.dispatcher}; {_known(known)}")
@@ -284,7 +284,7 @@ def _input(name: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _output(name: str) -> Iterator[BinaryIO]:
-    """Give what to write to: a file is there whole or not at all, and for its owner alone.
+    """Give what to write to: a file is written whole or not at all, and only its owner may read it.
 
     What root names in another user's directory is written as that user, who may have put a link there.
     """

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 REFUSED_DROPPED = (
     "of what was refused were dropped, ever: more of it was there than max_refused or max_refused_size"
 )
-"""What is said of their count."""
+"""What is printed after their count."""
 
 
 def standing(status: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line per dispatcher, and what the queue takes and has lost."""
+    """Yield a line per dispatcher, the size of the queue, and how much was dropped."""
     for name, about in status["dispatchers"].items():
         yield f"{name}: {'; '.join(share(about))}"
     if all(about["gone"] for about in status["dispatchers"].values()):
@@ -35,7 +35,7 @@ def standing(status: Mapping[str, Any]) -> Iterator[str]:
 
 
 def share(about: Mapping[str, Any]) -> list[str]:
-    """Return in words what one dispatcher has before it, and behind it."""
+    """Return in words what waits for a dispatcher, what is held, and what it refused."""
     words = [_waiting(about)] if not about["gone"] else ["not in use any more"]
     if about["held"]:
         words.append(f"{about['held']} of them held until the clock is right")
@@ -52,7 +52,7 @@ def _waiting(about: Mapping[str, Any]) -> str:
 
 
 def reading(row: Mapping[str, Any]) -> str:
-    """Return a line for people; what a far end or a sensor's name would do to their terminal is left out."""
+    """Return a line for people, escaped for their terminal."""
     names = row.get("names", {})
     values = ", ".join(
         f"{index} {names[index]} = {value}" if names.get(index) else f"{index} = {value}"

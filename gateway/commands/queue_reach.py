@@ -1,4 +1,4 @@
-"""The way to the queue for a command: through the running gateway, or into the file where none runs."""
+"""How a command reaches the queue: through the running gateway or, if none runs, in the file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from gateway.conf.config import Configuration
 
     Ask = Callable[..., Any]
-    """Asks the queue one thing, by its name and arguments; OSError where there is no answer."""
+    """Asks the queue for one thing, by name and arguments; OSError if there is no answer."""
 
 _PATIENCE = 30.0
-"""Seconds that one piece of work may take: an SD card has its moments."""
+"""Seconds that one answer may take: an SD card can be slow."""
 
 
 @contextmanager
 def reach(config_file: Path) -> Iterator[Ask]:
-    """Give the queue of this configuration to be asked.
+    """Give a function that asks the queue of this configuration.
 
     Raises ConfigFaults, SpoolUnusable where a gateway has the file and does not answer, and OSError.
     """
@@ -54,7 +54,7 @@ def _answer(answer: Ask, arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (JS
 
 
 def _open(file: Path, configuration: Configuration) -> Spool:
-    """Open the file as the gateway would; what it does not find it does not make, nor keep in memory."""
+    """Open the file as the gateway would, but neither create it nor fall back to memory."""
     if not file.parent.is_dir() or (os.access(file.parent, os.X_OK) and not file.exists()):
         raise OSError(f"{file}: there is none; the gateway makes it when it first runs")
     for path, use in ((file, os.R_OK | os.W_OK), (file.parent, os.W_OK | os.X_OK)):

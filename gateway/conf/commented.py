@@ -13,7 +13,7 @@ _SETTING = re.compile(r"\s*#+\s*([A-Za-z_]\w*)\s*=")
 
 
 class Header(NamedTuple):
-    """A line with the name of a section, which is commented out; `owner` is the section that it stands in."""
+    """A line with the name of a section, which is commented out; `owner` is the section that it is in."""
 
     line: int
     name: str
@@ -21,7 +21,7 @@ class Header(NamedTuple):
     owner: str
 
     def message(self, below: str, line: int) -> str:
-        """Say of what stands below this name, in that line, what it counts as part of."""
+        """Return what to say of a line below this name: what it counts as part of."""
         owner = self.owner or "no section"
         return f"remove the #: {below} (line {line}) is below it, and counts as part of {owner}"
 
@@ -54,7 +54,7 @@ class Commented:
             self._tops.append(top)
 
     def section_above(self, line: int) -> Header | None:
-        """Return the name, commented out, that a setting in this line was meant to stand below."""
+        """Return the name, commented out, that the setting in this line was probably meant for."""
         return self._sections[min(line, len(self._sections) - 1)]
 
     def top_above(self, line: int) -> Header | None:

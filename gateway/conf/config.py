@@ -43,7 +43,7 @@ _DAY = 86400
 
 @dataclass(kw_only=True)
 class Gateway:
-    """The settings of [gateway], those of the daemon itself."""
+    """The settings of [gateway]: those of the daemon itself."""
 
     loglevel: LogLevel = setting("INFO")
     syslog: tuple[str, ...] = setting((), check=check_syslog)
@@ -81,7 +81,7 @@ class Gateway:
 
 @dataclass(kw_only=True)
 class Configuration:
-    """What would run: the active plugins by the names of their sections, in the order of the file.
+    """What would run: the active plugins by section name, in the order of the file.
 
     `types` are their types as the file has them; `remarks` say what is allowed but worth a word.
     """
@@ -96,7 +96,7 @@ class Configuration:
 
 
 def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({})) -> Configuration:
-    """Read a file; nothing is opened. Raises ConfigFaults with all that is wrong with it.
+    """Read a file; no plugin is opened. Raises ConfigFaults with everything that is wrong with it.
 
     `remembered` is what stood at each index until now: a sensor that the file moves is a remark, or a fault
     where index_guard says so.
@@ -140,7 +140,7 @@ def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({}
 
 
 def read_gateway(path: Path | str) -> Gateway:
-    """Read [gateway] alone, whatever is wrong elsewhere; its defaults where it has faults itself.
+    """Read only [gateway], whatever is wrong elsewhere; its defaults if it has faults itself.
 
     Raises ConfigFaults where there is no such file.
     """
@@ -162,7 +162,7 @@ def _gateway(text: Document) -> Gateway | None:
 
 
 def _sections(text: Document) -> dict[Kind, dict[str, Section]]:
-    """Return the sections of listeners and dispatchers by name; all that has no place there is a fault."""
+    """Return the sections of listeners and dispatchers by name; anything else there is a fault."""
     sections: dict[Kind, dict[str, Section]] = {"listeners": {}, "dispatchers": {}}
     for key, entry in text.root.entries.items():
         if not is_below_commented(text, key, entry.line):
@@ -197,7 +197,7 @@ def _nodes(text: Document) -> Nodes:
 
 
 def _check_no_settings(text: Document, above: Section, inner: str) -> None:
-    """Let there be no settings in a section that has only sections in it."""
+    """Find settings in a section that may only contain sections."""
     for key, entry in above.entries.items():
         if not is_below_commented(text, key, entry.line):
             message = f"[{above.name}] has no settings of its own: a [[{inner}]] expected above it"
@@ -214,7 +214,7 @@ def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) ->
 
 
 def _check_claims(text: Document, listeners: list[Part]) -> None:
-    """Let no two listeners write the same index of the same node, nor into a node that is all of one's."""
+    """Find listeners that write the same index of the same node, or into a node that is another's alone."""
     for other, part in combinations(listeners, 2):
         for node, indices in part.claims.items():
             if node in other.claims and (shared := _shared(node, indices, other.claims[node])):
@@ -223,7 +223,7 @@ def _check_claims(text: Document, listeners: list[Part]) -> None:
 
 
 def _check_packets(text: Document, listeners: list[Part], nodes: Nodes) -> None:
-    """Point out the nodes whose packets are refused, as a listener of sensors writes the same inputs."""
+    """Point out the nodes whose packets are refused, as another listener writes the same inputs."""
     packets = [
         (f"[[{node}]]", section.line, node)
         for node, section in text.root.sections.get("nodes", Section("nodes", 0)).sections.items()
@@ -246,7 +246,7 @@ def _check_packets(text: Document, listeners: list[Part], nodes: Nodes) -> None:
 
 
 def _shared(node: str, one: Mapping[int, str] | None, other: Mapping[int, str] | None) -> str:
-    """Return, in words, what two listeners would both write of a node; "" where that is nothing."""
+    """Return, in words, what two listeners both write of a node; "" if nothing."""
     if one is None or other is None:
         return f"node {node}"
     both = sorted(one.keys() & other.keys())
@@ -254,7 +254,7 @@ def _shared(node: str, one: Mapping[int, str] | None, other: Mapping[int, str] |
 
 
 def _check_holds(text: Document, listeners: list[Part]) -> None:
-    """Let no two listeners want what only one can have."""
+    """Find listeners that need something that only one can have."""
     for other, part in combinations(listeners, 2):
         for ours, theirs in product(part.holds, other.holds):
             if f"{ours} ".startswith(f"{theirs} ") or f"{theirs} ".startswith(f"{ours} "):
@@ -284,7 +284,7 @@ def _check_names(text: Document, parts: dict[Kind, list[Part]]) -> None:
 
 
 def _check_simulated(text: Document, parts: dict[Kind, list[Part]]) -> None:
-    """Keep readings that are made up from where a key has been given, unless that is wanted."""
+    """Find simulated listeners beside a destination with a key, unless that is allowed."""
     for source in parts["listeners"]:
         for destination in parts["dispatchers"]:
             if source.simulated and secrets(destination.plugin):

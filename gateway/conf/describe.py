@@ -42,7 +42,7 @@ def describe(configuration: Configuration) -> Iterator[str]:
 
 
 def _wrapped(items: list[str]) -> list[str]:
-    """Break the line between two items, never in one."""
+    """Break lines between items, never within one."""
     kept = ", ".join(item.replace(" ", "\xa0") for item in items)
     lines = textwrap.wrap(kept, 92, break_long_words=False, break_on_hyphens=False)
     return [f"    {line}".replace("\xa0", " ") for line in lines]

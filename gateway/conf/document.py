@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _OPENING = re.compile(r"\s*((?:\[\s*)+)[^]#]*((?:\]\s*)*)")
 _WORD = re.compile(r"\s*([A-Za-z_]\w*)(?:\s*(:)\s*|\s+)\S")
-"""What is a key perhaps, on a line without a =."""
+"""Perhaps a key, on a line without a =."""
 _IGNORED = "#"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One line for a person: the place, what was expected, what was found; line 0 is the file as a whole."""
+    """One line for the user: the place, what was expected, what was found; line 0 is the whole file."""
 
     file: str
     line: int
@@ -42,7 +42,7 @@ class Fault:
 
 
 class ConfigFaults(Exception):
-    """A file that will not do: `faults` are all that is wrong with it, in the order of its lines."""
+    """A file that cannot be used: `faults` are all that is wrong with it, in the order of its lines."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = sorted(faults, key=lambda fault: fault.line)
@@ -51,7 +51,7 @@ class ConfigFaults(Exception):
 
 @dataclass
 class Entry:
-    """The value of a key, and the line it stands on."""
+    """The value of a key, and its line."""
 
     value: Raw
     line: int
@@ -69,7 +69,7 @@ class Section:
 
 @dataclass
 class Document:
-    """The file, and what has been found to say about its lines; `length` is their number.
+    """The file, with the faults and remarks that were found in it; `length` is its number of lines.
 
     `public` tells that every user of the machine can read it, `displaced` that sections are not where they
     belong; `takers` tell, by type, whether it has a setting of a name, once that has been asked.
@@ -89,22 +89,22 @@ class Document:
         self._unreadable = {fault.line for fault in self.faults}
 
     def fault(self, line: int, where: str, message: str) -> None:
-        """Note what is wrong with a line, unless it could not be read in the first place."""
+        """Note a fault of a line, unless the line could not be read at all."""
         if line not in self._unreadable:
             self.faults.append(Fault(str(self.path), line, where, message))
 
     def fault_once(self, line: int, where: str, message: str) -> None:
-        """Note what is wrong with a line, which later faults have for their cause as well."""
+        """Note a fault of a line, and no other of that line after it: they have the same cause."""
         self.fault(line, where, message)
         self._unreadable.add(line)
 
     def remark(self, line: int, where: str, message: str) -> None:
-        """Note what is allowed but worth a word."""
+        """Note a remark: something that is allowed, but may not be intended."""
         self.remarks.append(Fault(str(self.path), line, where, message))
 
 
 def read(path: Path) -> Document:
-    """Read a file. Raises ConfigFaults where it is no text file that can be read."""
+    """Read a file. Raises ConfigFaults if it is not a text file, or cannot be read."""
     file = str(path)
     try:
         with path.open("rb") as opened:
@@ -127,7 +127,7 @@ def read(path: Path) -> Document:
 
 
 class _Lines:
-    """The lines of a file on their way to sections and entries.
+    """Turns the lines of a file into sections and entries.
 
     A line that cannot be read is reported, and the rest is read without it. With the name of a section goes
     all that belongs to it, which would otherwise be taken for its neighbour's.
@@ -160,7 +160,7 @@ class _Lines:
         return line
 
     def parsed(self) -> Section:
-        """Read until nothing is left that ConfigObj refuses: at most twice, as a rule."""
+        """Read until ConfigObj refuses nothing more: usually at most twice."""
         while True:
             try:
                 parsed = ConfigObj(list(self.lines), interpolation=False)
@@ -172,7 +172,7 @@ class _Lines:
                 return self._numbered(parsed)
 
     def _refuse(self, error: ConfigObjError) -> None:
-        """Report a line, and have it and what belongs to it ignored from now on."""
+        """Report a line, and ignore it and what belongs to it from now on."""
         number, line = error.line_number, self.lines[error.line_number - 1]
         key, equals, value = (part.strip("\"' \t") for part in line.partition("="))
         if depth := _depth(line):
@@ -200,12 +200,12 @@ class _Lines:
             self._fault(number, "", f"`key = value` or `[section]` expected{colon}")  # it may be a secret
 
     def _keep(self, number: int, key: str) -> None:
-        """Have a setting whose line cannot be read be there all the same, and not be missing as well."""
+        """Keep a setting whose line cannot be read, so that it is not reported as missing too."""
         if number not in self._refused:
             self.lines[number - 1] = f"{key} ="
 
     def _about_section(self, error: ConfigObjError, number: int) -> str:
-        """Say in a person's words why this line opens no section."""
+        """Return why this line opens no section."""
         line = self.lines[number - 1]
         if isinstance(error, DuplicateError):
             return self._about_twin(number)
@@ -247,7 +247,7 @@ class _Lines:
 
 
 def _depth(line: str) -> int:
-    """Return how deep the section is that a line seems to open; 0 where it opens none."""
+    """Return the depth of the section that a line seems to open; 0 if it opens none."""
     opening = _OPENING.match(line)
     return max(1, min(opening[1].count("["), opening[2].count("]"))) if opening else 0
 
@@ -272,7 +272,7 @@ def _places(lines: Iterable[str]) -> dict[int, tuple[int, int]]:
 
 
 def _about_value(value: str, line: str) -> str:
-    """Say why the value in this line cannot be read, and nothing of it: it may be a secret."""
+    """Return why the value in this line cannot be read, without the value, which may be a secret."""
     if value.startswith(","):
         return "a value expected before the comma"
     if line.count('"') % 2:

@@ -1,4 +1,4 @@
-"""One line of the configuration changed, and all the rest of the file left as it is, byte for byte."""
+"""Changes one line of the configuration file, and no other byte."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ENTRY = re.compile(
          (?P<after>\s*(?:\#.*)?)""",
     re.VERBOSE | re.DOTALL,
 )
-"""A line of ConfigObj's: text with an apostrophe in it needs no quotes, unless it begins with one."""
+"""A line as ConfigObj reads it: text with an apostrophe in it needs no quotes, unless it begins with one."""
 
 
 def replace_value(path: Path, line: int, key: str, value: list[str]) -> str:
-    """Give the entry in this line another value, with commas between its parts; return the entry as it is.
+    """Give the entry in this line another value, with commas between its parts; return the new entry.
 
     Indentation, comment and line ending stay, and so do the file's owner and mode. The new file takes the
     place of the old in one step. Raises ValueError where that line is not such an entry or the file would not
@@ -58,7 +58,7 @@ def replace_value(path: Path, line: int, key: str, value: list[str]) -> str:
 
 
 def _written(path: Path, data: bytes) -> Path:
-    """Write a file beside another, with its owner and mode, down to the disk."""
+    """Write a file beside another, with the same owner and mode, and sync it to the disk."""
     about = path.stat()
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     with os.fdopen(fd, "wb") as file:

@@ -1,4 +1,4 @@
-"""Which sensor stood at which index of which node, so that an edit cannot move one unnoticed.
+"""Which sensor was at which index of which node, so that an edit cannot move one unnoticed.
 
 Dashboards know an input by node and index alone: a sensor that slips to another index goes on in the history
 of the sensor that was there.
@@ -23,7 +23,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True)
 class Move:
-    """A sensor that stays in the configuration and goes to another place."""
+    """A sensor that an edit moves to another place."""
 
     identity: str
     before: Place
@@ -42,7 +42,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Replacement:
-    """A sensor that takes the place of one that is gone."""
+    """A sensor that takes the place of a removed one."""
 
     before: str
     after: str
@@ -54,7 +54,7 @@ class Replacement:
 
 
 def standing(claims: Iterable[Mapping[str, Mapping[int, str] | None]]) -> dict[Place, str]:
-    """Return what stands at each place, by the claims of the listeners, where it has an identity."""
+    """Return the identity at each place that has one, from the claims of the listeners."""
     return {
         (node, index): identity
         for claimed in claims
@@ -65,7 +65,7 @@ def standing(claims: Iterable[Mapping[str, Mapping[int, str] | None]]) -> dict[P
 
 
 def moves(before: Mapping[Place, str], now: Mapping[Place, str]) -> list[Move]:
-    """Return the sensors that leave a place and turn up at one where they were not."""
+    """Return the sensors that leave a place and appear at a new one."""
     found = []
     for identity in sorted(set(before.values()) & set(now.values())):
         left = sorted(_places(before, identity) - _places(now, identity))
@@ -75,7 +75,7 @@ def moves(before: Mapping[Place, str], now: Mapping[Place, str]) -> list[Move]:
 
 
 def replacements(before: Mapping[Place, str], now: Mapping[Place, str]) -> list[Replacement]:
-    """Return the places whose sensor is gone and has a new one."""
+    """Return the places whose sensor is gone and that have a new one."""
     return [
         Replacement(before[place], now[place], place)
         for place in sorted(before.keys() & now.keys())
@@ -88,16 +88,16 @@ def _places(standing: Mapping[Place, str], identity: str) -> set[Place]:
 
 
 class Memory:
-    """What stood where when the daemon last looked, in a file of its state directory.
+    """What was at each place when the daemon last looked, in a file of its state directory.
 
-    A place that falls empty is remembered until its sensor turns up elsewhere or another takes it.
+    A place that becomes empty is remembered until its sensor appears elsewhere or another takes the place.
     """
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / "indices.json"
 
     def recall(self) -> dict[Place, str]:
-        """Return what stood where; nothing where that was never noted or cannot be read."""
+        """Return what was at each place; nothing if that was never noted or cannot be read."""
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
             nodes = json.loads(self._file.read_text(encoding="utf-8"))
             return {
@@ -108,7 +108,7 @@ class Memory:
         return {}
 
     def note(self, now: Mapping[Place, str]) -> None:
-        """Note what stands where now. Raises OSError where that cannot be written."""
+        """Note what is at each place now. Raises OSError if that cannot be written."""
         present = set(now.values())
         kept = {place: identity for place, identity in self.recall().items() if identity not in present}
         nodes: dict[str, dict[int, str]] = {}

@@ -1,4 +1,4 @@
-"""What stands in the wrong section of oemgateway.conf, or is commented out though it is needed."""
+"""What is in the wrong section of oemgateway.conf, or commented out although it is needed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SECTIONS: dict[str, Kind] = {
     "dispatchers": "dispatchers",
     "buffers": "dispatchers",  # the name that files have had since 2013
 }
-"""The sections of listeners and dispatchers, by what a file calls them."""
+"""The sections of listeners and dispatchers, by their names in a file."""
 
 
 def is_misplaced(text: Document, top: str, section: Section) -> bool:
-    """Tell whether a [[section]] stands in the wrong [section], and say so where it does."""
+    """Tell whether a [[section]] is in the wrong [section], and note the fault if it is."""
     home = _home(section)
     if home in (None, SECTIONS.get(top, top)):
         return False
@@ -45,7 +45,7 @@ def is_misplaced(text: Document, top: str, section: Section) -> bool:
 
 
 def _home(section: Section) -> str | None:
-    """Return the [section] that a [[section]] belongs in, as far as its type or its settings tell."""
+    """Return the [section] that a [[section]] belongs in, if its type or its settings tell."""
     if "type" in section.entries:
         named = section.entries["type"].value
         return kind_of(named) if isinstance(named, str) else None
@@ -54,7 +54,7 @@ def _home(section: Section) -> str | None:
 
 
 def about_unknown_top(text: Document, section: Section) -> None:
-    """Say of a [section] that there is none of this name, or what it was meant to be."""
+    """Note that a [section] does not exist, or what it was probably meant to be."""
     text.displaced = True
     names = ("gateway", *KINDS, "nodes")
     home = _home(section)
@@ -69,7 +69,7 @@ def about_unknown_top(text: Document, section: Section) -> None:
 
 
 def is_below_commented(text: Document, key: str, line: int) -> bool:
-    """Tell whether a setting stands below a name that is commented out, and say so where it does."""
+    """Tell whether a setting is below a name that is commented out, and note the fault if it is."""
     header = text.commented.section_above(line)
     if header:
         text.fault_once(header.line, header.text, header.message(key, line))
@@ -87,7 +87,7 @@ def remark_on_settings_below_commented(text: Document, entries: Mapping[str, Ent
 
 
 def about_missing_type(text: Document, kind: Kind, section: Section, entries: Mapping[str, Entry]) -> None:
-    """Say that a section has no type: it is commented out, or misspelled, or not there."""
+    """Note that a section has no type: it is commented out, misspelt or missing."""
     for key, entry in entries.items():
         if key.lower() != "type" and not did_you_mean("type", [key]):
             continue
@@ -97,7 +97,7 @@ def about_missing_type(text: Document, kind: Kind, section: Section, entries: Ma
 
 
 def about_missing(text: Document, section: Section, key: str, message: str) -> None:
-    """Say that a section needs a setting, in its own line where it is commented out."""
+    """Note that a setting is missing; if it is commented out, in that line."""
     line = text.commented.setting(section.line, key)
     if line:
         cure = f"remove the #: {key} is missing in [[{section.name}]] (line {section.line})"
@@ -107,7 +107,7 @@ def about_missing(text: Document, section: Section, key: str, message: str) -> N
 
 
 def about_unknown(text: Document, section: Section, keys: Collection[str]) -> dict[str, str]:
-    """Return what to say of settings that their section does not know: whose they are, if anybody's."""
+    """Return a message for each setting that its section does not have: which section has it, if any."""
     if not keys:
         return {}
     if not text.takers:
@@ -134,7 +134,7 @@ def about_unknown(text: Document, section: Section, keys: Collection[str]) -> di
 
 
 def _classes(kind: Kind) -> dict[str, type]:
-    """Return the classes of all types that can be used here."""
+    """Return the classes of all types that can be loaded."""
     classes: dict[str, type] = {}
     for name in known(kind):
         with suppress(UnknownType):

@@ -1,4 +1,4 @@
-"""One section of [nodes] as a decoder, and what is to be said of it.
+"""One section of [nodes] as a decoder, with its faults and remarks.
 
 A section of an emonhub can stand here as it is, and gives the same values. emonhub looks for what concerns
 decoding in [[[rx]]] alone, and passes over everything that it does not know. So what would be a fault
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 _DECODING = frozenset(declared(Decoder)) - {"name"}
 _LABELS = ("nodename", "name")
-"""The first is emonhub's, and goes before the other."""
+"""The first is emonhub's, and has precedence."""
 _UNUSED = ("hardware", "firmware", "nodeids", "tx")
-"""What emonhub has in the section of a node, and nothing here needs."""
+"""What emonhub has in the section of a node and is not needed here."""
 
 
 def read_node(text: Document, section: Section) -> Decoder | None:
-    """Return what a section says of its node; None where it has a fault, which the text then has.
+    """Return the decoder of a section; None if it has a fault, which is then noted.
 
     None as well where no node can be called that.
     """
@@ -52,7 +52,7 @@ def read_node(text: Document, section: Section) -> Decoder | None:
 
 
 def _entries(text: Document, section: Section, rx: Section | None) -> dict[str, Entry]:
-    """Return the entries that count, with a remark or a fault for each of the others."""
+    """Return the entries that are used, and note a remark or a fault for each of the others."""
     used: dict[str, Entry] = {}
     for key, entry in section.entries.items():
         if key == "name" and "nodename" in section.entries:
@@ -86,7 +86,7 @@ def _received(text: Document, node: str, rx: Section) -> dict[str, Entry]:
 
 
 def _unknown(text: Document, key: str, entry: Entry, *, misspelt: bool) -> None:
-    """Refuse a listener's `type`, and what may be one of our own settings; remark on anything else."""
+    """Note a fault for `type` and for what may be a misspelt setting, and a remark for anything else."""
     hint = did_you_mean(key, (*_LABELS, *_DECODING))
     if key == "type" or (misspelt and hint):
         text.fault(entry.line, key, f"no such setting{hint}")
@@ -95,7 +95,7 @@ def _unknown(text: Document, key: str, entry: Entry, *, misspelt: bool) -> None:
 
 
 def _check_nodeids(text: Document, node: str, nodeids: Entry) -> None:
-    """Point out a section of emonhub's available.conf whose name is still not that of a node."""
+    """Point out a section of emonhub's available.conf that is not yet named by its node."""
     listed = [nodeids.value] if isinstance(nodeids.value, str) else nodeids.value
     if listed and node not in listed:
         message = "not used: the node that a section is about is its name"
@@ -103,7 +103,7 @@ def _check_nodeids(text: Document, node: str, nodeids: Entry) -> None:
 
 
 def _drop_lone_scale(text: Document, entries: dict[str, Entry]) -> None:
-    """Do as emonhub does with a list of one scale (emonhub_interfacer.py): it multiplies with none at all."""
+    """Drop a list of one scale, which emonhub (emonhub_interfacer.py) does not multiply by either."""
     scales = entries.get("scales")
     if scales is not None and isinstance(scales.value, list) and len(scales.value) == 1:
         message = f"not used, as in emonhub, which wants two or more: try scale = {scales.value[0]}"
@@ -113,7 +113,7 @@ def _drop_lone_scale(text: Document, entries: dict[str, Entry]) -> None:
 
 
 def _check_lengths(text: Document, decoder: Decoder, entries: dict[str, Entry]) -> None:
-    """Point out what stands behind the last value."""
+    """Point out names, scales and units of more values than there are."""
     count = len(decoder.codes)
     for key in ("names", "scales", "units"):
         given = len(getattr(decoder, key))

@@ -18,7 +18,7 @@ from gateway.registry import Kind, find
 from gateway.settings import UNKNOWN, SettingsFault, build, convert, declared, did_you_mean
 
 _FOLDED = ("init_settings", "runtime_settings")
-"""Subsections that files have had since 2013: what is in them counts as the section's own."""
+"""Subsections of the files of oem_gateway: their settings count as the section's own."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Part:
 
 
 def read_part(text: Document, kind: Kind, section: Section) -> Part | None:
-    """Make the plugin of a section; None where it is switched off or has a fault, which the text then has."""
+    """Make the plugin of a section; None if it is switched off or has a fault, which is then noted."""
     entries = folded(text, section, _FOLDED)
     if is_off(entries):
         text.remark(entries["active"].line, section.name, "neither run nor checked: active = no")
@@ -53,7 +53,7 @@ def read_part(text: Document, kind: Kind, section: Section) -> Part | None:
         return _made(text, section, entries, named, cls)
     except SettingsFault as fault:
         blame(text, cls, section, entries, fault)
-    except Exception as error:  # noqa: BLE001  (a plugin of others' must not hide the faults of the rest)
+    except Exception as error:  # noqa: BLE001  (a plugin of a third party must not hide the faults of the rest)
         text.fault(section.line, section.name, f"{named} fails on its settings, a bug in it: {error!r}")
     return None
 
@@ -71,7 +71,7 @@ def _made(text: Document, section: Section, entries: dict[str, Entry], named: st
 
 
 def folded(text: Document, section: Section, known: tuple[str, ...]) -> dict[str, Entry]:
-    """Return the entries of a section with those of its subsections, as far as these are known."""
+    """Return the entries of a section and of those of its subsections that are known."""
     entries = dict(section.entries)
     for name, inner in section.sections.items():
         if name not in known:
@@ -101,7 +101,7 @@ def is_off(entries: Mapping[str, Entry]) -> bool:
 def blame(
     text: Document, cls: type, section: Section, entries: Mapping[str, Entry], fault: SettingsFault
 ) -> None:
-    """Give each fault of a section's settings its line."""
+    """Note each fault of a section's settings, with its line."""
     unknown = about_unknown(text, section, [key for key, said in fault.faults if key and said == UNKNOWN])
     for key, message in fault.faults:
         line, where = place(cls, section, entries, key)
@@ -112,7 +112,7 @@ def blame(
 
 
 def place(cls: type, section: Section, entries: Mapping[str, Entry], key: str | None) -> tuple[int, str]:
-    """Return line and spelling of a setting, or of its section where the file leaves it out."""
+    """Return line and spelling of a setting, or of its section if the file does not have the setting."""
     setting = declared(cls).get(key or "")
     for spelling in (key, *(setting.metadata.get("was", ()) if setting else ())):
         if spelling in entries:
