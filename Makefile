@@ -8,20 +8,20 @@
 # make man    the manual pages and the completion for bash, into build/man
 # make lint   ruff and mypy
 #
-# make install    the service, in /opt/oemgateway (as root; DESTDIR= for an image)     make deb  the same as a package
-# make uninstall  takes it away, and leaves configuration and readings; make purge takes them too
+# make install    the service (as root; DESTDIR= for an image)     make deb  the same as a package
+# make uninstall  removes it, and keeps configuration and readings; make purge removes these too
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A pip that is there already can fill the environment: setting up one more takes longer than all the rest.
+# An existing pip can install into the environment: installing another pip takes longer than everything else.
 HOST_PIP := $(shell $(PYTHON) -m pip --python "$$(command -v $(PYTHON))" --version >/dev/null 2>&1 && echo yes)
 PIP := $(if $(HOST_PIP),$(PYTHON) -m pip --python $(BIN)/python,$(BIN)/python -m pip) --disable-pip-version-check -q
 
-# Most tests wait for something: more of them at a time than there are cores.
+# Most tests wait for something, so that more of them run at a time than there are cores.
 WORKERS := 4
 
-# The lists stand in setup.cfg alone.
+# The lists are in setup.cfg only.
 needs = $(shell $(PYTHON) -c 'import configparser, shlex; c = configparser.ConfigParser(); c.read("setup.cfg"); \
 	print(*map(shlex.quote, c["options$(2)"]["$(1)"].replace(" ", "").split()))')
 RUNTIME = $(call needs,install_requires)
@@ -75,7 +75,7 @@ install:
 uninstall purge:
 	@DESTDIR='$(DESTDIR)' ./install.sh $@
 
-# Built in a copy: dpkg-buildpackage leaves its result beside the folder, and much in it.
+# Built in a copy, as dpkg-buildpackage writes its result beside the folder, and many files into it.
 deb: $(VENV)/.manual
 	@command -v dpkg-buildpackage dh dh_python3 >/dev/null \
 	|| { echo "What builds packages is missing: sudo apt install dpkg-dev debhelper dh-python"; exit 1; }
