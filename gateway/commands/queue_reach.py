@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway.conf import config
-from gateway.present.asking import NoAnswer, RunningGateway
+from gateway.present.asking import RunningGateway
 from gateway.spool import Spool
 from gateway.spool.answers import QueueAnswers
 
@@ -34,7 +34,7 @@ def reach(config_file: Path) -> Iterator[Ask]:
     gateway = RunningGateway.of(config_file)
     try:
         gateway.status()
-    except NoAnswer:
+    except ConnectionError:
         configuration = config.read(config_file)
         spool = _open(configuration.gateway.find_state_dir() / "queue.db", configuration)
         answers = QueueAnswers(spool).by_name()

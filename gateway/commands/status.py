@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.commands.queue_listing import REFUSED_DROPPED, share
 from gateway.conf.document import ConfigFaults
-from gateway.present.asking import NotAllowed, NotRunning, RunningGateway
+from gateway.present.asking import RunningGateway
 from gateway.text.plain import plain
 from gateway.text.terminal import say, say_aside, say_json
 from gateway.text.words import rate, span
@@ -40,10 +40,10 @@ def run(options: argparse.Namespace) -> int:
     gateway = RunningGateway.of(options.config_file)
     try:
         status = gateway.status()
-    except (NotAllowed, ConfigFaults) as error:
+    except (PermissionError, ConfigFaults) as error:
         say_aside(str(error))
         return UNKNOWN
-    except NotRunning as error:
+    except ConnectionRefusedError as error:
         if gateway.is_secret:
             unread = f"whether {gateway.file} names another socket, this user may not read: sudo"
             say_aside(f"{error}, and {unread}")

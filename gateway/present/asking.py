@@ -15,18 +15,6 @@ if TYPE_CHECKING:
     from typing import Self
 
 
-class NoAnswer(OSError):
-    """A gateway may be running, but it does not answer, or not as a gateway does."""
-
-
-class NotRunning(NoAnswer):
-    """Nothing listens where the gateway would."""
-
-
-class NotAllowed(OSError):
-    """This user may not ask."""
-
-
 @dataclass(frozen=True)
 class RunningGateway:
     """The gateway that runs with a file, behind its socket.
@@ -73,22 +61,23 @@ class RunningGateway:
     def ask(self, what: str, *, patience: float = 4.0, **arguments: object) -> Any:  # noqa: ANN401  (JSON)
         """Return its answer, for which it has `patience` seconds.
 
-        Raises NotRunning, NotAllowed, NoAnswer, or OSError where the answer is that it cannot.
+        Raises ConnectionRefusedError where none runs, another ConnectionError where one does not answer,
+        PermissionError where this user may not ask, and OSError where the answer is that it cannot.
         """
         try:
             answer = control.ask(self.socket, what, patience=patience, **arguments)
         except PermissionError:
-            raise NotAllowed(
+            raise PermissionError(
                 f"{self.socket}: a gateway may be running, but this user may not ask it: sudo"
             ) from None
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise NotRunning(f"no gateway answers at {self.socket} ({error.strerror})") from error
+            raise ConnectionRefusedError(f"no gateway answers at {self.socket} ({error.strerror})") from error
         except (OSError, ValueError) as error:
-            raise NoAnswer(
+            raise ConnectionError(
                 f"the gateway at {self.socket} does not answer ({error}): its disk may hang"
             ) from error
         if not isinstance(answer, dict):
-            raise NoAnswer(f"what answers at {self.socket} is not a gateway")
+            raise ConnectionError(f"what answers at {self.socket} is not a gateway")
         if "error" in answer:
             raise OSError(f"the gateway says: {answer['error']}")
         return answer
