@@ -136,6 +136,15 @@ def check_is_file(path: Path) -> None:
         raise OSError(errno.EINVAL, "a plain file expected, and no link: take it away", str(path))
 
 
+def read_file(path: Path, most: int = 1 << 20) -> str:
+    """Return the text of a file of the state directory. Raises OSError, and UnicodeDecodeError."""
+    with open(open_file(path, os.O_RDONLY), "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"at most {most} bytes expected", str(path))
+    return data.decode("utf-8")
+
+
 def write_file(path: Path, text: str) -> None:
     """Put this text in place of a file of the state directory, in one step. Raises OSError."""
     new = path.with_name(f"{path.name}.new")

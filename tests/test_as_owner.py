@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway import version
 from gateway.conf.indices import Memory
 from gateway.frame import Frame, Stamp
 from gateway.logs import log_to
-from gateway.paths import as_owner, open_file, write_file
+from gateway.paths import as_owner, open_file, read_file, write_file
 from gateway.spool import Spool
 from gateway.times.dating import TimeNote
 from tests.gateway_process import GatewayProcess, command
@@ -112,6 +113,25 @@ def test_what_is_no_file_is_not_opened(tmp_path):
     write_file(tmp_path / "link", "new")
     assert ((tmp_path / "file").read_text(), (tmp_path / "link").read_text()) == ("there", "new")
     assert stat.S_IMODE((tmp_path / "link").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("hostile", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+@pytest.mark.timeout(20)
+def test_a_small_file_that_cannot_be_read_is_as_none(tmp_path, hostile):
+    # given a pipe, a device or a directory where the state is noted
+    for name in ("last-time", "indices.json"):
+        hostile(tmp_path / name)
+    # then reading it neither waits nor fails
+    assert TimeNote(tmp_path).read() == version.MADE
+    assert Memory(tmp_path).recall() == {}
+
+
+def test_of_a_state_file_no_more_is_read_than_it_can_hold(tmp_path):
+    with (tmp_path / "last-time").open("wb") as file:
+        file.truncate(1 << 32)
+    with pytest.raises(OSError, match="at most 1048576 bytes"):
+        read_file(tmp_path / "last-time")
+    assert TimeNote(tmp_path).read() == version.MADE
 
 
 NAMES = (

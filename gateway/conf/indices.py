@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.paths import write_file
+from gateway.paths import read_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,7 +99,7 @@ class Memory:
     def recall(self) -> dict[Place, str]:
         """Return what was at each place; nothing if that was never noted or cannot be read."""
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
-            nodes = json.loads(self._file.read_text(encoding="utf-8"))
+            nodes = json.loads(read_file(self._file))
             return {
                 (node, int(index)): str(identity)
                 for node, indices in nodes.items()

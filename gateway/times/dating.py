@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gateway import version
-from gateway.paths import write_file
+from gateway.paths import read_file, write_file
 from gateway.text.numeral import SPACE, parse
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class TimeNote:
     def read(self) -> float:
         """Return a time that has passed: the one noted, or the one at which this version was made."""
         try:
-            noted = parse(self._file.read_text(encoding="ascii").strip(SPACE))
+            noted = parse(read_file(self._file).strip(SPACE))
         except (OSError, ValueError):
             noted = None
         return max(noted, version.MADE) if noted is not None and noted < _NEVER else version.MADE
