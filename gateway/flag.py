@@ -48,6 +48,10 @@ class Flag:
         os.close(self._fd)
 
 
+_LONGEST_S = 1e6
+"""Seconds that one poll waits at most: its milliseconds are an int of C."""
+
+
 def wait_readable(sources: Iterable[object], timeout: float | None = None) -> set[int]:
     """Wait until one of the sources (anything with a fileno) is readable; return the ready descriptors."""
     poll = select.poll()
@@ -58,6 +62,10 @@ def wait_readable(sources: Iterable[object], timeout: float | None = None) -> se
             source.unattended = None
             flags.append(source)
     try:
+        while timeout is not None and timeout > _LONGEST_S:
+            if ready := poll.poll(_LONGEST_S * 1000):
+                return {fd for fd, _ in ready}
+            timeout -= _LONGEST_S
         return {fd for fd, _ in poll.poll(None if timeout is None else max(0, -int(-timeout * 1000 // 1)))}
     finally:
         for flag in flags:

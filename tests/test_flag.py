@@ -4,6 +4,8 @@ import os
 import threading
 import time
 
+import pytest
+
 from gateway.flag import Flag, wait_readable
 from tests.waiting import wait_until
 
@@ -34,6 +36,13 @@ def test_a_short_wait_is_not_cut_to_nothing():
     started = time.monotonic()
     assert Flag().wait(0.0004) is False
     assert time.monotonic() - started >= 0.0004
+
+
+@pytest.mark.parametrize("timeout", [1e9, 1e23, 1.7e308])
+def test_a_wait_may_be_as_long_as_it_likes(timeout):
+    flag = Flag()
+    threading.Timer(0.05, flag.set).start()
+    assert flag.wait(timeout)
 
 
 def test_one_wait_covers_a_flag_and_a_pipe():
