@@ -381,7 +381,11 @@ def gateway(tmp_path):
             "pid": 7,
             "listeners": {"cellar": {"trouble": told["trouble"]}, "radio": {"trouble": ""}},
         },
-        "sensors": lambda: {"cellar": json.loads(json.dumps(told["report"], default=vars)), "radio": {}},
+        "sensors": lambda: {
+            **({"cellar": json.loads(json.dumps(told["report"], default=vars))} if told["report"] else {}),
+            "radio": {"faults": {"too-long": 2}},
+            "own": {},
+        },
     }
     socket = control.Control(tmp_path / "control", answers)
     yield told, tmp_path / "control"
@@ -427,6 +431,13 @@ def test_a_gateway_that_ends_meanwhile_is_said_to(tmp_path, gateway):
     path.unlink()
     with pytest.raises(OSError, match=r"does not answer any more: .*No such file"):
         asked.sample()
+
+
+def test_a_gateway_without_a_way_to_a_bus_has_no_sensors(gateway):
+    told, path = gateway
+    assert RunningGateway(path, Clock()).has_sensors
+    told["report"] = None
+    assert not RunningGateway(path, Clock()).has_sensors
 
 
 def test_a_gateway_that_hangs_up_is_one_that_is_ending(tmp_path, monkeypatch):

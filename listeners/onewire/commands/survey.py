@@ -100,8 +100,9 @@ class RunningGateway:
     def _ask_for_reports(self) -> dict[str, Report]:
         answer = self._ask("sensors")
         try:
-            return {name: Report.of(report) for name, report in answer.items() if report}
-        except (KeyError, TypeError) as error:
+            # What reads no sensors reports its faults alone.
+            return {name: Report.of(report) for name, report in answer.items() if report.keys() - {"faults"}}
+        except (AttributeError, KeyError, TypeError) as error:
             raise OSError(f"{self._socket}: that gateway is of another version: restart it") from error
 
     def _ask(self, what: str) -> dict[str, Any]:
