@@ -118,6 +118,7 @@ def test_a_value_of_several_lines_is_a_fault_and_the_lines_after_it_are_still_ri
         ("[[two]", "[[two]", "a name in as many ] as [ expected, and nothing else on the line"),
         ("[two] x", "[two] x", "a name in as many ] as [ expected, and nothing else on the line"),
         ("[[[two]]]", "[[[two]]]", "[[two]] expected, in fewer brackets"),
+        ("[[]]", "[[]]", "a name expected between the brackets"),
         (
             "[one]",
             "[one]",

@@ -259,6 +259,11 @@ def test_a_setting_that_is_needed_and_still_commented_out_is_named_by_its_line(s
         ("node = 9 ", "node = ", "a value expected, not nothing: what Emoncms is to show as the node"),
         ("50000 #", "50000 flow #", "a comma expected before the label: 28.33F749050000, flow"),
         ("50000 #", "50000 flow pipe, x #", "a comma expected before the label: 28.33F749050000, flow pipe"),
+        (
+            "50000 #",
+            "50000 28-00000549f733 #",
+            "one id expected, not two: name 28-00000549f733 on a line of its own",
+        ),
         ("50000 #", "50000; flow #", "a comma expected before the label: 28.33F749050000, flow"),
         ("28.33F749050000 #", "28-00000549f733 flow #", "the label: 28-00000549f733, flow"),
         ("28.33F749050000 #", "Dummy flow #", "a comma expected before the label: Dummy, flow"),

@@ -215,6 +215,8 @@ class _Lines:
         if not above:
             return "it is above the first [section]: move it below [listeners], [dispatchers] or [nodes]"
         name = line.partition("#")[0].strip(" \t[]")
+        if not name:
+            return "a name expected between the brackets"
         return f"{'[' * (above + 1)}{name}{']' * (above + 1)} expected, in fewer brackets"
 
     def _about_twin(self, number: int) -> str:

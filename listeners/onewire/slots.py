@@ -166,6 +166,8 @@ def _parse_rom(text: str) -> Rom | None:
         return None
     if unparted := _UNPARTED.fullmatch(text):
         _parse_rom(unparted[1])  # a fault in the id itself is reported first
+        if is_id(unparted[2]):
+            raise ValueError(f"one id expected, not two: name {unparted[2]} on a line of its own")
         raise ValueError(f"a comma expected before the label: {unparted[1]}, {quoted(unparted[2])}")
     try:
         return Rom.parse(text)
