@@ -257,8 +257,12 @@ def _scalar(kind: Any, text: str) -> Any:  # noqa: ANN401  (as convert)
         if not _NUMBER.fullmatch(text) or math.isinf(float(text)):
             raise ValueError(f"a number expected, not {text}")
         return float(text)
-    if kind in (str, Path):
-        return kind(text)
+    if kind is Path:
+        if not text.startswith("/"):
+            raise ValueError(f"a path from / on expected, such as /{text.lstrip('~./')}, not {text}")
+        return Path(text)
+    if kind is str:
+        return text
     return kind.parse(text)
 
 
