@@ -48,7 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.writelines(f"{fault}\n" for fault in faults.faults)
         return CONFIGURATION
     except (OSError, SpoolUnusable) as error:
-        say_aside(str(error))
+        words = str(error)
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            words = f"{error.filename}: {error.strerror}"
+        say_aside(words)
         return FAILED
     return status
 

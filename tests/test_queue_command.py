@@ -195,6 +195,27 @@ def test_any_size_age_and_time_has_its_words():
     assert reading(to_object(frame(0, wall=1e12))).startswith("1000000000000.0  node 9  ")
 
 
+def test_a_file_that_is_not_there_is_named_as_it_was_given(filled, queue):
+    assert queue("import", "/nowhere/given") == (
+        1,
+        "",
+        "oemgateway: /nowhere/given: No such file or directory\n",
+    )
+    assert queue("export", "/nowhere/kept") == (
+        1,
+        "",
+        "oemgateway: /nowhere/kept: No such file or directory\n",
+    )
+
+
+@pytest.mark.parametrize("limit", ["-3", "x", "1_0", "٣"])
+def test_a_limit_that_is_no_number_of_readings_is_refused(filled, queue, limit, capsys):
+    with pytest.raises(SystemExit) as ended:
+        queue("list", "--limit", limit)
+    assert ended.value.code == 2
+    assert f"--limit: a whole number expected, not {limit}" in capsys.readouterr().err
+
+
 def test_a_bad_line_is_named_and_nothing_is_imported(filled, either, tmp_path):
     good = json.dumps(to_object(frame(5)))
     given = tmp_path / "given"

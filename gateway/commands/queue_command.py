@@ -18,6 +18,7 @@ from gateway.clock import Clock
 from gateway.commands.queue_listing import CSV_HEADING, csv_lines, json_line, reading, standing
 from gateway.commands.queue_reach import reach
 from gateway.paths import as_owner
+from gateway.settings import quoted
 from gateway.spool.answers import AHEAD
 from gateway.spool.exchange import from_object
 from gateway.text.plain import plain
@@ -57,7 +58,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
     action("status", _status, "say how much waits, is held and was refused, as without an action")
     shown = action("list", _list, "show readings that wait, oldest first")
-    shown.add_argument("--limit", type=int, default=20, metavar="N", help="show N at most (default 20)")
+    shown.add_argument("--limit", type=_count, default=20, metavar="N", help="show N at most (default 20)")
     taken = action("export", _export, "write readings that wait as lines of JSON; they stay in the queue")
     taken.add_argument(
         "file",
@@ -85,6 +86,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         parser.add_argument(
             "--dispatcher", default="", metavar="NAME", help="of this dispatcher alone (default: of all)"
         )
+
+
+def _count(text: str) -> int:
+    """Return a number of readings; argparse names what is none."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"a whole number expected, not {quoted(text)}")
+    return int(text[:18])
 
 
 def run(options: argparse.Namespace) -> int:
@@ -295,11 +303,14 @@ def _output(name: str) -> Iterator[BinaryIO]:
     with as_owner(directory):
         file = Path(name).resolve()
         is_stream = file.exists() and not file.is_file()  # a device, or a pipe
-        handle, part = (
-            (os.open(file, os.O_WRONLY), "")
-            if is_stream
-            else tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        )
+        try:
+            handle, part = (
+                (os.open(file, os.O_WRONLY), "")
+                if is_stream
+                else tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+            )
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, name) from error
     with os.fdopen(handle, "wb") as output:
         if is_stream:
             yield output
