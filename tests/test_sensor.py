@@ -84,3 +84,18 @@ def test_a_failed_conversion_and_another_resolution_are_no_reading():
     sensor.bits = 10
     assert sensor.decode(scratchpad(AT_21)) is Fault.RESOLUTION
     assert sensor.decode(scratchpad(AT_21), given=12) == 21.5625
+
+
+def test_after_damage_a_temperature_near_the_one_before_is_as_good_as_one_that_came_twice():
+    sensor = Sensor(ROM, None)
+    sensor.follows(20.0)
+    sensor.distrust()
+    assert [sensor.follows(celsius) for celsius in (20.25, 84.0, 20.5, 20.0)] == [True, False, False, True]
+
+
+def test_temperatures_that_follow_each_other_end_the_distrust():
+    sensor = Sensor(ROM, None)
+    sensor.follows(20.0)
+    sensor.distrust()
+    assert all(sensor.follows(20.0) for _ in range(DISTRUSTED))
+    assert sensor.confirm(b"a", lambda: b"b") == b"a"

@@ -259,6 +259,58 @@ def test_at_every_temperature_a_sensor_has_its_value_in_the_sweep_after_a_brown_
             assert found == [(expected,)] * 2 or expected in ambiguous, celsius
 
 
+@pytest.mark.parametrize("interval", [1, 2, 3])
+@pytest.mark.parametrize(("sensors", "parasite"), [(1, False), (5, False), (5, True)])
+def test_after_an_outage_of_the_bus_all_have_their_values_and_no_sweep_is_lost(
+    tmp_path, sensors, parasite, interval
+):
+    # given sensors that are read nearly as often as the kernel can convert, and a bus that fails for a sweep
+    parts = [Ds18b20(f"28.{number:02X}F749050000", 20.0 + number) for number in range(sensors)]
+    entries = {f"sensor{number}": part.id for number, part in enumerate(parts, 1)}
+    for part in parts:
+        part.parasite = parasite
+    with by_w1(parts, {**entries, "interval": str(interval)}, tmp_path) as many:
+        many.read()
+        before = many.frame().stamp.wall
+        many.chip.shorted = True
+        assert many.read() == (None,) * sensors
+        many.chip.shorted = False
+        # then, though there is no time to convert twice, each of the next sweeps is on time and has all
+        frames = [many.frame() for _ in range(5)]
+        assert [frame.values for frame in frames] == [tuple(20.0 + n for n in range(sensors))] * 5
+        assert [frame.stamp.wall - before for frame in frames] == [n * interval for n in range(2, 7)]
+
+
+def test_a_sensor_that_is_finer_than_the_kernel_knows_gives_no_value_of_before(tmp_path):
+    # given a sensor that the kernel has set to 9 bits, and no time to set it up or convert twice
+    sensor = Ds18b20(ONE, 20.0)
+    with by_w1([sensor], {"sensor1": ONE, "resolution": "9", "interval": "2"}, tmp_path) as one:
+        assert one.read() == (20.0,)
+        one.listener.has_time = lambda _: False
+        # when it loses its power, is at 12 bits again, and its temperature moves from sweep to sweep
+        sensor.brown_out()
+        found = []
+        for celsius in (30.0, 40.0, 50.0, 60.0):
+            sensor.temperature = celsius
+            found.append(one.read())
+        # then it has its values from the second sweep on, and never the one of before
+        assert found == [(None,), (40.0,), (50.0,), (60.0,)]
+
+
+@pytest.mark.parametrize("interval", [1, 2, 10])
+def test_a_resolution_that_another_program_made_finer_is_set_again(tmp_path, interval):
+    sensor = Ds18b20(ONE, 20.0)
+    entries = {"sensor1": ONE, "resolution": "10", "interval": str(interval)}
+    with by_w1([sensor], entries, tmp_path) as one:
+        assert one.read() == (20.0,)
+        # when the sensor has its marker and another resolution
+        sensor._scratchpad[4] = configuration(12)
+        one.read()
+        # then it has its value by the second sweep, and in the end the resolution of the settings
+        assert [one.read() for _ in range(70)] == [(20.0,)] * 70
+        assert sensor._scratchpad[4] == configuration(10)
+
+
 def test_a_clone_that_keeps_its_last_value_is_believed_at_another_one(house):
     # given a clone of family D2, that loses its power while nothing reads it
     (sensor,) = house.sensors

@@ -18,6 +18,7 @@ of them. After damage, only what comes twice is believed for a while.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 
 DISTRUSTED = 100
 """After damage, how many of a sensor's scratchpads have to come twice until once is enough again."""
+
+NEAR = 0.5
+"""Degrees by which a temperature may differ from the one before and confirm it.
+
+Damage of the two bytes of the temperature alone that the CRC lets through spans nine bits at least.
+"""
 
 _REREADS = 4
 
@@ -68,6 +75,7 @@ class Sensor(Generic[Place]):
     tries: int = 0
     due: float = 0.0
     _distrusted: int = 0
+    _last: float = math.inf
 
     @property
     def conversion_s(self) -> float:
@@ -87,6 +95,15 @@ class Sensor(Generic[Place]):
     def distrust(self) -> None:
         """Note that a scratchpad came damaged: those after it have to come twice."""
         self._distrusted = DISTRUSTED
+
+    def follows(self, celsius: float) -> bool:
+        """Note a temperature; after damage, tell whether the one before confirms it, as being near."""
+        near = abs(celsius - self._last) <= NEAR
+        self._last = celsius
+        if near and self._distrusted:
+            self._distrusted -= 1
+            return True
+        return False
 
     def confirm(self, first: bytes, again: Callable[[], bytes]) -> bytes:
         """Return the first scratchpad or, after damage, the one that comes twice; b"" if none does."""

@@ -25,8 +25,17 @@ from gateway.text.numeral import parse
 from listeners.onewire.bus import OneWire
 from listeners.onewire.checks.examine_w1 import examine_w1
 from listeners.onewire.drivers.at_once import at_once
-from listeners.onewire.drivers.w1_setup import set_up
-from listeners.onewire.ds18b20 import AGAIN, FINEST, Fault, Reading, conversion_time, plausible
+from listeners.onewire.drivers.w1_setup import set_up, shown_resolution
+from listeners.onewire.ds18b20 import (
+    AGAIN,
+    DS18S20,
+    FINEST,
+    Fault,
+    Reading,
+    conversion_time,
+    decode,
+    plausible,
+)
 from listeners.onewire.rom import Rom
 from listeners.onewire.sensor import Sensor, found_bits
 
@@ -185,6 +194,8 @@ class W1(OneWire):
             return Fault.CRC
         held = sensor.converted
         reading = reading_of(sensor, w1_slave)
+        if isinstance(reading, float) and self._waits_too_little(sensor):
+            sensor.converted, reading = held, Fault.RESOLUTION
         if reading is Fault.POWER_ON:
             sensor.marker = None
             if not held:
@@ -193,17 +204,22 @@ class W1(OneWire):
                 sensor.parasite = None
         if reading in (Fault.POWER_ON, Fault.RESOLUTION):
             sensor.due = 0.0
-            if (
-                found_bits(rom, scratchpad_in(w1_slave)[0]) != sensor.bits
-            ):  # nor is it what the kernel believes
-                sensor.bits = None
+            if found_bits(rom, scratchpad_in(w1_slave)[0]) != sensor.bits:
+                # The kernel waits for the resolution that it saw last, and sees it anew when it is asked.
+                sensor.bits = shown_resolution(sensor.place)
         return reading
+
+    def _waits_too_little(self, sensor: Sensor[Path]) -> bool:
+        """Tell whether the kernel may wait too short for a conversion: it may not know the resolution."""
+        fixed = sensor.rom.family == DS18S20
+        return sensor.bits is None and not fixed and (sensor.place / "resolution").exists()
 
     def _confirmed(self, sensor: Sensor[Path]) -> bytes | None:
         """Return what the file has; after damage, what it has twice, and None if nothing comes twice.
 
-        The sensor converts for that, where this does not delay the next sweep. The kernel shows damage as NO,
-        or like no answer: either makes a sensor distrusted that has answered before.
+        A temperature near that of the sweep before is as good. Any other makes the sensor convert once more,
+        where this does not delay the next sweep. The kernel shows damage as NO, or like no answer: either
+        makes a sensor distrusted that has answered before.
         """
         w1_slave = sensor.place / "w1_slave"
 
@@ -211,9 +227,12 @@ class W1(OneWire):
             return w1_slave.read_bytes() if self.has_time(conversion_time(FINEST)) else b""
 
         first = w1_slave.read_bytes()
-        _, good = scratchpad_in(first)
+        scratchpad, good = scratchpad_in(first)
         if good:
             sensor.heard = True
+            reading = decode(sensor.rom, scratchpad, marker=sensor.marker, resolution=sensor.bits or FINEST)
+            if isinstance(reading, Fault) or sensor.follows(reading):
+                return first
             return sensor.confirm(first, again) or None
         if sensor.heard:
             sensor.distrust()

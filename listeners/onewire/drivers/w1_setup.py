@@ -64,8 +64,7 @@ def set_up(sensor: Sensor[Path], resolution: int, now: float) -> None:
         except OSError:
             pass  # the kernel has answered that the sensor did not
         if sensor.bits is None:
-            bits = _number(home / "resolution")
-            sensor.bits = bits if bits in range(9, 13) else None  # a negative one is an error of the kernel's
+            sensor.bits = shown_resolution(home)
     if sensor.parasite is None:
         powered = _number(home / "ext_power")
         sensor.parasite = None if powered not in (0, 1) else powered == 0
@@ -73,6 +72,12 @@ def set_up(sensor: Sensor[Path], resolution: int, now: float) -> None:
         sensor.due = math.inf
     elif not refused:
         sensor.due = now + RETRY_S
+
+
+def shown_resolution(home: Path) -> int | None:
+    """Return a sensor's resolution, None where it cannot be read. The kernel waits for it from then on."""
+    bits = _number(home / "resolution")
+    return bits if bits in range(9, 13) else None  # a negative one is an error of the kernel's
 
 
 def _mark(alarms: Path) -> tuple[bytes | None, bool]:
