@@ -170,6 +170,36 @@ def test_of_a_nearly_full_file_all_is_rescued_but_what_is_on_the_damaged_pages(d
     assert {file.name for file in damaged.parent.iterdir()} == {"queue.db", "queue.ballast", aside.name}
 
 
+@pytest.mark.parametrize("lost", [1, 16, 100, 512, PAGE])
+@pytest.mark.parametrize("byte", [b"\0", b"x"])
+def test_a_file_without_its_first_page_gives_all_its_frames(path, lost, byte):
+    # given a file whose header, or whole first page, is gone
+    fill(path, 3000)
+    damaged = byte * lost + path.read_bytes()[lost:]
+    path.write_bytes(damaged)
+    # when it is opened
+    before = set(path.parent.iterdir())
+    spool = rescued(path)
+    # then all is there, and the damaged file is kept as it was
+    assert values(spool) == list(range(3000))
+    spool.close()
+    kept = sorted(set(path.parent.iterdir()) - before - {path.with_name("queue.ballast")})
+    assert [file.read_bytes() for file in kept if not file.name.endswith("-wal")] == [damaged]
+
+
+def test_a_first_page_that_was_half_written_when_a_rescue_was_killed_is_written_anew(path):
+    fill(path, 300)
+    path.write_bytes(bytes(100) + path.read_bytes()[100:])
+    salvage.Salvage(path, None).close()
+    log = path.with_name("queue.db-wal")
+    whole = log.read_bytes()
+    for length in (1, 20, 32, 100, len(whole) - 1, len(whole)):
+        log.write_bytes(whole[:length])
+        salvage.Salvage(path, None).close()
+        assert log.read_bytes() == whole
+    assert values(rescued(path)) == list(range(300))
+
+
 def test_the_limit_of_its_size_holds_again_afterwards(damaged):
     spool = rescued(damaged, limits=SMALL)
     for first in range(20_000, 26_000, 20):

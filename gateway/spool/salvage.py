@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from gateway.paths import as_owner
 from gateway.spool import store
+from gateway.spool.first_page import readable
 from gateway.spool.frame_text import is_frame
 
 if TYPE_CHECKING:
@@ -70,8 +71,7 @@ class Salvage:
         self._target = self._begin(identity)
         self._source: sqlite3.Connection | None = None
         with suppress(OSError, sqlite3.Error):  # of what is no database, or gone, nothing can be read
-            self._source = store.open_view(path)
-            self._source.execute("PRAGMA writable_schema=ON")  # else one that was cut off gives nothing
+            self._source = readable(path)
         (self.saved,) = self._target.execute("SELECT count(*) FROM frames").fetchone()
         self._columns = {table: self._names(table) for table in (*_SMALL, "refused", "frames")}
         self._rows = self._readable()
