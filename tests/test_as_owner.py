@@ -8,6 +8,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,35 @@ def test_root_does_nothing_to_what_a_link_in_the_state_directory_leads_to(
     assert running.stop() == 0
     # then what it leads to is as it was
     assert untouched(precious)
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("is_damaged", [False, True])
+@pytest.mark.parametrize("name", ["queue.db-wal", "queue.db-journal"])
+def test_root_does_nothing_to_what_stands_for_the_log_of_a_queue(state, precious, is_damaged, name):
+    # given a queue of the service's user, damaged or not, and a file of root's as its log
+    spool = Spool(state / "queue.db")
+    spool.attend(["a"])
+    spool.put([Frame("9", (1.0,), Stamp(1_700_000_000.0, "boot", 1.0))])
+    spool.close()
+    os.chown(state / "queue.db", USER, USER)
+    if is_damaged:
+        with (state / "queue.db").open("r+b") as file:
+            file.write(b"x" * 100)
+    precious.write_text("precious" * 1000)
+    precious.chmod(0o644)
+    (state / name).unlink(missing_ok=True)
+    (state / name).hardlink_to(precious)
+    # when root uses it
+    with suppress(OSError):
+        spool = Spool(state / "queue.db")
+        spool.attend(["a"])
+        spool.tend()
+        spool.close()
+    # then that file is as it was
+    about = precious.stat()
+    assert (about.st_uid, stat.S_IMODE(about.st_mode)) == (0, 0o644)
+    assert precious.read_text() == "precious" * 1000
 
 
 @pytest.mark.needs_root

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.paths import open_file
+from gateway.paths import as_owner, open_file
 from gateway.spool import store
 from gateway.spool.limits import PAGE
 
@@ -35,17 +35,18 @@ def readable(path: Path) -> sqlite3.Connection:
 
     Raises OSError, or sqlite3.Error for what is no queue at all.
     """
-    log = Path(f"{path}-wal")
-    source = _opened(path)
-    if _has_frames(source) or _holds_commits(log):
-        return source
-    for page in _candidates(path):
-        source.close()
-        _write(log, page)
+    with as_owner(path.parent):
+        log = Path(f"{path}-wal")
         source = _opened(path)
-        if _has_frames(source):
-            break
-    return source
+        if _has_frames(source) or _holds_commits(log):
+            return source
+        for page in _candidates(path):
+            source.close()
+            _write(log, page)
+            source = _opened(path)
+            if _has_frames(source):
+                break
+        return source
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -133,7 +133,8 @@ class Salvage:
         """Bring on the rescue by a piece; return whether all that can be read is in the new file."""
         if self._done() is not None:
             return True
-        self._pending = self._pending or list(islice(self._rows, _PIECE))
+        with as_owner(self._path.parent):  # of a damaged file SQLite may open the log at every read
+            self._pending = self._pending or list(islice(self._rows, _PIECE))
         is_last = len(self._pending) < _PIECE
         with _transaction(self._target):
             saved = sum(self._put(table, list(rows)) for table, rows in groupby(self._pending, itemgetter(0)))
@@ -149,8 +150,7 @@ class Salvage:
         """Put rows of a table into the new file; return how many frames those are."""
         found = [row for _, row in rows if row is not None]
         # A file of an older version has fewer columns; those that came later have defaults.
-        names = [name for name in (found[0] if found else ()) if name in self._columns[table]]
-        if not names:
+        if not (names := [name for name in (found[0] if found else ()) if name in self._columns[table]]):
             return 0
         marks = ", ".join("?" * len(names))
         put = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608  (our names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.paths import as_owner, check_is_file, open_file
@@ -84,6 +85,9 @@ def open_view(path: Path) -> sqlite3.Connection:
         except sqlite3.Error:
             db.close()
             raise
+        # SQLite opens the log with the first read, and gives it to the file's owner where it runs as root.
+        with suppress(sqlite3.Error):
+            db.execute("SELECT 1 FROM sqlite_master").fetchone()
     return db
 
 
