@@ -7,6 +7,8 @@ returns the exit status.
 from __future__ import annotations
 
 import argparse
+import os
+import select
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -36,6 +38,8 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 failed, 2 usage, 78 configuration."""
+    if sys.stdout is None:  # closed by who started this
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (until the process ends)
     typed = list(sys.argv[1:] if arguments is None else arguments)
     if typed[:1] == ["help"]:
         typed = [*typed[1:], "--help"]
@@ -44,16 +48,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser(rest[:1] if rest[0] in COMMANDS else COMMANDS).parse_args(typed)
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        say_aside("interrupted")
+        return FAILED
     except ConfigFaults as faults:
         sys.stderr.writelines(f"{fault}\n" for fault in faults.faults)
         return CONFIGURATION
     except (OSError, SpoolUnusable) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return FAILED
         words = str(error)
         if isinstance(error, OSError) and error.filename and error.strerror:
             words = f"{error.filename}: {error.strerror}"
         say_aside(words)
         return FAILED
     return status
+
+
+def _nobody_reads() -> bool:
+    """Tell whether what is printed goes into a pipe that nobody reads any more; drop it from then on."""
+    poll = select.poll()
+    poll.register(sys.stdout, select.POLLOUT)
+    gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
 
 
 def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -189,3 +190,33 @@ print("extra:", *sys.modules.keys() & set({names}), file=sys.stderr)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_adds_its_parser(name):
     assert parser([name]).parse_args([name]).run.__name__ == "run"
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["doctor"], ["sensors"], ["status", "--json"], ["help"]])
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_pipe_that_nobody_reads_is_no_trouble(tmp_path, arguments, closed):
+    # given a configuration, and output that goes nowhere
+    file = tmp_path / "oemgateway.conf"
+    file.touch(0o600)
+    file.write_text(
+        f"[gateway]\nstate_dir = {tmp_path}\n[listeners]\n[[a]]\ntype = ds2482\nbus = simulated\nnode = 9\n"
+        "sensor1 = 28.33F749050000\n[dispatchers]\n[[log]]\ntype = log\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    # when a command prints
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {">&-" if closed else ""}', "sh", sys.executable, "-m", "gateway"]
+        + ["--config-file", str(file)] * (arguments != ["help"])
+        + arguments,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    # then it says nothing about that
+    assert "Traceback" not in done.stderr
+    assert "Broken pipe" not in done.stderr
