@@ -156,13 +156,16 @@ def _refusal(error: str) -> str:
 
 
 def ask(path: Path, what: str, *, patience: float = _PATIENCE * 2, **arguments: object) -> Any:  # noqa: ANN401  (JSON)
-    """Return the running daemon's answer. Raises OSError where no daemon listens."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(patience)
-        client.connect(os.fspath(path))
-        client.sendall(f"{what} {json.dumps(arguments) if arguments else ''}\n".encode())
-        with client.makefile(encoding="utf-8") as lines:
-            answer = lines.readline()
+    """Return the daemon's answer. Raises OSError where none listens, TimeoutError where it hangs."""
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(patience)
+            client.connect(os.fspath(path))
+            client.sendall(f"{what} {json.dumps(arguments) if arguments else ''}\n".encode())
+            with client.makefile(encoding="utf-8") as lines:
+                answer = lines.readline()
+    except (TimeoutError, BlockingIOError) as error:  # or so many wait that none more is let in
+        raise TimeoutError(f"the gateway at {path} runs, but does not answer: its disk may hang") from error
     if not answer:
         raise OSError("the daemon hung up without an answer")
     return json.loads(answer)

@@ -207,3 +207,14 @@ def test_a_daemon_whose_socket_is_a_file_runs_and_says_so(tmp_path):
     assert running.stop() == 0
     assert running.log.count(str(precious)) == 1
     assert precious.read_text() == "precious"
+
+
+def test_a_daemon_that_hangs_is_named_as_such(path):
+    # given one that listens, and answers nobody
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(str(path))
+        hanging.listen(1)
+        # then who asks is told so in words, also when no more are let in
+        for _ in range(4):
+            with pytest.raises(TimeoutError, match=f"{path} runs, but does not answer: its disk may hang"):
+                ask(path, "status", patience=0.05)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway import control
 from gateway.commands import doctor
+from gateway.conf.config import Gateway
 from gateway.diagnosis.finding import Finding, Verdict, unknown
 from gateway.diagnosis.machine import Machine
 from gateway.plugin import Listener
@@ -144,6 +146,16 @@ def test_what_the_running_gateway_has_seen_is_told(tmp_path):
     assert (
         f"?     gateway: the one that runs, pid {gateway.process.pid}, has another file: {file}" in elsewhere
     )
+
+
+def test_a_gateway_that_hangs_is_a_fault(monkeypatch):
+    def hang(path: Path, what: str, **_: object) -> object:
+        raise TimeoutError(f"the gateway at {path} runs, but does not answer: its disk may hang")
+
+    monkeypatch.setattr(control, "ask", hang)
+    finding, sections = doctor._ask(Gateway(socket=Path("/run/x")), Path("/etc/x.conf"))
+    assert (finding.verdict, sections) == (Verdict.BAD, {})
+    assert "runs, but does not answer" in finding.found
 
 
 def test_the_machine_of_this_process(monkeypatch):

@@ -358,6 +358,14 @@ def test_a_gateway_of_another_version_says_what_it_answers(filled, queue, tmp_pa
     other.close()
 
 
+def test_a_gateway_that_hangs_is_not_taken_for_none(filled, queue, monkeypatch):
+    def hang(path: Path, what: str, **arguments: object) -> object:
+        raise TimeoutError("it runs, but does not answer")
+
+    monkeypatch.setattr(control, "ask", hang)
+    assert queue() == (1, "", "oemgateway: it runs, but does not answer\n")
+
+
 def test_a_gateway_that_breaks_off_is_one_line(filled, queue, tmp_path, monkeypatch):
     other = control.Control(tmp_path / "state/control", {"status": dict})
     real = control.ask
@@ -370,7 +378,7 @@ def test_a_gateway_that_breaks_off_is_one_line(filled, queue, tmp_path, monkeypa
     monkeypatch.setattr(control, "ask", ask)
     status, _, said = queue()
     assert (status, said.count("\n")) == (1, 1)
-    assert "does not answer (timed out)" in said
+    assert "timed out" in said
     other.close()
 
 

@@ -96,6 +96,8 @@ def _ask(gateway: Gateway, file: Path) -> tuple[Finding, Mapping[str, Mapping[st
     try:
         status = running.status()
         sections = {**status["listeners"], **status["dispatchers"]}
+    except TimeoutError as error:
+        return bad(str(error), "look at the disk and the log, then restart it"), {}
     except (OSError, KeyError) as error:
         return unknown(str(error), "start it, or ask as a user who may"), {}
     if not running.runs_with(file, status):

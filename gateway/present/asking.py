@@ -61,8 +61,9 @@ class RunningGateway:
     def ask(self, what: str, *, patience: float = 4.0, **arguments: object) -> Any:  # noqa: ANN401  (JSON)
         """Return its answer, for which it has `patience` seconds.
 
-        Raises ConnectionRefusedError where none runs, another ConnectionError where one does not answer,
-        PermissionError where this user may not ask, and OSError where the answer is that it cannot.
+        Raises ConnectionRefusedError where none runs, TimeoutError where it hangs, another ConnectionError
+        where what answers is no answer, PermissionError where this user may not ask, and OSError where the
+        gateway answers that it cannot.
         """
         try:
             answer = control.ask(self.socket, what, patience=patience, **arguments)
@@ -72,10 +73,12 @@ class RunningGateway:
             ) from None
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise ConnectionRefusedError(f"no gateway answers at {self.socket} ({error.strerror})") from error
+        except TimeoutError:
+            raise
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise ConnectionError(f"the gateway at {self.socket} has too many clients: try again") from error
         except (OSError, ValueError) as error:
-            raise ConnectionError(
-                f"the gateway at {self.socket} does not answer ({error}): its disk may hang"
-            ) from error
+            raise ConnectionError(f"the gateway at {self.socket} does not answer ({error})") from error
         if not isinstance(answer, dict):
             raise ConnectionError(f"what answers at {self.socket} is not a gateway")
         if "error" in answer:
