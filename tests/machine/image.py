@@ -133,7 +133,8 @@ def _build(arch: str, scratch: Path) -> Path:
     command += [f"--include={','.join([*PACKAGES, KERNELS[arch]])}"]
     command += [f"--essential-hook={BEFORE}", f"--customize-hook={AFTER}"]
     command += [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale")]
-    _run([*command, SUITE, str(root), _mirror()], FILES=str(files))
+    # In a name space of its own: what it mounts below the folder is gone with it, however it ends.
+    _run(["unshare", "--mount", *command, SUITE, str(root), _mirror()], FILES=str(files))
     boot = root / "boot"
     shutil.copy(next(boot.glob("vmlinuz-*")), made / "vmlinuz")
     shutil.copy(next(boot.glob("initrd.img-*")), made / "initrd")
