@@ -56,7 +56,7 @@ def edited(tmp_path):
         ("name = kitchen", "name = cellar", "node 10: name kitchen -> cellar"),
         ("[[10]]", "[[11]]", "node 11: new; node 10: removed"),
         ("loglevel = INFO", "loglevel = DEBUG", "loglevel INFO -> DEBUG"),
-        ("loglevel = INFO", "max_size = 9", "max_size 200 -> 9, from the next start on"),
+        ("loglevel = INFO", "max_size = 9", "max_size 200 -> 9, which takes effect at the next start"),
     ],
 )
 def test_an_edit_is_told_in_a_sentence(edited, old, new, said):

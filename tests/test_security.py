@@ -287,8 +287,8 @@ class TestNoOtherHost:
             for call in ast.walk(ast.parse(path.read_text()))
             if isinstance(call, ast.Call) and REQUEST.fullmatch(ast.unparse(call.func))
         }
-        assert list(calls) == ["emoncms_server.py"]
-        call = calls["emoncms_server.py"]
+        assert list(calls) == ["session.py"]
+        call = calls["session.py"]
         assert ast.unparse(call.args[1]) == "f'{self._url}{path}'"
         # and what follows the address is a path, which leads to no other host
         source = Path(gateway.__file__).parent

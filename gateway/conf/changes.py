@@ -50,7 +50,7 @@ def _gateway(before: Configuration, after: Configuration) -> Iterator[str]:
     old, new = shown(before.gateway), shown(after.gateway)
     for name, setting in declared(type(after.gateway)).items():
         if old[name] != new[name]:
-            later = ", from the next start on" if setting.metadata["at_start"] else ""
+            later = ", which takes effect at the next start" if setting.metadata["at_start"] else ""
             yield f"{name} {_step(old[name], new[name])}{later}"
 
 
