@@ -291,10 +291,10 @@ class TestNoOtherHost:
         call = calls["session.py"]
         assert ast.unparse(call.args[1]) == "f'{self._url}{path}'"
         # and what follows the address is a path, which leads to no other host
-        source = Path(gateway.__file__).parent
+        source = Path(gateway.__file__).parent / "dispatchers" / "emoncms"
         paths = [
             ast.unparse(call.args[position])
-            for file in ("dispatchers/emoncms.py", "emoncms/account.py", "emoncms/proof.py")
+            for file in ("dispatcher.py", "account.py", "proof.py")
             for call in ast.walk(ast.parse((source / file).read_text()))
             if isinstance(call, ast.Call)
             for name, position in (("ask", 1), ("read", 0))
