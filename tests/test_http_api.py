@@ -158,12 +158,18 @@ def test_where_there_is_no_key_any_will_do():
         ('{"3":22, "1":18.7}', (18.7, None, 22)),
         ("28.33F749050000:18.5", {"28.33F749050000": 18.5}),
         ("°C:1", {"C": 1}),  # as Emoncms keeps it
+        ("a:1:2", {"a": 1}),  # as Emoncms reads it
     ],
 )
 def test_the_lenient_forms(name, text, values):
     taken = get(node="9", **{name: text})
     assert said(taken) == [("9", values)]
     assert taken.reply == "ok"
+
+
+@pytest.mark.parametrize("name", ["json", "csv", "data"])
+def test_pairs_with_another_mark_between_them_are_refused_as_emoncms_does(name):
+    refused(get(node="9", **{name: "a:1;b:2"}))
 
 
 def test_names_beside_positions_move_none_and_have_a_frame_of_their_own():

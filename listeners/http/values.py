@@ -111,11 +111,11 @@ def lenient(text: str) -> Values:
     """Read what `json`, `csv` and `data` hold: `1,2,3`, `[1,2,3]`, `a:1,b:2`, `{a:1}` or `{"a":1}`."""
     values = Values(takes_text=False)
     for item in re.sub(r"[\[\]{}\"']", "", text).split(","):
-        key, colon, value = item.rpartition(":")
-        if colon:
-            values.add(key, value)
+        first, *more = item.split(":")
+        if more:
+            values.add(first, more[0])  # Emoncms takes no notice of a second colon
         else:
-            values.append(value)
+            values.append(first)
     return values
 
 
