@@ -84,7 +84,7 @@ def speeds(folder: Path) -> Iterator[Row]:
         yield Row("put", count / seconds, "frames/s", method, f"{SPEEDS[at_once]} ({ELSEWHERE})", digits=0)
     began = time.perf_counter()
     while batch := spool.peek(WHO, 250):
-        spool.fix(WHO, batch[-1][0])
+        spool.mark_sending(WHO, batch[-1][0])
         spool.done(WHO, batch[-1][0])
     seconds = time.perf_counter() - began
     spool.close()
@@ -105,7 +105,7 @@ class Pace:
     def run(self, card: Path) -> tuple[float, float]:
         """Put two frames a second and acknowledge them; return the bytes and the flushes that one takes."""
         spool = Spool(card / "queue.db", commit_interval=self.interval)
-        spool.attend([WHO])
+        spool.set_consumers([WHO])
         if not self.from_nothing:
             self.grow(spool, card / "queue.db-wal")
         os.sync()
@@ -139,7 +139,7 @@ class Pace:
             spool.sync_if_due()
             if passed - acknowledged >= ACKNOWLEDGED_S and (batch := spool.peek(WHO, 250)):
                 acknowledged = passed
-                spool.fix(WHO, batch[-1][0])
+                spool.mark_sending(WHO, batch[-1][0])
                 spool.done(WHO, batch[-1][0])
             time.sleep(max(0.0, began + count * PACE_S - time.monotonic()))
         return count

@@ -43,7 +43,7 @@ def resident(process: int | str = "self") -> int:
 def opened(path: Path) -> Spool:
     """Open the queue as the daemon does."""
     spool = Spool(path)
-    spool.attend([WHO])
+    spool.set_consumers([WHO])
     return spool
 
 

@@ -73,7 +73,7 @@ class Daemon:
             limits=gateway.limits,
             commit_interval=gateway.commit_interval,
         )
-        self._spool.attend(self._configuration.dispatchers)  # before anything is set aside for them
+        self._spool.set_consumers(self._configuration.dispatchers)  # before anything is set aside for them
         clock, note = Clock(), TimeNote(directory)
         keeper = Timekeeper(clock, past=passed(self._spool, note, clock.now().boot), mode=gateway.unsynced)
         self._dating = Dating(self._spool, keeper, clock, note)
@@ -190,7 +190,7 @@ class Daemon:
             self._status.faulty_edit = True
             for fault in faults.faults:
                 log.error("%s", fault)
-            log.error("%s has faults: the settings of before stay in force", self._file)
+            log.error("%s has faults: the previous settings stay active", self._file)
         else:
             self._status.faulty_edit = False
             log.info("%s: %s", self._file, changes(self._configuration, configuration))
@@ -208,8 +208,8 @@ class Daemon:
         logs.set_levels({name: plugin.loglevel for name, plugin in plugins.items()})
         logs.log_to_syslog(configuration.gateway.syslog)
         self._configuration = configuration
-        self._spool.attend(configuration.dispatchers)
-        self._dating.attend(configuration.dispatchers)
+        self._spool.set_consumers(configuration.dispatchers)
+        self._dating.set_consumers(configuration.dispatchers)
         claims = {name: set(plugin.claims()) for name, plugin in configuration.listeners.items()}
         claimed = {
             name: frozenset().union(*(nodes for other, nodes in claims.items() if other != name)) - nodes

@@ -14,4 +14,4 @@ def left_by_an_earlier_run(spool: Spool, frames: Sequence[Frame]) -> None:
     spool.put(frames)
     spool.close()
     Spool.__init__(spool, spool._path)
-    spool.attend(dispatchers)
+    spool.set_consumers(dispatchers)

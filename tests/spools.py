@@ -29,7 +29,7 @@ def opener(path: Path) -> Iterator[Opener]:
         for spool in spools:
             spool.close()
         spools[:] = [Spool(path, limits=Limits(**limits))]
-        spools[0].attend(who or ["a"])
+        spools[0].set_consumers(who or ["a"])
         return spools[0]
 
     yield start

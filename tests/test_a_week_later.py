@@ -98,7 +98,7 @@ class House:
     def kept(self) -> list[Frame]:
         """Return what is on the disk while it does not run."""
         spool = Spool(self._folder / "state" / "queue.db")
-        spool.attend(["home"])
+        spool.set_consumers(["home"])
         kept = [frame for _, frame in spool.peek("home", 1000)]
         spool.close()
         return kept

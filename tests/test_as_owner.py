@@ -176,7 +176,7 @@ def test_root_does_nothing_to_what_a_link_in_the_state_directory_leads_to(
 def test_root_does_nothing_to_what_stands_for_the_log_of_a_queue(state, precious, is_damaged, name):
     # given a queue of the service's user, damaged or not, and a file of root's as its log
     spool = Spool(state / "queue.db")
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([Frame("9", (1.0,), Stamp(1_700_000_000.0, "boot", 1.0))])
     spool.close()
     os.chown(state / "queue.db", USER, USER)
@@ -190,7 +190,7 @@ def test_root_does_nothing_to_what_stands_for_the_log_of_a_queue(state, precious
     # when root uses it
     with suppress(OSError):
         spool = Spool(state / "queue.db")
-        spool.attend(["a"])
+        spool.set_consumers(["a"])
         spool.tend()
         spool.close()
     # then that file is as it was
@@ -219,13 +219,13 @@ def test_what_root_makes_there_is_the_owners(folder, state):
 @pytest.mark.needs_root
 def test_a_damaged_file_that_root_comes_upon_is_rescued_for_its_owner(state):
     spool = Spool(state / "queue.db")
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n)) for n in range(300)])
     spool.close()
     path = state / "queue.db"
     os.truncate(path, path.stat().st_size - 4096)
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     assert len(spool.peek("a", 1000)) > 150
     spool.close()
     assert len(list(state.glob("queue.db.damaged-*"))) == 1
@@ -237,7 +237,7 @@ def test_a_damaged_file_that_root_comes_upon_is_rescued_for_its_owner(state):
 @pytest.mark.needs_root
 def test_root_writes_no_log_and_no_export_through_a_link(folder, state, precious):
     spool = Spool(state / "queue.db")
-    spool.attend(["log"])
+    spool.set_consumers(["log"])
     spool.put([Frame("9", (1,), Stamp(1_700_000_000.0, "boot", 1))])
     spool.close()
     file = configured(folder)

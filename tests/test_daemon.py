@@ -457,7 +457,7 @@ def test_it_sleeps_from_look_to_look_or_half_as_long_as_the_watchdog_has_patienc
 def test_readings_whose_time_nobody_knows_are_set_aside_at_the_start_for_who_is_there(file):
     # given readings of an earlier boot, which were held when the power went
     spool = Spool(file.parent / "state" / "queue.db")
-    spool.attend(["home"])
+    spool.set_consumers(["home"])
     spool.put([Frame("9", (1.0,), Stamp(5.0, "earlier", 5.0))], held=True)
     spool.close()
     with running(file) as gateway:

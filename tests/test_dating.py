@@ -33,7 +33,7 @@ class Pi:
         self.clock = clock or VirtualClock(wall=wall)
         self.clock.boot = boot
         self.spool = Spool(directory / "queue.db", clock=self.clock, limits=Limits(age=max_age))
-        self.spool.attend(["a"])
+        self.spool.set_consumers(["a"])
         note = TimeNote(directory)
         known = passed(self.spool, note, boot)
         self.keeper = Timekeeper(self.clock, past=known, synchronised=lambda: kept_right)
@@ -58,7 +58,7 @@ class Pi:
 
     def begin_to_send(self, count: int) -> None:
         """Note, as a dispatcher does, that so many are sent now."""
-        self.spool.fix("a", self.spool.peek("a", count)[-1][0])
+        self.spool.mark_sending("a", self.spool.peek("a", count)[-1][0])
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_clock_that_the_server_contradicts_holds_what_was_not_sent(boot):
     pi = boot(NOW + YEAR)
     pi.take(1)
     assert len(pi.sent()) == 1
-    pi.dating.told("a", NOW + 10)
+    pi.dating.note_server_time("a", NOW + 10)
     assert pi.sent() == []
     pi.take(2)
     pi.set(NOW + 20)
@@ -293,7 +293,7 @@ class TestWhatIsTooOld:
         boot(NOW).take(1)
         pi = boot(NOW + 2 * DAY, "second", max_age=DAY, kept_right=vouch == "machine")
         if vouch == "far end":
-            pi.dating.told("a", NOW + 2 * DAY)
+            pi.dating.note_server_time("a", NOW + 2 * DAY)
         pi.take(2)
         pi.passes(60)
         assert (pi.sent(), pi.spool.dropped) == ([(2, 2 * DAY)], 1)

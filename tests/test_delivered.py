@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dispatchers.emoncms.answers import judge_inputs
-from gateway.dispatchers.emoncms.dispatcher import Emoncms, _brought, encode
-from gateway.dispatchers.emoncms.progress import Inputs, Reading, find, held, is_shown, together
+from gateway.dispatchers.emoncms.dispatcher import Emoncms, _readings, encode
+from gateway.dispatchers.emoncms.progress import Inputs, Reading, find, is_shown, parse_inputs, together
 from gateway.frame import Frame
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Place, TryLater
 from gateway.spool import Spool
@@ -34,8 +34,8 @@ from tests.waiting import wait_until
 NODES = ("9", "10", "roof top")
 
 
-def brought(frames: Sequence[Frame]) -> list[Inputs]:
-    return _brought(Emoncms(apikey=KEY)._rows(frames))
+def readings_of(frames: Sequence[Frame]) -> list[Inputs]:
+    return _readings(Emoncms(apikey=KEY)._rows(frames))
 
 
 class Model:
@@ -57,7 +57,7 @@ class Model:
         inputs: Inputs = {}
         for node in NODES:
             path = f"/input/get?{urlencode({'node': node})}"
-            of_node = held(node, self._server.handle(Request("GET", path, self._headers, b"")).body)
+            of_node = parse_inputs(node, self._server.handle(Request("GET", path, self._headers, b"")).body)
             assert of_node is not None
             inputs |= of_node
         return inputs
@@ -106,7 +106,7 @@ class TestFindingThePlace:
         model = Model(redis=redis)
         model.take(earlier)
         before = model.shown()
-        rows = brought(later)
+        rows = readings_of(later)
         batch = rows[: together(rows, before) or 1]
         # when it takes any number of rows of it
         for stored in range(len(batch) + 1):
@@ -123,7 +123,7 @@ class TestFindingThePlace:
     def test_nor_after_a_start_when_all_that_is_known_is_what_waits(self, earlier, later, redis):
         model = Model(redis=redis)
         model.take(earlier)
-        rows = brought(later)
+        rows = readings_of(later)
         for stored in range(together(rows, {}) + 1):
             if stored:
                 model.take(later[stored - 1 : stored])
@@ -137,7 +137,7 @@ class TestFindingThePlace:
         model = Model(redis=redis)
         model.take(earlier)
         before = model.shown()
-        rows = brought(later)
+        rows = readings_of(later)
         batch = rows[: together(rows, before) or 1]
         stored = data.draw(st.integers(0, len(batch)))
         model.take(later[:stored])
@@ -155,33 +155,33 @@ class TestFindingThePlace:
 
     def test_and_none_of_those_before_it(self):
         before = {("9", "1"): (90.0, 1.0), ("9", "2"): (90.0, 2.0)}
-        rows = brought([frame(float(n), 2.0, wall=100 + n) for n in range(5)])
+        rows = readings_of([frame(float(n), 2.0, wall=100 + n) for n in range(5)])
         now = rows[3] | {("9", "1"): rows[4]["9", "1"]}
         assert find(rows, now, before).count == 4
 
     def test_a_server_that_holds_older_things_has_none(self):
-        rows = brought([frame(1.0, 2.0, wall=100)])
+        rows = readings_of([frame(1.0, 2.0, wall=100)])
         assert find(rows, {("9", "1"): (90, 1.0), ("9", "2"): (90, 2.0)}, {}).count == 0
         assert find(rows, {}, {}).count == 0
 
     @pytest.mark.parametrize("time", [100.0, 101.0, float("inf")])
     def test_one_that_holds_something_else_or_shows_no_time_cannot_tell(self, time):
-        rows = brought([frame(1.0, wall=100)])
+        rows = readings_of([frame(1.0, wall=100)])
         assert find(rows, {("9", "1"): (time, 7.0)}, {}).count is None
 
     def test_a_value_that_was_there_before_the_start_is_no_row_broken_off(self):
         # given a row of which nothing is known but that a value of it was there in that second
-        rows = brought([frame(3.0, node="10", wall=100), frame(6.0, 7.0, wall=100)])
+        rows = readings_of([frame(3.0, node="10", wall=100), frame(6.0, 7.0, wall=100)])
         assert not find(rows, {("9", "1"): (100.0, 5.0), ("9", "2"): (100.0, 7.0)}, {}).count
 
     def test_what_other_senders_do_to_other_keys_changes_nothing(self):
-        rows = brought([frame(1.0, wall=100), frame(2.0, wall=110)])
+        rows = readings_of([frame(1.0, wall=100), frame(2.0, wall=110)])
         shown = {("9", "1"): (110.0, 2.0)}
         assert find(rows, shown, {}) == find(rows, shown | {("9", "2"): (111.0, 5.0)}, {})
 
     def test_a_row_that_was_there_before_goes_alone(self):
         before = {("9", "1"): (100.0, 1.0)}
-        rows = brought([frame(1.0, wall=100), frame(2.0, wall=100), frame(1.0, wall=100)])
+        rows = readings_of([frame(1.0, wall=100), frame(2.0, wall=100), frame(1.0, wall=100)])
         assert together(rows, before) == together(rows[2:], before) == 0
         assert together(rows[1:], before) == 1
         assert find(rows[:2], before, before).count is None
@@ -238,8 +238,8 @@ class TestValuesWithSixDigits:
         [(1234567.0, 1234571.0, 1), (1234567.0, 1234590.0, 2), (9.99999, 10.0, 1), (20.0625, 20.125, 2)],
     )
     def test_two_that_could_be_shown_alike_share_no_batch(self, one, other, number):
-        assert together(brought([frame(one), frame(other)]), {}) == number
-        assert together(brought([frame(other)]), brought([frame(one)])[0]) == number - 1
+        assert together(readings_of([frame(one), frame(other)]), {}) == number
+        assert together(readings_of([frame(other)]), readings_of([frame(one)])[0]) == number - 1
 
     def test_a_counter_arrives_once_though_every_second_reply_is_lost(self, spool, server):
         # given a server without Redis, and a counter of Wh
@@ -288,7 +288,7 @@ class TestReadingAnAnswer:
         ],
     )
     def test_what_the_inputs_of_a_node_hold(self, text, inputs):
-        assert held("9", text) == inputs
+        assert parse_inputs("9", text) == inputs
 
     @pytest.mark.parametrize("text", ["", "null", "false"])
     def test_a_server_that_does_not_tell(self, text):
@@ -316,7 +316,7 @@ class TestReadingAnAnswer:
 
     @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
     def test_whatever_comes_is_understood_or_not(self, text):
-        inputs = held("9", text)
+        inputs = parse_inputs("9", text)
         assert inputs is None or all(node == "9" for node, _ in inputs)
 
 
@@ -364,7 +364,7 @@ class TestAsking:
 @pytest.fixture
 def spool(tmp_path) -> Iterator[Spool]:
     spool = Spool(tmp_path / "queue.db")
-    spool.attend(["home"])
+    spool.set_consumers(["home"])
     yield spool
     spool.close()
 
@@ -376,7 +376,7 @@ def killed(tmp_path):
     @contextlib.contextmanager
     def opened_again():
         spool = Spool(tmp_path / "queue.db")
-        spool.attend(["home"])
+        spool.set_consumers(["home"])
         try:
             yield spool
         finally:
@@ -509,7 +509,7 @@ class TestOnceAndInOrder:
         with killed() as spool, dispatcher(server.url) as emoncms:
             spool.put([frame(1.0), frame(1.0), frame(2.0)])
             first = spool.peek("home", 1)[0][0]
-            spool.fix("home", first)
+            spool.mark_sending("home", first)
             emoncms.send([frame(1.0)])
             if acknowledged:
                 spool.done("home", first)
@@ -543,7 +543,7 @@ class TestOnceAndInOrder:
         with dispatcher(server.url) as emoncms:
             emoncms.send([frame(1.0)])
         with killed() as spool:
-            spool.fix("home", 0)
+            spool.mark_sending("home", 0)
             spool.put([frame(1.0)])
         # when it goes, then it is noted that the server cannot tell the two apart
         with killed() as spool, dispatching(server, spool):

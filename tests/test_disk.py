@@ -27,7 +27,7 @@ from gateway.frame import Frame, Stamp
 from gateway.spool import Spool
 from pathlib import Path
 spool = Spool(Path(sys.argv[1]), commit_interval=3600)
-spool.attend(["a"])
+spool.set_consumers(["a"])
 def put(first, last):
     for n in range(first, last):
         spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n))])
@@ -45,7 +45,7 @@ from gateway.frame import Frame, Stamp
 from gateway.spool import Spool
 from pathlib import Path
 spool = Spool(Path(sys.argv[1]), commit_interval=float(sys.argv[2]))
-spool.attend(["a"])
+spool.set_consumers(["a"])
 n = 0
 while True:
     spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n))])
@@ -76,7 +76,7 @@ def test_a_power_cut_takes_nothing_that_was_there_at_the_last_sync(tmp_path, blo
         writer.kill()
     with mounted(cut, tmp_path / "cut.d") as card:
         spool = Spool(card / "queue.db")
-        spool.attend(["a"])
+        spool.set_consumers(["a"])
         read = values(spool)
         assert read == list(range(len(read)))
         assert len(read) >= 200
@@ -104,7 +104,7 @@ def test_a_power_cut_under_load_takes_at_most_what_came_within_the_last_interval
     put = {int(number): float(moment) for number, moment in lines}
     with mounted(cut, tmp_path / "cut.d") as card:
         spool = Spool(card / "queue.db")
-        spool.attend(["a"])
+        spool.set_consumers(["a"])
         read = values(spool)
         spool.close()
     # then what is there is whole and in order, and what is missing came within the interval before the last
@@ -120,7 +120,7 @@ def test_a_full_disk_can_be_emptied_and_takes_frames_again(tmp_path, block):
     image = file_system(tmp_path / "card", 16, block)
     with mounted(image, tmp_path / "card.d") as card:
         spool = Spool(card / "queue.db", limits=Limits(memory=500))
-        spool.attend(["a"])
+        spool.set_consumers(["a"])
         frames = [Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n), ("x" * 200,)) for n in range(100)]
         spool.put(frames)
         fill(card / "others")
@@ -142,7 +142,7 @@ def test_a_full_disk_can_be_emptied_and_takes_frames_again(tmp_path, block):
         assert spool._disk_trouble == ""
         spool.close()
         spool = Spool(card / "queue.db")
-        spool.attend(["a"])
+        spool.set_consumers(["a"])
         assert values(spool) == list(range(100))
         spool.close()
 
@@ -164,7 +164,7 @@ def test_a_reading_makes_the_card_write_at_most_five_kilobytes(tmp_path):
     image = file_system(tmp_path / "card", 64, 4096)
     with mounted(image, tmp_path / "card.d") as card:
         spool = Spool(card / "queue.db", clock=clock)
-        spool.attend(["a"])
+        spool.set_consumers(["a"])
         two_a_second(spool, clock, 1200)
         os.sync()
         before = written(card)
@@ -185,5 +185,5 @@ def two_a_second(spool: Spool, clock: VirtualClock, count: int) -> None:
         spool.sync_if_due()
         if number % 20 == 19:
             last, _ = spool.peek("a", 100)[-1]
-            spool.fix("a", last)
+            spool.mark_sending("a", last)
             spool.done("a", last)

@@ -29,7 +29,7 @@ def values(spool: Spool, who: str) -> list[float | None]:
     found: list[float | None] = []
     while batch := spool.peek(who, 7):
         found += [kept.values[0] for _, kept in batch]
-        spool.fix(who, batch[-1][0])
+        spool.mark_sending(who, batch[-1][0])
         spool.done(who, batch[-1][0])
     return found
 
@@ -68,7 +68,7 @@ class Trouble:
 def filled(path: Path, count: int, *who: str) -> None:
     """Make a file with so many frames, of which the first dispatcher has delivered three."""
     spool = Spool(path)
-    spool.attend(who)
+    spool.set_consumers(who)
     spool.put([frame(n) for n in range(count)])
     spool.done(who[0], spool.peek(who[0], 3)[-1][0])
     spool.close()
@@ -76,7 +76,7 @@ def filled(path: Path, count: int, *who: str) -> None:
 
 def started(path: Path, clock: VirtualClock, *who: str) -> Spool:
     spool = Spool(path, clock=clock)
-    spool.attend(who)
+    spool.set_consumers(who)
     return spool
 
 
@@ -127,7 +127,7 @@ def test_what_the_disk_had_comes_first_then_and_nothing_is_given_twice(path, clo
     spool.put([frame(n) for n in range(2000, 2020)])
     spool.done("a", spool.peek("a", 8)[-1][0])
     sent = spool.peek("b", 5)
-    spool.fix("b", sent[-1][0])
+    spool.mark_sending("b", sent[-1][0])
     if not in_flight:
         spool.done("b", sent[-1][0])
     # when it comes back, perhaps while a batch is on its way
@@ -265,7 +265,7 @@ def test_a_disk_pulled_out_and_put_back_is_used_again(path, clock):
 def test_what_waits_in_memory_has_its_limit(path, clock, monkeypatch):
     Trouble(monkeypatch, readable=False)
     spool = Spool(path, limits=Limits(memory=5), clock=clock)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     for n in range(8):
         spool.put([frame(n)])
     assert spool.dropped == 3

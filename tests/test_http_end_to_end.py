@@ -119,7 +119,7 @@ def test_a_gateway_may_post_to_another_one(tmp_path, server):
 def test_a_time_of_the_devices_own_stands_while_the_gateways_clock_is_doubted_and_set_right(tmp_path):
     # given readings that wait because this machine's clock is in doubt
     spool = Spool(tmp_path / "queue.db")
-    spool.attend(["home"])
+    spool.set_consumers(["home"])
     ours = Frame("9", (1.0,), Stamp(7.0, "virtual", 100.0))
     by_the_device = Frame("doorbell", (2.91,), Stamp(1795213000.0, "", 95.0))
     spool.put([ours, by_the_device], held=True)

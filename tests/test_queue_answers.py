@@ -28,7 +28,7 @@ FRAMES = [Frame("9", (float(n),), Stamp(1_700_000_000.0 + n, "boot", n)) for n i
 def spool(tmp_path):
     """Twenty frames: the first five were refused by a, and all wait for b."""
     spool = Spool(tmp_path / "queue.db", limits=Limits(frames=1000))
-    spool.attend("ab")
+    spool.set_consumers("ab")
     spool.put(FRAMES)
     for number, _ in spool.peek("a", 5):
         spool.refuse("a", number, "no")
@@ -119,7 +119,7 @@ def test_what_is_dropped_ends_where_the_queue_does(spool, ask):
 
 def test_that_refused_frames_are_dropped_is_told_with_the_cure(tmp_path):
     spool = Spool(tmp_path / "queue.db", limits=Limits(refused=2))
-    spool.attend("a")
+    spool.set_consumers("a")
     spool.put(FRAMES)
     for number, _ in spool.peek("a", 5):
         spool.refuse("a", number, "no")

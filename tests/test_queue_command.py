@@ -63,7 +63,7 @@ def file(tmp_path) -> Path:
 def filled(path) -> Path:
     """Four wait, for b, one of which was refused by a."""
     spool = Spool(path)
-    spool.attend("ab")
+    spool.set_consumers("ab")
     spool.put([frame(n) for n in range(4)])
     spool.refuse("a", spool.peek("a", 1)[0][0], "too \x1b[31mhot")
     spool.close()
@@ -163,14 +163,14 @@ def test_any_frames_survive_an_export_and_an_import(queue, path, tmp_path, kept)
     for left in path.parent.glob("*"):
         left.unlink()
     spool = Spool(path)
-    spool.attend("ab")
+    spool.set_consumers("ab")
     spool.put(kept)
     spool.close()
     assert queue("export", tmp_path / "taken")[0] == 0
     assert queue("drop", "--waiting", "--yes")[0] == 0
     assert queue("import", tmp_path / "taken")[0] == 0
     spool = Spool(path)
-    spool.attend("ab")
+    spool.set_consumers("ab")
     for who in "ab":
         assert [f for _, f in spool.peek(who, 10)] == kept
     spool.close()
@@ -242,7 +242,7 @@ def test_a_bad_line_is_named_and_nothing_is_imported(filled, either, tmp_path):
 
 def test_a_reading_from_the_future_and_one_that_is_held_are_no_imports(filled, path, queue, tmp_path):
     spool = Spool(path)
-    spool.attend("ab")
+    spool.set_consumers("ab")
     spool.put([frame(4)], held=True)
     spool.close()
     held = r"b: 5 wait, the oldest for \d+ minutes; 1 of them held until the clock is right\n"
@@ -281,7 +281,7 @@ def test_what_was_refused_is_retried_for_who_refused_it(filled, either):
 
 def test_what_has_no_time_is_not_retried(path, queue):
     spool = Spool(path)
-    spool.attend("ab")
+    spool.set_consumers("ab")
     spool.put([frame(1)], held=True)
     spool.date("now", lambda kept: kept, "taken between A and B")
     spool.close()
@@ -423,7 +423,7 @@ def test_an_export_goes_into_a_device_as_into_a_file_and_a_failed_one_leaves_not
 def test_an_age_is_by_the_boots_own_clock_and_no_answer_is_large(path):
     clock = VirtualClock(wall=5.0)
     spool = Spool(path, limits=Limits(frames=100_000))
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     answers = QueueAnswers(spool, clock)
     now = clock.now()
     spool.put([Frame("9", (1.0,), Stamp(1e9, now.boot or boot_id(), now.boottime - 30))])

@@ -54,7 +54,7 @@ def waiting(spool: Spool) -> list[float | None]:
 
 def opened(path: Path, **settings: object) -> Spool:
     spool = Spool(path, **settings)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     return spool
 
 
@@ -235,7 +235,7 @@ from pathlib import Path
 from gateway.frame import Frame, Stamp
 from gateway.spool import Spool
 spool = Spool(Path(sys.argv[1]))
-spool.attend(["a"])
+spool.set_consumers(["a"])
 for n in range(3000, 3200):
     spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n))])
 print("put", flush=True)
@@ -392,7 +392,7 @@ def test_where_there_is_no_room_for_it_all_goes_on_in_memory_and_it_is_done_when
     # then what comes is delivered from memory, and that is said once
     batch = spool.peek("a", 2)
     assert [kept.values[0] for _, kept in batch] == [20_000, 20_001]
-    spool.fix("a", batch[-1][0])
+    spool.mark_sending("a", batch[-1][0])
     spool.done("a", batch[-1][0])
     assert spool.standing("a").waiting == 2
     in_flight = spool.peek("a", 1)

@@ -56,7 +56,7 @@ def path(tmp_path):
 @pytest.fixture
 def spool(path):
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     yield spool
     spool.close()
 
@@ -71,7 +71,7 @@ def test_frames_survive_a_reopen_and_their_order(spool, path):
     spool.put([frame(3)])
     spool.close()
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     assert values(spool, "a") == [1, 2, 3]
     assert spool.standing("a").waiting == 3
     spool.close()
@@ -83,7 +83,7 @@ def test_what_is_delivered_is_gone_for_good_and_ids_are_never_used_again(spool, 
     spool.done("a", last)
     spool.close()
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     assert values(spool, "a") == []
     spool.put([frame(3)])
     assert spool.peek("a", 10)[0][0] > last
@@ -91,7 +91,7 @@ def test_what_is_delivered_is_gone_for_good_and_ids_are_never_used_again(spool, 
 
 
 def test_a_frame_stays_until_the_slowest_dispatcher_has_it(spool, path):
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     spool.put([frame(1), frame(2)])
     spool.done("a", spool.peek("a", 10)[-1][0])
     assert (values(spool, "a"), values(spool, "b")) == ([], [1, 2])
@@ -100,29 +100,29 @@ def test_a_frame_stays_until_the_slowest_dispatcher_has_it(spool, path):
 
 
 def test_a_dispatcher_that_is_taken_out_holds_nothing_back_and_keeps_its_place(spool):
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     spool.put([frame(1), frame(2)])
     spool.done("b", spool.peek("b", 1)[0][0])
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     assert values(spool, "a") == [1, 2]
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     assert values(spool, "b") == [2]
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.done("a", spool.peek("a", 10)[-1][0])
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     assert values(spool, "b") == []
 
 
 def test_a_new_dispatcher_starts_with_the_oldest_frame_there_is(spool):
     spool.put([frame(1), frame(2)])
-    spool.attend(["a", "new"])
+    spool.set_consumers(["a", "new"])
     assert values(spool, "new") == [1, 2]
 
 
 def test_with_no_dispatcher_frames_wait_for_one(spool):
-    spool.attend([])
+    spool.set_consumers([])
     spool.put([frame(1)])
-    spool.attend(["later"])
+    spool.set_consumers(["later"])
     assert values(spool, "later") == [1]
 
 
@@ -135,7 +135,7 @@ def test_a_refused_frame_is_set_aside_and_blocks_nothing(spool):
 
 def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(path, caplog):
     spool = Spool(path, limits=Limits(frames=3))
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     for n in range(5):
         spool.put([frame(n)])
     assert values(spool, "a") == [2, 3, 4]
@@ -149,7 +149,7 @@ def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(path, caplog):
 
 def test_what_is_too_old_goes_up_to_the_first_that_is_held(path, caplog):
     spool = Spool(path, limits=Limits(age=100))
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     spool.put([frame(n) for n in range(1200)])
     spool.put([frame(1200)], held=True)
     spool.done("a", spool.peek("a", 10)[-1][0])
@@ -174,7 +174,7 @@ def test_without_a_limit_nothing_is_too_old(spool):
 
 def test_a_disk_that_cannot_be_read_is_no_reason_to_let_go(path):
     spool = Spool(path, limits=Limits(age=100))
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([frame(1)])
     real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_IOERR)
     spool.expire(lambda _: 101)
@@ -183,11 +183,11 @@ def test_a_disk_that_cannot_be_read_is_no_reason_to_let_go(path):
     spool.close()
 
 
-def test_the_bell_rings_for_whom_it_was_hung(spool):
-    bell = Flag()
-    spool.bell("a", bell)
+def test_a_subscriber_is_woken_by_what_is_new(spool):
+    flag = Flag()
+    spool.subscribe("a", flag)
     spool.put([frame(1)])
-    assert bell.is_set()
+    assert flag.is_set()
 
 
 def test_a_second_daemon_on_the_same_file_is_refused(spool, path):
@@ -262,7 +262,7 @@ def test_while_the_disk_refuses_all_goes_on_from_memory_and_nothing_is_sent_twic
 @pytest.mark.parametrize("nth", range(60))
 def test_an_error_at_any_call_loses_nothing_and_doubles_nothing(path, error, nth):
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([frame(0), frame(1)])
     real, spool._db = spool._db, Disk(spool._db, error, nth, lasting=False)
     seen = []
@@ -277,14 +277,14 @@ def test_an_error_at_any_call_loses_nothing_and_doubles_nothing(path, error, nth
     spool._db = real
     spool.close()
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     assert seen + values(spool, "a") == [0, 1, 2, 3, 4, 5]
     spool.close()
 
 
 def test_what_waits_in_memory_is_bounded_and_written_at_the_end(path):
     spool = Spool(path, limits=Limits(memory=2))
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_IOERR)
     for n in range(5):
         spool.put([frame(n)])
@@ -292,7 +292,7 @@ def test_what_waits_in_memory_is_bounded_and_written_at_the_end(path):
     spool._db = real
     spool.close()
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     assert values(spool, "a") == [3, 4]
     assert spool.dropped == 3
     spool.close()
@@ -300,7 +300,7 @@ def test_what_waits_in_memory_is_bounded_and_written_at_the_end(path):
 
 def test_at_the_limit_of_its_size_the_oldest_go_and_the_newest_stay(path):
     spool = Spool(path, limits=Limits(bytes=100_000))
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     for n in range(100):
         spool.put([frame(n * 20 + i) for i in range(20)])
     kept = values(spool, "a", 5000)
@@ -325,7 +325,7 @@ def test_a_full_disk_can_be_emptied_by_the_ballast(spool, path):
 def test_where_no_disk_can_be_had_frames_are_kept_in_memory_and_that_is_said(tmp_path, caplog):
     (tmp_path / "file").touch()
     spool = Spool(tmp_path / "file" / "queue.db")
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([frame(1)])
     spool.sync()
     assert values(spool, "a") == [1]
@@ -336,7 +336,7 @@ def test_where_no_disk_can_be_had_frames_are_kept_in_memory_and_that_is_said(tmp
 def filled(path, count: int) -> bytes:
     """Return the file of a queue that has been closed with so many frames, two of them delivered."""
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([frame(n) for n in range(count)])
     spool.done("a", spool.peek("a", 2)[-1][0])
     spool.close()
@@ -351,7 +351,7 @@ def test_a_file_cut_off_anywhere_starts_and_gives_what_can_be_read(path):
             left.unlink()
         path.write_bytes(whole[:length])
         spool = Spool(path)
-        spool.attend(["a"])
+        spool.set_consumers(["a"])
         read = values(spool, "a", 1000)
         assert read == sorted(set(read))
         assert spool.standing("a").waiting == len(read)
@@ -371,7 +371,7 @@ def test_garbage_in_the_file_is_survived_and_the_file_kept(path, seed):
     whole[start : start + 2048] = draw.randbytes(2048)
     path.write_bytes(whole)
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     read = values(spool, "a", 1000)
     assert spool.standing("a").waiting == len(read) == len(set(read))
     spool.put([frame(1000)])
@@ -405,7 +405,7 @@ def synced(monkeypatch):
 def test_whoever_puts_a_frame_does_not_wait_for_the_disk(path, synced):
     clock = VirtualClock()
     spool = Spool(path, commit_interval=5, clock=clock)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.sync()
     synced.clear()
     spool.unsynced.clear()
@@ -434,7 +434,7 @@ def test_whoever_puts_a_frame_does_not_wait_for_the_disk(path, synced):
 
 def test_with_no_interval_every_frame_is_safe_at_once(path, synced):
     spool = Spool(path, commit_interval=0)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([frame(1)])
     spool.put([frame(2)])
     spool.admit([(frame(3), "")])
@@ -452,7 +452,7 @@ def test_a_disk_that_cannot_be_made_to_write_is_told_once(path, monkeypatch, cap
 
     monkeypatch.setattr(os, "fdatasync", refuse)
     spool = Spool(path, commit_interval=0)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([frame(1)])
     spool.put([frame(2)])
     assert [record.message.partition(": ")[2] for record in caplog.records] == [
@@ -483,7 +483,7 @@ def test_a_frame_that_is_held_waits_and_so_do_those_after_it_until_they_have_the
     assert spool.standing("a").waiting == 3
     spool.close()
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     assert values(spool, "a") == [0]
     assert spool.holding
     spool.date("now", right, "")
@@ -492,13 +492,13 @@ def test_a_frame_that_is_held_waits_and_so_do_those_after_it_until_they_have_the
     spool.close()
 
 
-def test_many_frames_are_dated_in_their_order_and_the_bell_rings(spool):
+def test_many_frames_are_dated_in_their_order_and_the_subscriber_is_woken(spool):
     spool.put([at(n, n) for n in range(1700)], held=True)
-    bell = Flag()
-    spool.bell("a", bell)
+    flag = Flag()
+    spool.subscribe("a", flag)
     spool.date("now", right, "")
     # then those of the first piece go on, and the others come as it goes on
-    assert bell.is_set()
+    assert flag.is_set()
     assert walls(spool) == [1_700_001_000 + n for n in range(500)]
     while spool.dating:
         spool.date("now", right, "")
@@ -529,7 +529,7 @@ def test_a_clock_that_is_doubted_while_frames_are_dated_holds_them_all_again(spo
     # and so it is after a restart
     spool.close()
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     assert walls(spool) == []
     spool.close()
 
@@ -554,10 +554,10 @@ def test_a_frame_of_a_boot_that_never_knew_the_time_is_set_aside_with_the_reason
 
 def test_when_the_clock_is_doubted_only_what_nobody_began_to_send_is_held(spool, path):
     spool.put([at(1, 5.0), at(2, 6.0), at(3, 7.0, boot="before"), at(4, 8.0)])
-    spool.fix("a", spool.peek("a", 1)[0][0])
+    spool.mark_sending("a", spool.peek("a", 1)[0][0])
     spool.close()
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.hold()
     assert values(spool, "a") == [1]
     spool.date("now", right, "")
@@ -567,7 +567,7 @@ def test_when_the_clock_is_doubted_only_what_nobody_began_to_send_is_held(spool,
 
 def test_held_frames_that_a_limit_drops_hold_nothing_up(path):
     spool = Spool(path, limits=Limits(frames=3))
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([at(n, n) for n in range(3)], held=True)
     spool.put([at(n, n) for n in range(3, 6)])
     assert values(spool, "a") == [3, 4, 5]
@@ -610,7 +610,7 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(spool, path):
         db.executescript(BACK_TO_THE_FIRST_VERSION)
     db.close()
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([frame(2)], held=True)
     assert values(spool, "a") == [1]
     spool.close()
@@ -618,11 +618,11 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(spool, path):
 
 def test_a_file_of_the_third_version_keeps_all_that_is_in_it(spool, path):
     # given frames that wait, are held, were refused and dropped, and one that somebody began to send
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     spool.put([at(n, 5.0) for n in range(5)])
     spool.refuse("a", 1, "no")
     spool.done("b", 2)
-    spool.fix("a", 3)
+    spool.mark_sending("a", 3)
     spool.put([at(5, 6.0, boot="before")], held=True)
     spool.dropped = 7
     spool.put([at(6, 6.0)])
@@ -633,7 +633,7 @@ def test_a_file_of_the_third_version_keeps_all_that_is_in_it(spool, path):
         assert dict(db.execute("SELECT * FROM counters")) == {"dropped": 7, "fixed": 3}
     db.close()
     spool = Spool(path)
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     # then it is all there
     assert (values(spool, "a"), values(spool, "b")) == ([1, 2, 3, 4], [2, 3, 4])
     assert [refused.frame for refused in spool.refused("a")] == [at(0, 5.0)]
@@ -649,7 +649,7 @@ def test_a_file_of_the_third_version_keeps_all_that_is_in_it(spool, path):
 @pytest.mark.parametrize("gone", ["too old", "set aside"])
 def test_ids_are_not_used_again_after_all_frames_went_another_way(path, gone):
     spool = Spool(path, limits=Limits(age=100))
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([at(1, 5.0, boot="before"), at(2, 6.0, boot="before")], held=gone == "set aside")
     if gone == "too old":
         spool.expire(lambda _: 101)
@@ -672,7 +672,7 @@ class TestWhatMayHaveBeenSent:
             clock = VirtualClock()
             clock.boot = name
             spools[:] = [Spool(path, clock=clock)]
-            spools[0].attend(who or ["a"])
+            spools[0].set_consumers(who or ["a"])
             return spools[0]
 
         yield start
@@ -682,26 +682,26 @@ class TestWhatMayHaveBeenSent:
     def test_after_a_kill_it_is_what_was_noted(self, boot):
         spool = boot("first", "a", "b")
         spool.put([frame(n) for n in range(5)])
-        spool.fix("a", 3, blind=True)
-        spool.fix("b", 4)
-        spool.fix("b", 2)
+        spool.mark_sending("a", 3, blind=True)
+        spool.mark_sending("b", 4)
+        spool.mark_sending("b", 2)
         spool = boot("first", "a", "b")
         assert (spool.sent("a"), spool.sent("b")) == ((3, True), (4, False))
 
     def test_after_a_power_cut_it_is_all(self, boot):
         spool = boot("first")
         spool.put([frame(n) for n in range(5)])
-        spool.fix("a", 3)
+        spool.mark_sending("a", 3)
         spool = boot("second")
         assert spool.sent("a") == (5, False)
         spool.put([frame(5)])
-        spool.fix("a", 4)
+        spool.mark_sending("a", 4)
         assert boot("second").sent("a") == (4, False)
 
     def test_of_a_dispatcher_that_is_new_it_is_all(self, boot):
         spool = boot("first")
         spool.put([frame(1)])
-        spool.attend(["a", "b"])
+        spool.set_consumers(["a", "b"])
         spool.put([frame(2)])
         assert spool.sent("b") == (1, False)
 
@@ -715,13 +715,13 @@ class TestWhatMayHaveBeenSent:
     def test_without_the_name_of_the_boot_it_is_all(self, boot):
         spool = boot("")
         spool.put([frame(1), frame(2)])
-        spool.fix("a", 1)
+        spool.mark_sending("a", 1)
         assert boot("").sent("a") == (2, False)
 
     def test_one_that_is_taken_out_and_put_back_has_its_mark(self, boot):
         spool = boot("first", "a", "b")
         spool.put([frame(1), frame(2)])
-        spool.fix("b", 1)
+        spool.mark_sending("b", 1)
         boot("first", "a")
         assert boot("first", "a", "b").sent("b") == (1, False)
 
@@ -730,9 +730,9 @@ class TestWhatMayHaveBeenSent:
         # given a disk that did not take it before the gateway was killed
         spool = boot("first")
         spool.put([frame(1), frame(2)])
-        spool.fix("a", 1)
+        spool.mark_sending("a", 1)
         real, spool._db = spool._db, Disk(spool._db, error)
-        spool.fix("a", 2)
+        spool.mark_sending("a", 2)
         assert spool.sent("a") == (2, False)
         real.close()
         spool.close = lambda: None
@@ -747,7 +747,7 @@ class TestWhatMayHaveBeenSent:
     def test_of_what_was_saved_from_a_damaged_file_it_is_all(self, boot, path):
         spool = boot("first")
         spool.put([frame(n) for n in range(60)])
-        spool.fix("a", 3)
+        spool.mark_sending("a", 3)
         spool.close()
         path.write_bytes(path.read_bytes()[:-2048])
         spool = boot("first")
@@ -755,15 +755,15 @@ class TestWhatMayHaveBeenSent:
 
     def test_noting_the_same_once_more_writes_nothing(self, spool):
         spool.put([frame(1)])
-        spool.fix("a", 1)
+        spool.mark_sending("a", 1)
         real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_IOERR)
-        spool.fix("a", 1)
+        spool.mark_sending("a", 1)
         assert spool._disk_trouble == ""
         spool._db = real
 
 
 def test_what_is_for_one_dispatcher_alone_is_passed_over_by_the_others_and_goes(spool):
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     spool.put([frame(1)])
     spool.admit([(frame(2), "b"), (frame(3), "")])
     assert (values(spool, "a"), values(spool, "b")) == ([1, 3], [1, 2, 3])
@@ -776,7 +776,7 @@ def test_what_is_for_one_dispatcher_alone_is_passed_over_by_the_others_and_goes(
 
 
 def test_a_dispatcher_is_not_held_up_by_any_number_of_frames_for_others(spool):
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     spool.admit([(frame(n), "b") for n in range(25_000)])
     spool.put([frame(-1)])
     assert values(spool, "a") == [-1]
@@ -785,7 +785,7 @@ def test_a_dispatcher_is_not_held_up_by_any_number_of_frames_for_others(spool):
 
 
 def test_what_is_retried_comes_last_and_to_the_one_alone_that_refused_it(spool, path):
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     spool.put([frame(1), frame(2)])
     spool.refuse("a", spool.peek("a", 1)[0][0], "no")
     spool.done("b", spool.peek("b", 10)[-1][0])
@@ -794,7 +794,7 @@ def test_what_is_retried_comes_last_and_to_the_one_alone_that_refused_it(spool, 
     spool.admit([(kept, "a") for kept, *_ in refused], instead_of=refused)
     spool.close()
     spool = Spool(path)
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     assert (values(spool, "a"), values(spool, "b")) == ([2, 1], [])
     assert (spool.refused("a"), spool.refusers) == ([], [])
     spool.close()
@@ -802,7 +802,7 @@ def test_what_is_retried_comes_last_and_to_the_one_alone_that_refused_it(spool, 
 
 def test_nothing_is_dropped_for_what_is_admitted(path):
     spool = Spool(path, limits=Limits(frames=3))
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([frame(1), frame(2)])
     with pytest.raises(OSError, match="max_frames is 3"):
         spool.admit([(frame(3), ""), (frame(4), "")])
@@ -833,7 +833,7 @@ def test_where_the_disk_refuses_nothing_is_admitted_nor_forgotten(spool, error):
 
 
 def test_what_waits_can_be_looked_through_also_what_the_disk_has_not_taken(spool):
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     spool.put([frame(1)])
     spool.put([frame(2)], held=True)
     spool.done("a", spool.peek("a", 1)[0][0])
@@ -849,7 +849,7 @@ def test_what_waits_can_be_looked_through_also_what_the_disk_has_not_taken(spool
 
 
 def test_what_waits_is_passed_over_for_one_or_for_all(spool):
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     spool.put([frame(n) for n in range(5)])
     end = spool.end
     spool.put([frame(5)])
@@ -859,7 +859,7 @@ def test_what_waits_is_passed_over_for_one_or_for_all(spool):
     assert (values(spool, "a"), values(spool, "b")) == ([5], [5])
     assert spool.skip("", before=end, limit=100) == (0, False)
     assert spool.dropped == 0
-    spool.attend([])
+    spool.set_consumers([])
     assert spool.skip("", before=spool.end, limit=100) == (1, False)
     assert spool.waiting() == []
 
@@ -867,9 +867,9 @@ def test_what_waits_is_passed_over_for_one_or_for_all(spool):
 def test_a_dispatcher_that_goes_while_it_delivers_harms_nobody(spool):
     spool.put([frame(1)])
     ((number, _),) = spool.peek("a", 1)
-    spool.attend([])
+    spool.set_consumers([])
     spool.done("a", number)
-    spool.attend(["b"])
+    spool.set_consumers(["b"])
     assert values(spool, "b") == [1]
 
 
@@ -887,7 +887,7 @@ def test_a_damaged_file_of_the_first_version_is_read_as_well(path):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - 2048])
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     assert len(values(spool, "a", 1000)) > 20
     assert list(path.parent.glob("queue.db.damaged-*"))
     spool.close()
@@ -919,13 +919,13 @@ def spoil(path, number: int, text: str) -> None:
 def test_a_garbled_frame_is_damage_whoever_comes_upon_it(path, text, held, look):
     # given three frames, one of which SQLite has kept badly without knowing
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([at(n, float(n)) for n in range(3)], held=held)
     number = spool.waiting()[1].number
     spool.close()
     spoil(path, number, text)
     spool = Spool(path, limits=Limits(age=1e9))
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     # when somebody comes upon it, then the others are there, and it is in the file that is set aside
     look(spool)
     spool.date("now", right, "")
@@ -936,7 +936,7 @@ def test_a_garbled_frame_is_damage_whoever_comes_upon_it(path, text, held, look)
 
 def test_a_garbled_frame_among_those_that_were_refused_is_damage_too(path):
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([frame(1), frame(2)])
     for number, _ in spool.peek("a", 2):
         spool.refuse("a", number, "no")
@@ -945,7 +945,7 @@ def test_a_garbled_frame_among_those_that_were_refused_is_damage_too(path):
         db.execute("UPDATE refused SET frame = 'no frame' WHERE id = 1")
         db.commit()
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     assert [kept.frame for kept in spool.refused("a")] == [frame(2)]
     spool.close()
 
@@ -993,12 +993,12 @@ class Unwritable:
 
 def test_before_any_dispatcher_is_known_a_reading_without_a_time_is_set_aside_for_those_of_before(path):
     spool = Spool(path)
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     spool.put([at(1, 5.0, boot="before")], held=True)
     spool.close()
     spool = Spool(path)
     spool.date("now", right, "lost")
-    spool.attend(["a", "b"])
+    spool.set_consumers(["a", "b"])
     assert [len(spool.refused(who)) for who in ("a", "b")] == [1, 1]
     spool.close()
 
@@ -1009,7 +1009,7 @@ def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_men
 ):
     # given frames in a file that gets damaged
     spool = Spool(path)
-    spool.attend(["a"])
+    spool.set_consumers(["a"])
     spool.put([frame(n) for n in range(5)])
     number = spool.waiting()[2].number
     if not while_it_runs:
@@ -1027,7 +1027,7 @@ def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_men
         spool._db.execute("UPDATE frames SET frame = 'garbled' WHERE id = ?", (number,))
     else:
         spool = Spool(path)
-        spool.attend(["a"])
+        spool.set_consumers(["a"])
     # then it goes on in memory, and says so
     assert values(spool, "a") == []
     spool.put([frame(9)])
@@ -1039,8 +1039,8 @@ def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_men
     assert not list(path.parent.glob("queue.db.damaged-*"))
     monkeypatch.setattr(Salvage, "step", real)
     spool = Spool(path)
-    spool.attend(["a"])
-    assert values(spool, "a") == ([0, 1, 3, 4, 9] if while_it_runs else [9])
+    spool.set_consumers(["a"])
+    assert values(spool, "a") == ([0, 1, 3, 4, 9] if while_it_runs else [0, 1, 2, 3, 4, 9])
     assert list(path.parent.glob("queue.db.damaged-*"))
     spool.close()
 
@@ -1127,7 +1127,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.spool = Spool(self.folder / "queue.db", limits=limits, clock=self.clock)
         self.first = min((kept.number for kept in self.frames), default=self.next)
         self.doubt = dict.fromkeys(self.sent, self.next - 1)
-        self.attend(self.attending)
+        self.set_consumers(self.attending)
 
     # The model.
 
@@ -1247,7 +1247,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
     def deliver(self, who: str, n: int, blind: bool, acknowledged: bool, refused: int) -> None:
         if who in self.attending and (batch := self.spool.peek(who, n)):
             upto = batch[-1][0]
-            self.spool.fix(who, upto, blind=blind)
+            self.spool.mark_sending(who, upto, blind=blind)
             self.sent[who] = max(upto, self.sent.get(who, (0,))[0]), self.clock.boot, blind
             if acknowledged:
                 refused_ones = [(number, kept, "no") for number, kept in batch[:refused]]
@@ -1293,8 +1293,8 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             self.move(who, upto)
 
     @rule(names=st.sets(NAMES, min_size=1))
-    def attend(self, names: set[str]) -> None:
-        self.spool.attend(names)
+    def set_consumers(self, names: set[str]) -> None:
+        self.spool.set_consumers(names)
         self.attending = names
         for name in names:
             self.place[name] = self.after(name)

@@ -37,7 +37,7 @@ from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool
 from pathlib import Path
 spool = Spool(Path(sys.argv[1]), limits=Limits(frames=50, bytes=60_000, refused=20, refused_bytes=10_000))
-spool.attend(["a"])
+spool.set_consumers(["a"])
 for n in itertools.count():
     spool.put([Frame("9", (float(n),), Stamp(1.0, "", 1.0), source="x" * (n % 7) * 300)] * 7)
     batch = spool.peek("a", 3)
@@ -150,7 +150,7 @@ class TestWhatWaits:
     def test_what_nobody_waits_for_and_is_dropped_is_gone_after_a_kill(self, opened, path, tmp_path):
         spool = opened()
         spool.put([frame(n) for n in range(5)])
-        spool.attend([])
+        spool.set_consumers([])
         assert spool.skip("", before=spool.end, limit=100) == (5, False)
         spool = Spool(killed(path, tmp_path))
         assert spool.waiting() == []

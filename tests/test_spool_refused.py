@@ -167,7 +167,7 @@ class TestWhatWasRefused:
         batch = spool.peek("a", 5)
         spool.done("a", batch[-1][0], refused=[(*batch[1], "no"), (*batch[3], "nor that")])
         spool = Spool(killed(path, tmp_path))
-        spool.attend(["a", "b"])
+        spool.set_consumers(["a", "b"])
         assert (values(spool), refused(spool)) == ([5], [1, 3])
         assert (values(spool, "b"), refused(spool, "b")) == (list(range(6)), [])
         assert [each.reason for each in spool.refused("a")] == ["no", "nor that"]

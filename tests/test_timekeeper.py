@@ -48,7 +48,7 @@ def test_a_clock_that_shows_the_past_is_doubted_until_it_is_set(wall):
 def test_a_clock_that_the_server_contradicts_is_doubted(caplog):
     machine = Machine(NOW + YEAR)
     assert not machine.keeper.holding
-    machine.keeper.told("far", NOW)
+    machine.keeper.note_server_time("far", NOW)
     assert "365 days ahead of the server's" in machine.keeper.doubt
     machine.clock.sleep(1000)
     machine.set(NOW + 1000)
@@ -60,7 +60,7 @@ def test_a_clock_that_the_server_contradicts_is_doubted(caplog):
 def test_the_server_knows_better_than_what_was_noted_here():
     machine = Machine(NOW - 2 * 86400)
     assert machine.keeper.holding
-    machine.keeper.told("far", NOW - 2 * 86400 + 30)
+    machine.keeper.note_server_time("far", NOW - 2 * 86400 + 30)
     assert not machine.keeper.holding
 
 
@@ -73,15 +73,15 @@ def test_that_the_machine_is_synchronised_ends_a_hold():
 
 def test_no_row_is_sent_that_is_later_than_the_server_takes_it():
     machine = Machine(NOW)
-    machine.keeper.told("far", NOW - 50)
+    machine.keeper.note_server_time("far", NOW - 50)
     machine.clock.sleep(100)
     assert machine.keeper.latest("far") == NOW + 50 + 60
 
 
 def test_of_several_servers_each_has_a_clock_and_the_one_that_agrees_is_believed():
     machine = Machine(NOW)
-    machine.keeper.told("right", NOW + 5)
-    machine.keeper.told("behind", NOW - 3600)
+    machine.keeper.note_server_time("right", NOW + 5)
+    machine.keeper.note_server_time("behind", NOW - 3600)
     assert machine.keeper.doubt == ""
     assert machine.keeper.latest("right") == NOW + 65
     assert machine.keeper.latest("behind") == NOW - 3540
@@ -96,7 +96,7 @@ class TestAServerWhoseClockIsWrong:
     @pytest.mark.parametrize("theirs", [5.0, THE_YEAR_2001, MADE - 60, NOW - 86400 - 3600])
     def test_a_time_that_has_passed_is_no_evidence_against_ours(self, theirs, caplog):
         machine = Machine(NOW)
-        machine.keeper.told("wrong", theirs)
+        machine.keeper.note_server_time("wrong", theirs)
         assert (machine.keeper.doubt, machine.keeper.holding) == ("", False)
         assert caplog.records == []
         # and its own readings wait
@@ -110,18 +110,18 @@ class TestAServerWhoseClockIsWrong:
         machine = Machine(NOW)
         machine.clock.sleep(30 * 86400)
         # when a server shows a time that had passed within it
-        machine.keeper.told("wrong", NOW + 86400)
+        machine.keeper.note_server_time("wrong", NOW + 86400)
         assert not machine.keeper.holding
         # but one behind by less than is known of is evidence, as it was
-        machine.keeper.told("wrong", NOW + 29.5 * 86400)
+        machine.keeper.note_server_time("wrong", NOW + 29.5 * 86400)
         assert machine.keeper.holding
 
     def test_it_does_not_vouch_for_ours_either(self):
         machine = Machine(NOW)
         old = Stamp(NOW - 10 * 86400, "another boot", 3.0)
-        machine.keeper.told("wrong", THE_YEAR_2001)
+        machine.keeper.note_server_time("wrong", THE_YEAR_2001)
         assert machine.keeper.age(old) == machine.clock.boottime()
-        machine.keeper.told("right", NOW)
+        machine.keeper.note_server_time("right", NOW)
         assert machine.keeper.age(old) == 10 * 86400
 
     @pytest.mark.parametrize(
@@ -156,21 +156,21 @@ class TestAServerWhoseClockIsWrong:
     def test_what_is_believed(self, ours, theirs, doubt):
         machine = Machine(THE_YEAR_2001 if ours == "2001" else NOW + ours)
         for number, shown in enumerate(theirs):
-            machine.keeper.told(str(number), THE_YEAR_2001 if shown == "2001" else NOW + shown)
+            machine.keeper.note_server_time(str(number), THE_YEAR_2001 if shown == "2001" else NOW + shown)
         assert doubt in machine.keeper.doubt
         assert bool(machine.keeper.doubt) == bool(doubt)
 
     def test_when_it_is_set_right_it_is_a_server_as_any_other(self):
         machine = Machine(NOW)
-        machine.keeper.told("far", THE_YEAR_2001)
-        machine.keeper.told("far", NOW)
+        machine.keeper.note_server_time("far", THE_YEAR_2001)
+        machine.keeper.note_server_time("far", NOW)
         assert machine.keeper.latest("far") == NOW + 60
         machine.set(NOW + 7200)
         assert machine.keeper.holding
 
     def test_a_reading_that_is_ahead_of_a_right_clock_is_no_fault_of_that_clock(self):
         machine = Machine(NOW)
-        machine.keeper.told("far", NOW)
+        machine.keeper.note_server_time("far", NOW)
         assert (
             machine.keeper.behind("far")
             == "its clock has not come to the time of the next reading, which waits"
@@ -180,12 +180,12 @@ class TestAServerWhoseClockIsWrong:
 @pytest.mark.parametrize("how", ["it shows none any more", "it is not in use any more"])
 def test_a_server_that_shows_no_time_contradicts_no_clock(how):
     machine = Machine(NOW)
-    machine.keeper.told("far", NOW - 3600)
+    machine.keeper.note_server_time("far", NOW - 3600)
     assert machine.keeper.holding
     if how == "it shows none any more":
-        machine.keeper.told("far", None)
+        machine.keeper.note_server_time("far", None)
     else:
-        machine.keeper.attend(["other"])
+        machine.keeper.set_consumers(["other"])
     assert not machine.keeper.holding
     assert machine.keeper.latest("far") == math.inf
 
@@ -220,7 +220,7 @@ def test_a_frame_is_dated_by_the_boot_clock_to_the_second():
 )
 def test_in_words(off, words):
     machine = Machine(NOW + off)
-    machine.keeper.told("far", NOW)
+    machine.keeper.note_server_time("far", NOW)
     assert words in machine.keeper.doubt
     assert bool(machine.keeper.doubt) == bool(words)
 

@@ -122,7 +122,7 @@ def raising(error: Exception) -> Callable[[], object]:
 @pytest.fixture
 def spool(tmp_path) -> Iterator[Spool]:
     spool = Spool(tmp_path / "queue.db")
-    spool.attend(["far"])
+    spool.set_consumers(["far"])
     yield spool
     spool.close()
 
@@ -470,7 +470,7 @@ def test_what_waits_at_the_start_and_was_never_sent_is_not_passed_over(spool, st
     # given a far end that shows it all the same
     far = far_end(places=[Place(3)])
     spool.put([frame(1), frame(2), frame(3)])
-    spool.fix("far", 0)
+    spool.mark_sending("far", 0)
     worker = started(dispatching(far, spool))
     wait_until(lambda: spool.standing("far").waiting == 0)
     assert (far.got, far.asked, worker.doubled) == ([1, 2, 3], [3], 0)
@@ -479,7 +479,7 @@ def test_what_waits_at_the_start_and_was_never_sent_is_not_passed_over(spool, st
 def test_of_what_waits_at_the_start_only_that_which_was_sent_is_looked_for(spool, started):
     far = far_end(places=[Place(1)] * 2)
     spool.put([frame(1), frame(2), frame(3)])
-    spool.fix("far", spool.peek("far", 2)[-1][0])
+    spool.mark_sending("far", spool.peek("far", 2)[-1][0])
     started(virtual(dispatching(far, spool)))
     wait_until(lambda: spool.standing("far").waiting == 0)
     assert (far.got, far.asked) == ([2, 3], [2, 2])
@@ -661,7 +661,7 @@ def test_what_a_far_end_cannot_have_had_is_set_aside_and_not_passed_over(spool, 
     # given one that was sent 0 and 2 when the gateway was killed, and refuses the node of 1
     far = far_end(places=[Place(3, missing=frozenset({1}))] * 2)
     spool.put(of_nodes("9", "33", "9", "9"))
-    spool.fix("far", spool.peek("far", 3)[-1][0])
+    spool.mark_sending("far", spool.peek("far", 3)[-1][0])
     worker = started(virtual(dispatching(far, spool)))
     wait_until(lambda: far.got == [3])
     assert set_aside(spool) == [1]
@@ -872,7 +872,7 @@ def test_a_far_end_with_a_wrong_clock_holds_up_no_other(tmp_path, started, at_on
     # given that it is the last to be asked
     clock = VirtualClock(wall=MADE + 86400)
     spool = Spool(tmp_path / "both.db", clock=clock)
-    spool.attend(["far", "behind"])
+    spool.set_consumers(["far", "behind"])
     far, behind = far_end(clock_shows=clock.wall()), far_end(clock_shows=clock.wall() - 3600)
     behind.name = "behind"
     worker = dispatching(far, spool, clock)
@@ -983,14 +983,14 @@ def test_one_that_is_stopped_while_it_waits_leaves_its_wait_to_who_comes_after(s
 def test_what_comes_after_a_reboot_has_not_arrived_twice(tmp_path, started, queued, doubled):
     # given a far end that cannot tell what it has, and what was queued when the machine was shut down
     spool = Spool(tmp_path / "queue.db", clock=VirtualClock())
-    spool.attend(["far"])
+    spool.set_consumers(["far"])
     spool.put([frame(n) for n in range(queued)])
     spool.close()
     # when more is put after the reboot, before anything is sent
     clock = VirtualClock()
     clock.boot = "another"
     spool = Spool(tmp_path / "queue.db", clock=clock)
-    spool.attend(["far"])
+    spool.set_consumers(["far"])
     spool.put([frame(n) for n in range(queued, 22)])
     far = far_end()
     worker = started(virtual(dispatching(far, spool)))

@@ -61,5 +61,5 @@ def _open(file: Path, configuration: Configuration) -> Spool:
         if not os.access(path, use):
             raise OSError(f"{path}: this user may not write there, as is needed while no gateway runs: sudo")
     spool = Spool(file, limits=configuration.gateway.limits, in_memory=False)
-    spool.attend(configuration.dispatchers)
+    spool.set_consumers(configuration.dispatchers)
     return spool

@@ -152,7 +152,7 @@ class Spool:
         self._clock = clock or Clock()
         self._boot = self._clock.now().boot
         self._lock = threading.Lock()
-        self._bells: dict[str, Flag] = {}
+        self._subscribers: dict[str, Flag] = {}
         self._unwritten: deque[_Unwritten] = deque()
         self._held_from: int | None = None
         self._dated_upto: int | None = None
@@ -218,7 +218,7 @@ class Spool:
         self._sent = {who: mark._replace(boot="") for who, mark in self._sent.items()}
         self._moved = True
 
-    def attend(self, dispatchers: Iterable[str]) -> None:
+    def set_consumers(self, dispatchers: Iterable[str]) -> None:
         """Keep frames for these dispatchers from now on; a new one starts with the oldest frame there is.
 
         The place of one that is not among them is remembered, but holds no frame back.
@@ -232,10 +232,10 @@ class Spool:
             self._moved = True
             self._flush()
 
-    def bell(self, who: str, bell: Flag) -> None:
+    def subscribe(self, who: str, flag: Flag) -> None:
         """Raise this flag whenever there is something new for the dispatcher."""
         with self._lock:
-            self._bells[who] = bell
+            self._subscribers[who] = flag
 
     def put(self, frames: Sequence[Frame], *, held: bool = False) -> None:
         """Keep the frames: on disk when this returns, unless the disk refuses (which is said once).
@@ -253,12 +253,12 @@ class Spool:
             self._next += len(frames)
             self._drop_surplus(self._census.total - self._limits.frames)
             self._flush()
-            self._ring()
+            self._wake_subscribers()
         self._sync_at_once()
 
-    def _ring(self) -> None:
-        for bell in self._bells.values():
-            bell.set()
+    def _wake_subscribers(self) -> None:
+        for flag in self._subscribers.values():
+            flag.set()
 
     def peek(self, who: str, limit: int) -> list[tuple[int, Frame]]:
         """Return the oldest frames that the dispatcher has not delivered, with their ids.
@@ -454,7 +454,7 @@ class Spool:
                 self._census.add(number, 1, whose)
             self._next += len(frames)
             self._committed()
-            self._ring()
+            self._wake_subscribers()
         self._sync_at_once()
 
     def skip(self, who: str, *, before: int, limit: int) -> Skipped:
@@ -505,7 +505,7 @@ class Spool:
             return len(old) == _PIECE
         return False
 
-    def fix(self, who: str, upto: int, *, blind: bool = False) -> None:
+    def mark_sending(self, who: str, upto: int, *, blind: bool = False) -> None:
         """Note, before the dispatcher sends them, that it does so up to this id; their times stand for good.
 
         `blind` says that the first of them cannot be told from one that its far end has.
@@ -569,7 +569,7 @@ class Spool:
                 self._find_held()
             except sqlite3.Error as error:
                 raise OSError(f"the readings that are held cannot be dated: {error}") from error
-            self._ring()
+            self._wake_subscribers()
 
     def _date_unwritten(self, date: Callable[[Frame], Frame | None]) -> None:
         """Date what waits in memory, all of which is of this boot."""
@@ -1031,7 +1031,7 @@ class Spool:
                 )
             self._stuck = self._away = self._disk_trouble = str(error)
             self._retry_at = self._clock.monotonic() + _RETRY
-            self._ring()
+            self._wake_subscribers()
 
     def _salvage(self) -> Salvage:
         rescue = Salvage(self._path, self._damage, identity=self._identity or 0)
@@ -1100,7 +1100,7 @@ class Spool:
             self._hold()
         self._find_held()
         self._flush()
-        self._ring()
+        self._wake_subscribers()
 
     def _resume(self, before: dict[str, Any]) -> None:
         """Let what is known of this file in memory stand: it is what the file could not be told."""

@@ -61,16 +61,16 @@ class Dating:
             self._follow()
             self._spool.put([self.keeper.dated(frame) for frame in frames], held=self.keeper.holding)
 
-    def told(self, who: str, time: float | None) -> None:
+    def note_server_time(self, who: str, time: float | None) -> None:
         """Take note of what the clock of a dispatcher's far end shows, before anything is sent there."""
         with self._lock:
-            self.keeper.told(who, time)
+            self.keeper.note_server_time(who, time)
             self._follow()
 
-    def attend(self, dispatchers: Collection[str]) -> None:
+    def set_consumers(self, dispatchers: Collection[str]) -> None:
         """Believe the far ends of these dispatchers only: others were taken out of the configuration."""
         with self._lock:
-            self.keeper.attend(dispatchers)
+            self.keeper.set_consumers(dispatchers)
             self._follow()
 
     def look(self) -> None:

@@ -95,14 +95,14 @@ class Timekeeper:
         self._judge()
         return stepped
 
-    def told(self, who: str, time: float | None) -> None:
+    def note_server_time(self, who: str, time: float | None) -> None:
         """Take note of what the clock of a dispatcher's far end shows: None where it shows nothing."""
         self._references.pop(who, None)
         if time is not None:
             self._references[who] = _Reference(time, self._clock.boottime())
         self._judge()
 
-    def attend(self, dispatchers: Collection[str]) -> None:
+    def set_consumers(self, dispatchers: Collection[str]) -> None:
         """Forget what the far ends of other dispatchers than these have shown."""
         self._references = {who: shown for who, shown in self._references.items() if who in dispatchers}
         self._judge()

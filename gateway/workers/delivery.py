@@ -79,12 +79,12 @@ class DispatcherWorker(Worker[Dispatcher]):
         self._dating = dating
         self._compared_after: int | None = None
         self._compared_at = 0.0
-        self._bell = Flag()
+        self._new_frames = Flag()
         self._size = plugin.batch
         self._in_doubt = LARGEST_BATCH
         self._blamed: int | None = None
         self._refusals_logged: dict[tuple[str, str], float] = {}
-        spool.bell(plugin.name, self._bell)
+        spool.subscribe(plugin.name, self._new_frames)
 
     @property
     def longest_pause(self) -> float:
@@ -99,7 +99,7 @@ class DispatcherWorker(Worker[Dispatcher]):
 
     def step(self) -> None:
         """Deliver a batch, or sleep until there is something to deliver."""
-        self._bell.clear()
+        self._new_frames.clear()
         batch = self._spool.peek(self.name, self._in_doubt or self._size)
         held = self._spool.holding
         if batch and self._in_doubt:
@@ -110,7 +110,7 @@ class DispatcherWorker(Worker[Dispatcher]):
         elif not batch:
             # What was sent before the start may be among that which is still gone through.
             self._in_doubt = self._in_doubt if self._spool.dating else 0
-            wait_readable([self.stop, self._bell], _COMPARE_HELD_EVERY if held else None)
+            wait_readable([self.stop, self._new_frames], _COMPARE_HELD_EVERY if held else None)
         else:
             self._deliver(batch)
 
@@ -119,7 +119,7 @@ class DispatcherWorker(Worker[Dispatcher]):
         steps, now = self._dating.keeper.steps, self.plugin.clock.monotonic()
         if self._compared_after == steps and now < self._compared_at + every:
             return False
-        self._dating.told(self.name, self.plugin.time())
+        self._dating.note_server_time(self.name, self.plugin.time())
         self._compared_after = steps
         self._compared_at = now
         return True
@@ -173,7 +173,7 @@ class DispatcherWorker(Worker[Dispatcher]):
             batch = batch[: together or 1]
             upto = batch[-1][0]
         window = [pair for pair in window if pair[0] <= upto]
-        self._spool.fix(self.name, batch[-1][0], blind=not together)
+        self._spool.mark_sending(self.name, batch[-1][0], blind=not together)
         began = self.plugin.clock.monotonic()
         self._in_doubt = len(window)
         try:

@@ -148,7 +148,7 @@ def judge_inputs(node: str, status: int, body: str, secret: str = "") -> Inputs 
     It is nothing where the server does not tell such things, now or later.
     """
     if status == 200:
-        inputs = progress.held(node, body)
+        inputs = progress.parse_inputs(node, body)
         if inputs is not None or body.strip() in ("", "null", "false"):
             return inputs
         failure = _judge_text(body, secret)

@@ -64,8 +64,8 @@ def _row(frame: Frame, keys: Keys) -> Row:
     return math.floor(round(frame.stamp.wall, 3)), frame.node, values
 
 
-def _brought(rows: Iterable[Row]) -> list[Inputs]:
-    return [progress.brought(*row) for row in rows]
+def _readings(rows: Iterable[Row]) -> list[Inputs]:
+    return [progress.row_readings(*row) for row in rows]
 
 
 def _number(value: float) -> float:
@@ -149,7 +149,7 @@ class Emoncms(Dispatcher):
 
     def together(self, frames: Sequence[Frame]) -> int:
         """Return how many come before the first whose second and values would be there already."""
-        return progress.together(_brought(self._rows(frames)), self._inputs)
+        return progress.together(_readings(self._rows(frames)), self._inputs)
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Post these frames; those without any value are sent as nothing."""
@@ -160,8 +160,8 @@ class Emoncms(Dispatcher):
         failure = self._post(data) if data else None
         if failure is not None:
             raise self.at_its_address(failure)
-        for brought in _brought(rows):
-            self._inputs |= brought
+        for readings in _readings(rows):
+            self._inputs |= readings
 
     def delivered(self, frames: Sequence[Frame]) -> Place:
         """Return how many of these the server has, by what the inputs of their nodes hold."""
@@ -174,7 +174,7 @@ class Emoncms(Dispatcher):
                 raise self.at_its_address(inputs)
             now |= inputs
         self._inputs |= now
-        return progress.find(_brought(self._rows(frames)), now, self._before)
+        return progress.find(_readings(self._rows(frames)), now, self._before)
 
     def _rows(self, frames: Iterable[Frame]) -> list[Row]:
         return [_row(frame, self.keys) for frame in frames]

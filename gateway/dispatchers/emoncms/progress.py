@@ -39,7 +39,7 @@ _FLOAT32 = 2.0**-149
 """The smallest float32: what is closer than this to another number may be the same there."""
 
 
-def brought(second: int, node: str, values: Iterable[Mapping[str, float]]) -> Inputs:
+def row_readings(second: int, node: str, values: Iterable[Mapping[str, float]]) -> Inputs:
     """Return what a row of input/bulk brings."""
     return {(node, key): (second, float(value)) for each in values for key, value in each.items()}
 
@@ -67,7 +67,7 @@ def _same(shown: Reading | None, sent: Reading) -> bool:
     return shown is not None and shown[0] == sent[0] and is_shown(shown[1], sent[1])
 
 
-def held(node: str, text: str) -> Inputs | None:
+def parse_inputs(node: str, text: str) -> Inputs | None:
     """Return what an answer to input/get says of a node, or None where it says nothing of the kind.
 
     A node that does not exist holds nothing. One whose keys are exactly 0 to n-1 comes as a list.
