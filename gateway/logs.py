@@ -34,6 +34,8 @@ def log_to(file: Path | None) -> None:
     logging.raiseExceptions = False  # no traceback when the log cannot be written
     handler = logging.StreamHandler() if file is None else _File(file, encoding="utf-8")
     handler.setFormatter(_Journal() if file is None and _is_journal() else _Dated())
+    for replaced in log.handlers:
+        replaced.close()
     log.handlers = [handler]
 
 
