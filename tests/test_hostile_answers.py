@@ -161,7 +161,7 @@ class TestTime:
 
     def test_a_request_that_nobody_reads_has_the_same(self):
         with RawHttp() as server:
-            server._serve = lambda _: server.released.wait()  # it accepts, and leaves it at that
+            server._serve = server.wait  # it accepts, and leaves it at that
             with dispatcher(server.url, timeout=0.6) as emoncms:
                 rows = [frame(*map(float, range(1000))) for _ in range(250)]
                 began = time.monotonic()
@@ -171,7 +171,7 @@ class TestTime:
 
     def test_a_handshake_that_nobody_answers_has_the_same(self):
         with RawHttp() as server:
-            server._serve = lambda _: server.released.wait()
+            server._serve = server.wait
             with dispatcher(server.url.replace("http:", "https:"), timeout=0.6) as emoncms:
                 began = time.monotonic()
                 failure = failure_of(emoncms)

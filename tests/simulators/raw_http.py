@@ -49,6 +49,11 @@ class RawHttp:
 
         self.said = said
 
+    def wait(self, connection: socket.socket) -> None:
+        """Keep a connection open and answer nothing."""
+        with connection:
+            self.released.wait()
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
