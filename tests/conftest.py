@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, settings
 from tests.peers import missing
 from tests.simulators.emoncms import FakeEmoncms
 
-# Who is started with & inherits that Ctrl-C is ignored, and so would the programs that are interrupted here.
+# Who is started with & inherits that Ctrl-C is ignored, and with nohup a hangup; so would the programs here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes says something of the machine's other work, and nothing of the code.
 settings.register_profile("oemgateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])

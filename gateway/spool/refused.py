@@ -48,7 +48,7 @@ class _State(NamedTuple):
     on_disk: Counter[str]
     pages: int
     dropped: int
-    noted: tuple[int, int]
+    noted: tuple[int, int, int]
 
 
 class RefusedFrames:
@@ -66,7 +66,9 @@ class RefusedFrames:
         self.unwritten: list[RefusedRow] = []
         self._limits = limits
         self._on_disk: Counter[str] = Counter()
-        self._noted = (0, 0)
+        self._noted = (0, 0, 0)
+        # The highest id that was taken out: no other frame is to have it.
+        self._last_out = 0
 
     def load(self, db: sqlite3.Connection) -> None:
         """Go on with what the file has; what has been counted as dropped stays so."""
@@ -79,7 +81,9 @@ class RefusedFrames:
         self._on_disk = Counter({who: count for who, count, _ in rows})
         about = sum(size for *_, size in rows) // PAGE
         counters = dict(db.execute("SELECT name, value FROM counters WHERE name LIKE 'refused%'"))
-        self._noted = (counters.get("refused_pages", 0), counters.get("refused_dropped", 0))
+        names = ("refused_pages", "refused_dropped", "refused_last_out")
+        self._noted = (counters.get(names[0], 0), counters.get(names[1], 0), counters.get(names[2], 0))
+        self._last_out = max(self._last_out, self._noted[2])
         # A file of an earlier version has no note of its pages; that of a damaged one may be much too high.
         self.pages = min(counters.get("refused_pages", about), 2 * about)
         self.dropped = max(self.dropped, self._noted[1])
@@ -92,7 +96,7 @@ class RefusedFrames:
     @property
     def is_written(self) -> bool:
         """Whether the file has all of it, and the counts."""
-        return not self.unwritten and self._noted == (self.pages, self.dropped)
+        return not self.unwritten and self._noted == (self.pages, self.dropped, self._last_out)
 
     def add(self, rows: Iterable[RefusedRow]) -> None:
         """Have these wait to be written."""
@@ -101,7 +105,7 @@ class RefusedFrames:
     def bound_memory(self) -> None:
         """Drop the oldest of those that wait in memory for the disk, as far as they are too many."""
         surplus = max(0, len(self.unwritten) - self._limits.memory)
-        self._drop(surplus)
+        self._drop(row.number for row in self.unwritten[:surplus])
         del self.unwritten[:surplus]
 
     def state(self) -> _State:
@@ -130,7 +134,10 @@ class RefusedFrames:
         """Take out these, by dispatcher and id; return whether all were there. Inside a transaction."""
         before = pages_used(db)
         query = "DELETE FROM refused WHERE who = ? AND id = ?"
-        there = [(who, db.execute(query, (who, number)).rowcount) for who, number in frames]
+        there = []
+        for who, number in frames:
+            there.append((who, db.execute(query, (who, number)).rowcount))
+            self._last_out = max(self._last_out, number)
         self._taken_out(before - pages_used(db), Counter(who for who, count in there if count))
         self._note(db)
         self.full = self.full and not there
@@ -142,19 +149,19 @@ class RefusedFrames:
         first = max(0, len(rows) - most)
         while _pages(rows[first:]) > self._limits.refused_bytes // PAGE:
             first += max(1, (len(rows) - first) // 10)
-        self._drop(first)
+        self._drop(row.number for row in rows[:first])
         return rows[first:]
 
     def _make_room(self, db: sqlite3.Connection, frames: int, pages: int) -> None:
         """Drop the oldest, so that there is room for so many more frames, on so many pages."""
         left = frames + _PIECE
         while surplus := min(left, self._surplus(frames, pages)):
-            query = "SELECT rowid, who FROM refused ORDER BY id, who LIMIT ?"
+            query = "SELECT rowid, who, id FROM refused ORDER BY id, who LIMIT ?"
             oldest = db.execute(query, (surplus,)).fetchall()
             before = pages_used(db)
-            db.executemany("DELETE FROM refused WHERE rowid = ?", [(row,) for row, _ in oldest])
-            self._taken_out(before - pages_used(db), Counter(who for _, who in oldest))
-            self._drop(len(oldest))
+            db.executemany("DELETE FROM refused WHERE rowid = ?", [(row,) for row, *_ in oldest])
+            self._taken_out(before - pages_used(db), Counter(who for _, who, _ in oldest))
+            self._drop(number for *_, number in oldest)
             left -= surplus
 
     def _surplus(self, frames: int, pages: int) -> int:
@@ -168,10 +175,12 @@ class RefusedFrames:
         self._on_disk -= by
         self.pages = max(0, self.pages - pages) if self._on_disk else 0
 
-    def _drop(self, count: int) -> None:
-        """Count so many as dropped."""
-        if count:
-            self.dropped += count
+    def _drop(self, numbers: Iterable[int]) -> None:
+        """Count the frames with these ids as dropped."""
+        gone = list(numbers)
+        if gone:
+            self.dropped += len(gone)
+            self._last_out = max(self._last_out, *gone)
             if not self.full:
                 log.error(
                     "max_refused or max_refused_size is reached: the oldest go, and are counted; %s", CURE
@@ -180,10 +189,11 @@ class RefusedFrames:
 
     def _note(self, db: sqlite3.Connection) -> None:
         """Have the file count as we do."""
-        if self._noted != (self.pages, self.dropped):
-            counters = [("refused_pages", self.pages), ("refused_dropped", self.dropped)]
-            db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", counters)
-            self._noted = (self.pages, self.dropped)
+        now = (self.pages, self.dropped, self._last_out)
+        if self._noted != now:
+            names = ("refused_pages", "refused_dropped", "refused_last_out")
+            db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", zip(names, now, strict=True))
+            self._noted = now
 
 
 def _pages(rows: Sequence[RefusedRow]) -> int:

@@ -194,9 +194,10 @@ class Spool:
         # Asked for both at once SQLite looks at every page: damage shows now, and not as an early end.
         first, last = db.execute("SELECT min(id), max(id) FROM frames").fetchone()
         (aside,) = db.execute("SELECT max(id) FROM refused").fetchone()
+        (out,) = db.execute("SELECT max(value) FROM counters WHERE name = 'refused_last_out'").fetchone()
         # Frames that are delivered or set aside are gone, but their ids are remembered, and not used again.
         marks_upto = (mark.upto for mark in self._sent.values())
-        self._next = max([last or 0, aside or 0, *self._upto.values(), *marks_upto]) + 1
+        self._next = max([last or 0, aside or 0, out or 0, *self._upto.values(), *marks_upto]) + 1
         self._first = self._first_on_disk = first or self._next
         self._in_doubt = dict.fromkeys(self._sent, self._next - 1)
         self._identity = store.identity(db)
