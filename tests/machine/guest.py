@@ -130,7 +130,7 @@ class Guest:
     def reboot(self) -> float:
         """Let it go down in order and come up again; return the monotonic time at which it was down."""
         seen = self._said("reboot: Restarting system")
-        self.run("systemctl --no-block reboot")
+        self._ask("systemctl reboot")
         deadline = time.monotonic() + UP_WITHIN_S
         while self._said("reboot: Restarting system") == seen:
             if time.monotonic() > deadline:
@@ -142,7 +142,7 @@ class Guest:
 
     def power_off(self) -> None:
         """Let it go down in order."""
-        self.run("systemctl --no-block poweroff")
+        self._ask("systemctl poweroff")
         try:
             self._process.wait(UP_WITHIN_S)
         except subprocess.TimeoutExpired:
@@ -153,19 +153,24 @@ class Guest:
 
     def run(self, command: str, *, seconds: float = 120, stdin: bytes = b"", check: bool = True) -> str:
         """Run a shell command and return what it printed; GuestError where it fails, if `check`ed."""
-        number = next(self._ids)
-        ask = {"id": number, "run": command, "seconds": seconds, "stdin": base64.b64encode(stdin).decode()}
         deadline = time.monotonic() + seconds + 60
-        try:
-            self._agent.settimeout(seconds + 60)
-            self._agent.sendall(json.dumps(ask).encode() + b"\n")
-        except OSError as error:
-            raise GuestError(f"no agent for: {command} ({error})\n{self.console()}") from None
+        number = self._ask(command, seconds, stdin)
         while (said := self._hear(deadline, f"no answer to: {command}"))["id"] != number:
             pass
         if check and said["status"]:
             raise GuestError(f"{command}: status {said['status']}\n{said['output']}")
         return str(said["output"])
+
+    def _ask(self, command: str, seconds: float = 60, stdin: bytes = b"") -> int:
+        """Have the agent run a command; return the number of its answer, which may never come."""
+        number = next(self._ids)
+        ask = {"id": number, "run": command, "seconds": seconds, "stdin": base64.b64encode(stdin).decode()}
+        try:
+            self._agent.settimeout(seconds + 60)
+            self._agent.sendall(json.dumps(ask).encode() + b"\n")
+        except OSError as error:
+            raise GuestError(f"no agent for: {command} ({error})\n{self.console()}") from None
+        return number
 
     def succeeds(self, command: str) -> bool:
         """Tell whether a command ends with status 0."""

@@ -139,20 +139,8 @@ def _build(arch: str, scratch: Path) -> Path:
     shutil.copy(next(boot.glob("vmlinuz-*")), made / "vmlinuz")
     shutil.copy(next(boot.glob("initrd.img-*")), made / "initrd")
     # From the folder: a loop mount is not possible everywhere.
-    _run(
-        [
-            "mke2fs",
-            "-q",
-            "-t",
-            "ext4",
-            "-L",
-            "machine",
-            "-d",
-            str(root),
-            str(made / "disk.img"),
-            f"{DISK_MB}M",
-        ]
-    )
+    disk = [str(made / "disk.img"), f"{DISK_MB}M"]
+    _run(["mke2fs", "-q", "-t", "ext4", "-L", "machine", "-d", str(root), *disk])
     return made
 
 
@@ -177,4 +165,4 @@ def _run(command: list[str], **environment: str) -> None:
     )
     if done.returncode:
         last = "\n".join(done.stderr.splitlines()[-20:])
-        raise Missing(f"the image could not be built; it takes a Debian mirror:\n{last}")
+        raise Missing(f"The image could not be built from {_mirror()}: is the network there?\n{last}")
