@@ -152,7 +152,12 @@ def _mirror() -> str:
         text=True,
         check=False,
     ).stdout.split()
-    return next((uri for uri in known if "security" not in uri), ""                            )
+    for uri in known:
+        if "security" not in uri:
+            return uri
+    raise Missing(
+        "The image is made from this machine's Debian mirror, and apt knows none: sudo apt-get update"
+    )
 
 
 def _run(command: list[str], **environment: str) -> None:
