@@ -107,6 +107,7 @@ def _time_of_the_last_shutdown(lab: Lab, server: FakeEmoncms, disk: Path) -> Non
     server.stored.clear()
     with lab.boot(disk, Hardware(radio)) as guest:
         guest.run("dpkg --install /var/cache/aside/fake-hwclock_*.deb")
+        SETTERS["date"](guest)  # installing it sets the clock back to when it was unpacked
         _print(guest, radio, 5)
         wait_delivered(guest)
         hour_ago = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - 3600))
