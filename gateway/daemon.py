@@ -8,15 +8,16 @@ import time
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from gateway import control, logs, paths
+from gateway import paths
 from gateway.clock import Clock
 from gateway.conf import config, indices
 from gateway.conf.changes import changes, is_same
 from gateway.conf.indices import Memory
 from gateway.flag import Flag, wait_readable
-from gateway.notify import Supervisor
 from gateway.present.hourly import HOUR, Hourly
 from gateway.present.status import Status
+from gateway.process import control, logs
+from gateway.process.notify import Supervisor
 from gateway.spool import Spool
 from gateway.spool.answers import QueueAnswers
 from gateway.spool.exchange import to_object

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 import gateway
-from gateway.control import ask
+from gateway.process.control import ask
 from tests.waiting import wait_until
 
 ENVIRONMENT = {

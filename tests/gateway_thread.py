@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.conf import config
-from gateway.control import ask
 from gateway.daemon import Daemon
-from gateway.notify import Supervisor
+from gateway.process.control import ask
+from gateway.process.notify import Supervisor
 from tests.waiting import wait_until
 
 

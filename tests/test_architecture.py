@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     # values, text and the operating system: nothing of ours below
-    {"text", "frame", "flag", "paths", "settings", "notify", "ending", "version"},
-    # time, the log, the socket that commands ask, and what the doctor can look at
-    {"clock", "logs", "control", "diagnosis"},
+    {"text", "frame", "flag", "paths", "settings", "version"},
+    # time; the log, the supervisor and the socket that commands ask; what the doctor can look at
+    {"clock", "process", "diagnosis"},
     # what the numbers of a node mean; the queue on disk
     {"nodes", "spool"},
     # the contract of listeners and dispatchers; when a reading was taken, if the clock is wrong

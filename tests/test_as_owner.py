@@ -16,8 +16,8 @@ import pytest
 from gateway import version
 from gateway.conf.indices import Memory
 from gateway.frame import Frame, Stamp
-from gateway.logs import log_to
 from gateway.paths import as_owner, open_file, read_file, write_file
+from gateway.process.logs import log_to
 from gateway.spool import Spool
 from gateway.times.dating import TimeNote
 from tests.gateway_process import GatewayProcess, command

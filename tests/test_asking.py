@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from gateway import command, paths
-from gateway.control import Control
 from gateway.present import asking
+from gateway.process.control import Control
 
 STATUS = {
     "version": "1.0",
@@ -79,7 +79,7 @@ def test_who_may_not_ask_is_told_so_with_a_status_of_its_own(machine, oemgateway
     def refuse(*_: object, **__: object) -> object:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("gateway.control.ask", refuse)
+    monkeypatch.setattr("gateway.process.control.ask", refuse)
     status, out, err = oemgateway("--config-file", machine.file, "status")
     assert (status, out) == (4, "")
     assert (

@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from gateway import control as control_module
-from gateway.control import Control, ask
+from gateway.process import control as control_module
+from gateway.process.control import Control, ask
 from tests.gateway_process import GatewayProcess
 from tests.ports import free_port
 from tests.waiting import wait_until

@@ -10,10 +10,10 @@ import pytest
 
 from gateway import daemon, paths
 from gateway.conf import config
-from gateway.control import ask
 from gateway.daemon import Daemon
 from gateway.frame import Frame, Stamp
-from gateway.notify import Supervisor
+from gateway.process.control import ask
+from gateway.process.notify import Supervisor
 from gateway.spool import Spool
 from gateway.workers import trouble
 from gateway.workers.worker import Worker

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.control import ask
 from gateway.frame import Frame, Stamp
+from gateway.process.control import ask
 from gateway.spool import Limits, Spool, store
 from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway import control
 from gateway.commands import doctor
 from gateway.conf.config import Gateway
 from gateway.diagnosis.finding import Finding, Verdict, unknown
 from gateway.diagnosis.machine import Machine
 from gateway.plugin import Listener
+from gateway.process import control
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import free_port
 from tests.simulators.pi import Pi, ailing, fault

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import command, control
+from gateway import command
 from gateway.clock import Clock
 from gateway.diagnosis.finding import Verdict
 from gateway.dispatchers.emoncms.account import Feed, Input
@@ -20,6 +20,7 @@ from gateway.dispatchers.emoncms.findings import Log, judge_clock, judge_input, 
 from gateway.dispatchers.emoncms.provision import Description, Processes, plan
 from gateway.dispatchers.emoncms.row import TEST_NODE
 from gateway.dispatchers.emoncms.wanted import Wanted
+from gateway.process import control
 from gateway.version import MADE
 from tests import gateway_process
 from tests.gateway_process import GatewayProcess, state

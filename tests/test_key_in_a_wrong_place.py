@@ -9,7 +9,7 @@ import pytest
 
 from gateway.command import main
 from gateway.flag import Flag
-from gateway.logs import log_to
+from gateway.process.logs import log_to
 from listeners.radio.rfm12pi import Rfm12pi
 from tests.wire import Wire
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import logs
-from gateway.logs import check_syslog, log_to, log_to_syslog, set_levels
+from gateway.process import logs
+from gateway.process.logs import check_syslog, log_to, log_to_syslog, set_levels
 from tests.waiting import wait_until
 
 log = logging.getLogger("oemgateway")

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from gateway.notify import Supervisor
+from gateway.process.notify import Supervisor
 from tests.simulators.supervisor import FakeSupervisor
 
 

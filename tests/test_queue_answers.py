@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.commands.status import lines
-from gateway.control import _reply
 from gateway.frame import Frame, Stamp
 from gateway.present.status import Status
+from gateway.process.control import _reply
 from gateway.spool import Limits, Spool
 from gateway.spool.answers import QueueAnswers
 from gateway.spool.exchange import to_object

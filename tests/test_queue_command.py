@@ -17,11 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import control
 from gateway.clock import boot_id
 from gateway.command import main
 from gateway.commands.queue_listing import reading, standing
 from gateway.frame import Frame, Stamp
+from gateway.process import control
 from gateway.spool import Limits, Spool
 from gateway.spool.answers import QueueAnswers
 from gateway.spool.exchange import to_object

@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from gateway import control
 from gateway.clock import Clock
+from gateway.process import control
 from gateway.settings import build
 from listeners.onewire.commands.listing import as_json, listing
 from listeners.onewire.commands.roster import roster

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from gateway.commands.foreground import serve
 from gateway.conf import config
 from gateway.daemon import Daemon
-from gateway.logs import log_to
 from gateway.paths import DEFAULT_FILE
+from gateway.process.logs import log_to
 from gateway.settings import at_least, convert
 from gateway.text.terminal import OK, USAGE, say, say_aside
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from gateway.conf import config
 from gateway.conf.describe import show_settings
 from gateway.daemon import Daemon
-from gateway.ending import end_in_time
-from gateway.logs import log_to
-from gateway.notify import Supervisor
+from gateway.process.ending import end_in_time
+from gateway.process.logs import log_to
+from gateway.process.notify import Supervisor
 from gateway.text.terminal import OK, say
 
 if TYPE_CHECKING:

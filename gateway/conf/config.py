@@ -15,10 +15,10 @@ from gateway.conf.indices import moves, standing
 from gateway.conf.misplaced import SECTIONS, about_unknown_top, is_below_commented, is_misplaced
 from gateway.conf.node_section import read_node
 from gateway.conf.section import Part, blame, is_off, place, read_part
-from gateway.logs import check_syslog
 from gateway.nodes import Nodes
 from gateway.paths import find_socket, find_state_dir
 from gateway.plugin import Dispatcher, Listener
+from gateway.process.logs import check_syslog
 from gateway.registry import KINDS, Kind, known
 from gateway.settings import (
     LogLevel,

@@ -10,8 +10,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from gateway.logs import PlainFormatter
 from gateway.plugin import Dispatcher
+from gateway.process.logs import PlainFormatter
 from gateway.settings import setting
 from gateway.text.plain import plain
 

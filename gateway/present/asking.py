@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway import control
 from gateway.conf import config
 from gateway.conf.config import ConfigFaults, Gateway
 from gateway.paths import DEFAULT_FILE
+from gateway.process import control
 
 if TYPE_CHECKING:
     from typing import Self

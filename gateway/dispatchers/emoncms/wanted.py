@@ -7,11 +7,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway import control
 from gateway.dispatchers.emoncms.account import feed_unit
 from gateway.dispatchers.emoncms.dispatcher import as_kept, keys_of
 from gateway.frame import Frame, Stamp
 from gateway.paths import find_socket, find_state_dir
+from gateway.process import control
 from gateway.spool.exchange import from_object
 
 if TYPE_CHECKING:

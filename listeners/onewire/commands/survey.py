@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gateway import control
+from gateway.process import control
 from gateway.registry import find
 from gateway.settings import build
 from listeners.onewire.bus import BusFault, OneWire
