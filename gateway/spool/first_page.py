@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.paths import as_owner, open_file
-from gateway.spool import store
+from gateway.spool import commits, store
+from gateway.spool.commits import Commit, length, to_log
 from gateway.spool.limits import PAGE
 
 if TYPE_CHECKING:
@@ -23,11 +24,8 @@ if TYPE_CHECKING:
 
 _HEADER = 100
 """Bytes in front of the first page's own cells."""
-_MAGIC, _VERSION = 0x377F0682, 3007000
-_SALT = (1, 1)
+_SALTS = (1, 1)
 """What tells this log from those that SQLite writes, whose salts are random."""
-_LENGTH = 32 + 24 + PAGE
-"""Bytes of a log with one page."""
 
 
 def readable(path: Path) -> sqlite3.Connection:
@@ -37,6 +35,7 @@ def readable(path: Path) -> sqlite3.Connection:
     """
     with as_owner(path.parent):
         log = Path(f"{path}-wal")
+        commits.mend(path, gaps=True)
         source = _opened(path)
         if _has_frames(source) or _holds_commits(log):
             return source
@@ -65,10 +64,10 @@ def _has_frames(source: sqlite3.Connection) -> bool:
 
 def _holds_commits(log: Path) -> bool:
     """Tell whether the file has a log with commits of its own: one shorter than a page has none."""
-    if not log.exists() or log.stat().st_size < _LENGTH:
+    if not log.exists() or log.stat().st_size < length(1):
         return False
     with os.fdopen(open_file(log, os.O_RDONLY), "rb") as file:
-        return log.stat().st_size > _LENGTH or file.read(24)[16:] != struct.pack(">2I", *_SALT)
+        return log.stat().st_size > length(1) or file.read(24)[16:] != struct.pack(">2I", *_SALTS)
 
 
 def _candidates(path: Path) -> Iterator[bytes]:
@@ -91,21 +90,4 @@ def _candidates(path: Path) -> Iterator[bytes]:
 def _write(log: Path, page: bytes) -> None:
     pages = struct.unpack(">I", page[28:32])[0]
     with os.fdopen(open_file(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
-        file.write(_log(page, pages))
-
-
-def _log(page: bytes, pages: int) -> bytes:
-    """Return a log with one commit, of the first page."""
-    head = struct.pack(">6I", _MAGIC, _VERSION, PAGE, 0, *_SALT)
-    sums = _checksum(head, (0, 0))
-    frame = struct.pack(">2I", 1, pages)
-    of_frame = _checksum(frame + page, sums)
-    return b"".join((head, struct.pack(">2I", *sums), frame, struct.pack(">4I", *_SALT, *of_frame), page))
-
-
-def _checksum(data: bytes, sums: tuple[int, int]) -> tuple[int, int]:
-    first, second = sums
-    for even, odd in struct.iter_unpack("<2I", data):
-        first = (first + even + second) & 0xFFFFFFFF
-        second = (second + odd + first) & 0xFFFFFFFF
-    return first, second
+        file.write(to_log([Commit(1, pages, page)], _SALTS))

@@ -11,7 +11,6 @@ import logging
 import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
-from datetime import date
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from gateway.paths import as_owner
 from gateway.spool import store
+from gateway.spool.aside import free_name, named, sync
 from gateway.spool.first_page import readable
 from gateway.spool.frame_text import is_frame
 
@@ -38,8 +38,6 @@ _EXACT = 64
 _COARSE = 16
 """Further on a step is the distance divided by this."""
 _SMALL = ("counters", "cursors")
-_NAMES = 1_000_000
-"""Files that are kept in one day."""
 
 _LATE = """
     CREATE TABLE IF NOT EXISTS late (id INTEGER PRIMARY KEY, frame TEXT NOT NULL, held INTEGER NOT NULL)
@@ -141,7 +139,7 @@ class Salvage:
             if is_last:
                 for statement in store.ALL_IN_DOUBT.split(";"):
                     self._target.execute(statement)
-                self._target.execute("INSERT INTO counters VALUES (?, ?)", (_DONE, _free_name(self._path)))
+                self._target.execute("INSERT INTO counters VALUES (?, ?)", (_DONE, free_name(self._path)))
         self._pending = []
         self.saved += saved
         return is_last
@@ -163,7 +161,7 @@ class Salvage:
         To be called when `step` has returned True. Interrupted at any point, a new Salvage goes on with it.
         """
         try:
-            aside = _named(self._path, self._done() or 0)
+            aside = named(self._path, self._done() or 0)
             busy, *_ = self._target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if busy:
                 raise sqlite3.OperationalError("the new file of the queue cannot be completed")
@@ -174,9 +172,9 @@ class Salvage:
             for suffix in ("-wal", ""):
                 with suppress(FileNotFoundError):
                     Path(f"{self._path}{suffix}").rename(f"{aside}{suffix}")
-            _sync(self._path.parent)
+            sync(self._path.parent)
             work.rename(self._path)
-            _sync(self._path.parent)
+            sync(self._path.parent)
         log.error(
             "%s was damaged%s: set aside as %s; %d frames could be read of it",
             self._path,
@@ -317,34 +315,11 @@ def _work(path: Path) -> Path:
     return path.with_name(f"{path.name}.rescue")
 
 
-def _free_name(path: Path) -> int:
-    """Return, for `_named`, a name that nothing has: the days until today, and a number."""
-    number = date.today().toordinal() * _NAMES + 1  # noqa: DTZ011
-    while os.path.lexists(_named(path, number)):
-        number += 1
-    return number
-
-
-def _named(path: Path, number: int) -> Path:
-    """Return the name under which a damaged file is kept: queue.db.damaged-2026-11-28.2, of that day."""
-    day, count = divmod(number, _NAMES)
-    name = f"{path.name}.damaged-{date.fromordinal(day).isoformat()}"
-    return path.with_name(name if count == 1 else f"{name}.{count}")
-
-
 def _set_aside(path: Path) -> None:
     """Rename a file and its log, never to be deleted."""
     with as_owner(path.parent):
-        aside = _named(path, _free_name(path))
+        aside = named(path, free_name(path))
         for suffix in ("-wal", ""):
             with suppress(FileNotFoundError):
                 Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
         log.error("%s cannot be used: set aside as %s", path, aside)
-
-
-def _sync(directory: Path) -> None:
-    """Have the disk keep the names of files; some file systems have no such thing."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    with suppress(OSError):
-        os.fsync(fd)
-    os.close(fd)

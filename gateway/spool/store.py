@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gateway.paths import as_owner, check_is_file, open_file
+from gateway.spool import commits
 from gateway.spool.limits import PAGE
 
 ALL_IN_DOUBT = """
@@ -69,10 +70,10 @@ def open_view(path: Path) -> sqlite3.Connection:
     """
     with as_owner(path.parent):
         check_is_file(path)
-        commits = Path(f"{path}-wal")
+        log = Path(f"{path}-wal")
         # SQLite opens a log only where it could lock it, unless locks are nothing; where there is no log it
         # would make one, unless the file is said to be immutable.
-        how = "vfs=unix-none" if commits.exists() and commits.stat().st_size else "immutable=1"
+        how = "vfs=unix-none" if log.exists() and log.stat().st_size else "immutable=1"
         db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro&{how}",
             uri=True,
@@ -122,6 +123,7 @@ def is_full(error: Exception) -> bool:
 def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
     path.parent.mkdir(0o750, parents=True, exist_ok=True)
     os.close(open_file(path, os.O_RDWR | os.O_CREAT))
+    commits.mend(path)
     store = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
     try:
         return _prepared(store, max_bytes)

@@ -1,0 +1,37 @@
+"""Files that are set aside: renamed or copied with their date, never deleted."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import date
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NAMES = 1_000_000
+"""Files that are kept in one day."""
+
+
+def free_name(path: Path) -> int:
+    """Return, for `named`, a name that nothing has: the days until today, and a number."""
+    number = date.today().toordinal() * _NAMES + 1  # noqa: DTZ011
+    while os.path.lexists(named(path, number)):
+        number += 1
+    return number
+
+
+def named(path: Path, number: int) -> Path:
+    """Return the name under which a damaged file is kept: queue.db.damaged-2026-11-28.2, of that day."""
+    day, count = divmod(number, _NAMES)
+    name = f"{path.name}.damaged-{date.fromordinal(day).isoformat()}"
+    return path.with_name(name if count == 1 else f"{name}.{count}")
+
+
+def sync(directory: Path) -> None:
+    """Have the disk keep the names of files; some file systems have no such thing."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    with suppress(OSError):
+        os.fsync(fd)
+    os.close(fd)

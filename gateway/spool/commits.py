@@ -1,0 +1,206 @@
+"""The log of commits (-wal) that SQLite keeps beside the queue file, where SQLite itself would ignore it.
+
+SQLite takes a log up to the first frame whose checksum is wrong. Where its header or its first frames are
+damaged it takes nothing, and overwrites the log with the next commit. But each checksum continues the one
+before, so the other frames can be verified, and a log be made of them that SQLite takes.
+The format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import struct
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.paths import as_owner, open_file
+from gateway.spool.aside import free_name, named, sync
+from gateway.spool.limits import PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+log = logging.getLogger("oemgateway.spool")
+
+_MAGIC, _VERSION = 0x377F0682, 3007000
+_HEADER, _FRAME = 32, 24 + PAGE
+_SALTS = (1, 2)
+"""What tells frames from those of an earlier log; SQLite draws them at random."""
+_MOST = 64 << 20
+"""Bytes of a log that are read; SQLite starts it anew once it has 1000 pages."""
+_LOCKS = 0x40000000, 512
+"""Where SQLite locks a file, and how many bytes."""
+
+Pair = tuple[int, int]
+
+
+class Commit(NamedTuple):
+    """A page in a log; `pages` is the size of the file where a commit ends with it, otherwise 0."""
+
+    number: int
+    pages: int
+    page: bytes
+
+    @property
+    def content(self) -> bytes:
+        """What its checksum is of."""
+        return struct.pack(">2I", self.number, self.pages) + self.page
+
+
+class LogDamaged(sqlite3.DatabaseError):
+    """Pages are missing in the log, so that others in the file are out of date: it has to be rescued."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+class Verified(NamedTuple):
+    """What can be verified of a log up to its last commit, and whether nothing is missing before that."""
+
+    commits: list[Commit]
+    is_whole: bool
+
+
+def length(pages: int) -> int:
+    """Return the bytes of a log with so many pages."""
+    return _HEADER + pages * _FRAME
+
+
+def to_log(commits: Sequence[Commit], salts: Pair) -> bytes:
+    """Return the log that holds these pages."""
+    head = struct.pack(">6I", _MAGIC, _VERSION, PAGE, 0, *salts)
+    sums = _checksum(head, (0, 0))
+    parts = [head, struct.pack(">2I", *sums)]
+    for commit in commits:
+        sums = _checksum(commit.content, sums)
+        parts += [commit.content[:8], struct.pack(">4I", *salts, *sums), commit.page]
+    return b"".join(parts)
+
+
+def logged(data: bytes) -> Iterator[tuple[Commit, Pair, Pair]]:
+    """Yield the pages in a log, each with its salts and checksum, right or wrong."""
+    for start in range(_HEADER, len(data) - _FRAME + 1, _FRAME):
+        number, pages, *beside = struct.unpack_from(">6I", data, start)
+        page = data[start + 24 : start + _FRAME]
+        yield Commit(number, pages, page), (beside[0], beside[1]), (beside[2], beside[3])
+
+
+def verified(data: bytes) -> Verified | None:
+    """Return what can be verified of a log that SQLite ignores; None where SQLite takes some of it."""
+    head = _head(data)
+    salts, before = head or (None, None)
+    good: list[Commit] = []
+    whole = upto = 0
+    for place, (commit, its_salts, sums) in enumerate(logged(data)):
+        if not head and not place:
+            before = _lost_sums(commit, its_salts, sums)
+        if (
+            before is not None
+            and its_salts == (salts or its_salts)
+            and _checksum(commit.content, before) == sums
+        ):
+            salts = its_salts
+            good.append(commit)
+            upto = len(good) if commit.pages else upto
+            if len(good) == place + 1:
+                whole = place + 1
+                if head and upto:
+                    return None
+        before = sums
+    return Verified(good[:upto], is_whole=upto <= whole)
+
+
+def mend(path: Path, *, gaps: bool = False) -> None:
+    """Have SQLite take what can be verified of the log beside this file, where it would ignore it.
+
+    The log as it was is kept under another name. Nothing is done where another process has the file open.
+    Raises LogDamaged where pages are missing, unless `gaps` are allowed, and OSError.
+    """
+    commits = Path(f"{path}-wal")
+    if not (path.exists() and commits.exists()) or commits.stat().st_size < length(1):
+        return
+    with as_owner(path.parent), _locked(path) as is_ours:
+        if not is_ours:
+            return
+        with os.fdopen(open_file(commits, os.O_RDONLY), "rb") as file:
+            data = file.read(_MOST)
+        aside = named(commits, free_name(commits))
+        if not path.stat().st_size:  # SQLite would delete the log
+            commits.rename(aside)
+            outcome = "its queue file is empty, and without that it cannot be used"
+        elif (found := verified(data)) is None:
+            return
+        elif found.commits:
+            if not (found.is_whole or gaps):
+                raise LogDamaged(f"{commits} is damaged")
+            _write(aside, data)
+            new = commits.with_name(f"{commits.name}.new")
+            _write(new, to_log(found.commits, _SALTS))
+            new.rename(commits)
+            outcome = f"{len(found.commits)} of its pages are good and were taken"
+        elif _head(data) or not any(data):
+            return  # it was begun anew just before a power cut, and the file has what was in it
+        else:
+            commits.rename(aside)
+            outcome = "nothing in it can be used: the last readings before the end of the last run are lost"
+        sync(path.parent)
+    log.error("%s is damaged: kept as %s; %s", commits, aside, outcome)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Lock the file as SQLite does; yield False where another process has it."""
+    with os.fdopen(open_file(path, os.O_RDWR), "rb") as file:
+        start, size = _LOCKS
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, size, start)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _write(path: Path, data: bytes) -> None:
+    with os.fdopen(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _head(data: bytes) -> tuple[Pair, Pair] | None:
+    """Return salts and checksum of the log's header, or None where it is damaged."""
+    magic, version, _, _, first, second, *sums = struct.unpack_from(">8I", data)
+    if (magic, version) != (_MAGIC, _VERSION) or _checksum(data[:24], (0, 0)) != tuple(sums):
+        return None
+    return (first, second), (sums[0], sums[1])
+
+
+def _lost_sums(first: Commit, salts: Pair, sums: Pair) -> Pair | None:
+    """Return the checksum of a lost header, of which only the count of checkpoints is not known.
+
+    It is found by going back from the first frame; None where that is damaged, too.
+    """
+    found = _undone(first.content, sums)
+    before_salts = _undone(struct.pack(">2I", *salts), found)
+    known, _ = _checksum(struct.pack(">4I", _MAGIC, _VERSION, PAGE, 0), (0, 0))
+    return found if before_salts[0] == known else None
+
+
+def _checksum(data: bytes, sums: Pair) -> Pair:
+    first, second = sums
+    for even, odd in struct.iter_unpack("<2I", data):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return first, second
+
+
+def _undone(data: bytes, sums: Pair) -> Pair:
+    """Return the checksum before this data."""
+    first, second = sums
+    for even, odd in reversed(list(struct.iter_unpack("<2I", data))):
+        second = (second - odd - first) & 0xFFFFFFFF
+        first = (first - even - second) & 0xFFFFFFFF
+    return first, second
