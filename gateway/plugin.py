@@ -8,22 +8,22 @@ tried again all the same.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gateway.clock import Clock
+from gateway.frame import Frame
 from gateway.nodes import Nodes
 from gateway.settings import LogLevel, at_least, between, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
     from gateway.flag import Flag
-    from gateway.frame import Frame
 
 
 @dataclass(kw_only=True)
@@ -126,15 +126,23 @@ class Listener(Plugin):
 
 
 LARGEST_BATCH = 1000
-"""The most frames that any dispatcher sends at a time."""
+"""The most frames that any dispatcher is given at a time."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """How far into some frames a far end has come: it has `count` of them, from the front.
+class Batch:
+    """Frames to deliver, oldest first, and the id that the queue has for each; ids only ever grow."""
 
-    None where that cannot be told. `shown` is what it shows of them, to be compared. `missing` are the places
-    in those `count` of frames that it does not have all the same, as it has nothing of their nodes.
+    frames: Sequence[Frame]
+    ids: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many of some frames, from the front, a far end has; None where that cannot be told.
+
+    `shown` is what it shows of them, in any form that can be compared. `missing` are positions within those
+    `count` that it does not have all the same, as it takes nothing of their nodes.
     """
 
     count: int | None
@@ -142,31 +150,75 @@ class Place:
     missing: frozenset[int] = frozenset()
 
 
+class Delivery:
+    """A batch as a dispatcher has encoded it, once. The core sends it, and asks what became of it.
+
+    `count` is how many of the frames go, from the front. It is 0 where the far end has something that the
+    first frame could not be told from: that one goes alone. `unconfirmed` is how many of those that went,
+    from the back, the far end has still to confirm after `send` has returned. The core then sends nothing
+    more, and waits as `Dispatcher.wake` says, until `serve` has brought it down to 0 or raised a failure.
+    """
+
+    unconfirmed = 0
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def send(self) -> None:
+        """Send the frames; called once. Raises one of the failures below, or OSError."""
+        raise NotImplementedError
+
+    def delivered(self) -> Progress | None:
+        """Return how many of the frames that were sent the far end has; None where it cannot be asked.
+
+        Before `send` that is of all frames of the batch: an earlier run may have sent them. Called again, a
+        second later, until two answers are equal: a far end may still be at work. Since `send` the dispatcher
+        may have been closed and opened. Raises a failure, or OSError, where the far end cannot be asked now.
+        """
+        return None
+
+
+class _Whole(Delivery):
+    """A batch that goes through `Dispatcher.send` as it is."""
+
+    def __init__(self, send: Callable[[Batch], None], batch: Batch) -> None:
+        super().__init__(len(batch.frames))
+        self._send = send
+        self._batch = batch
+
+    def send(self) -> None:
+        self._send(self._batch)
+
+
+@dataclass(frozen=True)
+class Wake:
+    """When a dispatcher is to be served: once a descriptor is readable, or after so many seconds.
+
+    None stands for never. Several descriptors, or one to be written to, go into an epoll object, which has a
+    descriptor of its own.
+    """
+
+    fileno: int | None = None
+    seconds: float | None = None
+
+
 @dataclass(kw_only=True)
 class Dispatcher(Plugin):
-    """A destination of frames, asked `interval` seconds apart (0: at once) with at most `batch` of them."""
+    """A destination of frames, asked `interval` seconds apart (0: at once) with at most `batch` of them.
+
+    It implements `send`, or `prepare` where it can say more of a batch than that it was sent.
+    """
 
     interval: float = setting(0.0, check=at_least(0))
     batch: int = setting(100, check=between(1, LARGEST_BATCH))
 
-    def together(self, frames: Sequence[Frame]) -> int:
-        """Return how many of these, from the front, can go in one batch and be told apart by `delivered`.
-
-        0 where it could not tell the first from what the far end has: that one goes alone.
-        """
-        return len(frames)
-
-    def send(self, frames: Sequence[Frame]) -> None:
-        """Deliver all of these, oldest first; raise one of the failures below otherwise, or OSError."""
+    def send(self, batch: Batch) -> None:
+        """Deliver all of these frames; raise one of the failures below otherwise, or OSError."""
         raise NotImplementedError
 
-    def delivered(self, frames: Sequence[Frame]) -> Place | None:  # noqa: ARG002  (the default cannot tell)
-        """Return how many of these the far end has already; None where there is no way to ask it.
-
-        It is asked again, a second later, until two answers are equal: a far end at work is still moving.
-        Raises a failure, or OSError, where it cannot be asked now.
-        """
-        return None
+    def prepare(self, batch: Batch) -> Delivery:
+        """Encode a batch of at least one frame; no I/O."""
+        return _Whole(self.send, batch)
 
     def time(self) -> float | None:
         """Return what the far end's clock shows, in Unix seconds, or None where it shows none.
@@ -175,31 +227,45 @@ class Dispatcher(Plugin):
         """
         return None
 
+    def wake(self) -> Wake:
+        """Return when `serve` is wanted next; asked before every wait, while the dispatcher is open.
+
+        A dispatcher that names something stays open after a DeliveryFailure, and is served during the pause
+        before the next try. After an OSError, and where it names nothing, it is closed first.
+        """
+        return Wake()
+
+    def serve(self) -> None:
+        """Do what is due between batches: keep-alive, acknowledgements. It returns soon.
+
+        Raises OSError where the connection is lost, and the failures below: those that concern a batch while
+        one is unconfirmed.
+        """
+
 
 class DeliveryFailure(Exception):
-    """A delivery that did not happen, or may not have; the message is one line for the log."""
+    """A batch that was not delivered, or perhaps not; the message is one line for the log."""
 
 
 class TryLater(DeliveryFailure):
-    """Nothing was taken, and the frames are not to blame: try the same again after a while."""
+    """Nothing was taken beyond what is confirmed, for no fault of the frames: the same is tried again."""
 
 
 class HoldEverything(DeliveryFailure):
-    """A key, an address or the far end's own house is wrong: nothing will pass until someone mends it."""
+    """A wrong key or address, or a fault at the far end: nothing passes until someone corrects it."""
 
 
 class BadFrame(DeliveryFailure):
-    """The far end refuses something in this batch, and may have taken what stood before it.
+    """The far end refuses a frame of this batch, and may have taken those before it.
 
-    Less of it is sent at a time, until the frame is found.
+    Smaller batches are sent, until that frame is found and set aside.
     """
 
 
 class NodeRefused(BadFrame):
-    """The far end takes no frame of a node, whatever is in it.
+    """The far end takes no frame of a node, whatever its values, and may have taken those before the first.
 
-    It may have taken what stood before the first of them. Frames of that node are set aside without being
-    sent, and one is tried once an hour.
+    Frames of that node are set aside without being sent, and one is tried once an hour.
     """
 
     def __init__(self, message: str, node: str) -> None:
@@ -208,4 +274,4 @@ class NodeRefused(BadFrame):
 
 
 class OutcomeUnknown(DeliveryFailure):
-    """The batch was sent, and all, some or nothing of it taken."""
+    """The batch was sent, and the far end has taken all, some or nothing of it."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
+from gateway.dispatchers.emoncms.encoding import encode, row_of
 from gateway.frame import Frame, Stamp
-from gateway.plugin import DeliveryFailure
+from gateway.plugin import Batch, Delivery, DeliveryFailure
 from tests.opened import opened
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -20,7 +21,19 @@ def dispatcher(url, cls=Emoncms, **settings):
     return opened(cls(**({"url": url, "apikey": KEY, "timeout": 30.0} | settings)), "emoncms")
 
 
+def prepare(emoncms, frames) -> Delivery:
+    return emoncms.prepare(Batch(frames, range(len(frames))))
+
+
+def send(emoncms, frames) -> None:
+    prepare(emoncms, frames).send()
+
+
+def encoded(frames, keys="index") -> str:
+    return encode(row_of(each, keys) for each in frames)
+
+
 def failure_of(emoncms, *frames):
     with pytest.raises(DeliveryFailure) as caught:
-        emoncms.send(frames or [frame(18.7)])
+        send(emoncms, frames or [frame(18.7)])
     return caught.value

@@ -14,17 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dispatchers.emoncms.answers import judge_inputs
-from gateway.dispatchers.emoncms.dispatcher import Emoncms, _readings, encode
-from gateway.dispatchers.emoncms.progress import Inputs, Reading, find, is_shown, parse_inputs, together
+from gateway.dispatchers.emoncms.dispatcher import Emoncms
+from gateway.dispatchers.emoncms.encoding import Inputs, Reading, row_of
+from gateway.dispatchers.emoncms.progress import find, is_shown, parse_inputs, together
 from gateway.frame import Frame
-from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Place, TryLater
+from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Progress, TryLater
 from gateway.spool import Spool
 from gateway.times.dating import Dating, TimeNote
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import MADE
 from gateway.workers.delivery import DispatcherWorker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
-from tests.at_emoncms import KEY, dispatcher, frame
+from tests.at_emoncms import KEY, dispatcher, encoded, frame, prepare, send
 from tests.earlier_run import left_by_an_earlier_run
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import connect, free_port
@@ -35,7 +36,7 @@ NODES = ("9", "10", "roof top")
 
 
 def readings_of(frames: Sequence[Frame]) -> list[Inputs]:
-    return _readings(Emoncms(apikey=KEY)._rows(frames))
+    return [row_of(each, "index") for each in frames]
 
 
 class Model:
@@ -49,7 +50,7 @@ class Model:
         }
 
     def take(self, frames: Sequence[Frame]) -> None:
-        if data := encode(frames, "index"):
+        if data := encoded(frames):
             body = urlencode({"time": 0, "data": data}).encode()
             assert self._server.handle(Request("POST", "/input/bulk", self._headers, body)).body == "ok"
 
@@ -246,7 +247,7 @@ class TestValuesWithSixDigits:
         server.redis, server.clock_ahead = False, None  # the worker's clock runs ahead of it
         counted = [frame(1234567.0 + n, wall=1_700_000_000 + n) for n in range(30)]
         with dispatching(server, spool, batch=2) as worker:
-            wait_until(lambda: worker._in_doubt == 0)
+            wait_until(lambda: not worker.in_doubt)
             # when every second reply is lost
             for reading in counted:
                 server.reset_after = 1
@@ -259,7 +260,7 @@ class TestValuesWithSixDigits:
     def test_two_of_a_second_that_are_shown_alike_both_arrive(self, spool, server):
         server.redis = False
         with dispatching(server, spool) as worker:
-            wait_until(lambda: worker._in_doubt == 0)
+            wait_until(lambda: not worker.in_doubt)
             server.reset_after = 1
             spool.put([frame(1234567.0), frame(1234568.0), frame(1234599.0)])
             wait_until(lambda: spool.standing("home").waiting == 0)
@@ -329,10 +330,10 @@ def server() -> Iterator[FakeEmoncms]:
 class TestAsking:
     def test_a_get_for_each_node_tells(self, server):
         some = [frame(1.0 / 3, None), frame(2.0, node="roof top"), frame(4.0, 5.0)]
-        with dispatcher(server.url) as emoncms:
-            emoncms.send(some[:2])
+        with dispatcher(server.url) as killed, dispatcher(server.url) as emoncms:
+            send(killed, some[:2])
             server.requests.clear()
-            assert emoncms.delivered(some).count == 2
+            assert prepare(emoncms, some).delivered().count == 2
         assert [request.path for request in server.requests] == [
             "/input/get?node=9",
             "/input/get?node=roof+top",
@@ -341,8 +342,8 @@ class TestAsking:
 
     def test_a_key_that_writes_only_cannot_tell(self, server):
         with dispatcher(server.url, apikey=server.device_key) as emoncms:
-            emoncms.send([frame(1.0)])
-            assert emoncms.delivered([frame(1.0)]) == Place(None)
+            send(emoncms, [frame(1.0)])
+            assert prepare(emoncms, [frame(1.0)]).delivered() == Progress(None)
         assert len(server.stored) == 1
 
     def test_a_wrong_key_is_no_answer(self, server):
@@ -350,13 +351,13 @@ class TestAsking:
             dispatcher(server.url, apikey="wrong") as emoncms,
             pytest.raises(HoldEverything, match="write key"),
         ):
-            emoncms.delivered([frame(1.0)])
+            prepare(emoncms, [frame(1.0)]).delivered()
 
     @pytest.mark.parametrize("fault", ["status_500", "html_fatal", "error_text", "reset_before", "hang"])
     def test_trouble_is_no_answer_and_keeps_the_key(self, server, fault):
         setattr(server, fault, 1)
         with dispatcher(server.url, timeout=0.2) as emoncms, pytest.raises(DeliveryFailure) as caught:
-            emoncms.delivered([frame(1.0)])
+            prepare(emoncms, [frame(1.0)]).delivered()
         assert str(caught.value).startswith(f"{server.url}: ")
         assert (caught.value.__cause__, caught.value.__context__, vars(caught.value)) == (None, None, {})
 
@@ -423,7 +424,7 @@ class TestOnceAndInOrder:
         # A hang is over when the time is: one will do, and it is not so short that other answers are late.
         hangs = fault.startswith("hang")
         with dispatching(server, spool, timeout=2.0 if hangs else 30.0) as worker:
-            wait_until(lambda: worker._in_doubt == 0)
+            wait_until(lambda: not worker.in_doubt)
             for first in (0, 20, 40):
                 setattr(server, fault, 0 if hangs and first != 20 else 1)
                 spool.put(numbered(*range(first, first + 20)))
@@ -437,7 +438,7 @@ class TestOnceAndInOrder:
     def test_a_trouble_that_lasts_is_one_line_whether_it_is_asked_or_sent(self, spool, server, caplog, fault):
         setattr(server, fault, 9)
         with dispatching(server, spool) as worker:
-            wait_until(lambda: worker._in_doubt == 0)
+            wait_until(lambda: not worker.in_doubt)
             spool.put(numbered(0, 1, 2))
             wait_until(lambda: worker.failures and worker.frames == 3)
             worker.plugin.clock.sleep(60)
@@ -451,7 +452,7 @@ class TestOnceAndInOrder:
         some = numbered(*range(30))
         left_by_an_earlier_run(spool, some)
         with dispatcher(server.url) as killed:
-            killed.send(some[:20])
+            send(killed, some[:20])
         # when another takes over
         with dispatching(server, spool, batch=7) as worker:
             wait_until(lambda: spool.standing("home").waiting == 0)
@@ -463,7 +464,7 @@ class TestOnceAndInOrder:
         server.pace = 0.015
         some = numbered(*range(75))
         with dispatching(server, spool, real=True, timeout=0.3) as worker:
-            wait_until(lambda: worker._in_doubt == 0)
+            wait_until(lambda: not worker.in_doubt)
             spool.put(some)
             wait_until(lambda: spool.standing("home").waiting == 0)
         assert stored(server) == list(range(75))
@@ -471,7 +472,7 @@ class TestOnceAndInOrder:
 
     def test_equal_rows_are_all_sent(self, spool, server):
         with dispatching(server, spool) as worker:
-            wait_until(lambda: worker._in_doubt == 0)
+            wait_until(lambda: not worker.in_doubt)
             server.reset_after = 1
             spool.put([frame(1.0), frame(1.0), frame(2.0)])
             wait_until(lambda: spool.standing("home").waiting == 0)
@@ -482,7 +483,7 @@ class TestOnceAndInOrder:
         self, spool, server
     ):
         with dispatching(server, spool) as worker:
-            wait_until(lambda: worker._in_doubt == 0)
+            wait_until(lambda: not worker.in_doubt)
             spool.put([frame(1.0)])
             wait_until(lambda: spool.standing("home").waiting == 0)
             server.reset_after = 1
@@ -493,10 +494,10 @@ class TestOnceAndInOrder:
 
     def test_nor_is_one_taken_for_another_that_the_server_was_found_to_have(self, spool, server):
         with dispatcher(server.url) as killed:
-            killed.send([frame(1.0)])
+            send(killed, [frame(1.0)])
         left_by_an_earlier_run(spool, [frame(1.0)])
         with dispatching(server, spool) as worker:
-            wait_until(lambda: spool.standing("home").waiting == 0 and worker._in_doubt == 0)
+            wait_until(lambda: spool.standing("home").waiting == 0 and not worker.in_doubt)
             assert len(server.stored) == 1
             server.reset_before = 1
             spool.put([frame(1.0)])
@@ -510,7 +511,7 @@ class TestOnceAndInOrder:
             spool.put([frame(1.0), frame(1.0), frame(2.0)])
             first = spool.peek("home", 1)[0][0]
             spool.mark_sending("home", first)
-            emoncms.send([frame(1.0)])
+            send(emoncms, [frame(1.0)])
             if acknowledged:
                 spool.done("home", first)
         # when it goes on
@@ -541,7 +542,7 @@ class TestOnceAndInOrder:
     def test_after_a_kill_it_is_known_that_one_equals_what_the_server_has(self, killed, server):
         # given one that was never sent, equal to one that was
         with dispatcher(server.url) as emoncms:
-            emoncms.send([frame(1.0)])
+            send(emoncms, [frame(1.0)])
         with killed() as spool:
             spool.mark_sending("home", 0)
             spool.put([frame(1.0)])
@@ -553,7 +554,7 @@ class TestOnceAndInOrder:
 
     def test_a_server_that_does_not_tell_gets_them_again_which_is_counted(self, spool, server):
         with dispatching(server, spool, apikey=server.device_key) as worker:
-            wait_until(lambda: worker._in_doubt == 0)
+            wait_until(lambda: not worker.in_doubt)
             server.reset_after = 1
             spool.put(numbered(0, 1, 2))
             wait_until(lambda: spool.standing("home").waiting == 0)
@@ -579,7 +580,7 @@ class TestOnceAndInOrder:
         # given a server with room for one more node
         server.max_nodes = 2
         with dispatching(server, spool) as worker:
-            wait_until(lambda: worker._in_doubt == 0)
+            wait_until(lambda: not worker.in_doubt)
             some = numbered(*range(20))
             spool.put([*some[:13], frame(99.0, node="attic", wall=some[13].stamp.wall), *some[13:]])
             wait_until(lambda: spool.standing("home").waiting == 0)
@@ -591,7 +592,7 @@ class TestOnceAndInOrder:
         start = int(time.time()) - 2000
         some = [frame(float(n), node=str(n % 45), wall=start + n) for n in range(45 * 40)]
         with dispatching(server, spool) as worker:
-            wait_until(lambda: worker._in_doubt == 0)
+            wait_until(lambda: not worker.in_doubt)
             spool.put(some)
             wait_until(lambda: spool.standing("home").waiting == 0)
         # then all of these arrive in order, and all of the others are set aside

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dispatchers.emoncms.answers import judge, lost
-from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer, encode
+from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer
 from gateway.dispatchers.emoncms.pages import excerpt
 from gateway.plugin import BadFrame, HoldEverything, NodeRefused, OutcomeUnknown, TryLater
 from gateway.registry import find
 from gateway.settings import SettingsFault, build, shown
 from gateway.version import VERSION
-from tests.at_emoncms import KEY, dispatcher, failure_of, frame
+from tests.at_emoncms import KEY, dispatcher, encoded, failure_of, frame, send
 from tests.simulators.emoncms import Answer, FakeEmoncms, Request, Stored
 from tests.waiting import wait_until
 
@@ -34,22 +34,22 @@ def server():
 
 class TestEncoding:
     def test_a_missing_value_is_left_out_and_the_others_keep_their_keys(self):
-        assert encode([frame(18.7, 18.6, None, 19.2)], "index") == (
+        assert encoded([frame(18.7, 18.6, None, 19.2)]) == (
             '[[1795213750,"9",{"1":18.7},{"2":18.6},{"4":19.2}]]'
         )
 
     def test_whole_numbers_are_integers(self):
-        assert encode([frame(-4.0, 0.0, 25377.0, -0.0, 1e20)], "index") == (
+        assert encoded([frame(-4.0, 0.0, 25377.0, -0.0, 1e20)]) == (
             '[[1795213750,"9",{"1":-4},{"2":0},{"3":25377},{"4":0},{"5":100000000000000000000}]]'
         )
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e39, -3.5e38])
     def test_what_no_feed_can_hold_is_left_out(self, value):
-        assert encode([frame(1.0, value, 3.0)], "index") == '[[1795213750,"9",{"1":1},{"3":3}]]'
+        assert encoded([frame(1.0, value, 3.0)]) == '[[1795213750,"9",{"1":1},{"3":3}]]'
 
     @pytest.mark.parametrize("frames", [[], [frame()], [frame(None, None), frame(math.nan)]])
     def test_frames_without_a_value_are_nothing(self, frames):
-        assert encode(frames, "index") == ""
+        assert encoded(frames) == ""
 
     @pytest.mark.parametrize(
         ("wall", "seconds"),
@@ -60,12 +60,12 @@ class TestEncoding:
         ],
     )
     def test_a_slot_is_exact_and_nothing_is_dated_ahead(self, wall, seconds):
-        assert json.loads(encode([frame(1.0, wall=wall)], "index"))[0][0] == seconds
+        assert json.loads(encoded([frame(1.0, wall=wall)]))[0][0] == seconds
 
     def test_names_as_keys(self):
         # given names that Emoncms keeps, one that it would shorten, and places without
         names = ("flow", "outside (north)/°C", "", "Küche")
-        assert encode([frame(1.0, 2.0, 3.0, 4.0, 5.0, names=names)], "name") == (
+        assert encoded([frame(1.0, 2.0, 3.0, 4.0, 5.0, names=names)], "name") == (
             '[[1795213750,"9",{"flow":1},{"outside northC":2},{"3":3},{"Küche":4},{"5":5}]]'
         )
 
@@ -82,9 +82,9 @@ class TestEncoding:
     def test_a_name_that_could_be_mistaken_gives_way_to_the_index(self, names, keys):
         # then also where one of the two is missing this time
         values = (1.0,) * len(names)
-        row = json.loads(encode([frame(*values, names=names)], "name"))[0]
+        row = json.loads(encoded([frame(*values, names=names)], "name"))[0]
         assert [key for value in row[2:] for key in value] == keys
-        row = json.loads(encode([frame(None, *values[1:], names=names)], "name"))[0]
+        row = json.loads(encoded([frame(None, *values[1:], names=names)], "name"))[0]
         assert [key for value in row[2:] for key in value] == keys[1:]
 
     @given(
@@ -103,7 +103,7 @@ class TestEncoding:
         # given a server, without the wire
         fake = FakeEmoncms(key=KEY)
         # when any frames are sent to it
-        if data := encode(frames, "index"):
+        if data := encoded(frames):
             body = requests.Request("POST", "http://x", data={"time": 0, "data": data}).prepare().body
             headers = {"authorization": f"Bearer {KEY}", "content-type": "application/x-www-form-urlencoded"}
             answer = fake.handle(Request("POST", "/input/bulk", headers, body.encode()))
@@ -285,8 +285,8 @@ class TestDelivery:
     def test_frames_arrive_under_their_index_over_one_kept_connection(self, server):
         with dispatcher(server.url) as emoncms:
             # when batches are sent, one of them with a gap
-            emoncms.send([frame(18.7, 18.6, None, 19.2, wall=100.0), frame(5.0, wall=100.0, node="10")])
-            emoncms.send([frame(18.8, None, None, None, wall=110.0)])
+            send(emoncms, [frame(18.7, 18.6, None, 19.2, wall=100.0), frame(5.0, wall=100.0, node="10")])
+            send(emoncms, [frame(18.8, None, None, None, wall=110.0)])
         # then the gap is no value, and what was not sent was left alone
         assert server.stored == [
             Stored("9", "1", 100, 18.7),
@@ -299,7 +299,7 @@ class TestDelivery:
 
     def test_a_request_is_as_the_specification_has_it(self, server):
         with dispatcher(server.url + "/emoncms") as emoncms:
-            emoncms.send([frame(18.7)])
+            send(emoncms, [frame(18.7)])
         (request,) = server.requests
         assert (request.method, request.path) == ("POST", "/emoncms/input/bulk")
         assert request.headers["authorization"] == f"Bearer {KEY}"
@@ -310,15 +310,15 @@ class TestDelivery:
     def test_nothing_but_frames_is_ever_sent(self, server):
         with dispatcher(server.url) as emoncms:
             # when there is nothing to say
-            emoncms.send([frame(None), frame()])
+            send(emoncms, [frame(None), frame()])
         # then nothing is said
         assert server.connections == 0
 
     def test_a_cookie_is_not_sent_back(self, server):
         server.canned = [Answer(200, "ok", {"Set-Cookie": "EMONCMS_SESSID=1; path=/"})]
         with dispatcher(server.url) as emoncms:
-            emoncms.send([frame(1.0)])
-            emoncms.send([frame(1.0)])
+            send(emoncms, [frame(1.0)])
+            send(emoncms, [frame(1.0)])
         assert ["cookie" in request.headers for request in server.requests] == [False, False]
 
     def test_neither_netrc_nor_a_proxy_comes_between(self, server, tmp_path, monkeypatch):
@@ -326,13 +326,13 @@ class TestDelivery:
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
         with dispatcher(server.url) as emoncms:
-            emoncms.send([frame(1.0)])
+            send(emoncms, [frame(1.0)])
         assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
     def test_a_value_that_no_feed_can_hold_is_told_once(self, server, caplog):
         with dispatcher(server.url) as emoncms:
             for _ in range(3):
-                emoncms.send([frame(1.0, 1e39)])
+                send(emoncms, [frame(1.0, 1e39)])
         assert [record.getMessage() for record in caplog.records] == [
             "node 9, index 2: 1e+39 left out, as no feed can hold it"
         ]
@@ -340,10 +340,10 @@ class TestDelivery:
 
     def test_a_connection_that_was_dropped_while_idle_is_made_again(self, server):
         with dispatcher(server.url) as emoncms:
-            emoncms.send([frame(1.0)])
+            send(emoncms, [frame(1.0)])
             server.stop()
             server.start()
-            emoncms.send([frame(2.0)])
+            send(emoncms, [frame(2.0)])
         assert server.values("9") == {"1": 2.0}
 
     def test_closing_is_always_allowed(self, server):
@@ -374,7 +374,7 @@ class TestFailures:
             assert str(failure).startswith(f"{server.url}: ")
             assert "\n" not in str(failure)
             assert len(server.stored) == kept
-            emoncms.send([frame(18.7)])
+            send(emoncms, [frame(18.7)])
         assert len(server.stored) == kept + 1
 
     @pytest.mark.parametrize(("fault", "kept"), [("hang", 0), ("hang_after", 1)])
@@ -402,7 +402,7 @@ class TestFailures:
             assert type(failure) is TryLater
             assert "not reached (Connection refused)" in str(failure)
             server.start()
-            emoncms.send([frame(1.0)])
+            send(emoncms, [frame(1.0)])
         assert len(server.stored) == 1
 
     def test_a_name_that_nobody_knows(self, monkeypatch):
@@ -426,12 +426,12 @@ class TestFailures:
     def test_a_node_too_many_takes_no_other_with_it(self, server):
         server.max_nodes = 1
         with dispatcher(server.url) as emoncms:
-            emoncms.send([frame(1.0)])
+            send(emoncms, [frame(1.0)])
             failure = failure_of(emoncms, frame(1.0, node="attic"))
             assert isinstance(failure, NodeRefused)
             assert failure.node == "attic"
             assert str(failure).startswith(f"{server.url}: ")
-            emoncms.send([frame(2.0)])
+            send(emoncms, [frame(2.0)])
 
 
 @contextlib.contextmanager

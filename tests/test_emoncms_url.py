@@ -16,7 +16,7 @@ from gateway.dispatchers.emoncms.pages import said, with_status
 from gateway.dispatchers.emoncms.url import check_url
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from gateway.settings import SettingsFault, build
-from tests.at_emoncms import KEY, dispatcher, failure_of, frame
+from tests.at_emoncms import KEY, dispatcher, failure_of, frame, prepare
 from tests.peers import need
 from tests.simulators.emoncms import Answer, FakeEmoncms
 from tests.simulators.raw_http import RawHttp
@@ -274,7 +274,7 @@ class TestWhenItIsTried:
         with dispatcher(server.url, apikey=server.key) as emoncms:
             sent = failure_of(emoncms)
             with pytest.raises(TryLater) as asked:
-                emoncms.delivered([frame(1.0)])
+                prepare(emoncms, [frame(1.0)]).delivered()
         assert type(sent) is OutcomeUnknown
         assert words in str(sent)
         assert str(asked.value) == str(sent)

@@ -21,8 +21,8 @@ from gateway.dispatchers.emoncms.answers import decode, judge, judge_inputs
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
 from gateway.dispatchers.emoncms.pages import excerpt, read_json
 from gateway.dispatchers.emoncms.session import Server
-from gateway.plugin import DeliveryFailure, OutcomeUnknown, Place, TryLater
-from tests.at_emoncms import KEY, dispatcher, failure_of, frame
+from gateway.plugin import DeliveryFailure, OutcomeUnknown, Progress, TryLater
+from tests.at_emoncms import KEY, dispatcher, failure_of, frame, prepare, send
 from tests.gateway_process import GatewayProcess, state
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
@@ -238,8 +238,8 @@ class TestContent:
             read_json(text)
         server.answers(answer(text.encode()))
         with dispatcher(server.url) as emoncms:
-            assert isinstance(outcome(emoncms.send, [frame(1.0)]), DeliveryFailure)
-            assert isinstance(outcome(emoncms.delivered, [frame(1.0)]), DeliveryFailure)
+            assert isinstance(outcome(prepare(emoncms, [frame(1.0)]).send), DeliveryFailure)
+            assert isinstance(outcome(prepare(emoncms, [frame(1.0)]).delivered), DeliveryFailure)
             assert isinstance(outcome(Account(emoncms.server).inputs), DeliveryFailure)
             assert isinstance(outcome(Account(emoncms.server).feeds), DeliveryFailure)
 
@@ -262,7 +262,7 @@ class TestContent:
         server.answers(answer(b"ok", f"Date: {date}"))
         with dispatcher(server.url) as emoncms:
             assert emoncms.time() == shown
-            emoncms.send([frame(1.0)])
+            send(emoncms, [frame(1.0)])
 
     @pytest.mark.parametrize(
         "header",
@@ -281,7 +281,7 @@ class TestContent:
     def test_an_odd_header_takes_nothing_from_a_good_answer(self, server, header):
         server.answers(answer(b"ok", header))
         with dispatcher(server.url) as emoncms:
-            emoncms.send([frame(1.0)])
+            send(emoncms, [frame(1.0)])
 
     @pytest.mark.parametrize(
         "location",
@@ -306,7 +306,7 @@ class TestContent:
         with dispatcher(server.url) as emoncms:
             for coding, body in {"gzip": gzip.compress(b"ok"), "deflate": zlib.compress(b"ok")}.items():
                 server.answers(answer(body, f"Content-Encoding: {coding}"))
-                emoncms.send([frame(1.0)])
+                send(emoncms, [frame(1.0)])
 
     @pytest.mark.parametrize(
         ("coding", "body"),
@@ -393,8 +393,8 @@ def test_any_answer_is_a_delivery_or_a_failure(fuzzed, line, headers, body):
     fuzzed.answers(head.encode("latin-1") + body)
     with dispatcher(fuzzed.url, timeout=5.0) as emoncms:
         # when it answers each thing that is asked, then it has a meaning
-        assert outcome(emoncms.send, [frame(1.0)]) is None or True
-        assert isinstance(outcome(emoncms.delivered, [frame(1.0)]), Place | DeliveryFailure)
+        assert outcome(prepare(emoncms, [frame(1.0)]).send) is None or True
+        assert isinstance(outcome(prepare(emoncms, [frame(1.0)]).delivered), Progress | DeliveryFailure)
         shown = outcome(emoncms.time)
         assert shown is None or isinstance(shown, float | DeliveryFailure)
         account = Account(emoncms.server)
@@ -417,7 +417,7 @@ def test_a_broken_piece_of_a_good_answer_is_one_or_none(fuzzed, seed):
             bad[draw.randrange(len(bad))] = draw.randrange(256)
         fuzzed.answers(bytes(bad[: draw.randint(1, len(bad))]))
         with dispatcher(fuzzed.url, timeout=5.0) as emoncms:
-            outcome(emoncms.send, [frame(1.0)])
+            outcome(prepare(emoncms, [frame(1.0)]).send)
             outcome(emoncms.time)
 
 

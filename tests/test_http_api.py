@@ -12,12 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.clock import Clock
-from gateway.dispatchers.emoncms.dispatcher import encode
 from gateway.frame import Frame, Stamp, check_node
 from listeners.http import api
 from listeners.http.api import LONGEST_INFLATED, MOST_ROWS, Taken, refusal_text
 from listeners.http.inputs import Inputs
 from listeners.http.wire import Refusal, Request
+from tests.at_emoncms import encoded
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.emoncms import Request as EmoncmsRequest
 
@@ -548,7 +548,7 @@ def is_sound(taken):
         if frame.by_name:
             assert len(set(frame.names)) == len(frame.names) == len(frame.values)
             assert not any(name.isdecimal() or not 0 < len(name) <= 64 for name in frame.names)
-    return json.loads(encode(taken.frames, "index") or "[]") is not None
+    return json.loads(encoded(taken.frames) or "[]") is not None
 
 
 anything = st.recursive(
@@ -627,7 +627,7 @@ def test_what_goes_through_here_arrives_as_if_it_had_gone_straight(path, params)
     reply = straight.handle(request)
     # when the device posts the same to us
     taken = post(path, **params)
-    data = encode(taken.frames, "index")
+    data = encoded(taken.frames)
     through.handle(request._replace(path="/input/bulk", body=urlencode({"time": 0, "data": data}).encode()))
     # then both have the same, and it had the same answer
     assert (reply.status, reply.body) == (200, taken.reply)
@@ -640,7 +640,7 @@ def test_what_goes_through_here_arrives_as_if_it_had_gone_straight(path, params)
 @given(st.lists(st.none() | st.floats(-1e9, 1e9), min_size=1, max_size=12))
 def test_what_our_own_dispatcher_sends_comes_out_as_the_same_frame(values):
     sent = Frame("12", tuple(values), Stamp(1795213000, "another", 7.0))
-    data = encode([sent], "index")
+    data = encoded([sent])
     if data:
         (frame,) = post("/input/bulk", time=0, data=data).frames
         assert (frame.node, frame.stamp.wall) == ("12", 1795213000)

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.dispatchers.log import Log, line
 from gateway.frame import Frame, Stamp
+from gateway.plugin import Batch
 from gateway.settings import build
 
 
@@ -41,7 +42,7 @@ def test_every_frame_of_a_batch_is_one_line_of_its_section(caplog):
     # when a batch is sent
     with caplog.at_level(logging.INFO, "oemgateway.screen"):
         log.open()
-        log.send(frames)
+        log.send(Batch(frames, []))
         log.close()
     # then there is a line for each, in order
     assert [record.getMessage() for record in caplog.records] == [line(frame) for frame in frames]

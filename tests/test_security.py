@@ -21,8 +21,8 @@ import gateway
 import listeners
 from gateway import paths
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
-from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Place, TryLater
-from tests.at_emoncms import KEY, dispatcher, failure_of, frame
+from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Progress, TryLater
+from tests.at_emoncms import KEY, dispatcher, failure_of, frame, prepare, send
 from tests.gateway_process import GatewayProcess, command, state
 from tests.peers import need
 from tests.ports import free_port
@@ -62,7 +62,7 @@ class TestTheKeyIsNowhere:
 
     def test_in_address_and_body(self, server):
         with dispatcher(server.url) as emoncms:
-            emoncms.send([frame(1.0)])
+            send(emoncms, [frame(1.0)])
         (request,) = server.requests
         assert KEY not in request.path
         assert KEY.encode() not in request.body
@@ -174,8 +174,8 @@ class TestTls:
     def test_and_accepted_with_its_authority_in_ca_file(self, certificate):
         with FakeEmoncms(key=KEY, tls=certificate) as server:
             with dispatcher(server.url, ca_file=certificate[0]) as emoncms:
-                emoncms.send([frame(1.0)])
-                emoncms.send([frame(2.0)])
+                send(emoncms, [frame(1.0)])
+                send(emoncms, [frame(2.0)])
             assert [stored.value for stored in server.stored] == [1.0, 2.0]
             assert server.connections == 1
 
@@ -245,7 +245,7 @@ class TestNoOtherHost:
         with dispatcher(server.url) as emoncms:
             server.canned, server.clock_ahead = [away] * 3, 60
             failure = failure_of(emoncms)
-            assert emoncms.delivered([frame(1.0)]) == Place(None)
+            assert prepare(emoncms, [frame(1.0)]).delivered() == Progress(None)
             assert emoncms.time() is not None
         assert type(failure) is HoldEverything
         assert f"redirects to {elsewhere.url}: put that address in url" in str(failure)
@@ -257,9 +257,10 @@ class TestNoOtherHost:
         if fault:
             setattr(server, fault, 1)
         with dispatcher(server.url, timeout=0.2) as emoncms:
-            for ask in (emoncms.send, emoncms.delivered, lambda _: emoncms.time()):
+            post = prepare(emoncms, [frame(1.0)])
+            for ask in (post.send, post.delivered, emoncms.time):
                 try:
-                    ask([frame(1.0)])
+                    ask()
                 except DeliveryFailure:
                     continue
         assert elsewhere.requests == []
@@ -274,8 +275,8 @@ class TestNoOtherHost:
         cookie = {"Set-Cookie": "a=b", "Alt-Svc": f'h2="{elsewhere.url}"', "Content-Location": elsewhere.url}
         server.canned = [Answer(200, "ok", cookie)]
         with dispatcher(server.url) as emoncms:
-            emoncms.send([frame(1.0)])
-            emoncms.send([frame(2.0)])
+            send(emoncms, [frame(1.0)])
+            send(emoncms, [frame(2.0)])
         assert "cookie" not in server.requests[-1].headers
         assert set(connected) == {("127.0.0.1", server.port)}
 

@@ -16,12 +16,13 @@ from gateway.frame import Frame, Stamp
 from gateway.plugin import (
     LARGEST_BATCH,
     BadFrame,
+    Delivery,
     Dispatcher,
     HoldEverything,
     Listener,
     NodeRefused,
     OutcomeUnknown,
-    Place,
+    Progress,
     TryLater,
 )
 from gateway.spool import Spool
@@ -79,7 +80,7 @@ class Far(Scripted, Dispatcher):
     refuses_nodes: set[str] = field(default_factory=set)
     calls_nodes: Callable[[str], str] = str
     keeps_what_is_before: bool = False
-    places: list[Place | None] = field(default_factory=list)
+    places: list[Progress | None] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     most: int = 1000
     clock_shows: float | None = None
@@ -87,10 +88,10 @@ class Far(Scripted, Dispatcher):
     def time(self) -> float | None:
         return self.clock_shows
 
-    def together(self, frames) -> int:
-        return min(len(frames), self.most)
+    def prepare(self, batch) -> Delivery:
+        return ToFar(self, batch.frames)
 
-    def send(self, frames) -> None:
+    def take(self, frames) -> None:
         self.batches.append(len(frames))
         values = [f.values[0] for f in frames]
         if self.script:
@@ -103,13 +104,27 @@ class Far(Scripted, Dispatcher):
                 raise NodeRefused("no room", self.calls_nodes(frames[number].node))
         self.got += values
 
-    def delivered(self, frames) -> Place | None:
+    def arrived(self, frames) -> Progress | None:
         self.asked.append(len(frames))
         if self.places:
             return self.places.pop(0)
         if self.keeps_what_is_before:
-            return Place(sum(f.values[0] in self.got for f in frames))
+            return Progress(sum(f.values[0] in self.got for f in frames))
         return None
+
+
+class ToFar(Delivery):
+    def __init__(self, far: Far, frames) -> None:
+        super().__init__(min(len(frames), far.most))
+        self.far = far
+        self.frames = frames
+
+    def send(self) -> None:
+        self.frames = self.frames[: self.count]
+        self.far.take(self.frames)
+
+    def delivered(self) -> Progress | None:
+        return self.far.arrived(self.frames)
 
 
 def raising(error: Exception) -> Callable[[], object]:
@@ -185,11 +200,11 @@ class Absent(Far):
         if self.clock.monotonic() < self.back:
             raise self.failure
 
-    def delivered(self, frames) -> Place | None:
+    def arrived(self, frames) -> Progress | None:
         self._answer()
-        return Place(0)
+        return Progress(0)
 
-    def send(self, frames) -> None:
+    def take(self, frames) -> None:
         self._answer()
         now = self.clock.monotonic()
         self.late.append(now - self.back)
@@ -238,11 +253,11 @@ def test_a_thousand_gateways_leave_a_server_in_peace():
 def test_a_try_that_fails_asks_the_far_end_once(spool, started, at_once):
     # given one that cannot say what it has, after a batch whose outcome is not known
     class Dumb(Far):
-        def delivered(self, frames) -> Place | None:
-            super().delivered(frames)
+        def arrived(self, frames) -> Progress | None:
+            super().arrived(frames)
             if len(self.asked) < 20:
                 raise HoldEverything("no database")
-            return Place(0)
+            return Progress(0)
 
         def time(self) -> float | None:
             times.append(len(self.asked))
@@ -381,7 +396,7 @@ def virtual(worker: DispatcherWorker) -> DispatcherWorker:
 
 def found_empty(worker: DispatcherWorker) -> None:
     """Wait until the worker has seen that nothing waits from before."""
-    wait_until(lambda: worker._in_doubt == 0)
+    wait_until(lambda: not worker.in_doubt)
 
 
 def far_end(**faults) -> Far:
@@ -435,7 +450,7 @@ def test_a_bad_frame_is_found_and_set_aside_and_all_others_arrive(spool, started
 def test_after_an_unknown_outcome_the_far_end_is_asked_what_it_has(
     spool, started, at_once, has, again, doubled, failure
 ):
-    far = far_end(script=[raising(failure)], places=[Place(has)] * 2)
+    far = far_end(script=[raising(failure)], places=[Progress(has)] * 2)
     worker = virtual(dispatching(far, spool))
     started(worker)
     found_empty(worker)
@@ -457,7 +472,7 @@ def test_what_was_never_taken_is_sent_again_without_asking(spool, started, at_on
 
 def test_what_waits_at_the_start_may_have_been_sent_already(spool, started):
     # given more than a batch of them: the batch that was sent may have been a larger one
-    far = far_end(batch=2, places=[Place(3)] * 2)
+    far = far_end(batch=2, places=[Progress(3)] * 2)
     left_by_an_earlier_run(spool, [frame(n) for n in range(LARGEST_BATCH + 1)])
     worker = started(virtual(dispatching(far, spool)))
     wait_until(lambda: spool.standing("far").waiting == 0)
@@ -468,7 +483,7 @@ def test_what_waits_at_the_start_may_have_been_sent_already(spool, started):
 
 def test_what_waits_at_the_start_and_was_never_sent_is_not_passed_over(spool, started):
     # given a far end that shows it all the same
-    far = far_end(places=[Place(3)])
+    far = far_end(places=[Progress(3)])
     spool.put([frame(1), frame(2), frame(3)])
     spool.mark_sending("far", 0)
     worker = started(dispatching(far, spool))
@@ -477,7 +492,7 @@ def test_what_waits_at_the_start_and_was_never_sent_is_not_passed_over(spool, st
 
 
 def test_of_what_waits_at_the_start_only_that_which_was_sent_is_looked_for(spool, started):
-    far = far_end(places=[Place(1)] * 2)
+    far = far_end(places=[Progress(1)] * 2)
     spool.put([frame(1), frame(2), frame(3)])
     spool.mark_sending("far", spool.peek("far", 2)[-1][0])
     started(virtual(dispatching(far, spool)))
@@ -495,7 +510,7 @@ def test_what_comes_after_an_empty_start_has_not(spool, started):
 
 
 def test_what_is_still_gone_through_at_the_start_may_have_been_sent_as_well(spool, started):
-    far = far_end(places=[Place(2)] * 2)
+    far = far_end(places=[Progress(2)] * 2)
     left_by_an_earlier_run(spool, [frame(1), frame(2), frame(3)])
     worker = virtual(dispatching(far, spool))
     # given that the frames are held when it begins
@@ -511,8 +526,10 @@ def test_what_is_still_gone_through_at_the_start_may_have_been_sent_as_well(spoo
 
 def test_the_answers_of_a_far_end_at_work_are_not_believed(spool, started):
     # given one that is seen to come on, as far as it shows, until two answers are the same
-    at_work = [Place(None, frozenset({n})) for n in range(5)]
-    far = far_end(places=[*at_work, Place(1, frozenset({9})), Place(2, frozenset({9})), *[Place(2)] * 2])
+    at_work = [Progress(None, frozenset({n})) for n in range(5)]
+    far = far_end(
+        places=[*at_work, Progress(1, frozenset({9})), Progress(2, frozenset({9})), *[Progress(2)] * 2]
+    )
     left_by_an_earlier_run(spool, [frame(1), frame(2), frame(3)])
     worker = virtual(dispatching(far, spool))
     clock = worker.plugin.clock
@@ -525,7 +542,7 @@ def test_the_answers_of_a_far_end_at_work_are_not_believed(spool, started):
 
 
 def test_one_that_never_comes_to_rest_is_left_alone_for_a_while(spool, started, at_once):
-    far = far_end(places=[Place(None, frozenset({n})) for n in range(30)] + [Place(1)] * 2)
+    far = far_end(places=[Progress(None, frozenset({n})) for n in range(30)] + [Progress(1)] * 2)
     left_by_an_earlier_run(spool, [frame(1), frame(2)])
     worker = started(virtual(dispatching(far, spool)))
     wait_until(lambda: far.got == [2])
@@ -534,7 +551,7 @@ def test_one_that_never_comes_to_rest_is_left_alone_for_a_while(spool, started, 
 
 
 def test_the_end_does_not_wait_for_a_far_end_at_work(spool, started):
-    far = far_end(places=[Place(None, frozenset({n})) for n in range(1000)])
+    far = far_end(places=[Progress(None, frozenset({n})) for n in range(1000)])
     left_by_an_earlier_run(spool, [frame(1)])
     worker = started(dispatching(far, spool))
     wait_until(lambda: far.asked)
@@ -659,7 +676,7 @@ def test_a_node_that_the_far_end_calls_something_else_is_found_in_the_batch(spoo
 
 def test_what_a_far_end_cannot_have_had_is_set_aside_and_not_passed_over(spool, started):
     # given one that was sent 0 and 2 when the gateway was killed, and refuses the node of 1
-    far = far_end(places=[Place(3, missing=frozenset({1}))] * 2)
+    far = far_end(places=[Progress(3, missing=frozenset({1}))] * 2)
     spool.put(of_nodes("9", "33", "9", "9"))
     spool.mark_sending("far", spool.peek("far", 3)[-1][0])
     worker = started(virtual(dispatching(far, spool)))
@@ -675,7 +692,7 @@ def test_after_an_unknown_outcome_only_what_was_sent_is_looked_for(spool, starte
     spool.put(of_nodes("33"))
     wait_until(lambda: set_aside(spool) == [0])
     far.script = [raising(OutcomeUnknown("timeout"))]
-    far.places = [Place(1)] * 2
+    far.places = [Progress(1)] * 2
     spool.put([frame(1, "33"), frame(2), frame(3, "33"), frame(4), frame(5, "33")])
     wait_until(lambda: spool.standing("far").waiting == 0)
     # 2 was found there

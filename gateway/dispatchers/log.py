@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gateway.plugin import Dispatcher
+from gateway.plugin import Batch, Dispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gateway.frame import Frame
 
 
@@ -18,9 +16,9 @@ if TYPE_CHECKING:
 class Log(Dispatcher):
     """The log itself as a destination, which never refuses."""
 
-    def send(self, frames: Sequence[Frame]) -> None:
+    def send(self, batch: Batch) -> None:
         """Write one line a frame."""
-        for frame in frames:
+        for frame in batch.frames:
             self.log.info(line(frame))
 
 

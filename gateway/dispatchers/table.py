@@ -8,17 +8,12 @@ import sys
 import textwrap
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-from gateway.plugin import Dispatcher
+from gateway.plugin import Batch, Dispatcher
 from gateway.process.logs import PlainFormatter
 from gateway.settings import setting
 from gateway.text.plain import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gateway.frame import Frame
 
 _LINES = 8
 """How many messages of the log stand below the table."""
@@ -81,9 +76,9 @@ class Table(Dispatcher):
             if not self._is_drawn:
                 self._draw()
 
-    def send(self, frames: Sequence[Frame]) -> None:
+    def send(self, batch: Batch) -> None:
         """Take the frames into the table and draw it."""
-        for frame in frames:
+        for frame in batch.frames:
             for index, value in enumerate(frame.values, 1):
                 row = self._rows.setdefault((frame.node, index), _Row())
                 row.name = frame.name(index)

@@ -1,8 +1,15 @@
-"""A dispatcher's thread: frames from the queue to a far end, each once, in order."""
+"""A dispatcher's thread: frames from the queue to a far end, each once, in order.
+
+A batch goes this way: `_deliver` takes from the queue what may be sent now (`_next_attempt`), has it encoded,
+marks it in the queue as being sent, and sends it. Then it is done with; or it is refused (`_blame`,
+`_refuse_node`); or nobody knows, and the far end is asked how much of it arrived (`_settle`).
+"""
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +17,14 @@ from gateway.flag import Flag, wait_readable
 from gateway.plugin import (
     LARGEST_BATCH,
     BadFrame,
+    Batch,
+    Delivery,
+    DeliveryFailure,
     Dispatcher,
     NodeRefused,
     OutcomeUnknown,
-    Place,
     TryLater,
+    Wake,
 )
 from gateway.workers.refused_nodes import RefusedNodes
 from gateway.workers.worker import Worker
@@ -26,20 +36,20 @@ if TYPE_CHECKING:
     from gateway.spool import Spool
     from gateway.times.dating import Dating
 
-Batch = list[tuple[int, "Frame"]]
+Numbered = list[tuple[int, "Frame"]]
 """Frames with their ids, in order."""
 
 Aside = list[tuple[int, "Frame", str]]
 """Frames that are to be set aside, with their ids and the reason for each."""
 
 _QUICK = 10.0
-"""Seconds within which a batch is to be taken; one that takes longer is followed by one of half its size."""
+"""Seconds within which a batch should be taken; one that takes longer is followed by one of half its size."""
 
 _LOOKS = 30
-"""How often a far end at work is looked at before it is left alone for a while."""
+"""How often a far end that is still at work is asked before it is left alone for a while."""
 
 _APART = 1.0
-"""Seconds between two such looks."""
+"""Seconds between two such questions."""
 
 _REFUSAL_AGAIN, _REFUSALS = 3600.0, 100
 """Seconds after which the refusal of a frame is logged again, and how many are logged in that time."""
@@ -54,19 +64,37 @@ _LATER = 600.0
 """Seconds after which an outage is a long one."""
 
 _COMPARE_EVERY = 3600.0
-"""Seconds after which what a far end's clock showed is asked for again: clocks drift, and are set right."""
+"""Seconds after which the far end's clock is asked for again: clocks drift, and are set."""
 
 _COMPARE_HELD_EVERY = 60.0
-"""The same while readings are held: the far end may know that there is no need to."""
+"""The same while readings are held: the far end's clock may show that ours is right."""
+
+_NEVER = Wake()
+
+
+@dataclass
+class _Attempt:
+    """Frames that are being sent, or have been and it is not known how many arrived.
+
+    `aside` are frames of refused nodes before and among them, and `upto` is the id that the queue may go on
+    after when all of them are delivered. `blind`: the first could not be told from what the far end had.
+    """
+
+    frames: Numbered
+    aside: Aside
+    upto: int
+    delivery: Delivery
+    blind: bool
+    confirmed: int = 0
 
 
 class DispatcherWorker(Worker[Dispatcher]):
     """Takes frames from disk, oldest first, and forgets them only when they are delivered.
 
-    Whenever frames may have been taken without our knowing, as when the one before us was killed, the far end
-    is asked what it has; `doubled` counts those that were sent again because it cannot tell. When a batch is
-    refused, smaller ones go until the frame to blame stands alone; refused once more, it is set aside. The
-    frames of a node that is refused as a whole are set aside without being sent, but for one an hour.
+    Whenever frames may have been taken without our knowing, as after a kill, the far end is asked what it
+    has; `doubled` counts those that are sent again because it cannot tell. When a batch is refused, smaller
+    ones go until the frame to blame stands alone; refused once more, it is set aside. The frames of a node
+    that is refused as a whole are set aside without being sent, but for one an hour.
     """
 
     def __init__(
@@ -81,38 +109,84 @@ class DispatcherWorker(Worker[Dispatcher]):
         self._compared_at = 0.0
         self._new_frames = Flag()
         self._size = plugin.batch
-        self._in_doubt = LARGEST_BATCH
+        self._recalled = False
+        self._attempt: _Attempt | None = None
         self._blamed: int | None = None
         self._refusals_logged: dict[tuple[str, str], float] = {}
         spool.subscribe(plugin.name, self._new_frames)
 
     @property
+    def in_doubt(self) -> bool:
+        """Whether frames may have arrived that are not known to have."""
+        return not self._recalled or self._attempt is not None
+
+    @property
     def longest_pause(self) -> float:
-        """The longest pause before the next try; looking for its place takes it a second more."""
+        """The longest pause before the next try; asking the far end twice takes a second more."""
         longest = _LONGEST_PAUSE if self.failing_for < _LATER else _LONGEST_PAUSE_LATER
-        return longest - _APART if self._in_doubt else longest
+        return longest - _APART if self.in_doubt else longest
 
     def _work(self) -> None:
-        # Whatever it was that failed, its clock may have been set meanwhile.
+        # Whatever it was that failed, the far end's clock may have been set meanwhile.
         self._compared_after = None
         super()._work()
 
     def step(self) -> None:
+        """Do one round; one that fails, and wants to be served, is not closed and served during the pause."""
+        try:
+            self._round()
+        except DeliveryFailure as failure:
+            if self.plugin.wake() == _NEVER:
+                raise
+            self._failed(str(failure) or type(failure).__name__)
+            self._compared_after = None
+            pause = self._backoff.next(self.longest_pause)
+            self.next_try = time.monotonic() + pause
+            self._wait(pause)
+            self.next_try = None
+
+    def _round(self) -> None:
         """Deliver a batch, or sleep until there is something to deliver."""
         self._new_frames.clear()
-        batch = self._spool.peek(self.name, self._in_doubt or self._size)
-        held = self._spool.holding
-        if batch and self._in_doubt:
+        if self.plugin.wake() != _NEVER:
+            self._wait_or_serve(0.0)
+        if self._attempt:
             # Before the clocks are compared: a try that fails makes one request.
-            self._find_place(batch, at_rest=False)
-        elif (batch or held) and self._compare_clocks(_COMPARE_HELD_EVERY if held else _COMPARE_EVERY):
+            self._settle(self._attempt, at_rest=False)
             return
-        elif not batch:
-            # What was sent before the start may be among that which is still gone through.
-            self._in_doubt = self._in_doubt if self._spool.dating else 0
-            wait_readable([self.stop, self._new_frames], _COMPARE_HELD_EVERY if held else None)
+        waiting = self._spool.peek(self.name, self._size if self._recalled else LARGEST_BATCH)
+        held = self._spool.holding
+        if waiting and not self._recalled:
+            self._recall(waiting)
+        elif (waiting or held) and self._compare_clocks(_COMPARE_HELD_EVERY if held else _COMPARE_EVERY):
+            return
+        elif waiting:
+            self._deliver(waiting)
         else:
-            self._deliver(batch)
+            # What was sent before the start may be among the frames that are still being dated.
+            self._recalled = self._recalled or not self._spool.dating
+            self._wait(_COMPARE_HELD_EVERY if held else math.inf, self._new_frames)
+
+    def _wait(self, seconds: float, *flags: Flag) -> bool:
+        """Wait for a flag or `stop`, but no longer, and serve the dispatcher; tell whether a flag is up."""
+        until = time.monotonic() + seconds
+        if not flags and self.plugin.wake() == _NEVER:
+            return self.stop.wait(seconds)
+        while not (is_up := self._wait_or_serve(until - time.monotonic(), *flags)):
+            if time.monotonic() >= until:
+                break
+        return is_up
+
+    def _wait_or_serve(self, seconds: float, *flags: Flag) -> bool:
+        """Wait until a flag is up, the time is over or the dispatcher has been served once."""
+        wake = self.plugin.wake()
+        sources = [self.stop, *flags, *([] if wake.fileno is None else [wake.fileno])]
+        due = time.monotonic() + (math.inf if wake.seconds is None else wake.seconds)
+        left = max(0.0, min(seconds, due - time.monotonic()))
+        ready = wait_readable(sources, None if left == math.inf else left)
+        if wake.fileno in ready or time.monotonic() >= due:
+            self.plugin.serve()
+        return not ready.isdisjoint(flag.fileno() for flag in (self.stop, *flags))
 
     def _compare_clocks(self, every: float) -> bool:
         """Ask the far end for the time: at first, after a failure or a step, and every so many seconds."""
@@ -124,34 +198,78 @@ class DispatcherWorker(Worker[Dispatcher]):
         self._compared_at = now
         return True
 
-    def _find_place(self, window: Batch, *, at_rest: bool) -> None:
-        """Go on after those frames that the far end has; while it is at work, what it shows is torn.
+    def _recall(self, waiting: Numbered) -> None:
+        """At the start, find what an earlier run has sent of what waits.
 
-        Where none can have been sent it is asked all the same what it holds, to tell the next ones from that.
+        Where that is nothing the far end is asked all the same what it has, to tell the next frames from it.
         """
         upto, blind = self._spool.sent(self.name)
-        batch, aside = self._without_refused_nodes(window)
-        sent = [pair for pair in batch if pair[0] <= upto]
-        frames = [frame for _, frame in sent or batch]
-        place = self.plugin.delivered(frames) if frames else Place(0)
-        looks = 1
-        while sent and place is not None and not at_rest:
-            if looks == _LOOKS:
-                raise TryLater("it is still at work on what it was sent: it is left alone for a while")
-            if self.stop.wait(_APART):
-                return
-            before, place = place, self.plugin.delivered(frames)
-            at_rest = place == before
-            looks += 1
-        self._in_doubt = 0
-        if place is None or place.count is None or (blind and place.count - len(place.missing) == 1):
-            self.doubled += min(len(sent), self.plugin.batch)
-        elif sent and place.count:
-            aside += [(*sent[number], "nothing of its node was taken") for number in sorted(place.missing)]
-            self._done(sent[place.count - 1][0], place.count - len(place.missing), aside)
-            self.succeeded()
+        sent = [pair for pair in waiting if pair[0] <= upto]
+        delivery = self.plugin.prepare(_batch(sent or waiting))
+        if sent:
+            self._attempt = _Attempt(sent, [], sent[-1][0], delivery, blind)
+        else:
+            delivery.delivered()
+        self._recalled = True
 
-    def _without_refused_nodes(self, window: Batch) -> tuple[Batch, Aside]:
+    def _deliver(self, waiting: Numbered) -> None:
+        attempt = self._next_attempt(waiting)
+        if attempt is None:
+            return
+        number = len(attempt.frames)
+        self._spool.mark_sending(self.name, attempt.frames[-1][0], blind=attempt.blind)
+        self._attempt = attempt
+        began = self.plugin.clock.monotonic()
+        try:
+            attempt.delivery.send()
+            if not self._is_confirmed(attempt):
+                return
+        except TryLater:
+            self._attempt = None
+            raise
+        except OutcomeUnknown:
+            self._size = max(1, number // 2)
+            raise
+        except BadFrame as refusal:
+            if not self._refuse_node(attempt, refusal):
+                self._blame(attempt, str(refusal))
+            return
+        quick = self.plugin.clock.monotonic() - began < _QUICK
+        self._attempt = None
+        self._delivered(attempt, number)
+        self._note_taken(attempt.frames)
+        self.succeeded()
+        if attempt.upto == waiting[-1][0] and len(waiting) < self._size:
+            self._wait(self.plugin.interval)
+        self._size = min(self._size * 2, self.plugin.batch) if quick else max(1, number // 2)
+
+    def _next_attempt(self, waiting: Numbered) -> _Attempt | None:
+        """Return what can be sent now, encoded; None where all of it is set aside unsent."""
+        window = self._up_to_a_trial(self._sendable(waiting))
+        frames, aside = self._without_refused_nodes(window)
+        if not frames:
+            self._done(window[-1][0], 0, aside)
+            return None
+        delivery = self.plugin.prepare(_batch(frames))
+        going = frames[: delivery.count or 1]
+        upto = window[-1][0] if len(going) == len(frames) else going[-1][0]
+        return _Attempt(going, aside, upto, delivery, blind=not delivery.count)
+
+    def _sendable(self, waiting: Numbered) -> Numbered:
+        """Return the frames before the first that is too late for the far end: one such row blocks a feed."""
+        latest = self._dating.keeper.latest(self.name)
+        sendable = list(takewhile(lambda pair: pair[1].stamp.wall <= latest, waiting))
+        if not sendable:
+            raise TryLater(self._dating.keeper.behind(self.name))
+        return sendable
+
+    def _up_to_a_trial(self, window: Numbered) -> Numbered:
+        """Return the frames before the first of a refused node that is due to be tried, or it alone."""
+        now = self.plugin.clock.monotonic()
+        due = (place for place, (_, frame) in enumerate(window) if self.refused_nodes.is_due(frame.node, now))
+        return window[: next(due, len(window)) or 1]
+
+    def _without_refused_nodes(self, window: Numbered) -> tuple[Numbered, Aside]:
         """Return what may be sent, and what is to be set aside."""
         now = self.plugin.clock.monotonic()
         reasons = [self.refused_nodes.why(frame.node, now) for _, frame in window]
@@ -161,64 +279,46 @@ class DispatcherWorker(Worker[Dispatcher]):
             [(*pair, reason) for pair, reason in pairs if reason],
         )
 
-    def _deliver(self, waiting: Batch) -> None:
-        window = self._up_to_a_trial(self._sendable(waiting))
-        batch, aside = self._without_refused_nodes(window)
-        upto = window[-1][0]
-        if not batch:
-            self._done(upto, 0, aside)
-            return
-        together = self.plugin.together([frame for _, frame in batch])
-        if together < len(batch):
-            batch = batch[: together or 1]
-            upto = batch[-1][0]
-        window = [pair for pair in window if pair[0] <= upto]
-        self._spool.mark_sending(self.name, batch[-1][0], blind=not together)
-        began = self.plugin.clock.monotonic()
-        self._in_doubt = len(window)
-        try:
-            self.plugin.send([frame for _, frame in batch])
-        except TryLater:
-            self._in_doubt = 0
-            raise
-        except OutcomeUnknown:
-            self._size = max(1, len(batch) // 2)
-            raise
-        except BadFrame as refusal:
-            if not self._refuse_node(window, batch, refusal):
-                self._blame(window, batch, aside, str(refusal))
-            return
-        quick = self.plugin.clock.monotonic() - began < _QUICK
-        self._in_doubt = 0
-        self._done(upto, len(batch), aside)
-        self._note_taken(batch)
-        self.succeeded()
-        if upto == waiting[-1][0] and len(waiting) < self._size:
-            self.stop.wait(self.plugin.interval)
-        self._size = min(self._size * 2, self.plugin.batch) if quick else max(1, len(batch) // 2)
+    def _is_confirmed(self, attempt: _Attempt) -> bool:
+        """Wait until all that was sent is confirmed; False where the gateway stops before."""
+        delivery = attempt.delivery
+        while delivery.unconfirmed and not self.stop.is_set():
+            try:
+                self._wait_or_serve(math.inf)
+            finally:
+                self._delivered(attempt, len(attempt.frames) - delivery.unconfirmed)
+        return not delivery.unconfirmed
 
-    def _sendable(self, batch: Batch) -> Batch:
-        """Return the frames before the first that is too late for the far end: one such row blocks a feed."""
-        latest = self._dating.keeper.latest(self.name)
-        sendable = list(takewhile(lambda pair: pair[1].stamp.wall <= latest, batch))
-        if not sendable:
-            raise TryLater(self._dating.keeper.behind(self.name))
-        return sendable
+    def _settle(self, attempt: _Attempt, *, at_rest: bool) -> None:
+        """Go on after those frames that the far end has; `at_rest`: it is not at work on them any more."""
+        progress = attempt.delivery.delivered()
+        looks = 1
+        while progress is not None and not at_rest:
+            if looks == _LOOKS:
+                raise TryLater("it is still at work on what it was sent: it is left alone for a while")
+            if self._wait(_APART):
+                return
+            before, progress = progress, attempt.delivery.delivered()
+            at_rest = progress == before
+            looks += 1
+        self._attempt = None
+        arrived = 0 if progress is None or progress.count is None else progress.count - len(progress.missing)
+        if progress is None or progress.count is None or (attempt.blind and arrived == 1):
+            self.doubled += min(len(attempt.frames) - attempt.confirmed, self.plugin.batch)
+        elif progress.count:
+            missing = [attempt.frames[number] for number in sorted(progress.missing)]
+            attempt.aside += [(*pair, "nothing of its node was taken") for pair in missing]
+            self._delivered(attempt, progress.count, missing=len(missing))
+            self.succeeded()
 
-    def _up_to_a_trial(self, window: Batch) -> Batch:
-        """Return the frames before the first of a refused node that is due to be tried, or it alone."""
-        now = self.plugin.clock.monotonic()
-        due = (place for place, (_, frame) in enumerate(window) if self.refused_nodes.is_due(frame.node, now))
-        return window[: next(due, len(window)) or 1]
-
-    def _refuse_node(self, window: Batch, batch: Batch, refusal: BadFrame) -> bool:
+    def _refuse_node(self, attempt: _Attempt, refusal: BadFrame) -> bool:
         """Note the node that is refused; False where it is not known which of the batch that is."""
         if not isinstance(refusal, NodeRefused):
             return False
         # The far end may call it something else, or be cut short.
-        names = {frame.node for _, frame in batch}
-        name = refusal.node if refusal.node in names else batch[0][1].node
-        if refusal.node not in names and len(names) > 1:
+        nodes = [frame.node for _, frame in attempt.frames]
+        name = refusal.node if refusal.node in nodes else nodes[0]
+        if refusal.node not in nodes and len(set(nodes)) > 1:
             return False
         if self.refused_nodes.refused(name, str(refusal), self.plugin.clock.monotonic()):
             self.plugin.log.error(
@@ -227,26 +327,30 @@ class DispatcherWorker(Worker[Dispatcher]):
                 name,
                 refusal,
             )
-        self._find_place(window, at_rest=True)  # it has answered
+        if nodes[0] == name:
+            self._attempt = None  # nothing stood before it
+        else:
+            self._settle(attempt, at_rest=True)  # it has answered
         return True
 
-    def _note_taken(self, batch: Batch) -> None:
-        for name in dict.fromkeys(frame.node for _, frame in batch):
+    def _note_taken(self, frames: Numbered) -> None:
+        for name in dict.fromkeys(frame.node for _, frame in frames):
             if node := self.refused_nodes.taken(name):
                 rest = f"; {node.frames} of its frames wait for oemgateway queue retry" if node.frames else ""
                 self.plugin.log.warning("node %s is taken now%s", name, rest)
 
-    def _blame(self, window: Batch, batch: Batch, aside: Aside, refusal: str) -> None:
-        """Come nearer to the frame that is refused, and set it aside when it has been so alone, twice."""
-        number, frame = batch[0]
+    def _blame(self, attempt: _Attempt, refusal: str) -> None:
+        """Come nearer to the frame that is refused, and set it aside when it was refused alone, twice."""
+        suspects = attempt.frames[attempt.confirmed :]
+        number, frame = suspects[0]
         if self._blamed == number:
             self._log_refusal(frame.node, refusal)
-            self._in_doubt = 0
-            self._done(number, 0, [*aside, (number, frame, refusal)])
+            self._attempt = None
+            self._done(number, 0, [*attempt.aside, (number, frame, refusal)])
             return
-        self._size = max(1, len(batch) // 2)
-        self._blamed = number if len(batch) == 1 else None
-        self._find_place(window, at_rest=True)  # it has answered
+        self._size = max(1, len(suspects) // 2)
+        self._blamed = number if len(suspects) == 1 else None
+        self._settle(attempt, at_rest=True)  # it has answered
 
     def _log_refusal(self, node: str, refusal: str) -> None:
         """Log that a frame was refused; the same of the same node is logged once an hour."""
@@ -256,6 +360,14 @@ class DispatcherWorker(Worker[Dispatcher]):
             logged[node, refusal] = now
             self.plugin.log.error("a frame of node %s is set aside: %s", node, refusal)
         self._refusals_logged = logged
+
+    def _delivered(self, attempt: _Attempt, count: int, *, missing: int = 0) -> None:
+        """Go on after so many frames of an attempt; `missing` of them are among those to be set aside."""
+        if count > attempt.confirmed:
+            upto = attempt.upto if count == len(attempt.frames) else attempt.frames[count - 1][0]
+            self._done(upto, count - attempt.confirmed - missing, attempt.aside)
+            attempt.aside = [each for each in attempt.aside if each[0] > upto]
+            attempt.confirmed = count
 
     def _done(self, upto: int, delivered: int, aside: Aside) -> None:
         """Go on after an id, before which so many frames were delivered, and the others are set aside."""
@@ -267,3 +379,7 @@ class DispatcherWorker(Worker[Dispatcher]):
         if delivered:
             self.frames += delivered
             self.last = time.monotonic()
+
+
+def _batch(numbered: Numbered) -> Batch:
+    return Batch([frame for _, frame in numbered], [number for number, _ in numbered])

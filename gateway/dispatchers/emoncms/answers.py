@@ -33,7 +33,7 @@ from gateway.plugin import (
 )
 
 if TYPE_CHECKING:
-    from gateway.dispatchers.emoncms.progress import Inputs
+    from gateway.dispatchers.emoncms.encoding import Inputs
 
 _PLAIN_TO_TLS = re.compile(
     r"SSL-enabled server port|plain HTTP request was sent|HTTP request to an HTTPS server"

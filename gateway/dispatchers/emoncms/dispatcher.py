@@ -6,8 +6,6 @@ everything, and of a batch that it refuses it keeps the rows before the one that
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,79 +13,19 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.dispatchers.emoncms import progress
 from gateway.dispatchers.emoncms.answers import judge, judge_inputs
-from gateway.dispatchers.emoncms.progress import Inputs
+from gateway.dispatchers.emoncms.encoding import Inputs, Keys, encode, row_of, storable
 from gateway.dispatchers.emoncms.session import Server
 from gateway.dispatchers.emoncms.url import check_url, odd_port
-from gateway.plugin import BadFrame, DeliveryFailure, Dispatcher, Place
+from gateway.plugin import BadFrame, Batch, Delivery, DeliveryFailure, Dispatcher, Progress
 from gateway.settings import at_least, between, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from gateway.frame import Frame
 
-Keys = Literal["index", "name"]
-
-Row = tuple[int, str, list[dict[str, float]]]
-"""Unix second, node, and an object for each value."""
-
 _NODES = 32
 """The nodes that an account has at most, where nobody has set another limit (max_node_id_limit)."""
-
-_LARGEST = 3.4e38
-"""Feeds are float32: one value beyond this makes every graph that shows it empty."""
-
-
-def encode(frames: Iterable[Frame], keys: Keys) -> str:
-    """Return the JSON of a bulk request, or "" where no frame has a value.
-
-    A row is `[seconds, node, {key: value}, ...]`, one object for each value that is there: this addresses the
-    same inputs as a plain list of values does, and leaves those without a value alone.
-    """
-    return _json(_row(frame, keys) for frame in frames)
-
-
-def _json(rows: Iterable[Row]) -> str:
-    flat = [[second, node, *values] for second, node, values in rows if values]
-    return json.dumps(flat, allow_nan=False, ensure_ascii=False, separators=(",", ":")) if flat else ""
-
-
-def storable(value: float) -> bool:
-    """Tell whether a feed can hold this value."""
-    return abs(value) <= _LARGEST
-
-
-def _row(frame: Frame, keys: Keys) -> Row:
-    labels = keys_of(frame, keys)
-    values = [{labels[index - 1]: _number(value)} for index, value in frame.items() if storable(value)]
-    # The milliseconds first: a slot's time that was worked out anew may be a hair below the full second.
-    return math.floor(round(frame.stamp.wall, 3)), frame.node, values
-
-
-def _readings(rows: Iterable[Row]) -> list[Inputs]:
-    return [progress.row_readings(*row) for row in rows]
-
-
-def _number(value: float) -> float:
-    whole = math.floor(value)
-    return whole if whole == value else value
-
-
-def keys_of(frame: Frame, keys: Keys) -> list[str]:
-    """Return the key of every position: its index, or its name where that can be told from all the others."""
-    indices = range(1, len(frame.values) + 1)
-    if keys == "index" and not frame.by_name:
-        return [str(index) for index in indices]
-    names = [as_kept(frame.name(index)) for index in indices]
-    return [
-        name if name and not name.isdecimal() and names.count(name) == 1 else str(index)
-        for index, name in zip(indices, names, strict=True)
-    ]
-
-
-def as_kept(name: str) -> str:
-    """Return the name as it will be there; emoncms.org drops values whose key is longer than 64."""
-    return " ".join(re.sub(r"[^\w\s.-]", "", name).split())[:64].rstrip()
 
 
 def _check_domain(domain: str) -> None:
@@ -117,9 +55,8 @@ class Emoncms(Dispatcher):
     timeout: float = setting(60.0, check=between(1, 600))
     server: Server = field(init=False, repr=False, compare=False)
     _left_out: set[tuple[str, int]] = field(default_factory=set, init=False, repr=False, compare=False)
-    # What its inputs hold, as far as is known, and held before the last batch.
-    _inputs: Inputs = field(default_factory=dict, init=False, repr=False, compare=False)
-    _before: Inputs = field(default_factory=dict, init=False, repr=False, compare=False)
+    inputs: Inputs = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What the server's inputs have, as far as is known."""
 
     def __post_init__(self) -> None:
         self.url = self.url.rstrip("/")
@@ -147,37 +84,10 @@ class Emoncms(Dispatcher):
         """Drop the connection."""
         self.server.close()
 
-    def together(self, frames: Sequence[Frame]) -> int:
-        """Return how many come before the first whose second and values would be there already."""
-        return progress.together(_readings(self._rows(frames)), self._inputs)
-
-    def send(self, frames: Sequence[Frame]) -> None:
-        """Post these frames; those without any value are sent as nothing."""
-        self._tell_left_out(frames)
-        self._before = self._inputs.copy()
-        rows = self._rows(frames)
-        data = _json(rows)
-        failure = self._post(data) if data else None
-        if failure is not None:
-            raise self.at_its_address(failure)
-        for readings in _readings(rows):
-            self._inputs |= readings
-
-    def delivered(self, frames: Sequence[Frame]) -> Place:
-        """Return how many of these the server has, by what the inputs of their nodes hold."""
-        now: Inputs = {}
-        for node in dict.fromkeys(frame.node for frame in frames):
-            inputs = self._held(node)
-            if inputs is None:
-                return Place(None)
-            if isinstance(inputs, DeliveryFailure):
-                raise self.at_its_address(inputs)
-            now |= inputs
-        self._inputs |= now
-        return progress.find(_readings(self._rows(frames)), now, self._before)
-
-    def _rows(self, frames: Iterable[Frame]) -> list[Row]:
-        return [_row(frame, self.keys) for frame in frames]
+    def prepare(self, batch: Batch) -> Delivery:
+        """Return the rows of these frames for one POST; a frame without any value is a row of nothing."""
+        self._report_left_out(batch.frames)
+        return _Post(self, [row_of(frame, self.keys) for frame in batch.frames])
 
     def at_its_address(self, failure: DeliveryFailure) -> DeliveryFailure:
         """Return the failure with the address of the server that it happened at."""
@@ -198,17 +108,18 @@ class Emoncms(Dispatcher):
 
     def refusal(self) -> DeliveryFailure | None:
         """Return why the key may not write, or None: a batch of no rows tells, and stores nothing."""
-        failure = self._post("[]")
+        failure = self.post("[]")
         return None if isinstance(failure, BadFrame) else failure
 
-    def _post(self, data: str) -> DeliveryFailure | None:
+    def post(self, data: str) -> DeliveryFailure | None:
+        """Post rows in JSON; return what went wrong."""
         answer = self.server.ask("POST", "/input/bulk", form={"time": 0, "data": data})
         if isinstance(answer, DeliveryFailure):
             return answer
         return judge(answer.status, answer.text, answer.location, self.apikey)
 
-    def _held(self, node: str) -> Inputs | DeliveryFailure | None:
-        """Return what the inputs of a node hold, None where the server does not tell, or the failure."""
+    def ask_inputs(self, node: str) -> Inputs | DeliveryFailure | None:
+        """Return what the inputs of a node have, None where the server does not tell, or the failure."""
         answer = self.server.ask("GET", "/input/get", query={"node": node})
         if isinstance(answer, DeliveryFailure):
             return answer
@@ -216,7 +127,7 @@ class Emoncms(Dispatcher):
             return self.refusal()  # a key may be allowed to write and not to read
         return judge_inputs(node, answer.status, answer.text, self.apikey)
 
-    def _tell_left_out(self, frames: Iterable[Frame]) -> None:
+    def _report_left_out(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
             for index, value in frame.items():
                 if not storable(value) and (frame.node, index) not in self._left_out:
@@ -224,6 +135,39 @@ class Emoncms(Dispatcher):
                     self.log.warning(
                         f"node {frame.node}, index {index}: {value:g} left out, as no feed can hold it"
                     )
+
+
+class _Post(Delivery):
+    """Rows for one POST, up to the first whose second and values the inputs would have already."""
+
+    def __init__(self, emoncms: Emoncms, rows: list[Inputs]) -> None:
+        self._emoncms = emoncms
+        self._rows = rows
+        self._before = emoncms.inputs.copy()
+        super().__init__(progress.together(rows, self._before))
+
+    def send(self) -> None:
+        """Post the rows that go; those without any value are nothing."""
+        self._rows = self._rows[: self.count or 1]
+        data = encode(self._rows)
+        failure = self._emoncms.post(data) if data else None
+        if failure is not None:
+            raise self._emoncms.at_its_address(failure)
+        for row in self._rows:
+            self._emoncms.inputs |= row
+
+    def delivered(self) -> Progress:
+        """Return how many of the rows the server has, by what the inputs of their nodes have."""
+        now: Inputs = {}
+        for node in dict.fromkeys(node for row in self._rows for node, _ in row):
+            inputs = self._emoncms.ask_inputs(node)
+            if inputs is None:
+                return Progress(None)
+            if isinstance(inputs, DeliveryFailure):
+                raise self._emoncms.at_its_address(inputs)
+            now |= inputs
+        self._emoncms.inputs |= now
+        return progress.find(self._rows, now, self._before)
 
 
 @dataclass(kw_only=True)

@@ -13,16 +13,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from gateway.dispatchers.emoncms.pages import last_line, read_json
-from gateway.plugin import Place
+from gateway.plugin import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-Reading = tuple[float, float]
-"""Unix second and value; infinity where a server shows none."""
-
-Inputs = dict[tuple[str, str], Reading]
-"""Readings by node and key: those that a server's inputs hold, or that a row brings them."""
+    from gateway.dispatchers.emoncms.encoding import Inputs, Reading
 
 _SHOWN = 1.2
 """How far a value that is shown may be from the one that was sent, in units of the sixth significant digit.
@@ -37,11 +33,6 @@ within _SHOWN of the other.
 """
 _FLOAT32 = 2.0**-149
 """The smallest float32: what is closer than this to another number may be the same there."""
-
-
-def row_readings(second: int, node: str, values: Iterable[Mapping[str, float]]) -> Inputs:
-    """Return what a row of input/bulk brings."""
-    return {(node, key): (second, float(value)) for each in values for key, value in each.items()}
 
 
 def is_shown(shown: float, sent: float) -> bool:
@@ -121,7 +112,7 @@ def together(rows: Sequence[Inputs], before: Inputs) -> int:
     return len(rows)
 
 
-def find(rows: Sequence[Inputs], now: Inputs, before: Inputs) -> Place:
+def find(rows: Sequence[Inputs], now: Inputs, before: Inputs) -> Progress:
     """Return how far into the rows a server has come that held `before`, as far as is known, and holds `now`.
 
     The count is None where it shows none of them, and not that it never had the first one either. What it
@@ -140,7 +131,7 @@ def find(rows: Sequence[Inputs], now: Inputs, before: Inputs) -> Place:
     never = any(_never(where, reading, now, before) for where, reading in (first or {}).items())
     nodes = {node for node, _ in now}
     missing = (number for number in range(count) if any(node not in nodes for node, _ in rows[number]))
-    return Place(count if count or never else None, frozenset(seen), frozenset(missing))
+    return Progress(count if count or never else None, frozenset(seen), frozenset(missing))
 
 
 def _never(where: tuple[str, str], reading: Reading, now: Inputs, before: Inputs) -> bool:

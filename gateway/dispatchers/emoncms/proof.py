@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from gateway.diagnosis.finding import bad, good, unknown
 from gateway.dispatchers.emoncms.account import Account
 from gateway.dispatchers.emoncms.answers import Unexpected, judge_status
-from gateway.dispatchers.emoncms.dispatcher import keys_of
+from gateway.dispatchers.emoncms.encoding import keys_of
 from gateway.dispatchers.emoncms.findings import (
     Line,
     Log,
@@ -28,7 +28,7 @@ from gateway.dispatchers.emoncms.provision import make, plan
 from gateway.dispatchers.emoncms.row import TEST_NODE, is_test, make_row, take_away
 from gateway.dispatchers.emoncms.wanted import find_wanted, unused
 from gateway.frame import Stamp
-from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, NodeRefused
+from gateway.plugin import BadFrame, Batch, DeliveryFailure, HoldEverything, NodeRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from gateway.dispatchers.emoncms.account import Feed, Input
     from gateway.dispatchers.emoncms.dispatcher import Emoncms
     from gateway.dispatchers.emoncms.wanted import Heard, Wanted
+    from gateway.frame import Frame
+    from gateway.plugin import Delivery
 
 Provision = Literal["nothing", "feeds", "feeds and energy"]
 """What is made there."""
@@ -127,24 +129,24 @@ class Proof:
         try:
             try:
                 row = make_row(value, stamp)
-                self._emoncms.send([row])
+                delivery = self._send(row)
             except NodeRefused as full:
                 # There is no place for its node: it is one input more in a node that is there.
                 self._is_full = True
                 inputs = self._account.inputs()
                 yield Line("nodes", judge_full(str(full), inputs))
                 row = make_row(value, stamp, next((each.node for each in inputs), TEST_NODE))
-                self._emoncms.send([row])
+                delivery = self._send(row)
         except BadFrame as failure:
             yield Line("row", unknown(f"a test row is not taken: {failure}"))
             return
-        count = self._emoncms.delivered([row]).count
-        if count is None:
+        progress = delivery.delivered()
+        if progress is None or progress.count is None:
             raise HoldEverything(
                 "a test row is taken and cannot be read back, as with the key of a single device: "
                 "put the account's write key in apikey"
             )
-        if count:
+        if progress.count:
             left = [f"node {each.node}, {each.key}" for each in take_away(self._account)]
             after = f"and may be deleted there: {'; '.join(left)}" if left else "and was deleted again"
             about = {"node": row.node, "key": keys_of(row, "index")[0], "value": value}
@@ -154,6 +156,11 @@ class Proof:
             yield Line(
                 "row", bad("a test row is taken and dropped, as where new inputs are not allowed", cure)
             )
+
+    def _send(self, row: Frame) -> Delivery:
+        delivery = self._emoncms.prepare(Batch([row], [0]))
+        delivery.send()
+        return delivery
 
     def _inputs(self) -> Iterator[Line]:
         account = self._account

@@ -25,7 +25,7 @@ from gateway.dispatchers.emoncms.account import (
     feed_part,
 )
 from gateway.dispatchers.emoncms.answers import Unexpected
-from gateway.dispatchers.emoncms.dispatcher import as_kept
+from gateway.dispatchers.emoncms.encoding import as_kept
 from gateway.dispatchers.emoncms.findings import Line
 from gateway.dispatchers.emoncms.wanted import Wanted
 from gateway.plugin import DeliveryFailure

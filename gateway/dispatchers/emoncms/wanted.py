@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.dispatchers.emoncms.account import feed_unit
-from gateway.dispatchers.emoncms.dispatcher import as_kept, keys_of
+from gateway.dispatchers.emoncms.encoding import as_kept, keys_of
 from gateway.frame import Frame, Stamp
 from gateway.paths import find_socket, find_state_dir
 from gateway.process import control
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.conf.config import Configuration
     from gateway.dispatchers.emoncms.account import Input
-    from gateway.dispatchers.emoncms.dispatcher import Keys
+    from gateway.dispatchers.emoncms.encoding import Keys
     from gateway.nodes import Decoder
     from gateway.plugin import Listener
 

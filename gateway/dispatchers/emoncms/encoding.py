@@ -1,0 +1,79 @@
+"""Frames as the rows of input/bulk: which inputs they address, and their JSON.
+
+A null is stored as 0.0 (measured on Emoncms 11.16.8), so that a row has only the values that are there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.frame import Frame
+
+Keys = Literal["index", "name"]
+
+Reading = tuple[float, float]
+"""Unix second and value."""
+
+Inputs = dict[tuple[str, str], Reading]
+"""Readings by node and key: those of one row, or those that the inputs of a server have."""
+
+_LARGEST = 3.4e38
+"""Feeds are float32: one value beyond this makes every graph that shows it empty."""
+
+
+def row_of(frame: Frame, keys: Keys) -> Inputs:
+    """Return the readings of a frame that a feed can hold, all of the same second."""
+    labels = keys_of(frame, keys)
+    # The milliseconds first: a slot's time that was worked out anew may be a hair below the full second.
+    second = math.floor(round(frame.stamp.wall, 3))
+    return {
+        (frame.node, labels[index - 1]): (second, _number(value))
+        for index, value in frame.items()
+        if storable(value)
+    }
+
+
+def encode(rows: Iterable[Inputs]) -> str:
+    """Return the JSON of a bulk request, or "" where no row has a reading.
+
+    A row is `[seconds, node, {key: value}, ...]`, one object for each value that is there: this addresses the
+    same inputs as a plain list of values does, and leaves those without a value alone.
+    """
+    flat = []
+    for row in filter(None, rows):
+        (node, _), (second, _) = next(iter(row.items()))
+        flat.append([second, node, *({key: value} for (_, key), (_, value) in row.items())])
+    return json.dumps(flat, allow_nan=False, ensure_ascii=False, separators=(",", ":")) if flat else ""
+
+
+def storable(value: float) -> bool:
+    """Tell whether a feed can hold this value."""
+    return abs(value) <= _LARGEST
+
+
+def _number(value: float) -> float:
+    whole = math.floor(value)
+    return whole if whole == value else value
+
+
+def keys_of(frame: Frame, keys: Keys) -> list[str]:
+    """Return the key of every position: its index, or its name where that can be told from all the others."""
+    indices = range(1, len(frame.values) + 1)
+    if keys == "index" and not frame.by_name:
+        return [str(index) for index in indices]
+    names = [as_kept(frame.name(index)) for index in indices]
+    return [
+        name if name and not name.isdecimal() and names.count(name) == 1 else str(index)
+        for index, name in zip(indices, names, strict=True)
+    ]
+
+
+def as_kept(name: str) -> str:
+    """Return the name as it will be there; emoncms.org drops values whose key is longer than 64."""
+    return " ".join(re.sub(r"[^\w\s.-]", "", name).split())[:64].rstrip()
