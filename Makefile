@@ -55,7 +55,8 @@ bench: $(VENV)/.test
 	@status=0; for part in onewire radio durability; do $(BIN)/python -m benchmarks.$$part || status=1; echo; done; exit $$status
 
 machine: deb
-	@$(BIN)/python -m tests.machine dist/oemgateway_*.deb $(ONLY) $(if $(FULL),--full) $(if $(ARCH),--arch $(ARCH))
+	@$(BIN)/python -m tests.machine dist/oemgateway_*.deb $(ONLY) $(if $(FULL),--full) $(if $(ARCH),--arch $(ARCH)) \
+	$(if $(JOBS),--jobs $(JOBS))
 
 man: $(VENV)/.manual
 	@PYTHONPATH=$(CURDIR) $(BIN)/python docs/manual/build.py build/man

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
 from tests.machine.guest import GuestError
 from tests.machine.image import Missing, image
 from tests.machine.lab import Lab
-from tests.machine.report import Report
+from tests.machine.report import Report, Rows
 
 SCENARIOS = ("smoke", "ways", "power", "clock", "disk", "plug", "watchdog", "upgrade")
 
@@ -38,19 +41,20 @@ def main() -> int:
     parser.add_argument("only", nargs="*", choices=[*SCENARIOS, []], help="these scenarios (default: all)")
     parser.add_argument("--full", action="store_true", help="the long form: many power cuts")
     parser.add_argument("--arch", choices=NEEDED_FOR, default="amd64", help="what the machine is")
+    parser.add_argument("--jobs", type=int, default=2, help="how many guests at a time")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to switch off and clean up, as at Ctrl-C
     report = Report()
     try:
         _look_for(NEEDED | NEEDED_FOR[options.arch])
         with tempfile.TemporaryDirectory(prefix="machine-", dir="/var/tmp") as folder:
-            report.scenario = "image"
+            rows = Rows(report, "image")
             made = image(options.arch)
-            lab = Lab(made, options.package, Path(folder), report, arch=options.arch, full=options.full)
-            report.row("the image is there", report.lap())
-            for scenario in options.only or SCENARIOS:
-                report.scenario = scenario
-                _run(scenario, lab)
-                report.row("the scenario took", report.lap())
+            lab = Lab(made, options.package, Path(folder), rows, arch=options.arch, full=options.full)
+            if not set(options.only) <= {"smoke", "upgrade"} or not options.only:
+                lab.installed  # noqa: B018 (made now, for all)
+            rows.row("the image is there", rows.took())
+            _run_all(options.only or SCENARIOS, lab, report, options.jobs)
     except Missing as missing:
         sys.stderr.write(f"{missing}\n")
         return 2
@@ -64,14 +68,27 @@ def _look_for(needed: dict[str, str]) -> None:
         raise Missing(f"The machine needs more: sudo apt-get install --no-install-recommends {missing}")
 
 
+def _run_all(scenarios: Sequence[str], lab: Lab, report: Report, jobs: int) -> None:
+    """Run them, some at a time; Ctrl-C switches their guests off, at which they end."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            list(pool.map(lambda name: _run(name, lab.of(Rows(report, name))), scenarios))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for guest in list(lab.running):
+                guest.cut()
+            raise
+
+
 def _run(scenario: str, lab: Lab) -> None:
     """Run one; whatever goes wrong in it is a row, and the next one runs."""
     try:
         import_module(f"tests.machine.scenarios.{scenario}").run(lab)
-    except GuestError as error:
+    except (GuestError, Missing) as error:
         lab.report.row("to the end", "", ok=False, details=f"{_place()}{error}")
     except Exception:
         lab.report.row("to the end", "", ok=False, details=traceback.format_exc())
+    lab.report.row("the scenario took", lab.report.took())
 
 
 def _place() -> str:

@@ -54,7 +54,6 @@ class Guest:
         self,
         image: Image,
         disk: Path,
-        folder: Path,
         *,
         arch: str = "amd64",
         rtc: str = "base=utc",
@@ -65,7 +64,7 @@ class Guest:
         self.boot = ""
         self._ids = itertools.count(1)
         self._heard = b""
-        self._console = folder / "console"
+        self._console = disk.with_suffix(".console")
         self._agent, agent = socket.socketpair()
         self._qmp, qmp = socket.socketpair()
         far = {"agent": agent, "qmp": qmp, **(sockets or {})}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +12,18 @@ from pathlib import Path
 from tests.machine.guest import Guest, overlay
 from tests.machine.hardware import Hardware
 from tests.machine.image import Image
-from tests.machine.report import Report
+from tests.machine.report import Rows
 from tests.machine.service import install
 
 
 class Lab:
-    """`package` is the Debian package under test, `arch` the machine; `full` asks for the long form."""
+    """`package` is the Debian package under test, `arch` the machine; `full` asks for the long form.
+
+    `report` has the rows of the scenario, and `running` the guests that are switched on, of all scenarios.
+    """
 
     def __init__(
-        self, image: Image, package: Path, folder: Path, report: Report, *, arch: str, full: bool
+        self, image: Image, package: Path, folder: Path, report: Rows, *, arch: str, full: bool
     ) -> None:
         self.image = image
         self.package = package
@@ -27,7 +31,14 @@ class Lab:
         self.report = report
         self.arch = arch
         self.full = full
+        self.running: set[Guest] = set()
         self._numbers = itertools.count(1)
+
+    def of(self, report: Rows) -> Lab:
+        """Return the same for another scenario."""
+        other = copy.copy(self)
+        other.report = report
+        return other
 
     def disk(self, base: Path | None = None) -> Path:
         """Return a new disk: the image with the package installed, unless another is named."""
@@ -57,13 +68,14 @@ class Lab:
             with Guest(
                 self.image,
                 disk,
-                self.folder,
                 arch=self.arch,
                 rtc=rtc,
                 cmdline=cmdline,
                 extra=attached.options(self.arch),
                 sockets=attached.sockets,
             ) as guest:
+                self.running.add(guest)
                 yield guest
+                self.running.remove(guest)
         finally:
             attached.close()

@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 
 
 class Report:
-    """The table; `scenario` is the name in its first column."""
+    """The whole table; several scenarios may write into it at the same time."""
 
     def __init__(self) -> None:
-        self.scenario = ""
-        self.failed: list[str] = []
-        self._began = self._lap = time.monotonic()
+        self._failed: list[str] = []
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
 
-    def row(self, what: str, figure: str, *, ok: bool = True, details: str = "") -> bool:
-        """Print what was measured, the figure and the verdict; details only where it failed."""
-        _say(f"{self.scenario:9} {what:62} {figure:>24}  {'ok' if ok else 'FAILED'}")
-        if not ok:
-            self.failed.append(f"{self.scenario}: {what}")
-            _say("".join(f"          | {line}\n" for line in details.splitlines()).rstrip("\n"))
-        return ok
-
-    def lap(self) -> str:
-        """Return how long it is since this was last asked."""
-        before, self._lap = self._lap, time.monotonic()
-        return f"{self._lap - before:.0f} s"
+    def say(self, text: str, failed: str = "") -> None:
+        """Print some lines; `failed` is what to name at the end."""
+        with self._lock:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+            if failed:
+                self._failed.append(failed)
 
     def end(self) -> int:
         """Print the sum and return the exit status."""
         minutes, seconds = divmod(round(time.monotonic() - self._began), 60)
-        _say(f"{minutes} min {seconds:02} s; " + ("all passed" if not self.failed else "FAILED:"))
-        for each in self.failed:
-            _say(f"  {each}")
-        return 1 if self.failed else 0
+        verdict = "all passed" if not self._failed else "FAILED:"
+        self.say("\n  ".join([f"{minutes} min {seconds:02} s; {verdict}", *self._failed]))
+        return 1 if self._failed else 0
 
 
-def _say(text: str) -> None:
-    if text:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+class Rows:
+    """The rows of one scenario."""
+
+    def __init__(self, report: Report, scenario: str) -> None:
+        self._report = report
+        self._scenario = scenario
+        self._began = time.monotonic()
+
+    def row(self, what: str, figure: str, *, ok: bool = True, details: str = "") -> None:
+        """Print what was measured, the figure and the verdict; details only where it failed."""
+        line = f"{self._scenario:9} {what:66} {figure:>20}  {'ok' if ok else 'FAILED'}"
+        more = [] if ok else [f"          | {each}" for each in details.splitlines()]
+        self._report.say("\n".join([line, *more]), "" if ok else f"{self._scenario}: {what}")
+
+    def took(self) -> str:
+        """Return how long it is since the first of them was begun."""
+        return f"{time.monotonic() - self._began:.0f} s"

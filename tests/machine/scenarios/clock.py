@@ -14,7 +14,7 @@ from tests.machine.arrivals import packets
 from tests.machine.guest import HOST, Guest
 from tests.machine.hardware import Hardware, Packet, Radio
 from tests.machine.lab import Lab
-from tests.machine.service import RADIO, configuration, configure, status, wait_delivered
+from tests.machine.service import RADIO, configuration, start, status, wait_delivered
 from tests.machine.sntp import TimeServer
 from tests.simulators.emoncms import FakeEmoncms
 
@@ -30,27 +30,21 @@ TIMESYNCD = f"[Time]\nNTP={HOST}\nFallbackNTP=\n"
 def run(lab: Lab) -> None:
     """Switch on with each wrong clock; `full`: each set in every way."""
     with FakeEmoncms() as server, TimeServer():
-        prepared = _prepared(lab, server)
         ways = dict.fromkeys(("1970", "a day behind", "three days ahead"), tuple(SETTERS))
         if not lab.full:
             ways = {"1970": ("timesyncd",), "a day behind": ("date",), "three days ahead": ("chrony",)}
         for wrong, setters in ways.items():
             for setter in setters:
-                _comes_up_wrong(lab, server, lab.disk(prepared), wrong, setter)
-        _cut_before_the_time_was_known(lab, server, lab.disk(prepared))
-        _time_of_the_last_shutdown(lab, server, lab.disk(prepared))
+                _comes_up_wrong(lab, server, wrong, setter)
+        disk = lab.disk()
+        _cut_before_the_time_was_known(lab, server, disk)
+        _time_of_the_last_shutdown(lab, server, disk)
 
 
-def _prepared(lab: Lab, server: FakeEmoncms) -> Path:
-    """Return a disk on which the gateway is to start, and has never run."""
-    disk = lab.disk()
-    with lab.boot(disk) as guest:
-        configure(guest, configuration(server, RADIO, every=1))
-        guest.write("/etc/chrony/chrony.conf", CHRONY)
-        guest.write("/etc/systemd/timesyncd.conf", TIMESYNCD)
-        guest.run("systemctl enable oemgateway")
-        guest.power_off()
-    return disk
+def _start(guest: Guest, server: FakeEmoncms) -> None:
+    """Have the gateway run for the first time, also from the next start of the machine on."""
+    start(guest, configuration(server, RADIO, every=1))
+    guest.run("systemctl enable oemgateway; sync")
 
 
 def _rtc(wrong: str) -> str:
@@ -60,15 +54,16 @@ def _rtc(wrong: str) -> str:
     return f"base={time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time.time() + offset))}"
 
 
-def _comes_up_wrong(lab: Lab, server: FakeEmoncms, disk: Path, wrong: str, setter: str) -> None:
+def _comes_up_wrong(lab: Lab, server: FakeEmoncms, wrong: str, setter: str) -> None:
     radio = Radio()
     server.stored.clear()
-    with lab.boot(disk, Hardware(radio), rtc=_rtc(wrong)) as guest:
+    with lab.boot(hardware=Hardware(radio), rtc=_rtc(wrong)) as guest:
         off = _offset(guest)
-        _print(guest, radio, 10)
+        _start(guest, server)
+        _print(guest, radio)
         SETTERS[setter](guest)
         _wait_set(guest)
-        _print(guest, radio, 10)
+        _print(guest, radio)
         wait_delivered(guest)
         _judge(lab, guest, server, radio.printed, f"{wrong} ({off:+.0f} s), set by {setter}", whole=True)
 
@@ -79,11 +74,12 @@ def _cut_before_the_time_was_known(lab: Lab, server: FakeEmoncms, disk: Path) ->
     server.stored.clear()
     server.stop()
     with lab.boot(disk, Hardware(radio), rtc=_rtc("1970")) as guest:
-        _print(guest, radio, 10)
+        _start(guest, server)
+        _print(guest, radio)
         time.sleep(8)  # longer than commit_interval: they are on the disk
     before = len(radio.printed)
     with lab.boot(disk, Hardware(radio), rtc=_rtc("1970")) as guest:
-        _print(guest, radio, 10)
+        _print(guest, radio)
         server.start()
         SETTERS["date"](guest)
         _wait_set(guest)
@@ -108,7 +104,7 @@ def _time_of_the_last_shutdown(lab: Lab, server: FakeEmoncms, disk: Path) -> Non
     with lab.boot(disk, Hardware(radio)) as guest:
         guest.run("dpkg --install /var/cache/aside/fake-hwclock_*.deb")
         SETTERS["date"](guest)  # installing it sets the clock back to when it was unpacked
-        _print(guest, radio, 5)
+        _print(guest, radio)
         wait_delivered(guest)
         hour_ago = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - 3600))
         guest.run(
@@ -118,10 +114,10 @@ def _time_of_the_last_shutdown(lab: Lab, server: FakeEmoncms, disk: Path) -> Non
         guest.power_off()
     with lab.boot(disk, Hardware(radio), rtc=_rtc("1970")) as guest:
         off = _offset(guest)
-        _print(guest, radio, 10)
+        _print(guest, radio)
         SETTERS["date"](guest)
         _wait_set(guest)
-        _print(guest, radio, 10)
+        _print(guest, radio)
         wait_delivered(guest)
         what = f"fake-hwclock, off for an hour ({off:+.0f} s), set by date"
         _judge(lab, guest, server, radio.printed, what, whole=True)
@@ -132,10 +128,12 @@ def _by_date(guest: Guest) -> None:
 
 
 def _by_chrony(guest: Guest) -> None:
+    guest.write("/etc/chrony/chrony.conf", CHRONY)
     guest.run("systemctl start chrony")
 
 
 def _by_timesyncd(guest: Guest) -> None:
+    guest.write("/etc/systemd/timesyncd.conf", TIMESYNCD)
     guest.run("dpkg --purge chrony; dpkg --install --force-confold /var/cache/aside/systemd-timesyncd_*.deb")
     guest.run("systemctl enable --now systemd-timesyncd; systemctl restart systemd-timesyncd")
 
@@ -147,11 +145,11 @@ SETTERS: dict[str, Callable[[Guest], None]] = {
 }
 
 
-def _print(guest: Guest, radio: Radio, seconds: float) -> None:
+def _print(guest: Guest, radio: Radio) -> None:
     """Have the radio print packets for a while, once the gateway listens."""
     guest.wait(lambda: status(guest).get("ready"), "the gateway is ready")
     radio.start()
-    time.sleep(seconds)
+    time.sleep(6)
     radio.stop()
 
 

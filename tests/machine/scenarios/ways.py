@@ -40,7 +40,10 @@ def run(lab: Lab) -> None:
             cellar.read_by(way)
             cellar.becomes(ALL, f"five values by {way}", 180)
             lab.report.row(f"{way}: start to five values", f"{time.monotonic() - began:.1f} s")
-            for step in (_values, _faults, _brown_out, _noise, _bus):
+            # What owserver makes of a fault is seen by way of owfs, which asks it.
+            for step in (
+                (_values, _bus) if way == "owserver" else (_values, _faults, _brown_out, _noise, _bus)
+            ):
                 _try(lab, way, step, cellar)
                 _heal(cellar)
             wrong = cellar.is_healthy()
@@ -119,7 +122,7 @@ def _noise(lab: Lab, way: str, cellar: Cellar) -> None:
     for seed, sensor in enumerate(cellar.sensors):
         sensor.flip = Noise(random.Random(seed), one_in=3)
     since = time.time() + 1.2
-    time.sleep(6 * INTERVAL)
+    time.sleep(4 * INTERVAL)
     came = list(frames(cellar.server, "9", since).values())
     wrong = [values for values in came if not values.items() <= ALL.items()]
     hits = sum(sensor.flip.hits for sensor in cellar.sensors if isinstance(sensor.flip, Noise))
