@@ -30,6 +30,9 @@ CONSOLES = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
 UP_WITHIN_S = 400
 """A quiet host needs some 15 seconds to the agent; this one may be busy."""
 
+PATIENCE = {"amd64": 1, "arm64": 5}
+"""What every deadline is multiplied by: how much slower this architecture is emulated."""
+
 
 class GuestError(Exception):
     """The guest did not do what it was asked; the text has the end of its console where it did not answer."""
@@ -62,6 +65,7 @@ class Guest:
         sockets: dict[str, socket.socket] | None = None,
     ) -> None:
         self.boot = ""
+        self._patience = PATIENCE[arch]
         self._ids = itertools.count(1)
         self._heard = b""
         self._console = disk.with_suffix(".console")
@@ -112,7 +116,7 @@ class Guest:
 
     def wait_up(self) -> None:
         """Wait until the agent of a boot that has not been heard yet answers."""
-        deadline = time.monotonic() + UP_WITHIN_S
+        deadline = time.monotonic() + UP_WITHIN_S * self._patience
         while True:
             said = self._hear(deadline, "the guest does not come up")
             if said["id"] == 0 and said["boot"] != self.boot:
@@ -130,7 +134,7 @@ class Guest:
         """Let it go down in order and come up again; return the monotonic time at which it was down."""
         seen = self._said("reboot: Restarting system")
         self._ask("systemctl reboot")
-        deadline = time.monotonic() + UP_WITHIN_S
+        deadline = time.monotonic() + UP_WITHIN_S * self._patience
         while self._said("reboot: Restarting system") == seen:
             if time.monotonic() > deadline:
                 raise GuestError(f"the guest does not go down\n{self.console()}")
@@ -143,7 +147,7 @@ class Guest:
         """Let it go down in order."""
         self._ask("systemctl poweroff")
         try:
-            self._process.wait(UP_WITHIN_S)
+            self._process.wait(UP_WITHIN_S * self._patience)
         except subprocess.TimeoutExpired:
             raise GuestError(f"the guest does not go down\n{self.console()}") from None
         self.cut()
@@ -152,7 +156,7 @@ class Guest:
 
     def run(self, command: str, *, seconds: float = 120, stdin: bytes = b"", check: bool = True) -> str:
         """Run a shell command and return what it printed; GuestError where it fails, if `check`ed."""
-        deadline = time.monotonic() + seconds + 60
+        deadline = time.monotonic() + (seconds + 60) * self._patience
         number = self._ask(command, seconds, stdin)
         while (said := self._hear(deadline, f"no answer to: {command}"))["id"] != number:
             pass
@@ -163,6 +167,7 @@ class Guest:
     def _ask(self, command: str, seconds: float = 60, stdin: bytes = b"") -> int:
         """Have the agent run a command; return the number of its answer, which may never come."""
         number = next(self._ids)
+        seconds *= self._patience
         ask = {"id": number, "run": command, "seconds": seconds, "stdin": base64.b64encode(stdin).decode()}
         try:
             self._agent.settimeout(seconds + 60)
@@ -183,7 +188,7 @@ class Guest:
 
     def wait(self, condition: Callable[[], T], what: str, seconds: float = 180) -> T:
         """Return the condition's first true value; GuestError with the end of the log if it stays false."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * self._patience
         while not (result := condition()):
             if time.monotonic() > deadline:
                 log = self.run(
