@@ -20,6 +20,9 @@ from tests.machine.report import Report, Rows
 
 SCENARIOS = ("smoke", "ways", "power", "clock", "disk", "plug", "watchdog", "upgrade")
 
+FROM_THE_IMAGE = {"smoke", "upgrade"}
+"""Those that install the package themselves."""
+
 NEEDED = {"qemu-img": "qemu-utils", "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}
 """Programs, and the packages that they are in."""
 
@@ -42,7 +45,7 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="the long form: many power cuts")
     parser.add_argument("--arch", choices=NEEDED_FOR, default="amd64", help="what the machine is")
     parser.add_argument("--jobs", type=int, default=2, help="how many guests at a time")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to switch off and clean up, as at Ctrl-C
     report = Report()
     try:
@@ -51,8 +54,6 @@ def main() -> int:
             rows = Rows(report, "image")
             made = image(options.arch)
             lab = Lab(made, options.package, Path(folder), rows, arch=options.arch, full=options.full)
-            if not set(options.only) <= {"smoke", "upgrade"} or not options.only:
-                lab.installed  # noqa: B018 (made now, for all)
             rows.row("the image is there", rows.took())
             _run_all(options.only or SCENARIOS, lab, report, options.jobs)
     except Missing as missing:
@@ -72,6 +73,8 @@ def _run_all(scenarios: Sequence[str], lab: Lab, report: Report, jobs: int) -> N
     """Run them, some at a time; Ctrl-C switches their guests off, at which they end."""
     with ThreadPoolExecutor(jobs) as pool:
         try:
+            if not set(scenarios) <= FROM_THE_IMAGE:
+                lab.installed = pool.submit(lab.install)
             list(pool.map(lambda name: _run(name, lab.of(Rows(report, name))), scenarios))
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)

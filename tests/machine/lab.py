@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 
 from tests.machine.guest import Guest, overlay
@@ -19,8 +19,11 @@ from tests.machine.service import install
 class Lab:
     """`package` is the Debian package under test, `arch` the machine; `full` asks for the long form.
 
-    `report` has the rows of the scenario, and `running` the guests that are switched on, of all scenarios.
+    `report` has the rows of the scenario, `running` the guests that are switched on, of all scenarios, and
+    `installed` what `install` returns.
     """
+
+    installed: Future[Path]
 
     def __init__(
         self, image: Image, package: Path, folder: Path, report: Rows, *, arch: str, full: bool
@@ -42,15 +45,16 @@ class Lab:
 
     def disk(self, base: Path | None = None) -> Path:
         """Return a new disk: the image with the package installed, unless another is named."""
-        return overlay(self.folder / f"disk{next(self._numbers)}.qcow2", base or self.installed)
+        base = base or self.installed.result()
+        return overlay(self.folder / f"disk{next(self._numbers)}.qcow2", base)
 
-    @cached_property
-    def installed(self) -> Path:
-        """The image with the package installed, and nothing configured."""
+    def install(self) -> Path:
+        """Return a disk with the package installed, and nothing configured."""
         disk = self.disk(self.image.disk)
         with self.boot(disk) as guest:
             install(guest, self.package)
             guest.power_off()
+        self.report.row("the package is installed for all", self.report.took())
         return disk
 
     @contextmanager

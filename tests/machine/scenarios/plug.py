@@ -34,8 +34,11 @@ def _radio(lab: Lab, guest: Guest, server: FakeEmoncms, hardware: Hardware) -> N
     radio.start()
     guest.wait(lambda: packets(server, radio.node), "packets of the radio on USB")
     radio.stop()
-    # Another program that holds on to the port keeps its name from being given again.
-    guest.run("systemd-run --unit=holder sh -c 'exec sleep 1000 </dev/ttyUSB0'")
+    # Another program that holds on to the port keeps its name from being given again. It ignores SIGHUP: a
+    # session's leader that opens a terminal gets one when that is unplugged.
+    guest.run("""systemd-run --unit=holder sh -c "trap '' HUP; exec sleep 1000 </dev/ttyUSB0" """)
+    held = "ls -l /proc/$(systemctl show -P MainPID holder)/fd/0 | grep ttyUSB0"
+    guest.wait(lambda: guest.succeeds(held), "the port is held open")
     hardware.unplug_usb_radio(guest)
     guest.wait(lambda: not guest.succeeds("ls /dev/ttyUSB*"), "the port is gone")
     time.sleep(5)
