@@ -41,7 +41,7 @@ class Rows:
 
     def row(self, what: str, figure: str, *, ok: bool = True, details: str = "") -> None:
         """Print what was measured, the figure and the verdict; details only where it failed."""
-        line = f"{self._scenario:9} {what:66} {figure:>20}  {'ok' if ok else 'FAILED'}"
+        line = f"{self._scenario:9} {what:76} {figure:>16}  {'ok' if ok else 'FAILED'}"
         more = [] if ok else [f"          | {each}" for each in details.splitlines()]
         self._report.say("\n".join([line, *more]), "" if ok else f"{self._scenario}: {what}")
 

@@ -9,7 +9,17 @@ from tests.machine.arrivals import packets
 from tests.machine.guest import Guest
 from tests.machine.hardware import Hardware, Radio
 from tests.machine.lab import Lab
-from tests.machine.service import RADIO, UNIT, configuration, damage, queue, start, status, wait_delivered
+from tests.machine.service import (
+    RADIO,
+    UNIT,
+    configuration,
+    damage,
+    log,
+    queue,
+    start,
+    status,
+    wait_delivered,
+)
 from tests.simulators.emoncms import FakeEmoncms
 
 FULL = (
@@ -70,7 +80,13 @@ def run(lab: Lab) -> None:
         )
         guest.run(f"systemctl start {UNIT}", seconds=180)
         lost = len(waiting) - guest.wait(lambda: queue(guest), "the gateway is ready")["waiting"]
-        lab.report.row(f"of {len(waiting)} that only memory could take lost by a stop", str(lost))
+        said = log(guest, "-p err", "-n 3")
+        lab.report.row(
+            f"of {len(waiting)} that only memory could take lost by a stop, as the log says",
+            str(lost),
+            ok=f"the disk refuses to the end: {lost} readings" in said,
+            details=said,
+        )
         server.start()
         _packets_come(lab, guest, server, radio, "checked by e2fsck")
         wrong = damage(guest)
