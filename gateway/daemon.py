@@ -14,7 +14,9 @@ from gateway.conf import config, indices
 from gateway.conf.changes import changes, is_same
 from gateway.conf.indices import Memory
 from gateway.flag import Flag, wait_readable
+from gateway.listener import claims
 from gateway.present.hourly import HOUR, Hourly
+from gateway.present.state import State
 from gateway.present.status import Status
 from gateway.process import control, logs
 from gateway.process.notify import Supervisor
@@ -28,6 +30,7 @@ from gateway.workers.delivery import DispatcherWorker
 from gateway.workers.worker import ListenerWorker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -57,6 +60,7 @@ class Daemon:
         self._supervisor = supervisor or Supervisor({})
         self._listeners: dict[str, ListenerWorker] = {}
         self._dispatchers: dict[str, DispatcherWorker] = {}
+        self._present = State()
         self._stuck: set[Worker[Any]] = set()
         self._retired: list[Worker[Any]] = []
         self._remarked: set[tuple[str, str]] = set()
@@ -116,7 +120,7 @@ class Daemon:
             path.parent.mkdir(parents=True, exist_ok=True)
             answers = {
                 "status": self._status.answer,
-                "sensors": self.sensors,
+                "details": self.details,
                 "nodes": self.nodes,
                 **self._queue.by_name(),
             }
@@ -211,16 +215,18 @@ class Daemon:
         self._configuration = configuration
         self._spool.set_consumers(configuration.dispatchers)
         self._dating.set_consumers(configuration.dispatchers)
-        claims = {name: set(plugin.claims()) for name, plugin in configuration.listeners.items()}
+        nodes = {name: claims(plugin.catalogue()).keys() for name, plugin in configuration.listeners.items()}
         claimed = {
-            name: frozenset().union(*(nodes for other, nodes in claims.items() if other != name)) - nodes
-            for name, nodes in claims.items()
+            name: frozenset().union(*(theirs for other, theirs in nodes.items() if other != name)) - ours
+            for name, ours in nodes.items()
         }
+        self._present.configure(configuration.listeners, configuration.nodes)
         self._retired = [worker for worker in self._retired if worker.is_alive()]
         self._retired += _retire(self._listeners, configuration.listeners)
         self._retired += _retire(self._dispatchers, configuration.dispatchers)
         for name, dispatcher in configuration.dispatchers.items():
             if name not in self._dispatchers:
+                dispatcher.present = self._present
                 worker = DispatcherWorker(
                     dispatcher, self._spool, self._dating, after=self._before(dispatcher)
                 )
@@ -233,7 +239,8 @@ class Daemon:
             else:
                 listener.claimed = claimed[name]
                 listener.state = self._directory
-                reader = ListenerWorker(listener, self._dating, after=self._before(listener))
+                latest = self._present.begin(name)
+                reader = ListenerWorker(listener, self._dating, latest, after=self._before(listener))
                 self._listeners[name] = reader
                 reader.start()
 
@@ -244,7 +251,7 @@ class Daemon:
         ]
 
     def _note_indices(self, configuration: Configuration) -> None:
-        now = indices.standing(listener.claims() for listener in configuration.listeners.values())
+        now = indices.identities(listener.catalogue() for listener in configuration.listeners.values())
         for replacement in indices.replacements(self._memory.recall(), now):
             log.warning("%s", replacement)
         try:
@@ -266,14 +273,15 @@ class Daemon:
         if worker := self._dispatchers.get(dispatcher):
             worker.refused_nodes.try_now()
 
-    def sensors(self) -> dict[str, dict[str, Any]]:
-        """Return what the listeners know of their sensors, by name."""
-        return {name: worker.plugin.report() for name, worker in dict(self._listeners).items()}
+    def details(self) -> dict[str, Mapping[str, Any]]:
+        """Return the details of the listeners that have any, by name."""
+        found = {name: worker.plugin.health().details for name, worker in dict(self._listeners).items()}
+        return {name: details for name, details in found.items() if details}
 
     def nodes(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the last frame of each node, as exchange has it, by the listener that it came from."""
+        """Return the last frame with a value of each node, as exchange has it, by listener."""
         return {
-            name: [to_object(heard.frame) for heard in worker.heard.nodes().values()]
+            name: [to_object(latest.valued) for latest in worker.latest.nodes().values() if latest.valued]
             for name, worker in dict(self._listeners).items()
         }
 

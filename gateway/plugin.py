@@ -1,129 +1,64 @@
-"""The contract of a plugin: a keyword-only dataclass whose fields are its settings, and a few methods.
+"""The contract of listeners and dispatchers: a plugin imports all it needs of the core from here.
 
-The core calls a plugin from one thread at a time and owns timing, retry and logging. `OSError` is weather:
-logged once, closed, opened again after a while. Any other exception is a bug: logged with its traceback, and
-tried again all the same.
+What they share is described in `gateway/listener.py`.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from gateway.clock import Clock
-from gateway.frame import Frame
-from gateway.nodes import Nodes
-from gateway.settings import LogLevel, at_least, between, setting
+from gateway.clock import Clock, Grid
+from gateway.diagnosis.finding import Finding, bad, good, unknown
+from gateway.diagnosis.machine import Machine
+from gateway.flag import Flag, wait_readable
+from gateway.frame import Frame, Stamp, check_node
+from gateway.listener import Health, Latest, Listener, Plugin, Present, Series, Synced
+from gateway.sampler import Sampler
+from gateway.settings import SettingsFault, at_least, between, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from gateway.diagnosis.finding import Finding
-    from gateway.diagnosis.machine import Machine
-    from gateway.flag import Flag
-
-
-@dataclass(kw_only=True)
-class Plugin:
-    """What listeners and dispatchers share. `name` (its section's) and `clock` are given by the core."""
-
-    usual: ClassVar[Mapping[str, str] | None] = None
-    """The settings with which `oemgateway doctor` examines it where the configuration cannot be read."""
-
-    active: bool = setting(default=True)
-    loglevel: LogLevel | None = setting(None, compare=False)
-    name: str = field(default="", init=False, compare=False)
-    clock: Clock = field(default_factory=Clock, init=False, compare=False, repr=False)
-
-    @property
-    def log(self) -> logging.Logger:
-        """The logger of this section."""
-        return logging.getLogger(f"oemgateway.{self.name}")
-
-    @property
-    def busy_limit(self) -> float:
-        """The seconds that may pass in its work between two waits; beyond, it is taken to hang."""
-        return 300.0
-
-    def remarks(self) -> Iterable[tuple[str, str]]:
-        """Return (key, message) of what is allowed but worth a word; no I/O."""
-        return ()
-
-    def examine(self, machine: Machine) -> Iterable[Finding]:  # noqa: ARG002  (the default has nothing to look at)
-        """Return what `oemgateway doctor` should say of what it works on: looks, and changes nothing."""
-        return ()
-
-    def open(self) -> None:
-        """Acquire what it works on; OSError where that is not there yet."""
-
-    def close(self) -> None:
-        """Release it; may be called twice, and without an `open`."""
-
-
-@dataclass(kw_only=True)
-class Listener(Plugin):
-    """A source of frames.
-
-    The core gives two things more, and gives them anew while it goes on when they are edited: `nodes` is what
-    the configuration says of nodes, and `claimed` are those that it gives to other listeners. A frame of one
-    of these would land in their inputs, and is not kept. `state` is the directory of what is to outlive a
-    restart, None where there is none.
-    """
-
-    nodes: Nodes = field(default_factory=Nodes, init=False, compare=False, repr=False)
-    claimed: frozenset[str] = field(default=frozenset(), init=False, compare=False, repr=False)
-    state: Path | None = field(default=None, init=False, compare=False, repr=False)
-
-    def read(self, stop: Flag) -> list[Frame]:
-        """Wait for what comes, or for `stop`, and return it: one list is one transaction on the disk."""
-        raise NotImplementedError
-
-    def claims(self) -> dict[str, Mapping[int, str] | None]:
-        """Return the indices it writes, by node, where the configuration fixes them, and what stands at each.
-
-        That is an identity which is the sensor's own, so that a sensor that moves can be told ("": none).
-        None in their place claims the whole node: what is written there is known when it comes.
-        """
-        return {}
-
-    def expects(self) -> Iterable[str]:
-        """Return the nodes whose packets it gets, as far as the configuration tells before any has come."""
-        return ()
-
-    def holds(self) -> Iterable[str]:
-        """Return, in words, what only one listener can have at a time, such as "/dev/ttyAMA0".
-
-        Words that go on where those of another end are a part of it: "port 80 of 127.0.0.1" is, of "port 80".
-        """
-        return ()
-
-    def labels(self) -> dict[str, Mapping[int, str]]:
-        """Return what people call what stands at its indices, by node, where the configuration says so."""
-        return {}
-
-    def units(self) -> dict[str, Mapping[int, str]]:
-        """Return the units of the values at its indices, by node, where it knows them."""
-        return {}
-
-    def report(self) -> dict[str, Any]:
-        """Return what it knows of its sensors, as JSON can have it; "faults" counts, by what they were.
-
-        Another thread calls this: it only copies what the listener's own thread has left there.
-        """
-        return {}
-
-    def ailing(self) -> list[str]:
-        """Return a line for each of its sensors that gives no value now; called as `report` is."""
-        return []
-
-    @property
-    def simulated(self) -> bool:
-        """Whether its readings are made up."""
-        return False
-
+__all__ = [
+    "LARGEST_BATCH",
+    "BadFrame",
+    "Batch",
+    "Clock",
+    "Delivery",
+    "DeliveryFailure",
+    "Dispatcher",
+    "Finding",
+    "Flag",
+    "Frame",
+    "Grid",
+    "Health",
+    "HoldEverything",
+    "Latest",
+    "Listener",
+    "Machine",
+    "NodeRefused",
+    "OutcomeUnknown",
+    "Plugin",
+    "Present",
+    "Progress",
+    "Sampler",
+    "Series",
+    "SettingsFault",
+    "Stamp",
+    "Synced",
+    "TryLater",
+    "Wake",
+    "at_least",
+    "bad",
+    "between",
+    "check_node",
+    "good",
+    "setting",
+    "unknown",
+    "wait_readable",
+]
 
 LARGEST_BATCH = 1000
 """The most frames that any dispatcher is given at a time."""
@@ -207,10 +142,12 @@ class Dispatcher(Plugin):
     """A destination of frames, asked `interval` seconds apart (0: at once) with at most `batch` of them.
 
     It implements `send`, or `prepare` where it can say more of a batch than that it was sent.
+    The core gives it what is `present`; None where no gateway runs.
     """
 
     interval: float = setting(0.0, check=at_least(0))
     batch: int = setting(100, check=between(1, LARGEST_BATCH))
+    present: Present | None = field(default=None, init=False, compare=False, repr=False)
 
     def send(self, batch: Batch) -> None:
         """Deliver all of these frames; raise one of the failures below otherwise, or OSError."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from gateway.plugin import Listener
+from gateway.plugin import Health, Listener
 from listeners.lines import Ignored, Rejected
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Tally(Counter[str]):
         elif number > last + 1:
             self[key] += int(number - last) - 1
 
-    def ailing(self, now: float) -> list[str]:
+    def troubles(self, now: float) -> list[str]:
         """Return a line where all of the last hour were refused, none otherwise."""
         reason, at = self._last
         if self._in_a_row < _ALL or now - at > _RECENT:
@@ -92,13 +92,9 @@ class CountingListener(Listener):
     def __post_init__(self) -> None:
         self.counts = Tally(self.COUNTED)
 
-    def report(self) -> dict[str, Any]:
-        """Return how often what was refused or missing."""
-        return {"faults": dict(self.counts)}
-
-    def ailing(self) -> list[str]:
-        """Return that everything was refused lately, where that is so."""
-        return self.counts.ailing(self.clock.monotonic())
+    def health(self) -> Health:
+        """Return how often what was refused or missing, and whether everything was refused lately."""
+        return Health(dict(self.counts), self.counts.troubles(self.clock.monotonic()))
 
     def refuse(self, reason: str, line: str) -> None:
         """Count what is refused; `line` is what the log may show of it."""

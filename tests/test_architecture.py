@@ -19,10 +19,14 @@ LAYERS = (
     {"clock", "process", "diagnosis"},
     # what the numbers of a node mean; the queue on disk
     {"nodes", "spool"},
-    # the contract of listeners and dispatchers; when a reading was taken, if the clock is wrong
-    {"plugin", "times"},
-    # which class a `type =` names; the base of what is read on a grid
-    {"registry", "sampler"},
+    # the contract of listeners; when a reading was taken, if the clock is wrong
+    {"listener", "times"},
+    # the base of what is read at fixed times
+    {"sampler"},
+    # the contract of listeners and dispatchers, in one module
+    {"plugin"},
+    # which class a `type =` names
+    {"registry"},
     # the configuration file as plugin objects, or as faults with their lines
     {"conf"},
     # what was heard last, the status, and how a command asks for it
@@ -38,7 +42,7 @@ LAYERS = (
 )
 """A module may import from lower layers and from its own folder. Imports for type checking do not count."""
 
-CONTRACT = set().union(*LAYERS[:4], {"sampler"})
+CONTRACT = set().union(*LAYERS[:6])
 """What a listener may import of `gateway`; the commands of a listener may import what is below `workers`."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from gateway.conf import config
 from gateway.conf.config import ConfigFaults, Gateway
 from gateway.dispatchers.emoncms.dispatcher import EmoncmsBuffer
-from gateway.plugin import Dispatcher, Listener
+from gateway.listener import claims
+from gateway.plugin import Dispatcher, Listener, Series
 from gateway.registry import BUILT_IN, known
 from gateway.settings import SettingsFault, build, setting
 from gateway.spool import Limits
@@ -42,8 +43,8 @@ class Probe(Listener):
         if self.port == "nowhere":
             raise SettingsFault([("port", "no such port"), (None, "nothing to read")])
 
-    def claims(self) -> dict[str, Mapping[int, str] | None]:
-        return {self.node: dict.fromkeys(range(1, self.inputs + 1), "")} if self.node else {}
+    def catalogue(self) -> Iterable[Series]:
+        return [Series(node=self.node, index=index + 1) for index in range(self.inputs)] if self.node else []
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         if self.port == "odd":
@@ -57,9 +58,14 @@ class Probe(Listener):
 
 @dataclass(kw_only=True)
 class Cloud(Dispatcher):
-    """A dispatcher with a key."""
+    """A dispatcher with a key and a port."""
 
     apikey: str | None = setting(None, secret=True)
+    port: int | None = setting(None)
+
+    @property
+    def exclusive(self) -> Iterable[str]:
+        return () if self.port is None else (f"port {self.port} of 127.0.0.1",)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -145,7 +151,7 @@ class TestTheFileOf2014:
             "sensor3": "Dummy",
             "sensor4": "28.AB1663050000",
         }
-        assert list(owfs.claims()["9"]) == [1, 2, 4]
+        assert list(claims(owfs.catalogue())["9"]) == [1, 2, 4]
 
     def test_emoncms_has_its_address_and_key(self, old):
         emoncms = old.dispatchers["emoncms_local"]
@@ -429,6 +435,10 @@ class TestBetweenSections:
             f"other: {what} is for probe (line 3): give one of them another, or set active = no in it"
         )
 
+    def test_a_listener_and_a_dispatcher_cannot_have_it_either(self, faults):
+        (fault,) = faults(whole("type = tcp\nport = 5001\n", "type = cloud\nport = 5001\n"))
+        assert "cloud: port 5001 of 127.0.0.1 is for probe (line 3): give one of them another" in fault
+
     @pytest.mark.parametrize(
         ("first", "second"),
         [
@@ -515,6 +525,7 @@ LINES = st.one_of(
 
 @given(st.one_of(st.binary(), st.lists(LINES).map(lambda lines: "\n".join(lines).encode())))
 @example(b"[\n")
+@example(b"[=\n'[=")
 @example(b"\"\" = '''\n'''")
 @example(whole().encode())
 def test_any_file_gives_a_configuration_or_faults_on_its_lines(content):

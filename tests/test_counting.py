@@ -50,20 +50,20 @@ def refuse(tally, times, now=1000.0, reason="no-value"):
 def test_where_every_line_is_refused_something_is_wrong_until_one_is_taken():
     tally = Tally()
     refuse(tally, 2)
-    assert tally.ailing(1001.0) == []
+    assert tally.troubles(1001.0) == []
     refuse(tally, 1, reason="not-a-number")
-    assert tally.ailing(1001.0) == ["every line is refused: 3 in a row, the last one as not-a-number"]
+    assert tally.troubles(1001.0) == ["every line is refused: 3 in a row, the last one as not-a-number"]
     tally.take()
-    assert tally.ailing(1001.0) == []
+    assert tally.troubles(1001.0) == []
     refuse(tally, 1)
-    assert tally.ailing(1001.0) == []
+    assert tally.troubles(1001.0) == []
 
 
 def test_what_was_refused_long_ago_is_past():
     tally = Tally("a request")
     refuse(tally, 3, now=1000.0)
-    assert tally.ailing(4600.0) == ["every request is refused: 3 in a row, the last one as no-value"]
-    assert tally.ailing(4601.0) == []
+    assert tally.troubles(4600.0) == ["every request is refused: 3 in a row, the last one as no-value"]
+    assert tally.troubles(4601.0) == []
 
 
 def test_values_that_are_missing_are_counted_and_the_first_is_told(caplog):

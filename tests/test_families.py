@@ -42,7 +42,7 @@ def test_one_that_is_named_as_a_sensor_keeps_its_index_and_is_no_bad_plug(house,
     assert [house.read(), house.read()] == [(21.5, None)] * 2
     assert said() == []
     words = "family 26 is a DS2438, which is not supported (a battery monitor)"
-    assert house.listener.ailing() == [f"sensor2 {BATTERY}: {words}"]
+    assert house.listener.health().troubles == [f"sensor2 {BATTERY}: {words}"]
     assert ("sensor2", f"{BATTERY}: {words}") in list(house.listener.remarks())
 
 

@@ -104,7 +104,7 @@ class Running:
 
     @property
     def counts(self) -> dict:
-        return self.listener.report()["faults"]
+        return self.listener.health().faults
 
     def said(self) -> list:
         return [(frame.node, frame.values) for frame in self.kept]
@@ -356,7 +356,7 @@ def test_a_client_that_has_gone_before_its_answer_is_counted():
     wait_until(lambda: not served.send(b"x"))
     stop.set()
     assert listener.read(stop) == []
-    assert listener.report() == {"faults": {"gone-before-the-answer": 1}}
+    assert listener.health().faults == {"gone-before-the-answer": 1}
     listener.close()
 
 
@@ -429,9 +429,11 @@ def test_where_every_post_is_refused_something_is_wrong(running):
     gateway = running()
     for _ in range(3):
         assert requests.get(f"{gateway.url}/input/post?csv=abc", timeout=60).status_code == 400
-    assert gateway.listener.ailing() == ["every request is refused: 3 in a row, the last one as bad-data"]
+    assert gateway.listener.health().troubles == [
+        "every request is refused: 3 in a row, the last one as bad-data"
+    ]
     requests.get(f"{gateway.url}/input/post?csv=1", timeout=60)
-    assert gateway.listener.ailing() == []
+    assert gateway.listener.health().troubles == []
 
 
 def asked(gateway, node="7"):

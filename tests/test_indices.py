@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.conf.indices import Memory, Move, Replacement, moves, replacements, standing
+from gateway.conf.indices import Memory, Move, Replacement, identities, moves, replacements
+from gateway.listener import Series
 
 A, B, C = "28.33F749050000", "28.DB564A050000", "28.AB1663050000"
 BEFORE = {("9", 1): A, ("9", 2): B, ("9", 4): C}
@@ -56,7 +57,9 @@ def test_in_words():
 
 
 def test_what_stands_where():
-    assert standing([{"9": {1: A, 2: ""}}, {}, {"8": {1: C}}]) == {("9", 1): A, ("8", 1): C}
+    wires = [Series(node="9", index=1, identity=A), Series(node="9", index=2)]
+    other = [Series(node="8", index=1, identity=C), Series(node="7", identity=B)]
+    assert identities([wires, [], other]) == {("9", 1): A, ("8", 1): C}
 
 
 def test_it_remembers(tmp_path):

@@ -156,5 +156,5 @@ def test_what_a_device_prints_from_its_start(caplog):
             frames += listener.read(stop)
     wire.cut()
     assert [frame.values for frame in frames] == [(1, 243.1, 105), (1, 243.1, 105), (4, 243.2, 106)]
-    assert listener.report() == {"faults": {"garbled": 1, "message of node emontx missed": 2}}
+    assert listener.health().faults == {"garbled": 1, "message of node emontx missed": 2}
     assert len(caplog.records) == 1

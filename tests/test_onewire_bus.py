@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from gateway.listener import claims
 from gateway.settings import SettingsFault, build
 from listeners.onewire.bus import BusFault, OneWire
 from listeners.onewire.ds18b20 import Fault
@@ -24,6 +25,8 @@ class Bus(OneWire):
     present: set | None = field(default_factory=set, init=False)
     searches: int = field(default=0, init=False)
     asked: list = field(default_factory=list, init=False)
+
+    place = "a bus"
 
     def sweep(self, roms):
         self.asked.append(list(roms))
@@ -135,12 +138,12 @@ def test_sensors_that_fail_together_are_one_line(said):
     read(thermometers)
     read(thermometers)
     assert said() == ["all 20 sensors: no answer; check the bus: its cable, supply and pull-up"]
-    assert thermometers.ailing() == ["all 20 sensors: no answer"]
+    assert thermometers.health().troubles == ["all 20 sensors: no answer"]
     read(thermometers)
     assert said() == []
     read(thermometers)
     assert said() == ["all 20 sensors read again"]
-    assert thermometers.ailing() == []
+    assert thermometers.health().troubles == []
 
 
 def test_some_that_fail_together_are_one_line_and_others_stay_by_themselves(said):
@@ -155,7 +158,7 @@ def test_some_that_fail_together_are_one_line_and_others_stay_by_themselves(said
         f"{which}: no answer; they may share a cable: check it, its plug and its supply",
         f"{alone}; check cable, length and pull-up",
     ]
-    assert thermometers.ailing() == [f"{which}: no answer", alone]
+    assert thermometers.health().troubles == [f"{which}: no answer", alone]
     read(thermometers)
     assert said() == ["4 of 20 sensors (sensor3 to sensor5, sensor16) read again"]
     read(thermometers)
@@ -180,7 +183,7 @@ def test_of_two_sensors_both_are_the_bus_and_one_is_itself(said):
 def test_what_the_bus_is_at_fault_for_is_one_trouble_in_the_status():
     thermometers = bus_of_twenty(BusFault("the line is shorted"))
     read(thermometers)
-    assert thermometers.ailing() == ["all 20 sensors: the bus does not work"]
+    assert thermometers.health().troubles == ["all 20 sensors: the bus does not work"]
 
 
 def test_what_is_no_fault_of_the_bus_is_the_weather_of_the_core():
@@ -229,11 +232,13 @@ def test_nothing_is_asked_where_all_are_dummies():
 
 def test_its_labels_are_told_by_node_and_index():
     way = bus(sensor1=[str(A), "flow"], sensor2=str(B), sensor4=["Dummy", "attic"])
-    assert way.labels() == {"9": {1: "flow", 4: "attic"}}
+    assert {each.index: each.label for each in way.catalogue()} == {1: "flow", 2: "", 3: "", 4: "attic"}
 
 
 def test_it_claims_the_indices_that_have_a_sensor():
-    assert bus(**SENSORS, sensor7="Dummy").claims() == {"9": {1: str(A), 2: str(B), 4: str(C)}}
+    claimed = claims(bus(**SENSORS, sensor7="Dummy").catalogue())["9"]
+    assert {index: each.identity for index, each in claimed.items()} == {1: str(A), 2: str(B), 4: str(C)}
+    assert {(each.unit, each.kind, each.interval) for each in claimed.values()} == {("°C", "temperature", 10)}
 
 
 @pytest.mark.parametrize(

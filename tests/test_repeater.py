@@ -214,7 +214,7 @@ def test_an_error_says_what_happened(board, running):
     assert repeater.ask("210g") == ["ERR the board keeps 212"]
     board.firmware.unsure = True
     assert repeater.ask("1,10s") == ["ERR the board does not confirm it"]
-    assert repeater.listener.report()["faults"]["command not-allowed"] == 1
+    assert repeater.listener.health().faults["command not-allowed"] == 1
 
 
 def test_what_the_section_sets_nobody_else_sets(board, running):

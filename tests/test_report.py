@@ -64,7 +64,7 @@ def read(bus):
 
 
 def report(bus):
-    return Report.of(json.loads(json.dumps(bus.report())))
+    return Report.of(json.loads(json.dumps(bus.health().details["onewire"])))
 
 
 def sensor(bus, rom):

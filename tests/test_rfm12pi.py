@@ -307,7 +307,7 @@ def test_a_node_of_another_group_does_not_mix_with_ours(wire, stop, opened, capl
         listener.close()
         listener.open()
     # then those of the other one are counted, and which is ours is said once where nobody has set it
-    assert listener.report()["faults"]["other-group"] == 2 * refused
+    assert listener.health().faults["other-group"] == 2 * refused
     assert caplog.text.count("set group = 210, or group = 0 for all") == (group is None)
 
 
@@ -374,7 +374,7 @@ def test_a_node_with_a_decoder_has_names_and_may_be_of_any_length(wire, stop, op
         (("MSG", "temp"), (1, 21.5)),
         (("MSG", "temp"), (3, 21.6)),
     ]
-    faults = listener.report()["faults"]
+    faults = listener.health().faults
     assert (faults["length-mismatch"], faults["odd-length"]) == (1, 1)
     assert len(faults) == 3
 

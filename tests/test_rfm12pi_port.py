@@ -96,7 +96,7 @@ def test_the_rate_is_found_by_asking(firmware, plugged, opened, caplog):
     board.hear(10, b"\1\0")
     board.hear(10, b"\2\0")
     assert read(listener, 1)[-1].values in ((1,), (2,))
-    assert listener.report()["faults"] == {}
+    assert listener.health().faults == {}
 
 
 def test_the_rate_is_found_by_a_packet_of_a_board_that_does_not_answer(plugged, opened, caplog):

@@ -112,8 +112,11 @@ def test_refusals_and_missed_messages_are_counted_and_told(wire, opened, stop, c
     opened.nodes = Nodes({"17": Decoder(names=("MSG",))})
     wire.send(b"\n17 1\n17 1\n17 4 nan\n15 nan\n15 nan\n\xff\n")
     read(opened, stop, 3)
-    assert opened.report() == {
-        "faults": {"no-value": 2, "not-a-number": 1, "value-missing": 1, "message of node 17 missed": 2}
+    assert opened.health().faults == {
+        "no-value": 2,
+        "not-a-number": 1,
+        "value-missing": 1,
+        "message of node 17 missed": 2,
     }
     assert [record.getMessage() for record in caplog.records] == [
         "a value is missing in a line, and its place stays empty: '17 4 nan'",

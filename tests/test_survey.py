@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import asdict
 
 import pytest
 
@@ -381,10 +382,9 @@ def gateway(tmp_path):
             "pid": 7,
             "listeners": {"cellar": {"trouble": told["trouble"]}, "radio": {"trouble": ""}},
         },
-        "sensors": lambda: {
-            **({"cellar": json.loads(json.dumps(told["report"], default=vars))} if told["report"] else {}),
-            "radio": {"faults": {"too-long": 2}},
-            "own": {},
+        "details": lambda: {
+            **({"cellar": {"onewire": asdict(told["report"])}} if told["report"] else {}),
+            "own": {"place": "elsewhere"},
         },
     }
     socket = control.Control(tmp_path / "control", answers)
@@ -448,10 +448,13 @@ def test_a_gateway_that_hangs_up_is_one_that_is_ending(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "answer",
-    [{"error": "sensors is nothing this daemon answers"}, {"cellar": {"sensors": [{"rom": CELLAR}]}}],
+    [
+        {"error": "details is nothing this daemon answers"},
+        {"cellar": {"onewire": {"sensors": [{"rom": CELLAR}]}}},
+    ],
 )
 def test_a_gateway_of_another_version_is_to_be_restarted(tmp_path, answer):
-    socket = control.Control(tmp_path / "control", {"status": lambda: {"pid": 7}, "sensors": lambda: answer})
+    socket = control.Control(tmp_path / "control", {"status": lambda: {"pid": 7}, "details": lambda: answer})
     with pytest.raises(OSError, match="another version: restart it"):
         RunningGateway(tmp_path / "control", Clock())
     socket.close()

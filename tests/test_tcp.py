@@ -316,7 +316,7 @@ def test_a_line_of_the_key_alone_opens_its_connection_and_no_other(opened, conne
     first.sendall(f"{KEY}\r\n15 1\n\n15 2\n".encode())
     second.sendall(b"16 1\n")
     assert said(read_frames(listener, stop, 2)) == [("15", (1,)), ("15", (2,))]
-    read_until(listener, stop, lambda: listener.report() == {"faults": {"no-key": 1}})
+    read_until(listener, stop, lambda: listener.health().faults == {"no-key": 1})
 
 
 def test_the_key_in_a_line_is_good_for_that_line(opened, connect, stop):

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.conf import document
 from gateway.conf.document import ConfigFaults, Document, Fault, Section
-from gateway.conf.indices import moves, standing
+from gateway.conf.indices import identities, moves
 from gateway.conf.misplaced import SECTIONS, about_unknown_top, is_below_commented, is_misplaced
 from gateway.conf.node_section import read_node
 from gateway.conf.section import Part, blame, is_off, place, read_part
+from gateway.listener import claims
 from gateway.nodes import Nodes
 from gateway.paths import find_socket, find_state_dir
 from gateway.plugin import Dispatcher, Listener
@@ -32,7 +33,7 @@ from gateway.settings import (
 from gateway.spool import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from gateway.conf.indices import Place
 
@@ -114,7 +115,7 @@ def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({}
     }
     _check_claims(text, parts["listeners"])
     _check_packets(text, parts["listeners"], nodes)
-    _check_holds(text, parts["listeners"])
+    _check_exclusive(text, [*parts["listeners"], *parts["dispatchers"]])
     _check_names(text, parts)
     if gateway:
         _check_moves(text, gateway, parts["listeners"], remembered)
@@ -216,8 +217,9 @@ def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) ->
 def _check_claims(text: Document, listeners: list[Part]) -> None:
     """Find listeners that write the same index of the same node, or into a node that is another's alone."""
     for other, part in combinations(listeners, 2):
-        for node, indices in part.claims.items():
-            if node in other.claims and (shared := _shared(node, indices, other.claims[node])):
+        theirs = claims(other.catalogue)
+        for node, indices in claims(part.catalogue).items():
+            if node in theirs and (shared := _shared(node, indices, theirs[node])):
                 message = f"{shared} is written by {_named(other)} too: give one of them another node"
                 text.fault(part.section.line, part.section.name, message)
 
@@ -230,13 +232,13 @@ def _check_packets(text: Document, listeners: list[Part], nodes: Nodes) -> None:
         if node in nodes.decoders
     ]
     packets += [
-        (part.section.name, part.section.line, node)
+        (part.section.name, part.section.line, series.node)
         for part in listeners
-        if isinstance(part.plugin, Listener)
-        for node in part.plugin.expects()
+        for series in part.catalogue
+        if series.index is None and not series.claimed
     ]
     for (where, line, node), part in product(packets, listeners):
-        if part.claims.get(node) is not None:
+        if claims(part.catalogue).get(node) is not None:
             text.remark(
                 line,
                 where,
@@ -245,18 +247,18 @@ def _check_packets(text: Document, listeners: list[Part], nodes: Nodes) -> None:
             )
 
 
-def _shared(node: str, one: Mapping[int, str] | None, other: Mapping[int, str] | None) -> str:
+def _shared(node: str, one: Collection[int] | None, other: Collection[int] | None) -> str:
     """Return, in words, what two listeners both write of a node; "" if nothing."""
     if one is None or other is None:
         return f"node {node}"
-    both = sorted(one.keys() & other.keys())
+    both = sorted({*one} & {*other})
     return f"index {', '.join(map(str, both))} of node {node}" if both else ""
 
 
-def _check_holds(text: Document, listeners: list[Part]) -> None:
-    """Find listeners that need something that only one can have."""
-    for other, part in combinations(listeners, 2):
-        for ours, theirs in product(part.holds, other.holds):
+def _check_exclusive(text: Document, parts: list[Part]) -> None:
+    """Find sections that need something that only one can have."""
+    for other, part in combinations(parts, 2):
+        for ours, theirs in product(part.exclusive, other.exclusive):
             if f"{ours} ".startswith(f"{theirs} ") or f"{theirs} ".startswith(f"{ours} "):
                 message = f"{ours} is for {_named(other)}: give one of them another, or set active = no in it"
                 text.fault(part.section.line, part.section.name, message)
@@ -267,11 +269,11 @@ def _check_moves(
 ) -> None:
     """Point out the sensors that this file moves to another index."""
     say = text.fault if gateway.index_guard == "refuse" else text.remark
-    for move in moves(remembered, standing(part.claims for part in listeners)):
-        node, index = move.after
-        part = next(part for part in listeners if index in (part.claims.get(node) or ()))
+    parts = {(series.node, series.index): part for part in listeners for series in part.catalogue}
+    for move in moves(remembered, identities(part.catalogue for part in listeners)):
+        part = parts[move.after]
         cls = type(part.plugin)
-        key = next((key for key in part.entries if index_of(cls, key) == index), None)
+        key = next((key for key in part.entries if index_of(cls, key) == move.after[1]), None)
         say(*place(cls, part.section, part.entries, key), str(move))
 
 

@@ -29,12 +29,15 @@ def describe(configuration: Configuration) -> Iterator[str]:
             yield from ("", f"{kind[:-1]} {name}, type {types[name]}")
             settings = shown(plugin)
             del settings["active"]
-            indices = {index: key for key in settings if (index := index_of(type(plugin), key))}
-            for key in indices.values():
-                del settings[key]
-            yield from _wrapped([f"{key} = {value}" for key, value in settings.items() if value])
+            yield from _wrapped(
+                [
+                    f"{key} = {value}"
+                    for key, value in settings.items()
+                    if value and not index_of(type(plugin), key)
+                ]
+            )
             if isinstance(plugin, Listener):
-                yield from _indices(plugin, max(indices, default=0))
+                yield from _indices(plugin)
     yield from _nodes(configuration.nodes)
     if configuration.remarks:
         yield ""
@@ -48,13 +51,12 @@ def _wrapped(items: list[str]) -> list[str]:
     return [f"    {line}".replace("\xa0", " ") for line in lines]
 
 
-def _indices(listener: Listener, last: int) -> Iterator[str]:
-    """Yield a line for each index up to the highest that the configuration fixes, `last` at least."""
-    for node, claimed in listener.claims().items():
-        there, labels = claimed or {}, listener.labels().get(node, {})
-        for index in range(1, max((last, *there, *labels)) + 1):
-            sensor = there.get(index, "Dummy")
-            yield f"    index {index:<3} {sensor:<18} {labels.get(index, '')}".rstrip()
+def _indices(listener: Listener) -> Iterator[str]:
+    """Yield a line for each index that the configuration fixes."""
+    for series in listener.catalogue():
+        if series.index:
+            there = series.identity if series.claimed else "Dummy"
+            yield f"    index {series.index:<3} {there:<18} {series.label}".rstrip()
 
 
 def _nodes(nodes: Nodes) -> Iterator[str]:

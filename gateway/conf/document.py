@@ -207,7 +207,7 @@ class _Lines:
     def _about_section(self, error: ConfigObjError, number: int) -> str:
         """Return why this line opens no section."""
         line = self.lines[number - 1]
-        if isinstance(error, DuplicateError):
+        if isinstance(error, DuplicateError) and number in self._places:
             return self._about_twin(number)
         if line.count("[") != line.count("]") or not isinstance(error, NestingError):
             return "a name in as many ] as [ expected, and nothing else on the line"

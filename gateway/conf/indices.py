@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from gateway.listener import Series
+
 Place = tuple[str, int]
 """A node and an index."""
 
@@ -53,14 +55,13 @@ class Replacement:
         return f"index {index} of node {node}: {self.before} is replaced by {self.after}"
 
 
-def standing(claims: Iterable[Mapping[str, Mapping[int, str] | None]]) -> dict[Place, str]:
-    """Return the identity at each place that has one, from the claims of the listeners."""
+def identities(catalogues: Iterable[Iterable[Series]]) -> dict[Place, str]:
+    """Return the identity at each place that has one, from the catalogues of the listeners."""
     return {
-        (node, index): identity
-        for claimed in claims
-        for node, identities in claimed.items()
-        for index, identity in (identities or {}).items()
-        if identity
+        (series.node, series.index): series.identity
+        for catalogue in catalogues
+        for series in catalogue
+        if series.index and series.identity
     }
 
 
@@ -83,8 +84,8 @@ def replacements(before: Mapping[Place, str], now: Mapping[Place, str]) -> list[
     ]
 
 
-def _places(standing: Mapping[Place, str], identity: str) -> set[Place]:
-    return {place for place, other in standing.items() if other == identity}
+def _places(identities: Mapping[Place, str], identity: str) -> set[Place]:
+    return {place for place, other in identities.items() if other == identity}
 
 
 class Memory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.conf.document import Document, Entry, Section
 from gateway.conf.misplaced import (
@@ -13,7 +13,7 @@ from gateway.conf.misplaced import (
     is_below_commented,
     remark_on_settings_below_commented,
 )
-from gateway.plugin import Listener, Plugin
+from gateway.plugin import Listener, Plugin, Series
 from gateway.registry import Kind, find
 from gateway.settings import UNKNOWN, SettingsFault, build, convert, declared, did_you_mean
 
@@ -29,8 +29,8 @@ class Part:
     entries: Mapping[str, Entry]
     type: str
     plugin: Plugin
-    claims: dict[str, Mapping[int, str] | None] = field(default_factory=dict)
-    holds: tuple[str, ...] = ()
+    exclusive: tuple[str, ...]
+    catalogue: tuple[Series, ...] = ()
     simulated: bool = False
 
 
@@ -61,9 +61,9 @@ def read_part(text: Document, kind: Kind, section: Section) -> Part | None:
 def _made(text: Document, section: Section, entries: dict[str, Entry], named: str, cls: type[Plugin]) -> Part:
     plugin = build(cls, {key: entry.value for key, entry in entries.items() if key != "type"})
     plugin.name = section.name
-    part = Part(section, entries, named, plugin)
+    part = Part(section, entries, named, plugin, tuple(plugin.exclusive))
     if isinstance(plugin, Listener):
-        part.claims, part.holds, part.simulated = plugin.claims(), tuple(plugin.holds()), plugin.simulated
+        part.catalogue, part.simulated = tuple(plugin.catalogue()), plugin.simulated
     remark_on_settings_below_commented(text, entries)
     for key, message in plugin.remarks():
         text.remark(*place(cls, section, entries, key), message)

@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from gateway.listener import Health
 from gateway.text.words import span
 from gateway.version import VERSION
 
@@ -113,26 +114,30 @@ def _about(worker: Worker[Any], now: float) -> dict[str, Any]:
 def _listener(worker: ListenerWorker, now: float) -> dict[str, Any]:
     about = _about(worker, now)
     try:
-        faults, ailing = worker.plugin.report().get("faults", {}), worker.plugin.ailing()
-    except Exception as error:  # noqa: BLE001  (a plugin of others' must not keep the rest from being told)
-        faults, ailing = {}, [f"it cannot say how it is, a bug in it: {error!r}"]
+        health = worker.plugin.health()
+    except Exception as error:  # noqa: BLE001  (a plugin of a third party must not hide the others)
+        health = Health(troubles=[f"it cannot say how it is, a bug in it: {error!r}"])
     nodes = {
         node: {
-            "frames": heard.frames,
-            "age": _age(heard.last, now),
-            "usual": heard.usual and round(heard.usual, 1),
-            "silent": heard.is_silent(now),
+            "frames": latest.frames,
+            "age": _age(latest.valued_at, now),
+            "usual": latest.usual and round(latest.usual, 1),
+            "silent": latest.is_silent(now),
         }
-        for node, heard in worker.heard.nodes().items()
+        for node, latest in worker.latest.nodes().items()
+        if latest.valued_at is not None
     }
     refused = {"of a node that is another listener's": worker.refused} if worker.refused else {}
-    if worker.refused and not worker.frames:
-        ailing = [*ailing, "every frame is refused: its node is another listener's"]
+    refusal = (
+        ["every frame is refused: its node is another listener's"]
+        if worker.refused and not worker.frames
+        else []
+    )
     return about | {
-        "rate": round(worker.heard.rate(now), 2),
+        "rate": round(worker.latest.rate(now), 2),
         "nodes": nodes,
-        "faults": {**faults, **refused},
-        "troubles": [*about["troubles"], *ailing, *_silences(nodes)],
+        "faults": {**health.faults, **refused},
+        "troubles": [*about["troubles"], *health.troubles, *refusal, *_silences(nodes)],
     }
 
 

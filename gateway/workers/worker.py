@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from gateway.flag import Flag, wait_readable
 from gateway.plugin import DeliveryFailure, Listener, Plugin
-from gateway.present.heard import Roll
+from gateway.present.state import LatestFrames
 from gateway.workers.backoff import Backoff
 from gateway.workers.trouble import Episode, Trouble
 
@@ -164,34 +164,37 @@ class Sink(Protocol):
 class ListenerWorker(Worker[Listener]):
     """Puts what a listener reads on disk before it asks for more, but nothing of a node that is claimed."""
 
-    def __init__(self, plugin: Listener, sink: Sink, *, after: Sequence[Worker[Any]] = ()) -> None:
+    def __init__(
+        self,
+        plugin: Listener,
+        sink: Sink,
+        latest: LatestFrames | None = None,
+        *,
+        after: Sequence[Worker[Any]] = (),
+    ) -> None:
         super().__init__(plugin, after=after)
         self.refused = 0
-        self.heard = Roll()
+        self.latest = latest or LatestFrames()
         self._sink = sink
-        self._told: set[str] = set()
+        self._refused_nodes: set[str] = set()
 
     def step(self) -> None:
         """Read once, and keep what has a value."""
-        frames = self.plugin.read(self.stop)
+        frames = [frame for frame in self.plugin.read(self.stop) if not self._is_claimed(frame)]
         self.succeeded()
-        kept = [frame for frame in frames if frame.items() and not self._is_claimed(frame)]
-        if kept:
+        if kept := [frame for frame in frames if frame.items()]:
             self._sink.put(kept)
-            self._note(kept)
-
-    def _note(self, kept: Sequence[Frame]) -> None:
-        self.frames += len(kept)
-        self.last = time.monotonic()
-        for frame in kept:
-            self.heard.note(frame, self.last)
+            self.frames += len(kept)
+            self.last = time.monotonic()
+        for frame in frames:
+            self.latest.note(frame, time.monotonic())
 
     def _is_claimed(self, frame: Frame) -> bool:
         if frame.node not in self.plugin.claimed:
             return False
         self.refused += 1
-        if frame.node not in self._told:
-            self._told.add(frame.node)
+        if frame.node not in self._refused_nodes:
+            self._refused_nodes.add(frame.node)
             self.plugin.log.error(
                 "node %s is refused: the configuration gives that node to another listener; "
                 "change the one or the other, or values would mix",

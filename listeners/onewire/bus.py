@@ -7,24 +7,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from gateway.clock import Grid
-from gateway.frame import Frame, check_node
-from gateway.plugin import Listener
-from gateway.settings import SettingsFault, at_least, setting
+from gateway.plugin import Health, Sampler, Series, SettingsFault, setting
 from listeners.onewire.ds18b20 import Fault, Reading
 from listeners.onewire.families import readable, unread
 from listeners.onewire.report import Note, Report, by_words, sightings
 from listeners.onewire.rom import Rom, lookalike
 from listeners.onewire.search_schedule import SearchSchedule
-from listeners.onewire.slots import Offsets, Slots
-from listeners.onewire.troubles import FailureLog, named, troubles
+from listeners.onewire.slots import Offsets, Slot, Slots
+from listeners.onewire.troubles import FailureLog, troubled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from gateway.flag import Flag
+    from gateway.plugin import Flag, Frame
 
 
 class BusFault(Exception):
@@ -32,7 +29,7 @@ class BusFault(Exception):
 
 
 @dataclass(kw_only=True)
-class OneWire(Listener):
+class OneWire(Sampler):
     """Thermometers on a 1-Wire bus, read together every `interval` seconds of the wall clock.
 
     A driver implements `sweep`, and `search` and `traits` where it can. `sweeps` counts the sweeps, and
@@ -40,8 +37,6 @@ class OneWire(Listener):
     threads read it, so it is replaced and never changed.
     """
 
-    node: str = setting(check=check_node, hint="what Emoncms is to show as the node, such as 9")
-    interval: float = setting(10.0, check=at_least(1))
     resolution: Literal[9, 10, 11, 12] = setting(12)
     sensors: Slots = field(default_factory=Slots)
     offsets: Offsets = field(default_factory=Offsets)
@@ -74,35 +69,38 @@ class OneWire(Listener):
         """Which bus it reads, in words: two listeners with the same words read the same bus."""
         raise NotImplementedError
 
-    def claims(self) -> dict[str, Mapping[int, str] | None]:
-        """Return the indices that have a sensor, and its id."""
-        slots = self.sensors.by_index
-        return {self.node: {index: str(slots[index].rom) for index in self.sensors.indices()}}
-
-    def labels(self) -> dict[str, Mapping[int, str]]:
-        """Return the labels of the indices that have one."""
-        labels = enumerate(self.sensors.labels(), 1)
-        return {self.node: {index: label for index, label in labels if label}}
-
-    def units(self) -> dict[str, Mapping[int, str]]:
-        """Return what every one of them is in."""
-        return {self.node: dict.fromkeys(self.sensors.indices(), "°C")}
+    def catalogue(self) -> Iterable[Series]:
+        """Return each index up to the highest, and the sensor that is there; a Dummy where there is none."""
+        return [
+            Series(
+                node=self.node,
+                index=index,
+                label=slot.label,
+                unit="°C",
+                kind="temperature",
+                identity=str(slot.rom or ""),
+                interval=self.interval,
+                claimed=slot.rom is not None,
+            )
+            for index, slot in self.sensors.numbered() or [(1, Slot(None))]
+        ]
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Return what is odd about the list of sensors."""
         return self.sensors.remarks()
 
     def read(self, stop: Flag) -> list[Frame]:
-        """Wait for the next grid point, sweep the bus, and return one frame with that point's time."""
+        """Search the bus if that is due; wait for the next grid point and return one frame with its time."""
         roms = readable(self.sensors.roms())
         if self.sweeps and not self._failure_log.bus_failing and self.search_schedule.is_due(len(roms)):
             with suppress(BusFault, OSError):  # the next sweep logs what is wrong
                 self.look()
-        stamp = self._grid.wait(stop)
-        if stamp is None or not roms:
-            return []
-        values = self.offsets.applied(self.sensors.frame_values(self._readings(roms)))
-        return [Frame(self.node, values, stamp, names=self.sensors.labels(), source=self.name)]
+        return super().read(stop)
+
+    def sample(self) -> Sequence[float | None]:
+        """Sweep the bus and return the temperatures by index; nothing where no sensor is named."""
+        roms = readable(self.sensors.roms())
+        return self.offsets.applied(self.sensors.frame_values(self._readings(roms))) if roms else ()
 
     def has_time(self, seconds: float) -> bool:
         """Tell whether something that takes this long is over before the next sweep."""
@@ -140,8 +138,8 @@ class OneWire(Listener):
         self._note(readings)
         return readings
 
-    def report(self) -> dict[str, Any]:
-        """Return a Report as a dict; another thread asks for it while this one goes on."""
+    def health(self) -> Health:
+        """Return the faults so far, the sensors whose last reading failed, and a Report as details."""
         sweeps = self.sweeps  # before the notes: they may be of a later sweep, not of an earlier one
         notes, faults, searched = self.notes, dict(self.faults), self.search_schedule.last
         now = self.clock.monotonic()
@@ -156,26 +154,7 @@ class OneWire(Listener):
             faults=by_words(faults),
             sensors=sightings(self.sensors, notes, faults, now),
         )
-        return asdict(report)
-
-    def ailing(self) -> list[str]:
-        """Return a line for each sensor whose last reading failed; many with the same fault share one."""
-        notes = self.notes
-        last = {rom: notes[rom].reading for rom in readable(self.sensors.roms()) if rom in notes}
-        failed = {rom: reading for rom, reading in last.items() if isinstance(reading, Fault)}
-        found = troubles(failed, len(readable(self.sensors.roms())))
-        return [
-            *(f"{named(self.sensors, *together)}: {fault}" for fault, together in found),
-            *(
-                f"{named(self.sensors, rom)}: {words}"
-                for rom in self.sensors.roms()
-                if (words := unread(rom))
-            ),
-        ]
-
-    @cached_property
-    def _grid(self) -> Grid:
-        return Grid(self.interval, self.clock)
+        return Health(report.faults, list(troubled(self.sensors, notes)), {"onewire": asdict(report)})
 
     @cached_property
     def _failure_log(self) -> FailureLog:

@@ -80,17 +80,21 @@ class Slots:
         """Return the indices of a sensor, or of all sensors."""
         return [i for i, slot in self.by_index.items() if slot.rom and rom in (None, slot.rom)]
 
+    def numbered(self) -> list[tuple[int, Slot]]:
+        """Return every index up to the highest, with its slot."""
+        return [(index, self._at(index)) for index in range(1, self._length() + 1)]
+
     def gaps(self) -> list[int]:
         """Return the indices below the highest that no entry names."""
         return [index for index in range(1, self._length()) if index not in self.by_index]
 
     def labels(self) -> tuple[str, ...]:
         """Return the labels by position, "" where there is none."""
-        return tuple(self._at(index).label for index in range(1, self._length() + 1))
+        return tuple(slot.label for _, slot in self.numbered())
 
     def frame_values(self, readings: Mapping[Rom, Reading]) -> tuple[float | None, ...]:
         """Return the temperatures by position, None where there is none."""
-        return tuple(_temperature(readings, self._at(i).rom) for i in range(1, self._length() + 1))
+        return tuple(_temperature(readings, slot.rom) for _, slot in self.numbered())
 
     def remarks(self) -> Iterator[tuple[str, str]]:
         """Yield key and message of what is allowed but worth a remark."""

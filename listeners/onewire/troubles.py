@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from gateway.settings import alternatives
 from listeners.onewire.ds18b20 import Fault, Reading
-from listeners.onewire.families import readable
+from listeners.onewire.families import readable, unread
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+    from listeners.onewire.report import Note
     from listeners.onewire.rom import Rom
     from listeners.onewire.slots import Slots
 
@@ -38,6 +39,18 @@ def troubles(faults: Mapping[Rom, Fault], sensors: int) -> Iterator[tuple[Fault,
 def are_many(roms: Collection[Rom], sensors: int) -> bool:
     """Tell whether what happened to these is reported in one line."""
     return len(roms) >= MANY or 1 < len(roms) == sensors
+
+
+def troubled(slots: Slots, notes: Mapping[Rom, Note]) -> Iterator[str]:
+    """Yield a line for each sensor whose last reading failed; many with the same fault share one."""
+    roms = readable(slots.roms())
+    last = {rom: notes[rom].reading for rom in roms if rom in notes}
+    failed = {rom: reading for rom, reading in last.items() if isinstance(reading, Fault)}
+    for fault, together in troubles(failed, len(roms)):
+        yield f"{named(slots, *together)}: {fault}"
+    for rom in slots.roms():
+        if words := unread(rom):
+            yield f"{named(slots, rom)}: {words}"
 
 
 class FailureLog:

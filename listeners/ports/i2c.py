@@ -122,7 +122,7 @@ class Lock:
                     "another process reads this chip, the oemgateway service or a command of it: stop "
                     f"that one (`fuser {path}` shows which)"
                 )
-            raise OSError(f"{_place(bus, address)}: {who}") from None
+            raise OSError(f"{place_of(bus, address)}: {who}") from None
         self._held.add(path)
 
     def release(self) -> None:
@@ -165,7 +165,7 @@ def open_bus(bus: str, address: int) -> SMBus:
 
 def explained(error: OSError, bus: str, address: int) -> OSError:
     """Return what a failed transfer means, with what to do about it where that is known."""
-    place = _place(bus, address)
+    place = place_of(bus, address)
     if error.errno == errno.EBUSY:
         return Claimed(
             f"{place}: the kernel's driver holds the chip: delete its dtoverlay in config.txt and reboot, "
@@ -178,5 +178,6 @@ def explained(error: OSError, bus: str, address: int) -> OSError:
     return error
 
 
-def _place(bus: str, address: int) -> str:
+def place_of(bus: str, address: int) -> str:
+    """Return in words where a chip is, which only one section can have."""
     return f"I2C bus {bus}, address {address:#04x}"

@@ -46,8 +46,9 @@ class SerialListener(CountingListener):
         """Return what keeps this user from the device."""
         return () if self.simulated else examine_serial(machine, self.port)
 
-    def holds(self) -> Iterable[str]:
-        """Return the port."""
+    @property
+    def exclusive(self) -> Iterable[str]:
+        """The port."""
         return () if self.simulated else (self.port,)
 
     def open(self) -> None:

@@ -42,9 +42,10 @@ class TcpListener(CountingListener, Generic[C]):
         """Where it listens: host and port."""
         return self._server.address
 
-    def holds(self) -> Iterable[str]:
-        """Return the port."""
-        return self._server.holds()
+    @property
+    def exclusive(self) -> Iterable[str]:
+        """The port."""
+        return self._server.exclusive
 
     def open(self) -> None:
         """Take the port; OSError where it is not free."""

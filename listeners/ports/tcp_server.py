@@ -84,8 +84,9 @@ class TcpServer(Generic[C]):
             self._socket.close()
             self._socket = None
 
-    def holds(self) -> tuple[str, ...]:
-        """Return in words what no other can open at the same time; IPv6 has ports of its own."""
+    @property
+    def exclusive(self) -> tuple[str, ...]:
+        """What no other can open at the same time, in words; IPv6 has ports of its own."""
         if not self._number:
             return ()
         port = f"{'IPv6 port' if ':' in self._host else 'port'} {self._number}"

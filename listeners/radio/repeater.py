@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar
 
 from gateway.settings import alternatives, between, setting
 from listeners.counting import Tally
@@ -18,6 +18,8 @@ from listeners.radio.rfm12pi import Baud, Rfm12pi
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+
+    from gateway.plugin import Health
 
 LONGEST_COMMAND = 512  # characters; 66 bytes and a node take 270
 
@@ -113,9 +115,10 @@ class Repeater(Rfm12pi):
         """Where it takes commands: host and port."""
         return self._server.address
 
-    def holds(self) -> Iterable[str]:
-        """Return both ports."""
-        return (*super().holds(), *self._server.holds())
+    @property
+    def exclusive(self) -> Iterable[str]:
+        """Both ports."""
+        return (*super().exclusive, *self._server.exclusive)
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Say which letters are in `allow` without effect."""
@@ -123,11 +126,11 @@ class Repeater(Rfm12pi):
         for letter in sorted(set(self.allow) - self._allowed):
             yield "allow", f"{letter} is refused: {NAMES[letter]} is set in this section"
 
-    def report(self) -> dict[str, Any]:
+    def health(self) -> Health:
         """Return how often what was refused, commands as well as lines of the board."""
-        report = super().report()
+        health = super().health()
         commands = {f"command {reason}": count for reason, count in self.commands.items()}
-        return report | {"faults": report["faults"] | commands}
+        return replace(health, faults={**health.faults, **commands})
 
     def open(self) -> None:
         """Open the board's port, then ours."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from gateway.flag import wait_readable
+from gateway.plugin import Series
 from gateway.settings import at_least, between, setting
 from listeners.lines import Ignored, Rejected
 from listeners.ports.serial_listener import SerialListener
@@ -71,11 +72,10 @@ class Rfm12pi(SerialListener):
         """Whether the board is a simulated one."""
         return self.port == "simulated"
 
-    def expects(self) -> Iterable[str]:
+    def catalogue(self) -> Iterable[Series]:
         """Return the board's own node, which sends an emonPi's own readings, or the simulated nodes."""
-        if self.simulated:
-            return SIMULATED_NODES
-        return () if self.baseid is None else (str(self.baseid),)
+        own = () if self.baseid is None else (str(self.baseid),)
+        return [Series(node=node, claimed=False) for node in (SIMULATED_NODES if self.simulated else own)]
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Say that an emonGLCD does not take the time from this node."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.frame import Frame, check_node
+from gateway.plugin import Series
 from gateway.settings import setting
 from gateway.text.numeral import NotANumber, from_json, load_json, parse
 from listeners.lines import LONGEST_LINE, Ignored, Rejected
@@ -17,7 +18,7 @@ from listeners.ports.serial_listener import Baud, SerialListener
 from listeners.textlines.start_up import StartUp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from gateway.frame import Stamp
     from gateway.nodes import Nodes
@@ -118,9 +119,9 @@ class KeyValue(SerialListener):
     baud: Baud = setting(115200, was=("com_baud",))
     node: str = setting(check=check_node, hint="what Emoncms is to show as the node, such as 9")
 
-    def claims(self) -> dict[str, Mapping[int, str] | None]:
+    def catalogue(self) -> Iterable[Series]:
         """Return the node as a whole: which values it has only its lines say."""
-        return {self.node: None}
+        return [Series(node=self.node)]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,6 +28,7 @@ from gateway.dispatchers.emoncms.provision import make, plan
 from gateway.dispatchers.emoncms.row import TEST_NODE, is_test, make_row, take_away
 from gateway.dispatchers.emoncms.wanted import find_wanted, unused
 from gateway.frame import Stamp
+from gateway.listener import claims
 from gateway.plugin import BadFrame, Batch, DeliveryFailure, HoldEverything, NodeRefused
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class Proof:
         yield from (Line("inputs", finding) for finding in judge_unused(idle))
         ours = {(each.node, each.key) for each in wanted} | {(each.node, each.key) for each in idle}
         others = [each for place, each in there.items() if place not in ours and not is_test(each)]
-        if not all(listener.claims() for listener in self._configuration.listeners.values()):
+        if not all(claims(listener.catalogue()) for listener in self._configuration.listeners.values()):
             yield from (Line("inputs", finding) for finding in judge_others(others))
 
     def _look(self, account: Account, wanted: Sequence[Wanted]) -> list[Line]:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.dispatchers.emoncms.account import feed_unit
 from gateway.dispatchers.emoncms.encoding import as_kept, keys_of
 from gateway.frame import Frame, Stamp
+from gateway.listener import claims
 from gateway.paths import find_socket, find_state_dir
+from gateway.present.catalogue import Catalogue
 from gateway.process import control
 from gateway.spool.exchange import from_object
 
@@ -101,17 +103,22 @@ def find_wanted(
     nodes |= {frame.node for frame in free}
     named = [frame for frame in _decoded(configuration, there) if frame.node not in nodes]
     found: dict[tuple[str, str], Wanted] = {}
+    catalogue = Catalogue(listeners, configuration.nodes)
     for frame in (*fixed, *free, *named):
-        interval = _interval(listeners.get(frame.source))
         for index, (key, value) in enumerate(zip(keys_of(frame, keys), frame.values, strict=True), 1):
             if value is not None:
-                unit = _unit(configuration, frame, index)
-                wanted = Wanted(frame.node, key, frame.name(index), interval, unit)
+                series = catalogue.of(frame, index)
+                wanted = Wanted(frame.node, key, frame.name(index), series.interval, feed_unit(series.unit))
                 found.setdefault((frame.node, key), wanted)
     # What they were heard with last, if at all, need not be all that they have.
     heard_last = {frame.node: frame for frame in free}
-    for node, source in ({frame.node: frame.source for frame in free} | _whole(listeners)).items():
-        interval = _interval(listeners.get(source))
+    whole = {
+        series.node: series.interval
+        for _, series in catalogue.items()
+        if series.index is None and series.claimed
+    }
+    for node in dict.fromkeys((*heard_last, *whole)):
+        interval = whole.get(node, 0.0)
         for key in _kept_up(there.get(node, {}), heard_last.get(node), keys):
             unit = _unit_by_key(configuration.nodes.decoders.get(node), key)
             found.setdefault((node, key), Wanted(node, key, "", interval, unit))
@@ -127,7 +134,7 @@ def unused(
     those are that have the index or the name of one of its values.
     """
     ours = {frame.node for frame in frames}
-    ours |= {node for listener in configuration.listeners.values() for node in listener.claims()}
+    ours |= {node for listener in configuration.listeners.values() for node in claims(listener.catalogue())}
     decoders = configuration.nodes.decoders
     named = {
         (node, key)
@@ -164,15 +171,6 @@ def _kept_up(there: Mapping[str, Input], frame: Frame | None, keys: Keys) -> Ite
             yield key
 
 
-def _unit(configuration: Configuration, frame: Frame, index: int) -> str:
-    """Return the unit of a value as its listener, or [nodes], says it; "" where neither does."""
-    listener = configuration.listeners.get(frame.source)
-    if listener and (unit := listener.units().get(frame.node, {}).get(index)):
-        return feed_unit(unit)
-    decoder = configuration.nodes.decoders.get(frame.node)
-    return _unit_by_key(decoder, frame.name(index) if frame.by_name else str(index))
-
-
 def _unit_by_key(decoder: Decoder | None, key: str) -> str:
     """Return what [nodes] says of the unit at an index, or of a name."""
     for index, (name, _, _, unit) in enumerate(decoder.described() if decoder else (), 1):
@@ -183,24 +181,9 @@ def _unit_by_key(decoder: Decoder | None, key: str) -> str:
 
 def _claimed(name: str, listener: Listener) -> Iterator[Frame]:
     """Yield, for each node that the configuration fixes, a frame as its listener makes them."""
-    labels = listener.labels()
-    for node, claimed in listener.claims().items():
-        if claimed is not None:
-            yield _frame(node, claimed, labels.get(node, {}), name)
-
-
-def _whole(listeners: Mapping[str, Listener]) -> dict[str, str]:
-    """Return the nodes of which all is ours, whatever it is, and the listener of each."""
-    return {
-        node: name
-        for name, listener in listeners.items()
-        for node, claimed in listener.claims().items()
-        if claimed is None
-    }
-
-
-def _interval(listener: Listener | None) -> float:
-    return float(getattr(listener, "interval", 0.0))
+    for node, indices in claims(listener.catalogue()).items():
+        if indices is not None:
+            yield _frame(node, indices, {index: each.label for index, each in indices.items()}, name)
 
 
 def _frame(node: str, indices: Iterable[int], labels: Mapping[int, str], source: str) -> Frame:

@@ -98,10 +98,10 @@ class RunningGateway:
         """Hold nothing."""
 
     def _ask_for_reports(self) -> dict[str, Report]:
-        answer = self._ask("sensors")
+        answer = self._ask("details")
         try:
-            # What reads no sensors reports its faults alone.
-            return {name: Report.of(report) for name, report in answer.items() if report.keys() - {"faults"}}
+            reports = {name: each.get("onewire") for name, each in answer.items()}
+            return {name: Report.of(report) for name, report in reports.items() if report}
         except (AttributeError, KeyError, TypeError) as error:
             raise OSError(f"{self._socket}: that gateway is of another version: restart it") from error
 
@@ -181,7 +181,7 @@ class OwnListeners:
         if name in survey.types and _is_bare(listener):
             survey.troubles.setdefault(name, f"{listener.place}: nothing is mounted there")
         else:
-            survey.reports[name] = Report.of(listener.report())
+            survey.reports[name] = Report.of(listener.health().details["onewire"])
 
     def _is_driven(self, listener: OneWire) -> bool:
         """Tell whether OWFS drives the bus where a DS2482 would be looked for.

@@ -11,7 +11,7 @@ from listeners.onewire.bus import BusFault, OneWire
 from listeners.onewire.checks.examine_i2c import examine_i2c
 from listeners.onewire.drivers.bridge import Bridge, BridgeFault, I2c
 from listeners.onewire.drivers.thermometers import Thermometers
-from listeners.ports.i2c import Claimed, Device, open_bus
+from listeners.ports.i2c import Claimed, Device, open_bus, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -66,9 +66,10 @@ class Ds2482(OneWire):
             return "a simulated DS2482"
         return f"DS2482 at {self.address}, I2C bus {self.bus}"
 
-    def holds(self) -> Iterable[str]:
-        """Return the chip."""
-        return () if self.simulated else (f"I2C bus {self.bus}, address {self.address}",)
+    @property
+    def exclusive(self) -> Iterable[str]:
+        """The chip."""
+        return () if self.simulated else (place_of(self.bus, self.address),)
 
     def examine(self, machine: Machine) -> Iterable[Finding]:
         """Return what the doctor finds on the way to the chip."""

@@ -1,0 +1,223 @@
+"""The contract of a listener, and what it shares with dispatchers. Plugins import it from `gateway.plugin`.
+
+A plugin is a keyword-only dataclass whose fields are its settings. The core calls it from one thread at a
+time and owns timing, retries and logging. `OSError` is an expected failure: it is logged once, the plugin is
+closed, and opened again after a pause. Any other exception is a bug: it is logged with its traceback, and
+tried again all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from gateway.clock import Clock
+from gateway.flag import Flag
+from gateway.frame import Frame
+from gateway.nodes import Nodes
+from gateway.settings import LogLevel, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gateway.diagnosis.finding import Finding
+    from gateway.diagnosis.machine import Machine
+
+
+_MISSED = 3
+"""How many of its usual pauses a node may let pass."""
+_LEAST = 60.0
+"""Seconds of silence that mean nothing."""
+_KNOWN = 10
+"""Frames after which a pause may be called usual: a doorbell has none after the second ring."""
+
+
+@dataclass(kw_only=True)
+class Plugin:
+    """What listeners and dispatchers share. The core gives `name` (that of its section) and `clock`."""
+
+    usual: ClassVar[Mapping[str, str] | None] = None
+    """The settings with which `oemgateway doctor` examines it where the configuration cannot be read."""
+
+    active: bool = setting(default=True)
+    loglevel: LogLevel | None = setting(None, compare=False)
+    name: str = field(default="", init=False, compare=False)
+    clock: Clock = field(default_factory=Clock, init=False, compare=False, repr=False)
+
+    @property
+    def log(self) -> logging.Logger:
+        """The logger of this section."""
+        return logging.getLogger(f"oemgateway.{self.name}")
+
+    @property
+    def busy_limit(self) -> float:
+        """The seconds it may work between two waits; after that it is taken to hang."""
+        return 300.0
+
+    @property
+    def exclusive(self) -> Iterable[str]:
+        """What only one section can have, in words: "/dev/ttyAMA0", "port 80 of 127.0.0.1".
+
+        "port 80" is in conflict with "port 80 of 127.0.0.1": the one begins with all words of the other.
+        """
+        return ()
+
+    def remarks(self) -> Iterable[tuple[str, str]]:
+        """Return (setting, message) of what is allowed but worth a remark; no I/O."""
+        return ()
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:  # noqa: ARG002  (the default has nothing to look at)
+        """Return what `oemgateway doctor` says of what it works on; nothing is changed."""
+        return ()
+
+    def open(self) -> None:
+        """Acquire what it works on; OSError where that is not there yet."""
+
+    def close(self) -> None:
+        """Release it; may be called twice, and without an `open`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """What the configuration fixes of the values at an index of a node, or of those with a `name`.
+
+    Without an `index` it is the whole node. `identity` is the sensor's own, so that a sensor that moves is
+    noticed. `kind` is the quantity, such as "temperature". `interval` is in seconds, 0 where values come at
+    any time. Where it is not `claimed`, other listeners may write there: a Dummy, or a node of a radio.
+    """
+
+    node: str
+    index: int | None = None
+    name: str = ""
+    label: str = ""
+    unit: str = ""
+    kind: str = ""
+    identity: str = ""
+    interval: float = 0.0
+    claimed: bool = True
+
+
+def claims(catalogue: Iterable[Series]) -> dict[str, dict[int, Series] | None]:
+    """Return what is claimed of each node: its claimed indices, or None for the whole node.
+
+    A node all of whose indices are Dummies is among them, without an index.
+    """
+    found: dict[str, dict[int, Series] | None] = {}
+    for series in catalogue:
+        if series.index is None:
+            if series.claimed:
+                found[series.node] = None
+        elif (indices := found.setdefault(series.node, {})) is not None and series.claimed:
+            indices[series.index] = series
+    return found
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a listener is: counts of its `faults` by their words, a line for each sensor in trouble now.
+
+    `details` is whatever else it knows, as JSON can have it.
+    """
+
+    faults: Mapping[str, int] = field(default_factory=dict)
+    troubles: Sequence[str] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The last frame of a node from one listener, and when it came, in seconds of the monotonic clock.
+
+    It may have no value at all, and its time may be wrong while the clock is; `valued` is the last that had
+    a value, which came at `valued_at`. `frames` counts those with a value. `usual` is the usual pause between
+    two frames in seconds, None before the second.
+    """
+
+    frame: Frame
+    at: float
+    usual: float | None = None
+    frames: int = 0
+    valued: Frame | None = None
+    valued_at: float | None = None
+
+    def is_silent(self, now: float) -> bool:
+        """Tell whether values come less often than they used to."""
+        if self.usual is None or self.valued_at is None or self.frames < _KNOWN:
+            return False
+        return now - self.valued_at > max(_MISSED * self.usual, _LEAST)
+
+
+class Present(Protocol):
+    """What is now, apart from what is still to be delivered; any thread may ask."""
+
+    def latest(self) -> list[Latest]:
+        """Return the last frame of each node of each listener."""
+        ...
+
+    def catalogue(self) -> Iterator[tuple[str, Series]]:
+        """Yield each series that the configuration fixes, with the name of its listener, "" for [nodes]."""
+        ...
+
+    def series(self, frame: Frame, index: int) -> Series:
+        """Return what is known of the value at an index of a frame."""
+        ...
+
+    def subscribe(self, flag: Flag) -> None:
+        """Have a flag raised at each new frame, for as long as the caller keeps it."""
+
+
+class Synced:
+    """How many of the lists that `read` has returned are safe from a power cut; readable when it grows."""
+
+    def __init__(self) -> None:
+        self._flag = Flag()
+        self._count = 0
+
+    def fileno(self) -> int:
+        """Return a descriptor to wait for."""
+        return self._flag.fileno()
+
+    def count(self) -> int:
+        """Return how many since the listener was made, and wait for more."""
+        self._flag.clear()
+        return self._count
+
+    def note(self, count: int) -> None:
+        """Take note of how many there are; the core calls this."""
+        self._count = count
+        self._flag.set()
+
+
+@dataclass(kw_only=True)
+class Listener(Plugin):
+    """A source of frames: `read`, and where they are needed `open`, `close` and four more methods.
+
+    The core gives it `nodes`, what the configuration says of nodes, and `claimed`, the nodes of other
+    listeners: a frame of one of these is not kept, as it would land in their inputs. Both are given anew when
+    they are edited. `state` is the directory of what is to outlive a restart, None where there is none.
+    """
+
+    nodes: Nodes = field(default_factory=Nodes, init=False, compare=False, repr=False)
+    claimed: frozenset[str] = field(default=frozenset(), init=False, compare=False, repr=False)
+    state: Path | None = field(default=None, init=False, compare=False, repr=False)
+    synced: Synced = field(default_factory=Synced, init=False, compare=False, repr=False)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its readings are simulated."""
+        return False
+
+    def read(self, stop: Flag) -> list[Frame]:
+        """Wait for readings, or for `stop`, and return them: one list is one transaction on the disk."""
+        raise NotImplementedError
+
+    def catalogue(self) -> Iterable[Series]:
+        """Return what the configuration fixes of the values it gives; no I/O."""
+        return ()
+
+    def health(self) -> Health:
+        """Return how it is; another thread calls this, so it only copies what `read` has left there."""
+        return Health()
