@@ -187,6 +187,61 @@ def test_a_file_without_its_first_page_gives_all_its_frames(path, lost, byte):
     assert [file.read_bytes() for file in kept if not file.name.endswith("-wal")] == [damaged]
 
 
+def inner_pages(path: Path) -> list[int]:
+    """Return the pages that lead to others: those that SQLite needs to reach the leaves."""
+    data = path.read_bytes()
+    return [page for page in range(1, len(data) // PAGE) if data[page * PAGE] == 0x05]
+
+
+@pytest.mark.parametrize("which", [slice(None), slice(1), slice(1, 2), slice(-1, None)])
+def test_what_is_below_a_lost_inner_page_is_rescued(path, which):
+    fill(path, 5000)
+    inner = inner_pages(path)
+    assert len(inner) > 3
+    for page in inner[which]:
+        overwrite(path, page)
+    spool = rescued(path)
+    assert values(spool) == list(range(5000))
+    spool.close()
+
+
+def test_what_is_below_it_is_as_it_was(path):
+    # given readings that are longer than a page, of one dispatcher only, held, and delivered ones
+    spool = opened(path)
+    spool.put([frame(n) for n in range(2000)])
+    spool.done("a", 1500)
+    long = Frame("9", (1, None), Stamp(1_700_000_000.0, "boot", 1), names=("x" * 5000, "é" * 3000))
+    spool.put([long])
+    spool.admit([(frame(5000), "b")])
+    spool.put([frame(6000)], held=True)
+    wanted = spool.waiting(limit=5000)
+    assert (wanted[0].frame, wanted[-1].held, wanted[-2].whose) == (frame(1500), True, "b")
+    spool.close()
+    for page in inner_pages(path):
+        overwrite(path, page)
+    spool = rescued(path)
+    assert spool.waiting(limit=5000) == wanted
+    spool.close()
+
+
+@pytest.mark.parametrize("ways", [1, 2])
+def test_a_page_that_is_written_in_the_place_of_another_is_noticed(path, ways):
+    # given a page with what another holds, or has held
+    fill(path, 3000)
+    there = pages(path)
+    data = path.read_bytes()
+    old, new = (there[n] for n in ((100, 2000) if ways == 1 else (2000, 100)))
+    with path.open("r+b") as file:
+        file.seek(new * PAGE)
+        file.write(data[old * PAGE : (old + 1) * PAGE])
+    # then all the rest is there, once and in order
+    spool = rescued(path)
+    lost = [n for n in there if there[n] == new]
+    assert values(spool) == [n for n in range(3000) if n not in lost]
+    spool.close()
+    assert list(path.parent.glob("queue.db.damaged-*"))
+
+
 def test_a_first_page_that_was_half_written_when_a_rescue_was_killed_is_written_anew(path):
     fill(path, 300)
     path.write_bytes(bytes(100) + path.read_bytes()[100:])

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.paths import as_owner
-from gateway.spool import store
+from gateway.spool import leaves, store
 from gateway.spool.aside import free_name, named, sync
 from gateway.spool.first_page import readable
 from gateway.spool.frame_text import is_frame
+from gateway.spool.limits import Census
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -115,8 +116,8 @@ class Salvage:
         found = self._target.execute("SELECT value FROM counters WHERE name = ?", (_DONE,)).fetchone()
         return found and int(found[0])
 
-    def _names(self, table: str) -> set[str]:
-        return {name for (name,) in self._target.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+    def _names(self, table: str) -> list[str]:
+        return [name for (name,) in self._target.execute("SELECT name FROM pragma_table_info(?)", (table,))]
 
     @property
     def late(self) -> list[tuple[int, str, bool]]:
@@ -146,14 +147,14 @@ class Salvage:
 
     def _put(self, table: str, rows: Sequence[Row]) -> int:
         """Put rows of a table into the new file; return how many frames those are."""
-        found = [row for _, row in rows if row is not None]
         # A file of an older version has fewer columns; those that came later have defaults.
-        if not (names := [name for name in (found[0] if found else ()) if name in self._columns[table]]):
-            return 0
-        marks = ", ".join("?" * len(names))
-        put = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608  (our names)
-        cursor = self._target.executemany(put, [[row[name] for name in names] for row in found])
-        return max(0, cursor.rowcount) if table == "frames" else 0
+        known = ({n: row[n] for n in row if n in self._columns[table]} for _, row in rows if row)
+        count = 0
+        for names, found in groupby(filter(None, known), key=tuple):
+            marks = ", ".join("?" * len(names))
+            put = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608  (our names)
+            count += self._target.executemany(put, [tuple(row.values()) for row in found]).rowcount
+        return count if table == "frames" else 0
 
     def finish(self) -> None:
         """Put the new file in the place of the damaged one, which is kept; nothing is open afterwards.
@@ -200,19 +201,39 @@ class Salvage:
 
     def _readable(self) -> Generator[Row, None, None]:
         """Yield what the damaged file gives, each table in the order of its rowids: so pages are filled."""
-        if self._source is None:
-            return
+        if self._source is not None:
+            yield from self._reached(self._source)
+        yield from self._not_reached()
+
+    def _reached(self, source: sqlite3.Connection) -> Iterator[Row]:
         for table in _SMALL:
             for order in ("ASC", "DESC"):
-                with suppress(sqlite3.Error), closing(self._source.cursor()) as cursor:
+                with suppress(sqlite3.Error), closing(source.cursor()) as cursor:
                     cursor.execute(f"SELECT * FROM {table} ORDER BY 1 {order}")  # noqa: S608  (our names)
                     for row in cursor:
                         if row[0] not in _NOTES:
                             yield table, dict(zip(_columns(cursor), row, strict=True))
-        yield from _ascending(self._source, "refused", 0)
+        yield from _ascending(source, "refused", 0)
         # Frames are put in the order of their ids, so what is there tells how far an earlier run has come.
         (there,) = self._target.execute("SELECT max(id) FROM frames").fetchone()
-        yield from _ascending(self._source, "frames", there or 0)
+        yield from _ascending(source, "frames", there or 0)
+
+    def _not_reached(self) -> Iterator[Row]:
+        """Yield the frames on pages that SQLite did not come to, but for those that were taken already."""
+        census = Census()
+        census.load(self._target, 0)
+        (taken,) = self._target.execute("SELECT min(upto) FROM cursors").fetchone()
+        lost = {n for (n,) in self._target.execute("SELECT id FROM refused WHERE undated")}
+
+        def is_known(first: int, last: int, count: int) -> bool:
+            return last <= (taken or 0) or first > _HIGHEST or census.count(first - 1, last) == count
+
+        with suppress(OSError):
+            names = self._names("frames")
+            for found in leaves.frames(self._path, is_known):
+                number, values = found or (0, [])
+                good = (taken or 0) < number < _HIGHEST and number not in lost
+                yield "frames", {**dict(zip(names, values, strict=False)), "id": number} if good else None
 
 
 def read_late(db: sqlite3.Connection) -> list[tuple[int, str, bool]]:

@@ -298,7 +298,7 @@ class Spool:
             "SELECT id, frame FROM frames WHERE id > ? AND id < ? AND whose IN ('', ?) ORDER BY id LIMIT ?"
         )
         rows = self._db.execute(query, (after, before, who, limit)).fetchall()
-        found = [(number, from_text(text)) for number, text in rows]
+        found = [(number, from_text(text)) for number, text in store.in_order(rows, after)]
         unwritten = [(each.number, each.frame) for each in self._unwritten if after < each.number < before]
         return found + unwritten[: limit - len(found)]
 
@@ -358,6 +358,7 @@ class Spool:
     def _waiting(self, after: int, limit: int) -> list[Waiting]:
         query = "SELECT id, frame, whose, held FROM frames WHERE id > ? ORDER BY id LIMIT ?"
         rows = self._db.execute(query, (after, limit)).fetchall()
+        rows = store.in_order(rows, after)
         found = [Waiting(number, from_text(text), whose, bool(held)) for number, text, whose, held in rows]
         unwritten = [Waiting(n, frame, "", held) for n, frame, _, held in self._unwritten if n > after]
         return found + unwritten[: limit - len(found)]

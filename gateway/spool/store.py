@@ -6,10 +6,13 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 from gateway.paths import as_owner, check_is_file, open_file
 from gateway.spool import commits
 from gateway.spool.limits import PAGE
+
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 ALL_IN_DOUBT = """
     UPDATE cursors SET boot = '',
@@ -45,8 +48,16 @@ _SCHEMAS = (
 )
 """What turns each version of the file into the next; user_version counts them."""
 
+_CHECKED = 32 << 20
+"""Bytes up to which a file is checked at the start, which takes as long as reading it (on a Pi 1 s)."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NO_LIMIT = 1 << 40
+
+
+class OutOfPlace(sqlite3.DatabaseError):
+    """A page of the file is a right one, but for another place or of another time: SQLite did not see it."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 class SpoolUnusable(Exception):
@@ -110,6 +121,15 @@ def identify(db: sqlite3.Connection, number: int) -> None:
     db.execute(f"PRAGMA application_id={number:d}")
 
 
+def in_order(rows: list[Row], after: int) -> list[Row]:
+    """Return the rows, each of which begins with its id; OutOfPlace unless the ids grow from `after` on."""
+    for row in rows:
+        if row[0] <= after:
+            raise OutOfPlace(f"frame {row[0]} comes behind {after}")
+        after = row[0]
+    return rows
+
+
 def is_damage(error: Exception) -> bool:
     """Tell whether the error says that the file is no longer a right one."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
@@ -126,7 +146,9 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
     commits.mend(path)
     store = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
     try:
-        return _prepared(store, max_bytes)
+        _prepared(store, max_bytes)
+        if path.stat().st_size <= _CHECKED:
+            _check(store)
     except sqlite3.Error as error:
         store.close()
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
@@ -135,6 +157,14 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
     except SpoolUnusable:
         store.close()
         raise
+    return store
+
+
+def _check(store: sqlite3.Connection) -> None:
+    """Raise OutOfPlace where pages do not fit together."""
+    (said,) = store.execute("PRAGMA quick_check(1)").fetchone()
+    if said != "ok":
+        raise OutOfPlace(" ".join(said.split()))
 
 
 def _prepared(store: sqlite3.Connection, max_bytes: int) -> sqlite3.Connection:

@@ -1,0 +1,120 @@
+"""Frames on the pages of a damaged file, read without SQLite: no other page has to lead to theirs.
+
+Where an inner page of the table is lost SQLite reaches nothing below it, though those pages are good. The
+format: https://www.sqlite.org/fileformat2.html#b_tree_pages.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.paths import open_file
+from gateway.spool.commits import logged
+from gateway.spool.frame_text import is_frame
+from gateway.spool.limits import PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LEAF = 0x0D
+"""What a page with rows of a table begins with."""
+_LOCAL, _LEAST = PAGE - 35, (PAGE - 12) * 32 // 255 - 23
+"""The most bytes of a row that are on its own page, and the least where others are on further pages."""
+_MOST_PAGES = 4096
+"""Further pages of a row that are read: a frame of four megabytes."""
+_FIXED = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 8, 8: 0, 9: 0}
+"""The bytes of a value by its type; beyond 12 it is a text or a blob, whose type says how long it is."""
+
+Row = tuple[int, list[int | str | None]]
+"""The id of a frame, and what its columns hold: a file of an older version has fewer."""
+
+
+def frames(path: Path, is_known: Callable[[int, int, int], bool]) -> Iterator[Row | None]:
+    """Yield the frames on the pages of a file and of its log, the newest first; None where time passes.
+
+    `is_known` is asked about each page, with its first id, its last, and its number of rows. Raises OSError.
+    """
+    with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+        log = Path(f"{path}-wal")
+        newer: list[bytes] = []
+        if log.exists():
+            with os.fdopen(open_file(log, os.O_RDONLY), "rb") as commits:
+                newer = [commit.page for commit, *_ in logged(commits.read())][::-1]
+
+        def page(number: int) -> bytes:
+            file.seek((number - 1) * PAGE)
+            return file.read(PAGE)
+
+        pages = os.fstat(file.fileno()).st_size // PAGE
+        for data in (*newer, *(page(number) for number in range(1, pages + 1))):
+            yield None
+            try:
+                yield from _rows(data, page, is_known)
+            except (IndexError, ValueError, struct.error):
+                continue  # it is no such page, or a damaged one
+
+
+def _rows(
+    data: bytes, page: Callable[[int], bytes], is_known: Callable[[int, int, int], bool]
+) -> Iterator[Row]:
+    if data[0] != _LEAF:
+        return
+    (count,) = struct.unpack_from(">H", data, 3)
+    cells = []
+    for cell in struct.unpack_from(f">{count}H", data, 8):
+        size, after = _varint(data, cell)
+        number, after = _varint(data, after)
+        cells.append((number, size, after))
+    if not cells or is_known(cells[0][0], cells[-1][0], count):
+        return
+    for number, size, start in cells:
+        values = _values(_payload(data, start, size, page))
+        if len(values) > 1 and values[0] is None and is_frame(values[1]):  # in no other table
+            yield number, values
+
+
+def _payload(data: bytes, start: int, size: int, page: Callable[[int], bytes]) -> bytes:
+    """Return the bytes of a row, the last of which may be on further pages."""
+    if size <= _LOCAL:
+        return data[start : start + size]
+    here = _LEAST + (size - _LEAST) % (PAGE - 4)
+    here = here if here <= _LOCAL else _LEAST
+    parts = [data[start : start + here]]
+    (further,) = struct.unpack_from(">I", data, start + here)
+    while further and len(parts) <= _MOST_PAGES:
+        more = page(further)
+        (further,) = struct.unpack_from(">I", more)
+        parts.append(more[4:])
+    return b"".join(parts)[:size]
+
+
+def _values(record: bytes) -> list[int | str | None]:
+    """Return the values of a row: NULL, whole numbers and texts; any others as None."""
+    end, at = _varint(record, 0)
+    start = end
+    values: list[int | str | None] = []
+    while at < end:
+        kind, at = _varint(record, at)
+        size = _FIXED[kind] if kind in _FIXED else (kind - 12) // 2
+        data = record[start : start + size]
+        start += size
+        if kind >= 13 and kind % 2:
+            values.append(data.decode())
+        elif kind in (8, 9):
+            values.append(kind - 8)
+        else:
+            values.append(int.from_bytes(data, "big", signed=True) if 0 < kind < 7 else None)
+    return values
+
+
+def _varint(data: bytes, start: int) -> tuple[int, int]:
+    """Return a number and where the next one begins: seven bits a byte, and all eight of the ninth."""
+    value = 0
+    for at in range(start, start + 8):
+        value = value << 7 | data[at] & 0x7F
+        if data[at] < 0x80:
+            return value, at + 1
+    return value << 8 | data[start + 8], start + 9
