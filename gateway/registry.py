@@ -14,6 +14,7 @@ KINDS: tuple[Kind, ...] = ("listeners", "dispatchers")
 
 BUILT_IN: dict[Kind, dict[str, str]] = {
     "listeners": {
+        "counter": "listeners.counter:Counter",
         "ds2482": "listeners.onewire.drivers.ds2482:Ds2482",
         "exec": "listeners.textlines.exec_lines:ExecLines",
         "http": "listeners.http.listener:Http",

@@ -15,13 +15,14 @@ from gateway.conf.config import ConfigFaults, Gateway
 from gateway.nodes import Decoder
 from gateway.registry import known
 from gateway.settings import build, declared, shown
+from listeners.counter import Counters
 from listeners.onewire.slots import Offsets, Slots
 from tests import shipped_file
 
 SHIPPED = (Path(__file__).parent.parent / "etc/oemgateway.conf").read_text(encoding="utf-8")
 KEY = "0123456789abcdef0123456789abcdef"
 READY = SHIPPED.replace("apikey = ", f"apikey = {KEY}")
-EVERYTHING = re.sub(r"(?m)^( *)#(?=\S)", r"\1", READY).replace("= Dummy", "= 28.33F749050000")
+EVERYTHING = re.sub(r"(?m)^( *)#(?=\S)", r"\1", READY).replace("sensor1 = Dummy", "sensor1 = 28.33F749050000")
 """The file with every example and every default switched on."""
 
 
@@ -33,7 +34,7 @@ def without(*names):
 HALVES = without("transmitter", "names"), without("radio", "cable")
 
 SECTIONS = {section.name: section for section in shipped_file.read(SHIPPED)}
-LEFT_OUT = {Slots: "Dummy", Offsets: "0"}
+LEFT_OUT = {Slots: "Dummy", Offsets: "0", Counters: "Dummy"}
 """What an index has that is left out."""
 
 

@@ -1,0 +1,141 @@
+"""Listener `counter`: numbers in files that only grow, as a rate per second and as a total."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from gateway.clock import boot_id
+from gateway.settings import convert
+from gateway.text.numeral import NotANumber, parse
+from listeners.entries import Entries, EntrySampler
+from listeners.kept import Kept
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from listeners.entries import Entry
+
+_KEEP_EVERY = 3600.0
+"""Seconds between two writes of the totals; after a kill what came since is read off the counter itself."""
+
+_ROUNDED = 6
+"""Decimals of a rate; one count a day is 0.000012."""
+
+
+def increase(before: float, now: float) -> float | None:
+    """Return by how much a counter of 16, 32 or 64 bits went on, None where it was set back.
+
+    A smaller number is a wrap only from the top tenth of the smallest such range into its lowest tenth.
+    """
+    if now >= before:
+        return now - before
+    size = next((1 << bits for bits in (16, 32, 64) if before < 1 << bits), 0)
+    return now + size - before if before * 10 >= size * 9 and now * 10 < size else None
+
+
+class Counted(NamedTuple):
+    """What a counter showed at a second of the monotonic clock, and its total, which no reset ends."""
+
+    shown: float
+    at: float
+    total: float
+
+    def advance(self, shown: float, at: float) -> tuple[float | None, Counted]:
+        """Return the rate per second since then, None after a reset, and what is counted now."""
+        more = increase(self.shown, shown)
+        passed = at - self.at
+        rate = None if more is None or passed <= 0 else round(more / passed, _ROUNDED)
+        return rate, Counted(shown, at, self.total + (shown if more is None else more))
+
+
+def read_number(path: Path) -> float:
+    """Return the number that a file has; OSError where there is none. No pipe or device is waited for."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        text = os.read(fd, 100).decode("ascii", "replace").strip()
+    finally:
+        os.close(fd)
+    try:
+        number = parse(text)
+    except NotANumber:
+        number = None
+    if number is None or number < 0:
+        raise OSError(f"a number expected, not {text[:20] or 'nothing'}")
+    return number
+
+
+@dataclass(frozen=True)
+class Counters(Entries):
+    """The files: `counterN = PATH | Dummy`, with a label after a comma."""
+
+    KEY: ClassVar = re.compile(r"counter([1-9][0-9]*)")
+    EXAMPLE: ClassVar = "counter1"
+
+    @classmethod
+    def parse(cls, text: str) -> Path:
+        """Return the path."""
+        path: Path = convert(Path, text)
+        return path
+
+
+@dataclass(kw_only=True)
+class Counter(EntrySampler):
+    """Reads counters; counterN has its rate per second at index 2N - 1 and its total at 2N."""
+
+    KINDS: ClassVar = (("rate", "/s"), ("total", ""))
+
+    counters: Counters = field(default_factory=Counters)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._counted: dict[str, Counted] = {}
+
+    @property
+    def entries(self) -> Counters:
+        """The files."""
+        return self.counters
+
+    def open(self) -> None:
+        """Recall the totals. What a file of the kernel counted in an earlier boot is gone, and not in it."""
+        self._kept = Kept(self, "counter", _KEEP_EVERY)
+        now = self.clock.monotonic()
+        for path, found in self._kept.read().items():
+            if path not in self._counted and isinstance(found, list) and len(found) == 3:
+                shown, total, boot = found
+                if isinstance(shown, int | float) and isinstance(total, int | float):
+                    is_new = boot != boot_id() and path.startswith(("/sys/", "/proc/"))
+                    self._counted[path] = Counted(0 if is_new else shown, now, total)
+
+    def close(self) -> None:
+        """Keep the totals."""
+        if self._counted:
+            self._keep()
+
+    def sample(self) -> Sequence[float | None]:
+        """Return the rates and totals."""
+        values = super().sample()
+        if self._kept.is_due():
+            self._keep()
+        return values
+
+    def sample_entry(self, number: int, entry: Entry) -> Sequence[float | None]:  # noqa: ARG002  (a file says all)
+        """Return rate and total of a file; OSError where it has no number."""
+        shown, at = read_number(entry.what), self.clock.monotonic()
+        before = self._counted.get(entry.text)
+        rate, counted = before.advance(shown, at) if before else (None, Counted(shown, at, shown))
+        self._counted[entry.text] = counted
+        return rate, counted.total
+
+    def _keep(self) -> None:
+        named = {entry.text for entry in self.counters.named().values()}
+        self._kept.write(
+            {
+                path: [counted.shown, counted.total, boot_id()]
+                for path, counted in self._counted.items()
+                if path in named
+            }
+        )

@@ -1,0 +1,158 @@
+"""What is read at numbered entries: `nameN = SOMETHING | Dummy`, with a label after a comma.
+
+N fixes the indices of what is named there, as that of `sensorN` does: each entry has as many as its listener
+has kinds of values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gateway.plugin import Health, Sampler, Series
+from gateway.settings import Raw, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+HIGHEST = 199
+"""The highest N: a frame has a value or a gap at every index up to its highest."""
+
+_AGAIN = 3600.0
+"""Seconds after which the trouble of an entry is logged again: it may come and go."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an entry names, None for a Dummy, and its label; `text` is how the file has it."""
+
+    what: Any
+    text: str
+    label: str = ""
+
+    @property
+    def title(self) -> str:
+        """The label, or the text where there is none."""
+        return self.label or self.text
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Entries by number, in numerical order; each subclass says what a text names."""
+
+    KEY: ClassVar[re.Pattern[str]]
+    EXAMPLE: ClassVar[str]
+
+    by_number: Mapping[int, Entry] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_number", dict(sorted(self.by_number.items())))
+
+    @classmethod
+    def parse(cls, text: str) -> Any:  # noqa: ANN401  (what it is, the subclass knows)
+        """Return what a text names; raises ValueError with what was expected and found."""
+        raise NotImplementedError
+
+    @classmethod
+    def parse_entry(cls, key: str, raw: Raw) -> tuple[int, Entry]:
+        """Return the number and entry of a setting, or raise ValueError."""
+        text, *labels = [raw] if isinstance(raw, str) else raw
+        if len(labels) > 1:
+            raise ValueError(
+                f"one value and one label expected, not {', '.join(labels)} (a comma needs quotes)"
+            )
+        number = int(re.sub(r"\D", "", key)[:9])
+        if number > HIGHEST:
+            raise ValueError(f"a number from 1 to {HIGHEST} expected, not {number}")
+        is_dummy = text.lower() == "dummy"
+        return number, Entry(None if is_dummy else cls.parse(text), text, "".join(labels))
+
+    def shown(self) -> dict[str, str]:
+        """Return the entries again."""
+        name = self.EXAMPLE.rstrip("1")
+        return {
+            f"{name}{number}": ", ".join(map(quoted, filter(None, (entry.text, entry.label))))
+            for number, entry in self.by_number.items()
+        }
+
+    def named(self) -> dict[int, Entry]:
+        """Return the entries that are no Dummy."""
+        return {number: entry for number, entry in self.by_number.items() if entry.what is not None}
+
+
+@dataclass(kw_only=True)
+class EntrySampler(Sampler):
+    """Reads what its entries name; the values of entry N are at the N-th run of indices."""
+
+    KINDS: ClassVar[Sequence[tuple[str, str]]]
+    """Kind and unit of each value of an entry."""
+
+    def __post_init__(self) -> None:
+        self._faults: Counter[str] = Counter()
+        self._troubles: dict[int, str] = {}
+        self._logged: dict[int, float] = {}
+
+    @property
+    def entries(self) -> Entries:
+        """What is read."""
+        raise NotImplementedError
+
+    def sample_entry(self, number: int, entry: Entry) -> Sequence[float | None]:
+        """Return the values of an entry; raises OSError where it has none."""
+        raise NotImplementedError
+
+    def sample(self) -> Sequence[float | None]:
+        """Return the values of all entries; one that fails leaves gaps."""
+        each = len(self.KINDS)
+        values: list[float | None] = [None] * (each * max(self.entries.by_number, default=0))
+        for number, entry in self.entries.named().items():
+            try:
+                found = self.sample_entry(number, entry)
+            except OSError as error:
+                self.note_trouble(number, error.strerror or str(error))
+            else:
+                self.note_well(number)
+                values[each * (number - 1) : each * (number - 1) + len(found)] = found
+        return values
+
+    def catalogue(self) -> Iterable[Series]:
+        """Return every index of each entry."""
+        for number, entry in self.entries.by_number.items():
+            is_named = entry.what is not None
+            for index, (kind, unit) in enumerate(self.KINDS, len(self.KINDS) * (number - 1) + 1):
+                yield Series(
+                    node=self.node,
+                    index=index,
+                    label=f"{entry.title} {kind}" if is_named else entry.label,
+                    unit=unit,
+                    kind=kind if is_named else "",
+                    identity=f"{entry.text} {kind}" if is_named else "",
+                    interval=self.interval,
+                    claimed=is_named,
+                )
+
+    def health(self) -> Health:
+        """Return which entries have no value now, and why."""
+        return Health(dict(self._faults), [*self._troubles.values()])
+
+    def remarks(self) -> Iterable[tuple[str, str]]:
+        """Return that nothing is named, where that is so."""
+        if not self.entries.named():
+            yield self.entries.EXAMPLE, "nothing is named: there is nothing to read"
+
+    def note_trouble(self, number: int, words: str, fault: str = "") -> None:
+        """Take note that an entry has no value; a line in the log when that begins, at most one an hour."""
+        text = f"{self.entries.EXAMPLE.rstrip('1')}{number} ({self.entries.by_number[number].title}): {words}"
+        now = self.clock.monotonic()
+        if number not in self._troubles and now >= self._logged.get(number, now - _AGAIN) + _AGAIN:
+            self._logged[number] = now
+            self.log.warning("%s", text)
+        self._troubles[number] = text
+        self._faults[fault or words] += 1
+
+    def note_well(self, number: int) -> None:
+        """Take note that an entry has its values."""
+        self._troubles.pop(number, None)

@@ -1,0 +1,47 @@
+"""What a listener keeps over a restart: an object of JSON in the state directory."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from gateway.paths import read_file, write_file
+
+if TYPE_CHECKING:
+    from gateway.plugin import Listener
+
+
+class Kept:
+    """The file of a listener; it keeps nothing where there is no state directory.
+
+    `every` seconds apart is when `note` writes, so that a card is written seldom.
+    """
+
+    def __init__(self, listener: Listener, kind: str, every: float) -> None:
+        directory = listener.state
+        self._file = directory and directory / f"{kind}-{quote(listener.name, safe='')}.json"
+        self._listener = listener
+        self._every = every
+        self._written = listener.clock.monotonic()
+
+    def read(self) -> dict[str, Any]:
+        """Return what was kept; nothing where it cannot be read."""
+        with suppress(OSError, ValueError, RecursionError):
+            found = json.loads(read_file(self._file)) if self._file else {}
+            return found if isinstance(found, dict) else {}
+        return {}
+
+    def is_due(self) -> bool:
+        """Tell whether so many seconds have passed since it was written."""
+        return self._listener.clock.monotonic() >= self._written + self._every
+
+    def write(self, found: dict[str, Any]) -> None:
+        """Keep this. A disk that does not take it costs what would have been kept, and no reading."""
+        self._written = self._listener.clock.monotonic()
+        if self._file:
+            try:
+                write_file(self._file, json.dumps(found))
+            except OSError as error:
+                self._listener.log.debug("%s is not written: %s", self._file, error)

@@ -1,0 +1,182 @@
+"""Listener `counter`: rates and totals of numbers that only grow."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.settings import build
+from listeners.counter import Counter, increase
+from listeners.simulated.clock import VirtualClock, VirtualFlag
+
+TOP = [2**16, 2**32, 2**64]
+
+
+@pytest.mark.parametrize("size", TOP)
+def test_a_wrap_goes_from_the_top_tenth_to_the_lowest(size):
+    assert increase(size - 5, 7) == 12
+    assert increase(size * 9 // 10 + 1, size // 10 - 1) is not None
+    assert increase(size * 9 // 10 - 1, 7) is None
+    assert increase(size - 5, size // 10 + 1) is None
+
+
+@given(st.sampled_from(TOP), st.data())
+def test_a_counter_that_wraps_has_counted_what_was_added(size, data):
+    before = data.draw(st.integers(-(-size * 9 // 10), size - 1))
+    added = data.draw(st.integers(size - before, size - before + size // 10 - 1))
+    assert increase(before, (before + added) % size) == added
+
+
+@given(st.integers(0, 2**64), st.integers(0, 2**64))
+def test_an_increase_is_never_negative(before, now):
+    found = increase(before, now)
+    assert found is None or found >= 0
+
+
+def test_a_number_beyond_all_ranges_that_falls_was_reset():
+    assert increase(2**70, 5) is None
+
+
+@pytest.fixture
+def counter(tmp_path):
+    clock = VirtualClock(wall=1_700_000_000)
+
+    def make(*, node="traffic", wall_passed=0.0, **entries):
+        made = build(Counter, {"node": node, **entries})
+        made.name, made.state, made.clock = "net", tmp_path, clock
+        made.open()
+        return made
+
+    make.clock = clock
+    return make
+
+
+def read(listener):
+    (frame,) = listener.read(VirtualFlag(listener.clock))
+    return frame
+
+
+def test_each_counter_has_its_rate_and_total_at_its_own_indices(counter, tmp_path):
+    # given
+    drops, pulses = tmp_path / "rx_dropped", tmp_path / "pulses"
+    drops.write_text("100\n")
+    pulses.write_text("7\n")
+    listener = counter(counter1=str(drops), counter2="Dummy", counter3=[str(pulses), "gas"])
+    # when
+    first = read(listener)
+    drops.write_text("150\n")
+    pulses.write_text("8\n")
+    second = read(listener)
+    # then
+    assert first.values == (None, 100, None, None, None, 7)
+    assert second.values == (5.0, 150, None, None, 0.1, 8)
+    assert second.stamp.wall - first.stamp.wall == 10
+    assert second.names[4:] == ("gas rate", "gas total")
+
+
+def test_a_reset_is_a_gap_in_the_rate_and_the_total_goes_on(counter, tmp_path):
+    file = tmp_path / "count"
+    file.write_text("1000")
+    listener = counter(counter1=str(file))
+    read(listener)
+    file.write_text("20")
+    after = read(listener)
+    file.write_text("30")
+    later = read(listener)
+    assert (after.values, later.values) == ((None, 1020), (1.0, 1030))
+
+
+def test_a_wrap_is_no_gap(counter, tmp_path):
+    file = tmp_path / "count"
+    file.write_text(str(2**32 - 50))
+    listener = counter(counter1=str(file))
+    read(listener)
+    file.write_text("50")
+    assert read(listener).values == (10.0, 2**32 + 50)
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"-5", b"nan", b"\xff\xfe", b"1 2", b"9" * 200])
+def test_what_is_no_number_is_a_gap_and_one_trouble_and_no_other_counter_suffers(counter, tmp_path, content):
+    bad, good = tmp_path / "bad", tmp_path / "good"
+    bad.write_bytes(content)
+    good.write_text("1")
+    listener = counter(counter1=str(bad), counter2=str(good))
+    assert read(listener).values == (None, None, None, 1)
+    (trouble,) = listener.health().troubles
+    assert trouble.startswith(f"counter1 ({bad}): a number expected")
+    bad.write_text("5")
+    assert read(listener).values[:2] == (None, 5)
+    assert listener.health().troubles == []
+
+
+def test_a_file_that_is_missing_or_a_pipe_is_not_waited_for(counter, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    listener = counter(counter1=str(tmp_path / "pipe"), counter2=str(tmp_path / "none"), counter3="Dummy")
+    assert read(listener).values == (None,) * 6
+    assert len(listener.health().troubles) == 2
+    assert dict(listener.health().faults) == {
+        "No such file or directory": 1,
+        "a number expected, not nothing": 1,
+    }
+
+
+def test_a_rate_after_a_gap_is_over_the_time_that_has_passed(counter, tmp_path):
+    file = tmp_path / "count"
+    file.write_text("10")
+    listener = counter(counter1=str(file))
+    read(listener)
+    file.unlink()
+    read(listener)
+    file.write_text("50")
+    assert read(listener).values == (2.0, 50)
+
+
+def test_the_total_survives_a_restart_and_a_kill(counter, tmp_path):
+    # given a total that is ahead of its file, kept
+    file = tmp_path / "count"
+    file.write_text("1000")
+    before = counter(counter1=str(file))
+    read(before)
+    file.write_text("20")
+    read(before)
+    before.close()
+    # when it goes on, is killed, and another begins
+    file.write_text("25")
+    assert read(before).values[1] == 1025
+    file.write_text("30")
+    after = counter(counter1=str(file))
+    # then nothing is lost nor counted twice
+    assert read(after).values[1] == 1030
+
+
+def test_the_total_of_a_kernels_counter_goes_on_in_another_boot(counter, monkeypatch):
+    monkeypatch.setattr("listeners.counter.boot_id", lambda: "first")
+    path = "/sys/class/net/lo/statistics/rx_packets"
+    first = counter(counter1=path)
+    seen = read(first).values[1]
+    first.close()
+    monkeypatch.setattr("listeners.counter.boot_id", lambda: "second")
+    total = read(counter(counter1=path)).values[1]
+    assert total >= 2 * seen
+
+
+def test_a_damaged_file_of_totals_is_as_none(counter, tmp_path):
+    file = tmp_path / "count"
+    file.write_text("5")
+    (tmp_path / "counter-net.json").write_text(json.dumps({"a": [1], "b": 3, str(file): ["x", 1, 2]}))
+    assert read(counter(counter1=str(file))).values == (None, 5)
+
+
+def test_the_totals_are_written_once_an_hour(counter, tmp_path):
+    file = tmp_path / "count"
+    file.write_text("5")
+    listener = counter(counter1=str(file))
+    read(listener)
+    assert not (tmp_path / "counter-net.json").exists()
+    listener.clock.sleep(3600)
+    read(listener)
+    assert (tmp_path / "counter-net.json").exists()
