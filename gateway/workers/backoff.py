@@ -10,6 +10,20 @@ if TYPE_CHECKING:
 _SHORTEST = 2 / 3
 """What a pause is at least, as a part of its length: enough that many gateways do not keep in step."""
 
+_LONGEST_PAUSE, _LONGEST_PAUSE_LATER = 15.0, 30.0
+"""Seconds between two tries of a dispatcher in the first ten minutes of an outage, and later, at most.
+
+Once the far end is back the first frame is there within that time, and a thousand gateways together make
+about 80, later 40 requests a second.
+"""
+_LATER = 600.0
+"""Seconds after which an outage is a long one."""
+
+
+def longest_pause(failing_for: float) -> float:
+    """Return the longest pause of a dispatcher that has failed for so many seconds."""
+    return _LONGEST_PAUSE if failing_for < _LATER else _LONGEST_PAUSE_LATER
+
 
 class Backoff:
     """Pauses that double from 1 s up to a limit, each drawn between two thirds of that and all of it."""

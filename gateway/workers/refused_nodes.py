@@ -4,6 +4,22 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gateway.plugin import NodeRefused
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterable
+
+    from gateway.frame import Frame
+    from gateway.plugin import BadFrame
+
+Numbered = list[tuple[int, "Frame"]]
+"""Frames with their ids, in order."""
+
+Aside = list[tuple[int, "Frame", str]]
+"""Frames that are to be set aside, with their ids and the reason for each."""
 
 TRY_EVERY = 3600.0
 """Seconds after which one more frame of a refused node is sent."""
@@ -31,7 +47,8 @@ class RefusedNode:
 class RefusedNodes:
     """What one dispatcher knows of them; `now` is by the monotonic clock, and any thread may call it."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
         self._lock = threading.Lock()
         self._nodes: dict[str, RefusedNode] = {}
 
@@ -40,18 +57,28 @@ class RefusedNodes:
         with self._lock:
             return {name: node for name, node in self._nodes.items() if now < node.last + _FORGET}
 
-    def why(self, name: str, now: float) -> str:
-        """Return why a frame of a node is to be set aside unsent, or ""."""
-        node = self._nodes.get(name)
-        return node.reason if node and now < node.next_try else ""
+    def choose(self, window: Numbered, now: float) -> tuple[Numbered, Aside, int]:
+        """Return which of these frames to send, which to set aside unsent, and up to which id that goes.
 
-    def is_due(self, name: str, now: float) -> bool:
-        """Tell whether a frame of a node is to be sent alone, as one that may be refused."""
-        node = self._nodes.get(name)
-        return node is not None and now >= node.next_try
+        It goes up to the first frame of a refused node that is due to be tried, which is then sent alone.
+        """
+        frames, aside, upto = Numbered(), Aside(), 0
+        for number, frame in window:
+            node = self._nodes.get(frame.node)
+            is_due = node is not None and now >= node.next_try
+            if is_due and upto:
+                break
+            if node is None or is_due:
+                frames.append((number, frame))
+            else:
+                aside.append((number, frame, node.reason))
+            upto = number
+            if is_due:
+                break
+        return frames, aside, upto
 
-    def refused(self, name: str, reason: str, now: float) -> bool:
-        """Note that a frame of a node was refused; tell whether that is new."""
+    def refused(self, name: str, reason: str, now: float) -> None:
+        """Note that a frame of a node was refused, and log it where that is new."""
         known = self.known(now)
         with self._lock:
             self._nodes = known
@@ -59,20 +86,41 @@ class RefusedNodes:
             known[name] = RefusedNode(reason, before.frames if before else 0, now, now + TRY_EVERY)
             if len(known) > _MOST:
                 del known[next(iter(known))]
-            return before is None
+        if before is None:
+            self._log.error(
+                "node %s is refused, and its frames are set aside but for one an hour: %s; once it is taken, "
+                "oemgateway queue retry sends them",
+                name,
+                reason,
+            )
 
-    def set_aside(self, name: str, now: float) -> None:
-        """Count a frame of a node that was set aside."""
+    def set_aside(self, names: Iterable[str], now: float) -> None:
+        """Count a frame of each of these nodes that was set aside."""
         with self._lock:
-            if node := self._nodes.pop(name, None):
-                self._nodes[name] = replace(node, frames=node.frames + 1, last=now)
+            for name in names:
+                if node := self._nodes.pop(name, None):
+                    self._nodes[name] = replace(node, frames=node.frames + 1, last=now)
 
-    def taken(self, name: str) -> RefusedNode | None:
-        """Forget a node, as a frame of it was taken; return what was known of it."""
-        with self._lock:
-            return self._nodes.pop(name, None)
+    def taken(self, names: Iterable[str]) -> None:
+        """Forget these nodes, as a frame of each was taken; those that were refused are logged."""
+        for name in names:
+            with self._lock:
+                node = self._nodes.pop(name, None)
+            if node:
+                rest = f"; {node.frames} of its frames wait for oemgateway queue retry" if node.frames else ""
+                self._log.warning("node %s is taken now%s", name, rest)
 
     def try_now(self) -> None:
         """Have the next frame of each node tried: those that were set aside are sent again."""
         with self._lock:
             self._nodes = {name: replace(node, frames=0, next_try=0.0) for name, node in self._nodes.items()}
+
+
+def refused_node(nodes: set[str], refusal: BadFrame) -> str:
+    """Return which of the nodes of a batch is refused, "" where that is not known.
+
+    The far end may call it something else, or cut its name short.
+    """
+    if not isinstance(refusal, NodeRefused):
+        return ""
+    return refusal.node if refusal.node in nodes else nodes.pop() if len(nodes) == 1 else ""

@@ -9,9 +9,25 @@ GOOD_FOR = 60.0
 """Seconds without a failure after which a trouble is over."""
 
 _MOST = 10
-"""Lines within an hour, at most: a message may have something in it that is different each time."""
+"""Lines of one section within an hour, at most: a message may have something different in it each time."""
 
 _HOUR = 3600.0
+
+
+class LogLimit:
+    """Lets each message through once an hour, and so many of them in that time; `now` is monotonic."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._logged: dict[str, float] = {}
+
+    def allows(self, text: str, now: float) -> bool:
+        """Tell whether a message is to be logged, and take it as logged then."""
+        self._logged = {each: at for each, at in self._logged.items() if now < at + _HOUR}
+        if text in self._logged or len(self._logged) >= self._most:
+            return False
+        self._logged[text] = now
+        return True
 
 
 @dataclass(frozen=True)
@@ -32,7 +48,7 @@ class Episode:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = ""
-        self._logged: dict[str, float] = {}
+        self._limit = LogLimit(_MOST)
         self._good_since: float | None = None
 
     def failed(self, text: str, now: float) -> bool:
@@ -41,11 +57,7 @@ class Episode:
             self._good_since = None
             is_new = text != self._last
             self._last = text
-            self._logged = {each: at for each, at in self._logged.items() if now < at + _HOUR}
-            if not is_new or text in self._logged or len(self._logged) >= _MOST:
-                return False
-            self._logged[text] = now
-            return True
+            return is_new and self._limit.allows(text, now)
 
     def succeeded(self, now: float) -> None:
         """Note that it works."""
@@ -59,5 +71,5 @@ class Episode:
             if self._good_since is None or now < self._good_since + GOOD_FOR:
                 return False
             self._last, self._good_since = "", None
-            self._logged.clear()
+            self._limit = LogLimit(_MOST)
             return True
