@@ -18,8 +18,11 @@ BIN := $(VENV)/bin
 HOST_PIP := $(shell $(PYTHON) -m pip --python "$$(command -v $(PYTHON))" --version >/dev/null 2>&1 && echo yes)
 PIP := $(if $(HOST_PIP),$(PYTHON) -m pip --python $(BIN)/python,$(BIN)/python -m pip) --disable-pip-version-check -q
 
+# The tests start hundreds of processes: each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Most tests wait for something, so that more of them run at a time than there are cores.
-WORKERS := 4
+WORKERS := 6
 
 # The lists are in setup.cfg only.
 needs = $(shell $(PYTHON) -c 'import configparser, shlex; c = configparser.ConfigParser(); c.read("setup.cfg"); \
@@ -42,7 +45,7 @@ demo: $(VENV)/.runtime
 	@$(BIN)/python -m gateway demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered --cov-fail-under=95
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 fuzz: $(VENV)/.test
 	SEQUENCES=10000 $(BIN)/python -m pytest -q tests/test_onewire_fuzz.py

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,31 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+SHARED_MEMORY = Path("/dev/shm")
+LONGEST = [
+    *("test_install", "test_salvage", "test_couplers", "test_slow_bus", "test_a_week_later", "test_service"),
+    *("test_onewire_fuzz", "test_end_to_end", "test_ending", "test_kill_loop"),
+]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the tests' files in memory, where there is room for them and programs may be run from there.
+
+    Most tests sync what they write, and would wait for a disk most of the time. What a killed process leaves
+    is the same in memory.
+    """
+    if "TMPDIR" in os.environ or config.option.basetemp or not os.access(SHARED_MEMORY, os.W_OK):
+        return
+    about = os.statvfs(SHARED_MEMORY)
+    if about.f_bavail * about.f_frsize > 1 << 30 and not about.f_flag & os.ST_NOEXEC:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(SHARED_MEMORY)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that at the end no worker waits for another."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
 
 # How long an example takes says something of the machine's other work, and nothing of the code.
 settings.register_profile("oemgateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import sys
 
 import pytest
+
+PIP = (
+    [sys.executable, "-m", "pip"]
+    if importlib.util.find_spec("pip")
+    else [sys._base_executable, "-m", "pip", "--python", sys.executable]
+)
+"""The pip of this environment, or that of the Python it was made with."""
 
 
 def need(program: str, package: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import stat
@@ -14,7 +15,10 @@ from pathlib import Path
 import pytest
 
 from gateway import version
+from gateway.command import main
+from gateway.conf.config import read
 from gateway.conf.indices import Memory
+from gateway.daemon import Daemon
 from gateway.frame import Frame, Stamp
 from gateway.paths import as_owner, open_file, read_file, write_file
 from gateway.process.logs import log_to
@@ -154,18 +158,21 @@ NAMES = (
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("hard", [False, True])
 def test_root_does_nothing_to_what_a_link_in_the_state_directory_leads_to(
-    folder, state, precious, name, hard
+    folder, state, precious, name, hard, caplog
 ):
     # given a link that the service's user has put there
     (state / name).hardlink_to(precious) if hard else (state / name).symlink_to(precious)
     file = configured(folder)
     # when root asks the queue, and runs the gateway
-    command("--config-file", file, "queue")
-    running = GatewayProcess(file)
-    running.launch()
-    wait_until(lambda: "oemgateway" in running.log and running.process.poll() is None)
-    wait_until(lambda: "push" in running.log or (state / "last-time").exists(), 20)
-    assert running.stop() == 0
+    caplog.set_level(logging.INFO, "oemgateway")
+    main(["--config-file", str(file), "queue"])
+    gateway = Daemon(read(file))
+    thread = threading.Thread(target=gateway.run)
+    thread.start()
+    wait_until(lambda: "listens on" in caplog.text)
+    gateway.stop.set()
+    thread.join(60)
+    assert not thread.is_alive()
     # then what it leads to is as it was
     assert untouched(precious)
 

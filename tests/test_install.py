@@ -7,14 +7,13 @@ import re
 import shutil
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.peers import missing, need
+from tests.peers import PIP, missing, need
 from tests.ports import free_port
 from tests.throwaway import Throwaway
 from tests.waiting import wait_until
@@ -82,16 +81,18 @@ def test_shellcheck_has_nothing_to_say(script):
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.fixture
-def pip(tmp_path):
-    """A pip of its own."""
-    made = subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], capture_output=True, check=False)
-    if made.returncode:
-        missing("ensurepip is missing: apt install python3-venv")
-    return [tmp_path / "venv/bin/python", "-m", "pip", "--isolated", "--retries", "0", "install", "wheel"]
+def fetch_from(url, folder):
+    """Run `install.sh fetch` with a pip that is to fetch a package from there."""
+    pip = [*PIP, "--isolated", "--retries", "0", "--disable-pip-version-check"]
+    return subprocess.run(
+        [ROOT / "install.sh", "fetch", *pip, "download", "--dest", folder, "--index-url", url, "wheel"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
-def test_where_the_clock_is_wrong_setting_up_says_so_and_what_it_shows(pip, tmp_path):
+def test_where_the_clock_is_wrong_setting_up_says_so_and_what_it_shows(tmp_path):
     # given a server of packages with a certificate that is not valid, as none is by a clock of 1970
     key, certificate = tmp_path / "key", tmp_path / "certificate"
     subprocess.run(
@@ -109,13 +110,7 @@ def test_where_the_clock_is_wrong_setting_up_says_so_and_what_it_shows(pip, tmp_
         serving = threading.Thread(target=index.serve_forever)
         serving.start()
         # when packages are to be fetched from it
-        url = f"https://localhost:{index.server_port}/"
-        done = subprocess.run(
-            [ROOT / "install.sh", "fetch", *pip, "--index-url", url],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = fetch_from(f"https://localhost:{index.server_port}/", tmp_path)
         index.shutdown()
         serving.join()
     # then it is one line, which names the clock
@@ -125,11 +120,8 @@ def test_where_the_clock_is_wrong_setting_up_says_so_and_what_it_shows(pip, tmp_
     assert "sudo date -s '2026-01-31 18:30'), then run make again" in done.stderr
 
 
-def test_without_a_network_setting_up_says_so_in_a_few_lines(pip):
-    url = f"http://127.0.0.1:{free_port()}/"
-    done = subprocess.run(
-        [ROOT / "install.sh", "fetch", *pip, "--index-url", url], capture_output=True, text=True, check=False
-    )
+def test_without_a_network_setting_up_says_so_in_a_few_lines(tmp_path):
+    done = fetch_from(f"http://127.0.0.1:{free_port()}/", tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     *errors, cure = done.stderr.splitlines()
     assert cure == (

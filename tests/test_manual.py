@@ -20,6 +20,8 @@ from tests.peers import need
 ROOT = Path(__file__).parents[1]
 PAGES = ["oemgateway.1", "oemgateway.conf.5"]
 
+pytestmark = pytest.mark.xdist_group("manual")  # whose pages are made once
+
 
 def write(folder, **environment):
     subprocess.run(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import runpy
 import shutil
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
+from tests.peers import PIP
 from tests.simulators.emoncms import FakeEmoncms
 from tests.waiting import wait_until
 
@@ -22,11 +21,8 @@ STEPS = TEXT.partition("in five steps\n")[2]
 FILES = {
     name: textwrap.dedent(text) for name, text in re.findall(r"``([\w.]+)``::\n\n((?: {7}.*\n|\n)+)", STEPS)
 }
-PIP = (
-    [sys.executable, "-m", "pip"]
-    if importlib.util.find_spec("pip")
-    else [sys._base_executable, "-m", "pip", "--python", sys.executable]
-)
+
+pytestmark = pytest.mark.xdist_group("own_listener")  # which is installed once
 
 
 @pytest.fixture(scope="module")

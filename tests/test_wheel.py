@@ -31,6 +31,8 @@ for kind, types in BUILT_IN.items():
 print(gateway.__file__)
 """
 
+pytestmark = pytest.mark.xdist_group("wheel")  # which is built once
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
