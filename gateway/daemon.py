@@ -15,9 +15,9 @@ from gateway.conf.changes import changes, is_same
 from gateway.conf.indices import Memory
 from gateway.flag import Flag, wait_readable
 from gateway.listener import claims
+from gateway.present.collecting import StatusCollector
 from gateway.present.hourly import HOUR, Hourly
 from gateway.present.state import State
-from gateway.present.status import Status
 from gateway.process import control, logs
 from gateway.process.notify import Supervisor
 from gateway.spool import Spool
@@ -83,7 +83,7 @@ class Daemon:
         keeper = Timekeeper(clock, past=passed(self._spool, note, clock.now().boot), mode=gateway.unsynced)
         self._dating = Dating(self._spool, keeper, clock, note)
         self._queue = QueueAnswers(self._spool, retrying=self._try_refused)
-        self._status = Status(self._file, self._listeners, self._dispatchers, self._queue, keeper)
+        self._status = StatusCollector(self._file, self._listeners, self._dispatchers, self._queue, keeper)
         try:
             self._apply(self._configuration)
             with self._open_control(directory):
@@ -157,7 +157,7 @@ class Daemon:
 
     def _summarise(self, hourly: Hourly) -> None:
         try:
-            log.info("%s", hourly.line(self._status.answer()))
+            log.info("%s", hourly.line(self._status.status()))
         except OSError as error:
             log.warning("the line of this hour cannot be made: %s", error)
 

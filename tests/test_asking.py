@@ -10,20 +10,7 @@ import pytest
 from gateway import command, paths
 from gateway.present import asking
 from gateway.process.control import Control
-
-STATUS = {
-    "version": "1.0",
-    "pid": 812,
-    "uptime": 60.0,
-    "ready": True,
-    "healthy": True,
-    "troubles": [],
-    "listeners": {},
-    "dispatchers": {},
-    "dropped": 0,
-    "bytes": 0,
-    "clock": {"doubt": "", "holding": False, "steps": 0, "last_step": 0.0},
-}
+from tests.statuses import answer
 
 
 @pytest.fixture
@@ -65,7 +52,7 @@ def running(machine):
 
     def run(file):
         answers = {
-            "status": lambda: {**STATUS, "file": str(file)},
+            "status": lambda: answer(file=str(file)),
             "queue": lambda: {"dispatchers": {}, "dropped": 0, "bytes": 0},
         }
         controls.append(Control(machine.socket, answers))

@@ -209,7 +209,7 @@ def test_only_a_live_machine_is_asked_for_its_chip_and_only_where_the_gateway_do
     live = replace(pi.machine, live=True)
     bridge = plugin("ds2482", address="0x1F")
     assert len(list(bridge.examine(live))) == 1 + len(list(bridge.examine(pi.machine)))
-    held = replace(live, running={"ds2482": {}})
+    held = replace(live, running=frozenset(["ds2482"]))
     assert len(list(bridge.examine(held))) == len(list(bridge.examine(pi.machine)))
 
 

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 from gateway.present.hourly import Hourly
+from gateway.present.status import Status
+from tests.statuses import dispatcher, listener
+from tests.statuses import status as a_status
 
 
 def status(
     *, radio: int = 0, bridge: int = 0, home: int = 0, waiting: int = 0, faults: int = 0, failures: int = 0
-) -> dict:
-    return {
-        "listeners": {
-            "radio": {"frames": radio, "faults": {"damaged": faults}, "failures": 0},
-            "bridge": {"frames": bridge, "faults": {}, "failures": 0},
+) -> Status:
+    return a_status(
+        listeners={
+            "radio": listener(frames=radio, faults={"damaged": faults}),
+            "bridge": listener(frames=bridge),
         },
-        "dispatchers": {"home": {"frames": home, "failures": failures, "queue": {"waiting": waiting}}},
-    }
+        dispatchers={"home": dispatcher(frames=home, failures=failures, queue={"waiting": waiting})},
+    )
 
 
 def test_it_says_what_has_gone_through_since_the_last_line():
@@ -41,5 +44,5 @@ def test_how_often_a_section_has_failed_is_said_where_it_has():
 
 
 def test_without_a_dispatcher_nothing_waits():
-    said = Hourly().line({"listeners": {}, "dispatchers": {}})
+    said = Hourly().line(a_status(listeners={}, dispatchers={}))
     assert "0 frames in, 0 frames out; waiting: none" in said

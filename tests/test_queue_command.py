@@ -29,6 +29,7 @@ from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
+from tests.statuses import answer
 from tests.test_exchange import frames
 from tests.waiting import wait_until
 
@@ -351,7 +352,7 @@ def test_a_gateway_that_does_not_answer_keeps_its_file(filled, queue, file, tmp_
 
 
 def test_a_gateway_of_another_version_says_what_it_answers(filled, queue, tmp_path):
-    other = control.Control(tmp_path / "state/control", {"status": dict})
+    other = control.Control(tmp_path / "state/control", {"status": answer})
     status, _, said = queue()
     assert status == 1
     assert said == "oemgateway: the gateway says: queue is not a question this daemon answers: status\n"
@@ -367,7 +368,7 @@ def test_a_gateway_that_hangs_is_not_taken_for_none(filled, queue, monkeypatch):
 
 
 def test_a_gateway_that_breaks_off_is_one_line(filled, queue, tmp_path, monkeypatch):
-    other = control.Control(tmp_path / "state/control", {"status": dict})
+    other = control.Control(tmp_path / "state/control", {"status": answer})
     real = control.ask
 
     def ask(path: Path, what: str, **arguments: object) -> object:

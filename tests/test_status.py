@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import socket
+from dataclasses import asdict
 
 import pytest
 
 from gateway.commands.status import lines
-from gateway.present.status import _refusals
+from gateway.present.collecting import refusals
+from gateway.present.status import ClockStatus, RefusedNodeStatus, Status, from_json
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import free_port
 from tests.simulators.emoncms import FakeEmoncms
+from tests.statuses import answer, dispatcher, listener
+from tests.statuses import status as a_status
 from tests.waiting import wait_until
 
 LOG = "[dispatchers]\n[[log]]\ntype = log\n"
@@ -175,74 +179,39 @@ def test_a_faulty_edit_is_told_as_long_as_it_stands_and_the_gateway_is_found_all
     assert f"! {file} has faults (oemgateway check shows them)" in " ".join(faulty.stdout.split())
 
 
-ABOUT = {
-    "frames": 7,
-    "age": 2.0,
-    "trouble": "",
-    "failures": 0,
-    "last_trouble": None,
-    "next_try": None,
-    "troubles": [],
-}
-QUEUE = {"waiting": 0, "oldest": None, "age": None, "held": 0, "refused": 0, "gone": False}
-TOLD = {
-    "version": "1.0",
-    "pid": 812,
-    "file": "/etc/oemgateway.conf",
-    "uptime": 7 * 86400.0,
-    "ready": True,
-    "healthy": False,
-    "troubles": [],
-    "listeners": {"radio": {**ABOUT, "rate": 12.0, "nodes": {}, "faults": {}}},
-    "dispatchers": {"home": {**ABOUT, "doubled": 0, "queue": QUEUE}},
-    "dropped": 0,
-    "bytes": 0,
-    "clock": {"doubt": "", "holding": False, "steps": 0, "last_step": 0.0},
-}
+def radio(**changes):
+    return a_status(listeners={"radio": listener(**changes)})
 
 
-def listener(**more) -> dict:
-    return {**TOLD, "listeners": {"radio": {**TOLD["listeners"]["radio"], **more}}}
-
-
-def dispatcher(**more) -> dict:
-    return {**TOLD, "dispatchers": {"home": {**TOLD["dispatchers"]["home"], **more}}}
+def home(**changes):
+    return a_status(dispatchers={"home": dispatcher(**changes)})
 
 
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        (TOLD, "oemgateway 1.0 is in trouble, up 7 days, pid 812, /etc/oemgateway.conf"),
+        (a_status(healthy=False), "oemgateway 1.0 is in trouble, up 60 s, pid 812, /etc/oemgateway.conf"),
+        (radio(silent={"10": 2.0, "15": 9000.0}), "node 10 2 s ago, node 15 2 hours ago (silent)"),
+        (radio(faults={"damaged": 15, "too long": 1}), "so far 15 x damaged, 1 x too long"),
+        (radio(trouble="no port", next_try=4.2), "next try in 4 s"),
+        (home(failures=30, last_trouble="no answer"), "2 s ago: no answer; failed 30 times since"),
+        (home(troubles=["node 33 is refused"]), "! node 33 is refused"),
+        (radio(troubles=["node 15 is silent"]), "! node 15 is silent"),
+        (home(queue={"waiting": 3, "age": 7200.0, "held": 1}), "3 wait, the oldest for 2 hours"),
+        (home(queue={"waiting": 3, "age": 9.0, "held": 1}), "1 of them held until the clock is right"),
+        (home(queue={"refused": 2}), "2 refused (oemgateway queue list --refused says why)"),
+        (home(doubled=5), "5 may have arrived twice"),
         (
-            listener(nodes={"10": {"age": 2.0, "silent": False}, "15": {"age": 9000.0, "silent": True}}),
-            "node 10 2 s ago, node 15 2 hours ago (silent)",
-        ),
-        (listener(faults={"damaged": 15, "too long": 1}), "so far 15 x damaged, 1 x too long"),
-        (listener(trouble="no port", next_try=4.2), "next try in 4 s"),
-        (
-            dispatcher(failures=30, last_trouble={"text": "no answer", "age": 2.0}),
-            "2 s ago: no answer; failed 30 times since it was started",
-        ),
-        (dispatcher(troubles=["node 33 is refused"]), "! node 33 is refused"),
-        (listener(troubles=["node 15 is silent"]), "! node 15 is silent"),
-        (
-            dispatcher(queue={**QUEUE, "waiting": 3, "age": 7200.0, "held": 1}),
-            "3 wait, the oldest for 2 hours",
-        ),
-        (
-            dispatcher(queue={**QUEUE, "waiting": 3, "age": 9.0, "held": 1}),
-            "1 of them held until the clock is right",
-        ),
-        (dispatcher(queue={**QUEUE, "refused": 2}), "2 refused (oemgateway queue list --refused says why)"),
-        (dispatcher(doubled=5), "5 may have arrived twice"),
-        (
-            {**TOLD, "clock": {**TOLD["clock"], "steps": 2, "last_step": 86400.0}},
+            a_status(clock=ClockStatus(doubt="", holding=False, steps=2, last_step=86400.0)),
             "right; set 2 times since the start, last by +86400 s",
         ),
-        ({**TOLD, "clock": {**TOLD["clock"], "doubt": "it shows 1970"}}, "clock in doubt"),
-        ({**TOLD, "troubles": ["the disk refuses"]}, "! the disk refuses"),
-        ({**TOLD, "dropped": 9}, "9 frames were dropped"),
-        ({**TOLD, "refused_dropped": 9}, "9 of what was refused were dropped, ever"),
+        (
+            a_status(clock=ClockStatus(doubt="it shows 1970", holding=False, steps=0, last_step=0.0)),
+            "clock in doubt",
+        ),
+        (a_status(troubles=["the disk refuses"]), "! the disk refuses"),
+        (a_status(dropped=9), "9 frames were dropped"),
+        (a_status(refused_dropped=9), "9 of what was refused were dropped, ever"),
     ],
 )
 def test_each_thing_there_is_to_say(told, words):
@@ -250,25 +219,42 @@ def test_each_thing_there_is_to_say(told, words):
 
 
 def test_what_a_trouble_quotes_is_shown_plain():
-    said = list(lines(listener(troubles=["bus \x1b[2J\n  ! forged\u202e"], faults={"\x9b31m": 1})))
+    said = list(lines(radio(troubles=["bus \x1b[2J\n  ! forged\u202e"], faults={"\x9b31m": 1})))
     assert not any(c in "".join(said) for c in "\x1b\x9b\u202e\n")
     assert r"! bus \x1b[2J\n  ! forged\u202e" in " ".join("\n".join(said).split("\n"))
 
 
 def test_a_week_without_power_is_told_in_a_few_lines():
-    told = {
-        **dispatcher(queue={**QUEUE, "waiting": 120960, "age": 604800.0}),
-        "troubles": ["the clock shows a time 20000 days before one that has passed: readings are held"],
-    }
-    assert len(list(lines(told))) == 5
+    troubles = ["the clock shows a time 20000 days before one that has passed: readings are held"]
+    home = dispatcher(queue={"waiting": 120960, "age": 604800.0})
+    assert len(list(lines(a_status(troubles=troubles, dispatchers={"home": home})))) == 5
 
 
 def test_of_many_refused_nodes_some_have_a_line_and_the_others_are_named():
-    about = {"reason": "no room", "frames": 1, "next_try": 1800.0}
-    said = list(_refusals({str(number): about for number in range(33, 45)}))
+    about = RefusedNodeStatus(reason="no room", frames=1, next_try=1800.0)
+    said = list(refusals({str(number): about for number in range(33, 45)}))
     assert len(said) == 6
     assert (
         said[0]
         == "node 33 is refused, 1 frame of it set aside (the next one is tried in 30 minutes): no room"
     )
     assert said[-1] == "7 more nodes are refused: 38, 39, 40, 41, 42, 43, 44"
+
+
+def test_it_is_the_same_again_from_its_json_and_from_that_of_a_newer_gateway():
+    about = RefusedNodeStatus(reason="no room", frames=1, next_try=1800.0)
+    whole = a_status(
+        listeners={"radio": listener(silent={"10": 2.0}, last_trouble="no port")},
+        dispatchers={"home": dispatcher(queue={"waiting": 1}, refused_nodes={"9": about})},
+    )
+    given = json.loads(json.dumps(asdict(whole)))
+    assert from_json(Status, given) == whole
+    assert from_json(Status, {**given, "mood": "good"}) == whole
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {**answer(), "listeners": ["radio"]}, {"listeners": {"radio": 1}}, [], 1]
+)
+def test_what_is_no_status_is_refused(given):
+    with pytest.raises((TypeError, AttributeError, KeyError)):
+        from_json(Status, given)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from gateway.clock import Clock
+from gateway.present.asking import RunningGateway
 from gateway.process import control
 from gateway.settings import build
 from listeners.onewire.commands.listing import as_json, listing
 from listeners.onewire.commands.roster import roster
-from listeners.onewire.commands.survey import OwnListeners, RunningGateway, Survey, usual_listeners
+from listeners.onewire.commands.survey import GatewaySensors, OwnListeners, Survey, usual_listeners
 from listeners.onewire.drivers import ds2482
 from listeners.onewire.drivers.owfs import Owfs
 from listeners.onewire.drivers.w1 import W1
@@ -24,6 +25,7 @@ from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482 as Chip
 from tests.ports import free_port
 from tests.simulators.owfs_peers import owserver_process
+from tests.statuses import answer, listener
 
 CELLAR, FLOW, RETURN, TANK = "28.33F749050000", "28.DB564A050000", "28.AB1663050000", "28.E01A77070000"
 SWITCH = "29.010203040506"
@@ -378,17 +380,16 @@ def gateway(tmp_path):
     """A socket that answers as a gateway does; what it tells of its listener may be changed."""
     told = {"trouble": "", "report": report(seen(CELLAR, 18.5, 1), seen(TANK, 52.0), highest=1, sweeps=1)}
     answers = {
-        "status": lambda: {
-            "pid": 7,
-            "listeners": {"cellar": {"trouble": told["trouble"]}, "radio": {"trouble": ""}},
-        },
+        "status": lambda: answer(
+            pid=7, listeners={"cellar": listener(trouble=told["trouble"]), "radio": listener()}
+        ),
         "details": lambda: {
             **({"cellar": {"onewire": asdict(told["report"])}} if told["report"] else {}),
             "own": {"place": "elsewhere"},
         },
     }
     socket = control.Control(tmp_path / "control", answers)
-    yield told, tmp_path / "control"
+    yield told, RunningGateway(tmp_path / "oemgateway.conf", tmp_path / "control")
     socket.close()
 
 
@@ -405,56 +406,52 @@ class Steps(VirtualClock):
 
 
 def test_what_the_gateway_knows(gateway):
-    told, path = gateway
+    told, asked_of = gateway
     told["trouble"] = "the bus is gone"
-    survey = RunningGateway(path, Clock()).look()
+    survey = GatewaySensors(asked_of, Clock()).look()
     assert survey.who == "the running gateway (pid 7)"
     assert survey.troubles == {"cellar": "the bus is gone"}
     assert [(str(row.rom), row.known.temperature) for row in roster(survey)] == [(CELLAR, 18.5), (TANK, 52.0)]
 
 
 def test_a_sample_waits_until_the_gateway_has_read_again_and_has_what_it_reads_each_time(gateway):
-    told, path = gateway
+    told, asked_of = gateway
 
     def swept():
         told["report"] = report(seen(CELLAR, 19.0, 1), seen(TANK, 52.0), sweeps=2)
 
-    asked = RunningGateway(path, Steps(lambda: None, lambda: None, swept))
+    asked = GatewaySensors(asked_of, Steps(lambda: None, lambda: None, swept))
     assert asked.period == 10
     assert asked.sample() == {CELLAR: 18.5}
     assert asked.sample() == {CELLAR: 19.0}
 
 
-def test_a_gateway_that_ends_meanwhile_is_said_to(tmp_path, gateway):
-    _, path = gateway
-    asked = RunningGateway(path, Clock())
-    path.unlink()
-    with pytest.raises(OSError, match=r"does not answer any more: .*No such file"):
+def test_a_gateway_that_ends_meanwhile_is_said_to(gateway):
+    _, asked_of = gateway
+    asked = GatewaySensors(asked_of, Clock())
+    asked_of.socket.unlink()
+    with pytest.raises(ConnectionRefusedError, match=r"no gateway answers at .*No such file"):
         asked.sample()
 
 
 def test_a_gateway_without_a_way_to_a_bus_has_no_sensors(gateway):
-    told, path = gateway
-    assert RunningGateway(path, Clock()).has_sensors
+    told, asked_of = gateway
+    assert GatewaySensors(asked_of, Clock()).has_sensors
     told["report"] = None
-    assert not RunningGateway(path, Clock()).has_sensors
+    assert not GatewaySensors(asked_of, Clock()).has_sensors
 
 
-def test_a_gateway_that_hangs_up_is_one_that_is_ending(tmp_path, monkeypatch):
-    monkeypatch.setattr(control, "ask", lambda path, what: json.loads(""))
+def test_a_gateway_that_hangs_up_is_one_that_is_ending(gateway, monkeypatch):
+    monkeypatch.setattr(control, "ask", lambda *_, **__: json.loads(""))
     with pytest.raises(ConnectionRefusedError, match="shutting down"):
-        RunningGateway(tmp_path / "control", Clock())
+        GatewaySensors(gateway[1], Clock())
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {"error": "details is nothing this daemon answers"},
-        {"cellar": {"onewire": {"sensors": [{"rom": CELLAR}]}}},
-    ],
-)
-def test_a_gateway_of_another_version_is_to_be_restarted(tmp_path, answer):
-    socket = control.Control(tmp_path / "control", {"status": lambda: {"pid": 7}, "details": lambda: answer})
+def test_a_gateway_of_another_version_is_to_be_restarted(gateway):
+    told, asked_of = gateway
+    del told["report"]
+    with pytest.raises(OSError, match="the gateway says: "):
+        GatewaySensors(asked_of, Clock())
+    told["report"] = replace(report(), sensors=[{"rom": CELLAR}])
     with pytest.raises(OSError, match="another version: restart it"):
-        RunningGateway(tmp_path / "control", Clock())
-    socket.close()
+        GatewaySensors(asked_of, Clock())

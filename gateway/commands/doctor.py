@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.conf import config
 from gateway.conf.config import Gateway
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gateway.plugin import Plugin
+    from gateway.present.status import SectionStatus
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,15 +68,17 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
     else:
         yield replace(good(f"{file} has no faults"), subject="configuration")
         gateway, plugins = configuration.gateway, {**configuration.listeners, **configuration.dispatchers}
-    running: Mapping[str, Mapping[str, Any]] = {}
+    running: Mapping[str, SectionStatus] = {}
     if machine.live:
         finding, running = _ask(gateway, file)
         yield replace(finding, subject="gateway")
-    machine = replace(machine, running=running)
+    machine = replace(machine, running=frozenset(running))
     yield replace(_examine_state(gateway, machine), subject="state")
     for name, plugin in plugins.items():
         for finding in _examine_plugin(plugin, machine):
             yield replace(finding, subject=name)
+        if name in running:
+            yield replace(_experience(running[name]), subject=name)
 
 
 def _usual() -> dict[str, Plugin]:
@@ -90,19 +93,18 @@ def _usual() -> dict[str, Plugin]:
     return plugins
 
 
-def _ask(gateway: Gateway, file: Path) -> tuple[Finding, Mapping[str, Mapping[str, Any]]]:
+def _ask(gateway: Gateway, file: Path) -> tuple[Finding, Mapping[str, SectionStatus]]:
     """Ask the running gateway how its sections are; none where it does not run with this file."""
     running = RunningGateway(file, gateway.find_socket())
     try:
         status = running.status()
-        sections = {**status["listeners"], **status["dispatchers"]}
     except TimeoutError as error:
         return bad(str(error), "look at the disk and the log, then restart it"), {}
-    except (OSError, KeyError) as error:
+    except OSError as error:
         return unknown(str(error), "start it, or ask as a user who may"), {}
     if not running.runs_with(file, status):
-        return unknown(f"the one that runs, pid {status['pid']}, has another file: {status['file']}"), {}
-    return good(f"it is running, pid {status['pid']}"), sections
+        return unknown(f"the one that runs, pid {status.pid}, has another file: {status.file}"), {}
+    return good(f"it is running, pid {status.pid}"), status.sections
 
 
 def _examine_state(gateway: Gateway, machine: Machine) -> Finding:
@@ -124,15 +126,13 @@ def _examine_plugin(plugin: Plugin, machine: Machine) -> Iterable[Finding]:
         findings.extend(plugin.examine(machine))
     except Exception as error:  # noqa: BLE001  (a plugin of a third party must not hide the rest)
         findings.append(unknown(f"it could not be examined, a bug in it: {error!r}"))
-    if plugin.name in machine.running:
-        findings.append(_experience(machine.running[plugin.name]))
     return findings
 
 
-def _experience(status: Mapping[str, Any]) -> Finding:
+def _experience(section: SectionStatus) -> Finding:
     """Return how a section does in the running gateway."""
-    if status["trouble"]:
-        return bad(f"the running gateway is in trouble with it: {status['trouble']}")
-    if status["age"] is None:
+    if section.trouble:
+        return bad(f"the running gateway is in trouble with it: {section.trouble}")
+    if section.age is None:
         return unknown("the running gateway has had no frame through it yet")
-    return good(f"{status['frames']} frames since the gateway started, the last {status['age']:.0f} s ago")
+    return good(f"{section.frames} frames since the gateway started, the last {section.age:.0f} s ago")

@@ -8,6 +8,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from gateway.present.status import QueueStatus, from_json
 from gateway.spool.exchange import COLUMNS, cells
 from gateway.text.plain import plain
 from gateway.text.words import size, span
@@ -25,7 +26,7 @@ REFUSED_DROPPED = (
 def standing(status: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line per dispatcher, the size of the queue, and how much was dropped."""
     for name, about in status["dispatchers"].items():
-        yield f"{name}: {'; '.join(share(about))}"
+        yield f"{name}: {'; '.join(share(from_json(QueueStatus, about)))}"
     if all(about["gone"] for about in status["dispatchers"].values()):
         yield "no dispatcher is in use: what comes waits for one"
     dropped = f"{status['dropped']} dropped, for want of room or for their age"
@@ -34,21 +35,21 @@ def standing(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"{status['refused_dropped']} {REFUSED_DROPPED}"
 
 
-def share(about: Mapping[str, Any]) -> list[str]:
+def share(about: QueueStatus) -> list[str]:
     """Return in words what waits for a dispatcher, what is held, and what it refused."""
-    words = [_waiting(about)] if not about["gone"] else ["not in use any more"]
-    if about["held"]:
-        words.append(f"{about['held']} of them held until the clock is right")
-    if about["refused"]:
-        words.append(f"{about['refused']} refused (oemgateway queue list --refused says why)")
+    words = [_waiting(about)] if not about.gone else ["not in use any more"]
+    if about.held:
+        words.append(f"{about.held} of them held until the clock is right")
+    if about.refused:
+        words.append(f"{about.refused} refused (oemgateway queue list --refused says why)")
     return words
 
 
-def _waiting(about: Mapping[str, Any]) -> str:
-    if not about["waiting"]:
+def _waiting(about: QueueStatus) -> str:
+    if not about.waiting:
         return "none waits"
-    oldest = "" if about["age"] is None else f", the oldest for {span(about['age'])}"
-    return f"{about['waiting']} {'waits' if about['waiting'] == 1 else 'wait'}{oldest}"
+    oldest = "" if about.age is None else f", the oldest for {span(about.age)}"
+    return f"{about.waiting} {'waits' if about.waiting == 1 else 'wait'}{oldest}"
 
 
 def reading(row: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from gateway.commands.queue_listing import REFUSED_DROPPED, share
 from gateway.conf.document import ConfigFaults
@@ -14,7 +15,9 @@ from gateway.text.words import rate, span
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+    from gateway.present.status import ClockStatus, DispatcherStatus, ListenerStatus, SectionStatus, Status
 
 HEALTHY, DEGRADED, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
 """The exit statuses; the last two are LSB's, of a service that does not run or cannot be asked."""
@@ -51,36 +54,30 @@ def run(options: argparse.Namespace) -> int:
         say_aside(f"{error}; is it running?")
         return NOT_RUNNING
     if options.json:
-        say_json(status)
+        say_json(asdict(status))
     else:
         say(lines(status))
-    return HEALTHY if status["healthy"] else DEGRADED
+    return HEALTHY if status.healthy else DEGRADED
 
 
-def lines(status: Mapping[str, Any]) -> Iterator[str]:
-    """Yield how it is: a line for the whole, one for each section, one for the clock; ! marks a trouble."""
-    how = "healthy" if status["healthy"] else "in trouble"
-    up = f"up {span(status['uptime'])}"
-    yield f"oemgateway {status['version']} is {how}, {up}, pid {status['pid']}, {status['file']}"
-    words = {name: _listener(about) for name, about in status["listeners"].items()}
-    words |= {name: _dispatcher(about) for name, about in status["dispatchers"].items()}
-    troubles = {
-        name: about["troubles"]
-        for kind in ("listeners", "dispatchers")
-        for name, about in status[kind].items()
-    }
-    words["clock"], troubles["clock"] = _clock(status["clock"]), []
+def lines(status: Status) -> Iterator[str]:
+    """Yield a line for the whole gateway, one for each section, one for the clock; ! marks a trouble."""
+    how = "healthy" if status.healthy else "in trouble"
+    yield f"oemgateway {status.version} is {how}, up {span(status.uptime)}, pid {status.pid}, {status.file}"
+    words = {name: _listener(about) for name, about in status.listeners.items()}
+    words |= {name: _dispatcher(about) for name, about in status.dispatchers.items()}
+    words["clock"] = _clock(status.clock)
     width = max(map(len, words))
     for name, said in words.items():
         yield from _wrapped(f"  {name:<{width}}  ", "; ".join(said))
-        for trouble in troubles[name]:
+        for trouble in status.sections[name].troubles if name in status.sections else ():
             yield from _wrapped(" " * (width + 4) + "! ", trouble)
-    for trouble in status["troubles"]:
+    for trouble in status.troubles:
         yield from _wrapped("  ! ", trouble)
-    if status["dropped"]:
-        yield f"  {status['dropped']} frames were dropped, ever, for want of room or for their age"
-    if status.get("refused_dropped"):  # an older gateway may still run
-        yield from _wrapped("  ", f"{status['refused_dropped']} {REFUSED_DROPPED}")
+    if status.dropped:
+        yield f"  {status.dropped} frames were dropped, ever, for want of room or for their age"
+    if status.refused_dropped:
+        yield from _wrapped("  ", f"{status.refused_dropped} {REFUSED_DROPPED}")
 
 
 def _wrapped(begin: str, words: str) -> list[str]:
@@ -90,43 +87,42 @@ def _wrapped(begin: str, words: str) -> list[str]:
     )
 
 
-def _listener(about: Mapping[str, Any]) -> Iterator[str]:
-    yield _frames(about, "in") + (f", {rate(about['rate'])}" if about["rate"] else "")
-    if about["nodes"]:
+def _listener(about: ListenerStatus) -> Iterator[str]:
+    yield _frames(about, "in") + (f", {rate(about.rate)}" if about.rate else "")
+    if about.nodes:
         yield ", ".join(
-            f"node {node} {span(heard['age'])} ago{' (silent)' * heard['silent']}"
-            for node, heard in about["nodes"].items()
+            f"node {node} {span(heard.age)} ago{' (silent)' * heard.silent}"
+            for node, heard in about.nodes.items()
         )
-    if about["faults"]:
-        yield "so far " + ", ".join(f"{count} x {fault}" for fault, count in about["faults"].items())
+    if about.faults:
+        yield "so far " + ", ".join(f"{count} x {fault}" for fault, count in about.faults.items())
     yield from _last_trouble(about)
 
 
-def _dispatcher(about: Mapping[str, Any]) -> Iterator[str]:
-    yield _frames(about, "out") + ("" if about["age"] is None else f", the last {span(about['age'])} ago")
-    yield from share(about["queue"])
-    if about["doubled"]:
-        yield f"{about['doubled']} may have arrived twice"
+def _dispatcher(about: DispatcherStatus) -> Iterator[str]:
+    yield _frames(about, "out") + ("" if about.age is None else f", the last {span(about.age)} ago")
+    yield from share(about.queue)
+    if about.doubled:
+        yield f"{about.doubled} may have arrived twice"
     yield from _last_trouble(about)
 
 
-def _frames(about: Mapping[str, Any], way: str) -> str:
-    count = about["frames"]
+def _frames(about: SectionStatus, way: str) -> str:
+    count = about.frames
     return f"{count or 'no'} frame{'s' * (count > 1)} {way}{'' if count else ' yet'}"
 
 
-def _last_trouble(about: Mapping[str, Any]) -> Iterator[str]:
-    last = about["last_trouble"]
-    if about["next_try"] is not None:
-        yield f"next try in {span(about['next_try'])}"
-    elif last and not about["trouble"]:
-        yield f"{span(last['age'])} ago: {last['text']}"
-    if about["failures"] > 1:
-        yield f"failed {about['failures']} times since it was started"
+def _last_trouble(about: SectionStatus) -> Iterator[str]:
+    if about.next_try is not None:
+        yield f"next try in {span(about.next_try)}"
+    elif about.last_trouble and not about.trouble:
+        yield f"{span(about.last_trouble.age)} ago: {about.last_trouble.text}"
+    if about.failures > 1:
+        yield f"failed {about.failures} times since it was started"
 
 
-def _clock(clock: Mapping[str, Any]) -> Iterator[str]:
-    yield "in doubt" if clock["doubt"] else "right"
-    if clock["steps"]:
-        times = "once" if clock["steps"] == 1 else f"{clock['steps']} times"
-        yield f"set {times} since the start, last by {clock['last_step']:+.0f} s"
+def _clock(clock: ClockStatus) -> Iterator[str]:
+    yield "in doubt" if clock.doubt else "right"
+    if clock.steps:
+        times = "once" if clock.steps == 1 else f"{clock.steps} times"
+        yield f"set {times} since the start, last by {clock.last_step:+.0f} s"

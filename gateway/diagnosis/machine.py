@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from gateway.diagnosis.finding import Finding, bad, good
 
@@ -24,8 +22,8 @@ READ_WRITE, WRITE_SEARCH = 0o6, 0o3
 class Machine:
     """The system below `root`, for a user with a name, an id and the ids of the user's groups.
 
-    `live`: this is the machine itself, so that its buses and servers can be asked. `running` has, by name,
-    the status of the running gateway's sections: their hardware is in use.
+    `live`: this is the machine itself, so that its buses and servers can be asked. `running` are the sections
+    of the running gateway: their hardware is in use.
     """
 
     root: Path
@@ -33,7 +31,7 @@ class Machine:
     uid: int
     gids: frozenset[int]
     live: bool
-    running: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    running: frozenset[str] = frozenset()
 
     @classmethod
     def below(cls, root: Path) -> Machine:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.conf import config
 from gateway.conf.config import ConfigFaults, Gateway
 from gateway.paths import DEFAULT_FILE
+from gateway.present.status import Status, from_json
 from gateway.process import control
 
 if TYPE_CHECKING:
@@ -42,21 +43,24 @@ class RunningGateway:
         """Whether this user may not read the file."""
         return self.unread is not None and isinstance(self.unread.__cause__, PermissionError)
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Status:
         """Return its status. Raises as `ask` does, and ConfigFaults where it runs with another file.
 
         The latter is found only where the file that was named cannot be read.
         """
-        status: dict[str, Any] = self.ask("status")
+        try:
+            status = from_json(Status, self.ask("status"))
+        except (TypeError, AttributeError, KeyError) as error:
+            raise OSError(f"the gateway at {self.socket} is of another version: restart it") from error
         is_other = self.file != DEFAULT_FILE and not self.runs_with(self.file, status)
         if self.unread and is_other:
             raise self.unread
         return status
 
     @staticmethod
-    def runs_with(file: Path, status: dict[str, Any]) -> bool:
+    def runs_with(file: Path, status: Status) -> bool:
         """Tell whether the gateway of this status runs with a file."""
-        return Path(str(status.get("file", ""))).resolve() == file.resolve()
+        return Path(status.file).resolve() == file.resolve()
 
     def ask(self, what: str, *, patience: float = 4.0, **arguments: object) -> Any:  # noqa: ANN401  (JSON)
         """Return its answer, for which it has `patience` seconds.
@@ -77,7 +81,9 @@ class RunningGateway:
             raise
         except (BrokenPipeError, ConnectionResetError) as error:
             raise ConnectionError(f"the gateway at {self.socket} has too many clients: try again") from error
-        except (OSError, ValueError) as error:
+        except ValueError as error:
+            raise ConnectionRefusedError(f"the gateway at {self.socket} is shutting down") from error
+        except OSError as error:
             raise ConnectionError(f"the gateway at {self.socket} does not answer ({error})") from error
         if not isinstance(answer, dict):
             raise ConnectionError(f"what answers at {self.socket} is not a gateway")

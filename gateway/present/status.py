@@ -1,177 +1,141 @@
-"""How the running gateway is, in JSON's terms: the answer to `oemgateway status`."""
+"""How the running gateway is: what `oemgateway status --json` prints. Ages and other times are in seconds."""
 
 from __future__ import annotations
 
-import os
-import time
-from typing import TYPE_CHECKING, Any
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from gateway.listener import Health
-from gateway.text.words import span
-from gateway.version import VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from gateway.spool.answers import QueueAnswers
-    from gateway.times.timekeeper import Timekeeper
-    from gateway.workers.delivery import DispatcherWorker
-    from gateway.workers.worker import ListenerWorker, Worker
-
-_NAMED, _LISTED = 5, 30
-"""How many refused nodes have a line of their own, and how many of the others are named."""
-
-_ABSENT = {"waiting": 0, "oldest": None, "age": None, "held": 0, "refused": 0, "gone": True}
-"""How the queue stands of a dispatcher that is being put in or taken out."""
+T = TypeVar("T")
 
 
-class Status:
-    """Looks at the daemon's parts; any thread may ask, while a reload changes them.
+@dataclass(frozen=True)
+class PastTrouble:
+    """What a section failed with last."""
 
-    `ready` and `faulty_edit` (the file has a fault, and is not followed) are for the daemon to set.
-    `troubles`, of the gateway and in each of its sections, has a line for whatever keeps it from being
-    healthy now. Ages, and all times else, are in seconds.
+    text: str
+    age: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SectionStatus:
+    """A section: the frames that went through it, the last one `age` ago, and its troubles.
+
+    `trouble` is what it fails with now, and `failures` is how often it has failed. `troubles` has a line for
+    whatever keeps it from being healthy.
     """
 
-    def __init__(
-        self,
-        file: Path,
-        listeners: Mapping[str, ListenerWorker],
-        dispatchers: Mapping[str, DispatcherWorker],
-        queue: QueueAnswers,
-        keeper: Timekeeper,
-    ) -> None:
-        self.ready = False
-        self.faulty_edit = False
-        self._file = file
-        self._started = time.monotonic()
-        self._listeners = listeners
-        self._dispatchers = dispatchers
-        self._queue = queue
-        self._keeper = keeper
-
-    def answer(self) -> dict[str, Any]:
-        """Return all of it; OSError where the queue's disk cannot be read."""
-        now = time.monotonic()
-        queue = self._queue.status()
-        listeners = {name: _listener(worker, now) for name, worker in dict(self._listeners).items()}
-        dispatchers = {
-            name: _dispatcher(worker, now) | {"queue": queue["dispatchers"].get(name, _ABSENT)}
-            for name, worker in dict(self._dispatchers).items()
-        }
-        troubles = list(self._troubles(queue["trouble"], queue["refused_trouble"]))
-        everywhere = [troubles, *(part["troubles"] for part in (*listeners.values(), *dispatchers.values()))]
-        return {
-            "version": VERSION,
-            "pid": os.getpid(),
-            "file": str(self._file),
-            "uptime": round(now - self._started, 1),
-            "ready": self.ready,
-            "healthy": not any(everywhere),
-            "troubles": troubles,
-            "listeners": listeners,
-            "dispatchers": dispatchers,
-            "dropped": queue["dropped"],
-            "refused_dropped": queue["refused_dropped"],
-            "bytes": queue["bytes"],
-            "clock": {
-                "doubt": self._keeper.doubt,
-                "holding": self._keeper.holding,
-                "steps": self._keeper.steps,
-                "last_step": round(self._keeper.last_step, 1),
-            },
-        }
-
-    def _troubles(self, *of_queue: str) -> Iterator[str]:
-        if self.faulty_edit:
-            yield f"{self._file} has faults (oemgateway check shows them): the previous settings stay active"
-        yield from filter(None, of_queue)
-        if self._keeper.doubt:
-            what = "held until it is right" if self._keeper.holding else "sent all the same"
-            yield f"{self._keeper.doubt}: readings are {what}"
+    frames: int
+    age: float | None
+    trouble: str
+    failures: int
+    last_trouble: PastTrouble | None
+    next_try: float | None
+    troubles: list[str]
 
 
-def _age(at: float, now: float) -> float:
-    """Return the seconds since a moment, which may be later than `now`: the workers go on meanwhile."""
-    return round(max(0.0, now - at), 1)
+@dataclass(frozen=True, kw_only=True)
+class NodeStatus:
+    """A node: how many frames with a value came of it, the last `age` ago, and their `usual` pause."""
+
+    frames: int
+    age: float
+    usual: float | None
+    silent: bool
 
 
-def _about(worker: Worker[Any], now: float) -> dict[str, Any]:
-    """Return what there is to say of a worker of either kind."""
-    last, next_try = worker.last_trouble, worker.next_try
-    return {
-        "frames": worker.frames,
-        "age": None if worker.last is None else _age(worker.last, now),
-        "trouble": worker.trouble,
-        "failures": worker.failures,
-        "last_trouble": last and {"text": last.text, "age": _age(last.at, now)},
-        "next_try": None if next_try is None else round(max(0.0, next_try - now), 1),
-        "troubles": [trouble for trouble in (worker.trouble, worker.stuck) if trouble],
-    }
+@dataclass(frozen=True, kw_only=True)
+class ListenerStatus(SectionStatus):
+    """A listener: frames a minute, its nodes, and the counts of its faults in words."""
+
+    rate: float
+    nodes: dict[str, NodeStatus]
+    faults: dict[str, int]
 
 
-def _listener(worker: ListenerWorker, now: float) -> dict[str, Any]:
-    about = _about(worker, now)
-    try:
-        health = worker.plugin.health()
-    except Exception as error:  # noqa: BLE001  (a plugin of a third party must not hide the others)
-        health = Health(troubles=[f"it cannot say how it is, a bug in it: {error!r}"])
-    nodes = {
-        node: {
-            "frames": latest.frames,
-            "age": _age(latest.valued_at, now),
-            "usual": latest.usual and round(latest.usual, 1),
-            "silent": latest.is_silent(now),
-        }
-        for node, latest in worker.latest.nodes().items()
-        if latest.valued_at is not None
-    }
-    refused = {"of a node that is another listener's": worker.refused} if worker.refused else {}
-    refusal = (
-        ["every frame is refused: its node is another listener's"]
-        if worker.refused and not worker.frames
-        else []
-    )
-    return about | {
-        "rate": round(worker.latest.rate(now), 2),
-        "nodes": nodes,
-        "faults": {**health.faults, **refused},
-        "troubles": [*about["troubles"], *health.troubles, *refusal, *_silences(nodes)],
-    }
+@dataclass(frozen=True, kw_only=True)
+class RefusedNodeStatus:
+    """A node that a far end refuses: why, and how many of its frames were set aside."""
+
+    reason: str
+    frames: int
+    next_try: float
 
 
-def _dispatcher(worker: DispatcherWorker, now: float) -> dict[str, Any]:
-    about = _about(worker, now)
-    clock = worker.plugin.clock.monotonic()
-    nodes = {
-        name: {
-            "reason": node.reason,
-            "frames": node.frames,
-            "next_try": round(max(0.0, node.next_try - clock), 1),
-        }
-        for name, node in worker.refused_nodes.known(clock).items()
-    }
-    return about | {
-        "doubled": worker.doubled,
-        "refused_nodes": nodes,
-        "troubles": [*about["troubles"], *_refusals(nodes)],
-    }
+@dataclass(frozen=True, kw_only=True)
+class QueueStatus:
+    """What waits for a dispatcher: the time and age of the oldest frame, and how many are held or refused.
+
+    `gone`: there is no such dispatcher (any more).
+    """
+
+    waiting: int = 0
+    oldest: float | None = None
+    age: float | None = None
+    held: int = 0
+    refused: int = 0
+    gone: bool = True
 
 
-def _refusals(nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    for name, about in list(nodes.items())[:_NAMED]:
-        count = about["frames"]
-        yield (
-            f"node {name} is refused, {count} frame{'s' * (count != 1)} of it set aside "
-            f"(the next one is tried in {span(about['next_try'])}): {about['reason']}"
-        )
-    if more := list(nodes)[_NAMED:]:
-        names = ", ".join(more[:_LISTED]) + ", ..." * (len(more) > _LISTED)
-        yield f"{len(more)} more node{'s are' if len(more) > 1 else ' is'} refused: {names}"
+@dataclass(frozen=True, kw_only=True)
+class DispatcherStatus(SectionStatus):
+    """A dispatcher: how many frames may have arrived twice, the nodes it is refused, and its queue."""
+
+    doubled: int
+    refused_nodes: dict[str, RefusedNodeStatus]
+    queue: QueueStatus
 
 
-def _silences(nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    for node, about in nodes.items():
-        if about["silent"]:
-            yield f"node {node} is silent for {span(about['age'])}, once heard every {span(about['usual'])}"
+@dataclass(frozen=True, kw_only=True)
+class ClockStatus:
+    """The clock: why it is in doubt, whether frames are held, and how often it was set."""
+
+    doubt: str
+    holding: bool
+    steps: int
+    last_step: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """The whole gateway. It is healthy where neither it nor any of its sections has troubles."""
+
+    version: str
+    pid: int
+    file: str
+    uptime: float
+    ready: bool
+    healthy: bool
+    troubles: list[str]
+    listeners: dict[str, ListenerStatus] = field(default_factory=dict)
+    dispatchers: dict[str, DispatcherStatus] = field(default_factory=dict)
+    dropped: int
+    refused_dropped: int = 0
+    bytes: int
+    clock: ClockStatus
+
+    @property
+    def sections(self) -> dict[str, SectionStatus]:
+        """Listeners and dispatchers, by name."""
+        return {**self.listeners, **self.dispatchers}
+
+
+def from_json(cls: type[T], given: Any) -> T:  # noqa: ANN401  (JSON)
+    """Return a dataclass of this module from its `asdict`; what it does not know is left out.
+
+    Raises TypeError, AttributeError or KeyError where `given` is something else.
+    """
+    kinds = typing.get_type_hints(cls)
+    names = [each.name for each in dataclasses.fields(cls) if each.name in given]  # type: ignore[arg-type]
+    return cls(**{name: _part(kinds[name], given[name]) for name in names})
+
+
+def _part(kind: Any, given: Any) -> Any:  # noqa: ANN401  (a type in, one of its values out)
+    kinds = typing.get_args(kind)
+    if given is None:
+        return None
+    if typing.get_origin(kind) is dict and dataclasses.is_dataclass(kinds[1]):
+        return {key: _part(kinds[1], each) for key, each in given.items()}
+    found = next((each for each in (kind, *kinds) if dataclasses.is_dataclass(each)), None)
+    return from_json(found, given) if isinstance(found, type) else given

@@ -12,6 +12,7 @@ from gateway.clock import Clock
 from gateway.conf import config, document
 from gateway.conf.config import ConfigFaults, Gateway
 from gateway.conf.section import read_part
+from gateway.present.asking import RunningGateway
 from gateway.text.plain import plain
 from gateway.text.terminal import FAILED, OK, USAGE, say_aside
 from listeners.onewire.bus import OneWire
@@ -19,7 +20,7 @@ from listeners.onewire.commands.identify import identify
 from listeners.onewire.commands.listing import as_json, listing
 from listeners.onewire.commands.relabel import relabel
 from listeners.onewire.commands.roster import roster
-from listeners.onewire.commands.survey import OwnListeners, RunningGateway, usual_listeners
+from listeners.onewire.commands.survey import GatewaySensors, OwnListeners, usual_listeners
 
 if TYPE_CHECKING:
     import argparse
@@ -83,15 +84,14 @@ def _show(source: Source, options: argparse.Namespace) -> int:
 def _source(file: Path) -> Source:
     """Return the running gateway where there is one, and otherwise the buses as this process reads them."""
     gateway, listeners = _read(file)
-    socket = gateway.find_socket()
     try:
-        running = RunningGateway(socket, Clock())
+        running = GatewaySensors(RunningGateway(file, gateway.find_socket()), Clock())
         if running.has_sensors:
             return running
-    except (FileNotFoundError, ConnectionRefusedError):
+    except ConnectionRefusedError:
         pass
-    except PermissionError:
-        say_aside(f"{socket}: a gateway may be running, but this user may not ask it: try it with sudo")
+    except PermissionError as error:
+        say_aside(str(error))
     onewire = {name: each for name, each in listeners.items() if isinstance(each, OneWire)}
     return OwnListeners(onewire, usual_listeners(), Clock())
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gateway.process import control
 from gateway.registry import find
 from gateway.settings import build
 from listeners.onewire.bus import BusFault, OneWire
@@ -19,9 +18,9 @@ from listeners.onewire.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from gateway.clock import Clock
+    from gateway.present.asking import RunningGateway
 
 _PERIOD_S = 1.0
 """Seconds between two samples in this process; more where a sweep takes longer."""
@@ -43,14 +42,14 @@ class Survey:
     types: dict[str, str] = field(default_factory=dict)
 
 
-class RunningGateway:
-    """The running gateway, behind its socket. Raises OSError where none answers."""
+class GatewaySensors:
+    """The buses as the running gateway reads them. Raises OSError where none answers."""
 
     samples_new = False
     """Whether `sample` has sensors that the configuration does not name."""
 
-    def __init__(self, socket: Path, clock: Clock) -> None:
-        self._socket = socket
+    def __init__(self, gateway: RunningGateway, clock: Clock) -> None:
+        self._gateway = gateway
         self._clock = clock
         self._seen: dict[str, int] = {}
         self._reports = self._ask_for_reports()
@@ -62,12 +61,12 @@ class RunningGateway:
 
     def look(self) -> Survey:
         """Return what the gateway knows."""
-        status = self._ask("status")
-        troubles = {name: status["listeners"].get(name, {}).get("trouble") for name in self._reports}
+        status = self._gateway.status()
+        sections = {name: about for name, about in status.listeners.items() if name in self._reports}
         return Survey(
-            f"the running gateway (pid {status['pid']})",
+            f"the running gateway (pid {status.pid})",
             self._reports,
-            {name: trouble for name, trouble in troubles.items() if trouble},
+            {name: about.trouble for name, about in sections.items() if about.trouble},
         )
 
     @property
@@ -78,10 +77,7 @@ class RunningGateway:
     def sample(self) -> Mapping[str, float]:
         """Wait until the gateway has read sensors again, and return those."""
         while True:
-            try:
-                reports = self._ask_for_reports()
-            except OSError as error:
-                raise OSError(f"{self._socket}: the gateway does not answer any more: {error}") from error
+            reports = self._ask_for_reports()
             fresh = [name for name, report in reports.items() if report.sweeps != self._seen.get(name)]
             self._seen = {name: report.sweeps for name, report in reports.items()}
             celsius = {
@@ -98,19 +94,12 @@ class RunningGateway:
         """Hold nothing."""
 
     def _ask_for_reports(self) -> dict[str, Report]:
-        answer = self._ask("details")
+        answer = self._gateway.ask("details")
         try:
             reports = {name: each.get("onewire") for name, each in answer.items()}
             return {name: Report.of(report) for name, report in reports.items() if report}
         except (AttributeError, KeyError, TypeError) as error:
-            raise OSError(f"{self._socket}: that gateway is of another version: restart it") from error
-
-    def _ask(self, what: str) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = control.ask(self._socket, what)
-        except ValueError as error:
-            raise ConnectionRefusedError(f"{self._socket}: the gateway is shutting down") from error
-        return answer
+            raise OSError("the running gateway is of another version: restart it") from error
 
 
 class OwnListeners:
@@ -194,7 +183,7 @@ class OwnListeners:
         )
 
 
-Source = RunningGateway | OwnListeners
+Source = GatewaySensors | OwnListeners
 """Who can be asked for a survey, and after it for a sample of every sensor each `period` seconds."""
 
 
