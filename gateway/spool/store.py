@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,6 +50,12 @@ _SCHEMAS = (
 )
 """What turns each version of the file into the next; user_version counts them."""
 
+_TABLES = {"frames", "cursors", "counters"}
+"""Those that a queue of any version has."""
+_NOT_OURS = "move it away, or name another directory as state_dir; it is left as it is"
+_CHUNK = 1 << 16
+_CONTROL = re.compile(rb"[\0-\x08]")
+"""What is in no text."""
 _CHECKED = 32 << 20
 """Bytes up to which a file is checked at the start, which takes as long as reading it (on a Pi 1 s)."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -143,6 +151,7 @@ def is_full(error: Exception) -> bool:
 def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
     path.parent.mkdir(0o750, parents=True, exist_ok=True)
     os.close(open_file(path, os.O_RDWR | os.O_CREAT))
+    _check_is_ours(path)
     commits.mend(path)
     store = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
     try:
@@ -158,6 +167,22 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
         store.close()
         raise
     return store
+
+
+def _check_is_ours(path: Path) -> None:
+    """Raise SpoolUnusable for a text, or a database without our tables: it is not for us to change."""
+    with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+        start = file.read(_CHUNK)
+        # Each page of a queue has zeros: what has none to its end is not a damaged one.
+        chunks = chain([start], iter(lambda: file.read(_CHUNK), b""))
+        is_text = bool(start) and not any(map(_CONTROL.search, chunks))
+    if is_text:
+        raise SpoolUnusable(f"{path} is a text, and not a queue: {_NOT_OURS}")
+    if start.startswith(b"SQLite format 3\0"):
+        with suppress(OSError, sqlite3.Error), closing(open_view(path)) as view:
+            tables = {name for (name,) in view.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if tables and not tables >= _TABLES:
+                raise SpoolUnusable(f"{path} is another program's database: {_NOT_OURS}")
 
 
 def _check(store: sqlite3.Connection) -> None:
