@@ -22,7 +22,7 @@ from gateway.daemon import Daemon
 from gateway.frame import Frame, Stamp
 from gateway.paths import as_owner, open_file, read_file, write_file
 from gateway.process.logs import log_to
-from gateway.spool import Spool
+from gateway.spool import Spool, SpoolUnusable
 from gateway.times.dating import TimeNote
 from tests.gateway_process import GatewayProcess, command
 from tests.ports import free_port
@@ -180,7 +180,8 @@ def test_root_does_nothing_to_what_a_link_in_the_state_directory_leads_to(
 @pytest.mark.needs_root
 @pytest.mark.parametrize("is_damaged", [False, True])
 @pytest.mark.parametrize("name", ["queue.db-wal", "queue.db-journal"])
-def test_root_does_nothing_to_what_stands_for_the_log_of_a_queue(state, precious, is_damaged, name):
+@pytest.mark.parametrize("mode", [0o644, 0o666])
+def test_root_does_nothing_to_what_stands_for_the_log_of_a_queue(state, precious, is_damaged, name, mode):
     # given a queue of the service's user, damaged or not, and a file of root's as its log
     spool = Spool(state / "queue.db")
     spool.set_consumers(["a"])
@@ -191,7 +192,7 @@ def test_root_does_nothing_to_what_stands_for_the_log_of_a_queue(state, precious
         with (state / "queue.db").open("r+b") as file:
             file.write(b"x" * 100)
     precious.write_text("precious" * 1000)
-    precious.chmod(0o644)
+    precious.chmod(mode)
     (state / name).unlink(missing_ok=True)
     (state / name).hardlink_to(precious)
     # when root uses it
@@ -202,8 +203,34 @@ def test_root_does_nothing_to_what_stands_for_the_log_of_a_queue(state, precious
         spool.close()
     # then that file is as it was
     about = precious.stat()
-    assert (about.st_uid, stat.S_IMODE(about.st_mode)) == (0, 0o644)
+    assert (about.st_uid, stat.S_IMODE(about.st_mode)) == (0, mode)
     assert precious.read_text() == "precious" * 1000
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("name", NAMES)
+def test_a_second_name_of_a_file_that_everybody_may_write_is_not_written_either(state, precious, name):
+    precious.chmod(0o666)
+    (state / name).hardlink_to(precious)
+    with suppress(OSError, SpoolUnusable):
+        Spool(state / "queue.db").close()
+    for note in (
+        lambda: TimeNote(state).write(1e9),
+        lambda: Memory(state).note({("10", 1): "28.000000000001"}),
+    ):
+        with suppress(OSError):
+            note()
+    about = precious.stat()
+    assert (precious.read_text(), about.st_uid, stat.S_IMODE(about.st_mode)) == ("precious", 0, 0o666)
+
+
+def test_to_its_owner_a_second_name_is_no_trouble(tmp_path):
+    # given a backup by hard links
+    Spool(tmp_path / "queue.db").close()
+    (tmp_path / "backup").hardlink_to(tmp_path / "queue.db")
+    spool = Spool(tmp_path / "queue.db")
+    assert spool.trouble == ""
+    spool.close()
 
 
 @pytest.mark.needs_root

@@ -151,6 +151,9 @@ def is_full(error: Exception) -> bool:
 def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
     path.parent.mkdir(0o750, parents=True, exist_ok=True)
     os.close(open_file(path, os.O_RDWR | os.O_CREAT))
+    for beside in (Path(f"{path}-journal"), Path(f"{path}-wal")):  # SQLite opens these itself
+        if os.path.lexists(beside):
+            check_is_file(beside)
     _check_is_ours(path)
     commits.mend(path)
     store = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
