@@ -48,7 +48,7 @@ def installed(package, tmp_path_factory):
 
 def path(*sites):
     """Return the environment in which these packages can be imported."""
-    return {"PYTHONPATH": ":".join([ENVIRONMENT["PYTHONPATH"], *map(str, sites)])}
+    return {"PYTHONPATH": ":".join([*map(str, sites), ENVIRONMENT["PYTHONPATH"]])}
 
 
 @pytest.fixture
@@ -70,6 +70,11 @@ def line_of(file, text):
     return 1 + next(n for n, line in enumerate(file.read_text().splitlines()) if text in line)
 
 
+def test_it_imports_the_contract_from_one_module():
+    modules = re.findall(r"^from (gateway\S*) import", FILES["oemgateway_example.py"], re.MULTILINE)
+    assert modules == ["gateway.plugin"]
+
+
 def test_its_own_test_passes(package, installed, monkeypatch):
     monkeypatch.syspath_prepend(installed)
     named = runpy.run_path(str(package / "test_example.py"))
@@ -77,11 +82,30 @@ def test_its_own_test_passes(package, installed, monkeypatch):
     test()
 
 
-def test_its_frames_arrive_at_emoncms(installed, configured):
+SMBUS2 = """\
+class SMBus:
+    def __init__(self, bus):
+        self.fd = None
+
+    def read_byte(self, address):
+        return 0
+
+    def read_i2c_block_data(self, address, register, length):
+        return [0x14, 0x80]
+
+    def close(self):
+        pass
+"""
+
+
+def test_its_frames_arrive_at_emoncms(installed, configured, tmp_path):
+    simulated = tmp_path / "simulated"
+    simulated.mkdir()
+    (simulated / "smbus2.py").write_text(SMBUS2)
     with FakeEmoncms() as server:
         home = f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\n"
-        with GatewayProcess(configured(1, f"{home}interval = 0\n"), **path(installed)) as gateway:
-            wait_until(lambda: len(server.values("30")) == 3)
+        with GatewayProcess(configured(1, f"{home}interval = 0\n"), **path(simulated, installed)) as gateway:
+            wait_until(lambda: server.values("30") == {"1": 20.5})
             assert gateway.stop() == 0
 
 
@@ -97,7 +121,7 @@ def test_without_the_package_its_type_is_none(configured):
     file = configured(1)
     done = command("check", file)
     assert done.returncode == 78
-    assert f"{file}:{line_of(file, 'type')}: type: load is not a type of listener" in done.stdout
+    assert f"{file}:{line_of(file, 'type')}: type: tmp102 is not a type of listener" in done.stdout
 
 
 def test_a_name_taken_twice_is_a_fault(installed, configured, tmp_path):
@@ -108,5 +132,5 @@ def test_a_name_taken_twice_is_a_fault(installed, configured, tmp_path):
     metadata.write_text(metadata.read_text().replace("oemgateway-example", "oemgateway-other"))
     file = configured(1)
     done = command("check", file, **path(installed, other))
-    claimed = "load is claimed by oemgateway-example and oemgateway-other: uninstall one of them"
+    claimed = "tmp102 is claimed by oemgateway-example and oemgateway-other: uninstall one of them"
     assert (done.returncode, done.stdout) == (78, f"{file}:{line_of(file, 'type')}: type: {claimed}\n")
