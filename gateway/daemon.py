@@ -240,7 +240,9 @@ class Daemon:
                 listener.claimed = claimed[name]
                 listener.state = self._directory
                 latest = self._present.begin(name)
-                reader = ListenerWorker(listener, self._dating, latest, after=self._before(listener))
+                reader = ListenerWorker(
+                    listener, self._dating, latest, self._spool, after=self._before(listener)
+                )
                 self._listeners[name] = reader
                 reader.start()
 

@@ -9,6 +9,8 @@ tried again all the same.
 from __future__ import annotations
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,10 +172,15 @@ class Present(Protocol):
 
 
 class Synced:
-    """How many of the lists that `read` has returned are safe from a power cut; readable when it grows."""
+    """How many of the lists of frames that `read` has returned are safe from a power cut.
+
+    It is readable when there are more. An empty list does not count.
+    """
 
     def __init__(self) -> None:
         self._flag = Flag()
+        self._lock = threading.Lock()
+        self._waiting: deque[int] = deque()
         self._count = 0
 
     def fileno(self) -> int:
@@ -185,10 +192,20 @@ class Synced:
         self._flag.clear()
         return self._count
 
-    def note(self, count: int) -> None:
-        """Take note of how many there are; the core calls this."""
-        self._count = count
-        self._flag.set()
+    def put(self, puts: int) -> None:
+        """Note that a list is kept with the queue's transaction of this number; the core calls this."""
+        with self._lock:
+            self._waiting.append(puts)
+
+    def synced(self, puts: int) -> None:
+        """Note that the transactions up to this number are safe; the core calls this."""
+        with self._lock:
+            before = self._count
+            while self._waiting and self._waiting[0] <= puts:
+                self._waiting.popleft()
+                self._count += 1
+            if self._count > before:
+                self._flag.set()
 
 
 @dataclass(kw_only=True)

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.flag import wait_readable
-from gateway.listener import Synced, claims
+from gateway.listener import claims
 from gateway.plugin import Sampler, Series
 from gateway.settings import build
 from listeners.simulated.clock import VirtualClock, VirtualFlag
@@ -77,13 +76,3 @@ def test_the_names_of_the_frame_are_the_labels_of_the_catalogue(meter, monkeypat
     (frame,) = read(meter)
     assert frame.names == ("", "", "air")
     assert claims(series) == {"30": {1: series[1]}}
-
-
-def test_a_listener_that_waits_for_the_disk_is_told_how_far_it_is():
-    synced = Synced()
-    assert wait_readable([synced], 0) == set()
-    synced.note(2)
-    synced.note(5)
-    assert wait_readable([synced], 0) == {synced.fileno()}
-    assert synced.count() == 5
-    assert wait_readable([synced], 0) == set()

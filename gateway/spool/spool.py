@@ -153,6 +153,8 @@ class Spool:
         self._boot = self._clock.now().boot
         self._lock = threading.Lock()
         self._subscribers: dict[str, Flag] = {}
+        self._sync_subscribers: dict[str, Callable[[int], None]] = {}
+        self.puts = self._puts_written = self.puts_synced = 0
         self._unwritten: deque[_Unwritten] = deque()
         self._held_from: int | None = None
         self._dated_upto: int | None = None
@@ -238,6 +240,11 @@ class Spool:
         with self._lock:
             self._subscribers[who] = flag
 
+    def subscribe_to_sync(self, who: str, synced: Callable[[int], None]) -> None:
+        """Call a listener's function after each sync, with how many of all `puts` a power cut cannot take."""
+        with self._lock:
+            self._sync_subscribers[who] = synced
+
     def put(self, frames: Sequence[Frame], *, held: bool = False) -> None:
         """Keep the frames: on disk when this returns, unless the disk refuses (which is said once).
 
@@ -252,6 +259,7 @@ class Spool:
             self._unwritten.extend(_Unwritten(number, *both, held) for number, both in numbered)
             self._census.add(self._next, len(frames))
             self._next += len(frames)
+            self.puts += 1
             self._drop_surplus(self._census.total - self._limits.frames)
             self._flush()
             self._wake_subscribers()
@@ -662,6 +670,7 @@ class Spool:
         """Have the disk keep what was committed, through a power cut too."""
         with self._lock:
             since, self._unsynced_since = self._unsynced_since, None
+            written, subscribers = self._puts_written, list(self._sync_subscribers.values())
         commits = Path(f"{self._path}-wal")
         if since is None or not commits.exists():
             return
@@ -672,6 +681,9 @@ class Spool:
             finally:
                 os.close(fd)
             self._sync_trouble = ""
+            self.puts_synced = written
+            for synced in subscribers:
+                synced(written)
         except OSError as error:
             if not self._sync_trouble:
                 log.warning("%s: %s; a power cut may take what came last", commits, error)
@@ -827,6 +839,7 @@ class Spool:
                 salvage.forget(db)
         self._first_on_disk, self._dropped_on_disk = self._first, self.dropped
         self._unwritten.clear()
+        self._puts_written = self.puts
         self._refused.written()
         self._moved = self._has_late = False
         self._committed()

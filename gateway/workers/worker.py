@@ -14,7 +14,7 @@ from gateway.workers.backoff import Backoff
 from gateway.workers.trouble import Episode, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.frame import Frame
 
@@ -161,6 +161,16 @@ class Sink(Protocol):
         """Keep these frames."""
 
 
+class Disk(Protocol):
+    """What the queue says of power cuts: how many puts there were, and how many are safe."""
+
+    puts: int
+    puts_synced: int
+
+    def subscribe_to_sync(self, who: str, synced: Callable[[int], None]) -> None:
+        """Call a function after each sync, with how many puts are safe."""
+
+
 class ListenerWorker(Worker[Listener]):
     """Puts what a listener reads on disk before it asks for more, but nothing of a node that is claimed."""
 
@@ -169,6 +179,7 @@ class ListenerWorker(Worker[Listener]):
         plugin: Listener,
         sink: Sink,
         latest: LatestFrames | None = None,
+        disk: Disk | None = None,
         *,
         after: Sequence[Worker[Any]] = (),
     ) -> None:
@@ -176,16 +187,23 @@ class ListenerWorker(Worker[Listener]):
         self.refused = 0
         self.latest = latest or LatestFrames()
         self._sink = sink
+        self._disk = disk
+        if disk:
+            disk.subscribe_to_sync(plugin.name, plugin.synced.synced)
         self._refused_nodes: set[str] = set()
 
     def step(self) -> None:
         """Read once, and keep what has a value."""
-        frames = [frame for frame in self.plugin.read(self.stop) if not self._is_claimed(frame)]
+        read = self.plugin.read(self.stop)
         self.succeeded()
+        frames = [frame for frame in read if not self._is_claimed(frame)]
         if kept := [frame for frame in frames if frame.items()]:
             self._sink.put(kept)
             self.frames += len(kept)
             self.last = time.monotonic()
+        if read and self._disk:
+            self.plugin.synced.put(self._disk.puts)
+            self.plugin.synced.synced(self._disk.puts_synced)  # there may have been a sync meanwhile
         for frame in frames:
             self.latest.note(frame, time.monotonic())
 
