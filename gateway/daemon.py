@@ -84,6 +84,7 @@ class Daemon:
         self._dating = Dating(self._spool, keeper, clock, note)
         self._queue = QueueAnswers(self._spool, retrying=self._try_refused)
         self._status = StatusCollector(self._file, self._listeners, self._dispatchers, self._queue, keeper)
+        self._present.report_with(self._status.answer)
         try:
             self._apply(self._configuration)
             with self._open_control(directory):
@@ -227,6 +228,7 @@ class Daemon:
         for name, dispatcher in configuration.dispatchers.items():
             if name not in self._dispatchers:
                 dispatcher.present = self._present
+                dispatcher.state = self._directory
                 worker = DispatcherWorker(
                     dispatcher, self._spool, self._dating, after=self._before(dispatcher)
                 )

@@ -23,7 +23,7 @@ from gateway.nodes import Nodes
 from gateway.settings import LogLevel, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
@@ -39,7 +39,10 @@ _KNOWN = 10
 
 @dataclass(kw_only=True)
 class Plugin:
-    """What listeners and dispatchers share. The core gives `name` (that of its section) and `clock`."""
+    """What listeners and dispatchers share. The core gives `name` (that of its section) and `clock`.
+
+    `state` is the directory of what is to outlive a restart, None where there is none.
+    """
 
     usual: ClassVar[Mapping[str, str] | None] = None
     """The settings with which `oemgateway doctor` examines it where the configuration cannot be read."""
@@ -48,6 +51,7 @@ class Plugin:
     loglevel: LogLevel | None = setting(None, compare=False)
     name: str = field(default="", init=False, compare=False)
     clock: Clock = field(default_factory=Clock, init=False, compare=False, repr=False)
+    state: Path | None = field(default=None, init=False, compare=False, repr=False)
 
     @property
     def log(self) -> logging.Logger:
@@ -167,6 +171,18 @@ class Present(Protocol):
         """Return what is known of the value at an index of a frame."""
         ...
 
+    def sources(self) -> Collection[str]:
+        """Return the names of all listeners."""
+        ...
+
+    def node_name(self, node: str) -> str:
+        """Return what people call a node, "" where [nodes] does not say."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """Return how the gateway is, as `oemgateway status --json` has it; OSError where that fails."""
+        ...
+
     def subscribe(self, flag: Flag) -> None:
         """Have a flag raised at each new frame, for as long as the caller keeps it."""
 
@@ -214,12 +230,11 @@ class Listener(Plugin):
 
     The core gives it `nodes`, what the configuration says of nodes, and `claimed`, the nodes of other
     listeners: a frame of one of these is not kept, as it would land in their inputs. Both are given anew when
-    they are edited. `state` is the directory of what is to outlive a restart, None where there is none.
+    they are edited.
     """
 
     nodes: Nodes = field(default_factory=Nodes, init=False, compare=False, repr=False)
     claimed: frozenset[str] = field(default=frozenset(), init=False, compare=False, repr=False)
-    state: Path | None = field(default=None, init=False, compare=False, repr=False)
     synced: Synced = field(default_factory=Synced, init=False, compare=False, repr=False)
 
     @property

@@ -30,9 +30,14 @@ _KINDS = {
 
 
 class Catalogue:
-    """The series of a configuration, by the listener that they come from; those of [nodes] have none ("")."""
+    """The series of a configuration, by the listener that they come from; those of [nodes] have none ("").
+
+    `sources` are the names of all listeners, and `node_names` what people call the nodes.
+    """
 
     def __init__(self, listeners: Mapping[str, Listener], nodes: Nodes) -> None:
+        self.sources = frozenset(listeners)
+        self.node_names = {node: decoder.name for node, decoder in nodes.decoders.items() if decoder.name}
         self._by_source = {name: list(each.catalogue()) for name, each in listeners.items()}
         self._by_source[""] = [
             Series(node=node, index=index, name=name, label=name, unit=unit, kind=_kind(unit), claimed=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from gateway.nodes import Nodes
@@ -11,7 +11,7 @@ from gateway.plugin import Latest
 from gateway.present.catalogue import Catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from gateway.flag import Flag
     from gateway.frame import Frame
@@ -70,6 +70,7 @@ class State:
         self._frames: dict[str, LatestFrames] = {}
         self._catalogue = Catalogue({}, Nodes())
         self._flags: WeakSet[Flag] = WeakSet()
+        self._status: Callable[[], Mapping[str, Any]] = dict
 
     def configure(self, listeners: Mapping[str, Listener], nodes: Nodes) -> None:
         """Follow the configuration: what other listeners have said is forgotten."""
@@ -97,6 +98,22 @@ class State:
     def series(self, frame: Frame, index: int) -> Series:
         """Return what is known of the value at an index of a frame."""
         return self._catalogue.of(frame, index)
+
+    def sources(self) -> Collection[str]:
+        """Return the names of all listeners."""
+        return self._catalogue.sources
+
+    def node_name(self, node: str) -> str:
+        """Return what people call a node, "" where [nodes] does not say."""
+        return self._catalogue.node_names.get(node, "")
+
+    def status(self) -> Mapping[str, Any]:
+        """Return how the gateway is; OSError where the queue's disk cannot be read."""
+        return self._status()
+
+    def report_with(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        """Have `status` give what this returns."""
+        self._status = status
 
     def subscribe(self, flag: Flag) -> None:
         """Have a flag raised at each new frame, for as long as the caller keeps it."""
