@@ -1,4 +1,4 @@
-# make demo   the main job on simulated hardware, in a table   (SECONDS=20 ends it; EMONCMS= and APIKEY= post it)
+# make demo   the main job on simulated hardware, in a table   (SECONDS=20 ends it; EMONCMS= and APIKEY= post it, MQTT= publishes it)
 # make test   every test, with coverage
 # make fuzz   ten thousand random sequences of faults on the 1-Wire bus, a million damaged lines per decoder
 # make soak   two hundred kills under fifty frames a second, against a server that fails in every way
@@ -42,6 +42,7 @@ endef
 .PHONY: demo test fuzz soak bench machine man docs lint install uninstall purge deb clean
 
 demo: $(VENV)/.runtime
+	$(if $(MQTT),@$(BIN)/python -c 'import paho.mqtt.enums' 2>/dev/null || ./install.sh fetch $(PIP) install $(call needs,mqtt,.extras_require))
 	@$(BIN)/python -m gateway demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(VENV)/.test

@@ -35,6 +35,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "dispatchers": {
         "emoncms": "gateway.dispatchers.emoncms.dispatcher:Emoncms",
         "log": "gateway.dispatchers.log:Log",
+        "mqtt": "gateway.dispatchers.mqtt.dispatcher:Mqtt",
         "table": "gateway.dispatchers.table:Table",
         "OemGatewayEmoncmsBuffer": "gateway.dispatchers.emoncms.dispatcher:EmoncmsBuffer",
     },
@@ -43,7 +44,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
 
 _CLASSES: dict[Kind, type[Plugin]] = {"listeners": Listener, "dispatchers": Dispatcher}
 
-_PACKAGES = {"serial": "pyserial"}
+_PACKAGES = {"serial": "pyserial", "paho": "'paho-mqtt>=2'"}
 """Python packages whose name is not that of the module in them."""
 
 
@@ -101,5 +102,5 @@ def _why(point: EntryPoint, error: Exception) -> str:
     missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
     if not missing or missing.partition(".")[0] == point.module.partition(".")[0]:
         return f"{point.value} cannot be loaded: {error!r}"
-    package = _PACKAGES.get(missing, missing)
+    package = _PACKAGES.get(missing.partition(".")[0], missing)
     return f"the Python module {missing} is not installed: {sys.executable} -m pip install {package}"

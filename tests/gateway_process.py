@@ -15,7 +15,7 @@ from gateway.process.control import ask
 from tests.waiting import wait_until
 
 ENVIRONMENT = {
-    **{key: value for key, value in os.environ.items() if key not in ("EMONCMS", "APIKEY")},
+    **{key: value for key, value in os.environ.items() if key not in ("EMONCMS", "APIKEY", "MQTT")},
     "PYTHONPATH": str(Path(gateway.__file__).parents[1]),
     "PYTHONUNBUFFERED": "1",
 }

@@ -21,8 +21,8 @@ LAYERS = (
     {"nodes", "spool"},
     # the contract of listeners; when a reading was taken, if the clock is wrong
     {"listener", "times"},
-    # the base of what is read at fixed times
-    {"sampler"},
+    # the base of what is read at fixed times; brokers, and what is said there
+    {"sampler", "mqtt"},
     # the contract of listeners and dispatchers, in one module
     {"plugin"},
     # which class a `type =` names

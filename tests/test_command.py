@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from gateway.commands import demo as demonstration
 from gateway.version import VERSION
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.ports import free_port
+from tests.simulators.mosquitto import Mosquitto, Subscriber
 from tests.waiting import wait_until
 
 LISTENER = "[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
@@ -220,3 +222,11 @@ def test_a_pipe_that_nobody_reads_is_no_trouble(tmp_path, arguments, closed):
     # then it says nothing about that
     assert "Traceback" not in done.stderr
     assert "Broken pipe" not in done.stderr
+
+
+def test_the_demo_publishes_where_a_broker_is_named(tmp_path):
+    with Mosquitto(tmp_path) as broker, Subscriber(broker, "homeassistant/device/+/config") as subscriber:
+        demo = command("demo", "--seconds", "8", MQTT=f"127.0.0.1:{broker.port}")
+        assert demo.returncode == 0
+        names = [json.loads(text)["device"]["name"] for _, text, _ in subscriber.messages if text]
+    assert {"Node 9"} < set(names)

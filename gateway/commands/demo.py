@@ -15,7 +15,7 @@ from gateway.conf import config
 from gateway.daemon import Daemon
 from gateway.paths import DEFAULT_FILE
 from gateway.process.logs import log_to
-from gateway.settings import at_least, convert
+from gateway.settings import at_least, convert, quoted
 from gateway.text.terminal import OK, USAGE, say, say_aside
 
 if TYPE_CHECKING:
@@ -64,13 +64,21 @@ interval = 0
 """
 
 
+MQTT = """
+[[house]]
+type = mqtt
+host = {host}
+"""
+
+
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the parser of this subcommand."""
     parser = commands.add_parser(
         "demo",
         help="run the main job on simulated hardware",
         description="Runs the gateway on simulated hardware, in a live table. It posts the readings as well "
-        "where EMONCMS in the environment is the address of an Emoncms, and APIKEY its write key.",
+        "where EMONCMS in the environment is the address of an Emoncms, and APIKEY its write key, and "
+        "publishes them where MQTT is a broker, as HOST or USER:PASSWORD@HOST:PORT.",
     )
     parser.add_argument(
         "--seconds", type=_seconds, metavar="N", help="end after N seconds (default: on Ctrl-C)"
@@ -85,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     if url and not key:
         say_aside("EMONCMS needs an APIKEY beside it, the write key of the account")
         return USAGE
-    with configured(url, key) as configuration:
+    with configured(url, key, os.environ.get("MQTT", "")) as configuration:
         daemon = Daemon(configuration)
         if options.seconds is not None:
             timer = threading.Timer(options.seconds, daemon.stop.set)
@@ -112,14 +120,25 @@ def _what_comes_next() -> str:
 
 
 @contextmanager
-def configured(url: str = "", key: str = "") -> Iterator[Configuration]:
+def configured(url: str = "", key: str = "", broker: str = "") -> Iterator[Configuration]:
     """Give the demo's configuration, in a directory of its own that is gone afterwards.
 
-    `url` and `key` are those of an Emoncms that gets the same frames, if any.
+    `url` and `key` are those of an Emoncms that gets the same frames, `broker` is that of MQTT, if any.
     """
     with tempfile.TemporaryDirectory(prefix="oemgateway-demo-") as directory:
         file = Path(directory) / "oemgateway.conf"
         file.touch(mode=0o600)
         text = CONFIGURATION.format(directory=directory)
-        file.write_text(text + (EMONCMS.format(url=url, key=key) if url else ""), encoding="utf-8")
+        text += EMONCMS.format(url=url, key=key) if url else ""
+        file.write_text(text + (_mqtt(broker) if broker else ""), encoding="utf-8")
         yield config.read(file)
+
+
+def _mqtt(broker: str) -> str:
+    """Return the section of a broker, given as USER:PASSWORD@HOST:PORT, of which HOST alone is needed."""
+    login, _, address = broker.rpartition("@")
+    host, _, port = address.partition(":")
+    user, _, password = login.partition(":")
+    settings = {"port": port, "user": user, "password": password}
+    lines = [f"{key} = {quoted(text)}\n" for key, text in settings.items() if text]
+    return MQTT.format(host=host) + "".join(lines)

@@ -1,0 +1,267 @@
+"""Frames to an MQTT broker, each acknowledged by it, and beside them the present state."""
+
+from __future__ import annotations
+
+import math
+import random
+import select
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+from gateway.dispatchers.mqtt.discovery import Announcer
+from gateway.dispatchers.mqtt.findings import examine
+from gateway.dispatchers.mqtt.nodes import node_states
+from gateway.dispatchers.mqtt.published import Published
+from gateway.dispatchers.mqtt.reasons import judge
+from gateway.dispatchers.mqtt.state import StateStream
+from gateway.mqtt.broker import Broker
+from gateway.mqtt.frames import emoncms_message, emonhub_messages, log_message
+from gateway.mqtt.identity import gateway_id
+from gateway.mqtt.session import IN_FLIGHT, Lost, Message, Session
+from gateway.mqtt.topics import check_topic, default_topic
+from gateway.plugin import (
+    BadFrame,
+    Batch,
+    Delivery,
+    Dispatcher,
+    Flag,
+    HoldEverything,
+    Progress,
+    Wake,
+    at_least,
+    setting,
+)
+from gateway.text.plain import plain
+from gateway.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gateway.diagnosis.finding import Finding
+    from gateway.diagnosis.machine import Machine
+    from gateway.frame import Frame
+
+_FORMS = ("node", "nodevar", "json")
+_OFF = ("no", "off", "false", "0")
+_BIRTH = b"online"
+_PAUSE = 1.0, 10.0
+"""Seconds between Home Assistant's birth message and our answer: many gateways hear it at once."""
+_TOGETHER = 1.0
+"""Seconds between two looks at the present: what comes in between is published together."""
+
+
+def _check_forms(forms: Iterable[str]) -> None:
+    if wrong := [form for form in forms if form not in _FORMS]:
+        raise ValueError(f"node, nodevar and json expected, one or more of them, not {wrong[0]}")
+
+
+def _check_discovery(prefix: str) -> None:
+    if prefix.lower() not in _OFF:
+        check_topic(prefix)
+
+
+@dataclass(kw_only=True)
+class Mqtt(Broker, Dispatcher):
+    """A broker that gets every frame and, in the format of our own, the present state for Home Assistant."""
+
+    topic: str | None = setting(None, check=check_topic)
+    format: Literal["oemgateway", "emonhub", "emoncms"] = setting("oemgateway")
+    emonhub: tuple[str, ...] = setting(("nodevar",), check=_check_forms)
+    discovery: str = setting("homeassistant", check=_check_discovery)
+    expire_after: float | None = setting(None, check=at_least(1))
+    session: Session | None = field(default=None, init=False, repr=False, compare=False)
+    suspect: int | None = field(default=None, init=False, repr=False, compare=False)
+    """The frame that was under way alone when the connection was lost."""
+    is_careful: bool = field(default=False, init=False, repr=False, compare=False)
+    """Whether one message at a time is sent, to find the one that the broker hangs up for."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._stream: StateStream | None = None
+        self._birth_at: float | None = None
+        self._look_at: float | None = None
+        self._poll: select.epoll | None = None
+        self._new_frames = Flag()
+        self._draw = random.Random()  # noqa: S311  (it spreads the load, no more)
+
+    def remarks(self) -> Iterable[tuple[str, str]]:
+        """Point out what Emoncms does not promise."""
+        yield from super().remarks()
+        if self.format == "emoncms":
+            yield "format", "Emoncms confirms nothing by MQTT; type = emoncms loses nothing (see its page)"
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Say whether the broker is there, lets this user in, and takes what is to be published."""
+        return examine(self, machine)
+
+    @property
+    def base(self) -> str:
+        """The topic below which everything is published; those of other formats end with /."""
+        if self.format == "oemgateway":
+            return (self.topic or default_topic(gateway_id(self.state))).rstrip("/")
+        return f"{(self.topic or 'emon').rstrip('/')}/"
+
+    @property
+    def prefix(self) -> str:
+        """Home Assistant's topic, "" where it is told nothing."""
+        return "" if self.discovery.lower() in _OFF else self.discovery.rstrip("/")
+
+    def open(self) -> None:
+        """Connect; publish that the gateway is there, and all that is retained."""
+        gateway = gateway_id(self.state)
+        announcer = Announcer(gateway, self.base, self.prefix) if self.prefix else None
+        if self._stream is None and self.format == "oemgateway":
+            file = self.state and self.state / f"mqtt-{quote(self.name, safe='')}.json"
+            self._stream = StateStream(self.base, Published(file), announcer, self.expire_after)
+        will = Message(self._stream.status, b"offline", retain=True) if self._stream else None
+        self.session = Session(self, self.client or f"oemgateway-{gateway}-{self.name}", will=will)
+        self.session.open()
+        self._poll = select.epoll()
+        self._poll.register(self.session.fileno(), select.EPOLLIN)
+        if self._stream and self.present:
+            self.present.subscribe(self._new_frames)
+            self._poll.register(self._new_frames.fileno(), select.EPOLLIN)
+            if announcer:
+                self.session.subscribe([announcer.birth])
+            self._stream.forget_sent()
+            self._publish_state()
+
+    def close(self) -> None:
+        """Say that the gateway goes, and end the connection."""
+        if self._poll:
+            self._poll.close()
+        if self.session:
+            if self._stream and not self.session.is_lost:
+                with suppress(OSError):
+                    self.session.publish(Message(self._stream.status, b"offline", retain=True), qos=0)
+            self.session.close()
+        self.session = self._poll = None
+
+    def prepare(self, batch: Batch) -> Delivery:
+        """Return the messages of a batch; a frame that is suspected goes alone."""
+        count = len(batch.frames)
+        if self.suspect is not None and self.suspect in batch.ids:
+            count = max(1, list(batch.ids).index(self.suspect))
+        return _Messages(self, batch.ids[:count], [self._messages(frame) for frame in batch.frames[:count]])
+
+    def wake(self) -> Wake:
+        """Ask to be called when something has come, from the broker or a sensor, and for the keep-alive."""
+        if self.session is None:
+            return Wake()
+        if self._poll is None or self.session.is_lost:
+            return Wake(None, 0.0)  # `serve` raises it
+        due = [at for at in (self._birth_at, self._look_at) if at is not None]
+        until = min(due, default=math.inf) - self.clock.monotonic()
+        return Wake(self._poll.fileno(), max(0.0, min(until, self.session.patience)))
+
+    def serve(self) -> None:
+        """Read what the broker has sent, keep the connection alive, publish what is new."""
+        session = self.connection()
+        session.wait()
+        now = self.clock.monotonic()
+        while session.received:
+            message = session.received.popleft()
+            if message.payload == _BIRTH and self._birth_at is None:
+                self._birth_at = now + self._draw.uniform(*_PAUSE)
+        if self._birth_at is not None and now >= self._birth_at and self._stream:
+            self._birth_at, self._look_at = None, now
+            self._stream.forget_sent()
+        if self._new_frames.is_set():
+            self._new_frames.clear()
+            self._look_at = self._look_at or now + _TOGETHER
+        if self._look_at is None or now >= self._look_at:
+            self._publish_state()
+
+    def area(self, topic: str) -> str:
+        """Return what a topic is a part of, so that one trouble with all of it is one line."""
+        prefix = self.prefix if self.prefix and topic.startswith(f"{self.prefix}/") else self.base
+        return f"{prefix.rstrip('/')}/#"
+
+    def connection(self) -> Session:
+        """Return the connection; Lost where there is none."""
+        if self.session is None:
+            raise Lost(f"{self.where}: not connected")
+        return self.session
+
+    def _messages(self, frame: Frame) -> list[Message]:
+        if self.format == "emonhub":
+            name = self.present.node_name(frame.node) if self.present else ""
+            return [*emonhub_messages(self.base, frame, self.emonhub, name or frame.node)]
+        if self.format == "emoncms":
+            return [emoncms_message(self.base, frame)]
+        return [log_message(self.base, frame, None)]
+
+    def _publish_state(self) -> None:
+        """Publish what has changed of the present state. Raises HoldEverything where that is not allowed."""
+        self._look_at = None
+        if self._stream is None or self.present is None:
+            return
+        now = self.clock.monotonic()
+        nodes, open_sources = node_states(self.present, now)
+        messages = self._stream.messages(nodes, open_sources, now)
+        if self._stream.is_gateway_due(now):
+            messages += self._stream.gateway(_summary(self.present.status()), now)
+        codes: list[int] = []
+        self.connection().deliver(messages, codes)
+        for message, code in zip(messages, codes, strict=True):
+            if failure := judge(self.where, self.area(message.topic), code):
+                raise HoldEverything(str(failure))
+        self._stream.delivered()
+
+
+def _summary(status: Mapping[str, Any]) -> dict[str, object]:
+    """Return what is shown of the gateway itself, of all that `status` says."""
+    dispatchers = status.get("dispatchers", {})
+    queues = [about["queue"] for about in dispatchers.values()]
+    sections = {**status.get("listeners", {}), **dispatchers}
+    troubles = [f"{name}: {line}" for name, about in sections.items() for line in about["troubles"]]
+    return {
+        "waiting": max((queue["waiting"] for queue in queues), default=0),
+        "oldest": round(max((queue["age"] or 0.0 for queue in queues if queue["waiting"]), default=0.0)),
+        "troubles": [plain(line)[:200] for line in (*status.get("troubles", ()), *troubles)][:20],
+        "version": VERSION,
+    }
+
+
+class _Messages(Delivery):
+    """Frames as messages, perhaps several of each; it knows which the broker has acknowledged."""
+
+    def __init__(self, mqtt: Mqtt, ids: Sequence[int], messages: Sequence[Sequence[Message]]) -> None:
+        super().__init__(len(messages))
+        self._mqtt = mqtt
+        self._ids = ids
+        self._messages = messages
+        self._taken: int | None = None
+
+    def send(self) -> None:
+        """Publish all of them and wait until each is acknowledged."""
+        mqtt, session = self._mqtt, self._mqtt.connection()
+        flat = [(place, message) for place, of_frame in enumerate(self._messages) for message in of_frame]
+        codes: list[int] = []
+        self._taken = 0
+        try:
+            session.deliver(
+                [message for _, message in flat], codes, window=1 if mqtt.is_careful else IN_FLIGHT
+            )
+        except Lost as lost:
+            self._taken = at = flat[len(codes)][0]
+            if lost.unacknowledged == 1:
+                was_suspect, mqtt.suspect = mqtt.suspect, self._ids[at]
+                if was_suspect == mqtt.suspect and self.count == 1:
+                    raise BadFrame(f"{lost}, each time it is sent") from lost
+            mqtt.is_careful = True
+            raise
+        for (place, message), code in zip(flat, codes, strict=True):
+            if failure := judge(mqtt.where, mqtt.area(message.topic), code):
+                self._taken = place
+                mqtt.suspect = self._ids[place]
+                raise failure
+        self._taken = self.count
+        mqtt.is_careful = False
+        mqtt.suspect = None
+
+    def delivered(self) -> Progress | None:
+        """Return how many were acknowledged; None of what another run may have sent."""
+        return None if self._taken is None else Progress(self._taken)

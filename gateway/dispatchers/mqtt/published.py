@@ -1,0 +1,118 @@
+"""Which retained messages a broker has of us, remembered so that they can be taken away again."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway.mqtt.frames import as_json
+from gateway.mqtt.session import Message
+from gateway.paths import read_file, write_file
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Retained:
+    """A retained message: plain text, or a device message with components (one that is None: other code's).
+
+    `source` is the listener that it is about. What an `open_ended` device had once stays a part of it.
+    """
+
+    topic: str
+    text: str | None = None
+    device: dict[str, Any] | None = None
+    source: str = ""
+    open_ended: bool = False
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """The components of a device message by their ids."""
+        return self.device["components"] if self.device else {}
+
+
+@dataclass
+class _Known:
+    """What is remembered of a topic."""
+
+    source: str = ""
+    components: dict[str, Any] = field(default_factory=dict)
+
+
+class Published:
+    """The retained topics of one dispatcher, with the components of device messages.
+
+    They are kept in a file, or only in memory where `file` is None. A file that cannot be used is done
+    without: at worst Home Assistant goes on to show something that is gone.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._known: dict[str, _Known] = {}
+        self._sent: dict[str, Message] = {}
+        self._after: dict[str, _Known] = {}
+        if file:
+            with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+                given = json.loads(read_file(file))
+                self._known = {topic: _Known(str(s), dict(parts)) for topic, (s, parts) in given.items()}
+
+    def forget_sent(self) -> None:
+        """Have everything be sent again, as Home Assistant or the broker may have started anew."""
+        self._sent.clear()
+
+    def changes(self, wanted: Sequence[Retained], open_sources: Collection[str]) -> list[Message]:
+        """Return what is to be published so that the broker has what is wanted and nothing else.
+
+        What is remembered of `open_sources`, whose nodes are known only when they come, stays. A component
+        that is gone is sent once with its platform alone, as Home Assistant keeps it otherwise. `delivered`
+        is to be called when the broker has all of these.
+        """
+        messages: list[Message] = []
+        self._after = {}
+        for each in wanted:
+            known = self._known.get(each.topic, _Known())
+            parts = {**known.components, **each.components} if each.open_ended else each.components
+            self._after[each.topic] = _Known(each.source, parts)
+            if each.device:
+                gone = {
+                    name: {"platform": about.get("platform", "sensor")}
+                    for name, about in known.components.items()
+                    if name not in parts
+                }
+                message = _device_message(each, parts)
+                if gone:
+                    messages.append(_device_message(each, {**parts, **gone}))
+            elif each.text is not None:
+                message = Message(each.topic, each.text.encode(), retain=True)
+            else:
+                continue
+            if self._sent.get(each.topic) != message:
+                messages.append(message)
+        for topic, known in self._known.items():
+            if topic not in self._after and known.source in open_sources:
+                self._after[topic] = known
+        gone_topics = [topic for topic in self._known if topic not in self._after]
+        # Noted before it is sent, so that what a kill interrupts is known as well.
+        self._note({**self._known, **{t: k for t, k in self._after.items() if t not in self._known}})
+        return [*(Message(topic, b"", retain=True) for topic in gone_topics), *messages]
+
+    def delivered(self, messages: Sequence[Message]) -> None:
+        """Note that the broker has what was to be published."""
+        self._sent |= {message.topic: message for message in messages}
+        self._note(self._after)
+
+    def _note(self, known: dict[str, _Known]) -> None:
+        if known != self._known:
+            self._known = known
+            if self._file:
+                with suppress(OSError):
+                    kept = {topic: [each.source, each.components] for topic, each in known.items()}
+                    write_file(self._file, json.dumps(kept))
+
+
+def _device_message(each: Retained, components: dict[str, Any]) -> Message:
+    return Message(each.topic, as_json({**(each.device or {}), "components": components}), retain=True)

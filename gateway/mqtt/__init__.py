@@ -1,0 +1,1 @@
+"""What the dispatcher and the listener for MQTT share: settings, the connection, topics, messages."""

@@ -1,0 +1,148 @@
+"""The settings of an MQTT broker, for whoever publishes to it or subscribes to it."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.listener import Plugin
+from gateway.settings import SettingsFault, between, setting
+from gateway.version import MADE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PLAIN_PORT, TLS_PORT = 1883, 8883
+_OF_FILE = "name a file in PEM that the user of the gateway may read"
+
+
+def check_text(text: str) -> None:
+    """Raise ValueError for text that MQTT cannot carry."""
+    if not text.isprintable() or len(text.encode()) > 0xFFFF:
+        raise ValueError("one line of printable characters expected")
+
+
+def check_host(host: str) -> None:
+    """Raise ValueError for what is not the name or address of a host."""
+    if not host.isprintable() or any(character in host for character in " /@?#"):
+        raise ValueError(f"the name or address of the broker alone expected, not {host}")
+
+
+class Unreachable(OSError):
+    """No connection to the broker; `cure` is what to do about it."""
+
+    def __init__(self, message: str, cure: str = "") -> None:
+        super().__init__(message)
+        self.cure = cure
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """A socket that is closed where the handshake fails, which paho leaves to the garbage collection."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Do it, or close."""
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+@dataclass(kw_only=True)
+class Broker(Plugin):
+    """A broker, by its address; TLS is used where `tls`, one of the files, or port 8883 asks for it."""
+
+    host: str = setting("localhost", check=check_host)
+    port: int | None = setting(None, check=between(1, 65535))
+    tls: bool = setting(default=False)
+    user: str | None = setting(None, check=check_text)
+    password: str | None = setting(None, check=check_text, secret=True)
+    ca_file: Path | None = setting(None)
+    cert_file: Path | None = setting(None)
+    key_file: Path | None = setting(None)
+    client: str | None = setting(None, check=check_text)
+    keepalive: int = setting(60, check=between(5, 3600))
+    timeout: float = setting(20.0, check=between(1, 600))
+
+    def __post_init__(self) -> None:
+        if self.key_file and not self.cert_file:
+            raise SettingsFault([("key_file", "a cert_file expected beside it")])
+        if self.password and not self.user:
+            raise SettingsFault([("password", "a user expected beside it")])
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection is encrypted."""
+        return bool(self.tls or self.ca_file or self.cert_file or self.port == TLS_PORT)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and the port."""
+        return self.host, self.port or (TLS_PORT if self.secure else PLAIN_PORT)
+
+    @property
+    def where(self) -> str:
+        """The address as messages name it."""
+        host, port = self.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def remarks(self) -> Iterable[tuple[str, str]]:
+        """Point out a password that crosses the network in the clear."""
+        yield from super().remarks()
+        if self.password and not self.secure and self.host not in ("localhost", "127.0.0.1", "::1"):
+            yield "password", "it crosses the network unencrypted: tls = yes or a ca_file encrypts it"
+
+    def context(self) -> ssl.SSLContext | None:
+        """Return what TLS is made with, None without TLS; OSError naming the file that cannot be used."""
+        if not self.secure:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:
+            why = getattr(error, "strerror", None) or error
+            raise Unreachable(f"ca_file {self.ca_file} cannot be used: {why}", _OF_FILE) from error
+        context.sslsocket_class = _TlsSocket
+        if self.cert_file:
+            try:
+                context.load_cert_chain(self.cert_file, self.key_file, password=_no_password)
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or error
+                raise Unreachable(f"cert_file {self.cert_file} cannot be used: {why}", _OF_FILE) from error
+        return context
+
+    def unreachable(self, error: Exception) -> Unreachable:
+        """Return the failure to connect, in words, with the cure."""
+        words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        cure = "see that the broker runs there, and that this machine reaches it"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            words = f"its certificate is refused: {error.verify_message}"
+            today = self.clock.wall()
+            if today < MADE:
+                words += f"; the clock of this machine shows {datetime.fromtimestamp(today, UTC).date()}"
+                cure = "set the clock: timedatectl says whether it is kept right"
+            elif error.verify_code in _UNKNOWN_ISSUER:
+                cure = "name the certificate that it is signed with in ca_file"
+            else:
+                cure = "have the broker use a certificate that is valid, for the name in host"
+        elif isinstance(error, ssl.SSLError):
+            words = f"no TLS there, or another kind of it: {error.reason or error}"
+            cure = f"give the port for TLS, {TLS_PORT} as a rule, or take tls, ca_file and cert_file out"
+        elif isinstance(error, ConnectionRefusedError):
+            words = "connection refused: no broker listens there"
+            cure = (
+                f"start it (sudo systemctl start mosquitto); since version 2 mosquitto listens for other "
+                f"machines only with a line `listener {self.address[1]}` in its configuration"
+            )
+        return Unreachable(f"{self.where}: {words}", cure)
+
+
+_UNKNOWN_ISSUER = (18, 19, 20, 21)
+"""OpenSSL's codes (X509_V_ERR_*) of a certificate whose issuer is not known here."""
+
+
+def _no_password() -> str:
+    """Stand in for OpenSSL's question on the terminal, which a daemon cannot answer."""
+    raise ValueError("the key needs a password: a key without one expected")

@@ -1,0 +1,321 @@
+"""A frame as the JSON of one message, and back: our own form, and those of emonhub and of Emoncms.
+
+A gap is left out in the log, and null in the present state. What came is data: ValueError names in one line
+why it is no frame.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.frame import Frame, Stamp, check_node
+from gateway.mqtt.session import Message
+from gateway.mqtt.topics import encode, unique
+from gateway.text.numeral import NotANumber, from_json, load_json, parse
+from gateway.version import MADE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LONGEST = 65_536
+"""Bytes of a message that is looked into: a frame of 999 values has some 20,000."""
+
+HIGHEST = 999
+"""The highest index: a frame has a position for every index up to its highest."""
+
+_INDEX = re.compile(r"[1-9][0-9]{0,2}")
+_ID = re.compile(r"[0-9a-z]{1,32}")
+_LATEST = 1e11
+"""Unix seconds of the year 5138: what is later are milliseconds."""
+_LONGEST_NAME = 64
+
+
+class Identity(NamedTuple):
+    """What tells a message of a gateway from all others: its epoch, and its number in that.
+
+    `after` is the number before it in the order of sending, and `acked` the last one whose arrival the sender
+    knows of; each as (epoch, n), None where there is none.
+    """
+
+    gateway: str
+    epoch: str
+    n: int
+    after: tuple[str, int] | None = None
+    acked: tuple[str, int] | None = None
+
+
+def log_message(topic: str, frame: Frame, identity: Identity | None) -> Message:
+    """Return the message of the log for a frame: its own time, its values, and who it is."""
+    keys = _keys(frame)
+    whole: dict[str, Any] = {
+        "time": _number(frame.stamp.wall),
+        "values": {keys[index]: _number(value) for index, value in frame.items()},
+    }
+    if frame.by_name:
+        whole["by_name"] = True
+    elif names := {str(index): frame.name(index) for index, _ in frame.items() if frame.name(index)}:
+        whole["names"] = names
+    if frame.rssi is not None:
+        whole["rssi"] = frame.rssi
+    if identity:
+        whole |= {"gateway": identity.gateway, "epoch": identity.epoch, "n": identity.n}
+        whole |= {"after": identity.after} if identity.after else {}
+        whole |= {"acked": identity.acked} if identity.acked else {}
+    return Message(f"{topic}/log/{frame.node}", as_json(whole))
+
+
+def state_values(frame: Frame) -> dict[str, float | None]:
+    """Return the values of a frame by their keys in the present state, None for a gap.
+
+    A key is the index, or the encoded name where a node has its values by name: it stands in a template.
+    """
+    keys = {index: encode(key) for index, key in _keys(frame).items()}
+    values = enumerate(frame.values, 1)
+    return {keys[index]: None if value is None else _number(value) for index, value in values}
+
+
+def state_message(topic: str, frame: Frame, values: Mapping[str, float | None], expiry: float) -> Message:
+    """Return a node's present state: its last frame, all `values` by key, until `expiry` seconds from now."""
+    keys = {index: encode(key) for index, key in _keys(frame).items()}
+    names = {keys[index]: frame.name(index) for index in keys if frame.name(index)}
+    whole: dict[str, Any] = {"values": values}
+    if frame.stamp.wall >= MADE:  # otherwise the clock is known to be wrong
+        whole["time"] = _number(frame.stamp.wall)
+    whole |= {"names": names} if names else {}
+    whole |= {} if frame.rssi is None else {"rssi": frame.rssi}
+    return Message(f"{topic}/state/{frame.node}", as_json(whole), retain=True, expiry=expiry)
+
+
+def emonhub_messages(base: str, frame: Frame, forms: tuple[str, ...], name: str) -> Iterator[Message]:
+    """Yield what emonhub publishes of a frame: `node`, `nodevar` and `json` are its formats.
+
+    `name` is what the node is called; `base` ends with / as emonhub's base topics do.
+    """
+    keys = unique({index: frame.name(index) for index in range(1, len(frame.values) + 1)})
+    there = {keys[index]: _number(value) for index, value in frame.items()}
+    rssi = {} if frame.rssi is None else {"rssi": frame.rssi}
+    if "node" in forms:
+        values = ["nan" if value is None else str(_number(value)) for value in frame.values]
+        payload = ",".join([*values, *map(str, rssi.values())])
+        yield Message(f"{base}rx/{frame.node}/values", payload.encode())
+    if "nodevar" in forms:
+        for key, value in {**there, **rssi}.items():
+            yield Message(f"{base}{name}/{as_level(key)}", str(value).encode())
+    if "json" in forms:
+        yield Message(f"{base}{name}", as_json({**there, "time": _number(frame.stamp.wall), **rssi}))
+
+
+def emoncms_message(base: str, frame: Frame) -> Message:
+    """Return a frame as the MQTT input of Emoncms takes it: whole seconds, an input for each key."""
+    keys = _keys(frame)
+    values = {
+        # `time` in any case is the time to it, and `describe` a command.
+        str(index) if keys[index].lower() in ("time", "describe") else keys[index]: _number(value)
+        for index, value in frame.items()
+    }
+    return Message(
+        f"{base}{as_level(frame.node)}", as_json({"time": math.floor(round(frame.stamp.wall, 3)), **values})
+    )
+
+
+def as_level(name: str) -> str:
+    """Return a name as one level of a topic."""
+    return re.sub(r"[+#/\x00-\x1f\x7f-\x9f]", "_", name)
+
+
+def from_log(payload: bytes, node: str, now: Stamp) -> tuple[Frame, Identity | None]:
+    """Return the frame of a message of the log, and who it is if it says so."""
+    given = parse_object(payload)
+    stamp = _stamp(given.get("time"), now)
+    values, names = _object(given, "values"), _object(given, "names")
+    if given.get("by_name") is True:
+        frame = by_name(node, {key: number(values[key], key) for key in values}, stamp)
+    else:
+        frame = by_index(node, values, names, stamp)
+    if isinstance(rssi := given.get("rssi"), int) and abs(rssi) < 1000:
+        frame = Frame(node, frame.values, stamp, frame.names, rssi, by_name=frame.by_name)
+    if "gateway" not in given:
+        return frame, None
+    gateway, epoch, n = given["gateway"], given.get("epoch"), given.get("n")
+    if not (isinstance(gateway, str) and _ID.fullmatch(gateway)):
+        raise ValueError("gateway: an id expected")
+    after, acked = _position(given.get("after"), "after"), _position(given.get("acked"), "acked")
+    if not (own := _position([epoch, n], "epoch and n")):
+        raise ValueError("epoch and n expected")
+    return frame, Identity(gateway, *own, after, acked)
+
+
+def from_emoncms(payload: bytes, node: str, now: Stamp, names: tuple[str, ...] = ()) -> Frame:
+    """Return the frame of what Emoncms or a reader of emonhub takes: an object, `1,2,3`, or one number.
+
+    `names` are the levels of the topic behind the node: with them a number is one value, and the keys of an
+    object get them in front.
+    """
+    text = _text(payload).strip()
+    if not text.startswith("{"):
+        values = [parse_number(item) for item in text.split(",")]
+        if names:
+            if len(values) != 1:
+                raise ValueError("one number expected at a topic that names a value")
+            return _keyed(node, {"_".join(names): values[0]}, now)
+        check_places(len(values))
+        return Frame(node, tuple(values), now)
+    given = parse_object(payload)
+    times = [key for key in given if key.lower() == "time"]
+    stamp = _stamp(given[times[0]], now) if times else now
+    prefix = "".join(f"{name}_" for name in names)
+    rssi = given.get("rssi")
+    rssi = rssi if isinstance(rssi, int) and abs(rssi) < 1000 and not names else None
+    kept = {
+        f"{prefix}{key}": number(value, key)
+        for key, value in given.items()
+        if key not in times and not (key == "rssi" and rssi is not None)
+    }
+    frame = _keyed(node, kept, stamp)
+    return (
+        frame if rssi is None else Frame(node, frame.values, stamp, frame.names, rssi, by_name=frame.by_name)
+    )
+
+
+def from_emonhub_values(payload: bytes, node: str, now: Stamp) -> Frame:
+    """Return the frame of emonhub's `rx/<node>/values`: `1,2,3`, with the rssi at the end perhaps."""
+    values = [parse_number(item) for item in _text(payload).split(",")]
+    check_places(len(values))
+    return Frame(node, tuple(values), now)
+
+
+def _keyed(node: str, values: dict[str, float | None], stamp: Stamp) -> Frame:
+    """Return a frame by index where every key is one, and by name otherwise."""
+    if all(_INDEX.fullmatch(key) for key in values):
+        return by_index(node, values, {}, stamp)
+    return by_name(node, values, stamp)
+
+
+def by_index(node: str, values: dict[str, Any], names: dict[str, Any], stamp: Stamp) -> Frame:
+    """Return the frame of values and names by index."""
+    if not all(map(_INDEX.fullmatch, values)):
+        raise ValueError(f"values by index, 1 to {HIGHEST}, expected")
+    highest = max(map(int, values), default=0)
+    labels = [names.get(str(index), "") for index in range(1, highest + 1)]
+    if not all(isinstance(label, str) and len(label) <= _LONGEST_NAME for label in labels):
+        raise ValueError("names: short texts expected")
+    while labels and not labels[-1]:
+        labels.pop()
+    at = [number(values.get(str(index)), str(index)) for index in range(1, highest + 1)]
+    return Frame(node, tuple(at), stamp, tuple(labels))
+
+
+def by_name(node: str, values: dict[str, float | None], stamp: Stamp) -> Frame:
+    """Return the frame of values that have names."""
+    check_places(len(values))
+    if not all(0 < len(name) <= _LONGEST_NAME and name.isprintable() for name in values):
+        raise ValueError(f"names of 1 to {_LONGEST_NAME} characters expected")
+    return Frame(node, tuple(values.values()), stamp, tuple(values), by_name=True)
+
+
+def check_places(count: int) -> None:
+    """Raise ValueError for more values than a frame has."""
+    if count > HIGHEST:
+        raise ValueError(f"at most {HIGHEST} values expected, not {count}")
+
+
+def parse_object(payload: bytes) -> dict[str, Any]:
+    """Return the JSON object that a message is."""
+    given = parse_json(payload)
+    if not isinstance(given, dict):
+        raise ValueError("a JSON object expected")
+    return given
+
+
+def parse_json(payload: bytes) -> Any:  # noqa: ANN401  (JSON)
+    """Return what a message says in JSON, in which there is no NaN."""
+    try:
+        return load_json(_text(payload), parse_constant=_no_constant)
+    except json.JSONDecodeError:
+        raise ValueError("not JSON") from None
+
+
+def parse_number(text: str) -> float | None:
+    """Return text as a number, None for no value."""
+    try:
+        return parse(text.strip())
+    except NotANumber:
+        raise ValueError("a number expected") from None
+
+
+def number(value: object, key: str) -> float | None:
+    """Return a value of JSON as a number, None for no value."""
+    try:
+        return from_json(value)
+    except NotANumber:
+        raise ValueError(f"a number expected for {key[:40]!a}") from None
+
+
+def as_json(whole: dict[str, Any]) -> bytes:
+    """Return it as short JSON."""
+    return json.dumps(whole, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def node_of(text: str) -> str:
+    """Return a level of a topic as a node."""
+    check_node(text)
+    return text
+
+
+def _keys(frame: Frame) -> dict[int, str]:
+    """Return the key of every index: the index itself, or the name where the names carry the identity."""
+    indices = range(1, len(frame.values) + 1)
+    if not frame.by_name:
+        return {index: str(index) for index in indices}
+    return unique({index: frame.name(index) for index in indices})
+
+
+def _number(value: float) -> float:
+    return int(value) if value == math.floor(value) and abs(value) < 2**53 else value
+
+
+def _text(payload: bytes) -> str:
+    if len(payload) > LONGEST:
+        raise ValueError(f"at most {LONGEST} bytes expected, not {len(payload)}")
+    try:
+        return payload.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("text in UTF-8 expected") from None
+
+
+def _no_constant(word: str) -> float:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _stamp(time: object, now: Stamp) -> Stamp:
+    """Return the sender's own time, which stands; without one it is the time of arrival."""
+    if time is None:
+        return now
+    if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time < _LATEST:
+        raise ValueError("time: Unix seconds expected")
+    return Stamp(float(time), "", 0.0)
+
+
+def _object(given: dict[str, Any], key: str) -> dict[str, Any]:
+    value = given.get(key, {})
+    if not isinstance(value, dict):
+        raise ValueError(f"{key}: a JSON object expected")
+    return value
+
+
+def _position(given: object, key: str) -> tuple[str, int] | None:
+    if given is None:
+        return None
+    if (
+        isinstance(given, list)
+        and len(given) == 2
+        and isinstance(given[0], str)
+        and _ID.fullmatch(given[0])
+        and type(given[1]) is int
+        and 0 <= given[1] < 1 << 63
+    ):
+        return given[0], given[1]
+    raise ValueError(f"{key}: an epoch and a number expected")

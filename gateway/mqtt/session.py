@@ -1,0 +1,344 @@
+"""One connection to a broker, from CONNECT to its end, without a thread; a failure is an OSError.
+
+After a failure a new one is made: what was not acknowledged is then sent again from our own queue, and never
+from the library's memory. MQTT 5 is spoken, and 3.1.1 only with a broker that does not know it: such a broker
+acknowledges also what it refuses.
+"""
+
+from __future__ import annotations
+
+import select
+import ssl
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from gateway.mqtt.broker import Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from paho.mqtt.client import ConnectFlags, DisconnectFlags
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from gateway.mqtt.broker import Broker
+
+
+LARGEST = 1 << 20
+"""Bytes of a packet that the broker may send: it leaves a larger one out."""
+
+IN_FLIGHT = 20
+"""Messages without an acknowledgement: more are not faster, as measured."""
+
+_AT_ONCE = 500
+"""Packets read before the caller has its turn."""
+
+_UNSUPPORTED_VERSION, TOO_LARGE, FAILED = 0x84, 0x95, 0x80
+"""Reason codes of MQTT 5 (section 2.4); from FAILED on they are failures."""
+
+
+_ACL = "in mosquitto a line `topic readwrite ...` below `user ...` in its acl_file"
+_CURES = {
+    0x86: "correct user and password, here or at the broker (mosquitto_passwd sets one there)",
+    0x87: "give a user and password that the broker knows, or allow this one to connect",
+    0x85: "give another `client`: the broker does not take this one",
+    0x8A: "the broker has banned this client: see its log",
+}
+"""What to do about a refusal to connect, by its reason code (MQTT 5, section 3.2.2.2)."""
+
+
+class Lost(OSError):
+    """The connection has ended. `unacknowledged` is how many messages were under way."""
+
+    def __init__(self, message: str, unacknowledged: int = 0) -> None:
+        super().__init__(message)
+        self.unacknowledged = unacknowledged
+
+
+class Message(NamedTuple):
+    """What is published; `expiry` is in seconds, after which a broker forgets it (MQTT 5)."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    expiry: float | None = None
+
+
+class Session:
+    """A connection with a broker. `received` has the messages that came, the oldest first.
+
+    With a `session_expiry` in seconds the broker keeps what comes while nobody is connected, and messages are
+    acknowledged by `acknowledge` only; it then sends up to `receive_maximum` before it waits for that.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        *,
+        will: Message | None = None,
+        session_expiry: int = 0,
+        receive_maximum: int = 0,
+    ) -> None:
+        self._broker = broker
+        self._id = client_id
+        self._will = will
+        self._session_expiry = session_expiry
+        self._receive_maximum = receive_maximum
+        self.received: deque[MQTTMessage] = deque()
+        self.version = 5
+        self.largest = 0
+        self.is_resumed = False
+        self._connack: tuple[int, str] | None = None
+        self._ended = ""
+        self._window = IN_FLIGHT
+        self._outcomes: dict[int, int] = {}
+        self._subscribed: dict[int, list[int]] = {}
+
+    def open(self) -> None:
+        """Connect, and wait until the broker has said yes; OSError with what it said otherwise."""
+        try:
+            self._connect(MQTTProtocolVersion.MQTTv5)
+        except _VersionRefused:
+            self.version = 4
+            self._connack, self._ended = None, ""
+            self._connect(MQTTProtocolVersion.MQTTv311)
+
+    def _connect(self, version: MQTTProtocolVersion) -> None:
+        broker, is_5 = self._broker, version is MQTTProtocolVersion.MQTTv5
+        keeps = self._session_expiry > 0
+        self._client = client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._id,
+            protocol=version,
+            clean_session=None if is_5 else not keeps,
+            manual_ack=keeps,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = broker.timeout
+        client.max_inflight_messages_set(0)  # `deliver` keeps to the window
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        if broker.user is not None:
+            client.username_pw_set(broker.user, broker.password)
+        if context := broker.context():
+            client.tls_set_context(context)
+        if will := self._will:
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        options: dict[str, Any] = {}
+        if is_5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
+            properties.SessionExpiryInterval = self._session_expiry
+            properties.MaximumPacketSize = LARGEST
+            if self._receive_maximum:
+                properties.ReceiveMaximum = self._receive_maximum
+            options = {"clean_start": not keeps, "properties": properties}
+        try:
+            client.connect(*broker.address, keepalive=broker.keepalive, **options)
+        except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
+            raise broker.unreachable(error) from error
+        until = time.monotonic() + broker.timeout
+        while self._connack is None:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise Unreachable(f"{broker.where}: no answer within {broker.timeout:g} s: is it a broker?")
+            self.wait(left)
+        code, words = self._connack
+        if is_5 and code == _UNSUPPORTED_VERSION:
+            self.close()
+            raise _VersionRefused
+        if code:
+            who = f" user {broker.user}" if broker.user is not None else ", who gives no user name"
+            raise Unreachable(f"{broker.where} refuses{who}: {words}", _CURES.get(code, ""))
+
+    def close(self) -> None:
+        """End the connection in good order, without the last will; may be called twice."""
+        client = getattr(self, "_client", None)
+        if client is None:
+            return
+        if client.socket() is not None:
+            with suppress(Exception):  # it is over in any case
+                client.disconnect()
+        client.on_disconnect = client.on_message = client.on_publish = None
+        if client.socket() is not None:
+            client._sock_close()  # noqa: SLF001  (nothing public closes it without another packet)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection has ended."""
+        return self._client.socket() is None
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when the broker has sent something."""
+        sock = self._client.socket()
+        if sock is None:
+            raise Lost(f"{self._broker.where}: {self._ended or 'the connection is closed'}")
+        return int(sock.fileno())
+
+    @property
+    def certificate_ends(self) -> float | None:
+        """When the broker's certificate ends, in Unix seconds; None without TLS."""
+        sock = self._client.socket()
+        peer = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+        return ssl.cert_time_to_seconds(str(peer["notAfter"])) if peer else None
+
+    @property
+    def patience(self) -> float:
+        """The seconds after which `wait` is to be called again, for the keep-alive."""
+        return self._broker.keepalive / 4
+
+    def wait(self, seconds: float = 0.0, sources: Sequence[int] = ()) -> set[int]:
+        """Wait for the broker or one of these descriptors, then read and write what there is.
+
+        Return those that are readable. Raises Lost where the connection has ended.
+        """
+        own = self.fileno()
+        poll = select.poll()
+        poll.register(own, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        for source in sources:
+            poll.register(source, select.POLLIN)
+        ready = dict(poll.poll(max(0.0, seconds) * 1000))
+        try:
+            self._read_all()
+            if self._client.want_write():
+                self._client.loop_write()
+            self._client.loop_misc()
+        except Exception as error:
+            # A broker may send anything, and the library raises whatever it meets there.
+            self.close()
+            raise Lost(f"{self._broker.where} sent what is not MQTT: {error!r}") from error
+        if self._client.socket() is None and self._connack is None:
+            raise Unreachable(f"{self._broker.where}: it closed the connection: is it a broker?")
+        if self._client.socket() is None and not (self._connack and self._connack[0]):
+            raise Lost(f"{self._broker.where}: {self._ended or 'connection lost'}", self._under_way)
+        return set(ready) - {own}
+
+    def _read_all(self) -> None:
+        for _ in range(_AT_ONCE):
+            sock: Any = self._client.socket()
+            if sock is None:
+                return
+            if not (hasattr(sock, "pending") and sock.pending()):
+                poll = select.poll()
+                poll.register(sock, select.POLLIN)
+                if not poll.poll(0):
+                    return
+            self._client.loop_read()
+
+    def deliver(self, messages: Sequence[Message], codes: list[int], *, window: int = IN_FLIGHT) -> None:
+        """Publish these in order, and wait for the broker's reason code for each.
+
+        `codes` gets these codes, in order; what is there of them when Lost is raised was acknowledged. At
+        most `window` messages are under way.
+        """
+        window = min(window, self._window)
+        mids: list[int] = []
+        until = time.monotonic() + self._broker.timeout
+        while len(codes) < len(messages):
+            while len(mids) < len(messages) and len(mids) - len(codes) < window:
+                mids.append(self._publish(messages[len(mids)]))
+            self._under_way = len(mids) - len(codes)
+            before = len(codes)
+            while len(codes) < len(mids) and mids[len(codes)] in self._outcomes:
+                codes.append(self._outcomes.pop(mids[len(codes)]))
+            if len(codes) > before:
+                until = time.monotonic() + self._broker.timeout
+            elif (left := until - time.monotonic()) > 0:
+                self.wait(left)
+            else:
+                raise Lost(f"{self._broker.where} acknowledges nothing for {self._broker.timeout:g} s")
+
+    _under_way = 0
+
+    def _publish(self, message: Message) -> int:
+        """Return the number under which its outcome will be known."""
+        size = len(message.payload) + len(message.topic.encode()) + 32
+        if self.largest and size > self.largest:
+            self._own -= 1
+            self._outcomes[self._own] = TOO_LARGE
+            return self._own
+        return self.publish(message, qos=1)
+
+    _own = 0
+
+    def publish(self, message: Message, *, qos: int) -> int:
+        """Publish without waiting; Lost where there is no connection. The outcome of QoS 1 is kept."""
+        properties = None
+        if message.expiry and self.version == 5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's
+            properties.MessageExpiryInterval = max(1, round(message.expiry))
+        info = self._client.publish(message.topic, message.payload, qos, message.retain, properties)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise Lost(f"{self._broker.where}: {self._ended or 'connection lost'}", self._under_way)
+        return info.mid
+
+    def subscribe(self, topics: Iterable[str], *, retained: bool = True) -> None:
+        """Subscribe with QoS 1 and wait for the answer; OSError with the topic that is refused."""
+        topics = list(topics)
+        if self.version == 5:
+            options = SubscribeOptions(
+                qos=1,
+                retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
+                if retained
+                else SubscribeOptions.RETAIN_DO_NOT_SEND,
+            )
+            _, mid = self._client.subscribe([(topic, options) for topic in topics])
+        else:
+            _, mid = self._client.subscribe([(topic, 1) for topic in topics])
+        until = time.monotonic() + self._broker.timeout
+        while mid is not None and mid not in self._subscribed:
+            if (left := until - time.monotonic()) <= 0:
+                raise OSError(f"{self._broker.where} does not answer a subscription")
+            self.wait(left)
+        for topic, code in zip(topics, self._subscribed.pop(mid or 0, []), strict=False):
+            if code >= FAILED:
+                raise Unreachable(
+                    f"{self._broker.where} does not let this user read {topic}", f"allow it there: {_ACL}"
+                )
+
+    def acknowledge(self, message: MQTTMessage) -> None:
+        """Tell the broker that it may forget a message."""
+        self._client.ack(message.mid, message.qos)
+
+    def _on_connect(
+        self, _c: Client, _u: object, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        self._connack = reason.value, str(reason)
+        self.is_resumed = flags.session_present
+        self.largest = getattr(properties, "MaximumPacketSize", 0)
+        self._window = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
+
+    def _on_disconnect(
+        self, _c: Client, _u: object, flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None
+    ) -> None:
+        by_broker = flags.is_disconnect_packet_from_server
+        self._ended = (
+            f"the broker ends the connection: {reason}" if by_broker else f"connection lost ({reason})"
+        )
+
+    def _on_publish(
+        self, _c: Client, _u: object, mid: int, reason: ReasonCode, _p: Properties | None
+    ) -> None:
+        self._outcomes[mid] = reason.value
+
+    def _on_subscribe(
+        self, _c: Client, _u: object, mid: int, reasons: list[ReasonCode], _p: Properties | None
+    ) -> None:
+        self._subscribed[mid] = [reason.value for reason in reasons]
+
+    def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
+        self.received.append(message)
+
+
+class _VersionRefused(OSError):
+    """The broker does not speak this version of MQTT."""

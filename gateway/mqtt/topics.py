@@ -1,0 +1,70 @@
+"""Topics, and names as parts of them: nothing collides, and no name is ever a wildcard or a template."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PLAIN = re.compile(r"[A-Za-z0-9_]")
+_FORBIDDEN = re.compile(r"[+#\x00-\x1f\x7f-\x9f]")
+
+
+def encode(name: str) -> str:
+    """Return the name in letters, digits, _ and -, never the same for two names.
+
+    A byte of UTF-8 that is none of the first three is -XX in hexadecimal: this is what Home Assistant takes
+    as the id of an object.
+    """
+    return "".join(
+        chr(byte) if byte < 0x80 and _PLAIN.match(chr(byte)) else f"-{byte:02x}" for byte in name.encode()
+    )
+
+
+def check_topic(topic: str) -> None:
+    """Raise ValueError for what cannot be published to."""
+    if _FORBIDDEN.search(topic) or topic.startswith(("$", "/")) or len(topic.encode()) > 200:
+        raise ValueError(f"a topic without + and # expected, such as home/cellar, not {topic}")
+
+
+def check_filter(topic: str) -> None:
+    """Raise ValueError for what cannot be subscribed to: + is one whole level, and # all that is left."""
+    levels = topic.split("/")
+    is_right = all(level == "+" or "+" not in level for level in levels)
+    is_right &= all("#" not in level for level in levels[:-1]) and (
+        levels[-1] == "#" or "#" not in levels[-1]
+    )
+    if not is_right or _FORBIDDEN.search(re.sub("[+#]", "", topic)) or len(topic.encode()) > 1000:
+        raise ValueError(
+            f"a topic expected, in which + is one level and a # at the end the rest, not {topic}"
+        )
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Tell whether a topic is one of those that a subscription gets."""
+    want, have = pattern.split("/"), topic.split("/")
+    if want[-1] == "#":
+        want, have = want[:-1], have[: len(want) - 1]
+    return len(want) == len(have) and all(one in ("+", other) for one, other in zip(want, have, strict=True))
+
+
+def default_topic(gateway: str) -> str:
+    """Return the topic of a gateway whose owner has not chosen one: many hosts are called raspberrypi."""
+    return f"oemgateway/{_FORBIDDEN.sub('', host_name()).replace('/', '')}-{gateway}"
+
+
+def host_name() -> str:
+    """Return what this machine is called, without its domain."""
+    return socket.gethostname().partition(".")[0] or "gateway"
+
+
+def unique(names: Mapping[int, str]) -> dict[int, str]:
+    """Return the names by index; the index itself where it has no name, or one that another has too."""
+    taken = list(names.values())
+    return {
+        index: name if name and not name.isdecimal() and taken.count(name) == 1 else str(index)
+        for index, name in names.items()
+    }

@@ -1,0 +1,264 @@
+"""The gateway as a program with Debian's mosquitto: what a subscriber gets, in order, whatever fails."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.diagnosis.machine import Machine
+from gateway.dispatchers.mqtt.dispatcher import Mqtt
+from gateway.settings import SettingsFault, build
+from tests import home_assistant
+from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
+from tests.numbered_listener import install, read
+from tests.ports import free_port
+from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
+from tests.waiting import wait_until
+
+NUMBERED = "[listeners]\n[[numbers]]\ntype = numbered\ndirectory = {directory}\n"
+BRIDGE = """[listeners]
+[[bridge]]
+type = ds2482
+bus = simulated
+node = 9
+interval = 1
+sensor1 = 28.33F749050000, flow
+sensor2 = 28.DB564A050000, return
+sensor3 = Dummy
+"""
+
+
+def configured(tmp_path, port, *more, listeners=NUMBERED):
+    """Write a configuration of a listener and the broker at a port; return the file."""
+    file = tmp_path / "oemgateway.conf"
+    lines = "\n".join(
+        ["[dispatchers]", "[[house]]", "type = mqtt", "host = 127.0.0.1", f"port = {port}", *more]
+    )
+    gateway = state(tmp_path) + "simulate = yes\ncommit_interval = 0.1\n"
+    file.write_text(gateway + listeners.format(directory=tmp_path) + lines + "\n")
+    file.chmod(0o600)
+    return file
+
+
+def path(tmp_path):
+    """Return the path of Python with the numbered listener on it."""
+    plugins = tmp_path / "plugins"
+    if not plugins.exists():
+        install(plugins)
+    return f"{ENVIRONMENT['PYTHONPATH']}:{plugins}"
+
+
+def running(tmp_path, file):
+    return GatewayProcess(file, PYTHONPATH=path(tmp_path))
+
+
+def numbers(subscriber, topic="home/log/"):
+    """Return the numbers of the frames in the log, in the order of arrival."""
+    return [
+        json.loads(text)["values"]["1"] for name, text, _ in subscriber.messages if name.startswith(topic)
+    ]
+
+
+def finish(tmp_path, gateway):
+    """Have the listener end, and wait until nothing waits any more."""
+    (tmp_path / "enough").touch()
+    wait_until((tmp_path / "ended").exists)
+    wait_until(lambda: gateway.status()["dispatchers"]["house"]["queue"]["waiting"] == 0, 120)
+    return read(tmp_path / "given")
+
+
+def test_every_frame_is_in_the_log_in_order_with_its_own_time(tmp_path):
+    with Mosquitto(tmp_path) as broker, Subscriber(broker, "home/log/#") as subscriber:
+        file = configured(tmp_path, broker.port, "topic = home")
+        with running(tmp_path, file) as gateway:
+            wait_until(lambda: len(read(tmp_path / "given")) > 30)
+            given = finish(tmp_path, gateway)
+            wait_until(lambda: len(numbers(subscriber)) >= len(given))
+            assert gateway.stop() == 0
+        assert numbers(subscriber) == given
+        topic, text, retained = subscriber.messages[0]
+        first = json.loads(text)
+        assert (topic, retained) == ("home/log/6", False)
+        assert abs(first["time"] - time.time()) < 120
+        assert first["values"] == {"1": 1, "3": 1 / 7}
+
+
+def test_an_outage_loses_nothing_and_the_present_state_has_no_backlog(tmp_path):
+    with Mosquitto(tmp_path) as broker:
+        file = configured(tmp_path, broker.port, "topic = home")
+        with running(tmp_path, file) as gateway:
+            wait_until(lambda: gateway.status()["dispatchers"]["house"]["frames"] > 5)
+            broker.kill()
+            wait_until(lambda: gateway.status()["dispatchers"]["house"]["trouble"])
+            trouble = gateway.status()["dispatchers"]["house"]["trouble"]
+            assert trouble.startswith(f"127.0.0.1:{broker.port}: ")
+            wait_until(lambda: gateway.status()["dispatchers"]["house"]["queue"]["waiting"] > 30)
+            sent = gateway.status()["dispatchers"]["house"]["frames"]
+            broker.start()
+            with Subscriber(broker, "home/#") as subscriber:
+                given = finish(tmp_path, gateway)
+                wait_until(lambda: numbers(subscriber) and numbers(subscriber)[-1] == given[-1])
+                got = numbers(subscriber)
+                assert got == [number for number in given if number >= got[0]]
+                assert got[0] <= sent + 1
+                states = [text for topic, text, _ in subscriber.messages if topic.startswith("home/state/")]
+                assert len(states) < len(got) / 2
+            assert (
+                len([line for line in gateway.log.splitlines() if " house" in line and "WARN" in line]) <= 3
+            )
+
+
+def test_home_assistant_finds_a_node_its_values_and_the_gateway(tmp_path):
+    with Mosquitto(tmp_path) as broker, Subscriber(broker, "#") as subscriber:
+        file = configured(tmp_path, broker.port, "topic = home", listeners=BRIDGE)
+        with GatewayProcess(file) as gateway:
+            wait_until(lambda: subscriber.of("home/state/9"))
+            wait_until(lambda: subscriber.of("home/gateway"))
+            configs = {topic: text for topic, text, _ in subscriber.messages if topic.endswith("/config")}
+            messages = [home_assistant.check(topic, text) for topic, text in configs.items()]
+            by_name = {message["device"]["name"]: message for message in messages}
+            node = by_name["Node 9"]
+            assert node["components"]["1"]["name"] == "flow"
+            assert node["components"]["1"]["expire_after"] == 3
+            assert set(node["components"]) == {"1", "2", "-seen"}
+            values = json.loads(subscriber.of("home/state/9")[-1])["values"]
+            assert set(values) == {"1", "2", "3"}
+            assert values["3"] is None
+            wait_until(lambda: subscriber.of("home/available/9")[-1] == "online")
+            assert subscriber.of("home/status")[-1] == "online"
+            about = json.loads(subscriber.of("home/gateway")[-1])
+            assert about["problem"] == "OFF"
+            # a birth message is answered with all of it
+            before = len(subscriber.of(next(iter(configs))))
+            publish(broker, "homeassistant/status", "online")
+            wait_until(lambda: len(subscriber.of(next(iter(configs)))) > before)
+            gateway.kill()
+            wait_until(lambda: subscriber.of("home/status")[-1] == "offline")
+
+
+def test_a_label_and_a_sensor_that_go_and_discovery_that_is_switched_off(tmp_path):
+    with Mosquitto(tmp_path) as broker, Subscriber(broker, "#") as subscriber:
+        file = configured(tmp_path, broker.port, "topic = home", listeners=BRIDGE)
+        with GatewayProcess(file):
+            wait_until(lambda: subscriber.of("home/state/9"))
+            (config,) = {topic for topic, _, _ in subscriber.messages if topic.endswith("_9/config")}
+
+            def components():
+                text = subscriber.of(config)[-1]
+                return json.loads(text)["components"] if text else None
+
+            text = file.read_text()
+            file.write_text(
+                text.replace(", flow", ", supply").replace("sensor2 = 28.DB564A050000, return\n", "")
+            )
+            wait_until(lambda: components()["1"]["name"] == "supply" and "2" not in components())
+            assert any('"2":{"platform":"sensor"}' in text for text in subscriber.of(config))
+            file.write_text(text.replace("type = mqtt", "type = mqtt\ndiscovery = no"))
+            wait_until(lambda: components() is None)
+
+
+def test_what_is_refused_holds_everything_with_one_line_and_a_cure(tmp_path):
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite home/status\ntopic read homeassistant/status\n")
+    with Mosquitto(tmp_path, options=f"acl_file {acl}") as broker:
+        file = configured(tmp_path, broker.port, "topic = home", "discovery = no")
+        with running(tmp_path, file) as gateway:
+            wait_until(lambda: gateway.status()["dispatchers"]["house"]["failures"] > 1)
+            trouble = gateway.status()["dispatchers"]["house"]["trouble"]
+            assert re.fullmatch(r"127.0.0.1:\d+: this user may not publish there: home/.*", trouble)
+            assert gateway.status()["dispatchers"]["house"]["queue"]["refused"] == 0
+            assert gateway.log.count("may not publish") == 1
+            found = command("--config-file", file, "doctor", PYTHONPATH=path(tmp_path)).stdout
+            assert "FAULT house: this user may not publish to home/#: allow it at the broker" in found
+
+
+def test_a_frame_that_the_broker_hangs_up_for_is_set_aside_and_the_others_arrive(tmp_path):
+    # given a broker that ends the connection for a message of more than 300 bytes
+    big = f"[listeners]\n[[lines]]\ntype = tcp\nport = {(port := free_port())}\n"
+    with (
+        Mosquitto(tmp_path, options="message_size_limit 300") as broker,
+        Subscriber(broker, "home/log/#") as log,
+    ):
+        file = configured(tmp_path, broker.port, "topic = home", "discovery = no", listeners=big)
+        with GatewayProcess(file) as gateway:
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                for number in range(30):
+                    values = " ".join(["12345.25"] * 30) if number == 12 else str(number)
+                    client.sendall(f"10 {number} {values}\r\n".encode())
+            # when all are sent, then that one is set aside and every other there, in order
+            wait_until(lambda: gateway.status()["dispatchers"]["house"]["queue"]["refused"] == 1, 200)
+            wait_until(lambda: gateway.status()["dispatchers"]["house"]["queue"]["waiting"] == 0)
+            wait_until(lambda: numbers(log) and numbers(log)[-1] == 29)
+            assert list(dict.fromkeys(numbers(log))) == [number for number in range(30) if number != 12]
+
+
+def test_emonhub_s_and_emoncms_formats(tmp_path):
+    nodes = "[nodes]\n[[5]]\nnodename = emonpi\nnames = a, b, c\ndatacode = 0\n"
+    with Mosquitto(tmp_path) as broker, Subscriber(broker, "#") as subscriber:
+        file = configured(
+            tmp_path,
+            broker.port,
+            "format = emonhub",
+            "emonhub = node, nodevar, json",
+            listeners=nodes + NUMBERED,
+        )
+        with running(tmp_path, file) as gateway:
+            wait_until(lambda: subscriber.of("emon/emonpi"))
+            assert gateway.stop() == 0
+        assert subscriber.of("emon/rx/5/values")
+        assert set(json.loads(subscriber.of("emon/6")[0])) == {"1", "3", "time"}
+        assert not [topic for topic, _, _ in subscriber.messages if topic.startswith("homeassistant")]
+        file = configured(tmp_path, broker.port, "format = emoncms", "topic = other", listeners=NUMBERED)
+        with running(tmp_path, file) as gateway:
+            wait_until(lambda: subscriber.of("other/6"))
+            assert gateway.stop() == 0
+        assert set(json.loads(subscriber.of("other/6")[0])) == {"time", "1", "3"}
+
+
+def test_doctor_names_what_is_wrong_and_what_is_right(tmp_path):
+    machine = Machine.below(Path("/"))
+    with Mosquitto(tmp_path) as broker:
+        there = Mqtt(host="127.0.0.1", port=broker.port, topic="home")
+        found = [str(finding) for finding in there.examine(machine)]
+        assert found == [
+            f"ok    : 127.0.0.1:{broker.port} is an MQTT broker, and lets in who gives no user name",
+            "ok    : it takes what is published to home/#",
+        ]
+    (finding,) = there.examine(machine)
+    assert finding.is_bad
+    assert "connection refused: no broker listens there" in finding.found
+    assert "systemctl start mosquitto" in finding.cure
+
+
+def test_settings():
+    for settings, message in (
+        ({"topic": "a/#"}, "topic: a topic without"),
+        ({"discovery": "a+"}, "discovery: a topic without"),
+        ({"format": "emonhub", "emonhub": "all"}, "emonhub: node, nodevar and json expected"),
+        ({"host": "mqtt://here"}, "host: the name or address of the broker alone"),
+    ):
+        with pytest.raises(SettingsFault, match=message):
+            build(Mqtt, settings)
+    assert build(Mqtt, {"discovery": "No"}).prefix == ""
+    assert re.fullmatch(r"oemgateway/[^/]+-[0-9a-f]{12}", Mqtt().base)
+    assert [key for key, _ in Mqtt(format="emoncms").remarks()] == ["format"]
+
+
+def test_without_paho_the_message_says_how_to_get_it(tmp_path):
+    code = (
+        "import sys\nclass No:\n def find_spec(self, name, *_):\n"
+        "  if name.startswith('paho'): raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, No())\nfrom gateway.registry import *\n"
+        "try: find('dispatchers', 'mqtt')\nexcept UnknownType as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith(
+        "is not installed: " + sys.executable + " -m pip install 'paho-mqtt>=2'"
+    )

@@ -1,0 +1,200 @@
+"""Frames as MQTT messages, and back; what is no frame is refused by name."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.frame import Frame, Stamp
+from gateway.mqtt import frames
+from gateway.mqtt.frames import Identity
+from gateway.mqtt.topics import check_filter, check_topic, encode, matches
+
+NOW = Stamp(1_800_000_000.0, "boot", 5.0)
+THEN = Stamp(1_700_000_040.5, "boot", 1.0)
+numbers = st.one_of(st.integers(-(2**40), 2**40), st.floats(-1e30, 1e30)).map(lambda x: x + 0)
+names = st.text(st.characters(categories=["L", "N", "P", "Zs"]), min_size=1, max_size=20).filter(
+    str.isprintable
+)
+
+
+def payload(message):
+    return json.loads(message.payload)
+
+
+def test_a_frame_of_the_log_has_its_own_time_and_leaves_gaps_out():
+    frame = Frame("9", (18.75, None, 25377), THEN, ("flow", "", "pulse"), -61)
+    message = frames.log_message("home/pi", frame, Identity("ab12", "ep", 7, ("ep", 6), ("ep", 5)))
+    assert (message.topic, message.retain, message.expiry) == ("home/pi/log/9", False, None)
+    assert payload(message) == {
+        "time": 1700000040.5,
+        "values": {"1": 18.75, "3": 25377},
+        "names": {"1": "flow", "3": "pulse"},
+        "rssi": -61,
+        "gateway": "ab12",
+        "epoch": "ep",
+        "n": 7,
+        "after": ["ep", 6],
+        "acked": ["ep", 5],
+    }
+
+
+@given(
+    values=st.lists(st.none() | numbers, min_size=1, max_size=20),
+    labels=st.lists(names | st.just(""), max_size=20),
+    rssi=st.none() | st.integers(-120, 0),
+)
+def test_a_frame_by_index_survives_the_way(values, labels, rssi):
+    frame = Frame("9", tuple(values), THEN, tuple(labels[: len(values)]), rssi)
+    if not frame.items():
+        return
+    back, identity = frames.from_log(frames.log_message("t", frame, None).payload, "9", NOW)
+    assert identity is None
+    assert back.items() == frame.items()
+    assert (back.stamp, back.rssi) == (Stamp(THEN.wall, "", 0.0), rssi)
+    assert [back.name(index) for index, _ in back.items()] == [
+        frame.name(index) for index, _ in frame.items()
+    ]
+
+
+@given(values=st.dictionaries(names, numbers, min_size=1, max_size=20))
+def test_a_frame_by_name_survives_the_way(values):
+    frame = Frame("emontx", tuple(values.values()), THEN, tuple(values), by_name=True)
+    back, _ = frames.from_log(frames.log_message("t", frame, None).payload, "emontx", NOW)
+    assert back.by_name
+    wanted = {
+        name if not name.isdecimal() else str(list(values).index(name) + 1): v for name, v in values.items()
+    }
+    assert dict(zip(back.names, back.values, strict=True)) == wanted
+
+
+def test_the_present_state_has_null_for_a_gap_and_no_time_that_is_known_to_be_wrong():
+    frame = Frame("9", (18.75, None), Stamp(5.0, "boot", 5.0), ("flow",), -61)
+    message = frames.state_message("home/pi", frame, frames.state_values(frame), 30.0)
+    assert (message.topic, message.retain, message.expiry) == ("home/pi/state/9", True, 30.0)
+    assert payload(message) == {"values": {"1": 18.75, "2": None}, "names": {"1": "flow"}, "rssi": -61}
+
+
+def test_the_present_state_of_values_by_name_has_keys_that_are_safe_in_a_template():
+    frame = Frame("emontx", (243.1, 105), Stamp(2e9, "", 0.0), ("Vrms", "P'1 }}"), by_name=True)
+    message = frames.state_message("t", frame, frames.state_values(frame), 30.0)
+    assert payload(message) == {
+        "values": {"Vrms": 243.1, "P-271-20-7d-7d": 105},
+        "names": {"Vrms": "Vrms", "P-271-20-7d-7d": "P'1 }}"},
+        "time": 2000000000,
+    }
+
+
+@given(st.lists(st.text(max_size=8), unique=True, max_size=50))
+def test_no_two_names_are_encoded_alike(texts):
+    texts = [text for text in texts if text.isprintable()]
+    encoded = [encode(text) for text in texts]
+    assert len(set(encoded)) == len(texts)
+    assert all(
+        set(each) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+        for each in encoded
+    )
+
+
+def test_emonhub_s_formats():
+    frame = Frame("10", (100, None, 20.5), THEN, ("power1",), -61)
+    messages = frames.emonhub_messages("emon/", frame, ("node", "nodevar", "json"), "emontx")
+    assert [(message.topic, message.payload) for message in messages] == [
+        ("emon/rx/10/values", b"100,nan,20.5,-61"),
+        ("emon/emontx/power1", b"100"),
+        ("emon/emontx/3", b"20.5"),
+        ("emon/emontx/rssi", b"-61"),
+        ("emon/emontx", b'{"power1":100,"3":20.5,"time":1700000040.5,"rssi":-61}'),
+    ]
+
+
+def test_emoncms_format_has_whole_seconds_and_no_key_that_it_takes_for_something_else():
+    frame = Frame("emontx", (1, None, 3, 4), THEN, ("Time", "gone", "describe", "P1"), by_name=True)
+    message = frames.emoncms_message("emon/", frame)
+    assert message.topic == "emon/emontx"
+    assert payload(message) == {"time": 1700000040, "1": 1, "3": 3, "P1": 4}
+
+
+def test_what_emoncms_and_emonhub_publish_is_read():
+    read = frames.from_emoncms
+    assert read(b"1,2.5,nan", "10", NOW) == Frame("10", (1, 2.5, None), NOW)
+    assert read(b"105", "emontx", NOW, ("power1",)) == Frame("emontx", (105,), NOW, ("power1",), by_name=True)
+    assert read(b"20.5", "9", NOW, ("3",)) == Frame("9", (None, None, 20.5), NOW)
+    frame = read(b'{"power1":100,"time":1700000040,"rssi":-61}', "emontx", NOW)
+    assert frame == Frame("emontx", (100,), Stamp(1700000040.0, "", 0.0), ("power1",), -61, by_name=True)
+
+
+BAD = [
+    (b"", "not JSON"),
+    (b"\xff\xfe", "text in UTF-8 expected"),
+    (b"[1,2]", "a JSON object expected"),
+    (b'{"values":{"1":NaN}}', "NaN is not JSON"),
+    (b'{"values":{"0":1}}', "values by index, 1 to 999, expected"),
+    (b'{"values":{"1":"warm"}}', "a number expected for '1'"),
+    (b'{"values":[1]}', "values: a JSON object expected"),
+    (b'{"values":{"1":1},"time":"today"}', "time: Unix seconds expected"),
+    (b'{"values":{"1":1},"names":{"1":5}}', "names: short texts expected"),
+    (b'{"values":{"1":1},"gateway":"../x"}', "gateway: an id expected"),
+    (b'{"values":{"1":1},"gateway":"ab","epoch":"e","n":-1}', "epoch and n: an epoch and a number expected"),
+    (b"[" * 50_000, "too many nested brackets"),
+    (b" " * 70_000, "at most 65536 bytes expected, not 70000"),
+]
+
+
+@pytest.mark.parametrize(("given", "why"), BAD, ids=[why for _, why in BAD])
+def test_what_is_no_frame_is_refused_with_the_reason(given, why):
+    with pytest.raises(ValueError, match=why.replace("(", "\\(")):
+        frames.from_log(given, "9", NOW)
+
+
+@given(
+    st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["time", "values", "names", "1", "gateway", "n", "after", "by_name"]), inner
+            )
+        ),
+    ).map(lambda value: json.dumps(value).encode())
+)
+def test_nothing_that_comes_is_an_exception(given):
+    for read in (
+        lambda: frames.from_log(given, "9", NOW),
+        lambda: frames.from_emoncms(given, "9", NOW),
+        lambda: frames.from_emonhub_values(given, "9", NOW),
+    ):
+        with suppress(ValueError):
+            assert isinstance(read(), Frame | tuple)
+
+
+@pytest.mark.parametrize("topic", ["a/+/b", "a#", "/a", "$SYS/x", "a\nb"])
+def test_a_topic_that_cannot_be_published_to_is_refused(topic):
+    with pytest.raises(ValueError, match="topic"):
+        check_topic(topic)
+
+
+@pytest.mark.parametrize("topic", ["a/+b", "a/#/b", "a#", "a/b+"])
+def test_a_subscription_that_no_broker_takes_is_refused(topic):
+    with pytest.raises(ValueError, match="topic"):
+        check_filter(topic)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic", "expected"),
+    [
+        ("a/+/c", "a/b/c", True),
+        ("a/#", "a/b/c", True),
+        ("a/#", "a", True),
+        ("a/+", "a/b/c", False),
+        ("a", "b", False),
+    ],
+)
+def test_which_topics_a_subscription_gets(pattern, topic, expected):
+    check_filter(pattern)
+    assert matches(pattern, topic) is expected

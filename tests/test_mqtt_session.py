@@ -1,0 +1,337 @@
+"""A connection to Debian's mosquitto: what it promises, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from gateway.mqtt.broker import Broker, Unreachable
+from gateway.mqtt.session import FAILED, TOO_LARGE, Lost, Message, Session
+from gateway.settings import SettingsFault
+from tests.peers import need
+from tests.ports import free_port
+from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with Mosquitto(tmp_path) as broker:
+        yield broker
+
+
+def connected(broker, name="x", **more):
+    settings = {
+        key: more.pop(key) for key in list(more) if key in ("user", "password", "ca_file", "host", "timeout")
+    }
+    session = Session(Broker(**{"host": "127.0.0.1", "port": broker.port, **settings}), name, **more)
+    session.open()
+    return session
+
+
+def test_messages_arrive_in_order_and_are_acknowledged_one_by_one(broker):
+    session, codes = connected(broker), []
+    with Subscriber(broker, "home/#") as subscriber:
+        session.deliver([Message(f"home/{number % 3}", b"%d" % number) for number in range(500)], codes)
+        wait_until(lambda: len(subscriber.messages) == 500)
+        assert [int(payload) for _, payload, _ in subscriber.messages] == [*range(500)]
+    session.close()
+    assert (session.version, codes) == (5, [0] * 500)
+
+
+def test_a_message_that_nobody_reads_is_known_to_be_one(broker):
+    session, codes = connected(broker), []
+    session.deliver([Message("nobody", b"1")], codes)
+    session.close()
+    assert codes == [0x10]
+
+
+def test_what_the_user_may_not_publish_is_refused_and_the_rest_taken(tmp_path):
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite home/#\n")
+    with Mosquitto(tmp_path, "allow_anonymous true", options=f"acl_file {acl}") as broker:
+        session, codes = connected(broker), []
+        session.deliver([Message("home/a", b"1"), Message("else/a", b"2"), Message("home/b", b"3")], codes)
+        session.close()
+    assert [code >= FAILED for code in codes] == [False, True, False]
+    assert codes[1] == 0x87
+
+
+def test_a_wrong_password_is_one_line_with_a_cure(tmp_path):
+    need("mosquitto_passwd", "mosquitto")
+    passwords = tmp_path / "passwords"
+    subprocess.run(
+        ["mosquitto_passwd", "-b", "-c", passwords, "me", "right"], check=True, capture_output=True
+    )
+    passwords.chmod(0o644)
+    with Mosquitto(tmp_path, f"allow_anonymous false\npassword_file {passwords}") as broker:
+        connected(broker, user="me", password="right").close()
+        with pytest.raises(Unreachable, match="refuses user me: Not authorized") as caught:
+            connected(broker, user="me", password="wrong")
+        assert "wrong" not in str(caught.value)
+        assert "password" in caught.value.cure
+        with pytest.raises(Unreachable, match="refuses, who gives no user name"):
+            connected(broker)
+
+
+def test_no_broker_and_no_such_host_are_one_line():
+    with pytest.raises(
+        Unreachable, match=r"^127\.0\.0\.1:[0-9]+: connection refused: no broker listens there$"
+    ):
+        Session(Broker(host="127.0.0.1", port=free_port()), "x").open()
+    with pytest.raises(Unreachable, match=r"^no\.such\.host\.invalid:1883: "):
+        Session(Broker(host="no.such.host.invalid"), "x").open()
+
+
+def test_something_that_is_no_broker_is_said_so():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(Unreachable, match="no answer within 1 s"):
+            Session(Broker(host="127.0.0.1", port=port, timeout=1.0), "x").open()
+
+        def answer():
+            for _ in range(2):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(100)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 50)
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(OSError, match=f"^127.0.0.1:{port}[: ]"):
+            Session(Broker(host="127.0.0.1", port=port, timeout=2.0), "x").open()
+
+
+def test_a_broker_that_is_killed_ends_the_connection_and_nothing_is_taken_for_acknowledged(broker):
+    session, codes = connected(broker), []
+    broker.kill()
+    with pytest.raises(Lost, match=f"^127.0.0.1:{broker.port}: "):
+        session.deliver([Message("home/a", b"1")], codes)
+    assert codes == []
+    session.close()
+    broker.start()
+    connected(broker).close()
+
+
+def test_a_last_will_is_published_at_a_kill_and_not_at_a_good_end(broker):
+    with Subscriber(broker, "home/status") as subscriber:
+        will = Message("home/status", b"offline", retain=True)
+        connected(broker, will=will).close()
+        session = connected(broker, "y", will=will)
+        session._client.socket().shutdown(socket.SHUT_RDWR)
+        wait_until(lambda: subscriber.of("home/status") == ["offline"])
+        session.close()
+
+
+def test_a_message_that_ends_the_connection_is_known_by_being_alone(tmp_path):
+    with Mosquitto(tmp_path, options="message_size_limit 2000") as broker:
+        session, codes = connected(broker), []
+        messages = [Message("home/a", b"1"), Message("home/a", b"x" * 5000), Message("home/a", b"3")]
+        with pytest.raises(Lost) as caught:
+            session.deliver(messages, codes, window=1)
+        assert (codes, caught.value.unacknowledged) == ([0x10], 1)
+        session.close()
+
+
+def test_a_message_beyond_what_the_broker_announces_is_not_sent(tmp_path):
+    with Mosquitto(tmp_path, options="max_packet_size 2000") as broker:
+        session, codes = connected(broker), []
+        messages = [Message("home/a", b"1"), Message("home/a", b"x" * 5000), Message("home/a", b"3")]
+        session.deliver(messages, codes)
+        session.close()
+    assert codes == [0x10, TOO_LARGE, 0x10]
+
+
+def test_a_retained_message_expires(broker):
+    session, codes = connected(broker), []
+    session.deliver([Message("home/a", b"1", retain=True, expiry=1.0)], codes)
+    session.close()
+
+    def is_gone():
+        with Subscriber(broker, "home/a") as subscriber:
+            return subscriber.of("home/a") == []
+
+    wait_until(is_gone)
+
+
+def test_a_session_keeps_what_comes_while_nobody_is_there_until_it_is_acknowledged(broker):
+    def kept():
+        return connected(broker, "keeper", session_expiry=3600, receive_maximum=300)
+
+    session = kept()
+    session.subscribe(["home/#"])
+    session.close()
+    publish(broker, "home/a", "1")
+    session = kept()
+    assert session.is_resumed
+    wait_until(lambda: session.wait(0.1) or session.received)
+    session.close()
+    session = kept()
+    wait_until(lambda: session.wait(0.1) or session.received)
+    session.acknowledge(session.received[0])
+    session.wait()
+    session.close()
+    session = kept()
+    session.subscribe(["home/#"], retained=False)
+    publish(broker, "home/a", "2")
+    wait_until(lambda: session.wait(0.1) or session.received)
+    assert [message.payload for message in session.received] == [b"2"]
+    session.close()
+
+
+def test_a_subscription_that_is_refused_is_said(tmp_path):
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite home/#\n")
+    with Mosquitto(tmp_path, options=f"acl_file {acl}") as broker:
+        session = connected(broker)
+        session.subscribe(["home/a"])
+        publish(broker, "home/a", "1")
+        wait_until(lambda: session.wait(0.1) or session.received)
+        session.close()
+
+
+class OldBroker(threading.Thread):
+    """mosquitto behind something that knows MQTT 3.1.1 only, as brokers of before 2019 do."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+        self.to = port
+
+    def run(self):
+        while True:
+            try:
+                connection, _ = self.server.accept()
+            except OSError:
+                return
+            first = connection.recv(4096)
+            if first[8] == 5:
+                connection.sendall(b"\x20\x02\x00\x01")
+                connection.close()
+                continue
+            there = socket.create_connection(("127.0.0.1", self.to))
+            there.sendall(first)
+            for one, other in ((connection, there), (there, connection)):
+                threading.Thread(target=self.copy, args=(one, other), daemon=True).start()
+
+    def copy(self, one, other):
+        while data := one.recv(4096):
+            other.sendall(data)
+        other.close()
+
+
+def test_an_old_broker_is_spoken_to_as_it_understands(broker):
+    old = OldBroker(broker.port)
+    old.start()
+    session, codes = connected(old), []
+    with Subscriber(broker, "home/#") as subscriber:
+        session.deliver([Message("home/a", b"1", retain=True, expiry=5.0)], codes)
+        wait_until(lambda: subscriber.of("home/a") == ["1"])
+    assert (session.version, codes) == (4, [0])
+    session.close()
+    old.server.close()
+
+
+def certificate(directory, name, *options, ca=None):
+    """Make a key and a certificate with openssl, signed by itself or by a `ca`."""
+    need("openssl", "openssl")
+    key, cert = directory / f"{name}.key", directory / f"{name}.crt"
+    signed = ["-CA", directory / f"{ca}.crt", "-CAkey", directory / f"{ca}.key"] if ca else []
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert,
+         "-subj", f"/CN={name}",
+         "-addext", "subjectAltName=DNS:localhost", *options, *signed],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    key.chmod(0o644)
+    return cert
+
+
+def with_tls(tmp_path, *options):
+    cert = certificate(tmp_path, "broker", *options)
+    return Mosquitto(
+        tmp_path, f"allow_anonymous true\ncertfile {cert}\nkeyfile {cert.with_suffix('.key')}"
+    ), cert
+
+
+def test_tls_with_the_certificate_that_is_trusted_and_without(tmp_path):
+    broker, cert = with_tls(tmp_path, "-days", "10")
+    with broker:
+        session, codes = connected(broker, host="localhost", ca_file=cert), []
+        session.deliver([Message("home/a", b"x" * 60_000)] * 40, codes)
+        assert len(codes) == 40
+        assert session.certificate_ends
+        session.close()
+        with pytest.raises(Unreachable, match="certificate is refused: self-signed certificate") as caught:
+            Session(Broker(host="localhost", port=broker.port, tls=True), "x").open()
+        assert "ca_file" in caught.value.cure
+        with pytest.raises(Unreachable, match="mismatch"):
+            Session(Broker(host="127.0.0.1", port=broker.port, ca_file=cert), "x").open()
+        with pytest.raises(Unreachable, match=f"^127.0.0.1:{broker.port}: "):
+            Session(Broker(host="127.0.0.1", port=broker.port, timeout=3.0), "x").open()
+
+
+class Wrong1970:
+    def wall(self):
+        return 5.0
+
+    def monotonic(self):
+        return 5.0
+
+
+def test_a_certificate_that_has_ended_is_one_line_and_so_is_a_clock_in_1970(tmp_path, faketime):
+    broker, cert = with_tls(tmp_path, "-days", "1")
+    with broker:
+        code = (
+            "from gateway.mqtt.broker import Broker; from gateway.mqtt.session import Session\n"
+            f"try: Session(Broker(host='localhost', port={broker.port}, ca_file='{cert}'), 'x').open()\n"
+            "except OSError as error: print(error, error.cure, sep='|')"
+        )
+
+        def said(when):
+            environment = {
+                **os.environ,
+                "LD_PRELOAD": faketime,
+                "FAKETIME": when,
+                "PYTHONPATH": str(Path(__file__).parents[1]),
+            }
+            done = subprocess.run(
+                [sys.executable, "-c", code],
+                env=environment, capture_output=True, text=True, check=False, timeout=60,
+            )  # fmt: skip
+            return done.stdout + done.stderr
+
+        assert "certificate is refused: certificate has expired" in said("+40d")
+        then = said("@1970-01-02 00:00:00")
+        assert "certificate is not yet valid; the clock of this machine shows 1970-01-0" in then
+        assert "set the clock" in then
+
+
+def test_a_plain_broker_where_tls_is_expected(broker):
+    with pytest.raises(Unreachable, match=f"^127.0.0.1:{broker.port}: "):
+        Session(Broker(host="127.0.0.1", port=broker.port, tls=True), "x").open()
+
+
+def test_files_that_cannot_be_used_are_named(broker, tmp_path):
+    for settings, name in (
+        ({"ca_file": tmp_path / "no"}, "ca_file"),
+        ({"cert_file": tmp_path / "no"}, "cert_file"),
+    ):
+        with pytest.raises(Unreachable, match=f"^{name} {tmp_path}/no cannot be used: No such file"):
+            Session(Broker(host="127.0.0.1", port=broker.port, **settings), "x").open()
+
+
+def test_settings_that_need_another():
+    with pytest.raises(SettingsFault, match="key_file: a cert_file expected"):
+        Broker(key_file=Path("/k"))
+    with pytest.raises(SettingsFault, match="password: a user expected"):
+        Broker(password="p")
+    assert "p4ss" not in repr(Broker(user="u", password="p4ss"))
+    assert Broker(tls=True).address == ("localhost", 8883)
+    assert [key for key, _ in Broker(host="far", user="u", password="p").remarks()] == ["password"]
