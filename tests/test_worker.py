@@ -662,6 +662,34 @@ def test_who_retries_has_the_node_tried_at_once(spool, started):
     assert set_aside(spool) == []
 
 
+def test_after_a_restart_a_refused_node_is_known(spool, started, caplog):
+    # given a node of which five frames were set aside, and a frame that is refused for itself
+    far = far_end(refuses_nodes={"33"}, refuses={7.0}, keeps_what_is_before=True)
+    worker = started(virtual(dispatching(far, spool)))
+    found_empty(worker)
+    spool.put([*(frame(number, "33") for number in range(5)), frame(7, "9")])
+    wait_until(lambda: len(set_aside(spool)) == 6)
+    worker.stop.set()
+    worker.join(60)
+    caplog.clear()
+    # when the next run begins
+    far = far_end(refuses_nodes={"33"}, keeps_what_is_before=True)
+    worker = started(virtual(dispatching(far, spool)))
+    # then it knows them at once
+    assert {name: node.frames for name, node in worker.refused_nodes.known(0.0).items()} == {"33": 5}
+    # and one frame is tried at once; it is not logged again, and the others are counted with those of before
+    spool.put([frame(number, "33") for number in range(10, 13)])
+    wait_until(lambda: len(set_aside(spool)) == 9)
+    assert far.batches == [1]
+    assert worker.refused_nodes.known(0.0)["33"].frames == 8
+    assert caplog.text == ""
+    # and where it is taken, that is logged
+    far.refuses_nodes.clear()
+    worker.plugin.clock.sleep(3601)
+    spool.put([frame(20, "33")])
+    wait_until(lambda: "node 33 is taken now; 8 of its frames wait for oemgateway queue retry" in caplog.text)
+
+
 def test_a_node_that_the_far_end_calls_something_else_is_found_in_the_batch(spool, started):
     far = far_end(refuses_nodes={"33"}, keeps_what_is_before=True, calls_nodes=lambda _: "th")
     worker = started(virtual(dispatching(far, spool)))

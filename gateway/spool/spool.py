@@ -354,6 +354,16 @@ class Spool:
             self._flush()
             return self._mended(read)
 
+    def reasons(self, who: str) -> dict[str, int]:
+        """Return why frames were set aside for the dispatcher, and how many for each reason.
+
+        Raises OSError where the disk cannot be read.
+        """
+        query = "SELECT reason, count(*) FROM refused WHERE who = ? GROUP BY reason"
+        with self._lock, self._no_disk():
+            self._flush()
+            return self._mended(lambda: dict(self._db.execute(query, (who,)).fetchall()))
+
     def waiting(self, *, after: int = 0, limit: int = 1000, who: str = "") -> list[Waiting]:
         """Return the oldest frames behind this id, or behind the place of a dispatcher, whosever they are.
 

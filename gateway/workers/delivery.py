@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,8 @@ class DispatcherWorker(ServedWorker):
         super().__init__(plugin, after=after)
         self.doubled = 0
         self.refused_nodes = RefusedNodes(plugin.log)
+        with suppress(OSError):  # it is learnt again where the disk cannot be read
+            self.refused_nodes.recall(spool.reasons(plugin.name), plugin.clock.monotonic())
         self._spool = spool
         self._dating = dating
         self._compared_after: tuple[int, int] | None = None

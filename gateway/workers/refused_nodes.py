@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from gateway.plugin import NodeRefused
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from gateway.frame import Frame
     from gateway.plugin import BadFrame
@@ -29,6 +30,9 @@ _FORGET = 86400.0
 
 _MOST = 256
 """Nodes that are remembered; what is on the air may call itself anything."""
+
+_REASON = re.compile(r"node (.*?) is refused: (.*)", re.DOTALL)
+"""Why a frame is set aside, in the queue: so the next run knows of the node."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,17 @@ class RefusedNodes:
         self._lock = threading.Lock()
         self._nodes: dict[str, RefusedNode] = {}
 
+    def recall(self, reasons: Mapping[str, int], now: float) -> None:
+        """Go on with the nodes of an earlier run; each is tried at once.
+
+        `reasons` are those for which frames are set aside, with the number of frames of each.
+        """
+        found = [(match, frames) for why, frames in reasons.items() if (match := _REASON.fullmatch(why))]
+        with self._lock:
+            for (name, reason), frames in [(match.groups(), frames) for match, frames in found[:_MOST]]:
+                before = self._nodes[name].frames if name in self._nodes else 0
+                self._nodes[name] = RefusedNode(reason, before + frames, now, now)
+
     def known(self, now: float) -> dict[str, RefusedNode]:
         """Return those that are refused, by name."""
         with self._lock:
@@ -71,7 +86,7 @@ class RefusedNodes:
             if node is None or is_due:
                 frames.append((number, frame))
             else:
-                aside.append((number, frame, node.reason))
+                aside.append((number, frame, f"node {frame.node} is refused: {node.reason}"))
             upto = number
             if is_due:
                 break
