@@ -29,7 +29,7 @@ COMMANDS = {
     "doctor": "gateway.commands.doctor",
     "status": "gateway.commands.status",
     "queue": "gateway.commands.queue_command",
-    "emoncms": "gateway.dispatchers.emoncms.command",
+    "emoncms": "gateway.dispatchers.emoncms.proof.command",
     "sensors": "listeners.onewire.commands.sensors",
     "demo": "gateway.commands.demo",
 }

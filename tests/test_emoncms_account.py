@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dispatchers.emoncms.account import (
+from gateway.dispatchers.emoncms.answers import Unexpected, decode
+from gateway.dispatchers.emoncms.proof.account import (
     ENERGY,
     LOG,
     Account,
@@ -21,7 +22,6 @@ from gateway.dispatchers.emoncms.account import (
     read_inputs,
     read_slot,
 )
-from gateway.dispatchers.emoncms.answers import Unexpected, decode
 from gateway.dispatchers.emoncms.session import Server
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from tests.simulators.emoncms import FATAL, LOGIN_PAGE, Answer, FakeEmoncms

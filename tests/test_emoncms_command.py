@@ -15,11 +15,17 @@ import pytest
 from gateway import command
 from gateway.clock import Clock
 from gateway.diagnosis.finding import Verdict
-from gateway.dispatchers.emoncms.account import Feed, Input
-from gateway.dispatchers.emoncms.findings import Log, judge_clock, judge_input, judge_missing, judge_version
-from gateway.dispatchers.emoncms.provision import Description, Processes, plan
-from gateway.dispatchers.emoncms.row import TEST_NODE
-from gateway.dispatchers.emoncms.wanted import Wanted
+from gateway.dispatchers.emoncms.proof.account import Feed, Input
+from gateway.dispatchers.emoncms.proof.findings import (
+    Log,
+    judge_clock,
+    judge_input,
+    judge_missing,
+    judge_version,
+)
+from gateway.dispatchers.emoncms.proof.provision import Description, Processes, plan
+from gateway.dispatchers.emoncms.proof.row import TEST_NODE
+from gateway.dispatchers.emoncms.proof.wanted import Wanted
 from gateway.process import control
 from gateway.version import MADE
 from tests import gateway_process

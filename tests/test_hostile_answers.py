@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from gateway import command
 from gateway.clock import Clock
-from gateway.dispatchers.emoncms.account import Account
 from gateway.dispatchers.emoncms.answers import decode, judge, judge_inputs
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
 from gateway.dispatchers.emoncms.pages import excerpt, read_json
+from gateway.dispatchers.emoncms.proof.account import Account
 from gateway.dispatchers.emoncms.session import Server
 from gateway.plugin import DeliveryFailure, OutcomeUnknown, Progress, TryLater
 from tests.at_emoncms import KEY, dispatcher, failure_of, frame, prepare, send

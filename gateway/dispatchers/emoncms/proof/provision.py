@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good, unknown
-from gateway.dispatchers.emoncms.account import (
+from gateway.dispatchers.emoncms.answers import Unexpected
+from gateway.dispatchers.emoncms.encoding import as_kept
+from gateway.dispatchers.emoncms.proof.account import (
     ENERGY,
     LOG,
     PHPFINA,
@@ -24,16 +26,14 @@ from gateway.dispatchers.emoncms.account import (
     Process,
     feed_part,
 )
-from gateway.dispatchers.emoncms.answers import Unexpected
-from gateway.dispatchers.emoncms.encoding import as_kept
-from gateway.dispatchers.emoncms.findings import Line
-from gateway.dispatchers.emoncms.wanted import Wanted
+from gateway.dispatchers.emoncms.proof.findings import Line
+from gateway.dispatchers.emoncms.proof.wanted import Wanted
 from gateway.plugin import DeliveryFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gateway.dispatchers.emoncms.account import Account
+    from gateway.dispatchers.emoncms.proof.account import Account
 
 Pair = tuple[Wanted, Input]
 """What we want, and the input that it is."""

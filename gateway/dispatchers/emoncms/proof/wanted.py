@@ -7,8 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.dispatchers.emoncms.account import feed_unit
 from gateway.dispatchers.emoncms.encoding import as_kept, keys_of
+from gateway.dispatchers.emoncms.proof.account import feed_unit
 from gateway.frame import Frame, Stamp
 from gateway.listener import claims
 from gateway.paths import find_socket, find_state_dir
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gateway.conf.config import Configuration
-    from gateway.dispatchers.emoncms.account import Input
     from gateway.dispatchers.emoncms.encoding import Keys
+    from gateway.dispatchers.emoncms.proof.account import Input
     from gateway.nodes import Decoder
     from gateway.plugin import Listener
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from gateway.diagnosis.finding import bad, good, unknown
-from gateway.dispatchers.emoncms.account import Account
 from gateway.dispatchers.emoncms.answers import Unexpected, judge_status
 from gateway.dispatchers.emoncms.encoding import keys_of
-from gateway.dispatchers.emoncms.findings import (
+from gateway.dispatchers.emoncms.pages import excerpt, with_status
+from gateway.dispatchers.emoncms.proof.account import Account
+from gateway.dispatchers.emoncms.proof.findings import (
     Line,
     Log,
     judge_clock,
@@ -23,10 +24,9 @@ from gateway.dispatchers.emoncms.findings import (
     judge_version,
     untold,
 )
-from gateway.dispatchers.emoncms.pages import excerpt, with_status
-from gateway.dispatchers.emoncms.provision import make, plan
-from gateway.dispatchers.emoncms.row import TEST_NODE, is_test, make_row, take_away
-from gateway.dispatchers.emoncms.wanted import find_wanted, unused
+from gateway.dispatchers.emoncms.proof.provision import make, plan
+from gateway.dispatchers.emoncms.proof.row import TEST_NODE, is_test, make_row, take_away
+from gateway.dispatchers.emoncms.proof.wanted import find_wanted, unused
 from gateway.frame import Stamp
 from gateway.listener import claims
 from gateway.plugin import BadFrame, Batch, DeliveryFailure, HoldEverything, NodeRefused
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from gateway.clock import Clock
     from gateway.conf.config import Configuration
-    from gateway.dispatchers.emoncms.account import Feed, Input
     from gateway.dispatchers.emoncms.dispatcher import Emoncms
-    from gateway.dispatchers.emoncms.wanted import Heard, Wanted
+    from gateway.dispatchers.emoncms.proof.account import Feed, Input
+    from gateway.dispatchers.emoncms.proof.wanted import Heard, Wanted
     from gateway.frame import Frame
     from gateway.plugin import Delivery
 

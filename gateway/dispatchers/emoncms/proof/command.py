@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from gateway.clock import Clock
 from gateway.conf import config
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
-from gateway.dispatchers.emoncms.proof import Proof
-from gateway.dispatchers.emoncms.wanted import Heard, heard
+from gateway.dispatchers.emoncms.proof.proof import Proof
+from gateway.dispatchers.emoncms.proof.wanted import Heard, heard
 from gateway.text.terminal import FAILED, OK, say_aside
 
 if TYPE_CHECKING:
     import argparse
 
-    from gateway.dispatchers.emoncms.findings import Line
-    from gateway.dispatchers.emoncms.proof import Provision
+    from gateway.dispatchers.emoncms.proof.findings import Line
+    from gateway.dispatchers.emoncms.proof.proof import Provision
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
