@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dispatchers.emoncms.answers import Unexpected, decode
-from gateway.dispatchers.emoncms.proof.account import (
+from gateway.dispatchers.emoncms.proof.account import Account
+from gateway.dispatchers.emoncms.proof.records import (
     ENERGY,
     LOG,
-    Account,
     Feed,
     Input,
     feed_part,

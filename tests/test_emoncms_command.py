@@ -15,7 +15,6 @@ import pytest
 from gateway import command
 from gateway.clock import Clock
 from gateway.diagnosis.finding import Verdict
-from gateway.dispatchers.emoncms.proof.account import Feed, Input
 from gateway.dispatchers.emoncms.proof.findings import (
     Log,
     judge_clock,
@@ -23,7 +22,8 @@ from gateway.dispatchers.emoncms.proof.findings import (
     judge_missing,
     judge_version,
 )
-from gateway.dispatchers.emoncms.proof.provision import Description, Processes, plan
+from gateway.dispatchers.emoncms.proof.plan import Description, Processes, plan
+from gateway.dispatchers.emoncms.proof.records import Feed, Input
 from gateway.dispatchers.emoncms.proof.row import TEST_NODE
 from gateway.dispatchers.emoncms.proof.wanted import Wanted
 from gateway.process import control
@@ -646,7 +646,7 @@ class TestInputsThatGetNothingAnyMore:
                 "status": {"file": str(file)},
                 "nodes": {"radio": [{"unix": 100.0, "source": "radio"} | frame]},
             }
-            monkeypatch.setattr(control, "ask", lambda _, what: answers[what])
+            monkeypatch.setattr(control, "ask", lambda _, what, **__: answers[what])
 
         return hear
 
@@ -838,7 +838,7 @@ class TestOfARunningGateway:
         send(server, "10", _1=1.0, _2=2.0)
         frame = {"node": "10", "unix": 100.0, "values": {"1": 1.0}, "source": "radio"}
         answers = {"status": {"file": str(file)}, "nodes": {"radio": [frame]}}
-        monkeypatch.setattr(control, "ask", lambda _, what: answers[what])
+        monkeypatch.setattr(control, "ask", lambda _, what, **__: answers[what])
         assert len(emoncms().of("10")) == 2
 
     @pytest.mark.parametrize(
@@ -854,11 +854,11 @@ class TestOfARunningGateway:
         write(file, server, RADIO)
         send(server, "10", _1=1.0)
         answers = {"status": {"file": str(file)}} | answers
-        monkeypatch.setattr(control, "ask", lambda _, what: answers[what])
+        monkeypatch.setattr(control, "ask", lambda _, what, **__: answers[what])
         assert r"not looked at, .*: node 10 \(1 input\)" in emoncms()
 
     def test_one_that_may_not_be_asked_is_named(self, emoncms, monkeypatch, tmp_path):
-        def refuse(*_):
+        def refuse(*_, **__):
             raise PermissionError
 
         monkeypatch.setattr(control, "ask", refuse)

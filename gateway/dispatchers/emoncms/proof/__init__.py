@@ -1,1 +1,1 @@
-"""`oemgateway emoncms`: the proof that an Emoncms takes and keeps what is sent, and what it lacks for that."""
+"""`oemgateway emoncms`: whether an Emoncms takes and keeps what is sent to it, and what it lacks."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from gateway.clock import Clock
 from gateway.conf import config
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
+from gateway.dispatchers.emoncms.proof.heard import Heard, heard
 from gateway.dispatchers.emoncms.proof.proof import Proof
-from gateway.dispatchers.emoncms.proof.wanted import Heard, heard
 from gateway.text.terminal import FAILED, OK, say_aside
 
 if TYPE_CHECKING:

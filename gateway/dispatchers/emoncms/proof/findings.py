@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.diagnosis.finding import Finding, bad, good, unknown
 from gateway.dispatchers.emoncms.progress import is_shown
-from gateway.dispatchers.emoncms.proof.account import PHPFINA, Feed
+from gateway.dispatchers.emoncms.proof.records import PHPFINA, Feed
 from gateway.text.words import span
 from gateway.times.timekeeper import TOLERANCE
 from gateway.version import MADE
@@ -20,7 +20,7 @@ from gateway.version import MADE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gateway.dispatchers.emoncms.proof.account import Input
+    from gateway.dispatchers.emoncms.proof.records import Input
     from gateway.dispatchers.emoncms.proof.wanted import Wanted
 
 _LATE = 3

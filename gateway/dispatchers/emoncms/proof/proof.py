@@ -24,7 +24,8 @@ from gateway.dispatchers.emoncms.proof.findings import (
     judge_version,
     untold,
 )
-from gateway.dispatchers.emoncms.proof.provision import make, plan
+from gateway.dispatchers.emoncms.proof.plan import plan
+from gateway.dispatchers.emoncms.proof.provision import make
 from gateway.dispatchers.emoncms.proof.row import TEST_NODE, is_test, make_row, take_away
 from gateway.dispatchers.emoncms.proof.wanted import find_wanted, unused
 from gateway.frame import Stamp
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.conf.config import Configuration
     from gateway.dispatchers.emoncms.dispatcher import Emoncms
-    from gateway.dispatchers.emoncms.proof.account import Feed, Input
-    from gateway.dispatchers.emoncms.proof.wanted import Heard, Wanted
+    from gateway.dispatchers.emoncms.proof.heard import Heard
+    from gateway.dispatchers.emoncms.proof.records import Feed, Input
+    from gateway.dispatchers.emoncms.proof.wanted import Wanted
     from gateway.frame import Frame
     from gateway.plugin import Delivery
 

@@ -1,209 +1,21 @@
-"""What is made at an Emoncms for a dashboard: feeds, what fills them, their units, and descriptions.
-
-Only what is empty is filled: an input that has a process list or a description keeps it, and no feed that
-exists is changed, except that one without a unit is given it. An input without processes, as one has that was
-deleted there and made anew by the next reading, is logged to the feed of its name again.
-"""
+"""What an Emoncms lacks for a dashboard is made there, as planned."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good, unknown
 from gateway.dispatchers.emoncms.answers import Unexpected
-from gateway.dispatchers.emoncms.encoding import as_kept
-from gateway.dispatchers.emoncms.proof.account import (
-    ENERGY,
-    LOG,
-    PHPFINA,
-    PHPTIMESERIES,
-    SHORTEST,
-    Feed,
-    Input,
-    Process,
-    feed_part,
-)
 from gateway.dispatchers.emoncms.proof.findings import Line
-from gateway.dispatchers.emoncms.proof.wanted import Wanted
+from gateway.dispatchers.emoncms.proof.plan import Description, FeedStep, Missing, OwnList, Processes, Unit
+from gateway.dispatchers.emoncms.proof.records import LOG
 from gateway.plugin import DeliveryFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from gateway.dispatchers.emoncms.proof.account import Account
-
-Pair = tuple[Wanted, Input]
-"""What we want, and the input that it is."""
-
-_POWER, _KWH = "W", "kWh"
-_LONGEST = 64
-"""Characters of a feed's name."""
-
-
-@dataclass(frozen=True)
-class Description:
-    """An empty description to be filled."""
-
-    wanted: Wanted
-    there: Input
-    text: str
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit for a feed that has none."""
-
-    wanted: Wanted
-    feed: Feed
-    text: str
-
-
-@dataclass(frozen=True)
-class FeedStep:
-    """A process and its feed, with a slot for every `interval` seconds: `there` already, or to be made.
-
-    `blocked` says why it may be neither, as where the name is that of somebody else's feed.
-    """
-
-    process: Process
-    tag: str
-    name: str
-    interval: int
-    unit: str
-    there: Feed | None = None
-    blocked: str = ""
-
-    @property
-    def described(self) -> str:
-        """What is put in the feed, in words."""
-        return "the kWh" if self.process == ENERGY else f"a value every {self.interval} s,"
-
-
-@dataclass(frozen=True)
-class Processes:
-    """Processes to be added to those of an input, of which it has none, or one that logs its value."""
-
-    wanted: Wanted
-    there: Input
-    steps: tuple[FeedStep, ...]
-
-
-@dataclass(frozen=True)
-class OwnList:
-    """A process list of somebody's own, to which no feed of kWh is added."""
-
-    wanted: Wanted
-
-
-Missing = Description | Unit | Processes | OwnList
-
-
-def plan(
-    pairs: Sequence[Pair],
-    inputs: Sequence[Input],
-    feeds: Sequence[Feed],
-    *,
-    unused: Sequence[Input] = (),
-    energy: bool = False,
-) -> Iterator[Missing]:
-    """Yield what is missing; `unused` are inputs that get nothing any more, whose feeds are free.
-
-    A feed is called by our label, or else by the description or key of its input, and tagged with the node.
-    With `energy` the power feed of a value in W has one of kWh beside it.
-    """
-    planner = _Planner(pairs, inputs, feeds, unused)
-    by_id = {feed.id: feed for feed in feeds}
-    for wanted, there in pairs:
-        text = as_kept(wanted.label)
-        if text and not there.description.strip() and wanted.label != wanted.key:
-            yield Description(wanted, there, text)
-        logs = [feed for feed, as_it_came in there.logs() if as_it_came]
-        steps = [] if there.processes.strip() else [planner.log(wanted, there)]
-        if energy and wanted.unit == _POWER and not there.energy():
-            if steps or (len(logs) == 1 and "," not in there.processes):
-                steps.append(planner.energy(wanted, there))
-            else:
-                yield OwnList(wanted)
-        if steps:
-            yield Processes(wanted, there, tuple(steps))
-        units = dict.fromkeys(logs, wanted.unit) | dict.fromkeys(there.energy(), _KWH)
-        units |= {step.there.id: step.unit for step in steps if step.there}
-        for number, unit in units.items():
-            if unit and number in by_id and by_id[number].unit == "":
-                yield Unit(wanted, by_id[number], unit)
-
-
-class _Planner:
-    """Names the feeds, and finds those that are there.
-
-    The same name under the tag of another node is another feed; under any other tag it may be what somebody
-    has made for the very same sensor.
-    """
-
-    def __init__(
-        self, pairs: Sequence[Pair], inputs: Sequence[Input], feeds: Sequence[Feed], unused: Sequence[Input]
-    ) -> None:
-        self._feeds = feeds
-        self._tags = {feed_part(each.node).casefold() for each in inputs}
-        self._names = Counter(_called(*pair) for pair in pairs)
-        retired = {each.id for each in unused}
-        self._filled = {
-            feed: f"node {each.node}, {each.key}"
-            for each in inputs
-            if each.id not in retired
-            for feed in each.feeds()
-        }
-
-    def log(self, wanted: Wanted, there: Input) -> FeedStep:
-        """Return the feed that a value is to be logged to."""
-        tag, name = self._name(wanted, there)
-        return self._found(LOG, tag, name, wanted.unit, wanted)
-
-    def energy(self, wanted: Wanted, there: Input) -> FeedStep:
-        """Return the feed for the kWh of a power, which Emoncms's apps look for under this name."""
-        tag, name = self._name(wanted, there)
-        suffix = "_kwh"
-        name = name[: _LONGEST - len(suffix)] + suffix
-        step = self._found(ENERGY, tag, name, _KWH, wanted)
-        blocked = "the feed of another input is to have its name" if self._names[tag, name] else step.blocked
-        return replace(step, blocked=blocked)
-
-    def _name(self, wanted: Wanted, there: Input) -> tuple[str, str]:
-        tag, name = called = _called(wanted, there)
-        return tag, f"{name} {feed_part(wanted.key)}" if self._names[called] > 1 else name
-
-    def _found(self, process: Process, tag: str, name: str, unit: str, wanted: Wanted) -> FeedStep:
-        step = FeedStep(process, tag, name, max(SHORTEST, math.ceil(wanted.interval)), unit)
-        others = self._tags - {tag.casefold()}
-        namesakes = [
-            feed
-            for feed in self._feeds
-            if feed.name.casefold() == name.casefold() and feed.tag.casefold() not in others
-        ]
-        same = next((feed for feed in namesakes if (feed.tag, feed.name) == (tag, name)), None)
-        if same and not (why := self._unfit(same, unit)):
-            return replace(step, there=same)
-        if same:
-            return replace(step, blocked=f"{same} has that name already, {why}, and is left alone")
-        if namesakes:
-            return replace(step, blocked=f"{namesakes[0]} has that name already, and is left alone")
-        return step
-
-    def _unfit(self, feed: Feed, unit: str) -> str:
-        """Return why a feed of the right name is not to be filled, or ""."""
-        if feed.engine not in (PHPFINA, PHPTIMESERIES):
-            return "is of a kind that takes no values"
-        if feed.id in self._filled:
-            return f"is filled by {self._filled[feed.id]}"
-        return f"is in {feed.unit}" if feed.unit and unit and feed.unit != unit else ""
-
-
-def _called(wanted: Wanted, there: Input) -> tuple[str, str]:
-    name = feed_part(wanted.label) or feed_part(there.description) or feed_part(wanted.key)
-    return feed_part(wanted.node), f"index {name}" if name.isdecimal() else name
+    from gateway.dispatchers.emoncms.proof.wanted import Wanted
 
 
 def make(account: Account, missing: Iterable[Missing]) -> Iterator[Line]:

@@ -12,7 +12,8 @@ from gateway.plugin import DeliveryFailure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.dispatchers.emoncms.proof.account import Account, Input
+    from gateway.dispatchers.emoncms.proof.account import Account
+    from gateway.dispatchers.emoncms.proof.records import Input
     from gateway.frame import Stamp
 
 TEST_NODE = "oemgateway-test"

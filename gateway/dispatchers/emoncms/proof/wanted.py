@@ -1,27 +1,22 @@
-"""Which inputs of an Emoncms are ours: what the configuration names, and what a running gateway has heard."""
+"""Which inputs of an Emoncms are ours, and which of them get values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gateway.dispatchers.emoncms.encoding import as_kept, keys_of
-from gateway.dispatchers.emoncms.proof.account import feed_unit
+from gateway.dispatchers.emoncms.proof.records import feed_unit
 from gateway.frame import Frame, Stamp
 from gateway.listener import claims
-from gateway.paths import find_socket, find_state_dir
 from gateway.present.catalogue import Catalogue
-from gateway.process import control
-from gateway.spool.exchange import from_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gateway.conf.config import Configuration
     from gateway.dispatchers.emoncms.encoding import Keys
-    from gateway.dispatchers.emoncms.proof.account import Input
+    from gateway.dispatchers.emoncms.proof.records import Input
     from gateway.nodes import Decoder
     from gateway.plugin import Listener
 
@@ -50,39 +45,6 @@ class Wanted:
 
     def __str__(self) -> str:
         return f"node {self.node}, {self.name}"
-
-
-class Heard(NamedTuple):
-    """What a running gateway knows: each node's last frame, and the nodes that each dispatcher is refused."""
-
-    frames: Sequence[Frame] = ()
-    refused: Mapping[str, frozenset[str]] = MappingProxyType({})
-
-
-def heard(configuration: Configuration) -> Heard:
-    """Return what the gateway on this file knows; nothing where none answers.
-
-    Raises PermissionError where a gateway may not be asked by this user.
-    """
-    gateway = configuration.gateway
-    path = find_socket(gateway.socket, find_state_dir(gateway.state_dir))
-    try:
-        status = control.ask(path, "status")
-        if Path(status["file"]).resolve() != configuration.path.resolve():
-            return Heard()
-        by_listener = control.ask(path, "nodes")
-        frames = [from_object(frame) for frames in by_listener.values() for frame in frames]
-        refused = {
-            name: frozenset(about.get("refused_nodes", ()))
-            for name, about in status.get("dispatchers", {}).items()
-        }
-        return Heard(frames, refused)
-    except PermissionError:
-        raise PermissionError(
-            f"{path}: a gateway may be running, but this user may not ask it: sudo"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Heard()
 
 
 def find_wanted(

@@ -1,0 +1,45 @@
+"""What a running gateway knows that its configuration does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.present.asking import RunningGateway
+from gateway.spool.exchange import from_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.conf.config import Configuration
+    from gateway.frame import Frame
+
+
+class Heard(NamedTuple):
+    """The last frame of each node, and the nodes that each dispatcher is refused."""
+
+    frames: Sequence[Frame] = ()
+    refused: Mapping[str, frozenset[str]] = MappingProxyType({})
+
+
+def heard(configuration: Configuration) -> Heard:
+    """Return what the gateway on this file knows; nothing where none answers.
+
+    Raises PermissionError where a gateway may not be asked by this user.
+    """
+    gateway = RunningGateway(configuration.path, configuration.gateway.find_socket())
+    try:
+        status = gateway.ask("status")
+        if Path(status["file"]).resolve() != configuration.path.resolve():
+            return Heard()
+        frames = [from_object(frame) for frames in gateway.ask("nodes").values() for frame in frames]
+        refused = {
+            name: frozenset(about.get("refused_nodes", ()))
+            for name, about in status.get("dispatchers", {}).items()
+        }
+        return Heard(frames, refused)
+    except PermissionError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Heard()
