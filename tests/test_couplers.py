@@ -72,7 +72,7 @@ def test_a_coupler_in_plain_files(tmp_path):
     bus.open()
     (frame,) = bus.read(VirtualFlag(bus.clock))
     assert frame.values == (18.0, 20.5, -10.25, None, None)
-    assert bus.notes[Rom.parse(GONE)].reading is Fault.NO_ANSWER
+    assert bus.record.notes[Rom.parse(GONE)].reading is Fault.NO_ANSWER
 
 
 class Listing:

@@ -155,7 +155,7 @@ def test_a_sensor_that_loses_its_power_in_every_conversion_is_none(house, said):
     five = house()
     five.sensors[1].temperature = lambda now: five.clock.after(0.1, five.sensors[1].brown_out) or 20.0
     assert five.read() == without(2)
-    assert five.listener.faults == {(Rom.parse(IDS[1]), Fault.POWER_ON): 1}
+    assert five.listener.record.faults == {(Rom.parse(IDS[1]), Fault.POWER_ON): 1}
     (line,) = said()
     assert line.startswith(f"sensor2 {IDS[1]}: {Fault.POWER_ON}; ")
 
@@ -287,7 +287,7 @@ def test_a_sensor_that_has_not_converted_since_power_on_is_none_though_its_marke
     five = house()
     deaf_to_convert(five.sensors[1])
     assert five.read() == without(2)
-    assert five.listener.faults == {(Rom.parse(IDS[1]), Fault.UNCONVERTED): 1}
+    assert five.listener.record.faults == {(Rom.parse(IDS[1]), Fault.UNCONVERTED): 1}
 
 
 def test_where_nobody_converts_nobody_has_a_value(house, said):

@@ -60,7 +60,7 @@ def test_values(house):
     for celsius in ((125.0, 85.0, 25.0625, 10.125, 0.5), (0.0, -0.5, -10.125, -25.0625, -55.0)):
         given(five, *celsius)
         assert five.read() == (*celsius[:2], None, *celsius[2:])
-    assert not five.listener.faults
+    assert not five.listener.record.faults
 
 
 def test_indices_never_move(house):
@@ -200,7 +200,7 @@ def test_a_faulty_sensor_is_none_the_others_are_right_and_it_is_said_once(house,
     # then that is one line and counted
     (line,) = said()
     assert line.startswith(f"sensor2 {rom}: {fault}; ")
-    assert five.listener.faults == {(rom, fault): 2}
+    assert five.listener.record.faults == {(rom, fault): 2}
     # and when it is as it was, it has its value again, and that is one line
     vars(sensor).update(temperature=-10.125, flip=None, all_zero=False, never_done=False)
     sensor.present = True
@@ -291,7 +291,7 @@ def test_a_faulty_bus_is_a_sweep_of_nones_and_said_once(house, said, spoil, faul
     assert [five.read(), five.read()] == [NOTHING] * 2
     # then that is one line, also where the way says nothing about the bus
     began = said()
-    assert five.listener.faults == {(rom, fault): 2 for rom in roms}
+    assert five.listener.record.faults == {(rom, fault): 2 for rom in roms}
     # and when it is as it was, all are there again, and that is as many
     vars(five.chip).update(shorted=False, nack=False, stuck_busy=False)
     for sensor in five.sensors:

@@ -83,13 +83,13 @@ def test_a_fault_is_none_at_its_index_and_counted(fault):
     thermometers = bus({**ALL, B: fault}, {**ALL, B: fault})
     assert read(thermometers).values == (18.7, None, None, 19.2)
     assert read(thermometers).values == (18.7, None, None, 19.2)
-    assert thermometers.faults == {(B, fault): 2}
+    assert thermometers.record.faults == {(B, fault): 2}
 
 
 def test_a_sensor_that_the_sweep_left_out_has_not_answered():
     thermometers = bus({A: 18.7, B: 18.6})
     assert read(thermometers).values == (18.7, 18.6, None, None)
-    assert thermometers.faults == {(C, Fault.NO_ANSWER): 1}
+    assert thermometers.record.faults == {(C, Fault.NO_ANSWER): 1}
 
 
 def test_one_line_when_a_trouble_starts_and_one_when_it_ends(said):
@@ -121,7 +121,7 @@ def test_a_fault_of_the_bus_is_said_once_for_all(said):
     assert said() == []
     assert read(thermometers).values == (18.7, 18.6, None, 19.2)
     assert said() == ["the bus answers again"]
-    assert thermometers.faults == {(rom, Fault.BUS): 2 for rom in (A, B, C)}
+    assert thermometers.record.faults == {(rom, Fault.BUS): 2 for rom in (A, B, C)}
 
 
 TWENTY = [Rom.parse(f"28.{n:02X}A749050000") for n in range(20)]

@@ -22,7 +22,7 @@ def read(way, tmp_path, **entries):
     with WAYS[way](sensors, {**slots, **entries}, tmp_path) as house:
         house.read()
         house.read()
-        return {rom: (note.resolution, note.parasite) for rom, note in house.listener.notes.items()}
+        return {rom: (note.resolution, note.parasite) for rom, note in house.listener.record.notes.items()}
 
 
 @pytest.mark.parametrize("way", ["ds2482", "owserver", "owfs"])

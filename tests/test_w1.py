@@ -217,7 +217,7 @@ def test_power_lost_during_a_conversion_is_a_reading_all_the_same_by_a_second_co
     house.listener._failed_silently = told_and_cut_off
     # when it loses its power after the conversion for all, then it converts once more
     assert house.read() == (30.5,)
-    assert house.listener.faults == {}
+    assert house.listener.record.faults == {}
 
 
 SOME = sorted({85.0, 25.0, 21.25, 0.0, -0.75, 125.0, *(raw / 16 for raw in range(-55 * 16, 125 * 16, 113))})
@@ -321,7 +321,7 @@ def test_a_clone_that_keeps_its_last_value_is_believed_at_another_one(house):
     sensor.brown_out()
     # when it has the same value at the second conversion, then that may be the one that it has kept
     assert house.read() == (None,)
-    assert house.listener.faults == {(FLOW, Fault.POWER_ON): 1}
+    assert house.listener.record.faults == {(FLOW, Fault.POWER_ON): 1}
     # and at another one it has converted, and is believed at any
     sensor.temperature = 21.625
     assert house.read() == (21.625,)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 from gateway.plugin import Health, Sampler, Series, SettingsFault, setting
 from listeners.onewire.ds18b20 import Fault, Reading
 from listeners.onewire.families import readable, unread
-from listeners.onewire.report import Note, Report, by_words, sightings
+from listeners.onewire.report import Record, Report
 from listeners.onewire.rom import Rom, lookalike
 from listeners.onewire.search_schedule import SearchSchedule
 from listeners.onewire.slots import Offsets, Slot, Slots
@@ -32,17 +30,13 @@ class BusFault(Exception):
 class OneWire(Sampler):
     """Thermometers on a 1-Wire bus, read together every `interval` seconds of the wall clock.
 
-    A driver implements `sweep`, and `search` and `traits` where it can. `sweeps` counts the sweeps, and
-    `faults` the failed readings by sensor and fault. `notes` has the last reading of each sensor; other
-    threads read it, so it is replaced and never changed.
+    A driver implements `sweep`, and `search` and `traits` where it can.
     """
 
     resolution: Literal[9, 10, 11, 12] = setting(12)
     sensors: Slots = field(default_factory=Slots)
     offsets: Offsets = field(default_factory=Offsets)
-    faults: Counter[tuple[Rom, Fault]] = field(default_factory=Counter, init=False, compare=False, repr=False)
-    notes: Mapping[Rom, Note] = field(default_factory=dict, init=False, compare=False, repr=False)
-    sweeps: int = field(default=0, init=False, compare=False, repr=False)
+    record: Record = field(default_factory=Record, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         lost = sorted(self.offsets.by_index.keys() - set(self.sensors.indices()))
@@ -91,70 +85,80 @@ class OneWire(Sampler):
 
     def read(self, stop: Flag) -> list[Frame]:
         """Search the bus if that is due; wait for the next grid point and return one frame with its time."""
-        roms = readable(self.sensors.roms())
-        if self.sweeps and not self._failure_log.bus_failing and self.search_schedule.is_due(len(roms)):
+        sensors = len(readable(self.sensors.roms()))
+        is_well = self.record.sweeps > 0 and not self._failure_log.bus_failing
+        if is_well and self.search_schedule.is_due(sensors):
             with suppress(BusFault, OSError):  # the next sweep logs what is wrong
                 self.look()
         return super().read(stop)
 
     def sample(self) -> Sequence[float | None]:
-        """Sweep the bus and return the temperatures by index; nothing where no sensor is named."""
+        """Sweep the bus, log what began or stopped failing, and return the temperatures by index.
+
+        They are none where no sensor is named.
+        """
         roms = readable(self.sensors.roms())
-        return self.offsets.applied(self.sensors.frame_values(self._readings(roms))) if roms else ()
+        if not roms:
+            return ()
+        readings: dict[Rom, Reading] = {}
+        try:
+            readings = self.measure(roms)
+        except BusFault as fault:
+            self.record.count(dict.fromkeys(roms, Fault.BUS))
+            self._failure_log.bus_failed(str(fault))
+        else:
+            self.record.count(readings)
+            self._failure_log.swept(readings, self._lookalikes)
+        return self.offsets.applied(self.sensors.frame_values(readings))
 
     def has_time(self, seconds: float) -> bool:
         """Tell whether something that takes this long is over before the next sweep."""
         return seconds < self.interval - self.clock.wall() % self.interval
 
     def look(self, roms: Sequence[Rom] = ()) -> None:
-        """Search the bus, and read these sensors and the thermometers that have no index.
+        """Search the bus, and read these sensors and all that have no index.
 
         Raises BusFault or OSError where that cannot be done.
         """
         with self.search_schedule.searching():
             indexed = set(self.sensors.roms())
             others = sorted(set(self.search()) - indexed)
-            thermometers = readable(others)
-            self.notes = {rom: note for rom, note in self.notes.items() if rom in indexed.union(others)}
-            self._note({rom: Fault.UNREADABLE for rom in others if rom not in thermometers})
-            if roms or thermometers:
-                self.measure([*roms, *thermometers])
+            self.record.keep(indexed.union(others))
+            self.measure([*roms, *others])
 
     def measure(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         """Sweep, and note each reading. Raises BusFault or OSError as `sweep` does.
 
         Devices that are not supported thermometers are not read.
         """
-        self._note({rom: Fault.UNREADABLE for rom in roms if unread(rom)})
+        note = partial(self.record.note, traits=self.traits)
+        note({rom: Fault.UNREADABLE for rom in roms if unread(rom)}, self.clock.monotonic())
         roms = readable(roms)
         if not roms:
             return {}
         try:
             found = self.sweep(roms)
         except BusFault:
-            self._note(dict.fromkeys(roms, Fault.BUS))
+            note(dict.fromkeys(roms, Fault.BUS), self.clock.monotonic())
             raise
         readings = {rom: found.get(rom, Fault.NO_ANSWER) for rom in roms}
-        self._note(readings)
+        note(readings, self.clock.monotonic())
         return readings
 
     def health(self) -> Health:
         """Return the faults so far, the sensors whose last reading failed, and a Report as details."""
-        sweeps = self.sweeps  # before the notes: they may be of a later sweep, not of an earlier one
-        notes, faults, searched = self.notes, dict(self.faults), self.search_schedule.last
-        now = self.clock.monotonic()
+        now, searched = self.clock.monotonic(), self.search_schedule.last
         report = Report(
             place=self.place,
             node=self.node,
             interval=self.interval,
             simulated=self.simulated,
             highest=len(self.sensors.labels()),
-            sweeps=sweeps,
             searched=None if searched is None else round(now - searched, 1),
-            faults=by_words(faults),
-            sensors=sightings(self.sensors, notes, faults, now),
+            **self.record.shown(self.sensors, now),
         )
-        return Health(report.faults, list(troubled(self.sensors, notes)), {"onewire": asdict(report)})
+        troubles = list(troubled(self.sensors, self.record.notes))
+        return Health(report.faults, troubles, {"onewire": asdict(report)})
 
     @cached_property
     def _failure_log(self) -> FailureLog:
@@ -165,30 +169,9 @@ class OneWire(Sampler):
         """When to search the bus for other devices."""
         return SearchSchedule(self.has_time, self.clock)
 
-    def _note(self, readings: Mapping[Rom, Reading]) -> None:
-        now = self.clock.monotonic()
-        heard = {rom for rom, note in self.notes.items() if note.heard}
-        heard |= {rom for rom, reading in readings.items() if isinstance(reading, float)}
-        new = {rom: Note(reading, now, rom in heard, *self.traits(rom)) for rom, reading in readings.items()}
-        self.notes = {**self.notes, **new}
-
-    def _readings(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
-        """Sweep, count what failed, and log what began or stopped failing."""
-        try:
-            readings = self.measure(roms)
-        except BusFault as fault:
-            self.sweeps += 1
-            self.faults.update((rom, Fault.BUS) for rom in roms)
-            self._failure_log.bus_failed(str(fault))
-            return {}
-        self.sweeps += 1
-        self.faults.update((rom, reading) for rom, reading in readings.items() if isinstance(reading, Fault))
-        self._failure_log.swept(readings, self._lookalikes)
-        return readings
-
     def _lookalikes(self, missing: Iterable[Rom]) -> dict[Rom, str]:
         """Return, for ids that never answered, which id on the bus may have been meant."""
-        unheard = [rom for rom in missing if not self.notes[rom].heard]
+        unheard = [rom for rom in missing if not self.record.notes[rom].heard]
         if not unheard:
             return {}
         try:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from listeners.onewire.ds18b20 import Fault, Reading
+from listeners.onewire.rom import Rom
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
-    from listeners.onewire.rom import Rom
     from listeners.onewire.slots import Slots
+
+    Traits = Callable[[Rom], tuple[int | None, bool | None]]
+    """Gives the resolution of a sensor in bits and whether the line feeds it; None where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,43 @@ class Report:
         return cls(**{**answer, "sensors": [Sighting(**sensor) for sensor in answer["sensors"]]})
 
 
-def sightings(
+class Record:
+    """What a listener has found out about its sensors. Its own thread notes, others read.
+
+    `notes` has the last reading of each sensor; it is replaced and never changed. `faults` counts the failed
+    readings by sensor and fault, and `sweeps` the sweeps.
+    """
+
+    def __init__(self) -> None:
+        self.notes: Mapping[Rom, Note] = {}
+        self.faults = Counter[tuple[Rom, Fault]]()
+        self.sweeps = 0
+
+    def note(self, readings: Mapping[Rom, Reading], now: float, traits: Traits) -> None:
+        """Note readings, at a second of the monotonic clock."""
+        heard = {rom for rom, note in self.notes.items() if note.heard}
+        heard |= {rom for rom, reading in readings.items() if isinstance(reading, float)}
+        new = {rom: Note(reading, now, rom in heard, *traits(rom)) for rom, reading in readings.items()}
+        self.notes = {**self.notes, **new}
+
+    def keep(self, roms: Collection[Rom]) -> None:
+        """Forget all sensors but these."""
+        self.notes = {rom: note for rom, note in self.notes.items() if rom in roms}
+
+    def count(self, readings: Mapping[Rom, Reading]) -> None:
+        """Count a sweep, after its readings were noted."""
+        self.sweeps += 1
+        self.faults.update((rom, reading) for rom, reading in readings.items() if isinstance(reading, Fault))
+
+    def shown(self, slots: Slots, now: float) -> dict[str, Any]:
+        """Return the fields of a Report that it gives."""
+        sweeps = self.sweeps  # before the notes: they may be of a later sweep, not of an earlier one
+        notes, faults = self.notes, dict(self.faults)
+        sensors = _sightings(slots, notes, faults, now)
+        return {"sweeps": sweeps, "faults": by_words(faults), "sensors": sensors}
+
+
+def _sightings(
     slots: Slots, notes: Mapping[Rom, Note], faults: Mapping[tuple[Rom, Fault], int], now: float
 ) -> list[Sighting]:
     """Return what is known of each sensor: of those with an index, in their order, and then of the others."""

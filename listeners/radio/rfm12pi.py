@@ -23,6 +23,7 @@ from listeners.radio.grammar import (
     is_whole,
     with_header,
 )
+from listeners.radio.groups import Groups
 from listeners.simulated.radio_firmware import Rf12demo
 from listeners.simulated.rfm12pi import SIMULATED_NODES, SimulatedRfm12pi
 
@@ -65,7 +66,7 @@ class Rfm12pi(SerialListener):
         self._search: BaudSearch | None = None
         self._rates: tuple[int, ...] = RATES if self.baud == "auto" else (self.baud,)
         self._configuration = ""
-        self._groups: dict[int | None, int] = {}  # by node, or that of all
+        self._groups = Groups(self.group)
 
     @property
     def simulated(self) -> bool:
@@ -107,7 +108,9 @@ class Rfm12pi(SerialListener):
         port = self._opened()
         while True:
             self._speak(port)
-            ready = wait_readable([stop, port, *self._others()], self._patience())
+            due = self._search.due if self._search else self._board.due
+            patience = None if due is None else due - self.clock.monotonic()
+            ready = wait_readable([stop, port, *self._others()], patience)
             self._attend(ready)
             # Last, because a failure of the others would lose these frames.
             frames = self._receive(port) if port.fileno() in ready else []
@@ -120,7 +123,7 @@ class Rfm12pi(SerialListener):
         if self._search is not None and not self._is_proof(self._search, line, said):
             return Ignored("wrong-baud")
         if isinstance(said, Packet):
-            return self._hear_packet(with_header(said) if self.header == "raw" else said)
+            return self._groups.judge(with_header(said) if self.header == "raw" else said, self.log)
         if isinstance(said, Ignored):
             self._board.hear(said)
         if isinstance(said, Configuration) and line.strip() != self._configuration:
@@ -146,10 +149,6 @@ class Rfm12pi(SerialListener):
     def _attend(self, ready: set[int]) -> None:
         """Serve those of the others that are ready."""
 
-    def _patience(self) -> float | None:
-        due = self._search.due if self._search else self._board.due
-        return None if due is None else due - self.clock.monotonic()
-
     def _speak(self, port: SerialPort) -> None:
         """Write what is due, or go on to the next baud rate."""
         if self._search is None:
@@ -162,29 +161,6 @@ class Rfm12pi(SerialListener):
             text = self._search.speak()
         if text:
             port.write(text)
-
-    def _hear_packet(self, packet: Packet) -> Packet | Ignored | Rejected:
-        if packet.node is None:
-            return Ignored("directed")
-        return packet if self._is_ours(packet) else Rejected("other-group")
-
-    def _is_ours(self, packet: Packet) -> bool:
-        """Tell whether a packet is of the group to listen to; a board that has only one does not print it.
-
-        That is the group that is set, or else the first one heard. Where every group is wanted (0), each node
-        has its own: the one that it was first heard in.
-        """
-        if packet.group is None or self.group:
-            return packet.group in (None, self.group)
-        if self.group is None and not self._groups:
-            self.log.warning(
-                "the board is in group 0 and hears every group: only group %d, the first heard, is taken; "
-                "to say which, set group = %d, or group = 0 for all",
-                packet.group,
-                packet.group,
-            )
-        ours = self._groups.setdefault(None if self.group is None else packet.node, packet.group)
-        return packet.group == ours
 
     def _is_proof(self, search: BaudSearch, line: str, said: Packet | Ignored | Rejected) -> bool:
         """Tell whether a line shows that the baud rate is right; that ends the search."""

@@ -139,11 +139,11 @@ class OwnListeners:
         self._due = self._clock.monotonic() + _PERIOD_S
         for listener in self._open.values():
             with suppress(BusFault):  # which leaves its sensors without a temperature
-                listener.measure([rom for rom, note in listener.notes.items() if note.heard])
+                listener.measure([rom for rom, note in listener.record.notes.items() if note.heard])
         return {
             str(rom): note.reading
             for listener in self._open.values()
-            for rom, note in listener.notes.items()
+            for rom, note in listener.record.notes.items()
             if isinstance(note.reading, float)
         }
 
@@ -200,4 +200,4 @@ def usual_listeners() -> list[OneWire]:
 
 def _is_bare(listener: OneWire) -> bool:
     """Tell whether it is a directory where OWFS could be mounted but is not."""
-    return isinstance(listener, Owfs) and not listener.bus_masters and not listener.notes
+    return isinstance(listener, Owfs) and not listener.bus_masters and not listener.record.notes
