@@ -47,11 +47,16 @@ class Clock:
         return Stamp(self.wall(), boot_id(), self.boottime())
 
 
+_LATE = 0.5
+"""Seconds that a slot may begin late after a sweep that took too long, and a quarter of the interval."""
+
+
 class Grid:
     """Every `interval` seconds on the wall clock: 10 s is :00 :10 :20, as a feed's slots are.
 
-    A slot that was missed because the last sweep took too long is skipped, not made up for. The wait itself
-    is monotonic, so a clock that is set neither stops the grid nor makes it run.
+    Where the last sweep took too long, the next slot begins somewhat late if that is enough; otherwise it is
+    skipped, not made up for. The wait itself is monotonic, so a clock that is set neither stops the grid nor
+    makes it run.
     """
 
     def __init__(self, interval: float, clock: Clock) -> None:
@@ -62,15 +67,22 @@ class Grid:
     def wait(self, stop: Flag) -> Stamp | None:
         """Wait for the next slot and return the slot's own stamp, or None when asked to stop."""
         wall = self._clock.wall()
+        now_slot = math.floor(wall / self._interval) * self._interval
+        if self._last == now_slot - self._interval and wall - now_slot <= min(_LATE, self._interval / 4):
+            return None if stop.is_set() else self._begun(now_slot)
         slot = (math.floor(wall / self._interval) + 1) * self._interval
         if slot <= self._last < slot + self._interval:
             # The clock was slewed back by a hair since the last slot: that one is done.
             slot = self._last + self._interval
         if stop.wait(slot - wall):
             return None
-        now = self._clock.now()
-        if abs(now.wall - slot) >= self._interval:
+        wall = self._clock.wall()
+        if abs(wall - slot) >= self._interval:
             # The clock was set while we waited: take the slot it shows now.
-            slot = math.floor(now.wall / self._interval) * self._interval
+            slot = math.floor(wall / self._interval) * self._interval
+        return self._begun(slot)
+
+    def _begun(self, slot: float) -> Stamp:
+        now = self._clock.now()
         self._last = slot
         return Stamp(slot, now.boot, now.boottime - (now.wall - slot))

@@ -30,6 +30,14 @@ def test_a_sweep_that_takes_too_long_skips_slots_instead_of_stacking_them():
     assert ticks(VirtualClock(wall=TEN), 10, [0.8, 25, 0.8, 0.8]) == [10, 20, 50, 60]
 
 
+def test_a_sweep_that_takes_a_little_too_long_costs_no_slot():
+    assert ticks(VirtualClock(wall=TEN), 1, [1.1, 0.8, 1.2, 0.9, 0.8]) == [1, 2, 3, 4, 5]
+    # and where all do, a slot now and then
+    assert ticks(VirtualClock(wall=TEN), 1, [1.1] * 8) == [1, 2, 3, 5, 6, 7, 9, 10]
+    # but nothing is read much later than its time says
+    assert ticks(VirtualClock(wall=TEN), 60, [60.4, 60.4, 1, 1]) == [40, 100, 220, 280]
+
+
 def test_a_clock_that_is_slewed_back_by_a_hair_does_not_repeat_a_slot():
     clock = VirtualClock(wall=TEN)
     grid, flag = Grid(10, clock), VirtualFlag(clock)
