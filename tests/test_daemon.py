@@ -11,12 +11,13 @@ import pytest
 from gateway import daemon, paths
 from gateway.conf import config
 from gateway.daemon import Daemon
-from gateway.frame import Frame, Stamp
+from gateway.frame import Frame
 from gateway.process.control import ask
 from gateway.process.notify import Supervisor
 from gateway.spool import Spool
 from gateway.workers import trouble
 from gateway.workers.worker import Worker
+from listeners.simulated.clock import VirtualClock
 from listeners.textlines.tcp import Tcp
 from tests.gateway_process import state
 from tests.gateway_thread import answers, running
@@ -454,14 +455,16 @@ def test_it_sleeps_from_look_to_look_or_half_as_long_as_the_watchdog_has_patienc
     assert set(rests) == {longest}
 
 
-def test_readings_whose_time_nobody_knows_are_set_aside_at_the_start_for_who_is_there(file):
-    # given readings of an earlier boot, which were held when the power went
-    spool = Spool(file.parent / "state" / "queue.db")
+def test_readings_whose_time_nobody_knows_are_set_aside_at_the_start(file):
+    # given readings of an earlier boot, which waited for their time when the power went
+    clock = VirtualClock()
+    spool = Spool(file.parent / "state" / "queue.db", clock=clock)
     spool.set_consumers(["home"])
-    spool.put([Frame("9", (1.0,), Stamp(5.0, "earlier", 5.0))], held=True)
+    spool.set_clock(None)
+    spool.put([Frame("9", (1.0,), clock.now())])
     spool.close()
     with running(file) as gateway:
-        assert [kept.undated for kept in gateway._spool.refused("home")] == [True]
+        wait_until(lambda: [kept.undated for kept in gateway._spool.refused("home")] == [True])
 
 
 def test_a_section_that_comes_back_while_its_thread_hangs_waits_for_it(file, server, port):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import threading
 
 import pytest
 
@@ -146,7 +145,9 @@ def test_readings_of_a_boot_that_never_knew_the_time_are_set_aside_with_their_bo
     pi.take(1)
     pi = boot(NOW, "third")
     pi.take(2)
-    assert pi.sent() == [(0, -86400), (2, 0)]
+    assert pi.sent() == [(0, -86400)]
+    pi.spool.done("a", 1)
+    assert pi.sent() == [(2, 0)]
     ((lost, reason, *_),) = pi.spool.refused("a")
     assert lost.values == (1,)
     assert reason.startswith("taken between 2026-")
@@ -174,83 +175,6 @@ def test_a_note_that_cannot_be_read_or_written_is_no_trouble(tmp_path):
 def test_a_note_that_is_no_time_is_none(tmp_path, text):
     (tmp_path / "last-time").write_text(text, encoding="ascii")
     assert TimeNote(tmp_path).read() == MADE
-
-
-def test_a_disk_that_refuses_is_told_and_the_frames_stay_held(boot, monkeypatch, caplog):
-    pi = boot(5.0)
-    pi.take(1)
-
-    def refuse(*_: object) -> None:
-        raise OSError("the disk refuses")
-
-    monkeypatch.setattr(pi.spool, "date", refuse)
-    pi.set(NOW)
-    pi.dating.look()
-    assert [record.message for record in caplog.records].count("the disk refuses") == 1
-    assert pi.sent() == []
-    monkeypatch.undo()
-    pi.dating.look()
-    assert pi.sent() == [(1, -10)]
-
-
-def slow(pi: Pi, monkeypatch, seconds: float) -> None:
-    """Have a piece of the queue take so long to be dated."""
-    date = pi.spool.date
-
-    def slowly(*how) -> None:
-        date(*how)
-        pi.clock.sleep(seconds)
-
-    monkeypatch.setattr(pi.spool, "date", slowly)
-
-
-class TestALongQueue:
-    @pytest.fixture
-    def pi(self, boot):
-        """A machine on which 1200 readings were taken in 1970."""
-        pi = boot(5.0)
-        pi.dating.put([Frame("9", (float(n),), pi.clock.now()) for n in range(1200)])
-        return pi
-
-    def test_listeners_go_on_while_it_is_dated(self, pi, monkeypatch):
-        date = pi.spool.date
-
-        def meanwhile(*how) -> None:
-            late = [Frame("9", (9999,), pi.clock.now())]
-            listener = threading.Thread(target=pi.dating.put, args=(late,), daemon=True)
-            listener.start()
-            listener.join(60)
-            assert not listener.is_alive()
-            date(*how)
-
-        monkeypatch.setattr(pi.spool, "date", meanwhile)
-        pi.set(NOW)
-        assert not pi.spool.dating
-        ours = [value for value, _ in pi.sent(2000)]
-        assert ours[:1200] == list(range(1200))
-        assert set(ours[1200:]) == {9999}
-
-    def test_a_look_at_the_clock_takes_a_second_and_the_next_goes_on(self, pi, monkeypatch):
-        slow(pi, monkeypatch, 0.6)
-        pi.set(NOW)
-        assert len(pi.sent(2000)) == 1000
-        pi.dating.look()
-        assert pi.sent(2000) == [(n, 0) for n in range(1200)]
-
-    def test_a_clock_that_is_set_again_meanwhile_dates_all_that_was_not_sent(self, pi, monkeypatch):
-        slow(pi, monkeypatch, 2)
-        pi.set(NOW + 3600)
-        pi.begin_to_send(1)
-        monkeypatch.undo()
-        pi.set(NOW + 2)
-        assert pi.sent(2000) == [(0, 3600)] + [(n, 0) for n in range(1, 1200)]
-
-    def test_a_kill_in_the_middle_leaves_the_rest_held(self, pi, boot, monkeypatch):
-        slow(pi, monkeypatch, 2)
-        pi.set(NOW)
-        assert len(pi.sent(2000)) == 500
-        pi = boot(NOW + 2, clock=pi.clock)
-        assert pi.sent(2000) == [(n, 0) for n in range(1200)]
 
 
 class TestWhatIsTooOld:

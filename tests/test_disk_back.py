@@ -165,19 +165,21 @@ def test_while_the_disk_can_only_be_read_what_it_has_is_counted_and_sent(path, c
     spool.close()
 
 
-def test_what_is_held_and_dated_in_memory_is_so_on_the_disk(path, clock, monkeypatch):
-    filled(path, 3, "a")
+def test_what_is_learnt_of_the_clock_in_memory_counts_on_the_disk(path, clock, monkeypatch):
+    clock.boot = "boot"
+    spool = started(path, clock, "a")
+    spool.put([frame(3)])
+    spool.close()
     disk = Trouble(monkeypatch, readable=False)
     spool = started(path, clock, "a")
-    spool.hold()
-    spool.put([frame(5)], held=True)
+    spool.set_clock(None)
+    spool.put([frame(5)])
+    assert (spool.peek("a", 1), spool.standing("a").held, spool.holding) == ([], 1, True)
     disk.on = False
     some_time_passes(spool, clock)
-    assert spool.holding
-    assert spool.peek("a", 1) == []
-    while spool.dating:
-        spool.date("boot", lambda kept: kept, "")
-    assert values(spool, "a") == [5]
+    assert (spool.peek("a", 1), spool.standing("a").held, spool.holding) == ([], 2, True)
+    spool.set_clock(1_600_000_000.0)
+    assert [kept.stamp.wall for _, kept in spool.peek("a", 9)] == [1_600_000_003.0, 1_600_000_005.0]
     spool.close()
 
 

@@ -11,7 +11,6 @@ import requests
 
 from gateway.frame import Frame, Stamp
 from gateway.spool import Spool
-from gateway.times.timekeeper import Timekeeper
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import GatewayProcess, state
 from tests.gateway_thread import running
@@ -118,16 +117,16 @@ def test_a_gateway_may_post_to_another_one(tmp_path, server):
 
 def test_a_time_of_the_devices_own_stands_while_the_gateways_clock_is_doubted_and_set_right(tmp_path):
     # given readings that wait because this machine's clock is in doubt
-    spool = Spool(tmp_path / "queue.db")
+    clock = VirtualClock(boottime=400.0)
+    spool = Spool(tmp_path / "queue.db", clock=clock)
     spool.set_consumers(["home"])
-    ours = Frame("9", (1.0,), Stamp(7.0, "virtual", 100.0))
+    spool.set_clock(None)
     by_the_device = Frame("doorbell", (2.91,), Stamp(1795213000.0, "", 95.0))
-    spool.put([ours, by_the_device], held=True)
+    spool.put([Frame("9", (1.0,), Stamp(7.0, clock.boot, 100.0)), by_the_device])
     assert spool.peek("home", 10) == []
     # when the clock is right
-    keeper = Timekeeper(VirtualClock(wall=1795213300.0, boottime=400.0), past=0)
-    spool.date("virtual", keeper.dated, "lost")
-    # then ours are dated anew, and that of the device is what it was
+    spool.set_clock(1795212900.0)
+    # then ours have another time, and that of the device is what it was
     first, second = (frame for _, frame in spool.peek("home", 10))
     assert (first.stamp.wall, second) == (1795213000.0, by_the_device)
     spool.close()

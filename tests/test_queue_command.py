@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -242,9 +243,10 @@ def test_a_bad_line_is_named_and_nothing_is_imported(filled, either, tmp_path):
 
 
 def test_a_reading_from_the_future_and_one_that_is_held_are_no_imports(filled, path, queue, tmp_path):
-    spool = Spool(path)
+    spool = Spool(path, clock=VirtualClock())
     spool.set_consumers("ab")
-    spool.put([frame(4)], held=True)
+    spool.set_clock(None)
+    spool.put([replace(frame(4), stamp=VirtualClock().now())])
     spool.close()
     held = r"b: 5 wait, the oldest for \d+ minutes; 1 of them held until the clock is right\n"
     assert re.search(held, queue()[1])
@@ -281,10 +283,15 @@ def test_what_was_refused_is_retried_for_who_refused_it(filled, either):
 
 
 def test_what_has_no_time_is_not_retried(path, queue):
+    spool = Spool(path, clock=VirtualClock())
+    spool.set_consumers("ab")
+    spool.set_clock(None)
+    spool.put([replace(frame(1), stamp=VirtualClock().now())])
+    spool.close()
     spool = Spool(path)
     spool.set_consumers("ab")
-    spool.put([frame(1)], held=True)
-    spool.date("now", lambda kept: kept, "taken between A and B")
+    spool.set_clock(0.0, lost="taken between A and B")
+    assert spool.peek("a", 1) + spool.peek("b", 1) == []
     spool.close()
     status, printed, _ = queue("retry")
     assert (status, printed.splitlines()[0]) == (

@@ -10,12 +10,14 @@ import sqlite3
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.clock import Clock
 from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool, salvage, store
 from gateway.spool import spool as spool_module
@@ -206,14 +208,15 @@ def test_what_is_below_a_lost_inner_page_is_rescued(path, which):
 
 
 def test_what_is_below_it_is_as_it_was(path):
-    # given readings that are longer than a page, of one dispatcher only, held, and delivered ones
+    # given readings that are longer than a page, of one dispatcher only, without a time, and delivered ones
     spool = opened(path)
     spool.put([frame(n) for n in range(2000)])
     spool.done("a", 1500)
     long = Frame("9", (1, None), Stamp(1_700_000_000.0, "boot", 1), names=("x" * 5000, "é" * 3000))
     spool.put([long])
     spool.admit([(frame(5000), "b")])
-    spool.put([frame(6000)], held=True)
+    spool.set_clock(None)
+    spool.put([replace(frame(6000), stamp=Clock().now())])
     wanted = spool.waiting(limit=5000)
     assert (wanted[0].frame, wanted[-1].held, wanted[-2].whose) == (frame(1500), True, "b")
     spool.close()

@@ -6,10 +6,11 @@ import math
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
+from gateway.clock import Clock
 from gateway.frame import Frame, Stamp
 from gateway.plugin import (
     BadFrame,
@@ -140,7 +141,8 @@ def pinged(far: Alive) -> None:
 
 def test_it_is_kept_alive_while_nothing_is_sent_and_while_frames_are_held(worker, spool, far):
     pinged(far)
-    spool.put(frames(1), held=True)
+    spool.set_clock(None)
+    spool.put([replace(kept, stamp=Clock().now()) for kept in frames(1)])
     pinged(far)
     assert (far.opened, far.got, worker.failures) == (1, [], 0)
 

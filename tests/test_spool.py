@@ -10,6 +10,7 @@ import stat
 import tempfile
 import time
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,15 +148,14 @@ def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(path, caplog):
     spool.close()
 
 
-def test_what_is_too_old_goes_up_to_the_first_that_is_held(path, caplog):
+def test_what_is_too_old_goes_up_to_the_first_that_is_not(path, caplog):
     spool = Spool(path, limits=Limits(age=100))
     spool.set_consumers(["a", "b"])
-    spool.put([frame(n) for n in range(1200)])
-    spool.put([frame(1200)], held=True)
+    spool.put([frame(n) for n in range(1201)])
     spool.done("a", spool.peek("a", 10)[-1][0])
     spool.expire(lambda stamp: 101 if stamp.boottime < 1000 else 100)
     assert (values(spool, "a")[0], values(spool, "b")[0], spool.dropped) == (995, 995, 995)
-    spool.expire(lambda _: 101)
+    spool.expire(lambda stamp: 101 if stamp.boottime < 1205 else 100)
     assert (spool.waiting()[0].frame, spool.dropped) == (frame(1200), 1200)
     spool.close()
     spool = Spool(path)
@@ -462,135 +462,11 @@ def test_a_disk_that_cannot_be_made_to_write_is_told_once(path, monkeypatch, cap
     spool.close()
 
 
-def at(n: float, wall: float, boot: str = "now") -> Frame:
-    return Frame("9", (n,), Stamp(wall, boot, 1000.0 + n))
-
-
-def right(kept: Frame) -> Frame:
-    """Date a frame by a clock that was 1,700,000,000 when this boot began."""
-    return replace(kept, stamp=replace(kept.stamp, wall=1_700_000_000 + kept.stamp.boottime))
-
-
-def walls(spool: Spool, who: str = "a") -> list[float]:
-    return [kept.stamp.wall for _, kept in spool.peek(who, 5000)]
-
-
-def test_a_frame_that_is_held_waits_and_so_do_those_after_it_until_they_have_their_time(spool, path):
-    spool.put([at(0, 1_700_001_000)])
-    spool.put([at(1, 5.0)], held=True)
-    spool.put([at(2, 1_700_001_002)])
-    assert values(spool, "a") == [0]
-    assert spool.standing("a").waiting == 3
-    spool.close()
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    assert values(spool, "a") == [0]
-    assert spool.holding
-    spool.date("now", right, "")
-    assert walls(spool) == [1_700_001_000, 1_700_001_001, 1_700_001_002]
-    assert not spool.holding
-    spool.close()
-
-
-def test_many_frames_are_dated_in_their_order_and_the_subscriber_is_woken(spool):
-    spool.put([at(n, n) for n in range(1700)], held=True)
-    flag = Flag()
-    spool.subscribe("a", flag)
-    spool.date("now", right, "")
-    # then those of the first piece go on, and the others come as it goes on
-    assert flag.is_set()
-    assert walls(spool) == [1_700_001_000 + n for n in range(500)]
-    while spool.dating:
-        spool.date("now", right, "")
-    assert walls(spool) == [1_700_001_000 + n for n in range(1700)]
-
-
-def test_a_frame_that_comes_while_others_are_dated_waits_behind_them(spool):
-    spool.put([at(n, n) for n in range(700)])
-    spool.hold()
-    assert walls(spool) == []
-    spool.date("now", right, "")
-    spool.put([at(700, 1_700_001_700)])
-    assert len(walls(spool)) == 500
-    spool.date("now", right, "")
-    assert walls(spool) == [1_700_001_000 + n for n in range(701)]
-    assert not spool.dating
-
-
-def test_a_clock_that_is_doubted_while_frames_are_dated_holds_them_all_again(spool, path):
-    spool.put([at(n, n) for n in range(700)])
-    spool.hold()
-    spool.date("now", right, "")
-    spool.hold()
-    assert walls(spool) == []
-    while spool.dating:
-        spool.date("now", lambda _: None, "")
-    assert walls(spool) == []
-    # and so it is after a restart
-    spool.close()
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    assert walls(spool) == []
-    spool.close()
-
-
-def test_a_frame_that_has_its_time_is_not_written_again(spool):
-    spool.put([right(at(n, n)) for n in range(700)])
-    spool.hold()
-    before = spool._db.total_changes
-    while spool.dating:
-        spool.date("now", lambda kept: kept, "")
-    assert spool._db.total_changes == before
-    assert len(walls(spool)) == 700
-
-
-def test_a_frame_of_a_boot_that_never_knew_the_time_is_set_aside_with_the_reason(spool):
-    spool.put([at(1, 5.0, boot="before"), at(2, 6.0)], held=True)
-    spool.date("now", right, "taken between A and B")
-    assert values(spool, "a") == [2]
-    ((lost, reason, *_, undated),) = spool.refused("a")
-    assert (lost, reason, undated) == (at(1, 5.0, boot="before"), "taken between A and B", True)
-
-
-def test_when_the_clock_is_doubted_only_what_nobody_began_to_send_is_held(spool, path):
-    spool.put([at(1, 5.0), at(2, 6.0), at(3, 7.0, boot="before"), at(4, 8.0)])
-    spool.mark_sending("a", spool.peek("a", 1)[0][0])
-    spool.close()
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    spool.hold()
-    assert values(spool, "a") == [1]
-    spool.date("now", right, "")
-    assert walls(spool) == [5.0, 1_700_001_002, 7.0, 1_700_001_004]
-    spool.close()
-
-
-def test_held_frames_that_a_limit_drops_hold_nothing_up(path):
-    spool = Spool(path, limits=Limits(frames=3))
-    spool.set_consumers(["a"])
-    spool.put([at(n, n) for n in range(3)], held=True)
-    spool.put([at(n, n) for n in range(3, 6)])
-    assert values(spool, "a") == [3, 4, 5]
-    spool.close()
-
-
-def test_while_the_disk_refuses_held_frames_stay_held(spool):
-    spool.put([at(0, 0)])
-    real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_IOERR)
-    spool.put([at(1, 5.0)], held=True)
-    with pytest.raises(OSError, match="cannot be dated"):
-        spool.date("now", right, "")
-    spool.hold()
-    spool._db = real
-    assert values(spool, "a") == []
-    spool.date("now", right, "")
-    assert walls(spool) == [1_700_001_000, 1_700_001_001]
-
-
 BACK_TO_THE_THIRD_VERSION = """
     INSERT INTO counters SELECT 'fixed', max(sent) FROM cursors;
     ALTER TABLE cursors DROP COLUMN sent; ALTER TABLE cursors DROP COLUMN boot;
-    ALTER TABLE cursors DROP COLUMN blind;
+    ALTER TABLE cursors DROP COLUMN blind; ALTER TABLE cursors DROP COLUMN pins; DROP TABLE boots;
+    DROP TABLE IF EXISTS late;
     PRAGMA user_version=3;
 """
 
@@ -611,23 +487,22 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(spool, path):
     db.close()
     spool = Spool(path)
     spool.set_consumers(["a"])
-    spool.put([frame(2)], held=True)
-    assert values(spool, "a") == [1]
+    spool.put([frame(2)])
+    assert values(spool, "a") == [1, 2]
     spool.close()
 
 
 def test_a_file_of_the_third_version_keeps_all_that_is_in_it(spool, path):
-    # given frames that wait, are held, were refused and dropped, and one that somebody began to send
+    # given frames that wait, were refused and dropped, and one that somebody began to send
     spool.set_consumers(["a", "b"])
-    spool.put([at(n, 5.0) for n in range(5)])
+    spool.put([frame(n) for n in range(5)])
     spool.refuse("a", 1, "no")
     spool.done("b", 2)
     spool.mark_sending("a", 3)
-    spool.put([at(5, 6.0, boot="before")], held=True)
     spool.dropped = 7
-    spool.put([at(6, 6.0)])
+    spool.put([frame(5)])
     spool.close()
-    # when the file is one of the version before
+    # when the file is one of that version
     with sqlite3.connect(path) as db:
         db.executescript(BACK_TO_THE_THIRD_VERSION)
         assert dict(db.execute("SELECT * FROM counters")) == {"dropped": 7, "fixed": 3}
@@ -635,26 +510,19 @@ def test_a_file_of_the_third_version_keeps_all_that_is_in_it(spool, path):
     spool = Spool(path)
     spool.set_consumers(["a", "b"])
     # then it is all there
-    assert (values(spool, "a"), values(spool, "b")) == ([1, 2, 3, 4], [2, 3, 4])
-    assert [refused.frame for refused in spool.refused("a")] == [at(0, 5.0)]
-    assert (spool.holding, spool.dropped) == (True, 7)
+    assert (values(spool, "a"), values(spool, "b")) == ([1, 2, 3, 4, 5], [2, 3, 4, 5])
+    assert [refused.frame for refused in spool.refused("a")] == [frame(0)]
+    assert spool.dropped == 7
     # and nobody knows which of it was sent
-    assert (spool.sent("a").upto, spool.sent("b").upto) == (7, 7)
-    # and what was begun to be sent keeps its time
-    spool.hold()
-    assert (values(spool, "a"), values(spool, "b")) == ([1, 2], [2])
+    assert (spool.sent("a").upto, spool.sent("b").upto) == (6, 6)
     spool.close()
 
 
-@pytest.mark.parametrize("gone", ["too old", "set aside"])
-def test_ids_are_not_used_again_after_all_frames_went_another_way(path, gone):
+def test_ids_are_not_used_again_after_all_frames_were_too_old(path):
     spool = Spool(path, limits=Limits(age=100))
     spool.set_consumers(["a"])
-    spool.put([at(1, 5.0, boot="before"), at(2, 6.0, boot="before")], held=gone == "set aside")
-    if gone == "too old":
-        spool.expire(lambda _: 101)
-    else:
-        spool.date("now", right, "lost")
+    spool.put([frame(1), frame(2)])
+    spool.expire(lambda _: 101)
     spool.close()
     spool = Spool(path)
     assert (spool.waiting(), spool.end) == ([], 3)
@@ -834,18 +702,17 @@ def test_where_the_disk_refuses_nothing_is_admitted_nor_forgotten(spool, error):
 
 def test_what_waits_can_be_looked_through_also_what_the_disk_has_not_taken(spool):
     spool.set_consumers(["a", "b"])
-    spool.put([frame(1)])
-    spool.put([frame(2)], held=True)
+    spool.put([frame(1), frame(2)])
     spool.done("a", spool.peek("a", 1)[0][0])
     real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_BUSY)
     spool.put([frame(3)])
     spool._db = real
     found = spool.waiting()
-    assert [(kept.frame.values[0], kept.held) for kept in found] == [(1, False), (2, True), (3, False)]
+    assert [kept.frame.values[0] for kept in found] == [1, 2, 3]
     assert spool.waiting(after=found[0].number, limit=1) == found[1:2]
     assert spool.waiting(who="a", limit=2) == found[1:]
-    assert spool.standing("a") == (2, 2, 0, frame(2))
-    assert spool.standing("b") == (3, 2, 0, frame(1))
+    assert spool.standing("a") == (2, 0, 0, frame(2))
+    assert spool.standing("b") == (3, 0, 0, frame(1))
 
 
 def test_what_waits_is_passed_over_for_one_or_for_all(spool):
@@ -903,24 +770,21 @@ def spoil(path, number: int, text: str) -> None:
 @pytest.mark.parametrize(
     "text", ['["9",[1', "[]", '["9",["x"],[0,"now",0],[]]', '[9,[1],[0,"now",0],[]]', "7"]
 )
-@pytest.mark.parametrize("held", [True, False])
 @pytest.mark.parametrize(
     "look",
     [
         lambda spool: spool.peek("a", 9),
         lambda spool: spool.waiting(),
         lambda spool: spool.standing("a"),
-        lambda spool: spool.hold(),
-        lambda spool: spool.date("now", right, ""),
         lambda spool: spool.expire(lambda _: 0.0),
     ],
-    ids=["peek", "waiting", "standing", "hold", "date", "expire"],
+    ids=["peek", "waiting", "standing", "expire"],
 )
-def test_a_garbled_frame_is_damage_whoever_comes_upon_it(path, text, held, look):
+def test_a_garbled_frame_is_damage_whoever_comes_upon_it(path, text, look):
     # given three frames, one of which SQLite has kept badly without knowing
     spool = Spool(path)
     spool.set_consumers(["a"])
-    spool.put([at(n, float(n)) for n in range(3)], held=held)
+    spool.put([frame(n) for n in range(3)])
     number = spool.waiting()[1].number
     spool.close()
     spoil(path, number, text)
@@ -928,7 +792,6 @@ def test_a_garbled_frame_is_damage_whoever_comes_upon_it(path, text, held, look)
     spool.set_consumers(["a"])
     # when somebody comes upon it, then the others are there, and it is in the file that is set aside
     look(spool)
-    spool.date("now", right, "")
     assert values(spool, "a") == [0, 2]
     assert list(path.parent.glob("queue.db.damaged-*"))
     spool.close()
@@ -958,49 +821,6 @@ def test_a_frame_that_no_file_can_hold_is_refused_and_is_nobody_elses_trouble(sp
         spool.put([replace(frame(1), names=("\ud800",))])
     spool.put([frame(2)])
     assert values(spool, "a") == [2]
-
-
-def test_held_frames_that_the_disk_has_not_taken_stay_held_and_are_dated_in_memory(spool):
-    # given readings of 1970 on a disk that is full
-    real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_FULL)
-    spool.put([at(1, 5.0), at(2, 6.0)], held=True)
-    spool._db = Unwritable(real)
-    # when the clock is doubted once more, none goes out
-    spool.hold()
-    assert values(spool, "a") == []
-    # and when it is right, they do, with their time
-    spool.date("now", right, "")
-    assert walls(spool) == [1_700_001_001, 1_700_001_002]
-    spool._db = real
-    spool.put([at(3, 1_700_001_003.0)])
-    assert walls(spool) == [1_700_001_001, 1_700_001_002, 1_700_001_003]
-
-
-class Unwritable:
-    """Stands before the connection of a disk that is full: it can be read, and nothing more put on it."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __getattr__(self, name: str):
-        return getattr(self._db, name)
-
-    def executemany(self, *arguments):
-        error = sqlite3.OperationalError("database or disk is full")
-        error.sqlite_errorcode = sqlite3.SQLITE_FULL
-        raise error
-
-
-def test_before_any_dispatcher_is_known_a_reading_without_a_time_is_set_aside_for_those_of_before(path):
-    spool = Spool(path)
-    spool.set_consumers(["a", "b"])
-    spool.put([at(1, 5.0, boot="before")], held=True)
-    spool.close()
-    spool = Spool(path)
-    spool.date("now", right, "lost")
-    spool.set_consumers(["a", "b"])
-    assert [len(spool.refused(who)) for who in ("a", "b")] == [1, 1]
-    spool.close()
 
 
 @pytest.mark.parametrize("while_it_runs", [True, False])
@@ -1046,17 +866,12 @@ def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_men
 
 
 class Kept(NamedTuple):
-    """A frame in the model: its id, what it holds, whose it is, when it was taken, and whether it is held.
-
-    The time of one that is `lost` cannot be known: it is set aside where the others are dated.
-    """
+    """A frame in the model: its id, what it holds, whose it is, and when it was taken."""
 
     number: int
     value: int
     whose: str
-    taken: float
-    held: bool
-    lost: bool = False
+    stamp: Stamp
 
 
 class Refusal(NamedTuple):
@@ -1065,7 +880,15 @@ class Refusal(NamedTuple):
     number: int
     who: str
     value: int
-    taken: float
+    stamp: Stamp
+
+
+class Wrong(NamedTuple):
+    """The clock of a boot in the model: the first id, the right offset, and until when it was wrong."""
+
+    first: int
+    offset: float | None = None
+    until: float = -1.0
 
 
 class ReadOnly:
@@ -1096,9 +919,9 @@ IN_MEMORY = 3
 class SpoolAgainstLists(RuleBasedStateMachine):
     """Whatever befalls the queue gives each dispatcher what a list would.
 
-    Frames are put, held, dated, set aside, delivered, refused, retried, passed over and too old; dispatchers
-    come and go; the disk refuses for a while; and the queue is closed, killed or without power between any
-    two steps, in some runs between all of them.
+    Frames are put, delivered, refused, retried, passed over and too old; the clock is wrong, doubted and set;
+    dispatchers come and go; the disk refuses for a while; and the queue is closed, killed or without power
+    between any two steps, in some runs between all of them.
     """
 
     @initialize(
@@ -1116,6 +939,8 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.attending = {"a", "b"}
         self.place = dict.fromkeys("abc", 0)
         self.sent: dict[str, tuple[int, str, bool]] = {}
+        self.pins: dict[str, dict[int, float]] = {who: {} for who in "abc"}
+        self.boots: dict[str, Wrong] = {}
         self.refused: list[Refusal] = []
         self.disk_refuses = False
         self.in_memory: list[int] = []
@@ -1127,15 +952,15 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.spool = Spool(self.folder / "queue.db", limits=limits, clock=self.clock)
         self.first = min((kept.number for kept in self.frames), default=self.next)
         self.doubt = dict.fromkeys(self.sent, self.next - 1)
+        self.boots.setdefault(self.clock.boot, Wrong(self.next))
+        self.lost = False
         self.set_consumers(self.attending)
 
     # The model.
 
-    def add(self, values: list[int], whose: str = "", *, held: bool = False, lost: bool = False) -> None:
-        taken = self.clock.boottime()
-        self.append(
-            [Kept(number, value, whose, taken, held, lost) for number, value in enumerate(values, self.next)]
-        )
+    def add(self, values: list[int], stamps: list[Stamp], whose: str = "") -> None:
+        frames = zip(values, stamps, strict=True)
+        self.append([Kept(number, value, whose, s) for number, (value, s) in enumerate(frames, self.next)])
 
     def append(self, frames: list[Kept]) -> None:
         self.frames += frames
@@ -1176,12 +1001,12 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.refused_dropped += before - len(self.refused)
 
     def refused_by(self, who: str) -> list[Refusal]:
-        return [refusal for refusal in sorted(self.refused) if refusal.who == who]
-
-    def end(self, who: str) -> int:
-        """Return the id up to which a dispatcher gets frames: what is held holds up all behind it."""
-        held = [kept.number for kept in self.frames if kept.held]
-        return max(min([*held, self.next]), self.after(who) + 1)
+        """Return what it has refused, as it is listed."""
+        return [
+            refusal._replace(stamp=self.dated(refusal.stamp) or refusal.stamp)
+            for refusal in sorted(self.refused)
+            if refusal.who == who
+        ]
 
     def after(self, who: str) -> int:
         return max(self.place[who], self.first - 1)
@@ -1189,45 +1014,81 @@ class SpoolAgainstLists(RuleBasedStateMachine):
     def waiting(self, who: str) -> list[Kept]:
         return [k for k in self.frames if k.number > self.after(who) and k.whose in ("", who)]
 
-    def ready(self, who: str) -> list[Kept]:
-        return [kept for kept in self.waiting(who) if kept.number < self.end(who)]
+    def dated(self, stamp: Stamp) -> Stamp | None:
+        clock = self.boots.get(stamp.boot)
+        if not clock or stamp.boottime > clock.until:
+            return stamp
+        if clock.offset is None:
+            return None
+        wall = stamp.boottime + clock.offset
+        return stamp if abs(wall - stamp.wall) <= 2 else replace(stamp, wall=wall)
+
+    def given(self, who: str, n: int) -> list[tuple[int, Stamp]]:
+        """Return what a dispatcher is given, and set aside what is in the way of that for good."""
+        while True:
+            found = [(k, self.dated_for(who, k)) for k in self.waiting(who)[:n]]
+            ready = list(takewhile(lambda pair: pair[1], found))
+            lost = [k for k, _ in takewhile(lambda pair: self.is_lost(*pair), found)]
+            if ready or not lost:
+                return [(k.value, stamp) for k, stamp in ready]
+            self.set_aside([Refusal(k.number, who, k.value, k.stamp) for k in lost])
+            self.move(who, lost[-1].number)
+
+    def dated_for(self, who: str, kept: Kept) -> Stamp | None:
+        wall = self.pins[who].get(kept.number)
+        return self.dated(kept.stamp) if wall is None else replace(kept.stamp, wall=wall)
+
+    def is_lost(self, kept: Kept, dated: Stamp | None) -> bool:
+        return not dated and kept.stamp.boot != self.clock.boot and self.lost and not self.disk_refuses
+
+    def held(self, who: str) -> int:
+        """Return how many frames wait for a time, or behind one that may."""
+        after = max([self.after(who), *self.pins[who]])
+        clocks = list(self.boots.values())
+        ends = [*(clock.first for clock in clocks[1:]), self.next]
+        for clock, end in zip(clocks, ends, strict=True):
+            first = max(after + 1, clock.first)
+            if clock.offset is None and clock.until > 0 and any(first <= k.number < end for k in self.frames):
+                return len([kept for kept in self.waiting(who) if kept.number >= first])
+        return 0
 
     # What befalls it.
 
-    def taken(self, n: int, boot: str = "") -> tuple[list[int], list[Frame]]:
+    def taken(self, n: int, *, has_boot: bool) -> tuple[list[int], list[Frame]]:
         values = list(range(self.next, self.next + n))
-        return values, [Frame("9", (v,), Stamp(0, boot, self.clock.boottime())) for v in values]
+        stamp = self.clock.now() if has_boot else replace(self.clock.now(), boot="")
+        return values, [Frame("9", (v,), stamp) for v in values]
 
-    @rule(n=COUNTS, held=st.booleans(), lost=st.booleans())
-    def put(self, n: int, held: bool, lost: bool) -> None:
-        lost = lost and held
-        values, frames = self.taken(n, "lost" if lost else "")
-        self.spool.put(frames, held=held)
-        self.add(values, held=held, lost=lost)
+    @rule(n=COUNTS, has_boot=st.booleans())
+    def put(self, n: int, has_boot: bool) -> None:
+        values, frames = self.taken(n, has_boot=has_boot)
+        self.spool.put(frames)
+        self.add(values, [kept.stamp for kept in frames])
 
     @rule(whose=st.sampled_from(["", "a", "b", "c"]), n=COUNTS)
     def admit(self, whose: str, n: int) -> None:
-        values, frames = self.taken(n)
+        values, frames = self.taken(n, has_boot=False)
         try:
             self.spool.admit([(frame, whose) for frame in frames])
         except OSError:
             assert self.disk_refuses or len(self.frames) + n > self.limit
         else:
-            self.add(values, whose)
+            self.add(values, [kept.stamp for kept in frames], whose)
 
-    @precondition(lambda self: not self.disk_refuses)
     @rule()
-    def date(self) -> None:
-        self.spool.date("", lambda kept: kept, "lost")
-        lost = [kept for kept in self.frames if kept.held and kept.lost]
-        self.set_aside(
-            [
-                Refusal(kept.number, who, kept.value, kept.taken)
-                for kept in lost
-                for who in sorted(self.attending)
-            ]
-        )
-        self.frames = [kept._replace(held=False) for kept in self.frames if kept not in lost]
+    def doubt_clock(self) -> None:
+        self.spool.set_clock(None)
+        self.boots[self.clock.boot] = self.boots[self.clock.boot]._replace(offset=None, until=math.inf)
+        self.lost = False
+
+    @rule(seconds=st.sampled_from([0.0, 1.5, 3600.0, -1e9]))
+    def set_clock(self, seconds: float) -> None:
+        self.clock.set_wall(self.clock.wall() + seconds)
+        offset, before = self.clock.wall() - self.clock.boottime(), self.boots[self.clock.boot]
+        self.spool.set_clock(offset, lost="lost")
+        if before.offset is None or abs(offset - before.offset) > 2:
+            self.boots[self.clock.boot] = Wrong(before.first, offset, self.clock.boottime())
+        self.lost = True
 
     @rule(seconds=st.sampled_from([1.0, 40.0, 101.0]))
     def time_passes(self, seconds: float) -> None:
@@ -1238,34 +1099,47 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.spool.expire(lambda stamp: self.clock.boottime() - stamp.boottime)
         now = self.clock.boottime()
         for kept in list(self.frames):
-            if kept.held or now - kept.taken <= OLDEST:
+            if not self.dated(kept.stamp) or now - kept.stamp.boottime <= OLDEST:
                 break
             self.dropped += 1
             self.let_go(kept.number + 1)
 
-    @rule(who=NAMES, n=COUNTS, blind=st.booleans(), acknowledged=st.booleans(), refused=st.integers(0, 2))
-    def deliver(self, who: str, n: int, blind: bool, acknowledged: bool, refused: int) -> None:
-        if who in self.attending and (batch := self.spool.peek(who, n)):
+    @rule(
+        who=NAMES,
+        n=COUNTS,
+        blind=st.booleans(),
+        meanwhile=st.sampled_from(["", "doubt_clock", "set_clock"]),
+        acknowledged=st.booleans(),
+        refused=st.integers(0, 2),
+    )
+    def deliver(
+        self, who: str, n: int, blind: bool, meanwhile: str, acknowledged: bool, refused: int
+    ) -> None:
+        if who not in self.attending:
+            return
+        self.given(who, n)
+        if batch := self.spool.peek(who, n):
             upto = batch[-1][0]
+            if meanwhile:
+                self.doubt_clock() if meanwhile == "doubt_clock" else self.set_clock(3600.0)
             self.spool.mark_sending(who, upto, blind=blind)
             self.sent[who] = max(upto, self.sent.get(who, (0,))[0]), self.clock.boot, blind
+            self.pins[who] = {number: kept.stamp.wall for number, kept in batch} | self.pins[who]
             if acknowledged:
                 refused_ones = [(number, kept, "no") for number, kept in batch[:refused]]
                 self.spool.done(who, upto, refused=refused_ones)
                 self.move(who, upto)
-                self.set_aside(
-                    [
-                        Refusal(number, who, kept.values[0], kept.stamp.boottime)
-                        for number, kept, _ in refused_ones
-                    ]
-                )
+                self.set_aside([Refusal(n, who, kept.values[0], kept.stamp) for n, kept, _ in refused_ones])
 
     @rule(who=NAMES)
     def refuse(self, who: str) -> None:
-        if who in self.attending and (batch := self.spool.peek(who, 1)):
+        if who not in self.attending:
+            return
+        self.given(who, 1)
+        if batch := self.spool.peek(who, 1):
             number, kept = batch[0]
             self.spool.refuse(who, number, "no")
-            self.set_aside([Refusal(number, who, kept.values[0], kept.stamp.boottime)])
+            self.set_aside([Refusal(number, who, kept.values[0], kept.stamp)])
             self.move(who, number)
 
     @rule(who=NAMES)
@@ -1276,8 +1150,12 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         except OSError:
             assert self.disk_refuses or len(self.frames) + len(refused) > self.limit
         else:
-            again = enumerate(self.refused_by(who), self.next)
-            self.append([Kept(n, each.value, who, each.taken, held=False) for n, each in again])
+            again = self.refused_by(who)
+            stamps = [each.stamp for each in again]
+            for place, stamp in enumerate(stamps):  # a time that nobody knows stands as it was recorded
+                if not self.dated(stamp) and stamp.boot != self.clock.boot:
+                    stamps[place] = replace(stamp, boot="")
+            self.add([each.value for each in again], stamps, who)
             self.refused = [refusal for refusal in self.refused if refusal.who != who]
 
     @rule(who=NAMES, n=COUNTS, beyond=st.sampled_from([-3, 0, 1, 10**9]))
@@ -1306,6 +1184,8 @@ class SpoolAgainstLists(RuleBasedStateMachine):
     def refuse_to_write(self) -> None:
         self.disk_refuses = True
         self.spool._db = ReadOnly(self.spool._db)
+        self.spool.put([Frame("9", (0,), self.clock.now())])  # it shows when something is written
+        self.add([0], [self.clock.now()])
 
     @precondition(lambda self: self.disk_refuses)
     @rule()
@@ -1346,20 +1226,21 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         if self.between_all and not self.disk_refuses:
             getattr(self, self.between_all)()
         for who in sorted(self.attending):
-            ready, waiting = self.ready(who), self.waiting(who)
-            assert [kept.values[0] for _, kept in self.spool.peek(who, 100)] == [kept.value for kept in ready]
+            given = self.given(who, 100)
+            found = [(kept.values[0], kept.stamp) for _, kept in self.spool.peek(who, 100)]
+            assert found == given
+            waiting = self.waiting(who)
             standing = self.spool.standing(who)
-            held = [kept for kept in waiting if kept.number >= self.end(who)]
-            assert (standing.waiting, standing.held) == (len(waiting), len(held))
-            refused = [kept.values[0] for kept, *_ in self.spool.refused(who)]
+            assert (standing.waiting, standing.held) == (len(waiting), self.held(who))
+            refused = [(kept.values[0], kept.stamp) for kept, *_ in self.spool.refused(who)]
             in_memory = [refusal for refusal in self.refused_in_memory if refusal.who == who]
-            assert refused == [refusal.value for refusal in self.refused_by(who)]
+            assert refused == [(refusal.value, refusal.stamp) for refusal in self.refused_by(who)]
             assert standing.refused == len(refused) + len(in_memory)
             upto, boot, blind = self.sent[who]
             upto = upto if boot == self.clock.boot else max(upto, self.doubt[who])
             assert self.spool.sent(who) == (upto, blind)
-            if not ready and self.end(who) > self.after(who) + 1:
-                self.move(who, self.end(who) - 1)
+            if not waiting and self.next > self.after(who) + 1:
+                self.move(who, self.next - 1)
         assert (self.spool.dropped, self.spool.end) == (self.dropped, self.next)
         assert self.spool.refused_dropped == self.refused_dropped
         assert len(self.frames) <= self.limit

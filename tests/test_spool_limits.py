@@ -183,13 +183,6 @@ class TestWhatWaits:
             assert values(spool)[-1] == n
         assert spool.trouble == ""
 
-    def test_held_frames_that_memory_had_no_room_for_hold_nothing_up(self, opened):
-        spool = opened(memory=1)
-        spool._db = ReadOnly(spool._db)
-        spool.put([frame(1)], held=True)
-        spool.put([frame(2)])
-        assert (values(spool), spool.standing("a").held) == ([2], 0)
-
 
 IDS = st.integers(1, 30)
 

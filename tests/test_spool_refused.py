@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.frame import Frame
+from gateway.clock import Clock
+from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool
 from gateway.spool.refused import CURE
+from listeners.simulated.clock import VirtualClock
 from tests.spools import MB, frame, killed, opener, refused, values
 from tests.test_spool import ReadOnly
 
@@ -113,14 +115,20 @@ class TestWhatWasRefused:
         assert 30 < len(kept) < 100
         assert spool.refused_dropped == 300 - len(kept)
 
-    def test_what_has_no_time_is_bounded_too(self, opened):
-        spool = opened("a", "b", refused=100)
-        spool.put([frame(n) for n in range(300)], held=True)
-        while spool.dating:
-            spool.date("another boot", lambda kept: kept, "lost")
-        spool.date("another boot", lambda kept: kept, "lost")
-        assert (refused(spool), refused(spool, "b")) == (list(range(250, 300)),) * 2
+    def test_what_has_no_time_is_bounded_too(self, opened, path):
+        spool = opened("a", "b")
+        spool.set_clock(None)
+        boot = Clock().now().boot
+        spool.put([Frame("9", (n,), Stamp(1.0, boot, 1.0)) for n in range(300)])
+        spool.close()
+        clock = VirtualClock()
+        spool = Spool(path, clock=clock, limits=Limits(refused=100))
+        spool.set_consumers(["a", "b"])
+        spool.set_clock(clock.wall() - clock.boottime(), lost="lost")
+        assert (spool.peek("a", 1000), spool.peek("b", 1000)) == ([], [])
+        assert (refused(spool), refused(spool, "b")) == ([], list(range(200, 300)))
         assert spool.refused_dropped == 500
+        spool.close()
 
     def test_while_the_disk_refuses_no_more_wait_in_memory_than_may(self, opened):
         spool = opened(memory=10)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gateway.frame import Frame, Stamp
+from gateway.frame import Stamp
 from gateway.times.timekeeper import Timekeeper, machine_is_synchronised
 from gateway.version import MADE
 from listeners.simulated.clock import VirtualClock
@@ -200,19 +200,6 @@ def test_a_clock_that_is_slewed_is_not_one_that_was_set():
 
 def test_where_it_is_wanted_nothing_is_held():
     assert not Machine(0.0, mode="send").keeper.holding
-
-
-def test_a_frame_is_dated_by_the_boot_clock_to_the_second():
-    machine = Machine(0.0)
-    machine.clock.sleep(3)
-    taken = machine.clock.now()
-    machine.clock.sleep(1000)
-    machine.set(NOW)
-    dated = machine.keeper.dated(Frame("9", (1.0,), taken))
-    assert dated.stamp == Stamp(NOW - 1000, taken.boot, taken.boottime)
-    assert machine.keeper.dated(dated) is dated
-    other = Frame("9", (1.0,), Stamp(5.0, "another boot", 3.0))
-    assert machine.keeper.dated(other) is other
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.clock import boot_id
 from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
 from gateway.plugin import (
@@ -132,6 +133,14 @@ def raising(error: Exception) -> Callable[[], object]:
         raise error
 
     return step
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    """Return a clock of this boot, in which the queue is, too."""
+    clock = VirtualClock(wall=MADE + 86400)
+    clock.boot = boot_id()
+    return clock
 
 
 @pytest.fixture
@@ -513,12 +522,12 @@ def test_what_is_still_gone_through_at_the_start_may_have_been_sent_as_well(spoo
     far = far_end(places=[Progress(2)] * 2)
     left_by_an_earlier_run(spool, [frame(1), frame(2), frame(3)])
     worker = virtual(dispatching(far, spool))
-    # given that the frames are held when it begins
-    spool.hold()
+    # given that the frames wait for their time when it begins
+    spool.set_clock(None)
     started(worker)
     wait_until(lambda: worker._compared_after is not None and worker.stop.unattended is None)
-    # when they are let go
-    spool.date("", lambda kept: kept, "")
+    # when they have it
+    spool.set_clock(0.0)
     # then the far end is asked for all of them
     wait_until(lambda: far.got == [3])
     assert far.asked == [3, 3]
@@ -814,9 +823,8 @@ def test_a_stopped_worker_says_nothing_more(spool, started, caplog):
 
 
 def test_before_the_first_batch_the_clocks_are_compared_and_a_wrong_one_holds_the_frames(
-    spool, started, caplog
+    spool, started, clock, caplog
 ):
-    clock = VirtualClock(wall=MADE + 86400)
     far = far_end(clock_shows=MADE + 5 * 86400)
     worker = started(dispatching(far, spool, clock))
     worker._dating.put([Frame("9", (1,), clock.now())])
@@ -870,9 +878,8 @@ def test_what_a_far_end_has_shown_counts_for_an_hour(spool, started):
     assert worker._dating.keeper.latest("far") == far.clock_shows + 60
 
 
-def test_while_all_is_held_the_far_end_is_asked_and_may_let_it_go(spool, started):
+def test_while_all_is_held_the_far_end_is_asked_and_may_let_it_go(spool, started, clock):
     # given that a time was noted, by mistake, that is still to come
-    clock = VirtualClock(wall=MADE + 86400)
     far = far_end()
     worker = started(dispatching(far, spool, clock, past=MADE + 2 * 86400))
     worker._dating.put([Frame("9", (1,), clock.now())])
@@ -889,10 +896,9 @@ def test_while_all_is_held_the_far_end_is_asked_and_may_let_it_go(spool, started
 
 
 def test_while_nothing_comes_and_all_is_held_the_far_end_is_asked_again_after_a_minute(
-    spool, started, monkeypatch
+    spool, started, clock, monkeypatch
 ):
     monkeypatch.setattr("gateway.workers.delivery._COMPARE_HELD_EVERY", 0.01)
-    clock = VirtualClock(wall=MADE + 86400)
     far = far_end()
     worker = dispatching(far, spool, clock, past=MADE + 2 * 86400)
     worker._dating.put([Frame("9", (1,), clock.now())])

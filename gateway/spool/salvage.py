@@ -38,7 +38,7 @@ _EXACT = 64
 """Ids that are tried one by one behind damage."""
 _COARSE = 16
 """Further on a step is the distance divided by this."""
-_SMALL = ("counters", "cursors")
+_SMALL = ("counters", "cursors", "boots")
 
 _LATE = """
     CREATE TABLE IF NOT EXISTS late (id INTEGER PRIMARY KEY, frame TEXT NOT NULL, held INTEGER NOT NULL)
@@ -89,11 +89,11 @@ class Salvage:
             mark, noted = self._mark(), dict(target.execute("SELECT name, value FROM counters"))
             if _DONE not in noted and _SIZE in noted and mark and mark != (noted[_SIZE], noted[_MTIME]):
                 # The file is another by now, as after it was put back from a backup: begin anew.
-                late = read_late(target)
+                late, boots = read_late(target), target.execute("SELECT * FROM boots").fetchall()
                 target.close()
                 _set_aside(work)
                 target = self._begin(identity)
-                _keep(target, late)
+                _keep(target, late, boots)
             elif _SIZE not in noted:
                 with _transaction(target):
                     for name, value in zip((_SIZE, _MTIME), mark or (0, 0), strict=True):
@@ -120,13 +120,13 @@ class Salvage:
         return [name for (name,) in self._target.execute("SELECT name FROM pragma_table_info(?)", (table,))]
 
     @property
-    def late(self) -> list[tuple[int, str, bool]]:
-        """Frames that were put while an earlier run was at this rescue: number, text, and whether held."""
+    def late(self) -> list[tuple[int, str]]:
+        """Frames that were put while an earlier run was at this rescue: number and text."""
         return read_late(self._target)
 
-    def keep(self, rows: Sequence[tuple[int, str, bool]]) -> None:
-        """Have the disk keep frames that are put while the rescue goes on."""
-        _keep(self._target, rows)
+    def keep(self, rows: Sequence[tuple[int, str]], boots: Sequence[tuple[object, ...]]) -> None:
+        """Have the disk keep frames that are put while the rescue goes on, and the table of boots."""
+        _keep(self._target, rows, boots)
 
     def step(self) -> bool:
         """Bring on the rescue by a piece; return whether all that can be read is in the new file."""
@@ -138,7 +138,7 @@ class Salvage:
         with _transaction(self._target):
             saved = sum(self._put(table, list(rows)) for table, rows in groupby(self._pending, itemgetter(0)))
             if is_last:
-                for statement in store.ALL_IN_DOUBT.split(";"):
+                for statement in (store.ALL_IN_DOUBT + store.BOOTS_OF_HELD).split(";"):
                     self._target.execute(statement)
                 self._target.execute("INSERT INTO counters VALUES (?, ?)", (_DONE, free_name(self._path)))
         self._pending = []
@@ -236,12 +236,11 @@ class Salvage:
                 yield "frames", {**dict(zip(names, values, strict=False)), "id": number} if good else None
 
 
-def read_late(db: sqlite3.Connection) -> list[tuple[int, str, bool]]:
+def read_late(db: sqlite3.Connection) -> list[tuple[int, str]]:
     """Return the frames that were put while a file was rescued and have no place in the queue yet."""
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'late'").fetchone():
         return []
-    rows = db.execute("SELECT id, frame, held FROM late ORDER BY id")
-    return [(number, text, bool(held)) for number, text, held in rows if is_frame(text)]
+    return [row for row in db.execute("SELECT id, frame FROM late ORDER BY id") if is_frame(row[1])]
 
 
 def forget(db: sqlite3.Connection) -> None:
@@ -314,10 +313,13 @@ def _columns(cursor: sqlite3.Cursor) -> list[str]:
     return [name for name, *_ in cursor.description]
 
 
-def _keep(db: sqlite3.Connection, rows: Sequence[tuple[int, str, bool]]) -> None:
+def _keep(
+    db: sqlite3.Connection, rows: Sequence[tuple[int, str]], boots: Sequence[tuple[object, ...]]
+) -> None:
     with _transaction(db):
         db.execute(_LATE)
-        db.executemany("INSERT OR IGNORE INTO late VALUES (?, ?, ?)", rows)
+        db.executemany("INSERT OR IGNORE INTO late VALUES (?, ?, 0)", rows)
+        db.executemany("INSERT OR REPLACE INTO boots VALUES (?, ?, ?, ?)", boots)
 
 
 @contextmanager

@@ -16,7 +16,9 @@ import sqlite3
 import threading
 from collections import deque
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -24,6 +26,7 @@ from gateway.clock import Clock
 from gateway.flag import Flag
 from gateway.paths import as_owner, open_file
 from gateway.spool import salvage, store
+from gateway.spool.boots import Boots, Pin, Pins, Row, extend_pins, find_pin, pins_from_text, pins_to_text
 from gateway.spool.frame_text import from_text, to_text
 from gateway.spool.limits import Census, Limits, NoRoom, check_room
 from gateway.spool.refused import RefusedFrames, RefusedRow
@@ -51,7 +54,7 @@ _STRETCH = 10_000
 """How many ids are looked through at a time: whoever puts a frame waits no longer than that takes."""
 
 _PIECE = 500
-"""How many frames are dated, or let go of, at a time."""
+"""How many frames are let go of at a time."""
 
 _RETRY = 5.0
 """Seconds between two tries of a disk that refuses."""
@@ -67,7 +70,7 @@ _PROVISIONAL = 1 << 62
 
 
 class Waiting(NamedTuple):
-    """A frame in the queue: for the dispatcher `whose`, or all (""), and whether it waits for its time."""
+    """A frame in the queue: for the dispatcher `whose`, or all (""), and whether its time is not known."""
 
     number: int
     frame: Frame
@@ -81,7 +84,6 @@ class _Unwritten(NamedTuple):
     number: int
     frame: Frame
     text: str
-    held: bool
 
 
 class Refused(NamedTuple):
@@ -112,15 +114,19 @@ class Sent(NamedTuple):
 
 
 class _Mark(NamedTuple):
-    """What was noted in which boot before the last batch was sent; "": in none that is known."""
+    """What was noted in which boot before the last batch was sent; "": in none that is known.
+
+    `pins` keep the times with which it was sent, until it is delivered.
+    """
 
     upto: int = 0
     boot: str = ""
     blind: bool = False
+    pins: Pins = ()
 
 
 class Standing(NamedTuple):
-    """What a dispatcher has still to deliver, how much of it is held for want of the time, and the oldest."""
+    """How many frames a dispatcher has still to deliver, how many of them wait for a time, and the oldest."""
 
     waiting: int
     held: int
@@ -156,8 +162,10 @@ class Spool:
         self._sync_subscribers: dict[str, Callable[[int], None]] = {}
         self.puts = self._puts_written = self.puts_synced = 0
         self._unwritten: deque[_Unwritten] = deque()
-        self._held_from: int | None = None
-        self._dated_upto: int | None = None
+        self._boots = Boots(self._boot)
+        # What each dispatcher was last given was dated by this.
+        self._given: dict[str, Row] = {}
+        self._lost = ""
         self._disk_trouble = ""
         self._dropped_for: set[str] = set()
         self._attending: set[str] = set()
@@ -177,7 +185,6 @@ class Spool:
         self._past: dict[str, int] = {}
         self._gave_from_memory = False
         self._shift = 0
-        self._hold_again = False
         self._has_late = False
         self._kept_upto = 0
         self._rescue: Salvage | None = None
@@ -191,11 +198,13 @@ class Spool:
     def _take_over(self, db: sqlite3.Connection) -> None:
         """Go on where the file was left."""
         self._upto: dict[str, int] = dict(db.execute("SELECT who, upto FROM cursors"))
-        marks = db.execute("SELECT who, sent, boot, blind FROM cursors")
-        self._sent: dict[str, _Mark] = {who: _Mark(*mark) for who, *mark in marks}
+        marks = db.execute("SELECT who, sent, boot, blind, pins FROM cursors")
+        self._sent = {
+            who: _Mark(upto, boot, blind, pins_from_text(pins)) for who, upto, boot, blind, pins in marks
+        }
         # Asked for both at once SQLite looks at every page: damage shows now, and not as an early end.
         first, last = db.execute("SELECT min(id), max(id) FROM frames").fetchone()
-        (aside,) = db.execute("SELECT max(id) FROM refused").fetchone()
+        oldest_aside, aside = db.execute("SELECT min(id), max(id) FROM refused").fetchone()
         (out,) = db.execute("SELECT max(value) FROM counters WHERE name = 'refused_last_out'").fetchone()
         # Frames that are delivered or set aside are gone, but their ids are remembered, and not used again.
         marks_upto = (mark.upto for mark in self._sent.values())
@@ -203,7 +212,8 @@ class Spool:
         self._first = self._first_on_disk = first or self._next
         self._in_doubt = dict.fromkeys(self._sent, self._next - 1)
         self._identity = store.identity(db)
-        self._find_held()
+        self._boots = Boots(self._boot)
+        self._boots.load(db, min(self._first, oldest_aside or self._first), self._next)
         self._count()
 
     def _count(self) -> None:
@@ -245,18 +255,15 @@ class Spool:
         with self._lock:
             self._sync_subscribers[who] = synced
 
-    def put(self, frames: Sequence[Frame], *, held: bool = False) -> None:
+    def put(self, frames: Sequence[Frame]) -> None:
         """Keep the frames: on disk when this returns, unless the disk refuses (which is said once).
 
-        Those that are `held` wait, and all after them, until `date` has given them their time. Raises
-        ValueError for a frame that no file can hold, and then keeps none of these.
+        Raises ValueError for a frame that no file can hold, and then keeps none of these.
         """
         texts = [to_text(frame) for frame in frames]
         with self._lock:
-            if held and self._held_from is None:
-                self._held_from = self._next
             numbered = enumerate(zip(frames, texts, strict=True), self._next)
-            self._unwritten.extend(_Unwritten(number, *both, held) for number, both in numbered)
+            self._unwritten.extend(_Unwritten(number, *both) for number, both in numbered)
             self._census.add(self._next, len(frames))
             self._next += len(frames)
             self.puts += 1
@@ -270,9 +277,11 @@ class Spool:
             flag.set()
 
     def peek(self, who: str, limit: int) -> list[tuple[int, Frame]]:
-        """Return the oldest frames that the dispatcher has not delivered, with their ids.
+        """Return the oldest frames that the dispatcher has not delivered, with their ids and their time.
 
-        Raises OSError where the disk cannot be read.
+        One whose time is not known yet holds up those behind it. One of an earlier boot, whose time nobody
+        will ever know, is set aside, as soon as the clock is right. Raises OSError where the disk cannot be
+        read.
         """
         while True:
             with self._lock:
@@ -280,16 +289,41 @@ class Spool:
                     return []  # what is older is on its way into the new file
                 with self._no_disk():
                     found = self._mended(lambda: self._read(who, limit))
-                self._gave_from_memory |= self._is_out and bool(found)
                 after, before = self._reach(who)
-                if found or before == after + 1:
-                    return found
-                self._move(who, before - 1)  # what there is, is for others
+                self._given[who] = self._boots.now
+                ready = self._dated(who, found)
+                self._gave_from_memory |= self._is_out and bool(ready)
+                if ready or before == after + 1 or (found and not self._set_lost_aside(who, found)):
+                    return ready
+                if not found:
+                    self._move(who, before - 1)  # what there is, is for others
+
+    def _dated(self, who: str, found: Iterable[tuple[int, Frame]]) -> list[tuple[int, Frame]]:
+        """Return the frames before the first whose time is not known, with their times."""
+        dated = ((number, self._date(who, number, frame)) for number, frame in found)
+        return [(number, frame) for number, frame in takewhile(itemgetter(1), dated) if frame]
+
+    def _date(self, who: str, number: int, frame: Frame) -> Frame | None:
+        """Return the frame with its time, as it was sent to the dispatcher or else as it is known now."""
+        return self._boots.date(frame, find_pin(self._sent[who].pins, number) if who in self._sent else None)
+
+    def _set_lost_aside(self, who: str, found: Iterable[tuple[int, Frame]]) -> bool:
+        """Set the first frames aside whose time will never be known; return whether there were any."""
+        if not self._lost or self._disk_trouble:
+            return False
+        lost = list(takewhile(lambda pair: self._boots.is_lost(pair[1]), found))
+        self._refused.add(
+            [RefusedRow(number, who, self._lost, to_text(frame), undated=True) for number, frame in lost]
+        )
+        if lost:
+            self._delivered(who, lost[-1][0])
+            self._flush()
+        return bool(lost)
 
     def _reach(self, who: str) -> tuple[int, int]:
         """Return the ids between which the dispatcher's next frames are looked for."""
         after = self._place(who)
-        end = self._next if self._held_from is None else max(self._held_from, after + 1)
+        end = self._next
         if self._memory_from and after + 1 < self._memory_from:
             end = min(end, self._memory_from)
         return after, min(end, after + _STRETCH)
@@ -346,8 +380,16 @@ class Spool:
 
         def read() -> list[Refused]:
             rows = self._db.execute(query, (who, after, limit)).fetchall()
+            frames = ((from_text(text), reason, n, undated) for text, reason, n, undated in rows)
             return [
-                Refused(from_text(text), reason, n, who, bool(undated)) for text, reason, n, undated in rows
+                Refused(
+                    self._boots.date(frame) or frame,
+                    reason,
+                    n,
+                    who,
+                    bool(undated or not self._boots.date(frame)),
+                )
+                for frame, reason, n, undated in frames
             ]
 
         with self._lock, self._no_disk():
@@ -371,15 +413,16 @@ class Spool:
         """
         with self._lock, self._no_disk():
             after = max(self._real(after), self._place(who) if who else self._first - 1)
-            return self._mended(lambda: self._waiting(after, limit))
+            return self._mended(lambda: self._waiting(after, limit, who))
 
-    def _waiting(self, after: int, limit: int) -> list[Waiting]:
-        query = "SELECT id, frame, whose, held FROM frames WHERE id > ? ORDER BY id LIMIT ?"
+    def _waiting(self, after: int, limit: int, who: str = "") -> list[Waiting]:
+        query = "SELECT id, frame, whose FROM frames WHERE id > ? ORDER BY id LIMIT ?"
         rows = self._db.execute(query, (after, limit)).fetchall()
         rows = store.in_order(rows, after)
-        found = [Waiting(number, from_text(text), whose, bool(held)) for number, text, whose, held in rows]
-        unwritten = [Waiting(n, frame, "", held) for n, frame, _, held in self._unwritten if n > after]
-        return found + unwritten[: limit - len(found)]
+        found = [(number, from_text(text), whose) for number, text, whose in rows]
+        found += [(n, frame, "") for n, frame, _ in self._unwritten if n > after]
+        dated = [(n, frame, whose, self._date(who, n, frame)) for n, frame, whose in found[:limit]]
+        return [Waiting(n, right or frame, whose, right is None) for n, frame, whose, right in dated]
 
     def standing(self, who: str) -> Standing:
         """Return how the dispatcher's part of the queue stands; OSError where the disk cannot be read."""
@@ -392,8 +435,9 @@ class Spool:
         with self._lock:
             place, last = self._place(who), self._next - 1
             waiting = self._count_waiting(who)
-            held_from = self._next if self._held_from is None else self._held_from
-            held = self._census.count(max(place, held_from - 1), last, who)
+            sent = max((pin.upto for pin in self._sent[who].pins), default=0)
+            held_from = self._held_from(max(place, sent))
+            held = self._census.count(held_from - 1, last, who) if held_from else 0
             return Standing(waiting, held, refused, oldest)
 
     def _count_waiting(self, who: str) -> int:
@@ -462,7 +506,10 @@ class Spool:
                 self._flush()
                 if self._unwritten:
                     raise sqlite3.OperationalError(self._disk_trouble)
-                rows = [(n, to_text(frame), whose) for n, (frame, whose) in enumerate(frames, self._next)]
+                rows = [
+                    (n, to_text(self._admitted(frame)), whose)
+                    for n, (frame, whose) in enumerate(frames, self._next)
+                ]
                 with self._transaction() as db:
                     there = self._refused.forget(db, [(each.who, each.number) for each in instead_of])
                     if frames and not there:
@@ -476,6 +523,12 @@ class Spool:
             self._committed()
             self._wake_subscribers()
         self._sync_at_once()
+
+    def _admitted(self, frame: Frame) -> Frame:
+        """Return a frame as it is kept, so that its time stands where it is another than the table says."""
+        dated = self._boots.date(frame)
+        is_to_wait = dated is None and frame.stamp.boot == self._boot
+        return frame if dated == frame or is_to_wait else replace(frame, stamp=replace(frame.stamp, boot=""))
 
     def skip(self, who: str, *, before: int, limit: int) -> Skipped:
         """Have a dispatcher, or all (""), pass over what is in the next `limit` ids, as far as this one.
@@ -500,7 +553,7 @@ class Spool:
             return Skipped(count, more=upto < before - 1)
 
     def expire(self, age: Callable[[Stamp], float]) -> None:
-        """Let go of the oldest readings that are older than the limit, up to the first that is held.
+        """Let go of the oldest readings that are older than the limit, up to the first without a known time.
 
         `age` tells how old a reading is at least, in seconds.
         """
@@ -526,14 +579,17 @@ class Spool:
         return False
 
     def mark_sending(self, who: str, upto: int, *, blind: bool = False) -> None:
-        """Note, before the dispatcher sends them, that it does so up to this id; their times stand for good.
+        """Note, before the dispatcher sends what it was given last, that it does so up to this id.
+
+        Whatever is learnt of the clock meanwhile, these keep the times that they are sent with until `done`.
 
         `blind` says that the first of them cannot be told from one that its far end has.
         """
         with self._lock:
             upto = self._real(upto)
             before = self._sent[who]
-            self._sent[who] = _Mark(max(upto, before.upto), self._boot, blind)
+            pin = Pin(upto, self._boot, self._given.get(who, self._boots.now))
+            self._sent[who] = _Mark(max(upto, before.upto), self._boot, blind, extend_pins(before.pins, pin))
             if self._sent[who] != before:
                 self._moved = True
                 self._flush()
@@ -545,109 +601,30 @@ class Spool:
         What was there when this run began, or when it first knew the dispatcher, may have been sent then.
         """
         with self._lock:
-            upto, boot, blind = self._sent[who]
+            upto, boot, blind, _ = self._sent[who]
             return Sent(upto if boot and boot == self._boot else max(upto, self._in_doubt[who]), bool(blind))
 
-    def hold(self) -> None:
-        """Hold what nobody has begun to send, until `date` has been through it."""
+    def set_clock(self, offset: float | None, *, lost: str = "") -> None:
+        """Note what the wall clock is ahead of this boot's own from now on, in seconds; None: it is wrong.
+
+        Frames of this boot have the time that follows from it, and wait while it is not known. `lost` is the
+        reason with which those are set aside that were taken in an earlier boot whose clock was never right.
+        """
         with self._lock:
-            self._hold_again = self._is_out
-            self._hold()
-
-    def _hold(self) -> None:
-        self._dated_upto = 0
-        first = self._sent_upto() + 1
-        if first < self._next:
-            self._held_from = min(first, self._held_from or first)
-
-    def _sent_upto(self) -> int:
-        return max((mark.upto for mark in self._sent.values()), default=0)
+            self._lost = lost
+            if self._boots.set_clock(offset, self._clock.boottime()):
+                self._flush()
+            self._wake_subscribers()
 
     @property
     def holding(self) -> bool:
-        """Whether there are frames that wait for their time."""
-        return self._held_from is not None
+        """Whether there may be frames that wait for their time."""
+        return bool(self._held_from(self._first - 1))
 
-    @property
-    def dating(self) -> bool:
-        """Whether `date` has still to go through something since the last `hold`."""
-        return self._dated_upto is not None
-
-    def date(self, boot: str, date: Callable[[Frame], Frame | None], lost: str) -> None:
-        """Give the oldest frames that are held their time, and let them go on; it goes a piece at a time.
-
-        Those that `date` returns None for are held on, also through a restart. Those of an earlier boot,
-        whose clock nobody knows any more, are set aside for every dispatcher with the reason `lost`. Raises
-        OSError where the disk does not take it; then they are held as before.
-        """
-        with self._lock:
-            try:
-                self._flush()
-                self._date_unwritten(date)
-                upto = self._mended(lambda: self._date_some(boot, date, lost))
-                self._dated_upto = upto if upto < self._next - 1 else None
-                self._find_held()
-            except sqlite3.Error as error:
-                raise OSError(f"the readings that are held cannot be dated: {error}") from error
-            self._wake_subscribers()
-
-    def _date_unwritten(self, date: Callable[[Frame], Frame | None]) -> None:
-        """Date what waits in memory, all of which is of this boot."""
-        sent = self._sent_upto()
-        for place, each in enumerate(self._unwritten):
-            if each.held or each.number > sent:
-                dated = date(each.frame)
-                frame = dated or each.frame
-                text = each.text if frame is each.frame else to_text(frame)
-                self._unwritten[place] = _Unwritten(each.number, frame, text, held=dated is None)
-
-    def _date_some(self, boot: str, date: Callable[[Frame], Frame | None], lost: str) -> int:
-        """Return up to which id they are done."""
-        after = max(self._dated_upto or 0, self._first - 1)
-        # A frame that is garbled is found when it is read.
-        its_boot = "CASE WHEN json_valid(frame) THEN json_extract(frame, '$[2][1]') END"
-        query = f"""
-            SELECT id, frame, whose, held FROM frames
-            WHERE id > ? AND id <= ? AND (held OR (id > ? AND {its_boot} = ?)) ORDER BY id LIMIT ?
-        """  # noqa: S608  (our own words)
-        reach = min(after + _STRETCH, self._next - 1)
-        rows = self._db.execute(query, (after, reach, self._sent_upto(), boot, _PIECE)).fetchall()
-        changed: list[tuple[str, bool, int]] = []
-        aside: list[RefusedRow] = []
-        gone: list[tuple[int]] = []
-        for number, text, whose, held in rows:
-            frame = from_text(text)
-            dated = date(frame)
-            if dated is None:
-                if not held:
-                    changed.append((text, True, number))
-            elif frame.stamp.boot in (boot, ""):
-                if held or dated is not frame:
-                    changed.append((to_text(dated), False, number))
-            else:
-                gone.append((number,))
-                whom = [who for who in sorted(self._attending or self._upto) if whose in ("", who)]
-                aside += [RefusedRow(number, who, lost, text, undated=True) for who in whom]
-        if changed or gone:
-            with self._transaction() as db:
-                db.executemany("UPDATE frames SET frame = ?, held = ? WHERE id = ?", changed)
-                db.executemany("DELETE FROM frames WHERE id = ?", gone)
-                self._refused.write(db, aside)
-            self._refused.written()
-            for (number,) in gone:
-                self._census.remove(number, number)
-            self._committed()
-        return rows[-1][0] if len(rows) == _PIECE else reach
-
-    def _find_held(self) -> None:
-        query = "SELECT min(id) FROM frames WHERE held AND id >= ?"
-        (on_disk,) = self._db.execute(query, (self._first,)).fetchone()
-        held = [on_disk, *(each.number for each in self._unwritten if each.held)]
-        if self._dated_upto is not None:
-            held.append(max(self._dated_upto, self._sent_upto()) + 1)
-        self._held_from = min(
-            (number for number in held if number is not None and number < self._next), default=None
-        )
+    def _held_from(self, after: int) -> int:
+        """Return the id behind this one from which on frames wait for their time; 0 where none does."""
+        unknown = ((max(first - 1, after), last) for first, last in self._boots.unknown(self._next))
+        return next((first + 1 for first, last in unknown if self._census.count(first, last)), 0)
 
     def _committed(self) -> None:
         """Note that there is something that a power cut would take."""
@@ -755,6 +732,8 @@ class Spool:
 
     def _move(self, who: str, upto: int) -> None:
         self._upto[who] = max(self._upto[who], upto)
+        if (mark := self._sent.get(who)) and mark.pins:
+            self._sent[who] = mark._replace(pins=tuple(pin for pin in mark.pins if pin.upto > upto))
         if not self._is_out:
             self._upto[who] = self._place(who)
         self._moved = True
@@ -795,9 +774,6 @@ class Spool:
                 number = self._unwritten.popleft().number
                 self.dropped += self._census.remove(number, number)
             self._refused.bound_memory()
-            if self._held_from is not None:  # it may be gone, and hold up nothing any more
-                with suppress(sqlite3.Error):
-                    self._find_held()
             return
         if self._disk_trouble:
             log.warning("the disk works again")
@@ -821,7 +797,7 @@ class Spool:
         if self._away:
             if self._rescue and self._unwritten and self._unwritten[-1].number > self._kept_upto:
                 new = [each for each in self._unwritten if each.number > self._kept_upto]
-                self._rescue.keep([(each.number, each.text, each.held) for each in new])
+                self._rescue.keep([(each.number, each.text) for each in new], self._boots.rows())
                 self._kept_upto = new[-1].number
             raise sqlite3.OperationalError(self._away)
         if not (
@@ -829,7 +805,7 @@ class Spool:
             or self._moved
             or self._first > self._first_on_disk
             or self.dropped > self._dropped_on_disk
-            or not self._refused.is_written
+            or not (self._refused.is_written and self._boots.is_written)
         ):
             return
         with self._transaction() as db:
@@ -837,12 +813,17 @@ class Spool:
                 db.execute("DELETE FROM frames WHERE id < ?", (self._first,))
             self._refused.write(db)
             if self._unwritten:
-                rows = [(each.number, each.text, each.held) for each in self._unwritten]
-                db.executemany("INSERT INTO frames (id, frame, held) VALUES (?, ?, ?)", rows)
+                rows = [(each.number, each.text) for each in self._unwritten]
+                db.executemany("INSERT INTO frames (id, frame) VALUES (?, ?)", rows)
                 self._check_room(db)
             if self._moved:
-                places = [(who, self._upto[who], *mark) for who, mark in self._sent.items()]
-                db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?)", places)
+                places = [
+                    (who, self._upto[who], *mark, pins_to_text(pins))
+                    for who, (*mark, pins) in self._sent.items()
+                ]
+                db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?)", places)
+            if not self._boots.is_written:
+                self._boots.write(db)
             if self.dropped > self._dropped_on_disk:
                 db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
             if self._has_late:
@@ -852,9 +833,8 @@ class Spool:
         self._puts_written = self.puts
         self._refused.written()
         self._moved = self._has_late = False
+        self._boots.is_written = True
         self._committed()
-        if self._held_from is not None and self._held_from < self._first:
-            self._find_held()
 
     def _check_room(self, db: sqlite3.Connection) -> None:
         check_room(db, self._refused.pages, self._limits.bytes)
@@ -969,12 +949,9 @@ class Spool:
                 store.identify(self._db, secrets.randbits(30) | 1)
                 self._identity = store.identity(self._db)
 
-    def _take_late(self, rows: Sequence[tuple[int, str, bool]]) -> None:
+    def _take_late(self, rows: Sequence[tuple[int, str]]) -> None:
         """Put frames that came while the file was rescued behind those that it has."""
-        new = [
-            _Unwritten(number, from_text(text), text, held)
-            for number, (_, text, held) in enumerate(rows, self._next)
-        ]
+        new = [_Unwritten(number, from_text(text), text) for number, (_, text) in enumerate(rows, self._next)]
         self._unwritten.extend(new)
         self._census.add(self._next, len(new))
         self._next += len(new)
@@ -984,6 +961,7 @@ class Spool:
         self._db = store.stand_in()
         self._take_over(self._db)
         self._next = self._first = self._first_on_disk = self._memory_from = _PROVISIONAL
+        self._boots.load(self._db, _PROVISIONAL, _PROVISIONAL)
         self._is_out, self._identity = True, None
 
     def _lose_file(self) -> None:
@@ -995,7 +973,6 @@ class Spool:
             self._memory_from = self._unwritten[0].number if self._unwritten else self._next
             self._past = {}
             self._gave_from_memory = False
-            self._hold_again = self.dating
             self._is_out = True
 
     def _begin_in_memory(self, error: Exception) -> None:
@@ -1121,9 +1098,7 @@ class Spool:
         self._away = self._stuck = ""
         self._moved, self._kept_upto = True, 0
         self._know_file()
-        if self._hold_again:
-            self._hold()
-        self._find_held()
+        self._boots.adopt(before["_boots"])
         self._flush()
         self._wake_subscribers()
 
@@ -1157,7 +1132,8 @@ class Spool:
         self._past = {who: upto + shift for who, upto in self._past.items()}
         for who, mark in before["_sent"].items():
             if mark.upto >= _PROVISIONAL:
-                self._sent[who] = mark._replace(upto=mark.upto + shift)
+                pins = tuple(pin._replace(upto=pin.upto + shift) for pin in mark.pins)
+                self._sent[who] = mark._replace(upto=mark.upto + shift, pins=pins)
         self._next = before["_next"] + shift
         self.dropped = self._dropped_on_disk + before["dropped"]
 

@@ -23,6 +23,19 @@ ALL_IN_DOUBT = """
 """
 """Has no boot vouch for what was sent; files of before had one mark for all dispatchers."""
 
+
+def _boots_of_held(table: str) -> str:
+    return f"""
+    INSERT OR IGNORE INTO boots
+        SELECT json_extract(frame, '$[2][1]'), min(id), NULL, max(json_extract(frame, '$[2][2]'))
+        FROM {table} WHERE held AND json_valid(frame) AND json_extract(frame, '$[2][1]') != '' GROUP BY 1;
+    UPDATE {table} SET held = 0 WHERE held;
+"""  # noqa: S608  (our names)
+
+
+BOOTS_OF_HELD = _boots_of_held("frames")
+"""Files of before marked each frame whose time was not known; that is said of its boot now."""
+
 _SCHEMAS = (
     """
     CREATE TABLE frames (id INTEGER PRIMARY KEY, frame TEXT NOT NULL);
@@ -47,6 +60,15 @@ _SCHEMAS = (
     ALTER TABLE cursors ADD COLUMN blind INTEGER NOT NULL DEFAULT 0;
     {ALL_IN_DOUBT}
     """,
+    f"""
+    CREATE TABLE boots (boot TEXT PRIMARY KEY, first INTEGER NOT NULL, offset REAL, until REAL NOT NULL)
+        WITHOUT ROWID;
+    ALTER TABLE cursors ADD COLUMN pins TEXT NOT NULL DEFAULT '[]';
+    UPDATE cursors SET pins = '[[' || sent || ', "", 0, null, -1]]' WHERE sent > upto;
+    CREATE TABLE IF NOT EXISTS late (id INTEGER PRIMARY KEY, frame TEXT NOT NULL, held INTEGER NOT NULL);
+    {BOOTS_OF_HELD}
+    {_boots_of_held("late")}
+    """,  # noqa: S608  (our names)
 )
 """What turns each version of the file into the next; user_version counts them."""
 

@@ -1,4 +1,4 @@
-"""The queue's frames held, dated and let go as the clock is doubted or believed."""
+"""The queue is told what is known of the clock, and which frames are too old."""
 
 from __future__ import annotations
 
@@ -33,10 +33,6 @@ _SETTLED = 3600.0
 """Seconds without a step or a doubt after which the clock may say that a reading is too old."""
 
 
-_TURN = 1.0
-"""Seconds of a look that are given to dating what waits: the supervisor is waiting, too."""
-
-
 class Dating:
     """Stands between the listeners and the queue; any thread may call it."""
 
@@ -49,17 +45,15 @@ class Dating:
         self._note_due = clock.monotonic()
         self._expire_due = clock.monotonic() + _EXPIRE_EVERY
         self._lock = threading.Lock()
-        self._trouble = ""
         self._holding = keeper.holding
-        # The clock may have been set while no daemon ran.
-        spool.hold()
+        self._set_clock()  # it may have been set while no daemon ran
         self.look()
 
     def put(self, frames: Sequence[Frame]) -> None:
-        """Put frames into the queue, held back where their time is in doubt."""
+        """Put frames into the queue, after a look at the clock."""
         with self._lock:
             self._follow()
-            self._spool.put([self.keeper.dated(frame) for frame in frames], held=self.keeper.holding)
+            self._spool.put(frames)
 
     def note_server_time(self, who: str, time: float | None) -> None:
         """Take note of what the clock of a dispatcher's far end shows, before anything is sent there."""
@@ -74,7 +68,7 @@ class Dating:
             self._follow()
 
     def look(self) -> None:
-        """Look at the clock, every few seconds, and date what waits for it."""
+        """Look at the clock, every few seconds, and let go of what is too old."""
         with self._lock:
             self._follow()
             now = self._clock.monotonic()
@@ -85,7 +79,6 @@ class Dating:
             if expire:
                 self._expire_due = now + _EXPIRE_EVERY
         # What takes long in a long queue must not have the listeners wait.
-        self._date()
         if expire:
             self._spool.expire(self.keeper.age)
 
@@ -94,27 +87,16 @@ class Dating:
         if stepped or self.keeper.doubt:
             self._expire_due = self._clock.monotonic() + _SETTLED
         if stepped or self.keeper.holding != self._holding:
-            # What waits was dated by the clock as it was.
             self._holding = self.keeper.holding
-            self._spool.hold()
+            self._set_clock()
 
-    def _date(self) -> None:
-        """Go through what waits; the rest of a long queue is left for the next look."""
-        now = self._clock.now()
-        first = now.wall - now.boottime
-        lost = f"taken between {_text(self._noted)} and {_text(first)}, on a clock that was never right"
-        until = self._clock.monotonic() + _TURN
-        try:
-            while self._spool.dating and self._clock.monotonic() < until:
-                self._spool.date(now.boot, self._dated, lost)
-            self._trouble = ""
-        except OSError as error:
-            if str(error) != self._trouble:
-                log.warning("%s", error)
-            self._trouble = str(error)
-
-    def _dated(self, frame: Frame) -> Frame | None:
-        return None if self._holding else self.keeper.dated(frame)
+    def _set_clock(self) -> None:
+        if self._holding:
+            self._spool.set_clock(None)
+            return
+        offset = self.keeper.offset()
+        bounds = f"between {_text(self._noted)} and {_text(offset)}"
+        self._spool.set_clock(offset, lost=f"taken {bounds}, on a clock that was never right")
 
 
 _NEVER = 2.0**33

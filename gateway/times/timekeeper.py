@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from gateway.clock import Clock
-    from gateway.frame import Frame, Stamp
+    from gateway.frame import Stamp
 
 log = logging.getLogger("oemgateway.clock")
 
@@ -106,14 +106,6 @@ class Timekeeper:
         """Forget what the far ends of other dispatchers than these have shown."""
         self._references = {who: shown for who, shown in self._references.items() if who in dispatchers}
         self._judge()
-
-    def dated(self, frame: Frame) -> Frame:
-        """Return the frame with the time that the clock, as it is now, would have given it."""
-        stamp = frame.stamp
-        wall = stamp.boottime + self._offset
-        if stamp.boot != self._clock.now().boot or abs(wall - stamp.wall) <= _STEP:
-            return frame
-        return replace(frame, stamp=replace(stamp, wall=wall))
 
     def age(self, stamp: Stamp) -> float:
         """Return how old a reading is at least, in seconds.

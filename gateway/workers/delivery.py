@@ -123,8 +123,8 @@ class DispatcherWorker(ServedWorker):
         elif waiting:
             self._deliver(waiting)
         else:
-            # What was sent before the start may be among the frames that are still being dated.
-            self._recalled = self._recalled or not self._spool.dating
+            # What was sent before the start may be among the frames that wait for their time.
+            self._recalled = self._recalled or not held
             self.wait(_COMPARE_HELD_EVERY if held else math.inf, self._new_frames)
 
     def _compare_clocks(self, every: float) -> bool:

@@ -1,0 +1,34 @@
+-- The queue of a gateway with files of version 4: the clock of the boots 2..., 4... and 5... was never right.
+BEGIN TRANSACTION;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO "counters" VALUES('dropped',1);
+INSERT INTO "counters" VALUES('refused_dropped',0);
+INSERT INTO "counters" VALUES('refused_last_out',0);
+INSERT INTO "counters" VALUES('refused_pages',1);
+CREATE TABLE cursors (who TEXT PRIMARY KEY, upto INTEGER NOT NULL, sent INTEGER NOT NULL DEFAULT 0, boot TEXT NOT NULL DEFAULT '', blind INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+INSERT INTO "cursors" VALUES('a',4,0,'',0);
+INSERT INTO "cursors" VALUES('b',2,4,'11111111-1111-4111-8111-111111111111',1);
+CREATE TABLE frames (id INTEGER PRIMARY KEY, frame TEXT NOT NULL, held INTEGER NOT NULL DEFAULT 0, whose TEXT NOT NULL DEFAULT '');
+INSERT INTO "frames" VALUES(4,'["9",[3.0,null],[1800000030.0,"11111111-1111-4111-8111-111111111111",130.0],[],null,"bridge",false]',0,'');
+INSERT INTO "frames" VALUES(5,'["9",[4.0,null],[1800000040.0,"11111111-1111-4111-8111-111111111111",140.0],[],null,"bridge",false]',0,'');
+INSERT INTO "frames" VALUES(6,'["9",[5.0,null],[1800000050.0,"11111111-1111-4111-8111-111111111111",150.0],[],null,"bridge",false]',0,'');
+INSERT INTO "frames" VALUES(7,'["9",[6.0,null],[1800000060.0,"11111111-1111-4111-8111-111111111111",160.0],[],null,"bridge",false]',0,'');
+INSERT INTO "frames" VALUES(8,'["9",[7.0,null],[1800000070.0,"11111111-1111-4111-8111-111111111111",170.0],[],null,"bridge",false]',0,'');
+INSERT INTO "frames" VALUES(9,'["9",[8.0,null],[1800000080.0,"11111111-1111-4111-8111-111111111111",180.0],[],null,"bridge",false]',0,'');
+INSERT INTO "frames" VALUES(12,'["9",[30.0,null],[1800086400.0,"33333333-3333-4333-8333-333333333333",20.0],[],null,"bridge",false]',0,'');
+INSERT INTO "frames" VALUES(13,'["9",[40.0,null],[5.0,"44444444-4444-4444-8444-444444444444",20.0],[],null,"bridge",false]',1,'');
+INSERT INTO "frames" VALUES(14,'["9",[41.0,null],[15.0,"44444444-4444-4444-8444-444444444444",30.0],[],null,"bridge",false]',1,'');
+INSERT INTO "frames" VALUES(15,'["9",[50.0,null],[5.0,"55555555-5555-4555-8555-555555555555",50.0],[],null,"bridge",false]',1,'');
+INSERT INTO "frames" VALUES(16,'["9",[51.0,null],[15.0,"55555555-5555-4555-8555-555555555555",60.0],[],null,"bridge",false]',1,'');
+CREATE TABLE refused (id INTEGER, who TEXT, reason TEXT NOT NULL, frame TEXT NOT NULL, undated INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (id, who));
+INSERT INTO "refused" VALUES(1,'a','too hot','["9",[0.0,null],[1800000000.0,"11111111-1111-4111-8111-111111111111",100.0],[],null,"bridge",false]',0);
+INSERT INTO "refused" VALUES(10,'a','taken between 2027-01-15 08:00:00+00:00 and 2027-01-16 07:59:40+00:00, on a clock that was never right','["9",[20.0,null],[5.0,"22222222-2222-4222-8222-222222222222",20.0],[],null,"bridge",false]',1);
+INSERT INTO "refused" VALUES(10,'b','taken between 2027-01-15 08:00:00+00:00 and 2027-01-16 07:59:40+00:00, on a clock that was never right','["9",[20.0,null],[5.0,"22222222-2222-4222-8222-222222222222",20.0],[],null,"bridge",false]',1);
+INSERT INTO "refused" VALUES(11,'a','taken between 2027-01-15 08:00:00+00:00 and 2027-01-16 07:59:40+00:00, on a clock that was never right','["9",[21.0,null],[15.0,"22222222-2222-4222-8222-222222222222",30.0],[],null,"bridge",false]',1);
+INSERT INTO "refused" VALUES(11,'b','taken between 2027-01-15 08:00:00+00:00 and 2027-01-16 07:59:40+00:00, on a clock that was never right','["9",[21.0,null],[15.0,"22222222-2222-4222-8222-222222222222",30.0],[],null,"bridge",false]',1);
+CREATE INDEX held ON frames (id) WHERE held;
+CREATE INDEX whose ON frames (id, whose) WHERE whose != '';
+CREATE INDEX refused_by ON refused (who, id);
+COMMIT;
+PRAGMA user_version=4;
