@@ -125,8 +125,9 @@ class Boots:
 
     def adopt(self, other: Boots) -> None:
         """Take over what another table, in the same boot, knows better, or alone."""
-        first = min(self.now.first, other.now.first)
-        self._rows = {**other._rows, **self._rows, self._boot: other.now._replace(first=first)}
+        best = other.now if other.now.until >= 0 else self.now
+        best = best._replace(first=min(self.now.first, other.now.first))
+        self._rows = {**other._rows, **self._rows, self._boot: best}
 
     def set_clock(self, offset: float | None, boottime: float) -> bool:
         """Note what the wall clock is ahead of this boot's own from now on; None while it is wrong.
