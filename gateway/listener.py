@@ -23,7 +23,7 @@ from gateway.nodes import Nodes
 from gateway.settings import LogLevel, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
@@ -190,7 +190,7 @@ class Present(Protocol):
 class Synced:
     """How many of the lists of frames that `read` has returned are safe from a power cut.
 
-    It is readable when there are more. An empty list does not count.
+    It is readable when there are more. An empty list does not count. `demand` makes the disk write at once.
     """
 
     def __init__(self) -> None:
@@ -198,6 +198,7 @@ class Synced:
         self._lock = threading.Lock()
         self._waiting: deque[int] = deque()
         self._count = 0
+        self.demand: Callable[[], None] = lambda: None
 
     def fileno(self) -> int:
         """Return a descriptor to wait for."""

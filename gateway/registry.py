@@ -19,6 +19,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "exec": "listeners.textlines.exec_lines:ExecLines",
         "http": "listeners.http.listener:Http",
         "keyvalue": "listeners.textlines.keyvalue:KeyValue",
+        "mqtt": "listeners.mqtt.listener:Mqtt",
         "owfs": "listeners.onewire.drivers.owfs:Owfs",
         "owserver": "listeners.onewire.drivers.owfs:Owserver",
         "repeater": "listeners.radio.repeater:Repeater",
@@ -59,8 +60,9 @@ def known(kind: Kind) -> list[str]:
 
 
 def kind_of(name: str) -> Kind | None:
-    """Return of which kind a type is, None where there is no such type."""
-    return next((kind for kind in KINDS if name in BUILT_IN[kind] or name in known(kind)), None)
+    """Return of which kind a type is, None where there is no such type, or one of either kind."""
+    kinds = [kind for kind in KINDS if name in BUILT_IN[kind] or name in known(kind)]
+    return kinds[0] if len(kinds) == 1 else None
 
 
 def find(kind: Kind, name: str) -> type[Plugin]:

@@ -154,7 +154,7 @@ def from_emoncms(payload: bytes, node: str, now: Stamp, names: tuple[str, ...] =
     `names` are the levels of the topic behind the node: with them a number is one value, and the keys of an
     object get them in front.
     """
-    text = _text(payload).strip()
+    text = text_of(payload).strip()
     if not text.startswith("{"):
         values = [parse_number(item) for item in text.split(",")]
         if names:
@@ -182,7 +182,7 @@ def from_emoncms(payload: bytes, node: str, now: Stamp, names: tuple[str, ...] =
 
 def from_emonhub_values(payload: bytes, node: str, now: Stamp) -> Frame:
     """Return the frame of emonhub's `rx/<node>/values`: `1,2,3`, with the rssi at the end perhaps."""
-    values = [parse_number(item) for item in _text(payload).split(",")]
+    values = [parse_number(item) for item in text_of(payload).split(",")]
     check_places(len(values))
     return Frame(node, tuple(values), now)
 
@@ -233,7 +233,7 @@ def parse_object(payload: bytes) -> dict[str, Any]:
 def parse_json(payload: bytes) -> Any:  # noqa: ANN401  (JSON)
     """Return what a message says in JSON, in which there is no NaN."""
     try:
-        return load_json(_text(payload), parse_constant=_no_constant)
+        return load_json(text_of(payload), parse_constant=_no_constant)
     except json.JSONDecodeError:
         raise ValueError("not JSON") from None
 
@@ -277,7 +277,8 @@ def _number(value: float) -> float:
     return int(value) if value == math.floor(value) and abs(value) < 2**53 else value
 
 
-def _text(payload: bytes) -> str:
+def text_of(payload: bytes) -> str:
+    """Return the text of a message."""
     if len(payload) > LONGEST:
         raise ValueError(f"at most {LONGEST} bytes expected, not {len(payload)}")
     try:

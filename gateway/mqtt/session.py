@@ -193,6 +193,12 @@ class Session:
         return ssl.cert_time_to_seconds(str(peer["notAfter"])) if peer else None
 
     @property
+    def due(self) -> float:
+        """The same, and 0 where messages have come that the descriptor does not show."""
+        sock: Any = self._client.socket()
+        return 0.0 if self.received or (hasattr(sock, "pending") and sock.pending()) else self.patience
+
+    @property
     def patience(self) -> float:
         """The seconds after which `wait` is to be called again, for the keep-alive."""
         return self._broker.keepalive / 4
@@ -281,6 +287,11 @@ class Session:
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise Lost(f"{self._broker.where}: {self._ended or 'connection lost'}", self._under_way)
         return info.mid
+
+    def unsubscribe(self, topics: Sequence[str]) -> None:
+        """End subscriptions that the broker has kept."""
+        if topics:
+            self._client.unsubscribe(list(topics))
 
     def subscribe(self, topics: Iterable[str], *, retained: bool = True) -> None:
         """Subscribe with QoS 1 and wait for the answer; OSError with the topic that is refused."""

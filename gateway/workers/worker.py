@@ -170,6 +170,9 @@ class Disk(Protocol):
     def subscribe_to_sync(self, who: str, synced: Callable[[int], None]) -> None:
         """Call a function after each sync, with how many puts are safe."""
 
+    def sync(self) -> None:
+        """Make all puts safe now."""
+
 
 class ListenerWorker(Worker[Listener]):
     """Puts what a listener reads on disk before it asks for more, but nothing of a node that is claimed."""
@@ -190,6 +193,7 @@ class ListenerWorker(Worker[Listener]):
         self._disk = disk
         if disk:
             disk.subscribe_to_sync(plugin.name, plugin.synced.synced)
+            plugin.synced.demand = disk.sync
         self._refused_nodes: set[str] = set()
 
     def step(self) -> None:

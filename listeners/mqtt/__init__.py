@@ -1,0 +1,1 @@
+"""Values from an MQTT broker."""

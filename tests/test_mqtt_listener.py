@@ -1,0 +1,299 @@
+"""Values from Debian's mosquitto: mappings, streams, what is refused, and what is acknowledged when."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gateway.conf import config
+from gateway.conf.config import ConfigFaults
+from gateway.dispatchers.mqtt.dispatcher import Mqtt as ToBroker
+from gateway.flag import Flag
+from gateway.frame import Frame, Stamp
+from gateway.mqtt.frames import log_message
+from gateway.plugin import Batch
+from gateway.settings import SettingsFault, build
+from listeners.mqtt.listener import Mqtt
+from listeners.mqtt.mappings import Mappings
+from listeners.mqtt.streams import read_emon, read_log
+from tests.gateway_process import GatewayProcess, state
+from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
+from tests.waiting import wait_until
+
+NOW = Stamp(1_800_000_000.0, "boot", 5.0)
+ZIGBEE = {
+    "value1": ["zigbee2mqtt/cellar", "temperature", "20", "1", "cellar"],
+    "value2": ["zigbee2mqtt/cellar", "humidity", "20", "3"],
+    "value3": ["tele/boiler/SENSOR", "DS18B20.Temperature", "21", "1"],
+    "value4": ["shelly/status/switch:0", "aenergy.by_minute.1", "22", "1"],
+    "value5": ["rtl_433/96/temperature_C", "-", "23", "1"],
+}
+
+
+def mappings():
+    return Mappings(dict(Mappings.parse_entry(key, raw) for key, raw in ZIGBEE.items()))
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "expected"),
+    [
+        ("zigbee2mqtt/cellar", '{"temperature":18.5,"humidity":70,"battery":100}', ("20", (18.5, None, 70))),
+        ("zigbee2mqtt/cellar", '{"temperature":18.5}', ("20", (18.5,))),
+        ("zigbee2mqtt/cellar", '{"temperature":null,"humidity":"70.5"}', ("20", (None, None, 70.5))),
+        ("tele/boiler/SENSOR", '{"Time":"x","DS18B20":{"Id":"0","Temperature":20.6}}', ("21", (20.6,))),
+        ("shelly/status/switch:0", '{"aenergy":{"by_minute":[1,2,3]}}', ("22", (2,))),
+        ("rtl_433/96/temperature_C", " 20.5 ", ("23", (20.5,))),
+    ],
+)
+def test_a_mapping_finds_its_value(topic, payload, expected):
+    (frame,) = mappings().frames(topic, payload.encode(), NOW)
+    assert (frame.node, frame.values) == expected
+    assert frame.stamp == NOW
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "",
+        "on",
+        "{}",
+        "[1]",
+        '{"temperature":{}}',
+        '{"temperature":NaN,"humidity":NaN}',
+        '{"temperature":"warm"}',
+        "[" * 9999,
+    ],
+)
+def test_a_message_without_any_of_its_values_is_refused(payload):
+    with pytest.raises(ValueError, match=r"."):
+        mappings().frames("zigbee2mqtt/cellar", payload.encode(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"value1": ["a", "b", "20", "1"], "value2": ["c", "d", "20", "1"]},
+            "value2: value1 has index 1 of node 20",
+        ),
+        ({"value1": "a"}, "value1: a topic, a path in its JSON"),
+        ({"value1": ["a/+", "b", "20", "1"]}, "value1: a topic without"),
+        ({"value1": ["a", "b", "20", "0"]}, "value1: an index from 1 to 999 expected, not 0"),
+        ({"value1": ["a", "", "20", "1"]}, "value1: a path in its JSON expected"),
+        ({"value1": ["a", "b", "a node with a long name", "1"]}, "value1: 1 to 16 letters"),
+        ({"topics": ["a#"]}, "topics: a topic expected"),
+        ({"prefix": "id", "format": "emoncms"}, "prefix: format = oemgateway expected"),
+    ],
+)
+def test_faults_of_the_configuration(given, message):
+    with pytest.raises(SettingsFault, match=message.replace("(", "\\(")):
+        build(Mqtt, given)
+
+
+def test_a_node_of_another_section_is_a_fault(written):
+    section = "type = mqtt\nvalue1 = a, b, 9, 1\n"
+    file = written(f"[listeners]\n[[one]]\n{section}[[two]]\n{section}[dispatchers]\n[[log]]\ntype = log\n")
+    with pytest.raises(ConfigFaults) as caught:
+        config.read(file)
+    assert "index 1 of node 9 is written by one" in str(caught.value.faults[0])
+
+
+def test_the_same_type_below_listeners_and_dispatchers_is_right(written):
+    both = "[listeners]\n[[in]]\ntype = mqtt\n[dispatchers]\n[[out]]\ntype = mqtt\ntopic = home\n"
+    assert config.read(written(both)).types == {"listeners": {"in": "mqtt"}, "dispatchers": {"out": "mqtt"}}
+
+
+def test_streams_are_read_by_their_conventions():
+    message = log_message("home/pi", Frame("9", (18.5, None), Stamp(1e9, "b", 1.0), ("flow",), -60), None)
+    read = read_log(message.topic, message.payload, NOW)
+    assert (read.gateway, read.frame) == ("home/pi", Frame("9", (18.5,), Stamp(1e9, "", 0.0), ("flow",), -60))
+    assert read_emon("emon", "emon/rx/10/values", b"1,2,-61", NOW).frame == Frame("10", (1, 2, -61), NOW)
+    assert read_emon("emon", "emon/tx/power1", b"5", NOW).frame == Frame(
+        "tx", (5,), NOW, ("power1",), by_name=True
+    )
+    for topic in ("9", "home/9", "home/state/9", "home/log/" + "x" * 17, "home/log/"):
+        with pytest.raises(ValueError, match=r"."):
+            read_log(topic, message.payload, NOW)
+
+
+class Disk:
+    """The core's side of a listener: it keeps what `read` returns, and says when it is safe."""
+
+    def __init__(self, listener):
+        self.listener = listener
+        self.frames = []
+        self.lists = 0
+        self.demanded = 0
+        listener.synced.demand = self.demand
+
+    def demand(self):
+        self.demanded += 1
+        self.sync()
+
+    def read(self):
+        frames = self.listener.read(Flag())
+        self.frames += frames
+        if frames:
+            self.lists += 1
+            self.listener.synced.put(self.lists)
+        return frames
+
+    def read_until(self, count):
+        wait_until(lambda: self.read() and len(self.frames) >= count)
+
+    def sync(self):
+        self.listener.synced.synced(self.lists)
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with Mosquitto(tmp_path) as broker:
+        yield broker
+
+
+def listening(broker, tmp_path, name="broker", **given):
+    listener = build(Mqtt, {"host": "127.0.0.1", "port": str(broker.port), "keepalive": "5", **given})
+    listener.name, listener.state = name, tmp_path
+    listener.open()
+    return listener
+
+
+def test_nothing_is_acknowledged_before_it_is_safe_and_it_comes_again(broker, tmp_path):
+    listener = listening(broker, tmp_path, value1=ZIGBEE["value1"])
+    publish(broker, "zigbee2mqtt/cellar", '{"temperature":18.5}')
+    disk = Disk(listener)
+    disk.read_until(1)
+    listener.close()  # killed before the disk was written
+    again = listening(broker, tmp_path, value1=ZIGBEE["value1"])
+    disk = Disk(again)
+    disk.read_until(1)
+    disk.sync()
+    publish(broker, "zigbee2mqtt/cellar", '{"temperature":19.5}')
+    disk.read_until(2)
+    again.close()
+    last = Disk(listening(broker, tmp_path, value1=ZIGBEE["value1"]))
+    last.read_until(1)
+    last.listener.close()
+    assert [frame.values for frame in last.frames] == [(19.5,)]
+    assert (last.frames[0].source, last.frames[0].names) == ("broker", ("cellar",))
+
+
+def test_more_than_a_broker_holds_back_by_itself_arrives_and_the_disk_is_made_to_write(broker, tmp_path):
+    # given more messages than a default mosquitto keeps in flight (20), and than it queues beside them (1000)
+    sender = ToBroker(host="127.0.0.1", port=broker.port, topic="oemgateway/pi", discovery="no")
+    listener = listening(broker, tmp_path)
+    sender.open()
+    disk = Disk(listener)
+    frames = [Frame("9", (number,), NOW) for number in range(1900)]
+    for begin in range(0, 1900, 100):
+        batch = Batch(frames[begin : begin + 100], range(begin, begin + 100))
+        sender.prepare(batch).send()
+        disk.read_until(begin + 100)
+    sender.close()
+    listener.close()
+    assert [frame.values[0] for frame in disk.frames] == [*range(1900)]
+    assert disk.demanded > 1
+
+
+def test_what_is_no_reading_is_counted_and_everything_else_goes_on(broker, tmp_path):
+    listener = listening(broker, tmp_path)
+    disk = Disk(listener)
+    good = log_message("oemgateway/pi", Frame("9", (1,), NOW), None)
+    bad = [
+        "hello",
+        "[" * 5000,
+        '{"values":{"1":NaN}}',
+        json.dumps({"values": {"1": 1, "2": "x" * 70_000}}),
+        '{"values":{"1":"x"}}',
+    ]
+    for text in bad:
+        publish(broker, "oemgateway/pi/log/9", text)
+    publish(broker, "oemgateway/pi/log/" + "n" * 30, good.payload.decode())
+    publish(broker, good.topic, good.payload.decode())
+    wait_until(disk.read)
+    assert disk.listener.health().faults == {"no-reading": 6}
+    assert len(disk.frames) == 1
+    listener.close()
+
+
+def test_retained_messages_are_the_past_and_taken_only_where_asked_for(broker, tmp_path):
+    publish(broker, "zigbee2mqtt/cellar", '{"temperature":18.5}', "-r")
+    given = {"value1": ZIGBEE["value1"]}
+    no, yes = (
+        listening(broker, tmp_path, "no", **given),
+        listening(broker, tmp_path, "yes", retained="yes", **given),
+    )
+    publish(broker, "zigbee2mqtt/cellar", '{"temperature":19.5}')
+    for listener, expected in ((no, [(19.5,)]), (yes, [(18.5,), (19.5,)])):
+        disk = Disk(listener)
+        disk.read_until(len(expected))
+        assert [frame.values for frame in disk.frames] == expected
+        listener.close()
+
+
+def test_nodes_of_two_gateways_are_told_apart_or_refused(broker, tmp_path):
+    messages = [
+        log_message(f"oemgateway/{name}", Frame("9", (number,), NOW), None)
+        for number, name in enumerate("ab")
+    ]
+    found = {}
+    for prefix in ("no", "topic"):
+        listener = listening(broker, tmp_path, prefix, prefix=prefix)
+        disk = Disk(listener)
+        for message in messages:
+            publish(broker, message.topic, message.payload.decode())
+        while sum(listener.counts.values()) + len(disk.frames) < 2:
+            disk.read()
+        found[prefix] = [frame.node for frame in disk.frames], dict(listener.counts)
+        listener.close()
+    assert found["no"] == (["9"], {"node-of-another-gateway": 1})
+    assert found["topic"] == (["a.9", "b.9"], {})
+
+
+def test_a_subscription_that_is_taken_out_ends_though_the_broker_remembers_it(broker, tmp_path):
+    listening(broker, tmp_path, topics=["one/+/log/+"]).close()
+    listener = listening(broker, tmp_path, topics=["two/+/log/+"])
+    message = log_message("one/pi", Frame("9", (1,), NOW), None)
+    publish(broker, message.topic, message.payload.decode())
+    publish(broker, "two/pi/log/9", message.payload.decode())
+    disk = Disk(listener)
+    disk.read_until(1)
+    assert [frame.node for frame in disk.frames] == ["9"]
+    assert broker.log.count("one/pi/log/9") == 1  # it came in, and went to nobody
+    listener.close()
+
+
+def test_a_relay_as_a_program_keeps_node_time_and_order_over_kills_of_itself(tmp_path):
+    with (
+        Mosquitto(tmp_path, options="max_queued_messages 0") as broker,
+        Subscriber(broker, "out/log/#") as out,
+    ):
+        file = tmp_path / "oemgateway.conf"
+        both = f"host = 127.0.0.1\nport = {broker.port}\n"
+        file.write_text(
+            f"{state(tmp_path)}commit_interval = 0.2\n[listeners]\n[[in]]\ntype = mqtt\n{both}"
+            f"[dispatchers]\n[[out]]\ntype = mqtt\ndiscovery = no\ntopic = out\n{both}"
+        )
+        file.chmod(0o600)
+        sender = ToBroker(host="127.0.0.1", port=broker.port, topic="oemgateway/pi", discovery="no")
+        with GatewayProcess(file) as relay:
+            sender.open()
+            for begin in range(0, 1000, 50):
+                frames = [
+                    Frame("9", (begin + number,), Stamp(1e9 + begin + number, "b", 1.0))
+                    for number in range(50)
+                ]
+                sender.prepare(Batch(frames, range(begin, begin + 50))).send()
+                if begin in (200, 600):
+                    relay.kill()
+                    relay.start()
+            sender.close()
+
+            def values():
+                return [json.loads(text)["values"]["1"] for text in out.of("out/log/9")]
+
+            wait_until(lambda: 999 in values())
+            # what had not been acknowledged comes again: at least once, each at its first place in order
+            assert list(dict.fromkeys(values())) == [*range(1000)]
+            assert json.loads(out.of("out/log/9")[0])["time"] == 1e9
