@@ -92,7 +92,8 @@ class Series:
 
     Without an `index` it is the whole node. `identity` is the sensor's own, so that a sensor that moves is
     noticed. `kind` is the quantity, such as "temperature". `interval` is in seconds, 0 where values come at
-    any time. Where it is not `claimed`, other listeners may write there: a Dummy, or a node of a radio.
+    any time. `setting` is the key of the section that says so, as sensor3 does. Where it is not `claimed`,
+    other listeners may write there: a Dummy, or a node of a radio.
     """
 
     node: str
@@ -103,6 +104,7 @@ class Series:
     kind: str = ""
     identity: str = ""
     interval: float = 0.0
+    setting: str = ""
     claimed: bool = True
 
 

@@ -14,8 +14,8 @@ KINDS: tuple[Kind, ...] = ("listeners", "dispatchers")
 
 BUILT_IN: dict[Kind, dict[str, str]] = {
     "listeners": {
-        "counter": "listeners.counter:Counter",
         "ds2482": "listeners.onewire.drivers.ds2482:Ds2482",
+        "counter": "listeners.counter:Counter",
         "exec": "listeners.textlines.exec_lines:ExecLines",
         "http": "listeners.http.listener:Http",
         "keyvalue": "listeners.textlines.keyvalue:KeyValue",

@@ -117,21 +117,12 @@ def taker(cls: type) -> Callable[[str], bool]:
     return _Reader(cls).knows
 
 
-def index_of(cls: type, key: str) -> int | None:
-    """Return the index whose sensor a setting names (see `build`), such as 3 of sensor3; None otherwise."""
-    for kind in typing.get_type_hints(cls).values():
-        if getattr(kind, "IDENTIFIES", False) and (found := kind.KEY.fullmatch(key)):
-            return int(found[1])
-    return None
-
-
 def build(cls: type[T], entries: Mapping[str, Raw]) -> T:
     """Make a `cls` of the entries of its section.
 
     A field whose type has a `KEY` pattern takes every key that matches (`sensorN`; its EXAMPLE is one): the
     type's `parse_entry(key, value)` gives a pair, the type is called with the dict of these pairs, and its
-    `shown()` gives the entries back. Where the type's `IDENTIFIES` is true, the number in the key is an index
-    of the frame, and the entry names what gives the value there.
+    `shown()` gives the entries back.
 
     Raises SettingsFault with every fault at once.
     """

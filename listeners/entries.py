@@ -131,6 +131,7 @@ class EntrySampler(Sampler):
                     kind=kind if is_named else "",
                     identity=f"{entry.text} {kind}" if is_named else "",
                     interval=self.interval,
+                    setting=f"{self.entries.EXAMPLE.rstrip('1')}{number}",
                     claimed=is_named,
                 )
 

@@ -94,6 +94,7 @@ offset1 = -0.1234567
 """
 RADIO = "port = /dev/ttyUSB*\nbaud = auto\ngroup = 212\nfrequency = 868\nquiet = no\nheader = raw\n"
 SECTIONS = {
+    "counter": "node = 9\ncounter1 = /proc/uptime, up\n",
     "ds2482": f"{SENSORS}bus = 2\naddress = 0x1A\n",
     "exec": "command = reader, --port, '/dev/a b', 'x, y', \"it's\"\n",
     "http": f"host = 0.0.0.0\napikey = {KEY}\nrate = 5\n",

@@ -32,6 +32,7 @@ from tests import gateway_process
 from tests.gateway_process import GatewayProcess, state
 from tests.ports import free_port
 from tests.simulators.emoncms import FATAL, LOGIN_PAGE, NO_KEY, Answer, FakeEmoncms
+from tests.statuses import answer as status_answer
 from tests.waiting import wait_until
 
 BRIDGE = """[[bridge]]
@@ -643,7 +644,7 @@ class TestInputsThatGetNothingAnyMore:
         def hear(frame: dict, **settings: object) -> None:
             write(file, server, RADIO, **settings)
             answers = {
-                "status": {"file": str(file)},
+                "status": status_answer(file=str(file)),
                 "nodes": {"radio": [{"unix": 100.0, "source": "radio"} | frame]},
             }
             monkeypatch.setattr(control, "ask", lambda _, what, **__: answers[what])
@@ -837,14 +838,14 @@ class TestOfARunningGateway:
         write(file, server, RADIO)
         send(server, "10", _1=1.0, _2=2.0)
         frame = {"node": "10", "unix": 100.0, "values": {"1": 1.0}, "source": "radio"}
-        answers = {"status": {"file": str(file)}, "nodes": {"radio": [frame]}}
+        answers = {"status": status_answer(file=str(file)), "nodes": {"radio": [frame]}}
         monkeypatch.setattr(control, "ask", lambda _, what, **__: answers[what])
         assert len(emoncms().of("10")) == 2
 
     @pytest.mark.parametrize(
         "answers",
         [
-            {"status": {"file": "/another.conf"}},
+            {"status": status_answer(file="/another.conf")},
             {"status": {"error": "?"}},
             {"nodes": {"error": "nodes is nothing this daemon answers"}},
             {"nodes": {"radio": [{"node": "10"}]}},
@@ -853,7 +854,7 @@ class TestOfARunningGateway:
     def test_one_that_does_not_answer_so_is_as_none(self, file, server, emoncms, monkeypatch, answers):
         write(file, server, RADIO)
         send(server, "10", _1=1.0)
-        answers = {"status": {"file": str(file)}} | answers
+        answers = {"status": status_answer(file=str(file))} | answers
         monkeypatch.setattr(control, "ask", lambda _, what, **__: answers[what])
         assert r"not looked at, .*: node 10 \(1 input\)" in emoncms()
 

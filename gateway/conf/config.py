@@ -26,7 +26,6 @@ from gateway.settings import (
     SettingsFault,
     at_least,
     build,
-    index_of,
     secrets,
     setting,
 )
@@ -269,12 +268,10 @@ def _check_moves(
 ) -> None:
     """Point out the sensors that this file moves to another index."""
     say = text.fault if gateway.index_guard == "refuse" else text.remark
-    parts = {(series.node, series.index): part for part in listeners for series in part.catalogue}
+    places = {(each.node, each.index): (part, each.setting) for part in listeners for each in part.catalogue}
     for move in moves(remembered, identities(part.catalogue for part in listeners)):
-        part = parts[move.after]
-        cls = type(part.plugin)
-        key = next((key for key in part.entries if index_of(cls, key) == move.after[1]), None)
-        say(*place(cls, part.section, part.entries, key), str(move))
+        part, key = places[move.after]
+        say(*place(type(part.plugin), part.section, part.entries, key or None), str(move))
 
 
 def _check_names(text: Document, parts: dict[Kind, list[Part]]) -> None:

@@ -6,14 +6,14 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from gateway.plugin import Listener
-from gateway.settings import index_of, shown
+from gateway.settings import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gateway.conf.config import Configuration
     from gateway.nodes import Nodes
-    from gateway.plugin import Plugin
+    from gateway.plugin import Plugin, Series
 
 
 def _plugins(configuration: Configuration) -> Iterator[tuple[str, dict[str, str], dict[str, Plugin]]]:
@@ -27,17 +27,11 @@ def describe(configuration: Configuration) -> Iterator[str]:
     for kind, types, plugins in _plugins(configuration):
         for name, plugin in plugins.items():
             yield from ("", f"{kind[:-1]} {name}, type {types[name]}")
-            settings = shown(plugin)
-            del settings["active"]
-            yield from _wrapped(
-                [
-                    f"{key} = {value}"
-                    for key, value in settings.items()
-                    if value and not index_of(type(plugin), key)
-                ]
-            )
-            if isinstance(plugin, Listener):
-                yield from _indices(plugin)
+            catalogue = list(plugin.catalogue()) if isinstance(plugin, Listener) else []
+            below = {"active", *(series.setting for series in catalogue)}
+            settings = {key: value for key, value in shown(plugin).items() if value and key not in below}
+            yield from _wrapped([f"{key} = {value}" for key, value in settings.items()])
+            yield from _indices(catalogue)
     yield from _nodes(configuration.nodes)
     if configuration.remarks:
         yield ""
@@ -51,9 +45,9 @@ def _wrapped(items: list[str]) -> list[str]:
     return [f"    {line}".replace("\xa0", " ") for line in lines]
 
 
-def _indices(listener: Listener) -> Iterator[str]:
+def _indices(catalogue: Iterable[Series]) -> Iterator[str]:
     """Yield a line for each index that the configuration fixes."""
-    for series in listener.catalogue():
+    for series in catalogue:
         if series.index:
             there = series.identity if series.claimed else "Dummy"
             yield f"    index {series.index:<3} {there:<18} {series.label}".rstrip()

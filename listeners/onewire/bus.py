@@ -74,6 +74,7 @@ class OneWire(Sampler):
                 kind="temperature",
                 identity=str(slot.rom or ""),
                 interval=self.interval,
+                setting=f"sensor{index}",
                 claimed=slot.rom is not None,
             )
             for index, slot in self.sensors.numbered() or [(1, Slot(None))]

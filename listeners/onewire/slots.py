@@ -45,7 +45,6 @@ class Slots:
 
     KEY: ClassVar = re.compile(r"sensor([1-9][0-9]*)")
     EXAMPLE: ClassVar = "sensor1"
-    IDENTIFIES: ClassVar = True
 
     by_index: Mapping[int, Slot] = field(default_factory=dict)
 

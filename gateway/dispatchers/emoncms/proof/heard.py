@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,14 +29,11 @@ def heard(configuration: Configuration) -> Heard:
     """
     gateway = RunningGateway(configuration.path, configuration.gateway.find_socket())
     try:
-        status = gateway.ask("status")
-        if Path(status["file"]).resolve() != configuration.path.resolve():
+        status = gateway.status()
+        if not gateway.runs_with(configuration.path, status):
             return Heard()
         frames = [from_object(frame) for frames in gateway.ask("nodes").values() for frame in frames]
-        refused = {
-            name: frozenset(about.get("refused_nodes", ()))
-            for name, about in status.get("dispatchers", {}).items()
-        }
+        refused = {name: frozenset(each.refused_nodes) for name, each in status.dispatchers.items()}
         return Heard(frames, refused)
     except PermissionError:
         raise
