@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dispatchers.emoncms.answers import judge_inputs
+from gateway.dispatchers.emoncms.answers import judge_inputs, parse_inputs
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
 from gateway.dispatchers.emoncms.encoding import Inputs, Reading, row_of
-from gateway.dispatchers.emoncms.progress import find, is_shown, parse_inputs, together
+from gateway.dispatchers.emoncms.progress import distinct, find, is_shown
 from gateway.frame import Frame
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Progress, TryLater
 from gateway.spool import Spool
@@ -108,7 +108,7 @@ class TestFindingThePlace:
         model.take(earlier)
         before = model.shown()
         rows = readings_of(later)
-        batch = rows[: together(rows, before) or 1]
+        batch = rows[: distinct(rows, before) or 1]
         # when it takes any number of rows of it
         for stored in range(len(batch) + 1):
             if stored:
@@ -118,14 +118,14 @@ class TestFindingThePlace:
             assert (count or 0) <= stored
             # and none it has is sent again, but for a first one that cannot be told from the one before it
             again = [number for number in range(count or 0, stored) if batch[number]]
-            assert again == [] or (count is None and again == [0] and not together(batch[:1], before))
+            assert again == [] or (count is None and again == [0] and not distinct(batch[:1], before))
 
     @given(frames(90, 99), frames(100, 103), st.booleans())
     def test_nor_after_a_start_when_all_that_is_known_is_what_waits(self, earlier, later, redis):
         model = Model(redis=redis)
         model.take(earlier)
         rows = readings_of(later)
-        for stored in range(together(rows, {}) + 1):
+        for stored in range(distinct(rows, {}) + 1):
             if stored:
                 model.take(later[stored - 1 : stored])
             count = find(rows, model.shown(), {}).count
@@ -139,7 +139,7 @@ class TestFindingThePlace:
         model.take(earlier)
         before = model.shown()
         rows = readings_of(later)
-        batch = rows[: together(rows, before) or 1]
+        batch = rows[: distinct(rows, before) or 1]
         stored = data.draw(st.integers(0, len(batch)))
         model.take(later[:stored])
         now = model.shown()
@@ -183,8 +183,8 @@ class TestFindingThePlace:
     def test_a_row_that_was_there_before_goes_alone(self):
         before = {("9", "1"): (100.0, 1.0)}
         rows = readings_of([frame(1.0, wall=100), frame(2.0, wall=100), frame(1.0, wall=100)])
-        assert together(rows, before) == together(rows[2:], before) == 0
-        assert together(rows[1:], before) == 1
+        assert distinct(rows, before) == distinct(rows[2:], before) == 0
+        assert distinct(rows[1:], before) == 1
         assert find(rows[:2], before, before).count is None
         assert find(rows[:2], {("9", "1"): (100.0, 2.0)}, before).count == 2
 
@@ -239,8 +239,8 @@ class TestValuesWithSixDigits:
         [(1234567.0, 1234571.0, 1), (1234567.0, 1234590.0, 2), (9.99999, 10.0, 1), (20.0625, 20.125, 2)],
     )
     def test_two_that_could_be_shown_alike_share_no_batch(self, one, other, number):
-        assert together(readings_of([frame(one), frame(other)]), {}) == number
-        assert together(readings_of([frame(other)]), readings_of([frame(one)])[0]) == number - 1
+        assert distinct(readings_of([frame(one), frame(other)]), {}) == number
+        assert distinct(readings_of([frame(other)]), readings_of([frame(one)])[0]) == number - 1
 
     def test_a_counter_arrives_once_though_every_second_reply_is_lost(self, spool, server):
         # given a server without Redis, and a counter of Wh

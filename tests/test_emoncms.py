@@ -12,7 +12,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dispatchers.emoncms.answers import judge, lost
+from gateway.dispatchers.emoncms.answers import judge, no_answer
 from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer
 from gateway.dispatchers.emoncms.pages import excerpt
 from gateway.plugin import BadFrame, HoldEverything, NodeRefused, OutcomeUnknown, TryLater
@@ -207,9 +207,9 @@ class TestJudgement:
         assert failure is None or "\n" not in str(failure)
 
     def test_what_was_never_sent_can_be_tried_again(self):
-        assert type(lost(requests.ConnectTimeout("x"), sent=False)) is TryLater
-        assert type(lost(requests.ReadTimeout("x"), sent=True)) is OutcomeUnknown
-        assert "OSError" in str(lost(OSError(), sent=False))
+        assert type(no_answer(requests.ConnectTimeout("x"), sent=False)) is TryLater
+        assert type(no_answer(requests.ReadTimeout("x"), sent=True)) is OutcomeUnknown
+        assert "OSError" in str(no_answer(OSError(), sent=False))
 
 
 class TestSettings:

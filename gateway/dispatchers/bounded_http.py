@@ -1,8 +1,8 @@
-"""One HTTP exchange at a time, bounded in time and in size whatever the other end sends.
+"""One HTTP exchange at a time, limited in time and in size whatever the other end sends.
 
-requests and urllib3 time every wait on a socket by itself, and read and decode an answer to its end. Here one
-deadline holds for connecting, sending and receiving together, and an answer has a largest size, on the wire
-and decoded. No redirect is followed and no cookie kept.
+requests and urllib3 have a timeout for each wait on a socket, and read and decode an answer to its end. Here
+one deadline covers connecting, sending and receiving, and an answer has a largest size, both on the wire and
+decoded. No redirect is followed and no cookie is kept. Any dispatcher over HTTP can use it.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
 
 _CONNECT = 10.0
-"""Seconds that one address of a host has to accept a connection, at most."""
+"""Seconds that one address of a host has to accept a connection."""
 _OVERHEAD = 100_000
-"""Bytes beside twice its size that an answer may take on the wire: headers and the sizes of its chunks."""
+"""Bytes of headers and chunk sizes that an answer may have on the wire beyond twice its size."""
 _PIECE = 65536
 _KEPT = frozenset(
     {"connection", "content-encoding", "content-length", "date", "location", "transfer-encoding"}
 )
-"""The headers that mean something here; requests stumbles over some of the others, and parses cookies."""
+"""The headers that are used here; requests fails on some values of others, and parses cookies."""
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-"""What zlib needs to know to decode each of these."""
+"""The window bits that zlib needs for each encoding."""
 
 
 class Unusable(OSError):
-    """An answer came that is too long, or that cannot be read."""
+    """An answer came that is too long or cannot be read."""
 
 
 class Overdue(TimeoutError):
@@ -46,7 +46,7 @@ class Overdue(TimeoutError):
 
 
 class Reply(NamedTuple):
-    """An answer. `local` says that it came from an address of this machine."""
+    """An answer. `local`: it came from this machine."""
 
     status: int
     headers: Mapping[str, str]
@@ -55,7 +55,7 @@ class Reply(NamedTuple):
 
 
 class _Bounds:
-    """What is left of an exchange: the time until its deadline, and the bytes that may still come."""
+    """The limits of an exchange: the time until its deadline, and the bytes that may still come."""
 
     def __init__(self, seconds: float, size: int) -> None:
         self._seconds = seconds
@@ -65,14 +65,14 @@ class _Bounds:
         self.local = False
 
     def left(self, longest: float = float("inf")) -> float:
-        """Return the seconds that may still pass; raises Overdue where none are left."""
+        """Return the seconds until the deadline, at most `longest`; raises Overdue where it has passed."""
         left = self._until - time.monotonic()
         if left <= 0:
             raise Overdue(f"no complete answer within {self._seconds:g} s")
         return min(left, longest)
 
     def came(self, count: int) -> None:
-        """Note that so many bytes have come; raises Unusable where these are too many."""
+        """Count bytes that have come; raises Unusable where these are too many."""
         self._wire -= count
         if self._wire < 0:
             raise self.too_long()
@@ -86,7 +86,7 @@ class _Bounds:
         return Unusable(f"its answer is longer than {self._size // 1_000_000} MB")
 
     def decoded(self, body: bytes, coding: str) -> bytes:
-        """Return a body without its compression; raises Unusable where it is none, or too long then."""
+        """Return a body decompressed; raises Unusable where it cannot be, or is too long then."""
         if coding in ("", "identity"):
             return body
         if coding not in _WINDOW:
@@ -103,11 +103,11 @@ class _Bounds:
 
 
 _BOUNDS: ContextVar[_Bounds] = ContextVar("_BOUNDS")
-"""Those of the exchange that this thread is in: urllib3 passes nothing on to its connections."""
+"""The limits of this thread's exchange: urllib3 passes no arguments on to its connections."""
 
 
 class _Wire(io.RawIOBase):
-    """The bytes of an answer as they come from a socket, within the bounds."""
+    """The bytes of an answer as they come from a socket, within the limits."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         self._raw = raw
@@ -140,7 +140,7 @@ class _Answer(http.client.HTTPResponse):
 
 
 class _Bounded:
-    """What a connection of urllib3 does differently here; its `_new_conn` makes the TCP connection."""
+    """What a connection of urllib3 does differently here; `_new_conn` makes the TCP connection."""
 
     host: str
     port: int
@@ -198,7 +198,7 @@ class BoundedHttp(HTTPAdapter):
     """Makes requests, over a connection that is kept."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (passed on)
-        """Have the connections made by the classes above."""
+        """Use the connection classes above."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
@@ -224,9 +224,9 @@ class BoundedHttp(HTTPAdapter):
                 answer.status_code, answer.headers, bounds.decoded(bytes(body), coding), bounds.local
             )
         except OSError:
-            bounds.left()  # whatever it ends with at the deadline, that is why
+            bounds.left()  # whatever the error is, a deadline that has passed is the reason
             raise
         except Exception as error:
             bounds.left()
-            # urllib3's own, and whatever else the libraries stumble over in an answer: it is no bug of ours.
+            # Errors of urllib3, and what else the libraries raise for a malformed answer.
             raise Unusable(f"its answer cannot be read: {type(error).__name__}") from error

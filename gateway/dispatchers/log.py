@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Log(Dispatcher):
-    """The log itself as a destination, which never refuses."""
+    """The log as a destination, which refuses nothing."""
 
     def send(self, batch: Batch) -> None:
         """Write one line a frame."""

@@ -16,7 +16,7 @@ from gateway.settings import setting
 from gateway.text.plain import plain
 
 _LINES = 8
-"""How many messages of the log stand below the table."""
+"""Messages of the log below the table."""
 _TIME = " " * 10
 """The width of the time before each."""
 
@@ -35,7 +35,7 @@ class _Recent(logging.Handler):
 
 @dataclass
 class _Row:
-    """What is known of one index of one node: its last value, and when each was last heard."""
+    """One index of one node: its last value and when that came. `there`: the last frame had a value."""
 
     name: str = ""
     value: float | None = None
@@ -46,17 +46,17 @@ class _Row:
 
 @dataclass(kw_only=True)
 class Table(Dispatcher):
-    """Shows node, index, name, value and age of everything it is given, and below it the end of the log.
+    """Shows node, index, name, value and age of every reading, and below them the end of the log.
 
-    On a terminal the table is drawn over itself and takes the log off the screen while it is up; into a file
-    it is written anew every few seconds, and once more at the end.
+    On a terminal the table is redrawn in place, and the log is shown below it only. Into a file it is written
+    again every few seconds, and once more at the end.
     """
 
     title: str | None = setting(None)
     out: TextIO = field(default_factory=lambda: sys.stdout, init=False, compare=False, repr=False)
 
     def open(self) -> None:
-        """Take the log's place on a terminal."""
+        """Take the place of the log on a terminal."""
         self._rows: dict[tuple[str, int], _Row] = {}
         self._recent = _Recent()
         self._drawn = -float("inf")
@@ -70,14 +70,14 @@ class Table(Dispatcher):
             self._draw()
 
     def close(self) -> None:
-        """Give the log its place back, and show what has come since the table was last written."""
+        """Give the log its place back, and write what has come since the last time."""
         if hasattr(self, "_handlers"):
             logging.getLogger("oemgateway").handlers = self._handlers
             if not self._is_drawn:
                 self._draw()
 
     def send(self, batch: Batch) -> None:
-        """Take the frames into the table and draw it."""
+        """Add the frames to the table and draw it."""
         for frame in batch.frames:
             for index, value in enumerate(frame.values, 1):
                 row = self._rows.setdefault((frame.node, index), _Row())
@@ -102,7 +102,7 @@ class Table(Dispatcher):
         self.out.flush()
 
     def _screen(self, width: int, height: int) -> list[str]:
-        """Return the table, and below it as much of the log as there is room for."""
+        """Return the table, and below it as much of the log as fits."""
         lines = [piece for line in self._table() for piece in textwrap.wrap(line, width) or [""]]
         room = height - len(lines) - 2
         recent: list[str] = []

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import random
 
 _SHORTEST = 2 / 3
-"""What a pause is at least, as a part of its length: enough that many gateways do not keep in step."""
+"""The shortest pause as a part of the longest: many gateways must not try at the same moment."""
 
 _LONGEST_PAUSE, _LONGEST_PAUSE_LATER = 15.0, 30.0
 """Seconds between two tries of a dispatcher in the first ten minutes of an outage, and later, at most.
@@ -26,7 +26,7 @@ def longest_pause(failing_for: float) -> float:
 
 
 class Backoff:
-    """Pauses that double from 1 s up to a limit, each drawn between two thirds of that and all of it."""
+    """Pauses that double from 1 s up to a limit, each random between two thirds of that and all of it."""
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw

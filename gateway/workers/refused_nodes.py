@@ -1,4 +1,4 @@
-"""The nodes that a far end takes nothing of, and when each is tried again."""
+"""The nodes of which a far end takes no frame, and when each is tried again."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ TRY_EVERY = 3600.0
 """Seconds after which one more frame of a refused node is sent."""
 
 _FORGET = 86400.0
-"""Seconds without a frame after which a node is forgotten; should it come again, it is refused again."""
+"""Seconds without a frame after which a node is forgotten; if it comes back, it is refused anew."""
 
 _MOST = 256
-"""Nodes that are remembered; what is on the air may call itself anything."""
+"""The most nodes that are remembered: other people's senders may use any name."""
 
 _REASON = re.compile(r"node (.*?) is refused: (.*)", re.DOTALL)
 """Why a frame is set aside, in the queue: so the next run knows of the node."""
@@ -49,7 +49,7 @@ class RefusedNode:
 
 
 class RefusedNodes:
-    """What one dispatcher knows of them; `now` is by the monotonic clock, and any thread may call it."""
+    """The refused nodes of one dispatcher; `now` is of the monotonic clock. Any thread may call it."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
@@ -126,7 +126,7 @@ class RefusedNodes:
                 self._log.warning("node %s is taken now%s", name, rest)
 
     def try_now(self) -> None:
-        """Have the next frame of each node tried: those that were set aside are sent again."""
+        """Try the next frame of each node: those that were set aside are sent again."""
         with self._lock:
             self._nodes = {name: replace(node, frames=0, next_try=0.0) for name, node in self._nodes.items()}
 

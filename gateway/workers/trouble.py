@@ -1,4 +1,4 @@
-"""Which failures of a section are worth a line in the log: one trouble is one line, even where it flaps."""
+"""Which failures of a section are logged: one trouble is one line, also where it comes and goes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HOUR = 3600.0
 
 
 class LogLimit:
-    """Lets each message through once an hour, and so many of them in that time; `now` is monotonic."""
+    """Allows each message once an hour, and `most` messages in that time; `now` is of the monotonic clock."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -32,17 +32,16 @@ class LogLimit:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What went wrong, last at a second of the monotonic clock."""
+    """A failure, and when it happened last, in seconds of the monotonic clock."""
 
     text: str
     at: float
 
 
 class Episode:
-    """A section's trouble from its first failure until nothing has failed for a minute.
+    """The trouble of a section, from its first failure until nothing has failed for a minute.
 
-    What has been logged within the hour is not logged again before that. `now` is by the monotonic clock; any
-    thread may call it.
+    The same message is logged once an hour at most. `now` is of the monotonic clock. Any thread may call it.
     """
 
     def __init__(self) -> None:
@@ -66,7 +65,7 @@ class Episode:
                 self._good_since = now
 
     def ended(self, now: float) -> bool:
-        """Tell whether the trouble is over, which is said once."""
+        """Tell whether the trouble is over; True once."""
         with self._lock:
             if self._good_since is None or now < self._good_since + GOOD_FOR:
                 return False

@@ -1,11 +1,12 @@
 """What the answers of an Emoncms mean.
 
-Nearly everything is answered with status 200: what was refused is told by the text, and PHP's warnings may
-stand before it. Measured on Emoncms 11.16.8.
+Nearly everything is answered with status 200. The text says what was refused, and warnings of PHP may precede
+it. Measured on Emoncms 11.16.8.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import ssl
 from contextlib import suppress
@@ -13,14 +14,13 @@ from http.client import BadStatusLine, HTTPException
 from typing import TYPE_CHECKING, Any
 
 from gateway.dispatchers.bounded_http import Overdue, Unusable
-from gateway.dispatchers.emoncms import progress
 from gateway.dispatchers.emoncms.pages import (
     address,
     excerpt,
     is_page,
     last_line,
+    quote,
     read_json,
-    said,
     with_status,
 )
 from gateway.plugin import (
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 _PLAIN_TO_TLS = re.compile(
     r"SSL-enabled server port|plain HTTP request was sent|HTTP request to an HTTPS server"
 )
-"""What Apache, nginx and Go's server answer to http at a port of https."""
+"""What Apache, nginx and Go's server answer to http on a port for https."""
 _TLS_ALERT = "\x15\x03"
-"""How any other server of TLS begins its answer to http: with an alert (RFC 8446, 5.1)."""
+"""How other TLS servers begin their answer to http: with an alert (RFC 8446, 5.1)."""
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
-"""OpenSSL's reasons where the other end speaks no TLS at all."""
+"""OpenSSL's reasons where the other end does not use TLS."""
 _WRITE_HTTPS = "https is spoken at this port: write https:// in url"
 _LONGEST = 1000
-"""Characters of a message that are searched for what it refuses."""
+"""Characters of a message that are searched for what was refused."""
 
 
 class Unexpected(DeliveryFailure):
-    """It answers, if not with what was asked for: another question may be answered."""
+    """It answered something else than was asked for; other requests may still work."""
 
 
 def judge(status: int, body: str, location: str = "", secret: str = "") -> DeliveryFailure | None:
     """Return what an answer to input/bulk means: None for delivered, or the failure to raise.
 
-    `location` is where a redirect points to; `secret` is kept out of what the message quotes.
+    `location` is the target of a redirect; `secret` is left out of what the message quotes.
     """
     if status == 200:
         return _judge_text(body, secret)
@@ -65,7 +65,7 @@ def judge(status: int, body: str, location: str = "", secret: str = "") -> Deliv
 def judge_status(  # noqa: PLR0911  (a line for each)
     path: str, status: int, body: str, location: str, secret: str
 ) -> DeliveryFailure:
-    """Return what it means that a request to a path is not answered with status 200."""
+    """Return the failure for an answer whose status is not 200."""
     if 300 <= status < 400:
         return HoldEverything(_redirected(path, location, secret))
     if status == 401 and is_page(body):
@@ -85,12 +85,12 @@ def judge_status(  # noqa: PLR0911  (a line for each)
             "(on an emonPi that is http://emonpi/emoncms)"
         )
     kind = TryLater if status in (408, 429) else OutcomeUnknown
-    words = said(body, secret).removeprefix(str(status)).strip()
+    words = quote(body, secret).removeprefix(str(status)).strip()
     return kind(f"it answers {status}: {words or 'nothing more'}")
 
 
 def _redirected(path: str, location: str, secret: str) -> str:
-    """Say where a redirect goes, and what to do: one that keeps our path is Emoncms's, at another address."""
+    """Say where a redirect goes, and what to do; with the same path it is Emoncms at another address."""
     to = location.partition("?")[0].rstrip("/")
     if to.endswith(path):
         return f"it redirects to {address(to.removesuffix(path), secret)}: put that address in url"
@@ -107,17 +107,17 @@ def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
     if not last:
         return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
     if "Fatal error" in body:
-        return HoldEverything(f"its database or Redis is in trouble: {said(body, secret)}")
+        return HoldEverything(f"its database or Redis is in trouble: {quote(body, secret)}")
     if failure := _judge_refusal(_message(last)[:_LONGEST], secret):
         return failure
     return OutcomeUnknown(_foreign(body, secret) or f"ok expected, not {excerpt(body, secret)}")
 
 
 def _foreign(body: str, secret: str) -> str:
-    """Say what a web page means that came in the place of an answer; "" where it is no page."""
+    """Say what a web page in the place of an answer means; "" where it is not a page."""
     if not is_page(body):
         return ""
-    title = said(body, secret)
+    title = quote(body, secret)
     if title.lower().startswith("emoncms"):
         return f'a page for people answers ("{title}"): url must be the address of Emoncms alone'
     return (
@@ -130,7 +130,7 @@ def _judge_refusal(message: str, secret: str) -> DeliveryFailure | None:
     if "Device not initialized" in message or "does not belong to device" in message:
         return HoldEverything("apikey is the key of a single device: put the account's write key there")
     if full := re.search(r"NodeIds(?:, limit is ([0-9]{1,9}))?.*Node '(.*)' was ignored", message):
-        # A neighbour's radio is enough to reach the limit: the nodes that are known need not wait for it.
+        # A neighbour's radio is enough to reach the limit; the nodes that exist go on.
         limit, node = f"{full[1]} " if full[1] else "", full[2]
         return NodeRefused(
             f"it has all the {limit}nodes it allows and refuses node {excerpt(node, secret)}: "
@@ -143,12 +143,12 @@ def _judge_refusal(message: str, secret: str) -> DeliveryFailure | None:
 
 
 def judge_inputs(node: str, status: int, body: str, secret: str = "") -> Inputs | DeliveryFailure | None:
-    """Return what an answer to input/get means: what the node's inputs hold, a failure to raise, or nothing.
+    """Return what an answer to input/get means: what the node's inputs have, a failure to raise, or None.
 
-    It is nothing where the server does not tell such things, now or later.
+    None where the server does not answer such questions at all.
     """
     if status == 200:
-        inputs = progress.parse_inputs(node, body)
+        inputs = parse_inputs(node, body)
         if inputs is not None or body.strip() in ("", "null", "false"):
             return inputs
         failure = _judge_text(body, secret)
@@ -162,8 +162,37 @@ def judge_inputs(node: str, status: int, body: str, secret: str = "") -> Inputs 
     return judge(status, body, secret=secret)
 
 
+def parse_inputs(node: str, text: str) -> Inputs | None:
+    """Return the readings in an answer to input/get for a node, or None where it is not such an answer.
+
+    A node that does not exist has none. One whose keys are exactly 0 to n-1 comes as a list. Where an input
+    shows no time or no value, infinity stands for it.
+    """
+    try:
+        answer = read_json(last_line(text))  # PHP's warnings may stand before it
+    except ValueError:
+        return None
+    if isinstance(answer, str) and "does not exist" in answer:
+        return {}
+    if isinstance(answer, list):
+        answer = dict(enumerate(answer))
+    if not isinstance(answer, dict) or not all(isinstance(each, dict) for each in answer.values()):
+        return None
+    return {
+        (node, str(key)): (_number(each.get("time")), _number(each.get("value")))
+        for key, each in answer.items()
+    }
+
+
+def _number(value: Any) -> float:  # noqa: ANN401  (JSON)
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.inf
+
+
 def decode(path: str, status: int, body: str, location: str = "", secret: str = "") -> Any:  # noqa: ANN401  (JSON)
-    """Return what the JSON that was asked for at a path says; raises a DeliveryFailure where none came."""
+    """Return the JSON that a path answers; raises a DeliveryFailure where it answers something else."""
     if status != 200:
         raise judge_status(path, status, body, location, secret)
     with suppress(ValueError):
@@ -171,27 +200,27 @@ def decode(path: str, status: int, body: str, location: str = "", secret: str = 
     failure = _judge_text(body, secret)
     if isinstance(failure, HoldEverything) and last_line(body):
         raise failure
-    # A page of HTML is that for logging in; where a feed holds an infinity, nothing at all comes.
-    found = f'the page "{said(body, secret)}"' if is_page(body) else excerpt(body, secret)
+    # HTML is the login page; where a feed has an infinity, the answer is empty.
+    found = f'the page "{quote(body, secret)}"' if is_page(body) else excerpt(body, secret)
     raise Unexpected(f"JSON expected from {path}, not {found or 'an empty page'}")
 
 
 def _message(line: str) -> str:
-    """Return the message of `{"success": false, "message": ...}`; older servers send it bare."""
+    """Return the message of `{"success": false, "message": ...}`; older servers send the message alone."""
     try:
         return str(read_json(line)["message"])
     except (ValueError, TypeError, KeyError):
         return line
 
 
-def lost(error: OSError, *, sent: bool, secret: str = "") -> DeliveryFailure:
-    """Return what a request without an answer means; `sent` says whether any of its body had left."""
+def no_answer(error: OSError, *, sent: bool, secret: str = "") -> DeliveryFailure:
+    """Return the failure for a request without an answer; `sent` says whether any of its body was sent."""
     causes: list[BaseException] = [error]
     while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(deeper)
     if ours := next((cause for cause in causes if isinstance(cause, Unusable | Overdue)), None):
         return OutcomeUnknown(f"it was sent, but {ours}") if sent else TryLater(str(ours))
-    # The deepest that is a failure of the network: urllib3 1.26 has an error of its own below.
+    # The deepest that is a failure of the network: below it urllib3 1.26 has an error of its own.
     cause = [each for each in causes if isinstance(each, OSError | HTTPException)][-1]
     if isinstance(cause, BadStatusLine) and str(cause).startswith(_TLS_ALERT):
         return HoldEverything(_WRITE_HTTPS)

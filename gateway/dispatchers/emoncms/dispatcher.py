@@ -1,7 +1,7 @@
 """Frames to Emoncms, in one POST of input/bulk a batch.
 
-What the server does was measured on Emoncms 11.16.8: it stores a null as 0.0, answers 200 to nearly
-everything, and of a batch that it refuses it keeps the rows before the one that it did not like.
+Measured on Emoncms 11.16.8: it answers 200 to nearly everything, and of a batch that it refuses it keeps the
+rows before the one that is wrong.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.frame import Frame
 
 _NODES = 32
-"""The nodes that an account has at most, where nobody has set another limit (max_node_id_limit)."""
+"""The most nodes of an account, unless its server sets another limit (max_node_id_limit)."""
 
 
 def _check_domain(domain: str) -> None:
@@ -64,11 +64,11 @@ class Emoncms(Dispatcher):
 
     @property
     def busy_limit(self) -> float:
-        """The seconds that a server may take which answers just in time, and is asked for every node."""
+        """The seconds in which a slow server answers a request for each node."""
         return max(super().busy_limit, (_NODES + 1) * (10 + self.timeout))
 
     def remarks(self) -> Iterable[tuple[str, str]]:
-        """Return what is unusual about the address and the key, and what names as keys do."""
+        """Point out an unusual address or key, and what names as keys mean."""
         if odd := odd_port(self.url):
             yield "url", odd
         if not re.fullmatch(r"[0-9a-fA-F]{32}", self.apikey):
@@ -77,7 +77,7 @@ class Emoncms(Dispatcher):
             yield "keys", "names make new inputs in Emoncms, whose feeds start empty"
 
     def open(self) -> None:
-        """Make the session; the first batch makes the connection, which is then kept."""
+        """Open the session; the first batch makes the connection, which is then kept."""
         self.server.open()
 
     def close(self) -> None:
@@ -85,19 +85,19 @@ class Emoncms(Dispatcher):
         self.server.close()
 
     def prepare(self, batch: Batch) -> Delivery:
-        """Return the rows of these frames for one POST; a frame without any value is a row of nothing."""
+        """Return the rows of these frames for one POST; the row of a frame without values is empty."""
         self._report_left_out(batch.frames)
         return _Post(self, [row_of(frame, self.keys) for frame in batch.frames])
 
     def at_its_address(self, failure: DeliveryFailure) -> DeliveryFailure:
-        """Return the failure with the address of the server that it happened at."""
+        """Return the failure with the address of the server in its message."""
         failure.args = (f"{self.url}: {failure}",)
         return failure
 
     def time(self) -> float | None:
-        """Return the time in the server's answer to a request that needs no key and changes nothing.
+        """Return the Date of an answer to a request that needs no key and changes nothing.
 
-        None where it is the time of this very machine, which says nothing of this machine's clock.
+        None for a server on this machine that shows the same time: that is no evidence for its clock.
         """
         before = self.clock.wall()
         answer = self.server.ask("HEAD", "", with_key=False)
@@ -107,7 +107,7 @@ class Emoncms(Dispatcher):
         return None if answer.local and is_ours else answer.time
 
     def refusal(self) -> DeliveryFailure | None:
-        """Return why the key may not write, or None: a batch of no rows tells, and stores nothing."""
+        """Return why the key may not write, or None. It posts a batch without rows, which stores nothing."""
         failure = self.post("[]")
         return None if isinstance(failure, BadFrame) else failure
 
@@ -119,7 +119,7 @@ class Emoncms(Dispatcher):
         return judge(answer.status, answer.text, answer.location, self.apikey)
 
     def ask_inputs(self, node: str) -> Inputs | DeliveryFailure | None:
-        """Return what the inputs of a node have, None where the server does not tell, or the failure."""
+        """Return the readings of a node's inputs, None where the server does not say, or the failure."""
         answer = self.server.ask("GET", "/input/get", query={"node": node})
         if isinstance(answer, DeliveryFailure):
             return answer
@@ -138,16 +138,16 @@ class Emoncms(Dispatcher):
 
 
 class _Post(Delivery):
-    """Rows for one POST, up to the first whose second and values the inputs would have already."""
+    """The rows of one POST, up to the first that would leave no trace in the inputs."""
 
     def __init__(self, emoncms: Emoncms, rows: list[Inputs]) -> None:
         self._emoncms = emoncms
         self._rows = rows
         self._before = emoncms.inputs.copy()
-        super().__init__(progress.together(rows, self._before))
+        super().__init__(progress.distinct(rows, self._before))
 
     def send(self) -> None:
-        """Post the rows that go; those without any value are nothing."""
+        """Post the rows; where none has a value there is no request."""
         self._rows = self._rows[: self.count or 1]
         data = encode(self._rows)
         failure = self._emoncms.post(data) if data else None
@@ -157,7 +157,7 @@ class _Post(Delivery):
             self._emoncms.inputs |= row
 
     def delivered(self) -> Progress:
-        """Return how many of the rows the server has, by what the inputs of their nodes have."""
+        """Ask for the inputs of each node, and work out how many rows they show."""
         now: Inputs = {}
         for node in dict.fromkeys(node for row in self._rows for node, _ in row):
             inputs = self._emoncms.ask_inputs(node)
@@ -172,7 +172,7 @@ class _Post(Delivery):
 
 @dataclass(kw_only=True)
 class EmoncmsBuffer(Emoncms):
-    """The same by the keys of 2013: the address in three pieces, and each frame sent at once."""
+    """The same with the settings of 2013: the address in three parts, and each frame sent at once."""
 
     url: str = field(init=False)
     protocol: Literal["http://", "https://"] = setting("http://")
@@ -187,7 +187,7 @@ class EmoncmsBuffer(Emoncms):
         super().__post_init__()
 
     def remarks(self) -> Iterable[tuple[str, str]]:
-        """Return those of its successor, and which key has no effect any more."""
+        """Add which setting has no effect any more."""
         yield from super().remarks()
         if self.buffer_size is not None:
             yield "buffer_size", "has no effect: frames wait on disk"

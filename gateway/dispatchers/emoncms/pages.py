@@ -1,4 +1,4 @@
-"""What a server sends back, in words fit for a log: text, JSON, PHP's errors or a web page."""
+"""Answers of a server (text, JSON, errors of PHP, web pages) as words for a log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 _LOOKED_AT = 100_000
-"""Characters of a text that are looked at to quote its beginning."""
+"""Characters of a text that are read to quote its beginning."""
 _DEEPEST = 20
 """Levels of lists and objects in JSON; an Emoncms needs five."""
 _PAGE = re.compile(r"\s*(<!doctype html|<html|<head|<body|<title)", re.IGNORECASE)
@@ -17,7 +17,7 @@ _LOGIN = re.compile(r"(//)[^/?#\s]*@")
 
 
 def read_json(text: str) -> Any:  # noqa: ANN401  (JSON)
-    """Return what a text in JSON says; raises ValueError where it is none, or nested without need."""
+    """Return the value of a text in JSON; ValueError where it is not JSON, or nested too deeply."""
     try:
         answer = json.loads(text)
     except RecursionError:
@@ -52,7 +52,7 @@ def excerpt(text: str, secret: str = "", limit: int = 160) -> str:
     if secret:
         shown = shown.replace(secret, "********")
         if len(text) > _LOOKED_AT:
-            shown = shown[: -len(secret)]  # the secret may have been cut in two there
+            shown = shown[: -len(secret)]  # the secret may have been cut in two
     if len(shown) <= limit:
         return shown
     whole_words = shown[: limit + 1].rpartition(" ")[0]
@@ -64,10 +64,10 @@ def is_page(text: str) -> bool:
     return bool(_PAGE.match(text))
 
 
-def said(text: str, secret: str = "") -> str:
-    """Return what a text says to a person: the title of a web page, and else its beginning.
+def quote(text: str, secret: str = "") -> str:
+    """Return the words of a text for a person: the title of a web page, or the beginning of any other text.
 
-    What PHP says goes without the trace of its stack.
+    Of an error of PHP the stack trace is left out.
     """
     title = _TITLE.search(text[:_LOOKED_AT]) if is_page(text) else None
     if title and title[1].strip():
@@ -76,8 +76,8 @@ def said(text: str, secret: str = "") -> str:
 
 
 def with_status(status: int, text: str, secret: str = "") -> str:
-    """Return the status of an answer and what its text says beside that."""
-    return f"{status} {said(text, secret).removeprefix(str(status)).strip()}".strip()
+    """Return the status of an answer and the words of its text."""
+    return f"{status} {quote(text, secret).removeprefix(str(status)).strip()}".strip()
 
 
 def address(url: str, secret: str = "") -> str:

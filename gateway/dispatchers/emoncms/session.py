@@ -1,4 +1,4 @@
-"""A session with an Emoncms server, which shows the key to nobody else and follows no redirect."""
+"""A session with an Emoncms server: the key goes to no other server, and no redirect is followed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urljoin
 import requests
 
 from gateway.dispatchers.bounded_http import BoundedHttp
-from gateway.dispatchers.emoncms.answers import decode, lost
+from gateway.dispatchers.emoncms.answers import decode, no_answer
 from gateway.dispatchers.emoncms.pages import excerpt
 from gateway.plugin import DeliveryFailure
 from gateway.version import VERSION
@@ -34,10 +34,10 @@ _DATE = re.compile(
 
 
 class Answer(NamedTuple):
-    """What came back; `location` is where a redirect points to.
+    """An answer; `location` is the target of a redirect.
 
-    `time` is what the server's clock showed, in Unix seconds, None where it shows none. `local` says that the
-    server is at an address of this machine.
+    `time` is the server's clock in Unix seconds, None where it does not show it. `local`: the server is on
+    this machine.
     """
 
     status: int
@@ -48,7 +48,7 @@ class Answer(NamedTuple):
 
 
 class Server:
-    """An Emoncms at an address, for the account of a key. No exchange takes longer than `timeout` seconds."""
+    """An Emoncms server and the key of an account. No request takes longer than `timeout` seconds."""
 
     def __init__(self, url: str, key: str, ca_file: Path | None, timeout: float) -> None:
         self._url = url
@@ -58,7 +58,7 @@ class Server:
         self._http = BoundedHttp()
 
     def open(self) -> None:
-        """Look at the certificates; the first request makes the connection, which is then kept."""
+        """Read the certificates of `ca_file`; the first request makes the connection, which is then kept."""
         if self._ca_file is not None:
             try:
                 ssl.create_default_context(cafile=self._ca_file)
@@ -81,11 +81,11 @@ class Server:
         with_key: bool = True,
         size: int = _SHORT,
     ) -> Answer | DeliveryFailure:
-        """Return the answer, or the failure: raised in here it would carry the request along, key and all.
+        """Return the answer, or the failure; an exception raised here would refer to the request and its key.
 
-        `size` is how many bytes of an answer are read, at most.
+        At most `size` bytes of an answer are read.
         """
-        # How far this has been read tells whether the server may have got something.
+        # Its position shows whether any of it was sent.
         body = None if form is None else io.BytesIO(urlencode(form).encode())
         try:
             request = requests.Request(
@@ -102,7 +102,7 @@ class Server:
                 size=size,
             )
         except OSError as error:  # as every requests.RequestException is
-            return lost(error, sent=body is not None and body.tell() > 0, secret=self._key)
+            return no_answer(error, sent=body is not None and body.tell() > 0, secret=self._key)
         return Answer(
             reply.status,
             reply.body.decode("utf-8", "replace"),
@@ -121,19 +121,19 @@ class Server:
         return headers | {"Authorization": b"Bearer " + self._key.encode()} if with_key else headers
 
     def read(self, path: str, query: Fields, form: Fields | None = None) -> Any:  # noqa: ANN401  (JSON)
-        """Return the JSON at a path, by POST where there is a form; raises a DeliveryFailure otherwise."""
+        """Return the JSON that a path answers, by POST where there is a form. Raises a DeliveryFailure."""
         answer = self.ask("GET" if form is None else "POST", path, query=query, form=form, size=_LIST)
         if isinstance(answer, DeliveryFailure):
             raise answer
         return decode(path, answer.status, answer.text, answer.location, self._key)
 
     def quoted(self, text: str) -> str:
-        """Return the beginning of what it has said, as one line without the key."""
+        """Return the beginning of a text of the server, as one line without the key."""
         return excerpt(text, self._key)
 
 
 def _absolute(url: str, location: str) -> str:
-    """Return where a redirect points to as a whole address, as far as it is one."""
+    """Return the target of a redirect as a whole address, if it is one."""
     try:
         return urljoin(url, location) if location else ""
     except ValueError:

@@ -1,6 +1,6 @@
-"""The address of an Emoncms, as people write it into the file, and what is wrong with one.
+"""The address of an Emoncms as people write it, and what may be wrong with it.
 
-What may hold a secret is never repeated in a message.
+A text that may contain a secret is never repeated in a message.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _PAGE = re.compile(
     r"/(view|list|edit|login|logout|register|profile|info|api)(\.json)?)(?=/|$)",
     re.IGNORECASE,
 )
-"""Where a path goes on from Emoncms's own address to one of its pages (Modules/*/*_controller.php)."""
+"""The part of a path after Emoncms's own that names one of its pages (Modules/*/*_controller.php)."""
 
 
 def check_url(url: str) -> None:
-    """Raise ValueError for an address that is none, that has a key in it, or that is one of a page."""
+    """Raise ValueError for a malformed address, one with a key in it, and the address of a page."""
     if _KEY.search(url):
         raise ValueError("the address alone expected: the key belongs in apikey")
     if "@" in url:
@@ -44,7 +44,7 @@ def check_url(url: str) -> None:
 
 
 def _hint(url: str) -> str:
-    """Return what a text that has no scheme may have been meant as, in words."""
+    """Say which address a text without a scheme may stand for."""
     if re.match(r"[\w.-]+(:[0-9]+)?(/|$)", url) and not re.match(r"https?[:/]", url, re.IGNORECASE):
         return f": write https://{url} or http://{url}"
     return ""
@@ -65,7 +65,7 @@ def _check_host(netloc: str) -> None:
 
 
 def odd_port(url: str) -> str:
-    """Return what is odd about an address whose port is known for the other of http and https, or ""."""
+    """Say that the port is the usual one of the other scheme, http or https; "" where it is not."""
     found = urlsplit(url)
     if (found.scheme, found.port) == ("http", 443):
         return "port 443 is that of https: write https:// if the server speaks that there"

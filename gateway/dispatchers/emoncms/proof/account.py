@@ -1,4 +1,4 @@
-"""The account of a key on an Emoncms server: what it has is asked, and changed."""
+"""The account of a key on an Emoncms server: asks for its inputs and feeds, and changes them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Account:
-    """The account, asked and changed. Each method raises Unexpected, or another DeliveryFailure."""
+    """The account. Each method raises Unexpected or another DeliveryFailure."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -46,7 +46,7 @@ class Account:
         return self._understood("/feed/list.json", read_feeds, meta=1)
 
     def stored(self, feed: Feed, time: float) -> float | None:
-        """Return what a feed of PHPFina holds in the slot of a time, in Unix seconds."""
+        """Return the value of a PHPFina feed in the slot of a time, in Unix seconds."""
         interval = feed.interval or self._understood("/feed/getmeta.json", read_interval, id=feed.id)
         start = math.floor(time / interval) * interval
         return self._understood(
@@ -64,7 +64,7 @@ class Account:
         return self._understood("/input/process/get.json", read_processes, inputid=input_id)
 
     def create_feed(self, tag: str, name: str, interval: int, unit: str = "") -> int:
-        """Make a feed with slots of so many seconds; return its id. Older servers need a datatype, 1."""
+        """Create a feed with slots of so many seconds; return its id. Older servers need datatype 1."""
         options = json.dumps({"interval": interval})
         return self._understood(
             "/feed/create.json",
@@ -85,7 +85,7 @@ class Account:
             raise self._unexpected("/feed/set.json", answer)
 
     def process(self, input_id: int, steps: Sequence[tuple[Process, int]]) -> None:
-        """Have the values of an input go through these processes, each with the feed of this id.
+        """Set the processes of an input, each with the id of its feed.
 
         The text of old comes first: a server that wants JSON refuses it, while one that wants text might keep
         something else than what the JSON says.
@@ -110,7 +110,7 @@ class Account:
             raise self._unexpected("/input/set.json", answer)
 
     def delete_input(self, input_id: int) -> None:
-        """Delete an input; a node is gone with its last one."""
+        """Delete an input; a node is deleted with its last one."""
         self._server.read("/input/delete.json", {"inputid": input_id})
 
     def devices(self, node: str) -> list[int]:

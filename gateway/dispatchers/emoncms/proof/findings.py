@@ -1,4 +1,4 @@
-"""What there is to say of an Emoncms, a line for each thing that was looked at."""
+"""What is found at an Emoncms: a line for each thing that was examined."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from gateway.dispatchers.emoncms.proof.wanted import Wanted
 
 _LATE = 3
-"""Intervals after which a value is late."""
+"""Intervals without a value after which an input is late."""
 _SHOWN = 6
 """Inputs that are named in one line."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A finding, the step that it belongs to, and what a program may want to know beside it."""
+    """A finding, the step that it belongs to, and details for `--json`."""
 
     step: str
     finding: Finding
@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Log:
-    """Where an input is logged to: a feed of this id, and what was found there.
+    """The feed of this id that an input is logged to, and what was found there.
 
     `feed` is None where there is no such feed; `stored` is what its slot has for the input's time; `trouble`
     says why that cannot be told.
@@ -71,7 +71,7 @@ def judge_clock(theirs: float | None, ours: float) -> Finding:
 
 
 def judge_version(said: str) -> Finding:
-    """Say which Emoncms it is, by what it says when it is asked for its version."""
+    """Say which Emoncms it is, by its answer to /version."""
     version = re.fullmatch(r'(?:low-write )?"?v?([0-9]+(?:\.[0-9]+)+\S{0,20}?)"?', said)
     if version:
         return good(f"it is Emoncms {version[1]}")
@@ -79,7 +79,7 @@ def judge_version(said: str) -> Finding:
 
 
 def judge_input(wanted: Wanted, there: Input, logs: Sequence[Log], now: float) -> list[Finding]:
-    """Say how an input is, and each feed that it is logged to; `now` is by the server's clock."""
+    """Judge an input and each feed that it is logged to; `now` is by the server's clock."""
     if there.time is None or there.value is None:
         return [unknown(f"{wanted}: it is there, and gets its first value with the next reading")]
     last = f"{wanted}: {there.value:.10g} of {span(max(0.0, now - there.time))} ago"
@@ -99,7 +99,7 @@ def _judge_log(there: Input, log: Log, last: str, *, is_late: bool) -> Finding:
     if feed is None:
         cure = "take that out of its process list, on the page Inputs there; --provision then makes a feed"
         return bad(f"{last}, logged to feed {log.id}, which does not exist", cure)
-    if why := untold(feed, there):
+    if why := why_unknown(feed, there):
         return unknown(f"{last}; {feed} {why}")
     if fault := _fault(log, there, last):
         return fault
@@ -109,7 +109,7 @@ def _judge_log(there: Input, log: Log, last: str, *, is_late: bool) -> Finding:
 
 
 def _fault(log: Log, there: Input, last: str) -> Finding | None:
-    """Return what is wrong with what a feed has."""
+    """Return what is wrong with the value in a feed, if anything is."""
     if log.trouble:
         return bad(f"{last}; {log.feed} cannot be read", log.trouble)
     if log.stored is None:
@@ -121,8 +121,8 @@ def _fault(log: Log, there: Input, last: str) -> Finding | None:
     return None
 
 
-def untold(feed: Feed, there: Input) -> str:
-    """Return why a feed cannot be asked for the last value of an input, or ""."""
+def why_unknown(feed: Feed, there: Input) -> str:
+    """Return why it is unknown whether a feed has the last value of an input, or ""."""
     if feed.engine != PHPFINA:
         return "has no slots that could be looked into"
     if feed.time is None or there.time is None:
@@ -131,13 +131,13 @@ def untold(feed: Feed, there: Input) -> str:
 
 
 def judge_full(refusal: str, inputs: Iterable[Input]) -> Finding:
-    """Say that no node may be added, as the server has it, and which nodes there are."""
+    """Say why no node can be added, and which nodes there are."""
     nodes = sorted({each.node for each in inputs}, key=lambda node: (node.zfill(16), node))
     return unknown(f"no node can be added: {refusal}; there are {', '.join(nodes)}")
 
 
 def judge_refused(node: str, *, is_full: bool) -> Finding:
-    """Say that a node is, or was, refused, with the way out."""
+    """Say that a node is or was refused, and what to do."""
     if is_full:
         found = f"node {node} is refused: the account has all the nodes it allows"
         return bad(found, "delete nodes there that are not used any more, then: oemgateway queue retry")
@@ -146,7 +146,7 @@ def judge_refused(node: str, *, is_full: bool) -> Finding:
 
 
 def judge_missing(missing: Iterable[Wanted]) -> list[Finding]:
-    """Say which inputs are not there yet, in a line for each node."""
+    """Name the inputs that do not exist yet, in a line for each node."""
     findings = []
     for node, group in groupby(missing, key=lambda each: each.node):
         found = f"node {node}: nothing has come yet for {_some([each.name for each in group])}"
@@ -155,7 +155,7 @@ def judge_missing(missing: Iterable[Wanted]) -> list[Finding]:
 
 
 def judge_unused(inputs: Iterable[Input]) -> list[Finding]:
-    """Say which inputs of our nodes get nothing from here any more, in a line for each node."""
+    """Name the inputs of our nodes that get no values from here any more, in a line for each node."""
     findings = []
     in_order = sorted(inputs, key=lambda each: (each.node, len(each.key), each.key))
     for node, group in groupby(in_order, key=lambda each: each.node):
@@ -171,7 +171,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def judge_others(others: Iterable[Input]) -> list[Finding]:
-    """Say which inputs are there and not known to be ours."""
+    """Name the nodes whose inputs are not known to be ours."""
     counts = Counter(each.node for each in others)
     if not counts:
         return []

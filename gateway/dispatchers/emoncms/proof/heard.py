@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class Heard(NamedTuple):
-    """The last frame of each node, and the nodes that each dispatcher is refused."""
+    """The last frame of each node, and the nodes that are refused to each dispatcher."""
 
     frames: Sequence[Frame] = ()
     refused: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 
 def heard(configuration: Configuration) -> Heard:
-    """Return what the gateway on this file knows; nothing where none answers.
+    """Ask the gateway that runs with this file; nothing where none answers.
 
-    Raises PermissionError where a gateway may not be asked by this user.
+    Raises PermissionError where this user may not ask it.
     """
     gateway = RunningGateway(configuration.path, configuration.gateway.find_socket())
     try:

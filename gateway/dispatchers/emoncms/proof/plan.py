@@ -1,8 +1,8 @@
 """What an Emoncms lacks for a dashboard: feeds, what fills them, their units, and descriptions.
 
-Only what is empty is filled: an input that has a process list or a description keeps it, and no feed that
-exists is changed, except that one without a unit is given it. An input without processes, as one has that was
-deleted there and made anew by the next reading, is logged to the feed of its name again.
+Only what is empty is filled: an input keeps its process list and its description, and a feed that exists is
+not changed, but for a missing unit. An input without processes, such as one that was deleted and created
+again by the next reading, is logged to the feed of its name again.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 
 Pair = tuple[Wanted, Input]
-"""What we want, and the input that it is."""
+"""An input as we want it, and as it is."""
 
 _POWER, _KWH = "W", "kWh"
 _LONGEST = 64
-"""Characters of a feed's name."""
+"""The most characters of a feed's name."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """An empty description to be filled."""
+    """A description for an input that has none."""
 
     wanted: Wanted
     there: Input
@@ -58,7 +58,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class FeedStep:
-    """A process and its feed, with a slot for every `interval` seconds: `there` already, or to be made.
+    """A process and its feed, with a slot for every `interval` seconds: it is `there`, or to be created.
 
     `blocked` says why it may be neither, as where the name is that of somebody else's feed.
     """
@@ -79,7 +79,7 @@ class FeedStep:
 
 @dataclass(frozen=True)
 class Processes:
-    """Processes to be added to those of an input, of which it has none, or one that logs its value."""
+    """Processes to add to an input that has none, or one that logs its value."""
 
     wanted: Wanted
     there: Input
@@ -88,7 +88,7 @@ class Processes:
 
 @dataclass(frozen=True)
 class OwnList:
-    """A process list of somebody's own, to which no feed of kWh is added."""
+    """A process list made by somebody, to which no feed of kWh is added."""
 
     wanted: Wanted
 
@@ -104,7 +104,7 @@ def plan(
     unused: Sequence[Input] = (),
     energy: bool = False,
 ) -> Iterator[Missing]:
-    """Yield what is missing; `unused` are inputs that get nothing any more, whose feeds are free.
+    """Yield what is missing; `unused` are inputs that get no values any more, whose feeds are free.
 
     A feed is called by our label, or else by the description or key of its input, and tagged with the node.
     With `energy` the power feed of a value in W has one of kWh beside it.
@@ -132,7 +132,7 @@ def plan(
 
 
 class _Planner:
-    """Names the feeds, and finds those that are there.
+    """Names the feeds, and finds those that exist.
 
     The same name under the tag of another node is another feed; under any other tag it may be what somebody
     has made for the very same sensor.
@@ -158,7 +158,7 @@ class _Planner:
         return self._found(LOG, tag, name, wanted.unit, wanted)
 
     def energy(self, wanted: Wanted, there: Input) -> FeedStep:
-        """Return the feed for the kWh of a power, which Emoncms's apps look for under this name."""
+        """Return the feed for the kWh of a power, by the name that Emoncms's apps look for."""
         tag, name = self._name(wanted, there)
         suffix = "_kwh"
         name = name[: _LONGEST - len(suffix)] + suffix
@@ -188,7 +188,7 @@ class _Planner:
         return step
 
     def _unfit(self, feed: Feed, unit: str) -> str:
-        """Return why a feed of the right name is not to be filled, or ""."""
+        """Return why a feed of the right name must not be filled, or ""."""
         if feed.engine not in (PHPFINA, PHPTIMESERIES):
             return "is of a kind that takes no values"
         if feed.id in self._filled:

@@ -1,4 +1,4 @@
-"""Proof that an Emoncms takes what the gateway sends and keeps it, step by step, as far as it goes."""
+"""Proof that an Emoncms takes and keeps what the gateway sends, step by step until one fails."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from gateway.dispatchers.emoncms.proof.findings import (
     judge_refused,
     judge_unused,
     judge_version,
-    untold,
+    why_unknown,
 )
 from gateway.dispatchers.emoncms.proof.plan import plan
 from gateway.dispatchers.emoncms.proof.provision import make
-from gateway.dispatchers.emoncms.proof.row import TEST_NODE, is_test, make_row, take_away
+from gateway.dispatchers.emoncms.proof.row import TEST_NODE, delete_test_rows, is_test, probe_row
 from gateway.dispatchers.emoncms.proof.wanted import find_wanted, unused
 from gateway.frame import Stamp
 from gateway.listener import claims
@@ -45,16 +45,16 @@ if TYPE_CHECKING:
     from gateway.plugin import Delivery
 
 Provision = Literal["nothing", "feeds", "feeds and energy"]
-"""What is made there."""
+"""What may be created there."""
 
 _LONGEST = 1000
 """Characters of a line, at most."""
 _LOOKS = 3
-"""How often what is amiss is looked at: a reading may come in between two looks."""
+"""How often a fault is looked at before it is reported: a reading may have come in between."""
 
 
 class Proof:
-    """One Emoncms, looked at for a configuration, with what a running gateway has heard."""
+    """Examines one Emoncms for a configuration, with what a running gateway has heard."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Proof:
         self._ahead = 0.0
 
     def lines(self) -> Iterator[Line]:
-        """Yield what is found and made; what keeps the rest from being looked at is the last."""
+        """Yield what is found and created; a failure that prevents the next steps is the last."""
         looks = {"server": self._reach, "key": self._key, "row": self._row, "inputs": self._inputs}
         with closing(self._emoncms):
             for step, look in looks.items():
@@ -88,7 +88,7 @@ class Proof:
                     return
 
     def _plain(self, line: Line) -> Line:
-        """Keep out what a server might have put into its names: the key, tags, control characters."""
+        """Remove what a server may have put into its names: the key, tags, control characters."""
         finding, key = line.finding, self._emoncms.apikey
         found, cure = excerpt(finding.found, key, _LONGEST), excerpt(finding.cure, key, _LONGEST)
         finding = replace(finding, found=found, cure=cure, subject=self._emoncms.name)
@@ -121,24 +121,24 @@ class Proof:
         yield Line("key", good("the key may write"))
 
     def _now(self) -> float:
-        """Return the time by the server's clock: a row that is later than that may block a feed."""
+        """Return the time by the server's clock: a row that is later may block a feed."""
         return self._clock.wall() + self._ahead
 
     def _row(self) -> Iterator[Line]:
-        """Send one row, of a value that changes with the clock, and look whether it is there."""
+        """Send one row, whose value changes with the clock, and check that it is there."""
         # Few digits: an Emoncms without Redis shows no more than six.
         value = round(self._clock.wall() % 100, 2)
         stamp = Stamp(self._now(), "", 0.0)
         try:
             try:
-                row = make_row(value, stamp)
+                row = probe_row(value, stamp)
                 delivery = self._send(row)
             except NodeRefused as full:
                 # There is no place for its node: it is one input more in a node that is there.
                 self._is_full = True
                 inputs = self._account.inputs()
                 yield Line("nodes", judge_full(str(full), inputs))
-                row = make_row(value, stamp, next((each.node for each in inputs), TEST_NODE))
+                row = probe_row(value, stamp, next((each.node for each in inputs), TEST_NODE))
                 delivery = self._send(row)
         except BadFrame as failure:
             yield Line("row", unknown(f"a test row is not taken: {failure}"))
@@ -150,7 +150,7 @@ class Proof:
                 "put the account's write key in apikey"
             )
         if progress.count:
-            left = [f"node {each.node}, {each.key}" for each in take_away(self._account)]
+            left = [f"node {each.node}, {each.key}" for each in delete_test_rows(self._account)]
             after = f"and may be deleted there: {'; '.join(left)}" if left else "and was deleted again"
             about = {"node": row.node, "key": keys_of(row, "index")[0], "value": value}
             yield Line("row", good(f"a test row came back as it was sent, {after}"), about)
@@ -197,7 +197,7 @@ class Proof:
             yield from (Line("inputs", finding) for finding in judge_others(others))
 
     def _look(self, account: Account, wanted: Sequence[Wanted]) -> list[Line]:
-        """Look at the inputs that are there; what is amiss is looked at again, as readings may have come."""
+        """Examine the inputs that exist; those with a fault again, as readings may have come meanwhile."""
         found: dict[Wanted, list[Line]] = {}
         pending = list(wanted)
         for look in range(_LOOKS):
@@ -234,9 +234,9 @@ class Proof:
 
 
 def _stored(account: Account, there: Input, log: Log) -> Log:
-    """Look what a feed has in the slot of an input's last time, where it has slots and is to have a value."""
+    """Add what a feed has in the slot of an input's last time, if it has slots and should have a value."""
     feed = log.feed
-    if feed is None or there.time is None or untold(feed, there):
+    if feed is None or there.time is None or why_unknown(feed, there):
         return log
     try:
         return replace(log, stored=account.stored(feed, there.time))

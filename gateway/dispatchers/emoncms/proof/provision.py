@@ -1,4 +1,4 @@
-"""What an Emoncms lacks for a dashboard is made there, as planned."""
+"""Creates at an Emoncms what a plan says it lacks."""
 
 from __future__ import annotations
 

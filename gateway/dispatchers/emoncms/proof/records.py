@@ -1,7 +1,7 @@
-"""Inputs and feeds as an Emoncms server describes them, and the processes that log the ones to the others.
+"""Inputs and feeds as an Emoncms server lists them, and the processes that log inputs to feeds.
 
-The calls were measured on Emoncms 11.16.8 and read in its source. PHP gives a list or an object, numbers or
-text as it comes: whatever says the same is taken.
+The calls were measured on Emoncms 11.16.8 and read in its source. PHP answers with a list or an object, with
+numbers or text: each of them is accepted.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PHPFINA = 5
-"""The engine of feeds that have a slot for every so many seconds."""
+"""The engine of feeds with a slot for every interval."""
 PHPTIMESERIES = 2
-"""The engine of feeds that have values at any second."""
+"""The engine of feeds with values at any second."""
 SHORTEST = 10
-"""Seconds of a slot, at least: Emoncms raises what is below."""
+"""The least seconds of a slot: Emoncms raises smaller ones."""
 
 
 class Process(NamedTuple):
-    """What is done with a value, by the two names that lists have for it: of old and of late."""
+    """What is done with a value, by its old and its new name in process lists."""
 
     number: str
     function: str
 
 
 LOG = Process("1", "process__log_to_feed")
-"""Puts the value in a feed, whose id is its argument."""
+"""Writes the value to the feed whose id is its argument."""
 ENERGY = Process("4", "process__power_to_kwh")
-"""Adds to a feed the kWh of a power in W since the last value; the value goes on as it came."""
+"""Adds the kWh of a power in W since the last value to a feed, and passes the value on unchanged."""
 _LOGGING = (*LOG, "process__log_to_feed_join")
 _NUMBERS = ("2", "process__scale", "3", "process__offset")
-"""Processes whose argument is a number, and no feed."""
+"""Processes whose argument is a number and not a feed."""
 _ID = re.compile(r"[0-9]{1,18}")
 _LONGEST_UNIT = 10
-"""Bytes of a unit: MySQL refuses a longer one, and PHP ends with that (feed_schema.php, feed_model.php)."""
+"""The most bytes of a unit: MySQL refuses a longer one, which ends PHP (feed_schema.php, feed_model.php)."""
 
 
 @dataclass(frozen=True)
 class Input:
     """An input; `time`, in Unix seconds, and `value` are None where nothing has come yet.
 
-    `processes` is what is done with a value, as in "2:0.1,1:7": it is scaled, then logged to feed 7.
+    `processes` is what is done with a value: "2:0.1,1:7" scales it, then logs it to feed 7.
     """
 
     id: int
@@ -60,7 +60,7 @@ class Input:
     value: float | None
 
     def logs(self) -> Iterator[tuple[int, bool]]:
-        """Yield the id of each feed that it is logged to, and whether its value is logged as it came."""
+        """Yield the id of each feed that it is logged to, and whether its value is logged unchanged."""
         as_it_came = True
         for name, ids in self._steps():
             if name in _LOGGING and ids:
@@ -73,11 +73,11 @@ class Input:
         return [ids[0] for name, ids in self._steps() if name in ENERGY and ids]
 
     def feeds(self) -> set[int]:
-        """Return the ids of all feeds that may be written to by what is done with its values."""
+        """Return the ids of all feeds that its processes may write to."""
         return {number for name, ids in self._steps() if name not in _NUMBERS for number in ids}
 
     def _steps(self) -> Iterator[tuple[str, list[int]]]:
-        """Yield the name of each process, and those of its arguments that may be ids."""
+        """Yield the name of each process and its arguments that may be ids."""
         for step in self.processes.split(","):
             name, *arguments = step.split(":")
             yield name, [int(argument) for argument in arguments if _ID.fullmatch(argument)]
@@ -85,10 +85,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Feed:
-    """A feed; `interval` is 0 where that is not told, and `unit` None.
+    """A feed; `interval` is 0 and `unit` None where the server does not say.
 
-    `time` is when a value was last meant for it, in Unix seconds: None for never, infinity where that is not
-    told. It is no proof that the value was stored.
+    `time` is when a value was last meant for it, in Unix seconds: None for never, infinity where the
+    server does not say. It does not prove that the value was stored.
     """
 
     id: int
@@ -182,19 +182,19 @@ def _number(value: Any) -> float | None:  # noqa: ANN401  (JSON)
 
 
 def read_processes(value: Any) -> str:  # noqa: ANN401  (JSON)
-    """Return a list of processes as text, which it is in most answers."""
+    """Return a list of processes as text, as most answers have it."""
     if isinstance(value, list):
         return ",".join(":".join(map(str, [step["fn"], *step["args"]])) for step in value)
     return read_text(value)
 
 
 def feed_part(text: str) -> str:
-    """Return the tag or name of a feed as Emoncms takes it (feed_model.php): a dot is refused there."""
+    """Return a text as Emoncms accepts it for the tag or name of a feed (feed_model.php): without dots."""
     return " ".join(re.sub(r"[^\w\s-]", " ", text).split())[:64].rstrip()
 
 
 def feed_unit(text: str) -> str:
-    """Return the unit of a feed as Emoncms takes it, and its own dashboards know it; "" where it has none."""
+    """Return a unit as Emoncms accepts it for a feed, and its dashboards know it; "" where it has none."""
     unit = text.strip()
     if unit.lower() in ("c", "°c"):
         return "°C"

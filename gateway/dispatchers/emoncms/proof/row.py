@@ -1,4 +1,4 @@
-"""The test row: one reading that is sent, read back, and taken away again."""
+"""The test row: one reading that is sent, read back and deleted."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from gateway.frame import Stamp
 
 TEST_NODE = "oemgateway-test"
-"""The node of the test row: no gateway's reading has it."""
+"""The node of the test row, which no reading has."""
 
 
 def is_test(each: Input) -> bool:
-    """Tell whether an input is that of a test row, in a node of its own or, for want of room, in another."""
+    """Tell whether an input is of a test row, in its own node or, in a full account, in another one."""
     return TEST_NODE in (each.node, each.key)
 
 
-def make_row(value: float, stamp: Stamp, node: str = TEST_NODE) -> Frame:
-    """Return the row, in a node of its own or in one that is there."""
+def probe_row(value: float, stamp: Stamp, node: str = TEST_NODE) -> Frame:
+    """Return the row, in its own node or in one that exists."""
     if node == TEST_NODE:
         return Frame(node, (value,), stamp)
     return Frame(node, (value,), stamp, (TEST_NODE,), by_name=True)
 
 
-def take_away(account: Account) -> Sequence[Input]:
-    """Delete what test rows have made, also those of earlier runs; return the inputs that stay all the same.
+def delete_test_rows(account: Account) -> Sequence[Input]:
+    """Delete the inputs of test rows, also of earlier runs; return those that could not be deleted.
 
-    Where the device module is installed a new node makes a device, which goes as well.
+    Where the device module is installed a new node creates a device, which is deleted as well.
     """
     for each in account.inputs():
         if is_test(each):

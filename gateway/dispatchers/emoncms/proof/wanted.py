@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _NEVER = Stamp(0.0, "", 0.0)
 _AT_REST = 3600.0
-"""Seconds that an input may be behind the newest of its node, and get values all the same."""
+"""Seconds that an input may be older than the newest one of its node and still count as in use."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Wanted:
 
     @property
     def name(self) -> str:
-        """Its key, and its label where that says more."""
+        """Its key, and its label where that is another text."""
         return self.key if self.label in ("", self.key) else f"{self.key} {self.label}"
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class Wanted:
 def find_wanted(
     configuration: Configuration, frames: Sequence[Frame], keys: Keys, inputs: Iterable[Input]
 ) -> list[Wanted]:
-    """Return what is ours: `frames` are those that were heard, `inputs` those that the server has.
+    """Return our inputs: `frames` are those that were heard, `inputs` those that the server has.
 
     That is what values are sent to: not what else a node of ours has there from before, as when its keys
     were indices and are names now.
@@ -90,7 +90,7 @@ def find_wanted(
 def unused(
     configuration: Configuration, frames: Iterable[Frame], wanted: Iterable[Wanted], inputs: Iterable[Input]
 ) -> list[Input]:
-    """Return the inputs that are ours and to which we send nothing, or nothing any more.
+    """Return our inputs to which no values are sent, or none any more.
 
     Of a node that was heard, or that a listener claims, they are all ours; of one that only [nodes] knows,
     those are that have the index or the name of one of its values.
@@ -134,7 +134,7 @@ def _kept_up(there: Mapping[str, Input], frame: Frame | None, keys: Keys) -> Ite
 
 
 def _unit_by_key(decoder: Decoder | None, key: str) -> str:
-    """Return what [nodes] says of the unit at an index, or of a name."""
+    """Return the unit that [nodes] has for an index or a name."""
     for index, (name, _, _, unit) in enumerate(decoder.described() if decoder else (), 1):
         if key in (str(index), name, as_kept(name)):
             return feed_unit(unit)
@@ -142,7 +142,7 @@ def _unit_by_key(decoder: Decoder | None, key: str) -> str:
 
 
 def _claimed(name: str, listener: Listener) -> Iterator[Frame]:
-    """Yield, for each node that the configuration fixes, a frame as its listener makes them."""
+    """Yield a frame as its listener makes it, for each node that the configuration fixes."""
     for node, indices in claims(listener.catalogue()).items():
         if indices is not None:
             yield _frame(node, indices, {index: each.label for index, each in indices.items()}, name)
@@ -156,7 +156,7 @@ def _frame(node: str, indices: Iterable[int], labels: Mapping[int, str], source:
 
 
 def _decoded(configuration: Configuration, there: Mapping[str, Mapping[str, Input]]) -> Iterator[Frame]:
-    """Yield a frame for each section of [nodes]; its values go by name where the server has them so."""
+    """Yield a frame for each section of [nodes]; by name where the server has its values by name."""
     for node, decoder in configuration.nodes.decoders.items():
         labels = {index: name for index, (name, *_) in enumerate(decoder.described(), 1)}
         frame = _frame(node, labels, labels, "")
