@@ -19,6 +19,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "exec": "listeners.textlines.exec_lines:ExecLines",
         "http": "listeners.http.listener:Http",
         "keyvalue": "listeners.textlines.keyvalue:KeyValue",
+        "lograte": "listeners.lograte.listener:Lograte",
         "mqtt": "listeners.mqtt.listener:Mqtt",
         "owfs": "listeners.onewire.drivers.owfs:Owfs",
         "owserver": "listeners.onewire.drivers.owfs:Owserver",

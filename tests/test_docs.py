@@ -19,7 +19,13 @@ from gateway.settings import declared
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = {path.relative_to(DOCS).with_suffix("").as_posix(): path.read_text() for path in DOCS.rglob("*.rst")}
-INDEXED = {"sensors": "sensorN", "offsets": "offsetN", "counters": "counterN", "values": "valueN"}
+INDEXED = {
+    "sensors": "sensorN",
+    "offsets": "offsetN",
+    "counters": "counterN",
+    "values": "valueN",
+    "patterns": "patternN",
+}
 TYPES = [(kind, name) for kind in ("listeners", "dispatchers") for name in known(kind)]
 HARMLESS = "[dispatchers]\n[[harmless]]\ntype = log\n", "[listeners]\n[[harmless]]\ntype = tcp\nport = 1\n"
 

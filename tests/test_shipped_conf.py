@@ -16,6 +16,7 @@ from gateway.nodes import Decoder
 from gateway.registry import known
 from gateway.settings import build, declared, shown
 from listeners.counter import Counters
+from listeners.lograte.listener import Patterns
 from listeners.mqtt.mappings import Mappings
 from listeners.onewire.slots import Offsets, Slots
 from tests import shipped_file
@@ -35,7 +36,7 @@ def without(*names):
 HALVES = without("transmitter", "names"), without("radio", "cable")
 
 SECTIONS = {section.name: section for section in shipped_file.read(SHIPPED)}
-LEFT_OUT = {Slots: "Dummy", Offsets: "0", Counters: "Dummy", Mappings: ""}
+LEFT_OUT = {Slots: "Dummy", Offsets: "0", Counters: "Dummy", Patterns: "Dummy", Mappings: ""}
 """What an index has that is left out."""
 
 

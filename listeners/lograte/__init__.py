@@ -1,0 +1,1 @@
+"""Listener `lograte`: how often patterns match in a log file."""

@@ -1,0 +1,150 @@
+"""Listener `lograte`: how many lines of a log file match each pattern, in each interval and in all."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from gateway.plugin import at_least, bad, good, setting
+from listeners.entries import Entries, EntrySampler
+from listeners.kept import Kept
+from listeners.lograte.follower import Follower
+from listeners.lograte.matcher import Matcher
+from listeners.lograte.pattern import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gateway.plugin import Finding, Flag, Frame, Machine
+    from listeners.entries import Entry
+
+_KEEP_EVERY = 600.0
+"""Seconds between two writes of position and totals, which belong together: a kill costs none of either."""
+
+_LATE = 1.5
+"""Intervals after which a count is not one of an interval any more, and only in the total."""
+
+
+@dataclass(frozen=True)
+class Patterns(Entries):
+    """The patterns: `patternN = REGULAR EXPRESSION | Dummy`, with a label after a comma."""
+
+    KEY: ClassVar = re.compile(r"pattern([1-9][0-9]*)")
+    EXAMPLE: ClassVar = "pattern1"
+
+    @classmethod
+    def parse(cls, text: str) -> str:
+        """Return the pattern, if it is one."""
+        if not text:
+            raise ValueError("a regular expression or Dummy expected, not nothing")
+        translate(text)
+        return text
+
+
+@dataclass(kw_only=True)
+class Lograte(EntrySampler):
+    """Counts matches; patternN has those of the interval at index 2N - 1, and all so far at 2N."""
+
+    KINDS: ClassVar = (("count", ""), ("total", ""))
+
+    file: Path = setting()
+    interval: float = setting(60.0, check=at_least(1))
+    patterns: Patterns = field(default_factory=Patterns)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._follower: Follower | None = None
+        self._counted_at: float | None = None
+
+    @property
+    def entries(self) -> Patterns:
+        """The patterns."""
+        return self.patterns
+
+    def open(self) -> None:
+        """Go on where it was; at the first start, at the end of the file."""
+        self._kept = Kept(self, "lograte", _KEEP_EVERY)
+        kept = self._kept.read()
+        if kept.get("file") != str(self.file):
+            kept = {}
+        named = {entry.what for entry in self.patterns.named().values()}
+        totals = kept.get("totals")
+        self._totals = Counter(
+            {
+                pattern: total
+                for pattern, total in (totals.items() if isinstance(totals, dict) else ())
+                if pattern in named and isinstance(total, int)
+            }
+        )
+        off = kept.get("off")
+        self._matcher = Matcher(named, named.intersection(off if isinstance(off, list) else ()))
+        self._follower = Follower(self.file, kept, self.clock.monotonic)
+        self._counted_at = None
+
+    def close(self) -> None:
+        """End the process, and keep where it is."""
+        if self._follower:
+            self._keep(self._follower)
+            self._matcher.close()
+            self._follower.close()
+            self._follower = None
+
+    def read(self, stop: Flag) -> list[Frame]:
+        """Wait for the end of the interval, and return what was counted."""
+        self._stop = stop
+        return super().read(stop)
+
+    def sample(self) -> Sequence[float | None]:
+        """Return the matches of the interval and in all; gaps where the file cannot be read.
+
+        What was not read in time, as after a restart, is in the total alone.
+        """
+        if self._follower is None:
+            raise OSError("the file is not open")
+        now = self.clock.monotonic()
+        is_late = self._counted_at is None or now - self._counted_at > _LATE * self.interval
+        self._counts: Counter[str] = Counter()
+        self._trouble = ""
+        try:
+            for lines in self._follower.poll():
+                found = self._matcher.count(lines, self._stop)
+                if found is None:  # stopped: what was not counted is there at the next start
+                    return ()
+                self._counts += found
+                self._totals += found
+        except FileNotFoundError:
+            self._trouble = f"{self.file} is missing"
+        except PermissionError:
+            self._trouble = f"{self.file} may not be read: `oemgateway doctor` says what to do"
+        self._is_late, self._counted_at = is_late, now
+        values = super().sample()
+        if self._kept.is_due():
+            self._keep(self._follower)
+        return values
+
+    def sample_entry(self, number: int, entry: Entry) -> Sequence[float | None]:  # noqa: ARG002  (a pattern says all)
+        """Return what was counted of a pattern; OSError where it is not counted."""
+        if entry.what in self._matcher.runaways:
+            raise OSError("it takes too long, and is off until it is edited")
+        if self._trouble:
+            raise OSError(self._trouble)
+        return None if self._is_late else self._counts[entry.what], self._totals[entry.what]
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Say whether the user may read the file."""
+        if not machine.exists(self.file):
+            yield bad(f"{self.file} is missing", "a log in the journal is read by type = exec and journalctl")
+        elif not machine.allows(self.file, 0o4):
+            yield bad(
+                f"{machine.user} may not read {self.file}",
+                f"sudo usermod -aG adm {machine.user} (if its group is adm), and restart the gateway",
+            )
+        else:
+            yield good(f"{machine.user} may read {self.file}")
+
+    def _keep(self, follower: Follower) -> None:
+        off = [*self._matcher.runaways]
+        self._kept.write({"file": str(self.file), "totals": self._totals, "off": off, **follower.state()})

@@ -1,0 +1,95 @@
+"""Counts the lines that match patterns, in a process that is killed when a pattern runs away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from typing import IO, TYPE_CHECKING, cast
+
+from gateway.flag import wait_readable
+from listeners.lograte import child
+from listeners.lograte.pattern import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.flag import Flag
+
+_PATIENCE = 60.0
+"""Seconds for an answer; a machine that is busy, or was asleep, is no fault of a pattern."""
+
+
+class Matcher:
+    """Counts matches by pattern; `runaways` are those that took too long, which are left out from then on."""
+
+    def __init__(self, patterns: Iterable[str], runaways: Iterable[str] = ()) -> None:
+        self.runaways = set(runaways)
+        self._patterns = [*dict.fromkeys(patterns)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def count(self, text: bytes, stop: Flag) -> Counter[str] | None:
+        """Return how many lines of a text, of at most a pipe's 64 KB, match each pattern; None when stopped.
+
+        Raises OSError where the process does not do its work.
+        """
+        counts: Counter[str] = Counter()
+        while left := [p for p in self._patterns if p not in self.runaways and p not in counts]:
+            if not self._ask(left, text, counts, stop):
+                return None
+        return counts
+
+    def _ask(self, patterns: list[str], text: bytes, counts: Counter[str], stop: Flag) -> bool:
+        process = self._process
+        if process is None or self._asked != patterns:
+            process = self._start(patterns)
+        pipe, answers = cast("tuple[IO[bytes], IO[bytes]]", (process.stdin, process.stdout))
+        pipe.write(child.SIZE.pack(len(text)) + text)
+        for pattern in patterns:
+            answer = b""
+            while len(answer) < child.SIZE.size:
+                ready = wait_readable([stop, answers], _PATIENCE)
+                if not ready or stop.fileno() in ready:
+                    self.close()
+                    if ready:
+                        return False
+                    raise OSError(f"no answer of the process that matches patterns within {_PATIENCE:g} s")
+                piece = os.read(answers.fileno(), child.SIZE.size - len(answer))
+                if not piece:
+                    self._note_end(pattern)
+                    return True
+                answer += piece
+            (counts[pattern],) = child.SIZE.unpack(answer)
+        return True
+
+    def _start(self, patterns: list[str]) -> subprocess.Popen[bytes]:
+        self.close()
+        self._asked = patterns
+        self._process = subprocess.Popen(  # noqa: S603  (Python itself)
+            [sys.executable, "-I", "-S", "-W", "ignore", child.__file__, *map(translate, patterns)],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={},
+            start_new_session=True,
+        )
+        return self._process
+
+    def _note_end(self, pattern: str) -> None:
+        """Take note of why the process has ended while it had to answer for a pattern."""
+        status = self.close()
+        if status != -signal.SIGVTALRM:
+            raise OSError(f"the process that matches patterns has ended with status {status}")
+        self.runaways.add(pattern)
+
+    def close(self) -> int | None:
+        """End the process, and return its status."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        with process:  # which closes the pipes
+            process.kill()
+        return process.returncode

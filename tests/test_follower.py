@@ -1,0 +1,391 @@
+"""listeners/lograte/follower.py: every line once, whatever rotates the file."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listeners.lograte.follower import CHUNK, LATE, Follower
+
+
+class Log:
+    """A log file whose lines are numbered, and what was read of it."""
+
+    def __init__(self, directory):
+        self.path = directory / "mail.log"
+        self.written = 0
+        self.read = []
+        self.now = 0.0
+        self.late = False
+        self.touched = 1_700_000_000
+        self.state = {}
+        self.begin()
+
+    def begin(self):
+        self.follower = Follower(self.path, self.state, lambda: self.now)
+
+    def restart(self):
+        self.state = self.follower.state()
+        self.follower.close()
+        self.begin()
+
+    def write(self, count=1, to=None):
+        with (to or self.path).open("a") as file:
+            for _ in range(count):
+                file.write(f"{self.written:06} a line of some length, as they are\n")
+                self.written += 1
+        self.touch(to or self.path)
+
+    def touch(self, path):
+        """Give a file a time of its own: the clock of a file system is coarse, and these tests are quick."""
+        self.touched += 1
+        os.utime(path, (self.touched, self.touched))
+
+    def poll(self):
+        for lines in self.follower.poll():
+            self.read += [int(line[:6]) for line in lines.decode().splitlines()]
+
+    def shift(self):
+        for number in range(9, 0, -1):
+            for ending in ("", ".gz"):
+                old = self.path.with_name(f"mail.log.{number}{ending}")
+                if old.exists():
+                    old.rename(self.path.with_name(f"mail.log.{number + 1}{ending}"))
+
+    def rename(self):
+        self.shift()
+        self.path.rename(self.path.with_name("mail.log.1"))
+        self.path.touch()
+
+    def copytruncate(self):
+        self.shift()
+        shutil.copyfile(self.path, self.path.with_name("mail.log.1"))
+        os.truncate(self.path, 0)
+        self.touch(self.path.with_name("mail.log.1"))
+
+    def compress(self):
+        for file in self.path.parent.glob("mail.log.*"):
+            if file.suffix != ".gz":
+                about = file.stat()
+                packed = file.with_name(f"{file.name}.gz")
+                packed.write_bytes(gzip.compress(file.read_bytes()))
+                os.utime(packed, ns=(about.st_atime_ns, about.st_mtime_ns))
+                file.unlink()
+
+    def assert_all_once(self, after=0):
+        assert sorted(self.read) == list(range(after, self.written))
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = Log(tmp_path)
+    yield log
+    log.follower.close()
+
+
+@pytest.fixture
+def begun(log):
+    """A log with ten lines of before."""
+    log.write(10)
+    log.poll()
+    assert log.read == []
+    return log
+
+
+ROTATIONS = [Log.rename, Log.copytruncate]
+
+
+def test_it_begins_at_the_end(begun):
+    begun.write(3)
+    begun.poll()
+    assert begun.read == [10, 11, 12]
+
+
+def test_a_file_that_comes_later_is_read_from_its_beginning(log):
+    log.poll()
+    with pytest.raises(FileNotFoundError):
+        log.poll()
+    log.write(3)
+    log.poll()
+    log.assert_all_once()
+
+
+def test_a_line_is_read_when_it_is_whole(begun):
+    with begun.path.open("a") as file:
+        file.write("000010 half")
+        file.flush()
+        begun.poll()
+        assert begun.read == []
+        file.write(" and half\r\n")
+    begun.poll()
+    assert begun.read == [10]
+
+
+@pytest.mark.parametrize("rotate", ROTATIONS)
+@pytest.mark.parametrize("more", [1, 500])
+def test_what_was_written_before_and_after_a_rotation_is_read_once(begun, rotate, more):
+    begun.write(2)
+    begun.poll()
+    begun.write(3)
+    rotate(begun)
+    begun.write(more)
+    begun.poll()
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+@pytest.mark.parametrize("rotate", ROTATIONS)
+def test_several_rotations_between_two_looks(begun, rotate):
+    for _ in range(4):
+        begun.write(300)
+        rotate(begun)
+    begun.write(1)
+    begun.poll()
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+@pytest.mark.parametrize("rotate", ROTATIONS)
+def test_what_is_compressed_at_once_is_read_all_the_same(begun, rotate):
+    for _ in range(3):
+        begun.write(4000)
+        rotate(begun)
+        begun.compress()
+    begun.write(1)
+    begun.poll()
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+@pytest.mark.parametrize("rotate", ROTATIONS)
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_restart_goes_on_where_it_was_however_often_it_was_rotated_meanwhile(begun, rotate, compress):
+    begun.write(5)
+    begun.poll()
+    begun.restart()
+    for _ in range(3):
+        begun.write(100)
+        rotate(begun)
+        if compress:
+            begun.compress()
+    begun.write(5)
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+def test_a_restart_without_a_rotation_goes_on_where_it_was(begun):
+    begun.write(5)
+    begun.poll()
+    begun.restart()
+    begun.write(5)
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+def test_lines_that_come_late_into_the_renamed_file_are_read(begun):
+    begun.rename()
+    begun.write(2)
+    begun.poll()
+    begun.now += LATE - 1
+    begun.write(3, to=begun.path.with_name("mail.log.1"))
+    begun.poll()
+    begun.now += LATE - 1
+    begun.write(1, to=begun.path.with_name("mail.log.1"))
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+def test_a_renamed_file_is_closed_after_a_while_and_not_read_again(begun):
+    begun.rename()
+    begun.write(2)
+    begun.poll()
+    begun.now += LATE
+    begun.poll()
+    begun.poll()
+    assert len(begun.follower._sources) == 1
+    begun.compress()
+    begun.restart()
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+def test_a_file_that_was_deleted_is_read_to_its_end_and_the_new_one_from_its_beginning(begun):
+    for _ in range(20):
+        begun.write(3)
+        begun.path.unlink()
+        begun.poll()
+        begun.write(4)
+        begun.poll()
+    begun.assert_all_once(10)
+
+
+def test_a_new_file_with_the_inode_of_the_old_one_is_read_from_its_beginning(begun):
+    begun.write(200)
+    begun.poll()
+    for _ in range(20):
+        begun.restart()
+        inode = begun.path.stat().st_ino
+        begun.path.unlink()
+        begun.write(300)
+        if begun.path.stat().st_ino == inode:
+            break
+    else:
+        pytest.skip("this file system does not use an inode again")
+    begun.read.clear()
+    begun.poll()
+    assert begun.read == list(range(begun.written - 300, begun.written))
+
+
+def test_a_file_that_grew_beyond_the_old_offset_after_it_was_truncated(begun):
+    # given a file whose size and inode say nothing
+    begun.write(5)
+    begun.poll()
+    begun.copytruncate()
+    begun.write(100)
+    # when
+    begun.poll()
+    # then
+    begun.assert_all_once(10)
+
+
+def test_a_copy_that_is_not_complete_yet_is_left_alone(begun):
+    begun.write(100)
+    begun.poll()
+    shutil.copyfile(begun.path, begun.path.with_name("mail.log.1"))
+    begun.write(5)
+    begun.poll()
+    os.truncate(begun.path, 0)
+    begun.write(5)
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+def test_what_was_read_before_the_copy_was_made_is_not_read_again(begun):
+    begun.write(100)
+    shutil.copyfile(begun.path, begun.path.with_name("mail.log.1"))
+    begun.write(50)
+    begun.poll()
+    os.truncate(begun.path, 0)
+    begun.write(7)
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+def test_rotated_files_of_before_the_first_start_are_not_read(log):
+    log.write(5)
+    log.rename()
+    log.write(5)
+    log.rename()
+    log.compress()
+    log.write(5)
+    log.poll()
+    log.write(2)
+    log.poll()
+    assert log.read == [15, 16]
+
+
+def test_other_files_beside_it_are_left_alone(begun):
+    for name in ("mail.log.bak", "mail.log~", "mail.logs.1", "other.log.1", "mail.log.1.xz"):
+        begun.path.with_name(name).write_text("000999 not ours\n")
+    begun.poll()
+    assert begun.read == []
+
+
+def test_a_line_without_an_end_fills_no_memory_and_counts_once(begun):
+    with begun.path.open("a") as file:
+        file.write("000010 " + "x" * 3 * CHUNK)
+        file.flush()
+        begun.poll()
+        file.write("000099 its end\n")
+    begun.write(0)
+    begun.written += 1
+    begun.write(2)
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+def test_damaged_gzip_and_a_pipe_are_left_alone(begun):
+    begun.path.with_name("mail.log.1.gz").write_bytes(b"\x1f\x8b damaged")
+    os.mkfifo(begun.path.with_name("mail.log.2"))
+    begun.write(1)
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"positions": 5}, {"positions": [[1]], "known": []}, {"positions": []}]
+)
+def test_a_damaged_state_is_as_none(tmp_path, state):
+    log = Log(tmp_path)
+    log.write(3)
+    log.state = state
+    log.begin()
+    log.poll()
+    assert log.read == []
+    log.follower.close()
+
+
+def test_what_was_not_taken_is_yielded_again(begun):
+    begun.write(3)
+    for _ in begun.follower.poll():
+        break
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+def test_lines_that_come_late_into_a_file_that_was_not_seen_before_it_was_rotated(begun):
+    begun.rename()
+    begun.write(2)
+    begun.rename()
+    begun.poll()
+    begun.write(3, to=begun.path.with_name("mail.log.1"))
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+def test_a_restart_while_a_renamed_file_is_still_read(begun):
+    begun.rename()
+    begun.write(2)
+    begun.poll()
+    begun.restart()
+    begun.write(3, to=begun.path.with_name("mail.log.1"))
+    begun.write(3)
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+ACTS = ["write", "write", "late", "poll", "poll", "rename", "copytruncate", "compress", "restart", "later"]
+
+
+@settings(
+    max_examples=int(os.environ.get("EXAMPLES", "200")),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(st.sampled_from(ACTS), max_size=25), st.lists(st.integers(1, 60), min_size=25, max_size=25))
+def test_whatever_happens_each_line_is_read_once(tmp_path_factory, acts, sizes):
+    log = Log(tmp_path_factory.mktemp("log"))
+    log.write(1)
+    log.poll()
+    for act, size in zip(acts, sizes, strict=False):
+        match act:
+            case "write":
+                log.write(size)
+            case "late" if log.path.with_name("mail.log.1").exists() and log.late:
+                log.write(size, to=log.path.with_name("mail.log.1"))
+            case "late":
+                pass
+            case "later":
+                log.now += LATE
+            case _:
+                getattr(log, act)()
+        if act in ("rename", "copytruncate", "compress", "later"):
+            log.late = act == "rename"  # while its program has not noticed
+    log.poll()
+    log.poll()
+    log.follower.close()
+    log.assert_all_once(1)

@@ -1,0 +1,188 @@
+"""Listener `lograte`: matches of a log's lines by interval and in all."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gateway.settings import SettingsFault, build
+from listeners.lograte.listener import Lograte
+from listeners.simulated.clock import VirtualClock, VirtualFlag
+
+SENT = r"postfix/smtp\[[[:digit:]]+\]: .* status=sent"
+LINE = "Nov  5 12:00:00 mail postfix/smtp[4711]: 3A1B: to=<a@b>, delay=0.1, status={}\n"
+
+
+class Running:
+    """A listener on a log file, on a clock of its own."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.file = directory / "mail.log"
+        self.file.write_text(LINE.format("sent") * 100)
+        self.clock = VirtualClock()
+        self.listener = None
+
+    def start(self, **entries):
+        entries = {"pattern1": [SENT, "sent"], **entries}
+        self.listener = build(Lograte, {"node": "mail", "file": str(self.file), **entries})
+        self.listener.name, self.listener.state, self.listener.clock = "mail", self.directory, self.clock
+        self.listener.open()
+        return self
+
+    def write(self, *states):
+        with self.file.open("a") as file:
+            file.writelines(LINE.format(state) for state in states)
+
+    def read(self):
+        (frame,) = self.listener.read(VirtualFlag(self.clock))
+        return frame.values
+
+
+@pytest.fixture
+def running(tmp_path):
+    running = Running(tmp_path)
+    yield running
+    if running.listener:
+        running.listener.close()
+
+
+def test_what_was_there_before_the_first_start_is_not_counted(running):
+    running.start()
+    assert running.read() == (None, 0)
+    running.write("sent", "bounced", "sent")
+    assert running.read() == (2, 2)
+    running.write("sent")
+    assert running.read() == (1, 3)
+    assert running.read() == (0, 3)
+
+
+def test_each_pattern_has_its_own_indices_and_names(running):
+    running.start(pattern2="Dummy", pattern4="status=bounced")
+    assert running.read() == (None, 0, None, None, None, None, None, 0)
+    running.write("sent", "bounced", "bounced")
+    (frame,) = running.listener.read(VirtualFlag(running.clock))
+    assert frame.values == (1, 1, None, None, None, None, 2, 2)
+    assert frame.names[:2] == ("sent count", "sent total")
+    assert frame.names[6:] == ("status=bounced count", "status=bounced total")
+
+
+def test_what_came_while_it_was_stopped_is_in_the_total_alone(running):
+    running.start().read()
+    running.write("sent")
+    running.read()
+    running.listener.close()
+    running.write("sent", "sent")
+    running.file.rename(running.file.with_name("mail.log.1"))
+    running.write("sent")
+    running.start()
+    assert running.read() == (None, 4)
+    running.write("sent")
+    assert running.read() == (1, 5)
+
+
+def test_after_a_kill_nothing_is_counted_twice(running):
+    running.start().read()
+    running.write("sent")
+    running.read()
+    running.listener._keep(running.listener._follower)
+    running.write("sent")
+    running.read()
+    running.listener._matcher.close()
+    running.listener._follower.close()
+    running.start()
+    assert running.read() == (None, 2)
+
+
+def test_a_missed_interval_is_a_gap_in_the_count_and_the_total_goes_on(running):
+    running.start().read()
+    running.write("sent")
+    running.clock.sleep(200)
+    assert running.read() == (None, 1)
+
+
+def test_a_file_that_is_missing_is_a_gap_and_one_line(running, caplog):
+    running.file.unlink()
+    running.start()
+    running.read()
+    for _ in range(3):
+        assert running.read() == (None, None)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == f"pattern1 (sent): {running.file} is missing"
+    assert running.listener.health().troubles == [line]
+    running.write("sent")
+    assert running.read() == (1, 1)
+    assert running.listener.health().troubles == []
+
+
+def test_a_pattern_that_runs_away_is_off_until_it_is_edited_and_the_others_count(running, caplog):
+    # given
+    running.start(pattern2=r"(a+)+$")
+    running.read()
+    # when
+    with running.file.open("a") as file:
+        file.write("a" * 60 + "!\n")
+    running.write("sent")
+    # then
+    assert running.read() == (1, 1, None, None)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == "pattern2 ((a+)+$): it takes too long, and is off until it is edited"
+    # and after a restart it is still off
+    running.listener.close()
+    running.start(pattern2=r"(a+)+$")
+    assert running.read()[2:] == (None, None)
+    # and on again when it is edited
+    running.listener.close()
+    running.start(pattern2="a+!$")
+    assert running.read()[2:] == (None, 0)
+
+
+def test_another_pattern_at_a_place_begins_its_total_anew(running):
+    running.start().read()
+    running.write("sent")
+    running.read()
+    running.listener.close()
+    running.start(pattern1="bounced", pattern2=SENT)
+    assert running.read() == (None, 0, None, 1)
+
+
+def test_another_file_begins_anew(running):
+    running.start().read()
+    running.write("sent")
+    running.read()
+    running.listener.close()
+    running.file = running.file.with_name("other.log")
+    running.file.write_text(LINE.format("sent"))
+    running.start()
+    assert running.read() == (None, 0)
+
+
+@pytest.mark.parametrize("kept", ["", "[]", '{"totals": 5, "off": 3}', '{"totals": {"x": "y"}, "off": {}}'])
+def test_a_damaged_state_is_as_none(running, kept):
+    if kept.startswith("{"):
+        kept = json.dumps({**json.loads(kept), "file": str(running.file)})
+    (running.directory / "lograte-mail.json").write_text(kept)
+    running.start()
+    assert running.read() == (None, 0)
+
+
+def test_a_stop_while_lines_are_matched_counts_them_at_the_next_start(running):
+    running.start().read()
+    running.write("sent")
+    stop = VirtualFlag(running.clock)
+    running.listener._stop = stop
+    stop.set()
+    assert running.listener.sample() == ()
+    running.listener.close()
+    running.start()
+    assert running.read() == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [("", "not nothing"), ("a{1", "needs quotes"), ("[:digit:]", "expected, not"), (["a{1", "2}"], "quotes")],
+)
+def test_a_wrong_pattern_is_a_fault_of_the_file(running, pattern, words):
+    with pytest.raises(SettingsFault, match=words):
+        running.start(pattern1=pattern)

@@ -1,0 +1,88 @@
+"""listeners/lograte/matcher.py: the process that matches, and what becomes of a pattern that runs away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from gateway.flag import Flag
+from listeners.lograte import child
+from listeners.lograte.matcher import Matcher
+
+RUNAWAY = r"(a+)+$"
+LONG = b"a" * 60 + b"!\n"
+
+
+@pytest.fixture
+def matcher():
+    made = []
+
+    def make(*patterns, runaways=()):
+        made.append(Matcher(patterns, runaways))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_lines_are_counted_by_pattern(matcher):
+    text = "err 1\r\nok\nerr\xff2\nüb\n".encode("latin-1")
+    assert matcher("err", "^ok$", "1$", "b", "none").count(text, Flag()) == {
+        "err": 2,
+        "^ok$": 1,
+        "1$": 1,
+        "b": 1,
+        "none": 0,
+    }
+
+
+def test_a_pattern_counts_a_line_once_and_its_classes_are_translated(matcher):
+    assert matcher("[[:digit:]]").count(b"1 2 3\n", Flag()) == {"[[:digit:]]": 1}
+
+
+def test_a_pattern_that_runs_away_is_off_and_the_others_are_counted_in_the_same_text(matcher):
+    # given
+    made = matcher("first", RUNAWAY, "last")
+    began = time.process_time()
+    # when
+    counts = made.count(b"first\nlast last\n" + LONG, Flag())
+    # then
+    assert counts == {"first": 1, "last": 1}
+    assert made.runaways == {RUNAWAY}
+    assert time.process_time() - began < child.LIMIT / 2  # it was not our own time
+    assert made.count(b"first\n" + LONG, Flag()) == {"first": 1, "last": 0}
+
+
+def test_where_all_are_off_nothing_is_run(matcher):
+    made = matcher(RUNAWAY, runaways=[RUNAWAY])
+    assert made.count(LONG, Flag()) == {}
+    assert made._process is None
+
+
+def test_a_stop_does_not_wait_for_a_pattern(matcher):
+    stop = Flag()
+    stop.set()
+    made = matcher(RUNAWAY)
+    assert made.count(LONG, stop) is None
+    assert (made._process, made.runaways) == (None, set())
+
+
+def test_a_process_that_was_killed_is_no_fault_of_the_pattern(matcher):
+    made = matcher("a")
+    assert made.count(b"a\n", Flag()) == {"a": 1}
+    os.kill(made._process.pid, signal.SIGKILL)
+    with pytest.raises(OSError):
+        made.count(LONG * 900, Flag())
+    assert made.count(b"a\n", Flag()) == {"a": 1}
+    assert made.runaways == set()
+
+
+def test_it_ends_when_the_gateway_is_gone(matcher):
+    made = matcher("a")
+    made.count(b"a\n", Flag())
+    made._process.stdin.close()
+    assert made._process.wait(10) == 0
