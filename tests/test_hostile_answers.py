@@ -324,6 +324,12 @@ class TestContent:
         assert type(failure) is OutcomeUnknown
         assert "it was sent, but its answer" in str(failure)
 
+    @pytest.mark.parametrize("said", [b"", b"what?\r\n\r\n"])
+    def test_what_is_not_http_leaves_the_outcome_unknown(self, server, said):
+        server.answers(said)
+        with dispatcher(server.url) as emoncms:
+            assert type(failure_of(emoncms)) is OutcomeUnknown
+
     @pytest.mark.parametrize(
         "piece",
         ["<", "<title", "<title>x", "NodeIds Node '", "SSL-enabled", "x\n", "\n", "ok", "?a;b#"],
@@ -462,7 +468,7 @@ def test_lists_of_anything_are_looked_at_and_filled_to_the_end(written, capsys, 
 
 @given(st.integers(100, 599), st.text(), st.text())
 def test_any_text_has_a_meaning_to_each_reader(status, text, location):
-    judge(status, text, location, KEY)
+    assert "\n" not in str(judge(status, text, location, KEY))
     judge_inputs("9", status, text, KEY)
     outcome(decode, "/x", status, text, location, KEY)
 

@@ -40,8 +40,7 @@ _QUICK = 10.0
 """Seconds within which a batch should be taken; one that takes longer is followed by one of half its size."""
 
 _LOOKS, _APART = 30, 1.0
-"""How often a far end that is still at work is asked before it is left alone for a while, and how many
-seconds apart."""
+"""How often a far end that is still storing frames is asked before a longer pause, and how far apart."""
 
 _REFUSALS = 100
 """Refusals of frames that are logged within an hour, at most."""
@@ -214,11 +213,11 @@ class DispatcherWorker(ServedWorker):
         return not delivery.unconfirmed
 
     def _settle(self, attempt: _Attempt, *, at_rest: bool) -> None:
-        """Go on after those frames that the far end has; `at_rest`: it is not at work on them any more."""
+        """Go on after those frames that the far end has; `at_rest`: it is not storing them any more."""
         progress, looks = attempt.delivery.delivered(), 1
         while progress is not None and not at_rest:
             if looks == _LOOKS:
-                raise TryLater("it is still at work on what it was sent: it is left alone for a while")
+                raise TryLater("it is still storing what it was sent: it is asked again later")
             if self.wait(_APART):
                 return
             before, progress, looks = progress, attempt.delivery.delivered(), looks + 1

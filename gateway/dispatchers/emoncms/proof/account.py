@@ -79,10 +79,7 @@ class Account:
 
     def set_unit(self, feed_id: int, unit: str) -> None:
         """Give a feed a unit."""
-        fields = json.dumps({"unit": unit}, ensure_ascii=False)
-        answer = self._server.read("/feed/set.json", {"id": feed_id, "fields": fields})
-        if not (isinstance(answer, dict) and answer.get("success")):
-            raise self._unexpected("/feed/set.json", answer)
+        self._set("/feed/set.json", {"id": feed_id}, {"unit": unit})
 
     def process(self, input_id: int, steps: Sequence[tuple[Process, int]]) -> None:
         """Set the processes of an input, each with the id of its feed.
@@ -104,10 +101,7 @@ class Account:
 
     def describe(self, input_id: int, description: str) -> None:
         """Give an input a description."""
-        fields = json.dumps({"description": description}, ensure_ascii=False)
-        answer = self._server.read("/input/set.json", {"inputid": input_id, "fields": fields})
-        if not (isinstance(answer, dict) and answer.get("success")):
-            raise self._unexpected("/input/set.json", answer)
+        self._set("/input/set.json", {"inputid": input_id}, {"description": description})
 
     def delete_input(self, input_id: int) -> None:
         """Delete an input; a node is deleted with its last one."""
@@ -123,6 +117,11 @@ class Account:
     def delete_device(self, device_id: int) -> None:
         """Delete a device; its inputs stay."""
         self._server.read("/device/delete.json", {"id": device_id})
+
+    def _set(self, path: str, which: dict[str, str | int], fields: dict[str, str]) -> None:
+        answer = self._server.read(path, which | {"fields": json.dumps(fields, ensure_ascii=False)})
+        if not (isinstance(answer, dict) and answer.get("success")):
+            raise self._unexpected(path, answer)
 
     def _understood(self, path: str, read: Callable[[Any], T], **query: str | int) -> T:
         answer = self._server.read(path, query)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gateway.conf.config import Configuration
     from gateway.dispatchers.emoncms.encoding import Keys
     from gateway.dispatchers.emoncms.proof.records import Input
-    from gateway.nodes import Decoder
     from gateway.plugin import Listener
 
 _NEVER = Stamp(0.0, "", 0.0)
@@ -65,7 +64,7 @@ def find_wanted(
     nodes |= {frame.node for frame in free}
     named = [frame for frame in _decoded(configuration, there) if frame.node not in nodes]
     found: dict[tuple[str, str], Wanted] = {}
-    catalogue = Catalogue(listeners, configuration.nodes)
+    catalogue, units = Catalogue(listeners, configuration.nodes), _units(configuration)
     for frame in (*fixed, *free, *named):
         for index, (key, value) in enumerate(zip(keys_of(frame, keys), frame.values, strict=True), 1):
             if value is not None:
@@ -82,8 +81,7 @@ def find_wanted(
     for node in dict.fromkeys((*heard_last, *whole)):
         interval = whole.get(node, 0.0)
         for key in _kept_up(there.get(node, {}), heard_last.get(node), keys):
-            unit = _unit_by_key(configuration.nodes.decoders.get(node), key)
-            found.setdefault((node, key), Wanted(node, key, "", interval, unit))
+            found.setdefault((node, key), Wanted(node, key, "", interval, units.get((node, key), "")))
     return list(found.values())
 
 
@@ -97,13 +95,7 @@ def unused(
     """
     ours = {frame.node for frame in frames}
     ours |= {node for listener in configuration.listeners.values() for node in claims(listener.catalogue())}
-    decoders = configuration.nodes.decoders
-    named = {
-        (node, key)
-        for node, decoder in decoders.items()
-        for index, (name, *_) in enumerate(decoder.described(), 1)
-        for key in (str(index), name, as_kept(name))
-    }
+    named = _units(configuration).keys()
     used = {(each.node, each.key) for each in wanted}
     return [
         each
@@ -133,12 +125,14 @@ def _kept_up(there: Mapping[str, Input], frame: Frame | None, keys: Keys) -> Ite
             yield key
 
 
-def _unit_by_key(decoder: Decoder | None, key: str) -> str:
-    """Return the unit that [nodes] has for an index or a name."""
-    for index, (name, _, _, unit) in enumerate(decoder.described() if decoder else (), 1):
-        if key in (str(index), name, as_kept(name)):
-            return feed_unit(unit)
-    return ""
+def _units(configuration: Configuration) -> dict[tuple[str, str], str]:
+    """Return the units that [nodes] has for the values of a node, by each key that these may have."""
+    described = [series for _, series in Catalogue({}, configuration.nodes).items()]
+    return {
+        (series.node, key): feed_unit(series.unit)
+        for series in reversed(described)  # of two with the same name the first counts
+        for key in (str(series.index), series.name, as_kept(series.name))
+    }
 
 
 def _claimed(name: str, listener: Listener) -> Iterator[Frame]:
