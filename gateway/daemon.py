@@ -22,7 +22,6 @@ from gateway.process import control, logs
 from gateway.process.notify import Supervisor
 from gateway.spool import Spool
 from gateway.spool.answers import QueueAnswers
-from gateway.spool.exchange import to_object
 from gateway.times.dating import Dating, TimeNote, passed
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import VERSION
@@ -30,7 +29,6 @@ from gateway.workers.delivery import DispatcherWorker
 from gateway.workers.worker import ListenerWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -119,13 +117,7 @@ class Daemon:
         path = paths.make_socket_path(self._configuration.gateway.socket, directory)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            answers = {
-                "status": self._status.answer,
-                "details": self.details,
-                "nodes": self.nodes,
-                **self._queue.by_name(),
-            }
-            return closing(control.Control(path, answers))
+            return closing(control.Control(path, {**self._status.by_name(), **self._queue.by_name()}))
         except OSError as error:
             log.warning("%s: no socket there (%s): the command cannot ask this daemon", path, error)
             return nullcontext()
@@ -276,18 +268,6 @@ class Daemon:
     def _try_refused(self, dispatcher: str) -> None:
         if worker := self._dispatchers.get(dispatcher):
             worker.refused_nodes.try_now()
-
-    def details(self) -> dict[str, Mapping[str, Any]]:
-        """Return the details of the listeners that have any, by name."""
-        found = {name: worker.plugin.health().details for name, worker in dict(self._listeners).items()}
-        return {name: details for name, details in found.items() if details}
-
-    def nodes(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the last frame with a value of each node, as exchange has it, by listener."""
-        return {
-            name: [to_object(latest.valued) for latest in worker.latest.nodes().values() if latest.valued]
-            for name, worker in dict(self._listeners).items()
-        }
 
 
 def _retire(running: dict[str, Any], wanted: dict[str, Any]) -> list[Worker[Any]]:

@@ -19,11 +19,12 @@ from gateway.present.status import (
     SectionStatus,
     Status,
 )
+from gateway.spool.exchange import to_object
 from gateway.text.words import span
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from gateway.spool.answers import QueueAnswers
@@ -57,6 +58,22 @@ class StatusCollector:
         self._dispatchers = dispatchers
         self._queue = queue
         self._keeper = keeper
+
+    def by_name(self) -> dict[str, Callable[[], Any]]:
+        """Return what commands may ask, by the names of their questions."""
+        return {"status": self.answer, "details": self.details, "nodes": self.nodes}
+
+    def details(self) -> dict[str, Mapping[str, Any]]:
+        """Return the details of the listeners that have any, by name."""
+        found = {name: worker.plugin.health().details for name, worker in dict(self._listeners).items()}
+        return {name: details for name, details in found.items() if details}
+
+    def nodes(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the last frame with a value of each node, as exchange has it, by listener."""
+        return {
+            name: [to_object(latest.valued) for latest in worker.latest.nodes().values() if latest.valued]
+            for name, worker in dict(self._listeners).items()
+        }
 
     def answer(self) -> dict[str, Any]:
         """Return the status in JSON's terms; OSError where the queue's disk cannot be read."""
