@@ -43,7 +43,7 @@ _GRACE = 1.5
 _LOOK = 2.0
 """Seconds between two looks at the configuration file; an edit has settled when two looks agree."""
 _FIRST_TRY = 5.0
-"""Seconds that the plugins have to open before the daemon is called ready all the same."""
+"""Seconds that the plugins have to open; after that the daemon is ready without them."""
 
 
 class Daemon:
@@ -76,7 +76,9 @@ class Daemon:
             limits=gateway.limits,
             commit_interval=gateway.commit_interval,
         )
-        self._spool.set_consumers(self._configuration.dispatchers)  # before anything is set aside for them
+        self._spool.set_consumers(
+            self._configuration.dispatchers
+        )  # before a frame is set aside for one of them
         clock, note = Clock(), TimeNote(directory)
         keeper = Timekeeper(clock, past=passed(self._spool, note, clock.now().boot), mode=gateway.unsynced)
         self._dating = Dating(self._spool, keeper, clock, note)
@@ -158,7 +160,7 @@ class Daemon:
         return [*self._listeners.values(), *self._dispatchers.values()]
 
     def _watch(self) -> None:
-        """Have the supervisor believe in this daemon as long as every worker waits or makes progress."""
+        """Tell the supervisor that this daemon is alive, unless a worker hangs."""
         for worker in self._workers():
             worker.settle()
         stuck = {worker: worker.stuck for worker in self._workers() if worker.stuck}
@@ -169,7 +171,7 @@ class Daemon:
             self._supervisor.alive()
 
     def _rest(self, seconds: float, *flags: Flag) -> set[int]:
-        """Sleep until a flag is up, but no longer, and have the queue do meanwhile what is due."""
+        """Wait for a flag, so many seconds at most, and let the queue do what is due while waiting."""
         until, unsynced = time.monotonic() + seconds, self._spool.unsynced
         ready: set[int] = set()
         while not ready and (left := until - time.monotonic()) > 0:
@@ -180,7 +182,7 @@ class Daemon:
         return ready
 
     def _reload(self) -> None:
-        """Take the edited file over as a whole, or not at all."""
+        """Apply the edited file as a whole, or not at all."""
         self._supervisor.reloading()
         try:
             configuration = config.read(self._file, self._memory.recall())
@@ -241,7 +243,7 @@ class Daemon:
                 reader.start()
 
     def _before(self, plugin: Plugin) -> list[Worker[Any]]:
-        """Return the workers that have to let go of what this plugin works on."""
+        """Return the workers that have to end before this plugin can be opened."""
         return [
             worker for worker in self._retired if worker.name == plugin.name or is_same(worker.plugin, plugin)
         ]
@@ -253,7 +255,7 @@ class Daemon:
         try:
             self._memory.note(now)
         except OSError as error:
-            log.warning("which sensor stands at which index cannot be noted: %s", error)
+            log.warning("which sensor is at which index cannot be noted: %s", error)
 
     def _shut_down(self) -> None:
         workers = self._workers()

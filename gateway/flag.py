@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Flag:
     """A flag like `threading.Event` that is a file descriptor too, so that one wait covers I/O and it.
 
-    `set` may be called from a signal handler. `unattended` tells since which moment of the monotonic clock no
-    thread has looked at it; it is None while one waits for it: the one whose flag it is has nothing to do.
+    `set` may be called from a signal handler. `unattended` is when a thread last stopped waiting for it, on
+    the monotonic clock. It is None while one waits, as an idle thread does.
     """
 
     def __init__(self) -> None:

@@ -67,7 +67,7 @@ class Plugin:
     def exclusive(self) -> Iterable[str]:
         """What only one section can have, in words: "/dev/ttyAMA0", "port 80 of 127.0.0.1".
 
-        "port 80" is in conflict with "port 80 of 127.0.0.1": the one begins with all words of the other.
+        "port 80" is in conflict with "port 80 of 127.0.0.1", which begins with all words of it.
         """
         return ()
 

@@ -186,7 +186,7 @@ def test_what_the_bus_is_at_fault_for_is_one_trouble_in_the_status():
     assert thermometers.health().troubles == ["all 20 sensors: the bus does not work"]
 
 
-def test_what_is_no_fault_of_the_bus_is_the_weather_of_the_core():
+def test_a_failure_that_is_no_fault_of_the_bus_is_raised():
     with pytest.raises(OSError, match="gone"):
         read(bus(OSError("the adapter is gone")))
 

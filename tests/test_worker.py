@@ -283,10 +283,13 @@ def test_a_try_that_fails_asks_the_far_end_once(spool, started, at_once):
 
 
 def test_what_a_listener_reads_is_on_disk_and_what_has_no_value_is_not(spool, started):
-    source = Source(script=[lambda: [frame(1), frame(None)], list, lambda: [frame(2)]])
+    source = Source(script=[lambda: [frame(1), frame(None)], list, lambda: [frame(2)], lambda: [frame(None)]])
     worker = started(ListenerWorker(source, spool))
     wait_until(lambda: worker.frames == 2)
     assert [f.values for _, f in spool.peek("far", 9)] == [(1,), (2,)]
+    # but the present has it
+    wait_until(lambda: worker.latest.nodes()["9"].frame.values == (None,))
+    assert worker.latest.nodes()["9"].valued.values == (2,)
 
 
 def settled(worker: Worker) -> None:
@@ -297,7 +300,7 @@ def settled(worker: Worker) -> None:
     worker.settle()
 
 
-def test_weather_is_one_line_when_it_begins_and_one_when_it_is_over(spool, started, at_once, caplog):
+def test_a_failure_is_one_line_when_it_begins_and_one_when_it_is_over(spool, started, at_once, caplog):
     source = Source(
         opening=[OSError("no port"), OSError("no port"), OSError("no port")], script=[lambda: [frame(1)]]
     )

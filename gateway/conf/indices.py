@@ -1,6 +1,6 @@
 """Which sensor was at which index of which node, so that an edit cannot move one unnoticed.
 
-Dashboards know an input by node and index alone: a sensor that slips to another index goes on in the history
+Dashboards know an input by node and index alone: a sensor that moves to another index continues the history
 of the sensor that was there.
 """
 

@@ -121,7 +121,7 @@ class StatusCollector:
 
 
 def _age(at: float, now: float) -> float:
-    """Return the seconds since a moment, which may be later than `now`: the workers go on meanwhile."""
+    """Return the seconds since a moment, which may be later than `now`, as the workers keep running."""
     return round(max(0.0, now - at), 1)
 
 

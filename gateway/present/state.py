@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.plugin import Listener, Series
 
 _WEIGHT = 0.1
-"""What one more pause counts beside those before it."""
+"""The weight of one more pause against those before it."""
 _NODES = 256
 """Nodes of one listener that are remembered; the devices of a network may call themselves anything."""
 
@@ -32,7 +32,7 @@ class LatestFrames:
         self._noted = noted
 
     def note(self, frame: Frame, now: float) -> None:
-        """Take note of a frame; of too many nodes the one that is silent for longest is forgotten."""
+        """Note a frame. Of too many nodes the one that has been silent for longest is forgotten."""
         with self._lock:
             before = self._nodes.pop(frame.node, None)
             self._nodes[frame.node] = _next(before, frame, now)
@@ -63,7 +63,7 @@ def _next(before: Latest | None, frame: Frame, now: float) -> Latest:
 
 
 class State:
-    """The present of the running gateway, in which any thread may look. The daemon keeps it."""
+    """The present of the running gateway, kept by the daemon; any thread may read it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -73,7 +73,7 @@ class State:
         self._status: Callable[[], Mapping[str, Any]] = dict
 
     def configure(self, listeners: Mapping[str, Listener], nodes: Nodes) -> None:
-        """Follow the configuration: what other listeners have said is forgotten."""
+        """Follow the configuration: the frames of listeners that it does not have are forgotten."""
         catalogue = Catalogue(listeners, nodes)
         with self._lock:
             self._catalogue = catalogue

@@ -22,12 +22,12 @@ P = TypeVar("P", bound=Plugin)
 
 
 class Worker(threading.Thread, Generic[P]):
-    """Runs one plugin. Its trouble is logged once when it begins, and once when it is over for a while.
+    """Runs one plugin. Its trouble is logged once when it begins, and once when it has been over for a while.
 
-    `trouble` is what it fails with now, and `failures` how often it has failed. `after` are the workers this
-    one replaces: a port is opened anew only when the old threads have let go. `tried` is raised when the
-    plugin has been opened, or could not be. `frames` went through it; the `last` one, and `next_try`, are at
-    seconds of the monotonic clock.
+    `trouble` is what it fails with now, and `failures` how often it has failed. `after` are the workers that
+    this one replaces: it opens the plugin when their threads have ended. `tried` is raised after the first
+    attempt to open it. `frames` counts those that went through; `last` is when the last one did, and
+    `next_try` when it is opened again, in seconds of the monotonic clock.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Worker(threading.Thread, Generic[P]):
                 self._failed(str(failure) or type(failure).__name__)
                 pause = self._backoff.next(self.longest_pause)
             except Exception:
-                self.plugin.log.exception("a fault in the program; it is tried again all the same")
+                self.plugin.log.exception("a fault in the program; it is tried again")
                 self._failed("a fault in the program: its traceback is in the log")
                 pause = self._backoff.next(self.longest_pause)
             finally:
@@ -76,12 +76,12 @@ class Worker(threading.Thread, Generic[P]):
 
     @property
     def longest_pause(self) -> float:
-        """The longest pause before the next try, in seconds; someone may hold the plug in his hand."""
+        """The longest pause before the next try, in seconds: short, as someone may be plugging it in."""
         return 10.0
 
     @property
     def failing_for(self) -> float:
-        """The seconds since it failed first without having worked after that."""
+        """The seconds since the first failure after which it has not worked."""
         return 0.0 if self._failing_since is None else self.plugin.clock.monotonic() - self._failing_since
 
     def _pause(self, seconds: float) -> None:
@@ -105,7 +105,7 @@ class Worker(threading.Thread, Generic[P]):
 
     @property
     def stuck(self) -> str:
-        """Why it does nothing any more, though it should: its thread has died, or hangs; "" otherwise."""
+        """Why it does not work any more: its thread has died, or hangs; "" otherwise."""
         for worker in self.predecessors():
             return worker.stuck
         if not self.is_alive():
@@ -115,12 +115,12 @@ class Worker(threading.Thread, Generic[P]):
         return f"it hangs, for {busy:.0f} s now" if busy > self.plugin.busy_limit else ""
 
     def predecessors(self) -> list[Worker[Any]]:
-        """Return those that have not let go yet; whom one waited for that was stopped meanwhile, we do."""
+        """Return those that are still running; if one of them was itself waiting, its predecessors too."""
         alive = [worker for before in self._after for worker in (before, *before.predecessors())]
         return [worker for worker in alive if worker.is_alive()]
 
     def _failed(self, trouble: str) -> None:
-        # That it opens again proves something only to the one that could not be opened.
+        # Opening it again proves that it works only where opening is what failed.
         self._failed_to_open = not self._opened
         self.last_trouble = Trouble(trouble, time.monotonic())
         self.trouble = trouble
@@ -132,7 +132,7 @@ class Worker(threading.Thread, Generic[P]):
             self.plugin.log.warning("%s", trouble)
 
     def succeeded(self) -> None:
-        """Note that the plugin does its work (again)."""
+        """Note that the plugin works."""
         self._failed_to_open = False
         self._failing_since = None
         self._backoff.reset()
@@ -141,7 +141,7 @@ class Worker(threading.Thread, Generic[P]):
         self.settle()
 
     def settle(self) -> None:
-        """Log that a trouble is over, if it is; another thread calls this now and then."""
+        """Log that a trouble is over, if it is; another thread calls this from time to time."""
         if self._episode.ended(self.plugin.clock.monotonic()):
             self.plugin.log.warning("works again")
 
@@ -175,7 +175,7 @@ class Disk(Protocol):
 
 
 class ListenerWorker(Worker[Listener]):
-    """Puts what a listener reads on disk before it asks for more, but nothing of a node that is claimed."""
+    """Puts what a listener reads on disk before it asks for more, except frames of other listeners' nodes."""
 
     def __init__(
         self,
@@ -197,7 +197,7 @@ class ListenerWorker(Worker[Listener]):
         self._refused_nodes: set[str] = set()
 
     def step(self) -> None:
-        """Read once, and keep what has a value."""
+        """Read once, and keep the frames that have a value."""
         read = self.plugin.read(self.stop)
         self.succeeded()
         frames = [frame for frame in read if not self._is_claimed(frame)]
@@ -207,7 +207,7 @@ class ListenerWorker(Worker[Listener]):
             self.last = time.monotonic()
         if read and self._disk:
             self.plugin.synced.put(self._disk.puts)
-            self.plugin.synced.synced(self._disk.puts_synced)  # there may have been a sync meanwhile
+            self.plugin.synced.synced(self._disk.puts_synced)  # it may have been synced already
         for frame in frames:
             self.latest.note(frame, time.monotonic())
 

@@ -29,7 +29,7 @@ class Inputs:
 
     def __init__(self) -> None:
         self.asked = False
-        self._nodes: dict[str, dict[str, tuple[int, float]]] = {}  # the one silent for longest first
+        self._nodes: dict[str, dict[str, tuple[int, float]]] = {}  # the longest silent first
         self._count = 0
 
     def note(self, frames: Iterable[Frame]) -> None:

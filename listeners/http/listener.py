@@ -52,7 +52,7 @@ class Http(TcpListener[_Client]):
 
     `apikey` is required unless only this machine can connect. A request may take `timeout` seconds and have a
     body of `size` bytes, and a connection may be silent for `idle` seconds between two. One host may post
-    `rate` times a second. When there would be more than `clients`, the one silent for longest is hung up on.
+    `rate` times a second. When there would be more than `clients`, the longest silent one is closed.
     """
 
     port: int = setting(8080, check=between(0, 65535))
@@ -183,7 +183,7 @@ class Http(TcpListener[_Client]):
             said = take(request, self.apikey, stamp, self._inputs)
         except Refusal:
             raise
-        except Exception:  # the other clients shall not suffer from it
+        except Exception:  # the other clients must not suffer from it
             if not self.counts[_BUG]:
                 self.log.exception("a request is refused because it makes the program fail")
             raise Refusal("a fault in the program, which is in its log", 500, _BUG) from None

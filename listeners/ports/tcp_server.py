@@ -62,7 +62,7 @@ class TcpServer(Generic[C]):
         self._welcome = welcome
         self._closed = closed
         self._socket: socket.socket | None = None
-        self._clients: dict[int, C] = {}  # by descriptor, the one silent for longest first
+        self._clients: dict[int, C] = {}  # by descriptor, the longest silent first
 
     def __str__(self) -> str:
         return f"{self._host}:{self._number}"
@@ -100,7 +100,7 @@ class TcpServer(Generic[C]):
 
     @property
     def clients(self) -> list[C]:
-        """The clients that are connected, the one silent for longest first."""
+        """The clients that are connected, the longest silent first."""
         return list(self._clients.values())
 
     def sources(self) -> list[object]:
@@ -115,7 +115,7 @@ class TcpServer(Generic[C]):
     def receive(self, ready: set[int], most: int) -> Iterator[tuple[C, bytes]]:
         """Yield at most so many bytes of each client that has sent some, b"" of one that has ended."""
         for fd in ready & self._clients.keys():
-            client = self._clients[fd]  # the caller closes no client but the one it has been given
+            client = self._clients[fd]  # the caller closes none but the client that it was given
             try:
                 data = client.socket.recv(most)
             except BlockingIOError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Groups:
     """Takes the packets of the group that is set, or else of the first one that is heard.
 
-    Where every group is wanted (0), each node has its own: the one that it was first heard in.
+    Where every group is wanted (0), each node has its own group: that in which it was first heard.
     """
 
     wanted: int | None

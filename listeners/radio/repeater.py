@@ -176,7 +176,7 @@ class Repeater(Rfm12pi):
         self._board.relay(order, done)
 
     def _answer(self, client: _Client) -> None:
-        """Send the answers that are ready, and close a client that has gone or waits for no more."""
+        """Send the answers that are ready, and close a client that has gone or waits for none."""
         while client.replies and client.replies[0].text:
             if not client.send(f"{client.replies.popleft().text}\r\n".encode()):
                 self._server.hang_up(client)

@@ -84,7 +84,7 @@ class Rfm12pi(SerialListener):
             yield "baseid", f"an emonGLCD takes the time from node 15 only: 15 expected, not {self.baseid}"
 
     def wanted(self) -> dict[str, int]:
-        """Return the settings that the board shall have, by the letter of their command."""
+        """Return the settings that the board is to have, by the letter of their command."""
         band = int(str(self.frequency)[0]) if self.frequency else None
         settings = {"g": self.group, "b": band, "i": self.baseid, "q": self.quiet}
         return {letter: int(value) for letter, value in settings.items() if value is not None}

@@ -49,7 +49,7 @@ AT_ONCE = 16
 """How many sensors are read at a time. A read that converts leaves the bus free for others meanwhile."""
 
 _TRANSFERS = 8
-"""How many reads it takes as long as, at most, to set a sensor up and read it once more."""
+"""How many reads take as long as setting a sensor up and reading it again, at most."""
 
 _FIRST_LINE = re.compile(rb"((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)")
 
@@ -205,7 +205,7 @@ class W1(OneWire):
         if reading in (Fault.POWER_ON, Fault.RESOLUTION):
             sensor.due = 0.0
             if found_bits(rom, scratchpad_in(w1_slave)[0]) != sensor.bits:
-                # The kernel waits for the resolution that it saw last, and sees it anew when it is asked.
+                # The kernel waits as the resolution that it read last needs, and reads it when it is asked.
                 sensor.bits = shown_resolution(sensor.place)
         return reading
 

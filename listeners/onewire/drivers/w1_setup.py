@@ -23,7 +23,7 @@ _HIGH, _LOW = struct.unpack("bb", MARKER)
 ALARMS = b"%d %d\n" % (_LOW, _HIGH)
 """The marker as `alarms` takes and shows it.
 
-Kernels of before 2026 keep what is written in a block of its size and put a zero after it: seven bytes have
+Kernels before 2026 keep what is written in a block of its size and put a zero after it: seven bytes have
 room for that in the smallest block there is, eight would not.
 """
 
@@ -33,7 +33,7 @@ _UNREAD = b"0 0\n"
 _WRITES = 3
 
 RETRY_S = 60.0
-"""Seconds after which a sensor that did not take what was written to it is tried once more."""
+"""Seconds after which what a sensor did not take is written to it again."""
 
 
 def set_up(sensor: Sensor[Path], resolution: int, now: float) -> None:
