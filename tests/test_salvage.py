@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import Clock
 from gateway.frame import Frame, Stamp
-from gateway.spool import Limits, Spool, salvage, store
+from gateway.spool import Limits, Spool, limits, salvage, store
 from gateway.spool import spool as spool_module
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
@@ -319,6 +319,33 @@ def test_it_goes_on_piece_by_piece_and_nobody_who_puts_a_frame_waits_for_it(dama
     read = waiting(spool)
     assert read[-pieces:] == list(range(20_000, after))
     assert len(read) > 11_900 + pieces
+    spool.close()
+
+
+def test_no_piece_of_it_has_to_do_with_all_the_frames(damaged, monkeypatch):
+    # given a file that is so much larger than a piece, and too large to be checked as a whole
+    monkeypatch.setattr(limits, "_STRETCH", 100)
+    monkeypatch.setattr(store, "_CHECKED", 0)
+    piecewise(monkeypatch)
+    rows = []
+    real = sqlite3.connect
+
+    def traced(*arguments: object, **settings: object) -> sqlite3.Connection:
+        db = real(*arguments, **settings)
+        db.set_progress_handler(lambda: rows.append(1), 10_000)
+        return db
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    spool = opened(damaged)
+    spool.put([frame(20_000)])
+    most = 0
+    while spool.due() == 0:
+        before = len(rows)
+        spool.tend()
+        most = max(most, len(rows) - before)
+    # then no step makes SQLite work through all: one pass over 12,000 rows is some 60,000 instructions
+    assert most <= 3
+    assert len(waiting(spool)) > 11_900
     spool.close()
 
 

@@ -11,10 +11,14 @@ import sqlite3
 from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
+
+_STRETCH = 10_000
+"""How many ids of a file are counted at a time."""
 
 PAGE = 1024
 """Bytes of a page of the file. Small: a commit writes whole ones, and an SD card wears by what is written."""
@@ -116,6 +120,28 @@ class Runs:
         return self._lasts[-1] if self._lasts else 0
 
 
+def runs(db: sqlite3.Connection, first: int) -> Iterator[tuple[int, int]]:
+    """Yield the ids of a file from this one on, as runs of consecutive ones: the first and the last of each.
+
+    It looks at every frame, so damage shows. Between two runs little time passes.
+    """
+    while True:
+        (start,) = db.execute("SELECT min(id) FROM frames WHERE id >= ?", (first,)).fetchone()
+        if start is None:
+            return
+        first = start + _STRETCH
+        query = "SELECT max(id), count(*) FROM frames WHERE id >= ? AND id < ?"
+        last, count = db.execute(query, (start, first)).fetchone()
+        if count == last - start + 1:
+            yield start, last
+            continue
+        rows = db.execute("SELECT id FROM frames WHERE id >= ? AND id < ? ORDER BY id", (start, first))
+        ids = [number for (number,) in rows]
+        breaks = [place for place in range(1, len(ids)) if ids[place] != ids[place - 1] + 1]
+        for begin, end in pairwise([0, *breaks, len(ids)]):
+            yield ids[begin], ids[end - 1]
+
+
 class Census:
     """Which frames exist, on the disk or in memory, and whom each is for: one dispatcher, or all ("")."""
 
@@ -128,35 +154,24 @@ class Census:
         """How many frames there are."""
         return self._all.total
 
-    def load(self, db: sqlite3.Connection, first: int) -> None:
-        """Add what the file has from this id on."""
-        least, most, count = db.execute(
-            "SELECT min(id), max(id), count(*) FROM frames WHERE id >= ?", (first,)
-        ).fetchone()
-        if count and count == most - least + 1:
-            self._all.add(least, most)
-        elif count:
-            for run in self._runs(db, first):
-                self._all.add(*run)
+    @classmethod
+    def of_all(cls, db: sqlite3.Connection, first: int) -> Census:
+        """Return that of a file from this id on."""
+        census = cls()
+        for run in runs(db, first):
+            census.add_run(*run)
+        census.load_owners(db, first)
+        return census
+
+    def load_owners(self, db: sqlite3.Connection, first: int) -> None:
+        """Note whom the frames of a file are for, from this id on."""
         query = "SELECT whose, id FROM frames WHERE whose != '' AND id >= ? ORDER BY id"
         for whose, number in db.execute(query, (first,)):
             self._for_one.setdefault(whose, Runs()).add(number, number)
 
-    @staticmethod
-    def _runs(db: sqlite3.Connection, first: int) -> Iterable[tuple[int, int]]:
-        """Return the first and the last id of each run of consecutive ones."""
-        firsts, lasts = (
-            db.execute(
-                f"""
-                SELECT id FROM frames AS this
-                WHERE id >= ? AND NOT EXISTS (SELECT 1 FROM frames WHERE id = this.id {neighbour} AND id >= ?)
-                ORDER BY id
-                """,  # noqa: S608  (our own words)
-                (first, first),
-            )
-            for neighbour in ("- 1", "+ 1")
-        )
-        return ((start, stop) for (start,), (stop,) in zip(firsts, lasts, strict=True))
+    def add_run(self, first: int, last: int) -> None:
+        """Add the frames from `first` to `last`, for all; they come after all that are there."""
+        self._all.add(first, last)
 
     def add(self, first: int, count: int, whose: str = "") -> None:
         """Add so many frames, the first of which has this id; they come after all that are there."""

@@ -21,7 +21,8 @@ from gateway.spool import leaves, store
 from gateway.spool.aside import free_name, named, sync
 from gateway.spool.first_page import readable
 from gateway.spool.frame_text import is_frame
-from gateway.spool.limits import Census
+from gateway.spool.limits import Census, runs
+from gateway.spool.rows import HIGHEST, Row, ascending, columns
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -30,14 +31,10 @@ log = logging.getLogger("oemgateway.spool")
 
 _PIECE = 200
 """Rows, or looks for the next readable one, in one step."""
+_RUNS = 10
+"""Runs of frames that are counted in one step."""
 _UNLIMITED = 1 << 40
 """Bytes: the rescue comes first, and the limit of the queue's size afterwards."""
-_HIGHEST = 1 << 62
-"""No id of a frame is higher."""
-_EXACT = 64
-"""Ids that are tried one by one behind damage."""
-_COARSE = 16
-"""Further on a step is the distance divided by this."""
 _SMALL = ("counters", "cursors", "boots")
 
 _LATE = """
@@ -47,9 +44,6 @@ _LATE = """
 _SIZE, _MTIME, _DONE = _NOTES = ("rescue size", "rescue mtime", "rescue done")
 """Counters in the new file: which file is being rescued, and, once it is, under which name it is kept."""
 
-Row = tuple[str, dict[str, object] | None]
-"""Table, and the row by column; None where the row is no good, or only time has passed."""
-
 
 def is_begun(path: Path) -> bool:
     """Tell whether the file at this path is being rescued, or was when the last run ended."""
@@ -57,7 +51,7 @@ def is_begun(path: Path) -> bool:
 
 
 class Salvage:
-    """The rescue of the file at `path`. `saved` frames could be read so far.
+    """The rescue of the file at `path`. `saved` frames could be read so far; at its end `census` has them.
 
     Every method may raise OSError or sqlite3.Error for the disk that the new file is on; `step` and `keep`
     can then be called again. Raises SpoolUnusable where another program does the same.
@@ -75,6 +69,8 @@ class Salvage:
         self._columns = {table: self._names(table) for table in (*_SMALL, "refused", "frames")}
         self._rows = self._readable()
         self._pending: list[Row] = []
+        self.census = Census()
+        self._runs = runs(self._target, 0)
 
     def _begin(self, identity: int) -> sqlite3.Connection:
         work = _work(self._path)
@@ -129,21 +125,29 @@ class Salvage:
         _keep(self._target, rows, boots)
 
     def step(self) -> bool:
-        """Bring on the rescue by a piece; return whether all that can be read is in the new file."""
+        """Bring on the rescue by a piece; return whether all that can be read is in the new file, counted."""
         if self._done() is not None:
-            return True
+            return self._count()
         with as_owner(self._path.parent):  # of a damaged file SQLite may open the log at every read
             self._pending = self._pending or list(islice(self._rows, _PIECE))
-        is_last = len(self._pending) < _PIECE
         with _transaction(self._target):
             saved = sum(self._put(table, list(rows)) for table, rows in groupby(self._pending, itemgetter(0)))
-            if is_last:
+            if len(self._pending) < _PIECE:
                 for statement in (store.ALL_IN_DOUBT + store.BOOTS_OF_HELD).split(";"):
                     self._target.execute(statement)
                 self._target.execute("INSERT INTO counters VALUES (?, ?)", (_DONE, free_name(self._path)))
         self._pending = []
         self.saved += saved
-        return is_last
+        return False
+
+    def _count(self) -> bool:
+        """Count some of the frames in the new file; return whether all are counted."""
+        found = list(islice(self._runs, _RUNS))
+        for run in found:
+            self.census.add_run(*run)
+        if not found:
+            self.census.load_owners(self._target, 0)
+        return not found
 
     def _put(self, table: str, rows: Sequence[Row]) -> int:
         """Put rows of a table into the new file; return how many frames those are."""
@@ -212,27 +216,29 @@ class Salvage:
                     cursor.execute(f"SELECT * FROM {table} ORDER BY 1 {order}")  # noqa: S608  (our names)
                     for row in cursor:
                         if row[0] not in _NOTES:
-                            yield table, dict(zip(_columns(cursor), row, strict=True))
-        yield from _ascending(source, "refused", 0)
+                            yield table, dict(zip(columns(cursor), row, strict=True))
+        yield from ascending(source, "refused", 0)
         # Frames are put in the order of their ids, so what is there tells how far an earlier run has come.
         (there,) = self._target.execute("SELECT max(id) FROM frames").fetchone()
-        yield from _ascending(source, "frames", there or 0)
+        yield from ascending(source, "frames", there or 0)
 
     def _not_reached(self) -> Iterator[Row]:
         """Yield the frames on pages that SQLite did not come to, but for those that were taken already."""
         census = Census()
-        census.load(self._target, 0)
+        for run in runs(self._target, 0):
+            census.add_run(*run)
+            yield from [("frames", None)] * (_PIECE // _RUNS)
         (taken,) = self._target.execute("SELECT min(upto) FROM cursors").fetchone()
         lost = {n for (n,) in self._target.execute("SELECT id FROM refused WHERE undated")}
 
         def is_known(first: int, last: int, count: int) -> bool:
-            return last <= (taken or 0) or first > _HIGHEST or census.count(first - 1, last) == count
+            return last <= (taken or 0) or first > HIGHEST or census.count(first - 1, last) == count
 
         with suppress(OSError):
             names = self._names("frames")
             for found in leaves.frames(self._path, is_known):
                 number, values = found or (0, [])
-                good = (taken or 0) < number < _HIGHEST and number not in lost
+                good = (taken or 0) < number < HIGHEST and number not in lost
                 yield "frames", {**dict(zip(names, values, strict=False)), "id": number} if good else None
 
 
@@ -247,70 +253,6 @@ def forget(db: sqlite3.Connection) -> None:
     """Take what a rescue has noted out of the file; its `late` frames have to be in the queue."""
     db.execute("DROP TABLE IF EXISTS late")
     db.execute(f"DELETE FROM counters WHERE name IN {_NOTES}")  # noqa: S608  (our names)
-
-
-def _ascending(db: sqlite3.Connection, table: str, after: int) -> Iterator[Row]:
-    """Yield the rows of a table behind a rowid, passing over what cannot be read."""
-    query = f"SELECT rowid, * FROM {table} WHERE rowid > ? ORDER BY rowid"  # noqa: S608  (our names)
-    while True:
-        with suppress(sqlite3.Error), closing(db.cursor()) as cursor:
-            cursor.execute(query, (after,))
-            for row in cursor:
-                rowid, good = _checked(cursor, row)
-                after = max(after, rowid) if good else after
-                yield table, good
-            return
-        # A row is not given where the step to the next one fails, so it is looked for again.
-        found = yield from _next_readable(db, table, after)
-        if found is None:
-            return
-        after, good = found
-        yield table, good
-
-
-def _next_readable(
-    db: sqlite3.Connection, table: str, after: int
-) -> Generator[Row, None, tuple[int, dict[str, object] | None] | None]:
-    """Return the next row behind this rowid that can be read, with its own, or None."""
-    query = f"SELECT rowid, * FROM {table} WHERE rowid >= ? ORDER BY rowid LIMIT 1"  # noqa: S608  (our names)
-    bad, probe = after, after + 1
-    good: int | None = None
-    found = None
-    while good is None or good - bad > 1:
-        yield table, None
-        try:
-            with closing(db.execute(query, (probe,))) as cursor:
-                row = cursor.fetchone()
-                found = row and _checked(cursor, row)
-        except sqlite3.Error as error:
-            if not _is_local(error):
-                return None
-            bad = probe
-        else:
-            good = probe
-        if good is not None:
-            probe = (bad + good) // 2
-        elif bad > _HIGHEST:
-            return None
-        else:
-            probe = bad + 1 + max(0, bad - after - _EXACT) // _COARSE
-    return found
-
-
-def _checked(cursor: sqlite3.Cursor, row: Sequence[object]) -> tuple[int, dict[str, object] | None]:
-    """Return the rowid that a row begins with, and the row by column, or None where it holds no frame."""
-    named = dict(zip(_columns(cursor)[1:], row[1:], strict=True))
-    rowid = row[0] if isinstance(row[0], int) else 0
-    return rowid, named if is_frame(named.get("frame")) and rowid <= _HIGHEST else None
-
-
-def _is_local(error: sqlite3.Error) -> bool:
-    """Tell whether other rows may be readable: not where this is no database, or one without the table."""
-    return getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-
-
-def _columns(cursor: sqlite3.Cursor) -> list[str]:
-    return [name for name, *_ in cursor.description]
 
 
 def _keep(

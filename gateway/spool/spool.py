@@ -195,15 +195,15 @@ class Spool:
         self._retry_at = 0.0
         self._start(in_memory=in_memory)
 
-    def _take_over(self, db: sqlite3.Connection) -> None:
-        """Go on where the file was left."""
+    def _take_over(self, db: sqlite3.Connection, counted: Census | None = None) -> None:
+        """Go on where the file was left; `counted` are its frames where they are known already."""
         self._upto: dict[str, int] = dict(db.execute("SELECT who, upto FROM cursors"))
         marks = db.execute("SELECT who, sent, boot, blind, pins FROM cursors")
         self._sent = {
             who: _Mark(upto, boot, blind, pins_from_text(pins)) for who, upto, boot, blind, pins in marks
         }
-        # Asked for both at once SQLite looks at every page: damage shows now, and not as an early end.
-        first, last = db.execute("SELECT min(id), max(id) FROM frames").fetchone()
+        (first,) = db.execute("SELECT min(id) FROM frames").fetchone()
+        (last,) = db.execute("SELECT max(id) FROM frames").fetchone()
         oldest_aside, aside = db.execute("SELECT min(id), max(id) FROM refused").fetchone()
         (out,) = db.execute("SELECT max(value) FROM counters WHERE name = 'refused_last_out'").fetchone()
         # Frames that are delivered or set aside are gone, but their ids are remembered, and not used again.
@@ -214,16 +214,15 @@ class Spool:
         self._identity = store.identity(db)
         self._boots = Boots(self._boot)
         self._boots.load(db, min(self._first, oldest_aside or self._first), self._next)
-        self._count()
+        self._count(counted)
 
-    def _count(self) -> None:
+    def _count(self, counted: Census | None) -> None:
         """Count what the file has, and what waits for it in memory; no count of dropped frames ever falls."""
         (noted,) = self._db.execute("SELECT max(value) FROM counters WHERE name = 'dropped'").fetchone()
         self._dropped_on_disk = noted or 0
         self.dropped = max(self.dropped, self._dropped_on_disk)
         self._refused.load(self._db)
-        self._census = Census()
-        self._census.load(self._db, self._first)
+        self._census = counted or Census.of_all(self._db, self._first)
         for each in self._unwritten:
             self._census.add(each.number, 1)
 
@@ -1018,7 +1017,7 @@ class Spool:
                     return
             self._rescue, self._disk_trouble = None, ""
             rescue.finish()
-            self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes))
+            self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes), rescue.census)
             self._hold_ballast()
         except (OSError, sqlite3.Error) as error:
             if self._rescue and store.is_damage(error):
@@ -1064,12 +1063,12 @@ class Spool:
             elif self._away:
                 self._away = self._disk_trouble = str(error)
 
-    def _absorb(self, db: sqlite3.Connection) -> None:
+    def _absorb(self, db: sqlite3.Connection, counted: Census | None = None) -> None:
         """Go on with the file: with what memory knows better than it, and behind it what waits in memory."""
         before, refused = dict(vars(self)), self._refused.state()
         self._db, self._unwritten, self._has_late = db, deque(), True
         try:
-            self._take_over(db)
+            self._take_over(db, counted)
             knows_file = before["_identity"] is not None
             is_ours = knows_file and (self._identity == before["_identity"] or self._next == 1)
             if knows_file and not is_ours:

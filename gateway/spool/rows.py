@@ -1,0 +1,87 @@
+"""The rows of a damaged file's tables, as far as SQLite reaches them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+from gateway.spool.frame_text import is_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+HIGHEST = 1 << 62
+"""No id of a frame is higher."""
+_EXACT = 64
+"""Ids that are tried one by one behind damage."""
+_COARSE = 16
+"""Further on a step is the distance divided by this."""
+
+Row = tuple[str, dict[str, object] | None]
+"""Table, and the row by column; None where the row is no good, or only time has passed."""
+
+
+def ascending(db: sqlite3.Connection, table: str, after: int) -> Iterator[Row]:
+    """Yield the rows of a table behind a rowid, passing over what cannot be read."""
+    query = f"SELECT rowid, * FROM {table} WHERE rowid > ? ORDER BY rowid"  # noqa: S608  (our names)
+    while True:
+        with suppress(sqlite3.Error), closing(db.cursor()) as cursor:
+            cursor.execute(query, (after,))
+            for row in cursor:
+                rowid, good = _checked(cursor, row)
+                after = max(after, rowid) if good else after
+                yield table, good
+            return
+        # A row is not given where the step to the next one fails, so it is looked for again.
+        found = yield from _next_readable(db, table, after)
+        if found is None:
+            return
+        after, good = found
+        yield table, good
+
+
+def _next_readable(
+    db: sqlite3.Connection, table: str, after: int
+) -> Generator[Row, None, tuple[int, dict[str, object] | None] | None]:
+    """Return the next row behind this rowid that can be read, with its own, or None."""
+    query = f"SELECT rowid, * FROM {table} WHERE rowid >= ? ORDER BY rowid LIMIT 1"  # noqa: S608  (our names)
+    bad, probe = after, after + 1
+    good: int | None = None
+    found = None
+    while good is None or good - bad > 1:
+        yield table, None
+        try:
+            with closing(db.execute(query, (probe,))) as cursor:
+                row = cursor.fetchone()
+                found = row and _checked(cursor, row)
+        except sqlite3.Error as error:
+            if not _is_local(error):
+                return None
+            bad = probe
+        else:
+            good = probe
+        if good is not None:
+            probe = (bad + good) // 2
+        elif bad > HIGHEST:
+            return None
+        else:
+            probe = bad + 1 + max(0, bad - after - _EXACT) // _COARSE
+    return found
+
+
+def _checked(cursor: sqlite3.Cursor, row: Sequence[object]) -> tuple[int, dict[str, object] | None]:
+    """Return the rowid that a row begins with, and the row by column, or None where it holds no frame."""
+    named = dict(zip(columns(cursor)[1:], row[1:], strict=True))
+    rowid = row[0] if isinstance(row[0], int) else 0
+    return rowid, named if is_frame(named.get("frame")) and rowid <= HIGHEST else None
+
+
+def _is_local(error: sqlite3.Error) -> bool:
+    """Tell whether other rows may be readable: not where this is no database, or one without the table."""
+    return getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+
+def columns(cursor: sqlite3.Cursor) -> list[str]:
+    """Return the names of the columns that a query gives."""
+    return [name for name, *_ in cursor.description]
