@@ -36,6 +36,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     },
     "dispatchers": {
         "emoncms": "gateway.dispatchers.emoncms.dispatcher:Emoncms",
+        "influxdb": "gateway.dispatchers.influxdb.dispatcher:InfluxDb",
         "log": "gateway.dispatchers.log:Log",
         "mqtt": "gateway.dispatchers.mqtt.dispatcher:Mqtt",
         "table": "gateway.dispatchers.table:Table",

@@ -30,7 +30,16 @@ _OVERHEAD = 100_000
 """Bytes of headers and chunk sizes that an answer may have on the wire beyond twice its size."""
 _PIECE = 65536
 _KEPT = frozenset(
-    {"connection", "content-encoding", "content-length", "date", "location", "transfer-encoding"}
+    {
+        "connection",
+        "content-encoding",
+        "content-length",
+        "date",
+        "location",
+        "retry-after",
+        "transfer-encoding",
+        "x-influxdb-version",
+    }
 )
 """The headers that are used here; requests fails on some values of others, and parses cookies."""
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}

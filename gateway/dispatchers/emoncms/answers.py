@@ -35,7 +35,7 @@ from gateway.plugin import (
 if TYPE_CHECKING:
     from gateway.dispatchers.emoncms.encoding import Inputs
 
-_PLAIN_TO_TLS = re.compile(
+PLAIN_TO_TLS = re.compile(
     r"SSL-enabled server port|plain HTTP request was sent|HTTP request to an HTTPS server"
 )
 """What Apache, nginx and Go's server answer to http on a port for https."""
@@ -43,7 +43,7 @@ _TLS_ALERT = "\x15\x03"
 """How other TLS servers begin their answer to http: with an alert (RFC 8446, 5.1)."""
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
 """OpenSSL's reasons where the other end does not use TLS."""
-_WRITE_HTTPS = "https is spoken at this port: write https:// in url"
+WRITE_HTTPS = "https is spoken at this port: write https:// in url"
 _LONGEST = 1000
 """Characters of a message that are searched for what was refused."""
 
@@ -77,8 +77,8 @@ def judge_status(  # noqa: PLR0911  (a line for each)
         return HoldEverything("it refuses the key: put the write key of the Emoncms account in apikey")
     if status == 413:
         return BadFrame("the batch is too large for it")
-    if _PLAIN_TO_TLS.search(body):
-        return HoldEverything(_WRITE_HTTPS)
+    if PLAIN_TO_TLS.search(body):
+        return HoldEverything(WRITE_HTTPS)
     if 400 <= status < 500 and status not in (408, 429):
         return HoldEverything(
             f"it answers {status} to {path}: check url, at which Emoncms's own page must open in a browser "
@@ -223,7 +223,7 @@ def no_answer(error: OSError, *, sent: bool, secret: str = "") -> DeliveryFailur
     # The deepest that is a failure of the network: below it urllib3 1.26 has an error of its own.
     cause = [each for each in causes if isinstance(each, OSError | HTTPException)][-1]
     if isinstance(cause, BadStatusLine) and str(cause).startswith(_TLS_ALERT):
-        return HoldEverything(_WRITE_HTTPS)
+        return HoldEverything(WRITE_HTTPS)
     if isinstance(cause, ssl.SSLCertVerificationError) and not sent:
         return TryLater(
             f"its certificate is not accepted ({excerpt(cause.verify_message)}): name the file of the "

@@ -45,6 +45,7 @@ class Answer(NamedTuple):
     location: str
     time: float | None
     local: bool
+    headers: Mapping[str, str]
 
 
 class Server:
@@ -78,22 +79,26 @@ class Server:
         *,
         query: Fields | None = None,
         form: Fields | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
         with_key: bool = True,
         size: int = _SHORT,
     ) -> Answer | DeliveryFailure:
         """Return the answer, or the failure; an exception raised here would refer to the request and its key.
 
-        At most `size` bytes of an answer are read.
+        At most `size` bytes of an answer are read. A `body` goes in the place of a form; `headers` go in the
+        place of those for Emoncms.
         """
         # Its position shows whether any of it was sent.
-        body = None if form is None else io.BytesIO(urlencode(form).encode())
+        content = body if form is None else urlencode(form).encode()
+        sent = io.BytesIO(content or b"")
         try:
             request = requests.Request(
                 method,
                 f"{self._url}{path}",
                 params=query,
-                data=body,
-                headers=self._headers(with_key=with_key),
+                data=None if content is None else sent,
+                headers={**self._headers(with_key=with_key), **(headers or {})},
             ).prepare()
             reply = self._http.exchange(
                 request,
@@ -102,13 +107,14 @@ class Server:
                 size=size,
             )
         except OSError as error:  # as every requests.RequestException is
-            return no_answer(error, sent=body is not None and body.tell() > 0, secret=self._key)
+            return no_answer(error, sent=sent.tell() > 0, secret=self._key)
         return Answer(
             reply.status,
             reply.body.decode("utf-8", "replace"),
             _absolute(f"{self._url}{path}", reply.headers.get("Location", "")),
             _time(reply.headers.get("Date", "")),
             reply.local,
+            reply.headers,
         )
 
     def _headers(self, *, with_key: bool) -> dict[str, str | bytes]:

@@ -1,0 +1,1 @@
+"""Dispatcher `influxdb`: InfluxDB 1 to 3, and what takes its line protocol."""

@@ -1,0 +1,79 @@
+"""What the answers to a write mean, by the documents of InfluxDB 1 to 3 and measured on 1.6.7."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from gateway.dispatchers.emoncms.answers import PLAIN_TO_TLS, WRITE_HTTPS
+from gateway.dispatchers.emoncms.pages import address, excerpt, is_page, with_status
+from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, TryLater
+
+if TYPE_CHECKING:
+    from gateway.dispatchers.emoncms.session import Answer
+
+_LONGEST_WAIT = 3600.0
+"""Seconds of a Retry-After that are believed."""
+
+
+def judge(answer: Answer, target: str, secret: str) -> DeliveryFailure | None:  # noqa: PLR0911  (a line for each)
+    """Return what an answer to a write means: None for delivered.
+
+    `target` says in words what was written to, such as "database cellar"; `secret` is kept out of messages.
+    """
+    status = answer.status
+    if status in (200, 204):
+        return None
+    if 300 <= status < 400:
+        return HoldEverything(f"it redirects to {address(answer.location, secret)}: put that address in url")
+    said = excerpt(message(answer.text), secret)
+    if status >= 500 or status in (408, 429):
+        return TryLater(f"it answers {status}: {said or 'nothing more'}")
+    if PLAIN_TO_TLS.search(answer.text):
+        return HoldEverything(WRITE_HTTPS)
+    if is_page(answer.text):
+        return HoldEverything(f"a web page answers ({with_status(status, answer.text, secret)}): check url")
+    if status == 413:
+        return BadFrame("the batch is too large for it")
+    if status in (400, 406, 422):
+        return BadFrame(f"it refuses a line: {said}")
+    if status == 401:
+        return HoldEverything(
+            f"it refuses user and password, or the token, for {target} ({said}): correct them"
+        )
+    if status == 403:
+        return HoldEverything(f"user or token may not write to {target} ({said}): allow that there")
+    if status == 404 and "not found" in said and "page" not in said:
+        return HoldEverything(f"there is no {target} ({said}): make it there, or correct it here")
+    return HoldEverything(
+        f"it answers {with_status(status, answer.text, secret)}: check url, and version "
+        "(1 has a database, 2 an org and a bucket, 3 a database and a token)"
+    )
+
+
+def message(text: str) -> str:
+    """Return what an answer says: its `error` or `message` where it is JSON."""
+    try:
+        found = json.loads(text[:100_000])
+        return str(found.get("message") or found.get("error") or text)
+    except (ValueError, AttributeError, RecursionError):
+        return text
+
+
+def retry_after(answer: Answer) -> float:
+    """Return the seconds for which it asks to be left alone."""
+    text = answer.headers.get("Retry-After", "").strip()
+    return min(float(text), _LONGEST_WAIT) if re.fullmatch(r"[0-9]{1,9}", text) else 0.0
+
+
+def major(answer: Answer) -> int | None:
+    """Return the version that an answer to /ping shows, None where it shows none, as VictoriaMetrics."""
+    shown = answer.headers.get("X-Influxdb-Version", "")
+    if not shown:
+        try:
+            shown = str(json.loads(answer.text)["version"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+    found = re.match(r"v?([1-9])\.", shown)
+    return int(found[1]) if found else None

@@ -1,0 +1,206 @@
+"""Frames to InfluxDB: points that are written twice are one point, so that a lost answer is sent again."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from gateway.dispatchers.emoncms.session import Server
+from gateway.dispatchers.influxdb.answers import judge, major, retry_after
+from gateway.dispatchers.influxdb.line import Encoder, Layout, escaped
+from gateway.plugin import (
+    LARGEST_BATCH,
+    Batch,
+    Delivery,
+    DeliveryFailure,
+    Dispatcher,
+    OutcomeUnknown,
+    Progress,
+    TryLater,
+    at_least,
+    between,
+    setting,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gateway.dispatchers.emoncms.session import Answer
+
+_GZIP = 31
+"""The window of zlib with gzip's header."""
+
+
+def check_url(url: str) -> None:
+    """Raise ValueError for what is not the address of a server, or has a secret in it."""
+    scheme, separator, rest = url.partition("://")
+    if scheme.lower() not in ("http", "https") or not separator or not rest.strip("/"):
+        raise ValueError("http://host:8086 or https://host expected")
+    if "@" in rest or "?" in rest or "#" in rest:
+        raise ValueError("the address alone expected: user, password, token and database have settings")
+    if any(character.isspace() for character in rest):
+        raise ValueError("an address without spaces expected")
+
+
+def _check_measurement(name: str) -> None:
+    if not escaped(name) or name[0] in "#_":
+        raise ValueError(f"a name that begins with neither # nor _ expected, not {name}")
+
+
+def _check_tags(tags: Sequence[str]) -> None:
+    for tag in tags:
+        key, equals, text = tag.partition("=")
+        if not equals or not escaped(key) or not escaped(text) or key.startswith("_"):
+            raise ValueError(f"key=value expected, such as site=cellar, not {tag}")
+        if key in ("node", "index", "name", "time"):
+            raise ValueError(f"another key expected than {key}, which the readings have themselves")
+
+
+@dataclass(kw_only=True)
+class InfluxDb(Dispatcher):
+    """A database of InfluxDB 1 or 3, or a bucket of InfluxDB 2."""
+
+    url: str = setting("http://localhost:8086", check=check_url)
+    version: Literal["1", "2", "3"] | None = setting(None)
+    database: str = setting("oemgateway")
+    org: str | None = setting(None)
+    bucket: str | None = setting(None)
+    user: str | None = setting(None)
+    password: str | None = setting(None, secret=True)
+    token: str | None = setting(None, secret=True)
+    measurement: str = setting("reading", check=_check_measurement)
+    tags: tuple[str, ...] = setting((), check=_check_tags)
+    layout: Layout = setting("index")
+    ca_file: Path | None = setting(None)
+    interval: float = setting(10.0, check=at_least(0))
+    batch: int = setting(LARGEST_BATCH, check=between(1, LARGEST_BATCH))
+    timeout: float = setting(60.0, check=between(1, 600))
+
+    def __post_init__(self) -> None:
+        if self.bucket and (self.version or "2") != "2":
+            raise ValueError(f"database expected: InfluxDB {self.version} has no bucket")
+        if self.version == "2" and not self.bucket:
+            raise ValueError("org and bucket expected: InfluxDB 2 has no database")
+        self._secret = self.token or self.password or ""
+        self._server = Server(self.url.rstrip("/"), self._secret, self.ca_file, self.timeout)
+        self._encoder = Encoder(self.measurement, self.layout, dict(tag.split("=", 1) for tag in self.tags))
+        self._found: int | None = None
+        self._not_before = 0.0
+        self._wait_for = ""
+
+    @property
+    def busy_limit(self) -> float:
+        """The seconds that its requests may take together."""
+        return max(super().busy_limit, 4 * self.timeout)
+
+    def remarks(self) -> Iterable[tuple[str, str]]:
+        """Return which secrets would be readable on the wire, or are not used."""
+        if self._secret and self.url.startswith("http://") and "localhost" not in self.url:
+            yield "url", "the password or token can be read on the way: write https:// where that is spoken"
+        if self.token and (self.user or self.password):
+            yield "user", "is not used, as there is a token"
+
+    def open(self) -> None:
+        """Read the certificates; the first request makes the connection, which is then kept."""
+        self._server.open()
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._server.close()
+
+    def prepare(self, batch: Batch) -> Delivery:
+        """Return the lines of these frames for one write."""
+        return _Write(self, "\n".join(self._encoder.lines(batch.frames)), len(batch.frames))
+
+    def time(self) -> float | None:
+        """Return the time that the server shows; None where it is the time of this machine."""
+        before = self.clock.wall()
+        answer = self._ask("GET", "/ping")
+        is_ours = answer.time is not None and before - 1 <= answer.time <= self.clock.wall() + 1
+        return None if answer.local and is_ours else answer.time
+
+    def write(self, lines: str) -> None:
+        """Write lines; raises what went wrong."""
+        packer = zlib.compressobj(wbits=_GZIP)
+        body = packer.compress(lines.encode("utf-8", "replace")) + packer.flush()
+        path, query = self._endpoint()
+        answer = self._ask("POST", path, query, body)
+        target = f"bucket {self.bucket} of {self.org}" if self.bucket else f"database {self.database}"
+        if failure := judge(answer, target, self._secret):
+            failure = self._at_its_address(failure)
+            if wait := retry_after(answer):
+                self._not_before, self._wait_for = self.clock.monotonic() + wait, str(failure)
+            raise failure
+
+    def _endpoint(self) -> tuple[str, dict[str, str]]:
+        if self.bucket:
+            where = {"bucket": self.bucket, **({"org": self.org} if self.org else {})}
+            return "/api/v2/write", {**where, "precision": "ms"}
+        version = int(self.version) if self.version else self._detect()
+        if version == 3:
+            return "/api/v3/write_lp", {"db": self.database, "precision": "millisecond"}
+        return "/write", {"db": self.database, "precision": "ms"}
+
+    def _detect(self) -> int:
+        """Return the version that the server shows; 2 takes what 1 does, too."""
+        if self._found is None:
+            self._found = major(self._ask("GET", "/ping")) or 0
+            if not self._found:
+                self.log.warning(
+                    "%s is no InfluxDB: start VictoriaMetrics with -dedup.minScrapeInterval=1ms, or readings "
+                    "that are sent again are there twice",
+                    self.url,
+                )
+        return self._found
+
+    def _ask(self, method: str, path: str, query: dict[str, str] | None = None, body: bytes = b"") -> Answer:
+        if self.clock.monotonic() < self._not_before:
+            raise TryLater(self._wait_for)
+        headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain; charset=utf-8"} if body else {}
+        answer = self._server.ask(
+            method,
+            path,
+            query=query,
+            body=body or None,
+            headers={**headers, **self._authorization()},
+            with_key=False,
+        )
+        if isinstance(answer, OutcomeUnknown):
+            answer = TryLater(*answer.args)  # what was taken is overwritten by the same
+        if isinstance(answer, DeliveryFailure):
+            raise self._at_its_address(answer)
+        return answer
+
+    def _authorization(self) -> dict[str, str | bytes]:
+        if self.token:
+            scheme = b"Token " if self.bucket else b"Bearer "
+            return {"Authorization": scheme + self.token.encode()}
+        if self.user:
+            pair = f"{self.user}:{self.password or ''}".encode()
+            return {"Authorization": b"Basic " + base64.b64encode(pair)}
+        return {}
+
+    def _at_its_address(self, failure: DeliveryFailure) -> DeliveryFailure:
+        failure.args = (f"{self.url}: {failure}",)
+        return failure
+
+
+class _Write(Delivery):
+    """The lines of a batch."""
+
+    def __init__(self, server: InfluxDb, lines: str, count: int) -> None:
+        super().__init__(count)
+        self._server = server
+        self._lines = lines
+
+    def send(self) -> None:
+        """Write them."""
+        if self._lines:
+            self._server.write(self._lines)
+
+    def delivered(self) -> Progress:
+        """Return that none need be there: what is there already is overwritten by the same."""
+        return Progress(0)
