@@ -127,10 +127,7 @@ class DispatcherWorker(ServedWorker):
             self.wait(_COMPARE_HELD_EVERY if held else math.inf, self._new_frames)
 
     def _compare_clocks(self, every: float) -> bool:
-        """Ask the far end for the time: at first, after a failure or a step, and every so many seconds.
-
-        Whatever it was that failed, its clock may have been set meanwhile.
-        """
+        """Ask the far end for the time: at first, after a failure or a step, and every so many seconds."""
         changes, now = (self._dating.keeper.steps, self.failures), self.plugin.clock.monotonic()
         if self._compared_after == changes and now < self._compared_at + every:
             return False
@@ -139,10 +136,7 @@ class DispatcherWorker(ServedWorker):
         return True
 
     def _recall(self, waiting: Numbered) -> None:
-        """At the start, find what an earlier run has sent of what waits.
-
-        Where that is nothing the far end is asked all the same what it has, to tell the next frames from it.
-        """
+        """At the start, find what an earlier run has sent; ask the far end in any case what it has."""
         upto, blind = self._spool.sent(self.name)
         sent = [pair for pair in waiting if pair[0] <= upto]
         delivery = self.plugin.prepare(_batch(sent or waiting))
@@ -156,12 +150,12 @@ class DispatcherWorker(ServedWorker):
         attempt = self._next_attempt(waiting)
         if attempt is None:
             return
-        number = len(attempt.frames)
         self._spool.mark_sending(self.name, attempt.frames[-1][0], blind=attempt.blind)
-        self._attempt = attempt
+        self._attempt, number = attempt, len(attempt.frames)
         began = self.plugin.clock.monotonic()
         try:
             attempt.delivery.send()
+            quick = self.plugin.clock.monotonic() - began < _QUICK
             if not self._is_confirmed(attempt):
                 return
         except TryLater:
@@ -173,7 +167,6 @@ class DispatcherWorker(ServedWorker):
         except BadFrame as refusal:
             self._refused(attempt, refusal)
             return
-        quick = self.plugin.clock.monotonic() - began < _QUICK
         self._attempt = None
         self._delivered(attempt, number)
         self.refused_nodes.taken({frame.node for _, frame in attempt.frames})
@@ -184,8 +177,8 @@ class DispatcherWorker(ServedWorker):
 
     def _next_attempt(self, waiting: Numbered) -> _Attempt | None:
         """Return what can be sent now, encoded; None where all of it is set aside unsent."""
-        sendable = self._sendable(waiting)
-        frames, aside, upto = self.refused_nodes.choose(sendable, self.plugin.clock.monotonic())
+        now = self.plugin.clock.monotonic()
+        frames, aside, upto = self.refused_nodes.choose(self._sendable(waiting), now)
         if not frames:
             self._done(upto, 0, aside)
             return None
@@ -227,9 +220,9 @@ class DispatcherWorker(ServedWorker):
         if progress is None or progress.count is None or (attempt.blind and arrived == 1):
             self.doubled += min(len(attempt.frames) - attempt.confirmed, self.plugin.batch)
         elif progress.count:
-            missing = [attempt.frames[number] for number in sorted(progress.missing)]
-            attempt.aside += [(*pair, "nothing of its node was taken") for pair in missing]
-            self._delivered(attempt, progress.count, missing=len(missing))
+            why = "nothing of its node was taken"
+            attempt.aside += [(*attempt.frames[place], why) for place in sorted(progress.missing)]
+            self._delivered(attempt, progress.count, missing=len(progress.missing))
             self.succeeded()
 
     def _refused(self, attempt: _Attempt, refusal: BadFrame) -> None:
