@@ -167,22 +167,6 @@ def test_one_connection_serves_for_many_requests(running):
     assert gateway.counts == {}
 
 
-def test_many_devices_at_once(running):
-    gateway = running()
-
-    def press(number):
-        for n in range(10):
-            assert requests.get(f"{gateway.url}/input/post?node={number}&csv={n}", timeout=60).text == "ok"
-
-    threads = [threading.Thread(target=press, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for number in range(8):
-        assert [values for node, values in gateway.said() if node == str(number)] == [(n,) for n in range(10)]
-
-
 def test_it_is_answered_when_the_disk_has_it_and_not_before(running):
     gateway = running()
     written = threading.Event()
@@ -483,11 +467,6 @@ def test_curl_posts(running):
         )
         assert reply.stdout == "ok"
     assert gateway.said() == [("1", (1, 2))] * 3
-
-
-def test_it_sleeps_until_stopped(running):
-    gateway = running()
-    gateway.end()
 
 
 def test_a_listener_that_is_not_open_says_so():

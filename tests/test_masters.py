@@ -7,7 +7,6 @@ import itertools
 import pytest
 
 from gateway.clock import Clock
-from listeners.onewire.bus import BusFault
 from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owserver import Address, Server
 from listeners.onewire.ds18b20 import Fault
@@ -85,12 +84,6 @@ def test_twenty_sensors_wait_for_one_conversion(served):
     assert house.clock.waits == [0.75]
 
 
-def test_an_id_that_nobody_has_does_not_answer(served):
-    house = served(Ds18b20(FLOW, 21.5))
-
-    assert house.sweep(STORE, FLOW) == [Fault.NO_ANSWER, 21.5]
-
-
 def test_the_resolution_is_set_in_the_scratchpad_only_and_then_waited_for(served):
     house = served(Ds18b20(FLOW, 21.5625))
     sensor = house.bridge.sensors[0]
@@ -153,14 +146,6 @@ def test_a_sensor_that_loses_its_supply_wire_becomes_a_parasite(served):
     house.bridge.sensors[0].parasite = True
 
     assert [house.sweep(), house.sweep()] == [[Fault.POWER_ON], [21.5]]
-
-
-def test_no_bus_that_converts_is_a_fault_of_the_whole(served):
-    house = served(Ds18b20(FLOW, 21.5))
-    house.bridge.shorted = True
-
-    with pytest.raises(BusFault, match="no conversion can be started"):
-        house.sweep()
 
 
 def test_a_ds18s20_reads_at_its_own_resolution(served):

@@ -138,16 +138,6 @@ def test_the_bus_below_a_mount_is_searched(tmp_path):
 
 
 @pytest.mark.needs_root
-def test_reading_a_mounted_file_lets_the_sensor_convert_once(tmp_path):
-    conversions = []
-    flow = quick(FLOW, lambda now: conversions.append(now) or 21.5)
-    with owserver(Ds2482(Clock(), [flow]), tmp_path) as port, owfs_mount(port, tmp_path) as path:
-        assert float(Mount(path).read(f"uncached/{FLOW}/temperature12")) == 21.5
-
-    assert len(conversions) == 1
-
-
-@pytest.mark.needs_root
 def test_the_resolution_is_set_through_a_mount_and_one_conversion_waited_for(tmp_path):
     sensors = [quick(f"28.{n:02X}A749050000", n + 0.5625) for n in range(3)]
     with owserver(Ds2482(Clock(), sensors), tmp_path) as port, owfs_mount(port, tmp_path) as path:

@@ -273,15 +273,6 @@ def test_more_than_the_queue_holds_is_refused(board, running):
     assert board.firmware.commands == ["v", *["1,10s"] * 16]
 
 
-def test_more_clients_than_there_may_be_cost_the_one_silent_for_longest_its_place(running):
-    repeater = running()
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(repeater.connect()) for _ in range(17)]
-        assert clients[0].recv(10) == b""
-        clients[16].sendall(b"1,10s\n")
-        assert answers(clients[16], 1) == ["OK"]
-
-
 def test_a_client_that_reads_no_answers_is_hung_up_on(running):
     repeater = running()
     with repeater.connect() as client:

@@ -139,17 +139,6 @@ def test_a_node_with_a_section_has_scales_and_names(opened, connect, stop):
     assert listener.counts == {"length-mismatch": 1}
 
 
-def test_the_vectors_over_a_connection(opened, connect, stop):
-    listener = opened()
-    expected = [parameter.values[0] for parameter in vectors.lines("socket")]
-    packets = [vector["expect"] for vector in expected if vector["expect"]["result"] == "packet"]
-    rejected = [vector["expect"] for vector in expected if vector["expect"]["result"] == "rejected"]
-    connect(listener).sendall("".join(f"{vector['line']}\r\n" for vector in expected).encode() + b"1 1\n")
-    *frames, _ = read_frames(listener, stop, len(packets) + 1)
-    assert said(frames) == [(str(packet["node"]), tuple(packet["values"])) for packet in packets]
-    assert listener.counts.total() - listener.counts["value-missing"] == len(rejected)
-
-
 def test_a_client_that_sends_one_line_and_closes_at_once_is_heard(opened, stop):
     listener = opened()
     for number in range(20):
@@ -192,14 +181,6 @@ def test_a_tail_without_line_end_is_dropped_and_counted(opened, connect, stop):
     # and it is not glued to what the next client says
     connect(listener).sendall(b"17 9 9\n")
     assert said(read_frames(listener, stop, 1)) == [("17", (9, 9))]
-
-
-def test_a_line_that_is_too_long_harms_only_itself(opened, connect, stop):
-    # Fault 3: what was over 1024 bytes poisoned the next frame.
-    listener = opened()
-    connect(listener).sendall(b"15" + b" 1" * 3000 + b"\n16 2\n")
-    assert said(read_frames(listener, stop, 1)) == [("16", (2,))]
-    assert listener.counts == {"too-long": 1}
 
 
 def test_many_lines_at_once_and_the_port_again_at_once(opened, connect, stop):

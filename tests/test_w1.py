@@ -11,7 +11,7 @@ from listeners.onewire.drivers.w1_setup import ALARMS
 from listeners.onewire.ds18b20 import MARKER, Fault, configuration
 from listeners.onewire.rom import Rom, crc8
 from listeners.onewire.sensor import Sensor
-from listeners.simulated.clock import VirtualClock, VirtualFlag
+from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from tests.simulators.w1_kernel import Kernel
@@ -128,22 +128,6 @@ def test_what_cannot_be_read_is_no_answer(tree):
     (path / FLOW.linux / "w1_slave").mkdir()
 
     assert listener(path).sweep([FLOW, RETURN]) == {FLOW: Fault.NO_ANSWER, RETURN: Fault.NO_ANSWER}
-
-
-def test_a_frame_keeps_the_index_of_a_sensor_that_is_gone_and_comes_back(tree):
-    path = tree({RETURN: {"w1_slave": w1_slave(COLD)}})
-    bus = listener(path, sensor1=str(FLOW), sensor2=RETURN.linux)
-    bus.open()
-
-    def values():
-        (frame,) = bus.read(VirtualFlag(bus.clock))
-        return frame.values
-
-    assert values() == (None, -10.125)
-    tree({FLOW: {"w1_slave": w1_slave(WARM)}})
-    assert values() == (21.5625, -10.125)
-    (path / FLOW.linux / "w1_slave").write_bytes(b"")
-    assert values() == (None, -10.125)
 
 
 def test_another_resolution_is_set_once_and_again_after_a_fault(tree):
@@ -509,13 +493,3 @@ def test_sensors_of_another_master_convert_each_for_itself(tmp_path):
     bus.open()
     chip.sensors[0].brown_out()
     assert bus.sweep([FLOW]) == {FLOW: 21.5625}
-
-
-def test_a_resolution_that_another_program_made_finer_is_set_back(tmp_path):
-    # given a sensor at 9 bits, which another program sets to 12
-    with by_w1([Ds18b20(ONE, 21.5625)], {"sensor1": ONE, "resolution": "9"}, tmp_path) as one:
-        assert [one.read(), one.read()] == [(21.5,)] * 2
-        one.kernel.store(tmp_path / FLOW.linux / "resolution", b"12")
-        # when it is read, then it is set back, and has its value
-        assert [one.read(), one.read()][-1] == (21.5,)
-        assert one.sensors[0]._scratchpad[4] == configuration(9)
