@@ -7,8 +7,7 @@ umask 022
 
 ACTION=$1
 ROOT=${DESTDIR:+$(realpath -m "$DESTDIR")}
-# The unit and init.d/oemgateway find the command by its link in /usr/local/bin. docs/install.rst, README.rst,
-# CONTRIBUTING.rst, docs/manual/oemgateway.conf.5 and debian/oemgateway.preinst name this folder too.
+# All else finds the program by the link to its command in /usr/local/bin. docs/install.rst names this folder too.
 PREFIX=/opt/oemgateway
 PROGRAM=$ROOT$PREFIX
 COMMAND=$PROGRAM/bin/oemgateway
@@ -145,7 +144,8 @@ make_manual() {
     rm -f "$MAN/man1/oemgateway.1" "$MAN/man5/oemgateway.conf.5" "$COMPLETIONS/oemgateway"
     if "$PROGRAM/bin/python" -m pip install --disable-pip-version-check --no-input -qq --target "$STAGE/tools" \
         argparse-manpage shtab 2>/dev/null \
-        && PYTHONPATH=$STAGE/tools "$PROGRAM/bin/python" -P "$LAST/docs/manual/build.py" "$STAGE/manual"; then
+        && PYTHONPATH=$STAGE/tools "$PROGRAM/bin/python" -P "$LAST/docs/manual/build.py" \
+            "$STAGE/manual" "$PREFIX/source/etc/oemgateway.conf"; then
         install -D -m 0644 "$STAGE/manual/oemgateway.1" "$MAN/man1/oemgateway.1"
         install -D -m 0644 "$STAGE/manual/oemgateway.conf.5" "$MAN/man5/oemgateway.conf.5"
         install -D -m 0644 "$STAGE/manual/oemgateway" "$COMPLETIONS/oemgateway"

@@ -51,6 +51,11 @@ def test_the_settings_of_other_sections_are_named(cls, page):
     assert {name for name in settings(cls) if f"``{name}``" not in PAGES[page]} == set()
 
 
+def test_the_folder_of_the_program_is_named():
+    (prefix,) = re.findall(r"(?m)^PREFIX=(.+)$", (DOCS.parent / "install.sh").read_text())
+    assert f"``{prefix}``" in PAGES["install"]
+
+
 def test_no_page_is_of_a_type_that_there_is_not():
     pages = {tuple(page.split("/")) for page in PAGES if "/" in page}
     assert pages <= set(TYPES)

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 PROGRAM = ("LICENSE", "README.rst", "docs", "etc", "gateway", "listeners", "pyproject.toml", "setup.cfg")
 SOURCES = (*PROGRAM, "CHANGELOG.rst", "Makefile", "debian", "init.d", "install.sh")
 MAINTAINER = ("preinst", "postinst", "prerm", "postrm")
+PREFIX = re.search(r"(?m)^PREFIX=(.+)$", (ROOT / "install.sh").read_text())[1]
 CONFIG = "/etc/oemgateway.conf"
 ROTATION = "/etc/logrotate.d/oemgateway"
 STATE = "/var/lib/oemgateway"
@@ -302,6 +303,10 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     assert "nologin" in machine("getent", "passwd", "oemgateway").stdout
     assert gateway.version() == "0.0.8"
 
+    # The Debian package is refused beside it.
+    refused = machine("sh", "/usr/src/oemgateway/debian/oemgateway.preinst", "install")
+    assert (refused.returncode, f"installed in {PREFIX} already" in refused.stdout) == (1, True)
+
     # It does not start before that, and says why.
     status, said = gateway.service("start")
     assert (status, "apikey" in said) == (6, True)
@@ -403,21 +408,19 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     machine("rm", "/usr/local/bin/oemgateway")
     gateway.make("install")
     assert gateway.version() == "0.1.0"
-    machine("rm", "-r", "/opt/oemgateway")
+    machine("rm", "-r", PREFIX)
     assert "oemgateway: 0.1.0 is installed\n" in gateway.make("install")
     assert gateway.service("status")[0] == 0
 
     # Removed, it leaves settings and readings, whether or not its program is there ...
     fourth = gateway.pid()
-    machine("rm", "-r", "/opt/oemgateway")
+    machine("rm", "-r", PREFIX)
     said = gateway.make("uninstall")
     assert f"kept are {CONFIG}, {STATE}" in said
     assert not machine.path(f"/proc/{fourth}").exists()
     there = everything(machine)
     assert not [
-        path
-        for path in there
-        if path.startswith(("/opt/oemgateway", "/usr/local/bin/oem", "/etc/rc2.d/S01oem"))
+        path for path in there if path.startswith((PREFIX, "/usr/local/bin/oem", "/etc/rc2.d/S01oem"))
     ]
     assert {CONFIG, f"{STATE}/queue.db", "/etc/default/oemgateway"} <= set(there)
 
@@ -545,9 +548,9 @@ def test_below_destdir_files_are_put_in_place_and_nothing_else_is_done(machine):
     }
     # Where it is the root, it runs.
     machine(
-        "sh", "-c", "cp -a /image/opt/oemgateway /opt && cp -a /image/usr/local/bin/oemgateway /usr/local/bin"
+        "sh", "-c", f"cp -a /image{PREFIX} {PREFIX} && cp -a /image/usr/local/bin/oemgateway /usr/local/bin"
     )
-    machine("rm", "-r", "/image/opt/oemgateway/bin")
+    machine("rm", "-r", f"/image{PREFIX}/bin")
     assert gateway.version() == "0.1.0"
     gateway.make("purge", "DESTDIR=/image")
     assert machine("find", "/image", "-type", "f", "-o", "-type", "l").stdout == ""
@@ -565,14 +568,14 @@ def test_where_pid_1_is_systemd_its_unit_is_installed_and_enabled(machine):
     systemctl.chmod(0o755)
     # ... and a program that is installed
     gateway = FromSources(machine)
-    installed = machine.path("/opt/oemgateway")
+    installed = machine.path(PREFIX)
     copy_sources(installed / "source", PROGRAM)
     (installed / "bin").mkdir()
     for program in ("python", "oemgateway"):
         file = installed / "bin" / program
         file.write_text("#!/bin/sh\necho oemgateway 0.1.0\n")
         file.chmod(0o755)
-    machine("ln", "-s", "/opt/oemgateway/bin/oemgateway", "/usr/local/bin")
+    machine("ln", "-s", f"{PREFIX}/bin/oemgateway", "/usr/local/bin")
 
     assert f"{unit} was another gateway's" in gateway.make("install")
     assert "/home/pi" in machine.path("/etc/oemgateway.service.old").read_text()

@@ -1,4 +1,6 @@
-"""`build.py FOLDER` writes oemgateway(1), oemgateway.conf(5) and the completion for bash into a folder.
+"""`build.py FOLDER [SHIPPED]` writes oemgateway(1), oemgateway.conf(5) and the completion for bash there.
+
+SHIPPED is where the configuration as shipped will be; without it, where the Debian package has it.
 
 Run it where the package `gateway` can be imported; it needs argparse-manpage and shtab.
 """
@@ -30,7 +32,7 @@ def complete_paths(tree: argparse.ArgumentParser) -> None:
             action.complete = shtab.FILE if action.metavar == "FILE" else shtab.DIRECTORY  # type: ignore[attr-defined]
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, shipped: str = "/usr/share/oemgateway/oemgateway.conf") -> None:
     """Write the three files; the folder is made where it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     date = datetime.fromtimestamp(MADE, UTC).date().isoformat()
@@ -46,11 +48,11 @@ def main(folder: Path) -> None:
         check=True,
     )
     page = (HERE / "oemgateway.conf.5").read_text(encoding="utf-8")
-    page = page.replace("@DATE@", date).replace("@VERSION@", VERSION)
+    page = page.replace("@DATE@", date).replace("@VERSION@", VERSION).replace("@SHIPPED@", shipped)
     (folder / "oemgateway.conf.5").write_text(page, encoding="utf-8")
     tree = parser()
     complete_paths(tree)
     (folder / "oemgateway").write_text(shtab.complete(tree, "bash"), encoding="utf-8")
 
 
-main(Path(sys.argv[1]))
+main(Path(sys.argv[1]), *sys.argv[2:])
