@@ -94,7 +94,7 @@ def test_where_none_answers_nothing_is_claimed(machine, oemgateway):
     status, _, err = oemgateway("--config-file", machine.file, "status")
     assert status == 4
     assert err.count("\n") == 1
-    assert f"{machine.file} names another socket, this user may not read: sudo" in err
+    assert f"this user may not read {machine.file}, which may name another socket: sudo" in err
     # and what waits cannot be looked at without the file
     assert oemgateway("--config-file", machine.file, "queue")[0] == 78
 

@@ -157,9 +157,9 @@ def test_the_demo_ends_by_itself_where_it_is_told_to_and_says_what_comes_next(mo
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1].startswith("What comes next: ")
     monkeypatch.setattr(demonstration, "DEFAULT_FILE", tmp_path / "oemgateway.conf")
-    assert demonstration._what_comes_next().startswith("sudo make install, ")
+    assert demonstration.next_step().startswith("sudo make install, ")
     (tmp_path / "oemgateway.conf").touch()
-    assert demonstration._what_comes_next().startswith(f"edit {tmp_path}/oemgateway.conf (three lines")
+    assert demonstration.next_step().startswith(f"edit {tmp_path}/oemgateway.conf (three lines")
 
 
 @pytest.mark.parametrize("seconds", ["-5", "nan", "inf", "soon", ""])

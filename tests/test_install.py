@@ -69,7 +69,7 @@ FAULTY = SETTINGS.replace("interval = 1", "interval = often")
 FAULT = f"{CONFIG}:10: interval: "
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(not (ROOT / "install.sh").exists(), reason="the sources are not here"),
 ]
 

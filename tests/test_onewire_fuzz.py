@@ -38,7 +38,7 @@ from tests.simulators.owfs_peers import owserver
 from tests.simulators.w1_kernel import Kernel
 from tests.ways import QUICK_S
 
-USUAL = 300
+USUAL = 150
 SEQUENCES = int(os.environ.get("SEQUENCES", "0"))
 
 pytestmark = pytest.mark.timeout(max(300, SEQUENCES))
@@ -364,7 +364,7 @@ def test_whatever_happens_a_value_is_right_and_at_its_index(bits, kinds, channel
     kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3),
     mishaps=mishaps_of(sorted(MISHAPS.keys() - {"move"})),
 )
-@tried(50)
+@tried(USUAL // 6)
 def test_by_the_kernel_a_value_is_one_that_the_sensor_had_and_at_its_index(bits, kinds, mishaps):
     # its readers are one: threads would have the mishaps come at another time each time
     with TemporaryDirectory() as root, patch.object(w1, "AT_ONCE", 1):
@@ -376,7 +376,7 @@ def test_by_the_kernel_a_value_is_one_that_the_sensor_had_and_at_its_index(bits,
     kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3),
     mishaps=mishaps_of(sorted(MISHAPS.keys() - {"move"})),
 )
-@tried(10)
+@tried(USUAL // 30)
 def test_by_owserver_a_value_is_one_that_the_sensor_had_and_at_its_index(bits, kinds, mishaps):
     with TemporaryDirectory() as root, ExitStack() as stack:
         live_through(OwserverHouse(bits, kinds, stack, root), mishaps)

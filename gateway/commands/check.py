@@ -30,7 +30,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the description, or the faults; these are what was asked for, and go to standard output too."""
+    """Print what would run, or the faults: to standard output as well, since they were asked for."""
     file = options.file or options.config_file
     try:
         remembered = Memory(config.read_gateway(file).find_state_dir()).recall()

@@ -1,4 +1,4 @@
-"""`oemgateway demo`: the real daemon on simulated hardware, with nothing attached, in a table."""
+"""`oemgateway demo`: the real daemon on simulated hardware, with nothing attached, in a live table."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run it until it is stopped, or its time is over."""
+    """Run the demo until it is stopped, or for the given time."""
     log_to(None)
     url, key = os.environ.get("EMONCMS", ""), os.environ.get("APIKEY", "")
     if url and not key:
@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
             timer.daemon = True
             timer.start()
         serve(daemon)
-    say([f"What comes next: {_what_comes_next()}"])
+    say([f"What comes next: {next_step()}"])
     return OK
 
 
@@ -113,7 +113,8 @@ def _seconds(text: str) -> float:
     return min(seconds, threading.TIMEOUT_MAX)
 
 
-def _what_comes_next() -> str:
+def next_step() -> str:
+    """Return what to do to run the gateway on real hardware."""
     if DEFAULT_FILE.exists():
         return f"edit {DEFAULT_FILE} (three lines, marked <--), then: sudo service oemgateway start"
     return "sudo make install, which makes it a service that starts with the machine (see README.rst)"
@@ -121,7 +122,7 @@ def _what_comes_next() -> str:
 
 @contextmanager
 def configured(url: str = "", key: str = "", broker: str = "") -> Iterator[Configuration]:
-    """Give the demo's configuration, in a directory of its own that is gone afterwards.
+    """Yield the demo's configuration, in a temporary directory.
 
     `url` and `key` are those of an Emoncms that gets the same frames, `broker` is that of MQTT, if any.
     """

@@ -1,4 +1,4 @@
-"""`oemgateway doctor`: a check of everything that the gateway depends on, a line each, with the cure."""
+"""`oemgateway doctor`: checks everything that the gateway depends on, a line each, with what to do."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "doctor",
         help="check what the gateway depends on, and name the cures",
-        description="Checks all that the gateway depends on: a line per check, which is ok, ? (cannot be "
-        "told) or FAULT, with what to do about it; the exit status is then 1. Nothing is changed; a gateway "
-        "that runs is asked, and keeps the bus to itself.",
+        description="Checks everything that the gateway depends on: a line per check, which is ok, ? (not "
+        "known) or FAULT, with what to do about it; the exit status is then 1. Nothing is changed. A running "
+        "gateway is asked, and its bus is left alone.",
     )
     parser.add_argument(
         "--root",
@@ -46,7 +46,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print each finding as soon as it is there."""
+    """Print each finding as soon as it is made."""
     machine = Machine.below(options.root)
     file = machine.path(DEFAULT_FILE) if options.config_file == DEFAULT_FILE else options.config_file
     is_bad = False
@@ -130,7 +130,7 @@ def _examine_plugin(plugin: Plugin, machine: Machine) -> Iterable[Finding]:
 
 
 def _experience(section: SectionStatus) -> Finding:
-    """Return how a section does in the running gateway."""
+    """Return how a section fares in the running gateway."""
     if section.trouble:
         return bad(f"the running gateway is in trouble with it: {section.trouble}")
     if section.age is None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.commands.queue_reach import Ask
 
 _LONGEST_LINE = 100_000
-_BUNCH = 200_000
+_BATCH = 200_000
 """Bytes of readings that are put into the queue at a time."""
 _FAULTS = 10
 """How many faults of a file are shown."""
@@ -71,7 +71,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     given = action("import", _import, "put readings from lines of JSON at the end of the queue")
     given.add_argument("file", metavar="FILE", help="as export writes it (-: what is piped in)")
     again = action(
-        "retry", _retry, "send refused readings once more, after all that wait, to who refused them"
+        "retry",
+        _retry,
+        "send refused readings once more to the dispatchers that refused them, after all that wait",
     )
     dropped = action("drop", _drop, "throw readings away, after a question")
     which = dropped.add_mutually_exclusive_group(required=True)
@@ -96,16 +98,13 @@ def _count(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the action; a closed pipe or Ctrl-C ends it without a traceback."""
+    """Run the action; it has succeeded as well if the reader of its output closes the pipe."""
     try:
         status: int = options.act(options)
         sys.stdout.flush()
-    except BrokenPipeError:  # who reads has seen enough
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    except KeyboardInterrupt:
-        say_aside("interrupted")
-        return FAILED
     return status
 
 
@@ -152,7 +151,7 @@ def _rows(ask: Ask, options: argparse.Namespace) -> Iterator[list[dict[str, Any]
 
 
 def _import(options: argparse.Namespace) -> int:
-    with tempfile.TemporaryFile() as copy:  # what is checked is what is taken
+    with tempfile.TemporaryFile() as copy:  # so that what was checked is what is imported
         with _input(options.file) as given:
             shutil.copyfileobj(given, copy)
         with reach(options.config_file) as ask:
@@ -212,7 +211,7 @@ def _admit(ask: Ask, copy: BinaryIO, name: str) -> int:
     for _, line in _lines(copy):
         rows.append(json.loads(line.decode()))
         size += len(line)
-        if size >= _BUNCH:
+        if size >= _BATCH:
             count += admit()
             rows, size = [], 0
     return count + admit() if rows else count
@@ -292,9 +291,9 @@ def _input(name: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _output(name: str) -> Iterator[BinaryIO]:
-    """Give what to write to: a file is written whole or not at all, and only its owner may read it.
+    """Yield the stream to write to: a file is written whole or not at all, readable by its owner only.
 
-    What root names in another user's directory is written as that user, who may have put a link there.
+    In another user's directory root writes as that user, who may have put a link there.
     """
     if name == "-":
         yield sys.stdout.buffer

@@ -27,9 +27,9 @@ _PATIENCE = 30.0
 
 @contextmanager
 def reach(config_file: Path) -> Iterator[Ask]:
-    """Give a function that asks the queue of this configuration.
+    """Yield a function that asks the queue of this configuration.
 
-    Raises ConfigFaults, SpoolUnusable where a gateway has the file and does not answer, and OSError.
+    Raises ConfigFaults, OSError, and SpoolUnusable if a gateway has the file and does not answer.
     """
     gateway = RunningGateway.of(config_file)
     try:

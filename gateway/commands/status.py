@@ -1,4 +1,4 @@
-"""`oemgateway status`: how the running gateway is, in a few lines."""
+"""`oemgateway status`: the state of the running gateway, in a few lines."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "status",
         help="ask the running gateway how it is",
         description="Asks the running gateway how it is, each section, the queue and the clock. The exit "
-        "status is 0 where all is well, 1 in some trouble (which is shown behind a !), 3 where none runs, "
-        "4 where this user may not ask.",
+        "status is 0 if all is well, 1 if there is trouble (shown after a !), 3 if no gateway runs, 4 if "
+        "this user may not ask.",
     )
     parser.add_argument("--json", action="store_true", help="print all that is known as JSON, for a program")
     parser.set_defaults(run=run)
@@ -48,8 +48,8 @@ def run(options: argparse.Namespace) -> int:
         return UNKNOWN
     except ConnectionRefusedError as error:
         if gateway.is_secret:
-            unread = f"whether {gateway.file} names another socket, this user may not read: sudo"
-            say_aside(f"{error}, and {unread}")
+            unread = f"this user may not read {gateway.file}, which may name another socket: sudo"
+            say_aside(f"{error}; {unread}")
             return UNKNOWN
         say_aside(f"{error}; is it running?")
         return NOT_RUNNING
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def lines(status: Status) -> Iterator[str]:
-    """Yield a line for the whole gateway, one for each section, one for the clock; ! marks a trouble."""
+    """Yield a line for the gateway, one for each section and one for the clock; ! marks trouble."""
     how = "healthy" if status.healthy else "in trouble"
     yield f"oemgateway {status.version} is {how}, up {span(status.uptime)}, pid {status.pid}, {status.file}"
     words = {name: _listener(about) for name, about in status.listeners.items()}

@@ -72,7 +72,7 @@ def _check_scales(texts: Iterable[str]) -> None:
 
 
 class _Meaning(NamedTuple):
-    """What one value means: its scale is `top / bottom`, in lowest terms.
+    """How one value is scaled: by `top / bottom`, in lowest terms.
 
     If `is_scaled` is false, it is not known whether a temperature is in degrees or in tenths of a degree.
     """
@@ -143,7 +143,7 @@ class Decoder:
     ) -> tuple[float | None, ...]:
         """Return values that came with names, by what the section says of these names."""
         return tuple(
-            _made(value, self._by_name.get(name) or _Meaning.of(name, self._rest, ""))
+            _scaled(value, self._by_name.get(name) or _Meaning.of(name, self._default_scale, ""))
             for name, value in zip(names, values, strict=True)
         )
 
@@ -153,17 +153,17 @@ class Decoder:
             yield name, code, scale or "1", unit
 
     def _decoded(self, values: Sequence[float | None]) -> Decoded:
-        meanings = chain(self._meanings, repeat(self._meaning_of_rest))
-        return Decoded(tuple(map(_made, values, meanings)), self.names[: len(values)])
+        meanings = chain(self._meanings, repeat(self._default_meaning))
+        return Decoded(tuple(map(_scaled, values, meanings)), self.names[: len(values)])
 
     def _given(self) -> Iterator[tuple[str, str, str | None, str]]:
-        """Yield the same, None where no scale is given."""
+        """Yield name, letter, scale (None: not given) and unit of each value that the section describes."""
         for name, code, scale, unit in zip_longest(self.names, self.codes, self.scales, self.units):
-            yield name or "", code or self.letter, scale or self._rest, unit or ""
+            yield name or "", code or self.letter, scale or self._default_scale, unit or ""
 
     @property
-    def _rest(self) -> str | None:
-        """The scale of the values that have none of their own."""
+    def _default_scale(self) -> str | None:
+        """The scale of the values without one of their own."""
         return None if self.scales else self.scale
 
     @cached_property
@@ -171,16 +171,16 @@ class Decoder:
         return [_Meaning.of(name, scale, unit) for name, _, scale, unit in self._given()]
 
     @cached_property
-    def _meaning_of_rest(self) -> _Meaning:
-        return _Meaning.of("", self._rest, "")
+    def _default_meaning(self) -> _Meaning:
+        return _Meaning.of("", self._default_scale, "")
 
     @cached_property
     def _by_name(self) -> dict[str, _Meaning]:
         return dict(zip(self.names, self._meanings, strict=False))
 
 
-def _made(value: float | None, meaning: _Meaning) -> float | None:
-    """Return the double nearest to the exact product of value and scale; whole numbers stay what they are."""
+def _scaled(value: float | None, meaning: _Meaning) -> float | None:
+    """Return the double nearest to the exact product of value and scale; at scale 1 the value as it is."""
     if value is None or not math.isfinite(value):
         return None
     top, bottom, is_temperature, is_scaled = meaning

@@ -34,9 +34,9 @@ LONGEST_LINE = 1 << 20
 
 
 class Control(ThreadingMixIn, UnixStreamServer):
-    """Answers on the socket, each client in a thread of its own: none can delay the daemon or another client.
+    """Answers on the socket, each client in its own thread, so that none delays the daemon or another client.
 
-    Raises OSError where something else than a socket that this user's daemon has left is at `path`.
+    Raises OSError if there is anything at `path` but a socket that a daemon of this user has left.
     """
 
     daemon_threads = True
@@ -48,7 +48,7 @@ class Control(ThreadingMixIn, UnixStreamServer):
         self._stop = Flag()
         self._room = threading.BoundedSemaphore(_CLIENTS)
         with as_owner(path.parent):
-            _make_way(path)
+            _remove_stale_socket(path)
             mask = os.umask(0o117)
             try:
                 super().__init__(os.fspath(path), _Client)
@@ -60,7 +60,7 @@ class Control(ThreadingMixIn, UnixStreamServer):
         self._thread.start()
 
     def _serve(self) -> None:
-        # serve_forever would wake up twice a second to see whether it is to end.
+        # serve_forever would wake up twice a second to check whether it should stop.
         while self._stop.fileno() not in wait_readable([self, self._stop]):
             self.handle_request()
 
@@ -83,7 +83,7 @@ class Control(ThreadingMixIn, UnixStreamServer):
             self._room.release()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  (socketserver's)
-        """Log what happened: most likely a client has gone, or has not sent its line."""
+        """Log it: most likely a client has disconnected, or has not sent its line."""
         level = logging.DEBUG if isinstance(sys.exception(), OSError) else logging.ERROR
         log.log(level, "a client cannot be served", exc_info=True)
 
@@ -107,8 +107,8 @@ class _Client(StreamRequestHandler):
         self.wfile.write(_reply(asked, arguments, self.server.answers).encode() + b"\n")
 
 
-def _make_way(path: Path) -> None:
-    """Remove the socket that an ended daemon of this user has left; nothing else is touched."""
+def _remove_stale_socket(path: Path) -> None:
+    """Remove the socket that a daemon of this user left when it ended; nothing else is touched."""
     try:
         about = path.lstat()
     except FileNotFoundError:
@@ -156,7 +156,7 @@ def _refusal(error: str) -> str:
 
 
 def ask(path: Path, what: str, *, patience: float = _PATIENCE * 2, **arguments: object) -> Any:  # noqa: ANN401  (JSON)
-    """Return the daemon's answer. Raises OSError where none listens, TimeoutError where it hangs."""
+    """Return the daemon's answer. Raises OSError if none listens, TimeoutError if it hangs."""
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(patience)
@@ -164,7 +164,7 @@ def ask(path: Path, what: str, *, patience: float = _PATIENCE * 2, **arguments: 
             client.sendall(f"{what} {json.dumps(arguments) if arguments else ''}\n".encode())
             with client.makefile(encoding="utf-8") as lines:
                 answer = lines.readline()
-    except (TimeoutError, BlockingIOError) as error:  # or so many wait that none more is let in
+    except (TimeoutError, BlockingIOError) as error:  # or too many clients are waiting
         raise TimeoutError(f"the gateway at {path} runs, but does not answer: its disk may hang") from error
     if not answer:
         raise OSError("the daemon hung up without an answer")

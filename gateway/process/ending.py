@@ -1,9 +1,9 @@
 """The end of the process: within two seconds of SIGTERM or Ctrl-C, whatever hangs.
 
-All threads but the main one are daemons, and the main one waits for no one for long. It may hang itself all
-the same: in a disk that does not answer, for a lock that a hanging thread holds, in a log that nobody reads.
-A handler of Python's would then never run, so a thread listens to what the interpreter's own handler writes.
-Only what the kernel waits for uninterruptibly takes longer.
+All threads but the main one are daemon threads, and the main thread waits for none of them for long. It may
+still hang itself: on a disk that does not answer, on a lock that a hanging thread holds, on a log that nobody
+reads. A signal handler in Python would then never run, so a thread reads what the interpreter's C handler
+writes to the wakeup descriptor. Only an uninterruptible wait in the kernel takes longer.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ log = logging.getLogger("oemgateway")
 WITHIN_S = 1.9
 """Seconds after the signal in which the process has ended by itself, or is ended."""
 
-_LAST_WORDS_S = 0.05
+_WARNING_S = 0.05
 
 
 def end_in_time(stop: Flag) -> None:
-    """Have SIGTERM and SIGINT raise `stop`, and the process end soon after, by force where it has to be.
+    """Have SIGTERM and SIGINT raise `stop`, and the process end soon after, by force if necessary.
 
-    What it has not put in order by then is as after a power cut: what was kept is on disk.
+    If it ends by force, its files are as after a power cut: what was stored is on disk.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -46,12 +46,12 @@ def _watch(reader: socket.socket, _writer: socket.socket, stop: Flag) -> None:
         if not came:
             return  # the interpreter is at its end
     stop.set()
-    time.sleep(WITHIN_S - _LAST_WORDS_S)
-    threading.Thread(target=_last_words, name="last words", daemon=True).start()
-    time.sleep(_LAST_WORDS_S)
+    time.sleep(WITHIN_S - _WARNING_S)
+    threading.Thread(target=_warn, name="ending warning", daemon=True).start()
+    time.sleep(_WARNING_S)
     os._exit(0)
 
 
-def _last_words() -> None:
-    """Say that it was by force; this may hang as anything may."""
-    log.warning("something hangs: it ends without putting everything in order; what was kept is on disk")
+def _warn() -> None:
+    """Log that the end is by force; logging may hang too."""
+    log.warning("something hangs: the gateway ends without closing everything; what was stored is on disk")

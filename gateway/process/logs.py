@@ -1,4 +1,4 @@
-"""Where the log goes: the terminal or the journal, a file that may be rotated, a syslog."""
+"""Where the log goes: the terminal or the journal, a file that may be rotated, a syslog server."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ log = logging.getLogger("oemgateway")
 _LOCAL = "/dev/log"
 _PORT = 514
 _BACKLOG = 1000
-"""Lines that wait for a syslog; more are dropped."""
+"""Lines that may wait for a syslog server; more are dropped."""
 
 
 def log_to(file: Path | None) -> None:
-    """Send the log to this file, or to the terminal; under systemd in the form of the journal."""
+    """Send the log to this file, or to the terminal; under systemd in the format of the journal."""
     logging.raiseExceptions = False  # no traceback when the log cannot be written
     handler = logging.StreamHandler() if file is None else _File(file, encoding="utf-8")
     handler.setFormatter(_Journal() if file is None and _is_journal() else _Dated())
@@ -40,7 +40,7 @@ def log_to(file: Path | None) -> None:
 
 
 def log_to_syslog(words: Sequence[str]) -> None:
-    """Send the log to the syslog that these words name (see check_syslog) as well; to none without words."""
+    """Send the log also to the syslog server that these words name (see check_syslog); no words: to none."""
     there = [handler for handler in log.handlers if isinstance(handler, _Syslog)]
     if [handler.words for handler in there] == ([tuple(words)] if words else []):
         return
@@ -115,7 +115,7 @@ class _Journal(_Brief):
 
 
 class _File(WatchedFileHandler):
-    """A file that is opened again when it was renamed or removed; who logs does not see its errors."""
+    """A file that is reopened when it was renamed or removed; its errors do not reach the code that logs."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):
@@ -143,7 +143,7 @@ class _Syslog(QueueHandler):
         sender.close()
 
     def close(self) -> None:
-        """Send what waits, for a moment."""
+        """Wait a moment for the lines that are still to be sent."""
         with contextlib.suppress(queue.Full):
             self.queue.put_nowait(None)
         self._thread.join(0.5)
@@ -151,7 +151,7 @@ class _Syslog(QueueHandler):
 
 
 class _Sender(SysLogHandler):
-    """Sends to a syslog, as soon as it can be reached."""
+    """Sends to a syslog server, as soon as it can be reached."""
 
     append_nul = False
 

@@ -1,4 +1,4 @@
-"""What the daemon tells its supervisor, systemd for example: that it is ready, reloads, is alive, or stops.
+"""What the daemon reports to its supervisor, such as systemd: ready, reloading, alive, stopping.
 
 The protocol is systemd's sd_notify(3): a datagram of NAME=VALUE lines to the socket that NOTIFY_SOCKET names.
 `start-stop-daemon --notify-await` understands READY=1 as well.
@@ -21,8 +21,8 @@ log = logging.getLogger("oemgateway")
 class Supervisor:
     """The program that started the daemon; the daemon's own children do not inherit its address.
 
-    `patience` is the number of seconds after which it takes the daemon for dead if it has not been told that
-    it is `alive`; None if it does not watch.
+    `patience` is the number of seconds without `alive` after which it considers the daemon dead; None if it
+    does not watch.
     """
 
     def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:
@@ -34,22 +34,22 @@ class Supervisor:
 
     def ready(self) -> None:
         """Say that the daemon has started, or has reloaded its file."""
-        self._tell("READY=1")
+        self._send("READY=1")
 
     def reloading(self) -> None:
         """Say that the daemon reloads its file; `ready` must follow."""
-        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def alive(self) -> None:
         """Say that every thread of the daemon makes progress, or waits for input."""
         if self.patience is not None:
-            self._tell("WATCHDOG=1")
+            self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
         """Say that the daemon is stopping."""
-        self._tell("STOPPING=1")
+        self._send("STOPPING=1")
 
-    def _tell(self, words: str) -> None:
+    def _send(self, words: str) -> None:
         if not self._address:
             return
         try:
@@ -57,4 +57,4 @@ class Supervisor:
                 supervisor.connect(self._address)
                 supervisor.send(words.encode())
         except OSError as error:
-            log.debug("the supervisor cannot be told %s: %s", words, error)
+            log.debug("%s cannot be sent to the supervisor: %s", words, error)
