@@ -24,14 +24,15 @@ def frame(n: int) -> Frame:
     return Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n))
 
 
-def in_a_process(run: Callable[[], None]) -> None:
-    """Run this in a process that ends as if it were killed."""
+def in_a_process(run: Callable[[], object]) -> None:
+    """Run this in a process that ends as if it were killed, with what it has open."""
     child = os.fork()
     if not child:
         try:
-            run()
+            kept = run()
         finally:
             os._exit(0)
+        del kept
     os.waitpid(child, 0)
 
 
@@ -48,7 +49,7 @@ def killed(tmp_path_factory) -> Path:
         return spool
 
     put(0, 200).close()
-    in_a_process(lambda: put(200, COUNT) and None)
+    in_a_process(lambda: put(200, COUNT))
     assert Path(f"{path}-wal").stat().st_size > length(COUNT)
     return path.parent
 
