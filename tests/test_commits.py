@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.frame import Frame, Stamp
-from gateway.spool import Spool
+from gateway.spool import Spool, store
 from gateway.spool.commits import length, verified
 
 COUNT = 300
@@ -203,6 +203,17 @@ def test_a_log_that_another_process_has_open_is_left_alone(path):
         os.waitpid(child, 0)
         os.close(reader)
         os.close(writer)
+
+
+@pytest.mark.parametrize("count", [0, 32, 4096])
+def test_who_only_looks_at_the_file_leaves_the_log(path, count):
+    overwrite(log_of(path), b"x" * count)
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    view = store.open_view(path)
+    (seen,) = view.execute("SELECT count(*) FROM frames").fetchone()
+    view.close()
+    assert seen == (200 if count else 500)
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
 
 
 def test_what_sqlite_takes_is_left_to_it(killed):

@@ -113,6 +113,11 @@ def verified(data: bytes) -> Verified | None:
     return Verified(good[:upto], is_whole=upto <= whole)
 
 
+def is_taken(path: Path) -> bool:
+    """Tell whether SQLite takes anything of the log at this path. Raises OSError."""
+    return path.exists() and path.stat().st_size >= length(1) and verified(_read(path)) is None
+
+
 def mend(path: Path, *, gaps: bool = False) -> None:
     """Have SQLite take what can be verified of the log beside this file, where it would ignore it.
 
@@ -122,11 +127,10 @@ def mend(path: Path, *, gaps: bool = False) -> None:
     commits = Path(f"{path}-wal")
     if not (path.exists() and commits.exists()) or commits.stat().st_size < length(1):
         return
-    with as_owner(path.parent), _locked(path) as is_ours:
+    with as_owner(path.parent), locked(path) as is_ours:
         if not is_ours:
             return
-        with os.fdopen(open_file(commits, os.O_RDONLY), "rb") as file:
-            data = file.read(_MOST)
+        data = _read(commits)
         aside = named(commits, free_name(commits))
         if not path.stat().st_size:  # SQLite would delete the log
             commits.rename(aside)
@@ -151,7 +155,7 @@ def mend(path: Path, *, gaps: bool = False) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
+def locked(path: Path) -> Iterator[bool]:
     """Lock the file as SQLite does; yield False where another process has it."""
     with os.fdopen(open_file(path, os.O_RDWR), "rb") as file:
         start, size = _LOCKS
@@ -161,6 +165,11 @@ def _locked(path: Path) -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+def _read(path: Path) -> bytes:
+    with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+        return file.read(_MOST)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -112,9 +112,9 @@ def open_view(path: Path) -> sqlite3.Connection:
     with as_owner(path.parent):
         check_is_file(path)
         log = Path(f"{path}-wal")
-        # SQLite opens a log only where it could lock it, unless locks are nothing; where there is no log it
-        # would make one, unless the file is said to be immutable.
-        how = "vfs=unix-none" if log.exists() and log.stat().st_size else "immutable=1"
+        # SQLite opens a log only where it could lock it, unless locks are nothing. Where there is none it
+        # would make one, and delete one that it takes nothing of, unless the file is said to be immutable.
+        how = "vfs=unix-none" if commits.is_taken(log) else "immutable=1"
         db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro&{how}",
             uri=True,
@@ -176,7 +176,9 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
     for beside in (Path(f"{path}-journal"), Path(f"{path}-wal")):  # SQLite opens these itself
         if os.path.lexists(beside):
             check_is_file(beside)
-    _check_is_ours(path)
+    with commits.locked(path) as is_free:
+        if is_free:
+            _check_is_ours(path)
     commits.mend(path)
     store = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
     try:
