@@ -83,7 +83,7 @@ class Plugin:
         """Acquire what it works on; OSError where that is not there yet."""
 
     def close(self) -> None:
-        """Release it; may be called twice, and without an `open`."""
+        """Release it. It is called after every `open`, also one that failed, and perhaps once too often."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -500,7 +500,7 @@ class Slot:
         self.five = five
         self.opened = []
         self.plugged = True
-        monkeypatch.setattr(ds2482, "open_bus", self._open)
+        monkeypatch.setattr(five.listener._device, "_opener", self._open)
         five.listener.close()
         five.listener.open()
 

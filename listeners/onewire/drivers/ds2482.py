@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from gateway.settings import convert, setting
@@ -50,9 +50,13 @@ class Ds2482(OneWire):
 
     bus: str = setting("1", check=_check_bus)
     address: Address = setting(Address(0x18))
-    _held: ExitStack = field(default_factory=ExitStack, init=False, compare=False, repr=False)
-    _device: Device[I2c] = field(init=False, compare=False, repr=False)
     _thermometers: Thermometers = field(init=False, compare=False, repr=False)
+
+    @cached_property
+    def _device(self) -> Device[I2c]:
+        if self.simulated:
+            return Device(self.bus, 0x18, self._simulated_chip, locked=False)
+        return Device(self.bus, self.address, open_bus)
 
     @property
     def simulated(self) -> bool:
@@ -79,24 +83,17 @@ class Ds2482(OneWire):
 
     def open(self) -> None:
         """Lock the chip, start it and set the sensors up."""
-        with ExitStack() as stack:
-            if self.simulated:
-                self._device = Device(self.bus, 0x18, self._simulated_chip, locked=False)
-            else:
-                self._device = Device(self.bus, self.address, open_bus)
-            stack.callback(self._device.close)
-            self._device.open()
-            bridge = Bridge(self._device, self.clock)
-            self._thermometers = Thermometers(bridge, self.sensors.roms(), self.resolution, self.has_time)
-            try:
-                self._thermometers.start()
-            except BusFault as fault:
-                raise OSError(str(fault)) from fault
-            self._held = stack.pop_all()
+        self._device.open()
+        bridge = Bridge(self._device, self.clock)
+        self._thermometers = Thermometers(bridge, self.sensors.roms(), self.resolution, self.has_time)
+        try:
+            self._thermometers.start()
+        except BusFault as fault:
+            raise OSError(str(fault)) from fault
 
     def close(self) -> None:
         """Release the chip."""
-        self._held.close()
+        self._device.close()
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         """Read these sensors; where the bridge fails, open the bus and start the bridge again, once.
