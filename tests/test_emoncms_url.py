@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway import command
 from gateway.dispatchers.emoncms.answers import decode, judge, judge_inputs
 from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer
-from gateway.dispatchers.emoncms.pages import said, with_status
+from gateway.dispatchers.emoncms.pages import quote, with_status
 from gateway.dispatchers.emoncms.url import check_url
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from gateway.settings import SettingsFault, build
@@ -330,7 +330,7 @@ class TestInWords:
         assert with_status(status, page) == words
 
     def test_a_title_has_no_secret_either(self):
-        assert said(f"<title>{KEY}</title>", KEY) == "********"
+        assert quote(f"<title>{KEY}</title>", KEY) == "********"
 
     def test_json_that_does_not_come_is_named_by_the_page(self):
         with pytest.raises(DeliveryFailure, match='JSON expected from /x, not the page "FRITZ!Box & more"'):
