@@ -674,6 +674,26 @@ def test_who_retries_has_the_node_tried_at_once(spool, started):
     assert set_aside(spool) == []
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_listener_that_is_busy_for_long_is_shown_unless_it_is_always_so_slow(
+    spool, started, monkeypatch, slow
+):
+    # given a listener that is busy for a while, and then for longer than is usual
+    monkeypatch.setattr("gateway.workers.worker._OVERDUE", 0.05)
+    first, second = threading.Event(), threading.Event()
+    source = Source(script=[lambda: first.wait(20) and [], lambda: second.wait(20) and []])
+    worker = started(ListenerWorker(source, spool))
+    wait_until(lambda: "it has been busy for 0 s, and nothing comes" in worker.overdue)
+    assert worker.stuck == ""
+    if slow:
+        worker._longest = 60.0
+        assert worker.overdue == ""
+    # when it goes on
+    first.set()
+    second.set()
+    wait_until(lambda: worker.overdue == "" and not source.script)
+
+
 def test_after_a_restart_a_refused_node_is_known(spool, started, caplog):
     # given a node of which five frames were set aside, and a frame that is refused for itself
     far = far_end(refuses_nodes={"33"}, refuses={7.0}, keeps_what_is_before=True)

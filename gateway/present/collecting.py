@@ -157,7 +157,7 @@ def _listener(worker: ListenerWorker, now: float) -> ListenerStatus:
     }
     refused = {"of a node that is another listener's": worker.refused} if worker.refused else {}
     all_refused = "every frame is refused: its node is another listener's" if not worker.frames else ""
-    troubles = [*health.troubles, all_refused if refused else "", *_silences(nodes)]
+    troubles = [worker.overdue, *health.troubles, all_refused if refused else "", *_silences(nodes)]
     return ListenerStatus(
         **_section(worker, now, *troubles),
         rate=round(worker.latest.rate(now), 2),

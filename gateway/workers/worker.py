@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Plugin)
 
+_OVERDUE = 30.0
+"""Seconds that a listener may be busy before that is shown, whatever its interval."""
+
 
 class Worker(threading.Thread, Generic[P]):
     """Runs one plugin. Its trouble is logged once when it begins, and once when it has been over for a while.
@@ -110,9 +113,13 @@ class Worker(threading.Thread, Generic[P]):
             return worker.stuck
         if not self.is_alive():
             return "its thread has died"
-        unattended = self.stop.unattended
-        busy = 0.0 if unattended is None else time.monotonic() - unattended
+        busy = self._busy_for()
         return f"it hangs, for {busy:.0f} s now" if busy > self.plugin.busy_limit else ""
+
+    def _busy_for(self) -> float:
+        """Return the seconds since it last waited for something; 0 while it waits."""
+        unattended = self.stop.unattended
+        return 0.0 if unattended is None else time.monotonic() - unattended
 
     def predecessors(self) -> list[Worker[Any]]:
         """Return those that are still running; if one of them was itself waiting, its predecessors too."""
@@ -188,6 +195,7 @@ class ListenerWorker(Worker[Listener]):
     ) -> None:
         super().__init__(plugin, after=after)
         self.refused = 0
+        self._longest = 0.0
         self.latest = latest or LatestFrames()
         self._sink = sink
         self._disk = disk
@@ -210,6 +218,17 @@ class ListenerWorker(Worker[Listener]):
             self.plugin.synced.synced(self._disk.puts_synced)  # it may have been synced already
         for frame in frames:
             self.latest.note(frame, time.monotonic())
+
+    @property
+    def overdue(self) -> str:
+        """That it works for longer than three intervals, and twice what it ever took; "" otherwise."""
+        busy, interval = self._busy_for(), getattr(self.plugin, "interval", 0.0)
+        is_long = busy > max(_OVERDUE, 3 * interval, 2 * self._longest) and not self.stuck
+        return (
+            f"it has been busy for {busy:.0f} s, and nothing comes: does its device answer?"
+            if is_long
+            else ""
+        )
 
     def _is_claimed(self, frame: Frame) -> bool:
         if frame.node not in self.plugin.claimed:
