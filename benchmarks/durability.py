@@ -78,7 +78,7 @@ def speeds(folder: Path) -> Iterator[Row]:
         began = time.perf_counter()
         for start in range(0, count, at_once):
             spool.put(frames[start : start + at_once])
-            spool.sync_if_due()
+            spool.syncing.sync_if_due()
         seconds = time.perf_counter() - began
         method = f"{count:,} frames, {at_once} a commit, a sync per 5 s"
         yield Row("put", count / seconds, "frames/s", method, f"{SPEEDS[at_once]} ({ELSEWHERE})", digits=0)
@@ -136,7 +136,7 @@ class Pace:
             if len(waiting) == self.at_once:
                 spool.put(waiting)
                 waiting = []
-            spool.sync_if_due()
+            spool.syncing.sync_if_due()
             if passed - acknowledged >= ACKNOWLEDGED_S and (batch := spool.peek(WHO, 250)):
                 acknowledged = passed
                 spool.mark_sending(WHO, batch[-1][0])

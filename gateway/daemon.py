@@ -172,7 +172,7 @@ class Daemon:
 
     def _rest(self, seconds: float, *flags: Flag) -> set[int]:
         """Wait for a flag, so many seconds at most, and let the queue do what is due while waiting."""
-        until, unsynced = time.monotonic() + seconds, self._spool.unsynced
+        until, unsynced = time.monotonic() + seconds, self._spool.syncing.unsynced
         ready: set[int] = set()
         while not ready and (left := until - time.monotonic()) > 0:
             ready = wait_readable([*flags, unsynced], min(left, self._spool.due()))
@@ -237,7 +237,7 @@ class Daemon:
                 listener.state = self._directory
                 latest = self._present.begin(name)
                 reader = ListenerWorker(
-                    listener, self._dating, latest, self._spool, after=self._before(listener)
+                    listener, self._dating, latest, self._spool.syncing, after=self._before(listener)
                 )
                 self._listeners[name] = reader
                 reader.start()

@@ -58,3 +58,20 @@ def killed(path: Path, folder: Path) -> Path:
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(path.parent, copy)
     return copy / path.name
+
+
+def full_frame(n: float) -> Frame:
+    """Return a frame of which every field is used."""
+    return Frame(
+        "9",
+        (n, None, -0.5),
+        Stamp(1_700_000_000.25 + n, "boot", 5.5 + n),
+        ("flow", "", "größe"),
+        -61,
+        "bridge",
+    )
+
+
+def peeked(spool: Spool, who: str, limit: int = 100) -> list[float | None]:
+    """Return the next that the dispatcher is given."""
+    return [f.values[0] for _, f in spool.peek(who, limit)]

@@ -17,8 +17,8 @@ from gateway.spool.boots import Boots
 from gateway.times.dating import Dating, TimeNote, passed
 from gateway.times.timekeeper import Timekeeper
 from listeners.simulated.clock import VirtualClock
+from tests.refusing import Disk
 from tests.spools import killed
-from tests.test_spool import Disk
 
 BEGAN = 1_700_000_000.0
 """What a right clock showed when each of these boots began."""
@@ -167,9 +167,9 @@ def test_what_has_no_time_is_not_set_aside_on_a_disk_that_refuses(boot):
     spool.set_clock(None)
     spool.put([at(1, 1.0, "before")])
     spool = boot()
-    real, spool._db = spool._db, Disk(spool._db, sqlite3.SQLITE_FULL)
+    real, spool._contents.db = spool._contents.db, Disk(spool._contents.db, sqlite3.SQLITE_FULL)
     spool.set_clock(BEGAN, lost="lost")
-    spool._db = real
+    spool._contents.db = real
     assert (given(spool), spool.standing("a").waiting) == ([], 1)
     spool.put([])
     assert (given(spool), spool.standing("a").refused) == ([], 1)
@@ -282,8 +282,8 @@ def test_of_a_damaged_file_what_is_known_of_the_clocks_is_rescued(boot, path, da
 
 
 def test_a_frame_that_came_during_a_rescue_has_its_time_also_after_a_power_cut(boot, path, monkeypatch):
-    monkeypatch.setattr("gateway.spool.spool._AT_START", 0.0)
-    monkeypatch.setattr("gateway.spool.spool._AT_ONCE", 0.0)
+    monkeypatch.setattr("gateway.spool.reach.AT_START", 0.0)
+    monkeypatch.setattr("gateway.spool.reach.AT_ONCE", 0.0)
     spool = boot("before")
     spool.put([at(n, BEGAN + 1000 + n, "before") for n in range(900)])
     spool.close()

@@ -149,7 +149,9 @@ def test_the_disk_is_made_to_write_in_time_and_by_no_listener(file, server, port
         for line in ("15 1", "15 2"):
             before = len(threads)
             push(port, line)
-            wait_until(lambda before=before: len(threads) > before and gateway._spool.sync_due() == math.inf)
+            wait_until(
+                lambda before=before: len(threads) > before and gateway._spool.syncing.due() == math.inf
+            )
     assert {"push", "home"} & set(threads) == set()
 
 

@@ -381,7 +381,7 @@ def killed(tmp_path):
         try:
             yield spool
         finally:
-            spool._moved = False
+            spool._contents.places.is_written = True
             spool.close()
 
     return opened_again

@@ -32,7 +32,7 @@ def put(first, last):
     for n in range(first, last):
         spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n))])
 put(0, 200)
-spool.sync()
+spool.syncing.sync()
 put(200, 300)
 print("put", flush=True)
 time.sleep(60)
@@ -50,7 +50,7 @@ n = 0
 while True:
     spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n))])
     print(n, time.monotonic(), flush=True)
-    spool.sync_if_due()
+    spool.syncing.sync_if_due()
     n += 1
     time.sleep(0.005)
 """
@@ -125,7 +125,7 @@ def test_a_full_disk_can_be_emptied_and_takes_frames_again(tmp_path, block):
         spool.put(frames)
         fill(card / "others")
         count = 100
-        while not spool._disk_trouble:
+        while not spool.trouble:
             spool.put([Frame("9", (count,), Stamp(0, "boot", 0), ("x" * 200,))])
             count += 1
         for _ in range(20):
@@ -139,7 +139,7 @@ def test_a_full_disk_can_be_emptied_and_takes_frames_again(tmp_path, block):
         assert spool.dropped == 0
         (card / "others").unlink()
         spool.put(frames)
-        assert spool._disk_trouble == ""
+        assert spool.trouble == ""
         spool.close()
         spool = Spool(card / "queue.db")
         spool.set_consumers(["a"])
@@ -182,7 +182,7 @@ def two_a_second(spool: Spool, clock: VirtualClock, count: int) -> None:
     for number in range(count):
         spool.put([Frame("10", (number, 0.5), clock.now(), rssi=-61, source="radio")])
         clock.sleep(0.5)
-        spool.sync_if_due()
+        spool.syncing.sync_if_due()
         if number % 20 == 19:
             last, _ = spool.peek("a", 100)[-1]
             spool.mark_sending("a", last)

@@ -108,7 +108,7 @@ def test_where_there_was_no_disk_at_the_start_what_waits_moves_there_with_its_or
     assert "the disk works again" in caplog.text
     # then it survives a kill
     assert [spool.standing(who).waiting for who in "ab"] == [6, 9]
-    spool._db.close()
+    spool._contents.db.close()
     spool = started(path, clock, "a", "b")
     assert [spool.standing(who).waiting for who in "ab"] == [6, 9]
     assert values(spool, "a") == [4, 5, 6, 7, 8, 9]
@@ -158,7 +158,7 @@ def test_while_the_disk_can_only_be_read_what_it_has_is_counted_and_sent(path, c
     disk.on = False
     some_time_passes(spool, clock)
     assert spool.trouble == ""
-    spool._db.close()
+    spool._contents.db.close()
     spool = started(path, clock, "a", "b")
     assert [spool.standing(who).waiting for who in "ab"] == [0, 1001]
     assert values(spool, "b") == list(range(1001))
@@ -235,9 +235,9 @@ def test_a_disk_pulled_out_and_put_back_is_used_again(path, clock):
     # given a gateway whose open file is no longer the one that is there, as after a new mount
     spool = started(path, clock, "a")
     spool.put([frame(n) for n in range(5)])
-    spool.sync()
-    real = spool._db
-    spool._db = sqlite3.connect("file:nothing?mode=memory", uri=True)
+    spool.syncing.sync()
+    real = spool._contents.db
+    spool._contents.db = sqlite3.connect("file:nothing?mode=memory", uri=True)
     copy = path.with_name("copy")
     copy.write_bytes(path.read_bytes())
     Path(f"{copy}-wal").write_bytes(Path(f"{path}-wal").read_bytes())
@@ -254,8 +254,8 @@ def test_a_disk_pulled_out_and_put_back_is_used_again(path, clock):
     spool.put([frame(7)])
     other = path.parent.parent / "other" / "queue.db"
     filled(other, 3, "a")
-    spool._db.close()
-    spool._db = sqlite3.connect("file:nothing?mode=memory", uri=True)
+    spool._contents.db.close()
+    spool._contents.db = sqlite3.connect("file:nothing?mode=memory", uri=True)
     other.rename(path)
     spool.put([frame(8)])
     some_time_passes(spool, clock)

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from gateway.spool import Spool, limits
 from gateway.spool.limits import Census, Runs
 from tests.gateway_process import ENVIRONMENT
+from tests.refusing import ReadOnly
 from tests.spools import MB, frame, killed, opener, values
-from tests.test_spool import ReadOnly
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ class TestTheCountOfDroppedFrames:
         spool = opened(frames=5)
         spool.put([frame(n) for n in range(10)])
         # given that the file is damaged where it counts
-        spool._db.execute("DELETE FROM counters")
-        spool._db.execute("UPDATE frames SET frame = 'garbled' WHERE id = 7")
+        spool._contents.db.execute("DELETE FROM counters")
+        spool._contents.db.execute("UPDATE frames SET frame = 'garbled' WHERE id = 7")
         assert values(spool) == [5, 7, 8, 9]
         spool.put([frame(10)])
         assert spool.dropped == 5
@@ -90,10 +90,10 @@ class TestTheCountOfDroppedFrames:
 
     def test_counts_what_a_disk_that_refused_had_dropped(self, opened, path, tmp_path):
         spool = opened(memory=5)
-        spool._db = ReadOnly(spool._db)
+        spool._contents.db = ReadOnly(spool._contents.db)
         for n in range(20):
             spool.put([frame(n)])
-        spool._db = spool._db.db
+        spool._contents.db = spool._contents.db.db
         spool.put([])
         spool = Spool(killed(path, tmp_path))
         assert spool.dropped == 15
@@ -103,7 +103,7 @@ class TestTheCountOfDroppedFrames:
 class TestWhatWaits:
     def test_is_what_exists_while_the_disk_refuses(self, opened):
         spool = opened(memory=10)
-        spool._db = ReadOnly(spool._db)
+        spool._contents.db = ReadOnly(spool._contents.db)
         for n in range(50):
             spool.put([frame(n)])
         assert (spool.standing("a").waiting, len(values(spool)), spool.dropped) == (10, 10, 40)

@@ -14,8 +14,8 @@ from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool
 from gateway.spool.refused import CURE
 from listeners.simulated.clock import VirtualClock
+from tests.refusing import ReadOnly
 from tests.spools import MB, frame, killed, opener, refused, values
-from tests.test_spool import ReadOnly
 
 
 @pytest.fixture
@@ -66,10 +66,12 @@ class TestWhatWasRefused:
                 spool.done(who, batch[-1][0], refused=aside)
         assert spool.refused_dropped > 0
         assert path.stat().st_size <= 3 * MB
-        (pages,) = spool._db.execute("SELECT count(*) FROM dbstat WHERE name LIKE '%refused%'").fetchone()
+        (pages,) = spool._contents.db.execute(
+            "SELECT count(*) FROM dbstat WHERE name LIKE '%refused%'"
+        ).fetchone()
         # then what it takes is known, and at most its limit, by a few pages, and not much less
         roots = 3
-        assert spool._refused.pages == pytest.approx(pages - roots, abs=3)
+        assert spool._contents.refused.pages == pytest.approx(pages - roots, abs=3)
         assert 0.7 * MB < pages * 1024 < 1.05 * MB
 
     def test_the_oldest_go_first_and_are_counted_for_ever(self, opened, path, tmp_path, caplog):
@@ -133,11 +135,11 @@ class TestWhatWasRefused:
     def test_while_the_disk_refuses_no_more_wait_in_memory_than_may(self, opened):
         spool = opened(memory=10)
         spool.put([frame(n) for n in range(100)])
-        spool._db = ReadOnly(spool._db)
+        spool._contents.db = ReadOnly(spool._contents.db)
         for number, _ in spool.peek("a", 100):
             spool.refuse("a", number, "no")
         assert (spool.standing("a").refused, spool.refused_dropped) == (10, 90)
-        spool._db = spool._db.db
+        spool._contents.db = spool._contents.db.db
         spool.put([frame(100)])
         assert refused(spool) == list(range(90, 100))
 
@@ -153,12 +155,12 @@ class TestWhatWasRefused:
     def test_in_a_file_of_before_its_pages_are_estimated(self, opened, path):
         spool = opened()
         refuse_all(spool, [frame(n) for n in range(5000)])
-        measured = spool._refused.pages
+        measured = spool._contents.refused.pages
         spool.close()
         with contextlib.closing(sqlite3.connect(path)) as db:
             db.execute("DELETE FROM counters")
             db.commit()
-        assert opened()._refused.pages == pytest.approx(measured, rel=0.15)
+        assert opened()._contents.refused.pages == pytest.approx(measured, rel=0.15)
 
     def test_one_that_is_retried_twice_at_a_time_goes_once(self, opened):
         spool = opened()

@@ -49,7 +49,7 @@ def start(tmp_path):
         spool = Spool(tmp_path / "queue.db", commit_interval=interval)
         broker = Broker(lists=list(lists))
         broker.name = "broker"
-        worker = ListenerWorker(broker, spool, disk=spool)
+        worker = ListenerWorker(broker, spool, disk=spool.syncing)
         worker.start()
         ended.append((worker, spool))
         return broker, spool
@@ -63,15 +63,15 @@ def start(tmp_path):
 
 def test_lists_are_counted_once_they_are_synced_those_that_keep_nothing_too(start):
     broker, spool = start(3600.0, [frame(1.0), frame(2.0)], [], [frame(None)], [frame(3.0)])
-    wait_until(lambda: not broker.lists and spool.puts == 2)
+    wait_until(lambda: not broker.lists and spool.syncing.puts == 2)
     assert broker.acknowledged == []
-    spool.sync()
+    spool.syncing.sync()
     wait_until(lambda: broker.acknowledged == [3])
     # and those that come later with the next sync
     broker.lists.append([frame(4.0)])
     broker.more.set()
-    wait_until(lambda: spool.puts == 3)
-    spool.sync()
+    wait_until(lambda: spool.syncing.puts == 3)
+    spool.syncing.sync()
     wait_until(lambda: broker.acknowledged == [3, 4])
 
 
@@ -86,11 +86,11 @@ def test_a_disk_that_does_not_sync_acknowledges_nothing(start, monkeypatch):
 
     monkeypatch.setattr(os, "fdatasync", refuse)
     broker, spool = start(3600.0, [frame(1.0)])
-    wait_until(lambda: spool.puts == 1)
-    spool.sync()
-    assert (spool.puts_synced, broker.synced.count()) == (0, 0)
+    wait_until(lambda: spool.syncing.puts == 1)
+    spool.syncing.sync()
+    assert (spool.syncing.puts_synced, broker.synced.count()) == (0, 0)
     # then what was written is safe with the next sync that works
     monkeypatch.undo()
     spool.put([frame(2.0)])
-    spool.sync()
+    spool.syncing.sync()
     wait_until(lambda: broker.acknowledged == [1])

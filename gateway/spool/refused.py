@@ -98,6 +98,13 @@ class RefusedFrames:
         """Whether the file has all of it, and the counts."""
         return not self.unwritten and self._noted == (self.pages, self.dropped, self._last_out)
 
+    def adopt(self, other: RefusedFrames) -> None:
+        """Take over what waits to be written elsewhere, and its counts."""
+        self.unwritten = other.unwritten
+        self.dropped = max(self.dropped, other.dropped)
+        self.full = self.full or other.full
+        self._last_out = max(self._last_out, other._last_out)
+
     def add(self, rows: Iterable[RefusedRow]) -> None:
         """Have these wait to be written."""
         self.unwritten += rows

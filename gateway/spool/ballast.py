@@ -1,0 +1,47 @@
+"""Bytes set aside so that a full disk has room to note what was delivered, and so to be emptied."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from gateway.paths import as_owner, open_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SIZE = 1 << 20
+
+
+class Ballast:
+    """The file `queue.ballast`.
+
+    Where it is not there at the start the disk refused something, and what was noted as sent is not all.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """`path` is that of the queue."""
+        self._path = path.with_name("queue.ballast")
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is there, in its whole size."""
+        try:
+            return self._path.lstat().st_size == _SIZE
+        except OSError:
+            return False
+
+    def take(self) -> None:
+        """Set the bytes aside, where the disk has as many."""
+        with suppress(OSError):
+            ballast = open_file(self._path, os.O_WRONLY | os.O_CREAT)
+            try:
+                os.posix_fallocate(ballast, 0, _SIZE)
+            finally:
+                os.close(ballast)
+
+    def drop(self) -> None:
+        """Give the bytes back to the disk."""
+        with suppress(OSError), as_owner(self._path.parent):
+            self._path.unlink(missing_ok=True)

@@ -1,0 +1,291 @@
+"""What a queue holds: what its open file has, and what waits in memory to be written there."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.spool import salvage, store
+from gateway.spool.boots import Boots
+from gateway.spool.frame_text import from_text
+from gateway.spool.limits import Census, Limits, check_room
+from gateway.spool.places import PROVISIONAL, Places
+from gateway.spool.refused import RefusedFrames
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+
+    from gateway.frame import Frame
+
+
+class Waiting(NamedTuple):
+    """A frame in the queue: for the dispatcher `whose`, or all (""), and whether its time is not known."""
+
+    number: int
+    frame: Frame
+    whose: str
+    held: bool
+
+
+class Refused(NamedTuple):
+    """A frame that was set aside for a dispatcher; of one that is `undated` nobody knows the time."""
+
+    frame: Frame
+    reason: str
+    number: int
+    who: str
+    undated: bool
+
+
+class Unwritten(NamedTuple):
+    """A frame that is not on the disk yet, and the text that it will be there."""
+
+    number: int
+    frame: Frame
+    text: str
+
+
+class Contents:
+    """The frames of a queue, its dispatchers' places and its counts; every method may raise sqlite3.Error.
+
+    `next` is the id of the next frame, and `unwritten` those that are not in the file. `dropped` counts the
+    frames that were let go of for want of room or for their age, ever. `identity` is the number by which the
+    file is known; None where none could be read.
+    """
+
+    def __init__(
+        self, db: sqlite3.Connection, limits: Limits, boot: str, counted: Census | None = None
+    ) -> None:
+        """`boot` is the one that is now; `counted` are the frames of the file where they are known."""
+        self.db = db
+        self.unwritten: deque[Unwritten] = deque()
+        self.places = Places(boot)
+        self.boots = Boots(boot)
+        self.refused = RefusedFrames(limits)
+        self.identity: int | None = store.identity(db)
+        self._limits = limits
+        self._has_late = True
+        highest = self.places.load(db)
+        (first,) = db.execute("SELECT min(id) FROM frames").fetchone()
+        (last,) = db.execute("SELECT max(id) FROM frames").fetchone()
+        oldest_aside, aside = db.execute("SELECT min(id), max(id) FROM refused").fetchone()
+        counters = dict(db.execute("SELECT name, value FROM counters"))
+        # Frames that are delivered or set aside are gone, but their ids are remembered, and not used again.
+        self.next: int = max(highest, last or 0, aside or 0, counters.get("refused_last_out", 0)) + 1
+        self._first_on_disk = first or self.next
+        self.places.begin(self._first_on_disk, self.next)
+        self.boots.load(db, min(self._first_on_disk, oldest_aside or self.next), self.next)
+        self.dropped: int = counters.get("dropped", 0)
+        self._dropped_on_disk = self.dropped
+        self.refused.load(db)
+        self.census = counted or Census.of_all(db, self._first_on_disk)
+
+    @property
+    def first(self) -> int:
+        """The id of the oldest frame that is kept."""
+        return self.places.first
+
+    def know_nothing(self) -> None:
+        """Begin with provisional ids, as long as nobody knows what is in the file."""
+        self.next = self._first_on_disk = self.places.memory_from = PROVISIONAL
+        self.places.begin(PROVISIONAL, PROVISIONAL)
+        self.boots.load(self.db, PROVISIONAL, PROVISIONAL)
+        self.places.is_out, self.identity = True, None
+
+    def lose_file(self, stand_in: sqlite3.Connection) -> None:
+        """Go on without the file, whose ids are known."""
+        self.db = stand_in
+        self.places.lose_file(self.unwritten[0].number if self.unwritten else self.next)
+
+    # What is there.
+
+    def read(self, who: str, limit: int) -> list[tuple[int, Frame]]:
+        """Return the next frames of a dispatcher as they were recorded."""
+        after, before = self.places.reach(who, self.next)
+        query = (
+            "SELECT id, frame FROM frames WHERE id > ? AND id < ? AND whose IN ('', ?) ORDER BY id LIMIT ?"
+        )
+        rows = self.db.execute(query, (after, before, who, limit)).fetchall()
+        found = [(number, from_text(text)) for number, text in store.in_order(rows, after)]
+        unwritten = [(each.number, each.frame) for each in self.unwritten if after < each.number < before]
+        return found + unwritten[: limit - len(found)]
+
+    def waiting(self, after: int, limit: int, who: str = "") -> list[Waiting]:
+        """Return the oldest frames behind this id, whosever they are, with their times for `who`."""
+        query = "SELECT id, frame, whose FROM frames WHERE id > ? ORDER BY id LIMIT ?"
+        rows = store.in_order(self.db.execute(query, (after, limit)).fetchall(), after)
+        found = [(number, from_text(text), whose) for number, text, whose in rows]
+        found += [(each.number, each.frame, "") for each in self.unwritten if each.number > after]
+        dated = [
+            (number, frame, whose, self.date(who, number, frame)) for number, frame, whose in found[:limit]
+        ]
+        return [
+            Waiting(number, right or frame, whose, right is None) for number, frame, whose, right in dated
+        ]
+
+    def set_aside(self, who: str, after: int, limit: int) -> list[Refused]:
+        """Return the oldest frames behind this id that were set aside for the dispatcher."""
+        query = "SELECT frame, reason, id, undated FROM refused WHERE who = ? AND id > ? ORDER BY id LIMIT ?"
+        found = []
+        for text, reason, number, undated in self.db.execute(query, (who, after, limit)).fetchall():
+            frame = from_text(text)
+            right = self.boots.date(frame)
+            found.append(Refused(right or frame, reason, number, who, undated=bool(undated or right is None)))
+        return found
+
+    def date(self, who: str, number: int, frame: Frame) -> Frame | None:
+        """Return the frame with its time, as it was sent to the dispatcher or else as it is known now."""
+        return self.boots.date(frame, self.places.pin(who, number))
+
+    def count_waiting(self, who: str) -> int:
+        """Return how much a dispatcher has still to deliver."""
+        place = self.places.in_file(who)
+        count = self.census.count(place, self.next - 1, who)
+        if memory_from := self.places.memory_from:
+            count -= self.census.count(max(place, memory_from - 1), self.places.in_memory(who), who)
+        return count
+
+    def count_held(self, who: str) -> int:
+        """Return how much of that waits for a time, or behind what does."""
+        held_from = self.held_from(max(self.places.of(who), self.places.pinned(who)))
+        return self.census.count(held_from - 1, self.next - 1, who) if held_from else 0
+
+    def held_from(self, after: int) -> int:
+        """Return the id behind this one from which on frames wait for their time; 0 where none does."""
+        unknown = ((max(first - 1, after), last) for first, last in self.boots.unknown(self.next))
+        return next((first + 1 for first, last in unknown if self.census.count(first, last)), 0)
+
+    # What comes and goes.
+
+    def put(self, frames: Sequence[tuple[Frame, str]]) -> None:
+        """Add frames, each with its text, at the end."""
+        self.unwritten.extend(Unwritten(number, *each) for number, each in enumerate(frames, self.next))
+        self.census.add(self.next, len(frames))
+        self.next += len(frames)
+
+    def delivered(self, who: str, upto: int) -> None:
+        """Note a dispatcher's place, which may be among frames that came while the file was out of reach."""
+        memory_from = self.places.memory_from
+        if memory_from is None or upto < memory_from:
+            self.pass_over(who, upto)
+            return
+        by_all = self.places.move_in_memory(who, upto)
+        if not self.places.is_out:
+            self._let_go_of_passed()
+        while self.unwritten and self.unwritten[0].number <= by_all:
+            self.unwritten.popleft()
+        self.census.remove(memory_from, by_all)
+
+    def pass_over(self, who: str, upto: int) -> None:
+        """Have a dispatcher pass all up to this id, and let go of what all have passed."""
+        self.places.move(who, upto)
+        self._let_go_of_passed()
+
+    def _let_go_of_passed(self) -> None:
+        if self.places.attending:
+            self.let_go(self.places.passed_by_all() + 1)
+
+    def let_go(self, first: int) -> int:
+        """Let `first` be the oldest frame that is kept; return how many go."""
+        gone = self.census.remove(0, first - 1)
+        self.places.first = max(self.first, first)
+        while self.unwritten and self.unwritten[0].number < self.first:
+            self.unwritten.popleft()
+        return gone
+
+    # What is brought to the disk.
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Have all that is done with the connection happen, or nothing."""
+        self.db.execute("BEGIN IMMEDIATE")
+        refused = self.refused.state()
+        try:
+            yield self.db
+            self.db.execute("COMMIT")
+        except BaseException:
+            self.refused.restore(refused)
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            raise
+
+    def write(self) -> bool:
+        """Bring to the disk what is not there yet; return whether there was something."""
+        if not (
+            self.unwritten
+            or not self.places.is_written
+            or self.first > self._first_on_disk
+            or self.dropped > self._dropped_on_disk
+            or not (self.refused.is_written and self.boots.is_written)
+        ):
+            return False
+        with self.transaction() as db:
+            if self.first > self._first_on_disk:
+                db.execute("DELETE FROM frames WHERE id < ?", (self.first,))
+            self.refused.write(db)
+            if self.unwritten:
+                rows = [(each.number, each.text) for each in self.unwritten]
+                db.executemany("INSERT INTO frames (id, frame) VALUES (?, ?)", rows)
+                self.check_room(db)
+            if not self.places.is_written:
+                db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?)", self.places.rows())
+            if not self.boots.is_written:
+                self.boots.write(db)
+            if self.dropped > self._dropped_on_disk:
+                db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
+            if self._has_late:
+                salvage.forget(db)
+        self._first_on_disk, self._dropped_on_disk = self.first, self.dropped
+        self.unwritten.clear()
+        self.refused.written()
+        self._has_late = False
+        self.places.is_written = self.boots.is_written = True
+        return True
+
+    def check_room(self, db: sqlite3.Connection) -> None:
+        """Raise NoRoom where what waits takes more of the file than it may; inside a transaction."""
+        check_room(db, self.refused.pages, self._limits.bytes)
+
+    def take_late(self, rows: Sequence[tuple[int, str]]) -> None:
+        """Put frames that came while the file was rescued behind those that it has."""
+        self.put([(from_text(text), text) for _, text in rows])
+
+    # A file that is within reach again, and what became of the queue without it.
+
+    def resume(self, before: Contents) -> None:
+        """Let what is known of this file in memory stand: it is what the file could not be told."""
+        is_empty = self.first == self.next
+        self.unwritten = before.unwritten
+        self.next = max(self.next, before.next)
+        oldest = min(
+            self.next if is_empty else self.first, self.unwritten[0].number if self.unwritten else self.next
+        )
+        self.places.first, self._first_on_disk = max(oldest, before.first), 0
+        self.places.resume(before.places)
+        self.dropped = max(self.dropped, before.dropped)
+        self.refused.adopt(before.refused)
+        self.boots.adopt(before.boots)
+        self.census.remove(0, self.first - 1)
+        for each in self.unwritten:
+            self.census.add(each.number, 1)
+
+    def append(self, before: Contents) -> int:
+        """Give what came before the file could be read ids behind those that it has; return the shift."""
+        ids = [row.number for row in before.refused.unwritten]
+        ids.append(before.unwritten[0].number if before.unwritten else before.next)
+        memory_from, shift = self.next, self.next - min(ids)
+        for each in before.unwritten:
+            self.unwritten.append(each._replace(number=each.number + shift))
+            self.census.add(each.number + shift, 1)
+        before.refused.unwritten = [
+            row._replace(number=row.number + shift) for row in before.refused.unwritten
+        ]
+        self.places.append(before.places, memory_from, shift)
+        self.next = before.next + shift
+        self.dropped += before.dropped
+        before.refused.dropped += self.refused.dropped
+        self.refused.adopt(before.refused)
+        self.boots.adopt(before.boots)
+        return shift

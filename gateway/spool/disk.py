@@ -1,0 +1,140 @@
+"""Reads and writes; where the disk refuses, what is new waits in memory and is tried again."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from gateway.spool import store
+from gateway.spool.limits import NoRoom
+from gateway.spool.reach import RETRY, Reach
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from gateway.clock import Clock
+    from gateway.spool.contents import Contents
+    from gateway.spool.retention import Retention
+    from gateway.spool.syncing import Syncing
+
+T = TypeVar("T")
+
+log = logging.getLogger("oemgateway.spool")
+
+
+class Disk:
+    """Reads and writes the contents of the queue."""
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        retention: Retention,
+        syncing: Syncing,
+        wake: Callable[[], None],
+    ) -> None:
+        """`wake` is called where dispatchers may find something that they did not before."""
+        self._clock = clock
+        self._retention = retention
+        self._syncing = syncing
+        self.reach = Reach(path, retention.limits, clock, flush=self.flush, wake=wake)
+
+    @property
+    def contents(self) -> Contents:
+        """What the queue holds; other contents after whatever is done with the disk."""
+        return self.reach.contents
+
+    def flush(self) -> None:
+        """Bring to the disk what is not there yet; that it refuses is said once, and when it is over."""
+        try:
+            self._write_and_make_room()
+        except sqlite3.Error as error:
+            if not self.reach.trouble:
+                log.warning("the disk refuses (%s): what is new waits in memory until it takes it", error)
+                self.reach.retry_at = self._clock.monotonic() + RETRY
+            self.reach.trouble = str(error)
+            self.reach.ballast.drop()
+            self._retention.bound_memory(self.contents)
+            return
+        if self.reach.trouble:
+            log.warning("the disk works again")
+            self.reach.trouble = ""
+            self.reach.ballast.take()
+
+    def read(self, read: Callable[[Contents], T]) -> T:
+        """Return what is read of the contents; of a damaged file, what is left of them.
+
+        Raises OSError where the disk cannot be read.
+        """
+        with self.refusing():
+            try:
+                return read(self.contents)
+            except sqlite3.Error as error:
+                if not store.is_damage(error):
+                    raise
+                self.reach.mend(error)
+                return read(self.contents)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Turn what the disk refuses into OSError."""
+        try:
+            yield
+        except NoRoom as error:
+            raise OSError("the queue is full: max_size is reached") from error
+        except sqlite3.Error as error:
+            raise OSError(f"the queue's disk refuses: {error}") from error
+
+    def check(self) -> None:
+        """Raise OSError where the disk refuses what is to be on it."""
+        if self.reach.trouble:
+            raise OSError(f"the queue's disk refuses: {self.reach.trouble}")
+
+    def due(self) -> float:
+        """Return in how many seconds there is something for `tend` to do; infinity where there is nothing."""
+        if self.reach.is_rescuing:
+            return 0.0
+        return max(0.0, self.reach.retry_at - self._clock.monotonic()) if self.reach.trouble else math.inf
+
+    def tend(self) -> None:
+        """Bring on a rescue by a piece, or try a disk that refused again, where that is due."""
+        if self.reach.is_rescuing:
+            self.reach.advance(0.0)
+        elif not self.due():
+            self.reach.try_again()
+
+    def close(self) -> None:
+        """Close the file, once more trying to write what waits in memory."""
+        if self.reach.is_away and not self.reach.is_rescuing:
+            self.reach.try_again(at_once=0.0)
+        self.flush()
+        self.reach.close()
+
+    def _write_and_make_room(self) -> None:
+        """Write; for an error do what can be done about it, and try again, once, or as long as that helps."""
+        tried = False
+        while True:
+            try:
+                if self.reach.write():
+                    self._syncing.committed()
+            except sqlite3.Error as error:
+                if not self._make_room(error) and tried:
+                    raise
+                tried = True
+            else:
+                return
+
+    def _make_room(self, error: sqlite3.Error) -> bool:
+        """Do what can be done about an error; return whether frames went, as it can be that more have to."""
+        if store.is_damage(error):
+            self.reach.mend(error)
+        elif self._retention.make_room(self.contents, error):
+            return True
+        elif store.is_full(error):
+            self.reach.ballast.drop()
+        return False

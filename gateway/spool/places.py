@@ -1,0 +1,196 @@
+"""How far each dispatcher has come, and what it may have sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.spool.boots import Pin, Pins, Row, extend_pins, find_pin, pins_from_text, pins_to_text
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+PROVISIONAL = 1 << 62
+"""The first id while nobody can know which ids the file has used: no frame in a file has one as high."""
+
+_STRETCH = 10_000
+"""How many ids are looked through at a time: whoever puts a frame waits no longer than that takes."""
+
+
+class Sent(NamedTuple):
+    """How far a dispatcher's frames may have been sent: up to the id `upto`, and none behind it.
+
+    `blind` says of the last batch that its first frame could not be told from one that was there before.
+    """
+
+    upto: int
+    blind: bool
+
+
+class Mark(NamedTuple):
+    """What was noted in which boot before the last batch was sent; "": in none that is known.
+
+    `pins` keep the times with which it was sent, until it is delivered.
+    """
+
+    upto: int = 0
+    boot: str = ""
+    blind: bool = False
+    pins: Pins = ()
+
+
+class Places:
+    """The table `cursors`: for each dispatcher the last id it has delivered, and its mark.
+
+    `first` is the oldest id that is kept. While the file cannot be read (`is_out`) frames are delivered from
+    memory, ahead of those in the file. They have the ids from `memory_from` on, and a dispatcher a second
+    place among them.
+    """
+
+    def __init__(self, boot: str) -> None:
+        """`boot` is the one that is now."""
+        self.first = 1
+        self.attending: set[str] = set()
+        self.is_written = True
+        self.is_out = False
+        self.gave_from_memory = False
+        self.memory_from: int | None = None
+        self._boot = boot
+        self._upto: dict[str, int] = {}
+        self._marks: dict[str, Mark] = {}
+        self._in_doubt: dict[str, int] = {}
+        self._past: dict[str, int] = {}
+
+    def load(self, db: sqlite3.Connection) -> int:
+        """Go on with what the file has; return the highest id in it."""
+        self._upto = dict(db.execute("SELECT who, upto FROM cursors"))
+        marks = db.execute("SELECT who, sent, boot, blind, pins FROM cursors")
+        self._marks = {
+            who: Mark(upto, boot, blind, pins_from_text(pins)) for who, upto, boot, blind, pins in marks
+        }
+        return max([0, *self._upto.values(), *(mark.upto for mark in self._marks.values())])
+
+    def begin(self, first: int, end: int) -> None:
+        """Note the oldest id and the next one: what there is at the start may have been sent before."""
+        self.first = first
+        self._in_doubt = dict.fromkeys(self._marks, end - 1)
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """Return the rows as the file has them."""
+        return [
+            (who, self._upto[who], *mark, pins_to_text(pins)) for who, (*mark, pins) in self._marks.items()
+        ]
+
+    def set_consumers(self, dispatchers: Iterable[str], end: int) -> None:
+        """Have places for these dispatchers; a new one begins with the oldest frame there is."""
+        self.attending = set(dispatchers)
+        for who in self.attending:
+            self._upto[who] = max(self._upto.get(who, 0), self.first - 1)
+            self._marks.setdefault(who, Mark())
+            self._in_doubt.setdefault(who, end - 1)
+        self.is_written = False
+
+    def in_file(self, who: str) -> int:
+        """Return the last id that a dispatcher has passed of those that it passes in their order."""
+        return max(self._upto[who], self.first - 1)
+
+    def in_memory(self, who: str) -> int:
+        """Return the last id that it has passed of those from `memory_from` on."""
+        return self._past.get(who, self.memory_from - 1 if self.memory_from else 0)
+
+    def of(self, who: str) -> int:
+        """Return the id behind which a dispatcher's next frame is."""
+        place = self.in_file(who)
+        if self.memory_from and (self.is_out or place + 1 >= self.memory_from):
+            return max(place, self.in_memory(who))
+        return place
+
+    def reach(self, who: str, end: int) -> tuple[int, int]:
+        """Return the ids between which its next frames are looked for."""
+        after = self.of(who)
+        if self.memory_from and after + 1 < self.memory_from:
+            end = min(end, self.memory_from)
+        return after, min(end, after + _STRETCH)
+
+    def move(self, who: str, upto: int) -> None:
+        """Have it pass all up to this id."""
+        self._upto[who] = max(self._upto[who], upto)
+        if (mark := self._marks.get(who)) and mark.pins:
+            self._marks[who] = mark._replace(pins=tuple(pin for pin in mark.pins if pin.upto > upto))
+        if not self.is_out:
+            self._upto[who] = self.of(who)
+        self.is_written = False
+
+    def move_in_memory(self, who: str, upto: int) -> int:
+        """Have it pass frames in memory, ahead of the file's; return up to which id all have passed these."""
+        before = (self.memory_from or 0) - 1
+        if not self.is_out and self.of(who) >= before:
+            self.move(who, upto)
+        self._past[who] = max(self._past.get(who, before), upto)
+        return min((self._past.get(name, before) for name in self.attending), default=before)
+
+    def passed_by_all(self, of: Iterable[str] | None = None) -> int:
+        """Return up to which id all that attend have passed the frames, or all of these; 0 for nobody."""
+        return min((self._upto[who] for who in (self.attending if of is None else of)), default=0)
+
+    def mark(self, who: str, upto: int, *, blind: bool, clock: Row) -> None:
+        """Note that frames up to this id may be sent from now on, with the times that follow from `clock`."""
+        before = self._marks[who]
+        pins = extend_pins(before.pins, Pin(upto, self._boot, clock))
+        self._marks[who] = Mark(max(upto, before.upto), self._boot, blind, pins)
+        self.is_written = self.is_written and self._marks[who] == before
+
+    def sent(self, who: str) -> Sent:
+        """Return what may have been sent; where this boot does not vouch for the mark, all of the start."""
+        upto, boot, blind, _ = self._marks[who]
+        return Sent(upto if boot and boot == self._boot else max(upto, self._in_doubt[who]), bool(blind))
+
+    def pin(self, who: str, number: int) -> Pin | None:
+        """Return by which clock a frame was sent to a dispatcher; None where it was not."""
+        return find_pin(self._marks[who].pins, number) if who in self._marks else None
+
+    def pinned(self, who: str) -> int:
+        """Return up to which id frames have the times that they were sent with; 0 where none has."""
+        return max((pin.upto for pin in self._marks[who].pins), default=0)
+
+    def begin_at_first(self) -> None:
+        """Have every dispatcher, there or gone, pass what is not kept any more."""
+        self._upto = {who: max(place, self.first - 1) for who, place in self._upto.items()}
+        self.is_written = False
+
+    def lose_file(self, memory_from: int) -> None:
+        """Deliver from memory, as the frames before this id cannot be read."""
+        self.memory_from = memory_from
+        self._past = {}
+        self.gave_from_memory = False
+        self.is_out = True
+
+    def doubt_marks(self) -> None:
+        """Have no boot vouch for the marks."""
+        self._marks = {who: mark._replace(boot="") for who, mark in self._marks.items()}
+        self.is_written = False
+
+    def resume(self, before: Places) -> None:
+        """Take over what is known better than the file knows it."""
+        places = {**self._upto, **before._upto}
+        self._upto = {who: max(place, self._upto.get(who, 0)) for who, place in places.items()}
+        self._marks = {**self._marks, **before._marks}
+        self._in_doubt = {**self._in_doubt, **before._in_doubt}
+        self.memory_from, self._past = before.memory_from, before._past
+
+    def append(self, before: Places, memory_from: int, shift: int) -> None:
+        """Take over what is known of frames that came before the file could be read; `shift` changes ids."""
+        self.memory_from = memory_from
+        self._past = {who: upto + shift for who, upto in before._past.items()}
+        for who, mark in before._marks.items():
+            if mark.upto >= PROVISIONAL:
+                pins = tuple(pin._replace(upto=pin.upto + shift) for pin in mark.pins)
+                self._marks[who] = mark._replace(upto=mark.upto + shift, pins=pins)
+
+    def attend_again(self, before: Places, end: int) -> None:
+        """Go on for those that attended before; `end` is the next id but for what is in memory."""
+        if not before.gave_from_memory:
+            self.memory_from = None
+        self.set_consumers(before.attending, end)
+        for who in self.attending:
+            self._upto[who] = self.of(who)

@@ -1,0 +1,312 @@
+"""The file of a queue within reach or not: opened, opened again later, or rescued from damage."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from gateway.paths import as_owner
+from gateway.spool import salvage, store
+from gateway.spool.ballast import Ballast
+from gateway.spool.contents import Contents
+from gateway.spool.places import PROVISIONAL
+from gateway.spool.salvage import Salvage
+from gateway.spool.store import SpoolUnusable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gateway.clock import Clock
+    from gateway.spool.limits import Census, Limits
+
+log = logging.getLogger("oemgateway.spool")
+
+RETRY = 5.0
+"""Seconds between two tries of a disk that refuses."""
+
+AT_START, AT_ONCE = 1.0, 0.2
+"""Seconds that the rescue of a damaged file may take at once, at the start and while listeners wait.
+
+What is left is done by `advance`.
+"""
+
+
+class Reach:
+    """Has the contents of the file, whatever becomes of it.
+
+    While the file cannot be written to (`is_away`) `trouble` is why. The contents are then a view of it or,
+    where it cannot be read either, what came since; they move into the file when it is within reach again.
+    `shift` is by how much provisional ids have changed then.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        limits: Limits,
+        clock: Clock,
+        *,
+        flush: Callable[[], None],
+        wake: Callable[[], None],
+    ) -> None:
+        """`flush` is to write what is new; `wake` is called where there may be more to be delivered."""
+        self.contents: Contents
+        self.trouble = ""
+        self.is_away = False
+        self.retry_at = 0.0
+        self.shift = 0
+        self._path = path
+        self._limits = limits
+        self._clock = clock
+        self._boot = clock.now().boot
+        self.ballast = Ballast(path)
+        self._flush = flush
+        self._wake = wake
+        self._rescue: Salvage | None = None
+        self._is_stuck = False
+        self._damage: Exception | None = None
+        self._kept_upto = 0
+        self._late_is_known = False
+        self._file: tuple[int, int] | None = None
+
+    @property
+    def is_rescuing(self) -> bool:
+        """Whether a rescue goes on: what is older than the contents is on its way into the new file."""
+        return self._rescue is not None and not self._is_stuck
+
+    @property
+    def saved(self) -> int:
+        """How many frames of the file, that the contents do not count, are in the new one so far."""
+        return self._rescue.saved if self._rescue and self.contents.identity is None else 0
+
+    def describe(self) -> str:
+        """Return why what is put waits in memory only, where a kill takes it, or ""."""
+        if self._rescue and self.is_rescuing:
+            return (
+                f"{self._path} is damaged: what can be read of it is brought into a new file, "
+                f"{self._rescue.saved} readings so far; then all goes on"
+            )
+        if not self.trouble:
+            return ""
+        out = ", and what waits in its file cannot be read or counted" if self.contents.places.is_out else ""
+        return f"the disk refuses ({self.trouble}): what is new waits in memory{out}"
+
+    def start(self, *, in_memory: bool) -> None:
+        """Go on with the file as it was left, or in memory for the time being."""
+        try:
+            self._open()
+        except (OSError, sqlite3.Error) as error:
+            if not in_memory:
+                raise SpoolUnusable(f"{self._path} cannot be used: {error}") from error
+            self._begin_in_memory(error)
+        while not in_memory and self.is_away:
+            if self._is_stuck:
+                raise SpoolUnusable(f"{self._path} cannot be used: {self.trouble}")
+            self.advance(AT_ONCE)
+
+    def mend(self, error: Exception) -> None:
+        """Go on with what can be read of a damaged file; places and limits are those in memory."""
+        self._lose_file()
+        with suppress(SpoolUnusable):  # somebody else is at it: it is tried again
+            self._begin_rescue(error, AT_ONCE)
+
+    def advance(self, seconds: float) -> None:
+        """Bring on the rescue of a damaged file, for so long at most, or by one piece."""
+        until = self._clock.monotonic() + seconds
+        try:
+            rescue = self._rescue = self._rescue or self._begin_salvage()
+            while not rescue.step():
+                self._is_stuck = False
+                if self._clock.monotonic() >= until:
+                    return
+            self._rescue, self.trouble = None, ""
+            rescue.finish()
+            self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes), rescue.census)
+            self.ballast.take()
+        except (OSError, sqlite3.Error) as error:
+            if self._rescue and store.is_damage(error):
+                self._rescue.abandon()
+                self._rescue, self._kept_upto = None, 0
+            if not self._is_stuck:
+                log.error(
+                    "%s is damaged, and a new file cannot be made (%s): frames are kept in memory only, "
+                    "and do not survive an end of the daemon, until it can: it is tried again",
+                    self._path,
+                    error,
+                )
+            self._is_stuck = self.is_away = True
+            self.trouble = str(error)
+            self.retry_at = self._clock.monotonic() + RETRY
+            self._wake()
+
+    def try_again(self, at_once: float = AT_ONCE) -> None:
+        """See whether the disk has the file by now, and takes what waits in memory."""
+        self.retry_at = self._clock.monotonic() + RETRY
+        try:
+            if salvage.is_begun(self._path):
+                self._lose_file()
+                self.advance(at_once)
+            elif self.is_away or _which(self._path) not in (None, self._file):
+                # The file is another than the one that is open after a disk was pulled out and put back.
+                self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes))
+            else:
+                self._flush()
+        except (OSError, sqlite3.Error, SpoolUnusable) as error:
+            if store.is_damage(error):
+                self.mend(error)
+            elif self.is_away:
+                self.trouble = str(error)
+
+    def write(self) -> bool:
+        """Write what is not on the disk yet; return whether there was something.
+
+        Raises sqlite3.Error, also where the file is away; a rescue has then what was put on the disk.
+        """
+        if not self.is_away:
+            return self.contents.write()
+        unwritten = self.contents.unwritten
+        if self._rescue and unwritten and unwritten[-1].number > self._kept_upto:
+            new = [(each.number, each.text) for each in unwritten if each.number > self._kept_upto]
+            self._rescue.keep(new, self.contents.boots.rows())
+            self._kept_upto = new[-1][0]
+        raise sqlite3.OperationalError(self.trouble)
+
+    def close(self) -> None:
+        """Close what is open; the disk has been tried once more."""
+        lost = [each for each in self.contents.unwritten if each.number > self._kept_upto]
+        if lost:
+            log.error("the disk refuses to the end: %d readings that wait in memory are lost", len(lost))
+        with as_owner(self._path.parent):
+            if self._rescue:
+                self._rescue.close()
+            self.contents.db.close()
+
+    def _open(self) -> None:
+        damage: sqlite3.Error | None = None
+        if not salvage.is_begun(self._path):
+            try:
+                self._enter(store.open_store(self._path, max_bytes=self._limits.file_bytes))
+            except sqlite3.Error as error:
+                if not store.is_damage(error):
+                    raise
+                damage = error
+            else:
+                return
+        self._use_nothing()
+        self._begin_rescue(damage, AT_START)
+
+    def _enter(self, db: sqlite3.Connection) -> None:
+        """Go on where the file was left."""
+        try:
+            self.contents = self._read(db)
+        except sqlite3.Error:
+            db.close()
+            raise
+        self._know_file()
+        if not self.ballast.is_there:
+            self.contents.places.doubt_marks()
+        self._flush()
+        if not self.trouble:
+            self.ballast.take()
+
+    def _read(self, db: sqlite3.Connection) -> Contents:
+        contents = Contents(db, self._limits, self._boot)
+        contents.take_late(salvage.read_late(db))
+        return contents
+
+    def _know_file(self) -> None:
+        """Have the file tell from now on that it is this one; note which one is open."""
+        self._file = _which(self._path)
+        if not self.contents.identity:
+            with suppress(sqlite3.Error):
+                store.identify(self.contents.db, secrets.randbits(30) | 1)
+                self.contents.identity = store.identity(self.contents.db)
+
+    def _use_nothing(self) -> None:
+        self.contents = Contents(store.stand_in(), self._limits, self._boot)
+        self.contents.know_nothing()
+
+    def _lose_file(self) -> None:
+        """Go on without the file, whose ids are known: its frames wait for it to come back."""
+        if not self.contents.places.is_out:
+            with as_owner(self._path.parent):
+                self.contents.db.close()
+            self.contents.lose_file(store.stand_in())
+
+    def _begin_in_memory(self, error: Exception) -> None:
+        log.error(
+            "%s: %s; frames are kept in memory only, and do not survive an end of the daemon, "
+            "until the disk can be used: it is tried again",
+            self._path,
+            error,
+        )
+        self.is_away, self.trouble = True, str(error)
+        self.retry_at = self._clock.monotonic() + RETRY
+        with suppress(OSError, sqlite3.Error):
+            if not salvage.is_begun(self._path):
+                self.contents = self._read(store.open_view(self._path))
+                return
+        self._use_nothing()
+
+    def _begin_rescue(self, damage: Exception | None, seconds: float) -> None:
+        self._damage = damage
+        self.is_away, self.trouble = True, f"{self._path} is damaged"
+        self.advance(seconds)
+        if self.is_rescuing:
+            log.warning(
+                "%s is damaged: what can be read of it is brought into a new file, which takes a while",
+                self._path,
+            )
+
+    def _begin_salvage(self) -> Salvage:
+        contents = self.contents
+        rescue = Salvage(self._path, self._damage, identity=contents.identity or 0)
+        if contents.identity is None and contents.next == PROVISIONAL and (late := rescue.late):
+            # The numbers that they have there, or higher ones: no other frame is to be kept under these.
+            contents.next = contents.places.first = max(PROVISIONAL, late[-1][0] + 1 - len(late))
+            contents.take_late(late)
+            self._kept_upto = contents.next - 1
+        self._late_is_known = True
+        return rescue
+
+    def _absorb(self, db: sqlite3.Connection, counted: Census | None = None) -> None:
+        """Go on with the file: with what memory knows better than it, and behind it what waits in memory."""
+        before = self.contents
+        try:
+            contents = Contents(db, self._limits, self._boot, counted)
+            is_known = before.identity is not None
+            if is_known and contents.identity != before.identity and contents.next != 1:
+                raise OSError("another queue is in its place: put it back, or restart the gateway")  # noqa: TRY301
+            if not is_known and not self._late_is_known:
+                contents.take_late(salvage.read_late(db))
+        except (OSError, sqlite3.Error):
+            db.close()
+            raise
+        with as_owner(self._path.parent), suppress(sqlite3.Error):
+            before.db.close()
+        if not self.ballast.is_there:
+            contents.places.doubt_marks()
+        end = contents.next
+        if is_known:
+            contents.resume(before)
+        else:
+            self.shift = contents.append(before)
+        contents.places.attend_again(before.places, end)
+        self.contents = contents
+        self.is_away = self._is_stuck = False
+        self._kept_upto = 0
+        self._know_file()
+        self._flush()
+        self._wake()
+
+
+def _which(path: Path) -> tuple[int, int] | None:
+    """Return which file is there now, or None."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino

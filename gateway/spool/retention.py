@@ -1,0 +1,112 @@
+"""What the queue lets go of: for want of room, for its age, or by hand."""
+
+from __future__ import annotations
+
+import logging
+import math
+from itertools import takewhile
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.spool import store
+from gateway.spool.limits import Limits, NoRoom
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from gateway.frame import Stamp
+    from gateway.spool.contents import Contents
+
+log = logging.getLogger("oemgateway.spool")
+
+_PIECE = 500
+"""How many frames that are too old are let go of at a time."""
+
+
+class Skipped(NamedTuple):
+    """How many frames were passed over, and whether there may be more of those that were meant."""
+
+    frames: int
+    more: bool
+
+
+class Retention:
+    """Keeps the contents of a queue within its limits; the oldest frames go first, and are counted."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._reasons: set[str] = set()
+
+    def keep_within(self, contents: Contents) -> None:
+        """Let go of the frames that are too many."""
+        self._drop_oldest(contents, contents.census.total - self.limits.frames)
+
+    def check_admits(self, contents: Contents, count: int) -> None:
+        """Raise OSError where there is no room for so many more frames."""
+        if contents.census.total + count > self.limits.frames:
+            raise OSError(f"the queue is full: max_frames is {self.limits.frames}")
+
+    def make_room(self, contents: Contents, error: sqlite3.Error) -> bool:
+        """Let go of frames where the file has reached its own limit; return whether some went.
+
+        It can be that more have to.
+        """
+        if not _limit_is_ours(contents, error):
+            return False
+        total = contents.census.total
+        too_much = math.ceil(total * error.share) if isinstance(error, NoRoom) else 0
+        self._drop_oldest(contents, max(len(contents.unwritten), total // 100, too_much))
+        return contents.census.total < total
+
+    def bound_memory(self, contents: Contents) -> None:
+        """Let go of what waits in memory for the disk, as far as it is too much."""
+        while len(contents.unwritten) > self.limits.memory:
+            number = contents.unwritten.popleft().number
+            contents.dropped += contents.census.remove(number, number)
+        contents.refused.bound_memory()
+
+    def expire(self, contents: Contents, age: Callable[[Stamp], float]) -> bool:
+        """Let go of the oldest frames that are older than the limit; return whether there may be more.
+
+        It ends at the first whose time is not known.
+        """
+        if contents.places.is_out or not math.isfinite(self.limits.age):
+            return False
+        oldest = contents.waiting(contents.first - 1, _PIECE)
+        old = list(takewhile(lambda kept: not kept.held and age(kept.frame.stamp) > self.limits.age, oldest))
+        if old:
+            self._drop(contents, old[-1].number + 1, "there are readings older than max_age")
+            contents.places.begin_at_first()
+        return len(old) == _PIECE
+
+    def skip(self, contents: Contents, who: str, *, before: int, limit: int) -> Skipped:
+        """Have a dispatcher, or all (""), pass over what is in the next `limit` ids, as far as this one."""
+        before = min(before, contents.next)
+        whose = [who] if who else list(contents.places.attending)
+        start = max(contents.places.passed_by_all(whose), contents.first - 1)
+        upto = min(start + limit, before - 1)
+        count = contents.census.count(start, upto, who)
+        for name in whose:
+            contents.pass_over(name, upto)
+        if not who:
+            contents.let_go(upto + 1)
+        return Skipped(count, more=upto < before - 1)
+
+    def _drop_oldest(self, contents: Contents, surplus: int) -> None:
+        if surplus > 0:
+            self._drop(contents, contents.census.oldest(surplus) + 1, "the queue is full")
+
+    def _drop(self, contents: Contents, first: int, why: str) -> None:
+        """Let `first` be the oldest frame that is kept, and count those before it."""
+        if why not in self._reasons:
+            self._reasons.add(why)
+            log.error("%s: from now on the oldest frames are dropped, and counted", why)
+        contents.dropped += contents.let_go(first)
+
+
+def _limit_is_ours(contents: Contents, error: sqlite3.Error) -> bool:
+    """Tell whether it was not the disk that is full but what we may take of it."""
+    if isinstance(error, NoRoom) or not store.is_full(error):
+        return isinstance(error, NoRoom)
+    (pages,), (most,) = (contents.db.execute(f"PRAGMA {n}_count").fetchone() for n in ("page", "max_page"))
+    return bool(pages + 1 >= most)

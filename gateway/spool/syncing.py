@@ -1,0 +1,91 @@
+"""When the disk is made to keep what was committed: a card wears by how often that is."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.flag import Flag
+from gateway.paths import open_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.clock import Clock
+
+log = logging.getLogger("oemgateway.spool")
+
+
+class Syncing:
+    """Syncs the log of the file at `path`, `interval` seconds after a commit; any thread may call it.
+
+    `unsynced` is raised when a sync is due earlier than before. `puts` counts how often frames were put in
+    this run, and `puts_synced` how many of these a power cut cannot take any more.
+    """
+
+    def __init__(self, path: Path, interval: float, clock: Clock) -> None:
+        self.unsynced = Flag()
+        self.puts = self.puts_synced = self._puts_written = 0
+        self._log = Path(f"{path}-wal")
+        self._interval = interval
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._since: float | None = None
+        self._subscribers: dict[str, Callable[[int], None]] = {}
+        self._trouble = ""
+
+    def subscribe_to_sync(self, who: str, synced: Callable[[int], None]) -> None:
+        """Call a listener's function after each sync, with what `puts_synced` is then."""
+        with self._lock:
+            self._subscribers[who] = synced
+
+    def committed(self) -> None:
+        """Note that there is something that a power cut would take, and that all puts are in it."""
+        with self._lock:
+            self._puts_written = self.puts
+            if self._since is None:
+                self._since = self._clock.monotonic()
+                if self._interval:
+                    self.unsynced.set()
+
+    def due(self) -> float:
+        """Return in how many seconds a `sync` is due; infinity where there is nothing to be kept."""
+        since = self._since
+        return math.inf if since is None else max(0.0, since + self._interval - self._clock.monotonic())
+
+    def sync_at_once(self) -> None:
+        """Do a `sync` where that is wanted after each frame: only then does a listener wait for the card."""
+        if not self._interval:
+            self.sync()
+
+    def sync_if_due(self) -> None:
+        """Do a `sync` if what it would keep has waited for the interval; not for a listener's thread."""
+        if not self.due():
+            self.sync()
+
+    def sync(self) -> None:
+        """Have the disk keep what was committed, through a power cut too."""
+        with self._lock:
+            since, self._since = self._since, None
+            written, subscribers = self._puts_written, list(self._subscribers.values())
+        if since is None or not self._log.exists():
+            return
+        try:
+            fd = open_file(self._log, os.O_RDONLY)
+            try:
+                os.fdatasync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if not self._trouble:
+                log.warning("%s: %s; a power cut may take what came last", self._log, error)
+            self._trouble = str(error)
+            return
+        self._trouble = ""
+        self.puts_synced = written
+        for synced in subscribers:
+            synced(written)

@@ -1,0 +1,209 @@
+"""A damaged file of the queue, as whoever uses the queue meets it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sqlite3
+
+import pytest
+
+from gateway.spool import Limits, Spool, reach
+from gateway.spool.salvage import Salvage
+from tests.refusing import Disk
+from tests.spools import full_frame as frame
+from tests.spools import peeked as values
+from tests.test_spool import BACK_TO_THE_FIRST_VERSION
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "queue.db"
+
+
+@pytest.fixture
+def spool(path):
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    yield spool
+    spool.close()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Let the rescue of a damaged file come to its end at once, however busy the machine is."""
+    for name in ("AT_START", "AT_ONCE"):
+        monkeypatch.setattr(reach, name, 60.0)
+
+
+def filled(path, count: int) -> bytes:
+    """Return the file of a queue that has been closed with so many frames, two of them delivered."""
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    spool.put([frame(n) for n in range(count)])
+    spool.done("a", spool.peek("a", 2)[-1][0])
+    spool.close()
+    return path.read_bytes()
+
+
+def test_a_file_cut_off_anywhere_starts_and_gives_what_can_be_read(path):
+    whole = filled(path, 60)
+    most = 0
+    for length in range(0, len(whole), 512):
+        for left in path.parent.iterdir():
+            left.unlink()
+        path.write_bytes(whole[:length])
+        spool = Spool(path)
+        spool.set_consumers(["a"])
+        read = values(spool, "a", 1000)
+        assert read == sorted(set(read))
+        assert spool.standing("a").waiting == len(read)
+        assert set(read) <= set(range(60))
+        most = max(most, len(read))
+        spool.put([frame(100)])
+        assert values(spool, "a", 1000)[-1] == 100
+        spool.close()
+    assert most > 30
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_garbage_in_the_file_is_survived_and_the_file_kept(path, seed):
+    draw = random.Random(seed)
+    whole = bytearray(filled(path, 200))
+    start = draw.randrange(len(whole) - 2048) if seed else 0
+    whole[start : start + 2048] = draw.randbytes(2048)
+    path.write_bytes(whole)
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    read = values(spool, "a", 1000)
+    assert spool.standing("a").waiting == len(read) == len(set(read))
+    spool.put([frame(1000)])
+    assert values(spool, "a", 1000)[-1] == 1000
+    spool.close()
+    aside = list(path.parent.glob("queue.db.damaged-*"))
+    assert len(read) >= 190 or any(file.read_bytes()[1024:] == whole[1024:] for file in aside)
+
+
+def test_damage_that_shows_while_it_runs_is_mended(spool, path, caplog):
+    spool.put([frame(1)])
+    spool._contents.db.execute("UPDATE frames SET frame = '[garbage'")
+    spool.put([frame(2)])
+    assert values(spool, "a") == [2]
+    assert "set aside as" in caplog.text
+    real, spool._contents.db = (
+        spool._contents.db,
+        Disk(spool._contents.db, sqlite3.SQLITE_CORRUPT, lasting=False),
+    )
+    spool.put([frame(3)])
+    assert values(spool, "a") == [2, 3]
+    assert len(list(path.parent.glob("*.damaged-*"))) >= 2
+    real.close()
+
+
+def test_a_damaged_file_of_the_first_version_is_read_as_well(path):
+    filled(path, 60)
+    with sqlite3.connect(path) as db:
+        db.executescript(BACK_TO_THE_FIRST_VERSION)
+    db.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - 2048])
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    assert len(values(spool, "a", 1000)) > 20
+    assert list(path.parent.glob("queue.db.damaged-*"))
+    spool.close()
+
+
+def spoil(path, number: int, text: str) -> None:
+    """Put this in place of what the file has of a frame."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE frames SET frame = ? WHERE id = ?", (text, number))
+        db.commit()
+
+
+@pytest.mark.parametrize(
+    "text", ['["9",[1', "[]", '["9",["x"],[0,"now",0],[]]', '[9,[1],[0,"now",0],[]]', "7"]
+)
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda spool: spool.peek("a", 9),
+        lambda spool: spool.waiting(),
+        lambda spool: spool.standing("a"),
+        lambda spool: spool.expire(lambda _: 0.0),
+    ],
+    ids=["peek", "waiting", "standing", "expire"],
+)
+def test_a_garbled_frame_is_damage_whoever_comes_upon_it(path, text, look):
+    # given three frames, one of which SQLite has kept badly without knowing
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    spool.put([frame(n) for n in range(3)])
+    number = spool.waiting()[1].number
+    spool.close()
+    spoil(path, number, text)
+    spool = Spool(path, limits=Limits(age=1e9))
+    spool.set_consumers(["a"])
+    # when somebody comes upon it, then the others are there, and it is in the file that is set aside
+    look(spool)
+    assert values(spool, "a") == [0, 2]
+    assert list(path.parent.glob("queue.db.damaged-*"))
+    spool.close()
+
+
+def test_a_garbled_frame_among_those_that_were_refused_is_damage_too(path):
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    spool.put([frame(1), frame(2)])
+    for number, _ in spool.peek("a", 2):
+        spool.refuse("a", number, "no")
+    spool.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE refused SET frame = 'no frame' WHERE id = 1")
+        db.commit()
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    assert [kept.frame for kept in spool.refused("a")] == [frame(2)]
+    spool.close()
+
+
+@pytest.mark.parametrize("while_it_runs", [True, False])
+def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_mended_later(
+    path, caplog, monkeypatch, while_it_runs
+):
+    # given frames in a file that gets damaged
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    spool.put([frame(n) for n in range(5)])
+    number = spool.waiting()[2].number
+    if not while_it_runs:
+        spool.close()
+        with path.open("r+b") as file:
+            file.write(b"no database at all, any more")
+
+    # when there is no room for another
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    real = Salvage.step
+    monkeypatch.setattr(Salvage, "step", full)
+    if while_it_runs:
+        spool._contents.db.execute("UPDATE frames SET frame = 'garbled' WHERE id = ?", (number,))
+    else:
+        spool = Spool(path)
+        spool.set_consumers(["a"])
+    # then it goes on in memory, and says so
+    assert values(spool, "a") == []
+    spool.put([frame(9)])
+    assert values(spool, "a") == [9]
+    assert "kept in memory only" in caplog.text
+    assert spool.trouble
+    spool.close()
+    # and the file is there for the next start
+    assert not list(path.parent.glob("queue.db.damaged-*"))
+    monkeypatch.setattr(Salvage, "step", real)
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    assert values(spool, "a") == ([0, 1, 3, 4, 9] if while_it_runs else [0, 1, 2, 3, 4, 9])
+    assert list(path.parent.glob("queue.db.damaged-*"))
+    spool.close()

@@ -1,0 +1,141 @@
+"""A disk that refuses, while the queue is open or at its start."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from gateway.spool import Limits, Spool, SpoolUnusable
+from tests.refusing import TROUBLES, Disk
+from tests.spools import full_frame as frame
+from tests.spools import peeked as values
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "queue.db"
+
+
+@pytest.fixture
+def spool(path):
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    yield spool
+    spool.close()
+
+
+@pytest.mark.parametrize("error", TROUBLES)
+def test_while_the_disk_refuses_all_goes_on_from_memory_and_nothing_is_sent_twice(spool, error, caplog):
+    spool.put([frame(0)])
+    (first, _) = spool.peek("a", 1)[0]
+    real, spool._contents.db = spool._contents.db, Disk(spool._contents.db, error)
+    spool.done("a", first)
+    spool.put([frame(1)])
+    spool.put([frame(2)])
+    assert [r.message for r in caplog.records if "refuses" in r.message] != []
+    assert len(caplog.records) == 1
+    with pytest.raises(OSError, match="the queue's disk refuses"):
+        spool.peek("a", 1)
+    spool._contents.db = Disk(real, error, nth=1, lasting=False)
+    (second, kept) = spool.peek("a", 1)[0]
+    assert kept == frame(1)
+    spool.done("a", second)
+    spool._contents.db = real
+    assert spool.standing("a").waiting == 1
+    spool.put([frame(3)])
+    assert "works again" in caplog.text
+    assert values(spool, "a") == [2, 3]
+
+
+@pytest.mark.parametrize("error", TROUBLES)
+@pytest.mark.parametrize("nth", range(60))
+def test_an_error_at_any_call_loses_nothing_and_doubles_nothing(path, error, nth):
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    spool.put([frame(0), frame(1)])
+    real, spool._contents.db = spool._contents.db, Disk(spool._contents.db, error, nth, lasting=False)
+    seen = []
+    for n in range(2, 6):
+        spool.put([frame(n)])
+        try:
+            (number, kept) = spool.peek("a", 1)[0]
+        except OSError:
+            continue
+        seen.append(kept.values[0])
+        spool.done("a", number)
+    spool._contents.db = real
+    spool.close()
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    assert seen + values(spool, "a") == [0, 1, 2, 3, 4, 5]
+    spool.close()
+
+
+def test_what_waits_in_memory_is_bounded_and_written_at_the_end(path):
+    spool = Spool(path, limits=Limits(memory=2))
+    spool.set_consumers(["a"])
+    real, spool._contents.db = spool._contents.db, Disk(spool._contents.db, sqlite3.SQLITE_IOERR)
+    for n in range(5):
+        spool.put([frame(n)])
+    assert spool.dropped == 3
+    spool._contents.db = real
+    spool.close()
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    assert values(spool, "a") == [3, 4]
+    assert spool.dropped == 3
+    spool.close()
+
+
+def test_a_full_disk_can_be_emptied_by_the_ballast(spool, path):
+    spool.put([frame(0)])
+    ballast = path.with_name("queue.ballast")
+    assert ballast.stat().st_blocks * 512 >= 1 << 20
+    real, spool._contents.db = (
+        spool._contents.db,
+        Disk(spool._contents.db, sqlite3.SQLITE_FULL, lasting=False),
+    )
+    spool.done("a", 1)
+    assert not ballast.exists()
+    spool._contents.db = real
+    assert values(spool, "a") == []
+
+
+def test_where_no_disk_can_be_had_frames_are_kept_in_memory_and_that_is_said(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    spool = Spool(tmp_path / "file" / "queue.db")
+    spool.set_consumers(["a"])
+    spool.put([frame(1)])
+    spool.syncing.sync()
+    assert values(spool, "a") == [1]
+    assert "do not survive" in caplog.text
+    spool.close()
+
+
+@pytest.mark.parametrize("error", TROUBLES)
+def test_where_the_disk_refuses_nothing_is_admitted_nor_forgotten(spool, error):
+    spool.put([frame(1), frame(2)])
+    spool.refuse("a", spool.peek("a", 1)[0][0], "no")
+    refused = spool.refused("a")
+    real, spool._contents.db = spool._contents.db, Disk(spool._contents.db, error)
+    with pytest.raises(OSError, match="disk refuses"):
+        spool.admit([(frame(3), "")], instead_of=refused)
+    for asked in (spool.waiting, lambda: spool.refused("a"), lambda: spool.standing("a")):
+        with pytest.raises(OSError, match="disk refuses"):
+            asked()
+    with pytest.raises(OSError, match="disk refuses"):
+        spool.skip("a", before=spool.end, limit=1)
+    spool._contents.db = Disk(real, error, nth=2)
+    spool.put([frame(4)])
+    with pytest.raises(OSError, match="disk refuses"):
+        spool.admit([(frame(3), "")], instead_of=refused)
+    spool._contents.db = real
+    assert values(spool, "a")[-1] == 4
+    assert spool.refused("a") == refused
+
+
+def test_a_command_that_finds_no_usable_file_is_told_so(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SpoolUnusable, match=r"queue\.db cannot be used: .*"):
+        Spool(tmp_path / "file" / "queue.db", in_memory=False)

@@ -1,0 +1,87 @@
+"""When the disk is made to keep what was committed."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+
+import pytest
+
+from gateway.spool import Spool
+from listeners.simulated.clock import VirtualClock
+from tests.spools import full_frame as frame
+from tests.spools import peeked as values
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "queue.db"
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """Return the list of times at which the disk was made to write."""
+    times: list[float] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _: times.append(time.monotonic()))
+    return times
+
+
+def test_whoever_puts_a_frame_does_not_wait_for_the_disk(path, synced):
+    clock = VirtualClock()
+    spool = Spool(path, commit_interval=5, clock=clock)
+    spool.set_consumers(["a"])
+    spool.syncing.sync()
+    synced.clear()
+    spool.syncing.unsynced.clear()
+    # given a quiet time, in which nothing is due
+    clock.sleep(60)
+    assert spool.syncing.due() == math.inf
+    # when frames are put and delivered, it is told once that something is
+    spool.put([frame(1)])
+    assert spool.syncing.unsynced.is_set()
+    assert spool.syncing.due() == 5
+    spool.syncing.unsynced.clear()
+    clock.sleep(3)
+    spool.put([frame(2)])
+    spool.done("a", 1)
+    assert not spool.syncing.unsynced.is_set()
+    assert spool.syncing.due() == 2
+    # then the disk is made to write when the oldest of them has waited for the interval, and once
+    spool.syncing.sync_if_due()
+    assert synced == []
+    clock.sleep(2)
+    spool.syncing.sync_if_due()
+    spool.syncing.sync_if_due()
+    assert (len(synced), spool.syncing.due()) == (1, math.inf)
+    spool.close()
+
+
+def test_with_no_interval_every_frame_is_safe_at_once(path, synced):
+    spool = Spool(path, commit_interval=0)
+    spool.set_consumers(["a"])
+    spool.put([frame(1)])
+    spool.put([frame(2)])
+    spool.admit([(frame(3), "")])
+    assert len(synced) == 3
+    assert not spool.syncing.unsynced.is_set()
+    spool.done("a", 2)
+    spool.syncing.sync_if_due()
+    assert len(synced) == 4
+    spool.close()
+
+
+def test_a_disk_that_cannot_be_made_to_write_is_told_once(path, monkeypatch, caplog):
+    def refuse(_: int) -> None:
+        raise OSError("broken")
+
+    monkeypatch.setattr(os, "fdatasync", refuse)
+    spool = Spool(path, commit_interval=0)
+    spool.set_consumers(["a"])
+    spool.put([frame(1)])
+    spool.put([frame(2)])
+    assert [record.message.partition(": ")[2] for record in caplog.records] == [
+        "broken; a power cut may take what came last"
+    ]
+    assert values(spool, "a") == [1, 2]
+    spool.close()
