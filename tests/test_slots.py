@@ -61,12 +61,6 @@ def test_dummy_in_any_case(word):
     assert slots(sensor1=word).by_index == {1: Slot(None)}
 
 
-def test_labels_stand_at_their_index():
-    labelled = slots(sensor1=[str(A), "flow"], sensor3=[str(B), "return"], sensor2=["Dummy", "later"])
-    assert labelled.labels() == ("flow", "later", "return")
-    assert slots(sensor2=str(A)).labels() == ("", "")
-
-
 def test_one_sensor_may_stand_at_two_indices():
     twice = slots(sensor1=str(A), sensor3=A.linux)
     assert twice.roms() == [A]

@@ -154,7 +154,7 @@ class OneWire(Sampler):
             node=self.node,
             interval=self.interval,
             simulated=self.simulated,
-            highest=len(self.sensors.labels()),
+            highest=len(self.sensors.numbered()),
             searched=None if searched is None else round(now - searched, 1),
             **self.record.shown(self.sensors, now),
         )

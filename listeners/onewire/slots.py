@@ -81,15 +81,12 @@ class Slots:
 
     def numbered(self) -> list[tuple[int, Slot]]:
         """Return every index up to the highest, with its slot."""
-        return [(index, self._at(index)) for index in range(1, self._length() + 1)]
+        highest = max(self.by_index, default=0)
+        return [(index, self.by_index.get(index, Slot(None))) for index in range(1, highest + 1)]
 
     def gaps(self) -> list[int]:
         """Return the indices below the highest that no entry names."""
-        return [index for index in range(1, self._length()) if index not in self.by_index]
-
-    def labels(self) -> tuple[str, ...]:
-        """Return the labels by position, "" where there is none."""
-        return tuple(slot.label for _, slot in self.numbered())
+        return [index for index, _ in self.numbered() if index not in self.by_index]
 
     def frame_values(self, readings: Mapping[Rom, Reading]) -> tuple[float | None, ...]:
         """Return the temperatures by position, None where there is none."""
@@ -113,12 +110,6 @@ class Slots:
                 yield f"sensor{first}", f"{rom}: {words}"
             for index in others:
                 yield f"sensor{index}", f"{rom} is sensor{first} too: its value is sent at both indices"
-
-    def _length(self) -> int:
-        return max(self.by_index, default=0)
-
-    def _at(self, index: int) -> Slot:
-        return self.by_index.get(index, Slot(None))
 
 
 @dataclass(frozen=True)
