@@ -15,10 +15,11 @@ import pytest
 from gateway.clock import Clock
 from gateway.diagnosis.finding import Verdict
 from gateway.diagnosis.machine import Machine
-from listeners.onewire.checks.examine_i2c import examine_chip
+from listeners.onewire.checks.examine_ds2482 import ADDRESSES
 from listeners.onewire.checks.examine_owfs import examine_tree, is_here
 from listeners.onewire.checks.owfs_conf import options
 from listeners.onewire.drivers.owfs import Mount
+from listeners.ports.examine_i2c import examine_chip
 from listeners.ports.i2c import Lock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
@@ -162,18 +163,20 @@ def test_a_simulated_bridge_needs_nothing(pi):
 
 
 def test_a_chip_that_answers():
-    assert str(examine_chip("7", 0x1A, Opener(0x1A))).endswith("a chip answers at 0x1a on I2C bus 7")
+    assert str(examine_chip("7", 0x1A, ADDRESSES, Opener(0x1A))).endswith(
+        "a chip answers at 0x1a on I2C bus 7"
+    )
 
 
 def test_a_chip_that_does_not_answer():
-    assert fault([examine_chip("7", 0x18, Opener())]) == (
+    assert fault([examine_chip("7", 0x18, ADDRESSES, Opener())]) == (
         "I2C bus 7, address 0x18: nothing answers: check wiring",
         "",
     )
 
 
 def test_a_chip_at_another_address():
-    assert fault([examine_chip("7", 0x18, Opener(0x1A, 0x1F, 0x20))]) == (
+    assert fault([examine_chip("7", 0x18, ADDRESSES, Opener(0x1A, 0x1F, 0x20))]) == (
         "nothing answers at 0x18, but at 0x1a and 0x1f",
         "set address = 0x1a",
     )
@@ -181,7 +184,8 @@ def test_a_chip_at_another_address():
 
 def test_a_simulated_chip_that_answers_smbus2():
     script = (
-        "from listeners.onewire.checks import examine_i2c; print(examine_i2c.examine_chip('99', {}).found)"
+        "from listeners.ports import examine_i2c; "
+        "print(examine_i2c.examine_chip('99', {}, range(0x18, 0x20)).found)"
     )
     for address, found in ((0x18, "a chip answers at 0x18"), (0x1A, "nothing answers at 0x1a, but at 0x18")):
         with i2c_server(Ds2482(Clock())) as environment:
@@ -198,7 +202,7 @@ def test_a_simulated_chip_that_answers_smbus2():
 def test_a_chip_that_is_read_is_left_alone():
     lock = Lock("7", 0x18)
     try:
-        finding = examine_chip("7", 0x18, Opener())
+        finding = examine_chip("7", 0x18, ADDRESSES, Opener())
     finally:
         lock.release()
     assert finding.verdict is Verdict.UNKNOWN

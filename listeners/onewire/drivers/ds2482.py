@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gateway.settings import convert, setting
 from listeners.onewire.bus import BusFault, OneWire
-from listeners.onewire.checks.examine_i2c import examine_i2c
+from listeners.onewire.checks.examine_ds2482 import examine_ds2482
 from listeners.onewire.drivers.bridge import Bridge, BridgeFault, I2c
 from listeners.onewire.drivers.thermometers import Thermometers
 from listeners.ports.i2c import Claimed, Device, open_bus, place_of
@@ -79,7 +79,7 @@ class Ds2482(OneWire):
         """Return what the doctor finds on the way to the chip."""
         if self.simulated:
             return ()
-        return examine_i2c(machine, self.bus, self.address, in_use=self.name in machine.running)
+        return examine_ds2482(machine, self.bus, self.address, in_use=self.name in machine.running)
 
     def open(self) -> None:
         """Lock the chip, start it and set the sensors up."""

@@ -1,4 +1,4 @@
-"""The doctor's checks of a DS2482 on the machine's I2C bus: I2C, permissions, other masters."""
+"""What keeps a user from a chip on the machine's I2C bus: no I2C, no rights, or a driver of the kernel's."""
 
 from __future__ import annotations
 
@@ -7,37 +7,42 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good, unknown
-from listeners.onewire.checks import owfs_conf
 from listeners.ports.i2c import Closable, Lock, open_bus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
 
     Opener = Callable[[str, int], Closable]
 
-ADDRESSES = range(0x18, 0x20)
-"""Where a DS2482-100 or -800 may be, by its address pins."""
-
 _SWITCHED_ON = re.compile(r"dtparam=(.*,)?i2c(_arm|1)?(=(on|1|yes|true|okay))?(,|$)")
 
 
-def examine_i2c(machine: Machine, bus: str, address: int, *, in_use: bool) -> Iterator[Finding]:
+def examine_i2c(  # noqa: PLR0913  (a chip, and what is special about it)
+    machine: Machine,
+    bus: str,
+    address: int,
+    *,
+    in_use: bool,
+    others: Collection[int] = (),
+    more: Iterable[Callable[[], Finding]] = (),
+) -> Iterator[Finding]:
     """Yield the findings up to the first that is bad: those after it would only follow from it.
 
-    `in_use`: the running gateway has this chip, so it must not be read.
+    `in_use`: the running gateway has this chip, so it must not be read. `others` are the addresses that such
+    a chip may have too, and `more` is what else to look at before it is read.
     """
     device = f"/dev/i2c-{bus}"
     looks: list[Callable[[], Finding]] = [
         partial(_examine_device, machine, device),
         partial(machine.examine_rights, device, "i2c"),
         partial(_examine_kernel, machine, f"{bus}-{address:04x}"),
-        partial(_examine_masters, machine, device),
+        *more,
     ]
     if machine.live and not in_use:
-        looks.append(partial(examine_chip, bus, address))
+        looks.append(partial(examine_chip, bus, address, others))
     for look in looks:
         finding = look()
         yield finding
@@ -67,28 +72,19 @@ def _examine_device(machine: Machine, device: str) -> Finding:
 
 def _examine_kernel(machine: Machine, chip: str) -> Finding:
     """Check whether a driver of the kernel has the chip, which no other program can use then."""
-    holder = f"/sys/bus/i2c/devices/{chip}/driver"
-    if machine.exists(holder) or machine.exists(f"/sys/bus/i2c/drivers/ds2482/{chip}"):
-        driver = machine.link(holder) if machine.exists(holder) else "ds2482"
+    holder, drivers = f"/sys/bus/i2c/devices/{chip}/driver", "/sys/bus/i2c/drivers"
+    held = [name for name in machine.names(f"{drivers}/*") if machine.exists(f"{drivers}/{name}/{chip}")]
+    if machine.exists(holder) or held:
+        driver = machine.link(holder) if machine.exists(holder) else held[0]
         return bad(
             f"the kernel's driver {driver} holds the chip",
             f"delete its dtoverlay in {machine.boot('config.txt')} and reboot, or now: "
-            f"echo {chip} | sudo tee /sys/bus/i2c/drivers/{driver}/unbind",
+            f"echo {chip} | sudo tee {drivers}/{driver}/unbind",
         )
     return good("no driver of the kernel holds the chip")
 
 
-def _examine_masters(machine: Machine, device: str) -> Finding:
-    """Check for OWFS on the same bus: two masters garble each other's readings, and neither notices."""
-    if programs := owfs_conf.masters(machine, device):
-        return bad(
-            f"{device} is driven by {' and '.join(programs)} too, by {owfs_conf.PATH}",
-            f"sudo service {programs[0]} stop, or read the sensors through it: type = {programs[0]}",
-        )
-    return good(f"no program of OWFS drives {device}")
-
-
-def examine_chip(bus: str, address: int, opened: Opener = open_bus) -> Finding:
+def examine_chip(bus: str, address: int, others: Collection[int] = (), opened: Opener = open_bus) -> Finding:
     """Return whether a chip answers at the address, and if not, where else one does."""
     try:
         lock = Lock(bus, address)
@@ -97,7 +93,7 @@ def examine_chip(bus: str, address: int, opened: Opener = open_bus) -> Finding:
     try:
         opened(bus, address).close()
     except OSError as error:
-        heard = [other for other in ADDRESSES if other != address and _hears(bus, other, opened)]
+        heard = [other for other in others if other != address and _hears(bus, other, opened)]
         if not heard:
             return bad(str(error))
         listed = " and ".join(f"{other:#04x}" for other in heard)
