@@ -84,7 +84,7 @@ class Daemon:
         self._dating = Dating(self._spool, keeper, clock, note)
         self._queue = QueueAnswers(self._spool, retrying=self._try_refused)
         self._status = StatusCollector(self._file, self._listeners, self._dispatchers, self._queue, keeper)
-        self._present.report_with(self._status.answer)
+        self._present.report_with(self._status.status)
         try:
             self._apply(self._configuration)
             with self._open_control(directory):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
+    from gateway.present.status import Status
 
 
 _MISSED = 3
@@ -181,7 +182,7 @@ class Present(Protocol):
         """Return what people call a node, "" where [nodes] does not say."""
         ...
 
-    def status(self) -> Mapping[str, Any]:
+    def status(self) -> Status:
         """Return how the gateway is, as `oemgateway status --json` has it; OSError where that fails."""
         ...
 

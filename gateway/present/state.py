@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from gateway.nodes import Nodes
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.flag import Flag
     from gateway.frame import Frame
     from gateway.plugin import Listener, Series
+    from gateway.present.status import Status
 
 _WEIGHT = 0.1
 """The weight of one more pause against those before it."""
@@ -70,7 +71,7 @@ class State:
         self._frames: dict[str, LatestFrames] = {}
         self._catalogue = Catalogue({}, Nodes())
         self._flags: WeakSet[Flag] = WeakSet()
-        self._status: Callable[[], Mapping[str, Any]] = dict
+        self._status: Callable[[], Status]
 
     def configure(self, listeners: Mapping[str, Listener], nodes: Nodes) -> None:
         """Follow the configuration: the frames of listeners that it does not have are forgotten."""
@@ -107,11 +108,11 @@ class State:
         """Return what people call a node, "" where [nodes] does not say."""
         return self._catalogue.node_names.get(node, "")
 
-    def status(self) -> Mapping[str, Any]:
+    def status(self) -> Status:
         """Return how the gateway is; OSError where the queue's disk cannot be read."""
         return self._status()
 
-    def report_with(self, status: Callable[[], Mapping[str, Any]]) -> None:
+    def report_with(self, status: Callable[[], Status]) -> None:
         """Have `status` give what this returns."""
         self._status = status
 

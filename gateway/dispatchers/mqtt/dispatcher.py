@@ -7,7 +7,7 @@ import random
 import select
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from gateway.dispatchers.mqtt.discovery import Announcer
@@ -37,11 +37,12 @@ from gateway.text.plain import plain
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
     from gateway.frame import Frame
+    from gateway.present.status import Status
 
 _FORMS = ("node", "nodevar", "json")
 _OFF = ("no", "off", "false", "0")
@@ -211,16 +212,14 @@ class Mqtt(Broker, Dispatcher):
         self._stream.delivered()
 
 
-def _summary(status: Mapping[str, Any]) -> dict[str, object]:
+def _summary(status: Status) -> dict[str, object]:
     """Return what is shown of the gateway itself, of all that `status` says."""
-    dispatchers = status.get("dispatchers", {})
-    queues = [about["queue"] for about in dispatchers.values()]
-    sections = {**status.get("listeners", {}), **dispatchers}
-    troubles = [f"{name}: {line}" for name, about in sections.items() for line in about["troubles"]]
+    queues = [about.queue for about in status.dispatchers.values()]
+    troubles = [f"{name}: {line}" for name, about in status.sections.items() for line in about.troubles]
     return {
-        "waiting": max((queue["waiting"] for queue in queues), default=0),
-        "oldest": round(max((queue["age"] or 0.0 for queue in queues if queue["waiting"]), default=0.0)),
-        "troubles": [plain(line)[:200] for line in (*status.get("troubles", ()), *troubles)][:20],
+        "waiting": max((queue.waiting for queue in queues), default=0),
+        "oldest": round(max((queue.age or 0.0 for queue in queues if queue.waiting), default=0.0)),
+        "troubles": [plain(line)[:200] for line in (*status.troubles, *troubles)][:20],
         "version": VERSION,
     }
 
