@@ -10,9 +10,10 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dispatchers.emoncms.answers import judge, no_answer
+from gateway.dispatchers.emoncms.answers import judge
 from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer
-from gateway.dispatchers.emoncms.pages import excerpt
+from gateway.dispatchers.http_client.failures import no_answer
+from gateway.dispatchers.http_client.pages import excerpt
 from gateway.plugin import BadFrame, HoldEverything, NodeRefused, OutcomeUnknown, TryLater
 from gateway.registry import find
 from gateway.settings import SettingsFault, build, shown

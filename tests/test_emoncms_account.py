@@ -22,7 +22,7 @@ from gateway.dispatchers.emoncms.proof.records import (
     read_inputs,
     read_slot,
 )
-from gateway.dispatchers.emoncms.session import Server
+from gateway.dispatchers.http_client.session import Server
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from tests.simulators.emoncms import FATAL, LOGIN_PAGE, Answer, FakeEmoncms
 

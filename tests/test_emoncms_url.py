@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from gateway import command
 from gateway.dispatchers.emoncms.answers import decode, judge, judge_inputs
 from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer
-from gateway.dispatchers.emoncms.pages import quote, with_status
 from gateway.dispatchers.emoncms.url import check_url
+from gateway.dispatchers.http_client.pages import quote, with_status
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from gateway.settings import SettingsFault, build
 from tests.at_emoncms import KEY, dispatcher, failure_of, frame, prepare

@@ -18,9 +18,9 @@ from gateway import command
 from gateway.clock import Clock
 from gateway.dispatchers.emoncms.answers import decode, judge, judge_inputs
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
-from gateway.dispatchers.emoncms.pages import excerpt, read_json
 from gateway.dispatchers.emoncms.proof.account import Account
-from gateway.dispatchers.emoncms.session import Server
+from gateway.dispatchers.http_client.pages import excerpt, read_json
+from gateway.dispatchers.http_client.session import Server
 from gateway.plugin import DeliveryFailure, OutcomeUnknown, Progress, TryLater
 from tests.at_emoncms import KEY, dispatcher, failure_of, frame, prepare, send
 from tests.gateway_process import GatewayProcess, state

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from gateway.dispatchers.emoncms import progress
 from gateway.dispatchers.emoncms.answers import judge, judge_inputs
 from gateway.dispatchers.emoncms.encoding import Inputs, Keys, encode, row_of, storable
-from gateway.dispatchers.emoncms.session import Server
 from gateway.dispatchers.emoncms.url import check_url, odd_port
+from gateway.dispatchers.http_client.session import Server
 from gateway.plugin import BadFrame, Batch, Delivery, DeliveryFailure, Dispatcher, Progress
 from gateway.settings import at_least, between, setting
 

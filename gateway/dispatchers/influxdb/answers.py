@@ -6,12 +6,12 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from gateway.dispatchers.emoncms.answers import PLAIN_TO_TLS, WRITE_HTTPS
-from gateway.dispatchers.emoncms.pages import address, excerpt, is_page, with_status
+from gateway.dispatchers.http_client.failures import PLAIN_TO_TLS, WRITE_HTTPS
+from gateway.dispatchers.http_client.pages import address, excerpt, is_page, with_status
 from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, TryLater
 
 if TYPE_CHECKING:
-    from gateway.dispatchers.emoncms.session import Answer
+    from gateway.dispatchers.http_client.session import Answer
 
 _LONGEST_WAIT = 3600.0
 """Seconds of a Retry-After that are believed."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from gateway.dispatchers.emoncms.session import Server
+from gateway.dispatchers.http_client.session import Server
 from gateway.dispatchers.influxdb.answers import judge, major, retry_after
 from gateway.dispatchers.influxdb.line import Encoder, Layout, escaped
 from gateway.plugin import (
@@ -28,7 +28,7 @@ from gateway.plugin import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gateway.dispatchers.emoncms.session import Answer
+    from gateway.dispatchers.http_client.session import Answer
 
 _GZIP = 31
 """The window of zlib with gzip's header."""

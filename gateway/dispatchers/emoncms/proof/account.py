@@ -7,7 +7,7 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gateway.dispatchers.emoncms.answers import Unexpected
+from gateway.dispatchers.emoncms.answers import Unexpected, decode
 from gateway.dispatchers.emoncms.proof.records import (
     PHPFINA,
     Feed,
@@ -22,13 +22,17 @@ from gateway.dispatchers.emoncms.proof.records import (
     read_slot,
     read_text,
 )
+from gateway.plugin import DeliveryFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.dispatchers.emoncms.session import Server
+    from gateway.dispatchers.http_client.session import Fields, Server
 
 T = TypeVar("T")
+
+_LIST = 16_000_000
+"""Bytes that a list of inputs or feeds may have."""
 
 
 class Account:
@@ -94,7 +98,7 @@ class Account:
         said: object = None
         for processes in (as_text, as_json):
             form = {"processlist": processes}
-            said = self._server.read("/input/process/set.json", {"inputid": input_id}, form)
+            said = self._read("/input/process/set.json", {"inputid": input_id}, form)
             if self.processes(input_id) in (as_text, by_function):
                 return
         raise self._unexpected("/input/process/set.json", said)
@@ -105,7 +109,7 @@ class Account:
 
     def delete_input(self, input_id: int) -> None:
         """Delete an input; a node is deleted with its last one."""
-        self._server.read("/input/delete.json", {"inputid": input_id})
+        self._read("/input/delete.json", {"inputid": input_id})
 
     def devices(self, node: str) -> list[int]:
         """Return the ids of the devices of a node, where the device module is installed."""
@@ -116,15 +120,22 @@ class Account:
 
     def delete_device(self, device_id: int) -> None:
         """Delete a device; its inputs stay."""
-        self._server.read("/device/delete.json", {"id": device_id})
+        self._read("/device/delete.json", {"id": device_id})
 
     def _set(self, path: str, which: dict[str, str | int], fields: dict[str, str]) -> None:
-        answer = self._server.read(path, which | {"fields": json.dumps(fields, ensure_ascii=False)})
+        answer = self._read(path, which | {"fields": json.dumps(fields, ensure_ascii=False)})
         if not (isinstance(answer, dict) and answer.get("success")):
             raise self._unexpected(path, answer)
 
+    def _read(self, path: str, query: Fields, form: Fields | None = None) -> Any:  # noqa: ANN401  (JSON)
+        method = "GET" if form is None else "POST"
+        answer = self._server.ask(method, path, query=query, form=form, size=_LIST)
+        if isinstance(answer, DeliveryFailure):
+            raise answer
+        return decode(path, answer.status, answer.text, answer.location, self._server.key)
+
     def _understood(self, path: str, read: Callable[[Any], T], **query: str | int) -> T:
-        answer = self._server.read(path, query)
+        answer = self._read(path, query)
         with suppress(KeyError, TypeError, ValueError, OverflowError):
             return read(answer)
         raise self._unexpected(path, answer)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from gateway.diagnosis.finding import bad, good, unknown
 from gateway.dispatchers.emoncms.answers import Unexpected, judge_status
 from gateway.dispatchers.emoncms.encoding import keys_of
-from gateway.dispatchers.emoncms.pages import excerpt, with_status
 from gateway.dispatchers.emoncms.proof.account import Account
 from gateway.dispatchers.emoncms.proof.findings import (
     Line,
@@ -28,6 +27,7 @@ from gateway.dispatchers.emoncms.proof.plan import plan
 from gateway.dispatchers.emoncms.proof.provision import make
 from gateway.dispatchers.emoncms.proof.row import TEST_NODE, delete_test_rows, is_test, probe_row
 from gateway.dispatchers.emoncms.proof.wanted import find_wanted, unused
+from gateway.dispatchers.http_client.pages import excerpt, with_status
 from gateway.frame import Stamp
 from gateway.listener import claims
 from gateway.plugin import BadFrame, Batch, DeliveryFailure, HoldEverything, NodeRefused

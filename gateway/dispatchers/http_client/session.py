@@ -1,4 +1,4 @@
-"""A session with an Emoncms server: the key goes to no other server, and no redirect is followed."""
+"""A session with a server: its key goes to no other server, and no redirect is followed."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import io
 import re
 import ssl
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode, urljoin
 
 import requests
 
-from gateway.dispatchers.bounded_http import BoundedHttp
-from gateway.dispatchers.emoncms.answers import decode, no_answer
-from gateway.dispatchers.emoncms.pages import excerpt
-from gateway.plugin import DeliveryFailure
+from gateway.dispatchers.http_client.bounded_http import BoundedHttp
+from gateway.dispatchers.http_client.failures import no_answer
+from gateway.dispatchers.http_client.pages import excerpt
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from gateway.plugin import DeliveryFailure
+
     Fields = Mapping[str, str | int]
 
 _SHORT = 1_000_000
 """Bytes that an answer to a delivery may have."""
-_LIST = 16_000_000
-"""Bytes that a list of inputs or feeds may have."""
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _DATE = re.compile(
     rf"[A-Z][a-z][a-z], (\d\d) ({'|'.join(_MONTHS)}) (\d{{4}}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII
@@ -49,11 +48,11 @@ class Answer(NamedTuple):
 
 
 class Server:
-    """An Emoncms server and the key of an account. No request takes longer than `timeout` seconds."""
+    """A server, and the key (or another secret) for it. No request takes longer than `timeout` seconds."""
 
     def __init__(self, url: str, key: str, ca_file: Path | None, timeout: float) -> None:
         self._url = url
-        self._key = key
+        self.key = key
         self._ca_file = ca_file
         self._timeout = timeout
         self._http = BoundedHttp()
@@ -87,7 +86,7 @@ class Server:
         """Return the answer, or the failure; an exception raised here would refer to the request and its key.
 
         At most `size` bytes of an answer are read. A `body` goes in the place of a form; `headers` go in the
-        place of those for Emoncms.
+        place of those for a form.
         """
         # Its position shows whether any of it was sent.
         content = body if form is None else urlencode(form).encode()
@@ -107,7 +106,7 @@ class Server:
                 size=size,
             )
         except OSError as error:  # as every requests.RequestException is
-            return no_answer(error, sent=sent.tell() > 0, secret=self._key)
+            return no_answer(error, sent=sent.tell() > 0, secret=self.key)
         return Answer(
             reply.status,
             reply.body.decode("utf-8", "replace"),
@@ -124,18 +123,11 @@ class Server:
             "Content-Type": "application/x-www-form-urlencoded",
             "User-Agent": f"oemgateway/{VERSION}",
         }
-        return headers | {"Authorization": b"Bearer " + self._key.encode()} if with_key else headers
-
-    def read(self, path: str, query: Fields, form: Fields | None = None) -> Any:  # noqa: ANN401  (JSON)
-        """Return the JSON that a path answers, by POST where there is a form. Raises a DeliveryFailure."""
-        answer = self.ask("GET" if form is None else "POST", path, query=query, form=form, size=_LIST)
-        if isinstance(answer, DeliveryFailure):
-            raise answer
-        return decode(path, answer.status, answer.text, answer.location, self._key)
+        return headers | {"Authorization": b"Bearer " + self.key.encode()} if with_key else headers
 
     def quoted(self, text: str) -> str:
         """Return the beginning of a text of the server, as one line without the key."""
-        return excerpt(text, self._key)
+        return excerpt(text, self.key)
 
 
 def _absolute(url: str, location: str) -> str:

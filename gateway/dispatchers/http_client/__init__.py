@@ -1,0 +1,1 @@
+"""Requests over HTTP for any dispatcher: limited in time and size, and every failure in words."""
