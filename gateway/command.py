@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:  # closed by who started this
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (until the process ends)
     typed = list(sys.argv[1:] if arguments is None else arguments)
-    if typed[:1] == ["help"]:
-        typed = [*typed[1:], "--help"]
     options, rest = _options().parse_known_args(typed)
+    if rest[:1] == ["help"]:
+        typed = rest = [*rest[1:], "--help"]
     if rest:
         options = parser(rest[:1] if rest[0] in COMMANDS else COMMANDS).parse_args(typed)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import pwd
 import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +26,16 @@ _VOLATILE = ("tmpfs", "ramfs", "overlay")
 
 def own_state() -> Path:
     """Return the directory for a user who may not write to /var/lib."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "oemgateway"
+    return Path(os.environ.get("XDG_STATE_HOME") or _home() / ".local/state") / "oemgateway"
+
+
+def _home() -> Path:
+    """Return the user's home: HOME is that of another user where sudo -u keeps it."""
+    with suppress(KeyError, RuntimeError):
+        if not os.access(Path.home(), os.X_OK):
+            return Path(pwd.getpwuid(os.geteuid()).pw_dir)
+        return Path.home()
+    return Path("/")
 
 
 def make_state_dir(named: Path | None) -> Path:
@@ -44,7 +54,8 @@ def find_state_dir(named: Path | None) -> Path:
     """Return the directory that a daemon with this setting uses, as far as can be seen from outside."""
     if named:
         return named
-    return own_state() if (own_state() / "queue.db").exists() and not os.access(STATE, os.W_OK) else STATE
+    has_own = os.access(own_state() / "queue.db", os.F_OK) and not os.access(STATE, os.W_OK)
+    return own_state() if has_own else STATE
 
 
 def make_socket_path(named: Path | None, state_dir: Path) -> Path:
@@ -159,7 +170,11 @@ def write_file(path: Path, text: str) -> None:
     with as_owner(path.parent):
         with open(open_file(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w", encoding="utf-8") as file:
             file.write(text)
-        new.replace(path)
+        try:
+            new.replace(path)
+        except OSError:  # such as a directory of that name
+            new.unlink()
+            raise
 
 
 def is_volatile(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:

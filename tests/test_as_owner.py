@@ -131,6 +131,13 @@ def test_a_small_file_that_cannot_be_read_is_as_none(tmp_path, hostile):
     assert Memory(tmp_path).recall() == {}
 
 
+def test_where_a_state_file_cannot_be_replaced_nothing_is_left(tmp_path):
+    (tmp_path / "last-time").mkdir()
+    with pytest.raises(OSError):
+        write_file(tmp_path / "last-time", "1")
+    assert [path.name for path in tmp_path.iterdir()] == ["last-time"]
+
+
 def test_of_a_state_file_no_more_is_read_than_it_can_hold(tmp_path):
     with (tmp_path / "last-time").open("wb") as file:
         file.truncate(1 << 32)

@@ -47,6 +47,11 @@ def test_help_may_be_asked_for_as_a_command(of):
     assert asked.stdout.startswith(f"usage: {' '.join(['oemgateway', *of])} ")
 
 
+def test_help_may_come_behind_options():
+    asked = command("--config-file", "nowhere.conf", "help", "queue")
+    assert (asked.returncode, asked.stdout) == (0, command("queue", "--help").stdout)
+
+
 def test_a_wrong_option_is_a_fault_of_usage():
     assert command("--colour").returncode == 2
 

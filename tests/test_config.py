@@ -241,7 +241,10 @@ class TestPlugins:
                 "type = a, b\n",
                 ["4: type: one value expected, not 2 with commas between (text with a comma needs quotes)"],
             ),
-            ("type = \n", ["4: type: a value expected, not nothing"]),
+            (
+                "type = \n",
+                [f"4: type: {', '.join(known('listeners'))} or probe expected, not nothing"],
+            ),
             ("type = probe\n", ["3: probe: port is missing"]),
             (
                 "type = probe\nprot = x\nresolution = 8\n",

@@ -701,6 +701,9 @@ def test_the_simulated_bridge_says_so():
         ({"bus": "/dev/i2c-1"}, "the number of a bus as in /dev/i2c-1, or simulated, expected"),
         ({"address": "0x20"}, "an address from 0x18 to 0x1f expected, not 0x20"),
         ({"address": "0x17"}, "an address from 0x18 to 0x1f expected, not 0x17"),
+        ({"address": "17"}, "an address from 0x18 to 0x1f expected, not 17"),
+        ({"address": "18"}, "an address from 0x18 to 0x1f expected, not 18: write 0x18"),
+        ({"address": "1a"}, "a whole number expected, not 1a: write 0x1a"),
     ],
 )
 def test_wrong_settings(entry, words):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,25 @@ def test_the_state_of_a_user_who_may_not_write_there_is_his_own(tmp_path, monkey
     assert directory == tmp_path / "home/oemgateway"
     (directory / "queue.db").touch()
     assert paths.find_state_dir(None) == directory
+
+
+@pytest.mark.needs_root
+def test_a_home_that_is_another_users_is_not_looked_into(tmp_path, monkeypatch):
+    # given a user whose HOME is that of root, as sudo -u may leave it
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tmp_path.chmod(0o700)
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setuid(1234)
+            os._exit(paths.find_state_dir(None) != tmp_path / "var" or tmp_path in paths.own_state().parents)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_the_socket_is_named_or_in_run_or_beside_the_queue(tmp_path, monkeypatch):

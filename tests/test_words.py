@@ -9,6 +9,8 @@ from gateway.text.words import rate, size, span
     ("seconds", "words"),
     [
         (0, "0 s"),
+        (0.24, "0.2 s"),
+        (1.7, "2 s"),
         (119, "119 s"),
         (120, "2 minutes"),
         (7199, "120 minutes"),

@@ -14,8 +14,8 @@ from gateway.conf.misplaced import (
     remark_on_settings_below_commented,
 )
 from gateway.plugin import Listener, Plugin, Series
-from gateway.registry import Kind, find
-from gateway.settings import UNKNOWN, SettingsFault, build, convert, declared, did_you_mean
+from gateway.registry import Kind, find, known
+from gateway.settings import UNKNOWN, SettingsFault, alternatives, build, convert, declared, did_you_mean
 
 _FOLDED = ("init_settings", "runtime_settings")
 """Subsections of the files of oem_gateway: their settings count as the section's own."""
@@ -42,6 +42,10 @@ def read_part(text: Document, kind: Kind, section: Section) -> Part | None:
         return None
     if "type" not in entries:
         about_missing_type(text, kind, section, entries)
+        return None
+    if not entries["type"].value:
+        expected = alternatives(known(kind))
+        text.fault(entries["type"].line, "type", f"{expected} expected, not nothing")
         return None
     try:
         named = str(convert(str, entries["type"].value))

@@ -8,7 +8,7 @@ def span(seconds: float) -> str:
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{seconds:.0f} s" if seconds >= 2 or not seconds else f"{seconds:.1g} s"
 
 
 def rate(per_minute: float) -> str:

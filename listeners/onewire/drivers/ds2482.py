@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -27,15 +28,23 @@ def _check_bus(bus: str) -> None:
         raise ValueError(f"the number of a bus as in /dev/i2c-1, or simulated, expected, not {bus}")
 
 
+def _meant(address: str) -> str:
+    """Return a hint for an address as i2cdetect shows it: 18 is 0x18."""
+    return f": write 0x{address}" if re.fullmatch("1[89a-f]", address) else ""
+
+
 class Address(int):
     """An I2C address that the chip's pins AD0 to AD2 can give it, 0x18 to 0x1f; as text it is hexadecimal."""
 
     @classmethod
     def parse(cls, text: str) -> Address:
         """Return the address of a text, or raise ValueError."""
-        address = cls(convert(int, text))
+        try:
+            address = cls(convert(int, text))
+        except ValueError as error:
+            raise ValueError(f"{error}{_meant(text)}") from None
         if not 0x18 <= address <= 0x1F:
-            raise ValueError(f"an address from 0x18 to 0x1f expected, not {address}")
+            raise ValueError(f"an address from 0x18 to 0x1f expected, not {text}{_meant(text)}")
         return address
 
     def __str__(self) -> str:
