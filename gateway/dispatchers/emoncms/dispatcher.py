@@ -89,11 +89,6 @@ class Emoncms(Dispatcher):
         self._report_left_out(batch.frames)
         return _Post(self, [row_of(frame, self.keys) for frame in batch.frames])
 
-    def at_its_address(self, failure: DeliveryFailure) -> DeliveryFailure:
-        """Return the failure with the address of the server in its message."""
-        failure.args = (f"{self.url}: {failure}",)
-        return failure
-
     def time(self) -> float | None:
         """Return the Date of an answer to a request that needs no key and changes nothing.
 
@@ -102,9 +97,8 @@ class Emoncms(Dispatcher):
         before = self.clock.wall()
         answer = self.server.ask("HEAD", "", with_key=False)
         if isinstance(answer, DeliveryFailure):
-            raise self.at_its_address(answer)
-        is_ours = answer.time is not None and before - 1 <= answer.time <= self.clock.wall() + 1
-        return None if answer.local and is_ours else answer.time
+            raise self.server.named(answer)
+        return answer.clock(before, self.clock.wall())
 
     def refusal(self) -> DeliveryFailure | None:
         """Return why the key may not write, or None. It posts a batch without rows, which stores nothing."""
@@ -152,7 +146,7 @@ class _Post(Delivery):
         data = encode(self._rows)
         failure = self._emoncms.post(data) if data else None
         if failure is not None:
-            raise self._emoncms.at_its_address(failure)
+            raise self._emoncms.server.named(failure)
         for row in self._rows:
             self._emoncms.inputs |= row
 
@@ -164,7 +158,7 @@ class _Post(Delivery):
             if inputs is None:
                 return Progress(None)
             if isinstance(inputs, DeliveryFailure):
-                raise self._emoncms.at_its_address(inputs)
+                raise self._emoncms.server.named(inputs)
             now |= inputs
         self._emoncms.inputs |= now
         return progress.find(self._rows, now, self._before)

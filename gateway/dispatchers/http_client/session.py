@@ -46,6 +46,11 @@ class Answer(NamedTuple):
     local: bool
     headers: Mapping[str, str]
 
+    def clock(self, since: float, until: float) -> float | None:
+        """Return `time`, None where it is the clock of this machine, which shows these times itself."""
+        is_ours = self.time is not None and since - 1 <= self.time <= until + 1
+        return None if self.local and is_ours else self.time
+
 
 class Server:
     """A server, and the key (or another secret) for it. No request takes longer than `timeout` seconds."""
@@ -124,6 +129,11 @@ class Server:
             "User-Agent": f"oemgateway/{VERSION}",
         }
         return headers | {"Authorization": b"Bearer " + self.key.encode()} if with_key else headers
+
+    def named(self, failure: DeliveryFailure) -> DeliveryFailure:
+        """Return the failure with the address of the server in its message."""
+        failure.args = (f"{self._url}: {failure}",)
+        return failure
 
     def quoted(self, text: str) -> str:
         """Return the beginning of a text of the server, as one line without the key."""

@@ -119,8 +119,7 @@ class InfluxDb(Dispatcher):
         """Return the time that the server shows; None where it is the time of this machine."""
         before = self.clock.wall()
         answer = self._ask("GET", "/ping")
-        is_ours = answer.time is not None and before - 1 <= answer.time <= self.clock.wall() + 1
-        return None if answer.local and is_ours else answer.time
+        return answer.clock(before, self.clock.wall())
 
     def write(self, lines: str) -> None:
         """Write lines; raises what went wrong."""
@@ -130,7 +129,7 @@ class InfluxDb(Dispatcher):
         answer = self._ask("POST", path, query, body)
         target = f"bucket {self.bucket} of {self.org}" if self.bucket else f"database {self.database}"
         if failure := judge(answer, target, self._secret):
-            failure = self._at_its_address(failure)
+            failure = self._server.named(failure)
             if wait := retry_after(answer):
                 self._not_before, self._wait_for = self.clock.monotonic() + wait, str(failure)
             raise failure
@@ -171,7 +170,7 @@ class InfluxDb(Dispatcher):
         if isinstance(answer, OutcomeUnknown):
             answer = TryLater(*answer.args)  # what was taken is overwritten by the same
         if isinstance(answer, DeliveryFailure):
-            raise self._at_its_address(answer)
+            raise self._server.named(answer)
         return answer
 
     def _authorization(self) -> dict[str, str | bytes]:
@@ -182,10 +181,6 @@ class InfluxDb(Dispatcher):
             pair = f"{self.user}:{self.password or ''}".encode()
             return {"Authorization": b"Basic " + base64.b64encode(pair)}
         return {}
-
-    def _at_its_address(self, failure: DeliveryFailure) -> DeliveryFailure:
-        failure.args = (f"{self.url}: {failure}",)
-        return failure
 
 
 class _Write(Delivery):

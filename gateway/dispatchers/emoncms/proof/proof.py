@@ -99,7 +99,7 @@ class Proof:
         path = "/version"
         answer = self._emoncms.server.ask("GET", path, with_key=False)
         if isinstance(answer, DeliveryFailure):
-            raise self._emoncms.at_its_address(answer)
+            raise self._emoncms.server.named(answer)
         if 300 <= answer.status < 400:
             raise judge_status(path, answer.status, answer.text, answer.location, self._emoncms.apikey)
         yield Line("server", good(f"{self._emoncms.url} answers"))
