@@ -31,6 +31,7 @@ COMMANDS = {
     "queue": "gateway.commands.queue_command",
     "emoncms": "gateway.dispatchers.emoncms.proof.command",
     "sensors": "listeners.onewire.commands.sensors",
+    "probe": "listeners.probe.command",
     "demo": "gateway.commands.demo",
 }
 """The module of each subcommand; it is imported when the subcommand, or the help, is asked for."""

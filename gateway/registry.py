@@ -23,6 +23,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "mqtt": "listeners.mqtt.listener:Mqtt",
         "owfs": "listeners.onewire.drivers.owfs:Owfs",
         "owserver": "listeners.onewire.drivers.owfs:Owserver",
+        "probe": "listeners.probe.listener:Probe",
         "repeater": "listeners.radio.repeater:Repeater",
         "rfm12pi": "listeners.radio.rfm12pi:Rfm12pi",
         "serial": "listeners.textlines.serial_lines:SerialLines",

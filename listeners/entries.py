@@ -83,6 +83,15 @@ class Entries:
         return {number: entry for number, entry in self.by_number.items() if entry.what is not None}
 
 
+class Troubled(OSError):
+    """An entry is in trouble, and has values that say so; `fault` is what is counted."""
+
+    def __init__(self, words: str, fault: str, values: Sequence[float | None]) -> None:
+        super().__init__(words)
+        self.fault = fault
+        self.values = values
+
+
 @dataclass(kw_only=True)
 class EntrySampler(Sampler):
     """Reads what its entries name; the values of entry N are at the N-th run of indices."""
@@ -111,11 +120,14 @@ class EntrySampler(Sampler):
         for number, entry in self.entries.named().items():
             try:
                 found = self.sample_entry(number, entry)
+                self._troubles.pop(number, None)
+            except Troubled as trouble:
+                self._note_trouble(number, str(trouble), trouble.fault)
+                found = trouble.values
             except OSError as error:
-                self.note_trouble(number, error.strerror or str(error))
-            else:
-                self.note_well(number)
-                values[each * (number - 1) : each * (number - 1) + len(found)] = found
+                self._note_trouble(number, error.strerror or str(error))
+                found = ()
+            values[each * (number - 1) : each * (number - 1) + len(found)] = found
         return values
 
     def catalogue(self) -> Iterable[Series]:
@@ -144,7 +156,7 @@ class EntrySampler(Sampler):
         if not self.entries.named():
             yield self.entries.EXAMPLE, "nothing is named: there is nothing to read"
 
-    def note_trouble(self, number: int, words: str, fault: str = "") -> None:
+    def _note_trouble(self, number: int, words: str, fault: str = "") -> None:
         """Take note that an entry has no value; a line in the log when that begins, at most one an hour."""
         text = f"{self.entries.EXAMPLE.rstrip('1')}{number} ({self.entries.by_number[number].title}): {words}"
         now = self.clock.monotonic()
@@ -153,7 +165,3 @@ class EntrySampler(Sampler):
             self.log.warning("%s", text)
         self._troubles[number] = text
         self._faults[fault or words] += 1
-
-    def note_well(self, number: int) -> None:
-        """Take note that an entry has its values."""
-        self._troubles.pop(number, None)

@@ -25,6 +25,7 @@ INDEXED = {
     "counters": "counterN",
     "values": "valueN",
     "patterns": "patternN",
+    "targets": "targetN",
 }
 TYPES = [(kind, name) for kind in ("listeners", "dispatchers") for name in known(kind)]
 HARMLESS = "[dispatchers]\n[[harmless]]\ntype = log\n", "[listeners]\n[[harmless]]\ntype = tcp\nport = 1\n"

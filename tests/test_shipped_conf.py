@@ -19,6 +19,7 @@ from listeners.counter import Counters
 from listeners.lograte.listener import Patterns
 from listeners.mqtt.mappings import Mappings
 from listeners.onewire.slots import Offsets, Slots
+from listeners.probe.targets import Targets
 from tests import shipped_file
 
 SHIPPED = (Path(__file__).parent.parent / "etc/oemgateway.conf").read_text(encoding="utf-8")
@@ -36,7 +37,14 @@ def without(*names):
 HALVES = without("transmitter", "names"), without("radio", "cable")
 
 SECTIONS = {section.name: section for section in shipped_file.read(SHIPPED)}
-LEFT_OUT = {Slots: "Dummy", Offsets: "0", Counters: "Dummy", Patterns: "Dummy", Mappings: ""}
+LEFT_OUT = {
+    Slots: "Dummy",
+    Offsets: "0",
+    Counters: "Dummy",
+    Patterns: "Dummy",
+    Targets: "Dummy",
+    Mappings: "",
+}
 """What an index has that is left out."""
 
 

@@ -1,0 +1,1 @@
+"""Listener `probe`: whether hosts and services answer, and how quickly."""

@@ -1,0 +1,79 @@
+"""One question to one DNS server (RFC 1035), and what its answer says."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from listeners.probe.network import Kind, Outcome
+
+if TYPE_CHECKING:
+    from listeners.probe.network import Attempt
+
+TYPES = {"A": 1, "AAAA": 28}
+_HEADER = struct.Struct("!6H")
+_RESOLV_CONF = Path("/etc/resolv.conf")
+_CODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+_NXDOMAIN = 3
+
+
+def question(name: str, kind: str) -> bytes:
+    """Return a question; raises ValueError for what is no name."""
+    try:
+        labels = name.rstrip(".").encode("idna").split(b".")
+    except UnicodeError:
+        raise ValueError(f"a name expected, not {name}") from None
+    if not all(0 < len(label) < 64 for label in labels):
+        raise ValueError(f"a name expected, not {name}")
+    encoded = b"".join(bytes([len(label)]) + label for label in labels)
+    return encoded + b"\0" + struct.pack("!2H", TYPES[kind], 1)
+
+
+def query(number: int, asked: bytes) -> bytes:
+    """Return a packet that asks a question, to be answered by recursion."""
+    return _HEADER.pack(number, 0x0100, 1, 0, 0, 0) + asked
+
+
+def judge(packet: bytes, number: int, asked: bytes) -> Outcome | None:
+    """Return what an answer says, without its time; None for a packet that does not answer this question."""
+    if len(packet) < _HEADER.size + len(asked):
+        return None
+    found, flags, questions, answers, _, _ = _HEADER.unpack_from(packet)
+    repeated = packet[_HEADER.size : _HEADER.size + len(asked)]
+    if found != number or not flags & 0x8000 or questions != 1 or repeated.lower() != asked.lower():
+        return None
+    code = flags & 0xF
+    if code in (0, _NXDOMAIN) and not (answers and not code):
+        return Outcome(Kind.UNRESOLVED, "NXDOMAIN" if code else "no such record")
+    if code:
+        return Outcome(Kind.REFUSED, _CODES.get(code, f"code {code}"))
+    return Outcome(Kind.ANSWERED)
+
+
+def usual_server() -> str:
+    """Return the first server of resolv.conf; raises OSError where there is none."""
+    found = re.search(
+        r"(?m)^\s*nameserver\s+(\S+)", _RESOLV_CONF.read_text(encoding="utf-8", errors="replace")
+    )
+    if not found:
+        raise OSError(f"{_RESOLV_CONF} names no server")
+    return found[1]
+
+
+def probe_dns(name: str, server: str, port: int, kind: str, attempt: Attempt) -> Outcome:
+    """Return the outcome of a question; without a server it goes to the usual one."""
+    asked, number = question(name, kind), int.from_bytes(os.urandom(2), "big")
+    family, _, _, _, address = attempt.resolve(server or usual_server(), port, socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        attempt.hold(sock).connect(address)
+        began = attempt.now()
+        sock.send(query(number, asked))
+        while True:
+            packet = attempt.hold(sock).recv(4096)
+            ms = attempt.milliseconds(began)
+            if outcome := judge(packet, number, asked):
+                return outcome._replace(ms=ms) if outcome.kind is Kind.ANSWERED else outcome

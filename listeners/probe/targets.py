@@ -1,0 +1,142 @@
+"""What is probed: `targetN = icmp HOST | tcp HOST:PORT | http(s)://... | dns NAME [@SERVER] [A|AAAA]`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+from urllib.parse import quote, urlsplit
+
+from gateway.settings import did_you_mean
+from listeners.entries import Entries
+from listeners.probe.dns import TYPES, probe_dns, question
+from listeners.probe.icmp import probe_icmp
+from listeners.probe.network import probe_tcp
+from listeners.probe.web import Url, probe_web
+
+if TYPE_CHECKING:
+    from listeners.probe.network import Attempt, Outcome
+    from listeners.probe.web import Way
+
+_HOST = re.compile(r"(?:[\w-]+\.)*[\w-]+\.?|[0-9a-fA-F:]+:[0-9a-fA-F:.]*(?:%\w+)?")
+EXPECTED = "icmp HOST, tcp HOST:PORT, http://..., https://... or dns NAME [@SERVER] [A or AAAA] expected"
+
+
+class Target(Protocol):
+    """What can be probed."""
+
+    def probe(self, attempt: Attempt, way: Way, count: int) -> Outcome:
+        """Return the outcome; raises OSError, which says by its type what it was."""
+
+
+@dataclass(frozen=True)
+class Icmp:
+    """A host that is sent echo requests."""
+
+    host: str
+
+    def probe(self, attempt: Attempt, way: Way, count: int) -> Outcome:  # noqa: ARG002  (as Target has it)
+        """Return the outcome of `count` echo requests."""
+        return probe_icmp(self.host, count, attempt)
+
+
+@dataclass(frozen=True)
+class Tcp:
+    """A port that is connected to."""
+
+    host: str
+    port: int
+
+    def probe(self, attempt: Attempt, way: Way, count: int) -> Outcome:  # noqa: ARG002  (as Target has it)
+        """Return the outcome of a connection."""
+        return probe_tcp(self.host, self.port, attempt)
+
+
+@dataclass(frozen=True)
+class Dns:
+    """A question to a DNS server, "" for the usual one."""
+
+    name: str
+    server: str
+    port: int
+    kind: str
+
+    def probe(self, attempt: Attempt, way: Way, count: int) -> Outcome:  # noqa: ARG002  (as Target has it)
+        """Return the outcome of the question."""
+        return probe_dns(self.name, self.server, self.port, self.kind, attempt)
+
+
+@dataclass(frozen=True)
+class Web:
+    """A page that is fetched."""
+
+    url: Url
+
+    def probe(self, attempt: Attempt, way: Way, count: int) -> Outcome:  # noqa: ARG002  (as Target has it)
+        """Return the outcome of a request."""
+        return probe_web(self.url, way, attempt)
+
+
+@dataclass(frozen=True)
+class Targets(Entries):
+    """The targets: `targetN = ... | Dummy`, with a label after a comma."""
+
+    KEY: ClassVar = re.compile(r"target([1-9][0-9]*)")
+    EXAMPLE: ClassVar = "target1"
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Return the target, or raise ValueError."""
+        kind, _, rest = text.partition(" ")
+        rest = rest.strip()
+        match kind.lower():
+            case "icmp":
+                return Icmp(check_host(rest))
+            case "tcp":
+                return Tcp(*host_and_port(rest))
+            case "dns":
+                return _dns(rest)
+        if re.match("https?://", text, re.IGNORECASE):
+            return Web(parse_url(text))
+        raise ValueError(f"{EXPECTED}, not {text or 'nothing'}{did_you_mean(kind, ['icmp', 'tcp', 'dns'])}")
+
+
+def check_host(text: str) -> str:
+    """Return a name or an address of a host; raises ValueError where it is none."""
+    if not _HOST.fullmatch(text) or len(text) > 253:
+        raise ValueError(f"the name or the IP address of a host expected, not {text or 'nothing'}")
+    return text
+
+
+def host_and_port(text: str, default: int | None = None) -> tuple[str, int]:
+    """Return a host and a port of HOST:PORT, an IPv6 address being in brackets; raises ValueError."""
+    found = re.fullmatch(r"(?:\[(.+)\]|([^:]+))(?::([0-9]{1,5}))?", text)
+    port = int(found[3]) if found and found[3] else default
+    if not found or not port or port > 65535:
+        raise ValueError(f"HOST:PORT expected, such as gateway.local:22, not {text or 'nothing'}")
+    return check_host(found[1] or found[2]), port
+
+
+def parse_url(text: str) -> Url:
+    """Return an address of the web; raises ValueError where it is none, or has a password in it."""
+    found = urlsplit(text)
+    if "@" in found.netloc:
+        raise ValueError("an address without user name and password expected")
+    is_https = found.scheme == "https"
+    host, port = host_and_port(found.netloc, 443 if is_https else 80)
+    path = f"{found.path or '/'}{'?' if found.query else ''}{found.query}"
+    return Url(is_https, host, port, quote(path, safe="/%:@!$&'()*+,;=~-._?"))
+
+
+def _dns(text: str) -> Dns:
+    name, *rest = text.split() or [""]
+    server, port, kind = "", 53, "A"
+    for word in rest:
+        if word.startswith("@"):
+            server, port = host_and_port(word[1:], 53)
+        elif word.upper() in TYPES:
+            kind = word.upper()
+        else:
+            raise ValueError(f"@SERVER, A or AAAA expected after the name, not {word}")
+    question(name, kind)
+    return Dns(name, server, port, kind)

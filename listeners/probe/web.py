@@ -1,0 +1,141 @@
+"""A request to a web server, through a proxy or not, and how long its certificate is valid."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from time import time as wall
+from typing import TYPE_CHECKING
+
+from gateway.version import VERSION
+from listeners.probe.network import Kind, Outcome
+
+if TYPE_CHECKING:
+    import socket
+
+    from listeners.probe.network import Attempt
+
+_DAY = 86400.0
+_LARGEST = 1_000_000
+"""Bytes of a page that are read."""
+_HEAD = 65536
+_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
+
+
+@dataclass(frozen=True)
+class Url:
+    """An address of the web; `path` has its query."""
+
+    is_https: bool
+    host: str
+    port: int
+    path: str
+
+    @property
+    def authority(self) -> str:
+        """Host and port, as a request has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.is_https else 80) else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How web servers are asked: by a proxy, with a query that no cache answers, by which certificates."""
+
+    proxy: tuple[str, int] | None = None
+    fresh: bool = False
+    ca_file: Path | None = None
+
+    @cached_property
+    def context(self) -> ssl.SSLContext:
+        """How a server of https is trusted; OSError where `ca_file` cannot be read."""
+        return ssl.create_default_context(cafile=self.ca_file)
+
+
+class _Answered(OSError):
+    """A proxy or server has answered with a status, and does no more."""
+
+    def __init__(self, code: int, words: str) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+def probe_web(url: Url, way: Way, attempt: Attempt) -> Outcome:
+    """Return the outcome of a request for a page, in the time to its last byte; raises OSError."""
+    host, port = way.proxy or (url.host, url.port)
+    sock, began = attempt.connect(host, port)
+    days = None
+    try:
+        if url.is_https:
+            if way.proxy:
+                _open_tunnel(sock, url, attempt)
+            sock = secured = way.context.wrap_socket(attempt.hold(sock), server_hostname=url.host)
+            days = _days(secured)
+        attempt.hold(sock).sendall(_request(url, way))
+        code = _status(_read(sock, attempt))
+    except _Answered as answer:
+        return Outcome(Kind.REFUSED, str(answer), code=answer.code, days=days)
+    finally:
+        sock.close()
+    return Outcome(Kind.ANSWERED, ms=attempt.milliseconds(began), code=code, days=days)
+
+
+def _request(url: Url, way: Way) -> bytes:
+    path = url.path
+    if way.fresh:
+        path += f"{'&' if '?' in path else '?'}nocache={os.urandom(8).hex()}"
+    whole = f"http://{url.authority}{path}" if way.proxy and not url.is_https else path
+    lines = [f"GET {whole} HTTP/1.1", f"Host: {url.authority}", f"User-Agent: oemgateway/{VERSION}"]
+    lines += ["Accept: */*", "Connection: close"]
+    lines += ["Cache-Control: no-cache", "Pragma: no-cache"] if way.fresh else []
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+
+
+def _open_tunnel(sock: socket.socket, url: Url, attempt: Attempt) -> None:
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    place = f"{host}:{url.port}"
+    attempt.hold(sock).sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
+    head = b""
+    while b"\r\n\r\n" not in head and len(head) < _HEAD:
+        # Byte by byte: what follows belongs to TLS.
+        if not (piece := attempt.hold(sock).recv(1)):
+            break
+        head += piece
+    code = _status(head)
+    if not 200 <= code < 300:
+        raise _Answered(code, f"the proxy answers {code}")
+
+
+def _read(sock: socket.socket, attempt: Attempt) -> bytes:
+    """Return the beginning of an answer, which is read to its end, or as far as it may be long."""
+    head, count = b"", 0
+    while count < _LARGEST:
+        piece = attempt.hold(sock).recv(_HEAD)
+        if not piece:
+            break
+        count += len(piece)
+        head += piece[: _HEAD - len(head)]
+        before, end, _ = head.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: *([0-9]{1,12})", before)
+        is_bare = _status(head) in (204, 304) if end else False
+        if end and (is_bare or (length and count >= len(before) + len(end) + int(length[1]))):
+            break
+        if end and piece.endswith(b"0\r\n\r\n") and b"chunked" in before.lower():
+            break
+    return head
+
+
+def _status(head: bytes) -> int:
+    found = _STATUS.match(head)
+    if not found:
+        raise OSError("what answers speaks no HTTP" if head else "it hangs up without an answer")
+    return int(found[1])
+
+
+def _days(sock: ssl.SSLSocket) -> float | None:
+    ends = (sock.getpeercert() or {}).get("notAfter")
+    return round((ssl.cert_time_to_seconds(str(ends)) - wall()) / _DAY, 2) if ends else None

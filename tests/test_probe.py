@@ -1,0 +1,655 @@
+"""Listener `probe`: its outcomes against servers of our own, and its indices."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.clock import Clock
+from gateway.diagnosis.machine import Machine
+from gateway.flag import Flag
+from gateway.settings import SettingsFault, build
+from listeners.probe import dns, icmp
+from listeners.probe.listener import Probe, until_next
+from listeners.probe.network import Attempt, Kind, Outcome, failed
+from listeners.probe.targets import Dns, Icmp, Targets, Tcp, Web
+from listeners.probe.web import Way
+from listeners.simulated.clock import VirtualClock
+from tests.waiting import wait_until
+
+
+class Peer:
+    """A server on loopback that says something after a while; `speak` is given each connection."""
+
+    def __init__(self, speak, *, backlog=16):
+        self.speak = speak
+        self.listening = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        self.port = self.listening.getsockname()[1]
+        self.seen = []
+        self.over = threading.Event()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        with connection, contextlib.suppress(OSError):
+            self.speak(self, connection)
+
+    def close(self):
+        self.over.set()
+        self.listening.shutdown(socket.SHUT_RDWR)
+        self.listening.close()
+
+
+@pytest.fixture
+def peer():
+    made = []
+
+    def make(speak):
+        made.append(Peer(speak))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def answering(answer, delay=0.0):
+    def speak(peer, connection):
+        peer.seen.append(connection.recv(65536))
+        peer.over.wait(delay)
+        connection.sendall(answer)
+
+    return speak
+
+
+def silence(peer, connection):
+    peer.over.wait()
+
+
+def probe(text, *, seconds=3.0, way=None, count=3):
+    try:
+        return Targets.parse(text).probe(Attempt(seconds), way or Way(), count)
+    except OSError as error:
+        return failed(error)
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return sock.getsockname()[1]
+
+
+# --- Outcomes ---------------------------------------------------------------------------------------------
+
+
+def test_a_port_that_answers_is_measured(peer):
+    outcome = probe(f"tcp 127.0.0.1:{peer(silence).port}")
+    assert outcome.kind is Kind.ANSWERED
+    assert 0 < outcome.ms < 1000
+
+
+def test_a_port_that_is_closed_is_refused():
+    outcome = probe(f"tcp 127.0.0.1:{closed_port()}")
+    assert (outcome.kind, outcome.ms) == (Kind.REFUSED, None)
+
+
+def test_a_server_that_takes_no_connection_is_silent():
+    # given a server whose queue of connections is full
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        place = full.getsockname()
+        kept = [socket.socket() for _ in range(4)]
+        for each in kept:
+            each.setblocking(False)
+            each.connect_ex(place)
+        began = time.monotonic()
+        outcome = probe(f"tcp 127.0.0.1:{place[1]}", seconds=0.3)
+        assert (outcome.kind, outcome.ms) == (Kind.SILENT, None)
+        assert time.monotonic() - began >= 0.3
+        for each in kept:
+            each.close()
+
+
+@pytest.mark.parametrize(
+    "target", ["tcp nowhere.invalid:80", "icmp nowhere.invalid", "http://nowhere.invalid/"]
+)
+def test_a_name_that_is_none_is_unresolved(target):
+    assert probe(target).kind is Kind.UNRESOLVED
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(errno.EHOSTUNREACH, "No route to host"), Kind.SILENT),
+        (OSError(errno.ENETUNREACH, "unreachable"), Kind.SILENT),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), Kind.REFUSED),
+        (TimeoutError("timed out"), Kind.SILENT),
+        (ssl.SSLCertVerificationError("expired"), Kind.REFUSED),
+        (socket.gaierror(-3, "again"), Kind.UNRESOLVED),
+    ],
+)
+def test_each_error_is_one_of_the_outcomes(error, kind):
+    assert failed(error).kind is kind
+
+
+def test_a_page_has_its_status_and_the_time_to_its_end(peer):
+    outcome = probe(f"http://127.0.0.1:{peer(answering(OK, 0.2)).port}/")
+    assert (outcome.kind, outcome.code, outcome.days) == (Kind.ANSWERED, 200, None)
+    assert 200 <= outcome.ms < 1000
+
+
+@pytest.mark.parametrize("status", [204, 301, 404, 503])
+def test_an_answer_is_an_answer_whatever_its_status(peer, status):
+    answer = f"HTTP/1.1 {status} As It Is\r\nContent-Length: 0\r\n\r\n".encode()
+    outcome = probe(f"http://127.0.0.1:{peer(answering(answer)).port}/")
+    assert (outcome.kind, outcome.code) == (Kind.ANSWERED, status)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        OK,
+    ],
+)
+def test_a_server_that_keeps_the_connection_open_is_not_waited_for(peer, answer):
+    def speak(peer, connection):
+        answering(answer)(peer, connection)
+        peer.over.wait()
+
+    outcome = probe(f"http://127.0.0.1:{peer(speak).port}/")
+    assert outcome.kind is Kind.ANSWERED
+    assert outcome.ms < 1000
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"", b"\x00" * 100, b"HTTP/9.9 200\r\n"])
+def test_what_speaks_no_http_is_refused(peer, answer):
+    assert probe(f"http://127.0.0.1:{peer(answering(answer)).port}/").kind is Kind.REFUSED
+
+
+def test_a_page_without_an_end_is_read_so_far_and_no_further(peer):
+    def speak(peer, connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b"x" * 65536)
+
+    assert probe(f"http://127.0.0.1:{peer(speak).port}/").code == 200
+
+
+def test_a_server_that_says_nothing_or_a_byte_now_and_then_is_silent(peer):
+    def drip(peer, connection):
+        while not peer.over.wait(0.05):
+            connection.sendall(b"H")
+
+    for speak in (silence, drip):
+        began = time.monotonic()
+        assert probe(f"http://127.0.0.1:{peer(speak).port}/", seconds=0.4).kind is Kind.SILENT
+        assert time.monotonic() - began < 2
+
+
+def test_a_query_that_no_cache_answers_is_another_each_time(peer):
+    server = peer(answering(OK))
+    for _ in range(2):
+        probe(f"http://127.0.0.1:{server.port}/a?b=c", way=Way(fresh=True))
+    first, second = (request.split(b" ")[1] for request in server.seen)
+    assert first != second
+    assert first.startswith(b"/a?b=c&nocache=")
+    assert b"Cache-Control: no-cache" in server.seen[0]
+
+
+def test_a_proxy_is_asked_for_the_whole_address(peer):
+    server = peer(answering(OK))
+    outcome = probe("http://far.example/x", way=Way(proxy=("127.0.0.1", server.port)))
+    assert outcome.code == 200
+    assert server.seen[0].startswith(b"GET http://far.example/x HTTP/1.1\r\nHost: far.example\r\n")
+
+
+def test_a_proxy_that_wants_a_password_is_an_answer_for_http_and_refuses_https(peer):
+    server = peer(answering(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"))
+    way = Way(proxy=("127.0.0.1", server.port))
+    assert probe("http://far.example/", way=way).code == 407
+    outcome = probe("https://far.example/", way=way)
+    assert (outcome.kind, outcome.code, outcome.words) == (Kind.REFUSED, 407, "the proxy answers 407")
+    assert server.seen[1].startswith(b"CONNECT far.example:443 HTTP/1.1\r\nHost: far.example:443\r\n")
+
+
+OPENSSL = [
+    *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+    *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+]
+
+
+# --- TLS --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """Return a function that makes a certificate for localhost, and returns the file of it and its key."""
+    directory = tmp_path_factory.mktemp("tls")
+
+    def make(days):
+        file = directory / f"{days}.pem"
+        subprocess.run(
+            [*OPENSSL, "-days", str(days), "-keyout", directory / "key", "-out", directory / "cert"],
+            check=True,
+            capture_output=True,
+        )
+        file.write_bytes((directory / "key").read_bytes() + (directory / "cert").read_bytes())
+        return file
+
+    return make
+
+
+def secured(file, speak):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+
+    def speak_tls(peer, connection):
+        with context.wrap_socket(connection, server_side=True) as tls:
+            speak(peer, tls)
+
+    return speak_tls
+
+
+def test_the_days_until_a_certificate_ends(peer, certificate):
+    file = certificate(30)
+    server = peer(secured(file, answering(OK)))
+    outcome = probe(f"https://localhost:{server.port}/", way=Way(ca_file=file))
+    assert (outcome.kind, outcome.code) == (Kind.ANSWERED, 200)
+    assert 29.9 < outcome.days <= 30
+
+
+def test_the_same_through_a_proxy(peer, certificate):
+    file = certificate(30)
+
+    def tunnel(peer, connection):
+        peer.seen.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
+        secured(file, answering(OK))(peer, connection)
+
+    way = Way(proxy=("127.0.0.1", peer(tunnel).port), ca_file=file)
+    assert probe("https://localhost/", way=way).code == 200
+
+
+def test_a_certificate_that_is_not_trusted_is_refused(peer, certificate):
+    server = peer(secured(certificate(30), answering(OK)))
+    outcome = probe(f"https://localhost:{server.port}/")
+    assert outcome.kind is Kind.REFUSED
+    assert outcome.words == "certificate not accepted: self-signed certificate"
+
+
+def test_a_port_that_speaks_no_tls_is_refused(peer):
+    assert probe(f"https://localhost:{peer(answering(OK)).port}/").kind is Kind.REFUSED
+
+
+# --- DNS --------------------------------------------------------------------------------------------------
+
+
+class Resolver(threading.Thread):
+    """A server that answers A after 9 ms, and fails for AAAA after a while."""
+
+    def __init__(self, delay=17.0):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.delay = delay
+        self.timers = []
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                packet, sender = self.socket.recvfrom(4096)
+            except OSError:
+                return
+            (kind,) = struct.unpack("!H", packet[-4:-2])
+            number, asked = packet[:2], packet[12:]
+            if kind == dns.TYPES["A"]:
+                answer = b"\xc0\x0c" + struct.pack("!2HIH", 1, 1, 60, 4) + bytes([192, 0, 2, 1])
+                reply = number + struct.pack("!5H", 0x8180, 1, 1, 0, 0) + asked + answer
+                delay = 0.009
+            else:
+                reply, delay = number + struct.pack("!5H", 0x8182, 1, 0, 0, 0) + asked, self.delay
+            self.timers.append(threading.Timer(delay, self.reply, (reply, sender)))
+            self.timers[-1].daemon = True
+            self.timers[-1].start()
+
+    def reply(self, packet, sender):
+        with contextlib.suppress(OSError):
+            self.socket.sendto(packet, sender)
+
+    def close(self):
+        for timer in self.timers:
+            timer.cancel()
+        self.socket.close()
+
+
+@pytest.fixture
+def resolver():
+    made = []
+
+    def make(**delays):
+        made.append(Resolver(**delays))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_a_resolver_that_answers_a_and_hangs_for_aaaa_shows_as_two_outcomes(resolver):
+    server = resolver()
+    quick = probe(f"dns ad.example @127.0.0.1:{server.port} A")
+    slow = probe(f"dns ad.example @127.0.0.1:{server.port} AAAA", seconds=0.5)
+    assert quick.kind is Kind.ANSWERED
+    assert 9 <= quick.ms < 500
+    assert (slow.kind, slow.ms) == (Kind.SILENT, None)
+
+
+def test_a_resolver_that_fails_is_refused_and_a_port_without_one_as_well(resolver):
+    server = resolver(delay=0.0)
+    assert probe(f"dns ad.example @127.0.0.1:{server.port} AAAA") == Outcome(Kind.REFUSED, "SERVFAIL")
+    assert probe(f"dns ad.example @127.0.0.1:{closed_port()}").kind is Kind.REFUSED
+
+
+ASKED = dns.question("ad.example", "A")
+
+
+@pytest.mark.parametrize(
+    ("flags", "answers", "kind"),
+    [
+        (0x8180, 1, Kind.ANSWERED),
+        (0x8180, 0, Kind.UNRESOLVED),
+        (0x8183, 0, Kind.UNRESOLVED),
+        (0x8182, 0, Kind.REFUSED),
+        (0x8185, 0, Kind.REFUSED),
+        (0x818F, 0, Kind.REFUSED),
+    ],
+)
+def test_what_an_answer_says(flags, answers, kind):
+    packet = struct.pack("!6H", 7, flags, 1, answers, 0, 0) + ASKED
+    assert dns.judge(packet, 7, ASKED).kind is kind
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        struct.pack("!6H", 8, 0x8180, 1, 1, 0, 0) + ASKED,
+        struct.pack("!6H", 7, 0x0100, 1, 1, 0, 0) + ASKED,
+        struct.pack("!6H", 7, 0x8180, 1, 1, 0, 0) + dns.question("xx.example", "A"),
+    ],
+)
+def test_an_answer_to_another_question_is_none(packet):
+    assert dns.judge(packet, 7, ASKED) is None
+
+
+@given(st.binary(max_size=600))
+def test_no_packet_is_more_than_one_of_the_outcomes(packet):
+    found = dns.judge(packet, 7, ASKED)
+    assert found is None or found.kind in Kind
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for raw in (True, False):
+            assert icmp.replied(family, packet, b"x" * 16, raw=raw) is None
+
+
+# --- ICMP -------------------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=100))
+def test_the_checksum_of_a_packet_with_its_checksum_is_zero(payload):
+    packet = icmp.request(socket.AF_INET, 5, payload)
+    assert icmp.checksum(packet) == 0
+
+
+def test_a_reply_is_known_by_its_payload():
+    payload = b"0123456789abcdef"
+    reply = struct.pack("!BBHHH", 0, 0, 0, 99, 2) + payload
+    header = bytes([0x46]) + bytes(23)
+    assert icmp.replied(socket.AF_INET, reply, payload, raw=False) == 2
+    assert icmp.replied(socket.AF_INET, header + reply, payload, raw=True) == 2
+    assert icmp.replied(socket.AF_INET, reply, b"another payload!", raw=False) is None
+    assert icmp.replied(socket.AF_INET, icmp.request(socket.AF_INET, 2, payload), payload, raw=False) is None
+
+
+@pytest.fixture
+def may_ping():
+    try:
+        icmp._open(socket.AF_INET)[0].close()
+    except OSError:
+        pytest.skip("this user may send no echo requests")
+
+
+@pytest.mark.usefixtures("may_ping")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_host_that_replies(host):
+    try:
+        outcome = probe(f"icmp {host}")
+    except OSError:
+        pytest.skip(f"no {host} here")
+    if host == "::1" and outcome.kind is not Kind.ANSWERED:
+        pytest.skip("no IPv6 here")
+    assert (outcome.kind, outcome.loss) == (Kind.ANSWERED, 0)
+    assert 0 < outcome.ms < 1000
+
+
+def test_a_user_that_may_not_is_told_and_nothing_is_known_of_the_target(monkeypatch):
+    def denied(*_):
+        raise PermissionError(errno.EPERM, "no")
+
+    monkeypatch.setattr(icmp.socket, "socket", denied)
+    with pytest.raises(OSError, match="may send no echo requests"):
+        Icmp("127.0.0.1").probe(Attempt(1), Way(), 1)
+
+
+# --- Settings ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("icmp router.lan", Icmp("router.lan")),
+        ("icmp fe80::1%eth0", Icmp("fe80::1%eth0")),
+        ("tcp nas:22", Tcp("nas", 22)),
+        ("TCP [::1]:80", Tcp("::1", 80)),
+        ("dns ad.example", Dns("ad.example", "", 53, "A")),
+        ("dns ad.example @10.0.0.1 aaaa", Dns("ad.example", "10.0.0.1", 53, "AAAA")),
+        ("dns ad.example @[::1]:5353", Dns("ad.example", "::1", 5353, "A")),
+    ],
+)
+def test_a_target_is_what_it_says(text, target):
+    assert Targets.parse(text) == target
+
+
+def test_an_address_of_the_web_goes_into_a_request_as_it_should():
+    found = Targets.parse("https://ü.example:8443/a b?c=d e")
+    assert isinstance(found, Web)
+    assert (found.url.authority, found.url.path) == ("ü.example:8443", "/a%20b?c=d%20e")
+    assert Targets.parse("http://[::1]").url.authority == "[::1]"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "expected, not nothing"),
+        ("tpc x:1", "did you mean tcp?"),
+        ("tcp x", "HOST:PORT expected"),
+        ("tcp x:0", "HOST:PORT expected"),
+        ("tcp x:99999", "HOST:PORT expected"),
+        ("icmp", "the name or the IP address of a host expected"),
+        ("icmp a b", "the name or the IP address of a host expected"),
+        ("http://me:secret@x/", "without user name and password"),
+        ("http://", "HOST:PORT expected"),
+        ("dns a..b", "a name expected"),
+        ("dns a MX", "@SERVER, A or AAAA expected"),
+    ],
+)
+def test_what_is_no_target_is_refused_with_what_is_expected(text, words):
+    with pytest.raises(ValueError) as caught:
+        Targets.parse(text)
+    assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_timeout_is_shorter_than_the_interval():
+    with pytest.raises(SettingsFault, match="below the interval"):
+        build(Probe, {"node": "net", "interval": "5", "timeout": "5"})
+
+
+# --- The listener -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listening():
+    made = []
+
+    def make(**entries):
+        made.append(build(Probe, {"node": "net", "interval": "1", "timeout": "0.4", **entries}))
+        made[-1].name = "net"
+        made[-1].open()
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def read(listener, count=2):
+    """Return the values after some intervals; the first is seldom a whole one."""
+    stop = Flag()
+    for _ in range(count):
+        (frame,) = listener.read(stop)
+    return frame
+
+
+def test_each_target_has_five_indices_that_never_move(peer, listening):
+    server = peer(answering(OK))
+    frame = read(
+        listening(
+            target1=[f"tcp 127.0.0.1:{server.port}", "door"],
+            target2="Dummy",
+            target3=f"tcp 127.0.0.1:{closed_port()}",
+            target4=[f"http://127.0.0.1:{server.port}/", "ad-auth"],
+        )
+    )
+    assert len(frame.values) == 20
+    assert frame.values[0] == 1
+    assert 0 < frame.values[1] < 400
+    assert frame.values[2:10] == (None,) * 8
+    assert frame.values[10:15] == (0, None, None, None, None)
+    assert (frame.values[15], frame.values[18]) == (1, 200)
+    assert frame.names[:2] == ("door ok", "door ms")
+    assert frame.names[15:] == ("ad-auth ok", "ad-auth ms", "ad-auth loss", "ad-auth code", "ad-auth days")
+
+
+def test_a_target_that_does_not_answer_delays_no_other_and_is_one_line(peer, listening, caplog):
+    silent, quick = peer(silence), peer(answering(OK))
+    listener = listening(
+        target1=f"http://127.0.0.1:{silent.port}/", target2=f"http://127.0.0.1:{quick.port}/"
+    )
+    frame = read(listener, 4)
+    assert frame.values[:2] == (0, None)
+    assert frame.values[5] == 1
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == f"target1 (http://127.0.0.1:{silent.port}/): silent (no answer in time)"
+    assert listener.health().troubles == [line]
+    assert listener.health().faults[Kind.SILENT] >= 2
+
+
+def test_a_name_server_that_hangs_is_unresolved_and_delays_no_other(peer, listening, monkeypatch):
+    quick, asked = peer(answering(OK)), threading.Event()
+    real = socket.getaddrinfo
+
+    def hanging(host, *rest, **more):
+        if host == "slow.example":
+            asked.wait(20)
+        return real(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    listener = listening(target1="tcp slow.example:80", target2=f"tcp 127.0.0.1:{quick.port}")
+    frame = read(listener, 3)
+    asked.set()
+    assert frame.values[:2] == (0, None)
+    assert frame.values[5] == 1
+    assert listener.health().faults == {Kind.UNRESOLVED: 1} or Kind.UNRESOLVED in listener.health().faults
+
+
+def test_targets_are_spread_over_the_interval():
+    listener = build(Probe, {"node": "net", **{f"target{n}": "tcp 127.0.0.1:9" for n in range(1, 12)}})
+    started = []
+    listener._probers = {}
+    listener.open()
+    started = [prober._offset for prober in listener._probers.values()]
+    listener.close()
+    apart = {round(second - first, 3) for first, second in itertools.pairwise(started)}
+    assert apart == {4.5}
+    assert min(started) == 5.5
+    assert max(started) + listener.timeout <= listener.interval
+
+
+@given(st.floats(0.1, 3600), st.floats(0, 1), st.floats(0, 2e9))
+def test_the_next_probe_is_within_an_interval(interval, part, wall):
+    clock = VirtualClock(wall=wall)
+    assert 0 < until_next(interval, part * interval, clock) <= interval
+
+
+def test_closing_does_not_wait_for_what_hangs(peer, listening):
+    listener = listening(target1=f"http://127.0.0.1:{peer(silence).port}/", timeout="0.9")
+    wait_until(lambda: listener._probers[1]._attempt)
+    began = time.monotonic()
+    listener.close()
+    assert time.monotonic() - began < 0.5
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "uid", "unit", "good"),
+    [
+        ("1\t0", 990, "", False),
+        ("0\t2147483647", 990, "", True),
+        ("990\t990", 990, "", True),
+        ("1\t0", 0, "", True),
+        ("1\t0", 990, "[Service]\nAmbientCapabilities=CAP_NET_RAW\n", True),
+        ("", 990, "", False),
+    ],
+)
+def test_doctor_says_whether_echo_requests_are_allowed_and_names_both_cures(
+    tmp_path, allowed, uid, unit, good
+):
+    file = tmp_path / "proc/sys/net/ipv4/ping_group_range"
+    file.parent.mkdir(parents=True)
+    file.write_text(allowed)
+    drop_in = tmp_path / "etc/systemd/system/oemgateway.service.d/override.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text(unit)
+    machine = Machine(root=tmp_path, user="oemgateway", uid=uid, gids=frozenset([uid]), live=False)
+    (finding,) = build(Probe, {"node": "net", "target1": "icmp router"}).examine(machine)
+    assert finding.is_bad is not good
+    if finding.is_bad:
+        assert "net.ipv4.ping_group_range = 0 2147483647" in finding.cure
+        assert "AmbientCapabilities=CAP_NET_RAW" in finding.cure
+    assert not [*build(Probe, {"node": "net", "target1": "tcp a:1"}).examine(machine)]
+
+
+def test_the_clock_of_the_machine_is_what_it_waits_by():
+    assert 0 < until_next(60, 0, Clock()) <= 60
