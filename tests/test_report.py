@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from gateway.present.status import from_json
 from gateway.settings import build
 from listeners.onewire.bus import BusFault, OneWire
 from listeners.onewire.ds18b20 import Fault
@@ -64,7 +65,7 @@ def read(bus):
 
 
 def report(bus):
-    return Report.of(json.loads(json.dumps(bus.health().details["onewire"])))
+    return from_json(Report, json.loads(json.dumps(bus.health().details["onewire"])))
 
 
 def sensor(bus, rom):

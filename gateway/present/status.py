@@ -122,7 +122,7 @@ class Status:
 
 
 def from_json(cls: type[T], given: Any) -> T:  # noqa: ANN401  (JSON)
-    """Return a dataclass of this module from its `asdict`; what it does not know is left out.
+    """Return a dataclass from its `asdict`, with those in it; what it does not know is left out.
 
     Raises TypeError, AttributeError or KeyError where `given` is something else.
     """
@@ -137,5 +137,7 @@ def _part(kind: Any, given: Any) -> Any:  # noqa: ANN401  (a type in, one of its
         return None
     if typing.get_origin(kind) is dict and dataclasses.is_dataclass(kinds[1]):
         return {key: _part(kinds[1], each) for key, each in given.items()}
+    if typing.get_origin(kind) is list and dataclasses.is_dataclass(kinds[0]):
+        return [_part(kinds[0], each) for each in given]
     found = next((each for each in (kind, *kinds) if dataclasses.is_dataclass(each)), None)
     return from_json(found, given) if isinstance(found, type) else given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from listeners.onewire.ds18b20 import Fault, Reading
 from listeners.onewire.rom import Rom
@@ -83,11 +83,6 @@ class Report:
     searched: float | None
     faults: dict[str, int]
     sensors: list[Sighting]
-
-    @classmethod
-    def of(cls, answer: Mapping[str, Any]) -> Self:
-        """Return the report from its dict; KeyError or TypeError where it is none."""
-        return cls(**{**answer, "sensors": [Sighting(**sensor) for sensor in answer["sensors"]]})
 
 
 class Record:

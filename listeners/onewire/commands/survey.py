@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.present.status import from_json
 from gateway.registry import find
 from gateway.settings import build
 from listeners.onewire.bus import BusFault, OneWire
@@ -97,7 +98,7 @@ class GatewaySensors:
         answer = self._gateway.ask("details")
         try:
             reports = {name: each.get("onewire") for name, each in answer.items()}
-            return {name: Report.of(report) for name, report in reports.items() if report}
+            return {name: from_json(Report, report) for name, report in reports.items() if report}
         except (AttributeError, KeyError, TypeError) as error:
             raise OSError("the running gateway is of another version: restart it") from error
 
@@ -170,7 +171,7 @@ class OwnListeners:
         if name in survey.types and _is_bare(listener):
             survey.troubles.setdefault(name, f"{listener.place}: nothing is mounted there")
         else:
-            survey.reports[name] = Report.of(listener.health().details["onewire"])
+            survey.reports[name] = from_json(Report, listener.health().details["onewire"])
 
     def _is_driven(self, listener: OneWire) -> bool:
         """Tell whether OWFS drives the bus where a DS2482 would be looked for.
