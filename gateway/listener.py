@@ -212,12 +212,12 @@ class Synced:
         self._flag.clear()
         return self._count
 
-    def put(self, puts: int) -> None:
+    def note_put(self, puts: int) -> None:
         """Note that a list is kept with the queue's transaction of this number; the core calls this."""
         with self._lock:
             self._waiting.append(puts)
 
-    def synced(self, puts: int) -> None:
+    def note_synced(self, puts: int) -> None:
         """Note that the transactions up to this number are safe; the core calls this."""
         with self._lock:
             before = self._count

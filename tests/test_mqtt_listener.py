@@ -136,14 +136,14 @@ class Disk:
         self.frames += frames
         if frames:
             self.lists += 1
-            self.listener.synced.put(self.lists)
+            self.listener.synced.note_put(self.lists)
         return frames
 
     def read_until(self, count):
         wait_until(lambda: self.read() and len(self.frames) >= count)
 
     def sync(self):
-        self.listener.synced.synced(self.lists)
+        self.listener.synced.note_synced(self.lists)
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ class ListenerWorker(Worker[Listener]):
         self._sink = sink
         self._disk = disk
         if disk:
-            disk.subscribe_to_sync(plugin.name, plugin.synced.synced)
+            disk.subscribe_to_sync(plugin.name, plugin.synced.note_synced)
             plugin.synced.demand = disk.sync
         self._refused_nodes: set[str] = set()
 
@@ -214,8 +214,8 @@ class ListenerWorker(Worker[Listener]):
             self.frames += len(kept)
             self.last = time.monotonic()
         if read and self._disk:
-            self.plugin.synced.put(self._disk.puts)
-            self.plugin.synced.synced(self._disk.puts_synced)  # it may have been synced already
+            self.plugin.synced.note_put(self._disk.puts)
+            self.plugin.synced.note_synced(self._disk.puts_synced)  # it may have been synced already
         for frame in frames:
             self.latest.note(frame, time.monotonic())
 
