@@ -33,8 +33,8 @@ class Frame:
     """One reading of one node: `values[0]` has index 1, and None keeps a place that has no value.
 
     `names` holds labels by position, "" or nothing where there is none. `rssi` is in dBm.
-    `source` is the name of the listener's section. Where `by_name` is set the names carry the identity, all
-    of them, and the positions mean nothing.
+    `source` is the name of the listener's section; the core fills it in where it is "". Where `by_name` is
+    set the names carry the identity, all of them, and the positions mean nothing.
     """
 
     node: str

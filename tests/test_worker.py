@@ -284,9 +284,11 @@ def test_a_try_that_fails_asks_the_far_end_once(spool, started, at_once):
 
 def test_what_a_listener_reads_is_on_disk_and_what_has_no_value_is_not(spool, started):
     source = Source(script=[lambda: [frame(1), frame(None)], list, lambda: [frame(2)], lambda: [frame(None)]])
+    source.name = "radio"
     worker = started(ListenerWorker(source, spool))
     wait_until(lambda: worker.frames == 2)
-    assert [f.values for _, f in spool.peek("far", 9)] == [(1,), (2,)]
+    kept = list(spool.peek("far", 9))
+    assert [(frame.values, frame.source) for _, frame in kept] == [((1,), "radio"), ((2,), "radio")]
     # but the present has it
     wait_until(lambda: worker.latest.nodes()["9"].frame.values == (None,))
     assert worker.latest.nodes()["9"].valued.values == (2,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from gateway.flag import Flag, wait_readable
@@ -208,7 +209,8 @@ class ListenerWorker(Worker[Listener]):
         """Read once, and keep the frames that have a value."""
         read = self.plugin.read(self.stop)
         self.succeeded()
-        frames = [frame for frame in read if not self._is_claimed(frame)]
+        ours = [frame for frame in read if not self._is_claimed(frame)]
+        frames = [frame if frame.source else replace(frame, source=self.plugin.name) for frame in ours]
         if kept := [frame for frame in frames if frame.items()]:
             self._sink.put(kept)
             self.frames += len(kept)
