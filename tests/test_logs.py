@@ -234,6 +234,9 @@ def test_a_host_that_nobody_knows_troubles_nobody(monkeypatch, capsys):
         ("10.0.0.9:514", "daemon"),
         ("[fe80::1]:514",),
         ("[::1]",),
+        ("tcp:loghost:601", "local3"),
+        ("tcp:[::1]:601",),
+        ("tcp:loghost",),
     ],
 )
 def test_what_can_be_named_as_a_syslog(words):

@@ -7,12 +7,15 @@ import logging
 import os
 import queue
 import re
+import socket
 import sys
 import threading
+import time
 from logging.handlers import QueueHandler, SysLogHandler, WatchedFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.flag import wait_readable
 from gateway.paths import as_owner
 from gateway.settings import did_you_mean
 from gateway.text.plain import plain
@@ -26,7 +29,11 @@ log = logging.getLogger("oemgateway")
 _LOCAL = "/dev/log"
 _PORT = 514
 _BACKLOG = 1000
-"""Lines that may wait for a syslog server; more are dropped."""
+"""Lines that may wait for a syslog server; more are dropped, and counted."""
+_PATIENCE = 10.0
+"""Seconds that a syslog server may take to accept a connection, or a line."""
+_AGAIN = 5.0
+"""Seconds between two tries to reach a syslog server by TCP."""
 
 
 def log_to(file: Path | None) -> None:
@@ -58,12 +65,12 @@ def set_levels(levels: Mapping[str, str | None]) -> None:
 
 
 def check_syslog(words: Sequence[str]) -> None:
-    """Raise ValueError unless this is empty, or `host[:port]` or `local`, with or without a facility."""
+    """Raise ValueError unless this is empty, `[tcp:]host[:port]` or `local`, with or without a facility."""
     if not words:
         return
     place, facility, *more = [*words, "daemon"][: max(2, len(words))]
-    if more or not re.fullmatch(r"[^\s:]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?", place):
-        raise ValueError(f"host:514, facility expected (or local, facility), not {', '.join(words)}")
+    if more or not re.fullmatch(r"(tcp:)?([^\s:]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?", place):
+        raise ValueError(f"host:514, facility expected (or tcp:host:514, or local), not {', '.join(words)}")
     if facility not in SysLogHandler.facility_names:
         hint = did_you_mean(facility, SysLogHandler.facility_names)
         raise ValueError(f"a facility such as daemon or local0 expected, not {facility}{hint}")
@@ -127,33 +134,61 @@ class _File(WatchedFileHandler):
 
 
 class _Syslog(QueueHandler):
-    """Sends in a thread: a name server that does not answer must not block the code that logs."""
+    """Sends in a thread: a server that does not answer must not block the code that logs."""
 
     def __init__(self, words: Sequence[str]) -> None:
         super().__init__(queue.Queue(_BACKLOG))
         self.words = tuple(words)
+        self.dropped = 0
         self.setFormatter(_Brief("%(name)s: %(message)s"))
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._send, name="syslog", daemon=True)
         self._thread.start()
 
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Keep a line, or count it where too many wait."""
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
     def _send(self) -> None:
-        sender = _Sender(*self.words)
+        sender = (_Stream if self.words[0].startswith("tcp:") else _Sender)(*self.words)
         while (record := self.queue.get()) is not None:
-            sender.handle(record)
+            while not sender.is_sent(record):
+                if not sender.again:
+                    self._drop(1)
+                    break
+                if self._ended.wait(sender.again):
+                    return
+            else:
+                if dropped := self._drop(0):
+                    words = f"{dropped} lines of the log were dropped, as this syslog could not be reached"
+                    sender.is_sent(
+                        logging.makeLogRecord({"msg": f"gateway: {words}", "levelname": "WARNING"})
+                    )
         sender.close()
+
+    def _drop(self, count: int) -> int:
+        """Count lines that were dropped; with 0, return how many there were and begin anew."""
+        with self.lock or contextlib.nullcontext():
+            dropped, self.dropped = self.dropped, self.dropped + count if count else 0
+        return dropped
 
     def close(self) -> None:
         """Wait a moment for the lines that are still to be sent."""
         with contextlib.suppress(queue.Full):
             self.queue.put_nowait(None)
         self._thread.join(0.5)
+        self._ended.set()
         super().close()
 
 
 class _Sender(SysLogHandler):
-    """Sends to a syslog server, as soon as it can be reached."""
+    """Sends to a syslog server, as soon as it can be reached; `again` is after how many seconds a line is."""
 
     append_nul = False
+    again = 0.0
 
     def __init__(self, place: str, facility: str = "daemon") -> None:
         host, port = _address(place)
@@ -164,6 +199,62 @@ class _Sender(SysLogHandler):
         """Make the socket if the host can be found; if not, the next line tries again."""
         with contextlib.suppress(OSError):
             super().createSocket()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  (as the class above has it)
+        """Take note that a line could not be sent."""
+        self._failed = True
+
+    def is_sent(self, record: logging.LogRecord) -> bool:
+        """Send a line; tell whether that could be done."""
+        self._failed = False
+        self.handle(record)
+        return not self._failed
+
+
+class _Stream(_Sender):
+    """Sends by TCP, each line after its length (RFC 6587, 3.4.1), with the time at which it was logged.
+
+    A line that cannot be sent is sent again. What was sent before a connection breaks may be lost: the
+    protocol has no acknowledgement.
+    """
+
+    again = _AGAIN
+    _connection: socket.socket | None = None
+
+    def __init__(self, place: str, facility: str = "daemon") -> None:
+        self._place = _address(place.removeprefix("tcp:"))
+        super().__init__("local", facility)
+
+    def createSocket(self) -> None:  # noqa: N802  (as the class above has it)
+        """Make none: each line looks for its connection."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a line over the connection, which is made anew where the server has ended it."""
+        level = self.encodePriority(self.facility, self.mapPriority(record.levelname))
+        when = time.strftime("%b %e %H:%M:%S", time.localtime(record.created))
+        line = f"<{level}>{when} {socket.gethostname()} {self.ident}{self.format(record)}".encode()
+        try:
+            self._connected().sendall(b"%d %b" % (len(line), line))
+        except OSError:
+            self._hang_up()
+            self.handleError(record)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._hang_up()
+        super().close()
+
+    def _connected(self) -> socket.socket:
+        if self._connection and wait_readable([self._connection], 0):
+            self._hang_up()  # a server of syslog says nothing: it has ended
+        if not self._connection:
+            self._connection = socket.create_connection(self._place, _PATIENCE)
+        return self._connection
+
+    def _hang_up(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
 
 
 def _address(place: str) -> tuple[str, int]:
