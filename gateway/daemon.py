@@ -17,11 +17,11 @@ from gateway.flag import Flag, wait_readable
 from gateway.listener import claims
 from gateway.present.collecting import StatusCollector
 from gateway.present.hourly import HOUR, Hourly
+from gateway.present.queue_answers import QueueAnswers
 from gateway.present.state import State
 from gateway.process import control, logs
 from gateway.process.notify import Supervisor
 from gateway.spool import Spool
-from gateway.spool.answers import QueueAnswers
 from gateway.times.dating import Dating, TimeNote, passed
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import VERSION

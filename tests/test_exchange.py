@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.frame import Frame, Stamp
-from gateway.spool.exchange import COLUMNS, cells, from_object, to_object
+from gateway.present.exchange import COLUMNS, cells, from_object, to_object
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**63)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

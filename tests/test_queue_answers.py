@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from gateway.commands.status import lines
 from gateway.frame import Frame, Stamp
+from gateway.present.exchange import to_object
+from gateway.present.queue_answers import QueueAnswers
 from gateway.present.status import Status
 from gateway.process.control import _reply
 from gateway.spool import Limits, Spool
-from gateway.spool.answers import QueueAnswers
-from gateway.spool.exchange import to_object
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import MADE
 from listeners.simulated.clock import VirtualClock

@@ -22,10 +22,10 @@ from gateway.clock import boot_id
 from gateway.command import main
 from gateway.commands.queue_listing import reading, standing
 from gateway.frame import Frame, Stamp
+from gateway.present.exchange import to_object
+from gateway.present.queue_answers import QueueAnswers
 from gateway.process import control
 from gateway.spool import Limits, Spool
-from gateway.spool.answers import QueueAnswers
-from gateway.spool.exchange import to_object
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.ports import connect, free_port

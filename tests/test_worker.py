@@ -26,8 +26,8 @@ from gateway.plugin import (
     Progress,
     TryLater,
 )
+from gateway.present.queue_answers import QueueAnswers
 from gateway.spool import Spool
-from gateway.spool.answers import QueueAnswers
 from gateway.times.dating import Dating, TimeNote
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import MADE

@@ -8,8 +8,8 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from gateway.present.exchange import COLUMNS, cells
 from gateway.present.status import QueueStatus, from_json
-from gateway.spool.exchange import COLUMNS, cells
 from gateway.text.plain import plain
 from gateway.text.words import size, span
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.conf import config
 from gateway.present.asking import RunningGateway
+from gateway.present.queue_answers import QueueAnswers
 from gateway.spool import Spool
-from gateway.spool.answers import QueueAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gateway.plugin import Health
+from gateway.present.exchange import to_object
 from gateway.present.status import (
     ClockStatus,
     DispatcherStatus,
@@ -19,7 +20,6 @@ from gateway.present.status import (
     SectionStatus,
     Status,
 )
-from gateway.spool.exchange import to_object
 from gateway.text.words import span
 from gateway.version import VERSION
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from gateway.spool.answers import QueueAnswers
+    from gateway.present.queue_answers import QueueAnswers
     from gateway.times.timekeeper import Timekeeper
     from gateway.workers.delivery import DispatcherWorker
     from gateway.workers.worker import ListenerWorker, Worker

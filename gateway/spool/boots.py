@@ -149,6 +149,12 @@ class Boots:
         row = pin.row if pin and pin.boot in ("", boot) else self._rows.get(boot)
         return row.date(frame) if row and boot else frame
 
+    def fix(self, frame: Frame) -> Frame:
+        """Return a frame as it is kept so that its time stands, where it is another than the table says."""
+        dated = self.date(frame)
+        is_to_wait = dated is None and frame.stamp.boot == self._boot
+        return frame if dated == frame or is_to_wait else replace(frame, stamp=replace(frame.stamp, boot=""))
+
     def is_lost(self, frame: Frame) -> bool:
         """Tell whether the time of a frame will never be known: it was taken in an earlier boot."""
         return frame.stamp.boot != self._boot and self.date(frame) is None

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.spool import salvage, store
 from gateway.spool.boots import Boots
-from gateway.spool.frame_text import from_text
+from gateway.spool.frame_text import from_text, to_text
 from gateway.spool.limits import Census, Limits, check_room
 from gateway.spool.places import PROVISIONAL, Places
-from gateway.spool.refused import RefusedFrames
+from gateway.spool.refused import RefusedFrames, RefusedRow
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gateway.frame import Frame
+
+
+_SOME = 100
+"""Frames among which the oldest of a dispatcher is looked for."""
 
 
 class Waiting(NamedTuple):
@@ -37,6 +42,15 @@ class Refused(NamedTuple):
     number: int
     who: str
     undated: bool
+
+
+class Standing(NamedTuple):
+    """How many frames a dispatcher has still to deliver, how many of them wait for a time, and the oldest."""
+
+    waiting: int
+    held: int
+    refused: int
+    oldest: Frame | None
 
 
 class Unwritten(NamedTuple):
@@ -135,22 +149,34 @@ class Contents:
             found.append(Refused(right or frame, reason, number, who, undated=bool(undated or right is None)))
         return found
 
+    def dated(self, who: str, found: Iterable[tuple[int, Frame]]) -> list[tuple[int, Frame]]:
+        """Return the frames before the first whose time is not known, with their times for `who`."""
+        ready, has_pins = [], self.places.pinned(who) > 0
+        for number, frame in found:
+            right = self.date(who, number, frame) if has_pins else self.boots.date(frame)
+            if right is None:
+                break
+            ready.append((number, right))
+        return ready
+
     def date(self, who: str, number: int, frame: Frame) -> Frame | None:
         """Return the frame with its time, as it was sent to the dispatcher or else as it is known now."""
         return self.boots.date(frame, self.places.pin(who, number))
 
-    def count_waiting(self, who: str) -> int:
-        """Return how much a dispatcher has still to deliver."""
-        place = self.places.in_file(who)
-        count = self.census.count(place, self.next - 1, who)
+    def standing(self, who: str, saved: int) -> Standing:
+        """Return how a dispatcher's part stands; so many frames more than are counted here are `saved`."""
+        refused = self.refused.by[who]
+        if who not in self.places.attending:
+            return Standing(0, 0, refused, None)
+        place, passed = self.places.of(who), self.places.in_file(who)
+        waiting = self.census.count(passed, self.next - 1, who) + saved
         if memory_from := self.places.memory_from:
-            count -= self.census.count(max(place, memory_from - 1), self.places.in_memory(who), who)
-        return count
-
-    def count_held(self, who: str) -> int:
-        """Return how much of that waits for a time, or behind what does."""
-        held_from = self.held_from(max(self.places.of(who), self.places.pinned(who)))
-        return self.census.count(held_from - 1, self.next - 1, who) if held_from else 0
+            waiting -= self.census.count(max(passed, memory_from - 1), self.places.in_memory(who), who)
+        held_from = self.held_from(max(place, self.places.pinned(who)))
+        held = self.census.count(held_from - 1, self.next - 1, who) if held_from else 0
+        some = self.waiting(place, _SOME, who)
+        oldest = next((kept.frame for kept in some if kept.whose in ("", who)), None)
+        return Standing(waiting, held, refused, oldest)
 
     def held_from(self, after: int) -> int:
         """Return the id behind this one from which on frames wait for their time; 0 where none does."""
@@ -164,6 +190,34 @@ class Contents:
         self.unwritten.extend(Unwritten(number, *each) for number, each in enumerate(frames, self.next))
         self.census.add(self.next, len(frames))
         self.next += len(frames)
+
+    def admit(self, frames: Sequence[tuple[Frame, str]], instead_of: Sequence[tuple[str, int]]) -> None:
+        """Write frames at the end of the file, each for one dispatcher or all (""), in place of refused ones.
+
+        Nothing may wait to be written. Raises OSError, and leaves all as it is, where some of those are gone.
+        """
+        rows = [
+            (number, to_text(self.boots.fix(frame)), whose)
+            for number, (frame, whose) in enumerate(frames, self.next)
+        ]
+        with self.transaction() as db:
+            if not self.refused.forget(db, instead_of) and rows:
+                raise OSError("some of what was refused is gone, or retried, meanwhile: try again")
+            if rows:
+                db.executemany("INSERT INTO frames (id, frame, whose) VALUES (?, ?, ?)", rows)
+                self.check_room(db)
+        for number, _, whose in rows:
+            self.census.add(number, 1, whose)
+        self.next += len(rows)
+
+    def set_lost_aside(self, who: str, found: Iterable[tuple[int, Frame]], reason: str) -> bool:
+        """Set the first frames aside whose time will never be known; return whether there were any."""
+        lost = list(takewhile(lambda pair: self.boots.is_lost(pair[1]), found))
+        rows = [RefusedRow(number, who, reason, to_text(frame), undated=True) for number, frame in lost]
+        self.refused.add(rows)
+        if lost:
+            self.delivered(who, lost[-1][0])
+        return bool(lost)
 
     def delivered(self, who: str, upto: int) -> None:
         """Note a dispatcher's place, which may be among frames that came while the file was out of reach."""

@@ -33,9 +33,9 @@ class Disk:
         self,
         path: Path,
         clock: Clock,
-        *,
         retention: Retention,
         syncing: Syncing,
+        *,
         wake: Callable[[], None],
     ) -> None:
         """`wake` is called where dispatchers may find something that they did not before."""

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from dataclasses import replace
-from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
-from gateway.spool.contents import Refused, Waiting
+from gateway.spool.contents import Refused, Standing, Waiting
 from gateway.spool.disk import Disk
 from gateway.spool.frame_text import to_text
 from gateway.spool.limits import Limits
@@ -35,15 +33,6 @@ if TYPE_CHECKING:
     from gateway.spool.contents import Contents
 
 __all__ = ["Limits", "Refused", "Sent", "Skipped", "Spool", "SpoolUnusable", "Standing", "Waiting"]
-
-
-class Standing(NamedTuple):
-    """How many frames a dispatcher has still to deliver, how many of them wait for a time, and the oldest."""
-
-    waiting: int
-    held: int
-    refused: int
-    oldest: Frame | None
 
 
 class Spool:
@@ -74,13 +63,7 @@ class Spool:
         self._lost = ""
         self._retention = Retention(limits or Limits())
         self.syncing = Syncing(path, commit_interval, self._clock)
-        self._disk = Disk(
-            path,
-            self._clock,
-            retention=self._retention,
-            syncing=self.syncing,
-            wake=self._wake_subscribers,
-        )
+        self._disk = Disk(path, self._clock, self._retention, self.syncing, wake=self._wake_subscribers)
         self._disk.reach.start(in_memory=in_memory)
 
     @property
@@ -140,29 +123,20 @@ class Spool:
                 contents, places = self._contents, self._contents.places
                 after, before = places.reach(who, contents.next)
                 self._given[who] = contents.boots.now
-                ready = []
-                for number, frame in found:
-                    if (dated := contents.date(who, number, frame)) is None:
-                        break
-                    ready.append((number, dated))
+                ready = contents.dated(who, found)
                 places.gave_from_memory |= places.is_out and bool(ready)
-                if ready or before == after + 1 or (found and not self._set_lost_aside(who, found)):
+                if ready or before == after + 1:
                     return ready
                 if not found:
                     contents.pass_over(who, before - 1)  # what there is, is for others
-
-    def _set_lost_aside(self, who: str, found: Iterable[tuple[int, Frame]]) -> bool:
-        """Set the first frames aside whose time will never be known; return whether there were any."""
-        if not self._lost or self._disk.reach.trouble:
-            return False
-        lost = list(takewhile(lambda pair: self._contents.boots.is_lost(pair[1]), found))
-        self._contents.refused.add(
-            [RefusedRow(number, who, self._lost, to_text(frame), undated=True) for number, frame in lost]
-        )
-        if lost:
-            self._contents.delivered(who, lost[-1][0])
-            self._disk.flush()
-        return bool(lost)
+                elif (
+                    self._lost
+                    and not self._disk.reach.trouble
+                    and contents.set_lost_aside(who, found, self._lost)
+                ):
+                    self._disk.flush()
+                else:
+                    return []
 
     def mark_sending(self, who: str, upto: int, *, blind: bool = False) -> None:
         """Note, before the dispatcher sends what it was given last, that it does so up to this id.
@@ -220,32 +194,12 @@ class Spool:
             self._retention.check_admits(self._contents, len(frames))
             with self._disk.refusing():
                 self._disk.flush()
-                contents = self._contents
-                if contents.unwritten:
+                if self._contents.unwritten:
                     raise sqlite3.OperationalError(self._disk.reach.trouble)
-                rows = [
-                    (n, to_text(self._admitted(frame)), whose)
-                    for n, (frame, whose) in enumerate(frames, contents.next)
-                ]
-                with contents.transaction() as db:
-                    there = contents.refused.forget(db, [(each.who, each.number) for each in instead_of])
-                    if frames and not there:
-                        raise OSError("some of what was refused is gone, or retried, meanwhile: try again")
-                    if rows:
-                        db.executemany("INSERT INTO frames (id, frame, whose) VALUES (?, ?, ?)", rows)
-                        contents.check_room(db)
-            for number, _, whose in rows:
-                contents.census.add(number, 1, whose)
-            contents.next += len(frames)
+                self._contents.admit(frames, [(each.who, each.number) for each in instead_of])
             self.syncing.committed()
             self._wake_subscribers()
         self.syncing.sync_at_once()
-
-    def _admitted(self, frame: Frame) -> Frame:
-        """Return a frame as it is kept, so that its time stands where it is another than the table says."""
-        dated = self._contents.boots.date(frame)
-        is_to_wait = dated is None and frame.stamp.boot == self._boot
-        return frame if dated == frame or is_to_wait else replace(frame, stamp=replace(frame.stamp, boot=""))
 
     def skip(self, who: str, *, before: int, limit: int) -> Skipped:
         """Have a dispatcher, or all (""), pass over what is in the next `limit` ids, as far as this one.
@@ -307,13 +261,8 @@ class Spool:
 
     def standing(self, who: str) -> Standing:
         """Return how the dispatcher's part of the queue stands; OSError where the disk cannot be read."""
-        if who not in self._contents.places.attending:
-            return Standing(0, 0, self._contents.refused.by[who], None)
-        some = self.waiting(limit=100, who=who)
-        oldest = next((kept.frame for kept in some if kept.whose in ("", who)), None)
         with self._lock:
-            waiting = self._contents.count_waiting(who) + self._disk.reach.saved
-            return Standing(waiting, self._contents.count_held(who), self._contents.refused.by[who], oldest)
+            return self._disk.read(lambda contents: contents.standing(who, self._disk.reach.saved))
 
     def refused(self, who: str, *, after: int = 0, limit: int = 1000) -> list[Refused]:
         """Return the oldest frames behind this id that were set aside for the dispatcher.

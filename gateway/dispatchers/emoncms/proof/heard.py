@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.present.asking import RunningGateway
-from gateway.spool.exchange import from_object
+from gateway.present.exchange import from_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

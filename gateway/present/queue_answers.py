@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Clock
-from gateway.spool.exchange import from_object, to_object
+from gateway.present.exchange import from_object, to_object
 from gateway.spool.refused import CURE
 
 if TYPE_CHECKING:
