@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from gateway.commands.status import lines
 from gateway.frame import Frame, Stamp
+from gateway.present.collecting import StatusCollector
 from gateway.present.exchange import to_object
 from gateway.present.queue_answers import QueueAnswers
-from gateway.present.status import Status
 from gateway.process.control import _reply
 from gateway.spool import Limits, Spool
 from gateway.times.timekeeper import Timekeeper
@@ -128,7 +128,7 @@ def test_that_refused_frames_are_dropped_is_told_with_the_cure(tmp_path):
     assert (status["refused_dropped"], status["dropped"]) == (3, 0)
     assert "oemgateway queue list --refused says why" in status["refused_trouble"]
     keeper = Timekeeper(VirtualClock(), past=MADE, synchronised=lambda: True)
-    told = Status(tmp_path, {}, {}, answers, keeper).answer()
+    told = StatusCollector(tmp_path, {}, {}, answers, keeper).answer()
     assert (told["healthy"], told["troubles"]) == (False, [status["refused_trouble"]])
     assert "3 of what was refused were dropped, ever" in "\n".join(lines(told))
     # and no more when some are taken out
