@@ -59,6 +59,8 @@ def main() -> int:
     except Missing as missing:
         sys.stderr.write(f"{missing}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130
     return report.end()
 
 
