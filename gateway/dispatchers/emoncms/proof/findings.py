@@ -82,7 +82,8 @@ def judge_input(wanted: Wanted, there: Input, logs: Sequence[Log], now: float) -
     """Judge an input and each feed that it is logged to; `now` is by the server's clock."""
     if there.time is None or there.value is None:
         return [unknown(f"{wanted}: it is there, and gets its first value with the next reading")]
-    last = f"{wanted}: {there.value:.10g} of {span(max(0.0, now - there.time))} ago"
+    age = max(0, round(now - there.time))  # its time is a whole second
+    last = f"{wanted}: {there.value:.10g} of {span(age)} ago"
     if there.time > now + TOLERANCE:
         found = f"{wanted}: {there.value:.10g} is dated {span(there.time - now)} ahead of the server's clock"
         return [bad(found, "a clock was wrong when it was read; its feed may take nothing until then")]
