@@ -267,7 +267,7 @@ def test_and_what_cannot(words, said):
     ],
 )
 def test_where_it_is(place, address):
-    assert logs._address(place) == address
+    assert logs.host_and_port(place) == address
 
 
 def test_every_facility_of_syslog_is_known():

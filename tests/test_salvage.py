@@ -451,7 +451,7 @@ def test_sigterm_ends_a_daemon_in_the_middle_of_it_and_the_next_one_goes_on(tmp_
         wait_until(lambda: path.with_name("queue.db.rescue").exists())
         assert "is damaged" in " ".join(running.status()["troubles"])
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(2.0) == 0
+        assert running.process.wait(10.0) == 0  # two are promised on a machine that does nothing else
     assert path.with_name("queue.db.rescue").exists()
     spool = rescued(path)
     assert spool.standing("a").waiting > 149_900

@@ -89,7 +89,7 @@ class Throwaway:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=250,
+            timeout=600,
             check=False,
         )
 

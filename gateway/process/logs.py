@@ -191,7 +191,7 @@ class _Sender(SysLogHandler):
     again = 0.0
 
     def __init__(self, place: str, facility: str = "daemon") -> None:
-        host, port = _address(place)
+        host, port = host_and_port(place)
         super().__init__(_LOCAL if host == "local" else (host, port), SysLogHandler.facility_names[facility])
         self.ident = f"oemgateway[{os.getpid()}]: "
 
@@ -222,7 +222,7 @@ class _Stream(_Sender):
     _connection: socket.socket | None = None
 
     def __init__(self, place: str, facility: str = "daemon") -> None:
-        self._place = _address(place.removeprefix("tcp:"))
+        self._place = host_and_port(place.removeprefix("tcp:"))
         super().__init__("local", facility)
 
     def createSocket(self) -> None:  # noqa: N802  (as the class above has it)
@@ -257,7 +257,8 @@ class _Stream(_Sender):
         self._connection = None
 
 
-def _address(place: str) -> tuple[str, int]:
+def host_and_port(place: str) -> tuple[str, int]:
+    """Return the address of a syslog server as check_syslog allows it; the usual port if none is given."""
     bracketed = re.fullmatch(r"\[(.+)\](?::([0-9]+))?", place)
     host, _, port = (bracketed[1], "", bracketed[2]) if bracketed else place.partition(":")
     return host, int(port or _PORT)
