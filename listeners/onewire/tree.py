@@ -16,6 +16,9 @@ SERVER = "tcp"
 NUMBERS = range(32)
 """The bus numbers that are tried: four DS2482-800. OWFS leaves a gap where a bus master is gone."""
 
+_SERVERS = 8
+"""Servers that are asked, one behind another: two may name each other."""
+
 
 class Unavailable(Exception):
     """A path cannot be read, written or listed: it does not exist, or the device did not answer."""
@@ -37,20 +40,23 @@ class Tree(Protocol):
         """Write to a file that is there; Unavailable where that cannot be done."""
 
 
-def buses(tree: Tree, path: str = "") -> Iterator[tuple[str, str]]:
+def buses(tree: Tree) -> Iterator[tuple[str, str]]:
     """Yield path (with a slash at its end) and name of each bus, those of a server behind this one included.
 
     Asking for names, not for directories, leaves the 1-Wire line alone.
     """
-    try:
-        name = tree.read(f"{path}interface/settings/name").decode("ascii", "replace").strip()
-    except Unavailable:
-        name = ""
-    if name not in ("", SERVER):
-        yield path, name
-    elif name or not path:
-        for number in NUMBERS:
-            yield from buses(tree, f"{path}bus.{number}/")
+    pending, servers = [""], 0
+    while pending:
+        path = pending.pop(0)
+        try:
+            name = tree.read(f"{path}interface/settings/name").decode("ascii", "replace").strip()
+        except Unavailable:
+            name = ""
+        if name not in ("", SERVER):
+            yield path, name
+        elif (name or not path) and servers < _SERVERS:
+            servers += 1
+            pending[:0] = [f"{path}bus.{number}/" for number in NUMBERS]
 
 
 def temperature_in(text: bytes) -> Reading:

@@ -1,0 +1,48 @@
+"""The tree of OWFS: which buses it has."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+from listeners.onewire.tree import Unavailable, buses
+
+
+class Shown:
+    """A tree with the names of these buses, by path; it counts what is asked."""
+
+    def __init__(self, named) -> None:
+        self.asked = 0
+        self._named = named
+
+    def read(self, path: str) -> bytes:
+        self.asked += 1
+        name = self._named(path.removesuffix("interface/settings/name"))
+        if not name:
+            raise Unavailable
+        return name.encode()
+
+
+def test_the_buses_of_a_server_behind_the_first_are_found():
+    names = {"bus.0/": "DS2482-800(0)", "bus.2/": "tcp", "bus.2/bus.1/": "DS9490R", "bus.5/": "fake"}
+    assert list(buses(Shown(names.get))) == [
+        ("bus.0/", "DS2482-800(0)"),
+        ("bus.2/bus.1/", "DS9490R"),
+        ("bus.5/", "fake"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        pytest.param(lambda _: "tcp", id="nothing but servers"),
+        pytest.param(
+            lambda path: {"bus.0/": "DS9490R", "bus.1/": "tcp"}.get(path[-6:]), id="two name each other"
+        ),
+    ],
+)
+def test_servers_behind_servers_come_to_an_end(named):
+    tree = Shown(named)
+    assert len(list(islice(buses(tree), 1000))) <= 8
+    assert tree.asked < 400
