@@ -14,7 +14,7 @@ import pytest
 
 from gateway.frame import Frame, Stamp
 from gateway.spool import Spool, store
-from gateway.spool.commits import length, verified
+from gateway.spool.rescue.commits import length, verified
 
 COUNT = 300
 """Frames that are in the log only."""

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from gateway.clock import Clock
 from gateway.frame import Frame, Stamp
-from gateway.spool import Limits, Spool, limits, reach, salvage, store
+from gateway.spool import Limits, Spool, limits, reach, store
+from gateway.spool.rescue import salvage
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
 from tests.waiting import wait_until

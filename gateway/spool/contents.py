@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.spool import salvage, store
+from gateway.spool import store
 from gateway.spool.boots import Boots
 from gateway.spool.frame_text import from_text, to_text
 from gateway.spool.limits import Census, Limits, check_room
 from gateway.spool.places import PROVISIONAL, Places
 from gateway.spool.refused import RefusedFrames, RefusedRow
+from gateway.spool.rescue import salvage
 
 if TYPE_CHECKING:
     import sqlite3

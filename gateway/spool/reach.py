@@ -9,11 +9,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gateway.paths import as_owner
-from gateway.spool import salvage, store
+from gateway.spool import store
 from gateway.spool.ballast import Ballast
 from gateway.spool.contents import Contents
 from gateway.spool.places import PROVISIONAL
-from gateway.spool.salvage import Salvage
+from gateway.spool.rescue import salvage
+from gateway.spool.rescue.salvage import Salvage
 from gateway.spool.store import SpoolUnusable
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.paths import as_owner, check_is_file, open_file
-from gateway.spool import commits
 from gateway.spool.limits import PAGE
+from gateway.spool.rescue import commits
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.paths import as_owner, open_file
-from gateway.spool import commits, store
-from gateway.spool.commits import Commit, length, to_log
+from gateway.spool import store
 from gateway.spool.limits import PAGE
+from gateway.spool.rescue import commits
+from gateway.spool.rescue.commits import Commit, length, to_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.paths import as_owner, open_file
-from gateway.spool.aside import free_name, named, sync
 from gateway.spool.limits import PAGE
+from gateway.spool.rescue.aside import free_name, named, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.paths import open_file
-from gateway.spool.commits import logged
 from gateway.spool.frame_text import is_frame
 from gateway.spool.limits import PAGE
+from gateway.spool.rescue.commits import logged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

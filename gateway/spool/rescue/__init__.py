@@ -1,0 +1,1 @@
+"""What a damaged file of the queue still gives."""
