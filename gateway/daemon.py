@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from contextlib import closing, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway import paths
@@ -236,6 +237,7 @@ class Daemon:
                 listener.claimed = claimed[name]
                 listener.state = self._directory
                 latest = self._present.begin(name)
+                listener.notes = partial(self._spool.notes.below, f"{name}/")
                 reader = ListenerWorker(
                     listener, self._dating, latest, self._spool.syncing, after=self._before(listener)
                 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -23,7 +23,7 @@ from gateway.nodes import Nodes
 from gateway.settings import LogLevel, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
@@ -193,7 +193,8 @@ class Present(Protocol):
 class Synced:
     """How many of the lists of frames that `read` has returned are safe from a power cut.
 
-    It is readable when there are more. An empty list does not count. `demand` makes the disk write at once.
+    It is readable when there are more. An empty list does not count, unless there was something `noted` with
+    it. `demand` makes the disk write at once.
     """
 
     def __init__(self) -> None:
@@ -240,6 +241,10 @@ class Listener(Plugin):
     nodes: Nodes = field(default_factory=Nodes, init=False, compare=False, repr=False)
     claimed: frozenset[str] = field(default=frozenset(), init=False, compare=False, repr=False)
     synced: Synced = field(default_factory=Synced, init=False, compare=False, repr=False)
+    noted: dict[str, str] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """Texts by name that are to be kept with the frames that `read` returns next, in one transaction."""
+    notes: Callable[[], Mapping[str, str]] = field(default=dict, init=False, compare=False, repr=False)
+    """Gives what was kept that way; a text that is empty was taken away."""
 
     @property
     def simulated(self) -> bool:

@@ -66,10 +66,14 @@ LARGEST_BATCH = 1000
 
 @dataclass(frozen=True)
 class Batch:
-    """Frames to deliver, oldest first, and the id that the queue has for each; ids only ever grow."""
+    """Frames to deliver, oldest first, and the id that the queue has for each; ids only ever grow.
+
+    After a power cut an id may be given again: it is unique together with its epoch.
+    """
 
     frames: Sequence[Frame]
     ids: Sequence[int]
+    epochs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

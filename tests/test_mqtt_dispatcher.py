@@ -88,6 +88,9 @@ def test_every_frame_is_in_the_log_in_order_with_its_own_time(tmp_path):
         assert (topic, retained) == ("home/log/6", False)
         assert abs(first["time"] - time.time()) < 120
         assert first["values"] == {"1": 1, "3": 1 / 7}
+        assert first["n"] == 1
+        assert first["gateway"]
+        assert first["epoch"]
 
 
 def test_an_outage_loses_nothing_and_the_present_state_has_no_backlog(tmp_path):
@@ -100,14 +103,13 @@ def test_an_outage_loses_nothing_and_the_present_state_has_no_backlog(tmp_path):
             trouble = gateway.status()["dispatchers"]["house"]["trouble"]
             assert trouble.startswith(f"127.0.0.1:{broker.port}: ")
             wait_until(lambda: gateway.status()["dispatchers"]["house"]["queue"]["waiting"] > 30)
-            sent = gateway.status()["dispatchers"]["house"]["frames"]
             broker.start()
             with Subscriber(broker, "home/#") as subscriber:
                 given = finish(tmp_path, gateway)
                 wait_until(lambda: numbers(subscriber) and numbers(subscriber)[-1] == given[-1])
                 got = numbers(subscriber)
                 assert got == [number for number in given if number >= got[0]]
-                assert got[0] <= sent + 1
+                assert gateway.status()["dispatchers"]["house"]["frames"] == len(given)
                 states = [text for topic, text, _ in subscriber.messages if topic.startswith("home/state/")]
                 assert len(states) < len(got) / 2
             assert (
@@ -213,13 +215,13 @@ def test_emonhub_s_and_emoncms_formats(tmp_path):
             wait_until(lambda: subscriber.of("emon/emonpi"))
             assert gateway.stop() == 0
         assert subscriber.of("emon/rx/5/values")
-        assert set(json.loads(subscriber.of("emon/6")[0])) == {"1", "3", "time"}
+        assert {"1", "time"} < set(json.loads(subscriber.of("emon/6")[0])) <= {"1", "2", "3", "time"}
         assert not [topic for topic, _, _ in subscriber.messages if topic.startswith("homeassistant")]
         file = configured(tmp_path, broker.port, "format = emoncms", "topic = other", listeners=NUMBERED)
         with running(tmp_path, file) as gateway:
             wait_until(lambda: subscriber.of("other/6"))
             assert gateway.stop() == 0
-        assert set(json.loads(subscriber.of("other/6")[0])) == {"time", "1", "3"}
+        assert {"time", "1"} < set(json.loads(subscriber.of("other/6")[0])) <= {"time", "1", "2", "3"}
 
 
 def test_doctor_names_what_is_wrong_and_what_is_right(tmp_path):

@@ -22,6 +22,13 @@ names = st.text(st.characters(categories=["L", "N", "P", "Zs"]), min_size=1, max
 )
 
 
+def logged(payload):
+    """Return the frame of a message of the log; ValueError where it has none, or is nobody's."""
+    given = frames.parse_object(payload)
+    frames.identity_of(given)
+    return frames.from_log(given, "9", NOW)
+
+
 def payload(message):
     return json.loads(message.payload)
 
@@ -52,8 +59,7 @@ def test_a_frame_by_index_survives_the_way(values, labels, rssi):
     frame = Frame("9", tuple(values), THEN, tuple(labels[: len(values)]), rssi)
     if not frame.items():
         return
-    back, identity = frames.from_log(frames.log_message("t", frame, None).payload, "9", NOW)
-    assert identity is None
+    back = logged(frames.log_message("t", frame, None).payload)
     assert back.items() == frame.items()
     assert (back.stamp, back.rssi) == (Stamp(THEN.wall, "", 0.0), rssi)
     assert [back.name(index) for index, _ in back.items()] == [
@@ -64,7 +70,7 @@ def test_a_frame_by_index_survives_the_way(values, labels, rssi):
 @given(values=st.dictionaries(names, numbers, min_size=1, max_size=20))
 def test_a_frame_by_name_survives_the_way(values):
     frame = Frame("emontx", tuple(values.values()), THEN, tuple(values), by_name=True)
-    back, _ = frames.from_log(frames.log_message("t", frame, None).payload, "emontx", NOW)
+    back = logged(frames.log_message("t", frame, None).payload)
     assert back.by_name
     wanted = {
         name if not name.isdecimal() else str(list(values).index(name) + 1): v for name, v in values.items()
@@ -148,7 +154,7 @@ BAD = [
 @pytest.mark.parametrize(("given", "why"), BAD, ids=[why for _, why in BAD])
 def test_what_is_no_frame_is_refused_with_the_reason(given, why):
     with pytest.raises(ValueError, match=why.replace("(", "\\(")):
-        frames.from_log(given, "9", NOW)
+        logged(given)
 
 
 @given(
@@ -165,7 +171,7 @@ def test_what_is_no_frame_is_refused_with_the_reason(given, why):
 )
 def test_nothing_that_comes_is_an_exception(given):
     for read in (
-        lambda: frames.from_log(given, "9", NOW),
+        lambda: logged(given),
         lambda: frames.from_emoncms(given, "9", NOW),
         lambda: frames.from_emonhub_values(given, "9", NOW),
     ):

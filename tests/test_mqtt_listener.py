@@ -16,7 +16,7 @@ from gateway.plugin import Batch
 from gateway.settings import SettingsFault, build
 from listeners.mqtt.listener import Mqtt
 from listeners.mqtt.mappings import Mappings
-from listeners.mqtt.streams import read_emon, read_log
+from listeners.mqtt.streams import Read, read_emon, read_log
 from tests.gateway_process import GatewayProcess, state
 from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
 from tests.waiting import wait_until
@@ -107,14 +107,14 @@ def test_the_same_type_below_listeners_and_dispatchers_is_right(written):
 def test_streams_are_read_by_their_conventions():
     message = log_message("home/pi", Frame("9", (18.5, None), Stamp(1e9, "b", 1.0), ("flow",), -60), None)
     read = read_log(message.topic, message.payload, NOW)
-    assert (read.gateway, read.frame) == ("home/pi", Frame("9", (18.5,), Stamp(1e9, "", 0.0), ("flow",), -60))
-    assert read_emon("emon", "emon/rx/10/values", b"1,2,-61", NOW).frame == Frame("10", (1, 2, -61), NOW)
-    assert read_emon("emon", "emon/tx/power1", b"5", NOW).frame == Frame(
-        "tx", (5,), NOW, ("power1",), by_name=True
-    )
-    for topic in ("9", "home/9", "home/state/9", "home/log/" + "x" * 17, "home/log/"):
-        with pytest.raises(ValueError, match=r"."):
+    assert read == Read("home/pi", "9", Frame("9", (18.5,), Stamp(1e9, "", 0.0), ("flow",), -60), None)
+    assert read_emon("emon", "emon/rx/10/values", b"1,2,-61", NOW) == Frame("10", (1, 2, -61), NOW)
+    assert read_emon("emon", "emon/tx/power1", b"5", NOW) == Frame("tx", (5,), NOW, ("power1",), by_name=True)
+    for topic in ("9", "home/9", "home/state/9"):
+        with pytest.raises(ValueError, match="a topic that ends with log"):
             read_log(topic, message.payload, NOW)
+    for node in ("x" * 17, ""):
+        assert read_log(f"home/log/{node}", message.payload, NOW).fault.startswith("1 to 16 letters")
 
 
 class Disk:

@@ -126,9 +126,8 @@ def as_level(name: str) -> str:
     return re.sub(r"[+#/\x00-\x1f\x7f-\x9f]", "_", name)
 
 
-def from_log(payload: bytes, node: str, now: Stamp) -> tuple[Frame, Identity | None]:
-    """Return the frame of a message of the log, and who it is if it says so."""
-    given = parse_object(payload)
+def from_log(given: dict[str, Any], node: str, now: Stamp) -> Frame:
+    """Return the frame of a message of the log."""
     stamp = _stamp(given.get("time"), now)
     values, names = _object(given, "values"), _object(given, "names")
     if given.get("by_name") is True:
@@ -137,15 +136,20 @@ def from_log(payload: bytes, node: str, now: Stamp) -> tuple[Frame, Identity | N
         frame = by_index(node, values, names, stamp)
     if isinstance(rssi := given.get("rssi"), int) and abs(rssi) < 1000:
         frame = Frame(node, frame.values, stamp, frame.names, rssi, by_name=frame.by_name)
+    return frame
+
+
+def identity_of(given: dict[str, Any]) -> Identity | None:
+    """Return who a message of the log is, if it says so."""
     if "gateway" not in given:
-        return frame, None
+        return None
     gateway, epoch, n = given["gateway"], given.get("epoch"), given.get("n")
     if not (isinstance(gateway, str) and _ID.fullmatch(gateway)):
         raise ValueError("gateway: an id expected")
     after, acked = _position(given.get("after"), "after"), _position(given.get("acked"), "acked")
     if not (own := _position([epoch, n], "epoch and n")):
         raise ValueError("epoch and n expected")
-    return frame, Identity(gateway, *own, after, acked)
+    return Identity(gateway, *own, after, acked)
 
 
 def from_emoncms(payload: bytes, node: str, now: Stamp, names: tuple[str, ...] = ()) -> Frame:

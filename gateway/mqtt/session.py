@@ -100,6 +100,7 @@ class Session:
         self._ended = ""
         self._window = IN_FLIGHT
         self._outcomes: dict[int, int] = {}
+        self._awaited: set[int] = set()
         self._subscribed: dict[int, list[int]] = {}
 
     def open(self) -> None:
@@ -273,12 +274,14 @@ class Session:
             self._own -= 1
             self._outcomes[self._own] = TOO_LARGE
             return self._own
-        return self.publish(message, qos=1)
+        mid = self.publish(message, qos=1)
+        self._awaited.add(mid)
+        return mid
 
     _own = 0
 
     def publish(self, message: Message, *, qos: int) -> int:
-        """Publish without waiting; Lost where there is no connection. The outcome of QoS 1 is kept."""
+        """Publish without waiting for an outcome; Lost where there is no connection."""
         properties = None
         if message.expiry and self.version == 5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's
@@ -296,9 +299,12 @@ class Session:
     def subscribe(self, topics: Iterable[str], *, retained: bool = True) -> None:
         """Subscribe with QoS 1 and wait for the answer; OSError with the topic that is refused."""
         topics = list(topics)
+        if not topics:
+            return
         if self.version == 5:
             options = SubscribeOptions(
                 qos=1,
+                noLocal=True,
                 retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
                 if retained
                 else SubscribeOptions.RETAIN_DO_NOT_SEND,
@@ -340,7 +346,9 @@ class Session:
     def _on_publish(
         self, _c: Client, _u: object, mid: int, reason: ReasonCode, _p: Properties | None
     ) -> None:
-        self._outcomes[mid] = reason.value
+        if mid in self._awaited:
+            self._awaited.discard(mid)
+            self._outcomes[mid] = reason.value
 
     def _on_subscribe(
         self, _c: Client, _u: object, mid: int, reasons: list[ReasonCode], _p: Properties | None

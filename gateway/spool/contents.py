@@ -11,6 +11,7 @@ from gateway.spool import store
 from gateway.spool.boots import Boots
 from gateway.spool.frame_text import from_text, to_text
 from gateway.spool.limits import Census, Limits, check_room
+from gateway.spool.notes import Notes
 from gateway.spool.places import PROVISIONAL, Places
 from gateway.spool.refused import RefusedFrames, RefusedRow
 from gateway.spool.rescue import salvage
@@ -79,6 +80,7 @@ class Contents:
         self.places = Places(boot)
         self.boots = Boots(boot)
         self.refused = RefusedFrames(limits)
+        self.notes = Notes()
         self.identity: int | None = store.identity(db)
         self._limits = limits
         self._has_late = True
@@ -273,7 +275,7 @@ class Contents:
             or not self.places.is_written
             or self.first > self._first_on_disk
             or self.dropped > self._dropped_on_disk
-            or not (self.refused.is_written and self.boots.is_written)
+            or not (self.refused.is_written and self.boots.is_written and self.notes.is_written)
         ):
             return False
         with self.transaction() as db:
@@ -288,6 +290,7 @@ class Contents:
                 db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?)", self.places.rows())
             if not self.boots.is_written:
                 self.boots.write(db)
+            self.notes.write(db)
             if self.dropped > self._dropped_on_disk:
                 db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
             if self._has_late:
@@ -295,6 +298,7 @@ class Contents:
         self._first_on_disk, self._dropped_on_disk = self.first, self.dropped
         self.unwritten.clear()
         self.refused.written()
+        self.notes.written()
         self._has_late = False
         self.places.is_written = self.boots.is_written = True
         return True

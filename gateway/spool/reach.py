@@ -12,6 +12,7 @@ from gateway.paths import as_owner
 from gateway.spool import store
 from gateway.spool.ballast import Ballast
 from gateway.spool.contents import Contents
+from gateway.spool.notes import Epochs, Notes
 from gateway.spool.places import PROVISIONAL
 from gateway.spool.rescue import salvage
 from gateway.spool.rescue.salvage import Salvage
@@ -64,6 +65,8 @@ class Reach:
         self._clock = clock
         self._boot = clock.now().boot
         self.ballast = Ballast(path)
+        self.notes = Notes()
+        self.epochs = Epochs(self.notes)
         self._flush = flush
         self._wake = wake
         self._rescue: Salvage | None = None
@@ -215,8 +218,16 @@ class Reach:
 
     def _read(self, db: sqlite3.Connection) -> Contents:
         contents = Contents(db, self._limits, self._boot)
+        self._begin_epoch(contents)
         contents.take_late(salvage.read_late(db))
         return contents
+
+    def _begin_epoch(self, contents: Contents) -> None:
+        """Have the contents keep the notes, and ids from here on be of a new epoch, once in each run."""
+        with suppress(sqlite3.OperationalError):  # a file of an older version, which is only looked at
+            self.notes.load(contents.db)
+        contents.notes = self.notes
+        self.epochs.begin(contents.next, contents.first)
 
     def _know_file(self) -> None:
         """Have the file tell from now on that it is this one; note which one is open."""
@@ -229,6 +240,7 @@ class Reach:
     def _use_nothing(self) -> None:
         self.contents = Contents(store.stand_in(), self._limits, self._boot)
         self.contents.know_nothing()
+        self.contents.notes = self.notes
 
     def _lose_file(self) -> None:
         """Go on without the file, whose ids are known: its frames wait for it to come back."""
@@ -281,6 +293,7 @@ class Reach:
             is_known = before.identity is not None
             if is_known and contents.identity != before.identity and contents.next != 1:
                 raise OSError("another queue is in its place: put it back, or restart the gateway")  # noqa: TRY301
+            self._begin_epoch(contents)
             if not is_known and not self._late_is_known:
                 contents.take_late(salvage.read_late(db))
         except (OSError, sqlite3.Error):

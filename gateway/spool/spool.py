@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
@@ -25,12 +26,13 @@ from gateway.spool.store import SpoolUnusable
 from gateway.spool.syncing import Syncing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gateway.flag import Flag
     from gateway.frame import Frame, Stamp
     from gateway.spool.boots import Row
     from gateway.spool.contents import Contents
+    from gateway.spool.notes import Epochs, Notes
 
 __all__ = ["Limits", "Refused", "Sent", "Skipped", "Spool", "SpoolUnusable", "Standing", "Waiting"]
 
@@ -94,14 +96,26 @@ class Spool:
 
     # Frames come, are given to dispatchers, and go.
 
-    def put(self, frames: Sequence[Frame]) -> None:
+    @property
+    def notes(self) -> Notes:
+        """The notes that were kept with frames."""
+        return self._disk.reach.notes
+
+    @property
+    def epochs(self) -> Epochs:
+        """In which epoch the id of a frame was given."""
+        return self._disk.reach.epochs
+
+    def put(self, frames: Sequence[Frame], notes: Mapping[str, str] = MappingProxyType({})) -> None:
         """Keep the frames: on disk when this returns, unless the disk refuses (which is said once).
 
-        Raises ValueError for a frame that no file can hold, and then keeps none of these.
+        The notes are kept in the same transaction. Raises ValueError for a frame that no file can hold, and
+        then keeps none of these.
         """
         texts = [(frame, to_text(frame)) for frame in frames]
         with self._lock:
             self._contents.put(texts)
+            self.notes.update(notes)
             self.syncing.puts += 1
             self._retention.keep_within(self._contents)
             self._disk.flush()

@@ -69,6 +69,9 @@ _SCHEMAS = (
     {BOOTS_OF_HELD}
     {_boots_of_held("late")}
     """,  # noqa: S608  (our names)
+    """
+    CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 """What turns each version of the file into the next; user_version counts them."""
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gateway import version
@@ -13,7 +14,7 @@ from gateway.paths import read_file, write_file
 from gateway.text.numeral import SPACE, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from gateway.clock import Clock
@@ -49,11 +50,11 @@ class Dating:
         self._set_clock()  # it may have been set while no daemon ran
         self.look()
 
-    def put(self, frames: Sequence[Frame]) -> None:
-        """Put frames into the queue, after a look at the clock."""
+    def put(self, frames: Sequence[Frame], notes: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Put frames into the queue with the notes about them, after a look at the clock."""
         with self._lock:
             self._follow()
-            self._spool.put(frames)
+            self._spool.put(frames, notes)
 
     def note_server_time(self, who: str, time: float | None) -> None:
         """Take note of what the clock of a dispatcher's far end shows, before anything is sent there."""

@@ -139,12 +139,16 @@ class DispatcherWorker(ServedWorker):
         """At the start, find what an earlier run has sent; ask the far end in any case what it has."""
         upto, blind = self._spool.sent(self.name)
         sent = [pair for pair in waiting if pair[0] <= upto]
-        delivery = self.plugin.prepare(_batch(sent or waiting))
+        delivery = self.plugin.prepare(self._batch(sent or waiting))
         if sent:
             self._attempt = _Attempt(sent, [], sent[-1][0], delivery, blind)
         else:
             delivery.delivered()
         self._recalled = True
+
+    def _batch(self, numbered: Numbered) -> Batch:
+        ids = [number for number, _ in numbered]
+        return Batch([frame for _, frame in numbered], ids, [*map(self._spool.epochs.of, ids)])
 
     def _deliver(self, waiting: Numbered) -> None:
         attempt = self._next_attempt(waiting)
@@ -182,7 +186,7 @@ class DispatcherWorker(ServedWorker):
         if not frames:
             self._done(upto, 0, aside)
             return None
-        delivery = self.plugin.prepare(_batch(frames))
+        delivery = self.plugin.prepare(self._batch(frames))
         going = frames[: delivery.count or 1]
         upto = upto if len(going) == len(frames) else going[-1][0]
         return _Attempt(going, aside, upto, delivery, blind=not delivery.count)
@@ -262,7 +266,3 @@ class DispatcherWorker(ServedWorker):
         if delivered:
             self.frames += delivered
             self.last = time.monotonic()
-
-
-def _batch(numbered: Numbered) -> Batch:
-    return Batch([frame for _, frame in numbered], [number for number, _ in numbered])

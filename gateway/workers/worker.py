@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from gateway.flag import Flag, wait_readable
@@ -15,7 +16,7 @@ from gateway.workers.backoff import Backoff
 from gateway.workers.trouble import Episode, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.frame import Frame
 
@@ -165,8 +166,8 @@ class Worker(threading.Thread, Generic[P]):
 class Sink(Protocol):
     """Where frames go; they are kept when `put` returns."""
 
-    def put(self, frames: Sequence[Frame]) -> None:
-        """Keep these frames."""
+    def put(self, frames: Sequence[Frame], notes: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Keep these frames, and the notes with them."""
 
 
 class Disk(Protocol):
@@ -211,11 +212,15 @@ class ListenerWorker(Worker[Listener]):
         self.succeeded()
         ours = [frame for frame in read if not self._is_claimed(frame)]
         frames = [frame if frame.source else replace(frame, source=self.plugin.name) for frame in ours]
-        if kept := [frame for frame in frames if frame.items()]:
-            self._sink.put(kept)
+        kept = [frame for frame in frames if frame.items()]
+        notes = {f"{self.plugin.name}/{name}": text for name, text in self.plugin.noted.items()}
+        self.plugin.noted.clear()
+        if kept or notes:
+            self._sink.put(kept, notes)
+        if kept:
             self.frames += len(kept)
             self.last = time.monotonic()
-        if read and self._disk:
+        if (read or notes) and self._disk:
             self.plugin.synced.note_put(self._disk.puts)
             self.plugin.synced.note_synced(self._disk.puts_synced)  # it may have been synced already
         for frame in frames:

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 from urllib.parse import quote
 
+from paho.mqtt.client import MQTTMessage
+
 from gateway.frame import check_node
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.examine import examine_broker
+from gateway.mqtt.frames import parse_object
 from gateway.mqtt.identity import gateway_id
-from gateway.mqtt.session import Session
+from gateway.mqtt.session import Message, Session
 from gateway.mqtt.topics import check_filter, matches
 from gateway.paths import read_file, write_file
 from gateway.plugin import SettingsFault, setting, wait_readable
 from listeners.counting import CountingListener
 from listeners.mqtt.mappings import Mappings
+from listeners.mqtt.relay import Positions, Verdict, answer
 from listeners.mqtt.streams import Read, read_emon, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from paho.mqtt.client import MQTTMessage
-
+    from gateway.mqtt.frames import Identity
     from gateway.plugin import Finding, Flag, Frame, Machine, Series, Stamp
 
 _WEEKS = 4 * 7 * 86400
@@ -41,6 +45,15 @@ _DEFAULTS = {"oemgateway": ("oemgateway/+/log/+",), "emonhub": ("emon/#",), "emo
 def _check_filters(topics: Iterable[str]) -> None:
     for topic in topics:
         check_filter(topic)
+
+
+@dataclass
+class _List:
+    """The messages of a list that is not safe yet, and what their gateways are told then, by topic."""
+
+    number: int
+    messages: list[MQTTMessage]
+    positions: Mapping[str, tuple[str, dict[str, int]]]
 
 
 @dataclass(kw_only=True)
@@ -62,9 +75,14 @@ class Mqtt(Broker, CountingListener):
             message = "format = oemgateway expected: other messages do not say whose they are"
             raise SettingsFault([("prefix", message)])
         self._session: Session | None = None
-        self._unsynced: deque[tuple[int, list[MQTTMessage]]] = deque()
+        self._unsynced: deque[_List] = deque()
         self._lists = 0
         self._owners: dict[str, str] = {}
+        self._positions: Positions | None = None
+        self._safe: dict[str, dict[str, int]] = {}  # of each gateway, what no power cut can take
+        self._due: dict[str, tuple[str, bool]] = {}  # by topic: the gateway to be answered, and whether again
+        self._others: set[str] = set()
+        self._advanced: dict[str, str] = {}  # by topic, the gateways that this read has brought on
         self._single = frozenset(self.values.topics())
 
     @property
@@ -91,12 +109,18 @@ class Mqtt(Broker, CountingListener):
         before = self._recall()
         session.unsubscribe([topic for topic in before if topic not in wanted])
         session.subscribe(wanted, retained=self.retained)
+        session.subscribe(self._answers(), retained=False)
         if before != wanted and self.state:
             write_file(self._file, json.dumps(wanted))
+        if self._positions is None:
+            self._positions = Positions(self.notes())
+            self.synced.demand()  # what an earlier run has left is safe after that
+            self._safe = self._positions.all()
 
     def close(self) -> None:
         """End the connection; what is not acknowledged comes again."""
-        self._unsynced.clear()
+        for each in self._unsynced:
+            each.messages.clear()
         if self._session:
             self._session.close()
             self._session = None
@@ -118,29 +142,45 @@ class Mqtt(Broker, CountingListener):
             frames += self._frames(message, now)
             if message.qos:
                 messages.append(message)
-        if frames:
+        if frames or self.noted:
             self._lists += 1
-            self._unsynced.append((self._lists, messages))
+            positions = {topic: (gateway, self._at(gateway)) for topic, gateway in self._advanced.items()}
+            self._unsynced.append(_List(self._lists, messages, positions))
+            self._advanced.clear()
+        elif self._unsynced:
+            self._unsynced[-1].messages.extend(messages)
         else:
             for message in messages:
                 session.acknowledge(message)
         return frames
 
     def _acknowledge(self, session: Session) -> None:
-        if sum(len(messages) for _, messages in self._unsynced) >= _SYNC_AT:
+        """Acknowledge what is safe by now, and tell the gateways how far their logs have come here."""
+        if sum(len(each.messages) for each in self._unsynced) >= _SYNC_AT:
             self.synced.demand()
         safe = self.synced.count()
-        while self._unsynced and self._unsynced[0][0] <= safe:
-            for message in self._unsynced.popleft()[1]:
+        while self._unsynced and self._unsynced[0].number <= safe:
+            done = self._unsynced.popleft()
+            for topic, (gateway, positions) in done.positions.items():
+                self._safe[gateway] = positions
+                self._due.setdefault(topic, (gateway, False))
+            for message in done.messages:
                 session.acknowledge(message)
+        for topic, (gateway, again) in self._due.items():
+            said = answer(gateway, self._id, self._safe.get(gateway, {}), again=again)
+            session.publish(Message(f"{topic}/ack", said, retain=True), qos=1)
+        self._due.clear()
 
     def _frames(self, message: MQTTMessage, now: Stamp) -> list[Frame]:
         """Return the frames of a message; one that has none is counted."""
-        if message.retain and not self.retained:
-            self.counts["retained"] += 1
-            return []
         try:
             topic, payload = message.topic, bytes(message.payload)
+            if topic.endswith("/ack") and any(matches(each, topic) for each in self._answers()):
+                self._look_at_other(topic, payload)
+                return []
+            if message.retain and not self.retained:
+                self.counts["retained"] += 1
+                return []
             if topic in self._single:
                 frames = self.values.frames(topic, payload, now)
             else:
@@ -159,21 +199,71 @@ class Mqtt(Broker, CountingListener):
         if self.format == "oemgateway":
             return self._of_gateway(read_log(topic, payload, now))
         base = "/".join(pattern.split("/")[: _fixed(pattern)])
-        return [read_emon(base, topic, payload, now).frame]
+        return [read_emon(base, topic, payload, now)]
 
     def _of_gateway(self, read: Read) -> list[Frame]:
-        """Return the frame under a node that no other gateway has."""
-        whose = read.identity.gateway if read.identity else read.gateway
+        """Return the frame of a gateway, if it is new, under a node that no other gateway has.
+
+        One that is refused counts as taken, so that the others go on.
+        """
+        if identity := read.identity:
+            verdict = self._judge(read.gateway, identity)
+            if verdict in (Verdict.STORED, Verdict.OUT_OF_ORDER):
+                return []
+        if read.frame is None:
+            raise ValueError(read.fault)
+        whose = identity.gateway if identity else read.gateway
         before = {"no": "", "topic": read.gateway.rpartition("/")[2], "id": whose}[self.prefix]
-        node = f"{before}.{read.frame.node}" if before else read.frame.node
+        node = f"{before}.{read.node}" if before else read.node
         check_node(node)
         if self._owners.setdefault(node, whose) != whose:
-            self.refuse(
-                "node-of-another-gateway",
-                f"node {node} of {read.gateway}: another gateway has it too; see `prefix`",
-            )
+            about = f"node {node} of {read.gateway}: another gateway has it too; see `prefix`"
+            self.refuse("node-of-another-gateway", about)
             return []
         return [replace(read.frame, node=node)]
+
+    def _judge(self, topic: str, identity: Identity) -> Verdict:
+        """Return what is to be done with a message; one that is taken is noted with its frame."""
+        assert self._positions is not None  # noqa: S101  (`open` came before)
+        verdict = self._positions.judge(identity)
+        if verdict is Verdict.STORED:
+            self._due.setdefault(topic, (identity.gateway, False))
+        elif verdict is Verdict.OUT_OF_ORDER:
+            self.counts["out-of-order"] += 1
+            self._due[topic] = (identity.gateway, True)
+        else:
+            self.noted.update(self._positions.advance(identity))
+            self._advanced[topic] = identity.gateway
+            if verdict is Verdict.UNKNOWN_BEFORE:
+                if not self.counts["acknowledged-elsewhere"]:
+                    self.log.warning("%s: what came before was acknowledged, and is not known here", topic)
+                self.counts["acknowledged-elsewhere"] += 1
+        return verdict
+
+    def _at(self, gateway: str) -> dict[str, int]:
+        return self._positions.of(gateway) if self._positions else {}
+
+    def _answers(self) -> list[str]:
+        """Return the topics of the answers to the gateways, where another relay would be noticed."""
+        if self.format != "oemgateway":
+            return []
+        ends = ("/log/+", "/log/#")
+        return [f"{topic[:-6]}/ack" for topic in self.subscriptions if topic.endswith(ends)]
+
+    def _look_at_other(self, topic: str, payload: bytes) -> None:
+        """Say once that another relay acknowledges the same gateways."""
+        other = parse_object(payload).get("relay")
+        if other != self._id and other not in self._others:
+            self._others.add(str(other))
+            self.log.error(
+                "another relay, %s, acknowledges %s too: each would have a part of the readings; stop one",
+                other,
+                topic.removesuffix("/ack"),
+            )
+
+    @property
+    def _id(self) -> str:
+        return gateway_id(self.state)
 
     @property
     def _file(self) -> Path:

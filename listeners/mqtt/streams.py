@@ -5,20 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.frame import check_node
-from gateway.mqtt.frames import Identity, from_emoncms, from_emonhub_values, from_log
+from gateway.mqtt.frames import from_emoncms, from_emonhub_values, from_log, identity_of, parse_object
 
 if TYPE_CHECKING:
     from gateway.frame import Frame, Stamp
+    from gateway.mqtt.frames import Identity
 
 _LOG = "log"
 
 
 class Read(NamedTuple):
-    """A frame, and from whom: the gateway's topic, and its identity if it gives one."""
+    """What a message of a log says: the topic of its gateway, the node, the frame, and who it is.
 
-    frame: Frame
-    gateway: str = ""
-    identity: Identity | None = None
+    The frame is None where it is none, for the reason `fault`; it need not have an identity.
+    """
+
+    gateway: str
+    node: str
+    frame: Frame | None
+    identity: Identity | None
+    fault: str = ""
 
 
 def read_log(topic: str, payload: bytes, now: Stamp) -> Read:
@@ -26,16 +32,21 @@ def read_log(topic: str, payload: bytes, now: Stamp) -> Read:
     levels = topic.split("/")
     if len(levels) < 3 or levels[-2] != _LOG:
         raise ValueError("a topic that ends with log and a node expected")
-    check_node(levels[-1])
-    frame, identity = from_log(payload, levels[-1], now)
-    return Read(frame, "/".join(levels[:-2]), identity)
+    gateway, node = "/".join(levels[:-2]), levels[-1]
+    given = parse_object(payload)
+    identity = identity_of(given)
+    try:
+        check_node(node)
+        return Read(gateway, node, from_log(given, node, now), identity)
+    except ValueError as error:
+        return Read(gateway, node, None, identity, str(error))
 
 
-def read_emon(base: str, topic: str, payload: bytes, now: Stamp) -> Read:
+def read_emon(base: str, topic: str, payload: bytes, now: Stamp) -> Frame:
     """Return what a message says whose topic is `base` and a node, with names perhaps, or emonhub's rx."""
     levels = topic.removeprefix(f"{base}/").split("/")
     if levels[0] == "rx" and len(levels) == 3 and levels[2] == "values":
         check_node(levels[1])
-        return Read(from_emonhub_values(payload, levels[1], now))
+        return from_emonhub_values(payload, levels[1], now)
     check_node(levels[0])
-    return Read(from_emoncms(payload, levels[0], now, tuple(levels[1:])))
+    return from_emoncms(payload, levels[0], now, tuple(levels[1:]))

@@ -14,7 +14,14 @@ from tests.ports import connect, free_port
 class Mosquitto:
     """A broker of its own on a port of this machine; `settings` are lines of mosquitto.conf."""
 
-    def __init__(self, directory: Path, settings: str = "allow_anonymous true", *, options: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: str = "allow_anonymous true",
+        *,
+        options: str = "",
+        verbose: bool = True,
+    ) -> None:
         self._program = need("mosquitto", "mosquitto")
         self.port = free_port()
         self.directory = directory / f"mosquitto-{self.port}"
@@ -22,6 +29,7 @@ class Mosquitto:
         self.directory.chmod(0o777)  # it gives up being root
         self.file = self.directory / "mosquitto.conf"
         self.log_file = self.directory / "log"
+        self._flags = ["-v"] if verbose else []
         self.write(settings, options)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -40,7 +48,7 @@ class Mosquitto:
         """Start it, and wait until it listens."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [self._program, "-c", str(self.file), "-v"], stdout=log, stderr=log
+                [self._program, "-c", str(self.file), *self._flags], stdout=log, stderr=log
             )
         connect(self.port).close()
 

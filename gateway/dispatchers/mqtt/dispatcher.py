@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
+from gateway.dispatchers.mqtt.deliveries import Confirmed, Messages
 from gateway.dispatchers.mqtt.discovery import Announcer
 from gateway.dispatchers.mqtt.findings import examine
 from gateway.dispatchers.mqtt.nodes import node_states
@@ -17,18 +18,18 @@ from gateway.dispatchers.mqtt.published import Published
 from gateway.dispatchers.mqtt.reasons import judge
 from gateway.dispatchers.mqtt.state import StateStream
 from gateway.mqtt.broker import Broker
-from gateway.mqtt.frames import emoncms_message, emonhub_messages, log_message
+from gateway.mqtt.confirmations import Confirmations
+from gateway.mqtt.frames import Identity, emoncms_message, emonhub_messages, log_message
 from gateway.mqtt.identity import gateway_id
-from gateway.mqtt.session import IN_FLIGHT, Lost, Message, Session
+from gateway.mqtt.session import Lost, Message, Session
 from gateway.mqtt.topics import check_topic, default_topic
 from gateway.plugin import (
-    BadFrame,
     Batch,
     Delivery,
     Dispatcher,
     Flag,
     HoldEverything,
-    Progress,
+    SettingsFault,
     Wake,
     at_least,
     setting,
@@ -37,7 +38,7 @@ from gateway.text.plain import plain
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
@@ -72,6 +73,11 @@ class Mqtt(Broker, Dispatcher):
     emonhub: tuple[str, ...] = setting(("nodevar",), check=_check_forms)
     discovery: str = setting("homeassistant", check=_check_discovery)
     expire_after: float | None = setting(None, check=at_least(1))
+    confirm: Literal["broker", "relay"] = setting("broker")
+    confirmations: Confirmations | None = field(default=None, init=False, repr=False, compare=False)
+    """What a relay has confirmed, where `confirm` asks for that."""
+    unconfirmed: Confirmed | None = field(default=None, init=False, repr=False, compare=False)
+    """The batch that a relay is to confirm."""
     session: Session | None = field(default=None, init=False, repr=False, compare=False)
     suspect: int | None = field(default=None, init=False, repr=False, compare=False)
     """The frame that was under way alone when the connection was lost."""
@@ -80,11 +86,14 @@ class Mqtt(Broker, Dispatcher):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.confirm == "relay" and self.format != "oemgateway":
+            raise SettingsFault([("confirm", "format = oemgateway expected, which a relay reads")])
         self._stream: StateStream | None = None
         self._birth_at: float | None = None
         self._look_at: float | None = None
         self._poll: select.epoll | None = None
         self._new_frames = Flag()
+        self.gateway = ""
         self._draw = random.Random()  # noqa: S311  (it spreads the load, no more)
 
     def remarks(self) -> Iterable[tuple[str, str]]:
@@ -111,7 +120,7 @@ class Mqtt(Broker, Dispatcher):
 
     def open(self) -> None:
         """Connect; publish that the gateway is there, and all that is retained."""
-        gateway = gateway_id(self.state)
+        gateway = self.gateway = gateway_id(self.state)
         announcer = Announcer(gateway, self.base, self.prefix) if self.prefix else None
         if self._stream is None and self.format == "oemgateway":
             file = self.state and self.state / f"mqtt-{quote(self.name, safe='')}.json"
@@ -119,6 +128,9 @@ class Mqtt(Broker, Dispatcher):
         will = Message(self._stream.status, b"offline", retain=True) if self._stream else None
         self.session = Session(self, self.client or f"oemgateway-{gateway}-{self.name}", will=will)
         self.session.open()
+        if self.confirm == "relay":
+            self.confirmations = self.confirmations or Confirmations(gateway)
+            self.session.subscribe([self._answers])
         self._poll = select.epoll()
         self._poll.register(self.session.fileno(), select.EPOLLIN)
         if self._stream and self.present:
@@ -138,14 +150,19 @@ class Mqtt(Broker, Dispatcher):
                 with suppress(OSError):
                     self.session.publish(Message(self._stream.status, b"offline", retain=True), qos=0)
             self.session.close()
-        self.session = self._poll = None
+        self.session = self._poll = self.unconfirmed = None
 
     def prepare(self, batch: Batch) -> Delivery:
         """Return the messages of a batch; a frame that is suspected goes alone."""
         count = len(batch.frames)
         if self.suspect is not None and self.suspect in batch.ids:
             count = max(1, list(batch.ids).index(self.suspect))
-        return _Messages(self, batch.ids[:count], [self._messages(frame) for frame in batch.frames[:count]])
+        if self.confirmations:
+            return Confirmed(self, self.confirmations, batch, count)
+        own = zip(batch.epochs or [""] * count, batch.ids, strict=False)
+        numbered = [Identity(self.gateway, *each) if each[0] else None for each in own]
+        messages = [*map(self._messages, batch.frames[:count], numbered)]
+        return Messages(self, batch.ids[:count], messages)
 
     def wake(self) -> Wake:
         """Ask to be called when something has come, from the broker or a sensor, and for the keep-alive."""
@@ -153,7 +170,9 @@ class Mqtt(Broker, Dispatcher):
             return Wake()
         if self._poll is None or self.session.is_lost:
             return Wake(None, 0.0)  # `serve` raises it
-        due = [at for at in (self._birth_at, self._look_at) if at is not None]
+        patience = self.unconfirmed.until if self.unconfirmed else None
+        moments = (self._birth_at, self._look_at, patience)
+        due = [at for at in moments if at is not None]
         until = min(due, default=math.inf) - self.clock.monotonic()
         return Wake(self._poll.fileno(), max(0.0, min(until, self.session.patience)))
 
@@ -164,7 +183,9 @@ class Mqtt(Broker, Dispatcher):
         now = self.clock.monotonic()
         while session.received:
             message = session.received.popleft()
-            if message.payload == _BIRTH and self._birth_at is None:
+            if self.confirmations and message.topic == self._answers:
+                self.confirmations.take(bytes(message.payload))
+            elif message.payload == _BIRTH and self._birth_at is None:
                 self._birth_at = now + self._draw.uniform(*_PAUSE)
         if self._birth_at is not None and now >= self._birth_at and self._stream:
             self._birth_at, self._look_at = None, now
@@ -174,6 +195,13 @@ class Mqtt(Broker, Dispatcher):
             self._look_at = self._look_at or now + _TOGETHER
         if self._look_at is None or now >= self._look_at:
             self._publish_state()
+        if self.unconfirmed:
+            self.unconfirmed.look(now)
+
+    @property
+    def _answers(self) -> str:
+        """The topic on which a relay says how far it has come."""
+        return f"{self.base}/ack"
 
     def area(self, topic: str) -> str:
         """Return what a topic is a part of, so that one trouble with all of it is one line."""
@@ -186,13 +214,13 @@ class Mqtt(Broker, Dispatcher):
             raise Lost(f"{self.where}: not connected")
         return self.session
 
-    def _messages(self, frame: Frame) -> list[Message]:
+    def _messages(self, frame: Frame, identity: Identity | None) -> list[Message]:
         if self.format == "emonhub":
             name = self.present.node_name(frame.node) if self.present else ""
             return [*emonhub_messages(self.base, frame, self.emonhub, name or frame.node)]
         if self.format == "emoncms":
             return [emoncms_message(self.base, frame)]
-        return [log_message(self.base, frame, None)]
+        return [log_message(self.base, frame, identity)]
 
     def _publish_state(self) -> None:
         """Publish what has changed of the present state. Raises HoldEverything where that is not allowed."""
@@ -222,45 +250,3 @@ def _summary(status: Status) -> dict[str, object]:
         "troubles": [plain(line)[:200] for line in (*status.troubles, *troubles)][:20],
         "version": VERSION,
     }
-
-
-class _Messages(Delivery):
-    """Frames as messages, perhaps several of each; it knows which the broker has acknowledged."""
-
-    def __init__(self, mqtt: Mqtt, ids: Sequence[int], messages: Sequence[Sequence[Message]]) -> None:
-        super().__init__(len(messages))
-        self._mqtt = mqtt
-        self._ids = ids
-        self._messages = messages
-        self._taken: int | None = None
-
-    def send(self) -> None:
-        """Publish all of them and wait until each is acknowledged."""
-        mqtt, session = self._mqtt, self._mqtt.connection()
-        flat = [(place, message) for place, of_frame in enumerate(self._messages) for message in of_frame]
-        codes: list[int] = []
-        self._taken = 0
-        try:
-            session.deliver(
-                [message for _, message in flat], codes, window=1 if mqtt.is_careful else IN_FLIGHT
-            )
-        except Lost as lost:
-            self._taken = at = flat[len(codes)][0]
-            if lost.unacknowledged == 1:
-                was_suspect, mqtt.suspect = mqtt.suspect, self._ids[at]
-                if was_suspect == mqtt.suspect and self.count == 1:
-                    raise BadFrame(f"{lost}, each time it is sent") from lost
-            mqtt.is_careful = True
-            raise
-        for (place, message), code in zip(flat, codes, strict=True):
-            if failure := judge(mqtt.where, mqtt.area(message.topic), code):
-                self._taken = place
-                mqtt.suspect = self._ids[place]
-                raise failure
-        self._taken = self.count
-        mqtt.is_careful = False
-        mqtt.suspect = None
-
-    def delivered(self) -> Progress | None:
-        """Return how many were acknowledged; None of what another run may have sent."""
-        return None if self._taken is None else Progress(self._taken)

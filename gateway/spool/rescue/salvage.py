@@ -36,7 +36,7 @@ _RUNS = 10
 """Runs of frames that are counted in one step."""
 _UNLIMITED = 1 << 40
 """Bytes: the rescue comes first, and the limit of the queue's size afterwards."""
-_SMALL = ("counters", "cursors", "boots")
+_SMALL = ("counters", "cursors", "boots", "notes")
 
 _LATE = """
     CREATE TABLE IF NOT EXISTS late (id INTEGER PRIMARY KEY, frame TEXT NOT NULL, held INTEGER NOT NULL)
