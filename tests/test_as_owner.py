@@ -267,6 +267,8 @@ def test_a_damaged_file_that_root_comes_upon_is_rescued_for_its_owner(state):
     os.truncate(path, path.stat().st_size - 4096)
     spool = Spool(path)
     spool.set_consumers(["a"])
+    while spool.due() == 0:  # the rescue takes more than one piece on a busy machine
+        spool.tend()
     assert len(spool.peek("a", 1000)) > 150
     spool.close()
     assert len(list(state.glob("queue.db.damaged-*"))) == 1

@@ -71,7 +71,8 @@ class Service:
 
 @pytest.fixture
 def service(tmp_path):
-    need("start-stop-daemon", "dpkg")
+    for program, package in (("start-stop-daemon", "dpkg"), ("service", "init-system-helpers")):
+        need(program, package)
     with Throwaway(tmp_path) as machine:
         yield Service(machine)
 

@@ -51,7 +51,11 @@ def readable(path: Path) -> sqlite3.Connection:
 
 def _opened(path: Path) -> sqlite3.Connection:
     source = store.open_view(path)
-    source.execute("PRAGMA writable_schema=ON")  # else one that was cut off gives nothing
+    try:
+        source.execute("PRAGMA writable_schema=ON")  # else one that was cut off gives nothing
+    except sqlite3.Error:
+        source.close()
+        raise
     return source
 
 
