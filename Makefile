@@ -2,6 +2,7 @@
 # make test   every test, with coverage
 # make fuzz   ten thousand random sequences of faults on the 1-Wire bus, a million damaged lines per decoder
 # make soak   two hundred kills under fifty frames a second, against a server that fails in every way
+# make peers  the network probe, logs and InfluxDB against Debian's programs (installed as root), with hundreds of kills
 # make bench  how fast the 1-Wire bus and the radio are, and what the queue costs, against targets and peers
 # make machine   the package on an emulated machine: kernel, systemd, power cuts, wrong clocks  (ONLY=power; FULL=1)
 # make docs   the manual as a web site, into build/docs
@@ -24,6 +25,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # Most tests wait for something, so that more of them run at a time than there are cores.
 WORKERS := 6
 
+# What `make peers` compares with; `make test` uses them where they are installed.
+PEERS := influxdb victoria-metrics rsyslog logrotate fping prometheus-blackbox-exporter iproute2 openssl
+
 # The lists are in setup.cfg only.
 needs = $(shell $(PYTHON) -c 'import configparser, shlex; c = configparser.ConfigParser(); c.read("setup.cfg"); \
 	print(*map(shlex.quote, c["options$(2)"]["$(1)"].replace(" ", "").split()))')
@@ -39,7 +43,7 @@ $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 || { echo "Python's venv module is missing: sudo apt install python3-venv"; exit 1; }
 endef
 
-.PHONY: demo test fuzz soak bench machine man docs lint install uninstall purge deb clean
+.PHONY: demo test fuzz soak peers bench machine man docs lint install uninstall purge deb clean
 
 demo: $(VENV)/.runtime
 	$(if $(MQTT),@$(BIN)/python -c 'import paho.mqtt.enums' 2>/dev/null || ./install.sh fetch $(PIP) install $(call needs,mqtt,.extras_require))
@@ -54,6 +58,12 @@ fuzz: $(VENV)/.test
 
 soak: $(VENV)/.test
 	KILLS=200 $(BIN)/python -m pytest -q -o timeout=0 -o log_cli=true -o log_cli_level=INFO tests/test_kill_loop.py
+
+peers: $(VENV)/.test
+	@dpkg-query -W $(PEERS) >/dev/null 2>&1 || { test "$$(id -u)" = 0 && apt-get install -y --no-install-recommends $(PEERS); } \
+	|| { echo "As root: apt-get install --no-install-recommends $(PEERS)"; exit 1; }
+	REQUIRE_PEERS=1 KILLS=200 ROTATIONS=100 $(BIN)/python -m pytest -q -o timeout=0 -o log_cli=true -o log_cli_level=INFO \
+	tests/test_influxdb_peers.py tests/test_lograte_peers.py tests/test_probe_peers.py tests/test_syslog.py
 
 bench: $(VENV)/.test
 	@status=0; for part in onewire radio durability; do $(BIN)/python -m benchmarks.$$part || status=1; echo; done; exit $$status

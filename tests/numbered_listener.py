@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.flag import Flag
-from gateway.frame import Frame
+from gateway.frame import Frame, Stamp
 from gateway.plugin import Listener
 from gateway.settings import setting
 
@@ -24,6 +24,11 @@ def values(number: int) -> tuple[float | None, ...]:
 def node(number: int) -> str:
     """Return the node that the frame of this number is from."""
     return ("5", "6", "7")[number % 3]
+
+
+def _earlier(stamp: Stamp, seconds: float) -> Stamp:
+    """Return a time before another: no two frames have the same one."""
+    return replace(stamp, wall=stamp.wall - seconds, boottime=stamp.boottime - seconds)
 
 
 @dataclass(kw_only=True)
@@ -52,7 +57,11 @@ class Numbered(Listener):
         self._given = list(range(self._next, self._next + random.randint(1, 9)))
         self._next += len(self._given)
         write(self.directory / "given", self._given)
-        return [Frame(node(n), values(n), self.clock.now()) for n in self._given]
+        now, count = self.clock.now(), len(self._given)
+        return [
+            Frame(node(n), values(n), _earlier(now, (count - place) / 100))
+            for place, n in enumerate(self._given)
+        ]
 
 
 def write(file: Path, numbers: Iterable[int]) -> None:
