@@ -106,6 +106,8 @@ SECTIONS = {
     "serial": "port = '/dev/#1'\n",
     "tcp": f"key = {KEY}\nidle = 1e3\n",
     "w1": SENSORS,
+    "lograte": 'node = mail\nfile = /var/log/mail.log\npattern1 = "status=sent, [0-9]", sent\n',
+    "probe": "node = network\ntarget1 = tcp nas.local:22, nas\n",
     "OemGatewayOWFSListener": SENSORS,
     "emoncms": f"url = 'https://emoncms.org/a,b'\napikey = {KEY}\nkeys = name\n",
     "table": "title = 'My \"house\", upstairs'\n",
