@@ -71,7 +71,7 @@ class Cloud(Dispatcher):
 @pytest.fixture(autouse=True, scope="module")
 def types():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BUILT_IN["listeners"], "probe", f"{__name__}:Probe")
+        patch.setitem(BUILT_IN["listeners"], "gauge", f"{__name__}:Probe")
         patch.setitem(BUILT_IN["dispatchers"], "cloud", f"{__name__}:Cloud")
         yield
 
@@ -113,7 +113,7 @@ def remarks(file):
     return remarks
 
 
-def whole(listener="type = probe\nport = x\n", dispatcher="type = cloud\n", gateway=""):
+def whole(listener="type = gauge\nport = x\n", dispatcher="type = cloud\n", gateway=""):
     """Return a file: the listener's section starts at line 3, the dispatcher's is the last."""
     return f"[gateway]{gateway}\n[listeners]\n[[probe]]\n{listener}[dispatchers]\n[[cloud]]\n{dispatcher}"
 
@@ -200,15 +200,15 @@ class TestGateway:
 
 class TestPlugins:
     def test_they_come_by_name_in_the_order_of_the_file(self, file):
-        section = "[[{}]]\ntype = probe\nport = {}\n"
+        section = "[[{}]]\ntype = gauge\nport = {}\n"
         read = config.read(file(whole() + "[buffers]\n[[b]]\ntype = cloud\n[[a]]\ntype = cloud\n"))
         assert list(read.dispatchers) == ["cloud", "b", "a"]
         assert [plugin.name for plugin in read.dispatchers.values()] == ["cloud", "b", "a"]
         assert read.types == {
-            "listeners": {"probe": "probe"},
+            "listeners": {"probe": "gauge"},
             "dispatchers": {"cloud": "cloud", "b": "cloud", "a": "cloud"},
         }
-        text = whole(listener="type = probe\nport = 1\n" + section.format("z", 2) + section.format("a", 3))
+        text = whole(listener="type = gauge\nport = 1\n" + section.format("z", 2) + section.format("a", 3))
         assert [probe.port for probe in config.read(file(text)).listeners.values()] == ["1", "2", "3"]
 
     def test_an_edit_of_a_comment_changes_none(self, file):
@@ -218,12 +218,12 @@ class TestPlugins:
 
     def test_the_subsections_of_2013_count_as_the_section_itself(self, file):
         text = whole(
-            "type = probe\n[[[init_settings]]]\ncom_port = x\n[[[runtime_settings]]]\nresolution = 9\n"
+            "type = gauge\n[[[init_settings]]]\ncom_port = x\n[[[runtime_settings]]]\nresolution = 9\n"
         )
         assert config.read(file(text)).listeners == {"probe": Probe(port="x", resolution=9)}
 
     def test_a_setting_out_of_range_reads_as_the_manual_says(self, faults):
-        text = "#\n" * 20 + whole("type = probe\nport = x\nresolution = 13\n").replace(
+        text = "#\n" * 20 + whole("type = gauge\nport = x\nresolution = 13\n").replace(
             "[[probe]]\n", "[[probe]]\n\n"
         )
         assert faults(text) == ["oemgateway.conf:27: resolution: 9, 10, 11 or 12 expected, not 13"]
@@ -233,7 +233,7 @@ class TestPlugins:
         [
             (
                 "port = x\n",
-                [f"3: probe: type is missing: {', '.join(known('listeners'))} or probe expected"],
+                [f"3: probe: type is missing: {', '.join(known('listeners'))} or gauge expected"],
             ),
             ("type = prob\n", ["4: type: prob is not a type of listener (did you mean probe?)"]),
             ("type = cloud\n", ["3: [[probe]] is in [listeners]: move it below [dispatchers] (line 5)"]),
@@ -243,11 +243,11 @@ class TestPlugins:
             ),
             (
                 "type = \n",
-                [f"4: type: {', '.join(known('listeners'))} or probe expected, not nothing"],
+                [f"4: type: {', '.join(known('listeners'))} or gauge expected, not nothing"],
             ),
-            ("type = probe\n", ["3: probe: port is missing"]),
+            ("type = gauge\n", ["3: probe: port is missing"]),
             (
-                "type = probe\nprot = x\nresolution = 8\n",
+                "type = gauge\nprot = x\nresolution = 8\n",
                 [
                     "3: probe: port is missing",
                     "5: prot: no such setting (did you mean port?)",
@@ -255,31 +255,31 @@ class TestPlugins:
                 ],
             ),
             (
-                "type = probe\ncom_port = nowhere\n",
+                "type = gauge\ncom_port = nowhere\n",
                 ["3: probe: nothing to read", "5: com_port: no such port"],
             ),
             (
-                "type = probe\nport = broken\n",
-                ["3: probe: probe fails on its settings, a bug in it: RuntimeError('a bug')"],
+                "type = gauge\nport = broken\n",
+                ["3: probe: gauge fails on its settings, a bug in it: RuntimeError('a bug')"],
             ),
-            ("type = probe\nport = x\nactive = perhaps\n", ["6: active: yes or no expected, not perhaps"]),
+            ("type = gauge\nport = x\nactive = perhaps\n", ["6: active: yes or no expected, not perhaps"]),
             (
-                "type = probe\nport = x\n[[[init_setting]]]\n",
+                "type = gauge\nport = x\n[[[init_setting]]]\n",
                 ["6: [[[init_setting]]]: no such section (did you mean init_settings?)"],
             ),
             (
-                "type = probe\nport = x\n[[[sensors]]]\n",
+                "type = gauge\nport = x\n[[[sensors]]]\n",
                 ["6: [[[sensors]]]: no such section: put what is in it into [[probe]] itself"],
             ),
             (
-                "type = probe\n[[[init_settings]]]\nport = x\n[[[runtime_settings]]]\nport = y\n[[[[z]]]]\n",
+                "type = gauge\n[[[init_settings]]]\nport = x\n[[[runtime_settings]]]\nport = y\n[[[[z]]]]\n",
                 [
                     "8: port: given in line 6 already: keep one",
                     "9: [[[[z]]]]: [[[runtime_settings]]] has no sections in it",
                 ],
             ),
             (
-                "type = probe\nport = x\n[[probe]]\n",
+                "type = gauge\nport = x\n[[probe]]\n",
                 [
                     (
                         "6: [[probe]]: there is one of this name in line 3: "
@@ -299,7 +299,7 @@ class TestPlugins:
             "[listeners]\n"
             "y = 1\n"
             "[[a]]\n"
-            "type = probe\n"
+            "type = gauge\n"
             "nonsense\n"
             "[[b]]\n"
             "type = prob\n"
@@ -324,7 +324,7 @@ class TestPlugins:
         ]
 
     def test_a_remark_has_the_line_of_its_key_or_of_the_section(self, remarks):
-        assert remarks(whole("type = probe\ncom_port = odd\n")) == [
+        assert remarks(whole("type = gauge\ncom_port = odd\n")) == [
             "oemgateway.conf:3: probe: inputs: an odd number",
             "oemgateway.conf:5: com_port: an odd port",
         ]
@@ -350,9 +350,9 @@ class TestBetweenSections:
 
     def test_two_listeners_cannot_write_the_same_index_of_a_node(self, faults):
         text = whole(
-            "type = probe\nport = x\nnode = 9\ninputs = 3\n"
-            "[[other]]\ntype = probe\nport = y\nnode = 9\ninputs = 2\n"
-            "[[third]]\ntype = probe\nport = z\nnode = 10\n"
+            "type = gauge\nport = x\nnode = 9\ninputs = 3\n"
+            "[[other]]\ntype = gauge\nport = y\nnode = 9\ninputs = 2\n"
+            "[[third]]\ntype = gauge\nport = z\nnode = 10\n"
         )
         [fault] = faults(text)
         assert fault == (
@@ -414,7 +414,7 @@ class TestBetweenSections:
 
     def test_a_listener_that_is_off_writes_none(self, file):
         text = whole(
-            "type = probe\nport = x\nnode = 9\n[[other]]\ntype = probe\nport = y\nnode = 9\nactive = no\n"
+            "type = gauge\nport = x\nnode = 9\n[[other]]\ntype = gauge\nport = y\nnode = 9\nactive = no\n"
         )
         assert list(config.read(file(text)).listeners) == ["probe"]
 
@@ -466,7 +466,7 @@ class TestBetweenSections:
         ]
 
     def test_made_up_readings_do_not_go_where_a_key_is_given(self, faults):
-        text = whole("type = probe\nport = simulated\n", "type = cloud\napikey = abc\n")
+        text = whole("type = gauge\nport = simulated\n", "type = cloud\napikey = abc\n")
         [fault] = faults(text)
         assert fault == (
             "oemgateway.conf:3: probe: its readings are simulated and would go to cloud (line 7): "
@@ -482,7 +482,7 @@ class TestBetweenSections:
         ],
     )
     def test_unless_it_is_wanted_or_there_is_no_key(self, file, gateway, dispatcher):
-        text = whole("type = probe\nport = simulated\n", dispatcher, gateway)
+        text = whole("type = gauge\nport = simulated\n", dispatcher, gateway)
         assert config.read(file(text)).listeners["probe"].simulated
 
     def test_a_key_that_everyone_can_read_is_remarked(self, file):
