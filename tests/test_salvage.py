@@ -245,6 +245,34 @@ def test_a_page_that_is_written_in_the_place_of_another_is_noticed(path, ways):
     assert list(path.parent.glob("queue.db.damaged-*"))
 
 
+@pytest.mark.parametrize("damaged", ["frames", "refused", "cursors"])
+def test_a_text_that_is_no_longer_one_holds_nothing_up(path, damaged):
+    # given a byte that no text has, in a frame, a refused one, or the name of a dispatcher
+    spool = opened(path)
+    spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n), source="here") for n in range(300)])
+    spool.done("a", 1, refused=[(1, frame(0), "it is refused")])
+    spool.close()
+    there = {"frames": b'],[],null,"here"', "refused": b"it is refused", "cursors": b"a"}[damaged]
+    data = bytearray(path.read_bytes())
+    if damaged == "cursors":
+        with sqlite3.connect(path) as db:
+            db.execute("INSERT INTO cursors (who, upto) VALUES (CAST(x'ff' AS TEXT), 1)")
+        db.close()
+    else:
+        place = data.index(there, 150 * 100 if damaged == "frames" else 0)
+        data[place + len(there) - 4] = 0xFF
+        path.write_bytes(data)
+    # then all others are delivered
+    spool = rescued(path)
+    read = values(spool)
+    assert spool.refused("a") is not None
+    assert len(read) >= 298
+    assert read[-1] == 299
+    spool.put([frame(300)])
+    assert values(spool) == [300]
+    spool.close()
+
+
 def test_a_first_page_that_was_half_written_when_a_rescue_was_killed_is_written_anew(path):
     fill(path, 300)
     path.write_bytes(bytes(100) + path.read_bytes()[100:])

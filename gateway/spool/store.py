@@ -83,6 +83,8 @@ _CONTROL = re.compile(rb"[\0-\x08]")
 """What is in no text."""
 _CHECKED = 32 << 20
 """Bytes up to which a file is checked at the start, which takes as long as reading it (on a Pi 1 s)."""
+_NO_TEXT = "Could not decode to UTF-8"
+"""What Python's sqlite3, not SQLite, says of a text that is none; it has no code."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NO_LIMIT = 1 << 40
 
@@ -165,6 +167,8 @@ def in_order(rows: list[Row], after: int) -> list[Row]:
 
 def is_damage(error: Exception) -> bool:
     """Tell whether the error says that the file is no longer a right one."""
+    if isinstance(error, sqlite3.OperationalError) and str(error).startswith(_NO_TEXT):
+        return True
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
 
 
