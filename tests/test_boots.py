@@ -156,7 +156,7 @@ def test_a_frame_of_a_boot_that_never_knew_the_time_is_set_aside_once_the_clock_
     lost = spool.refused("a")
     assert [each.frame for each in lost] == [at(n, n, "before") for n in range(700)]
     assert {(each.reason, each.undated) for each in lost} == {("taken between A and B", True)}
-    assert (spool.standing("b").held, spool.refusers) == (701, ["a"])
+    assert (spool.standing("b").held, spool.holding, spool.refusers) == (0, False, ["a"])
     assert given(spool, "b") == [(700, 700)]
     assert not spool.holding
 

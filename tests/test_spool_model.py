@@ -187,6 +187,8 @@ class SpoolAgainstLists(RuleBasedStateMachine):
 
     def held(self, who: str) -> int:
         """Return how many frames wait for a time, or behind one that may."""
+        if self.lost:
+            return 0
         after = max([self.after(who), *self.pins[who]])
         clocks = list(self.boots.values())
         ends = [*(clock.first for clock in clocks[1:]), self.next]

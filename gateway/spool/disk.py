@@ -42,6 +42,7 @@ class Disk:
         self._clock = clock
         self._retention = retention
         self._syncing = syncing
+        self._wake = wake
         self.reach = Reach(path, retention.limits, clock, flush=self.flush, wake=wake)
 
     @property
@@ -65,6 +66,7 @@ class Disk:
             log.warning("the disk works again")
             self.reach.trouble = ""
             self.reach.ballast.take()
+            self._wake()
 
     def read(self, read: Callable[[Contents], T]) -> T:
         """Return what is read of the contents; of a damaged file, what is left of them.

@@ -131,9 +131,9 @@ class Spool:
         """
         while True:
             with self._lock:
+                found = self._disk.read(lambda contents: contents.read(who, limit))
                 if self._disk.reach.is_rescuing:
                     return []  # what is older is on its way into the new file
-                found = self._disk.read(lambda contents: contents.read(who, limit))
                 contents, places = self._contents, self._contents.places
                 after, before = places.reach(who, contents.next)
                 self._given[who] = contents.boots.now
@@ -258,8 +258,8 @@ class Spool:
 
     @property
     def holding(self) -> bool:
-        """Whether there may be frames that wait for their time."""
-        return bool(self._contents.held_from(self._contents.first - 1))
+        """Whether frames may wait for their time; those whose time is lost wait only to be set aside."""
+        return not self._lost and bool(self._contents.held_from(self._contents.first - 1))
 
     # What there is.
 
@@ -276,7 +276,8 @@ class Spool:
     def standing(self, who: str) -> Standing:
         """Return how the dispatcher's part of the queue stands; OSError where the disk cannot be read."""
         with self._lock:
-            return self._disk.read(lambda contents: contents.standing(who, self._disk.reach.saved))
+            standing = self._disk.read(lambda contents: contents.standing(who, self._disk.reach.saved))
+            return standing._replace(held=0) if self._lost else standing
 
     def refused(self, who: str, *, after: int = 0, limit: int = 1000) -> list[Refused]:
         """Return the oldest frames behind this id that were set aside for the dispatcher.
