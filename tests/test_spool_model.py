@@ -43,7 +43,7 @@ class Wrong(NamedTuple):
 
     first: int
     offset: float | None = None
-    until: float = -1.0
+    until: float = -math.inf
 
 
 NAMES = st.sampled_from("abc")
@@ -194,7 +194,11 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         ends = [*(clock.first for clock in clocks[1:]), self.next]
         for clock, end in zip(clocks, ends, strict=True):
             first = max(after + 1, clock.first)
-            if clock.offset is None and clock.until > 0 and any(first <= k.number < end for k in self.frames):
+            if (
+                clock.offset is None
+                and clock.until > -math.inf
+                and any(first <= k.number < end for k in self.frames)
+            ):
                 return len([kept for kept in self.waiting(who) if kept.number >= first])
         return 0
 

@@ -24,12 +24,17 @@ class Row(NamedTuple):
     """The clock of a boot: times that were recorded up to `until`, in seconds since boot, may be wrong.
 
     `offset` is what the right time is ahead of the boot's own, in seconds; None while nobody knows it.
-    `first` is an id: no frame of the boot has a lower one.
+    `first` is an id: no frame of the boot has a lower one. The first slot of a grid may be before the boot.
     """
 
     first: int
     offset: float | None = None
-    until: float = -1.0
+    until: float = -math.inf
+
+    @property
+    def was_set(self) -> bool:
+        """Whether anything has been said of the clock."""
+        return self.until > -math.inf
 
     def date(self, frame: Frame) -> Frame | None:
         """Return a frame of this boot with its time; None while nobody knows it."""
@@ -125,7 +130,7 @@ class Boots:
 
     def adopt(self, other: Boots) -> None:
         """Take over what another table, in the same boot, knows better, or alone."""
-        best = other.now if other.now.until >= 0 else self.now
+        best = other.now if other.now.was_set else self.now
         best = best._replace(first=min(self.now.first, other.now.first))
         self._rows = {**other._rows, **self._rows, self._boot: best}
 
@@ -150,7 +155,7 @@ class Boots:
         return row.date(frame) if row and boot else frame
 
     def fix(self, frame: Frame) -> Frame:
-        """Return a frame as it is kept so that its time stands, where it is another than the table says."""
+        """Return a frame so that its time is kept, where the table says another: without its boot."""
         dated = self.date(frame)
         is_to_wait = dated is None and frame.stamp.boot == self._boot
         return frame if dated == frame or is_to_wait else replace(frame, stamp=replace(frame.stamp, boot=""))
@@ -164,7 +169,7 @@ class Boots:
         return [
             (first, last)
             for boot, first, last in self._ranges(end)
-            if self._rows[boot].offset is None and self._rows[boot].until > 0
+            if self._rows[boot].offset is None and self._rows[boot].was_set
         ]
 
 

@@ -67,7 +67,7 @@ class Contents:
     """The frames of a queue, its dispatchers' places and its counts; every method may raise sqlite3.Error.
 
     `next` is the id of the next frame, and `unwritten` those that are not in the file. `dropped` counts the
-    frames that were let go of for want of room or for their age, ever. `identity` is the number by which the
+    frames that were removed for want of room or for their age, ever. `identity` is the number by which the
     file is known; None where none could be read.
     """
 
@@ -130,7 +130,7 @@ class Contents:
         return found + unwritten[: limit - len(found)]
 
     def waiting(self, after: int, limit: int, who: str = "") -> list[Waiting]:
-        """Return the oldest frames behind this id, whosever they are, with their times for `who`."""
+        """Return the oldest frames after this id, for whichever dispatcher, with their times for `who`."""
         query = "SELECT id, frame, whose FROM frames WHERE id > ? ORDER BY id LIMIT ?"
         rows = store.in_order(self.db.execute(query, (after, limit)).fetchall(), after)
         found = [(number, from_text(text), whose) for number, text, whose in rows]
@@ -167,9 +167,9 @@ class Contents:
         return self.boots.date(frame, self.places.pin(who, number))
 
     def standing(self, who: str, saved: int) -> Standing:
-        """Return how a dispatcher's part stands; so many frames more than are counted here are `saved`."""
+        """Return a dispatcher's figures; `saved` frames wait in a rescue and are not counted here."""
         refused = self.refused.by[who]
-        if who not in self.places.attending:
+        if who not in self.places.consumers:
             return Standing(0, 0, refused, None)
         place, passed = self.places.of(who), self.places.in_file(who)
         waiting = self.census.count(passed, self.next - 1, who) + saved
@@ -223,7 +223,7 @@ class Contents:
         return bool(lost)
 
     def delivered(self, who: str, upto: int) -> None:
-        """Note a dispatcher's place, which may be among frames that came while the file was out of reach."""
+        """Note a dispatcher's place, which may be among frames that came while the file was unreadable."""
         memory_from = self.places.memory_from
         if memory_from is None or upto < memory_from:
             self.pass_over(who, upto)
@@ -236,27 +236,27 @@ class Contents:
         self.census.remove(memory_from, by_all)
 
     def pass_over(self, who: str, upto: int) -> None:
-        """Have a dispatcher pass all up to this id, and let go of what all have passed."""
+        """Move a dispatcher to this id, and remove the frames that all have passed."""
         self.places.move(who, upto)
         self._let_go_of_passed()
 
     def _let_go_of_passed(self) -> None:
-        if self.places.attending:
+        if self.places.consumers:
             self.let_go(self.places.passed_by_all() + 1)
 
     def let_go(self, first: int) -> int:
-        """Let `first` be the oldest frame that is kept; return how many go."""
+        """Remove the frames before this id; return how many there were."""
         gone = self.census.remove(0, first - 1)
         self.places.first = max(self.first, first)
         while self.unwritten and self.unwritten[0].number < self.first:
             self.unwritten.popleft()
         return gone
 
-    # What is brought to the disk.
+    # Writing.
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Have all that is done with the connection happen, or nothing."""
+        """Do all of what is done with the connection, or nothing."""
         self.db.execute("BEGIN IMMEDIATE")
         refused = self.refused.state()
         try:
@@ -308,13 +308,13 @@ class Contents:
         check_room(db, self.refused.pages, self._limits.bytes)
 
     def take_late(self, rows: Sequence[tuple[int, str]]) -> None:
-        """Put frames that came while the file was rescued behind those that it has."""
+        """Add the frames that came while the file was rescued, after those that it has."""
         self.put([(from_text(text), text) for _, text in rows])
 
-    # A file that is within reach again, and what became of the queue without it.
+    # A file that can be used again, and what came while it could not.
 
     def resume(self, before: Contents) -> None:
-        """Let what is known of this file in memory stand: it is what the file could not be told."""
+        """Take over what memory knows of this file: it is what could not be written to it."""
         is_empty = self.first == self.next
         self.unwritten = before.unwritten
         self.next = max(self.next, before.next)
@@ -331,7 +331,7 @@ class Contents:
             self.census.add(each.number, 1)
 
     def append(self, before: Contents) -> int:
-        """Give what came before the file could be read ids behind those that it has; return the shift."""
+        """Add what came before the file could be read, with higher ids; return by how much they changed."""
         ids = [row.number for row in before.refused.unwritten]
         ids.append(before.unwritten[0].number if before.unwritten else before.next)
         memory_from, shift = self.next, self.next - min(ids)

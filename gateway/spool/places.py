@@ -18,9 +18,9 @@ _STRETCH = 10_000
 
 
 class Sent(NamedTuple):
-    """How far a dispatcher's frames may have been sent: up to the id `upto`, and none behind it.
+    """How far a dispatcher's frames may have been sent: up to the id `upto`, and none after it.
 
-    `blind` says of the last batch that its first frame could not be told from one that was there before.
+    `blind` says of the last batch that its first frame looks the same as what the far end had before.
     """
 
     upto: int
@@ -28,7 +28,7 @@ class Sent(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What was noted in which boot before the last batch was sent; "": in none that is known.
+    """What was noted before the last batch was sent, and in which boot; "" is none that is known.
 
     `pins` keep the times with which it was sent, until it is delivered.
     """
@@ -42,15 +42,15 @@ class Mark(NamedTuple):
 class Places:
     """The table `cursors`: for each dispatcher the last id it has delivered, and its mark.
 
-    `first` is the oldest id that is kept. While the file cannot be read (`is_out`) frames are delivered from
-    memory, ahead of those in the file. They have the ids from `memory_from` on, and a dispatcher a second
-    place among them.
+    `consumers` are those that frames are kept for, and `first` is the oldest id that is kept. While the file
+    cannot be read (`is_out`) frames are delivered from memory, ahead of those in the file. They have the ids
+    from `memory_from` on, and a dispatcher has a second place among them.
     """
 
     def __init__(self, boot: str) -> None:
         """`boot` is the one that is now."""
         self.first = 1
-        self.attending: set[str] = set()
+        self.consumers: set[str] = set()
         self.is_written = True
         self.is_out = False
         self.gave_from_memory = False
@@ -62,7 +62,7 @@ class Places:
         self._past: dict[str, int] = {}
 
     def load(self, db: sqlite3.Connection) -> int:
-        """Go on with what the file has; return the highest id in it."""
+        """Read the table; return the highest id in it."""
         self._upto = dict(db.execute("SELECT who, upto FROM cursors"))
         marks = db.execute("SELECT who, sent, boot, blind, pins FROM cursors")
         self._marks = {
@@ -71,7 +71,7 @@ class Places:
         return max([0, *self._upto.values(), *(mark.upto for mark in self._marks.values())])
 
     def begin(self, first: int, end: int) -> None:
-        """Note the oldest id and the next one: what there is at the start may have been sent before."""
+        """Note the oldest id and the next one: whatever is there at the start may have been sent before."""
         self.first = first
         self._in_doubt = dict.fromkeys(self._marks, end - 1)
 
@@ -82,24 +82,24 @@ class Places:
         ]
 
     def set_consumers(self, dispatchers: Iterable[str], end: int) -> None:
-        """Have places for these dispatchers; a new one begins with the oldest frame there is."""
-        self.attending = set(dispatchers)
-        for who in self.attending:
+        """Keep frames for these dispatchers; a new one begins with the oldest frame."""
+        self.consumers = set(dispatchers)
+        for who in self.consumers:
             self._upto[who] = max(self._upto.get(who, 0), self.first - 1)
             self._marks.setdefault(who, Mark())
             self._in_doubt.setdefault(who, end - 1)
         self.is_written = False
 
     def in_file(self, who: str) -> int:
-        """Return the last id that a dispatcher has passed of those that it passes in their order."""
+        """Return up to which id a dispatcher has passed all frames, in order."""
         return max(self._upto[who], self.first - 1)
 
     def in_memory(self, who: str) -> int:
-        """Return the last id that it has passed of those from `memory_from` on."""
+        """Return up to which id it has passed those from `memory_from` on."""
         return self._past.get(who, self.memory_from - 1 if self.memory_from else 0)
 
     def of(self, who: str) -> int:
-        """Return the id behind which a dispatcher's next frame is."""
+        """Return the id after which a dispatcher's next frame is."""
         place = self.in_file(who)
         if self.memory_from and (self.is_out or place + 1 >= self.memory_from):
             return max(place, self.in_memory(who))
@@ -113,7 +113,7 @@ class Places:
         return after, min(end, after + _STRETCH)
 
     def move(self, who: str, upto: int) -> None:
-        """Have it pass all up to this id."""
+        """Move a dispatcher to this id: all frames up to it are done."""
         self._upto[who] = max(self._upto[who], upto)
         if (mark := self._marks.get(who)) and mark.pins:
             self._marks[who] = mark._replace(pins=tuple(pin for pin in mark.pins if pin.upto > upto))
@@ -122,16 +122,16 @@ class Places:
         self.is_written = False
 
     def move_in_memory(self, who: str, upto: int) -> int:
-        """Have it pass frames in memory, ahead of the file's; return up to which id all have passed these."""
+        """Move it among the frames in memory, ahead of the file's; return up to which id all have passed."""
         before = (self.memory_from or 0) - 1
         if not self.is_out and self.of(who) >= before:
             self.move(who, upto)
         self._past[who] = max(self._past.get(who, before), upto)
-        return min((self._past.get(name, before) for name in self.attending), default=before)
+        return min((self._past.get(name, before) for name in self.consumers), default=before)
 
-    def passed_by_all(self, of: Iterable[str] | None = None) -> int:
-        """Return up to which id all that attend have passed the frames, or all of these; 0 for nobody."""
-        return min((self._upto[who] for who in (self.attending if of is None else of)), default=0)
+    def passed_by_all(self, whom: Iterable[str] | None = None) -> int:
+        """Return up to which id all consumers, or all of these, have passed the frames; 0 for nobody."""
+        return min((self._upto[who] for who in (self.consumers if whom is None else whom)), default=0)
 
     def mark(self, who: str, upto: int, *, blind: bool, clock: Row) -> None:
         """Note that frames up to this id may be sent from now on, with the times that follow from `clock`."""
@@ -141,7 +141,7 @@ class Places:
         self.is_written = self.is_written and self._marks[who] == before
 
     def sent(self, who: str) -> Sent:
-        """Return what may have been sent; where this boot does not vouch for the mark, all of the start."""
+        """Return what may have been sent: up to the mark, or, if it is of another boot, all of the start."""
         upto, boot, blind, _ = self._marks[who]
         return Sent(upto if boot and boot == self._boot else max(upto, self._in_doubt[who]), bool(blind))
 
@@ -154,7 +154,7 @@ class Places:
         return max((pin.upto for pin in self._marks[who].pins), default=0)
 
     def begin_at_first(self) -> None:
-        """Have every dispatcher, there or gone, pass what is not kept any more."""
+        """Move every dispatcher, also those that are gone, past what is no longer kept."""
         self._upto = {who: max(place, self.first - 1) for who, place in self._upto.items()}
         self.is_written = False
 
@@ -166,12 +166,12 @@ class Places:
         self.is_out = True
 
     def doubt_marks(self) -> None:
-        """Have no boot vouch for the marks."""
+        """Trust none of the marks: more may have been sent than they say."""
         self._marks = {who: mark._replace(boot="") for who, mark in self._marks.items()}
         self.is_written = False
 
     def resume(self, before: Places) -> None:
-        """Take over what is known better than the file knows it."""
+        """Take over what is newer than the file's rows."""
         places = {**self._upto, **before._upto}
         self._upto = {who: max(place, self._upto.get(who, 0)) for who, place in places.items()}
         self._marks = {**self._marks, **before._marks}
@@ -187,10 +187,10 @@ class Places:
                 pins = tuple(pin._replace(upto=pin.upto + shift) for pin in mark.pins)
                 self._marks[who] = mark._replace(upto=mark.upto + shift, pins=pins)
 
-    def attend_again(self, before: Places, end: int) -> None:
-        """Go on for those that attended before; `end` is the next id but for what is in memory."""
+    def resume_consumers(self, before: Places, end: int) -> None:
+        """Keep frames for the same consumers; `end` is the next id but for what is in memory."""
         if not before.gave_from_memory:
             self.memory_from = None
-        self.set_consumers(before.attending, end)
-        for who in self.attending:
+        self.set_consumers(before.consumers, end)
+        for who in self.consumers:
             self._upto[who] = self.of(who)

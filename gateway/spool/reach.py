@@ -1,4 +1,4 @@
-"""The file of a queue within reach or not: opened, opened again later, or rescued from damage."""
+"""The file of a queue: opened, opened again after it was gone, or rescued from damage."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ What is left is done by `advance`.
 
 
 class Reach:
-    """Has the contents of the file, whatever becomes of it.
+    """Keeps the contents of the queue, also while its file cannot be used.
 
     While the file cannot be written to (`is_away`) `trouble` is why. The contents are then a view of it or,
     where it cannot be read either, what came since; they move into the file when it is within reach again.
@@ -308,7 +308,7 @@ class Reach:
             contents.resume(before)
         else:
             self.shift = contents.append(before)
-        contents.places.attend_again(before.places, end)
+        contents.places.resume_consumers(before.places, end)
         self.contents = contents
         self.is_away = self._is_stuck = False
         self._kept_upto = 0

@@ -71,7 +71,7 @@ class RefusedFrames:
         self._last_out = 0
 
     def load(self, db: sqlite3.Connection) -> None:
-        """Go on with what the file has; what has been counted as dropped stays so."""
+        """Count what the file has."""
         rows = db.execute(
             f"""
             SELECT who, count(*), sum(length(CAST(frame AS BLOB)) + length(reason) + 3 * length(who) + {_OVERHEAD})
@@ -83,10 +83,9 @@ class RefusedFrames:
         counters = dict(db.execute("SELECT name, value FROM counters WHERE name LIKE 'refused%'"))
         names = ("refused_pages", "refused_dropped", "refused_last_out")
         self._noted = (counters.get(names[0], 0), counters.get(names[1], 0), counters.get(names[2], 0))
-        self._last_out = max(self._last_out, self._noted[2])
+        _, self.dropped, self._last_out = self._noted
         # A file of an earlier version has no note of its pages; that of a damaged one may be much too high.
         self.pages = min(counters.get("refused_pages", about), 2 * about)
-        self.dropped = max(self.dropped, self._noted[1])
 
     @property
     def by(self) -> Counter[str]:
@@ -123,9 +122,9 @@ class RefusedFrames:
         """Put it back."""
         self._on_disk, self.pages, self.dropped, self._noted = state
 
-    def write(self, db: sqlite3.Connection, rows: Sequence[RefusedRow] = ()) -> None:
-        """Write these and what waits, within the limits; inside a transaction, and `written` after it."""
-        rows = self._newest_that_fit([*self.unwritten, *rows])
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write what waits, within the limits; inside a transaction, and `written` after it."""
+        rows = self._newest_that_fit(self.unwritten)
         self._make_room(db, len(rows), _pages(rows))
         before = pages_used(db)
         db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", rows)

@@ -1,4 +1,4 @@
-"""What the queue lets go of: for want of room, for its age, or by hand."""
+"""Which frames are removed undelivered: for want of room, for their age, or by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("oemgateway.spool")
 
 _PIECE = 500
-"""How many frames that are too old are let go of at a time."""
+"""How many frames that are too old are removed at a time."""
 
 
 class Skipped(NamedTuple):
@@ -38,7 +38,7 @@ class Retention:
         self._reasons: set[str] = set()
 
     def keep_within(self, contents: Contents) -> None:
-        """Let go of the frames that are too many."""
+        """Remove the oldest frames beyond the limit."""
         self._drop_oldest(contents, contents.census.total - self.limits.frames)
 
     def check_admits(self, contents: Contents, count: int) -> None:
@@ -47,7 +47,7 @@ class Retention:
             raise OSError(f"the queue is full: max_frames is {self.limits.frames}")
 
     def make_room(self, contents: Contents, error: sqlite3.Error) -> bool:
-        """Let go of frames where the file has reached its own limit; return whether some went.
+        """Remove frames where the file has reached its own limit; return whether there were any.
 
         It can be that more have to.
         """
@@ -59,14 +59,14 @@ class Retention:
         return contents.census.total < total
 
     def bound_memory(self, contents: Contents) -> None:
-        """Let go of what waits in memory for the disk, as far as it is too much."""
+        """Remove the oldest of what waits in memory for the disk, beyond the limit."""
         while len(contents.unwritten) > self.limits.memory:
             number = contents.unwritten.popleft().number
             contents.dropped += contents.census.remove(number, number)
         contents.refused.bound_memory()
 
     def expire(self, contents: Contents, age: Callable[[Stamp], float]) -> bool:
-        """Let go of the oldest frames that are older than the limit; return whether there may be more.
+        """Remove the oldest frames that are older than the limit; return whether there may be more.
 
         It ends at the first whose time is not known.
         """
@@ -80,9 +80,9 @@ class Retention:
         return len(old) == _PIECE
 
     def skip(self, contents: Contents, who: str, *, before: int, limit: int) -> Skipped:
-        """Have a dispatcher, or all (""), pass over what is in the next `limit` ids, as far as this one."""
+        """Move a dispatcher, or all (""), past the next `limit` ids, up to this one."""
         before = min(before, contents.next)
-        whose = [who] if who else list(contents.places.attending)
+        whose = [who] if who else list(contents.places.consumers)
         start = max(contents.places.passed_by_all(whose), contents.first - 1)
         upto = min(start + limit, before - 1)
         count = contents.census.count(start, upto, who)
@@ -97,7 +97,7 @@ class Retention:
             self._drop(contents, contents.census.oldest(surplus) + 1, "the queue is full")
 
     def _drop(self, contents: Contents, first: int, why: str) -> None:
-        """Let `first` be the oldest frame that is kept, and count those before it."""
+        """Remove and count the frames before this id."""
         if why not in self._reasons:
             self._reasons.add(why)
             log.error("%s: from now on the oldest frames are dropped, and counted", why)
@@ -105,7 +105,7 @@ class Retention:
 
 
 def _limit_is_ours(contents: Contents, error: sqlite3.Error) -> bool:
-    """Tell whether it was not the disk that is full but what we may take of it."""
+    """Tell whether the limit was reached, and not the end of the disk."""
     if isinstance(error, NoRoom) or not store.is_full(error):
         return isinstance(error, NoRoom)
     (pages,), (most,) = (contents.db.execute(f"PRAGMA {n}_count").fetchone() for n in ("page", "max_page"))

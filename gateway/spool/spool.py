@@ -156,7 +156,7 @@ class Spool:
         """Note, before the dispatcher sends what it was given last, that it does so up to this id.
 
         Whatever is learnt of the clock meanwhile, these keep the times that they are sent with until `done`.
-        `blind` says that the first of them cannot be told from one that its far end has.
+        `blind` says that the first of them looks the same as one that its far end has.
         """
         with self._lock:
             clock = self._given.get(who, self._contents.boots.now)
@@ -216,7 +216,7 @@ class Spool:
         self.syncing.sync_at_once()
 
     def skip(self, who: str, *, before: int, limit: int) -> Skipped:
-        """Have a dispatcher, or all (""), pass over what is in the next `limit` ids, as far as this one.
+        """Move a dispatcher, or all (""), past the next `limit` ids, up to this one.
 
         Raises OSError where the disk does not take it.
         """
@@ -229,7 +229,7 @@ class Spool:
             return skipped
 
     def expire(self, age: Callable[[Stamp], float]) -> None:
-        """Let go of the oldest readings that are older than the limit, up to the first without a known time.
+        """Remove the oldest readings that are older than the limit, up to the first without a known time.
 
         `age` tells how old a reading is at least, in seconds.
         """
@@ -264,7 +264,7 @@ class Spool:
     # What there is.
 
     def waiting(self, *, after: int = 0, limit: int = 1000, who: str = "") -> list[Waiting]:
-        """Return the oldest frames behind this id, or behind the place of a dispatcher, whosever they are.
+        """Return the oldest frames after this id, or after the place of a dispatcher, for whomever they are.
 
         Raises OSError where the disk cannot be read.
         """
@@ -274,7 +274,7 @@ class Spool:
             return self._disk.read(lambda contents: contents.waiting(after, limit, who))
 
     def standing(self, who: str) -> Standing:
-        """Return how the dispatcher's part of the queue stands; OSError where the disk cannot be read."""
+        """Return a dispatcher's figures; OSError where the disk cannot be read."""
         with self._lock:
             standing = self._disk.read(lambda contents: contents.standing(who, self._disk.reach.saved))
             return standing._replace(held=0) if self._lost else standing
@@ -301,7 +301,7 @@ class Spool:
     @property
     def dispatchers(self) -> list[str]:
         """The dispatchers that frames are kept for."""
-        return sorted(self._contents.places.attending)
+        return sorted(self._contents.places.consumers)
 
     @property
     def refusers(self) -> list[str]:

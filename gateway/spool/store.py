@@ -21,7 +21,7 @@ ALL_IN_DOUBT = """
         sent = max(sent, upto, coalesce((SELECT value FROM counters WHERE name = 'fixed'), 0));
     DELETE FROM counters WHERE name = 'fixed';
 """
-"""Has no boot vouch for what was sent; files of before had one mark for all dispatchers."""
+"""Marks all as perhaps sent; earlier versions had one mark for all dispatchers."""
 
 
 def _boots_of_held(table: str) -> str:
@@ -34,7 +34,7 @@ def _boots_of_held(table: str) -> str:
 
 
 BOOTS_OF_HELD = _boots_of_held("frames")
-"""Files of before marked each frame whose time was not known; that is said of its boot now."""
+"""Earlier versions marked each frame whose time was not known; now its boot has a row that says so."""
 
 _SCHEMAS = (
     """
@@ -64,7 +64,7 @@ _SCHEMAS = (
     CREATE TABLE boots (boot TEXT PRIMARY KEY, first INTEGER NOT NULL, offset REAL, until REAL NOT NULL)
         WITHOUT ROWID;
     ALTER TABLE cursors ADD COLUMN pins TEXT NOT NULL DEFAULT '[]';
-    UPDATE cursors SET pins = '[[' || sent || ', "", 0, null, -1]]' WHERE sent > upto;
+    UPDATE cursors SET pins = '[[' || sent || ', "", 0, null, -1e999]]' WHERE sent > upto;
     CREATE TABLE IF NOT EXISTS late (id INTEGER PRIMARY KEY, frame TEXT NOT NULL, held INTEGER NOT NULL);
     {BOOTS_OF_HELD}
     {_boots_of_held("late")}

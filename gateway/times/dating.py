@@ -1,4 +1,4 @@
-"""The queue is told what is known of the clock, and which frames are too old."""
+"""Tells the queue what is known of the clock, and when to remove what is too old."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SETTLED = 3600.0
 
 
 class Dating:
-    """Stands between the listeners and the queue; any thread may call it."""
+    """Puts frames into the queue for the listeners, and watches the clock; any thread may call it."""
 
     def __init__(self, spool: Spool, keeper: Timekeeper, clock: Clock, note: TimeNote) -> None:
         self.keeper = keeper
@@ -57,19 +57,19 @@ class Dating:
             self._spool.put(frames, notes)
 
     def note_server_time(self, who: str, time: float | None) -> None:
-        """Take note of what the clock of a dispatcher's far end shows, before anything is sent there."""
+        """Note what the clock of a dispatcher's far end shows, before anything is sent there."""
         with self._lock:
             self.keeper.note_server_time(who, time)
             self._follow()
 
     def set_consumers(self, dispatchers: Collection[str]) -> None:
-        """Believe the far ends of these dispatchers only: others were taken out of the configuration."""
+        """Trust the far ends of these dispatchers only: others were removed from the configuration."""
         with self._lock:
             self.keeper.set_consumers(dispatchers)
             self._follow()
 
     def look(self) -> None:
-        """Look at the clock, every few seconds, and let go of what is too old."""
+        """Look at the clock, every few seconds, and remove what is too old."""
         with self._lock:
             self._follow()
             now = self._clock.monotonic()
@@ -79,7 +79,7 @@ class Dating:
             expire = now >= self._expire_due
             if expire:
                 self._expire_due = now + _EXPIRE_EVERY
-        # What takes long in a long queue must not have the listeners wait.
+        # This takes long in a long queue, and listeners must not wait for it.
         if expire:
             self._spool.expire(self.keeper.age)
 
@@ -133,7 +133,7 @@ class TimeNote:
         return max(noted, version.MADE) if noted is not None and noted < _NEVER else version.MADE
 
     def write(self, wall: float) -> None:
-        """Note a time; that a disk does not take it is no trouble of ours."""
+        """Note a time; a disk that refuses is ignored here."""
         try:
             write_file(self._file, f"{wall:.0f}\n")
         except OSError as error:

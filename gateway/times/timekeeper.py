@@ -1,10 +1,10 @@
-"""Whether the wall clock can be believed, on a machine without a clock battery.
+"""Whether the wall clock can be trusted, on a machine without a clock battery.
 
 A Pi starts with the time of its last shutdown, or 1970, until something sets its clock. Readings that are
 taken before are held back, and dated by the boot's own clock once the wall clock is right. A clock is doubted
 on evidence only: it shows a time that is known to have passed, or one that the far end's clock contradicts,
-which is no evidence where that one shows a time that has passed itself. That nobody says it is synchronised
-is none: many a Pi has no NTP in reach and a right clock all the same.
+which is no evidence where that one shows a time that has passed itself. A clock
+that nothing synchronises is not doubted for that: many a Pi cannot reach NTP and has the right time.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Timekeeper:
         return stepped
 
     def note_server_time(self, who: str, time: float | None) -> None:
-        """Take note of what the clock of a dispatcher's far end shows: None where it shows nothing."""
+        """Note what the clock of a dispatcher's far end shows: None where it shows nothing."""
         self._references.pop(who, None)
         if time is not None:
             self._references[who] = _Reference(time, self._clock.boottime())
@@ -134,7 +134,7 @@ class Timekeeper:
         return "its clock has not come to the time of the next reading, which waits"
 
     def _expected(self, reference: _Reference) -> float:
-        """Return what a far end's clock shows now, by the boot's own clock since it was told."""
+        """Return what a far end's clock shows now, by the boot's own clock since the far end showed it."""
         return reference.time + self._clock.boottime() - reference.boottime
 
     def _judge(self) -> None:
