@@ -97,7 +97,7 @@ def test_a_log_without_its_header_is_whole_again(path, caplog, byte, count):
     assert not list(path.parent.glob("queue.db.damaged-*"))
 
 
-@pytest.mark.parametrize("start", [0, 32, 60])
+@pytest.mark.parametrize("start", [0, 32, 60, 1048 * 150 + 100, 1048 * 300])
 @pytest.mark.parametrize("size", [100, 4096])
 def test_of_a_log_without_its_first_pages_all_the_others_are_taken(path, start, size):
     overwrite(log_of(path), b"x" * size, start)
@@ -218,9 +218,7 @@ def test_who_only_looks_at_the_file_leaves_the_log(path, count):
 
 def test_what_sqlite_takes_is_left_to_it(killed):
     data = (killed / "queue.db-wal").read_bytes()
-    assert verified(data) is None
-    for damaged in (b"x" + data[1:], b"x" * 32 + data[32:]):
+    for damaged in (data, b"x" + data[1:], b"x" * 32 + data[32:]):
         found = verified(damaged)
-        assert found is not None
         assert found.is_whole
         assert len(found.commits) == (len(data) - 32) // 1048

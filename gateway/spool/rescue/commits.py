@@ -1,8 +1,8 @@
-"""The log of commits (-wal) that SQLite keeps beside the queue file, where SQLite itself would ignore it.
+"""The log of commits (-wal) beside the queue file, where SQLite itself would ignore some of it.
 
-SQLite takes a log up to the first frame whose checksum is wrong. Where its header or its first frames are
-damaged it takes nothing, and overwrites the log with the next commit. But each checksum continues the one
-before, so the other frames can be verified, and a log be made of them that SQLite takes.
+SQLite takes a log up to the first frame whose checksum is wrong, and overwrites the rest, or all of it where
+the header is damaged. But each checksum continues the one before, so the other frames can be verified, and a
+log be made of them that SQLite takes.
 The format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log.
 """
 
@@ -14,6 +14,8 @@ import os
 import sqlite3
 import struct
 from contextlib import contextmanager
+from itertools import takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,38 +90,45 @@ def logged(data: bytes) -> Iterator[tuple[Commit, Pair, Pair]]:
         yield Commit(number, pages, page), (beside[0], beside[1]), (beside[2], beside[3])
 
 
-def verified(data: bytes) -> Verified | None:
-    """Return what can be verified of a log that SQLite ignores; None where SQLite takes some of it."""
-    head = _head(data)
-    salts, before = head or (None, None)
+def verified(data: bytes) -> Verified:
+    """Return what can be verified of a log."""
     good: list[Commit] = []
     whole = upto = 0
+    for place, (commit, is_good) in enumerate(_checked(data)):
+        if is_good:
+            good.append(commit)
+            whole = place + 1 if len(good) == place + 1 else whole
+            upto = len(good) if commit.pages else upto
+    return Verified(good[:upto], is_whole=upto <= whole)
+
+
+def _checked(data: bytes) -> Iterator[tuple[Commit, bool]]:
+    """Yield the pages in a log, and whether each follows from what is before it."""
+    salts, before = _head(data) or (None, None)
     for place, (commit, its_salts, sums) in enumerate(logged(data)):
-        if not head and not place:
+        if salts is None and not place:
             before = _lost_sums(commit, its_salts, sums)
-        if (
+        is_good = (
             before is not None
             and its_salts == (salts or its_salts)
             and _checksum(commit.content, before) == sums
-        ):
-            salts = its_salts
-            good.append(commit)
-            upto = len(good) if commit.pages else upto
-            if len(good) == place + 1:
-                whole = place + 1
-                if head and upto:
-                    return None
+        )
+        salts = its_salts if is_good else salts
         before = sums
-    return Verified(good[:upto], is_whole=upto <= whole)
+        yield commit, is_good
 
 
 def is_taken(path: Path) -> bool:
     """Tell whether SQLite takes anything of the log at this path. Raises OSError."""
-    return path.exists() and path.stat().st_size >= length(1) and verified(_read(path)) is None
+    if not path.exists() or path.stat().st_size < length(1):
+        return False
+    data = _read(path)
+    taken = takewhile(itemgetter(1), _checked(data) if _head(data) else ())
+    return any(commit.pages for commit, _ in taken)
 
 
 def mend(path: Path, *, gaps: bool = False) -> None:
-    """Have SQLite take what can be verified of the log beside this file, where it would ignore it.
+    """Have SQLite take all that can be verified of the log beside this file.
 
     The log as it was is kept under another name. Nothing is done where another process has the file open.
     Raises LogDamaged where pages are missing, unless `gaps` are allowed, and OSError.
@@ -135,8 +144,8 @@ def mend(path: Path, *, gaps: bool = False) -> None:
         if not path.stat().st_size:  # SQLite would delete the log
             commits.rename(aside)
             outcome = "its queue file is empty, and without that it cannot be used"
-        elif (found := verified(data)) is None:
-            return
+        elif (found := verified(data)).is_whole and _head(data):
+            return  # SQLite takes all of it
         elif found.commits:
             if not (found.is_whole or gaps):
                 raise LogDamaged(f"{commits} is damaged")
