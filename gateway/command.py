@@ -28,6 +28,7 @@ COMMANDS = {
     "check": "gateway.commands.check",
     "doctor": "gateway.commands.doctor",
     "status": "gateway.commands.status",
+    "values": "gateway.commands.values",
     "queue": "gateway.commands.queue_command",
     "emoncms": "gateway.dispatchers.emoncms.proof.command",
     "sensors": "listeners.onewire.commands.sensors",

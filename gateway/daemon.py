@@ -120,7 +120,8 @@ class Daemon:
         path = paths.make_socket_path(self._configuration.gateway.socket, directory)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return closing(control.Control(path, {**self._status.by_name(), **self._queue.by_name()}))
+            answers = {**self._status.by_name(), **self._queue.by_name(), **self._present.by_name()}
+            return closing(control.Control(path, answers))
         except OSError as error:
             log.warning("%s: no socket there (%s): the command cannot ask this daemon", path, error)
             return nullcontext()

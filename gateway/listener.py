@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
     from gateway.present.status import Status
+    from gateway.present.values import Value
 
 
 _MISSED = 3
@@ -180,6 +181,10 @@ class Present(Protocol):
 
     def node_name(self, node: str) -> str:
         """Return what people call a node, "" where [nodes] does not say."""
+        ...
+
+    def values(self) -> list[Value]:
+        """Return each value as it is now, sorted; also those configured that were not heard yet."""
         ...
 
     def status(self) -> Status:

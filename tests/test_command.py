@@ -129,7 +129,7 @@ def test_the_log_goes_where_it_is_sent_and_without_a_disk_it_runs_from_memory(fi
 
 def test_the_demo_shows_a_table_and_posts_where_it_is_told_until_it_is_interrupted(tmp_path, server):
     screen, errors = tmp_path / "screen", tmp_path / "errors"
-    rows = {("9", "1", "cellar"), ("9", "2", "flow"), ("9", "3", "return"), ("9", "4", "-")}
+    rows = {("9", "1", "cellar"), ("9", "2", "flow"), ("9", "3", "return"), ("9", "4", "Dummy")}
     keys = {("9", "1"), ("9", "2"), ("9", "3"), ("9", "5"), ("9", "6"), ("10", "1")}
 
     def shown():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 
 import pytest
 
@@ -9,12 +10,28 @@ from gateway.commands import demo
 from gateway.dispatchers.table import Table
 from gateway.frame import Frame, Stamp
 from gateway.plugin import Batch
+from gateway.present.values import Value
 from listeners.simulated.clock import VirtualClock
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+class Present:
+    """The present of a gateway that has these values."""
+
+    def __init__(self, *values: Value) -> None:
+        self.now = list(values)
+
+    def values(self) -> list[Value]:
+        return self.now
+
+
+CELLAR = Value(
+    source="bridge", node="9", index=1, label="cellar", unit="°C", value=11.8125, last=11.8125, age=0.0
+)
 
 
 @pytest.fixture
@@ -25,65 +42,56 @@ def clock():
 @pytest.fixture
 def table(clock):
     table = Table(title="the demo")
-    table.clock, table.out = clock, io.StringIO()
+    table.clock, table.out, table.present = clock, io.StringIO(), Present(CELLAR)
     yield table
     table.close()
 
 
-def sweep(clock: VirtualClock, *values: float | None, node: str = "9") -> Frame:
-    return Frame(node, values, Stamp(clock.wall(), "boot", 0), ("cellar", "flow"), source="bridge")
+def served(table: Table, seconds: float) -> None:
+    """Serve it whenever it asks to be, for so long."""
+    until = table.clock.monotonic() + seconds
+    while table.clock.monotonic() + table.wake().seconds <= until:
+        table.clock.sleep(table.wake().seconds)
+        table.serve()
 
 
 def rows(table: Table) -> list[list[str]]:
-    text = table.out.getvalue().split("\n\n")[-2]
-    return [line.split() for line in text.splitlines()[2:]]
+    return [line.split() for line in table.out.getvalue().split("\n\n")[-2].splitlines()[1:]]
 
 
-def test_a_line_per_index_with_name_value_and_age(table, clock):
+def test_it_shows_the_present_whatever_comes_from_the_queue(table, clock):
     table.open()
-    radio = Frame("10", (252, -4), Stamp(clock.wall() - 3, "boot", 0), rssi=-61)
-    table.send(Batch([radio, sweep(clock, 11.8125, None)], []))
-    assert rows(table) == [
-        ["9", "1", "cellar", "11.8125", "0", "s"],
-        ["9", "2", "flow", "-", "gap:", "index", "kept"],
-        ["10", "1", "252", "3", "s", "-61", "dBm"],
-        ["10", "2", "-4", "3", "s", "-61", "dBm"],
-    ]
+    table.send(Batch([Frame("9", (99.0,), Stamp(1.0, "", 0.0))], [1]))
+    served(table, 0)
+    assert rows(table) == [["9", "1", "cellar", "11.8125", "°C", "0", "s"]]
 
 
-def test_a_sensor_that_is_gone_keeps_its_line_and_grows_old(table, clock):
+def test_into_a_file_it_is_written_every_few_seconds(table):
     table.open()
-    table.send(Batch([sweep(clock, 11.5, 46.25)], []))
-    clock.sleep(7)
-    table.send(Batch([sweep(clock, 11.5, None)], []))
-    assert rows(table)[1] == ["9", "2", "flow", "-", "7", "s", "gap:", "index", "kept"]
-    clock.sleep(7)
-    table.send(Batch([sweep(clock, 11.5, 46.5)], []))
-    assert rows(table)[1] == ["9", "2", "flow", "46.5", "0", "s"]
-
-
-def test_into_a_file_it_is_written_every_few_seconds(table, clock):
-    table.open()
-    for _ in range(10):
-        table.send(Batch([sweep(clock, 1.0)], []))
-        clock.sleep(1)
+    served(table, 9)
     assert table.out.getvalue().count("the demo") == 2
     assert "\x1b" not in table.out.getvalue()
 
 
-def test_into_a_file_what_came_last_is_written_at_the_end(table, clock):
+def test_into_a_file_what_came_last_is_written_at_the_end_once(table):
     table.open()
-    table.send(Batch([sweep(clock, 1.0)], []))
-    clock.sleep(1)
-    table.send(Batch([sweep(clock, 2.0, node="10")], []))
+    served(table, 0)
+    table.present.now = [CELLAR, Value(source="radio", node="10", index=1, value=252.0, age=3.0)]
     for _ in range(2):
         table.close()
     assert [row[0] for row in rows(table)] == ["9", "10"]
     assert table.out.getvalue().count("the demo") == 2
 
 
+def test_on_a_terminal_it_is_drawn_each_second_also_while_nothing_comes(table):
+    table.out = Terminal()
+    table.open()
+    served(table, 10)
+    assert table.out.getvalue().count("\x1b[H") == 11
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 24), (120, 12), (80, 5)])
-def test_on_a_terminal_nothing_is_cut_and_all_fits(table, clock, monkeypatch, width, height):
+def test_on_a_terminal_all_fits(table, monkeypatch, width, height):
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("LINES", str(height))
     table.out = Terminal()
@@ -91,13 +99,15 @@ def test_on_a_terminal_nothing_is_cut_and_all_fits(table, clock, monkeypatch, wi
     words = "it is refused as its length is not that of the node"
     for n in range(20):
         logging.getLogger("oemgateway").warning("sensor%d: %s, %s", n, words, words)
-    table.send(Batch([sweep(clock, 1.0, None)], []))
-    shown = table.out.getvalue().rpartition("\x1b[H")[2].removesuffix("\x1b[J").split("\x1b[K\n")
+    served(table, 0)
+    shown = screen_of(table).split("\n")
     assert len(shown) <= height
     assert all(len(line) <= width for line in shown)
-    text = " ".join("\n".join(shown).split())
-    assert height < 10 or "gap: index kept" in text
-    assert height < 10 or f"sensor19: {words}, {words}" in text
+    assert height < 10 or f"sensor19: {words}, {words}" in " ".join("\n".join(shown).split())
+
+
+def screen_of(table: Table) -> str:
+    return table.out.getvalue().rpartition("\x1b[H")[2].removesuffix("\x1b[J").replace("\x1b[K\n", "\n")
 
 
 def test_the_demos_title_fits_a_terminal_of_80_columns():
@@ -105,28 +115,31 @@ def test_the_demos_title_fits_a_terminal_of_80_columns():
         assert len(configuration.dispatchers["screen"].title) <= 80
 
 
-def test_on_a_terminal_it_is_drawn_over_itself_with_the_end_of_the_log_below(table, clock):
+def test_on_a_terminal_the_end_of_the_log_is_below_and_has_its_place_again_later(table):
     logger = logging.getLogger("oemgateway")
     before = logger.handlers
     table.out = Terminal()
     table.open()
     for n in range(20):
         logger.warning("sensor%d is unplugged", n)
-    table.send(Batch([sweep(clock, 1.0)], []))
-    last = table.out.getvalue().rpartition("\x1b[H")[2]
-    assert "sensor19 is unplugged" in last
-    assert "sensor11 " not in last
+    served(table, 0)
+    assert "sensor19 is unplugged" in screen_of(table)
+    assert "sensor11 " not in screen_of(table)
     table.close()
     assert logger.handlers == before
 
 
-def test_neither_a_name_nor_the_log_reaches_the_terminal_raw(table, clock):
+def test_neither_a_title_nor_the_log_reaches_the_terminal_raw(table):
     table.title = "the\x1b]0;demo"
     table.out = Terminal()
     table.open()
     logging.getLogger("oemgateway").warning("the board says: \x1b[2J\nforged")
-    table.send(Batch([Frame("9", (1.0,), Stamp(clock.wall(), "boot", 0), ("a\x1b[2J\u202eb",))], []))
-    shown = table.out.getvalue().rpartition("\x1b[H")[2].removesuffix("\x1b[J").replace("\x1b[K\n", "\n")
-    assert "\x1b" not in shown
-    assert "\u202e" not in shown
-    assert r"the board says: \x1b[2J\nforged" in shown
+    served(table, 0)
+    assert "\x1b" not in screen_of(table)
+    assert r"the board says: \x1b[2J\nforged" in screen_of(table)
+
+
+def test_it_wakes_up_as_often_as_it_draws_and_no_more(table):
+    table.open()
+    served(table, 0)
+    assert math.isclose(table.wake().seconds, 5.0)

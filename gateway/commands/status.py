@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -23,6 +25,7 @@ HEALTHY, DEGRADED, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
 """The exit statuses; the last two are LSB's, of a service that does not run or cannot be asked."""
 
 _WIDTH = 100
+"""Characters of a line, at most; a terminal may have less."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,11 +59,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         say_json(asdict(status))
     else:
-        say(lines(status))
+        say(lines(status, min(_WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _WIDTH))
     return HEALTHY if status.healthy else DEGRADED
 
 
-def lines(status: Status) -> Iterator[str]:
+def lines(status: Status, columns: int = _WIDTH) -> Iterator[str]:
     """Yield a line for the gateway, one for each section and one for the clock; ! marks trouble."""
     how = "healthy" if status.healthy else "in trouble"
     yield f"oemgateway {status.version} is {how}, up {span(status.uptime)}, pid {status.pid}, {status.file}"
@@ -69,21 +72,26 @@ def lines(status: Status) -> Iterator[str]:
     words["clock"] = _clock(status.clock)
     width = max(map(len, words))
     for name, said in words.items():
-        yield from _wrapped(f"  {name:<{width}}  ", "; ".join(said))
+        yield from _wrapped(f"  {name:<{width}}  ", "; ".join(said), columns)
         for trouble in status.sections[name].troubles if name in status.sections else ():
-            yield from _wrapped(" " * (width + 4) + "! ", trouble)
+            yield from _wrapped(" " * (width + 4) + "! ", trouble, columns)
     for trouble in status.troubles:
-        yield from _wrapped("  ! ", trouble)
+        yield from _wrapped("  ! ", trouble, columns)
     if status.dropped:
         yield f"  {status.dropped} frames were dropped, ever, for want of room or for their age"
     if status.refused_dropped:
-        yield from _wrapped("  ", f"{status.refused_dropped} {REFUSED_DROPPED}")
+        yield from _wrapped("  ", f"{status.refused_dropped} {REFUSED_DROPPED}", columns)
 
 
-def _wrapped(begin: str, words: str) -> list[str]:
+def _wrapped(begin: str, words: str, width: int) -> list[str]:
     indent = " " * len(begin)
     return textwrap.wrap(
-        plain(words), _WIDTH, initial_indent=begin, subsequent_indent=indent, break_on_hyphens=False
+        plain(words),
+        width,
+        initial_indent=begin,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 

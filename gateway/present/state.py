@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from gateway.nodes import Nodes
 from gateway.plugin import Latest
 from gateway.present.catalogue import Catalogue
+from gateway.present.tracks import Heard, Tracks
+from gateway.present.values import Value, held, lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -30,6 +34,7 @@ class LatestFrames:
     def __init__(self, noted: Callable[[], None] = lambda: None) -> None:
         self._lock = threading.Lock()
         self._nodes: dict[str, Latest] = {}
+        self._tracks = Tracks()
         self._noted = noted
 
     def note(self, frame: Frame, now: float) -> None:
@@ -39,12 +44,18 @@ class LatestFrames:
             self._nodes[frame.node] = _next(before, frame, now)
             if len(self._nodes) > _NODES:
                 del self._nodes[next(iter(self._nodes))]
+            self._tracks.note(frame, now)
         self._noted()
 
     def nodes(self) -> dict[str, Latest]:
         """Return what is known of each node."""
         with self._lock:
             return dict(self._nodes)
+
+    def heard(self, now: float) -> list[Heard]:
+        """Return what is known of each index."""
+        with self._lock:
+            return list(self._tracks.heard(now))
 
     def rate(self, now: float) -> float:
         """Return how many frames a minute come of the nodes that are not silent."""
@@ -72,6 +83,10 @@ class State:
         self._catalogue = Catalogue({}, Nodes())
         self._flags: WeakSet[Flag] = WeakSet()
         self._status: Callable[[], Status]
+
+    def by_name(self) -> dict[str, Callable[[], Any]]:
+        """Return what commands may ask, by the names of their questions."""
+        return {"values": lambda: {"values": [asdict(value) for value in self.values()]}}
 
     def configure(self, listeners: Mapping[str, Listener], nodes: Nodes) -> None:
         """Follow the configuration: the frames of listeners that it does not have are forgotten."""
@@ -107,6 +122,54 @@ class State:
     def node_name(self, node: str) -> str:
         """Return what people call a node, "" where [nodes] does not say."""
         return self._catalogue.node_names.get(node, "")
+
+    def values(self) -> list[Value]:
+        """Return each value as it is now, also of what is configured and was not heard yet; sorted."""
+        now = time.monotonic()
+        with self._lock:
+            frames = dict(self._frames)
+        values: dict[tuple[str, str, int | str | None], Value] = {}
+        for source, each in frames.items():
+            nodes = each.nodes()
+            for heard in each.heard(now):
+                usual = nodes[heard.frame.node].usual if heard.frame.node in nodes else None
+                values[source, heard.frame.node, heard.key] = self._value(source, heard, usual, now)
+        for source, series in self._catalogue.items():
+            key = (source, series.node, series.index or series.name)
+            if source and series.claimed and key[2] and key not in values:
+                values[key] = Value(
+                    source=source,
+                    node=series.node,
+                    node_name=self.node_name(series.node),
+                    index=series.index,
+                    label=series.label or series.name,
+                    unit=series.unit,
+                    kind=series.kind,
+                )
+        return sorted(values.values(), key=lambda value: value.place)
+
+    def _value(self, source: str, heard: Heard, usual: float | None, now: float) -> Value:
+        frame = heard.frame
+        series = self._catalogue.of(frame, heard.index)
+        stands = lifetime(series.interval, usual)
+        age = None if heard.valued_at is None else max(0.0, now - heard.valued_at)
+        dummy = not series.claimed and heard.valued is None
+        is_now = frame.values[heard.index - 1] is not None and age is not None and age <= stands
+        return Value(
+            source=source,
+            node=frame.node,
+            node_name=self.node_name(frame.node),
+            index=None if frame.by_name else heard.index,
+            label=series.label,
+            unit="" if dummy else series.unit,
+            kind=series.kind,
+            value=heard.valued if is_now else None,
+            last=heard.valued,
+            age=None if age is None else round(age, 1),
+            rssi=frame.rssi,
+            dummy=dummy,
+            hour=held(heard.minutes, stands),
+        )
 
     def status(self) -> Status:
         """Return how the gateway is; OSError where the queue's disk cannot be read."""

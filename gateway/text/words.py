@@ -20,3 +20,16 @@ def rate(per_minute: float) -> str:
 def size(count: int) -> str:
     """Return a number of bytes."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def short_span(seconds: float) -> str:
+    """Return a duration for a narrow column: 9 s, 5 min, 3 h, 12 days."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def figure(value: float) -> str:
+    """Return a value for people: whole numbers whole, others with six digits."""
+    return f"{value:.0f}" if value == value // 1 and abs(value) < 1e15 else f"{value:.6g}"
