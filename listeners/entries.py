@@ -141,7 +141,7 @@ class EntrySampler(Sampler):
                     label=f"{entry.title} {kind}" if is_named else entry.label,
                     unit=unit,
                     kind=kind if is_named else "",
-                    identity=f"{entry.text} {kind}" if is_named else "",
+                    identity=entry.text if is_named else "",
                     interval=self.interval,
                     setting=f"{self.entries.EXAMPLE.rstrip('1')}{number}",
                     claimed=is_named,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Kept:
     """The file of a listener; it keeps nothing where there is no state directory.
 
-    `every` seconds apart is when `note` writes, so that a card is written seldom.
+    It is due every so many seconds, as a card is to be written seldom.
     """
 
     def __init__(self, listener: Listener, kind: str, every: float) -> None:

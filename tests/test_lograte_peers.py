@@ -1,4 +1,4 @@
-"""Listener `lograte` against the real logrotate, in both of its ways, under load."""
+"""Listener `lograte` against the real logrotate, in both of its ways, under load and kills."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ import pytest
 from gateway.flag import Flag
 from gateway.settings import build
 from listeners.lograte.listener import Lograte
+from tests.gateway_process import GatewayProcess, state
 from tests.peers import need
+from tests.simulators.influxdb import FakeInflux
+from tests.waiting import wait_until
 
 log = logging.getLogger(__name__)
 
 ROTATIONS = int(os.environ.get("ROTATIONS", "12"))
+KILLS = int(os.environ.get("KILLS", "6"))
 PER_SECOND = 1000
 
 
@@ -119,3 +123,42 @@ def test_each_line_is_counted_once(tmp_path, way, compress):
         assert (lost, total) == (0, writer.count)
     # What was read before it was lost is counted too.
     assert len(kept) <= total <= writer.count
+
+
+def test_after_kills_at_any_moment_each_line_is_counted_once(tmp_path):
+    # given a program that writes, and a gateway that counts its lines
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    writer = Writer(logs / "mail.log")
+    (logs / "mail.log").touch()
+    file = tmp_path / "oemgateway.conf"
+    file.touch(0o600)
+    with FakeInflux(1) as server:
+        file.write_text(
+            f"{state(tmp_path)}[listeners]\n[[mail]]\ntype = lograte\nfile = {logs / 'mail.log'}\n"
+            "node = mail\ninterval = 1\npattern1 = 'line [0-9]{7}$'\n"
+            f"[dispatchers]\n[[influx]]\ntype = influxdb\nurl = {server.url}\ndatabase = home\ninterval = 0\n"
+        )
+        gateway = GatewayProcess(file)
+        gateway.start()
+        gateway.kill()
+        writer.start()
+        # when it is killed again and again, and the file is rotated now and then
+        for number in range(KILLS):
+            gateway.launch()
+            time.sleep(random.uniform(0, 2))
+            gateway.kill()
+            if number % 3 == 0:
+                (logs / "mail.log").rename(logs / f"mail.log.{KILLS - number}")
+                writer.reopen_at = time.monotonic() + 0.05
+        writer.stop.set()
+        writer.join()
+        # then its total is the number of lines
+        with gateway:
+            wait_until(lambda: writer.count in totals(server))
+            assert gateway.stop() == 0
+        assert max(totals(server)) == writer.count
+
+
+def totals(server):
+    return [value for (series, _), value in server.points.items() if "index=2" in series]

@@ -129,7 +129,7 @@ class _Source:
 class Follower:
     """What is new in a log file since the last look; `now` is by the monotonic clock.
 
-    Without a state of an earlier run it begins at the end of the file.
+    Without a state of an earlier run it `is_first`, and begins at the end of the file.
     """
 
     def __init__(self, path: Path, state: dict[str, Any], now: Callable[[], float]) -> None:
@@ -140,7 +140,7 @@ class Follower:
         self._known: dict[tuple[int, int], None] = {}
         self._wanted: list[Position] = []
         self._looked_at: set[tuple[int, int, int]] = set()
-        self._is_first = not self._recall(state)
+        self.is_first = not self._recall(state)
 
     def _recall(self, state: dict[str, Any]) -> bool:
         with suppress(KeyError, TypeError, ValueError):
@@ -167,6 +167,11 @@ class Follower:
         for source in self._sources:
             source.file.close()
         self._sources = []
+
+    def begin(self) -> None:
+        """Find out where to begin, as far as there is a file that can be read."""
+        with suppress(OSError):
+            self._look()
 
     def poll(self) -> Iterator[bytes]:
         """Yield the lines that are new, some at a time; what was yielded last is taken when it goes on.
@@ -211,20 +216,20 @@ class Follower:
             self._sources[-1:] = [*added, current]
         else:
             self._sources += added
-        self._is_first = False
+        self.is_first = False
 
     def _open_new(self, current: _Source | None) -> _Source | None:
         """Return the file that is there now, where it is not the current one."""
         try:
             about = self._path.stat()
         except FileNotFoundError:
-            if current or self._is_first:
+            if current or self.is_first:
                 return None  # it is between two names, or not there yet
             raise
         if current and current.inode == (about.st_dev, about.st_ino):
             return None
         new = _Source(self._path, self._now())
-        if self._is_first:
+        if self.is_first:
             new.begin_at_end()
         else:
             self._go_on(new)
@@ -260,7 +265,7 @@ class Follower:
                     continue
                 if key[0]:
                     self._known[key] = None
-                if is_new and not same and not self._is_first:  # what is open was renamed, or compressed
+                if is_new and not same and not self.is_first:  # what is open was renamed, or compressed
                     self._go_on(source)
                     added.append(source)
                     opened.pop_all()

@@ -83,6 +83,9 @@ class Lograte(EntrySampler):
         self._matcher = Matcher(named, named.intersection(off if isinstance(off, list) else ()))
         self._follower = Follower(self.file, kept, self.clock.monotonic)
         self._counted_at = None
+        if self._follower.is_first:
+            self._follower.begin()
+            self._keep(self._follower)  # a kill from now on costs nothing
 
     def close(self) -> None:
         """End the process, and keep where it is."""
