@@ -104,15 +104,6 @@ def test_a_clock_that_the_server_contradicts_holds_what_was_not_sent(boot):
     assert pi.sent() == [(1, 0), (2, 10)]
 
 
-def test_what_was_begun_to_be_sent_keeps_its_time(boot):
-    pi = boot(NOW + 3600)
-    pi.take(1)
-    pi.begin_to_send(1)
-    pi.take(2)
-    pi.set(NOW + 20)
-    assert pi.sent() == [(1, 3600), (2, 10)]
-
-
 @pytest.mark.parametrize("wrong", [DAY, -DAY, 3.0])
 def test_a_clock_that_was_set_while_no_daemon_ran_dates_what_waits(boot, wrong):
     # given a clock that is wrong, without anything that says so, and a reading that was begun to be sent
