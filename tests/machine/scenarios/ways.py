@@ -119,9 +119,10 @@ def _brown_out(lab: Lab, way: str, cellar: Cellar) -> None:
 
 
 def _noise(lab: Lab, way: str, cellar: Cellar) -> None:
+    """Every third read of a scratchpad has another temperature in it, and the CRC of the right one."""
     noises = [Noise(random.Random(seed), one_in=3) for seed in range(len(cellar.sensors))]
     for sensor, noise in zip(cellar.sensors, noises, strict=True):
-        sensor.flip = noise
+        sensor.flip = _in_temperature(noise)
     since = time.time() + 1.2
 
     def came() -> list[Values]:
@@ -138,6 +139,10 @@ def _noise(lab: Lab, way: str, cellar: Cellar) -> None:
         ok=not wrong,
         details=f"{wrong}",
     )
+
+
+def _in_temperature(noise: Noise) -> Callable[[bytes], bytes]:
+    return lambda sent: noise(sent[:2]) + sent[2:]
 
 
 def _bus(lab: Lab, way: str, cellar: Cellar) -> None:
