@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import time
@@ -86,3 +87,15 @@ def test_it_ends_when_the_gateway_is_gone(matcher):
     made.count(b"a\n", Flag())
     made._process.stdin.close()
     assert made._process.wait(10) == 0
+
+
+def test_it_works_where_a_process_may_not_be_nice(monkeypatch, capsys):
+    def forbidden(_):
+        raise PermissionError
+
+    monkeypatch.setattr(child.os, "nice", forbidden)
+    monkeypatch.setattr(child.sys, "argv", ["child", "a"])
+    text = io.BytesIO(child.SIZE.pack(4) + b"a\nb\n")
+    monkeypatch.setattr(child.sys, "stdin", io.TextIOWrapper(text))
+    child.main()
+    assert capsys.readouterr().out.encode() == child.SIZE.pack(1)

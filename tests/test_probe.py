@@ -299,7 +299,8 @@ def test_a_certificate_that_is_not_trusted_is_refused(peer, certificate):
 
 
 def test_a_port_that_speaks_no_tls_is_refused(peer):
-    assert probe(f"https://localhost:{peer(answering(OK)).port}/").kind is Kind.REFUSED
+    outcome = probe(f"https://localhost:{peer(answering(OK)).port}/")
+    assert (outcome.kind, outcome.words) == (Kind.REFUSED, "no TLS: wrong version number")
 
 
 # --- DNS --------------------------------------------------------------------------------------------------

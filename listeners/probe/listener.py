@@ -144,6 +144,6 @@ class Probe(EntrySampler):
             yield bad(
                 NOT_ALLOWED.partition(":")[0].replace("this user", machine.user),
                 "write net.ipv4.ping_group_range = 0 2147483647 into /etc/sysctl.d/60-ping.conf, and run "
-                "sudo sysctl --system; or sudo systemctl edit oemgateway, with [Service] and "
-                "AmbientCapabilities=CAP_NET_RAW, and restart it",
+                "sudo sysctl --system; or sudo systemctl edit oemgateway, with [Service], "
+                "CapabilityBoundingSet=CAP_NET_RAW and AmbientCapabilities=CAP_NET_RAW, and restart it",
             )

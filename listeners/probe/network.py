@@ -126,9 +126,12 @@ class Attempt:
 
 def failed(error: OSError) -> Outcome:
     """Return the outcome that an error shows: refused is what somebody has answered."""
-    # Those of ssl have the reason without the place in OpenSSL's source.
-    verify = getattr(error, "verify_message", "")
-    words = f"certificate not accepted: {verify}" if verify else error.strerror or str(error)
+    words = error.strerror or str(error)
+    # What ssl says has the place in OpenSSL's source in it.
+    if verify := getattr(error, "verify_message", ""):
+        words = f"certificate not accepted: {verify}"
+    elif reason := getattr(error, "reason", ""):
+        words = f"no TLS: {str(reason).replace('_', ' ').lower()}"
     if isinstance(error, socket.gaierror):
         return Outcome(Kind.UNRESOLVED, words)
     if isinstance(error, TimeoutError) or error.errno in _UNREACHABLE:
