@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import re
 import ssl
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import datetime
+from http.client import HTTPException
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlencode, urljoin
-
-import requests
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from gateway.dispatchers.http_client.bounded_http import BoundedHttp
 from gateway.dispatchers.http_client.failures import no_answer
@@ -18,6 +17,7 @@ from gateway.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from http.client import HTTPMessage
     from pathlib import Path
 
     from gateway.plugin import DeliveryFailure
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 _SHORT = 1_000_000
 """Bytes that an answer to a delivery may have."""
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_DATE = re.compile(
-    rf"[A-Z][a-z][a-z], (\d\d) ({'|'.join(_MONTHS)}) (\d{{4}}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII
-)
 
 
 class Answer(NamedTuple):
@@ -44,7 +40,7 @@ class Answer(NamedTuple):
     location: str
     time: float | None
     local: bool
-    headers: Mapping[str, str]
+    headers: HTTPMessage
 
     def clock(self, since: float, until: float) -> float | None:
         """Return `time`, None where it is the clock of this machine, which shows these times itself."""
@@ -60,7 +56,7 @@ class Server:
         self.key = key
         self._ca_file = ca_file
         self._timeout = timeout
-        self._http = BoundedHttp()
+        self._http = BoundedHttp(url, ca_file)
 
     def open(self) -> None:
         """Read the certificates of `ca_file`; the first request makes the connection, which is then kept."""
@@ -93,33 +89,32 @@ class Server:
         At most `size` bytes of an answer are read. A `body` goes in the place of a form; `headers` go in the
         place of those for a form.
         """
-        # Its position shows whether any of it was sent.
         content = body if form is None else urlencode(form).encode()
-        sent = io.BytesIO(content or b"")
+        sent = io.BytesIO(content or b"")  # its position shows whether any of it was sent
+        length = {} if content is None else {"Content-Length": str(len(content))}
         try:
-            request = requests.Request(
+            answer, text = self._http.exchange(
                 method,
-                f"{self._url}{path}",
-                params=query,
-                data=None if content is None else sent,
-                headers={**self._headers(with_key=with_key), **(headers or {})},
-            ).prepare()
-            reply = self._http.exchange(
-                request,
-                verify=True if self._ca_file is None else str(self._ca_file),
+                self._target(path, query),
+                {**self._headers(with_key=with_key), **(headers or {}), **length},
+                None if content is None else sent,
                 seconds=self._timeout,
                 size=size,
             )
-        except OSError as error:  # as every requests.RequestException is
+        except (OSError, HTTPException) as error:
             return no_answer(error, sent=sent.tell() > 0, secret=self.key)
         return Answer(
-            reply.status,
-            reply.body.decode("utf-8", "replace"),
-            _absolute(f"{self._url}{path}", reply.headers.get("Location", "")),
-            _time(reply.headers.get("Date", "")),
-            reply.local,
-            reply.headers,
+            answer.status,
+            text.decode("utf-8", "replace"),
+            _absolute(f"{self._url}{path}", answer.headers.get("Location", "")),
+            _time(answer.headers.get("Date", "")),
+            self._http.local,
+            answer.headers,
         )
+
+    def _target(self, path: str, query: Fields | None) -> str:
+        target = quote(f"{urlsplit(self._url).path}{path}" or "/", safe="/%:@!$&'()*+,;=~")
+        return f"{target}?{urlencode(query)}" if query else target
 
     def _headers(self, *, with_key: bool) -> dict[str, str | bytes]:
         headers: dict[str, str | bytes] = {
@@ -150,20 +145,8 @@ def _absolute(url: str, location: str) -> str:
 
 def _time(date: str) -> float | None:
     """Return the time of a Date header (RFC 9110, IMF-fixdate), or None where it is none."""
-    if not (parts := _DATE.fullmatch(date.strip())):
-        return None
-    day, month, year, hour, minute, second = parts.groups()
-    try:
+    with suppress(ValueError):
         # A leap second is the 60th.
-        shown = datetime(
-            int(year),
-            _MONTHS.index(month) + 1,
-            int(day),
-            int(hour),
-            int(minute),
-            min(int(second), 59),
-            tzinfo=UTC,
-        )
-    except ValueError:
-        return None
-    return shown.timestamp()
+        text = f"{date.strip()} +0000".replace(":60 GMT", ":59 GMT")
+        return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT %z").timestamp()
+    return None
