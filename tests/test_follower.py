@@ -317,6 +317,20 @@ def test_damaged_gzip_and_a_pipe_are_left_alone(begun):
     begun.assert_all_once(10)
 
 
+def test_a_rotated_file_whose_compression_breaks_off_is_read_so_far(begun):
+    begun.write(4000)
+    begun.copytruncate()
+    begun.compress()
+    packed = begun.path.with_name("mail.log.1.gz")
+    packed.write_bytes(packed.read_bytes()[:-100])
+    begun.write(3)
+    begun.poll()
+    begun.poll()
+    assert begun.read[-3:] == [4010, 4011, 4012]
+    assert begun.read[:1000] == list(range(10, 1010))
+    assert len(begun.follower._sources) == 1
+
+
 @pytest.mark.parametrize(
     "state", [{}, {"positions": 5}, {"positions": [[1]], "known": []}, {"positions": []}]
 )

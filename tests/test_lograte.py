@@ -186,3 +186,23 @@ def test_a_stop_while_lines_are_matched_counts_them_at_the_next_start(running):
 def test_a_wrong_pattern_is_a_fault_of_the_file(running, pattern, words):
     with pytest.raises(SettingsFault, match=words):
         running.start(pattern1=pattern)
+
+
+def test_a_file_that_may_not_be_read_at_first_is_read_from_its_end_later(running, monkeypatch):
+    # given a file that the user may not read
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as context:
+        context.setattr("listeners.lograte.follower._open", denied)
+        running.start()
+        assert running.read() == (None, None)
+        (trouble,) = running.listener.health().troubles
+        assert "may not be read: `oemgateway doctor` says what to do" in trouble
+        running.listener.close()
+    # when he may, after a restart
+    running.start()
+    # then what was there before is not counted
+    assert running.read() == (None, 0)
+    running.write("sent")
+    assert running.read() == (1, 1)

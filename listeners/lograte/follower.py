@@ -30,6 +30,8 @@ _KNOWN = 500
 """Rotated files that are remembered."""
 _WANTED = 20
 """Positions whose files have not been found again that are remembered."""
+_DAMAGED = (OSError, EOFError, zlib.error)
+"""What reading a compressed file may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,16 +187,17 @@ class Follower:
             yield from self._read(source)
         yield from self._finish()
 
-    def _read(self, source: _Source) -> Iterator[bytes]:
-        for lines in source.lines(rest=source.final):
-            yield lines
-            source.since = self._now()
+    def _read(self, source: _Source, *, rest: bool = False) -> Iterator[bytes]:
+        with suppress(*_DAMAGED if source.final else ()):
+            for lines in source.lines(rest=rest or source.final):
+                yield lines
+                source.since = self._now()
 
     def _finish(self) -> Iterator[bytes]:
         """Close the rotated files to which nothing is written any more."""
         for source in self._sources[:-1]:
             if source.final or self._now() >= source.since + LATE:
-                yield from source.lines(rest=True)
+                yield from self._read(source, rest=True)
                 source.file.close()
                 self._sources.remove(source)
 
@@ -253,15 +256,14 @@ class Follower:
                 looked_at.add(signature)
                 continue
             looked_at.add(signature)
-            with suppress(OSError, EOFError, zlib.error), ExitStack() as opened:
+            with suppress(*_DAMAGED), ExitStack() as opened:
                 source = _Source(path, self._now())
                 opened.callback(source.file.close)
                 key, is_new = source.key(), self._is_new(source)
                 same = [each for each in open_now if each.key(key[0]) == key]
                 if is_new and intact and (intact in same or intact.position.fits(source.file)):
-                    looked_at.remove(
-                        signature
-                    )  # its copy, and it is about to be truncated: the next look tells
+                    # It was copied, and is about to be truncated: the next look tells.
+                    looked_at.remove(signature)
                     continue
                 if key[0]:
                     self._known[key] = None
@@ -282,10 +284,11 @@ class Follower:
 
     def _rotated_files(self) -> list[tuple[Path, os.stat_result]]:
         found = []
-        for path in self._path.parent.iterdir():
-            if self._rotated.fullmatch(path.name):
-                with suppress(OSError):
-                    found.append((path, path.stat()))
+        with suppress(OSError):
+            for path in self._path.parent.iterdir():
+                if self._rotated.fullmatch(path.name):
+                    with suppress(OSError):  # it may have got another name by now
+                        found.append((path, path.stat()))
         return sorted(found, key=lambda each: each[1].st_mtime_ns)
 
 

@@ -85,7 +85,7 @@ class Lograte(EntrySampler):
         self._counted_at = None
         if self._follower.is_first:
             self._follower.begin()
-            self._keep(self._follower)  # a kill from now on costs nothing
+        self._keep(self._follower)  # a kill from now on costs nothing
 
     def close(self) -> None:
         """End the process, and keep where it is."""
@@ -149,5 +149,7 @@ class Lograte(EntrySampler):
             yield good(f"{machine.user} may read {self.file}")
 
     def _keep(self, follower: Follower) -> None:
+        if follower.is_first:
+            return  # the file could not be read yet, and will be from its end on
         off = [*self._matcher.runaways]
         self._kept.write({"file": str(self.file), "totals": self._totals, "off": off, **follower.state()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ class InfluxDb(Dispatcher):
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Return which secrets would be readable on the wire, or are not used."""
-        if self._secret and self.url.startswith("http://") and "localhost" not in self.url:
+        if self._secret and re.match(r"http://(?!localhost\b|127\.|\[::1\])", self.url, re.IGNORECASE):
             yield "url", "the password or token can be read on the way: write https:// where that is spoken"
         if self.token and (self.user or self.password):
             yield "user", "is not used, as there is a token"
