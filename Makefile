@@ -2,8 +2,10 @@
 # make test   every test, with coverage
 # make fuzz   ten thousand random sequences of faults on the 1-Wire bus, a million damaged lines per decoder
 # make soak   two hundred kills under fifty frames a second, against a server that fails in every way
-# make peers  the network probe, logs and InfluxDB against Debian's programs (installed as root), with hundreds of kills
+# make peers  the network probe, logs and InfluxDB against Debian's programs (installed as root), with hundreds of kills,
+#             and a real Home Assistant (827 MB, with Python 3.13: PYTHON313=)
 # make bench  how fast the 1-Wire bus and the radio are, and what the queue costs, against targets and peers
+# make fleet  a thousand gateways through a broker to one relay, which is killed, as is the broker
 # make machine   the package on an emulated machine: kernel, systemd, power cuts, wrong clocks  (ONLY=power; FULL=1)
 # make docs   the manual as a web site, into build/docs
 # make man    the manual pages and the completion for bash, into build/man
@@ -43,7 +45,7 @@ $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 || { echo "Python's venv module is missing: sudo apt install python3-venv"; exit 1; }
 endef
 
-.PHONY: demo test fuzz soak peers bench machine man docs lint install uninstall purge deb clean
+.PHONY: demo test fuzz soak bench fleet peers machine man docs lint install uninstall purge deb clean
 
 demo: $(VENV)/.runtime
 	$(if $(MQTT),@$(BIN)/python -c 'import paho.mqtt.enums' 2>/dev/null || ./install.sh fetch $(PIP) install $(call needs,mqtt,.extras_require))
@@ -64,9 +66,13 @@ peers: $(VENV)/.test
 	|| { echo "As root: apt-get install --no-install-recommends $(PEERS)"; exit 1; }
 	REQUIRE_PEERS=1 KILLS=200 ROTATIONS=100 $(BIN)/python -m pytest -q -o timeout=0 -o log_cli=true -o log_cli_level=INFO \
 	tests/test_influxdb_peers.py tests/test_lograte_peers.py tests/test_probe_peers.py tests/test_syslog.py
+	@$(BIN)/python -m tests.peers_home_assistant
 
 bench: $(VENV)/.test
 	@status=0; for part in onewire radio durability; do $(BIN)/python -m benchmarks.$$part || status=1; echo; done; exit $$status
+
+fleet: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.fleet
 
 machine: deb
 	@$(BIN)/python -m tests.machine dist/oemgateway_*.deb $(ONLY) $(if $(FULL),--full) $(if $(ARCH),--arch $(ARCH)) \

@@ -53,7 +53,7 @@ class GatewayProcess:
     def start(self) -> None:
         """Start it and wait until every plugin has tried to open."""
         self.launch()
-        wait_until(self._is_ready, what="the gateway to start")
+        wait_until(self.is_ready, what="the gateway to start")
 
     def launch(self) -> None:
         """Start it, and wait for nothing."""
@@ -65,7 +65,8 @@ class GatewayProcess:
                 stderr=log,
             )
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Tell whether this process answers, and every plugin has tried to open."""
         assert self.process.poll() is None, self.log
         try:
             status = self.status()

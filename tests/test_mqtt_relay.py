@@ -23,7 +23,7 @@ from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
 from tests.waiting import wait_until
 
 KILLS = int(os.environ.get("KILLS", "8"))
-DURABLE = "max_queued_messages 0\nautosave_on_changes true\nautosave_interval 1"
+UNLIMITED = "max_queued_messages 0"
 
 
 def message(n, after=None, acked=None, epoch="e"):
@@ -142,7 +142,7 @@ class Way:
 
 @pytest.fixture
 def way(tmp_path):
-    with Mosquitto(tmp_path, options=DURABLE) as broker:
+    with Mosquitto(tmp_path, options=UNLIMITED) as broker:
         way = Way(tmp_path, broker)
         yield way
         for process in (way.sender, way.relay):
@@ -182,7 +182,7 @@ def test_each_frame_arrives_once_and_in_order_whatever_is_killed(way):
                 process.kill()
                 time.sleep(draw.uniform(0, 0.5))
                 process.launch()
-        wait_until(lambda: way.sender._is_ready() and way.relay._is_ready())
+        wait_until(lambda: way.sender.is_ready() and way.relay.is_ready())
         way.finish()
         arrived = way.arrived()
         assert len(arrived) == len(set(arrived)), "doubled"
@@ -208,7 +208,7 @@ def test_a_relay_that_was_wiped_goes_on_and_says_so(way):
 
 
 def test_a_gap_is_asked_for_again_and_never_jumped_over(tmp_path):
-    with Mosquitto(tmp_path, options=DURABLE) as broker, Subscriber(broker, "oemgateway/pi/ack") as acks:
+    with Mosquitto(tmp_path, options=UNLIMITED) as broker, Subscriber(broker, "oemgateway/pi/ack") as acks:
         way = Way(tmp_path, broker)
         with way.relay:
             wait_until(lambda: "oemgateway/+/log/+" in broker.log)
@@ -233,7 +233,7 @@ def test_a_gap_is_asked_for_again_and_never_jumped_over(tmp_path):
 
 
 def test_a_second_relay_is_one_line(tmp_path):
-    with Mosquitto(tmp_path, options=DURABLE) as broker:
+    with Mosquitto(tmp_path, options=UNLIMITED) as broker:
         way = Way(tmp_path, broker)
         with way.relay:
             wait_until(lambda: "oemgateway/+/ack" in broker.log)

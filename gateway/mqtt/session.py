@@ -242,17 +242,15 @@ class Session:
                     return
             self._client.loop_read()
 
-    def deliver(self, messages: Sequence[Message], codes: list[int], *, window: int = IN_FLIGHT) -> None:
+    def deliver(self, messages: Sequence[Message], codes: list[int]) -> None:
         """Publish these in order, and wait for the broker's reason code for each.
 
-        `codes` gets these codes, in order; what is there of them when Lost is raised was acknowledged. At
-        most `window` messages are under way.
+        `codes` gets these codes, in order; what is there of them when Lost is raised was acknowledged.
         """
-        window = min(window, self._window)
         mids: list[int] = []
         until = time.monotonic() + self._broker.timeout
         while len(codes) < len(messages):
-            while len(mids) < len(messages) and len(mids) - len(codes) < window:
+            while len(mids) < len(messages) and len(mids) - len(codes) < self._window:
                 mids.append(self._publish(messages[len(mids)]))
             self._under_way = len(mids) - len(codes)
             before = len(codes)

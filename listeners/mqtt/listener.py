@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -37,6 +38,8 @@ _WEEKS = 4 * 7 * 86400
 """Seconds for which the broker keeps what comes while the gateway is away."""
 _UNACKNOWLEDGED = 1000
 """Messages that the broker sends before it waits (Receive Maximum): with MQTT 3.1.1 they are 20."""
+_ASK_EVERY = 10.0
+"""Seconds after which a gateway is asked again to go back to the same place."""
 _SYNC_AT = _UNACKNOWLEDGED // 4
 """Unacknowledged messages for which the disk is made to write at once."""
 _DEFAULTS = {"oemgateway": ("oemgateway/+/log/+",), "emonhub": ("emon/#",), "emoncms": ("emon/#",)}
@@ -82,6 +85,7 @@ class Mqtt(Broker, CountingListener):
         self._safe: dict[str, dict[str, int]] = {}  # of each gateway, what no power cut can take
         self._due: dict[str, tuple[str, bool]] = {}  # by topic: the gateway to be answered, and whether again
         self._others: set[str] = set()
+        self._asked: dict[str, tuple[dict[str, int], float]] = {}  # of each, where to go back to
         self._advanced: dict[str, str] = {}  # by topic, the gateways that this read has brought on
         self._single = frozenset(self.values.topics())
 
@@ -230,7 +234,12 @@ class Mqtt(Broker, CountingListener):
             self._due.setdefault(topic, (identity.gateway, False))
         elif verdict is Verdict.OUT_OF_ORDER:
             self.counts["out-of-order"] += 1
-            self._due[topic] = (identity.gateway, True)
+            asked = self._positions.of(identity.gateway), self.clock.monotonic()
+            before, at = self._asked.get(identity.gateway, ({}, -math.inf))
+            # What is on its way behind the gap is no reason to ask again.
+            if asked[0] != before or asked[1] > at + _ASK_EVERY:
+                self._asked[identity.gateway] = asked
+                self._due[topic] = (identity.gateway, True)
         else:
             self.noted.update(self._positions.advance(identity))
             self._advanced[topic] = identity.gateway

@@ -68,6 +68,11 @@ class Mosquitto:
             self.stop()
 
     @property
+    def pid(self) -> int:
+        """The id of its process, 0 where none runs."""
+        return self.process.pid if self.process else 0
+
+    @property
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 

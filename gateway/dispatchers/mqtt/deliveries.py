@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.dispatchers.mqtt.reasons import NOBODY_READS, judge
 from gateway.mqtt.frames import Identity, log_message
-from gateway.mqtt.session import IN_FLIGHT, Lost, Message
+from gateway.mqtt.session import Lost, Message
 from gateway.plugin import BadFrame, Batch, Delivery, Progress, TryLater
 
 if TYPE_CHECKING:
@@ -37,16 +37,12 @@ class Messages(Delivery):
         codes: list[int] = []
         self._taken = 0
         try:
-            session.deliver(
-                [message for _, message in flat], codes, window=1 if mqtt.is_careful else IN_FLIGHT
-            )
+            session.deliver([message for _, message in flat], codes)
         except Lost as lost:
             self._taken = at = flat[len(codes)][0]
-            if lost.unacknowledged == 1:
-                was_suspect, mqtt.suspect = mqtt.suspect, self._ids[at]
-                if was_suspect == mqtt.suspect and self.count == 1:
-                    raise BadFrame(f"{lost}, each time it is sent") from lost
-            mqtt.is_careful = True
+            before, mqtt.suspect = mqtt.suspect, self._ids[at]
+            if before == mqtt.suspect and lost.unacknowledged == self.count == 1:
+                raise BadFrame(f"{lost}, each time it is sent") from lost
             raise
         for (place, message), code in zip(flat, codes, strict=True):
             if failure := judge(mqtt.where, mqtt.area(message.topic), code):
@@ -55,7 +51,6 @@ class Messages(Delivery):
                 raise failure
         self.is_unread = NOBODY_READS in codes
         self._taken = self.count
-        mqtt.is_careful = False
         mqtt.suspect = None
 
     def delivered(self) -> Progress | None:

@@ -24,6 +24,7 @@ from gateway.mqtt.identity import gateway_id
 from gateway.mqtt.session import Lost, Message, Session
 from gateway.mqtt.topics import check_topic, default_topic
 from gateway.plugin import (
+    LARGEST_BATCH,
     Batch,
     Delivery,
     Dispatcher,
@@ -32,6 +33,7 @@ from gateway.plugin import (
     SettingsFault,
     Wake,
     at_least,
+    between,
     setting,
 )
 from gateway.text.plain import plain
@@ -68,6 +70,7 @@ def _check_discovery(prefix: str) -> None:
 class Mqtt(Broker, Dispatcher):
     """A broker that gets every frame and, in the format of our own, the present state for Home Assistant."""
 
+    batch: int = setting(1000, check=between(1, LARGEST_BATCH))
     topic: str | None = setting(None, check=check_topic)
     format: Literal["oemgateway", "emonhub", "emoncms"] = setting("oemgateway")
     emonhub: tuple[str, ...] = setting(("nodevar",), check=_check_forms)
@@ -80,9 +83,7 @@ class Mqtt(Broker, Dispatcher):
     """The batch that a relay is to confirm."""
     session: Session | None = field(default=None, init=False, repr=False, compare=False)
     suspect: int | None = field(default=None, init=False, repr=False, compare=False)
-    """The frame that was under way alone when the connection was lost."""
-    is_careful: bool = field(default=False, init=False, repr=False, compare=False)
-    """Whether one message at a time is sent, to find the one that the broker hangs up for."""
+    """The first frame under way when the connection was lost: the broker may hang up for it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
