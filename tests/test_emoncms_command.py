@@ -9,6 +9,7 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,7 +23,8 @@ from gateway.dispatchers.emoncms.proof.findings import (
     judge_missing,
     judge_version,
 )
-from gateway.dispatchers.emoncms.proof.plan import Description, Processes, plan
+from gateway.dispatchers.emoncms.proof.plan import FeedPlan
+from gateway.dispatchers.emoncms.proof.provision import Provisioner
 from gateway.dispatchers.emoncms.proof.records import Feed, Input
 from gateway.dispatchers.emoncms.proof.row import TEST_NODE
 from gateway.dispatchers.emoncms.proof.wanted import Wanted
@@ -1061,20 +1063,24 @@ class TestPlan:
     )
     def test_a_feed_is_called_by_label_or_description_or_key(self, wanted, description, called):
         given = there(processes="", description=description)
-        (*_, feed) = plan([(wanted, given)], [given], [])
-        assert isinstance(feed, Processes)
-        assert [(step.tag, step.name) for step in feed.steps] == [called]
+        feed = FeedPlan([(wanted, given)], [given], [], []).log(wanted, given)
+        assert (feed.tag, feed.name) == called
 
     def test_two_of_the_same_label_have_their_keys_behind_it(self):
         pairs = [(Wanted("9", key, "flow"), there(processes="", description="x")) for key in ("1", "2")]
-        assert [each.steps[0].name for each in plan(pairs, [], [])] == ["flow 1", "flow 2"]
+        plan = FeedPlan(pairs, [], [], [])
+        assert [plan.log(*pair).name for pair in pairs] == ["flow 1", "flow 2"]
 
     @pytest.mark.parametrize(("interval", "slots"), [(0, 10), (2.5, 10), (10, 10), (12.5, 13), (60, 60)])
     def test_the_slots_are_as_far_apart_as_the_readings(self, interval, slots):
         pair = Wanted("9", "1", "", interval), there(processes="")
-        (feed,) = plan([pair], [], [])
-        assert feed.steps[0].interval == slots
+        assert FeedPlan([pair], [], [], []).log(*pair).interval == slots
 
     def test_a_key_that_says_it_all_needs_no_description(self):
-        assert not list(plan([(Wanted("tx", "Vrms", "Vrms"), there())], [], []))
-        assert [type(each) for each in plan([(WANTED, there())], [], [])] == [Description]
+        described = {}
+        account = SimpleNamespace(feeds=list, describe=described.__setitem__)
+        provision = Provisioner(account, [], unused=[], energy=False)
+        (line,) = provision.make([(Wanted("tx", "Vrms", "Vrms"), there())])
+        assert line.finding.found.startswith("nothing is made")
+        list(provision.make([(WANTED, there())]))
+        assert described == {there().id: WANTED.label}

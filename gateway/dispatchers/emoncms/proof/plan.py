@@ -1,9 +1,4 @@
-"""What an Emoncms lacks for a dashboard: feeds, what fills them, their units, and descriptions.
-
-Only what is empty is filled: an input keeps its process list and its description, and a feed that exists is
-not changed, but for a missing unit. An input without processes, such as one that was deleted and created
-again by the next reading, is logged to the feed of its name again.
-"""
+"""Which feed a value is to be logged to: its name, and whether it exists already."""
 
 from __future__ import annotations
 
@@ -12,7 +7,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.dispatchers.emoncms.encoding import as_kept
 from gateway.dispatchers.emoncms.proof.records import (
     ENERGY,
     LOG,
@@ -20,40 +14,22 @@ from gateway.dispatchers.emoncms.proof.records import (
     PHPTIMESERIES,
     SHORTEST,
     Feed,
-    Input,
     Process,
     feed_part,
 )
-from gateway.dispatchers.emoncms.proof.wanted import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
+    from gateway.dispatchers.emoncms.proof.records import Input
+    from gateway.dispatchers.emoncms.proof.wanted import Wanted
 
-Pair = tuple[Wanted, Input]
-"""An input as we want it, and as it is."""
+    Pair = tuple[Wanted, Input]
+    """An input as we want it, and as it is."""
 
-_POWER, _KWH = "W", "kWh"
+KWH = "kWh"
 _LONGEST = 64
 """The most characters of a feed's name."""
-
-
-@dataclass(frozen=True)
-class Description:
-    """A description for an input that has none."""
-
-    wanted: Wanted
-    there: Input
-    text: str
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit for a feed that has none."""
-
-    wanted: Wanted
-    feed: Feed
-    text: str
 
 
 @dataclass(frozen=True)
@@ -77,63 +53,10 @@ class FeedStep:
         return "the kWh" if self.process == ENERGY else f"a value every {self.interval} s,"
 
 
-@dataclass(frozen=True)
-class Processes:
-    """Processes to add to an input that has none, or one that logs its value."""
-
-    wanted: Wanted
-    there: Input
-    steps: tuple[FeedStep, ...]
-
-
-@dataclass(frozen=True)
-class OwnList:
-    """A process list made by somebody, to which no feed of kWh is added."""
-
-    wanted: Wanted
-
-
-Missing = Description | Unit | Processes | OwnList
-
-
-def plan(
-    pairs: Sequence[Pair],
-    inputs: Sequence[Input],
-    feeds: Sequence[Feed],
-    *,
-    unused: Sequence[Input] = (),
-    energy: bool = False,
-) -> Iterator[Missing]:
-    """Yield what is missing; `unused` are inputs that get no values any more, whose feeds are free.
+class FeedPlan:
+    """Names the feeds, and finds those that exist; `unused` are inputs that get no values any more.
 
     A feed is called by our label, or else by the description or key of its input, and tagged with the node.
-    With `energy` the power feed of a value in W has one of kWh beside it.
-    """
-    planner = _Planner(pairs, inputs, feeds, unused)
-    by_id = {feed.id: feed for feed in feeds}
-    for wanted, there in pairs:
-        text = as_kept(wanted.label)
-        if text and not there.description.strip() and wanted.label != wanted.key:
-            yield Description(wanted, there, text)
-        logs = [feed for feed, as_it_came in there.logs() if as_it_came]
-        steps = [] if there.processes.strip() else [planner.log(wanted, there)]
-        if energy and wanted.unit == _POWER and not there.energy():
-            if steps or (len(logs) == 1 and "," not in there.processes):
-                steps.append(planner.energy(wanted, there))
-            else:
-                yield OwnList(wanted)
-        if steps:
-            yield Processes(wanted, there, tuple(steps))
-        units = dict.fromkeys(logs, wanted.unit) | dict.fromkeys(there.energy(), _KWH)
-        units |= {step.there.id: step.unit for step in steps if step.there}
-        for number, unit in units.items():
-            if unit and number in by_id and by_id[number].unit == "":
-                yield Unit(wanted, by_id[number], unit)
-
-
-class _Planner:
-    """Names the feeds, and finds those that exist.
-
     The same name under the tag of another node is another feed; under any other tag it may be what somebody
     has made for the very same sensor.
     """
@@ -162,7 +85,7 @@ class _Planner:
         tag, name = self._name(wanted, there)
         suffix = "_kwh"
         name = name[: _LONGEST - len(suffix)] + suffix
-        step = self._found(ENERGY, tag, name, _KWH, wanted)
+        step = self._found(ENERGY, tag, name, KWH, wanted)
         blocked = "the feed of another input is to have its name" if self._names[tag, name] else step.blocked
         return replace(step, blocked=blocked)
 

@@ -23,8 +23,7 @@ from gateway.dispatchers.emoncms.proof.findings import (
     judge_version,
     why_unknown,
 )
-from gateway.dispatchers.emoncms.proof.plan import plan
-from gateway.dispatchers.emoncms.proof.provision import make
+from gateway.dispatchers.emoncms.proof.provision import Provisioner
 from gateway.dispatchers.emoncms.proof.row import TEST_NODE, delete_test_rows, is_test, probe_row
 from gateway.dispatchers.emoncms.proof.wanted import find_wanted, unused
 from gateway.dispatchers.http_client.pages import excerpt, with_status
@@ -174,10 +173,7 @@ class Proof:
         idle = unused(self._configuration, self._frames, wanted, inputs)
         if self._provision != "nothing":
             energy = self._provision == "feeds and energy"
-            missing = list(plan(pairs, inputs, account.feeds(), unused=idle, energy=energy))
-            yield from make(account, missing)
-            if not missing:
-                yield Line("made", good("nothing is made: no input that is there lacks anything"))
+            yield from Provisioner(account, inputs, unused=idle, energy=energy).make(pairs)
         looked = self._look(account, wanted)
         yield from looked
         unlogged = sum(not line.about["feeds"] for line in looked)

@@ -1,4 +1,9 @@
-"""Creates at an Emoncms what a plan says it lacks."""
+"""Makes what an Emoncms lacks for a dashboard: feeds, what fills them, their units, and descriptions.
+
+Only what is empty is filled: an input keeps its process list and its description, and a feed that exists is
+not changed, but for a missing unit. An input without processes, such as one that was deleted and created
+again by the next reading, is logged to the feed of its name again.
+"""
 
 from __future__ import annotations
 
@@ -6,97 +11,137 @@ from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good, unknown
 from gateway.dispatchers.emoncms.answers import Unexpected
+from gateway.dispatchers.emoncms.encoding import as_kept
 from gateway.dispatchers.emoncms.proof.findings import Line
-from gateway.dispatchers.emoncms.proof.plan import Description, FeedStep, Missing, OwnList, Processes, Unit
+from gateway.dispatchers.emoncms.proof.plan import KWH, FeedPlan
 from gateway.dispatchers.emoncms.proof.records import LOG
 from gateway.plugin import DeliveryFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from gateway.dispatchers.emoncms.proof.account import Account
+    from gateway.dispatchers.emoncms.proof.plan import FeedStep, Pair
+    from gateway.dispatchers.emoncms.proof.records import Feed, Input
     from gateway.dispatchers.emoncms.proof.wanted import Wanted
 
+    Making = Iterator[Iterator[Line]]
+    """Yields things to make. Each is made while its findings are taken."""
 
-def make(account: Account, missing: Iterable[Missing]) -> Iterator[Line]:
-    """Make what is missing, and say so; what the server does not understand is passed over.
+_POWER = "W"
 
-    It ends with a feed that nothing can be logged to: there would be no end of them.
+
+class Provisioner:
+    """Makes what is missing in an account, given its inputs and feeds, and those inputs that are `unused`.
+
+    With `energy` the power feed of a value in W gets one of kWh beside it.
     """
-    for each in missing:
-        try:
-            lines = [*_make(account, each)]
-        except Unexpected as failure:
-            yield Line("made", bad(f"{each.wanted}: nothing is made: {failure}"))
-            continue
-        yield from lines
-        if any(line.finding.is_bad for line in lines):
-            return
 
+    def __init__(
+        self, account: Account, inputs: Sequence[Input], *, unused: Sequence[Input], energy: bool
+    ) -> None:
+        self._account = account
+        self._feeds = account.feeds()
+        self._inputs = inputs
+        self._unused = unused
+        self._energy = energy
 
-def _make(account: Account, missing: Missing) -> Iterator[Line]:
-    wanted = missing.wanted
-    about = {"node": wanted.node, "key": wanted.key}
-    if isinstance(missing, Description):
-        account.describe(missing.there.id, missing.text)
-        found = f"made the description of node {wanted.node}, {wanted.key}: {missing.text}"
-        yield Line("made", good(found), about | {"description": missing.text})
-    elif isinstance(missing, Unit):
-        account.set_unit(missing.feed.id, missing.text)
-        found = f"made the unit of {missing.feed}: {missing.text}"
-        yield Line("made", good(found), about | {"feed": missing.feed.id, "unit": missing.text})
-    elif isinstance(missing, OwnList):
+    def make(self, pairs: Sequence[Pair]) -> Iterator[Line]:
+        """Make what these inputs lack, and say so; what the server does not understand is passed over.
+
+        It ends with a feed that nothing can be logged to: there would be no end of them.
+        """
+        plan = FeedPlan(pairs, self._inputs, self._feeds, self._unused)
+        is_whole = True
+        for wanted, there in pairs:
+            for making in self._lacking(plan, wanted, there):
+                is_whole = False
+                try:
+                    lines = [*making]
+                except Unexpected as failure:
+                    yield Line("made", bad(f"{wanted}: nothing is made: {failure}"))
+                    continue
+                yield from lines
+                if any(line.finding.is_bad for line in lines):
+                    return
+        if is_whole:
+            yield Line("made", good("nothing is made: no input that is there lacks anything"))
+
+    def _lacking(self, plan: FeedPlan, wanted: Wanted, there: Input) -> Making:
+        text = as_kept(wanted.label)
+        if text and not there.description.strip() and wanted.label != wanted.key:
+            yield self._describe(wanted, there, text)
+        logs = [feed for feed, as_it_came in there.logs() if as_it_came]
+        steps = [] if there.processes.strip() else [plan.log(wanted, there)]
+        if self._energy and wanted.unit == _POWER and not there.energy():
+            if steps or (len(logs) == 1 and "," not in there.processes):
+                steps.append(plan.energy(wanted, there))
+            else:
+                yield self._leave(wanted)
+        if steps:
+            yield self._process(wanted, there, steps)
+        units = dict.fromkeys(logs, wanted.unit) | dict.fromkeys(there.energy(), KWH)
+        units |= {step.there.id: step.unit for step in steps if step.there}
+        by_id = {feed.id: feed for feed in self._feeds}
+        for number, unit in units.items():
+            if unit and number in by_id and by_id[number].unit == "":
+                yield self._set_unit(wanted, by_id[number], unit)
+
+    def _describe(self, wanted: Wanted, there: Input, text: str) -> Iterator[Line]:
+        self._account.describe(there.id, text)
+        found = f"made the description of node {wanted.node}, {wanted.key}: {text}"
+        yield Line("made", good(found), _about(wanted) | {"description": text})
+
+    def _set_unit(self, wanted: Wanted, feed: Feed, unit: str) -> Iterator[Line]:
+        self._account.set_unit(feed.id, unit)
+        found = f"made the unit of {feed}: {unit}"
+        yield Line("made", good(found), _about(wanted) | {"feed": feed.id, "unit": unit})
+
+    def _leave(self, wanted: Wanted) -> Iterator[Line]:
         cure = "add Power to kWh to it on the page Inputs there"
         yield Line("made", unknown(f"{wanted}: it has a process list of its own, which is left alone", cure))
-    else:
-        yield from _process(account, missing)
 
-
-def _process(account: Account, missing: Processes) -> Iterator[Line]:
-    wanted, there = missing.wanted, missing.there
-    for step in missing.steps:
-        if step.blocked:
-            cure = "log the input to it on the page Inputs there, or give it another label here"
-            yield Line("made", unknown(f"{wanted}: {step.blocked}", cure))
-    steps = [step for step in missing.steps if not step.blocked]
-    if not steps or (missing.steps[0].process == LOG and missing.steps[0].blocked):
-        return
-    if account.processes(there.id).strip() != there.processes.strip():
-        yield Line("made", unknown(f"{wanted}: somebody has just given it processes: they are left alone"))
-        return
-    kept = [(LOG, number) for number, _ in there.logs()]
-    ids: list[int] = []
-    made: list[str] = []
-    trouble = ""
-    try:
+    def _process(self, wanted: Wanted, there: Input, steps: Sequence[FeedStep]) -> Iterator[Line]:
+        """Add processes to an input that has none, or one that logs its value."""
         for step in steps:
-            if step.there:
-                ids.append(step.there.id)
-            else:
-                ids.append(account.create_feed(step.tag, step.name, step.interval, step.unit))
-                made.append(f"feed {ids[-1]} ({step.tag}: {step.name})")
-        account.process(there.id, [*kept, *zip((step.process for step in steps), ids, strict=True)])
-    except DeliveryFailure as failure:
-        if not made:
-            raise
-        trouble = str(failure)
-    if trouble:
-        found = f"made {' and '.join(made)}, but {wanted} is not logged to it: {trouble}"
-        cure = "log it on the page Inputs there, or delete the feed and run this again"
-        yield Line("made", bad(found, cure), {"node": wanted.node, "key": wanted.key, "feed": ids[-1]})
-        return
-    for step, number in zip(steps, ids, strict=True):
-        yield _made(wanted, step, number)
+            if step.blocked:
+                cure = "log the input to it on the page Inputs there, or give it another label here"
+                yield Line("made", unknown(f"{wanted}: {step.blocked}", cure))
+        if all(step.blocked for step in steps) or (steps[0].process == LOG and steps[0].blocked):
+            return
+        if self._account.processes(there.id).strip() != there.processes.strip():
+            found = f"{wanted}: somebody has just given it processes: they are left alone"
+            yield Line("made", unknown(found))
+            return
+        steps = [step for step in steps if not step.blocked]
+        kept = [(LOG, number) for number, _ in there.logs()]
+        ids: list[int] = []
+        made: list[str] = []
+        try:
+            for step in steps:
+                if step.there:
+                    ids.append(step.there.id)
+                else:
+                    ids.append(self._account.create_feed(step.tag, step.name, step.interval, step.unit))
+                    made.append(f"feed {ids[-1]} ({step.tag}: {step.name})")
+            added = zip((step.process for step in steps), ids, strict=True)
+            self._account.process(there.id, [*kept, *added])
+        except DeliveryFailure as failure:
+            if not made:
+                raise
+            found = f"made {' and '.join(made)}, but {wanted} is not logged to it: {failure}"
+            cure = "log it on the page Inputs there, or delete the feed and run this again"
+            yield Line("made", bad(found, cure), _about(wanted) | {"feed": ids[-1]})
+            return
+        yield from (_made(wanted, step, number) for step, number in zip(steps, ids, strict=True))
+
+
+def _about(wanted: Wanted) -> dict[str, object]:
+    return {"node": wanted.node, "key": wanted.key}
 
 
 def _made(wanted: Wanted, step: FeedStep, number: int) -> Line:
-    about = {
-        "node": wanted.node,
-        "key": wanted.key,
-        "feed": number,
-        "interval": step.interval,
-        "unit": step.unit,
-    }
+    about = _about(wanted) | {"feed": number, "interval": step.interval, "unit": step.unit}
     if step.there:
         return Line("made", good(f"logged {wanted} to {step.there} again, which was there"), about)
     found = f"made feed {number} ({step.tag}: {step.name}): {step.described} of {wanted}"
