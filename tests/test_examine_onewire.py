@@ -15,9 +15,9 @@ import pytest
 from gateway.clock import Clock
 from gateway.diagnosis.finding import Verdict
 from gateway.diagnosis.machine import Machine
-from listeners.onewire.checks.examine_ds2482 import ADDRESSES
 from listeners.onewire.checks.examine_owfs import examine_tree, is_here
 from listeners.onewire.checks.owfs_conf import options
+from listeners.onewire.drivers.ds2482 import ADDRESSES
 from listeners.onewire.drivers.owfs import Mount
 from listeners.ports.examine_i2c import examine_chip
 from listeners.ports.i2c import Lock

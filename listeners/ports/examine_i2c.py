@@ -7,15 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good, unknown
-from listeners.ports.i2c import Closable, Lock, open_bus
+from listeners.ports.i2c import Lock, open_bus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from smbus2 import SMBus
+
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
 
-    Opener = Callable[[str, int], Closable]
+    Opener = Callable[[str, int], SMBus]
 
 _SWITCHED_ON = re.compile(r"dtparam=(.*,)?i2c(_arm|1)?(=(on|1|yes|true|okay))?(,|$)")
 

@@ -7,7 +7,7 @@ import fcntl
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,17 +27,7 @@ class Claimed(OSError):
     """A driver of the kernel's has the chip: both would drive it, and neither notice."""
 
 
-class Closable(Protocol):
-    """What an I2C bus has besides its transfers."""
-
-    def close(self) -> None:
-        """Release the bus."""
-
-
-Bus = TypeVar("Bus", bound=Closable)
-
-
-class Device(Generic[Bus]):
+class Device:
     """The chip at `address` of /dev/i2c-`bus`; `opener` opens that bus (`open_bus` here) for transfers.
 
     From `open` to `close` no other section and no other process of this package can have the chip, unless
@@ -47,17 +37,17 @@ class Device(Generic[Bus]):
     """
 
     def __init__(
-        self, bus: str, address: int, opener: Callable[[str, int], Bus], *, locked: bool = True
+        self, bus: str, address: int, opener: Callable[[str, int], SMBus], *, locked: bool = True
     ) -> None:
         self.address = address
         self._bus = bus
         self._opener = opener
         self._locked = locked
         self._lock: Lock | None = None
-        self._opened: Bus | None = None
+        self._opened: SMBus | None = None
 
     @property
-    def i2c(self) -> Bus:
+    def i2c(self) -> SMBus:
         """The open bus, for transfers with `address`; OSError where it has been dropped."""
         if self._opened is None:
             raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))

@@ -87,6 +87,16 @@ def masters(machine: Machine, device: str) -> list[str]:
     ]
 
 
+def examine_masters(machine: Machine, device: str) -> Finding:
+    """Check for OWFS on an I2C bus of ours: two masters garble each other's readings, and neither notices."""
+    if programs := masters(machine, device):
+        return bad(
+            f"{device} is driven by {' and '.join(programs)} too, by {PATH}",
+            f"sudo service {programs[0]} stop, or read the sensors through it: type = {programs[0]}",
+        )
+    return good(f"no program of OWFS drives {device}")
+
+
 def examine_sources(machine: Machine, program: str) -> Iterator[Finding]:
     """Yield the findings on the buses that the file gives to a program; none where there is no file."""
     if not machine.exists(PATH):

@@ -5,7 +5,7 @@ Sources: Maxim's data sheets 19-4930 and 19-4931; times are their typical ones a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from listeners.onewire.bus import BusFault
 from listeners.onewire.ds18b20 import Fault
@@ -29,23 +29,6 @@ _DATA_REGISTER = 0xE1
 
 _CHANNELS = tuple(zip(bytes.fromhex("F0E1D2C3B4A59687"), bytes.fromhex("B8B1AAA39C958E87"), strict=True))
 """What selects each channel of a -800, and what is read back then."""
-
-
-class I2c(Protocol):
-    """The methods of smbus2's SMBus that a DS2482 is spoken to with; all may raise OSError."""
-
-    def write_byte(self, i2c_addr: int, value: int, /) -> None:
-        """Write one byte: a command."""
-
-    def write_byte_data(self, i2c_addr: int, register: int, value: int, /) -> None:
-        """Write two bytes: a command and its parameter."""
-
-    def read_byte(self, i2c_addr: int, /) -> int:
-        """Read one byte: the register that the read pointer is at."""
-        ...
-
-    def close(self) -> None:
-        """Release the bus."""
 
 
 class BridgeFault(BusFault):
@@ -82,7 +65,7 @@ class Bridge:
     `started` is false after a BridgeFault; `channels` is 8 for a -800, else 1.
     """
 
-    def __init__(self, device: Device[I2c], clock: Clock) -> None:
+    def __init__(self, device: Device, clock: Clock) -> None:
         self.started = False
         self.channels = 1
         self.clock = clock

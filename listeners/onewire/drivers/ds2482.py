@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gateway.settings import convert, setting
 from listeners.onewire.bus import BusFault, OneWire
-from listeners.onewire.checks.examine_ds2482 import examine_ds2482
-from listeners.onewire.drivers.bridge import Bridge, BridgeFault, I2c
+from listeners.onewire.checks.owfs_conf import examine_masters
+from listeners.onewire.drivers.bridge import Bridge, BridgeFault
 from listeners.onewire.drivers.thermometers import Thermometers
+from listeners.ports.examine_i2c import examine_i2c
 from listeners.ports.i2c import Claimed, Device, open_bus, place_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from gateway.diagnosis.machine import Machine
     from listeners.onewire.ds18b20 import Reading
     from listeners.onewire.rom import Rom
+
+ADDRESSES = range(0x18, 0x20)
+"""Those that the chip's pins AD0 to AD2 can give it."""
 
 
 def _check_bus(bus: str) -> None:
@@ -34,7 +38,7 @@ def _meant(address: str) -> str:
 
 
 class Address(int):
-    """An I2C address that the chip's pins AD0 to AD2 can give it, 0x18 to 0x1f; as text it is hexadecimal."""
+    """One of the ADDRESSES; as text it is hexadecimal."""
 
     @classmethod
     def parse(cls, text: str) -> Address:
@@ -43,7 +47,7 @@ class Address(int):
             address = cls(convert(int, text))
         except ValueError as error:
             raise ValueError(f"{error}{_meant(text)}") from None
-        if not 0x18 <= address <= 0x1F:
+        if address not in ADDRESSES:
             raise ValueError(f"an address from 0x18 to 0x1f expected, not {text}{_meant(text)}")
         return address
 
@@ -62,7 +66,7 @@ class Ds2482(OneWire):
     _thermometers: Thermometers = field(init=False, compare=False, repr=False)
 
     @cached_property
-    def _device(self) -> Device[I2c]:
+    def _device(self) -> Device:
         if self.simulated:
             return Device(self.bus, 0x18, self._simulated_chip, locked=False)
         return Device(self.bus, self.address, open_bus)
@@ -88,7 +92,9 @@ class Ds2482(OneWire):
         """Return what the doctor finds on the way to the chip."""
         if self.simulated:
             return ()
-        return examine_ds2482(machine, self.bus, self.address, in_use=self.name in machine.running)
+        masters = partial(examine_masters, machine, f"/dev/i2c-{self.bus}")
+        in_use = self.name in machine.running
+        return examine_i2c(machine, self.bus, self.address, in_use=in_use, others=ADDRESSES, more=[masters])
 
     def open(self) -> None:
         """Lock the chip, start it and set the sensors up."""
@@ -138,7 +144,7 @@ class Ds2482(OneWire):
         except OSError as error:
             raise BusFault(str(error)) from error
 
-    def _simulated_chip(self, *_: object) -> I2c:
+    def _simulated_chip(self, *_: object) -> Any:  # noqa: ANN401  (it has those methods of SMBus that are used)
         from listeners.simulated.scene import demo_bridge  # noqa: PLC0415  (only where it is asked for)
 
         return demo_bridge(self.clock, set(map(str, self.sensors.roms())))
