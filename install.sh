@@ -227,6 +227,7 @@ start_service() {
         service oemgateway restart
     elif cmp -s etc/oemgateway.conf "$CONFIG"; then
         say "next, edit $CONFIG (three lines, marked <--), then: sudo service oemgateway start"
+        say "to see the values in a browser, switch on [[page]] in it"
     else
         echo "$faults"
         say "correct $CONFIG, then: sudo service oemgateway restart"

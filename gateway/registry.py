@@ -40,6 +40,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "influxdb": "gateway.dispatchers.influxdb.dispatcher:InfluxDb",
         "log": "gateway.dispatchers.log:Log",
         "mqtt": "gateway.dispatchers.mqtt.dispatcher:Mqtt",
+        "page": "gateway.dispatchers.page.dispatcher:Page",
         "table": "gateway.dispatchers.table:Table",
         "OemGatewayEmoncmsBuffer": "gateway.dispatchers.emoncms.dispatcher:EmoncmsBuffer",
     },

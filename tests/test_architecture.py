@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     # values, text and the operating system: nothing of ours below
-    {"text", "frame", "flag", "paths", "settings", "version"},
+    {"text", "frame", "flag", "paths", "port", "settings", "version"},
     # time; the log, the supervisor and the socket that commands ask; what the doctor can look at
     {"clock", "process", "diagnosis"},
     # what the numbers of a node mean; the queue on disk

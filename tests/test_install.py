@@ -292,6 +292,7 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     assert said == (
         "oemgateway: 0.0.8 is installed\n"
         f"oemgateway: next, edit {CONFIG} (three lines, marked <--), then: sudo service oemgateway start\n"
+        "oemgateway: to see the values in a browser, switch on [[page]] in it\n"
     )
     there = everything(machine)
     assert there[CONFIG].startswith("f 640 root oemgateway ")

@@ -42,7 +42,7 @@ def test_every_built_in_type_can_be_loaded(kind, name):
 def test_another_package_may_bring_a_type(install):
     install(paper="gateway.dispatchers.log:Log")
     assert find("dispatchers", "paper") is Log
-    assert known("dispatchers") == ["emoncms", "influxdb", "log", "mqtt", "table", "paper"]
+    assert known("dispatchers") == ["emoncms", "influxdb", "log", "mqtt", "page", "table", "paper"]
 
 
 def test_the_names_of_2013_are_understood_but_not_advertised():
@@ -68,7 +68,7 @@ def test_a_wrong_name_is_refused_with_the_nearest_right_one():
 def test_a_name_near_none_is_refused_with_all_there_are():
     assert (
         refusal("dispatchers", "x")
-        == "x is not a type of dispatcher: emoncms, influxdb, log, mqtt or table expected"
+        == "x is not a type of dispatcher: emoncms, influxdb, log, mqtt, page or table expected"
     )
 
 

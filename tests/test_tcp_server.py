@@ -9,7 +9,8 @@ import socket
 import pytest
 
 from gateway.flag import wait_readable
-from listeners.ports.tcp_server import Client, TcpServer, is_loopback
+from gateway.port import is_loopback
+from listeners.ports.tcp_server import Client, TcpServer
 
 
 class Served:

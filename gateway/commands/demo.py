@@ -50,9 +50,13 @@ port = simulated
 
 [dispatchers]
 
+[[page]]
+type = page
+title = Simulated sensors
+
 [[screen]]
 type = table
-title = "Simulated: five DS18B20s (node 9, index 4 is a Dummy) and a radio. Ctrl-C ends."
+title = "Simulated (index 4 is a Dummy); the same in a browser: http://127.0.0.1:8088/"
 """
 
 EMONCMS = """

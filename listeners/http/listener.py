@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
 from gateway.flag import wait_readable
+from gateway.port import is_loopback
 from gateway.settings import SettingsFault, at_least, between, setting
 from listeners.http.api import Taken, refusal_text, take
 from listeners.http.inputs import Inputs
 from listeners.http.wire import CONTINUE, Refusal, Request, Requests, answer
 from listeners.ports.shared_key import check_key
 from listeners.ports.tcp_listener import TcpListener
-from listeners.ports.tcp_server import Client, is_loopback
+from listeners.ports.tcp_server import Client
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from gateway.port import exclusive
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-_EVERYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(eq=False)
@@ -86,11 +85,8 @@ class TcpServer(Generic[C]):
 
     @property
     def exclusive(self) -> tuple[str, ...]:
-        """What no other can open at the same time, in words; IPv6 has ports of its own."""
-        if not self._number:
-            return ()
-        port = f"{'IPv6 port' if ':' in self._host else 'port'} {self._number}"
-        return (port if self._host in _EVERYWHERE else f"{port} of {self._host}",)
+        """What no other can open at the same time, in words."""
+        return exclusive(self._host, self._number)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -153,11 +149,3 @@ class TcpServer(Generic[C]):
         if self._socket is None:
             raise OSError(f"{self}: not open")
         return self._socket
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can connect to a host of this name or address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

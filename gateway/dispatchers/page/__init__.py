@@ -1,0 +1,1 @@
+"""Dispatcher `page`: the values and the state of the gateway, for a browser."""

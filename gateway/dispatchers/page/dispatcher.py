@@ -1,0 +1,141 @@
+"""Dispatcher `page`: a page in the browser, /metrics and /api/now, from the present state."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from gateway.dispatchers.page import html, metrics, tiles
+from gateway.dispatchers.page.answer import Answer, Fresh
+from gateway.dispatchers.page.live import Live
+from gateway.dispatchers.page.now import Now, as_json
+from gateway.dispatchers.page.server import Server
+from gateway.plugin import Batch, Dispatcher
+from gateway.port import exclusive, is_loopback
+from gateway.settings import SettingsFault, between, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_FILES = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
+_OPEN = "none"
+"""The password that says that there is to be none."""
+
+
+def _check_password(password: str) -> None:
+    if password.lower() != _OPEN and not 8 <= len(password) <= 128:
+        raise ValueError("8 to 128 characters expected, or none")
+
+
+@dataclass(kw_only=True)
+class Page(Dispatcher):
+    """Serves the page on a port; other machines are let in with a `password`, or with the word none.
+
+    `hosts` are names by which browsers reach it beside the machine's own, as through a proxy.
+    """
+
+    port: int = setting(8088, check=between(0, 65535))
+    host: str = setting("127.0.0.1")
+    password: str | None = setting(None, check=_check_password, secret=True)
+    title: str = setting("oemgateway")
+    hosts: tuple[str, ...] = setting(())
+
+    def __post_init__(self) -> None:
+        if self.password is None and not is_loopback(self.host):
+            message = f"a password expected, as others can connect to {self.host}; none lets everybody look"
+            raise SettingsFault([("password", message)])
+        self._server: Server | None = None
+        self._live: Live | None = None
+
+    @property
+    def exclusive(self) -> Iterable[str]:
+        """The port."""
+        return exclusive(self.host, self.port)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens: host and port. OSError where it is not open."""
+        if self._server is None:
+            raise OSError(f"{self.host}:{self.port}: not open")
+        host, port, *_ = self._server.socket.getsockname()
+        return host, port
+
+    def open(self) -> None:
+        """Take the port; OSError where it is not free."""
+        if self.present is None:
+            raise OSError("no gateway runs that it could show")
+        self._files = {name: files(__package__).joinpath(name).read_bytes() for name in _FILES}
+        self._addresses = {
+            name: f"/{name}?{sha256(body).hexdigest()[:12]}" for name, body in self._files.items()
+        }
+        self._fresh = {
+            "/": Fresh(self._overview),
+            "/api/now": Fresh(lambda: _json(as_json(self._now()))),
+            "/metrics": Fresh(lambda: Answer(metrics.metrics(self._now()).encode(), metrics.KIND)),
+        }
+        self._live = Live(self.present, self._look)
+        password = "" if self.password is None or self.password.lower() == _OPEN else self.password
+        try:
+            self._server = Server((self.host, self.port), self._respond, password, self.hosts)
+        except OSError as error:
+            raise OSError(f"{self.host}:{self.port}: {error.strerror or error}") from error
+        host, port = self.address
+        shown = f"[{host}]" if ":" in host else host
+        only = (
+            " (this machine only: host = 0.0.0.0 and a password let others in)" if is_loopback(host) else ""
+        )
+        self.log.info("the page is at http://%s:%d/%s", shown, port, only)
+
+    def close(self) -> None:
+        """Close the port and all streams."""
+        if self._live:
+            self._live.close()
+        if self._server:
+            self._server.close()
+        self._server = self._live = None
+
+    def send(self, batch: Batch) -> None:
+        """Take the frames: what is shown is the present."""
+
+    def _respond(self, path: str, query: str) -> Answer | Iterator[bytes] | None:
+        if fresh := self._fresh.get(path):
+            return fresh.get()
+        name = path.removeprefix("/")
+        if name in self._files:
+            return Answer(self._files[name], _FILES[name], lasts=f"{path}?{query}" == self._addresses[name])
+        if path == "/api/events" and (live := self._live):
+            return live.stream() if live.has_room else Answer(b"503 too many look\n", status=503)
+        return None
+
+    def _now(self) -> Now:
+        assert self.present is not None  # noqa: S101  (open has made sure of it)
+        return Now.of(self.present, self.clock.wall())
+
+    def _overview(self) -> Answer:
+        now = self._now()
+        body = html.overview(self.title, now, self._tiles(now), self.name, "the last hour")
+        return Answer(html.document(self.title, body, self._addresses), "text/html; charset=utf-8")
+
+    def _tiles(self, now: Now) -> dict[str, tiles.Tile]:
+        shown = (tiles.tile(value, value.hour) for value in now.values)
+        return {tile.key: tile for tile in shown}
+
+    def _look(self) -> dict[str, dict[str, Any]]:
+        """Return what the page shows, for its script."""
+        now = self._now()
+        return {
+            "tiles": {key: asdict(tile) for key, tile in self._tiles(now).items()},
+            "page": {
+                "headline": tiles.headline(now),
+                "troubles": now.troubles,
+                "destinations": [*tiles.destinations(now, self.name)],
+                "gateway": tiles.gateway(now),
+            },
+        }
+
+
+def _json(answer: object) -> Answer:
+    return Answer(json.dumps(answer).encode(), "application/json")

@@ -1,0 +1,88 @@
+"""Server-sent events: what has changed, for browsers that look; nothing runs while none does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+from gateway.flag import Flag, wait_readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gateway.plugin import Present
+
+_EVERY, _AT_LEAST_EVERY = 2.0, 15.0
+"""Seconds between two events, at least and at most."""
+_CLIENTS = 16
+
+Message = dict[str, Any]
+
+
+class Live:
+    """Makes events while there are clients; `look` returns all that can change, by name and key."""
+
+    def __init__(self, present: Present, look: Callable[[], dict[str, Message]]) -> None:
+        self._present = present
+        self._look = look
+        self._changed = threading.Condition()
+        self._clients = 0
+        self._number = 0
+        self._event = b""
+        self._stop = Flag()
+
+    def close(self) -> None:
+        """End all streams."""
+        self._stop.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more client can be served."""
+        return self._clients < _CLIENTS and not self._stop.is_set()
+
+    def stream(self) -> Iterator[bytes]:
+        """Yield events: at first everything, then what has changed."""
+        with self._changed:
+            self._clients += 1
+            if self._clients == 1:
+                threading.Thread(target=self._make, name="page-live", daemon=True).start()
+        try:
+            yield b"retry: 3000\n\n"
+            yield _event(self._look())
+            while not self._stop.is_set():
+                with self._changed:
+                    is_new = self._changed.wait(2 * _AT_LEAST_EVERY)
+                    event = self._event
+                yield event if is_new else b":\n\n"
+        finally:
+            with self._changed:
+                self._clients -= 1
+
+    def _make(self) -> None:
+        heard, before = Flag(), self._look()
+        self._present.subscribe(heard)
+        while self._clients and not self._stop.wait(_EVERY):
+            wait_readable([heard, self._stop], _AT_LEAST_EVERY)
+            heard.clear()
+            now = self._look()
+            changed = {
+                name: part
+                for name, parts in now.items()
+                if (
+                    part := {
+                        key: each for key, each in parts.items() if before.get(name, {}).get(key) != each
+                    }
+                )
+            }
+            before = now
+            with self._changed:
+                self._number += 1
+                self._event = _event(changed)
+                self._changed.notify_all()
+
+
+def _event(message: dict[str, Message]) -> bytes:
+    return b"data: " + json.dumps(message, separators=(",", ":")).encode() + b"\n\n"

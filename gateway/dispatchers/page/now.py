@@ -1,0 +1,96 @@
+"""What is now, as the page and `/api/now` have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gateway.present.status import Status
+from gateway.present.values import Value
+from gateway.text.plain import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.plugin import Present
+
+
+@dataclass(frozen=True)
+class Now:
+    """The values and the status of the gateway at a time in Unix seconds; `lost` says why there is no status.
+
+    `troubles` has a line for each, with the name of its section; paths of the configuration are left out.
+    """
+
+    at: float
+    values: list[Value]
+    status: Status | None
+    troubles: list[str]
+
+    @classmethod
+    def of(cls, present: Present, at: float) -> Now:
+        """Look at the gateway."""
+        values = [value for value in present.values() if not value.dummy]
+        try:
+            status = present.status()
+        except OSError as error:
+            return cls(at, values, None, [plain(f"the queue cannot be read: {error.strerror or 'its disk'}")])
+        return cls(at, values, status, [*_troubles(status)])
+
+
+def key(value: Value) -> str:
+    """Return what a value is called in addresses and messages: its node, and its index or name."""
+    return f"{value.node}/{value.label if value.index is None else value.index}"
+
+
+def as_json(now: Now) -> dict[str, Any]:
+    """Return what `/api/now` says."""
+    status = now.status
+    return {
+        "time": round(now.at, 3),
+        "healthy": not now.troubles,
+        "troubles": now.troubles,
+        "version": status.version if status else None,
+        "uptime": status.uptime if status else None,
+        "clock_doubt": status.clock.doubt if status else None,
+        "values": [
+            {
+                "node": value.node,
+                "node_name": value.node_name,
+                "index": value.index,
+                "label": value.label,
+                "unit": value.unit,
+                "value": value.value,
+                "last": value.last,
+                "age": value.age,
+                "rssi": value.rssi,
+                "source": value.source,
+            }
+            for value in now.values
+        ],
+        "destinations": [
+            {
+                "name": name,
+                "delivered": about.frames,
+                "age": about.age,
+                "waiting": about.queue.waiting,
+                "oldest": about.queue.age,
+                "refused": about.queue.refused,
+                "next_try": about.next_try,
+                "troubles": [trouble for trouble in now.troubles if trouble.startswith(f"{name}: ")],
+            }
+            for name, about in (status.dispatchers.items() if status else ())
+        ],
+    }
+
+
+def _troubles(status: Status) -> Iterator[str]:
+    for trouble in status.troubles:
+        yield _shown(status, trouble)
+    for name, about in status.sections.items():
+        for trouble in about.troubles:
+            yield f"{name}: {_shown(status, trouble)}"
+
+
+def _shown(status: Status, trouble: str) -> str:
+    return plain(trouble.replace(status.file, "the configuration"))

@@ -1,0 +1,326 @@
+"""The HTTP server of the page: small, bounded in clients, bytes and time; GET and HEAD only."""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import logging
+import socket
+import sys
+import threading
+import time
+from base64 import b64decode
+from collections import Counter
+from hmac import compare_digest
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer, ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+
+from gateway.dispatchers.page.answer import Answer
+from gateway.flag import Flag, wait_readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from _typeshed import WriteableBuffer
+
+log = logging.getLogger("oemgateway.page")
+
+_CLIENTS, _PER_ADDRESS = 64, 32
+"""Connections at a time, and of them those from one address."""
+_LONGEST_LINE, _LONGEST_REQUEST = 4096, 16384
+_IDLE, _PATIENCE = 5.0, 10.0
+"""Seconds that a connection may be idle, and that a request or its answer may take."""
+_TRIES, _FORGIVEN = 10, 60.0
+"""Wrong passwords from one address, and the seconds after which they are forgotten."""
+_ADDRESSES = 1000
+"""Addresses whose wrong passwords are remembered."""
+_PRIVATE = (".local", ".lan", ".home", ".localdomain", ".internal", ".home.arpa", ".fritz.box")
+"""What may follow the name of this machine in a Host header: names that nobody can register."""
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Server(ThreadingMixIn, TCPServer):
+    """Answers on a port, each connection in a thread of its own.
+
+    `respond` returns the answer to a path and query, or None where there is nothing, or an iterator of
+    bytes for a stream. `refused` counts what was not answered, by its reason.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        respond: Callable[[str, str], Answer | Iterator[bytes] | None],
+        password: str = "",
+        names: tuple[str, ...] = (),
+    ) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        self.respond = respond
+        self.refused = Counter[str]()
+        self._password = password.encode()
+        self._names = {"localhost", *(name.lower() for name in names)}
+        self._lock = threading.Lock()
+        self._addresses = Counter[str]()
+        self._tries: dict[str, tuple[float, int]] = {}
+        self._stop = Flag()
+        super().__init__(address, Handler)
+        self.socket.setblocking(False)
+        self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        # serve_forever would wake up twice a second to check whether it should stop.
+        while self._stop.fileno() not in wait_readable([self, self._stop]):
+            self.handle_request()
+
+    def close(self) -> None:
+        """Stop answering; threads that still answer end by themselves."""
+        self._stop.set()
+        self._thread.join(2.0)
+        self.server_close()
+
+    def server_close(self) -> None:
+        """Close the port, and wait for nobody."""
+        self.socket.close()
+
+    def count(self, reason: str) -> None:
+        """Count a request that was not answered."""
+        with self._lock:
+            self.refused[reason] += 1
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (socketserver's types)
+        """Serve a connection in a thread, or close it where there are too many."""
+        host = client_address[0]
+        with self._lock:
+            has_room = sum(self._addresses.values()) < _CLIENTS and self._addresses[host] < _PER_ADDRESS
+            self._addresses[host] += 1 if has_room else 0
+            self.refused["too-many-clients"] += 0 if has_room else 1
+        if not has_room:
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread can be started
+            self._left(host)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (as above)
+        """Serve a connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._left(client_address[0])
+
+    def _left(self, host: str) -> None:
+        with self._lock:
+            self._addresses[host] -= 1
+            self._addresses += Counter()  # without those that are 0
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  (socketserver's)
+        """Log it: most likely a client has disconnected."""
+        level = logging.DEBUG if isinstance(sys.exception(), OSError) else logging.ERROR
+        log.log(level, "a client cannot be served", exc_info=True)
+
+    def is_ours(self, host: str) -> bool:
+        """Tell whether a Host header names this machine; a page of another site must not ask in our name."""
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+        name = name.removeprefix("[").removesuffix("]").lower().removesuffix(".")
+        if name in self._names:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            machine = socket.gethostname().lower()
+            return name == machine or name in {f"{machine.partition('.')[0]}{end}" for end in _PRIVATE}
+        return True
+
+    def lets_in(self, host: str, authorization: str | None) -> int:
+        """Return 200 for who may look, 401 for who has to give the password, 429 after too many tries."""
+        if not self._password:
+            return 200
+        now = time.monotonic()
+        with self._lock:
+            since, tries = self._tries.get(host, (now, 0))
+            if now >= since + _FORGIVEN:
+                since, tries = now, 0
+            if tries >= _TRIES:
+                return 429
+        if authorization is None:
+            return 401
+        if compare_digest(_password(authorization), self._password):
+            return 200
+        with self._lock:
+            self._tries[host] = (since, tries + 1)
+            if len(self._tries) > _ADDRESSES:
+                del self._tries[next(iter(self._tries))]
+        return 401
+
+
+def _password(authorization: str) -> bytes:
+    scheme, _, given = authorization.partition(" ")
+    try:
+        login = b64decode(given.strip(), validate=True) if scheme.lower() == "basic" else b""
+    except ValueError:
+        return b""
+    return login.partition(b":")[2]
+
+
+class _Beyond(OSError):
+    """A request that is too long or too slow."""
+
+
+class _Bounded(io.RawIOBase):
+    """What a client sends, limited in bytes and in time; it ends where nothing of a request came."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.renew()
+
+    def renew(self) -> None:
+        self._left = _LONGEST_REQUEST
+        self._until = 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        now = time.monotonic()
+        patience = self._until - now if self._until else _IDLE
+        if self._left <= 0 or patience <= 0:
+            raise _Beyond
+        self._connection.settimeout(patience)
+        try:
+            count = self._connection.recv_into(memoryview(buffer)[: self._left])
+        except TimeoutError:
+            if self._until:
+                raise _Beyond from None
+            return 0
+        except ConnectionError:
+            return 0
+        self._until = self._until or now + _PATIENCE
+        self._left -= count
+        return count
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        """Read within limits."""
+        super().setup()
+        self._bounded = _Bounded(self.connection)
+        self.rfile = io.BufferedReader(self._bounded, _LONGEST_LINE)
+
+    def handle_one_request(self) -> None:
+        """Read a request and answer it."""
+        self._bounded.renew()
+        self.close_connection = True
+        self.requestline, self.request_version, self.command = "", self.protocol_version, ""
+        try:
+            self.raw_requestline = self.rfile.readline(_LONGEST_LINE + 1)
+            if not self.raw_requestline:
+                return
+            is_whole = len(self.raw_requestline) <= _LONGEST_LINE and self.parse_request()
+        except _Beyond:
+            self.server.count("too-long-or-slow")
+            self.close_connection = True
+            return
+        if is_whole:
+            self._answer()
+        elif len(self.raw_requestline) > _LONGEST_LINE:
+            self.send_error(414)
+
+    def _answer(self) -> None:
+        if self.command not in ("GET", "HEAD"):
+            self.send_error(405)
+        elif self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
+            self.send_error(400)
+        elif not self.server.is_ours(self.headers.get("Host", "")):
+            self.send_error(421)
+        elif (
+            status := self.server.lets_in(self.client_address[0], self.headers.get("Authorization"))
+        ) != 200:
+            self.send_error(status)
+        else:
+            path, _, query = self.path.partition("?")
+            found = self.server.respond(path, query)
+            if found is None:
+                self.send_error(404)
+            elif isinstance(found, Answer):
+                self._send(found)
+            else:
+                self._stream(found)
+
+    def _send(self, answer: Answer) -> None:
+        headers = dict(answer.headers)
+        headers["Content-Type"] = answer.kind
+        headers["Cache-Control"] = "private, max-age=31536000, immutable" if answer.lasts else "no-cache"
+        if answer.status == 200:
+            headers["ETag"] = answer.tag
+            headers["Vary"] = "Accept-Encoding"
+            if self.headers.get("If-None-Match") == answer.tag:
+                self._head(304, headers)
+                return
+        body = answer.body
+        if "gzip" in self.headers.get("Accept-Encoding", "") and answer.zipped is not None:
+            body = answer.zipped
+            headers["Content-Encoding"] = "gzip"
+        headers["Content-Length"] = str(len(body))
+        self._head(answer.status, headers)
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def _stream(self, parts: Iterator[bytes]) -> None:
+        self.close_connection = True
+        self._head(
+            200, {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "Connection": "close"}
+        )
+        if self.command == "GET":
+            for part in parts:
+                self.wfile.write(part)
+
+    def _head(self, status: int, headers: dict[str, str]) -> None:
+        self.connection.settimeout(_PATIENCE)
+        self.send_response(status)
+        for name, text in {**HEADERS, **headers}.items():
+            self.send_header(name, text)
+        self.end_headers()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Say in a line why there is no answer, and count it."""
+        del message, explain  # they repeat what the client has sent
+        reason = self.responses.get(code, ("", ""))[0] or str(code)
+        self.server.count(reason)
+        self.close_connection |= code not in (401, 404)
+        body = f"{code} {reason}\n".encode()
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body))}
+        headers["Cache-Control"] = "no-store"
+        headers |= {"Connection": "close"} if self.close_connection else {}
+        headers |= {"Allow": "GET, HEAD"} if code == 405 else {}
+        headers |= {"WWW-Authenticate": 'Basic realm="oemgateway", charset="UTF-8"'} if code == 401 else {}
+        headers |= {"Retry-After": str(round(_FORGIVEN))} if code == 429 else {}
+        self._head(code, headers)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Begin an answer; the version of Python is nobody's business."""
+        self.send_response_only(code, message)
+        self.send_header("Date", self.date_time_string())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (http.server's name)
+        """Log nothing: who looks at the page is no news."""

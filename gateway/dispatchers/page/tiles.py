@@ -1,0 +1,113 @@
+"""What the page shows of a value, of a destination and of the whole, as text: in HTML, and live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.dispatchers.page.now import key
+from gateway.dispatchers.page.spark import spark
+from gateway.text.words import short_span, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gateway.dispatchers.page.now import Now
+    from gateway.present.status import DispatcherStatus
+    from gateway.present.values import Value
+
+DASH = "\u2013"
+_GROUPED = 10_000
+"""Figures from here on have a space after each three digits."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A value: its figure (a dash where there is none now), what is said below it, and its curve.
+
+    `age` is in seconds, None where no value came yet; `note` stands before it.
+    """
+
+    key: str
+    figure: str
+    age: float | None
+    note: str
+    line: str
+    area: str
+    least: str
+    greatest: str
+
+
+def tile(value: Value, means: Sequence[float | None]) -> Tile:
+    """Return the tile of a value whose curve has these means."""
+    line, area = spark(means)
+    there = [mean for mean in means if mean is not None]
+    note = ""
+    if value.value is None:
+        note = "no value yet" if value.last is None else f"last {figure(value.last, value.unit)}"
+    return Tile(
+        key=key(value),
+        figure=DASH if value.value is None else figure(value.value, value.unit),
+        age=value.age,
+        note=note,
+        line=line,
+        area=area,
+        least=figure(min(there), value.unit) if there else "",
+        greatest=figure(max(there), value.unit) if there else "",
+    )
+
+
+def figure(value: float, unit: str = "") -> str:
+    """Return a value with the digits that people look at: four, and tenths of a degree."""
+    if unit.lower() in ("°c", "c"):
+        return f"{value:.1f}"
+    if abs(value) >= 1e12:
+        return f"{value:.3g}"
+    if abs(value) >= _GROUPED:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    return f"{value:.0f}" if abs(value) >= 1000 or value == value // 1 else f"{value:.4g}"
+
+
+def ago(seconds: float | None) -> str:
+    """Return how long ago something was."""
+    return "" if seconds is None else f"{short_span(seconds)} ago"
+
+
+def headline(now: Now) -> str:
+    """Return the line that says how all is."""
+    if not now.troubles:
+        return "All is well"
+    return f"{len(now.troubles)} thing{'s are' if len(now.troubles) > 1 else ' is'} wrong"
+
+
+def destinations(now: Now, own: str) -> Iterator[tuple[str, str, str]]:
+    """Yield of each destination but the page itself its name, what was delivered, and what waits."""
+    if now.status:
+        for name, about in now.status.dispatchers.items():
+            if name != own:
+                yield name, _delivered(about), _waiting(about)
+
+
+def _delivered(about: DispatcherStatus) -> str:
+    if not about.frames:
+        return "nothing delivered yet"
+    return f"{about.frames:,} delivered".replace(",", "\u202f") + f", the last {ago(about.age)}"
+
+
+def _waiting(about: DispatcherStatus) -> str:
+    queue = about.queue
+    said = "nothing waits"
+    if queue.waiting:
+        since = f", the oldest for {span(queue.age)}" if queue.age is not None else ""
+        said = f"{queue.waiting:,} wait{since}".replace(",", "\u202f", 1)
+    said += f"; {queue.held} held until the clock is right" if queue.held else ""
+    said += f"; {queue.refused} refused" if queue.refused else ""
+    return said + (f"; next try in {span(about.next_try)}" if about.next_try is not None else "")
+
+
+def gateway(now: Now) -> str:
+    """Return the line on the gateway itself."""
+    if now.status is None:
+        return ""
+    clock = now.status.clock.doubt or "the clock is right"
+    return f"oemgateway {now.status.version}, up {span(now.status.uptime)}; {clock}"

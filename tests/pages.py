@@ -1,0 +1,134 @@
+"""A page on a port, of a gateway that has the values a test wants."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gateway.dispatchers.page.dispatcher import Page
+from gateway.flag import Flag
+from gateway.present.status import Status
+from gateway.present.values import Value
+from gateway.settings import build
+from tests.statuses import dispatcher, listener, status
+
+
+class Present:
+    """The present of a gateway; a test sets `now` and `how`."""
+
+    def __init__(self, values: list[Value], how: Status | None = None) -> None:
+        self.now = values
+        self.how = how or status(dispatchers={"emoncms": dispatcher(frames=72560)})
+        self.flags: list[Flag] = []
+
+    def values(self) -> list[Value]:
+        return self.now
+
+    def status(self) -> Status:
+        return self.how
+
+    def subscribe(self, flag: Flag) -> None:
+        self.flags = [flag]
+
+    def change(self, *values: Value) -> None:
+        """Have these values instead, and say so."""
+        self.now = list(values)
+        for flag in self.flags:
+            flag.set()
+
+
+def value(index: int = 1, label: str = "cellar", **changes: Any) -> Value:
+    whole = {
+        "source": "bridge",
+        "node": "9",
+        "index": index,
+        "label": label,
+        "unit": "°C",
+        "kind": "temperature",
+    }
+    whole |= {"value": 11.8125, "last": 11.8125, "age": 4.0, "hour": waves(index)}
+    return Value(**{**whole, **changes})
+
+
+def waves(seed: int) -> list[float | None]:
+    return [20 + 4 * math.sin(minute / 9 + seed) + math.sin(minute * seed) / 3 for minute in range(60)]
+
+
+def dead(index: int, label: str, **changes: Any) -> Value:
+    return value(index, label, value=None, age=10_900.0, hour=[*waves(index)[:20], *[None] * 40], **changes)
+
+
+ROOMS = ("cellar", "flow", "return", "outside", "tank", "attic", "bath", "kitchen", "hall", "garage")
+
+
+def house(number: int, dead_ones: int = 0) -> list[Value]:
+    """Return so many values on a bridge and a radio, of which the first few have none now."""
+    made = []
+    for n in range(1, number + 1):
+        label = f"{ROOMS[n % 10]} {n // 10}" if n >= 10 else ROOMS[n % 10]
+        current = 20 + 4 * math.sin(59 / 9 + n)
+        made.append(dead(n, label) if n <= dead_ones else value(n, label, value=current, last=current))
+    for n in range(3, number, 6):
+        power = {
+            "node": "10",
+            "node_name": "emontx",
+            "source": "radio",
+            "rssi": -61,
+            "unit": "W",
+            "kind": "power",
+        }
+        made[n] = value(n, f"power {n}", value=240.0 * n, last=240.0 * n, **power)
+    return sorted(made, key=lambda each: each.place)
+
+
+def troubled(*troubles: str) -> Status:
+    waits = {"waiting": 1440, "age": 7200.0}
+    refused = "http://emonpi/emoncms: not reached (Connection refused): is the server up, and is url right?"
+    out = dispatcher(queue=waits, frames=72560, troubles=[refused], next_try=9.0, age=7200.0)
+    return status(
+        healthy=False,
+        listeners={"bridge": listener(troubles=list(troubles))},
+        dispatchers={"emoncms": out},
+    )
+
+
+@contextmanager
+def serving(present: Present, **settings: str) -> Iterator[Page]:
+    page = build(Page, {"port": "0", **settings})
+    page.name, page.present = "page", present
+    page.open()
+    try:
+        yield page
+    finally:
+        page.close()
+        page.close()
+
+
+def get(page: Page, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """Return the status, headers and body of an answer."""
+    client = http.client.HTTPConnection(*page.address, timeout=30)
+    try:
+        client.request(method, path, headers={name.replace("_", "-"): text for name, text in headers.items()})
+        answer = client.getresponse()
+        return answer.status, {name.lower(): text for name, text in answer.getheaders()}, answer.read()
+    finally:
+        client.close()
+
+
+if (
+    __name__ == "__main__"
+):  # one to look at: how many values, how many of them dead, and any word for an outage
+    import sys
+
+    logging.basicConfig(level="INFO")
+    numbers = [int(word) for word in sys.argv[1:3]]
+    what = troubled("sensor1 28.33F749050000 (cellar): no answer") if len(sys.argv) > 3 else None
+    with serving(Present(house(*numbers), what), port="8099") as shown:
+        Path("/tmp/page-address").write_text(str(shown.address))
+        time.sleep(3600)

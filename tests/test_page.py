@@ -1,0 +1,407 @@
+"""The dispatcher `page`: what it answers, whom, and what it costs to ask for too much."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gzip
+import json
+import re
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from gateway.conf import config
+from gateway.conf.document import ConfigFaults
+from gateway.dispatchers.page.dispatcher import Page
+from gateway.dispatchers.page.spark import spark
+from gateway.dispatchers.page.tiles import figure
+from gateway.settings import SettingsFault, build, shown
+from tests.gateway_thread import running
+from tests.pages import Present, dead, get, house, serving, troubled, value
+from tests.peers import missing
+from tests.statuses import status
+from tests.waiting import wait_until
+
+SECRET = "s3cr3t-s3cr3t"
+
+
+def login(password: str, user: str = "me") -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def text_of(html: bytes) -> str:
+    """Return what a reader sees, a piece a line."""
+
+    class Text(HTMLParser):
+        pieces: list[str] = []  # noqa: RUF012  (one parser, used once)
+
+        def handle_data(self, data: str) -> None:
+            self.pieces.append(data.strip())
+
+    parser = Text()
+    parser.pieces = []
+    parser.feed(html.decode())
+    return "\n".join(piece for piece in parser.pieces if piece)
+
+
+def test_the_page_has_each_value_with_its_unit_and_age_and_says_that_all_is_well():
+    with serving(Present([value()]), title="My house") as page:
+        code, headers, body = get(page, "/")
+    assert (code, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    shown_text = text_of(body)
+    assert "My house\nAll is well" in shown_text
+    assert "cellar\nindex 1\n11.8\n°C\n4 s ago" in shown_text
+    assert "72\u202f560 delivered, the last 2 s ago\nnothing waits" in shown_text
+    assert body.count(b"<h1>") == 1
+
+
+def test_a_dead_sensor_has_a_dash_and_its_last_value_with_its_age():
+    with serving(Present([dead(1, "cellar"), value(2, "flow", value=None, last=None, age=None)])) as page:
+        shown_text = text_of(get(page, "/")[2])
+    assert "cellar\nindex 1\n\u2013\n°C\nlast 11.8\n3 h ago" in shown_text
+    assert "flow\nindex 2\n\u2013\n°C\nno value yet" in shown_text
+
+
+def test_what_is_wrong_is_named_with_its_section_and_what_waits_with_its_next_try():
+    with serving(Present(house(3), troubled("sensor1 (cellar): no answer"))) as page:
+        shown_text = text_of(get(page, "/")[2])
+    assert "2 things are wrong\nbridge: sensor1 (cellar): no answer\nemoncms: http://emonpi" in shown_text
+    assert "1\u202f440 wait, the oldest for 2 hours; next try in 9 s" in shown_text
+
+
+def test_with_nothing_yet_it_says_so():
+    with serving(Present([])) as page:
+        assert "Nothing was heard yet" in text_of(get(page, "/")[2])
+
+
+def test_a_queue_that_cannot_be_read_does_not_hide_the_values():
+    class Unreadable(Present):
+        def status(self):
+            raise OSError(5, "Input/output error")
+
+    with serving(Unreadable([value()])) as page:
+        shown_text = text_of(get(page, "/")[2])
+        metrics = get(page, "/metrics")[2].decode()
+    assert "the queue cannot be read: Input/output error" in shown_text
+    assert "11.8" in shown_text
+    assert "oemgateway_healthy 0.0\n" in metrics
+
+
+HOSTILE = "<script>alert(1)</script>\"'&\u202e\x1b"
+
+
+def test_labels_and_names_are_text_never_markup():
+    hostile = value(label=HOSTILE, node="<b>", node_name=HOSTILE, unit=HOSTILE, source=HOSTILE)
+    with serving(Present([hostile], troubled(HOSTILE)), title=HOSTILE) as page:
+        body = get(page, "/")[2].decode()
+        assert json.loads(get(page, "/api/now")[2])["values"][0]["label"] == HOSTILE
+    assert "<script>alert" not in body
+    assert "<b>" not in body
+    assert re.findall(r"<script[^>]*>", body) == re.findall(
+        r'<script type="module" src="/page.js[^"]*">', body
+    )
+
+
+def test_the_figures_of_now_as_json():
+    with serving(Present([dead(1, "cellar"), value(2, "flow"), value(3, "", dummy=True)])) as page:
+        code, headers, body = get(page, "/api/now")
+    said = json.loads(body)
+    assert (code, headers["content-type"], said["healthy"], said["troubles"]) == (
+        200,
+        "application/json",
+        True,
+        [],
+    )
+    cellar, flow = said["values"]
+    assert (cellar["value"], cellar["last"], cellar["age"]) == (None, 11.8125, 10900.0)
+    assert (flow["node"], flow["index"], flow["label"], flow["value"]) == ("9", 2, "flow", 11.8125)
+    assert said["destinations"][0]["delivered"] == 72560
+
+
+def test_metrics_leave_out_what_has_no_value_now_and_keep_its_time():
+    with serving(Present([dead(1, "cellar"), value(2, 'f"l\\ow\n')])) as page:
+        before = time.time()
+        code, headers, body = get(page, "/metrics")
+    assert (code, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    lines = body.decode().splitlines()
+    (now,) = [line for line in lines if line.startswith("oemgateway_value{")]
+    assert now == (
+        r'oemgateway_value{node="9",index="2",name="f\"l\\ow\n",unit="°C",listener="bridge"} 11.8125'
+    )
+    times = [line for line in lines if line.startswith("oemgateway_value_timestamp_seconds{")]
+    assert [round(before - float(line.split()[-1])) for line in times] == [10900, 4]
+    assert 'oemgateway_queue_frames{dispatcher="emoncms"} 0.0' in lines
+
+
+def test_promtool_finds_nothing_to_complain_of():
+    program = shutil.which("promtool") or missing("promtool is missing: apt install prometheus")
+    with serving(Present(house(9, 2), troubled("x"))) as page:
+        body = get(page, "/metrics")[2]
+    done = subprocess.run([program, "check", "metrics"], input=body, capture_output=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, b"", b"")
+
+
+def test_a_browser_that_has_it_already_gets_nothing_again_and_what_is_large_comes_compressed():
+    with serving(Present(house(60))) as page:
+        _, headers, body = get(page, "/")
+        code, _, again = get(page, "/", If_None_Match=headers["etag"])
+        _, zipped_headers, zipped = get(page, "/", Accept_Encoding="gzip, br")
+        _, style, _ = get(page, re.search(rb'href="(/page.css[^"]*)"', body)[1].decode())
+        _, unversioned, _ = get(page, "/page.css")
+    assert (code, again) == (304, b"")
+    assert zipped_headers["content-encoding"] == "gzip"
+    assert text_of(gzip.decompress(zipped)) == text_of(body)
+    assert len(body) < 150_000
+    assert len(zipped) < len(body) / 3
+    assert "immutable" in style["cache-control"]
+    assert unversioned["cache-control"] == "no-cache"
+
+
+def test_head_has_the_length_and_no_body():
+    with serving(Present(house(3))) as page:
+        code, headers, body = get(page, "/", "HEAD")
+        length = len(get(page, "/")[2])
+    assert (code, int(headers["content-length"]), body) == (200, length, b"")
+
+
+def test_each_answer_forbids_what_the_page_does_not_need():
+    with serving(Present([])) as page:
+        for path in ("/", "/api/now", "/nothing"):
+            _, headers, _ = get(page, path)
+            assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; ")
+            assert headers["x-content-type-options"] == "nosniff"
+            assert "python" not in str(headers).lower()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "code"),
+    [
+        ("POST", "/", {}, 405),
+        ("PUT", "/api/now", {"Content_Length": "5"}, 405),
+        ("GET", "/", {"Content_Length": "5"}, 400),
+        ("GET", "/../../etc/passwd", {}, 404),
+        ("GET", "/..%2f..%2fetc%2fpasswd", {}, 404),
+        ("GET", "/dispatcher.py", {}, 404),
+        ("GET", "/" + "a" * 5000, {}, 414),
+        ("GET", "/", {"Host": "evil.example"}, 421),
+        ("GET", "/", {"Host": "localhost.evil.example:8088"}, 421),
+        ("GET", "/", {"Host": f"{socket.gethostname()}.evil.example"}, 421),
+        ("GET", "/", {"Host": ""}, 421),
+        ("GET", "/", {"Host": "localhost:1"}, 200),
+        ("GET", "/", {"Host": "192.168.1.7"}, 200),
+        ("GET", "/", {"Host": "[::1]:8088"}, 200),
+        ("GET", "/", {"Host": f"{socket.gethostname()}.local"}, 200),
+        ("GET", "/", {"Host": "heating.example.org"}, 200),
+    ],
+)
+def test_only_what_is_asked_for_rightly_is_answered(method, path, headers, code):
+    with serving(Present([value()]), hosts="heating.example.org") as page:
+        assert get(page, path, method, **headers)[0] == code
+        assert sum(page._server.refused.values()) == (code != 200)
+
+
+def test_without_its_password_nothing_is_shown_and_who_tries_many_is_not_heard():
+    with serving(Present([value()]), password=SECRET) as page:
+        for path in ("/", "/api/now", "/metrics", "/api/events", "/page.css"):
+            code, headers, body = get(page, path)
+            assert (code, "cellar" in body.decode()) == (401, False)
+            assert headers["www-authenticate"].startswith("Basic ")
+        assert get(page, "/", Authorization=login(SECRET))[0] == 200
+        codes = [get(page, "/", Authorization=login(f"wrong{n}"))[0] for n in range(12)]
+        assert codes == [401] * 10 + [429] * 2
+        assert get(page, "/", Authorization=login(SECRET))[0] == 429
+    assert SECRET not in str(shown(page))
+
+
+@pytest.mark.parametrize("given", ["Basic", "Basic !!!!", "Bearer x", "", "Basic " + "A" * 4000])
+def test_what_is_no_password_is_refused(given):
+    with serving(Present([]), password=SECRET) as page:
+        assert get(page, "/", Authorization=given)[0] == 401
+
+
+def raw(page: Page, data: bytes) -> bytes:
+    """Return all that is answered to these bytes."""
+    with socket.create_connection(page.address, timeout=30) as client:
+        client.sendall(data)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while part := client.recv(65536):
+                answer += part
+        return answer
+
+
+def test_a_header_of_a_megabyte_ends_the_connection():
+    with serving(Present([])) as page:
+        with contextlib.suppress(ConnectionError):
+            assert raw(page, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 1_000_000) == b""
+        assert page._server.refused["too-long-or-slow"] == 1
+        assert get(page, "/")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x16\x03\x01\x02\x00\x01", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 50]
+)
+def test_what_is_no_http_is_refused_without_a_traceback(data, caplog):
+    with serving(Present([])) as page:
+        raw(page, data)
+        assert get(page, "/")[0] == 200
+    assert "Traceback" not in caplog.text
+
+
+def test_more_connections_than_there_is_room_for_are_closed_and_the_others_are_answered():
+    with serving(Present([value()])) as page:
+        slow = [socket.create_connection(page.address, timeout=30) for _ in range(40)]
+        wait_until(lambda: page._server.refused["too-many-clients"] >= 8)
+        for client in slow:
+            client.close()
+        wait_until(lambda: get_or_none(page) == 200)
+
+
+def get_or_none(page: Page) -> int | None:
+    try:
+        return get(page, "/")[0]
+    except OSError:
+        return None
+
+
+def events(page: Page, number: int, act=lambda: None) -> list[dict]:
+    """Return the first events; `act` is called after the first."""
+    found = []
+    with socket.create_connection(page.address, timeout=30) as client:
+        client.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with client.makefile("rb") as lines:
+            for line in lines:
+                if line.startswith(b"data: "):
+                    found.append(json.loads(line[6:]))
+                    if len(found) == number:
+                        return found
+                    act()
+    raise AssertionError("the stream has ended")
+
+
+def test_what_changes_is_sent_to_who_looks_and_nothing_runs_while_nobody_does():
+    present = Present([value(1), value(2, "flow")])
+    with serving(present) as page:
+        assert present.flags == []
+
+        def change() -> None:
+            wait_until(lambda: present.flags)
+            present.change(value(1), replace(value(2, "flow"), value=30.0, last=30.0, age=0.0))
+
+        first, second = events(page, 2, change)
+        wait_until(lambda: page._live._clients == 0)
+    assert set(first["tiles"]) == {"9/1", "9/2"}
+    assert first["page"]["headline"] == "All is well"
+    assert {key: tile["figure"] for key, tile in second["tiles"].items()} == {"9/2": "30.0"}
+
+
+def test_with_room_for_no_more_streams_it_says_so():
+    with serving(Present([])) as page:
+        page._live._clients = 16
+        assert get(page, "/api/events")[0] == 503
+        page._live._clients = 0
+
+
+def test_neither_a_path_nor_a_key_is_in_any_answer():
+    key = "00112233445566778899aabbccddeeff"
+    how = replace(
+        troubled(f"http://h/?apikey={key}: not reached"),
+        file="/etc/secret-place/oemgateway.conf",
+        troubles=["/etc/secret-place/oemgateway.conf has faults"],
+    )
+    with serving(Present([value()], how), password="none") as page:
+        for path in ("/", "/api/now", "/metrics"):
+            body = get(page, path)[2].decode()
+            assert key not in body
+            assert "secret-place" not in body
+            assert str(how.pid) not in re.findall(r"\d+", body)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::"])
+def test_others_are_let_in_only_with_a_password_or_with_the_word_none(host):
+    with pytest.raises(SettingsFault, match="a password expected, as others can connect"):
+        build(Page, {"host": host})
+    assert build(Page, {"host": host, "password": "none"})
+    with pytest.raises(SettingsFault, match="8 to 128 characters"):
+        build(Page, {"host": host, "password": "short"})
+
+
+def test_a_port_that_another_section_has_is_a_fault_of_the_configuration(written):
+    two = (
+        "[listeners]\n[[push]]\ntype = http\nport = 8088\n"
+        "[dispatchers]\n[[page]]\ntype = page\nhost = 0.0.0.0\npassword = none\n"
+    )
+    with pytest.raises(ConfigFaults, match="port 8088"):
+        config.read(written(two))
+
+
+def test_a_port_that_another_program_has_is_an_expected_failure():
+    with serving(Present([])) as page:
+        other = build(Page, {"port": str(page.address[1])})
+        other.present = Present([])
+        with pytest.raises(OSError, match="Address already in use"):
+            other.open()
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("means", "line"),
+    [
+        ([], ""),
+        ([None, None], ""),
+        ([1.0, 1.0], "M0.0 16.0L120.0 16.0"),
+        ([0.0, 1.0, None, 1.0, 0.0], "M0.0 30.0L30.0 2.0M90.0 2.0L120.0 30.0"),
+        ([None, 1.0, None], "M60.0 16.0L60.0 16.0"),
+    ],
+)
+def test_gaps_are_gaps_in_the_curve(means, line):
+    assert spark(means)[0] == line
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "text"),
+    [
+        (18.75, "°C", "18.8"),
+        (-0.04, "°C", "-0.0"),
+        (230.456, "V", "230.5"),
+        (25_377_000, "", "25\u202f377\u202f000"),
+        (252.0, "W", "252"),
+        (0.012345, "", "0.01235"),
+        (3e38, "", "3e+38"),
+    ],
+)
+def test_figures(number, unit, text):
+    assert figure(number, unit) == text
+
+
+def test_the_running_gateway_serves_what_its_sensors_say(written, tmp_path):
+    file = written(
+        f"[gateway]\nsimulate = yes\nstate_dir = {tmp_path}/state\nsocket = {tmp_path}/state/control\n"
+        "[listeners]\n[[bridge]]\ntype = ds2482\nbus = simulated\nnode = 9\ninterval = 1\n"
+        "sensor1 = 28.33F749050000, cellar\n[dispatchers]\n[[page]]\ntype = page\nport = 0\n"
+    )
+    with running(file) as gateway:
+        page = gateway._dispatchers["page"].plugin
+        said = wait_until(lambda: _values(page))
+    assert (said[0]["label"], said[0]["unit"]) == ("cellar", "°C")
+    assert 0 < said[0]["value"] < 30
+
+
+def _values(page: Page) -> list[dict]:
+    try:
+        said = json.loads(get(page, "/api/now")[2])["values"]
+    except OSError:
+        return []
+    return said if said and said[0]["value"] is not None else []
+
+
+def test_a_clock_in_doubt_is_named():
+    how = status(clock=replace(status().clock, doubt="the clock shows 1970"))
+    with serving(Present([], how)) as page:
+        assert "the clock shows 1970" in text_of(get(page, "/")[2])
