@@ -33,6 +33,7 @@ from tests.numbered_listener import install, node, read, values
 from tests.peers import need
 from tests.ports import free_port
 from tests.simulators.influxdb import FakeInflux
+from tests.simulators.raw_http import RawHttp
 from tests.waiting import wait_until
 
 KILLS = int(os.environ.get("KILLS", "4"))
@@ -172,7 +173,7 @@ def plain(text):
 # --- Outages and kills ------------------------------------------------------------------------------------
 
 
-def gateway(tmp_path, server, backlog=(), listeners=""):
+def gateway(tmp_path, server, backlog=(), listeners="", more=""):
     """Return a gateway process on a queue in which these frames wait."""
     (tmp_path / "state").mkdir(exist_ok=True)
     if backlog:
@@ -185,7 +186,7 @@ def gateway(tmp_path, server, backlog=(), listeners=""):
     listeners = listeners or "[[idle]]\ntype = tcp\nport = 0\n".replace("= 0", f"= {free_port()}")
     file.write_text(
         f"{state(tmp_path)}[listeners]\n{listeners}[dispatchers]\n[[influx]]\ntype = influxdb\n"
-        f"url = {server.url}\ndatabase = home\ninterval = 0\ntimeout = 1\n"
+        f"url = {server.url}\ndatabase = home\ninterval = 0\ntimeout = 1\n{more}"
     )
     path = os.pathsep.join([ENVIRONMENT["PYTHONPATH"], str(ROOT), str(tmp_path / "site")])
     return GatewayProcess(file, PYTHONPATH=path)
@@ -281,6 +282,35 @@ def test_after_kills_at_any_moment_each_point_is_there_once(tmp_path):
         for index, value in enumerate(values(number), 1)
         if value is not None
     )
+
+
+def test_the_seeds_network_probe_fills_its_measurement(tmp_path):
+    # given a page that takes a quarter of a second, and a port that is closed
+    with RawHttp() as page, Influxd(tmp_path / "influxd") as server:
+
+        def said():
+            time.sleep(0.25)
+            yield b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+        page.said = said
+        probe = (
+            "[[network]]\ntype = probe\nnode = network\ninterval = 1\ntimeout = 0.8\n"
+            f"target1 = {page.url}/, ad-auth\ntarget2 = tcp 127.0.0.1:{free_port()}, closed\n"
+        )
+        process = gateway(tmp_path, server, listeners=probe, more="layout = seed\n")
+        # when it has run for some seconds
+        with process:
+            wait_until(lambda: len(server.query("SELECT * FROM latency")) and server.points())
+            assert process.stop() == 0
+        # then its latencies are there as the script wrote them, and what failed is a failure without one
+        latency = server.query("SELECT value FROM latency GROUP BY *")
+        assert [series["tags"] for series in latency] == [
+            {"service": "ad-auth", "code": "200", "status": "0"}
+        ]
+        assert all(0.25 <= seconds < 0.8 for _, seconds in latency[0]["values"])
+        closed = [value for tags, _, value in server.points() if tags["index"] == "6"]
+        assert set(closed) == {0}
+    assert "target2 (closed): refused (Connection refused)" in process.log
 
 
 # --- VictoriaMetrics --------------------------------------------------------------------------------------
