@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _KEEP_EVERY = 600.0
 """Seconds between two writes of position and totals, which belong together: a kill costs none of either."""
 
+_KEPT_RUNNING = 30.0
+"""Seconds of an interval from which on the process is ended in between: it has 10 MB, and starts quickly."""
+
 _LATE = 1.5
 """Intervals after which a count is not one of an interval any more, and only in the total."""
 
@@ -122,6 +125,8 @@ class Lograte(EntrySampler):
             self._trouble = f"{self.file} is missing"
         except PermissionError:
             self._trouble = f"{self.file} may not be read: `oemgateway doctor` says what to do"
+        if self.interval >= _KEPT_RUNNING:
+            self._matcher.close()
         self._is_late, self._counted_at = is_late, now
         values = super().sample()
         if self._kept.is_due():
