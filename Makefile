@@ -59,7 +59,7 @@ fuzz: $(VENV)/.test
 	FUZZ_LINES=1000000 $(BIN)/python -m pytest -q -o timeout=0 tests/test_line_fuzz.py tests/test_rfm12pi_fuzz.py
 
 soak: $(VENV)/.test
-	KILLS=200 $(BIN)/python -m pytest -q -o timeout=0 -o log_cli=true -o log_cli_level=INFO tests/test_kill_loop.py
+	KILLS=200 $(BIN)/python -m pytest -q -o timeout=0 -o log_cli=true -o log_cli_level=INFO tests/test_kill_loop.py tests/test_mqtt_relay.py
 
 peers: $(VENV)/.test
 	@dpkg-query -W $(PEERS) >/dev/null 2>&1 || { test "$$(id -u)" = 0 && apt-get install -y --no-install-recommends $(PEERS); } \

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gateway.mqtt.frames import Identity
 
 _EPOCHS = 16
-"""Epochs of one gateway that are remembered; each start of it begins one."""
+"""Epochs of one gateway that are remembered; each start of it begins one, and a batch has half of them."""
 
 
 class Verdict(Enum):
@@ -80,6 +80,5 @@ def _row(name: str, text: str) -> tuple[int, str, str, int] | None:
 
 
 def answer(gateway: str, relay: str, positions: Mapping[str, int], *, again: bool = False) -> bytes:
-    """Return what a relay publishes of a gateway's latest positions; `again`: it is to go back to there."""
-    latest = dict([*positions.items()][-4:])
-    return as_json({"gateway": gateway, "relay": relay, "positions": latest, "again": again})
+    """Return what a relay publishes of a gateway's positions; `again`: it is to go back to there."""
+    return as_json({"gateway": gateway, "relay": relay, "positions": dict(positions), "again": again})

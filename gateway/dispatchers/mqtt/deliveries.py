@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _PATIENCE = 3
 """Timeouts without progress after which what a relay has not confirmed is sent again."""
+_EPOCHS = 8
+"""Epochs of one batch, at most: a relay remembers the latest sixteen."""
 
 
 class Messages(Delivery):
@@ -64,6 +66,8 @@ class Confirmed(Messages):
     def __init__(self, mqtt: Mqtt, confirmations: Confirmations, batch: Batch, count: int) -> None:
         before = confirmations.last
         messages = []
+        first_of = {epoch: at for at, epoch in reversed([*enumerate(batch.epochs)])}
+        count = min([count, *sorted(first_of.values())[_EPOCHS:][:1]])
         self._own = list(zip(batch.epochs, batch.ids, strict=True))[:count]
         for own, frame in zip(self._own, batch.frames, strict=False):
             identity = Identity(mqtt.gateway, *own, before, confirmations.last)
