@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import socket
@@ -895,28 +894,6 @@ class TestTheCommand:
         assert (done.returncode, done.stderr) == (0, "")
         assert "?     home: node 9, 1 flow °C (cellar): 5 of " in done.stdout
 
-    def test_for_a_program(self, server, emoncms):
-        send(server, "9", _1=5.0)
-        said = emoncms("--json", "--provision")
-        lines = json.loads("\n".join(said.lines))
-        assert {line["dispatcher"] for line in lines} == {"home"}
-        assert [line["step"] for line in lines[:5]] == ["server", "clock", "version", "key", "row"]
-        assert lines[6] == {
-            "dispatcher": "home",
-            "step": "made",
-            "verdict": "ok",
-            "found": "made feed 1 (9: flow C cellar): "
-            "a value every 10 s, of node 9, 1 flow °C (cellar), in °C",
-            "cure": "",
-            "node": "9",
-            "key": "1",
-            "feed": 1,
-            "interval": 10,
-            "unit": "°C",
-        }
-        (known,) = [line for line in lines if line["step"] == "inputs" and "feeds" in line]
-        assert (known["label"], known["feeds"], known["value"]) == ("flow °C (cellar)", [1], 5.0)
-
     def test_each_dispatcher_to_an_emoncms_or_the_one_that_is_named(self, file, server, emoncms):
         with file.open("a") as text:
             text.write(
@@ -945,7 +922,7 @@ class TestTheCommand:
 
 
 class TestTheKeyIsNowhere:
-    @pytest.mark.parametrize("arguments", [(), ("--json",), ("--provision",)])
+    @pytest.mark.parametrize("arguments", [(), ("--provision",)])
     def test_whatever_the_server_says(self, server, emoncms, arguments):
         server.version = server.key
         send(server, "9", _1=5.0, _2=6.0)
@@ -1080,7 +1057,7 @@ class TestPlan:
         described = {}
         account = SimpleNamespace(feeds=list, describe=described.__setitem__)
         provision = Provisioner(account, [], unused=[], energy=False)
-        (line,) = provision.make([(Wanted("tx", "Vrms", "Vrms"), there())])
-        assert line.finding.found.startswith("nothing is made")
+        (finding,) = provision.make([(Wanted("tx", "Vrms", "Vrms"), there())])
+        assert finding.found.startswith("nothing is made")
         list(provision.make([(WANTED, there())]))
         assert described == {there().id: WANTED.label}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.conf import config
@@ -16,7 +15,6 @@ from gateway.text.terminal import FAILED, OK, say_aside
 if TYPE_CHECKING:
     import argparse
 
-    from gateway.dispatchers.emoncms.proof.findings import Line
     from gateway.dispatchers.emoncms.proof.proof import Provision
 
 
@@ -39,7 +37,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="as --provision, and make a feed of kWh beside that of each value that [nodes] has in W",
     )
-    parser.add_argument("--json", action="store_true", help="print for a program")
     parser.set_defaults(run=run)
 
 
@@ -62,25 +59,11 @@ def run(options: argparse.Namespace) -> int:
     provision: Provision = "feeds" if options.provision else "nothing"
     if options.energy:
         provision = "feeds and energy"
-    lines: list[Line] = []
+    is_bad = False
     for name in names:
-        for line in Proof(servers[name], configuration, known, Clock(), provision=provision).lines():
-            lines.append(line)
-            if not options.json:
-                sys.stdout.write(f"{line.finding}\n")
-                sys.stdout.flush()
-    if options.json:
-        sys.stdout.write(json.dumps([_object(line) for line in lines], indent=1) + "\n")
-    return FAILED if any(line.finding.is_bad for line in lines) else OK
-
-
-def _object(line: Line) -> dict[str, Any]:
-    finding = line.finding
-    return {
-        "dispatcher": finding.subject,
-        "step": line.step,
-        "verdict": finding.verdict.value,
-        "found": finding.found,
-        "cure": finding.cure,
-        **line.about,
-    }
+        proof = Proof(servers[name], configuration, known, Clock(), provision=provision)
+        for finding in proof.findings():
+            sys.stdout.write(f"{finding}\n")
+            sys.stdout.flush()
+            is_bad |= finding.is_bad
+    return FAILED if is_bad else OK

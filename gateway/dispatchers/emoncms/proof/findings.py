@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import Finding, bad, good, unknown
 from gateway.dispatchers.emoncms.progress import is_shown
@@ -27,15 +26,6 @@ _LATE = 3
 """Intervals without a value after which an input is late."""
 _SHOWN = 6
 """Inputs that are named in one line."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A finding, the step that it belongs to, and details for `--json`."""
-
-    step: str
-    finding: Finding
-    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.diagnosis.finding import bad, good, unknown
 from gateway.dispatchers.emoncms.answers import Unexpected, judge_status
-from gateway.dispatchers.emoncms.encoding import keys_of
 from gateway.dispatchers.emoncms.proof.account import Account
 from gateway.dispatchers.emoncms.proof.findings import (
-    Line,
     Log,
     judge_clock,
     judge_full,
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
 
     from gateway.clock import Clock
     from gateway.conf.config import Configuration
+    from gateway.diagnosis.finding import Finding
     from gateway.dispatchers.emoncms.dispatcher import Emoncms
     from gateway.dispatchers.emoncms.proof.heard import Heard
     from gateway.dispatchers.emoncms.proof.records import Feed, Input
@@ -74,26 +73,22 @@ class Proof:
         self._account = Account(emoncms.server)
         self._ahead = 0.0
 
-    def lines(self) -> Iterator[Line]:
+    def findings(self) -> Iterator[Finding]:
         """Yield what is found and created; a failure that prevents the next steps is the last."""
-        looks = {"server": self._reach, "key": self._key, "row": self._row, "inputs": self._inputs}
         with closing(self._emoncms):
-            for step, look in looks.items():
-                try:
-                    for line in look():
-                        yield self._plain(line)
-                except (DeliveryFailure, OSError) as failure:
-                    yield self._plain(Line(step, bad(str(failure))))
-                    return
+            try:
+                for look in (self._reach, self._key, self._row, self._inputs):
+                    yield from map(self._plain, look())
+            except (DeliveryFailure, OSError) as failure:
+                yield self._plain(bad(str(failure)))
 
-    def _plain(self, line: Line) -> Line:
+    def _plain(self, finding: Finding) -> Finding:
         """Remove what a server may have put into its names: the key, tags, control characters."""
-        finding, key = line.finding, self._emoncms.apikey
+        key = self._emoncms.apikey
         found, cure = excerpt(finding.found, key, _LONGEST), excerpt(finding.cure, key, _LONGEST)
-        finding = replace(finding, found=found, cure=cure, subject=self._emoncms.name)
-        return replace(line, finding=finding)
+        return replace(finding, found=found, cure=cure, subject=self._emoncms.name)
 
-    def _reach(self) -> Iterator[Line]:
+    def _reach(self) -> Iterator[Finding]:
         self._emoncms.open()
         path = "/version"
         answer = self._emoncms.server.ask("GET", path, with_key=False)
@@ -101,9 +96,9 @@ class Proof:
             raise self._emoncms.server.named(answer)
         if 300 <= answer.status < 400:
             raise judge_status(path, answer.status, answer.text, answer.location, self._emoncms.apikey)
-        yield Line("server", good(f"{self._emoncms.url} answers"))
+        yield good(f"{self._emoncms.url} answers")
         ours = self._clock.wall()
-        yield Line("clock", judge_clock(answer.time, ours))
+        yield judge_clock(answer.time, ours)
         self._ahead = 0.0 if answer.time is None else answer.time - ours
         key = self._emoncms.apikey
         said = (
@@ -111,19 +106,19 @@ class Proof:
             if answer.status == 200
             else with_status(answer.status, answer.text, key)
         )
-        yield Line("version", judge_version(said))
+        yield judge_version(said)
 
-    def _key(self) -> Iterator[Line]:
+    def _key(self) -> Iterator[Finding]:
         failure = self._emoncms.refusal()
         if failure:
             raise failure
-        yield Line("key", good("the key may write"))
+        yield good("the key may write")
 
     def _now(self) -> float:
         """Return the time by the server's clock: a row that is later may block a feed."""
         return self._clock.wall() + self._ahead
 
-    def _row(self) -> Iterator[Line]:
+    def _row(self) -> Iterator[Finding]:
         """Send one row, whose value changes with the clock, and check that it is there."""
         # Few digits: an Emoncms without Redis shows no more than six.
         value = round(self._clock.wall() % 100, 2)
@@ -136,11 +131,11 @@ class Proof:
                 # There is no place for its node: it is one input more in a node that is there.
                 self._is_full = True
                 inputs = self._account.inputs()
-                yield Line("nodes", judge_full(str(full), inputs))
+                yield judge_full(str(full), inputs)
                 row = probe_row(value, stamp, next((each.node for each in inputs), TEST_NODE))
                 delivery = self._send(row)
         except BadFrame as failure:
-            yield Line("row", unknown(f"a test row is not taken: {failure}"))
+            yield unknown(f"a test row is not taken: {failure}")
             return
         progress = delivery.delivered()
         if progress is None or progress.count is None:
@@ -151,20 +146,17 @@ class Proof:
         if progress.count:
             left = [f"node {each.node}, {each.key}" for each in delete_test_rows(self._account)]
             after = f"and may be deleted there: {'; '.join(left)}" if left else "and was deleted again"
-            about = {"node": row.node, "key": keys_of(row, "index")[0], "value": value}
-            yield Line("row", good(f"a test row came back as it was sent, {after}"), about)
+            yield good(f"a test row came back as it was sent, {after}")
         else:
             cure = "allow new inputs there, on the page Inputs"
-            yield Line(
-                "row", bad("a test row is taken and dropped, as where new inputs are not allowed", cure)
-            )
+            yield bad("a test row is taken and dropped, as where new inputs are not allowed", cure)
 
     def _send(self, row: Frame) -> Delivery:
         delivery = self._emoncms.prepare(Batch([row], [0]))
         delivery.send()
         return delivery
 
-    def _inputs(self) -> Iterator[Line]:
+    def _inputs(self) -> Iterator[Finding]:
         account = self._account
         inputs = account.inputs()
         there = {(each.node, each.key): each for each in inputs}
@@ -174,59 +166,48 @@ class Proof:
         if self._provision != "nothing":
             energy = self._provision == "feeds and energy"
             yield from Provisioner(account, inputs, unused=idle, energy=energy).make(pairs)
-        looked = self._look(account, wanted)
-        yield from looked
-        unlogged = sum(not line.about["feeds"] for line in looked)
+        yield from self._look(account, wanted)
+        unlogged = sum(not any(each.logs()) for _, each in pairs)
         if unlogged and self._provision == "nothing":
             cure = "oemgateway emoncms --provision makes feeds for those that are not processed"
-            yield Line("inputs", unknown(f"inputs that are not logged: {unlogged} of {len(pairs)}", cure))
+            yield unknown(f"inputs that are not logged: {unlogged} of {len(pairs)}", cure)
         absent = [each for each in wanted if (each.node, each.key) not in there]
         nodes = {each.node for each in inputs}
         refused = {each.node for each in absent if self._is_full and each.node not in nodes} | self._refused
-        yield from (Line("nodes", judge_refused(node, is_full=self._is_full)) for node in sorted(refused))
+        yield from (judge_refused(node, is_full=self._is_full) for node in sorted(refused))
         absent = [each for each in absent if each.node not in refused]
-        yield from (Line("inputs", finding) for finding in judge_missing(absent))
-        yield from (Line("inputs", finding) for finding in judge_unused(idle))
+        yield from judge_missing(absent)
+        yield from judge_unused(idle)
         ours = {(each.node, each.key) for each in wanted} | {(each.node, each.key) for each in idle}
         others = [each for place, each in there.items() if place not in ours and not is_test(each)]
         if not all(claims(listener.catalogue()) for listener in self._configuration.listeners.values()):
-            yield from (Line("inputs", finding) for finding in judge_others(others))
+            yield from judge_others(others)
 
-    def _look(self, account: Account, wanted: Sequence[Wanted]) -> list[Line]:
+    def _look(self, account: Account, wanted: Sequence[Wanted]) -> list[Finding]:
         """Examine the inputs that exist; those with a fault again, as readings may have come meanwhile."""
-        found: dict[Wanted, list[Line]] = {}
+        found: dict[Wanted, list[Finding]] = {}
         pending = list(wanted)
         for look in range(_LOOKS):
             there = {(each.node, each.key): each for each in account.inputs()}
             feeds = {feed.id: feed for feed in account.feeds()}
             for each in pending:
                 if each_input := there.get((each.node, each.key)):
-                    found[each] = list(self._judge(account, each, each_input, feeds))
-            pending = [each for each, lines in found.items() if any(line.finding.is_bad for line in lines)]
+                    found[each] = self._judge(account, each, each_input, feeds)
+            pending = [each for each, said in found.items() if any(finding.is_bad for finding in said)]
             if not pending:
                 break
             if look < _LOOKS - 1:
                 self._clock.sleep(1.0)
-        return [line for lines in found.values() for line in lines]
+        return [finding for said in found.values() for finding in said]
 
     def _judge(
         self, account: Account, wanted: Wanted, there: Input, feeds: Mapping[int, Feed]
-    ) -> Iterator[Line]:
+    ) -> list[Finding]:
         logs = [
             _stored(account, there, Log(number, as_it_came, feeds.get(number)))
             for number, as_it_came in there.logs()
         ]
-        about = {
-            "node": wanted.node,
-            "key": wanted.key,
-            "label": wanted.label,
-            "input": there.id,
-            "time": there.time,
-            "value": there.value,
-            "feeds": [log.id for log in logs],
-        }
-        for finding in judge_input(wanted, there, logs, self._now()):
-            yield Line("inputs", finding, about)
+        return judge_input(wanted, there, logs, self._now())
 
 
 def _stored(account: Account, there: Input, log: Log) -> Log:

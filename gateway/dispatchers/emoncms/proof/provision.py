@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from gateway.diagnosis.finding import bad, good, unknown
 from gateway.dispatchers.emoncms.answers import Unexpected
 from gateway.dispatchers.emoncms.encoding import as_kept
-from gateway.dispatchers.emoncms.proof.findings import Line
 from gateway.dispatchers.emoncms.proof.plan import KWH, FeedPlan
 from gateway.dispatchers.emoncms.proof.records import LOG
 from gateway.plugin import DeliveryFailure
@@ -20,12 +19,13 @@ from gateway.plugin import DeliveryFailure
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from gateway.diagnosis.finding import Finding
     from gateway.dispatchers.emoncms.proof.account import Account
     from gateway.dispatchers.emoncms.proof.plan import FeedStep, Pair
     from gateway.dispatchers.emoncms.proof.records import Feed, Input
     from gateway.dispatchers.emoncms.proof.wanted import Wanted
 
-    Making = Iterator[Iterator[Line]]
+    Making = Iterator[Iterator[Finding]]
     """Yields things to make. Each is made while its findings are taken."""
 
 _POWER = "W"
@@ -46,7 +46,7 @@ class Provisioner:
         self._unused = unused
         self._energy = energy
 
-    def make(self, pairs: Sequence[Pair]) -> Iterator[Line]:
+    def make(self, pairs: Sequence[Pair]) -> Iterator[Finding]:
         """Make what these inputs lack, and say so; what the server does not understand is passed over.
 
         It ends with a feed that nothing can be logged to: there would be no end of them.
@@ -57,15 +57,15 @@ class Provisioner:
             for making in self._lacking(plan, wanted, there):
                 is_whole = False
                 try:
-                    lines = [*making]
+                    findings = [*making]
                 except Unexpected as failure:
-                    yield Line("made", bad(f"{wanted}: nothing is made: {failure}"))
+                    yield bad(f"{wanted}: nothing is made: {failure}")
                     continue
-                yield from lines
-                if any(line.finding.is_bad for line in lines):
+                yield from findings
+                if any(finding.is_bad for finding in findings):
                     return
         if is_whole:
-            yield Line("made", good("nothing is made: no input that is there lacks anything"))
+            yield good("nothing is made: no input that is there lacks anything")
 
     def _lacking(self, plan: FeedPlan, wanted: Wanted, there: Input) -> Making:
         text = as_kept(wanted.label)
@@ -77,7 +77,9 @@ class Provisioner:
             if steps or (len(logs) == 1 and "," not in there.processes):
                 steps.append(plan.energy(wanted, there))
             else:
-                yield self._leave(wanted)
+                cure = "add Power to kWh to it on the page Inputs there"
+                found = f"{wanted}: it has a process list of its own, which is left alone"
+                yield iter([unknown(found, cure)])
         if steps:
             yield self._process(wanted, there, steps)
         units = dict.fromkeys(logs, wanted.unit) | dict.fromkeys(there.energy(), KWH)
@@ -85,33 +87,29 @@ class Provisioner:
         by_id = {feed.id: feed for feed in self._feeds}
         for number, unit in units.items():
             if unit and number in by_id and by_id[number].unit == "":
-                yield self._set_unit(wanted, by_id[number], unit)
+                yield self._set_unit(by_id[number], unit)
 
-    def _describe(self, wanted: Wanted, there: Input, text: str) -> Iterator[Line]:
+    def _describe(self, wanted: Wanted, there: Input, text: str) -> Iterator[Finding]:
         self._account.describe(there.id, text)
         found = f"made the description of node {wanted.node}, {wanted.key}: {text}"
-        yield Line("made", good(found), _about(wanted) | {"description": text})
+        yield good(found)
 
-    def _set_unit(self, wanted: Wanted, feed: Feed, unit: str) -> Iterator[Line]:
+    def _set_unit(self, feed: Feed, unit: str) -> Iterator[Finding]:
         self._account.set_unit(feed.id, unit)
         found = f"made the unit of {feed}: {unit}"
-        yield Line("made", good(found), _about(wanted) | {"feed": feed.id, "unit": unit})
+        yield good(found)
 
-    def _leave(self, wanted: Wanted) -> Iterator[Line]:
-        cure = "add Power to kWh to it on the page Inputs there"
-        yield Line("made", unknown(f"{wanted}: it has a process list of its own, which is left alone", cure))
-
-    def _process(self, wanted: Wanted, there: Input, steps: Sequence[FeedStep]) -> Iterator[Line]:
+    def _process(self, wanted: Wanted, there: Input, steps: Sequence[FeedStep]) -> Iterator[Finding]:
         """Add processes to an input that has none, or one that logs its value."""
         for step in steps:
             if step.blocked:
                 cure = "log the input to it on the page Inputs there, or give it another label here"
-                yield Line("made", unknown(f"{wanted}: {step.blocked}", cure))
+                yield unknown(f"{wanted}: {step.blocked}", cure)
         if all(step.blocked for step in steps) or (steps[0].process == LOG and steps[0].blocked):
             return
         if self._account.processes(there.id).strip() != there.processes.strip():
             found = f"{wanted}: somebody has just given it processes: they are left alone"
-            yield Line("made", unknown(found))
+            yield unknown(found)
             return
         steps = [step for step in steps if not step.blocked]
         kept = [(LOG, number) for number, _ in there.logs()]
@@ -131,20 +129,13 @@ class Provisioner:
                 raise
             found = f"made {' and '.join(made)}, but {wanted} is not logged to it: {failure}"
             cure = "log it on the page Inputs there, or delete the feed and run this again"
-            yield Line("made", bad(found, cure), _about(wanted) | {"feed": ids[-1]})
+            yield bad(found, cure)
             return
         yield from (_made(wanted, step, number) for step, number in zip(steps, ids, strict=True))
 
 
-def _about(wanted: Wanted) -> dict[str, object]:
-    return {"node": wanted.node, "key": wanted.key}
-
-
-def _made(wanted: Wanted, step: FeedStep, number: int) -> Line:
-    about = _about(wanted) | {"feed": number, "interval": step.interval, "unit": step.unit}
+def _made(wanted: Wanted, step: FeedStep, number: int) -> Finding:
     if step.there:
-        return Line("made", good(f"logged {wanted} to {step.there} again, which was there"), about)
+        return good(f"logged {wanted} to {step.there} again, which was there")
     found = f"made feed {number} ({step.tag}: {step.name}): {step.described} of {wanted}"
-    return Line(
-        "made", good(f"{found}, in {step.unit}" if step.unit and step.process == LOG else found), about
-    )
+    return good(f"{found}, in {step.unit}" if step.unit and step.process == LOG else found)
