@@ -23,7 +23,7 @@ from gateway.settings import SettingsFault, build
 from listeners.probe import dns, icmp
 from listeners.probe.listener import Probe, until_next
 from listeners.probe.network import Attempt, Kind, Outcome, failed
-from listeners.probe.targets import Dns, Icmp, Targets, Tcp, Web
+from listeners.probe.targets import Target, Targets
 from listeners.probe.web import Way
 from listeners.simulated.clock import VirtualClock
 from tests.waiting import wait_until
@@ -460,7 +460,7 @@ def test_a_user_that_may_not_is_told_and_nothing_is_known_of_the_target(monkeypa
 
     monkeypatch.setattr(icmp.socket, "socket", denied)
     with pytest.raises(OSError, match="may send no echo requests"):
-        Icmp("127.0.0.1").probe(Attempt(1), Way(), 1)
+        Target("icmp", ("127.0.0.1",)).probe(Attempt(1), Way(), 1)
 
 
 # --- Settings ---------------------------------------------------------------------------------------------
@@ -469,13 +469,13 @@ def test_a_user_that_may_not_is_told_and_nothing_is_known_of_the_target(monkeypa
 @pytest.mark.parametrize(
     ("text", "target"),
     [
-        ("icmp router.lan", Icmp("router.lan")),
-        ("icmp fe80::1%eth0", Icmp("fe80::1%eth0")),
-        ("tcp nas:22", Tcp("nas", 22)),
-        ("TCP [::1]:80", Tcp("::1", 80)),
-        ("dns ad.example", Dns("ad.example", "", 53, "A")),
-        ("dns ad.example @10.0.0.1 aaaa", Dns("ad.example", "10.0.0.1", 53, "AAAA")),
-        ("dns ad.example @[::1]:5353", Dns("ad.example", "::1", 5353, "A")),
+        ("icmp router.lan", Target("icmp", ("router.lan",))),
+        ("icmp fe80::1%eth0", Target("icmp", ("fe80::1%eth0",))),
+        ("tcp nas:22", Target("tcp", ("nas", 22))),
+        ("TCP [::1]:80", Target("tcp", ("::1", 80))),
+        ("dns ad.example", Target("dns", ("ad.example", "", 53, "A"))),
+        ("dns ad.example @10.0.0.1 aaaa", Target("dns", ("ad.example", "10.0.0.1", 53, "AAAA"))),
+        ("dns ad.example @[::1]:5353", Target("dns", ("ad.example", "::1", 5353, "A"))),
     ],
 )
 def test_a_target_is_what_it_says(text, target):
@@ -484,9 +484,9 @@ def test_a_target_is_what_it_says(text, target):
 
 def test_an_address_of_the_web_goes_into_a_request_as_it_should():
     found = Targets.parse("https://ü.example:8443/a b?c=d e")
-    assert isinstance(found, Web)
-    assert (found.url.authority, found.url.path) == ("ü.example:8443", "/a%20b?c=d%20e")
-    assert Targets.parse("http://[::1]").url.authority == "[::1]"
+    (url,) = found.what
+    assert (url.authority, url.path) == ("ü.example:8443", "/a%20b?c=d%20e")
+    assert Targets.parse("http://[::1]").what[0].authority == "[::1]"
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def _watch(host: str, port: int, interval: float) -> int:
         while True:
             attempt = Attempt(min(_TIMEOUT, interval))
             try:
-                outcome = probe_tcp(host, port, attempt)
+                outcome = probe_tcp(attempt, host, port)
             except OSError as error:
                 outcome = failed(error)
             _print(watch.add(outcome))

@@ -64,7 +64,7 @@ def usual_server() -> str:
     return found[1]
 
 
-def probe_dns(name: str, server: str, port: int, kind: str, attempt: Attempt) -> Outcome:
+def probe_dns(attempt: Attempt, name: str, server: str, port: int, kind: str) -> Outcome:
     """Return the outcome of a question; without a server it goes to the usual one."""
     asked, number = question(name, kind), int.from_bytes(os.urandom(2), "big")
     family, _, _, _, address = attempt.resolve(server or usual_server(), port, socket.SOCK_DGRAM)[0]

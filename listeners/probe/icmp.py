@@ -62,7 +62,7 @@ def _open(family: int) -> tuple[socket.socket, bool]:
             raise NotAllowed(NOT_ALLOWED) from None
 
 
-def probe_icmp(host: str, count: int, attempt: Attempt) -> Outcome:
+def probe_icmp(attempt: Attempt, count: int, host: str) -> Outcome:
     """Return the outcome of so many echo requests: their mean time, and how many were lost.
 
     Raises NotAllowed where this user may send none.

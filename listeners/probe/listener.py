@@ -11,7 +11,7 @@ from gateway.plugin import at_least, bad, between, good, setting
 from listeners.entries import EntrySampler, Troubled
 from listeners.probe.icmp import NOT_ALLOWED
 from listeners.probe.network import Attempt, Kind, NotAllowed, Outcome, failed
-from listeners.probe.targets import Icmp, Targets, host_and_port
+from listeners.probe.targets import Targets, host_and_port
 from listeners.probe.web import Way
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Probe(EntrySampler):
 
     def examine(self, machine: Machine) -> Iterable[Finding]:
         """Say whether the user may send echo requests, if any target takes them."""
-        if not any(isinstance(entry.what, Icmp) for entry in self.targets.named().values()):
+        if all(entry.what.kind != "icmp" for entry in self.targets.named().values()):
             return
         low, high = (*map(int, machine.text(_RANGE).split()), 1, 0)[:2]
         units = (machine.text(f"{_UNITS}/{name}") for name in machine.names(f"{_UNITS}/*.conf"))

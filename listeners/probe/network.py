@@ -139,7 +139,7 @@ def failed(error: OSError) -> Outcome:
     return Outcome(Kind.REFUSED, words)
 
 
-def probe_tcp(host: str, port: int, attempt: Attempt) -> Outcome:
+def probe_tcp(attempt: Attempt, host: str, port: int) -> Outcome:
     """Return the outcome of a connection, which is closed at once."""
     sock, began = attempt.connect(host, port)
     ms = attempt.milliseconds(began)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from gateway.settings import did_you_mean
@@ -22,59 +22,23 @@ _HOST = re.compile(r"(?:[\w-]+\.)*[\w-]+\.?|[0-9a-fA-F:]+:[0-9a-fA-F:.]*(?:%\w+)
 EXPECTED = "icmp HOST, tcp HOST:PORT, http://..., https://... or dns NAME [@SERVER] [A or AAAA] expected"
 
 
-class Target(Protocol):
-    """What can be probed."""
+@dataclass(frozen=True)
+class Target:
+    """A way to probe, and what it takes: a host, its port, a question and a server, an address of the web."""
+
+    kind: str
+    what: tuple[Any, ...]
 
     def probe(self, attempt: Attempt, way: Way, count: int) -> Outcome:
         """Return the outcome; raises OSError, which says by its type what it was."""
-
-
-@dataclass(frozen=True)
-class Icmp:
-    """A host that is sent echo requests."""
-
-    host: str
-
-    def probe(self, attempt: Attempt, way: Way, count: int) -> Outcome:  # noqa: ARG002  (as Target has it)
-        """Return the outcome of `count` echo requests."""
-        return probe_icmp(self.host, count, attempt)
-
-
-@dataclass(frozen=True)
-class Tcp:
-    """A port that is connected to."""
-
-    host: str
-    port: int
-
-    def probe(self, attempt: Attempt, way: Way, count: int) -> Outcome:  # noqa: ARG002  (as Target has it)
-        """Return the outcome of a connection."""
-        return probe_tcp(self.host, self.port, attempt)
-
-
-@dataclass(frozen=True)
-class Dns:
-    """A question to a DNS server, "" for the usual one."""
-
-    name: str
-    server: str
-    port: int
-    kind: str
-
-    def probe(self, attempt: Attempt, way: Way, count: int) -> Outcome:  # noqa: ARG002  (as Target has it)
-        """Return the outcome of the question."""
-        return probe_dns(self.name, self.server, self.port, self.kind, attempt)
-
-
-@dataclass(frozen=True)
-class Web:
-    """A page that is fetched."""
-
-    url: Url
-
-    def probe(self, attempt: Attempt, way: Way, count: int) -> Outcome:  # noqa: ARG002  (as Target has it)
-        """Return the outcome of a request."""
-        return probe_web(self.url, way, attempt)
+        match self.kind:
+            case "icmp":
+                return probe_icmp(attempt, count, *self.what)
+            case "tcp":
+                return probe_tcp(attempt, *self.what)
+            case "dns":
+                return probe_dns(attempt, *self.what)
+        return probe_web(attempt, way, *self.what)
 
 
 @dataclass(frozen=True)
@@ -91,13 +55,13 @@ class Targets(Entries):
         rest = rest.strip()
         match kind.lower():
             case "icmp":
-                return Icmp(check_host(rest))
+                return Target("icmp", (check_host(rest),))
             case "tcp":
-                return Tcp(*host_and_port(rest))
+                return Target("tcp", host_and_port(rest))
             case "dns":
-                return _dns(rest)
+                return Target("dns", _question(rest))
         if re.match("https?://", text, re.IGNORECASE):
-            return Web(parse_url(text))
+            return Target("web", (parse_url(text),))
         raise ValueError(f"{EXPECTED}, not {text or 'nothing'}{did_you_mean(kind, ['icmp', 'tcp', 'dns'])}")
 
 
@@ -128,7 +92,7 @@ def parse_url(text: str) -> Url:
     return Url(is_https, host, port, quote(path, safe="/%:@!$&'()*+,;=~-._?"))
 
 
-def _dns(text: str) -> Dns:
+def _question(text: str) -> tuple[str, str, int, str]:
     name, *rest = text.split() or [""]
     server, port, kind = "", 53, "A"
     for word in rest:
@@ -139,4 +103,4 @@ def _dns(text: str) -> Dns:
         else:
             raise ValueError(f"@SERVER, A or AAAA expected after the name, not {word}")
     question(name, kind)
-    return Dns(name, server, port, kind)
+    return name, server, port, kind

@@ -64,7 +64,7 @@ class _Answered(OSError):
         self.code = code
 
 
-def probe_web(url: Url, way: Way, attempt: Attempt) -> Outcome:
+def probe_web(attempt: Attempt, way: Way, url: Url) -> Outcome:
     """Return the outcome of a request for a page, in the time to its last byte; raises OSError."""
     host, port = way.proxy or (url.host, url.port)
     sock, began = attempt.connect(host, port)
