@@ -1,32 +1,47 @@
 """One HTTP exchange at a time, limited in time and in size whatever the other end sends.
 
-http.client has a timeout for each wait on a socket, and reads an answer to its end. Here one deadline covers
-connecting, sending and receiving, and an answer has a largest size, both on the wire and decoded. No redirect
-is followed, no cookie kept and no proxy asked. Any dispatcher over HTTP can use it.
+requests and urllib3 have a timeout for each wait on a socket, and read and decode an answer to its end. Here
+one deadline covers connecting, sending and receiving, and an answer has a largest size, both on the wire and
+decoded. No redirect is followed and no cookie is kept. Any dispatcher over HTTP can use it.
 """
 
 from __future__ import annotations
 
+import http.client
 import io
-import select
 import socket
-import ssl
 import time
 import zlib
-from contextlib import suppress
-from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
-from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import urlsplit
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from requests import PreparedRequest
 
 _CONNECT = 10.0
 """Seconds that one address of a host has to accept a connection."""
 _OVERHEAD = 100_000
 """Bytes of headers and chunk sizes that an answer may have on the wire beyond twice its size."""
 _PIECE = 65536
+_KEPT = frozenset(
+    {
+        "connection",
+        "content-encoding",
+        "content-length",
+        "date",
+        "location",
+        "retry-after",
+        "transfer-encoding",
+        "x-influxdb-version",
+    }
+)
+"""The headers that are used here; requests fails on some values of others, and parses cookies."""
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """The window bits that zlib needs for each encoding."""
 
@@ -39,6 +54,15 @@ class Overdue(TimeoutError):
     """The exchange was not complete at its deadline."""
 
 
+class Reply(NamedTuple):
+    """An answer. `local`: it came from this machine."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    local: bool
+
+
 class _Bounds:
     """The limits of an exchange: the time until its deadline, and the bytes that may still come."""
 
@@ -47,6 +71,7 @@ class _Bounds:
         self._until = time.monotonic() + seconds
         self._size = size
         self._wire = 2 * size + _OVERHEAD
+        self.local = False
 
     def left(self, longest: float = float("inf")) -> float:
         """Return the seconds until the deadline, at most `longest`; raises Overdue where it has passed."""
@@ -86,21 +111,25 @@ class _Bounds:
         return text
 
 
+_BOUNDS: ContextVar[_Bounds] = ContextVar("_BOUNDS")
+"""The limits of this thread's exchange: urllib3 passes no arguments on to its connections."""
+
+
 class _Wire(io.RawIOBase):
     """The bytes of an answer as they come from a socket, within the limits."""
 
-    def __init__(self, sock: socket.socket, bounds: _Bounds) -> None:
-        self._raw = sock.makefile("rb", buffering=0)  # which keeps the socket open until it is read
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
         self._sock = sock
-        self._bounds = bounds
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401  (as io.RawIOBase has it)
-        self._sock.settimeout(self._bounds.left())
+        bounds = _BOUNDS.get()
+        self._sock.settimeout(bounds.left())
         count = self._raw.readinto(buffer)
-        self._bounds.came(count or 0)
+        bounds.came(count or 0)
         return count
 
     def close(self) -> None:
@@ -108,65 +137,30 @@ class _Wire(io.RawIOBase):
         super().close()
 
 
-class _Socket:
-    """A connected socket as HTTPConnection uses it, within the limits of the exchange."""
+class _Answer(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:  # noqa: ANN401  (passed on)
+        super().__init__(sock, *args, **options)
+        self.fp: io.BufferedReader = io.BufferedReader(_Wire(self.fp.detach(), sock))
 
-    def __init__(self, sock: socket.socket, bounds: _Bounds) -> None:
-        self.bounds = bounds
-        self.close = sock.close
-        self._sock = sock
-
-    def sendall(self, data: bytes) -> None:
-        self._sock.settimeout(self.bounds.left())
-        self._sock.sendall(data)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Wire(self._sock, self.bounds))
-
-    def is_dropped(self) -> bool:
-        """Tell whether something has come without a request: the end, or what belongs to no answer."""
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        return bool(poll.poll(0))
+    def begin(self) -> None:
+        super().begin()
+        for name in {name.lower() for name in self.headers} - _KEPT:
+            del self.headers[name]
 
 
-class BoundedHttp(HTTPConnection):
-    """Makes requests to the server of an address, over a connection that is kept.
+class _Bounded:
+    """What a connection of urllib3 does differently here; `_new_conn` makes the TCP connection."""
 
-    `ca_file` has the certificates to trust; None: those of this machine. `local`: what it is connected to is
-    on this machine.
-    """
-
+    host: str
+    port: int
     sock: Any
     local = False
-    _bounds: _Bounds
+    response_class = _Answer
 
-    def __init__(self, url: str, ca_file: Path | None) -> None:
-        parts = urlsplit(url)
-        self._is_https = parts.scheme.lower() == "https"
-        self._ca_file = ca_file
-        self.default_port = 443 if self._is_https else 80
-        super().__init__(parts.hostname or "", parts.port or self.default_port)
-
-    def connect(self) -> None:
-        """Connect within the limits; called by `request`."""
-        sock = self._reached()
-        try:
-            if self._is_https:
-                sock.settimeout(self._bounds.left(_CONNECT))
-                context = ssl.create_default_context(cafile=self._ca_file)
-                sock = context.wrap_socket(sock, server_hostname=self.host.partition("%")[0])
-            self.local = sock.getsockname()[0] == sock.getpeername()[0]
-            self.sock = _Socket(sock, self._bounds)
-        except BaseException:
-            sock.close()
-            raise
-
-    def _reached(self) -> socket.socket:
-        """Return a connection to the first of the host's addresses that accepts it."""
+    def _new_conn(self) -> socket.socket:
         failure = OSError("it has no address")
         for family, kind, protocol, _, address in socket.getaddrinfo(
-            self.host, self.port, type=socket.SOCK_STREAM
+            self.host.strip("[]"), self.port, type=socket.SOCK_STREAM
         ):
             try:
                 sock = socket.socket(family, kind, protocol)
@@ -174,57 +168,74 @@ class BoundedHttp(HTTPConnection):
                 failure = error
                 continue
             try:
-                sock.settimeout(self._bounds.left(_CONNECT))
+                sock.settimeout(_BOUNDS.get().left(_CONNECT))
                 sock.connect(address)
+                sock.settimeout(_BOUNDS.get().left(_CONNECT))  # for the handshake of TLS
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 sock.close()
                 failure = error
             else:
+                self.local = sock.getsockname()[0] == sock.getpeername()[0]
                 return sock
         raise failure
 
-    def exchange(  # noqa: PLR0913  (the parts of one request)
-        self,
-        method: str,
-        target: str,
-        headers: Mapping[str, str | bytes],
-        body: BinaryIO | None,
-        *,
-        seconds: float,
-        size: int,
-    ) -> tuple[HTTPResponse, bytes]:
-        """Return the answer to a request, and its body, which may have `size` bytes.
+    def send(self, data: Any) -> None:  # noqa: ANN401  (as http.client has it)
+        if self.sock is not None:
+            self.sock.settimeout(_BOUNDS.get().left())
+        super().send(data)  # type: ignore[misc]  # the connection that this is mixed into has it
+        _BOUNDS.get().local = self.local
 
-        Raises HTTPException or OSError: Overdue where `seconds` do not suffice, Unusable for what is too long
-        or no answer.
+
+class _HttpConnection(_Bounded, HTTPConnection):  # type: ignore[misc]  # urllib3 promises a class of its own
+    pass
+
+
+class _HttpsConnection(_Bounded, HTTPSConnection):  # type: ignore[misc]  # the same
+    pass
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
+
+
+class BoundedHttp(HTTPAdapter):
+    """Makes requests, over a connection that is kept."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (passed on)
+        """Use the connection classes above."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+    def exchange(self, request: PreparedRequest, *, verify: bool | str, seconds: float, size: int) -> Reply:
+        """Return the answer to a request, of which the body may have `size` bytes.
+
+        Raises OSError: Overdue where `seconds` do not suffice, Unusable for what is too long or no answer.
         """
-        self._bounds = bounds = _Bounds(seconds, size)
+        bounds = _Bounds(seconds, size)
+        _BOUNDS.set(bounds)
         try:
-            if self.sock is not None and self.sock.is_dropped():
-                self.close()
-            if self.sock is not None:
-                self.sock.bounds = bounds
-            with suppress(BrokenPipeError):  # it may have answered before it had everything
-                self.request(method, target, body, headers)
-            answer = self.getresponse()
+            timeout = (bounds.left(_CONNECT), seconds)
+            answer = self.send(request, stream=True, timeout=timeout, verify=verify)
+            try:
+                body = bytearray()
+                while piece := answer.raw.read(_PIECE, decode_content=False):
+                    body += piece
+                    bounds.check(len(body))
+            finally:
+                answer.close()
             coding = answer.headers.get("Content-Encoding", "").strip().lower()
-            return answer, bounds.decoded(_received(answer, bounds), coding)
-        except Exception as error:
-            self.close()
+            return Reply(
+                answer.status_code, answer.headers, bounds.decoded(bytes(body), coding), bounds.local
+            )
+        except OSError:
             bounds.left()  # whatever the error is, a deadline that has passed is the reason
-            if isinstance(error, OSError | HTTPException):
-                raise
-            # What else http.client raises for a malformed answer.
+            raise
+        except Exception as error:
+            bounds.left()
+            # Errors of urllib3, and what else the libraries raise for a malformed answer.
             raise Unusable(f"its answer cannot be read: {type(error).__name__}") from error
-
-
-def _received(answer: HTTPResponse, bounds: _Bounds) -> bytes:
-    body = bytearray()
-    while piece := answer.read(_PIECE):
-        body += piece
-        bounds.check(len(body))
-    if answer.length:
-        raise IncompleteRead(bytes(body), answer.length)
-    answer.close()
-    return bytes(body)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import ssl
-from contextlib import suppress
-from datetime import datetime
-from http.client import HTTPException
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urljoin
+
+import requests
 
 from gateway.dispatchers.http_client.bounded_http import BoundedHttp
 from gateway.dispatchers.http_client.failures import no_answer
@@ -17,7 +18,6 @@ from gateway.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from http.client import HTTPMessage
     from pathlib import Path
 
     from gateway.plugin import DeliveryFailure
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _SHORT = 1_000_000
 """Bytes that an answer to a delivery may have."""
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_DATE = re.compile(
+    rf"[A-Z][a-z][a-z], (\d\d) ({'|'.join(_MONTHS)}) (\d{{4}}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII
+)
 
 
 class Answer(NamedTuple):
@@ -40,7 +44,7 @@ class Answer(NamedTuple):
     location: str
     time: float | None
     local: bool
-    headers: HTTPMessage
+    headers: Mapping[str, str]
 
     def clock(self, since: float, until: float) -> float | None:
         """Return `time`, None where it is the clock of this machine, which shows these times itself."""
@@ -56,7 +60,7 @@ class Server:
         self.key = key
         self._ca_file = ca_file
         self._timeout = timeout
-        self._http = BoundedHttp(url, ca_file)
+        self._http = BoundedHttp()
 
     def open(self) -> None:
         """Read the certificates of `ca_file`; the first request makes the connection, which is then kept."""
@@ -89,32 +93,33 @@ class Server:
         At most `size` bytes of an answer are read. A `body` goes in the place of a form; `headers` go in the
         place of those for a form.
         """
+        # Its position shows whether any of it was sent.
         content = body if form is None else urlencode(form).encode()
-        sent = io.BytesIO(content or b"")  # its position shows whether any of it was sent
-        length = {} if content is None else {"Content-Length": str(len(content))}
+        sent = io.BytesIO(content or b"")
         try:
-            answer, text = self._http.exchange(
+            request = requests.Request(
                 method,
-                self._target(path, query),
-                {**self._headers(with_key=with_key), **(headers or {}), **length},
-                None if content is None else sent,
+                f"{self._url}{path}",
+                params=query,
+                data=None if content is None else sent,
+                headers={**self._headers(with_key=with_key), **(headers or {})},
+            ).prepare()
+            reply = self._http.exchange(
+                request,
+                verify=True if self._ca_file is None else str(self._ca_file),
                 seconds=self._timeout,
                 size=size,
             )
-        except (OSError, HTTPException) as error:
+        except OSError as error:  # as every requests.RequestException is
             return no_answer(error, sent=sent.tell() > 0, secret=self.key)
         return Answer(
-            answer.status,
-            text.decode("utf-8", "replace"),
-            _absolute(f"{self._url}{path}", answer.headers.get("Location", "")),
-            _time(answer.headers.get("Date", "")),
-            self._http.local,
-            answer.headers,
+            reply.status,
+            reply.body.decode("utf-8", "replace"),
+            _absolute(f"{self._url}{path}", reply.headers.get("Location", "")),
+            _time(reply.headers.get("Date", "")),
+            reply.local,
+            reply.headers,
         )
-
-    def _target(self, path: str, query: Fields | None) -> str:
-        target = quote(f"{urlsplit(self._url).path}{path}" or "/", safe="/%:@!$&'()*+,;=~")
-        return f"{target}?{urlencode(query)}" if query else target
 
     def _headers(self, *, with_key: bool) -> dict[str, str | bytes]:
         headers: dict[str, str | bytes] = {
@@ -145,8 +150,20 @@ def _absolute(url: str, location: str) -> str:
 
 def _time(date: str) -> float | None:
     """Return the time of a Date header (RFC 9110, IMF-fixdate), or None where it is none."""
-    with suppress(ValueError):
+    if not (parts := _DATE.fullmatch(date.strip())):
+        return None
+    day, month, year, hour, minute, second = parts.groups()
+    try:
         # A leap second is the 60th.
-        text = f"{date.strip()} +0000".replace(":60 GMT", ":59 GMT")
-        return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT %z").timestamp()
-    return None
+        shown = datetime(
+            int(year),
+            _MONTHS.index(month) + 1,
+            int(day),
+            int(hour),
+            int(minute),
+            min(int(second), 59),
+            tzinfo=UTC,
+        )
+    except ValueError:
+        return None
+    return shown.timestamp()
