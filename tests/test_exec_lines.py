@@ -192,7 +192,7 @@ def test_it_is_started_again_by_the_core(tmp_path, caplog):
     frames = []
 
     class Sink:
-        def put(self, more):
+        def put(self, more, _notes):
             frames.extend(more)
 
     listener = build(ExecLines, {"command": list(sh(f"{once}; echo 5 1; sleep 100"))})
