@@ -9,8 +9,10 @@ import re
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
 
@@ -218,3 +220,44 @@ def test_a_link_that_loses_packets_loses_as_many_for_us_as_for_fping(link):
     outcome = probe(f"icmp {link.HOST}", count=2, seconds=1)
     assert (outcome.kind, outcome.ms, outcome.loss) == (Kind.SILENT, None, 100)
     assert fping(link.HOST, 2) == (100, None)
+
+
+PING = """
+import sys
+from listeners.probe.network import Attempt
+from listeners.probe.targets import Targets
+from listeners.probe.web import Way
+for host in ("127.0.0.1", "::1"):
+    outcome = Targets.parse(f"icmp {host}").probe(Attempt(5), Way(), 2)
+    print(outcome.kind, outcome.loss)
+"""
+AS_NOBODY = "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all"
+
+
+def as_nobody(allowed):
+    """Send echo requests as a user without any right, in a network where a range of groups may."""
+    setup = "ip link set lo up && echo $0 > /proc/sys/net/ipv4/ping_group_range || exit 77"
+    done = subprocess.run(
+        ["unshare", "-n", "sh", "-c", f'{setup}; exec {AS_NOBODY} "$@"', allowed, sys.executable, "-c", PING],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
+    )
+    if done.returncode in (77, 126, 127) or "unshare" in done.stderr:
+        pytest.skip(f"no network can be made here: {done.stderr.strip()}")
+    return done
+
+
+@pytest.mark.needs_root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_user_without_rights_may_send_echo_requests_where_the_kernel_allows_it():
+    assert as_nobody("0 2147483647").stdout == "answered 0.0\nanswered 0.0\n"
+
+
+@pytest.mark.needs_root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_and_is_told_that_it_may_not_where_it_does_not():
+    done = as_nobody("1 0")
+    assert done.returncode == 1
+    assert "this user may send no echo requests: `oemgateway doctor` says what to do" in done.stderr
