@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -36,12 +37,19 @@ CACHE = Path(os.environ.get("HOME_ASSISTANT", Path.home() / ".cache/oemgateway/h
 CLIENT = "http://oemgateway.test/"
 
 
-def install() -> Path:
-    """Return its program, installed where it is missing."""
+def install() -> Path | None:
+    """Return its program, installed where it is missing; None without the Python that it needs."""
     program = CACHE / "bin/hass"
     if not program.exists():
+        python = os.environ.get("PYTHON313", "python3.13")
+        if (
+            not shutil.which(python)
+            or subprocess.run([python, "-V"], capture_output=True, check=False).returncode
+        ):
+            sys.stderr.write("Home Assistant is left out: it needs Python 3.13 (PYTHON313= names it)\n")
+            return None
         sys.stderr.write(f"Home Assistant {VERSION} is installed into {CACHE}, which takes minutes\n")
-        subprocess.run([os.environ.get("PYTHON313", "python3.13"), "-m", "venv", CACHE], check=True)
+        subprocess.run([python, "-m", "venv", CACHE], check=True)
         subprocess.run([CACHE / "bin/pip", "install", "-q", *PACKAGES], check=True)
     return program
 
@@ -159,6 +167,8 @@ def is_number(text: str) -> bool:
 
 def main() -> int:
     program = install()
+    if program is None:
+        return 0
     with tempfile.TemporaryDirectory(prefix="oemgateway-peers-") as name, Mosquitto(Path(name)) as broker:
         directory = Path(name)
         home = HomeAssistant(program, directory / "home")

@@ -52,6 +52,12 @@ class Messages(Delivery):
                 mqtt.suspect = self._ids[place]
                 raise failure
         self.is_unread = NOBODY_READS in codes
+        if self.is_unread != mqtt.is_unread:
+            mqtt.is_unread = self.is_unread
+            whether = (
+                "nobody subscribes to what is published" if self.is_unread else "somebody subscribes now"
+            )
+            mqtt.log.info("%s: %s", mqtt.area(flat[0][1].topic), whether)
         self._taken = self.count
         mqtt.suspect = None
 

@@ -84,6 +84,8 @@ class Mqtt(Broker, Dispatcher):
     session: Session | None = field(default=None, init=False, repr=False, compare=False)
     suspect: int | None = field(default=None, init=False, repr=False, compare=False)
     """The first frame under way when the connection was lost: the broker may hang up for it."""
+    is_unread: bool = field(default=False, init=False, repr=False, compare=False)
+    """Whether nobody subscribes to what was published last."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
