@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "check": "gateway.commands.check",
+    "migrate": "gateway.commands.migrate.command",
     "doctor": "gateway.commands.doctor",
     "status": "gateway.commands.status",
     "values": "gateway.commands.values",

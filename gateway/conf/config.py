@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Literal
 from gateway.conf import document
 from gateway.conf.document import ConfigFaults, Document, Fault, Section
 from gateway.conf.indices import identities, moves
-from gateway.conf.misplaced import SECTIONS, about_unknown_top, is_below_commented, is_misplaced
+from gateway.conf.misplaced import (
+    SECTIONS,
+    about_unknown_top,
+    check_emonhub,
+    is_below_commented,
+    is_emonhub,
+    is_misplaced,
+)
 from gateway.conf.node_section import read_node
 from gateway.conf.section import Part, blame, is_off, place, read_part
 from gateway.listener import claims
@@ -102,6 +109,7 @@ def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({}
     where index_guard says so.
     """
     text = document.read(Path(path))
+    check_emonhub(text)
     readable = not text.faults
     gateway = _gateway(text)
     sections = _sections(text)
@@ -175,7 +183,9 @@ def _sections(text: Document) -> dict[Kind, dict[str, Section]]:
         _check_no_settings(text, above, "name")
         named = sections[SECTIONS[top]]
         for name, section in above.sections.items():
-            if not is_off(section.entries) and is_misplaced(text, top, section):
+            if not is_off(section.entries) and (
+                is_emonhub(text, section) or is_misplaced(text, top, section)
+            ):
                 continue
             if name in named:
                 message = f"there is one of this name in line {named[name].line}: give it another"

@@ -117,12 +117,18 @@ def read(path: Path) -> Document:
     except OSError as error:
         hint = ": sudo, as it holds a key" if isinstance(error, PermissionError) else ""
         raise ConfigFaults([Fault(file, 0, "", f"cannot be read: {error.strerror}{hint}")]) from error
+    public = stat.S_ISREG(mode) and bool(mode & stat.S_IROTH)
+    return parse(path, data, public=public)
+
+
+def parse(path: Path, data: bytes, *, public: bool = False) -> Document:
+    """Return the bytes of a file as a Document. Raises ConfigFaults if they are not text."""
+    file = str(path)
     if b"\0" in data:
         line = data.count(b"\n", 0, data.index(b"\0")) + 1
         message = "a text file in UTF-8 expected, not UTF-16 or a binary file; an editor can save it as UTF-8"
         raise ConfigFaults([Fault(file, line, "", message)])
     lines = _Lines(file, data.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n"))
-    public = stat.S_ISREG(mode) and bool(mode & stat.S_IROTH)
     return Document(path, lines.parsed(), len(lines.lines), public, lines.commented, lines.faults)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from gateway.conf.document import ConfigFaults, Fault
 from gateway.nodes import Decoder
 from gateway.registry import KINDS, UnknownType, find, kind_of, known
 from gateway.settings import UNKNOWN, alternatives, declared, did_you_mean, taker
@@ -22,6 +24,38 @@ SECTIONS: dict[str, Kind] = {
     "buffers": "dispatchers",  # the name that files have had since 2013
 }
 """The sections of listeners and dispatchers, by their names in a file."""
+
+_EMONHUB = re.compile(r"Emon(Hub|Modbus|Fronius)\w+(Interfacer|Reporter)")
+"""The types of emonhub."""
+
+
+def check_emonhub(text: Document) -> None:
+    """Raise ConfigFaults with one line if the whole file is an emonhub's."""
+    for name in ("interfacers", "reporters", "hub", "available"):
+        if name in text.root.sections:
+            line = text.root.sections[name].line
+            raise ConfigFaults([Fault(str(text.path), line, f"[{name}]", _about_emonhub(text))])
+
+
+def is_emonhub(text: Document, section: Section) -> bool:
+    """Tell whether a [[section]] is from an emonhub.conf; the first one of a file is a fault."""
+    for key in ("Type", "type"):
+        named = section.entries[key].value if key in section.entries else ""
+        if isinstance(named, str) and _EMONHUB.fullmatch(named):
+            line, where = section.entries[key].line, key
+            break
+    else:
+        if "runtimesettings" not in section.sections:
+            return False
+        line, where = section.sections["runtimesettings"].line, "[[[runtimesettings]]]"
+    text.displaced = True
+    if all(fault.message != _about_emonhub(text) for fault in text.faults):
+        text.fault(line, where, _about_emonhub(text))
+    return True
+
+
+def _about_emonhub(text: Document) -> str:
+    return f"this is emonhub's: oemgateway migrate {text.path}"
 
 
 def is_misplaced(text: Document, top: str, section: Section) -> bool:

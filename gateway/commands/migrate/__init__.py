@@ -1,0 +1,1 @@
+"""`oemgateway migrate`: the configuration of an emonhub or an oem_gateway as an oemgateway.conf."""

@@ -1,0 +1,359 @@
+"""`oemgateway migrate`: files of emonhub and oem_gateway move in, and nothing is left out in silence."""
+
+from __future__ import annotations
+
+import re
+import stat
+import struct
+from pathlib import Path
+
+import pytest
+
+from gateway.command import main
+from gateway.commands.migrate.rules import NOT_HERE, RULES
+from gateway.conf import config
+from tests.emonhub_files import (
+    HTTP,
+    HUB,
+    KEY,
+    LINES,
+    NAMES,
+    NODES,
+    RADIO,
+    REAL,
+    SENSORS,
+    SHIPPED,
+    SOCKET,
+    mqtt,
+    oem,
+)
+
+DOCS = Path(__file__).parents[1] / "docs"
+OF_2014 = Path(__file__).parent / "vectors" / "oemgateway-2014.conf"
+FILES = SHIPPED | REAL
+
+
+@pytest.fixture
+def migrate(tmp_path, capsys):
+    """Return a function that migrates a text: the exit status, what was printed, and the new file."""
+
+    def run(text, *options, old="emonhub.conf"):
+        given = tmp_path / old
+        given.write_bytes(text if isinstance(text, bytes) else text.encode())
+        new = tmp_path / "new.conf"
+        status = main(["migrate", str(given), "-o", str(new), *options])
+        printed = capsys.readouterr()
+        assert given.read_bytes() == (text if isinstance(text, bytes) else text.encode())
+        return status, printed.out + printed.err, new
+
+    return run
+
+
+def entry(new, name, key):
+    """Return what a section of the new file has for a key, None if nothing."""
+    text = new.read_text()
+    section = re.search(
+        rf"(?ms)^\[\[{re.escape(name)}\]\]$.*?(?=^\[|\Z)|^\[\[{re.escape(name)}\]\] .*?(?=^\[|\Z)", text
+    )
+    found = re.search(rf"(?m)^ *{key} = ([^#\n]*)", section[0]) if section else None
+    return found[1].strip() if found else None
+
+
+@pytest.mark.parametrize("text", FILES.values(), ids=FILES)
+def test_every_file_moves_in_one_command_and_check_has_no_fault(migrate, capsys, text):
+    status, printed, new = migrate(text)
+    assert status == (1 if "\nNot moved:" in printed else 0)
+    assert main(["check", str(new)]) == 0
+    assert "has no faults" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", FILES.values(), ids=FILES)
+def test_what_is_not_moved_is_named_in_the_new_file_too(migrate, text):
+    _, printed, new = migrate(text)
+    lost = re.search(r"\nNot moved:\n((?:  .*\n)+)", printed)
+    for line in lost[1].splitlines() if lost else []:
+        key = re.match(r" *emonhub\.conf:\d+: ([^:]+):", line)[1]
+        assert re.search(rf"# (Not moved|Not used)[^\n]*{re.escape(key)}", new.read_text()), line
+
+
+@pytest.mark.parametrize("text", FILES.values(), ids=FILES)
+def test_no_secret_is_printed_and_only_the_owner_can_read_the_file(migrate, text):
+    _, printed, new = migrate(text)
+    for secret in (KEY, "not, a word", "b7" * 16, "opensesame"):
+        assert secret not in printed
+    assert stat.S_IMODE(new.stat().st_mode) == 0o600
+
+
+def test_a_radio_keeps_its_settings_and_comments(migrate):
+    _, _, new = migrate(HUB + RADIO + HTTP + NODES)
+    settings = config.read(new).listeners["RFM2Pi"]
+    assert (settings.port, settings.baud, settings.group, settings.frequency) == (
+        "/dev/ttyAMA0",
+        38400,
+        212,
+        868,
+    )
+    assert (settings.baseid, settings.quiet) == (5, True)
+    text = new.read_text()
+    assert "# the board on the header\n[[RFM2Pi]]" in text
+    assert "    # the neighbours have 210\n    group = 212\n" in text
+    assert "    baseid = 5  # its own node\n" in text
+    assert "    # interval =  0                 # for an emonGLCD\n" in text
+    assert "# how much is logged\n    loglevel = DEBUG" in text
+    assert "# in the garage\n[[8]]" in text
+
+
+def test_packets_of_a_node_have_the_values_that_emonhub_gives(migrate):
+    _, _, new = migrate(HUB + RADIO + HTTP + NODES)
+    nodes = config.read(new).nodes
+    packet = struct.pack("<hhhL", -120, 23456, 3000, 70000)
+    decoded = nodes.decode("8", packet)
+    assert decoded.names == ("power", "vrms", "tank", "pulse")
+    assert decoded.values == (-120, 234.56, None, 70000)  # 300 degrees is no sensor, which emonhub sends on
+    assert nodes.decode("21", struct.pack("<hh", 215, 480)).values == (21.5, 48.0)
+    assert nodes.decode("8", packet[:-1]) == "length-mismatch"
+
+
+@pytest.mark.parametrize(
+    ("port", "baud", "more", "type_"),
+    [
+        ("/dev/ttyAMA0", 115200, "", "keyvalue"),
+        ("/dev/ttyUSB0", 115200, "            nodename = emonTx4\n", "keyvalue"),
+        ("/dev/ttyAMA0", 38400, "", "rfm12pi"),
+        ("/dev/ttyAMA0", 115200, "            group = 210\n", "rfm12pi"),
+    ],
+)
+def test_an_oem_board_is_a_radio_or_prints_names(migrate, port, baud, more, type_):
+    _, _, new = migrate(HUB + oem(port, baud) + more + HTTP)
+    assert entry(new, "Base", "type") == type_
+    assert entry(new, "Base", "port") == port
+    if type_ == "keyvalue":
+        assert entry(new, "Base", "node") == ("emonTx4" if more else "Base")
+
+
+def test_sensors_have_the_indices_of_the_list_and_names_as_labels(migrate):
+    _, printed, new = migrate(HUB + SENSORS + mqtt())
+    slots = config.read(new).listeners["DS18B20"]
+    assert (slots.node, slots.interval) == ("loft", 20)
+    assert [str(slot) for slot in slots.sensors.by_index.values()] == [
+        "28.33F749050000, flow",
+        "28.DB56A5040000, return",
+        "28.AB1663050000, 28-0000056316ab",
+    ]
+    assert "# the one without a name is behind the tank" in new.read_text()
+    assert "node loft: the index of a sensor is its place in ids" in printed
+
+
+def test_sensors_without_ids_need_them(migrate):
+    status, printed, new = migrate(SHIPPED["emonpi2"])
+    assert status == 1
+    assert re.search(r"emonhub\.conf:\d+: ids: .*`oemgateway sensors` shows the ids", printed)
+    assert entry(new, "DS18B20", "sensor1") == "Dummy"
+    assert "# ids = 28-00000549f733" in new.read_text()
+
+
+def test_topics_stay_and_different_base_topics_are_two_sections(migrate):
+    _, printed, new = migrate(HUB + RADIO + mqtt(node=1, json=1))
+    made = config.read(new).dispatchers
+    assert [(each.base, each.emonhub) for each in made.values()] == [
+        ("emon/", ("nodevar", "json")),
+        ("emonhub/", ("node",)),
+    ]
+    assert {(each.host, each.port, each.user, each.password) for each in made.values()} == {
+        ("192.168.7.2", 1884, "meter", "not, a word")
+    }
+    assert not any(each.tls or each.ca_file for each in made.values())
+    assert "what is published to emonhub/tx/ is not sent by radio" in printed
+
+
+def test_tls_moves_where_it_is_on(migrate):
+    on = mqtt().replace(
+        "mqtt_tls_enabled = false", "mqtt_tls_enabled = true\n        mqtt_tls_insecure = true"
+    )
+    status, printed, new = migrate(HUB + RADIO + on)
+    made = config.read(new).dispatchers["MQTT"]
+    assert (made.tls, str(made.ca_file)) == (True, "/etc/ssl/certs/ca-certificates.crt")
+    assert status == 1
+    assert "mqtt_tls_insecure: a certificate is always checked" in printed
+
+
+def test_names_go_on_as_names_and_the_new_nodes_are_listed(migrate):
+    _, printed, new = migrate(HUB + RADIO + NAMES + NODES)
+    made = config.read(new).dispatchers["emoncms"]
+    assert (made.url, made.apikey, made.interval, made.keys) == (
+        "https://emoncms.example.org",
+        KEY,
+        45,
+        "name",
+    )
+    assert "garage is 8" in printed
+    assert "log each to the feed of the old input" in printed
+
+
+def test_without_names_inputs_are_as_before(migrate):
+    _, printed, new = migrate(HUB.replace("autoconf = 1\n", "") + RADIO + HTTP)
+    assert config.read(new).dispatchers["emoncms"].keys == "index"
+    assert "[[emoncms]]: inputs are called by node and index, as before" in printed
+    assert "sudo systemctl disable --now emonhub" in printed
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ((KEY, "x" * 32), "it needs the write key"),
+        (("senddata = 1", "senddata = 0"), "senddata = 0: emonhub sends it no readings either"),
+        (("subchannels = ToEmonCMS", "subchannels ="), "it has no subchannels"),
+        (("interval = 45", "pause = all"), "it is paused in emonhub too"),
+    ],
+)
+def test_what_sends_nothing_in_emonhub_is_off(migrate, change, reason):
+    _, printed, new = migrate(HUB + RADIO + HTTP.replace(*change))
+    assert entry(new, "emoncms", "active") == "no"
+    assert f"[[emoncms]] type = emoncms, off: {reason}" in printed
+
+
+@pytest.mark.parametrize(
+    ("old", "key"),
+    [
+        (RADIO.replace("baseid = 5", "nodeoffset = 100"), "nodeoffset"),
+        (SOCKET + "        timestamped = True\n", "timestamped"),
+        (LINES + "        nodeoffset = 7\n", "nodeoffset"),
+    ],
+)
+def test_what_would_come_under_a_wrong_node_is_off(migrate, old, key):
+    status, printed, new = migrate(HUB + old + HTTP)
+    (name,) = re.findall(r"(?m)^\[\[(RFM2Pi|Lines)\]\]", new.read_text())
+    assert (status, entry(new, name, "active")) == (1, "no")
+    assert f": {key}: " in printed
+
+
+def test_destinations_that_emonhub_keeps_apart_are_named(migrate):
+    _, printed, _ = migrate(REAL["readings kept apart by channels"])
+    assert "[[emoncms]]: it gets the readings of [[RFM2Pi]] too: there are no channels here" in printed
+
+
+@pytest.mark.parametrize(("type_", "reason"), NOT_HERE.items())
+def test_an_interfacer_without_a_counterpart_is_named_with_the_reason(migrate, type_, reason):
+    text = f"{HUB}{RADIO}[[other]]\nType = {type_}\n{HTTP}"
+    status, printed, new = migrate(text)
+    assert status == 1
+    assert f"emonhub.conf:{text.splitlines().index('[[other]]') + 1}: [[other]]: {type_}: {reason}" in printed
+    assert f"{type_}: {reason}" in new.read_text()
+
+
+def test_the_manual_has_a_table_of_all_interfacers():
+    table = (DOCS / "moving.rst").read_text()
+    assert [name for name in (*RULES, *NOT_HERE) if f"\n``{name}`` " not in table] == []
+
+
+def test_a_file_of_oem_gateway_gets_the_names_of_today(migrate):
+    status, printed, new = migrate(OF_2014.read_text(), old="oemgateway-2014.conf")
+    assert status == 0
+    before, after = config.read(OF_2014), config.read(new)
+    assert [set(part) for part in (after.listeners, after.dispatchers)] == [
+        set(part) for part in (before.listeners, before.dispatchers)
+    ]
+    assert after.listeners["OWFS"] == before.listeners["OWFS"]
+    assert (after.listeners["RFM2Pi"].group, after.listeners["RFM2Pi"].baud) == (210, 9600)
+    assert after.listeners["Socket"].host == "0.0.0.0"
+    there = after.dispatchers["emoncms_local"]
+    assert (there.url, there.interval) == ("http://localhost/emoncms", 0)
+    assert not re.search(r"OemGateway|buffers|_settings", new.read_text())
+    assert "    # The node to send as\n    node = 9" in new.read_text()
+    assert "nodes and indices: inputs and feeds go on" in printed
+
+
+def test_a_file_of_ours_stays_what_it_is(migrate):
+    shipped = (DOCS.parent / "etc" / "oemgateway.conf").read_text().replace("apikey = ", f"apikey = {KEY}")
+    status, _, new = migrate(shipped)
+    assert status == 0
+    once = config.read(new)
+    assert once.dispatchers["emoncms"].apikey == KEY
+    assert list(once.listeners) == ["bridge"]
+
+
+@pytest.mark.parametrize("text", ["", "hello\n", "[section]\nkey = value\n"])
+def test_a_file_of_neither_program_is_refused_and_nothing_is_written(migrate, text):
+    status, printed, new = migrate(text)
+    assert status == 78
+    assert "[interfacers] or [listeners] expected" in printed
+    assert not new.exists()
+
+
+def test_a_binary_file_is_refused(migrate):
+    status, printed, new = migrate(b"[hub]\n\0\0")
+    assert (status, new.exists()) == (78, False)
+    assert "emonhub.conf:2: a text file in UTF-8 expected" in printed
+
+
+def test_damaged_lines_are_named_and_the_rest_is_moved(migrate):
+    whole = HUB + RADIO + HTTP + NODES
+    line = whole.splitlines().index("        quiet = true") + 1
+    damaged = whole.encode()
+    damaged = damaged.replace(b"quiet = true", b"quiet true").replace(b"in the garage", b"in der Gar\xe4ge")
+    damaged += b"[[8]]\n    nodename = again\n[interfacers]\n[[late]]\n    Type = EmonHubJeeInterfacer\n"
+    status, printed, new = migrate(damaged)
+    assert status == 1
+    for said in (
+        rf":{line}: `key = value` or `\[section\]` expected",
+        r":\d+: text in UTF-8 expected, not byte 0xe4",
+        r":\d+: \[\[8\]\]: there is one of this name",
+        r":\d+: \[interfacers\]: it begins in line 10 already",
+    ):
+        assert re.search(rf"emonhub\.conf{said}", printed), said
+    assert config.read(new).listeners["RFM2Pi"].group == 212
+    assert config.read(new).nodes.decoders["8"].name == "garage"
+
+
+def test_two_that_want_the_same_port_are_not_both_on(migrate):
+    status, printed, new = migrate(HUB + RADIO + oem(baud=38400) + HTTP)
+    assert status == 1
+    assert list(config.read(new).listeners) == ["RFM2Pi"]
+    assert re.search(
+        r"emonhub\.conf:\d+: Base: /dev/ttyAMA0 is for RFM2Pi: give one of them another", printed
+    )
+
+
+def test_a_target_is_replaced_only_when_told_to(migrate, tmp_path):
+    there = tmp_path / "new.conf"
+    there.write_text("mine")
+    there.chmod(0o644)
+    status, printed, _ = migrate(HUB + RADIO + HTTP)
+    assert (status, there.read_text()) == (1, "mine")
+    assert "exists: name another with -o, or add --overwrite" in printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["emonhub.conf", "new.conf"]
+    migrate(HUB + RADIO + HTTP, "--overwrite")
+    assert "[[RFM2Pi]]" in there.read_text()
+    assert stat.S_IMODE(there.stat().st_mode) == 0o640
+
+
+def test_the_old_file_is_never_the_new_one(tmp_path, capsys):
+    old = tmp_path / "emonhub.conf"
+    old.write_text(HUB + RADIO + HTTP)
+    link = tmp_path / "link.conf"
+    link.symlink_to(old)
+    for new in (old, link):
+        assert main(["migrate", str(old), "-o", str(new), "--overwrite"]) == 2
+    assert old.read_text() == HUB + RADIO + HTTP
+    assert "name another with -o" in capsys.readouterr().err
+
+
+HINT = "this is emonhub's: oemgateway migrate"
+OURS = "[listeners]\n[[a]]\n{}\n[dispatchers]\n[[b]]\ntype = log\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(text for text in SHIPPED.values() if text.startswith("#")),
+        OURS.format("Type = EmonHubJeeInterfacer\n[[[runtimesettings]]]\ngroup = 210"),
+        OURS.format("type = EmonHubSerialInterfacer\n[[c]]\ntype = EmonModbusTcpInterfacer"),
+        OURS.format("type = tcp\n[[[runtimesettings]]]\nport = 9"),
+    ],
+)
+def test_check_says_once_that_a_file_is_emonhubs(written, capsys, text):
+    file = written(text)
+    assert main(["check", str(file)]) == 78
+    said = capsys.readouterr().out
+    assert said.count(f"{HINT} {file}") == 1
+    assert len(said.splitlines()) == 1
