@@ -28,7 +28,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "file", type=Path, metavar="FILE", help="the old file, such as /etc/emonhub/emonhub.conf"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="NEW", help="the new file (default: that of --config-file)"
+        "-o", "--output", type=Path, metavar="FILE", help="the new file (default: that of --config-file)"
     )
     parser.add_argument("--overwrite", action="store_true", help="take the place of a file that exists")
     parser.set_defaults(run=run)
