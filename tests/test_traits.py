@@ -8,7 +8,7 @@ import pytest
 
 from gateway.settings import build
 from listeners.onewire.drivers.w1 import W1
-from listeners.onewire.rom import Rom
+from listeners.onewire.rom import Rom, crc8
 from listeners.simulated.ds18b20 import Ds18b20
 from tests.ways import WAYS
 
@@ -45,7 +45,9 @@ def test_a_sensor_on_a_line_without_parasites_has_its_own_supply(tmp_path):
 def test_the_kernel_is_asked_once(tmp_path, text, fed):
     home: Path = tmp_path / OWN.linux
     home.mkdir()
-    (home / "temperature").write_text("20000\n")
+    scratchpad = bytes.fromhex("40014b467fff1010")
+    nine = f"{scratchpad.hex(' ')} {crc8(scratchpad):02x}"
+    (home / "w1_slave").write_text(f"{nine} : crc={nine[-2:]} YES\n{nine} t=20000\n")
     (home / "resolution").write_text("12\n")
     if text is not None:
         (home / "ext_power").write_text(text)

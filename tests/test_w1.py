@@ -113,16 +113,6 @@ def test_a_common_conversion_that_fails_leaves_the_reads_to_convert(tree, caplog
     assert line.startswith(f"{path}/w1_bus_master1/therm_bulk_read cannot be written")
 
 
-@pytest.mark.parametrize(
-    ("content", "reading"),
-    [(b"21062\n", 21.062), (b"-10125\n", -10.125), (b"", Fault.NO_ANSWER), (b"warm", Fault.UNREADABLE)],
-)
-def test_without_w1_slave_the_temperature_is_read(tree, content, reading):
-    path = tree({FLOW: {"temperature": content}})
-
-    assert listener(path).sweep([FLOW]) == {FLOW: reading}
-
-
 def test_what_cannot_be_read_is_no_answer(tree):
     path = tree({FLOW: {}, RETURN: {"w1_slave": b""}})
     (path / FLOW.linux / "w1_slave").mkdir()

@@ -1,8 +1,8 @@
 """Thermometers through the Linux kernel's own 1-Wire driver, in sysfs.
 
 Source: drivers/w1/slaves/w1_therm.c. Whatever fails there shows as an empty file. `w1_slave` has the bytes of
-the scratchpad, `temperature` (since 5.8) thousandths of a degree. Where `alarms` may be written, a marker in
-TH and TL tells a power-on; elsewhere each reading has to prove that it is not one.
+the scratchpad. Where `alarms` may be written, a marker in TH and TL tells a power-on; elsewhere each reading
+has to prove that it is not one.
 
 The kernel waits for the time of a conversion and does not check that it began or ended. A sensor that did not
 hear the command, or never finishes, shows its old value once more, and no file tells that. So an old value
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.settings import setting
-from gateway.text.numeral import parse
 from listeners.onewire.bus import OneWire
 from listeners.onewire.checks.examine_w1 import examine_w1
 from listeners.onewire.drivers.at_once import at_once
@@ -34,7 +33,6 @@ from listeners.onewire.ds18b20 import (
     Reading,
     conversion_time,
     decode,
-    plausible,
 )
 from listeners.onewire.rom import Rom
 from listeners.onewire.sensor import Sensor, found_bits
@@ -186,8 +184,6 @@ class W1(OneWire):
         sensor = self._sensor(rom)
         try:
             w1_slave = self._confirmed(sensor)
-        except FileNotFoundError:
-            return _rendered(sensor.place / "temperature")
         except OSError:
             return Fault.NO_ANSWER
         if w1_slave is None:
@@ -237,15 +233,3 @@ class W1(OneWire):
         if sensor.heard:
             sensor.distrust()
         return first
-
-
-def _rendered(temperature: Path) -> Reading:
-    """Return the temperature in a file with thousandths of a degree."""
-    try:
-        text = temperature.read_bytes().strip()
-        value = parse(text.decode("ascii")) if text else None
-    except OSError:
-        return Fault.NO_ANSWER
-    except ValueError:
-        return Fault.UNREADABLE
-    return plausible(value / 1000) if value is not None else Fault.NO_ANSWER
