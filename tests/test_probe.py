@@ -26,6 +26,7 @@ from listeners.probe.network import Attempt, Kind, Outcome, failed
 from listeners.probe.targets import Target, Targets
 from listeners.probe.web import Way
 from listeners.simulated.clock import VirtualClock
+from tests.peers import need
 from tests.waiting import wait_until
 
 
@@ -245,6 +246,7 @@ OPENSSL = [
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """Return a function that makes a certificate for localhost, and returns the file of it and its key."""
+    need("openssl", "openssl")
     directory = tmp_path_factory.mktemp("tls")
 
     def make(days):

@@ -236,6 +236,8 @@ AS_NOBODY = "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all"
 
 def as_nobody(allowed):
     """Send echo requests as a user without any right, in a network where a range of groups may."""
+    need("ip", "iproute2")
+    need("setpriv", "util-linux")
     setup = "ip link set lo up && echo $0 > /proc/sys/net/ipv4/ping_group_range || exit 77"
     done = subprocess.run(
         ["unshare", "-n", "sh", "-c", f'{setup}; exec {AS_NOBODY} "$@"', allowed, sys.executable, "-c", PING],
