@@ -43,11 +43,8 @@ PACKAGES = [
     "sqlite3",
 ]
 
-ASIDE = ["systemd-timesyncd", "fake-hwclock", "python3-requests"]
-"""Packages that wait in /var/cache/aside, with what they depend on.
-
-The first takes the place of chrony, the last is what the version before needs.
-"""
+ASIDE = ["systemd-timesyncd", "fake-hwclock"]
+"""Packages that wait in /var/cache/aside: the first takes the place of chrony."""
 
 DISABLED = [
     "owserver",
@@ -91,8 +88,8 @@ cp -a "$FILES/." "$1/"
 chroot "$1" systemd-machine-id-setup >/dev/null
 chroot "$1" systemctl --quiet enable agent systemd-networkd
 chroot "$1" systemctl --quiet disable {" ".join(DISABLED)}
-chroot "$1" apt-get -qq -y -o Dir::Cache::archives=/var/cache/aside --no-install-recommends --download-only \
-    install {" ".join(ASIDE)} >/dev/null
+mkdir "$1/var/cache/aside"
+chroot "$1" sh -c 'cd /var/cache/aside && apt-get download -qq {" ".join(ASIDE)}'
 """
 
 
