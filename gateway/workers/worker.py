@@ -6,8 +6,7 @@ import random
 import threading
 import time
 from dataclasses import replace
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from gateway.flag import Flag, wait_readable
 from gateway.plugin import DeliveryFailure, Listener, Plugin
@@ -16,9 +15,11 @@ from gateway.workers.backoff import Backoff
 from gateway.workers.trouble import Episode, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from gateway.frame import Frame
+    from gateway.spool.syncing import Syncing
+    from gateway.times.dating import Dating
 
 P = TypeVar("P", bound=Plugin)
 
@@ -163,35 +164,15 @@ class Worker(threading.Thread, Generic[P]):
             self.plugin.log.exception("a fault in the program while closing")
 
 
-class Sink(Protocol):
-    """Where frames go; they are kept when `put` returns."""
-
-    def put(self, frames: Sequence[Frame], notes: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Keep these frames, and the notes with them."""
-
-
-class Disk(Protocol):
-    """What the queue says of power cuts: how many puts there were, and how many are safe."""
-
-    puts: int
-    puts_synced: int
-
-    def subscribe_to_sync(self, who: str, synced: Callable[[int], None]) -> None:
-        """Call a function after each sync, with how many puts are safe."""
-
-    def sync(self) -> None:
-        """Make all puts safe now."""
-
-
 class ListenerWorker(Worker[Listener]):
     """Puts what a listener reads on disk before it asks for more, except frames of other listeners' nodes."""
 
     def __init__(
         self,
         plugin: Listener,
-        sink: Sink,
+        sink: Dating,
         latest: LatestFrames | None = None,
-        disk: Disk | None = None,
+        disk: Syncing | None = None,
         *,
         after: Sequence[Worker[Any]] = (),
     ) -> None:
