@@ -253,8 +253,8 @@ class Daemon:
 
     def _note_indices(self, configuration: Configuration) -> None:
         now = indices.identities(listener.catalogue() for listener in configuration.listeners.values())
-        for replacement in indices.replacements(self._memory.recall(), now):
-            log.warning("%s", replacement)
+        for words in indices.replacements(self._memory.recall(), now):
+            log.warning("%s", words)
         try:
             self._memory.note(now)
         except OSError as error:

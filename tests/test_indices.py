@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.conf.indices import Memory, Move, Replacement, identities, moves, replacements
+from gateway.conf.indices import Memory, Move, identities, moves, replacements
 from gateway.listener import Series
 
 A, B, C = "28.33F749050000", "28.DB564A050000", "28.AB1663050000"
@@ -34,7 +34,7 @@ BEFORE = {("9", 1): A, ("9", 2): B, ("9", 4): C}
         pytest.param(
             {**BEFORE, ("9", 2): "28.000000000001"},
             [],
-            [Replacement(B, "28.000000000001", ("9", 2))],
+            [f"index 2 of node 9: {B} is replaced by 28.000000000001"],
             id="a replacement",
         ),
     ],
@@ -53,7 +53,6 @@ def test_in_words():
         f"{A} moves from index 1 of node 9 to 1 of node 8: its inputs there are others; to keep "
         "them, put it back on node 9"
     )
-    assert str(Replacement(A, B, ("9", 1))) == f"index 1 of node 9: {A} is replaced by {B}"
 
 
 def test_what_stands_where():

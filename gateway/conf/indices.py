@@ -42,19 +42,6 @@ class Move:
         )
 
 
-@dataclass(frozen=True)
-class Replacement:
-    """A sensor that takes the place of a removed one."""
-
-    before: str
-    after: str
-    place: Place
-
-    def __str__(self) -> str:
-        node, index = self.place
-        return f"index {index} of node {node}: {self.before} is replaced by {self.after}"
-
-
 def identities(catalogues: Iterable[Iterable[Series]]) -> dict[Place, str]:
     """Return the identity at each place that has one, from the catalogues of the listeners."""
     return {
@@ -75,12 +62,12 @@ def moves(before: Mapping[Place, str], now: Mapping[Place, str]) -> list[Move]:
     return found
 
 
-def replacements(before: Mapping[Place, str], now: Mapping[Place, str]) -> list[Replacement]:
-    """Return the places whose sensor is gone and that have a new one."""
+def replacements(before: Mapping[Place, str], now: Mapping[Place, str]) -> list[str]:
+    """Return, in words, which sensors took the place of removed ones."""
     return [
-        Replacement(before[place], now[place], place)
-        for place in sorted(before.keys() & now.keys())
-        if before[place] not in now.values() and now[place] not in before.values()
+        f"index {index} of node {node}: {before[node, index]} is replaced by {now[node, index]}"
+        for node, index in sorted(before.keys() & now.keys())
+        if before[node, index] not in now.values() and now[node, index] not in before.values()
     ]
 
 
