@@ -50,9 +50,13 @@ class Influxd:
 
     def __enter__(self) -> Self:
         self.start()
-        if self.auth:
-            self.query("CREATE USER me WITH PASSWORD 'pw' WITH ALL PRIVILEGES", as_user=False)
-        self.query("CREATE DATABASE home")
+        try:
+            if self.auth:
+                self.query("CREATE USER me WITH PASSWORD 'pw' WITH ALL PRIVILEGES", as_user=False)
+            self.query("CREATE DATABASE home")
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
