@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PAUSE = 60.0
 _ALL = 3
-"""How many refusals in a row are no accident."""
+"""Refusals in a row that are a trouble."""
 _RECENT = 3600.0
 """Seconds after which refusals are forgotten: a client that was refused may never come again."""
 _MISSING = "value-missing"

@@ -96,7 +96,7 @@ class OneWire(Sampler):
     def sample(self) -> Sequence[float | None]:
         """Sweep the bus, log what began or stopped failing, and return the temperatures by index.
 
-        They are none where no sensor is named.
+        It is empty where no sensor is named.
         """
         roms = readable(self.sensors.roms())
         if not roms:
@@ -113,7 +113,7 @@ class OneWire(Sampler):
         return self.offsets.applied(self.sensors.frame_values(readings))
 
     def has_time(self, seconds: float) -> bool:
-        """Tell whether something that takes this long is over before the next sweep."""
+        """Tell whether so many seconds are left before the next sweep."""
         return seconds < self.interval - self.clock.wall() % self.interval
 
     def look(self, roms: Sequence[Rom] = ()) -> None:

@@ -1,4 +1,4 @@
-"""When to search a bus for other devices: now and then, and rarely so that a sweep is delayed."""
+"""When to search a bus for other devices: between two sweeps, and only where that never fits, during one."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _MARGIN = 1.5
 class SearchSchedule:
     """The searches of a bus; `has_time` tells whether that many seconds are left before its next sweep.
 
-    `last` is when the last one began, on the monotonic clock. A search that was put off for long is made
-    although it delays sweeps; those are left out.
+    `last` is when the last one began, on the monotonic clock. A search that has been put off for too long
+    is made anyway; the sweeps that it delays are skipped.
     """
 
     def __init__(self, has_time: Callable[[float], bool], clock: Clock) -> None:

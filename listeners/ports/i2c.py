@@ -24,7 +24,7 @@ LOCKS = Path("/run/lock")
 
 
 class Claimed(OSError):
-    """A driver of the kernel's has the chip: both would drive it, and neither notice."""
+    """A kernel driver holds the chip: two masters would garble each other's transfers unnoticed."""
 
 
 class Device:
@@ -87,7 +87,7 @@ class Device:
 
 
 class Lock:
-    """A file lock on a chip: two masters that do not know of each other garble both's readings unnoticed.
+    """A file lock on a chip: two masters would garble each other's readings unnoticed.
 
     Raises OSError when it is held, by another process or by this one.
     """

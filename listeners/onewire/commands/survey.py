@@ -92,7 +92,7 @@ class GatewaySensors:
             self._clock.sleep(_POLL_S)
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Nothing has to be closed."""
 
     def _ask_for_reports(self) -> dict[str, Report]:
         answer = self._gateway.ask("details")
@@ -107,7 +107,6 @@ class OwnListeners:
     """The buses as this process reads them: by the listeners of a configuration, and by others as a try."""
 
     samples_new = True
-    """As for the running gateway."""
 
     def __init__(self, configured: Mapping[str, OneWire], others: Iterable[OneWire], clock: Clock) -> None:
         self._configured = dict(configured)

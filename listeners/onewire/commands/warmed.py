@@ -19,7 +19,7 @@ RECENT = 3
 """The median of this many shows where it is now: a single outlier proves nothing."""
 
 _KEPT = 48
-"""Rest is where the first of this many samples were, so a room that warms slowly moves no sensor."""
+"""Samples that are kept; the oldest of them show rest, so a room that warms slowly is no move."""
 
 LEAST_K, SIGMAS = 0.5, 5.0
 """What counts as a move: half a kelvin, and five times the sensor's own noise."""

@@ -146,7 +146,7 @@ class Thermometers:
         return faults
 
     def _ended(self, line: Line) -> bool:
-        """Tell whether the conversions on a line end, be it late."""
+        """Wait until the conversions on a line have ended, late ones too; tell whether they have."""
         for _ in range(_LATE_POLLS):
             if not line.converting():
                 return True
