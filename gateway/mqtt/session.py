@@ -40,6 +40,9 @@ IN_FLIGHT = 20
 _AT_ONCE = 500
 """Packets read before the caller has its turn."""
 
+_MOST = 2000
+"""Messages that wait in `received`: what comes beyond waits in the connection."""
+
 _UNSUPPORTED_VERSION, TOO_LARGE, FAILED = 0x84, 0x95, 0x80
 """Reason codes of MQTT 5 (section 2.4); from FAILED on they are failures."""
 
@@ -233,7 +236,7 @@ class Session:
     def _read_all(self) -> None:
         for _ in range(_AT_ONCE):
             sock: Any = self._client.socket()
-            if sock is None:
+            if sock is None or len(self.received) >= _MOST:
                 return
             if not (hasattr(sock, "pending") and sock.pending()):
                 poll = select.poll()

@@ -109,17 +109,24 @@ class Mqtt(Broker, CountingListener):
             self, client, session_expiry=_WEEKS, receive_maximum=_UNACKNOWLEDGED
         )
         session.open()
-        wanted = [*self.subscriptions, *self.values.topics()]
-        before = self._recall()
-        session.unsubscribe([topic for topic in before if topic not in wanted])
-        session.subscribe(wanted, retained=self.retained)
-        session.subscribe(self._answers(), retained=False)
-        if before != wanted and self.state:
-            write_file(self._file, json.dumps(wanted))
+        self._subscribe(session)
         if self._positions is None:
             self._positions = Positions(self.notes())
             self.synced.demand()  # what an earlier run has left is safe after that
             self._safe = self._positions.all()
+
+    def _subscribe(self, session: Session) -> None:
+        """Subscribe, unless the broker remembers: it may have much to send before it answers."""
+        data = [*self.subscriptions, *self.values.topics()]
+        wanted = [*data, *self._answers()]
+        before = self._recall() if session.is_resumed else []
+        if before == wanted:
+            return
+        self._remember([])
+        session.unsubscribe([topic for topic in before if topic not in wanted])
+        session.subscribe(data, retained=self.retained)
+        session.subscribe(self._answers(), retained=False)
+        self._remember(wanted)
 
     def close(self) -> None:
         """End the connection; what is not acknowledged comes again."""
@@ -278,6 +285,10 @@ class Mqtt(Broker, CountingListener):
     def _file(self) -> Path:
         assert self.state is not None  # noqa: S101  (asked before)
         return self.state / f"mqtt-{quote(self.name, safe='')}-topics.json"
+
+    def _remember(self, topics: list[str]) -> None:
+        if self.state and topics != self._recall():
+            write_file(self._file, json.dumps(topics))
 
     def _recall(self) -> list[str]:
         """Return what was subscribed to before: the broker remembers it too."""
