@@ -8,6 +8,8 @@ import struct
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.command import main
 from gateway.commands.migrate.rules import NOT_HERE, RULES
@@ -86,14 +88,9 @@ def test_no_secret_is_printed_and_only_the_owner_can_read_the_file(migrate, text
 
 def test_a_radio_keeps_its_settings_and_comments(migrate):
     _, _, new = migrate(HUB + RADIO + HTTP + NODES)
-    settings = config.read(new).listeners["RFM2Pi"]
-    assert (settings.port, settings.baud, settings.group, settings.frequency) == (
-        "/dev/ttyAMA0",
-        38400,
-        212,
-        868,
-    )
-    assert (settings.baseid, settings.quiet) == (5, True)
+    radio = config.read(new).listeners["RFM2Pi"]
+    assert (radio.port, radio.baud, radio.group) == ("/dev/ttyAMA0", 38400, 212)
+    assert (radio.frequency, radio.baseid, radio.quiet) == (868, 5, True)
     text = new.read_text()
     assert "# the board on the header\n[[RFM2Pi]]" in text
     assert "    # the neighbours have 210\n    group = 212\n" in text
@@ -303,6 +300,54 @@ def test_damaged_lines_are_named_and_the_rest_is_moved(migrate):
         assert re.search(rf"emonhub\.conf{said}", printed), said
     assert config.read(new).listeners["RFM2Pi"].group == 212
     assert config.read(new).nodes.decoders["8"].name == "garage"
+
+
+JUNK = [
+    *(
+        "",
+        "[",
+        "]]",
+        '"',
+        "'",
+        "=",
+        ",",
+        "#",
+        "\x01",
+        "\u202e",
+        "ä",
+        "= 'x",
+        ' = """',
+        "= a,b,",
+        "= " + "9" * 30,
+    ),
+    *(
+        "\n[x]\n",
+        "\n[[8]]\n",
+        "\n[nodes]\n",
+        "\n[interfacers]\n",
+        "\n[[[[deep]]]]\n",
+        "\n#[[10]]\n",
+        "\n[[]]\n",
+    ),
+    "\nType = EmonHubJeeInterfacer\n",
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    text=st.sampled_from([*FILES.values(), OF_2014.read_text()]),
+    edits=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 30), st.sampled_from(JUNK)), max_size=4),
+)
+def test_whatever_is_damaged_the_new_file_passes_check(tmp_path_factory, text, edits):
+    folder = tmp_path_factory.mktemp("migrate")
+    for at, length, junk in edits:
+        text = text[: at % len(text)] + junk + text[at % len(text) + length :] or "x"
+    (folder / "old").write_text(text)
+    status = main(["migrate", str(folder / "old"), "-o", str(folder / "new")])
+    assert status in (0, 1, 78)
+    assert {path.name for path in folder.iterdir()} == ({"old"} if status == 78 else {"old", "new"})
+    if status != 78:
+        config.read(folder / "new")
 
 
 def test_two_that_want_the_same_port_are_not_both_on(migrate):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.commands.migrate.migration import Migration
 from gateway.commands.migrate.source import Source
-from gateway.commands.migrate.target import compose, write
+from gateway.commands.migrate.target import write
 from gateway.text.terminal import FAILED, OK, USAGE, say, say_aside
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     source = Source.read(options.file)
     moving = Migration.of(source)
     moving.fill()
-    refused = write(compose(moving), new, overwrite=options.overwrite)
+    refused = write(moving, new, overwrite=options.overwrite)
     missing = [*map(str, source.faults), *moving.losses()]
     missing += [source.at(line, message, where) for line, where, message in sorted(refused)]
     missing = list(dict.fromkeys(missing))

@@ -25,7 +25,10 @@ _TOPS = ("gateway", "hub", "nodes", "available", *_EMONHUB, "listeners", "buffer
 
 @dataclass
 class Migration:
-    """What the old file becomes: sections, those of [nodes] as they are, and what is lost, with its line."""
+    """What the old file becomes: sections, those of [nodes] as they are, and what is lost, with its line.
+
+    `refused` are lines of the old file that `check` does not accept, each with the reason.
+    """
 
     source: Source
     is_emonhub: bool
@@ -33,6 +36,7 @@ class Migration:
     sections: list[New] = field(default_factory=list)
     nodes: list[Section] = field(default_factory=list)
     lost: list[tuple[int, str, str]] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, source: Source) -> Migration:

@@ -238,51 +238,22 @@ RULES = {
 """What each interfacer with a counterpart becomes; the reporter is that of emonhub 1."""
 
 _OWN = "a program that prints lines `node v1 v2 ...` can do it (type = exec)"
-_REASONS: dict[str, tuple[str, ...]] = {
-    f"a radio on SPI is not read: an RFM69Pi prints its packets on a serial port; else {_OWN}": (
-        "EmonHubRFM69LPLInterfacer",
-        "EmonHubRF69Interfacer",
-    ),
-    f"the pins of the Pi are not read: {_OWN}": (
-        "EmonHubPulseCounterInterfacer",
-        "EmonHubDigitalInputInterfacer",
-    ),
-    f"Modbus is not read: {_OWN}": (
-        "EmonHubMinimalModbusInterfacer",
-        "EmonHubSDM120Interfacer",
-        "EmonModbusTcpInterfacer",
-        "EmonHubModbusRenogyInterfacer",
-        "EmonFroniusModbusTcpInterfacer",
-    ),
-    f"M-Bus is not read: {_OWN}": ("EmonHubMBUSInterfacer",),
-    f"this device is not read: {_OWN}": (
-        "EmonHubSunampInterfacer",
-        "EmonHubVEDirectInterfacer",
-        "EmonHubSMASolarInterfacer",
-        "EmonHubSDS011Interfacer",
-        "EmonHubBleInterfacer",
-        "EmonHubGoodWeInterfacer",
-        "EmonHubEconet300Interfacer",
-        "EmonHubEconextInterfacer",
-        "EmonHubTeslaPowerWallInterfacer",
-        "EmonHubSmilicsInterfacer",
-    ),
-    f"the account of a car is not read: {_OWN}": (
-        "EmonHubBMWInterfacer",
-        "EmonHubJaguarLandRoverInterfacer",
-    ),
-    "there is no dispatcher for Graphite: InfluxDB 1 takes the same readings (type = influxdb)": (
-        "EmonHubGraphiteInterfacer",
-    ),
-    "there is no dispatcher for Redis: MQTT has the present readings (type = mqtt)": (
-        "EmonHubRedisInterfacer",
-    ),
-    "Emoncms is not asked for packets to send: a repeater takes them (type = repeater)": (
-        "EmonHubPacketGenInterfacer",
-    ),
-    "it is an example for programmers, and reads nothing": ("EmonHubTemplateInterfacer",),
+_SERIAL_RADIO = "an RFM69Pi prints its packets on a serial port"
+_REASONS = {
+    f"a radio on SPI is not read: {_SERIAL_RADIO}; else {_OWN}": "EmonHubRFM69LPL EmonHubRF69",
+    f"the pins of the Pi are not read: {_OWN}": "EmonHubPulseCounter EmonHubDigitalInput",
+    f"Modbus is not read: {_OWN}": "EmonHubMinimalModbus EmonHubSDM120 EmonModbusTcp EmonHubModbusRenogy "
+    "EmonFroniusModbusTcp",
+    f"M-Bus is not read: {_OWN}": "EmonHubMBUS",
+    f"this device is not read: {_OWN}": "EmonHubSunamp EmonHubVEDirect EmonHubSMASolar EmonHubSDS011 "
+    "EmonHubBle EmonHubGoodWe EmonHubEconet300 EmonHubEconext EmonHubTeslaPowerWall EmonHubSmilics",
+    f"the account of a car is not read: {_OWN}": "EmonHubBMW EmonHubJaguarLandRover",
+    "there is no dispatcher for Graphite: InfluxDB takes the same (type = influxdb)": "EmonHubGraphite",
+    "there is no dispatcher for Redis: MQTT has the present readings (type = mqtt)": "EmonHubRedis",
+    "Emoncms is not asked for packets to send: type = repeater takes them by TCP": "EmonHubPacketGen",
+    "it is an example for programmers, and reads nothing": "EmonHubTemplate",
 }
-NOT_HERE = {name: reason for reason, names in _REASONS.items() for name in names}
+NOT_HERE = {f"{name}Interfacer": reason for reason, names in _REASONS.items() for name in names.split()}
 """Why each of the other interfacers has no counterpart."""
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _HEADER = re.compile(r"\s*(\[+)\s*([^\[\]#]*?)\s*\]+")
 _RULER = re.compile(r"#{5,}.*#{5,}|#*")
 _QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LARGEST = 4_000_000
 
 
@@ -52,7 +53,7 @@ class Source:
             fault = Fault(str(path), 0, "", f"a file of at most {_LARGEST // 1_000_000} megabytes expected")
             raise document.ConfigFaults([fault])
         data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-        lines = [line.rstrip("\r") for line in data.decode(errors="replace").split("\n")]
+        lines = [_CONTROL.sub("", line) for line in data.decode(errors="replace").split("\n")]
         first = next(filter(None, map(depth_of, lines)), 0)
         above = b"[interfacers]\n" if first == 2 else b""
         text = document.parse(path, above + data)

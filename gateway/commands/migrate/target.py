@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from functools import partial
+from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from gateway.commands.migrate.source import as_comment, depth_of
+from gateway.commands.migrate.source import as_comment
 from gateway.conf import config
 from gateway.registry import KINDS
 from gateway.settings import quoted
+from gateway.text.plain import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,72 +23,72 @@ if TYPE_CHECKING:
     from gateway.commands.migrate.moved import New
     from gateway.commands.migrate.source import Source
     from gateway.conf.document import Fault
-    from gateway.registry import Kind
     from gateway.settings import Raw
 
 _MOST_ROUNDS = 20
 
 
 class Line(NamedTuple):
-    """A line of the new file, and the one of the old file that it comes from, 0 if from none."""
+    """A line of the new file, the line of the old one that it comes from (0: none), and its section."""
 
     text: str
     origin: int = 0
+    owner: New | None = None
 
 
-def compose(moving: Migration) -> list[Line]:
-    """Return the new file."""
-    return [
-        Line(f"# Made of {moving.source.path.name} by `oemgateway migrate`."),
-        *_gateway(moving),
-        *(line for kind in KINDS for line in _plugins(moving, kind)),
-        *_nodes(moving),
-    ]
-
-
-def _gateway(moving: Migration) -> Iterator[Line]:
+def compose(moving: Migration) -> Iterator[Line]:
+    """Yield the new file. A line of the old one that is refused is a comment, and so is a refused node."""
+    source = moving.source
+    yield Line(f"# Made of {escaped(source.path.name)} by `oemgateway migrate`.")
     yield from (Line(""), Line("[gateway]"))
     for key, (value, origin) in moving.gateway.items():
-        yield from _comments(moving.source.above(origin))
-        yield Line(f"    {key} = {_written(value)}{moving.source.behind(origin)}", origin)
-
-
-def _plugins(moving: Migration, kind: Kind) -> Iterator[Line]:
-    yield from (Line(""), Line(f"[{kind}]"))
-    if kind == "listeners":
-        lost = [f"Not moved: {moving.source.at(line, reason, key)}" for line, key, reason in moving.lost]
-        yield from _comments(map(as_comment, lost), "")
-    for section in moving.of_kind(kind):
+        yield from _comments(source.above(origin))
+        yield from _line(moving, f"    {key} = {_written(value)}{source.behind(origin)}", origin)
+    for kind in KINDS:
+        yield from (Line(""), Line(f"[{kind}]"))
+        if kind == "listeners":
+            yield from _comments(map(as_comment, _losses(source, moving.lost)), "")
+        for section in moving.of_kind(kind):
+            yield Line("")
+            yield from _section(moving, section)
+    yield from (Line(""), Line("[nodes]"))
+    for node in moving.nodes:
+        header, *below = source.block(node)
         yield Line("")
-        yield from _section(moving.source, section)
+        yield from _comments(source.above(header), "")
+        yield from _line(moving, f"[[{node.name}]]{source.behind(header)}", header)
+        texts = [source.lines[number - 1].rstrip() for number in below]
+        if header in moving.refused:
+            yield from (Line(f"# | {text.strip()}") for text in texts)
+        else:
+            yield from chain.from_iterable(map(partial(_line, moving), texts, below))
 
 
-def _section(source: Source, section: New) -> Iterator[Line]:
-    old = section.old
+def _section(moving: Migration, section: New) -> Iterator[Line]:
+    source, old = moving.source, section.old
     yield from _comments(source.above(old.line) if old else [], "")
-    yield Line(f"[[{section.name}]]{source.behind(old.line) if old else ''}", old.line if old else 0)
-    yield Line(f"    type = {section.type}")
-    lost = [f"Not moved: {source.at(line, reason, key)}" for line, key, reason in sorted(section.lost)]
-    yield from _comments(map(as_comment, [*section.notes, *lost]))
+    yield Line(f"[[{section.name}]]{source.behind(old.line) if old else ''}", old.line if old else 0, section)
+    yield Line(f"    type = {section.type}", old.line if old else 0, section)
+    yield from _comments(map(as_comment, [*section.notes, *_losses(source, section.lost)]))
     if section.off:
         yield from (Line(f"    # Switched off: {section.off}"), Line("    active = no"))
         section.settings.pop("active", None)
     for key, value in section.settings.items():
         origin = section.origin.get(key, 0)
         yield from _comments(source.above(origin) if origin else [])
-        yield Line(f"    {key} = {_written(value)}{source.behind(origin)}".rstrip(), origin)
+        yield from _line(moving, f"    {key} = {_written(value)}{source.behind(origin)}", origin, section)
     yield from _comments(source.inside(old) if old else [])
 
 
-def _nodes(moving: Migration) -> Iterator[Line]:
-    """Yield the sections of nodes as they are, under the names that they have now."""
-    source = moving.source
-    yield from (Line(""), Line("[nodes]"))
-    for node in moving.nodes:
-        yield Line("")
-        yield from _comments(source.above(node.line), "")
-        yield Line(f"[[{node.name}]]{source.behind(node.line)}", node.line)
-        yield from (Line(source.lines[at - 1].rstrip(), at) for at in list(source.block(node))[1:])
+def _line(moving: Migration, text: str, origin: int, owner: New | None = None) -> Iterator[Line]:
+    said = moving.refused.get(origin)
+    if said is not None:
+        yield Line(as_comment(f"Not used: {said}"))
+    yield Line(text.rstrip() if said is None else f"# | {text.strip()}", origin, owner)
+
+
+def _losses(source: Source, lost: list[tuple[int, str, str]]) -> list[str]:
+    return [f"Not moved: {source.at(line, reason, key)}" for line, key, reason in sorted(lost)]
 
 
 def _comments(texts: Iterable[str], indent: str = "    ") -> Iterator[Line]:
@@ -98,54 +101,25 @@ def _written(value: Raw) -> str:
     return ", ".join(map(quoted, value)) + "," * (len(value) == 1)
 
 
-def repair(lines: list[Line], faults: list[Fault]) -> list[tuple[int, str, str]]:
+def _refuse(moving: Migration, lines: list[Line], faults: list[Fault]) -> list[tuple[int, str, str]]:
     """Take what `check` refuses out of force; return that, with the line of the old file.
 
-    A listener or dispatcher is switched off. Where that does not help, and elsewhere, the line becomes a
-    comment, a section with all that is in it.
+    A listener or dispatcher is switched off. Where that does not help, and elsewhere, the line is refused.
     """
     lost = []
-    for fault in sorted(faults, key=lambda fault: fault.line, reverse=True):
-        at = fault.line - 1
-        header, top = _above(lines, at)
+    for fault in faults:
+        line = lines[fault.line - 1]
         message = re.sub(r" \(line \d+\)", "", fault.message)
-        lost.append((lines[at].origin or lines[header].origin, fault.where, message))
-        said = as_comment(": ".join(filter(None, ("Not used", fault.where, message))))
-        if top in ("[listeners]", "[dispatchers]") and header and "active = no" not in lines[header + 1].text:
-            lines[header + 1 : header + 1] = [Line("    active = no"), Line(f"    {said}")]
-            _drop_other_active(lines, header + 3)
-            continue
-        depth = depth_of(lines[at].text)
-        end = at + 1
-        while depth and end < len(lines) and not 0 < depth_of(lines[end].text) <= depth:
-            end += 1
-        lines[at:end] = [
-            Line(said),
-            *(Line(f"# | {line.text.strip()}", line.origin) for line in lines[at:end]),
-        ]
+        lost.append((line.origin, fault.where, message))
+        said = ": ".join(filter(None, (fault.where, message)))
+        if line.owner and not line.owner.off:
+            line.owner.off = said
+        else:
+            moving.refused[line.origin] = said
     return lost
 
 
-def _above(lines: list[Line], at: int) -> tuple[int, str]:
-    """Return where the [[section]] begins that a line is in, 0 if it is in none, and its [section]."""
-    header = 0
-    for number in range(at, -1, -1):
-        depth = depth_of(lines[number].text)
-        if depth == 1:
-            return header, lines[number].text
-        header = number if depth == 2 and not header else header
-    return header, ""
-
-
-def _drop_other_active(lines: list[Line], number: int) -> None:
-    """Remove a setting `active` from the section that goes on in this line."""
-    while number < len(lines) and not depth_of(lines[number].text):
-        if lines[number].text.split("=")[0].strip() == "active":
-            del lines[number]
-        number += 1
-
-
-def write(lines: list[Line], file: Path, *, overwrite: bool) -> list[tuple[int, str, str]]:
+def write(moving: Migration, file: Path, *, overwrite: bool) -> list[tuple[int, str, str]]:
     """Write a file that passes `check`; return what had to be taken out of force for that.
 
     Raises FileExistsError where there is a file already, unless it may be overwritten; its owner and group
@@ -160,13 +134,11 @@ def write(lines: list[Line], file: Path, *, overwrite: bool) -> list[tuple[int, 
         fd, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
         new = Path(name)
         with os.fdopen(fd, "w", encoding="utf-8", errors="replace") as opened:
-            lost = _accepted(lines, new)
-            opened.write(_text(lines))
+            lost = _accepted(moving, new, opened)
             if not is_new:
                 about = file.stat()
                 os.fchown(fd, about.st_uid, about.st_gid)
                 os.fchmod(fd, about.st_mode & 0o660)
-            opened.flush()
             os.fsync(fd)
         new.replace(file)
     except BaseException:
@@ -184,20 +156,21 @@ def _reserve(file: Path) -> None:
         raise FileExistsError(f"{file} exists: name another with -o, or add --overwrite") from None
 
 
-def _accepted(lines: list[Line], file: Path) -> list[tuple[int, str, str]]:
-    """Repair the lines until `check` accepts them; return what was taken out of force."""
+def _accepted(moving: Migration, file: Path, opened: TextIO) -> list[tuple[int, str, str]]:
+    """Write the file until `check` accepts it; return what was taken out of force for that."""
     lost: list[tuple[int, str, str]] = []
-    for _ in range(_MOST_ROUNDS):
-        file.write_text(_text(lines), encoding="utf-8", errors="replace")
+    for rounds in count():
+        lines = list(compose(moving))
+        opened.seek(0)
+        opened.truncate()
+        opened.writelines(f"{line.text}\n" for line in lines)
+        opened.flush()
         try:
             config.read(file)
         except config.ConfigFaults as refused:
-            lost += repair(lines, refused.faults)
+            if rounds > _MOST_ROUNDS:
+                raise
+            lost += _refuse(moving, lines, refused.faults)
         else:
-            return lost
-    config.read(file)  # raises what is still wrong, a bug of ours
+            break
     return lost
-
-
-def _text(lines: list[Line]) -> str:
-    return "".join(f"{line.text}\n" for line in lines)
