@@ -12,6 +12,9 @@ from gateway.paths import read_file, write_file
 if TYPE_CHECKING:
     from gateway.plugin import Listener
 
+_LARGEST = 1 << 22
+"""Bytes of a file that are read."""
+
 
 class Kept:
     """The file of a listener; it keeps nothing where there is no state directory.
@@ -26,10 +29,15 @@ class Kept:
         self._every = every
         self._written = listener.clock.monotonic()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a file, readable or not."""
+        return bool(self._file and self._file.exists())
+
     def read(self) -> dict[str, Any]:
         """Return what was kept; nothing where it cannot be read."""
         with suppress(OSError, ValueError, RecursionError):
-            found = json.loads(read_file(self._file)) if self._file else {}
+            found = json.loads(read_file(self._file, _LARGEST)) if self._file else {}
             return found if isinstance(found, dict) else {}
         return {}
 

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING
-
-from gateway.paths import write_file
-from gateway.text.numeral import load_json
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
     from gateway.frame import Frame
 
@@ -50,7 +46,7 @@ class Inputs:
         self.asked = True
         if node is None:
             # PHP writes an empty array as a list.
-            return _json({node: _shown(keys) for node, keys in self._nodes.items()} or [])
+            return _json(self.shown() or [])
         keys = self._nodes.get(node)
         if keys is None:
             return _json("Node does not exist")
@@ -58,20 +54,19 @@ class Inputs:
             return _json(_shown(keys))
         return _json(_shown(keys)[name] if name in keys else "Node variable does not exist")
 
-    def recall(self, file: Path) -> None:
-        """Read the inputs from a file, which exists if they were asked for. A damaged one counts as empty."""
-        with contextlib.suppress(OSError, AttributeError, KeyError, TypeError, ValueError, OverflowError):
-            self.asked |= file.exists()
-            said = load_json(file.read_text(encoding="utf-8"))
+    def shown(self) -> dict[str, Any]:
+        """Return all inputs, as JSON has them."""
+        return {node: _shown(keys) for node, keys in self._nodes.items()}
+
+    def recall(self, kept: Mapping[str, Any]) -> None:
+        """Go on with what was `shown` before a restart, as someone asked for it then; take no damaged one."""
+        self.asked = True
+        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError, OverflowError):
             self._nodes = {
                 node: {key: (int(each["time"]), float(each["value"])) for key, each in keys.items()}
-                for node, keys in said.items()
+                for node, keys in kept.items()
             }
             self._count = sum(map(len, self._nodes.values()))
-
-    def keep(self, file: Path) -> None:
-        """Write the inputs to a file. Raises OSError where it cannot be written."""
-        write_file(file, self.answer(None, None) + "\n")
 
 
 def _shown(keys: dict[str, tuple[int, float]]) -> dict[str, dict[str, object]]:

@@ -7,7 +7,6 @@ import socket
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
-from urllib.parse import quote
 
 from gateway.flag import wait_readable
 from gateway.port import is_loopback
@@ -15,13 +14,12 @@ from gateway.settings import SettingsFault, at_least, between, setting
 from listeners.http.api import Taken, refusal_text, take
 from listeners.http.inputs import Inputs
 from listeners.http.wire import CONTINUE, Refusal, Request, Requests, answer
+from listeners.kept import Kept
 from listeners.ports.shared_key import check_key
 from listeners.ports.tcp_listener import TcpListener
 from listeners.ports.tcp_server import Client
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gateway.flag import Flag
     from gateway.frame import Frame, Stamp
 
@@ -74,16 +72,16 @@ class Http(TcpListener[_Client]):
         super().__post_init__()
         self._inputs = Inputs()
         self._posted: list[Frame] = []  # on disk by the next read
-        self._kept_at = 0.0
+        self._kept: Kept
         self._second = 0
         self._posts_of_second = Counter[str]()
 
     def open(self) -> None:
         """Take the port; OSError where it is not free."""
         self._posted.clear()
-        self._kept_at = self.clock.monotonic()
-        if self._file:
-            self._inputs.recall(self._file)
+        self._kept = Kept(self, "inputs", _KEEP_EVERY)
+        if self._kept.is_there:
+            self._inputs.recall(self._kept.read())
         super().open()
 
     def close(self) -> None:
@@ -96,7 +94,7 @@ class Http(TcpListener[_Client]):
         self._inputs.note(self._posted)
         self._posted.clear()
         self._answer()
-        if self.clock.monotonic() - self._kept_at >= _KEEP_EVERY:
+        if self._inputs.asked and self._kept.is_due():
             self._keep()
         patience = self._server.patience(self.clock.monotonic())
         ready = wait_readable([stop, *self._server.sources()], patience)
@@ -109,19 +107,10 @@ class Http(TcpListener[_Client]):
         self._server.admit(ready, self.clock.monotonic())
         return frames
 
-    @property
-    def _file(self) -> Path | None:
-        """Where the inputs are kept over a restart."""
-        return self.state and self.state / f"inputs-{quote(self.name, safe='')}.json"
-
     def _keep(self) -> None:
         """Keep the inputs if anyone ever asked for them; every write wears the card."""
-        self._kept_at = self.clock.monotonic()
-        if self._inputs.asked and self._file:
-            try:
-                self._inputs.keep(self._file)
-            except OSError as error:
-                self.log.debug("the inputs cannot be kept: %s", error)
+        if self._inputs.asked:
+            self._kept.write(self._inputs.shown())
 
     def _answer(self) -> None:
         for client in self._server.clients:
