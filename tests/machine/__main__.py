@@ -80,8 +80,7 @@ def _run_all(scenarios: Sequence[str], lab: Lab, report: Report, jobs: int) -> N
             list(pool.map(lambda name: _run(name, lab.of(Rows(report, name))), scenarios))
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
-            for guest in list(lab.running):
-                guest.cut()
+            lab.end()
             raise
 
 

@@ -226,8 +226,8 @@ class Guest:
     def _hear(self, deadline: float, trouble: str) -> dict[str, Any]:
         """Return the agent's next line."""
         while b"\n" not in self._heard:
-            self._agent.settimeout(1)
             try:
+                self._agent.settimeout(1)
                 piece = self._agent.recv(1 << 16)
             except TimeoutError:
                 piece = None

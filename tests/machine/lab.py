@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -19,8 +20,7 @@ from tests.machine.service import install
 class Lab:
     """`package` is the Debian package under test, `arch` the machine; `full` asks for the long form.
 
-    `report` has the rows of the scenario, `running` the guests that are switched on, of all scenarios, and
-    `installed` what `install` returns.
+    `report` has the rows of the scenario, and `installed` what `install` returns.
     """
 
     installed: Future[Path]
@@ -34,7 +34,8 @@ class Lab:
         self.report = report
         self.arch = arch
         self.full = full
-        self.running: set[Guest] = set()
+        self._running: set[Guest] = set()
+        self._over = threading.Event()
         self._numbers = itertools.count(1)
 
     def of(self, report: Rows) -> Lab:
@@ -42,6 +43,12 @@ class Lab:
         other = copy.copy(self)
         other.report = report
         return other
+
+    def end(self) -> None:
+        """Switch off the guests of all scenarios, and switch none on any more."""
+        self._over.set()
+        for guest in list(self._running):
+            guest.cut()
 
     def disk(self, base: Path | None = None) -> Path:
         """Return a new disk: the image with the package installed, unless another is named."""
@@ -69,7 +76,7 @@ class Lab:
         disk = disk or self.disk()
         attached = hardware or Hardware()
         try:
-            with Guest(
+            guest = Guest(
                 self.image,
                 disk,
                 arch=self.arch,
@@ -77,9 +84,12 @@ class Lab:
                 cmdline=cmdline,
                 extra=attached.options(self.arch),
                 sockets=attached.sockets,
-            ) as guest:
-                self.running.add(guest)
+            )
+            self._running.add(guest)
+            if self._over.is_set():
+                guest.cut()
+            with guest:
                 yield guest
-                self.running.remove(guest)
+            self._running.remove(guest)
         finally:
             attached.close()
