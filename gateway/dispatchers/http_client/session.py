@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import re
 import ssl
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode, urljoin
 
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 _SHORT = 1_000_000
 """Bytes that an answer to a delivery may have."""
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_DATE = re.compile(
-    rf"[A-Z][a-z][a-z], (\d\d) ({'|'.join(_MONTHS)}) (\d{{4}}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII
-)
 
 
 class Answer(NamedTuple):
@@ -150,20 +146,8 @@ def _absolute(url: str, location: str) -> str:
 
 def _time(date: str) -> float | None:
     """Return the time of a Date header (RFC 9110, IMF-fixdate), or None where it is none."""
-    if not (parts := _DATE.fullmatch(date.strip())):
-        return None
-    day, month, year, hour, minute, second = parts.groups()
-    try:
+    with suppress(ValueError):
         # A leap second is the 60th.
-        shown = datetime(
-            int(year),
-            _MONTHS.index(month) + 1,
-            int(day),
-            int(hour),
-            int(minute),
-            min(int(second), 59),
-            tzinfo=UTC,
-        )
-    except ValueError:
-        return None
-    return shown.timestamp()
+        text = f"{date.strip()} +0000".replace(":60 GMT", ":59 GMT")
+        return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT %z").timestamp()
+    return None
