@@ -31,6 +31,7 @@ COMMANDS = {
     "status": "gateway.commands.status",
     "values": "gateway.commands.values",
     "queue": "gateway.commands.queue_command",
+    "history": "gateway.dispatchers.page.history.command",
     "emoncms": "gateway.dispatchers.emoncms.proof.command",
     "sensors": "listeners.onewire.commands.sensors",
     "probe": "listeners.probe.command",

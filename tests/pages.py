@@ -13,6 +13,8 @@ from typing import Any
 
 from gateway.dispatchers.page.dispatcher import Page
 from gateway.flag import Flag
+from gateway.frame import Frame
+from gateway.plugin import Series
 from gateway.present.status import Status
 from gateway.present.values import Value
 from gateway.settings import build
@@ -26,12 +28,16 @@ class Present:
         self.now = values
         self.how = how or status(dispatchers={"emoncms": dispatcher(frames=72560)})
         self.flags: list[Flag] = []
+        self.identity = ""
 
     def values(self) -> list[Value]:
         return self.now
 
     def status(self) -> Status:
         return self.how
+
+    def series(self, frame: Frame, index: int) -> Series:
+        return Series(node=frame.node, index=index, identity=self.identity)
 
     def subscribe(self, flag: Flag) -> None:
         self.flags = [flag]
@@ -43,7 +49,7 @@ class Present:
             flag.set()
 
 
-def value(index: int = 1, label: str = "cellar", **changes: Any) -> Value:
+def value(index: int | None = 1, label: str = "cellar", **changes: Any) -> Value:
     whole = {
         "source": "bridge",
         "node": "9",
@@ -52,7 +58,7 @@ def value(index: int = 1, label: str = "cellar", **changes: Any) -> Value:
         "unit": "°C",
         "kind": "temperature",
     }
-    whole |= {"value": 11.8125, "last": 11.8125, "age": 4.0, "hour": waves(index)}
+    whole |= {"value": 11.8125, "last": 11.8125, "age": 4.0, "hour": waves(index or 1)}
     return Value(**{**whole, **changes})
 
 
@@ -99,9 +105,9 @@ def troubled(*troubles: str) -> Status:
 
 
 @contextmanager
-def serving(present: Present, **settings: str) -> Iterator[Page]:
+def serving(present: Present, state: Path | None = None, **settings: str) -> Iterator[Page]:
     page = build(Page, {"port": "0", **settings})
-    page.name, page.present = "page", present
+    page.name, page.present, page.state = "page", present, state
     page.open()
     try:
         yield page

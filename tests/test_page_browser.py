@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
 
+from gateway.frame import Frame, Stamp
+from gateway.plugin import Batch
 from tests.browser import Browser
 from tests.pages import Present, dead, house, serving, troubled, value
 from tests.waiting import wait_until
@@ -108,3 +111,41 @@ def test_every_text_stands_out_from_its_ground(browser, dark):
         browser.go(address(page))
         assert browser.evaluate("document.querySelectorAll('body *').length") > 50
         assert browser.evaluate(CONTRAST) == []
+
+
+def test_a_tap_opens_the_chart_in_the_time_zone_of_the_browser_and_it_can_be_read(browser, tmp_path):
+    browser.call("Emulation.setTimezoneOverride", timezoneId="Europe/Berlin")
+    now = time.time() // 300 * 300
+    frames = [Frame("9", (float(n),), Stamp(now - 36000 + n * 60, "", 0.0)) for n in range(100)]
+    with serving(Present([value(1)]), tmp_path) as page:
+        page.send(Batch(frames, [*range(1, 101)], ["a"] * 100))
+        browser.go(address(page))
+        browser.evaluate("document.querySelector('.tile a').click()")
+        wait_until(lambda: browser.evaluate("location.search.includes('tz=Europe')"))
+        wait_until(lambda: browser.evaluate("document.querySelector('.chart')?.tabIndex === 0"))
+        assert "Times are in Europe/Berlin." in text(browser, "figcaption")
+        before = text(browser, "#read")
+        key = "new KeyboardEvent('keydown', {key: 'End', bubbles: true})"
+        browser.evaluate(f"document.querySelector('.chart').dispatchEvent({key})")
+        assert "97 °C (95" in text(browser, "#read")
+        browser.evaluate("document.querySelector('.chart').dispatchEvent(new PointerEvent('pointerleave'))")
+        assert text(browser, "#read") == before
+        assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert browser.said == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_chart_without_script_is_there_and_can_be_read(browser, tmp_path, dark):
+    now = time.time() // 300 * 300
+    frames = [Frame("9", (float(n),), Stamp(now - 36000 + n * 60, "", 0.0)) for n in range(100)]
+    with serving(Present([value(1)]), tmp_path) as page:
+        page.send(Batch(frames, [*range(1, 101)], ["a"] * 100))
+        browser.look(360, 700, dark=dark)
+        browser.go(f"{address(page)}chart?node=9&index=1&tz=UTC")
+        assert browser.evaluate(CONTRAST) == []
+        browser.without_script()
+        browser.go(f"{address(page)}chart?node=9&index=1")
+        tree = browser.call("Accessibility.getFullAXTree")["nodes"]
+        names = {node["name"]["value"] for node in tree if node.get("name", {}).get("value")}
+        assert any("Times are in the time zone of the gateway" in name for name in names)
+        assert browser.said == []

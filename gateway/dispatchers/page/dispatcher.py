@@ -1,4 +1,4 @@
-"""Dispatcher `page`: a page in the browser, /metrics and /api/now, from the present state."""
+"""Dispatcher `page`: a page in the browser, /metrics and /api/now, and a history of its own."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.dispatchers.page import html, metrics, tiles
 from gateway.dispatchers.page.answer import Answer, Fresh
+from gateway.dispatchers.page.history.charts import PATHS, Charts
+from gateway.dispatchers.page.history.keeper import Keeper, file_of
 from gateway.dispatchers.page.live import Live
 from gateway.dispatchers.page.now import Now, as_json
 from gateway.dispatchers.page.server import Server
-from gateway.plugin import Batch, Dispatcher
+from gateway.plugin import LARGEST_BATCH, Batch, Dispatcher, Wake
 from gateway.port import exclusive, is_loopback
-from gateway.settings import SettingsFault, between, setting
+from gateway.settings import SettingsFault, at_least, between, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _FILES = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
+_AWAKE = 3600.0
 _OPEN = "none"
 """The password that says that there is to be none."""
 
@@ -34,7 +37,8 @@ def _check_password(password: str) -> None:
 class Page(Dispatcher):
     """Serves the page on a port; other machines are let in with a `password`, or with the word none.
 
-    `hosts` are names by which browsers reach it beside the machine's own, as through a proxy.
+    `hosts` are names by which browsers reach it beside the machine's own, as through a proxy. What it shows
+    as present does not come from the queue; the queue feeds the history, where it is to `keep` one.
     """
 
     port: int = setting(8088, check=between(0, 65535))
@@ -42,6 +46,9 @@ class Page(Dispatcher):
     password: str | None = setting(None, check=_check_password, secret=True)
     title: str = setting("oemgateway")
     hosts: tuple[str, ...] = setting(())
+    keep: bool = setting(default=True)
+    interval: float = setting(300.0, check=at_least(0))
+    batch: int = setting(LARGEST_BATCH, check=between(1, LARGEST_BATCH))
 
     def __post_init__(self) -> None:
         if self.password is None and not is_loopback(self.host):
@@ -49,6 +56,8 @@ class Page(Dispatcher):
             raise SettingsFault([("password", message)])
         self._server: Server | None = None
         self._live: Live | None = None
+        self._keeper: Keeper | None = None
+        self._charts: Charts | None = None
 
     @property
     def exclusive(self) -> Iterable[str]:
@@ -76,6 +85,10 @@ class Page(Dispatcher):
             "/api/now": Fresh(lambda: _json(as_json(self._now()))),
             "/metrics": Fresh(lambda: Answer(metrics.metrics(self._now()).encode(), metrics.KIND)),
         }
+        if self.keep and self.state:
+            self._keeper = Keeper(file_of(self.state, self.name), self.present, self.log)
+            self._charts = Charts(self._keeper.history, self.present, self.title, self._addresses)
+            self._keeper.open()
         self._live = Live(self.present, self._look)
         password = "" if self.password is None or self.password.lower() == _OPEN else self.password
         try:
@@ -98,7 +111,13 @@ class Page(Dispatcher):
         self._server = self._live = None
 
     def send(self, batch: Batch) -> None:
-        """Take the frames: what is shown is the present."""
+        """Write the frames to the history; what is shown as present does not come from them."""
+        if self._keeper:
+            self._keeper.take(batch, self.clock.wall())
+
+    def wake(self) -> Wake:
+        """Have the page stay open while the history cannot be written."""
+        return Wake(seconds=_AWAKE)
 
     def _respond(self, path: str, query: str) -> Answer | Iterator[bytes] | None:
         if fresh := self._fresh.get(path):
@@ -106,6 +125,8 @@ class Page(Dispatcher):
         name = path.removeprefix("/")
         if name in self._files:
             return Answer(self._files[name], _FILES[name], lasts=f"{path}?{query}" == self._addresses[name])
+        if path in PATHS and self._charts:
+            return self._charts.respond(path, query, self.clock.wall())
         if path == "/api/events" and (live := self._live):
             return live.stream() if live.has_room else Answer(b"503 too many look\n", status=503)
         return None
@@ -116,11 +137,15 @@ class Page(Dispatcher):
 
     def _overview(self) -> Answer:
         now = self._now()
-        body = html.overview(self.title, now, self._tiles(now), self.name, "the last hour")
+        span = "24 hours" if self._keeper else "the last hour"
+        body = html.overview(self.title, now, self._tiles(now), self.name, span)
         return Answer(html.document(self.title, body, self._addresses), "text/html; charset=utf-8")
 
     def _tiles(self, now: Now) -> dict[str, tiles.Tile]:
-        shown = (tiles.tile(value, value.hour) for value in now.values)
+        if keeper := self._keeper:
+            shown = [tiles.tile(value, keeper.day(value, now.at), tiles.link(value)) for value in now.values]
+        else:
+            shown = [tiles.tile(value, value.hour) for value in now.values]
         return {tile.key: tile for tile in shown}
 
     def _look(self) -> dict[str, dict[str, Any]]:

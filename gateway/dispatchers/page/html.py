@@ -34,7 +34,7 @@ def document(title: str, body: str, files: Mapping[str, str]) -> bytes:
         f'<link rel="icon" href="{_ICON}">\n'
         f'<link rel="stylesheet" href="{files["page.css"]}">\n'
         f'<script type="module" src="{files["page.js"]}"></script>\n'
-        '<noscript><meta http-equiv="refresh" content="30"></noscript>\n'
+        '<noscript><meta http-equiv="refresh" content="60"></noscript>\n'
         f"</head>\n<body>\n{body}</body>\n</html>\n"
     ).encode("utf-8", "replace")
 
@@ -69,6 +69,7 @@ def _tile(value: Value, tile: Tile, span: str) -> str:
     place = f"index {value.index}" if value.index is not None else value.source
     name, age = escape(value.label or place), "" if tile.age is None else f"{tile.age:.0f}"
     label = escape(value.label and place)
+    name = f'<a href="{escape(tile.link)}">{name}</a>' if tile.link else name
     return (
         f'<article class="tile{" none" if value.value is None else ""}" data-key="{escape(tile.key)}">\n'
         f"<h3>{name} <small>{label}</small></h3>\n"

@@ -81,3 +81,74 @@ if (document.getElementById('status')) {
   setInterval(tick, 1000);
   follow();
 }
+
+// A chart: its times in the time zone of the browser, and a crosshair that reads values.
+const figure = document.getElementById('chart');
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const SVG = 'http://www.w3.org/2000/svg';
+
+function drawn(svg, tag, name) {
+  const element = document.createElementNS(SVG, tag);
+  element.setAttribute('class', name);
+  return svg.appendChild(element);
+}
+
+async function read() {
+  const answer = await fetch(figure.dataset.series);
+  const { points, step } = await answer.json();
+  const svg = figure.querySelector('svg');
+  const out = document.getElementById('read');
+  const unit = figure.dataset.unit ?? '';
+  const [right, top, bottom] = [470, 12, 232];
+  const [since, until, low, high, left] = ['since', 'until', 'low', 'high', 'left'].map((name) => Number(svg.dataset[name]));
+  const before = out.textContent;
+  const hair = drawn(svg, 'path', 'hair');
+  const dot = drawn(svg, 'circle', 'dot');
+  let chosen = -1;
+
+  function choose(at) {
+    chosen = Math.max(0, Math.min(points.length - 1, at));
+    const [time, mean, least, greatest] = points[chosen];
+    const x = left + (time + step / 2 - since) / (until - since) * (right - left);
+    hair.setAttribute('d', `M${x} ${top}V${bottom}`);
+    dot.setAttribute('cx', x);
+    dot.setAttribute('cy', bottom - (mean - low) / (high - low) * (bottom - top));
+    dot.setAttribute('r', 5);
+    const when = new Date(time * 1000).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+    const shown = (number) => Number(number.toPrecision(5)).toLocaleString();
+    const range = least === greatest ? '' : ` (${shown(least)} – ${shown(greatest)})`;
+    write(out, `${when}: ${shown(mean)} ${unit}${range}`);
+  }
+
+  function away() {
+    hair.removeAttribute('d');
+    dot.setAttribute('r', 0);
+    write(out, before);
+  }
+
+  if (!points.length) return;
+  svg.addEventListener('pointermove', (event) => {
+    const box = svg.getBoundingClientRect();
+    const time = since + ((event.clientX - box.left) / box.width * 480 - left) / (right - left) * (until - since);
+    let best = 0;
+    points.forEach(([at], place) => { if (Math.abs(at + step / 2 - time) < Math.abs(points[best][0] + step / 2 - time)) best = place; });
+    choose(best);
+  });
+  svg.addEventListener('pointerleave', away);
+  svg.setAttribute('tabindex', '0');
+  svg.addEventListener('blur', away);
+  svg.addEventListener('keydown', (event) => {
+    const move = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -points.length, End: points.length }[event.key];
+    if (!move) return;
+    event.preventDefault();
+    choose(chosen < 0 ? points.length - 1 : chosen + move);
+  });
+}
+
+if (figure) {
+  const asked = new URLSearchParams(location.search);
+  if (zone && !asked.has('tz')) {
+    asked.set('tz', zone);
+    location.replace(`${location.pathname}?${asked}`);
+  } else read();
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from gateway.dispatchers.page.now import key
 from gateway.dispatchers.page.spark import spark
@@ -36,10 +37,11 @@ class Tile:
     area: str
     least: str
     greatest: str
+    link: str
 
 
-def tile(value: Value, means: Sequence[float | None]) -> Tile:
-    """Return the tile of a value whose curve has these means."""
+def tile(value: Value, means: Sequence[float | None], link: str = "") -> Tile:
+    """Return the tile of a value whose curve has these means; `link` is the address of its chart."""
     line, area = spark(means)
     there = [mean for mean in means if mean is not None]
     note = ""
@@ -54,7 +56,14 @@ def tile(value: Value, means: Sequence[float | None]) -> Tile:
         area=area,
         least=figure(min(there), value.unit) if there else "",
         greatest=figure(max(there), value.unit) if there else "",
+        link=link,
     )
+
+
+def link(value: Value) -> str:
+    """Return the address of the chart of a value."""
+    which = {"name": value.label} if value.index is None else {"index": str(value.index)}
+    return f"/chart?{urlencode({'node': value.node, **which, 'span': '24h'})}"
 
 
 def figure(value: float, unit: str = "") -> str:

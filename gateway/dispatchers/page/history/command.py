@@ -1,0 +1,135 @@
+"""`oemgateway history`: the history of a page as CSV, out and in."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import defaultdict
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.conf import config
+from gateway.dispatchers.page.dispatcher import Page
+from gateway.dispatchers.page.history.history import HOUR, MINUTE, Damaged, History, Point
+from gateway.dispatchers.page.history.keeper import file_of
+from gateway.paths import as_owner, find_state_dir
+from gateway.text.numeral import LARGEST
+from gateway.text.terminal import FAILED, OK, say, say_aside
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
+    from typing import TextIO
+
+COLUMNS = ("unix", "seconds", "node", "index", "name", "mean", "least", "greatest", "count")
+_LONGEST_NAME = 64
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the parser of this subcommand."""
+    parser = commands.add_parser(
+        "history",
+        help="export or import the history of a page",
+        description="The history that a dispatcher of type page keeps, as CSV: a line for each minute of 30 "
+        "days and each hour of two years that has a value.",
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, what in (
+        ("export", "write it to a file (- is the terminal)"),
+        ("import", "add what a file has and the history has not"),
+    ):
+        each = verbs.add_parser(verb, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        each.add_argument("file", type=Path, metavar="FILE", help="the CSV file")
+        each.add_argument(
+            "--section", metavar="NAME", help="the section of the page, where there are several"
+        )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export or import."""
+    configuration = config.read(options.config_file)
+    pages = [name for name, each in configuration.dispatchers.items() if isinstance(each, Page)]
+    name = options.section or (pages[0] if len(pages) == 1 else "")
+    if name not in pages:
+        say_aside(
+            f"--section: one of {', '.join(pages)} expected" if pages else "there is no section of type page"
+        )
+        return FAILED
+    state = find_state_dir(configuration.gateway.state_dir)
+    kept = file_of(state, name)
+    try:
+        if options.verb == "import":
+            return _import(History(kept), options.file, state)
+        if kept.exists():
+            return _export(History(kept), options.file, state)
+    except Damaged as error:
+        say_aside(f"the history is damaged: {error}")
+    else:
+        say_aside(f"{name} has written no history yet")
+    return FAILED
+
+
+def _export(history: History, file: Path, state: Path) -> int:
+    is_terminal = str(file) == "-"
+    to: AbstractContextManager[TextIO] = (
+        nullcontext(sys.stdout) if is_terminal else file.open("w", encoding="utf-8", newline="")
+    )
+    with to as out, as_owner(state):
+        known = history.known()
+        rows = csv.writer(out, lineterminator="\n")
+        rows.writerow(COLUMNS)
+        count = 0
+        for node, key in known:
+            which = ("", key[1:]) if key.startswith("=") else (key, "")
+            for step, read in ((MINUTE, history.minutes), (HOUR, history.hours)):
+                for point in read(node, key, 0.0, history.newest() + 1):
+                    figures = (f"{number:.9g}" for number in (point.mean, point.least, point.greatest))
+                    rows.writerow((f"{point.at:.0f}", step, node, *which, *figures, point.count))
+                    count += 1
+    if not is_terminal:
+        say([f"{count} minutes and hours of {len(known)} series are in {file}"])
+    return OK
+
+
+def _import(history: History, file: Path, state: Path) -> int:
+    groups: dict[tuple[str, str, int], list[Point]] = defaultdict(list)
+    try:
+        with file.open(encoding="utf-8", newline="") as given:
+            for node, key, step, point in _points(csv.DictReader(given)):
+                groups[node, key, step].append(point)
+    except (ValueError, csv.Error) as error:
+        say_aside(f"{file}: {error}; nothing is imported")
+        return FAILED
+    with as_owner(state):
+        history.open()
+        added = sum(history.put(node, key, points, step) for (node, key, step), points in groups.items())
+    given_points = sum(map(len, groups.values()))
+    say([f"{added} of {given_points} minutes and hours are added; the others were there, or are too old"])
+    return OK
+
+
+def _points(rows: Iterable[dict[str, str]]) -> Iterator[tuple[str, str, int, Point]]:
+    """Yield node, key and seconds of each row with its point. Raises ValueError with its line."""
+    for line, row in enumerate(rows, 2):
+        try:
+            at, step, index = float(row["unix"]), int(row["seconds"]), row["index"]
+            mean, least, greatest = float(row["mean"]), float(row["least"]), float(row["greatest"])
+            point = Point(at, mean, least, greatest, int(row["count"]))
+            key = str(int(index)) if index else f"={row['name']}"
+            is_right = (
+                step in (MINUTE, HOUR)
+                and 0 <= at < 1e11
+                and at % step == 0
+                and all(abs(number) <= LARGEST for number in (mean, least, greatest))
+                and 0 < point.count <= 65535
+                and 0 < len(row["node"]) <= _LONGEST_NAME
+                and 0 < len(key.removeprefix("=")) <= _LONGEST_NAME
+            )
+        except (ValueError, KeyError, TypeError, OverflowError):
+            is_right = False
+        if not is_right:
+            raise ValueError(f"line {line}: {', '.join(COLUMNS)} expected, as export writes them")
+        yield row["node"], key, step, point

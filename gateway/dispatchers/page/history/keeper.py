@@ -1,0 +1,139 @@
+"""Frames from the queue into the history, each once; a damaged file is set aside."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from gateway.dispatchers.page.history.history import DAY, Damaged, History, Reading, key_of
+from gateway.plugin import TryLater
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gateway.plugin import Batch, Present
+    from gateway.present.values import Value
+
+QUARTER = 900
+_QUARTERS = DAY // QUARTER
+
+
+def file_of(state: Path, name: str) -> Path:
+    """Return the file of the history of a section."""
+    return state / f"history-{quote(name, safe='')}.db"
+
+
+class Keeper:
+    """The history of a page, and the 24 hours that its tiles show."""
+
+    def __init__(self, file: Path, present: Present, log: logging.Logger) -> None:
+        self.history = History(file)
+        self._file = file
+        self._present = present
+        self._log = log
+        self._lock = threading.Lock()
+        self._days: tuple[tuple[int, int], dict[tuple[str, str], list[float | None]]] | None = None
+        self._counted = 0
+        self._is_open = False
+
+    def open(self) -> None:
+        """Make the file where there is none; one that is damaged is set aside.
+
+        Where it cannot be made, as the disk is full, that is tried again with the next batch.
+        """
+        try:
+            self._open()
+        except OSError as error:
+            self._log.warning("the history cannot be opened: %s", error)
+
+    def _open(self) -> None:
+        try:
+            self.history.open()
+        except Damaged as error:
+            self._set_aside(error)
+        self._is_open = True
+
+    def _set_aside(self, error: Damaged) -> None:
+        aside = self._file.with_name(f"{self._file.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        for end in ("-wal", "-shm"):
+            self._file.with_name(self._file.name + end).unlink(missing_ok=True)
+        self._file.replace(aside)
+        self._log.error(
+            "the history is damaged (%s) and set aside as %s; a new one begins", error, aside.name
+        )
+        self.history.open()
+
+    def take(self, batch: Batch, now: float) -> None:
+        """Write the frames of a batch that are not written yet. Raises TryLater where the disk is full."""
+        try:
+            if not self._is_open:
+                self._open()
+            try:
+                self._take(batch, now)
+            except Damaged as error:
+                self._set_aside(error)
+                self._take(batch, now)
+        except OSError as error:
+            raise TryLater(f"the history cannot be written: {error}") from error
+
+    def _take(self, batch: Batch, now: float) -> None:
+        epochs: Sequence[str] = batch.epochs or [""] * len(batch.ids)
+        done = self.history.places()
+        readings = [
+            Reading(
+                frame.stamp.wall,
+                frame.node,
+                key_of(None if frame.by_name else index, frame.name(index)),
+                value,
+                self._present.series(frame, index).identity,
+            )
+            for frame, epoch, number in zip(batch.frames, epochs, batch.ids, strict=True)
+            if number > done.get(epoch, 0)
+            for index, value in frame.items()
+        ]
+        for lost in self.history.add(readings, (epochs[-1], batch.ids[-1]), now):
+            self._log.warning("%s has no history any more: there are too many series", lost)
+        if (count := self.history.left_out.total()) > self._counted:
+            about = ", ".join(f"{number} x {reason}" for reason, number in self.history.left_out.items())
+            self._log.warning("readings that are not in the history, so far: %s", about)
+            self._counted = count
+
+    def day(self, value: Value, now: float) -> list[float | None]:
+        """Return the means of the last 24 hours by quarters; the last hour may come from the present."""
+        means = [*self._all_days(now).get((value.node, key_of(value.index, value.label)), [None] * _QUARTERS)]
+        quarters: dict[int, list[float]] = {}
+        for minute, mean in enumerate(value.hour):
+            if mean is not None:
+                at = now - (len(value.hour) - 1 - minute) * 60
+                quarters.setdefault(int(at // QUARTER) - int(now // QUARTER) + _QUARTERS - 1, []).append(mean)
+        for place, there in quarters.items():
+            if means[place] is None or place == _QUARTERS - 1:
+                means[place] = sum(there) / len(there)
+        return means
+
+    def _all_days(self, now: float) -> dict[tuple[str, str], list[float | None]]:
+        last = int(now // QUARTER)
+        with self._lock:
+            if self._days is None or self._days[0] != (self.history.writes, last):
+                first = last - _QUARTERS + 1
+                days = {}
+                for which, minutes in self._recent(first * QUARTER, now).items():
+                    sums, counts = [0.0] * _QUARTERS, [0] * _QUARTERS
+                    for point in minutes:
+                        sums[int(point.at // QUARTER) - first] += point.mean * point.count
+                        counts[int(point.at // QUARTER) - first] += point.count
+                    days[which] = [
+                        total / count if count else None for total, count in zip(sums, counts, strict=True)
+                    ]
+                self._days = ((self.history.writes, last), days)
+            return self._days[1]
+
+    def _recent(self, since: float, until: float) -> dict:  # type: ignore[type-arg]  # as History.recent
+        try:
+            return self.history.recent(since, until)
+        except (OSError, Damaged):
+            return {}

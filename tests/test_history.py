@@ -1,0 +1,466 @@
+"""The history of a page: what is kept, under which time, and how it is drawn."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import re
+import sqlite3
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.dispatchers.page.history.blocks import Day, Hour
+from gateway.dispatchers.page.history.chart import chart, nice
+from gateway.dispatchers.page.history.history import DAY, HOUR, HOURS, Damaged, History, Mark, Point, Reading
+from gateway.dispatchers.page.history.keeper import Keeper, file_of
+from gateway.dispatchers.page.history.spans import SPANS, View, grouped, ticks
+from gateway.frame import Frame, Stamp
+from gateway.plugin import Batch, TryLater
+from listeners.simulated.clock import VirtualClock
+from tests.gateway_process import command
+from tests.gateway_process import state as state_line
+from tests.pages import Present, get, serving, value
+
+NOW = 1_700_000_000.0 - 1_700_000_000.0 % DAY + 12 * HOUR
+PLACE = ("epoch", 1)
+
+
+@pytest.fixture
+def history(tmp_path):
+    made = History(tmp_path / "history.db")
+    made.open()
+    return made
+
+
+def reading(at: float, number: float = 1.0, key: str = "1", **more: str) -> Reading:
+    return Reading(at, "9", key, number, **more)
+
+
+def test_a_minute_has_the_mean_and_the_count_of_its_values_and_an_hour_its_least_and_greatest(history):
+    history.add([reading(NOW + second, float(second)) for second in (0, 10, 59, 60)], PLACE, NOW + 60)
+    assert history.minutes("9", "1", NOW, NOW + HOUR) == [
+        Point(NOW, 23.0, 23.0, 23.0, 3),
+        Point(NOW + 60, 60.0, 60.0, 60.0, 1),
+    ]
+    (hour,) = history.hours("9", "1", NOW, NOW + HOUR)
+    assert hour == Point(NOW, 32.25, 0.0, 60.0, 4)
+
+
+def test_a_late_reading_lands_at_its_own_time(history):
+    history.add([reading(NOW, 5.0)], PLACE, NOW)
+    history.add([reading(NOW - 7 * HOUR, 1.0), reading(NOW - 29 * DAY, 2.0)], ("epoch", 2), NOW)
+    times = [point.at for point in history.minutes("9", "1", NOW - 30 * DAY, NOW + 60)]
+    assert times == [NOW - 29 * DAY, NOW - 7 * HOUR, NOW]
+
+
+def test_a_slot_is_overwritten_only_by_a_later_hour(history):
+    history.add([reading(NOW, 5.0)], PLACE, NOW)
+    history.add([reading(NOW - HOURS * HOUR, 1.0)], ("epoch", 2), NOW)
+    assert [point.mean for point in history.minutes("9", "1", NOW - HOUR, NOW + 60)] == [5.0]
+    assert history.left_out == {"older-than-the-minutes": 1}
+    later = NOW + HOURS * HOUR
+    history.add([reading(later, 7.0)], ("epoch", 3), later)
+    assert [point.mean for point in history.minutes("9", "1", NOW - HOUR, later + 60)] == [7.0]
+    # the hours of both are there
+    assert [point.mean for point in history.hours("9", "1", NOW - HOUR, later + 60)] == [5.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("at", "number", "reason"),
+    [
+        (61.0, 1.0, "ahead-of-the-clock"),
+        (-732.0 * DAY, 1.0, "older-than-the-history"),
+        (0.0, float("nan"), "not-a-number"),
+        (0.0, 1e39, "not-a-number"),
+    ],
+)
+def test_what_is_no_reading_of_the_time_covered_is_counted_and_left_out(history, at, number, reason):
+    history.add([reading(NOW + at, number)], PLACE, NOW)
+    assert history.left_out == {reason: 1}
+    assert history.known() == []
+
+
+def test_the_file_stops_growing(tmp_path):
+    # a ring of one series, three times around: the file is as large as after the first time
+    history = History(tmp_path / "history.db")
+    history.open()
+    sizes = []
+    for turn in range(3):
+        first = NOW + turn * HOURS * HOUR
+        history.add(
+            [reading(first + hour * HOUR) for hour in range(HOURS)], (f"{turn}", 1), first + HOURS * HOUR
+        )
+        with sqlite3.connect(tmp_path / "history.db") as db:
+            sizes.append(db.execute("select count(*) from minutes").fetchone()[0])
+        db.close()
+    assert sizes == [HOURS] * 3
+
+
+def test_of_too_many_series_the_one_silent_for_longest_gives_way_and_is_named(history):
+    history.add([reading(NOW + n, float(n), key=str(n)) for n in range(200)], PLACE, NOW + 200)
+    history.add([reading(NOW + 300, key="0")], ("epoch", 2), NOW + 300)
+    lost = history.add([reading(NOW + 301, 5.0, key="=power")], ("epoch", 3), NOW + 301)
+    assert lost == ["node 9 1"]
+    assert len(history.known()) == 200
+    assert history.minutes("9", "1", NOW, NOW + HOUR) == []
+    assert [point.mean for point in history.minutes("9", "=power", NOW, NOW + HOUR)] == [5.0]
+    assert [point.mean for point in history.minutes("9", "2", NOW, NOW + HOUR)] == [2.0]
+
+
+def test_a_replaced_sensor_is_a_mark(history):
+    history.add([reading(NOW, identity="28.A"), reading(NOW + 10, identity="28.A")], PLACE, NOW + 10)
+    history.add([reading(NOW + 20, identity=""), reading(NOW + 30, identity="28.B")], ("epoch", 2), NOW + 30)
+    (mark,) = history.marks("9", "1", NOW, NOW + HOUR)
+    assert mark == Mark(NOW + 30, NOW + 30, "28.A was replaced by 28.B")
+    assert history.marks("9", "2", NOW, NOW + HOUR) == []
+
+
+def test_while_the_gateway_was_off_is_a_mark_of_all_series(tmp_path, history):
+    history.add([reading(NOW)], PLACE, NOW)
+    history.add([reading(NOW + HOUR)], ("epoch", 2), NOW + HOUR)  # a sensor that is read once an hour
+    again = History(tmp_path / "history.db")
+    again.open()
+    again.add([reading(NOW + HOUR + 60), reading(NOW + 3 * HOUR, key="2")], ("epoch", 4), NOW + 3 * HOUR)
+    (mark,) = again.marks("9", "2", NOW, NOW + 4 * HOUR)
+    assert (mark.at, mark.until, mark.words) == (
+        NOW + HOUR + 60,
+        NOW + 3 * HOUR,
+        "the gateway had no readings",
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 59), st.floats(-1e6, 1e6)), min_size=1, max_size=200))
+def test_blocks_keep_their_means(values):
+    hour, day = Hour(), Day()
+    for minute, number in values:
+        hour.add(minute, number)
+        day.add(3, number, number, number)
+    again, day_again = Hour.unpack(hour.pack()), Day.unpack(day.pack())
+    for minute in range(60):
+        there = [number for each, number in values if each == minute]
+        assert again.counts[minute] == len(there)
+        if there:
+            assert again.means[minute] == pytest.approx(sum(there) / len(there), rel=1e-5, abs=0.5)
+    numbers = [number for _, number in values]
+    assert (day_again.least[3], day_again.greatest[3]) == pytest.approx(
+        (min(numbers), max(numbers)), rel=1e-6
+    )
+
+
+# A page with a history, and the queue.
+
+
+class Log:
+    def __init__(self):
+        self.lines = []
+
+    def _say(self, words, *parts):
+        self.lines.append(words % parts)
+
+    warning = error = _say
+
+
+def frame(at: float, *values: float | None, node: str = "9") -> Frame:
+    return Frame(node, values, Stamp(at, "", 0.0))
+
+
+def batch(frames: list[Frame], first: int, epoch: str = "a") -> Batch:
+    return Batch(frames, [*range(first, first + len(frames))], [epoch] * len(frames))
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    made = Keeper(tmp_path / "history.db", Present([]), Log())
+    made.open()
+    return made
+
+
+def counts(keeper: Keeper, key: str = "1") -> int:
+    return sum(point.count for point in keeper.history.minutes("9", key, NOW - DAY, NOW + DAY))
+
+
+def test_what_is_given_again_after_a_kill_counts_once(keeper):
+    frames = [frame(NOW + n, 1.0, None, 3.0) for n in range(10)]
+    keeper.take(batch(frames[:6], 1), NOW + 10)
+    keeper.take(batch(frames, 1), NOW + 10)
+    assert (counts(keeper), counts(keeper, "2"), counts(keeper, "3")) == (10, 0, 10)
+    # and in another queue, as one that was set aside, the same ids are others
+    keeper.take(batch(frames, 1, "b"), NOW + 10)
+    assert counts(keeper) == 20
+
+
+@given(st.integers(0, 2**32))
+def test_killed_at_any_time_every_frame_counts_once(tmp_path_factory, seed):
+    draw = random.Random(seed)
+    file = tmp_path_factory.mktemp("kills") / "history.db"
+    frames = [frame(NOW + n, float(n)) for n in range(30)]
+    done = 0
+    while done < len(frames):
+        keeper = Keeper(file, Present([]), Log())
+        keeper.open()
+        upto = draw.randint(done + 1, len(frames))
+        keeper.take(batch(frames[done:upto], done + 1), NOW + 30)
+        done = draw.choice([done, upto])  # killed before the queue heard of it, or after
+    assert counts(keeper) == len(frames)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"this is no database at all" * 200, b"\0" * 8192, b"SQLite format 3\0" + b"\xff" * 9000]
+)
+def test_a_damaged_file_is_set_aside_and_a_new_one_begins(tmp_path, damage):
+    (tmp_path / "history.db").write_bytes(damage)
+    log = Log()
+    keeper = Keeper(tmp_path / "history.db", Present([]), log)
+    keeper.open()
+    keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
+    assert counts(keeper) == 1
+    (aside,) = tmp_path.glob("history.db.damaged-*")
+    assert aside.read_bytes() == damage
+    assert len(log.lines) == 1
+
+
+def test_one_that_is_damaged_while_it_is_in_use_is_set_aside_too(tmp_path, keeper):
+    keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
+    (tmp_path / "history.db").write_bytes(b"\x55" * 20_000)
+    (tmp_path / "history.db-wal").unlink(missing_ok=True)
+    keeper.take(batch([frame(NOW + 60, 1.0)], 2), NOW + 60)
+    assert counts(keeper) == 1
+    assert list(tmp_path.glob("history.db.damaged-*"))
+
+
+def test_where_it_cannot_be_written_the_frames_stay_in_the_queue_and_the_page_stays_up(tmp_path):
+    state = tmp_path / "gone"
+    present = Present([value()])
+    with serving(present, state) as page:  # a folder that is not there
+        with pytest.raises(TryLater, match="the history cannot be written"):
+            page.send(batch([frame(NOW, 1.0)], 1))
+        assert get(page, "/")[0] == 200
+        assert get(page, "/chart?node=9&index=1")[0] == 503
+        state.mkdir()
+        page.clock = VirtualClock(wall=NOW + 60)
+        page.send(batch([frame(NOW, 1.0)], 1))
+        assert get(page, "/chart?node=9&index=1")[0] == 200
+    assert page.wake().seconds  # the core keeps it open after a TryLater
+
+
+def test_a_section_has_a_file_of_its_own_whatever_its_name(tmp_path):
+    assert file_of(tmp_path, "my/page ü").parent == tmp_path
+    assert file_of(tmp_path, "a") != file_of(tmp_path, "b")
+
+
+def test_a_tile_has_the_24_hours_and_what_is_not_written_yet_from_the_present(tmp_path):
+    hour = [None] * 58 + [30.0, 40.0]
+    with serving(Present([value(hour=hour)]), tmp_path) as page:
+        page.clock = VirtualClock(wall=NOW)
+        page.send(batch([frame(NOW - 5 * HOUR, 10.0), frame(NOW - 4 * HOUR, 12.0)], 1))
+        body = get(page, "/")[2].decode()
+    assert "least of 24 hours" in body
+    assert re.search(r'class="least">10.0<', body)
+    assert re.search(r'class="greatest">40.0<', body)
+    assert '<a href="/chart?node=9&amp;index=1&amp;span=24h">cellar</a>' in body
+
+
+def test_without_a_history_there_are_no_charts(tmp_path):
+    with serving(Present([value()]), tmp_path, keep="no") as page:
+        page.send(batch([frame(NOW, 1.0)], 1))
+        assert get(page, "/chart?node=9&index=1")[0] == 404
+        assert b"/chart" not in get(page, "/")[2]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def page(tmp_path):
+    with serving(Present([value(unit="W")]), tmp_path) as page:
+        page.clock = VirtualClock(wall=NOW)
+        frames = [frame(NOW - DAY + minute * 60, float(minute % 100)) for minute in range(1440)]
+        page.send(batch(frames[:1000], 1))
+        page.send(batch(frames[1000:], 1001))
+        yield page
+
+
+def test_a_series_as_json(page):
+    code, headers, body = get(page, "/api/series?node=9&index=1&span=7d")
+    said = json.loads(body)
+    assert (code, headers["content-type"], said["step"]) == (200, "application/json", 1800)
+    assert len(said["points"]) == 48
+    assert said["points"][0] == [NOW - DAY, 14.5, 0.0, 29.0, 30]
+    assert sum(point[4] for point in said["points"]) == 1440
+
+
+def test_a_series_as_csv(page):
+    rows = get(page, "/series.csv?node=9&index=1&span=24h")[2].decode().splitlines()
+    assert rows[0] == "unix,time,mean,least,greatest,count"
+    assert rows[1] == f"{NOW - DAY:.0f},2023-11-13T12:00:00Z,2,0,4,5"
+    assert len(rows) == 289
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_each_chart_is_drawn_with_round_numbers_and_its_time_zone_is_named(page, span):
+    body = get(page, f"/chart?node=9&index=1&span={span}&tz=Europe/Berlin")[2].decode()
+    assert body.count("<h1>") == 1
+    assert "Times are in Europe/Berlin." in body
+    assert f'aria-current="page">{SPANS[span].words}</a>' in body
+    labels = re.findall(r'<text class="scale"[^>]*>([^<]*)<', body)
+    assert labels == ["0", "25", "50", "75", "100"]
+    assert re.search(r'<path class="line" d="M[\d.]+ [\d.]+L', body)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("node=9&index=1&tz=Mars/Olympus", 400),
+        ("node=9&index=1&tz=../../etc/passwd", 400),
+        ("node=9&index=1&tz=%00", 400),
+        ("node=9&index=1&span=9y", 400),
+        ("node=9&index=one", 400),
+        ("node=9", 400),
+        ("index=1", 400),
+        ("node=9&index=2", 404),
+        ("node=<script>&name=x", 404),
+        ("&".join(f"a{n}=1" for n in range(99)), 400),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused(page, query, code):
+    for path in ("/chart", "/api/series", "/series.csv"):
+        assert get(page, f"{path}?{query}")[0] == code
+
+
+def test_a_series_by_name_has_its_chart(tmp_path):
+    with serving(Present([value(index=None, label="<power>")]), tmp_path) as page:
+        page.clock = VirtualClock(wall=NOW)
+        named = Frame("9", (5.0,), Stamp(NOW, "", 0.0), ("<power>",), by_name=True)
+        page.send(Batch([named], [1], ["a"]))
+        link = re.search(r'href="(/chart[^"]*)"', get(page, "/")[2].decode())[1].replace("&amp;", "&")
+        code, _, body = get(page, link)
+    assert code == 200
+    assert "&lt;power&gt;" in body.decode()
+    assert "<power>" not in body.decode()
+
+
+# Times and scales.
+
+
+def berlin(*day: int) -> float:
+    return datetime(*day, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("until", "hours"),
+    [((2026, 3, 30), 23), ((2026, 10, 26), 25), ((2026, 7, 2), 24)],
+)
+def test_days_of_23_and_25_hours_have_their_ticks_at_local_times(until, hours):
+    end = berlin(*until)
+    view = View(SPANS["7d"], end + 3600, ZoneInfo("Europe/Berlin"))
+    days = [at for at, _ in ticks(view)]
+    assert (days[-1] - days[-2]) / HOUR == hours
+    view = View(SPANS["24h"], end, ZoneInfo("Europe/Berlin"))
+    assert {words for _, words in ticks(view)} == {"00:00", "04:00", "08:00", "12:00", "16:00", "20:00"}
+
+
+def test_a_time_zone_of_half_hours_has_ticks_at_its_own_full_hours():
+    view = View(SPANS["24h"], NOW, ZoneInfo("Asia/Kolkata"))
+    assert all(at % HOUR == 1800 for at, _ in ticks(view))
+    assert len([*ticks(view)]) == 6
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_a_chart_has_some_ticks_and_not_too_many(span):
+    for passed in range(0, 400, 7):
+        assert 3 <= len([*ticks(View(SPANS[span], NOW + passed * DAY, UTC))]) <= 8
+
+
+@given(st.floats(-3.4e38, 3.4e38), st.floats(0, 1e38))
+@example(0.0, 5e-324)
+@example(3.4e38, 0.0)
+def test_scales_are_round_and_cover_their_values(least, span):
+    greatest = least + span
+    scale = nice(least, greatest)
+    step = scale[1] - scale[0]
+    assert scale[0] <= least + step * 1e-6
+    assert scale[-1] >= greatest - step * 1e-6
+    assert 2 <= len(scale) <= 7
+
+
+def test_gaps_are_gaps_and_marks_are_drawn_and_escaped():
+    view = View(SPANS["24h"], NOW, UTC)
+    points = [Point(NOW - 20 * HOUR + n * 300, 1.0 + n, 0.0, 9.0, 1) for n in (0, 1, 2, 50, 51)]
+    marks = [Mark(NOW - HOUR, NOW - HOUR, "<28.A>"), Mark(NOW - 5 * HOUR, NOW - 4 * HOUR, "off")]
+    drawn = chart(points, marks, view, "°C")
+    assert (drawn.count('class="line"'), drawn.count('class="band"')) == (2, 2)
+    assert (drawn.count('class="mark"'), drawn.count('class="off"')) == (1, 1)
+    assert "&lt;28.A&gt;" in drawn
+    assert "style=" not in drawn
+
+
+def test_points_are_grouped_by_weight():
+    points = [Point(0.0, 1.0, 0.0, 2.0, 1), Point(60.0, 4.0, 3.0, 9.0, 3), Point(300.0, 5.0, 5.0, 5.0, 1)]
+    assert grouped(points, 300) == [Point(0.0, 3.25, 0.0, 9.0, 4), Point(300.0, 5.0, 5.0, 5.0, 1)]
+
+
+# The command.
+
+CONFIGURATION = (
+    "[listeners]\n[[lines]]\ntype = tcp\nport = 1\n"
+    "[dispatchers]\n[[page]]\ntype = page\n[[other]]\ntype = page\nport = 8089\n"
+)
+
+
+@pytest.fixture
+def file(written, tmp_path):
+    made = written(state_line(tmp_path) + CONFIGURATION)
+    (tmp_path / "state").mkdir(exist_ok=True)
+    return made
+
+
+def test_exported_and_imported_a_history_is_the_same_and_twice_is_once(file, tmp_path):
+    history = History(file_of(tmp_path / "state", "page"))
+    history.open()
+    readings = [reading(NOW + n * 60, n / 3) for n in range(300)]
+    history.add([*readings, reading(NOW, 7.0, key="=power")], PLACE, NOW + DAY)
+    out = tmp_path / "out.csv"
+    done = command("--config-file", file, "history", "export", out, "--section", "page")
+    assert (done.returncode, done.stderr) == (0, "")
+    for added in (307, 0):
+        done = command("--config-file", file, "history", "import", out, "--section", "other")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"{added} of 307 minutes and hours are added")
+    other = History(file_of(tmp_path / "state", "other"))
+    for key in ("1", "=power"):
+        for read in ("minutes", "hours"):
+            times = ("9", key, NOW - DAY, NOW + DAY)
+            assert getattr(other, read)(*times) == getattr(history, read)(*times)
+    assert len([*csv.DictReader(out.read_text().splitlines())]) == 307
+
+
+@pytest.mark.parametrize(
+    "bad", ["x,60,9,1,,1,1,1,1", "60,61,9,1,,1,1,1,1", "60,60,9,1,,nan,1,1,1", "60,60,9,,,1,1,1,1"]
+)
+def test_a_bad_line_is_named_and_nothing_is_imported(file, tmp_path, bad):
+    given = tmp_path / "in.csv"
+    columns = "unix,seconds,node,index,name,mean,least,greatest,count"
+    given.write_text(f"{columns}\n1700000040,60,9,1,,1,1,1,1\n{bad}\n")
+    done = command("--config-file", file, "history", "import", given, "--section", "page")
+    assert done.returncode == 1
+    assert "line 3: unix, seconds, node" in done.stderr
+    assert not file_of(tmp_path / "state", "page").exists()
+
+
+def test_which_page_is_to_be_named_where_there_are_several(file):
+    done = command("--config-file", file, "history", "export", "-")
+    assert (done.returncode, done.stderr) == (1, "oemgateway: --section: one of page, other expected\n")
+
+
+def test_without_a_history_yet_it_says_so(file):
+    done = command("--config-file", file, "history", "export", "-", "--section", "page")
+    assert (done.returncode, done.stderr) == (1, "oemgateway: page has written no history yet\n")
+
+
+def test_a_file_that_is_no_database_is_damaged(tmp_path):
+    (tmp_path / "history.db").write_bytes(b"x" * 5000)
+    with pytest.raises(Damaged):
+        History(tmp_path / "history.db").known()
