@@ -190,8 +190,14 @@ def test_names_go_on_as_names_and_the_new_nodes_are_listed(migrate):
 def test_without_names_inputs_are_as_before(migrate):
     _, printed, new = migrate(HUB.replace("autoconf = 1\n", "") + RADIO + HTTP)
     assert config.read(new).dispatchers["emoncms"].keys == "index"
-    assert "[[emoncms]]: inputs are called by node and index, as before" in printed
+    assert "[[emoncms]]: inputs that are called by node and index" in printed
     assert "sudo systemctl disable --now emonhub" in printed
+
+
+def test_a_device_that_prints_names_has_new_inputs_where_names_were_not_sent(migrate):
+    said = "node Base: inputs that were 1, 2, 3 by HTTP have names: new"
+    assert said in migrate(HUB + oem() + HTTP)[1]
+    assert said not in migrate(HUB + oem() + NAMES, "--overwrite")[1]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ def _unchanged(moving: Migration) -> Iterator[str]:
         if section.type == "mqtt":
             yield f"[[{section.name}]]: the topics, and with them the inputs that Emoncms makes of them"
         elif section.type == "emoncms" and "keys" not in section.settings:
-            yield f"[[{section.name}]]: inputs are called by node and index, as before"
+            yield f"[[{section.name}]]: inputs that are called by node and index"
         elif section.type == "emoncms":
             yield f"[[{section.name}]]: inputs have the names that they had (keys = name)"
 
@@ -97,6 +98,10 @@ def _changes(moving: Migration) -> Iterator[str]:
         yield "nodes that were called by name over HTTP are called by number, and their inputs are new:"
         yield from (f"  {name} is {node}" for node, name in moving.names.items())
         yield "on the page Inputs of Emoncms log each to the feed of the old input: its history goes on"
+    if any("keys" not in new.settings for new in posting):
+        for new in moving.of_kind("listeners"):
+            if new.type == "keyvalue" and not new.off:
+                yield f"node {new.settings['node']}: inputs that were 1, 2, 3 by HTTP have names: new"
     if posting and any(new.type == "rfm12pi" and not new.off for new in moving.sections):
         yield "the signal strength, which was behind the last value of a node, is not sent by HTTP"
     yield "a sensor that is absent leaves a gap, where emonhub sent 300 degrees or nothing"
@@ -108,6 +113,7 @@ def _next(moving: Migration, new: Path) -> Iterator[str]:
         yield "sudo systemctl disable --now emonhub    (first: only one program can read a serial port)"
     else:
         yield "stop oem_gateway, if it was started by hand (`make install` stops its service)"
-    yield f"sudo chown oemgateway {new}    (if the gateway runs as a service)"
+    if not new.stat().st_mode & stat.S_IRGRP:
+        yield f"sudo chown oemgateway {new}    (if the gateway runs as a service)"
     yield f"oemgateway check {new}"
     yield "sudo service oemgateway start, then: oemgateway values"
