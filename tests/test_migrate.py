@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.command import main
 from gateway.commands.migrate.rules import NOT_HERE, RULES
 from gateway.conf import config
+from gateway.registry import BUILT_IN
 from tests.emonhub_files import (
     HTTP,
     HUB,
@@ -163,6 +164,15 @@ def test_topics_stay_and_different_base_topics_are_two_sections(migrate):
     assert "what is published to emonhub/tx/ is not sent by radio" in printed
 
 
+@pytest.mark.parametrize("old", [HUB + RADIO + mqtt(), "[listeners]\n[dispatchers]\n[[MQTT]]\ntype = mqtt\n"])
+def test_a_library_that_is_missing_is_named_and_its_section_is_off(migrate, monkeypatch, old):
+    monkeypatch.setitem(BUILT_IN["dispatchers"], "mqtt", "not_there:Mqtt")
+    status, printed, new = migrate(old)
+    assert (status, entry(new, "MQTT", "active")) == (1, "no")
+    assert re.search(r"emonhub\.conf:\d+: type: mqtt: .*not_there", printed)
+    assert "correct it, and remove its active = no" in printed
+
+
 def test_tls_moves_where_it_is_on(migrate):
     on = mqtt().replace(
         "mqtt_tls_enabled = false", "mqtt_tls_enabled = true\n        mqtt_tls_insecure = true"
@@ -268,11 +278,14 @@ def test_a_file_of_oem_gateway_gets_the_names_of_today(migrate):
 
 def test_a_file_of_ours_stays_what_it_is(migrate):
     shipped = (DOCS.parent / "etc" / "oemgateway.conf").read_text().replace("apikey = ", f"apikey = {KEY}")
+    shipped = shipped.replace("#[[mqtt]]\n    #type", "[[mqtt]]\n    type").replace(
+        "#[[broker]]\n    #type = mqtt", "[[broker]]\n    type = mqtt\n    format = emonhub"
+    )
     status, _, new = migrate(shipped)
     assert status == 0
     once = config.read(new)
     assert once.dispatchers["emoncms"].apikey == KEY
-    assert list(once.listeners) == ["bridge"]
+    assert (list(once.listeners), list(once.dispatchers)) == (["bridge", "broker"], ["emoncms", "mqtt"])
 
 
 @pytest.mark.parametrize("text", ["", "hello\n", "[section]\nkey = value\n"])

@@ -115,5 +115,7 @@ def _next(moving: Migration, new: Path) -> Iterator[str]:
         yield "stop oem_gateway, if it was started by hand (`make install` stops its service)"
     if not new.stat().st_mode & stat.S_IRGRP:
         yield f"sudo chown oemgateway {new}    (if the gateway runs as a service)"
+    if any(section.off for section in moving.sections):
+        yield "where a section that is off should run: correct it, and remove its active = no"
     yield f"oemgateway check {new}"
     yield "sudo service oemgateway start, then: oemgateway values"

@@ -10,6 +10,7 @@ from gateway.commands.migrate.moved import New, Old
 from gateway.commands.migrate.rules import NOT_HERE, rule_of
 from gateway.commands.migrate.source import Source, entry_of, named, words
 from gateway.conf.document import ConfigFaults, Fault, Section
+from gateway.conf.misplaced import SECTIONS
 from gateway.registry import KINDS, Kind
 from gateway.settings import Raw
 
@@ -49,7 +50,7 @@ class Migration:
         made._hub()
         for top in named(tops, *_EMONHUB, "listeners", "buffers", "dispatchers"):
             for section in top.sections.values():
-                made._section(section)
+                made._section(section, SECTIONS.get(top.name))
         for top in named(tops, "nodes"):
             made.nodes += top.sections.values()
         for top in named(tops, "available"):
@@ -109,7 +110,7 @@ class Migration:
                 message = "its nodes have another template already"
                 self.lost.append((section.line, f"[[{section.name}]]", message))
 
-    def _section(self, section: Section) -> None:
+    def _section(self, section: Section, above: Kind | None) -> None:
         entries = _entries(section)
         typed = next((key for key in ("Type", "type") if key in entries), None)
         if typed is None and section.name.isdecimal():  # it stands in an excerpt, without [nodes]
@@ -118,7 +119,7 @@ class Migration:
         type_ = "".join(words(entries[typed].value)) if typed else ""
         old = Old(section, type_, entries, {typed or ""})
         where = f"[[{section.name}]]"
-        rule = rule_of(type_) if type_ else None
+        rule = rule_of(type_, above) if type_ else None
         if rule is None:
             reason = NOT_HERE.get(type_, "there is nothing of this type")
             reason = f"{type_}: {reason}" if type_ else "it has no Type: emonhub does not run it either"

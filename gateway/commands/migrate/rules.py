@@ -6,11 +6,12 @@ The settings, their defaults and what they do are those of src/interfacers and e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.commands.migrate.moved import New, Old
 from gateway.commands.migrate.source import words
-from gateway.registry import Kind, find, kind_of
+from gateway.registry import Kind, UnknownType, find, kind_of, known
 from gateway.settings import declared
 
 SERIAL = {"com_port": "port", "com_baud": "baud"}
@@ -257,19 +258,21 @@ NOT_HERE = {f"{name}Interfacer": reason for reason, names in _REASONS.items() fo
 """Why each of the other interfacers has no counterpart."""
 
 
-def rule_of(named: str) -> Rule | None:
-    """Return what a type becomes, None where it is nothing here.
+def rule_of(named: str, above: Kind | None) -> Rule | None:
+    """Return what a type in a section of this kind (None: emonhub's) becomes, None where it is nothing here.
 
     A type of oem_gateway gets its name of today, with the settings by theirs; one of ours stays what it is.
     """
     if named in RULES:
         return RULES[named]
-    kind = kind_of(named)
+    kind = kind_of(named) or (above if above and named in known(above) else None)
     if kind is None:
         return None
-    cls = find(kind, named)
     new, usual, finish = _OEM_GATEWAY.get(named, (named, {}, None))
-    renamed = {key: name for name, about in declared(cls).items() for key in about.metadata.get("was", ())}
+    renamed: dict[str, str] = {}
+    with suppress(UnknownType):  # what it takes is not installed, which `check` says
+        fields = declared(find(kind, named)).items()
+        renamed = {key: name for name, about in fields for key in about.metadata.get("was", ())}
     return Rule(kind, new, renamed, usual, lambda old, section: _renamed(old, section, finish))
 
 
