@@ -65,6 +65,8 @@ class Browser:
         until = time.monotonic() + 60
         while (answer := self._next(until)).get("id") != self._number:
             pass
+        if "error" in answer and "navigated" in answer["error"]["message"]:
+            return {"result": {}}  # the page that was asked has gone
         assert "error" not in answer, answer["error"]
         result: dict[str, Any] = answer["result"]
         return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from gateway.dispatchers.page.answer import Answer, Fresh
 from gateway.dispatchers.page.history.charts import PATHS, Charts
 from gateway.dispatchers.page.history.keeper import Keeper, file_of
 from gateway.dispatchers.page.live import Live
-from gateway.dispatchers.page.now import Now, as_json
+from gateway.dispatchers.page.now import Now, as_json, key
 from gateway.dispatchers.page.server import Server
 from gateway.plugin import LARGEST_BATCH, Batch, Dispatcher, Wake
 from gateway.port import exclusive, is_loopback
@@ -21,6 +21,8 @@ from gateway.settings import SettingsFault, at_least, between, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from gateway.present.values import Value
 
 _FILES = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
 _AWAKE = 3600.0
@@ -57,6 +59,8 @@ class Page(Dispatcher):
         self._server: Server | None = None
         self._live: Live | None = None
         self._keeper: Keeper | None = None
+        self._minute = -1
+        self._curves: dict[str, tiles.Curve] = {}
         self._charts: Charts | None = None
 
     @property
@@ -142,17 +146,25 @@ class Page(Dispatcher):
         return Answer(html.document(self.title, body, self._addresses), "text/html; charset=utf-8")
 
     def _tiles(self, now: Now) -> dict[str, tiles.Tile]:
-        if keeper := self._keeper:
-            shown = [tiles.tile(value, keeper.day(value, now.at), tiles.link(value)) for value in now.values]
-        else:
-            shown = [tiles.tile(value, value.hour) for value in now.values]
-        return {tile.key: tile for tile in shown}
+        minute = int(now.at // 60)
+        drawn = {} if minute != self._minute else self._curves
+        curves, shown = {}, {}
+        for value in now.values:
+            name = key(value)
+            curves[name] = drawn.get(name) or tiles.curve(self._means(value, now.at), value.unit)
+            link = tiles.link(value) if self._keeper else ""
+            shown[name] = tiles.tile(value, curves[name], link)
+        self._minute, self._curves = minute, curves
+        return shown
+
+    def _means(self, value: Value, at: float) -> list[float | None]:
+        return self._keeper.day(value, at) if self._keeper else value.hour
 
     def _look(self) -> dict[str, dict[str, Any]]:
         """Return what the page shows, for its script."""
         now = self._now()
         return {
-            "tiles": {key: asdict(tile) for key, tile in self._tiles(now).items()},
+            "tiles": {name: vars(tile) for name, tile in self._tiles(now).items()},
             "page": {
                 "headline": tiles.headline(now),
                 "troubles": now.troubles,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gateway.plugin import Present
 
-_EVERY, _AT_LEAST_EVERY = 2.0, 15.0
+_EVERY, _AT_LEAST_EVERY = 3.0, 15.0
 """Seconds between two events, at least and at most."""
 _CLIENTS = 16
 

@@ -40,10 +40,25 @@ class Tile:
     link: str
 
 
-def tile(value: Value, means: Sequence[float | None], link: str = "") -> Tile:
-    """Return the tile of a value whose curve has these means; `link` is the address of its chart."""
-    line, area = spark(means)
+@dataclass(frozen=True)
+class Curve:
+    """The curve of a tile, and between what it lies."""
+
+    line: str
+    area: str
+    least: str
+    greatest: str
+
+
+def curve(means: Sequence[float | None], unit: str) -> Curve:
+    """Return the curve of some means."""
     there = [mean for mean in means if mean is not None]
+    extremes = (figure(min(there), unit), figure(max(there), unit)) if there else ("", "")
+    return Curve(*spark(means), *extremes)
+
+
+def tile(value: Value, drawn: Curve, link: str = "") -> Tile:
+    """Return the tile of a value; `link` is the address of its chart."""
     note = ""
     if value.value is None:
         note = "no value yet" if value.last is None else f"last {figure(value.last, value.unit)}"
@@ -52,10 +67,7 @@ def tile(value: Value, means: Sequence[float | None], link: str = "") -> Tile:
         figure=DASH if value.value is None else figure(value.value, value.unit),
         age=value.age,
         note=note,
-        line=line,
-        area=area,
-        least=figure(min(there), value.unit) if there else "",
-        greatest=figure(max(there), value.unit) if there else "",
+        **vars(drawn),
         link=link,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from operator import mul
 
 _MINUTES = struct.Struct("<60f60B")
 _HOURS = struct.Struct("<72f24H")
@@ -27,6 +28,15 @@ class Hour:
     def pack(self) -> bytes:
         """Return its bytes."""
         return _MINUTES.pack(*self.means, *self.counts)
+
+    def quarters(self) -> list[float | None]:
+        """Return the means of its four quarters, None where nothing came."""
+        found: list[float | None] = []
+        for first in range(0, 60, 15):
+            counts = self.counts[first : first + 15]
+            total = sum(map(mul, self.means[first : first + 15], counts))
+            found.append(total / sum(counts) if any(counts) else None)
+        return found
 
     def add(self, minute: int, value: float, count: int = 1) -> None:
         """Add the mean of so many values to a minute."""

@@ -293,20 +293,22 @@ class History:
             )
             return [Mark(*row) for row in db.execute(query, [since, until, node, key])]
 
-    def recent(self, since: float, until: float) -> dict[tuple[str, str], list[Point]]:
-        """Return the minutes of all series, by node and key. Raises Damaged, or OSError."""
-        found: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    def recent(self, since: float, until: float) -> dict[tuple[str, str], dict[int, float]]:
+        """Return the mean of each quarter of an hour, by its number since 1970, of all series.
+
+        Raises Damaged, or OSError.
+        """
+        found: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
         with self._connect() as db:
-            series = {
-                number: (node, key)
-                for number, node, key in db.execute("select number, node, key from series")
-            }
+            numbers = db.execute("select number, node, key from series")
+            series = {number: (node, key) for number, node, key in numbers}
             query = "select id % ?, data from minutes where id between ? and ? and hour = ?"
             for hour in range(int(since // HOUR), int(until // HOUR) + 1):
                 first = hour % HOURS * _PER_SLOT
                 for number, data in db.execute(query, [_PER_SLOT, first, first + _PER_SLOT - 1, hour]):
                     if number in series:
-                        found[series[number]] += _minutes(hour, data, since, until)
+                        quarters = enumerate(Hour.unpack(data).quarters(), 4 * hour)
+                        found[series[number]] |= {at: mean for at, mean in quarters if mean is not None}
         return found
 
     def put(self, node: str, key: str, points: Sequence[Point], step: int) -> int:

@@ -120,19 +120,14 @@ class Keeper:
         with self._lock:
             if self._days is None or self._days[0] != (self.history.writes, last):
                 first = last - _QUARTERS + 1
-                days = {}
-                for which, minutes in self._recent(first * QUARTER, now).items():
-                    sums, counts = [0.0] * _QUARTERS, [0] * _QUARTERS
-                    for point in minutes:
-                        sums[int(point.at // QUARTER) - first] += point.mean * point.count
-                        counts[int(point.at // QUARTER) - first] += point.count
-                    days[which] = [
-                        total / count if count else None for total, count in zip(sums, counts, strict=True)
-                    ]
+                days = {
+                    which: [quarters.get(first + place) for place in range(_QUARTERS)]
+                    for which, quarters in self._recent(first * QUARTER, now).items()
+                }
                 self._days = ((self.history.writes, last), days)
             return self._days[1]
 
-    def _recent(self, since: float, until: float) -> dict:  # type: ignore[type-arg]  # as History.recent
+    def _recent(self, since: float, until: float) -> dict[tuple[str, str], dict[int, float]]:
         try:
             return self.history.recent(since, until)
         except (OSError, Damaged):
