@@ -13,6 +13,7 @@ import subprocess
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.request import urlopen
 
 import pytest
 
@@ -25,6 +26,7 @@ from gateway.settings import SettingsFault, build, shown
 from tests.gateway_thread import running
 from tests.pages import Present, dead, get, house, serving, troubled, value
 from tests.peers import missing
+from tests.ports import free_port
 from tests.statuses import status
 from tests.waiting import wait_until
 
@@ -405,3 +407,64 @@ def test_a_clock_in_doubt_is_named():
     how = status(clock=replace(status().clock, doubt="the clock shows 1970"))
     with serving(Present([], how)) as page:
         assert "the clock shows 1970" in text_of(get(page, "/")[2])
+
+
+def test_a_real_prometheus_scrapes_the_metrics(tmp_path):
+    program = shutil.which("prometheus") or missing("prometheus is missing: apt install prometheus")
+    port = free_port()
+    with serving(Present([value(), dead(2, "flow")]), password=SECRET) as page:
+        target = f"127.0.0.1:{page.address[1]}"
+        (tmp_path / "prometheus.yml").write_text(
+            "scrape_configs:\n- job_name: oemgateway\n  scrape_interval: 1s\n"
+            f"  basic_auth: {{username: me, password: {SECRET}}}\n"
+            f"  static_configs: [{{targets: ['{target}']}}]\n"
+        )
+        command = [
+            program,
+            f"--config.file={tmp_path}/prometheus.yml",
+            f"--storage.tsdb.path={tmp_path}/data",
+        ]
+        with subprocess.Popen(
+            [*command, f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL
+        ) as prometheus:
+            try:
+                found = wait_until(lambda: _queried(port, "oemgateway_value"))
+                times = _queried(port, "oemgateway_value_timestamp_seconds")
+            finally:
+                prometheus.terminate()
+    ((labels, number),) = found
+    assert (labels["node"], labels["index"], labels["name"], number) == ("9", "1", "cellar", "11.8125")
+    assert len(times) == 2
+
+
+def _queried(port: int, what: str) -> list[tuple[dict, str]]:
+    """Return labels and value of each series that Prometheus has."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/api/v1/query?query={what}", timeout=5) as answer:
+            result = json.load(answer)["data"]["result"]
+    except OSError:
+        return []
+    return [(each["metric"], each["value"][1]) for each in result]
+
+
+def test_what_the_running_gateway_reads_is_in_the_history_after_a_restart(written, tmp_path):
+    file = written(
+        f"[gateway]\nsimulate = yes\nstate_dir = {tmp_path}/state\nsocket = {tmp_path}/state/control\n"
+        "[listeners]\n[[bridge]]\ntype = ds2482\nbus = simulated\nnode = 9\ninterval = 1\n"
+        "sensor1 = 28.33F749050000, cellar\n[dispatchers]\n[[page]]\ntype = page\nport = 0\ninterval = 0\n"
+    )
+    for least in (3, 1):
+        with running(file) as gateway:
+            page = gateway._dispatchers["page"].plugin
+            before = _counted(page)
+            wait_until(lambda: _counted(page) >= before + least)  # noqa: B023  (called at once)
+            kept = _counted(page)
+    assert kept >= before + 1 >= 4
+
+
+def _counted(page: Page) -> int:
+    try:
+        said = json.loads(get(page, "/api/series?node=9&index=1&span=24h")[2])
+    except (OSError, ValueError):
+        return 0
+    return sum(point[4] for point in said["points"])
