@@ -198,7 +198,7 @@ print("extra:", *sys.modules.keys() & set({names}), file=sys.stderr)
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_adds_its_parser(name):
-    needed = {"probe": ["router:22"], "migrate": ["emonhub.conf"]}.get(name, [])
+    needed = {"probe": ["router:22"], "migrate": ["emonhub.conf"], "history": ["export", "-"]}.get(name, [])
     assert parser([name]).parse_args([name, *needed]).run.__name__ == "run"
 
 
