@@ -6,20 +6,19 @@ import base64
 import json
 import os
 import select
-import shutil
 import subprocess
 import time
 from pathlib import Path
 from typing import Any, Self
 
-from tests.peers import missing
+from tests.peers import need
 
 
 class Browser:
     """One page in a browser of its own; `said` are the errors in its console, and what was blocked."""
 
     def __init__(self, folder: Path) -> None:
-        program = shutil.which("chromium") or missing("chromium is missing: apt install chromium")
+        program = need("chromium", "chromium")
         to_it, ours = os.pipe()
         theirs, from_it = os.pipe()
         command = (

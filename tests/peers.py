@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import sys
+from typing import NoReturn
 
 import pytest
 
@@ -17,17 +18,30 @@ PIP = (
 """The pip of this environment, or that of the Python it was made with."""
 
 
+LARGE = {
+    "chromium",
+    "fping",
+    "influxd",
+    "ip",
+    "prometheus",
+    "prometheus-blackbox-exporter",
+    "promtool",
+    "rsyslogd",
+    "victoria-metrics",
+}
+"""Programs that `make peers` installs; other runs do without them, and test against simulators alone."""
+
+
 def need(program: str, package: str) -> str:
-    """Return the program's path; without it skip the test, or fail it where REQUIRE_PEERS is set."""
+    """Return the program's path; without it skip the test, or fail it where REQUIRE_PEERS demands it."""
     path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if path is None:
-        missing(f"{program} is missing: apt install {package}")
-        raise AssertionError  # missing() never returns
+        missing(f"{program} is missing: apt install {package}", large=program in LARGE)
     return path
 
 
-def missing(what: str) -> None:
-    """Skip this test for want of something, or fail it where REQUIRE_PEERS is set."""
-    if os.environ.get("REQUIRE_PEERS") == "1":
+def missing(what: str, *, large: bool = False) -> NoReturn:
+    """Skip this test for want of something, or fail it where REQUIRE_PEERS is "1" ("all": large ones too)."""
+    if os.environ.get("REQUIRE_PEERS") in (("all",) if large else ("1", "all")):
         pytest.fail(what)
     pytest.skip(what)

@@ -7,7 +7,6 @@ import contextlib
 import gzip
 import json
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -25,7 +24,7 @@ from gateway.dispatchers.page.tiles import figure
 from gateway.settings import SettingsFault, build, shown
 from tests.gateway_thread import running
 from tests.pages import Present, dead, get, house, serving, troubled, value
-from tests.peers import missing
+from tests.peers import need
 from tests.ports import free_port
 from tests.statuses import status
 from tests.waiting import wait_until
@@ -142,7 +141,7 @@ def test_metrics_leave_out_what_has_no_value_now_and_keep_its_time():
 
 
 def test_promtool_finds_nothing_to_complain_of():
-    program = shutil.which("promtool") or missing("promtool is missing: apt install prometheus")
+    program = need("promtool", "prometheus")
     with serving(Present(house(9, 2), troubled("x"))) as page:
         body = get(page, "/metrics")[2]
     done = subprocess.run([program, "check", "metrics"], input=body, capture_output=True, check=False)
@@ -410,7 +409,7 @@ def test_a_clock_in_doubt_is_named():
 
 
 def test_a_real_prometheus_scrapes_the_metrics(tmp_path):
-    program = shutil.which("prometheus") or missing("prometheus is missing: apt install prometheus")
+    program = need("prometheus", "prometheus")
     port = free_port()
     with serving(Present([value(), dead(2, "flow")]), password=SECRET) as page:
         target = f"127.0.0.1:{page.address[1]}"
