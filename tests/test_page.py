@@ -140,6 +140,19 @@ def test_metrics_leave_out_what_has_no_value_now_and_keep_its_time():
     assert 'oemgateway_queue_frames{dispatcher="emoncms"} 0.0' in lines
 
 
+def test_metrics_count_the_requests_that_were_not_answered():
+    with serving(Present([value()])) as page:
+        assert get(page, "/", Host="evil.example")[0] == 421
+        assert get(page, "/nothing")[0] == 404
+        assert get(page, "/nowhere")[0] == 404
+        lines = get(page, "/metrics")[2].decode().splitlines()
+    counted = [line for line in lines if line.startswith("oemgateway_page_refused_requests_total{")]
+    assert counted == [
+        'oemgateway_page_refused_requests_total{reason="Misdirected Request"} 1.0',
+        'oemgateway_page_refused_requests_total{reason="Not Found"} 2.0',
+    ]
+
+
 def test_promtool_finds_nothing_to_complain_of():
     program = need("promtool", "prometheus")
     with serving(Present(house(9, 2), troubled("x"))) as page:

@@ -87,7 +87,7 @@ class Page(Dispatcher):
         self._fresh = {
             "/": Fresh(self._overview),
             "/api/now": Fresh(lambda: _json(as_json(self._now()))),
-            "/metrics": Fresh(lambda: Answer(metrics.metrics(self._now()).encode(), metrics.KIND)),
+            "/metrics": Fresh(self._metrics),
         }
         if self.keep and self.state:
             self._keeper = Keeper(file_of(self.state, self.name), self.present, self.log)
@@ -105,6 +105,10 @@ class Page(Dispatcher):
             " (this machine only: host = 0.0.0.0 and a password let others in)" if is_loopback(host) else ""
         )
         self.log.info("the page is at http://%s:%d/%s", shown, port, only)
+
+    def _metrics(self) -> Answer:
+        refused = dict(self._server.refused) if self._server else {}
+        return Answer(metrics.metrics(self._now(), refused).encode(), metrics.KIND)
 
     def close(self) -> None:
         """Close the port and all streams."""

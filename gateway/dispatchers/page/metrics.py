@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gateway.dispatchers.page.now import Now
 
@@ -17,9 +17,13 @@ KIND = "text/plain; version=0.0.4; charset=utf-8"
 Sample = tuple[dict[str, str], float]
 
 
-def metrics(now: Now) -> str:
-    """Return all metrics."""
-    return "".join(f"{line}\n" for line in _lines(now))
+def metrics(now: Now, refused: Mapping[str, int]) -> str:
+    """Return all metrics; `refused` counts requests that were not answered, by reason."""
+    requests = [({"reason": reason}, float(count)) for reason, count in refused.items() if count]
+    of_the_page = _metric(
+        "page_refused_requests_total", "counter", "Requests to the page that were not answered.", requests
+    )
+    return "".join(f"{line}\n" for line in (*_lines(now), *of_the_page))
 
 
 def _lines(now: Now) -> Iterator[str]:
