@@ -72,10 +72,13 @@ def test_a_stop_does_not_wait_for_a_pattern(matcher):
     assert (made._process, made.runaways) == (None, set())
 
 
-def test_a_process_that_was_killed_is_no_fault_of_the_pattern(matcher):
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_process_that_was_killed_is_no_fault_of_the_pattern(matcher, is_gone):
     made = matcher("a")
     assert made.count(b"a\n", Flag()) == {"a": 1}
     os.kill(made._process.pid, signal.SIGKILL)
+    if is_gone:
+        made._process.wait(60)
     with pytest.raises(OSError):
         made.count(LONG * 900, Flag())
     assert made.count(b"a\n", Flag()) == {"a": 1}

@@ -46,7 +46,11 @@ class Matcher:
         if process is None or self._asked != patterns:
             process = self._start(patterns)
         pipe, answers = cast("tuple[IO[bytes], IO[bytes]]", (process.stdin, process.stdout))
-        pipe.write(child.SIZE.pack(len(text)) + text)
+        try:
+            pipe.write(child.SIZE.pack(len(text)) + text)
+        except OSError:
+            self.close()
+            raise
         for pattern in patterns:
             answer = b""
             while len(answer) < child.SIZE.size:
