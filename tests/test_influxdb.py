@@ -275,7 +275,7 @@ def test_no_answer_ends_in_anything_but_a_failure(to, answer):
 
 def test_what_is_no_influxdb_is_warned_of_once(to, caplog):
     with RawHttp() as server:
-        server.answers(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
+        server.answers(b"HTTP/1.1 204 No Content\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         made = to(server, database="home")
         for _ in range(3):
             made.prepare(batch(frame(1))).send()
