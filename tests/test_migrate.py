@@ -70,6 +70,11 @@ def test_every_file_moves_in_one_command_and_check_has_no_fault(migrate, capsys,
     assert "has no faults" in capsys.readouterr().out
 
 
+def test_a_new_file_that_the_service_does_not_read_is_to_be_copied_where_it_does(migrate):
+    _, printed, new = migrate(next(iter(FILES.values())))
+    assert f"sudo cp --preserve {new} /etc/oemgateway.conf " in printed
+
+
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES)
 def test_what_is_not_moved_is_named_in_the_new_file_too(migrate, text):
     _, printed, new = migrate(text)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gateway.commands.migrate.migration import Migration
 from gateway.commands.migrate.source import Source
 from gateway.commands.migrate.target import write
+from gateway.paths import DEFAULT_FILE
 from gateway.text.terminal import FAILED, OK, USAGE, say, say_aside
 
 if TYPE_CHECKING:
@@ -118,4 +119,6 @@ def _next(moving: Migration, new: Path) -> Iterator[str]:
     if any(section.off for section in moving.sections):
         yield "where a section that is off should run: correct it, and remove its active = no"
     yield f"oemgateway check {new}"
+    if new.resolve() != DEFAULT_FILE:
+        yield f"sudo cp --preserve {new} {DEFAULT_FILE}    (which is the file that the service reads)"
     yield "sudo service oemgateway start, then: oemgateway values"
