@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from gateway.spool import Spool
+from listeners.probe import icmp
 from tests.peers import missing
 from tests.simulators.emoncms import FakeEmoncms
 
@@ -49,6 +52,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 # How long an example takes says something of the machine's other work, and nothing of the code.
 settings.register_profile("oemgateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("oemgateway")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The file of a queue, in a folder that is not there yet."""
+    return tmp_path / "state" / "queue.db"
+
+
+@pytest.fixture
+def spool(path: Path) -> Iterator[Spool]:
+    """A queue for one dispatcher, a."""
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    yield spool
+    spool.close()
+
+
+@pytest.fixture
+def may_ping() -> None:
+    """Skip the test where this user may send no echo requests."""
+    try:
+        icmp._open(socket.AF_INET)[0].close()
+    except OSError:
+        pytest.skip("this user may send no echo requests")
 
 
 @pytest.fixture

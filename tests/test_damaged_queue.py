@@ -16,19 +16,6 @@ from tests.spools import peeked as values
 from tests.test_spool import BACK_TO_THE_FIRST_VERSION
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "state" / "queue.db"
-
-
-@pytest.fixture
-def spool(path):
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    yield spool
-    spool.close()
-
-
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """Let the rescue of a damaged file come to its end at once, however busy the machine is."""

@@ -13,19 +13,6 @@ from tests.spools import full_frame as frame
 from tests.spools import peeked as values
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "state" / "queue.db"
-
-
-@pytest.fixture
-def spool(path):
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    yield spool
-    spool.close()
-
-
 class TestWhatMayHaveBeenSent:
     @pytest.fixture
     def boot(self, path):

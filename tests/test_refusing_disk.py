@@ -12,19 +12,6 @@ from tests.spools import full_frame as frame
 from tests.spools import peeked as values
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "state" / "queue.db"
-
-
-@pytest.fixture
-def spool(path):
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    yield spool
-    spool.close()
-
-
 @pytest.mark.parametrize("error", TROUBLES)
 def test_while_the_disk_refuses_all_goes_on_from_memory_and_nothing_is_sent_twice(spool, error, caplog):
     spool.put([frame(0)])

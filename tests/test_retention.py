@@ -12,19 +12,6 @@ from tests.spools import full_frame as frame
 from tests.spools import peeked as values
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "state" / "queue.db"
-
-
-@pytest.fixture
-def spool(path):
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    yield spool
-    spool.close()
-
-
 def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(path, caplog):
     spool = Spool(path, limits=Limits(frames=3))
     spool.set_consumers(["a"])

@@ -15,19 +15,6 @@ from tests.spools import full_frame as frame
 from tests.spools import peeked as values
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "state" / "queue.db"
-
-
-@pytest.fixture
-def spool(path):
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    yield spool
-    spool.close()
-
-
 def test_a_frame_comes_back_as_it_was(spool):
     spool.put([frame(1)])
     assert [f for _, f in spool.peek("a", 10)] == [frame(1)]
