@@ -11,7 +11,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.frame import Frame, Stamp, check_node
+from gateway.frame import Frame, Stamp
 from gateway.mqtt.session import Message
 from gateway.mqtt.topics import encode, unique
 from gateway.text.numeral import NotANumber, from_json, load_json, parse
@@ -261,12 +261,6 @@ def number(value: object, key: str) -> float | None:
 def as_json(whole: dict[str, Any]) -> bytes:
     """Return it as short JSON."""
     return json.dumps(whole, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def node_of(text: str) -> str:
-    """Return a level of a topic as a node."""
-    check_node(text)
-    return text
 
 
 def _keys(frame: Frame) -> dict[int, str]:
