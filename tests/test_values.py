@@ -18,7 +18,7 @@ from gateway.nodes import Decoder, Nodes
 from gateway.plugin import Sampler, Series
 from gateway.present.state import State
 from gateway.present.tracks import MINUTES, Tracks
-from gateway.present.values import Value, held, lifetime
+from gateway.present.values import Value, carry_forward, lifetime
 from gateway.present.values_table import screen, table, trend
 from gateway.text.words import figure, short_span
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
@@ -132,7 +132,7 @@ def test_of_too_many_names_the_one_silent_for_longest_is_forgotten():
 
 
 def test_a_sensor_that_is_read_every_five_minutes_has_no_gaps_between():
-    assert held([1.0, None, None, 2.0, None, None], 120) == [1.0, 1.0, None, 2.0, 2.0, None]
+    assert carry_forward([1.0, None, None, 2.0, None, None], 120) == [1.0, 1.0, None, 2.0, 2.0, None]
 
 
 def a_value(**changes):

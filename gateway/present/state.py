@@ -12,7 +12,7 @@ from gateway.nodes import Nodes
 from gateway.plugin import Latest
 from gateway.present.catalogue import Catalogue
 from gateway.present.tracks import Heard, Tracks
-from gateway.present.values import Value, held, lifetime
+from gateway.present.values import Value, carry_forward, lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -168,7 +168,7 @@ class State:
             age=None if age is None else round(age, 1),
             rssi=frame.rssi,
             dummy=dummy,
-            hour=held(heard.minutes, stands),
+            hour=carry_forward(heard.minutes, stands),
         )
 
     def status(self) -> Status:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 MISSED = 3
 """Intervals, or usual pauses, after which a value is not the present one any more."""
-_LEAST, _LEAST_UNKNOWN = 60.0, 600.0
-"""Seconds that a value stands at least: where the configuration has its interval, and where it does not."""
+LEAST_UNKNOWN = 600.0
+"""Seconds that a value stands at least where the configuration does not have its interval."""
+_LEAST = 60.0
+"""The same where it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +45,11 @@ class Value:
 
 def lifetime(interval: float, usual: float | None) -> float:
     """Return the seconds for which a value stands, from its interval (0: none is known) or usual pause."""
-    return max(_LEAST, MISSED * interval) if interval else max(_LEAST_UNKNOWN, MISSED * (usual or 0.0))
+    return max(_LEAST, MISSED * interval) if interval else max(LEAST_UNKNOWN, MISSED * (usual or 0.0))
 
 
-def held(minutes: list[float | None], seconds: float) -> list[float | None]:
-    """Return the means with each standing in the minutes after it, for so many seconds."""
+def carry_forward(minutes: list[float | None], seconds: float) -> list[float | None]:
+    """Return the means of minutes; one without a mean has that before it, for at most so many seconds."""
     found: list[float | None] = []
     last, left = None, 0.0
     for mean in minutes:

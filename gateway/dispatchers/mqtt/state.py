@@ -12,6 +12,7 @@ from gateway.dispatchers.mqtt.published import Retained
 from gateway.frame import Frame
 from gateway.mqtt.frames import as_json, state_message, state_values
 from gateway.mqtt.session import Message
+from gateway.present.values import LEAST_UNKNOWN, MISSED, lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from gateway.dispatchers.mqtt.discovery import Announcer
     from gateway.dispatchers.mqtt.published import Published
 
-_MISSED = 3
-"""Intervals, or usual pauses, after which a value is not the present one any more."""
-_LEAST = 600.0
-"""Seconds that a node of no known interval may be silent."""
 _GATEWAY_EVERY = 10.0
 """Seconds between two messages on the gateway itself, where nothing is wrong that was not before."""
 
@@ -48,10 +45,10 @@ class NodeState:
     def expire_after(self) -> float:
         """Return the seconds after which its values are not present any more."""
         if self.interval:
-            return _MISSED * self.interval
-        silent = max(_LEAST, _MISSED * (self.usual or 0.0))
-        doublings = math.ceil(math.log2(silent / _LEAST))
-        return float(_LEAST * 2**doublings)  # in steps, as Home Assistant shows each change
+            return MISSED * self.interval
+        silent = lifetime(0.0, self.usual)
+        doublings = math.ceil(math.log2(silent / LEAST_UNKNOWN))
+        return float(LEAST_UNKNOWN * 2**doublings)  # in steps, as Home Assistant shows each change
 
 
 @dataclass
