@@ -120,6 +120,12 @@ class Status:
         """Listeners and dispatchers, by name."""
         return {**self.listeners, **self.dispatchers}
 
+    @property
+    def all_troubles(self) -> list[str]:
+        """Every trouble, those of a section behind its name."""
+        of_sections = [f"{name}: {line}" for name, about in self.sections.items() for line in about.troubles]
+        return [*self.troubles, *of_sections]
+
 
 def from_json(cls: type[T], given: Any) -> T:  # noqa: ANN401  (JSON)
     """Return a dataclass from its `asdict`, with those in it; what it does not know is left out.

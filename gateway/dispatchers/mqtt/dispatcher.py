@@ -246,10 +246,9 @@ class Mqtt(Broker, Dispatcher):
 def _summary(status: Status) -> dict[str, object]:
     """Return what is shown of the gateway itself, of all that `status` says."""
     queues = [about.queue for about in status.dispatchers.values()]
-    troubles = [f"{name}: {line}" for name, about in status.sections.items() for line in about.troubles]
     return {
         "waiting": max((queue.waiting for queue in queues), default=0),
         "oldest": round(max((queue.age or 0.0 for queue in queues if queue.waiting), default=0.0)),
-        "troubles": [plain(line)[:200] for line in (*status.troubles, *troubles)][:20],
+        "troubles": [plain(line)[:200] for line in status.all_troubles][:20],
         "version": VERSION,
     }

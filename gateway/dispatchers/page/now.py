@@ -10,14 +10,12 @@ from gateway.present.values import Value
 from gateway.text.plain import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gateway.plugin import Present
 
 
 @dataclass(frozen=True)
 class Now:
-    """The values and the status of the gateway at a time in Unix seconds; `lost` says why there is no status.
+    """The values and the status of the gateway at a time in Unix seconds; None: it cannot be read.
 
     `troubles` has a line for each, with the name of its section; paths of the configuration are left out.
     """
@@ -35,7 +33,8 @@ class Now:
             status = present.status()
         except OSError as error:
             return cls(at, values, None, [plain(f"the queue cannot be read: {error.strerror or 'its disk'}")])
-        return cls(at, values, status, [*_troubles(status)])
+        troubles = [plain(line.replace(status.file, "the configuration")) for line in status.all_troubles]
+        return cls(at, values, status, troubles)
 
 
 def key(value: Value) -> str:
@@ -82,15 +81,3 @@ def as_json(now: Now) -> dict[str, Any]:
             for name, about in (status.dispatchers.items() if status else ())
         ],
     }
-
-
-def _troubles(status: Status) -> Iterator[str]:
-    for trouble in status.troubles:
-        yield _shown(status, trouble)
-    for name, about in status.sections.items():
-        for trouble in about.troubles:
-            yield f"{name}: {_shown(status, trouble)}"
-
-
-def _shown(status: Status, trouble: str) -> str:
-    return plain(trouble.replace(status.file, "the configuration"))
