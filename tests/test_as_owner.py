@@ -19,8 +19,11 @@ from gateway.command import main
 from gateway.conf.config import read
 from gateway.conf.indices import Memory
 from gateway.daemon import Daemon
+from gateway.dispatchers.page.history.history import History, Point
+from gateway.dispatchers.page.history.keeper import Keeper
 from gateway.frame import Frame, Stamp
 from gateway.paths import as_owner, open_file, read_file, write_file
+from gateway.present.state import State
 from gateway.process.logs import log_to
 from gateway.spool import Spool, SpoolUnusable
 from gateway.times.dating import TimeNote
@@ -255,6 +258,22 @@ def test_what_root_makes_there_is_the_owners(folder, state):
         "indices.json",
     }
     assert {path.stat().st_uid for path in state.iterdir()} == {USER}
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_the_history_of_a_page_is_the_owners_and_no_link_is_followed(state, precious, is_damaged):
+    file = state / "history-page.db"
+    if is_damaged:
+        file.write_bytes(b"no history" * 1000)
+        os.chown(file, USER, USER)
+    Keeper(file, State(), logging.getLogger("oemgateway.page")).open()
+    History(file).put("9", "1", [Point(1_700_000_000.0 // 60 * 60, 1.0, 1.0, 1.0, 1)], 60)
+    assert {path.stat().st_uid for path in state.iterdir()} == {USER}
+    file.unlink()
+    file.symlink_to(precious)
+    Keeper(file, State(), logging.getLogger("oemgateway.page")).open()
+    assert untouched(precious)
 
 
 @pytest.mark.needs_root

@@ -13,7 +13,7 @@ from gateway.conf import config
 from gateway.dispatchers.page.dispatcher import Page
 from gateway.dispatchers.page.history.history import HOUR, MINUTE, Damaged, History, Point
 from gateway.dispatchers.page.history.keeper import file_of
-from gateway.paths import as_owner, find_state_dir
+from gateway.paths import find_state_dir
 from gateway.text.numeral import LARGEST
 from gateway.text.terminal import FAILED, OK, say, say_aside
 
@@ -58,13 +58,12 @@ def run(options: argparse.Namespace) -> int:
             f"--section: one of {', '.join(pages)} expected" if pages else "there is no section of type page"
         )
         return FAILED
-    state = find_state_dir(configuration.gateway.state_dir)
-    kept = file_of(state, name)
+    kept = file_of(find_state_dir(configuration.gateway.state_dir), name)
     try:
         if options.verb == "import":
-            return _import(History(kept), options.file, state)
+            return _import(History(kept), options.file)
         if kept.exists():
-            return _export(History(kept), options.file, state)
+            return _export(History(kept), options.file)
     except Damaged as error:
         say_aside(f"the history is damaged: {error}")
     else:
@@ -72,12 +71,12 @@ def run(options: argparse.Namespace) -> int:
     return FAILED
 
 
-def _export(history: History, file: Path, state: Path) -> int:
+def _export(history: History, file: Path) -> int:
     is_terminal = str(file) == "-"
     to: AbstractContextManager[TextIO] = (
         nullcontext(sys.stdout) if is_terminal else file.open("w", encoding="utf-8", newline="")
     )
-    with to as out, as_owner(state):
+    with to as out:
         known = history.known()
         rows = csv.writer(out, lineterminator="\n")
         rows.writerow(COLUMNS)
@@ -94,7 +93,7 @@ def _export(history: History, file: Path, state: Path) -> int:
     return OK
 
 
-def _import(history: History, file: Path, state: Path) -> int:
+def _import(history: History, file: Path) -> int:
     groups: dict[tuple[str, str, int], list[Point]] = defaultdict(list)
     try:
         with file.open(encoding="utf-8", newline="") as given:
@@ -103,9 +102,8 @@ def _import(history: History, file: Path, state: Path) -> int:
     except (ValueError, csv.Error) as error:
         say_aside(f"{file}: {error}; nothing is imported")
         return FAILED
-    with as_owner(state):
-        history.open()
-        added = sum(history.put(node, key, points, step) for (node, key, step), points in groups.items())
+    history.open()
+    added = sum(history.put(node, key, points, step) for (node, key, step), points in groups.items())
     given_points = sum(map(len, groups.values()))
     say([f"{added} of {given_points} minutes and hours are added; the others were there, or are too old"])
     return OK

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.dispatchers.page.history.blocks import Day, Hour
+from gateway.paths import as_owner
 from gateway.text.numeral import LARGEST
 
 if TYPE_CHECKING:
@@ -105,7 +106,10 @@ class History:
     @contextlib.contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
-            with contextlib.closing(sqlite3.connect(self._file, timeout=10, isolation_level=None)) as db:
+            with (
+                as_owner(self._file.parent),
+                contextlib.closing(sqlite3.connect(self._file, timeout=10, isolation_level=None)) as db,
+            ):
                 db.execute("pragma synchronous = full")
                 yield db
         except sqlite3.OperationalError as error:

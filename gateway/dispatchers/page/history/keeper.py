@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gateway.dispatchers.page.history.history import DAY, Damaged, History, Reading, key_of
+from gateway.paths import as_owner
 from gateway.plugin import TryLater
 
 if TYPE_CHECKING:
@@ -59,9 +60,10 @@ class Keeper:
 
     def _set_aside(self, error: Damaged) -> None:
         aside = self._file.with_name(f"{self._file.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-        for end in ("-wal", "-shm"):
-            self._file.with_name(self._file.name + end).unlink(missing_ok=True)
-        self._file.replace(aside)
+        with as_owner(self._file.parent):
+            for end in ("-wal", "-shm"):
+                self._file.with_name(self._file.name + end).unlink(missing_ok=True)
+            self._file.replace(aside)
         self._log.error(
             "the history is damaged (%s) and set aside as %s; a new one begins", error, aside.name
         )
