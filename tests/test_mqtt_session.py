@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -221,8 +222,9 @@ class OldBroker(threading.Thread):
                 threading.Thread(target=self.copy, args=(one, other), daemon=True).start()
 
     def copy(self, one, other):
-        while data := one.recv(4096):
-            other.sendall(data)
+        with suppress(OSError):  # the other direction has ended
+            while data := one.recv(4096):
+                other.sendall(data)
         other.close()
 
 
