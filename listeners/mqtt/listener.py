@@ -17,7 +17,7 @@ from gateway.frame import check_node
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.examine import examine_broker
 from gateway.mqtt.frames import parse_object
-from gateway.mqtt.identity import gateway_id
+from gateway.mqtt.gateway_id import gateway_id
 from gateway.mqtt.session import Message, Session
 from gateway.mqtt.topics import check_filter, matches
 from gateway.paths import read_file, write_file

@@ -20,7 +20,7 @@ from gateway.dispatchers.mqtt.state import StateStream
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.confirmations import Confirmations
 from gateway.mqtt.frames import Identity, emoncms_message, emonhub_messages, log_message
-from gateway.mqtt.identity import gateway_id
+from gateway.mqtt.gateway_id import gateway_id
 from gateway.mqtt.session import Lost, Message, Session
 from gateway.mqtt.topics import check_topic, default_topic
 from gateway.plugin import (
