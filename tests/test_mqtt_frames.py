@@ -50,6 +50,11 @@ def test_a_frame_of_the_log_has_its_own_time_and_leaves_gaps_out():
     }
 
 
+@pytest.mark.parametrize("rssi", ["true", "-61.5", "1000", '"-61"', "[]"])
+def test_what_is_no_signal_strength_is_left_out(rssi):
+    assert logged(f'{{"time":1700000040,"values":{{"1":1}},"rssi":{rssi}}}'.encode()).rssi is None
+
+
 @given(
     values=st.lists(st.none() | numbers, min_size=1, max_size=20),
     labels=st.lists(names | st.just(""), max_size=20),

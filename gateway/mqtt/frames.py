@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.frame import Frame, Stamp
@@ -134,9 +135,7 @@ def from_log(given: dict[str, Any], node: str, now: Stamp) -> Frame:
         frame = by_name(node, {key: number(values[key], key) for key in values}, stamp)
     else:
         frame = by_index(node, values, names, stamp)
-    if isinstance(rssi := given.get("rssi"), int) and abs(rssi) < 1000:
-        frame = Frame(node, frame.values, stamp, frame.names, rssi, by_name=frame.by_name)
-    return frame
+    return replace(frame, rssi=_rssi(given))
 
 
 def identity_of(given: dict[str, Any]) -> Identity | None:
@@ -171,17 +170,13 @@ def from_emoncms(payload: bytes, node: str, now: Stamp, names: tuple[str, ...] =
     times = [key for key in given if key.lower() == "time"]
     stamp = _stamp(given[times[0]], now) if times else now
     prefix = "".join(f"{name}_" for name in names)
-    rssi = given.get("rssi")
-    rssi = rssi if isinstance(rssi, int) and abs(rssi) < 1000 and not names else None
+    rssi = None if names else _rssi(given)
     kept = {
         f"{prefix}{key}": number(value, key)
         for key, value in given.items()
         if key not in times and not (key == "rssi" and rssi is not None)
     }
-    frame = _keyed(node, kept, stamp)
-    return (
-        frame if rssi is None else Frame(node, frame.values, stamp, frame.names, rssi, by_name=frame.by_name)
-    )
+    return replace(_keyed(node, kept, stamp), rssi=rssi)
 
 
 def from_emonhub_values(payload: bytes, node: str, now: Stamp) -> Frame:
@@ -303,6 +298,12 @@ def _object(given: dict[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{key}: a JSON object expected")
     return value
+
+
+def _rssi(given: dict[str, Any]) -> int | None:
+    """Return the signal strength that an object says, in dBm."""
+    rssi = given.get("rssi")
+    return rssi if type(rssi) is int and abs(rssi) < 1000 else None
 
 
 def _position(given: object, key: str) -> tuple[str, int] | None:
