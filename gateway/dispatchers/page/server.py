@@ -133,7 +133,7 @@ class Server(ThreadingMixIn, TCPServer):
         log.log(level, "a client cannot be served", exc_info=True)
 
     def is_ours(self, host: str) -> bool:
-        """Tell whether a Host header names this machine; a page of another site must not ask in our name."""
+        """Tell whether a Host header names this machine; other sites must not read the page."""
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
         name = name.removeprefix("[").removesuffix("]").lower().removesuffix(".")
         if name in self._names:
@@ -319,9 +319,9 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def send_response(self, code: int, message: str | None = None) -> None:
-        """Begin an answer; the version of Python is nobody's business."""
+        """Begin an answer, without the header that names the version of Python."""
         self.send_response_only(code, message)
         self.send_header("Date", self.date_time_string())
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (http.server's name)
-        """Log nothing: who looks at the page is no news."""
+        """Log no requests."""
