@@ -16,6 +16,9 @@ LINE = re.compile(rf"((?:[^, \\]|\\.)+)((?:,{PART}={PART})*) ({PART})=([-+0-9.e]
 SHOWN = {1: "1.6.7~rc0", 2: "v2.7.6", 3: "3.0.1"}
 PATHS = {1: "/write", 2: "/api/v2/write", 3: "/api/v3/write_lp"}
 LARGEST = 25_000_000
+LATEST = 2**63 // 1_000_000
+"""Milliseconds whose nanoseconds a signed integer of 64 bits has not."""
+UNAUTHORIZED = {1: "authorization failed", 2: "unauthorized access", 3: "unauthorized access"}
 
 
 @dataclass
@@ -111,20 +114,20 @@ class FakeInflux:
             return 404, {}, b"404 page not found\n"
         scheme = {1: "Basic", 2: "Token", 3: "Bearer"}[self.version]
         if self.token and headers.get("Authorization") != f"{scheme} {self.token}":
-            return self.refusal(401, "unauthorized", "unauthorized access")
+            return self.refusal(401, "unauthorized", UNAUTHORIZED[self.version])
         where = query.get("bucket" if self.version == 2 else "db", "")
         if where not in self.databases and self.version != 3:
             word = "bucket" if self.version == 2 else "database"
             return self.refusal(404, "not found", f'{word} not found: "{where}"')
         body = zlib.decompress(packed, 31)
-        if len(body) > self.largest:
+        if len(packed if self.version == 1 else body) > self.largest:
             return self.refusal(413, "request too large", "Request Entity Too Large")
         assert query["precision"] == ("millisecond" if self.version == 3 else "ms")
         self.bodies.append(body.decode())
         good, bad = {}, []
         for line in body.decode().split("\n"):
             found = LINE.fullmatch(line)
-            if found and int(found[5]) >= self.oldest:
+            if found and self.oldest <= int(found[5]) < LATEST:
                 good[f"{found[1]}{found[2]} {found[3]}", int(found[5])] = float(found[4])
             else:
                 bad.append(line)
@@ -134,10 +137,13 @@ class FakeInflux:
             self.lost -= 1
             return None
         if bad:
-            words = f"partial write: unable to parse '{bad[0]}': dropped={len(bad)}"
+            words = f"unable to parse '{bad[0]}': missing fields"
+            if good:  # `dropped` counts what can be parsed, and is refused all the same
+                words = f"partial write: {words} dropped=0"
             return self.refusal(400 if self.version != 2 else 422, "invalid", words)
         return 204, {}, b""
 
     def refusal(self, status: int, code: str, words: str) -> tuple[int, dict[str, str], bytes]:
         said = {"error": words} if self.version != 2 else {"code": code, "message": words}
-        return status, {"X-Influxdb-Error": words.replace("\n", " ")}, json.dumps(said).encode()
+        named = {} if status == 401 else {"X-Influxdb-Error": words.replace("\n", " ")}
+        return status, named, json.dumps(said, separators=(",", ":")).encode() + b"\n"
