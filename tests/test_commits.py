@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from gateway.frame import Frame, Stamp
-from gateway.spool import Spool, store
-from gateway.spool.rescue.commits import length, verified
+from gateway.spool import Spool
+from gateway.store import store
+from gateway.store.commits import length, verified
 
 COUNT = 300
 """Frames that are in the log only."""

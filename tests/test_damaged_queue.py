@@ -9,7 +9,7 @@ import sqlite3
 import pytest
 
 from gateway.spool import Limits, Spool, reach
-from gateway.spool.rescue.salvage import Salvage
+from gateway.store.salvage import Salvage
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
 from tests.spools import peeked as values

@@ -11,7 +11,8 @@ import pytest
 
 from gateway.frame import Frame, Stamp
 from gateway.process.control import ask
-from gateway.spool import Limits, Spool, store
+from gateway.spool import Limits, Spool
+from gateway.store import store
 from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted
 from tests.gateway_process import GatewayProcess, command

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.frame import Frame, Stamp
-from gateway.spool.frame_text import GarbledFrame, from_text, is_frame, to_text
+from gateway.store.frame_text import GarbledFrame, from_text, is_frame, to_text
 
 WHOLE = '["9",[{}],[{},"boot",5.0],[],null,"bridge",false]'
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from gateway.clock import Clock
 from gateway.frame import Frame, Stamp
-from gateway.spool import Limits, Spool, limits, reach, store
-from gateway.spool.rescue import salvage
+from gateway.spool import Limits, Spool, reach
+from gateway.store import census, salvage, store
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
 from tests.waiting import wait_until
@@ -352,7 +352,7 @@ def test_it_goes_on_piece_by_piece_and_nobody_who_puts_a_frame_waits_for_it(dama
 
 def test_no_piece_of_it_has_to_do_with_all_the_frames(damaged, monkeypatch):
     # given a file that is so much larger than a piece, and too large to be checked as a whole
-    monkeypatch.setattr(limits, "_STRETCH", 100)
+    monkeypatch.setattr(census, "_STRETCH", 100)
     monkeypatch.setattr(store, "_CHECKED", 0)
     piecewise(monkeypatch)
     rows = []

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.spool import Spool, limits
-from gateway.spool.limits import Census, Runs
+from gateway.spool import Spool
+from gateway.store.census import Census, Runs
 from tests.gateway_process import ENVIRONMENT
 from tests.refusing import ReadOnly
 from tests.spools import MB, frame, killed, opener, values
@@ -214,7 +214,7 @@ def test_a_census_of_a_file_is_that_of_what_was_put(gaps, first, after, upto):
         number += gap if gap > 20 else 1
         kept.append((number, whose))
     db.executemany("INSERT INTO frames VALUES (?, ?)", kept)
-    with patch.object(limits, "_STRETCH", 10):
+    with patch("gateway.store.census._STRETCH", 10):
         census = Census.of_all(db, first)
     for who in ("", "a", "b", "c"):
         expected = [

@@ -2,6 +2,6 @@
 
 from gateway.spool.limits import Limits
 from gateway.spool.spool import Refused, Spool, Standing, Waiting
-from gateway.spool.store import SpoolUnusable
+from gateway.store.store import SpoolUnusable
 
 __all__ = ["Limits", "Refused", "Spool", "SpoolUnusable", "Standing", "Waiting"]

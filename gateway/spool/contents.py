@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.spool import store
 from gateway.spool.boots import Boots
-from gateway.spool.frame_text import from_text, to_text
-from gateway.spool.limits import Census, Limits, check_room
+from gateway.spool.limits import Limits, check_room
 from gateway.spool.notes import Notes
 from gateway.spool.places import PROVISIONAL, Places
 from gateway.spool.refused import RefusedFrames, RefusedRow
-from gateway.spool.rescue import salvage
+from gateway.store import salvage, store
+from gateway.store.census import Census
+from gateway.store.frame_text import from_text, to_text
 
 if TYPE_CHECKING:
     import sqlite3

@@ -8,9 +8,9 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from gateway.spool import store
 from gateway.spool.limits import NoRoom
 from gateway.spool.reach import RETRY, Reach
+from gateway.store import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

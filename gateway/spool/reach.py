@@ -9,21 +9,21 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gateway.paths import as_owner
-from gateway.spool import store
 from gateway.spool.ballast import Ballast
 from gateway.spool.contents import Contents
 from gateway.spool.notes import Epochs, Notes
 from gateway.spool.places import PROVISIONAL
-from gateway.spool.rescue import salvage
-from gateway.spool.rescue.salvage import Salvage
-from gateway.spool.store import SpoolUnusable
+from gateway.store import salvage, store
+from gateway.store.salvage import Salvage
+from gateway.store.store import SpoolUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from gateway.clock import Clock
-    from gateway.spool.limits import Census, Limits
+    from gateway.spool.limits import Limits
+    from gateway.store.census import Census
 
 log = logging.getLogger("oemgateway.spool")
 

@@ -7,7 +7,8 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.spool.limits import PAGE, Limits, pages_used
+from gateway.spool.limits import Limits, pages_used
+from gateway.store.commits import PAGE
 
 if TYPE_CHECKING:
     import sqlite3

@@ -7,8 +7,8 @@ import math
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.spool import store
 from gateway.spool.limits import Limits, NoRoom
+from gateway.store import store
 
 if TYPE_CHECKING:
     import sqlite3

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from gateway.clock import Clock
 from gateway.spool.contents import Refused, Standing, Waiting
 from gateway.spool.disk import Disk
-from gateway.spool.frame_text import to_text
 from gateway.spool.limits import Limits
 from gateway.spool.places import PROVISIONAL, Sent
 from gateway.spool.refused import RefusedRow
 from gateway.spool.retention import Retention, Skipped
-from gateway.spool.store import SpoolUnusable
 from gateway.spool.syncing import Syncing
+from gateway.store.frame_text import to_text
+from gateway.store.store import SpoolUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.paths import as_owner, check_is_file, open_file
-from gateway.spool.limits import PAGE
-from gateway.spool.rescue import commits
+from gateway.store import commits
+from gateway.store.commits import PAGE
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 

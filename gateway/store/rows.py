@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from gateway.spool.frame_text import is_frame
+from gateway.store.frame_text import is_frame
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

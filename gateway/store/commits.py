@@ -20,13 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.paths import as_owner, open_file
-from gateway.spool.limits import PAGE
-from gateway.spool.rescue.aside import free_name, named, sync
+from gateway.store.aside import free_name, named, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 log = logging.getLogger("oemgateway.spool")
+
+PAGE = 1024
+"""Bytes of a page of the file. Small: a commit writes whole ones, and an SD card wears by what is written."""
 
 _MAGIC, _VERSION = 0x377F0682, 3007000
 _HEADER, _FRAME = 32, 24 + PAGE

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.paths import as_owner
-from gateway.spool import store
-from gateway.spool.frame_text import is_frame
-from gateway.spool.limits import Census, runs
-from gateway.spool.rescue import leaves
-from gateway.spool.rescue.aside import free_name, named, sync
-from gateway.spool.rescue.first_page import readable
-from gateway.spool.rescue.rows import HIGHEST, Row, ascending, columns
+from gateway.store import leaves, store
+from gateway.store.aside import free_name, named, sync
+from gateway.store.census import Census, runs
+from gateway.store.first_page import readable
+from gateway.store.frame_text import is_frame
+from gateway.store.rows import HIGHEST, Row, ascending, columns
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.paths import as_owner, open_file
-from gateway.spool import store
-from gateway.spool.limits import PAGE
-from gateway.spool.rescue import commits
-from gateway.spool.rescue.commits import Commit, length, to_log
+from gateway.store import commits, store
+from gateway.store.commits import PAGE, Commit, length, to_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.paths import open_file
-from gateway.spool.frame_text import is_frame
-from gateway.spool.limits import PAGE
-from gateway.spool.rescue.commits import logged
+from gateway.store.commits import PAGE, logged
+from gateway.store.frame_text import is_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,1 +1,0 @@
-"""What a damaged file of the queue still gives."""
