@@ -17,12 +17,10 @@ LAYERS = (
     {"text", "frame", "flag", "paths", "port", "settings", "version"},
     # time; the log, the supervisor and the socket that commands ask; what the doctor can look at
     {"clock", "process", "diagnosis"},
-    # what the numbers of a node mean; the file of the queue
-    {"nodes", "store"},
-    # the queue on disk
-    {"spool"},
-    # the contract of listeners; when a reading was taken, if the clock is wrong
-    {"listener", "times"},
+    # what the numbers of a node mean; the file of the queue; when a reading was taken, if the clock is wrong
+    {"nodes", "store", "times"},
+    # the contract of listeners; the queue on disk
+    {"listener", "spool"},
     # the base of what is read at fixed times; brokers, and what is said there
     {"sampler", "mqtt"},
     # the contract of listeners and dispatchers, in one module
@@ -44,7 +42,7 @@ LAYERS = (
 )
 """A module may import from lower layers and from its own folder. Imports for type checking do not count."""
 
-CONTRACT = set().union(*LAYERS[:7])
+CONTRACT = set().union(*LAYERS[:6])
 """What a listener may import of `gateway`; the commands of a listener may import what is below `workers`."""
 
 

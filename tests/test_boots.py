@@ -13,7 +13,7 @@ import pytest
 from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool
-from gateway.spool.boots import Boots
+from gateway.times.boots import Boots
 from gateway.times.dating import Dating, TimeNote, passed
 from gateway.times.timekeeper import Timekeeper
 from listeners.simulated.clock import VirtualClock

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.spool.boots import Boots
 from gateway.spool.limits import Limits, check_room
 from gateway.spool.notes import Notes
 from gateway.spool.places import PROVISIONAL, Places
@@ -15,6 +14,7 @@ from gateway.spool.refused import RefusedFrames, RefusedRow
 from gateway.store import salvage, store
 from gateway.store.census import Census
 from gateway.store.frame_text import from_text, to_text
+from gateway.times.boots import Boots
 
 if TYPE_CHECKING:
     import sqlite3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.spool.boots import Pin, Pins, Row, extend_pins, find_pin, pins_from_text, pins_to_text
+from gateway.times.boots import Pin, Pins, Row, extend_pins, find_pin, pins_from_text, pins_to_text
 
 if TYPE_CHECKING:
     import sqlite3

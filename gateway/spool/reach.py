@@ -9,11 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gateway.paths import as_owner
-from gateway.spool.ballast import Ballast
 from gateway.spool.contents import Contents
 from gateway.spool.notes import Epochs, Notes
 from gateway.spool.places import PROVISIONAL
 from gateway.store import salvage, store
+from gateway.store.ballast import Ballast
 from gateway.store.salvage import Salvage
 from gateway.store.store import SpoolUnusable
 

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from gateway.flag import Flag
     from gateway.frame import Frame, Stamp
-    from gateway.spool.boots import Row
     from gateway.spool.contents import Contents
     from gateway.spool.notes import Epochs, Notes
+    from gateway.times.boots import Row
 
 __all__ = ["Limits", "Refused", "Sent", "Skipped", "Spool", "SpoolUnusable", "Standing", "Waiting"]
 
