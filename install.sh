@@ -116,7 +116,7 @@ runs_here() {
 }
 
 is_up_to_date() {
-    diff -rq "$STAGE" "$LAST" >/dev/null 2>&1 && [ -L "$LINK" ] && runs_here 'import gateway.command'
+    diff -rq "$STAGE" "$LAST" >/dev/null 2>&1 && [ -L "$LINK" ] && runs_here 'import gateway.commands.main'
 }
 
 # fetch NEXT COMMAND...: run a command that fetches packages; if it fails, say why, and what to do before NEXT.

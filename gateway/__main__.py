@@ -1,5 +1,5 @@
 """`python -m gateway` is the `oemgateway` command."""
 
-from gateway.command import main
+from gateway.commands.main import main
 
 raise SystemExit(main())

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway import version
-from gateway.command import main
+from gateway.commands.main import main
 from gateway.conf.config import read
 from gateway.conf.indices import Memory
 from gateway.daemon import Daemon

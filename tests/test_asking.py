@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway import command, paths
+from gateway import paths
+from gateway.commands import main
 from gateway.present import asking
 from gateway.process.control import Control
 from tests.statuses import answer
@@ -38,7 +39,7 @@ def oemgateway(capsys):
     """Run the command and return its exit status, what it printed and what it complained of."""
 
     def run(*arguments):
-        status = command.main(list(map(str, arguments)))
+        status = main.main(list(map(str, arguments)))
         said = capsys.readouterr()
         return status, said.out, said.err
 

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from gateway.command import COMMANDS, main, parser
 from gateway.commands import demo as demonstration
+from gateway.commands.main import COMMANDS, main, parser
 from gateway.version import VERSION
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.ports import free_port
@@ -186,8 +186,8 @@ def test_the_demo_needs_a_key_for_an_emoncms():
 def test_the_gateway_imports_no_module_that_only_a_command_needs(file):
     names = [*COMMANDS.values(), "gateway.conf.edit"]
     code = f"""
-import gateway.command, sys
-gateway.command.main(["--config-file", {str(file)!r}, "--show-settings"])
+import gateway.commands.main, sys
+gateway.commands.main.main(["--config-file", {str(file)!r}, "--show-settings"])
 print("extra:", *sys.modules.keys() & set({names}), file=sys.stderr)
 """
     done = subprocess.run(

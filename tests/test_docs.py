@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.command import parser
+from gateway.commands.main import parser
 from gateway.conf import config
 from gateway.conf.config import Gateway
 from gateway.nodes import Decoder

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway import command
 from gateway.clock import Clock
+from gateway.commands import main
 from gateway.diagnosis.finding import Verdict
 from gateway.dispatchers.emoncms.proof.findings import (
     Log,
@@ -109,7 +109,7 @@ def emoncms(file, capsys):
     """Run `oemgateway emoncms` to its end."""
 
     def run(*arguments: str) -> Said:
-        status = command.main(["--config-file", str(file), "emoncms", *arguments])
+        status = main.main(["--config-file", str(file), "emoncms", *arguments])
         printed = capsys.readouterr()
         return Said(status, (printed.out + printed.err).splitlines())
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import command
+from gateway.commands import main
 from gateway.dispatchers.emoncms.answers import decode, judge, judge_inputs
 from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer
 from gateway.dispatchers.emoncms.url import check_url
@@ -174,7 +174,7 @@ class TestInTheFile:
             "[listeners]\n[[bus]]\ntype = simulated\nnode = 9\n[dispatchers]\n[[home]]\ntype = emoncms\n"
             f"apikey = {KEY}\nurl = http://emonpi/emoncms/input/view\n"
         )
-        assert command.main(["--config-file", str(file), "check"]) == 78
+        assert main.main(["--config-file", str(file), "check"]) == 78
         printed = "".join(capsys.readouterr())
         assert "oemgateway.conf:9: url: /input/view is a page of Emoncms, and no part of its addr" in printed
 

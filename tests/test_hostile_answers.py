@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import command
 from gateway.clock import Clock
+from gateway.commands import main
 from gateway.dispatchers.emoncms.answers import decode, judge, judge_inputs
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
 from gateway.dispatchers.emoncms.proof.account import Account
@@ -459,7 +459,7 @@ def test_lists_of_anything_are_looked_at_and_filled_to_the_end(written, capsys, 
             f"url = {server.url}\n"
         )
         # when all is made that it lacks
-        status = command.main(["--config-file", str(file), "emoncms", "--energy"])
+        status = main.main(["--config-file", str(file), "emoncms", "--energy"])
         server.bugs.clear()  # it cannot work with such feeds itself
     # then each thing is said in a line
     assert status in (0, 1)

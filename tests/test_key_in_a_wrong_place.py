@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from gateway.command import main
+from gateway.commands.main import main
 from gateway.flag import Flag
 from gateway.process.logs import log_to
 from listeners.radio.rfm12pi import Rfm12pi

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import gateway
-from gateway.command import parser
+from gateway.commands.main import parser
 from tests.gateway_process import ENVIRONMENT
 from tests.peers import need
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.command import main
+from gateway.commands.main import main
 from gateway.commands.migrate.rules import NOT_HERE, RULES
 from gateway.conf import config
 from gateway.registry import BUILT_IN

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from gateway.command import main
+from gateway.commands.main import main
 from listeners.probe.command import Watch, _runs
 from listeners.probe.network import Kind, Outcome
 from tests.gateway_process import UNTRACED

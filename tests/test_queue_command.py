@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.clock import boot_id
-from gateway.command import main
+from gateway.commands.main import main
 from gateway.commands.queue_listing import reading, standing
 from gateway.frame import Frame, Stamp
 from gateway.present.exchange import to_object

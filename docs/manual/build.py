@@ -16,7 +16,7 @@ from pathlib import Path
 
 import shtab
 
-from gateway.command import parser
+from gateway.commands.main import parser
 from gateway.version import MADE, VERSION
 
 HERE = Path(__file__).parent
@@ -39,7 +39,7 @@ def main(folder: Path, shipped: str = "/usr/share/oemgateway/oemgateway.conf") -
     subprocess.run(  # noqa: S603
         [
             *(sys.executable, "-c", "from argparse_manpage.cli import main; main()"),
-            *("--module", "gateway.command", "--function", "parser", "--prog", "oemgateway"),
+            *("--module", "gateway.commands.main", "--function", "parser", "--prog", "oemgateway"),
             *("--project-name", "oemgateway", "--version", VERSION, "--manual-title", "User Commands"),
             *("--description", "sensor and radio readings, by index, to Emoncms"),
             *("--include", HERE / "oemgateway.1.include", "--output", folder / "oemgateway.1"),

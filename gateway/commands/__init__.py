@@ -1,1 +1,1 @@
-"""One file per subcommand of `oemgateway`: `add(commands)` adds its parser, `run(options)` runs it."""
+"""The `oemgateway` command; a subcommand is a file with `add(commands)` and `run(options)`."""
