@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from gateway.paths import read_file, write_file
+from gateway.process.state_files import read_file, write_file
 
 if TYPE_CHECKING:
     from gateway.plugin import Listener

@@ -22,9 +22,9 @@ from gateway.daemon import Daemon
 from gateway.dispatchers.page.history.history import History, Point
 from gateway.dispatchers.page.history.keeper import Keeper
 from gateway.frame import Frame, Stamp
-from gateway.paths import as_owner, open_file, read_file, write_file
 from gateway.present.state import State
 from gateway.process.logs import log_to
+from gateway.process.state_files import as_owner, open_file, read_file, write_file
 from gateway.spool import Spool, SpoolUnusable
 from gateway.times.dating import TimeNote
 from tests.gateway_process import GatewayProcess, command

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from gateway.clock import Clock
 from gateway.commands.queue_listing import CSV_HEADING, csv_lines, json_line, reading, standing
 from gateway.commands.queue_reach import reach
-from gateway.paths import as_owner
 from gateway.present.exchange import from_object
 from gateway.present.queue_answers import AHEAD
+from gateway.process.state_files import as_owner
 from gateway.settings import quoted
 from gateway.text.plain import plain
 from gateway.text.terminal import FAILED, OK, say, say_aside, say_json

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.paths import read_file, write_file
+from gateway.process.state_files import read_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

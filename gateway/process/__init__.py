@@ -1,1 +1,1 @@
-"""This process on its machine: its log, the socket for commands, its supervisor, its end."""
+"""This process on its machine: its log, its state files, the socket for commands, its supervisor, its end."""

@@ -18,7 +18,7 @@ from socketserver import StreamRequestHandler, ThreadingMixIn, UnixStreamServer
 from typing import TYPE_CHECKING, Any
 
 from gateway.flag import Flag, wait_readable
-from gateway.paths import as_owner
+from gateway.process.state_files import as_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

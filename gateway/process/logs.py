@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.flag import wait_readable
-from gateway.paths import as_owner
+from gateway.process.state_files import as_owner
 from gateway.settings import did_you_mean
 from gateway.text.plain import plain
 

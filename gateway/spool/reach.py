@@ -8,7 +8,7 @@ import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gateway.paths import as_owner
+from gateway.process.state_files import as_owner
 from gateway.spool.contents import Contents
 from gateway.spool.notes import Epochs, Notes
 from gateway.spool.places import PROVISIONAL

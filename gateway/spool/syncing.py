@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.flag import Flag
-from gateway.paths import open_file
+from gateway.process.state_files import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

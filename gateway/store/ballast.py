@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gateway.paths import as_owner, open_file
+from gateway.process.state_files import as_owner, open_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.paths import as_owner, open_file
+from gateway.process.state_files import as_owner, open_file
 from gateway.store.aside import free_name, named, sync
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.paths import as_owner, open_file
+from gateway.process.state_files import as_owner, open_file
 from gateway.store import commits, store
 from gateway.store.commits import PAGE, Commit, length, to_log
 

@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.paths import open_file
+from gateway.process.state_files import open_file
 from gateway.store.commits import PAGE, logged
 from gateway.store.frame_text import is_frame
 

@@ -16,7 +16,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.paths import as_owner
+from gateway.process.state_files import as_owner
 from gateway.store import leaves, store
 from gateway.store.aside import free_name, named, sync
 from gateway.store.census import Census, runs

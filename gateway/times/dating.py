@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gateway import version
-from gateway.paths import read_file, write_file
+from gateway.process.state_files import read_file, write_file
 from gateway.text.numeral import SPACE, parse
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from gateway.mqtt.frames import parse_object
 from gateway.mqtt.gateway_id import gateway_id
 from gateway.mqtt.session import Message, Session
 from gateway.mqtt.topics import check_filter, matches
-from gateway.paths import read_file, write_file
 from gateway.plugin import SettingsFault, setting, wait_readable
+from gateway.process.state_files import read_file, write_file
 from listeners.counting import CountingListener
 from listeners.mqtt.mappings import Mappings
 from listeners.mqtt.relay import Positions, Verdict, answer

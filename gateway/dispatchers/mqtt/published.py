@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.mqtt.frames import as_json
 from gateway.mqtt.session import Message
-from gateway.paths import read_file, write_file
+from gateway.process.state_files import read_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.dispatchers.page.history.blocks import Day, Hour
-from gateway.paths import as_owner
+from gateway.process.state_files import as_owner
 from gateway.text.numeral import LARGEST
 
 if TYPE_CHECKING:

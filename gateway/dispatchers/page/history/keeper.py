@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gateway.dispatchers.page.history.history import DAY, Damaged, History, Reading, key_of
-from gateway.paths import as_owner
 from gateway.plugin import TryLater
+from gateway.process.state_files import as_owner
 
 if TYPE_CHECKING:
     import logging

@@ -1,0 +1,115 @@
+"""Files of the state directory, which root opens as the owner of that directory."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_LIBC = ctypes.CDLL(None)
+_LIBC.setfsuid.restype = _LIBC.setfsgid.restype = ctypes.c_uint
+
+
+@contextmanager
+def as_owner(directory: Path) -> Iterator[None]:
+    """Let this thread, if it is root's, access files as the owner of the directory.
+
+    The service's user can replace any file there by a link, at any moment. Acting as that user, root can do
+    no more than that user could, and what it makes belongs to that user. Other threads are not changed, as
+    listeners open devices meanwhile. Start no thread inside. Raises OSError where root may not do this.
+    """
+    if os.geteuid():
+        yield
+        return
+    user, group = _owner(directory)
+    if user and os.getgroups():
+        os.setgroups([])  # root's groups would open what is theirs; root itself needs none
+    before = _act_as(user, group)
+    try:
+        yield
+    finally:
+        _act_as(*before)
+
+
+def _owner(directory: Path) -> tuple[int, int]:
+    """Return user and group of a directory, or of the one that it is to be made in.
+
+    Those of a link count, unless it is root's: a link may be anybody's.
+    """
+    for place in (directory, *directory.absolute().parents):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            link, about = place.lstat(), place.stat()
+            return (link.st_uid, link.st_gid) if link.st_uid else (about.st_uid, about.st_gid)
+    return 0, 0
+
+
+def _act_as(user: int, group: int) -> tuple[int, int]:
+    """Let this thread access files as a user; return the user and group before. See setfsuid(2)."""
+    # Leaving user 0 drops this thread's capabilities on files, but not its right to come back.
+    before = _LIBC.setfsuid(-1), _LIBC.setfsgid(-1)
+    _LIBC.setfsgid(group)
+    _LIBC.setfsuid(user)
+    if (_LIBC.setfsuid(-1), _LIBC.setfsgid(-1)) != (user, group):
+        _LIBC.setfsgid(before[1])
+        _LIBC.setfsuid(before[0])
+        raise OSError(f"root may not act as user {user} here, to whom the directory belongs")
+    return before
+
+
+def open_file(path: Path, flags: int) -> int:
+    """Open a file of the state directory and return its descriptor. Raises OSError if it is not a plain file.
+
+    No link is followed, and no pipe or device is opened. A new file can be read by its owner only.
+    """
+    extra = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    with as_owner(path.parent):
+        if os.path.lexists(path):
+            check_is_file(path)
+        fd = os.open(path, flags | extra, 0o600)
+    try:
+        _check(path, os.fstat(fd))
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def check_is_file(path: Path) -> None:
+    """Raise OSError unless this is a plain file, and no link to one."""
+    _check(path, path.lstat())
+
+
+def _check(path: Path, about: os.stat_result) -> None:
+    # In a directory of another user's, root uses no file that has a second name: it may be anybody's.
+    is_shared = about.st_nlink > 1 and not os.geteuid() and _owner(path.parent)[0]
+    if is_shared or not stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EINVAL, "a plain file expected, and no link: take it away", str(path))
+
+
+def read_file(path: Path, most: int = 1 << 20) -> str:
+    """Return the text of a file of the state directory. Raises OSError, and UnicodeDecodeError."""
+    with open(open_file(path, os.O_RDONLY), "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"at most {most} bytes expected", str(path))
+    return data.decode("utf-8")
+
+
+def write_file(path: Path, text: str) -> None:
+    """Put this text in place of a file of the state directory, in one step. Raises OSError."""
+    new = path.with_name(f"{path.name}.new")
+    with as_owner(path.parent):
+        with open(open_file(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w", encoding="utf-8") as file:
+            file.write(text)
+        try:
+            new.replace(path)
+        except OSError:  # such as a directory of that name
+            new.unlink()
+            raise
