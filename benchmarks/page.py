@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.report import Row, conclude_rows
-from gateway.dispatchers.page.history.history import DAY, DAYS, HOURS, History, Reading
+from gateway.dispatchers.page.history.blocks import DAY
+from gateway.dispatchers.page.history.history import History, Reading
+from gateway.dispatchers.page.history.rings import DAYS, HOURS
 from tests.pages import Present, get, house, serving
 
 if TYPE_CHECKING:
@@ -130,7 +132,7 @@ def card(folder: Path, now: float) -> Iterator[Row]:
             for hour in range(hours)
             for series in range(1, SERIES + 1)
         ]
-        history.add(for_day, None, now)
+        history.add(for_day, ("", 0), now)
     before = written()
     for five in range(288):
         at = now - DAY + five * 300

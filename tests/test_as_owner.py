@@ -19,7 +19,8 @@ from gateway.commands.main import main
 from gateway.conf.config import read
 from gateway.conf.indices import Memory
 from gateway.daemon import Daemon
-from gateway.dispatchers.page.history.history import History, Point
+from gateway.dispatchers.page.history.blocks import Point
+from gateway.dispatchers.page.history.history import History
 from gateway.dispatchers.page.history.keeper import Keeper
 from gateway.frame import Frame, Stamp
 from gateway.present.state import State

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.dispatchers.page.history.blocks import Day, Hour
+from gateway.dispatchers.page.history.blocks import DAY, HOUR, Day, Hour, Point
 from gateway.dispatchers.page.history.chart import chart, nice
-from gateway.dispatchers.page.history.history import DAY, HOUR, HOURS, Damaged, History, Mark, Point, Reading
+from gateway.dispatchers.page.history.history import Damaged, History, Mark, Reading
 from gateway.dispatchers.page.history.keeper import Keeper, file_of
+from gateway.dispatchers.page.history.rings import HOURS
 from gateway.dispatchers.page.history.spans import SPANS, View, grouped, ticks
 from gateway.frame import Frame, Stamp
 from gateway.plugin import Batch, TryLater
@@ -138,7 +139,7 @@ def test_while_the_gateway_was_off_is_a_mark_of_all_series(tmp_path, history):
 def test_blocks_keep_their_means(values):
     hour, day = Hour(), Day()
     for minute, number in values:
-        hour.add(minute, number)
+        hour.add(minute, number, number, number)
         day.add(3, number, number, number)
     again, day_again = Hour.unpack(hour.pack()), Day.unpack(day.pack())
     for minute in range(60):

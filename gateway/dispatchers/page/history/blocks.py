@@ -2,72 +2,141 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass, field
 from operator import mul
+from typing import TYPE_CHECKING, Any, ClassVar
 
-_MINUTES = struct.Struct("<60f60B")
-_HOURS = struct.Struct("<72f24H")
-_MOST = 255
-"""Values that a minute counts; more do not move its mean noticeably."""
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+@dataclass(frozen=True)
+class Point:
+    """What the values from `at` on had, for the step of its block or chart."""
+
+    at: float
+    mean: float
+    least: float
+    greatest: float
+    count: int
 
 
 @dataclass
-class Hour:
-    """The means of 60 minutes, and how many values each has; a count of 0 is a gap."""
+class Block:
+    """Places of `step` seconds, each with a mean and a count; a count of 0 is a gap.
 
-    means: list[float] = field(default_factory=lambda: [0.0] * 60)
-    counts: list[int] = field(default_factory=lambda: [0] * 60)
+    `most` is the highest count: values beyond it do not move the mean noticeably.
+    """
+
+    step: ClassVar[int]
+    places: ClassVar[int]
+    most: ClassVar[int]
+    layout: ClassVar[struct.Struct]
+
+    means: list[float] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for column in self.columns:
+            column.extend([0] * (self.places - len(column)))
+
+    @property
+    def columns(self) -> tuple[list[Any], ...]:
+        """What it keeps of each place; the counts are last."""
+        return self.means, self.counts
+
+    @property
+    def range(self) -> tuple[list[float], list[float]]:
+        """The least and the greatest value of each place."""
+        return self.means, self.means
 
     @classmethod
-    def unpack(cls, data: bytes) -> Hour:
+    def unpack(cls, data: bytes) -> Self:
         """Return it from its bytes. Raises struct.error."""
-        parts = _MINUTES.unpack(data)
-        return cls([*parts[:60]], [*parts[60:]])
+        parts = cls.layout.unpack(data)
+        columns = [[*parts[at : at + cls.places]] for at in range(0, len(parts), cls.places)]
+        return cls(columns[0], columns[-1], *columns[1:-1])
 
     def pack(self) -> bytes:
         """Return its bytes."""
-        return _MINUTES.pack(*self.means, *self.counts)
+        return self.layout.pack(*(number for column in self.columns for number in column))
+
+    def add(self, place: int, mean: float, least: float, greatest: float, count: int = 1) -> None:
+        """Add what so many values had to a place."""
+        before = self.counts[place]
+        self.means[place] += (mean - self.means[place]) * count / (before + count)
+        for column, number, choose in zip(self.columns[1:-1], (least, greatest), (min, max), strict=False):
+            column[place] = choose(column[place], number) if before else number
+        self.counts[place] = min(self.most, before + count)
+
+    def merge(self, other: Self) -> None:
+        """Add all that another block has of the same time."""
+        for place, count in enumerate(other.counts):
+            if count:
+                least, greatest = other.range
+                self.add(place, other.means[place], least[place], greatest[place], count)
+
+    def split(self, by: int) -> tuple[Self, Self]:
+        """Return it with its places moved on, `by` of them into a second block, that of the next time."""
+        first, second = type(self)(), type(self)()
+        for column, kept, moved in zip(self.columns, first.columns, second.columns, strict=True):
+            kept[by:] = column[: self.places - by]
+            moved[:by] = column[self.places - by :]
+        return first, second
+
+    def points(self, begin: float) -> Iterator[Point]:
+        """Yield the places that have a value; the block begins at `begin`."""
+        least, greatest = self.range
+        for place, count in enumerate(self.counts):
+            if count:
+                at = begin + place * self.step
+                yield Point(at, self.means[place], least[place], greatest[place], count)
+
+    def summary(self, first: int, end: int) -> Point | None:
+        """Return the mean, least, greatest and count of some places, None where they have no value."""
+        counts = self.counts[first:end]
+        if not any(counts):
+            return None
+        least, greatest = (
+            [number for number, count in zip(column[first:end], counts, strict=True) if count]
+            for column in self.range
+        )
+        total = math.fsum(map(mul, self.means[first:end], counts))
+        return Point(first * self.step, total / sum(counts), min(least), max(greatest), sum(counts))
+
+
+@dataclass
+class Hour(Block):
+    """60 minutes: the mean and the count of each."""
+
+    step, places, most, layout = MINUTE, 60, 255, struct.Struct("<60f60B")
 
     def quarters(self) -> list[float | None]:
         """Return the means of its four quarters, None where nothing came."""
-        found: list[float | None] = []
-        for first in range(0, 60, 15):
-            counts = self.counts[first : first + 15]
-            total = sum(map(mul, self.means[first : first + 15], counts))
-            found.append(total / sum(counts) if any(counts) else None)
-        return found
-
-    def add(self, minute: int, value: float, count: int = 1) -> None:
-        """Add the mean of so many values to a minute."""
-        before = self.counts[minute]
-        self.means[minute] += (value - self.means[minute]) * count / (before + count)
-        self.counts[minute] = min(_MOST, before + count)
+        found = [self.summary(first, first + 15) for first in range(0, 60, 15)]
+        return [point.mean if point else None for point in found]
 
 
 @dataclass
-class Day:
-    """Mean, least, greatest and count of 24 hours; a count of 0 is a gap."""
+class Day(Block):
+    """24 hours: the mean, least, greatest and count of each."""
 
-    means: list[float] = field(default_factory=lambda: [0.0] * 24)
-    least: list[float] = field(default_factory=lambda: [0.0] * 24)
-    greatest: list[float] = field(default_factory=lambda: [0.0] * 24)
-    counts: list[int] = field(default_factory=lambda: [0] * 24)
+    step, places, most, layout = HOUR, 24, 65535, struct.Struct("<72f24H")
 
-    @classmethod
-    def unpack(cls, data: bytes) -> Day:
-        """Return it from its bytes. Raises struct.error."""
-        parts = _HOURS.unpack(data)
-        return cls([*parts[:24]], [*parts[24:48]], [*parts[48:72]], [*parts[72:]])
+    least: list[float] = field(default_factory=list)
+    greatest: list[float] = field(default_factory=list)
 
-    def pack(self) -> bytes:
-        """Return its bytes."""
-        return _HOURS.pack(*self.means, *self.least, *self.greatest, *self.counts)
+    @property
+    def columns(self) -> tuple[list[Any], ...]:
+        """What it keeps of each place; the counts are last."""
+        return self.means, self.least, self.greatest, self.counts
 
-    def add(self, hour: int, mean: float, least: float, greatest: float, count: int = 1) -> None:
-        """Add what so many values had to an hour."""
-        before = self.counts[hour]
-        self.means[hour] += (mean - self.means[hour]) * count / (before + count)
-        self.least[hour] = min(self.least[hour], least) if before else least
-        self.greatest[hour] = max(self.greatest[hour], greatest) if before else greatest
-        self.counts[hour] = min(65535, before + count)
+    @property
+    def range(self) -> tuple[list[float], list[float]]:
+        """The least and the greatest value of each place."""
+        return self.least, self.greatest

@@ -12,7 +12,8 @@ from gateway.dispatchers.page.tiles import figure
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gateway.dispatchers.page.history.history import Mark, Point
+    from gateway.dispatchers.page.history.blocks import Point
+    from gateway.dispatchers.page.history.history import Mark
     from gateway.dispatchers.page.history.spans import View
 
 WIDTH, HEIGHT = 480, 260

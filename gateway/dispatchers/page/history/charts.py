@@ -25,7 +25,8 @@ from gateway.plugin import Present
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.dispatchers.page.history.history import Mark, Point
+    from gateway.dispatchers.page.history.blocks import Point
+    from gateway.dispatchers.page.history.history import Mark
 
 PATHS = ("/chart", "/api/series", "/series.csv")
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from gateway.conf import config
 from gateway.dispatchers.page.dispatcher import Page
-from gateway.dispatchers.page.history.history import HOUR, MINUTE, Damaged, History, Point
+from gateway.dispatchers.page.history.blocks import HOUR, MINUTE, Point
+from gateway.dispatchers.page.history.history import Damaged, History
 from gateway.dispatchers.page.history.keeper import file_of
 from gateway.paths import find_state_dir
 from gateway.text.numeral import LARGEST

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from gateway.dispatchers.page.history.history import DAY, Damaged, History, Reading, key_of
+from gateway.dispatchers.page.history.blocks import DAY
+from gateway.dispatchers.page.history.history import Damaged, History, Reading, key_of
 from gateway.plugin import TryLater
 from gateway.process.state_files import as_owner
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from gateway.plugin import Batch, Present
+    from gateway.plugin import Batch, Present, Stamp
     from gateway.present.values import Value
 
 QUARTER = 900
+_SET = 2.0
+"""Seconds by which the clock of a boot differs from what was known of it, at least, if it was set."""
 _QUARTERS = DAY // QUARTER
 
 
@@ -85,19 +89,25 @@ class Keeper:
     def _take(self, batch: Batch, now: float) -> None:
         epochs: Sequence[str] = batch.epochs or [""] * len(batch.ids)
         done = self.history.places()
+        offsets = {
+            frame.stamp.boot: frame.stamp.wall - frame.stamp.boottime
+            for frame in batch.frames
+            if frame.stamp.boot
+        }
         readings = [
             Reading(
-                frame.stamp.wall,
+                _time(frame.stamp, offsets),
                 frame.node,
                 key_of(None if frame.by_name else index, frame.name(index)),
                 value,
                 self._present.series(frame, index).identity,
+                frame.stamp.boot,
             )
             for frame, epoch, number in zip(batch.frames, epochs, batch.ids, strict=True)
             if number > done.get(epoch, 0)
             for index, value in frame.items()
         ]
-        for lost in self.history.add(readings, (epochs[-1], batch.ids[-1]), now):
+        for lost in self.history.add(readings, (epochs[-1], batch.ids[-1]), now, offsets):
             self._log.warning("%s has no history any more: there are too many series", lost)
         if (count := self.history.left_out.total()) > self._counted:
             about = ", ".join(f"{number} x {reason}" for reason, number in self.history.left_out.items())
@@ -134,3 +144,9 @@ class Keeper:
             return self.history.recent(since, until)
         except (OSError, Damaged):
             return {}
+
+
+def _time(stamp: Stamp, offsets: Mapping[str, float]) -> float:
+    """Return when a frame was taken: one that was sent before has the time by what was known then."""
+    wall = stamp.boottime + offsets.get(stamp.boot, math.inf)
+    return wall if _SET < abs(wall - stamp.wall) < math.inf else stamp.wall

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
-from gateway.dispatchers.page.history.history import DAY, HOUR, Point
+from gateway.dispatchers.page.history.blocks import DAY, HOUR, Point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
