@@ -7,7 +7,7 @@ import signal
 import socket
 import struct
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from pyownet import protocol
@@ -16,6 +16,7 @@ from gateway.clock import Clock
 from gateway.registry import find
 from gateway.settings import SettingsFault, build
 from listeners.onewire.bus import BusFault
+from listeners.onewire.drivers import owserver as owserver_driver
 from listeners.onewire.drivers.owfs import Owfs, Owserver
 from listeners.onewire.drivers.owserver import Server
 from listeners.onewire.ds18b20 import Fault
@@ -220,9 +221,9 @@ def test_a_server_that_hangs_is_an_oserror_after_the_two_seconds_of_one_request(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        pytest.param(b"", "received 0 bytes instead of 24", id="nothing"),
-        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", "bad version", id="a web server"),
-        pytest.param(bytes(23), "received 23 bytes instead of 24", id="half a header"),
+        pytest.param(b"", "hangs up before its answer ends", id="nothing"),
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", "not what an owserver answers", id="a web server"),
+        pytest.param(bytes(23), "hangs up before its answer ends", id="half a header"),
         pytest.param(
             struct.pack(">6i", 0, 1, 0, 0, 9, 0) + b"?",
             "not what an owserver answers",
@@ -234,6 +235,59 @@ def test_a_server_that_hangs_is_an_oserror_after_the_two_seconds_of_one_request(
 def test_what_is_no_owserver_is_an_oserror(answer, words):
     with answering(answer) as port, pytest.raises(OSError, match=words):
         listener(port).open()
+
+
+@contextmanager
+def dripping(before, drop):
+    """Serve answers until `before` is asked for; that one comes drop by drop, for ever. Yield the port."""
+    done = threading.Event()
+
+    def serve(client):
+        with client, suppress(OSError):
+            asked = client.recv(4096)[24:].rstrip(b"\0").decode()
+            if asked != before:
+                data = b"DS2482-100" if asked == "/interface/settings/name" else b""
+                client.sendall(struct.pack(">6i", 0, len(data), 0, 0, len(data), 0) + data)
+                return
+            while not done.wait(0.02):
+                client.sendall(drop)
+
+    def accept(server):
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=server.accept()[:1]).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=accept, args=(server,))
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            done.set()
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("asked", "drop"),
+    [
+        pytest.param("", b"\0", id="a ping, byte by byte"),
+        pytest.param("/settings/return_codes/text.ALL", struct.pack(">6i", 0, -1, 0, 0, 0, 0), id="words"),
+        pytest.param("/interface/settings/name", b"\0", id="a name, byte by byte"),
+        pytest.param("/interface/settings/name", struct.pack(">6i", 0, -1, 0, 0, 0, 0), id="a name"),
+    ],
+)
+def test_an_answer_that_never_ends_is_an_oserror_in_the_same_words_each_time(asked, drop, monkeypatch):
+    monkeypatch.setattr(owserver_driver, "TIMEOUT", 0.3)
+
+    with dripping(asked, drop) as port:
+        words = set()
+        for _ in range(3):
+            with pytest.raises(OSError, match=r"no whole answer within 0\.3 s") as failure:
+                listener(port).open()
+            words.add(str(failure.value))
+
+    assert len(words) == 1
 
 
 def test_it_is_the_listener_of_owfs_but_for_a_path():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 from pyownet import protocol
@@ -17,7 +19,33 @@ T = TypeVar("T")
 
 PORT = 4304
 TIMEOUT = 10.0
-"""Seconds that one request may take while owserver reports that it is working; a silent one gets 2."""
+"""Seconds that one answer may take, also where owserver reports that it is working; a silent one gets 2."""
+
+
+class _Socket(socket.socket):
+    """A connection on which one answer is read, within TIMEOUT."""
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Return what has come; raises TimeoutError after a silence, or after TIMEOUT."""
+        if monotonic() > self.until:
+            raise TimeoutError(f"no whole answer within {TIMEOUT:g} s")
+        return super().recv(size, flags)
+
+    until = 0.0
+    """The second of the monotonic clock at which the answer is to be there."""
+
+
+class _Proxy(protocol._Proxy):  # type: ignore[misc]  # noqa: SLF001  (pyownet limits a silence, not a whole answer)
+    """pyownet's client, with a limit to the time that an answer takes."""
+
+    def _new_connection(self) -> protocol._OwnetConnection:
+        connection = super()._new_connection()
+        silence = connection.socket.gettimeout()
+        limited = _Socket(fileno=connection.socket.detach())
+        limited.settimeout(silence)
+        limited.until = monotonic() + TIMEOUT
+        connection.socket = limited
+        return connection
 
 
 @dataclass(frozen=True)
@@ -45,7 +73,7 @@ class Server:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._proxy: protocol._Proxy
+        self._proxy: _Proxy
 
     def __str__(self) -> str:
         return f"owserver at {self._address}"
@@ -53,22 +81,37 @@ class Server:
     def open(self) -> None:
         """Make sure that owserver answers."""
         try:
-            self._proxy = self._ask(lambda: protocol.proxy(self._address.host, self._address.port))
+            self._proxy = self._ask(self._connected)
         except Unavailable as refusal:
             raise OSError(f"{self}: owserver refuses to be asked ({refusal})") from refusal
 
     def names(self, path: str) -> list[str]:
         """Return the names in a directory."""
-        entries = self._ask(lambda: self._proxy.dir(f"/{path}", slash=False, bus=True, timeout=TIMEOUT))
+        entries = self._ask(lambda: self._proxy.dir(f"/{path}", slash=False, bus=True))
         return [entry.rpartition("/")[2] for entry in entries]
 
     def read(self, path: str) -> bytes:
         """Return a property's value."""
-        return bytes(self._ask(lambda: self._proxy.read(f"/{path}", timeout=TIMEOUT)))
+        return bytes(self._ask(lambda: self._proxy.read(f"/{path}")))
 
     def write(self, path: str, data: bytes) -> None:
         """Set a property."""
-        self._ask(lambda: self._proxy.write(f"/{path}", data, timeout=TIMEOUT))
+        self._ask(lambda: self._proxy.write(f"/{path}", data))
+
+    def _connected(self) -> _Proxy:
+        """Return a client of the first address of the host at which an owserver answers."""
+        failure: OSError = ConnectionError("no address")
+        host, port = self._address.host, self._address.port
+        for family, _, _, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            proxy = _Proxy(family, place)
+            try:
+                proxy.ping()
+            except protocol.ConnError as error:
+                failure = error
+            else:
+                proxy._init_errcodes()  # noqa: SLF001  (the words of its errors, as protocol.proxy reads them)
+                return proxy
+        raise failure
 
     def _ask(self, request: Callable[[], T]) -> T:
         """Return the answer; Unavailable where owserver reports an error, OSError where it does not answer.
@@ -80,6 +123,16 @@ class Server:
             return request()
         except protocol.OwnetError as error:
             raise Unavailable(f"{error.filename}: {error.errno} {error.strerror}") from error
-        except (protocol.Error, AssertionError, UnicodeError) as error:
-            words = getattr(error, "strerror", None) or str(error) or "not what an owserver answers"
-            raise OSError(f"{self}: {words}; is it running there (systemctl status owserver)?") from error
+        except (OSError, protocol.Error, AssertionError, UnicodeError) as error:
+            raise OSError(
+                f"{self}: {_words(error)}; is it running there (systemctl status owserver)?"
+            ) from error
+
+
+def _words(error: Exception) -> str:
+    """Return what failed, in words that are the same each time."""
+    if isinstance(error, protocol.ShortRead):
+        return "it hangs up before its answer ends"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "not what an owserver answers"
