@@ -190,8 +190,8 @@ class Daemon:
             configuration = config.read(self._file, self._memory.recall())
         except config.ConfigFaults as faults:
             self._status.faulty_edit = True
-            for fault in faults.faults:
-                log.error("%s", fault)
+            for line in faults.lines():
+                log.error("%s", line)
             log.error("%s has faults: the previous settings stay active", self._file)
         else:
             self._status.faulty_edit = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,37 @@ def test_a_file_that_cannot_be_read_is_one_fault_in_plain_words(tmp_path, name):
         ".": "cannot be read: Is a directory",
     }
     assert str(fault) == f"{tmp_path / name}: {message[name]}"
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "large.conf"])
+def test_a_file_without_end_is_one_fault(tmp_path, name):
+    (tmp_path / "large.conf").write_bytes(b"# a comment\n" * 400_000)
+
+    with pytest.raises(ConfigFaults) as caught:
+        document.read(tmp_path / name)
+
+    assert str(caught.value) == f"{tmp_path / name}: a file of at most 4 megabytes expected"
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_pipe_is_not_waited_for(tmp_path, is_held):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDWR) if is_held else os.open("/dev/null", os.O_RDONLY)
+    try:
+        assert document.read(pipe).root.sections == {}
+    finally:
+        os.close(held)
+
+
+def test_a_file_of_another_kind_is_some_lines_and_how_many_more(read):
+    text = read("\n".join(f"line {number} of a letter" for number in range(20_000)))
+
+    lines = ConfigFaults(text.faults).lines()
+
+    assert len(lines) == 51
+    assert lines[0] == f"{text.path}:1: `key = value` or `[section]` expected"
+    assert lines[-1] == "19950 faults more: `oemgateway check` shows all of them"
 
 
 def test_a_file_in_utf_16_is_one_fault(read):

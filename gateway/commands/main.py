@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say_aside("interrupted")
         return FAILED
     except ConfigFaults as faults:
-        sys.stderr.writelines(f"{fault}\n" for fault in faults.faults)
+        sys.stderr.writelines(f"{line}\n" for line in faults.lines())
         return CONFIGURATION
     except (OSError, SpoolUnusable) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():

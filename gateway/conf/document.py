@@ -24,6 +24,9 @@ _OPENING = re.compile(r"\s*((?:\[\s*)+)[^]#]*((?:\]\s*)*)")
 _WORD = re.compile(r"\s*([A-Za-z_]\w*)(?:\s*(:)\s*|\s+)\S")
 """Perhaps a key, on a line without a =."""
 _IGNORED = "#"
+_SHOWN = 50
+LARGEST = 4_000_000
+"""Bytes of a file; the shipped one has 30,000."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class ConfigFaults(Exception):
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = sorted(faults, key=lambda fault: fault.line)
         super().__init__("\n".join(map(str, self.faults)))
+
+    def lines(self) -> list[str]:
+        """Return the first faults, and how many more there are: a file of another kind has any number."""
+        lines = [str(fault) for fault in self.faults[:_SHOWN]]
+        if more := len(self.faults) - len(lines):
+            lines.append(f"{more} faults more: `oemgateway check` shows all of them")
+        return lines
 
 
 @dataclass
@@ -104,12 +114,15 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """Read a file. Raises ConfigFaults if it is not a text file, or cannot be read."""
+    """Read a file. Raises ConfigFaults if it is not a text file, is too large, or cannot be read.
+
+    No pipe or device is waited for: one that gives nothing at once is an empty file.
+    """
     file = str(path)
     try:
-        with path.open("rb") as opened:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as opened:
             mode = os.fstat(opened.fileno()).st_mode
-            data = opened.read()
+            data = opened.read(LARGEST + 1) or b""
     except FileNotFoundError as error:
         raise ConfigFaults(
             [Fault(file, 0, "", "there is no such file: create it, or name another")]
@@ -117,8 +130,15 @@ def read(path: Path) -> Document:
     except OSError as error:
         hint = ": sudo, as it holds a key" if isinstance(error, PermissionError) else ""
         raise ConfigFaults([Fault(file, 0, "", f"cannot be read: {error.strerror}{hint}")]) from error
+    if len(data) > LARGEST:
+        raise ConfigFaults([too_large(path)])
     public = stat.S_ISREG(mode) and bool(mode & stat.S_IROTH)
     return parse(path, data, public=public)
+
+
+def too_large(path: Path) -> Fault:
+    """Return the fault of a file that is larger than LARGEST."""
+    return Fault(str(path), 0, "", f"a file of at most {LARGEST // 1_000_000} megabytes expected")
 
 
 def parse(path: Path, data: bytes, *, public: bool = False) -> Document:

@@ -19,7 +19,6 @@ _HEADER = re.compile(r"\s*(\[+)\s*([^\[\]#]*?)\s*\]+")
 _RULER = re.compile(r"#{5,}.*#{5,}|#*")
 _QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_LARGEST = 4_000_000
 
 
 def depth_of(line: str) -> int:
@@ -49,9 +48,8 @@ class Source:
     @classmethod
     def read(cls, path: Path) -> Source:
         """Read a file. Raises ConfigFaults if it is not text, and OSError if it cannot be read."""
-        if path.stat().st_size > _LARGEST or not path.is_file():
-            fault = Fault(str(path), 0, "", f"a file of at most {_LARGEST // 1_000_000} megabytes expected")
-            raise document.ConfigFaults([fault])
+        if path.stat().st_size > document.LARGEST or not path.is_file():
+            raise document.ConfigFaults([document.too_large(path)])
         data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
         lines = [_CONTROL.sub("", line) for line in data.decode(errors="replace").split("\n")]
         first = next(filter(None, map(depth_of, lines)), 0)
