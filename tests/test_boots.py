@@ -336,6 +336,7 @@ def test_a_table_of_another_run_of_the_same_boot_is_adopted_where_it_knows_more(
     theirs.set_clock(BEGAN, 5000.0)
     ours.adopt(theirs)
     assert sorted(ours.rows()) == [("now", 3, BEGAN, 5000.0), ("old", 1, 5.0, 100.0)]
+    assert not ours.is_written
 
 
 def test_a_state_of_the_version_before_is_taken_over(path):

@@ -43,12 +43,19 @@ class Disk:
         self._retention = retention
         self._syncing = syncing
         self._wake = wake
-        self.reach = Reach(path, retention.limits, clock, flush=self.flush, wake=wake)
+        self.reach = Reach(path, retention.limits, clock, wake=wake)
 
     @property
     def contents(self) -> Contents:
         """What the queue holds; other contents after whatever is done with the disk."""
         return self.reach.contents
+
+    def start(self, *, in_memory: bool) -> None:
+        """Go on with the file as it was left, or in memory for the time being."""
+        self.reach.start(in_memory=in_memory)
+        self._flush_if_open()
+        if not self.reach.trouble:
+            self.reach.ballast.take()
 
     def flush(self) -> None:
         """Bring to the disk what is not there yet; that it refuses is said once, and when it is over."""
@@ -80,6 +87,7 @@ class Disk:
                 if not store.is_damage(error):
                     raise
                 self.reach.mend(error)
+                self._flush_if_open()
                 return read(self.contents)
 
     @contextmanager
@@ -105,10 +113,13 @@ class Disk:
 
     def tend(self) -> None:
         """Bring on a rescue by a piece, or try a disk that refused again, where that is due."""
+        if self.due():
+            return
         if self.reach.is_rescuing:
             self.reach.advance(0.0)
-        elif not self.due():
+        else:
             self.reach.try_again()
+        self._flush_if_open()
 
     def close(self) -> None:
         """Close the file, once more trying to write what waits in memory."""
@@ -116,6 +127,11 @@ class Disk:
             self.reach.try_again(at_once=0.0)
         self.flush()
         self.reach.close()
+
+    def _flush_if_open(self) -> None:
+        """Bring to the file, which may be another by now, what waited for it."""
+        if not self.reach.is_away:
+            self.flush()
 
     def _write_and_make_room(self) -> None:
         """Write; for an error do what can be done about it, and try again, once, or as long as that helps."""

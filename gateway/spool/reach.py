@@ -45,17 +45,8 @@ class Reach:
     `shift` is by how much provisional ids have changed then.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        limits: Limits,
-        clock: Clock,
-        *,
-        flush: Callable[[], None],
-        wake: Callable[[], None],
-    ) -> None:
-        """`flush` is to write what is new; `wake` is called where there may be more to be delivered."""
-        self.contents: Contents
+    def __init__(self, path: Path, limits: Limits, clock: Clock, *, wake: Callable[[], None]) -> None:
+        """`wake` is called where there may be more to be delivered."""
         self.trouble = ""
         self.is_away = False
         self.retry_at = 0.0
@@ -67,7 +58,6 @@ class Reach:
         self.ballast = Ballast(path)
         self.notes = Notes()
         self.epochs = Epochs(self.notes)
-        self._flush = flush
         self._wake = wake
         self._rescue: Salvage | None = None
         self._is_stuck = False
@@ -75,6 +65,9 @@ class Reach:
         self._kept_upto = 0
         self._late_is_known = False
         self._file: tuple[int, int] | None = None
+        self.contents = Contents(store.stand_in(), limits, self._boot)
+        self.contents.know_nothing()
+        self.contents.notes = self.notes
 
     @property
     def is_rescuing(self) -> bool:
@@ -101,11 +94,21 @@ class Reach:
     def start(self, *, in_memory: bool) -> None:
         """Go on with the file as it was left, or in memory for the time being."""
         try:
-            self._open()
+            self._open(AT_START)
         except (OSError, sqlite3.Error) as error:
             if not in_memory:
                 raise SpoolUnusable(f"{self._path} cannot be used: {error}") from error
-            self._begin_in_memory(error)
+            log.error(
+                "%s: %s; frames are kept in memory only, and do not survive an end of the daemon, "
+                "until the disk can be used: it is tried again",
+                self._path,
+                error,
+            )
+            self.is_away, self.trouble = True, str(error)
+            self.retry_at = self._clock.monotonic() + RETRY
+            with suppress(OSError, sqlite3.Error):
+                if not salvage.is_begun(self._path):
+                    self.contents = self._read(store.open_view(self._path))
         while not in_memory and self.is_away:
             if self._is_stuck:
                 raise SpoolUnusable(f"{self._path} cannot be used: {self.trouble}")
@@ -113,7 +116,6 @@ class Reach:
 
     def mend(self, error: Exception) -> None:
         """Go on with what can be read of a damaged file; places and limits are those in memory."""
-        self._lose_file()
         with suppress(SpoolUnusable):  # somebody else is at it: it is tried again
             self._begin_rescue(error, AT_ONCE)
 
@@ -126,7 +128,7 @@ class Reach:
                 self._is_stuck = False
                 if self._clock.monotonic() >= until:
                     return
-            self._rescue, self.trouble = None, ""
+            self._rescue, self._damage, self.trouble = None, None, ""
             rescue.finish()
             self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes), rescue.census)
             self.ballast.take()
@@ -147,22 +149,15 @@ class Reach:
             self._wake()
 
     def try_again(self, at_once: float = AT_ONCE) -> None:
-        """See whether the disk has the file by now, and takes what waits in memory."""
+        """See whether the disk has the file by now."""
         self.retry_at = self._clock.monotonic() + RETRY
-        try:
-            if salvage.is_begun(self._path):
-                self._lose_file()
-                self.advance(at_once)
-            elif self.is_away or _which(self._path) not in (None, self._file):
-                # The file is another than the one that is open after a disk was pulled out and put back.
-                self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes))
-            else:
-                self._flush()
-        except (OSError, sqlite3.Error, SpoolUnusable) as error:
-            if store.is_damage(error):
-                self.mend(error)
-            elif self.is_away:
-                self.trouble = str(error)
+        # The file is another than the one that is open after a disk was pulled out and put back.
+        if self.is_away or _which(self._path) not in (None, self._file) or salvage.is_begun(self._path):
+            try:
+                self._open(at_once)
+            except (OSError, sqlite3.Error, SpoolUnusable) as error:
+                if self.is_away:
+                    self.trouble = str(error)
 
     def write(self) -> bool:
         """Write what is not on the disk yet; return whether there was something.
@@ -188,38 +183,32 @@ class Reach:
                 self._rescue.close()
             self.contents.db.close()
 
-    def _open(self) -> None:
+    def _open(self, seconds: float) -> None:
+        """Go on with the file, or with what can be read of it, for which there are so many seconds."""
         damage: sqlite3.Error | None = None
-        if not salvage.is_begun(self._path):
-            try:
-                self._enter(store.open_store(self._path, max_bytes=self._limits.file_bytes))
-            except sqlite3.Error as error:
-                if not store.is_damage(error):
-                    raise
-                damage = error
-            else:
-                return
-        self._use_nothing()
-        self._begin_rescue(damage, AT_START)
-
-    def _enter(self, db: sqlite3.Connection) -> None:
-        """Go on where the file was left."""
         try:
-            self.contents = self._read(db)
-        except sqlite3.Error:
+            if not salvage.is_begun(self._path):
+                self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes))
+                return
+        except sqlite3.Error as error:
+            if not store.is_damage(error):
+                raise
+            damage = error
+        self._begin_rescue(damage, seconds)
+
+    def _read(self, db: sqlite3.Connection, counted: Census | None = None) -> Contents:
+        """Return the contents of an open file, which is to be the one that is known, if one is."""
+        known = self.contents.identity
+        try:
+            contents = Contents(db, self._limits, self._boot, counted)
+            if known not in (None, contents.identity) and contents.next != 1:
+                raise OSError("another queue is in its place: put it back, or restart the gateway")  # noqa: TRY301
+            self._begin_epoch(contents)
+            if known is None and not self._late_is_known:
+                contents.take_late(salvage.read_late(db))
+        except (OSError, sqlite3.Error):
             db.close()
             raise
-        self._know_file()
-        if not self.ballast.is_there:
-            self.contents.places.doubt_marks()
-        self._flush()
-        if not self.trouble:
-            self.ballast.take()
-
-    def _read(self, db: sqlite3.Connection) -> Contents:
-        contents = Contents(db, self._limits, self._boot)
-        self._begin_epoch(contents)
-        contents.take_late(salvage.read_late(db))
         return contents
 
     def _begin_epoch(self, contents: Contents) -> None:
@@ -237,11 +226,6 @@ class Reach:
                 store.identify(self.contents.db, secrets.randbits(30) | 1)
                 self.contents.identity = store.identity(self.contents.db)
 
-    def _use_nothing(self) -> None:
-        self.contents = Contents(store.stand_in(), self._limits, self._boot)
-        self.contents.know_nothing()
-        self.contents.notes = self.notes
-
     def _lose_file(self) -> None:
         """Go on without the file, whose ids are known: its frames wait for it to come back."""
         if not self.contents.places.is_out:
@@ -249,23 +233,9 @@ class Reach:
                 self.contents.db.close()
             self.contents.lose_file(store.stand_in())
 
-    def _begin_in_memory(self, error: Exception) -> None:
-        log.error(
-            "%s: %s; frames are kept in memory only, and do not survive an end of the daemon, "
-            "until the disk can be used: it is tried again",
-            self._path,
-            error,
-        )
-        self.is_away, self.trouble = True, str(error)
-        self.retry_at = self._clock.monotonic() + RETRY
-        with suppress(OSError, sqlite3.Error):
-            if not salvage.is_begun(self._path):
-                self.contents = self._read(store.open_view(self._path))
-                return
-        self._use_nothing()
-
     def _begin_rescue(self, damage: Exception | None, seconds: float) -> None:
-        self._damage = damage
+        self._lose_file()
+        self._damage = damage or self._damage
         self.is_away, self.trouble = True, f"{self._path} is damaged"
         self.advance(seconds)
         if self.is_rescuing:
@@ -287,33 +257,21 @@ class Reach:
 
     def _absorb(self, db: sqlite3.Connection, counted: Census | None = None) -> None:
         """Go on with the file: with what memory knows better than it, and behind it what waits in memory."""
-        before = self.contents
-        try:
-            contents = Contents(db, self._limits, self._boot, counted)
-            is_known = before.identity is not None
-            if is_known and contents.identity != before.identity and contents.next != 1:
-                raise OSError("another queue is in its place: put it back, or restart the gateway")  # noqa: TRY301
-            self._begin_epoch(contents)
-            if not is_known and not self._late_is_known:
-                contents.take_late(salvage.read_late(db))
-        except (OSError, sqlite3.Error):
-            db.close()
-            raise
+        before, contents = self.contents, self._read(db, counted)
         with as_owner(self._path.parent), suppress(sqlite3.Error):
             before.db.close()
         if not self.ballast.is_there:
             contents.places.doubt_marks()
         end = contents.next
-        if is_known:
-            contents.resume(before)
-        else:
+        if before.identity is None:
             self.shift = contents.append(before)
+        else:
+            contents.resume(before)
         contents.places.resume_consumers(before.places, end)
         self.contents = contents
         self.is_away = self._is_stuck = False
         self._kept_upto = 0
         self._know_file()
-        self._flush()
         self._wake()
 
 

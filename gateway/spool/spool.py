@@ -66,7 +66,7 @@ class Spool:
         self._retention = Retention(limits or Limits())
         self.syncing = Syncing(path, commit_interval, self._clock)
         self._disk = Disk(path, self._clock, self._retention, self.syncing, wake=self._wake_subscribers)
-        self._disk.reach.start(in_memory=in_memory)
+        self._disk.start(in_memory=in_memory)
 
     @property
     def _contents(self) -> Contents:

@@ -133,6 +133,7 @@ class Boots:
         best = other.now if other.now.was_set else self.now
         best = best._replace(first=min(self.now.first, other.now.first))
         self._rows = {**other._rows, **self._rows, self._boot: best}
+        self.is_written = False
 
     def set_clock(self, offset: float | None, boottime: float) -> bool:
         """Note what the wall clock is ahead of this boot's own from now on; None while it is wrong.
