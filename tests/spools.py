@@ -75,3 +75,8 @@ def full_frame(n: float) -> Frame:
 def peeked(spool: Spool, who: str, limit: int = 100) -> list[float | None]:
     """Return the next that the dispatcher is given."""
     return [f.values[0] for _, f in spool.peek(who, limit)]
+
+
+def refuse(spool: Spool, who: str, number: int, reason: str) -> None:
+    """Set the oldest frame of a dispatcher aside, and go on after it, as its worker does."""
+    spool.done(who, number, refused=[(n, f, reason) for n, f in spool.peek(who, 1) if n == number])

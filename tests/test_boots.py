@@ -18,7 +18,7 @@ from gateway.times.dating import Dating, TimeNote, passed
 from gateway.times.timekeeper import Timekeeper
 from listeners.simulated.clock import VirtualClock
 from tests.refusing import Disk
-from tests.spools import killed
+from tests.spools import killed, refuse
 
 BEGAN = 1_700_000_000.0
 """What a right clock showed when each of these boots began."""
@@ -196,7 +196,7 @@ def test_a_frame_is_refused_with_its_time_and_retried_with_the_right_one(boot):
     spool = boot()
     spool.put([at(1, 5.0), at(2, 6.0)])
     spool.set_clock(BEGAN + DAY)
-    spool.refuse("a", spool.peek("a", 1)[0][0], "no")
+    refuse(spool, "a", spool.peek("a", 1)[0][0], "no")
     assert spool.refused("a")[0].frame == at(1, BEGAN + DAY + 1001)
     spool.set_clock(None)
     assert spool.refused("a")[0].undated
@@ -244,7 +244,7 @@ def test_a_row_goes_with_the_last_that_names_its_boot(boot, path):
         spool.put([at(1, 5.0, name)])
     assert boots() == {"first", "second", "third"}
     # given that what was taken in one is refused, and in the next delivered
-    spool.refuse("a", 1, "no")
+    refuse(spool, "a", 1, "no")
     spool.done("a", 2)
     assert given(boot("fourth")) == [(1, 1)]
     assert boots() == {"first", "second", "third", "fourth"}

@@ -13,6 +13,7 @@ from gateway.store.salvage import Salvage
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
 from tests.spools import peeked as values
+from tests.spools import refuse
 from tests.test_spool import BACK_TO_THE_FIRST_VERSION
 
 
@@ -143,7 +144,7 @@ def test_a_garbled_frame_among_those_that_were_refused_is_damage_too(path):
     spool.set_consumers(["a"])
     spool.put([frame(1), frame(2)])
     for number, _ in spool.peek("a", 2):
-        spool.refuse("a", number, "no")
+        refuse(spool, "a", number, "no")
     spool.close()
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE refused SET frame = 'no frame' WHERE id = 1")

@@ -17,6 +17,7 @@ from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted
 from tests.gateway_process import GatewayProcess, command
 from tests.ports import free_port
+from tests.spools import refuse
 from tests.test_security import push
 from tests.waiting import wait_until
 
@@ -97,7 +98,7 @@ def test_where_there_was_no_disk_at_the_start_what_waits_moves_there_with_its_or
     spool = started(path, clock, "a", "b")
     spool.put([frame(n) for n in range(10)])
     spool.done("a", spool.peek("a", 4)[-1][0])
-    spool.refuse("b", spool.peek("b", 1)[0][0], "no")
+    refuse(spool, "b", spool.peek("b", 1)[0][0], "no")
     assert [spool.standing(who).waiting for who in "ab"] == [6, 9]
     assert spool.trouble
     some_time_passes(spool, clock)

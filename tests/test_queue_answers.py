@@ -20,6 +20,7 @@ from gateway.spool import Limits, Spool
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import MADE
 from listeners.simulated.clock import VirtualClock
+from tests.spools import refuse
 
 FRAMES = [Frame("9", (float(n),), Stamp(1_700_000_000.0 + n, "boot", n)) for n in range(20)]
 
@@ -31,7 +32,7 @@ def spool(tmp_path):
     spool.set_consumers("ab")
     spool.put(FRAMES)
     for number, _ in spool.peek("a", 5):
-        spool.refuse("a", number, "no")
+        refuse(spool, "a", number, "no")
     yield spool
     spool.close()
 
@@ -122,7 +123,7 @@ def test_that_refused_frames_are_dropped_is_told_with_the_cure(tmp_path):
     spool.set_consumers("a")
     spool.put(FRAMES)
     for number, _ in spool.peek("a", 5):
-        spool.refuse("a", number, "no")
+        refuse(spool, "a", number, "no")
     answers = QueueAnswers(spool)
     status = answers.status()
     assert (status["refused_dropped"], status["dropped"]) == (3, 0)

@@ -30,6 +30,7 @@ from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
+from tests.spools import refuse
 from tests.statuses import answer
 from tests.test_exchange import frames
 from tests.waiting import wait_until
@@ -67,7 +68,7 @@ def filled(path) -> Path:
     spool = Spool(path)
     spool.set_consumers("ab")
     spool.put([frame(n) for n in range(4)])
-    spool.refuse("a", spool.peek("a", 1)[0][0], "too \x1b[31mhot")
+    refuse(spool, "a", spool.peek("a", 1)[0][0], "too \x1b[31mhot")
     spool.close()
     return path
 

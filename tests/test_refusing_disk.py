@@ -10,6 +10,7 @@ from gateway.spool import Limits, Spool, SpoolUnusable
 from tests.refusing import TROUBLES, Disk
 from tests.spools import full_frame as frame
 from tests.spools import peeked as values
+from tests.spools import refuse
 
 
 @pytest.mark.parametrize("error", TROUBLES)
@@ -103,7 +104,7 @@ def test_where_no_disk_can_be_had_frames_are_kept_in_memory_and_that_is_said(tmp
 @pytest.mark.parametrize("error", TROUBLES)
 def test_where_the_disk_refuses_nothing_is_admitted_nor_forgotten(spool, error):
     spool.put([frame(1), frame(2)])
-    spool.refuse("a", spool.peek("a", 1)[0][0], "no")
+    refuse(spool, "a", spool.peek("a", 1)[0][0], "no")
     refused = spool.refused("a")
     real, spool._contents.db = spool._contents.db, Disk(spool._contents.db, error)
     with pytest.raises(OSError, match="disk refuses"):

@@ -13,6 +13,7 @@ from gateway.spool import Spool, SpoolUnusable
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
 from tests.spools import peeked as values
+from tests.spools import refuse
 
 
 def test_a_frame_comes_back_as_it_was(spool):
@@ -46,7 +47,7 @@ def test_what_is_delivered_is_gone_for_good_and_ids_are_never_used_again(spool, 
 
 def test_a_refused_frame_is_set_aside_and_blocks_nothing(spool):
     spool.put([frame(1), frame(2)])
-    spool.refuse("a", spool.peek("a", 1)[0][0], "Format error")
+    refuse(spool, "a", spool.peek("a", 1)[0][0], "Format error")
     assert values(spool, "a") == [2]
     assert [refused[:2] for refused in spool.refused("a")] == [(frame(1), "Format error")]
 
@@ -111,7 +112,7 @@ def test_a_file_of_the_third_version_keeps_all_that_is_in_it(spool, path):
     # given frames that wait, were refused and dropped, and one that somebody began to send
     spool.set_consumers(["a", "b"])
     spool.put([frame(n) for n in range(5)])
-    spool.refuse("a", 1, "no")
+    refuse(spool, "a", 1, "no")
     spool.done("b", 2)
     spool.mark_sending("a", 3)
     spool._contents.dropped = 7
@@ -136,7 +137,7 @@ def test_a_file_of_the_third_version_keeps_all_that_is_in_it(spool, path):
 def test_what_is_retried_comes_last_and_to_the_one_alone_that_refused_it(spool, path):
     spool.set_consumers(["a", "b"])
     spool.put([frame(1), frame(2)])
-    spool.refuse("a", spool.peek("a", 1)[0][0], "no")
+    refuse(spool, "a", spool.peek("a", 1)[0][0], "no")
     spool.done("b", spool.peek("b", 10)[-1][0])
     assert (spool.standing("a"), spool.refusers) == ((1, 0, 1, frame(2)), ["a"])
     refused = spool.refused("a")

@@ -18,6 +18,7 @@ from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool
 from listeners.simulated.clock import VirtualClock
 from tests.refusing import ReadOnly
+from tests.spools import refuse
 
 
 class Kept(NamedTuple):
@@ -288,7 +289,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.given(who, 1)
         if batch := self.spool.peek(who, 1):
             number, kept = batch[0]
-            self.spool.refuse(who, number, "no")
+            refuse(self.spool, who, number, "no")
             self.set_aside([Refusal(number, who, kept.values[0], kept.stamp)])
             self.move(who, number)
 

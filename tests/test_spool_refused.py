@@ -15,7 +15,7 @@ from gateway.spool import Limits, Spool
 from gateway.spool.refused import CURE
 from listeners.simulated.clock import VirtualClock
 from tests.refusing import ReadOnly
-from tests.spools import MB, frame, killed, opener, refused, values
+from tests.spools import MB, frame, killed, opener, refuse, refused, values
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ class TestWhatWasRefused:
         spool.put([frame(n) for n in range(100)])
         spool._contents.db = ReadOnly(spool._contents.db)
         for number, _ in spool.peek("a", 100):
-            spool.refuse("a", number, "no")
+            refuse(spool, "a", number, "no")
         assert (spool.standing("a").refused, spool.refused_dropped) == (10, 90)
         spool._contents.db = spool._contents.db.db
         spool.put([frame(100)])

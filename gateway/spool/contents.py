@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from gateway.frame import Frame
 
 
-_SOME = 100
-"""Frames among which the oldest of a dispatcher is looked for."""
-
-
 class Waiting(NamedTuple):
     """A frame in the queue: for the dispatcher `whose`, or all (""), and whether its time is not known."""
 
@@ -118,29 +114,33 @@ class Contents:
 
     # What is there.
 
-    def read(self, who: str, limit: int) -> list[tuple[int, Frame]]:
-        """Return the next frames of a dispatcher as they were recorded."""
-        after, before = self.places.reach(who, self.next)
-        query = (
-            "SELECT id, frame FROM frames WHERE id > ? AND id < ? AND whose IN ('', ?) ORDER BY id LIMIT ?"
-        )
-        rows = self.db.execute(query, (after, before, who, limit)).fetchall()
-        found = [(number, from_text(text)) for number, text in store.in_order(rows, after)]
-        unwritten = [(each.number, each.frame) for each in self.unwritten if after < each.number < before]
-        return found + unwritten[: limit - len(found)]
-
     def waiting(self, after: int, limit: int, who: str = "") -> list[Waiting]:
         """Return the oldest frames after this id, for whichever dispatcher, with their times for `who`."""
         query = "SELECT id, frame, whose FROM frames WHERE id > ? ORDER BY id LIMIT ?"
-        rows = store.in_order(self.db.execute(query, (after, limit)).fetchall(), after)
-        found = [(number, from_text(text), whose) for number, text, whose in rows]
-        found += [(each.number, each.frame, "") for each in self.unwritten if each.number > after]
-        dated = [
-            (number, frame, whose, self.date(who, number, frame)) for number, frame, whose in found[:limit]
-        ]
-        return [
-            Waiting(number, right or frame, whose, right is None) for number, frame, whose, right in dated
-        ]
+        rows = self.db.execute(query, (after, limit)).fetchall()
+        return self._dated(who, rows, after, self.next, limit)
+
+    def to_deliver(self, who: str, limit: int) -> list[Waiting]:
+        """Return the next frames of a dispatcher, with their times for it."""
+        after, before = self.places.reach(who, self.next)
+        query = (
+            "SELECT id, frame, whose FROM frames WHERE id > ? AND id < ? AND whose IN ('', ?) "
+            "ORDER BY id LIMIT ?"
+        )
+        rows = self.db.execute(query, (after, before, who, limit)).fetchall()
+        return self._dated(who, rows, after, before, limit)
+
+    def _dated(
+        self, who: str, rows: list[tuple[int, str, str]], after: int, before: int, limit: int
+    ) -> list[Waiting]:
+        """Return the frames of these rows and, behind them, those in memory between two ids."""
+        found = [(number, from_text(text), whose) for number, text, whose in store.in_order(rows, after)]
+        unwritten = [(each.number, each.frame, "") for each in self.unwritten if after < each.number < before]
+        dated = []
+        for number, frame, whose in found + unwritten[: limit - len(found)]:
+            right = self.boots.date(frame, self.places.pin(who, number))
+            dated.append(Waiting(number, right or frame, whose, right is None))
+        return dated
 
     def set_aside(self, who: str, after: int, limit: int) -> list[Refused]:
         """Return the oldest frames behind this id that were set aside for the dispatcher."""
@@ -151,20 +151,6 @@ class Contents:
             right = self.boots.date(frame)
             found.append(Refused(right or frame, reason, number, who, undated=bool(undated or right is None)))
         return found
-
-    def dated(self, who: str, found: Iterable[tuple[int, Frame]]) -> list[tuple[int, Frame]]:
-        """Return the frames before the first whose time is not known, with their times for `who`."""
-        ready, has_pins = [], self.places.pinned(who) > 0
-        for number, frame in found:
-            right = self.date(who, number, frame) if has_pins else self.boots.date(frame)
-            if right is None:
-                break
-            ready.append((number, right))
-        return ready
-
-    def date(self, who: str, number: int, frame: Frame) -> Frame | None:
-        """Return the frame with its time, as it was sent to the dispatcher or else as it is known now."""
-        return self.boots.date(frame, self.places.pin(who, number))
 
     def standing(self, who: str, saved: int) -> Standing:
         """Return a dispatcher's figures; `saved` frames wait in a rescue and are not counted here."""
@@ -177,8 +163,7 @@ class Contents:
             waiting -= self.census.count(max(passed, memory_from - 1), self.places.in_memory(who), who)
         held_from = self.held_from(max(place, self.places.pinned(who)))
         held = self.census.count(held_from - 1, self.next - 1, who) if held_from else 0
-        some = self.waiting(place, _SOME, who)
-        oldest = next((kept.frame for kept in some if kept.whose in ("", who)), None)
+        oldest = next((kept.frame for kept in self.to_deliver(who, 1)), None)
         return Standing(waiting, held, refused, oldest)
 
     def held_from(self, after: int) -> int:
@@ -213,13 +198,12 @@ class Contents:
             self.census.add(number, 1, whose)
         self.next += len(rows)
 
-    def set_lost_aside(self, who: str, found: Iterable[tuple[int, Frame]], reason: str) -> bool:
+    def set_lost_aside(self, who: str, found: Iterable[Waiting], reason: str) -> bool:
         """Set the first frames aside whose time will never be known; return whether there were any."""
-        lost = list(takewhile(lambda pair: self.boots.is_lost(pair[1]), found))
-        rows = [RefusedRow(number, who, reason, to_text(frame), undated=True) for number, frame in lost]
-        self.refused.add(rows)
+        lost = list(takewhile(lambda kept: self.boots.is_lost(kept.frame), found))
+        self.refused.add(RefusedRow(n, who, reason, to_text(frame), undated=True) for n, frame, *_ in lost)
         if lost:
-            self.delivered(who, lost[-1][0])
+            self.delivered(who, lost[-1].number)
         return bool(lost)
 
     def delivered(self, who: str, upto: int) -> None:

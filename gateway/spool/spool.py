@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -131,13 +132,13 @@ class Spool:
         """
         while True:
             with self._lock:
-                found = self._disk.read(lambda contents: contents.read(who, limit))
+                found = self._disk.read(lambda contents: contents.to_deliver(who, limit))
                 if self._disk.reach.is_rescuing:
                     return []  # what is older is on its way into the new file
                 contents, places = self._contents, self._contents.places
                 after, before = places.reach(who, contents.next)
                 self._given[who] = contents.boots.now
-                ready = contents.dated(who, found)
+                ready = [(kept.number, kept.frame) for kept in takewhile(lambda kept: not kept.held, found)]
                 places.gave_from_memory |= places.is_out and bool(ready)
                 if ready or before == after + 1:
                     return ready
@@ -189,14 +190,6 @@ class Spool:
             )
             self._contents.delivered(who, upto)
             self._disk.flush()
-
-    def refuse(self, who: str, number: int, reason: str) -> None:
-        """Set one frame aside that the dispatcher's far end will not take, and go on after it.
-
-        It is the oldest that the dispatcher has not delivered. Raises OSError where the disk cannot be read.
-        """
-        refused = [(n, frame, reason) for n, frame in self.peek(who, 1) if n == number]
-        self.done(who, number, refused=refused)
 
     def admit(self, frames: Sequence[tuple[Frame, str]], *, instead_of: Sequence[Refused] = ()) -> None:
         """Put frames at the end, each for the dispatcher beside it or all (""), in place of refused ones.
