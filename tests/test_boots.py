@@ -284,8 +284,8 @@ def test_of_a_damaged_file_what_is_known_of_the_clocks_is_rescued(boot, path, da
 
 
 def test_a_frame_that_came_during_a_rescue_has_its_time_also_after_a_power_cut(boot, path, monkeypatch):
-    monkeypatch.setattr("gateway.spool.reach.AT_START", 0.0)
-    monkeypatch.setattr("gateway.spool.reach.AT_ONCE", 0.0)
+    monkeypatch.setattr("gateway.spool.queue_file.AT_START", 0.0)
+    monkeypatch.setattr("gateway.spool.queue_file.AT_ONCE", 0.0)
     spool = boot("before")
     spool.put([at(n, BEGAN + 1000 + n, "before") for n in range(900)])
     spool.close()

@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-from gateway.spool import Limits, Spool, reach
+from gateway.spool import Limits, Spool, queue_file
 from gateway.store.salvage import Salvage
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
@@ -21,7 +21,7 @@ from tests.test_spool import BACK_TO_THE_FIRST_VERSION
 def patience(monkeypatch):
     """Let the rescue of a damaged file come to its end at once, however busy the machine is."""
     for name in ("AT_START", "AT_ONCE"):
-        monkeypatch.setattr(reach, name, 60.0)
+        monkeypatch.setattr(queue_file, name, 60.0)
 
 
 def filled(path, count: int) -> bytes:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import Clock
 from gateway.frame import Frame, Stamp
-from gateway.spool import Limits, Spool, reach
+from gateway.spool import Limits, Spool, queue_file
 from gateway.store import census, salvage, store
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
@@ -71,7 +71,7 @@ def rescued(path: Path, **settings: object) -> Spool:
 def piecewise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing of a rescue be done at once."""
     for name in ("AT_START", "AT_ONCE"):
-        monkeypatch.setattr(reach, name, 0.0)
+        monkeypatch.setattr(queue_file, name, 0.0)
 
 
 def fill(path: Path, count: int = 12_000) -> None:
@@ -536,7 +536,7 @@ def test_damage_while_it_runs_takes_neither_places_nor_what_comes(path, monkeypa
     spool = opened(path)
     piecewise(monkeypatch)
     first = spool.peek("a", 1)
-    spool._disk.reach.mend(sqlite3.DatabaseError("malformed"))
+    spool._disk.file.mend(sqlite3.DatabaseError("malformed"))
     # when it is being rescued while the dispatcher delivers and a listener puts
     spool.done("a", first[0][0])
     spool.put([frame(3000)])

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.spool.limits import NoRoom
-from gateway.spool.reach import RETRY, Reach
+from gateway.spool.queue_file import RETRY, QueueFile
 from gateway.store import store
 
 if TYPE_CHECKING:
@@ -43,36 +43,36 @@ class Disk:
         self._retention = retention
         self._syncing = syncing
         self._wake = wake
-        self.reach = Reach(path, retention.limits, clock, wake=wake)
+        self.file = QueueFile(path, retention.limits, clock, wake=wake)
 
     @property
     def contents(self) -> Contents:
         """What the queue holds; other contents after whatever is done with the disk."""
-        return self.reach.contents
+        return self.file.contents
 
     def start(self, *, in_memory: bool) -> None:
         """Go on with the file as it was left, or in memory for the time being."""
-        self.reach.start(in_memory=in_memory)
+        self.file.start(in_memory=in_memory)
         self._flush_if_open()
-        if not self.reach.trouble:
-            self.reach.ballast.take()
+        if not self.file.trouble:
+            self.file.ballast.take()
 
     def flush(self) -> None:
         """Bring to the disk what is not there yet; that it refuses is said once, and when it is over."""
         try:
             self._write_and_make_room()
         except sqlite3.Error as error:
-            if not self.reach.trouble:
+            if not self.file.trouble:
                 log.warning("the disk refuses (%s): what is new waits in memory until it takes it", error)
-                self.reach.retry_at = self._clock.monotonic() + RETRY
-            self.reach.trouble = str(error)
-            self.reach.ballast.drop()
+                self.file.retry_at = self._clock.monotonic() + RETRY
+            self.file.trouble = str(error)
+            self.file.ballast.drop()
             self._retention.bound_memory(self.contents)
             return
-        if self.reach.trouble:
+        if self.file.trouble:
             log.warning("the disk works again")
-            self.reach.trouble = ""
-            self.reach.ballast.take()
+            self.file.trouble = ""
+            self.file.ballast.take()
             self._wake()
 
     def read(self, read: Callable[[Contents], T]) -> T:
@@ -86,7 +86,7 @@ class Disk:
             except sqlite3.Error as error:
                 if not store.is_damage(error):
                     raise
-                self.reach.mend(error)
+                self.file.mend(error)
                 self._flush_if_open()
                 return read(self.contents)
 
@@ -102,35 +102,35 @@ class Disk:
 
     def check(self) -> None:
         """Raise OSError where the disk refuses what is to be on it."""
-        if self.reach.trouble:
-            raise OSError(f"the queue's disk refuses: {self.reach.trouble}")
+        if self.file.trouble:
+            raise OSError(f"the queue's disk refuses: {self.file.trouble}")
 
     def due(self) -> float:
         """Return in how many seconds there is something for `tend` to do; infinity where there is nothing."""
-        if self.reach.is_rescuing:
+        if self.file.is_rescuing:
             return 0.0
-        return max(0.0, self.reach.retry_at - self._clock.monotonic()) if self.reach.trouble else math.inf
+        return max(0.0, self.file.retry_at - self._clock.monotonic()) if self.file.trouble else math.inf
 
     def tend(self) -> None:
         """Bring on a rescue by a piece, or try a disk that refused again, where that is due."""
         if self.due():
             return
-        if self.reach.is_rescuing:
-            self.reach.advance(0.0)
+        if self.file.is_rescuing:
+            self.file.advance(0.0)
         else:
-            self.reach.try_again()
+            self.file.try_again()
         self._flush_if_open()
 
     def close(self) -> None:
         """Close the file, once more trying to write what waits in memory."""
-        if self.reach.is_away and not self.reach.is_rescuing:
-            self.reach.try_again(at_once=0.0)
+        if self.file.is_away and not self.file.is_rescuing:
+            self.file.try_again(at_once=0.0)
         self.flush()
-        self.reach.close()
+        self.file.close()
 
     def _flush_if_open(self) -> None:
         """Bring to the file, which may be another by now, what waited for it."""
-        if not self.reach.is_away:
+        if not self.file.is_away:
             self.flush()
 
     def _write_and_make_room(self) -> None:
@@ -138,7 +138,7 @@ class Disk:
         tried = False
         while True:
             try:
-                if self.reach.write():
+                if self.file.write():
                     self._syncing.committed()
             except sqlite3.Error as error:
                 if not self._make_room(error) and tried:
@@ -150,9 +150,9 @@ class Disk:
     def _make_room(self, error: sqlite3.Error) -> bool:
         """Do what can be done about an error; return whether frames went, as it can be that more have to."""
         if store.is_damage(error):
-            self.reach.mend(error)
+            self.file.mend(error)
         elif self._retention.make_room(self.contents, error):
             return True
         elif store.is_full(error):
-            self.reach.ballast.drop()
+            self.file.ballast.drop()
         return False

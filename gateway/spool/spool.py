@@ -75,7 +75,7 @@ class Spool:
 
     def _real(self, number: int) -> int:
         """Return the id that a frame has now whose id was provisional when somebody got to know it."""
-        return number + self._disk.reach.shift if number >= PROVISIONAL else number
+        return number + self._disk.file.shift if number >= PROVISIONAL else number
 
     def set_consumers(self, dispatchers: Iterable[str]) -> None:
         """Keep frames for these dispatchers from now on; a new one starts with the oldest frame there is.
@@ -100,12 +100,12 @@ class Spool:
     @property
     def notes(self) -> Notes:
         """The notes that were kept with frames."""
-        return self._disk.reach.notes
+        return self._disk.file.notes
 
     @property
     def epochs(self) -> Epochs:
         """In which epoch the id of a frame was given."""
-        return self._disk.reach.epochs
+        return self._disk.file.epochs
 
     def put(self, frames: Sequence[Frame], notes: Mapping[str, str] = MappingProxyType({})) -> None:
         """Keep the frames: on disk when this returns, unless the disk refuses (which is said once).
@@ -133,7 +133,7 @@ class Spool:
         while True:
             with self._lock:
                 found = self._disk.read(lambda contents: contents.to_deliver(who, limit))
-                if self._disk.reach.is_rescuing:
+                if self._disk.file.is_rescuing:
                     return []  # what is older is on its way into the new file
                 contents, places = self._contents, self._contents.places
                 after, before = places.reach(who, contents.next)
@@ -146,7 +146,7 @@ class Spool:
                     contents.pass_over(who, before - 1)  # what there is, is for others
                 elif (
                     self._lost
-                    and not self._disk.reach.trouble
+                    and not self._disk.file.trouble
                     and contents.set_lost_aside(who, found, self._lost)
                 ):
                     self._disk.flush()
@@ -202,7 +202,7 @@ class Spool:
             with self._disk.refusing():
                 self._disk.flush()
                 if self._contents.unwritten:
-                    raise sqlite3.OperationalError(self._disk.reach.trouble)
+                    raise sqlite3.OperationalError(self._disk.file.trouble)
                 self._contents.admit(frames, [(each.who, each.number) for each in instead_of])
             self.syncing.committed()
             self._wake_subscribers()
@@ -214,7 +214,7 @@ class Spool:
         Raises OSError where the disk does not take it.
         """
         with self._lock:
-            if self._disk.reach.is_away:
+            if self._disk.file.is_away:
                 self._disk.check()
             skipped = self._retention.skip(self._contents, who, before=self._real(before), limit=limit)
             self._disk.flush()
@@ -269,7 +269,7 @@ class Spool:
     def standing(self, who: str) -> Standing:
         """Return a dispatcher's figures; OSError where the disk cannot be read."""
         with self._lock:
-            standing = self._disk.read(lambda contents: contents.standing(who, self._disk.reach.saved))
+            standing = self._disk.read(lambda contents: contents.standing(who, self._disk.file.saved))
             return standing._replace(held=0) if self._lost else standing
 
     def refused(self, who: str, *, after: int = 0, limit: int = 1000) -> list[Refused]:
@@ -325,7 +325,7 @@ class Spool:
     def trouble(self) -> str:
         """Why what is put waits in memory only, where a kill takes it, or ""."""
         with self._lock:
-            return self._disk.reach.describe()
+            return self._disk.file.describe()
 
     @property
     def size(self) -> int:

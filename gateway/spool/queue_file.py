@@ -37,7 +37,7 @@ What is left is done by `advance`.
 """
 
 
-class Reach:
+class QueueFile:
     """Keeps the contents of the queue, also while its file cannot be used.
 
     While the file cannot be written to (`is_away`) `trouble` is why. The contents are then a view of it or,
