@@ -35,7 +35,7 @@ class Limits:
 
 
 class NoRoom(sqlite3.OperationalError):
-    """What waits takes more of the file than it may: the `share` of it that is too much, from 0 to 1."""
+    """What waits takes more of the file than it may: by `share` of it, from 0 to 1."""
 
     sqlite_errorcode = sqlite3.SQLITE_FULL
 

@@ -14,7 +14,7 @@ PROVISIONAL = 1 << 62
 """The first id while nobody can know which ids the file has used: no frame in a file has one as high."""
 
 _STRETCH = 10_000
-"""How many ids are looked through at a time: whoever puts a frame waits no longer than that takes."""
+"""How many ids are searched at a time: a listener that puts a frame has to wait for that."""
 
 
 class Sent(NamedTuple):

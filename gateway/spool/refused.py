@@ -23,7 +23,7 @@ CURE = (
 """What can be done about refused frames."""
 
 _PIECE = 1000
-"""How many frames are dropped in one transaction beside those that make room for others: a limit that was
+"""How many frames are dropped in one transaction beyond those that make room for new ones: a limit that was
 lowered is reached after several."""
 
 _OVERHEAD = 80
@@ -31,7 +31,7 @@ _OVERHEAD = 80
 
 
 class RefusedRow(NamedTuple):
-    """A frame that a dispatcher's far end does not take, as the file has it."""
+    """A row of the table: a frame that a dispatcher's far end does not take."""
 
     number: int
     who: str
@@ -55,9 +55,10 @@ class _State(NamedTuple):
 class RefusedFrames:
     """The table `refused` of the file, and what is still to be written there.
 
-    Beyond its limits the oldest frames go, whoever refused them, and `dropped` counts them for ever. `pages`
-    are those of the file that the table takes, as measured: how full a page of SQLite is depends on the sizes
-    of what is in it. `full` says that frames have been dropped since some were last taken out by hand.
+    Beyond its limits the oldest frames are dropped, whichever dispatcher refused them, and `dropped` counts
+    them for good. `pages` is how many pages of the file the table takes, as measured: how full SQLite makes a
+    page depends on the sizes of the rows. `full` says that frames have been dropped since some were last
+    taken out by hand.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -68,7 +69,7 @@ class RefusedFrames:
         self._limits = limits
         self._on_disk: Counter[str] = Counter()
         self._noted = (0, 0, 0)
-        # The highest id that was taken out: no other frame is to have it.
+        # The highest id that was taken out: no other frame may get it.
         self._last_out = 0
 
     def load(self, db: sqlite3.Connection) -> None:
@@ -110,7 +111,7 @@ class RefusedFrames:
         self.unwritten += rows
 
     def bound_memory(self) -> None:
-        """Drop the oldest of those that wait in memory for the disk, as far as they are too many."""
+        """Drop the oldest of those that wait in memory for the disk, beyond the limit."""
         surplus = max(0, len(self.unwritten) - self._limits.memory)
         self._drop(row.number for row in self.unwritten[:surplus])
         del self.unwritten[:surplus]
@@ -120,7 +121,7 @@ class RefusedFrames:
         return _State(Counter(self._on_disk), self.pages, self.dropped, self._noted)
 
     def restore(self, state: _State) -> None:
-        """Put it back."""
+        """Put back what `state` returned."""
         self._on_disk, self.pages, self.dropped, self._noted = state
 
     def write(self, db: sqlite3.Connection) -> None:
@@ -151,7 +152,7 @@ class RefusedFrames:
         return all(count for _, count in there)
 
     def _newest_that_fit(self, rows: list[RefusedRow]) -> list[RefusedRow]:
-        """Drop those at the front that have no room even where there is nothing else."""
+        """Drop those at the front that would have no room even in an empty table."""
         most = self._limits.refused
         first = max(0, len(rows) - most)
         while _pages(rows[first:]) > self._limits.refused_bytes // PAGE:
@@ -195,7 +196,7 @@ class RefusedFrames:
             self.full = True
 
     def _note(self, db: sqlite3.Connection) -> None:
-        """Have the file count as we do."""
+        """Write the counts to the file where they have changed."""
         now = (self.pages, self.dropped, self._last_out)
         if self._noted != now:
             names = ("refused_pages", "refused_dropped", "refused_last_out")
@@ -204,5 +205,5 @@ class RefusedFrames:
 
 
 def _pages(rows: Sequence[RefusedRow]) -> int:
-    """Return how many pages these may take, rather too many."""
+    """Return how many pages these take at most."""
     return math.ceil(sum(row.size for row in rows) * 1.5 / PAGE)

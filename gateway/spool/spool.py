@@ -1,8 +1,8 @@
 """Frames on disk until every dispatcher has delivered them.
 
 A frame is committed when `put` returns, so that no kill can lose it, and deleted in the transaction that
-moves the last dispatcher's cursor past it. What a power cut may take is what was put since the last `sync`:
-an SD card wears by how often it is made to write. Ids only ever grow, so that a cursor never skips a frame.
+moves the last dispatcher's cursor past it. A power cut may take what was put since the last `sync`: that is
+not done at each commit, as it wears an SD card. Ids only ever grow, so that a cursor never skips a frame.
 Before a batch is sent its end is noted: frames past that mark cannot have been sent before a kill.
 """
 
@@ -42,9 +42,9 @@ class Spool:
     """The queue between listeners and dispatchers; any thread may call it.
 
     Frames that the disk refuses wait in memory, and are delivered from there if need be. Where the file
-    cannot be used at all that goes for all of them, until it can: `tend` tries again. Without `in_memory`
-    SpoolUnusable is raised. What a damaged file still gives is brought into a new one, also by `tend`; what
-    is put meanwhile waits behind that.
+    cannot be used at all, all frames wait there, until `tend` finds that it can. Without `in_memory`
+    SpoolUnusable is raised instead. What can be read of a damaged file is copied into a new one, also by
+    `tend`; what is put meanwhile comes after it.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Spool:
         return self._disk.contents
 
     def _real(self, number: int) -> int:
-        """Return the id that a frame has now whose id was provisional when somebody got to know it."""
+        """Return the id that a frame has now, of one that may have been provisional."""
         return number + self._disk.file.shift if number >= PROVISIONAL else number
 
     def set_consumers(self, dispatchers: Iterable[str]) -> None:
@@ -108,10 +108,10 @@ class Spool:
         return self._disk.file.epochs
 
     def put(self, frames: Sequence[Frame], notes: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Keep the frames: on disk when this returns, unless the disk refuses (which is said once).
+        """Keep the frames: they are on disk when this returns, unless the disk refuses (logged once).
 
-        The notes are kept in the same transaction. Raises ValueError for a frame that no file can hold, and
-        then keeps none of these.
+        The notes are kept in the same transaction. Raises ValueError if a frame cannot be written
+        to any file, and then keeps none of them.
         """
         texts = [(frame, to_text(frame)) for frame in frames]
         with self._lock:
@@ -126,8 +126,8 @@ class Spool:
     def peek(self, who: str, limit: int) -> list[tuple[int, Frame]]:
         """Return the oldest frames that the dispatcher has not delivered, with their ids and their time.
 
-        One whose time is not known yet holds up those behind it. One of an earlier boot, whose time nobody
-        will ever know, is set aside, as soon as the clock is right. Raises OSError where the disk cannot be
+        A frame whose time is not known yet holds up those after it. One of an earlier boot, whose time will
+        never be known, is set aside as soon as the clock is right. Raises OSError where the disk cannot be
         read.
         """
         while True:
@@ -156,8 +156,8 @@ class Spool:
     def mark_sending(self, who: str, upto: int, *, blind: bool = False) -> None:
         """Note, before the dispatcher sends what it was given last, that it does so up to this id.
 
-        Whatever is learnt of the clock meanwhile, these keep the times that they are sent with until `done`.
-        `blind` says that the first of them looks the same as one that its far end has.
+        Until `done` these keep the times that they are sent with, whatever is learnt of the clock meanwhile.
+        `blind` says that the first of them looks the same as one that the far end has.
         """
         with self._lock:
             clock = self._given.get(who, self._contents.boots.now)
@@ -167,8 +167,8 @@ class Spool:
     def sent(self, who: str) -> Sent:
         """Return how far frames may have been sent: what was noted, or all that an earlier run can have sent.
 
-        That is so where this boot does not vouch for the note, as a power cut may have taken the last one.
-        What was there when this run began, or when it first knew the dispatcher, may have been sent then.
+        The latter where the note is not of this boot, as a power cut may have taken the last one: then any
+        frame may have been sent that was there when this run began, or first knew the dispatcher.
         """
         with self._lock:
             return self._contents.places.sent(who)
@@ -176,8 +176,8 @@ class Spool:
     def done(self, who: str, upto: int, *, refused: Sequence[tuple[int, Frame, str]] = ()) -> None:
         """Note that the dispatcher has delivered every frame up to this id, but for those that are `refused`.
 
-        These, with the reason for each, are set aside for it in the same transaction, whether they were sent
-        or not. While the disk refuses, the place is kept in memory: nothing is sent twice for it.
+        These are set aside for it in the same transaction, each with its reason, whether they were sent or
+        not. While the disk refuses, the place is kept in memory, so that nothing is sent twice.
         """
         with self._lock:
             upto, place = self._real(upto), self._contents.places.of(who)
@@ -257,7 +257,7 @@ class Spool:
     # What there is.
 
     def waiting(self, *, after: int = 0, limit: int = 1000, who: str = "") -> list[Waiting]:
-        """Return the oldest frames after this id, or after the place of a dispatcher, for whomever they are.
+        """Return the oldest frames after this id and after the place of `who`, for any dispatcher.
 
         Raises OSError where the disk cannot be read.
         """
@@ -273,7 +273,7 @@ class Spool:
             return standing._replace(held=0) if self._lost else standing
 
     def refused(self, who: str, *, after: int = 0, limit: int = 1000) -> list[Refused]:
-        """Return the oldest frames behind this id that were set aside for the dispatcher.
+        """Return the oldest frames after this id that were set aside for the dispatcher.
 
         Raises OSError where the disk cannot be read.
         """
@@ -342,7 +342,7 @@ class Spool:
     def tend(self) -> None:
         """Do what is due: a `sync`, a piece of a rescue, another try of a disk that refuses.
 
-        A rescue is only due again, so that whoever calls can look at other things between two pieces.
+        A rescue is due again at once, so that the caller can do other things between two pieces of it.
         """
         self.syncing.sync_if_due()
         with self._lock:

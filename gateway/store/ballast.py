@@ -1,4 +1,4 @@
-"""Bytes set aside so that a full disk has room to note what was delivered, and so to be emptied."""
+"""Bytes set aside so that a full disk has room to note what was delivered, which makes room on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIZE = 1 << 20
 class Ballast:
     """The file `queue.ballast`.
 
-    Where it is not there at the start the disk refused something, and what was noted as sent is not all.
+    If it is missing at the start, the disk refused writes in the last run, and more was sent than is noted.
     """
 
     def __init__(self, path: Path) -> None:

@@ -33,7 +33,7 @@ PAGE = 1024
 _MAGIC, _VERSION = 0x377F0682, 3007000
 _HEADER, _FRAME = 32, 24 + PAGE
 _SALTS = (1, 2)
-"""What tells frames from those of an earlier log; SQLite draws them at random."""
+"""These distinguish the frames of a log from those of an earlier one; SQLite draws them at random."""
 _MOST = 64 << 20
 """Bytes of a log that are read; SQLite starts it anew once it has 1000 pages."""
 _LOCKS = 0x40000000, 512
@@ -218,7 +218,7 @@ def _checksum(data: bytes, sums: Pair) -> Pair:
 
 
 def _undone(data: bytes, sums: Pair) -> Pair:
-    """Return the checksum before this data."""
+    """Return the checksum before this data: the inverse of `_checksum`."""
     first, second = sums
     for even, odd in reversed(list(struct.iter_unpack("<2I", data))):
         second = (second - odd - first) & 0xFFFFFFFF

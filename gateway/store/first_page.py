@@ -1,8 +1,8 @@
-"""The first page of a queue file, put beside a file that has lost its own.
+"""A new first page for a queue file that has lost its own.
 
-The first page has the header and names the first page of each table: without it nothing of a file can be
-read. SQLite reads a page from the log (-wal) where that has one. So a log of one page makes the rest
-readable, and the damaged file stays as it is. Its format: https://www.sqlite.org/fileformat2.html.
+The first page has the header and the first page number of each table: without it nothing of a file can be
+read. SQLite prefers a page in the log (-wal) to the one in the file. So a log of one page makes the rest
+readable, and the damaged file is not changed. Its format: https://www.sqlite.org/fileformat2.html.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 _HEADER = 100
 """Bytes in front of the first page's own cells."""
 _SALTS = (1, 1)
-"""What tells this log from those that SQLite writes, whose salts are random."""
+"""These mark a log of ours: the salts that SQLite writes are random."""
 
 
 def readable(path: Path) -> sqlite3.Connection:
-    """Open a damaged file to be read only; where its first page is lost and it has no log, with one.
+    """Open a damaged file for reading; one that has lost its first page and has no log gets a log with one.
 
-    Raises OSError, or sqlite3.Error for what is no queue at all.
+    Raises OSError, or sqlite3.Error for a file that is not a queue.
     """
     with as_owner(path.parent):
         log = Path(f"{path}-wal")
@@ -66,7 +66,7 @@ def _has_frames(source: sqlite3.Connection) -> bool:
 
 
 def _holds_commits(log: Path) -> bool:
-    """Tell whether the file has a log with commits of its own: one shorter than a page has none."""
+    """Tell whether the file has a log with commits of its own; one shorter than a page has none."""
     if not log.exists() or log.stat().st_size < length(1):
         return False
     with os.fdopen(open_file(log, os.O_RDONLY), "rb") as file:

@@ -9,11 +9,11 @@ import sys
 from gateway.frame import Frame, Stamp
 
 _LARGEST = sys.float_info.max
-"""What a number that can be sent on does not exceed; NaN does."""
+"""Larger numbers, and NaN, cannot be sent on."""
 
 
 class GarbledFrame(sqlite3.DatabaseError):
-    """A text that is no frame: the file is damaged, though SQLite, which has no checksums, did not see it."""
+    """A text that is not a frame: the file is damaged, but SQLite has no checksums and did not notice."""
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
@@ -21,7 +21,7 @@ class GarbledFrame(sqlite3.DatabaseError):
 def to_text(frame: Frame) -> str:
     """Return the frame's fields in their order, as JSON (dataclasses.astuple takes five times as long).
 
-    Raises ValueError for a number that JSON has not, and for text that is no Unicode.
+    Raises ValueError for a number that JSON cannot hold, and for text that is not valid Unicode.
     """
     stamp = frame.stamp
     fields = [
@@ -34,7 +34,7 @@ def to_text(frame: Frame) -> str:
         frame.by_name,
     ]
     text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    text.encode()  # a half of a surrogate pair would be found by SQLite, among the frames of others
+    text.encode()  # SQLite would refuse half of a surrogate pair, together with the frames of others
     return text
 
 
@@ -60,7 +60,7 @@ def is_frame(text: object) -> bool:
 
 
 def _is_whole(frame: Frame) -> bool:
-    """Tell whether the fields that everybody relies on are of their kinds."""
+    """Tell whether the fields that everybody relies on have the right types."""
     numbers = (
         frame.stamp.wall,
         frame.stamp.boottime,

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _LEAF = 0x0D
-"""What a page with rows of a table begins with."""
+"""First byte of a page with rows of a table."""
 _LOCAL, _LEAST = PAGE - 35, (PAGE - 12) * 32 // 255 - 23
-"""The most bytes of a row that are on its own page, and the least where others are on further pages."""
+"""The most bytes of a row that its own page holds, and the least where it continues on other pages."""
 _MOST_PAGES = 4096
-"""Further pages of a row that are read: a frame of four megabytes."""
+"""How many of these other pages are read: a frame of four megabytes."""
 _FIXED = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 8, 8: 0, 9: 0}
 """The bytes of a value by its type; beyond 12 it is a text or a blob, whose type says how long it is."""
 

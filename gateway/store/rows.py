@@ -1,4 +1,4 @@
-"""The rows of a damaged file's tables, as far as SQLite reaches them."""
+"""The rows of a damaged file's tables that SQLite can still read."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 HIGHEST = 1 << 62
 """No id of a frame is higher."""
 _EXACT = 64
-"""Ids that are tried one by one behind damage."""
+"""Ids that are tried one by one after damage."""
 _COARSE = 16
-"""Further on a step is the distance divided by this."""
+"""After those, a step is the distance divided by this."""
 
 Row = tuple[str, dict[str, object] | None]
-"""Table, and the row by column; None where the row is no good, or only time has passed."""
+"""Table, and the row by column; None where the row is damaged, or to let others have their turn."""
 
 
 def ascending(db: sqlite3.Connection, table: str, after: int) -> Iterator[Row]:
-    """Yield the rows of a table behind a rowid, passing over what cannot be read."""
+    """Yield the rows of a table after a rowid, and pass over what cannot be read."""
     query = f"SELECT rowid, * FROM {table} WHERE rowid > ? ORDER BY rowid"  # noqa: S608  (our names)
     while True:
         with suppress(sqlite3.Error), closing(db.cursor()) as cursor:
@@ -44,7 +44,7 @@ def ascending(db: sqlite3.Connection, table: str, after: int) -> Iterator[Row]:
 def _next_readable(
     db: sqlite3.Connection, table: str, after: int
 ) -> Generator[Row, None, tuple[int, dict[str, object] | None] | None]:
-    """Return the next row behind this rowid that can be read, with its own, or None."""
+    """Return the next row after this rowid that can be read, with its own rowid, or None."""
     query = f"SELECT rowid, * FROM {table} WHERE rowid >= ? ORDER BY rowid LIMIT 1"  # noqa: S608  (our names)
     bad, probe = after, after + 1
     good: int | None = None
@@ -78,7 +78,7 @@ def _checked(cursor: sqlite3.Cursor, row: Sequence[object]) -> tuple[int, dict[s
 
 
 def _is_local(error: sqlite3.Error) -> bool:
-    """Tell whether other rows may be readable: not where this is no database, or one without the table."""
+    """Tell whether other rows may be readable: not if this is no database, or has no such table."""
     return getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 

@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("oemgateway.spool")
 
 _PIECE = 200
-"""Rows, or looks for the next readable one, in one step."""
+"""Rows, or searches for the next readable one, in one step."""
 _RUNS = 10
 """Runs of frames that are counted in one step."""
 _UNLIMITED = 1 << 40
-"""Bytes: the rescue comes first, and the limit of the queue's size afterwards."""
+"""Bytes: everything is rescued first, and the limit of the queue's size applies afterwards."""
 _SMALL = ("counters", "cursors", "boots", "notes")
 
 _LATE = """
     CREATE TABLE IF NOT EXISTS late (id INTEGER PRIMARY KEY, frame TEXT NOT NULL, held INTEGER NOT NULL)
 """
-"""Frames that were put while the rescue went on. There is such a table only where there are such frames."""
+"""Frames that were put during the rescue. The table exists only where there are such frames."""
 _SIZE, _MTIME, _DONE = _NOTES = ("rescue size", "rescue mtime", "rescue done")
 """Counters in the new file: which file is being rescued, and, once it is, under which name it is kept."""
 
@@ -101,7 +101,7 @@ class Salvage:
         return target
 
     def _mark(self) -> tuple[int, int] | None:
-        """Return what tells the damaged file from another; None where it is gone."""
+        """Return what identifies the damaged file; None where it is gone."""
         try:
             about = self._path.lstat()
         except OSError:
@@ -189,14 +189,14 @@ class Salvage:
         )
 
     def abandon(self) -> None:
-        """Take away the new file, which has got damaged itself, so that the rescue can begin anew."""
+        """Remove the new file, which is itself damaged, so that the rescue can begin again."""
         self.close()
         with as_owner(self._path.parent):
             for suffix in ("-wal", ""):
                 Path(f"{_work(self._path)}{suffix}").unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of both files; what has been rescued stays."""
+        """Close both files; what has been rescued stays."""
         with as_owner(self._path.parent):
             self._rows.close()
             if self._source is not None:
@@ -223,7 +223,7 @@ class Salvage:
         yield from ascending(source, "frames", there or 0)
 
     def _not_reached(self) -> Iterator[Row]:
-        """Yield the frames on pages that SQLite did not come to, but for those that were taken already."""
+        """Yield the frames on pages that SQLite did not find, except those that all dispatchers have."""
         census = Census()
         for run in runs(self._target, 0):
             census.add_run(*run)
@@ -281,7 +281,7 @@ def _work(path: Path) -> Path:
 
 
 def _set_aside(path: Path) -> None:
-    """Rename a file and its log, never to be deleted."""
+    """Rename a file and its log; they are never deleted."""
     with as_owner(path.parent):
         aside = named(path, free_name(path))
         for suffix in ("-wal", ""):

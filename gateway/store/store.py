@@ -1,4 +1,4 @@
-"""The SQLite file of the queue: opened and brought up to date, or looked at only."""
+"""The SQLite file of the queue: opened and brought up to date, or opened for reading only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALL_IN_DOUBT = """
         sent = max(sent, upto, coalesce((SELECT value FROM counters WHERE name = 'fixed'), 0));
     DELETE FROM counters WHERE name = 'fixed';
 """
-"""Marks all as perhaps sent; earlier versions had one mark for all dispatchers."""
+"""Notes that any frame may have been sent. Earlier versions had one mark for all dispatchers."""
 
 
 def _boots_of_held(table: str) -> str:
@@ -76,31 +76,31 @@ _SCHEMAS = (
 """What turns each version of the file into the next; user_version counts them."""
 
 _TABLES = {"frames", "cursors", "counters"}
-"""Those that a queue of any version has."""
+"""The tables that a queue of any version has."""
 _NOT_OURS = "move it away, or name another directory as state_dir; it is left as it is"
 _CHUNK = 1 << 16
 _CONTROL = re.compile(rb"[\0-\x08]")
-"""What is in no text."""
+"""Bytes that no text has."""
 _CHECKED = 32 << 20
-"""Bytes up to which a file is checked at the start, which takes as long as reading it (on a Pi 1 s)."""
+"""Larger files are not checked at the start: it takes as long as reading them (1 s on a Pi for this size)."""
 _NO_TEXT = "Could not decode to UTF-8"
-"""What Python's sqlite3, not SQLite, says of a text that is none; it has no code."""
+"""How Python's sqlite3, not SQLite, reports text that is not UTF-8; that error has no code."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NO_LIMIT = 1 << 40
 
 
 class OutOfPlace(sqlite3.DatabaseError):
-    """A page of the file is a right one, but for another place or of another time: SQLite did not see it."""
+    """A page of the file is valid, but in the wrong place or out of date: SQLite did not notice."""
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 class SpoolUnusable(Exception):
-    """The file cannot be used as it is; the message says what to do about it."""
+    """The file cannot be used as it is. The message says what to do about it."""
 
 
 def open_store(path: Path, *, max_bytes: int) -> sqlite3.Connection:
-    """Open the file, made where it is missing; the caller's alone as long as it is open.
+    """Open the file, made where it is missing. Nobody else can open it meanwhile.
 
     Raises SpoolUnusable where another program has the file or a newer version wrote it, and OSError or
     sqlite3.Error where it cannot be opened; `is_damage` tells which of these a rescue can help.
@@ -110,15 +110,15 @@ def open_store(path: Path, *, max_bytes: int) -> sqlite3.Connection:
 
 
 def open_view(path: Path) -> sqlite3.Connection:
-    """Open a file to be read only, and leave it, its -wal and its directory as they are.
+    """Open a file for reading, without any change to it, its -wal or its directory.
 
-    Raises OSError or sqlite3.Error. Nothing is locked: it is for a file that nobody can write to.
+    Raises OSError or sqlite3.Error. Nothing is locked: this is for a file that nobody can write to.
     """
     with as_owner(path.parent):
         check_is_file(path)
         log = Path(f"{path}-wal")
-        # SQLite opens a log only where it could lock it, unless locks are nothing. Where there is none it
-        # would make one, and delete one that it takes nothing of, unless the file is said to be immutable.
+        # SQLite reads a log only if it can lock it, or if locks are switched off (unix-none). It would make a
+        # log where there is none, and delete one without a valid commit, unless the file is immutable.
         how = "vfs=unix-none" if commits.is_taken(log) else "immutable=1"
         db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro&{how}",
@@ -139,14 +139,14 @@ def open_view(path: Path) -> sqlite3.Connection:
 
 
 def stand_in() -> sqlite3.Connection:
-    """Return an empty queue that takes nothing, for as long as the file is out of reach."""
+    """Return an empty queue that cannot be written to, for as long as the file cannot be read."""
     db = _prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), _NO_LIMIT)
     db.execute("PRAGMA query_only=ON")
     return db
 
 
 def identity(db: sqlite3.Connection) -> int:
-    """Return the number by which the file of a queue is told from others; 0 where it has none yet."""
+    """Return the number that identifies the file of this queue; 0 where it has none yet."""
     (number,) = db.execute("PRAGMA application_id").fetchone()
     return int(number)
 
@@ -166,7 +166,7 @@ def in_order(rows: list[Row], after: int) -> list[Row]:
 
 
 def is_damage(error: Exception) -> bool:
-    """Tell whether the error says that the file is no longer a right one."""
+    """Tell whether the error says that the file is damaged."""
     if isinstance(error, sqlite3.OperationalError) and str(error).startswith(_NO_TEXT):
         return True
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
@@ -204,10 +204,10 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
 
 
 def _check_is_ours(path: Path) -> None:
-    """Raise SpoolUnusable for a text, or a database without our tables: it is not for us to change."""
+    """Raise SpoolUnusable for a text file, or a database without our tables: we must not change it."""
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
         start = file.read(_CHUNK)
-        # Each page of a queue has zeros: what has none to its end is not a damaged one.
+        # Each page of a queue has zeros: a file without any is not a damaged queue.
         chunks = chain([start], iter(lambda: file.read(_CHUNK), b""))
         is_text = bool(start) and not any(map(_CONTROL.search, chunks))
     if is_text:
@@ -227,8 +227,7 @@ def _check(store: sqlite3.Connection) -> None:
 
 
 def _prepared(store: sqlite3.Connection, max_bytes: int) -> sqlite3.Connection:
-    # EXCLUSIVE before WAL: the index of the log then lives in memory, and a full disk cannot pull it from
-    # under us.
+    # EXCLUSIVE before WAL: the index of the log is then in memory, where a full disk cannot harm it.
     for pragma in (
         f"page_size={PAGE}",
         "locking_mode=EXCLUSIVE",
