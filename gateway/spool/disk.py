@@ -52,7 +52,11 @@ class Disk:
 
     def start(self, *, in_memory: bool) -> None:
         """Go on with the file as it was left, or in memory for the time being."""
-        self.file.start(in_memory=in_memory)
+        try:
+            self.file.start(in_memory=in_memory)
+        except store.SpoolUnusable:
+            self.file.close()
+            raise
         self._flush_if_open()
         if not self.file.trouble:
             self.file.ballast.take()

@@ -108,7 +108,9 @@ class QueueFile:
             self.retry_at = self._clock.monotonic() + RETRY
             with suppress(OSError, sqlite3.Error):
                 if not salvage.is_begun(self._path):
-                    self.contents = self._read(store.open_view(self._path))
+                    view = self._read(store.open_view(self._path))
+                    self.contents.db.close()
+                    self.contents = view
         while not in_memory and self.is_away:
             if self._is_stuck:
                 raise SpoolUnusable(f"{self._path} cannot be used: {self.trouble}")
