@@ -27,7 +27,7 @@ class Clock:
     """The clocks of this machine; tests pass one of their own."""
 
     def wall(self) -> float:
-        """Return Unix time in seconds, as right as the machine has it."""
+        """Return Unix time in seconds, as this machine has it."""
         return time.time()
 
     def monotonic(self) -> float:
@@ -56,7 +56,7 @@ class Grid:
 
     Where the last sweep took too long, the next slot begins somewhat late if that is enough; otherwise it is
     skipped, not made up for. The wait itself is monotonic, so a clock that is set neither stops the grid nor
-    makes it run.
+    makes it hurry.
     """
 
     def __init__(self, interval: float, clock: Clock) -> None:
@@ -72,7 +72,7 @@ class Grid:
             return None if stop.is_set() else self._begun(now_slot)
         slot = (math.floor(wall / self._interval) + 1) * self._interval
         if slot <= self._last < slot + self._interval:
-            # The clock was slewed back by a hair since the last slot: that one is done.
+            # The clock was slewed back slightly since the last slot: that one is done.
             slot = self._last + self._interval
         if stop.wait(slot - wall):
             return None

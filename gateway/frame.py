@@ -1,4 +1,4 @@
-"""The value that travels: what a node said, when, and how well it was heard."""
+"""A reading: what a node sent, when, and with what signal strength."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Stamp:
     """When a reading was taken, by the wall clock and by the boot it was taken in.
 
     `wall` is Unix time and `boottime` CLOCK_BOOTTIME, both in seconds; `boot` is the kernel's boot id.
-    The pair of them lets a reading be dated again once a wrong wall clock has been set right. A `boot` of ""
-    says that the time is by a clock of the sender's own, and stands.
+    With both, a reading can be dated again once a wrong wall clock has been corrected. A `boot` of "" says
+    that the time comes from the sender's own clock, and is not changed.
     """
 
     wall: float
@@ -30,11 +30,11 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One reading of one node: `values[0]` has index 1, and None keeps a place that has no value.
+    """One reading of one node: `values[0]` has index 1, and None stands where there is no value.
 
     `names` holds labels by position, "" or nothing where there is none. `rssi` is in dBm.
     `source` is the name of the listener's section; the core fills it in where it is "". Where `by_name` is
-    set the names carry the identity, all of them, and the positions mean nothing.
+    set, the names identify the values, and the positions mean nothing.
     """
 
     node: str

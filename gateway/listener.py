@@ -36,7 +36,7 @@ _MISSED = 3
 _LEAST = 60.0
 """Seconds of silence that mean nothing."""
 _KNOWN = 10
-"""Frames after which a pause may be called usual: a doorbell has none after the second ring."""
+"""Frames before which no pause counts as usual: some nodes, such as a doorbell, have none."""
 
 
 @dataclass(kw_only=True)
@@ -85,7 +85,7 @@ class Plugin:
         """Acquire what it works on; OSError where that is not there yet."""
 
     def close(self) -> None:
-        """Release it. It is called after every `open`, also one that failed, and perhaps once too often."""
+        """Release it. It is called after every `open`, also one that failed, and possibly a second time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +161,7 @@ class Latest:
 
 
 class Present(Protocol):
-    """What is now, apart from what is still to be delivered; any thread may ask."""
+    """The present values, independent of what is still to be delivered; any thread may ask."""
 
     def latest(self) -> list[Latest]:
         """Return the last frame of each node of each listener."""
@@ -239,7 +239,7 @@ class Listener(Plugin):
     """A source of frames: `read`, and where they are needed `open`, `close` and four more methods.
 
     The core gives it `nodes`, what the configuration says of nodes, and `claimed`, the nodes of other
-    listeners: a frame of one of these is not kept, as it would land in their inputs. Both are given anew when
+    listeners: a frame of one of these is not kept, as it would go to their inputs. Both are given again when
     they are edited.
     """
 

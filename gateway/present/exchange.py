@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _OWN = ("node", "time", "unix", "values", "names", "rssi", "source", "by_name", "boot", "boottime")
 _OF_QUEUE = ("dispatcher", "reason", "undated")
-"""What the queue adds: whom alone a frame is for, why it was refused, and that its time is not known."""
+"""What the queue adds: the one dispatcher a frame is for, why it was refused, that its time is unknown."""
 _INDEX = re.compile("[1-9][0-9]{0,3}")
 _AGREE = 0.01
 """Seconds by which the two forms of a time may differ: that for people has milliseconds."""

@@ -137,7 +137,7 @@ class QueueAnswers:
     def retry(self, who: str, after: int = 0, before: int | None = None) -> dict[str, Any]:
         """Put what was set aside for a dispatcher at the end of the queue, for it alone.
 
-        What is `undated` stays, and so does what is refused anew meanwhile.
+        What is `undated` stays, and so does what is refused again meanwhile.
         """
         self._check(who)
         before = self._spool.end if before is None else before

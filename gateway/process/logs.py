@@ -170,7 +170,7 @@ class _Syslog(QueueHandler):
         sender.close()
 
     def _drop(self, count: int) -> int:
-        """Count lines that were dropped; with 0, return how many there were and begin anew."""
+        """Count lines that were dropped; with 0, return how many there were and start again at 0."""
         with self.lock or contextlib.nullcontext():
             dropped, self.dropped = self.dropped, self.dropped + count if count else 0
         return dropped
@@ -229,7 +229,7 @@ class _Stream(_Sender):
         """Make none: each line looks for its connection."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send a line over the connection, which is made anew where the server has ended it."""
+        """Send a line over the connection; connect again where the server has closed it."""
         level = self.encodePriority(self.facility, self.mapPriority(record.levelname))
         when = time.strftime("%b %e %H:%M:%S", time.localtime(record.created))
         line = f"<{level}>{when} {socket.gethostname()} {self.ident}{self.format(record)}".encode()

@@ -33,7 +33,7 @@ class Waiting(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A frame that was set aside for a dispatcher; of one that is `undated` nobody knows the time."""
+    """A frame that was set aside for a dispatcher. Where it is `undated` its time is not known."""
 
     frame: Frame
     reason: str
@@ -63,8 +63,8 @@ class Contents:
     """The frames of a queue, its dispatchers' places and its counts; every method may raise sqlite3.Error.
 
     `next` is the id of the next frame, and `unwritten` those that are not in the file. `dropped` counts the
-    frames that were removed for want of room or for their age, ever. `identity` is the number by which the
-    file is known; None where none could be read.
+    frames that were removed, ever, because the queue was full or they were too old. `identity` is the number
+    that identifies the file; None where the file could not be read.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Contents:
         return self.places.first
 
     def know_nothing(self) -> None:
-        """Begin with provisional ids, as long as nobody knows what is in the file."""
+        """Begin with provisional ids, as long as it is not known what is in the file."""
         self.next = self._first_on_disk = self.places.memory_from = PROVISIONAL
         self.places.begin(PROVISIONAL, PROVISIONAL)
         self.boots.load(self.db, PROVISIONAL, PROVISIONAL)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PROVISIONAL = 1 << 62
-"""The first id while nobody can know which ids the file has used: no frame in a file has one as high."""
+"""The first id while it is not known which ids the file has used: no frame in a file has one as high."""
 
 _STRETCH = 10_000
 """How many ids are searched at a time: a listener that puts a frame has to wait for that."""
@@ -28,7 +28,7 @@ class Sent(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What was noted before the last batch was sent, and in which boot; "" is none that is known.
+    """What was noted before the last batch was sent, and in which boot; "" where that is not known.
 
     `pins` keep the times with which it was sent, until it is delivered.
     """
@@ -129,9 +129,9 @@ class Places:
         self._past[who] = max(self._past.get(who, before), upto)
         return min((self._past.get(name, before) for name in self.consumers), default=before)
 
-    def passed_by_all(self, whom: Iterable[str] | None = None) -> int:
-        """Return up to which id all consumers, or all of these, have passed the frames; 0 for nobody."""
-        return min((self._upto[who] for who in (self.consumers if whom is None else whom)), default=0)
+    def passed_by_all(self, these: Iterable[str] | None = None) -> int:
+        """Return up to which id all consumers, or all of these, have passed; 0 where there are none."""
+        return min((self._upto[who] for who in (self.consumers if these is None else these)), default=0)
 
     def mark(self, who: str, upto: int, *, blind: bool, clock: Row) -> None:
         """Note that frames up to this id may be sent from now on, with the times that follow from `clock`."""

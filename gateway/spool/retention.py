@@ -1,4 +1,4 @@
-"""Which frames are removed undelivered: for want of room, for their age, or by hand."""
+"""Which frames are removed undelivered: because the queue is full, they are too old, or by hand."""
 
 from __future__ import annotations
 

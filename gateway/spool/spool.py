@@ -303,7 +303,7 @@ class Spool:
 
     @property
     def dropped(self) -> int:
-        """How many frames were dropped, ever, for want of room or for their age."""
+        """How many frames were dropped, ever, because the queue was full or they were too old."""
         return self._contents.dropped
 
     @property

@@ -30,7 +30,7 @@ def named(path: Path, number: int) -> Path:
 
 
 def sync(directory: Path) -> None:
-    """Have the disk keep the names of files; some file systems have no such thing."""
+    """Have the disk keep the names of files; some file systems do not support that."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     with suppress(OSError):
         os.fsync(fd)

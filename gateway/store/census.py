@@ -89,7 +89,7 @@ def runs(db: sqlite3.Connection, first: int) -> Iterator[tuple[int, int]]:
 
 
 class Census:
-    """Which frames exist, on the disk or in memory, and whom each is for: one dispatcher, or all ("")."""
+    """Which frames exist, on the disk or in memory, and which dispatcher each is for; "" is all of them."""
 
     def __init__(self) -> None:
         self._all = Runs()
@@ -110,7 +110,7 @@ class Census:
         return census
 
     def load_owners(self, db: sqlite3.Connection, first: int) -> None:
-        """Note whom the frames of a file are for, from this id on."""
+        """Note which dispatcher the frames of a file are for, from this id on."""
         query = "SELECT whose, id FROM frames WHERE whose != '' AND id >= ? ORDER BY id"
         for whose, number in db.execute(query, (first,)):
             self._for_one.setdefault(whose, Runs()).add(number, number)

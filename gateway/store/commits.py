@@ -35,7 +35,7 @@ _HEADER, _FRAME = 32, 24 + PAGE
 _SALTS = (1, 2)
 """These distinguish the frames of a log from those of an earlier one; SQLite draws them at random."""
 _MOST = 64 << 20
-"""Bytes of a log that are read; SQLite starts it anew once it has 1000 pages."""
+"""Bytes of a log that are read; SQLite starts it again from the beginning after 1000 pages."""
 _LOCKS = 0x40000000, 512
 """Where SQLite locks a file, and how many bytes."""
 
@@ -157,7 +157,7 @@ def mend(path: Path, *, gaps: bool = False) -> None:
             new.rename(commits)
             outcome = f"{len(found.commits)} of its pages are good and were taken"
         elif _head(data) or not any(data):
-            return  # it was begun anew just before a power cut, and the file has what was in it
+            return  # SQLite had just started it again before a power cut, and the file has what was in it
         else:
             commits.rename(aside)
             outcome = "nothing in it can be used: the last readings before the end of the last run are lost"

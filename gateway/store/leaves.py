@@ -53,7 +53,7 @@ def frames(path: Path, is_known: Callable[[int, int, int], bool]) -> Iterator[Ro
             try:
                 yield from _rows(data, page, is_known)
             except (IndexError, ValueError, struct.error):
-                continue  # it is no such page, or a damaged one
+                continue  # this page is of another kind, or damaged
 
 
 def _rows(

@@ -84,7 +84,7 @@ class Salvage:
         try:
             mark, noted = self._mark(), dict(target.execute("SELECT name, value FROM counters"))
             if _DONE not in noted and _SIZE in noted and mark and mark != (noted[_SIZE], noted[_MTIME]):
-                # The file is another by now, as after it was put back from a backup: begin anew.
+                # The file was replaced meanwhile, for example from a backup: begin again.
                 late, boots = read_late(target), target.execute("SELECT * FROM boots").fetchall()
                 target.close()
                 _set_aside(work)

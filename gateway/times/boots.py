@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from gateway.frame import Frame
 
 TOLERANCE = 2.0
-"""Seconds by which a recorded time may be off: of a slot of a grid, or of a clock that drifts."""
+"""Seconds by which a recorded time may differ, such as that of a grid slot, or of a clock that drifts."""
 
 
 class Row(NamedTuple):
     """The clock of a boot: times that were recorded up to `until`, in seconds since boot, may be wrong.
 
-    `offset` is what the right time is ahead of the boot's own, in seconds; None while nobody knows it.
+    `offset` is what the right time is ahead of the boot's own, in seconds; None while it is not known.
     `first` is an id: no frame of the boot has a lower one. The first slot of a grid may be before the boot.
     """
 
@@ -37,7 +37,7 @@ class Row(NamedTuple):
         return self.until > -math.inf
 
     def date(self, frame: Frame) -> Frame | None:
-        """Return a frame of this boot with its time; None while nobody knows it."""
+        """Return a frame of this boot with its time; None while that is not known."""
         stamp = frame.stamp
         if stamp.boottime > self.until:
             return frame
@@ -150,7 +150,7 @@ class Boots:
         return changed
 
     def date(self, frame: Frame, pin: Pin | None = None) -> Frame | None:
-        """Return the frame with its time; None while nobody knows it. A frame that was sent has a pin."""
+        """Return the frame with its time; None while that is not known. A frame that was sent has a pin."""
         boot = frame.stamp.boot
         row = pin.row if pin and pin.boot in ("", boot) else self._rows.get(boot)
         return row.date(frame) if row and boot else frame

@@ -26,7 +26,7 @@ TRY_EVERY = 3600.0
 """Seconds after which one more frame of a refused node is sent."""
 
 _FORGET = 86400.0
-"""Seconds without a frame after which a node is forgotten; if it comes back, it is refused anew."""
+"""Seconds without a frame after which a node is forgotten; if it comes back, it is refused again."""
 
 _MOST = 256
 """The most nodes that are remembered: other people's senders may use any name."""
