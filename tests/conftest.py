@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from gateway.flag import Flag
 from gateway.spool import Spool
 from listeners.probe import icmp
 from tests.peers import missing
 from tests.simulators.emoncms import FakeEmoncms
+from tests.simulators.pi import Pi
+from tests.spools import Opener, opener
 
 # Who is started with & inherits that Ctrl-C is ignored, and with nohup a hangup; so would the programs here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -67,6 +70,25 @@ def spool(path: Path) -> Iterator[Spool]:
     spool.set_consumers(["a"])
     yield spool
     spool.close()
+
+
+@pytest.fixture
+def opened(path: Path) -> Iterator[Opener]:
+    """Open the queue again and again, with other limits."""
+    with opener(path) as start:
+        yield start
+
+
+@pytest.fixture
+def stop() -> Flag:
+    """The flag by which a listener is asked to stop."""
+    return Flag()
+
+
+@pytest.fixture
+def pi(tmp_path: Path) -> Pi:
+    """The folders and the boot configuration of a Raspberry Pi."""
+    return Pi(tmp_path / "pi")
 
 
 @pytest.fixture

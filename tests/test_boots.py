@@ -26,11 +26,6 @@ DAY = 86_400.0
 
 
 @pytest.fixture
-def path(tmp_path) -> Path:
-    return tmp_path / "state" / "queue.db"
-
-
-@pytest.fixture
 def boot(path):
     """Return what opens the queue in a boot, for these dispatchers (a); the one before is closed."""
     spools: list[Spool] = []

@@ -37,11 +37,6 @@ def values(spool: Spool, who: str) -> list[float | None]:
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "state" / "queue.db"
-
-
-@pytest.fixture
 def clock():
     return VirtualClock()
 

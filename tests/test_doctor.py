@@ -16,7 +16,7 @@ from gateway.plugin import Listener
 from gateway.process import control
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import free_port
-from tests.simulators.pi import Pi, ailing, fault
+from tests.simulators.pi import ailing, fault
 from tests.waiting import wait_until
 
 FLOW = "28.33F749050000"
@@ -34,11 +34,6 @@ type = rfm12pi
 [[home]]
 type = log
 """
-
-
-@pytest.fixture
-def pi(tmp_path):
-    return Pi(tmp_path / "pi")
 
 
 def test_the_command_on_another_root(pi):

@@ -64,12 +64,6 @@ def pauses(monkeypatch) -> list[float]:
 
 
 @pytest.fixture
-def server():
-    with FakeEmoncms() as server:
-        yield server
-
-
-@pytest.fixture
 def file(tmp_path, server) -> Path:
     file = tmp_path / "oemgateway.conf"
     file.touch(0o600)

@@ -27,15 +27,10 @@ from tests.gateway_process import ENVIRONMENT
 from tests.ports import free_port
 from tests.simulators.i2c_server import i2c_server
 from tests.simulators.owfs_peers import owfs_mount, owserver, owserver_process
-from tests.simulators.pi import CONFIG, GROUP, Pi, ailing, fault, plugin, well
+from tests.simulators.pi import CONFIG, GROUP, ailing, fault, plugin, well
 
 FLOW = "28.33F749050000"
 OWFS_CONF = (Path(__file__).parents[1] / "etc" / "owfs.conf").read_text()
-
-
-@pytest.fixture
-def pi(tmp_path):
-    return Pi(tmp_path / "pi")
 
 
 class Opener:

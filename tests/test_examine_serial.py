@@ -6,14 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulators.pi import CONFIG, GROUP, Pi, ailing, fault, plugin, well
+from tests.simulators.pi import CONFIG, GROUP, ailing, fault, plugin, well
 
 RASPI_CONFIG = "run raspi-config, Interface Options, Serial Port (login shell: no, hardware: yes), and reboot"
-
-
-@pytest.fixture
-def pi(tmp_path):
-    return Pi(tmp_path / "pi")
 
 
 def test_a_port_that_can_be_used(pi):

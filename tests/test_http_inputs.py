@@ -28,7 +28,9 @@ def test_it_outlives_a_restart():
 
 
 JSON = st.recursive(
-    st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    st.none() | st.integers() | st.text(),
+    lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+    max_leaves=10,
 )
 
 

@@ -27,7 +27,6 @@ from listeners.onewire.drivers import ds2482, w1
 from listeners.onewire.drivers.ds2482 import Ds2482
 from listeners.onewire.drivers.owfs import Owserver
 from listeners.onewire.drivers.w1 import W1
-from listeners.onewire.rom import crc8
 from listeners.ports import i2c
 from listeners.simulated.clock import VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
@@ -380,23 +379,3 @@ def test_by_the_kernel_a_value_is_one_that_the_sensor_had_and_at_its_index(bits,
 def test_by_owserver_a_value_is_one_that_the_sensor_had_and_at_its_index(bits, kinds, mishaps):
     with TemporaryDirectory() as root, ExitStack() as stack:
         live_through(OwserverHouse(bits, kinds, stack, root), mishaps)
-
-
-def test_damage_that_the_crc_lets_through_is_no_value_on_a_line_that_has_shown_damage():
-    # given a sensor of which one read came damaged
-    house = House(12, [{}], None)
-    house.read()
-    (sensor,) = house.sensors.values()
-    damage = iter([0b1, 0, 0])
-    sensor.flip = lambda sent: flipped(sent, next(damage, 0))
-    assert house.read()[1] is not None
-    # when another one is damaged in just those bits that the CRC does not tell
-    unseen = next(bits for bits in range(1, 1 << 9) if not crc8(bits.to_bytes(9, "little")))
-    damage = iter([unseen])
-    # then its value is right
-    assert house.read()[1] is not None
-    assert next(damage, None) is None
-
-
-def flipped(sent: bytes, bits: int) -> bytes:
-    return (int.from_bytes(sent, "little") ^ bits).to_bytes(len(sent), "little")

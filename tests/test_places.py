@@ -31,51 +31,11 @@ class TestWhatMayHaveBeenSent:
         for spool in spools:
             spool.close()
 
-    def test_after_a_kill_it_is_what_was_noted(self, boot):
-        spool = boot("first", "a", "b")
-        spool.put([frame(n) for n in range(5)])
-        spool.mark_sending("a", 3, blind=True)
-        spool.mark_sending("b", 4)
-        spool.mark_sending("b", 2)
-        spool = boot("first", "a", "b")
-        assert (spool.sent("a"), spool.sent("b")) == ((3, True), (4, False))
-
-    def test_after_a_power_cut_it_is_all(self, boot):
-        spool = boot("first")
-        spool.put([frame(n) for n in range(5)])
-        spool.mark_sending("a", 3)
-        spool = boot("second")
-        assert spool.sent("a") == (5, False)
-        spool.put([frame(5)])
-        spool.mark_sending("a", 4)
-        assert boot("second").sent("a") == (4, False)
-
-    def test_of_a_dispatcher_that_is_new_it_is_all(self, boot):
-        spool = boot("first")
-        spool.put([frame(1)])
-        spool.set_consumers(["a", "b"])
-        spool.put([frame(2)])
-        assert spool.sent("b") == (1, False)
-
-    def test_it_is_nothing_that_came_after_the_start(self, boot):
-        spool = boot("first")
-        spool.put([frame(1), frame(2)])
-        spool = boot("second")
-        spool.put([frame(3), frame(4)])
-        assert spool.sent("a") == (2, False)
-
     def test_without_the_name_of_the_boot_it_is_all(self, boot):
         spool = boot("")
         spool.put([frame(1), frame(2)])
         spool.mark_sending("a", 1)
         assert boot("").sent("a") == (2, False)
-
-    def test_one_that_is_taken_out_and_put_back_has_its_mark(self, boot):
-        spool = boot("first", "a", "b")
-        spool.put([frame(1), frame(2)])
-        spool.mark_sending("b", 1)
-        boot("first", "a")
-        assert boot("first", "a", "b").sent("b") == (1, False)
 
     @pytest.mark.parametrize("error", TROUBLES)
     def test_where_the_disk_refused_the_note_it_is_all(self, boot, path, error):
@@ -114,53 +74,11 @@ class TestWhatMayHaveBeenSent:
         spool._contents.db = real
 
 
-def test_a_frame_stays_until_the_slowest_dispatcher_has_it(spool, path):
-    spool.set_consumers(["a", "b"])
-    spool.put([frame(1), frame(2)])
-    spool.done("a", spool.peek("a", 10)[-1][0])
-    assert (values(spool, "a"), values(spool, "b")) == ([], [1, 2])
-    spool.done("b", spool.peek("b", 1)[-1][0])
-    assert values(spool, "b") == [2]
-
-
-def test_a_dispatcher_that_is_taken_out_holds_nothing_back_and_keeps_its_place(spool):
-    spool.set_consumers(["a", "b"])
-    spool.put([frame(1), frame(2)])
-    spool.done("b", spool.peek("b", 1)[0][0])
-    spool.set_consumers(["a"])
-    assert values(spool, "a") == [1, 2]
-    spool.set_consumers(["a", "b"])
-    assert values(spool, "b") == [2]
-    spool.set_consumers(["a"])
-    spool.done("a", spool.peek("a", 10)[-1][0])
-    spool.set_consumers(["a", "b"])
-    assert values(spool, "b") == []
-
-
-def test_a_new_dispatcher_starts_with_the_oldest_frame_there_is(spool):
-    spool.put([frame(1), frame(2)])
-    spool.set_consumers(["a", "new"])
-    assert values(spool, "new") == [1, 2]
-
-
 def test_with_no_dispatcher_frames_wait_for_one(spool):
     spool.set_consumers([])
     spool.put([frame(1)])
     spool.set_consumers(["later"])
     assert values(spool, "later") == [1]
-
-
-def test_what_is_for_one_dispatcher_alone_is_passed_over_by_the_others_and_goes(spool):
-    spool.set_consumers(["a", "b"])
-    spool.put([frame(1)])
-    spool.admit([(frame(2), "b"), (frame(3), "")])
-    assert (values(spool, "a"), values(spool, "b")) == ([1, 3], [1, 2, 3])
-    assert (spool.standing("a").waiting, spool.standing("b").waiting) == (2, 3)
-    spool.admit([(frame(4), "b")])
-    for who in "ab":
-        spool.done(who, spool.peek(who, 10)[-1][0])
-    assert values(spool, "a") == []
-    assert spool.waiting() == []
 
 
 def test_a_dispatcher_is_not_held_up_by_any_number_of_frames_for_others(spool):

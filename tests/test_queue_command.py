@@ -45,11 +45,6 @@ def frame(n: float, node: str = "9", wall: float = NOW - 1000) -> Frame:
 
 
 @pytest.fixture
-def path(tmp_path) -> Path:
-    return tmp_path / "state" / "queue.db"
-
-
-@pytest.fixture
 def file(tmp_path) -> Path:
     """Two dispatchers whose servers are not there."""
     file = tmp_path / "oemgateway.conf"

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from gateway.spool import Limits, Spool, SpoolUnusable
+from gateway.spool import Spool, SpoolUnusable
 from tests.refusing import TROUBLES, Disk
 from tests.spools import full_frame as frame
 from tests.spools import peeked as values
@@ -57,22 +57,6 @@ def test_an_error_at_any_call_loses_nothing_and_doubles_nothing(path, error, nth
     spool = Spool(path)
     spool.set_consumers(["a"])
     assert seen + values(spool, "a") == [0, 1, 2, 3, 4, 5]
-    spool.close()
-
-
-def test_what_waits_in_memory_is_bounded_and_written_at_the_end(path):
-    spool = Spool(path, limits=Limits(memory=2))
-    spool.set_consumers(["a"])
-    real, spool._contents.db = spool._contents.db, Disk(spool._contents.db, sqlite3.SQLITE_IOERR)
-    for n in range(5):
-        spool.put([frame(n)])
-    assert spool.dropped == 3
-    spool._contents.db = real
-    spool.close()
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    assert values(spool, "a") == [3, 4]
-    assert spool.dropped == 3
     spool.close()
 
 

@@ -74,17 +74,6 @@ def test_at_the_limit_of_its_size_the_oldest_go_and_the_newest_stay(path):
     spool.close()
 
 
-def test_ids_are_not_used_again_after_all_frames_were_too_old(path):
-    spool = Spool(path, limits=Limits(age=100))
-    spool.set_consumers(["a"])
-    spool.put([frame(1), frame(2)])
-    spool.expire(lambda _: 101)
-    spool.close()
-    spool = Spool(path)
-    assert (spool.waiting(), spool.end) == ([], 3)
-    spool.close()
-
-
 def test_nothing_is_dropped_for_what_is_admitted(path):
     spool = Spool(path, limits=Limits(frames=3))
     spool.set_consumers(["a"])

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import struct
 import threading
-import tty
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.flag import Flag
 from gateway.frame import Stamp
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build, shown
@@ -33,6 +30,7 @@ from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests import vectors
 from tests.opened import opened as opened_plugin
 from tests.reading import read_and_stop, read_frames
+from tests.wire import Wire
 
 # The grammar of a data line, written down a second time: SP is one space, and nothing else parts numbers.
 GRAMMAR = re.compile(
@@ -211,34 +209,11 @@ def test_settings_that_the_board_would_not_take_are_faults():
 # --- the port ---------------------------------------------------------------------------------------------
 
 
-class Wire:
-    """The far end of a serial line, with nothing on it but what a test puts there."""
-
-    def __init__(self):
-        self._far, self._near = os.openpty()
-        tty.setraw(self._near)
-        self.port = os.ttyname(self._near)
-
-    def send(self, data):
-        os.write(self._far, data)
-
-    def sent(self):
-        os.set_blocking(self._far, False)
-        with contextlib.suppress(BlockingIOError):
-            return os.read(self._far, 1000)
-        return b""
-
-    def cut(self):
-        os.close(self._far)
-        os.close(self._near)
-
-
 @pytest.fixture
 def wire():
     wire = Wire()
     yield wire
-    with contextlib.suppress(OSError):
-        wire.cut()
+    wire.cut()
 
 
 @pytest.fixture
@@ -246,11 +221,6 @@ def board(tmp_path):
     board = SimulatedRfm12pi(tmp_path / "ttyRADIO", period=0)
     yield board
     board.close()
-
-
-@pytest.fixture
-def stop():
-    return Flag()
 
 
 @pytest.fixture
@@ -444,13 +414,6 @@ def test_what_is_no_serial_port_is_an_os_error(tmp_path, opened):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         opened(str(tmp_path / "file"))
-
-
-def test_a_listener_that_is_not_open_says_so(stop):
-    listener = Rfm12pi()
-    listener.close()
-    with pytest.raises(OSError, match="not open"):
-        listener.read(stop)
 
 
 # --- the simulated board ----------------------------------------------------------------------------------

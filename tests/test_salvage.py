@@ -127,11 +127,6 @@ def overwrite(path: Path, page: int) -> None:
         file.write(random.Random(page).randbytes(PAGE))
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "state" / "queue.db"
-
-
 @pytest.fixture(scope="module")
 def full(tmp_path_factory) -> Path:
     """Return a file that is nearly as large as its limit."""

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from gateway.diagnosis.machine import Machine
-from gateway.flag import Flag
 from gateway.frame import Stamp
 from gateway.nodes import Decoder, Nodes
 from gateway.registry import find
@@ -29,11 +28,6 @@ def wire():
     wire = Wire()
     yield wire
     wire.cut()
-
-
-@pytest.fixture
-def stop():
-    return Flag()
 
 
 @pytest.fixture

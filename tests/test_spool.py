@@ -21,37 +21,6 @@ def test_a_frame_comes_back_as_it_was(spool):
     assert [f for _, f in spool.peek("a", 10)] == [frame(1)]
 
 
-def test_frames_survive_a_reopen_and_their_order(spool, path):
-    spool.put([frame(1), frame(2)])
-    spool.put([frame(3)])
-    spool.close()
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    assert values(spool, "a") == [1, 2, 3]
-    assert spool.standing("a").waiting == 3
-    spool.close()
-
-
-def test_what_is_delivered_is_gone_for_good_and_ids_are_never_used_again(spool, path):
-    spool.put([frame(1), frame(2)])
-    last = spool.peek("a", 10)[-1][0]
-    spool.done("a", last)
-    spool.close()
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    assert values(spool, "a") == []
-    spool.put([frame(3)])
-    assert spool.peek("a", 10)[0][0] > last
-    spool.close()
-
-
-def test_a_refused_frame_is_set_aside_and_blocks_nothing(spool):
-    spool.put([frame(1), frame(2)])
-    refuse(spool, "a", spool.peek("a", 1)[0][0], "Format error")
-    assert values(spool, "a") == [2]
-    assert [refused[:2] for refused in spool.refused("a")] == [(frame(1), "Format error")]
-
-
 def test_a_subscriber_is_woken_by_what_is_new(spool):
     flag = Flag()
     spool.subscribe("a", flag)
@@ -131,22 +100,6 @@ def test_a_file_of_the_third_version_keeps_all_that_is_in_it(spool, path):
     assert spool.dropped == 7
     # and nobody knows which of it was sent
     assert (spool.sent("a").upto, spool.sent("b").upto) == (6, 6)
-    spool.close()
-
-
-def test_what_is_retried_comes_last_and_to_the_one_alone_that_refused_it(spool, path):
-    spool.set_consumers(["a", "b"])
-    spool.put([frame(1), frame(2)])
-    refuse(spool, "a", spool.peek("a", 1)[0][0], "no")
-    spool.done("b", spool.peek("b", 10)[-1][0])
-    assert (spool.standing("a"), spool.refusers) == ((1, 0, 1, frame(2)), ["a"])
-    refused = spool.refused("a")
-    spool.admit([(kept, "a") for kept, *_ in refused], instead_of=refused)
-    spool.close()
-    spool = Spool(path)
-    spool.set_consumers(["a", "b"])
-    assert (values(spool, "a"), values(spool, "b")) == ([2, 1], [])
-    assert (spool.refused("a"), spool.refusers) == ([], [])
     spool.close()
 
 

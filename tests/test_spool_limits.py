@@ -7,7 +7,6 @@ import random
 import sqlite3
 import subprocess
 import sys
-from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -17,20 +16,7 @@ from hypothesis import strategies as st
 from gateway.spool import Spool
 from gateway.store.census import Census, Runs
 from tests.gateway_process import ENVIRONMENT
-from tests.refusing import ReadOnly
-from tests.spools import MB, frame, killed, opener, values
-
-
-@pytest.fixture
-def path(tmp_path) -> Path:
-    return tmp_path / "state" / "queue.db"
-
-
-@pytest.fixture
-def opened(path):
-    with opener(path) as start:
-        yield start
-
+from tests.spools import MB, frame, killed, values
 
 DROPPER = """
 import itertools, sys
@@ -88,26 +74,8 @@ class TestTheCountOfDroppedFrames:
         assert spool.dropped == 5
         spool.close()
 
-    def test_counts_what_a_disk_that_refused_had_dropped(self, opened, path, tmp_path):
-        spool = opened(memory=5)
-        spool._contents.db = ReadOnly(spool._contents.db)
-        for n in range(20):
-            spool.put([frame(n)])
-        spool._contents.db = spool._contents.db.db
-        spool.put([])
-        spool = Spool(killed(path, tmp_path))
-        assert spool.dropped == 15
-        spool.close()
-
 
 class TestWhatWaits:
-    def test_is_what_exists_while_the_disk_refuses(self, opened):
-        spool = opened(memory=10)
-        spool._contents.db = ReadOnly(spool._contents.db)
-        for n in range(50):
-            spool.put([frame(n)])
-        assert (spool.standing("a").waiting, len(values(spool)), spool.dropped) == (10, 10, 40)
-
     def test_is_what_exists_where_there_are_holes(self, opened, path):
         # given that every seventh is missing, as after the rescue of a damaged file
         spool = opened("a", "b", frames=1000)
@@ -137,16 +105,6 @@ class TestWhatWaits:
         assert spool.skip("a", before=spool.end, limit=100) == (10, False)
         assert spool.skip("", before=spool.end, limit=15) == (15, True)
         assert spool.skip("", before=spool.end, limit=15) == (5, False)
-
-    @pytest.mark.parametrize("before", [10**9, 2**70, -5, 0])
-    def test_nobodys_place_leaves_what_exists(self, opened, path, before):
-        spool = opened()
-        spool.put([frame(n) for n in range(50)])
-        spool.skip("a", before=before, limit=2000)
-        spool.put([frame(n) for n in range(50, 100)])
-        waiting = 50 if before > 0 else 100
-        assert spool.standing("a").waiting == waiting
-        assert values(spool)[-50:] == list(range(50, 100))
 
     def test_what_nobody_waits_for_and_is_dropped_is_gone_after_a_kill(self, opened, path, tmp_path):
         spool = opened()

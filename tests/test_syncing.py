@@ -15,11 +15,6 @@ from tests.spools import peeked as values
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "state" / "queue.db"
-
-
-@pytest.fixture
 def synced(monkeypatch):
     """Return the list of times at which the disk was made to write."""
     times: list[float] = []

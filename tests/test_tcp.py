@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.flag import Flag
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build
 from gateway.text.numeral import LARGEST
@@ -105,11 +104,6 @@ def connect():
     """Return a function that connects to a listener; all connections are closed at the end."""
     with contextlib.ExitStack() as stack:
         yield lambda listener: stack.enter_context(socket.create_connection(listener.address, timeout=60))
-
-
-@pytest.fixture
-def stop():
-    return Flag()
 
 
 def said(frames):

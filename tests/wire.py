@@ -19,6 +19,13 @@ class Wire:
         """Put bytes on the line."""
         os.write(self._far, data)
 
+    def sent(self) -> bytes:
+        """Return what was sent to this end."""
+        os.set_blocking(self._far, False)
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self._far, 1000)
+        return b""
+
     def cut(self) -> None:
         """Pull it out; may be done twice."""
         with contextlib.suppress(OSError):
