@@ -426,3 +426,13 @@ def test_check_says_once_that_a_file_is_emonhubs(written, capsys, text):
     said = capsys.readouterr().out
     assert said.count(f"{HINT} {file}") == 1
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("top", ["", "listeners", "interfacers", "nodes", "available", "other"])
+def test_sections_may_be_nested_deeper_than_python_can_recurse(migrate, top):
+    nested = "".join(f"{'[' * depth}x{']' * depth}\n" for depth in range(2, 1500))
+
+    status, _, new = migrate(f"[hub]\n[{top}]\n{nested}" if top else nested)
+
+    assert status in (0, 1)
+    assert main(["check", str(new)]) == 0

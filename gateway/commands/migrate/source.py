@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.conf import document
-from gateway.conf.document import Fault, Section
+from gateway.conf.document import Entry, Fault, Section
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gateway.settings import Raw
 
@@ -84,7 +84,7 @@ class Source:
 
     def inside(self, section: Section) -> list[str]:
         """Return the comments at the end of a section, which no setting follows."""
-        last = max([section.line, *_entry_lines(section)])
+        last = max(place.line for place in _places(section))
         indent = _indent(self.lines[section.line - 1])
         found = []
         for text in self.lines[last:]:
@@ -132,9 +132,14 @@ def named(sections: Mapping[str, Section], *names: str) -> list[Section]:
     return [sections[name] for name in names if name in sections]
 
 
-def _entry_lines(section: Section) -> list[int]:
-    below = [line for inner in section.sections.values() for line in (inner.line, *_entry_lines(inner))]
-    return [*(entry.line for entry in section.entries.values()), *below]
+def _places(section: Section) -> Iterator[Section | Entry]:
+    """Yield a section, what is in it, and what is in that, at any depth."""
+    pending = [section]
+    while pending:
+        each = pending.pop()
+        yield each
+        yield from each.entries.values()
+        pending += each.sections.values()
 
 
 def _indent(text: str) -> int:
@@ -142,8 +147,5 @@ def _indent(text: str) -> int:
 
 
 def _shift(section: Section, by: int) -> None:
-    section.line += by
-    for entry in section.entries.values():
-        entry.line += by
-    for inner in section.sections.values():
-        _shift(inner, by)
+    for place in _places(section):
+        place.line += by
