@@ -1,4 +1,4 @@
-"""What the page costs: its answers, those who look, and its history on the card.
+"""What the page costs: its answers, its history on the card, and the gateway beside which it runs.
 
 It prints a table, writes results/page.json and ends with status 1 where a target is missed.
 """
@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import http.client
 import math
-import os
-import socket
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import page_beside
 from benchmarks.report import Row, conclude_rows
 from gateway.dispatchers.page.history.blocks import DAY
 from gateway.dispatchers.page.history.history import History, Reading
@@ -30,8 +27,8 @@ if TYPE_CHECKING:
 
     from gateway.dispatchers.page.dispatcher import Page
 
-SERIES, LIVE, LOOK = 40, 10, 20.0
-"""Series of the history; browsers that follow, and for how many seconds."""
+SERIES = 40
+"""Series of the history."""
 
 
 def milliseconds(work: Callable[[], object], times: int = 15) -> float:
@@ -60,15 +57,6 @@ def answers(folder: Path) -> Iterator[Row]:
             taken = milliseconds(partial(get, page, f"/chart?node=9&index=1&span={span}"))
             yield Row(f"chart of {span}", taken, "ms", "over HTTP", most=100)
         yield Row("/api/now", per_second(page), "/s", "one client, one connection", least=1000)
-    with serving(Present(house(60)), folder) as page:
-        yield Row(
-            "ten live clients",
-            looked_at(page),
-            "CPU s/min",
-            "9 of 60 values change each 3 s",
-            most=0.05,
-            digits=3,
-        )
 
 
 def per_second(page: Page) -> float:
@@ -80,40 +68,6 @@ def per_second(page: Page) -> float:
         count += 1
     client.close()
     return count / 3
-
-
-def looked_at(page: Page) -> float:
-    """Return the CPU seconds a minute of the threads of the page."""
-    clients = []
-    for _ in range(LIVE):
-        client = socket.create_connection(page.address)
-        client.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        clients.append(client)
-    time.sleep(2)
-    ours = {str(thread.native_id) for thread in threading.enumerate() if thread is threading.main_thread()}
-    present = page.present
-    before, until, turn = ticks(ours), time.monotonic() + LOOK, 0
-    while time.monotonic() < until:
-        turn += 1
-        values = [replace(each, value=20.0 + turn / 10) for each in house(60)[:9]] + house(60)[9:]
-        present.change(*values)
-        time.sleep(3)
-        for client in clients:
-            client.recv(1 << 20)
-    used = ticks(ours) - before
-    for client in clients:
-        client.close()
-    return used / os.sysconf("SC_CLK_TCK") * 60 / LOOK
-
-
-def ticks(without: set[str]) -> int:
-    """Return the ticks of CPU that the threads of this process have used, some excepted."""
-    total = 0
-    for task in Path("/proc/self/task").iterdir():
-        if task.name not in without:
-            fields = (task / "stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-    return total
 
 
 def written() -> int:
@@ -156,6 +110,7 @@ def measure() -> Iterator[Row]:
     with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
         yield from card(Path(folder), now)
         yield from answers(Path(folder))
+    yield from page_beside.measure()
 
 
 if __name__ == "__main__":

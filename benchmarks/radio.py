@@ -86,9 +86,9 @@ class Receiver:
 
 
 class House:
-    """The daemon with a radio on `wire`, and listeners that nobody says anything to."""
+    """The daemon with a radio on `wire`, listeners that nobody says anything to, and `more` dispatchers."""
 
-    def __init__(self, folder: Path, server: Receiver) -> None:
+    def __init__(self, folder: Path, server: Receiver, more: str = "") -> None:
         self.wire, self.silent = Wire(), Wire()
         self.tcp_port = free_port()
         self._server = server
@@ -102,7 +102,7 @@ class House:
             f"[[cable]]\ntype = keyvalue\nport = {self.silent.port}\nnode = emontx\n"
             "[[own]]\ntype = exec\ncommand = sleep 3600\n"
             f"[dispatchers]\n[[local]]\ntype = emoncms\nurl = {server.url}\napikey = {'0' * 32}\n"
-            "interval = 0\nbatch = 250\n"
+            f"interval = 0\nbatch = 250\n{more}"
         )
         self.gateway = GatewayProcess(file)
 
