@@ -28,7 +28,8 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS := 6
 
 # What `make peers` compares with; `make test` uses them where they are installed.
-PEERS := influxdb victoria-metrics rsyslog logrotate fping prometheus prometheus-blackbox-exporter chromium iproute2 openssl
+PEERS := influxdb victoria-metrics rsyslog logrotate fping prometheus prometheus-blackbox-exporter chromium iproute2 openssl \
+	$(if $(shell command -v npm),,npm)
 
 # The lists are in setup.cfg only.
 needs = $(shell $(PYTHON) -c 'import configparser, shlex; c = configparser.ConfigParser(); c.read("setup.cfg"); \
@@ -64,9 +65,9 @@ soak: $(VENV)/.test
 peers: $(VENV)/.test
 	@dpkg-query -W $(PEERS) >/dev/null 2>&1 || { test "$$(id -u)" = 0 && apt-get install -y --no-install-recommends $(PEERS); } \
 	|| { echo "As root: apt-get install --no-install-recommends $(PEERS)"; exit 1; }
-	REQUIRE_PEERS=all KILLS=200 ROTATIONS=100 $(BIN)/python -m pytest -q -o timeout=0 -o log_cli=true -o log_cli_level=INFO \
+	REQUIRE_PEERS=all KILLS=200 ROTATIONS=100 HOSTILE=10000 $(BIN)/python -m pytest -q -o timeout=0 -o log_cli=true -o log_cli_level=INFO \
 	tests/test_influxdb_peers.py tests/test_lograte_peers.py tests/test_probe_peers.py tests/test_syslog.py \
-	tests/test_page.py tests/test_page_browser.py
+	tests/test_page.py tests/test_page_browser.py tests/test_page_hostile.py tests/test_history_clock.py
 	@$(BIN)/python -m tests.peers_home_assistant
 
 bench: $(VENV)/.test

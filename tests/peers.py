@@ -23,6 +23,7 @@ LARGE = {
     "fping",
     "influxd",
     "ip",
+    "npm",
     "prometheus",
     "prometheus-blackbox-exporter",
     "promtool",

@@ -76,6 +76,22 @@ def test_what_is_wrong_is_named_with_its_section_and_what_waits_with_its_next_tr
     assert "1\u202f440 wait, the oldest for 2 hours; next try in 9 s" in shown_text
 
 
+def test_of_many_troubles_the_first_are_shown_and_the_others_after_a_tap():
+    with serving(Present([], troubled(*(f"sensor{n}: no answer" for n in range(20))))) as page:
+        body = get(page, "/")[2].decode()
+    first, _, more = body.partition('<details id="more"><summary>16 more</summary>')
+    assert (first.count("<li>"), more.partition("</details>")[0].count("<li>")) == (5, 16)
+
+
+def test_a_long_figure_is_smaller_and_whole():
+    with serving(Present([value(value=1234567.0, unit="W"), value(2)])) as page:
+        body = get(page, "/")[2].decode()
+    assert re.findall(r'<span class="(number[^"]*)">([^<]*)<', body) == [
+        ("number long", "1\u202f234\u202f567"),
+        ("number", "11.8"),
+    ]
+
+
 def test_with_nothing_yet_it_says_so():
     with serving(Present([])) as page:
         assert "Nothing was heard yet" in text_of(get(page, "/")[2])
@@ -164,7 +180,7 @@ def test_promtool_finds_nothing_to_complain_of():
 def test_a_browser_that_has_it_already_gets_nothing_again_and_what_is_large_comes_compressed():
     with serving(Present(house(60))) as page:
         _, headers, body = get(page, "/")
-        code, _, again = get(page, "/", If_None_Match=headers["etag"])
+        code, _, again = get(page, "/", If_None_Match=f'"of-old", W/{headers["etag"]}')
         _, zipped_headers, zipped = get(page, "/", Accept_Encoding="gzip, br")
         _, style, _ = get(page, re.search(rb'href="(/page.css[^"]*)"', body)[1].decode())
         _, unversioned, _ = get(page, "/page.css")
@@ -226,6 +242,9 @@ def test_without_its_password_nothing_is_shown_and_who_tries_many_is_not_heard()
             code, headers, body = get(page, path)
             assert (code, "cellar" in body.decode()) == (401, False)
             assert headers["www-authenticate"].startswith("Basic ")
+        code, headers, body = get(page, "/", Accept="text/html,*/*")
+        assert headers["content-type"] == "text/html; charset=utf-8"
+        assert text_of(body) == "Unauthorized\nUnauthorized\n401: there is no answer.\nLoad the page again"
         assert get(page, "/", Authorization=login(SECRET))[0] == 200
         codes = [get(page, "/", Authorization=login(f"wrong{n}"))[0] for n in range(12)]
         assert codes == [401] * 10 + [429] * 2
@@ -335,6 +354,21 @@ def test_neither_a_path_nor_a_key_is_in_any_answer():
             assert key not in body
             assert "secret-place" not in body
             assert str(how.pid) not in re.findall(r"\d+", body)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "shown_text"),
+    [
+        ("/var/lib/oemgateway/queue.db is damaged", "queue.db is damaged"),
+        ("cannot open (/dev/ttyAMA0): no such file", "cannot open (ttyAMA0): no such file"),
+        ("'/sys/class/net/eth0/rx': gone", "'rx': gone"),
+        ("http://emonpi/emoncms/input: not reached", "http://emonpi/emoncms/input: not reached"),
+        ("emonpi/temp/#: 1/2 of 3 °C/h, and / alone", "emonpi/temp/#: 1/2 of 3 °C/h, and / alone"),
+    ],
+)
+def test_a_trouble_names_files_without_their_folders(trouble, shown_text):
+    with serving(Present([], troubled(trouble))) as page:
+        assert json.loads(get(page, "/api/now")[2])["troubles"][0] == f"bridge: {shown_text}"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::"])

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.frame import Frame, Stamp
 from gateway.plugin import Batch
+from tests.axe import violations
 from tests.browser import Browser
 from tests.pages import Present, dead, house, serving, troubled, value
 from tests.waiting import wait_until
@@ -48,6 +49,31 @@ def test_a_new_value_appears_by_itself_and_a_dead_sensor_becomes_a_dash(browser)
         assert browser.said == []
 
 
+def test_while_the_page_is_hidden_nothing_follows_and_then_it_does_again(browser):
+    present = Present([value(1)])
+    with serving(present) as page:
+        browser.go(address(page))
+        wait_until(lambda: page._live._clients == 1)
+        browser.evaluate(HIDDEN % "true")
+
+        def has_left() -> bool:
+            present.change(value(1, value=time.monotonic()))
+            return page._live._clients == 0
+
+        wait_until(has_left)
+        present.change(value(1, value=3.5))
+        assert text(browser, '[data-key="9/1"] .number') != "3.5"
+        browser.evaluate(HIDDEN % "false")
+        wait_until(lambda: text(browser, '[data-key="9/1"] .number') == "3.5")
+        assert browser.said == []
+
+
+HIDDEN = """
+Object.defineProperty(document, 'hidden', {value: %s, configurable: true});
+document.dispatchEvent(new Event('visibilitychange'));
+"""
+
+
 def test_hostile_labels_are_text_live_as_well(browser):
     hostile = "<img src=x onerror=alert(1)>"
     present = Present([value(1, hostile)])
@@ -73,52 +99,60 @@ def test_without_script_the_figures_and_curves_are_there(browser):
 
 @pytest.mark.parametrize(("width", "dark"), [(360, False), (360, True), (768, False), (1440, True)])
 def test_nothing_is_wider_than_the_screen(browser, width, dark):
+    long = value(5, "power", value=-123_456_789_012.0, unit="kilowatt-hours")
     wide = value(4, "a label that is longer than any tile" * 2, value=-123_456_789.0, unit="kilowatts")
-    with serving(Present([*house(12, 3), wide], troubled("x" * 200))) as page:
+    with serving(Present([*house(12, 3), wide, long], troubled("x" * 200))) as page:
         browser.look(width, 900, dark=dark)
         browser.go(address(page))
-        assert browser.evaluate("document.documentElement.scrollWidth") == width
-        browser.evaluate("document.documentElement.style.fontSize = '200%'")
-        assert browser.evaluate("document.documentElement.scrollWidth") == width
+        for size in ("100%", "200%"):
+            browser.evaluate(f"document.documentElement.style.fontSize = '{size}'")
+            assert browser.evaluate("document.documentElement.scrollWidth") == width
+            assert browser.evaluate(CUT_OFF) == []
 
 
-CONTRAST = """
-(() => {
-  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
-    .map((c) => c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
-    .reduce((sum, c, at) => sum + c * [.2126, .7152, .0722][at], 0);
-  const ground = (element) => {
-    for (; element; element = element.parentElement) {
-      const colour = parse(getComputedStyle(element).backgroundColor);
-      if (colour.length < 4 || colour[3] === 1) return colour;
-    }
-  };
-  return [...document.querySelectorAll('body *')]
-    .filter((e) => e.children.length === 0 && e.textContent.trim())
-    .map((e) => {
-      const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))];
-      return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.className, e.textContent];
-    }).filter(([contrast]) => contrast < 4.5);
-})()
+CUT_OFF = """
+[...document.querySelectorAll('.tile *')].filter((each) => {
+  const tile = each.closest('.tile').getBoundingClientRect(), box = each.getBoundingClientRect();
+  return box.width > 0 && (box.right > tile.right || box.left < tile.left);
+}).map((each) => each.outerHTML)
 """
 
 
+def told_apart(browser: Browser, url: str, *, dark: bool) -> None:
+    """Load a page in a colour scheme, and have axe-core look at it on a phone and on a wide screen."""
+    for width in (360, 1440):
+        browser.look(width, 900, dark=dark)
+        browser.go(url)
+        assert violations(browser) == []
+
+
 @pytest.mark.parametrize("dark", [False, True])
-def test_every_text_stands_out_from_its_ground(browser, dark):
-    with serving(Present(house(9, 2), troubled("sensor1: no answer"))) as page:
-        browser.look(360, 900, dark=dark)
-        browser.go(address(page))
-        assert browser.evaluate("document.querySelectorAll('body *').length") > 50
-        assert browser.evaluate(CONTRAST) == []
+def test_axe_finds_nothing_on_the_page_a_chart_and_where_there_is_no_answer(browser, tmp_path, dark):
+    present = Present([*house(9, 2), value(10, "x" * 60)], troubled("sensor1: no answer"))
+    with serving(present, tmp_path) as page:
+        page.send(Batch(frames(), [*range(1, 101)], ["a"] * 100))
+        told_apart(browser, address(page), dark=dark)
+        for span in ("24h", "2y"):
+            told_apart(browser, f"{address(page)}chart?node=9&index=1&span={span}&tz=UTC", dark=dark)
+        told_apart(browser, f"{address(page)}chart?node=9&index=1&tz=UTC", dark=dark)
+    for values in ([], house(3)):
+        with serving(Present(values)) as page:
+            told_apart(browser, address(page), dark=dark)
+            # as after a password that is not given, where headless Chromium shows nothing at all
+            told_apart(browser, f"{address(page)}nothing", dark=dark)
+            assert text(browser, "h1") == "Not Found"
+
+
+def frames() -> list[Frame]:
+    """Return a hundred minutes that are ten hours old."""
+    now = time.time() // 300 * 300
+    return [Frame("9", (float(n),), Stamp(now - 36000 + n * 60, "", 0.0)) for n in range(100)]
 
 
 def test_a_tap_opens_the_chart_in_the_time_zone_of_the_browser_and_it_can_be_read(browser, tmp_path):
     browser.call("Emulation.setTimezoneOverride", timezoneId="Europe/Berlin")
-    now = time.time() // 300 * 300
-    frames = [Frame("9", (float(n),), Stamp(now - 36000 + n * 60, "", 0.0)) for n in range(100)]
     with serving(Present([value(1)]), tmp_path) as page:
-        page.send(Batch(frames, [*range(1, 101)], ["a"] * 100))
+        page.send(Batch(frames(), [*range(1, 101)], ["a"] * 100))
         browser.go(address(page))
         browser.evaluate("document.querySelector('.tile a').click()")
         wait_until(lambda: browser.evaluate("location.search.includes('tz=Europe')"))
@@ -134,15 +168,9 @@ def test_a_tap_opens_the_chart_in_the_time_zone_of_the_browser_and_it_can_be_rea
         assert browser.said == []
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_a_chart_without_script_is_there_and_can_be_read(browser, tmp_path, dark):
-    now = time.time() // 300 * 300
-    frames = [Frame("9", (float(n),), Stamp(now - 36000 + n * 60, "", 0.0)) for n in range(100)]
+def test_a_chart_without_script_is_there_and_can_be_read(browser, tmp_path):
     with serving(Present([value(1)]), tmp_path) as page:
-        page.send(Batch(frames, [*range(1, 101)], ["a"] * 100))
-        browser.look(360, 700, dark=dark)
-        browser.go(f"{address(page)}chart?node=9&index=1&tz=UTC")
-        assert browser.evaluate(CONTRAST) == []
+        page.send(Batch(frames(), [*range(1, 101)], ["a"] * 100))
         browser.without_script()
         browser.go(f"{address(page)}chart?node=9&index=1")
         tree = browser.call("Accessibility.getFullAXTree")["nodes"]

@@ -23,6 +23,9 @@ _ICON = (
     "stroke-width='1.6'/%3E%3C/svg%3E"
 )
 
+_SHOWN = 5
+"""Troubles that are shown at once; the others are shown after a tap."""
+
 
 def document(title: str, body: str, files: Mapping[str, str]) -> bytes:
     """Return a whole document; `files` are the addresses of the style sheet and the script."""
@@ -48,8 +51,11 @@ def _overview(title: str, now: Now, shown: Mapping[str, Tile], own: str, span: s
     state = "bad" if now.troubles else "good"
     yield f'<header>\n<h1>{escape(title)}</h1>\n<div id="status" class="status {state}" aria-live="polite">\n'
     yield f'<p id="headline">{escape(tiles.headline(now))}</p>\n<ul id="troubles">'
-    yield "".join(f"<li>{escape(trouble)}</li>" for trouble in now.troubles)
-    yield "</ul>\n</div>\n</header>\n<main>\n"
+    lines = [f"<li>{escape(trouble)}</li>" for trouble in now.troubles]
+    first, more = lines[:_SHOWN], lines[_SHOWN:]
+    yield f'{"".join(first)}</ul>\n<details id="more"{"" if more else " hidden"}>'
+    yield f"<summary>{len(more)} more</summary>"
+    yield f"<ul>{''.join(more)}</ul></details>\n</div>\n</header>\n<main>\n"
     if not now.values:
         yield '<p class="nothing">Nothing was heard yet. The first reading appears here by itself.</p>\n'
     for (node, name), values in groupby(now.values, lambda value: (value.node, value.node_name)):
@@ -69,11 +75,12 @@ def _tile(value: Value, tile: Tile, span: str) -> str:
     place = f"index {value.index}" if value.index is not None else value.source
     name, age = escape(value.label or place), "" if tile.age is None else f"{tile.age:.0f}"
     label = escape(value.label and place)
+    size = " long" if len(tile.figure) > 6 else ""
     name = f'<a href="{escape(tile.link)}">{name}</a>' if tile.link else name
     return (
         f'<article class="tile{" none" if value.value is None else ""}" data-key="{escape(tile.key)}">\n'
         f"<h3>{name} <small>{label}</small></h3>\n"
-        f'<p class="figure"><span class="number">{escape(tile.figure)}</span> '
+        f'<p class="figure"><span class="number{size}">{escape(tile.figure)}</span> '
         f'<span class="unit">{escape(value.unit)}</span></p>\n'
         f'<p class="when"><span class="note">{escape(tile.note)}</span> '
         f'<span class="age" data-age="{age}">{tiles.ago(tile.age)}</span></p>\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,15 @@ from gateway.text.plain import plain
 if TYPE_CHECKING:
     from gateway.plugin import Present
 
+_FOLDERS = re.compile(r"(?<![\w/:.])(/[\w.+@-]+)*/(?=[\w.+@-])")
+"""The folders of a path; what is behind the host of a URL is none."""
+
 
 @dataclass(frozen=True)
 class Now:
     """The values and the status of the gateway at a time in Unix seconds; None: it cannot be read.
 
-    `troubles` has a line for each, with the name of its section; paths of the configuration are left out.
+    `troubles` has a line for each, with the name of its section; paths are left out.
     """
 
     at: float
@@ -33,8 +37,13 @@ class Now:
             status = present.status()
         except OSError as error:
             return cls(at, values, None, [plain(f"the queue cannot be read: {error.strerror or 'its disk'}")])
-        troubles = [plain(line.replace(status.file, "the configuration")) for line in status.all_troubles]
+        troubles = [_said(line.replace(status.file, "the configuration")) for line in status.all_troubles]
         return cls(at, values, status, troubles)
+
+
+def _said(trouble: str) -> str:
+    """Return a line on a trouble with the names of files, and without where they are."""
+    return plain(_FOLDERS.sub("", trouble))
 
 
 def key(value: Value) -> str:

@@ -1,6 +1,7 @@
 // What has changed arrives as server-sent events; without them the page is as it was loaded.
 const at = (key) => document.querySelector(`[data-key="${CSS.escape(key)}"]`);
 const write = (element, text) => { if (element && element.textContent !== text) element.textContent = text; };
+const SHOWN = 5;
 let stream = null;
 let loaded = performance.now();
 
@@ -30,6 +31,7 @@ function showTile(key, tile) {
   element.classList.toggle('fresh', number.textContent !== tile.figure);
   setTimeout(() => element.classList.remove('fresh'), 100);
   write(number, tile.figure);
+  number.classList.toggle('long', tile.figure.length > 6);
   element.classList.toggle('none', tile.note !== '');
   write(element.querySelector('.note'), tile.note);
   setAge(element.querySelector('.age'), tile.age);
@@ -58,7 +60,11 @@ function show({ tiles = {}, page = {} }) {
     if (!showTile(key, tile)) { location.reload(); return; }
   if ('troubles' in page) {
     document.getElementById('status').className = `status ${page.troubles.length ? 'bad' : 'good'}`;
-    list(document.getElementById('troubles'), page.troubles, (trouble) => made('li', trouble));
+    const line = (trouble) => made('li', trouble);
+    list(document.getElementById('troubles'), page.troubles.slice(0, SHOWN), line);
+    list(document.querySelector('#more ul'), page.troubles.slice(SHOWN), line);
+    write(document.querySelector('#more summary'), `${page.troubles.length - SHOWN} more`);
+    document.getElementById('more').hidden = page.troubles.length <= SHOWN;
   }
   if ('headline' in page) write(document.getElementById('headline'), page.headline);
   if ('gateway' in page) write(document.getElementById('gateway'), page.gateway);
@@ -99,7 +105,7 @@ async function read() {
   const svg = figure.querySelector('svg');
   const out = document.getElementById('read');
   const unit = figure.dataset.unit ?? '';
-  const [right, top, bottom] = [470, 12, 232];
+  const [right, top, bottom] = [470, 12, 272];
   const [since, until, low, high, left] = ['since', 'until', 'low', 'high', 'left'].map((name) => Number(svg.dataset[name]));
   const before = out.textContent;
   const hair = drawn(svg, 'path', 'hair');
@@ -147,8 +153,10 @@ async function read() {
 
 if (figure) {
   const asked = new URLSearchParams(location.search);
-  if (zone && !asked.has('tz')) {
-    asked.set('tz', zone);
-    location.replace(`${location.pathname}?${asked}`);
-  } else read();
+  const stays = !zone || asked.has('tz');
+  asked.set('tz', zone);
+  const local = `${location.pathname}?${asked}`;
+  // The gateway may not know a time zone that the browser does.
+  if (stays || !(await fetch(local, { method: 'HEAD' })).ok) read();
+  else location.replace(local);
 }

@@ -38,6 +38,14 @@ _ADDRESSES = 1000
 _PRIVATE = (".local", ".lan", ".home", ".localdomain", ".internal", ".home.arpa", ".fritz.box")
 """What may follow the name of this machine in a Host header: names that nobody can register."""
 
+_SAID = (
+    '<!doctype html>\n<html lang="en">\n<head><meta name="viewport" content="width=device-width">'
+    '<meta name="color-scheme" content="light dark"><title>{reason}</title></head>\n'
+    '<body><main><h1>{reason}</h1>\n<p>{code}: there is no answer. <a href="/">Load the page again</a></p>'
+    "</main></body>\n</html>\n"
+)
+"""What a browser shows where there is no answer, as after a password that was not given."""
+
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -104,9 +112,10 @@ class Server(ThreadingMixIn, TCPServer):
         host = client_address[0]
         with self._lock:
             has_room = sum(self._addresses.values()) < _CLIENTS and self._addresses[host] < _PER_ADDRESS
-            self._addresses[host] += 1 if has_room else 0
-            self.refused["too-many-clients"] += 0 if has_room else 1
+            if has_room:
+                self._addresses[host] += 1
         if not has_room:
+            self.count("too-many-clients")
             self.shutdown_request(request)
             return
         try:
@@ -273,7 +282,7 @@ class Handler(BaseHTTPRequestHandler):
         if answer.status == 200:
             headers["ETag"] = answer.tag
             headers["Vary"] = "Accept-Encoding"
-            if self.headers.get("If-None-Match") == answer.tag:
+            if answer.tag in self.headers.get("If-None-Match", ""):
                 self._head(304, headers)
                 return
         body = answer.body
@@ -307,8 +316,10 @@ class Handler(BaseHTTPRequestHandler):
         reason = self.responses.get(code, ("", ""))[0] or str(code)
         self.server.count(reason)
         self.close_connection |= code not in (401, 404)
-        body = f"{code} {reason}\n".encode()
-        headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body))}
+        is_browser = "text/html" in getattr(self, "headers", {}).get("Accept", "")
+        body = (_SAID if is_browser else "{code} {reason}\n").format(code=code, reason=reason).encode()
+        kind = f"text/{'html' if is_browser else 'plain'}; charset=utf-8"
+        headers = {"Content-Type": kind, "Content-Length": str(len(body))}
         headers["Cache-Control"] = "no-store"
         headers |= {"Connection": "close"} if self.close_connection else {}
         headers |= {"Allow": "GET, HEAD"} if code == 405 else {}

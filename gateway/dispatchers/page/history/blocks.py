@@ -118,8 +118,12 @@ class Hour(Block):
 
     def quarters(self) -> list[float | None]:
         """Return the means of its four quarters, None where nothing came."""
-        found = [self.summary(first, first + 15) for first in range(0, 60, 15)]
-        return [point.mean if point else None for point in found]
+        found: list[float | None] = []
+        for first in range(0, 60, 15):
+            counts = self.counts[first : first + 15]
+            total = sum(map(mul, self.means[first : first + 15], counts))
+            found.append(total / sum(counts) if any(counts) else None)
+        return found
 
 
 @dataclass

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.dispatchers.page.history.history import Mark
     from gateway.dispatchers.page.history.spans import View
 
-WIDTH, HEIGHT = 480, 260
+WIDTH, HEIGHT = 480, 300
 RIGHT, TOP, BOTTOM = 10, 12, 28
 _DIGIT = 10
 """The width of a digit on a phone, where the text is largest in the units of the chart."""
