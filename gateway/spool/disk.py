@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.spool.contents import Contents
     from gateway.spool.retention import Retention
-    from gateway.spool.syncing import Syncing
+    from gateway.store.syncing import Syncing
 
 T = TypeVar("T")
 

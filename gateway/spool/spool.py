@@ -22,9 +22,9 @@ from gateway.spool.limits import Limits
 from gateway.spool.places import PROVISIONAL, Sent
 from gateway.spool.refused import RefusedRow
 from gateway.spool.retention import Retention, Skipped
-from gateway.spool.syncing import Syncing
 from gateway.store.frame_text import to_text
 from gateway.store.store import SpoolUnusable
+from gateway.store.syncing import Syncing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

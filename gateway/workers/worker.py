@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.frame import Frame
-    from gateway.spool.syncing import Syncing
+    from gateway.store.syncing import Syncing
     from gateway.times.dating import Dating
 
 P = TypeVar("P", bound=Plugin)
