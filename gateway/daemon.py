@@ -13,14 +13,13 @@ from gateway import paths
 from gateway.clock import Clock
 from gateway.conf import config, indices
 from gateway.conf.changes import changes, is_same
-from gateway.conf.indices import Memory
+from gateway.conf.indices import Memory, claimed_by_others
 from gateway.flag import Flag, wait_readable
-from gateway.listener import claims
 from gateway.present.collecting import StatusCollector
 from gateway.present.hourly import HOUR, Hourly
 from gateway.present.queue_answers import QueueAnswers
 from gateway.present.state import State
-from gateway.process import control, logs
+from gateway.process import control, logs, state_files
 from gateway.process.notify import Supervisor
 from gateway.spool import Spool
 from gateway.times.dating import Dating, TimeNote, passed
@@ -107,7 +106,7 @@ class Daemon:
             return paths.find_state_dir(named)
         if directory not in (named, paths.STATE):
             log.warning("%s cannot be written: the state is kept in %s", paths.STATE, directory)
-        if kind := paths.is_volatile(directory):
+        if kind := state_files.is_volatile(directory):
             log.warning(
                 "%s is on %s, in memory perhaps: what waits there may not survive a restart of the machine; "
                 "name a state_dir on the card or a disk",
@@ -212,11 +211,7 @@ class Daemon:
         self._configuration = configuration
         self._spool.set_consumers(configuration.dispatchers)
         self._dating.set_consumers(configuration.dispatchers)
-        nodes = {name: claims(plugin.catalogue()).keys() for name, plugin in configuration.listeners.items()}
-        claimed = {
-            name: frozenset().union(*(theirs for other, theirs in nodes.items() if other != name)) - ours
-            for name, ours in nodes.items()
-        }
+        claimed = claimed_by_others(configuration.listeners)
         self._present.configure(configuration.listeners, configuration.nodes)
         self._retired = [worker for worker in self._retired if worker.is_alive()]
         self._retired += _retire(self._listeners, configuration.listeners)
@@ -231,11 +226,10 @@ class Daemon:
                 self._dispatchers[name] = worker
                 worker.start()
         for name, listener in configuration.listeners.items():
-            if name in self._listeners:
-                self._listeners[name].plugin.claimed = claimed[name]
-                self._listeners[name].plugin.nodes = configuration.nodes
-            else:
-                listener.claimed = claimed[name]
+            running = self._listeners.get(name)
+            plugin = running.plugin if running else listener
+            plugin.claimed, plugin.nodes = claimed[name], configuration.nodes
+            if not running:
                 listener.state = self._directory
                 latest = self._present.begin(name)
                 listener.notes = partial(self._spool.notes.below, f"{name}/")

@@ -110,21 +110,6 @@ class Series:
     claimed: bool = True
 
 
-def claims(catalogue: Iterable[Series]) -> dict[str, dict[int, Series] | None]:
-    """Return what is claimed of each node: its claimed indices, or None for the whole node.
-
-    A node all of whose indices are Dummies is among them, without an index.
-    """
-    found: dict[str, dict[int, Series] | None] = {}
-    for series in catalogue:
-        if series.index is None:
-            if series.claimed:
-                found[series.node] = None
-        elif (indices := found.setdefault(series.node, {})) is not None and series.claimed:
-            indices[series.index] = series
-    return found
-
-
 @dataclass(frozen=True)
 class Health:
     """How a listener is: counts of its `faults` by their words, a line for each sensor in trouble now.

@@ -11,8 +11,6 @@ DEFAULT_FILE = Path("/etc/oemgateway.conf")
 STATE = Path("/var/lib/oemgateway")
 SOCKET = Path("/run/oemgateway/control")
 
-_VOLATILE = ("tmpfs", "ramfs", "overlay")
-
 
 def own_state() -> Path:
     """Return the directory for a user who may not write to /var/lib."""
@@ -67,20 +65,3 @@ def _writable(directory: Path, mode: int = 0o755) -> bool:
     except OSError:
         return False
     return os.access(directory, os.W_OK | os.X_OK)
-
-
-def is_volatile(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """Return the kind of the file system there if a power cut may empty it, "" otherwise.
-
-    It empties an overlay whose upper layer is in memory, as on a Pi whose card is write-protected.
-    """
-    kinds = {}
-    try:
-        for line in mounts.read_text(encoding="utf-8").splitlines():
-            place, _, kind = line.partition(" - ")
-            kinds[Path(place.split()[4])] = kind.split()[0]
-    except (OSError, IndexError):
-        return ""
-    resolved = directory.resolve()
-    kind = next((kinds[path] for path in (resolved, *resolved.parents) if path in kinds), "")
-    return kind if kind in _VOLATILE else ""

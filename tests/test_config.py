@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from gateway.conf import config
 from gateway.conf.config import ConfigFaults, Gateway
+from gateway.conf.indices import claims
 from gateway.dispatchers.emoncms.dispatcher import EmoncmsBuffer
-from gateway.listener import claims
 from gateway.plugin import Dispatcher, Listener, Series
 from gateway.registry import BUILT_IN, known
 from gateway.settings import SettingsFault, build, setting

@@ -413,7 +413,7 @@ def raise_exit(*_: object) -> None:
 
 
 def test_a_state_directory_that_a_power_cut_empties_is_said(file, monkeypatch, caplog):
-    monkeypatch.setattr(paths, "is_volatile", lambda _: "tmpfs")
+    monkeypatch.setattr("gateway.process.state_files.is_volatile", lambda _: "tmpfs")
     with running(file):
         pass
     assert f"{file.parent}/state is on tmpfs, in memory perhaps" in caplog.text

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.listener import claims
+from gateway.conf.indices import claims
 from gateway.settings import SettingsFault, build
 from listeners.onewire.bus import BusFault, OneWire
 from listeners.onewire.ds18b20 import Fault

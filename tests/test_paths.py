@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway import paths
-from gateway.paths import is_volatile
+from gateway.process.state_files import is_volatile
 
 NOWHERE = Path("/proc/nowhere")
 

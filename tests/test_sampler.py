@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.listener import claims
+from gateway.conf.indices import claims
 from gateway.plugin import Sampler, Series
 from gateway.settings import build
 from listeners.simulated.clock import VirtualClock, VirtualFlag

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from gateway.flag import wait_readable
-from gateway.port import is_loopback
+from gateway.process.port import is_loopback
 from listeners.ports.tcp_server import Client, TcpServer
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.conf import document
 from gateway.conf.document import ConfigFaults, Document, Fault, Section
-from gateway.conf.indices import identities, moves
+from gateway.conf.indices import claims, identities, moves
 from gateway.conf.misplaced import (
     SECTIONS,
     about_unknown_top,
@@ -22,7 +22,6 @@ from gateway.conf.misplaced import (
 )
 from gateway.conf.node_section import read_node
 from gateway.conf.section import Part, blame, is_off, place, read_part
-from gateway.listener import claims
 from gateway.nodes import Nodes
 from gateway.paths import find_socket, find_state_dir
 from gateway.plugin import Dispatcher, Listener

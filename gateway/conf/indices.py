@@ -1,4 +1,4 @@
-"""Which sensor was at which index of which node, so that an edit cannot move one unnoticed.
+"""Which listener claims which nodes and indices; which sensor was where, so that no edit moves one unseen.
 
 Dashboards know an input by node and index alone: a sensor that moves to another index continues the history
 of the sensor that was there.
@@ -17,10 +17,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from gateway.listener import Series
+    from gateway.listener import Listener, Series
 
 Place = tuple[str, int]
 """A node and an index."""
+
+
+def claims(catalogue: Iterable[Series]) -> dict[str, dict[int, Series] | None]:
+    """Return what is claimed of each node: its claimed indices, or None for the whole node.
+
+    A node all of whose indices are Dummies is among them, without an index.
+    """
+    found: dict[str, dict[int, Series] | None] = {}
+    for series in catalogue:
+        if series.index is None:
+            if series.claimed:
+                found[series.node] = None
+        elif (indices := found.setdefault(series.node, {})) is not None and series.claimed:
+            indices[series.index] = series
+    return found
+
+
+def claimed_by_others(listeners: Mapping[str, Listener]) -> dict[str, frozenset[str]]:
+    """Return the nodes that other listeners claim, and it does not, for each listener by name."""
+    nodes = {name: claims(listener.catalogue()).keys() for name, listener in listeners.items()}
+    return {
+        name: frozenset().union(*(theirs for other, theirs in nodes.items() if other != name)) - ours
+        for name, ours in nodes.items()
+    }
 
 
 @dataclass(frozen=True)

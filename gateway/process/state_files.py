@@ -7,11 +7,13 @@ import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+_VOLATILE = ("tmpfs", "ramfs", "overlay")
 
 _LIBC = ctypes.CDLL(None)
 _LIBC.setfsuid.restype = _LIBC.setfsgid.restype = ctypes.c_uint
@@ -113,3 +115,20 @@ def write_file(path: Path, text: str) -> None:
         except OSError:  # such as a directory of that name
             new.unlink()
             raise
+
+
+def is_volatile(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Return the kind of the file system there if a power cut may empty it, "" otherwise.
+
+    It empties an overlay whose upper layer is in memory, as on a Pi whose card is write-protected.
+    """
+    kinds = {}
+    try:
+        for line in mounts.read_text(encoding="utf-8").splitlines():
+            place, _, kind = line.partition(" - ")
+            kinds[Path(place.split()[4])] = kind.split()[0]
+    except (OSError, IndexError):
+        return ""
+    resolved = directory.resolve()
+    kind = next((kinds[path] for path in (resolved, *resolved.parents) if path in kinds), "")
+    return kind if kind in _VOLATILE else ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from gateway.flag import wait_readable
-from gateway.port import is_loopback
+from gateway.process.port import is_loopback
 from gateway.settings import SettingsFault, at_least, between, setting
 from listeners.http.api import Taken, refusal_text, take
 from listeners.http.inputs import Inputs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic
 
-from gateway.port import is_loopback
+from gateway.process.port import is_loopback
 from gateway.settings import between, setting
 from listeners.counting import CountingListener
 from listeners.ports.tcp_server import C, TcpServer

@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from gateway.port import exclusive
+from gateway.process.port import exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

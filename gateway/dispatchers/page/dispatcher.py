@@ -16,7 +16,7 @@ from gateway.dispatchers.page.live import Live
 from gateway.dispatchers.page.now import Now, as_json, key
 from gateway.dispatchers.page.server import Server
 from gateway.plugin import LARGEST_BATCH, Batch, Dispatcher, Wake
-from gateway.port import exclusive, is_loopback
+from gateway.process.port import exclusive, is_loopback
 from gateway.settings import SettingsFault, at_least, between, setting
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from gateway.conf.indices import claims
 from gateway.diagnosis.finding import bad, good, unknown
 from gateway.dispatchers.emoncms.answers import Unexpected, judge_status
 from gateway.dispatchers.emoncms.proof.account import Account
@@ -26,7 +27,6 @@ from gateway.dispatchers.emoncms.proof.row import TEST_NODE, delete_test_rows, i
 from gateway.dispatchers.emoncms.proof.wanted import find_wanted, unused
 from gateway.dispatchers.http_client.pages import excerpt, with_status
 from gateway.frame import Stamp
-from gateway.listener import claims
 from gateway.plugin import BadFrame, Batch, DeliveryFailure, HoldEverything, NodeRefused
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gateway.conf.indices import claims
 from gateway.dispatchers.emoncms.encoding import as_kept, keys_of
 from gateway.dispatchers.emoncms.proof.records import feed_unit
 from gateway.frame import Frame, Stamp
-from gateway.listener import claims
 from gateway.present.catalogue import Catalogue
 
 if TYPE_CHECKING:
