@@ -45,11 +45,6 @@ class Disk:
         self._wake = wake
         self.file = QueueFile(path, retention.limits, clock, wake=wake)
 
-    @property
-    def contents(self) -> Contents:
-        """What the queue holds; other contents after whatever is done with the disk."""
-        return self.file.contents
-
     def start(self, *, in_memory: bool) -> None:
         """Go on with the file as it was left, or in memory for the time being."""
         try:
@@ -71,7 +66,7 @@ class Disk:
                 self.file.retry_at = self._clock.monotonic() + RETRY
             self.file.trouble = str(error)
             self.file.ballast.drop()
-            self._retention.bound_memory(self.contents)
+            self._retention.bound_memory(self.file.contents)
             return
         if self.file.trouble:
             log.warning("the disk works again")
@@ -86,13 +81,13 @@ class Disk:
         """
         with self.refusing():
             try:
-                return read(self.contents)
+                return read(self.file.contents)
             except sqlite3.Error as error:
                 if not store.is_damage(error):
                     raise
                 self.file.mend(error)
                 self._flush_if_open()
-                return read(self.contents)
+                return read(self.file.contents)
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
@@ -155,7 +150,7 @@ class Disk:
         """Do what can be done about an error; return whether frames went, as it can be that more have to."""
         if store.is_damage(error):
             self.file.mend(error)
-        elif self._retention.make_room(self.contents, error):
+        elif self._retention.make_room(self.file.contents, error):
             return True
         elif store.is_full(error):
             self.file.ballast.drop()

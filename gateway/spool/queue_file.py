@@ -42,7 +42,7 @@ class QueueFile:
 
     While the file cannot be written to (`is_away`) `trouble` is why. The contents are then a view of it or,
     where it cannot be read either, what came since; they move into the file when it is within reach again.
-    `shift` is by how much provisional ids have changed then.
+    `shift` is by how much provisional ids have changed then. After any call the contents may be others.
     """
 
     def __init__(self, path: Path, limits: Limits, clock: Clock, *, wake: Callable[[], None]) -> None:

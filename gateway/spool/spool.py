@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from gateway.flag import Flag
     from gateway.frame import Frame, Stamp
     from gateway.spool.contents import Contents
-    from gateway.spool.notes import Epochs, Notes
     from gateway.times.boots import Row
 
 __all__ = ["Limits", "Refused", "Sent", "Skipped", "Spool", "SpoolUnusable", "Standing", "Waiting"]
@@ -44,7 +44,8 @@ class Spool:
     Frames that the disk refuses wait in memory, and are delivered from there if need be. Where the file
     cannot be used at all, all frames wait there, until `tend` finds that it can. Without `in_memory`
     SpoolUnusable is raised instead. What can be read of a damaged file is copied into a new one, also by
-    `tend`; what is put meanwhile comes after it.
+    `tend`; what is put meanwhile comes after it. `notes` are those kept with frames, and `epochs` tells in
+    which run of the gateway the id of a frame was given.
     """
 
     def __init__(
@@ -67,11 +68,12 @@ class Spool:
         self._retention = Retention(limits or Limits())
         self.syncing = Syncing(path, commit_interval, self._clock)
         self._disk = Disk(path, self._clock, self._retention, self.syncing, wake=self._wake_subscribers)
+        self.notes, self.epochs = self._disk.file.notes, self._disk.file.epochs
         self._disk.start(in_memory=in_memory)
 
     @property
     def _contents(self) -> Contents:
-        return self._disk.contents
+        return self._disk.file.contents
 
     def _real(self, number: int) -> int:
         """Return the id that a frame has now, of one that may have been provisional."""
@@ -96,16 +98,6 @@ class Spool:
             flag.set()
 
     # Frames come, are given to dispatchers, and go.
-
-    @property
-    def notes(self) -> Notes:
-        """The notes that were kept with frames."""
-        return self._disk.file.notes
-
-    @property
-    def epochs(self) -> Epochs:
-        """In which epoch the id of a frame was given."""
-        return self._disk.file.epochs
 
     def put(self, frames: Sequence[Frame], notes: Mapping[str, str] = MappingProxyType({})) -> None:
         """Keep the frames: they are on disk when this returns, unless the disk refuses (logged once).
@@ -227,13 +219,11 @@ class Spool:
         `age` tells how old a reading is at least, in seconds.
         """
         more = True
-        while more:
-            with self._lock:
-                try:
+        with suppress(OSError):
+            while more:
+                with self._lock:
                     more = self._disk.read(lambda contents: self._retention.expire(contents, age))
-                except OSError:
-                    return
-                self._disk.flush()
+                    self._disk.flush()
 
     # What is known of the clock.
 
