@@ -14,7 +14,7 @@ from gateway.spool.refused import RefusedFrames, RefusedRow
 from gateway.store import salvage, store
 from gateway.store.census import Census
 from gateway.store.frame_text import from_text, to_text
-from gateway.times.boots import Boots
+from gateway.times.boots import Boots, find_pin
 
 if TYPE_CHECKING:
     import sqlite3
@@ -136,9 +136,9 @@ class Contents:
         """Return the frames of these rows and, behind them, those in memory between two ids."""
         found = [(number, from_text(text), whose) for number, text, whose in store.in_order(rows, after)]
         unwritten = [(each.number, each.frame, "") for each in self.unwritten if after < each.number < before]
-        dated = []
+        dated, pins, date = [], self.places.pins(who), self.boots.date
         for number, frame, whose in found + unwritten[: limit - len(found)]:
-            right = self.boots.date(frame, self.places.pin(who, number))
+            right = date(frame, find_pin(pins, number) if pins else None)
             dated.append(Waiting(number, right or frame, whose, right is None))
         return dated
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.times.boots import Pin, Pins, Row, extend_pins, find_pin, pins_from_text, pins_to_text
+from gateway.times.boots import Pin, Pins, Row, extend_pins, pins_from_text, pins_to_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -145,9 +145,9 @@ class Places:
         upto, boot, blind, _ = self._marks[who]
         return Sent(upto if boot and boot == self._boot else max(upto, self._in_doubt[who]), bool(blind))
 
-    def pin(self, who: str, number: int) -> Pin | None:
-        """Return by which clock a frame was sent to a dispatcher; None where it was not."""
-        return find_pin(self._marks[who].pins, number) if who in self._marks else None
+    def pins(self, who: str) -> Pins:
+        """Return by which clocks frames were sent to a dispatcher."""
+        return self._marks[who].pins if who in self._marks else ()
 
     def pinned(self, who: str) -> int:
         """Return up to which id frames have the times that they were sent with; 0 where none has."""
