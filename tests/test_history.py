@@ -234,6 +234,18 @@ def test_one_that_is_damaged_while_it_is_in_use_is_set_aside_too(tmp_path, keepe
     assert list(tmp_path.glob("history.db.damaged-*"))
 
 
+@pytest.mark.parametrize("then", ["write", "read"])
+def test_one_that_is_removed_while_it_is_in_use_begins_anew(tmp_path, keeper, then):
+    keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
+    for file in tmp_path.glob("history.db*"):
+        file.unlink()
+    if then == "read":
+        with pytest.raises(OSError, match="no such table"):
+            counts(keeper)
+    keeper.take(batch([frame(NOW + 60, 1.0)], 2), NOW + 60)
+    assert counts(keeper) == 1
+
+
 def test_where_it_cannot_be_written_the_frames_stay_in_the_queue_and_the_page_stays_up(tmp_path):
     state = tmp_path / "gone"
     present = Present([value()])

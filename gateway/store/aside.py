@@ -14,18 +14,18 @@ _NAMES = 1_000_000
 """Files that are kept in one day."""
 
 
-def free_name(path: Path) -> int:
+def free_name(path: Path, what: str = "damaged") -> int:
     """Return, for `named`, a name that nothing has: the days until today, and a number."""
     number = date.today().toordinal() * _NAMES + 1  # noqa: DTZ011
-    while os.path.lexists(named(path, number)):
+    while os.path.lexists(named(path, number, what)):
         number += 1
     return number
 
 
-def named(path: Path, number: int) -> Path:
-    """Return the name under which a damaged file is kept: queue.db.damaged-2026-11-28.2, of that day."""
+def named(path: Path, number: int, what: str = "damaged") -> Path:
+    """Return the name under which such a file is kept: queue.db.damaged-2026-11-28.2, of that day."""
     day, count = divmod(number, _NAMES)
-    name = f"{path.name}.damaged-{date.fromordinal(day).isoformat()}"
+    name = f"{path.name}.{what}-{date.fromordinal(day).isoformat()}"
     return path.with_name(name if count == 1 else f"{name}.{count}")
 
 

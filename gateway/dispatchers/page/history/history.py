@@ -93,6 +93,13 @@ class History:
             if db.execute("pragma quick_check").fetchone() != ("ok",):
                 raise Damaged
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the file is there; one that was just made by a reader is empty."""
+        with contextlib.suppress(OSError):
+            return self._file.stat().st_size > 0
+        return False
+
     @contextlib.contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:

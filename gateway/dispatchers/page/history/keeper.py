@@ -76,7 +76,7 @@ class Keeper:
     def take(self, batch: Batch, now: float) -> None:
         """Write the frames of a batch that are not written yet. Raises TryLater where the disk is full."""
         try:
-            if not self._is_open:
+            if not self._is_open or not self.history.is_there:
                 self._open()
             try:
                 self._take(batch, now)

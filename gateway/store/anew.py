@@ -1,0 +1,62 @@
+"""A queue file that was removed or replaced while it was open: all of it goes into a new file.
+
+What is deleted is there as long as it is open, and gone when the process ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from gateway.process.state_files import as_owner, open_file
+from gateway.store import store
+from gateway.store.aside import free_name, named, sync
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger("oemgateway.spool")
+
+
+def is_gone(path: Path, which: tuple[int, int]) -> bool:
+    """Tell whether an open file (its device and inode) is no longer at its path.
+
+    It is not gone where the path is on another file system now: a disk was pulled out, and may come back.
+    """
+    device, inode = which
+    for place in (path, *path.absolute().parents):
+        try:
+            about = place.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            break
+        return about.st_dev == device and about.st_ino != inode
+    return False
+
+
+def write(path: Path, db: sqlite3.Connection, identity: int | None) -> None:
+    """Put all that an open queue has into a new file at its path; what took its place is renamed.
+
+    Raises OSError or sqlite3.Error; everything is then as it was before.
+    """
+    new = path.with_name(f"{path.name}.anew")
+    with as_owner(path.parent):
+        path.parent.mkdir(0o750, parents=True, exist_ok=True)
+    os.close(open_file(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC))
+    with as_owner(path.parent):
+        with closing(sqlite3.connect(new)) as copy:
+            db.backup(copy)
+            if store.identity(copy) != identity:
+                raise OSError(f"{path}: what is open is another file")
+        aside = ""
+        if os.path.lexists(path):
+            other = named(path, free_name(path, "replaced"), "replaced")
+            path.rename(other)
+            aside = f"; what was put in its place is kept as {other}"
+        new.rename(path)
+        sync(path.parent)
+    log.error("%s was removed while the gateway used it: all of it is written anew%s", path, aside)

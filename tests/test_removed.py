@@ -1,0 +1,123 @@
+"""Files of the state directory that are removed or replaced while the gateway has them open."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gateway.spool import Spool
+from gateway.store import anew
+from tests.spools import frame, values
+
+REMOVED = {
+    "the file": lambda path: path.unlink(),
+    "the file and its log": lambda path: [file.unlink() for file in path.parent.glob("queue.db*")],
+    "the directory": lambda path: shutil.rmtree(path.parent),
+    "the directory, by another name": lambda path: path.parent.rename(path.parent.with_name("moved")),
+}
+REPLACED = {
+    "an empty file": lambda path: path.touch(),
+    "a text": lambda path: path.write_text("not a queue\n" * 500),
+    "another queue": lambda path: filled(path, 500, 502),
+    "a link": lambda path: path.symlink_to("/etc/hostname"),
+}
+
+
+def filled(path: Path, first: int, end: int) -> None:
+    spool = Spool(path)
+    spool.set_consumers(["a", "b"])
+    spool.put([frame(n) for n in range(first, end)])
+    spool.close()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "queue.db"
+
+
+@pytest.fixture
+def spool(path):
+    """Give a queue with the frames 0 to 9, of which a has delivered three."""
+    spool = Spool(path)
+    spool.set_consumers(["a", "b"])
+    spool.put([frame(n) for n in range(10)])
+    spool.done("a", spool.peek("a", 3)[-1][0])
+    yield spool
+    spool.close()
+
+
+def kept(path: Path) -> dict[str, list[float | None]]:
+    """Return what a start after a kill finds."""
+    copy = path.parent.with_name("killed")
+    shutil.copytree(path.parent, copy)
+    after = Spool(copy / path.name)
+    after.set_consumers(["a", "b"])
+    found = {who: values(after, who) for who in "ab"}
+    after.close()
+    return found
+
+
+@pytest.mark.parametrize("what", REMOVED)
+def test_a_queue_that_is_removed_is_written_anew_with_the_next_reading(path, spool, what, caplog):
+    REMOVED[what](path)
+    spool.put([frame(10)])
+    assert kept(path) == {"a": list(range(3, 11)), "b": list(range(11))}
+    assert spool.trouble == ""
+    # and it goes on as before
+    spool.done("a", spool.peek("a", 5)[-1][0])
+    spool.put([frame(11)])
+    spool.syncing.sync()
+    assert values(spool, "a") == [8, 9, 10, 11]
+    assert caplog.text.count("was removed") == 1
+
+
+@pytest.mark.parametrize("what", REPLACED)
+def test_what_takes_its_place_is_kept_and_the_queue_goes_on(path, spool, what, tmp_path):
+    other = tmp_path / "other" / "queue.db"
+    other.parent.mkdir()
+    REPLACED[what](other)
+    before = other.read_bytes()
+    other.rename(path)
+    spool.put([frame(10)])
+    assert kept(path) == {"a": list(range(3, 11)), "b": list(range(11))}
+    (aside,) = path.parent.glob("queue.db.replaced-*")
+    assert aside.read_bytes() == before
+
+
+def test_an_end_right_after_it_was_removed_takes_nothing(path, spool):
+    shutil.rmtree(path.parent)
+    spool.close()
+    assert kept(path) == {"a": list(range(3, 10)), "b": list(range(10))}
+
+
+def test_where_it_cannot_be_written_anew_that_is_said_and_tried_again(path, spool):
+    shutil.rmtree(path.parent)
+    path.parent.write_text("in the way")
+    spool.put([frame(10)])
+    assert "removed" in spool.trouble
+    assert values(spool, "a") == list(range(3, 11))
+    path.parent.unlink()
+    spool.put([frame(11)])
+    assert spool.trouble == ""
+    assert kept(path)["a"] == list(range(3, 12))
+
+
+def test_a_file_of_another_file_system_is_not_taken_for_a_removed_one(path, spool):
+    """A disk that is pulled out leaves its mount point, and is put back."""
+    about = path.stat()
+    assert not anew.is_gone(path, (about.st_dev, about.st_ino))
+    assert anew.is_gone(path, (about.st_dev, about.st_ino + 1))
+    assert not anew.is_gone(path, (about.st_dev + 1, about.st_ino))
+    path.unlink()
+    assert anew.is_gone(path, (about.st_dev, about.st_ino))
+    assert not anew.is_gone(path, (about.st_dev + 1, about.st_ino))
+
+
+def test_what_cannot_be_read_any_more_replaces_nothing(path, spool):
+    path.unlink()
+    with pytest.raises(OSError, match="is another"):
+        anew.write(path, sqlite3.connect(":memory:"), spool._contents.identity)
+    assert not path.exists()
