@@ -326,6 +326,19 @@ def test_damaged_lines_are_named_and_the_rest_is_moved(migrate):
     assert config.read(new).nodes.decoders["8"].name == "garage"
 
 
+def test_what_is_nested_deeper_is_named_and_not_moved(migrate):
+    deep = "    [[[extra]]]\n    baseid = 7\n    [[[runtimesettings]]]\n    [[[[deep]]]]\n    frequency = 4\n"
+    rx = "    [[[rx]]]\n    datacode = h\n    [[[[more]]]]\n    scale = 2\n"
+    text = (
+        f"[interfacers]\n[[radio]]\nType = EmonHubJeeInterfacer\npubchannels = a\n{deep}[nodes]\n[[8]]\n{rx}"
+    )
+    status, printed, new = migrate(text)
+    assert status == 1
+    for line, name in ((5, "extra"), (8, "deep"), (14, "more")):
+        assert f"emonhub.conf:{line}: [[[{name}]]]: nothing is read from so deep: move it up" in printed
+    assert config.read(new).listeners["radio"].baseid is None
+
+
 JUNK = [
     *(
         "",

@@ -118,7 +118,7 @@ def _next(moving: Migration, new: Path) -> Iterator[str]:
         yield f"sudo chown oemgateway {new}    (if the gateway runs as a service)"
     if any(section.off for section in moving.sections):
         yield "where a section that is off should run: correct it, and remove its active = no"
-    yield f"oemgateway check {new}"
+    yield f"sudo oemgateway check {new}"
     if new.resolve() != DEFAULT_FILE:
         yield f"sudo cp --preserve {new} {DEFAULT_FILE}    (which is the file that the service reads)"
-    yield "sudo service oemgateway start, then: oemgateway values"
+    yield "sudo service oemgateway start, then: sudo oemgateway values"

@@ -15,7 +15,7 @@ from gateway.registry import KINDS, Kind
 from gateway.settings import Raw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gateway.conf.document import Entry
 
@@ -60,6 +60,8 @@ class Migration:
             for name, section in tops.items()
             if name not in _TOPS
         ]
+        for node in made.nodes:
+            made._deeper(deep for inner in node.sections.values() for deep in inner.sections.values())
         made._find_apart()
         return made
 
@@ -126,6 +128,7 @@ class Migration:
             self.lost.append((section.line, where, reason))
             return
         made = rule.apply(old)
+        self._deeper(_unfolded(section))
         if self.is_emonhub and "reporters" not in self.source.root.sections:
             self._channels(old, made)
         taken = {other.name for other in self.sections}
@@ -142,6 +145,13 @@ class Migration:
             new.channels = frozenset(channel for key in keys for channel in words(old.raw(key)))
             if not new.channels:
                 new.off = new.off or f"it has no {own}channels: emonhub does not run it either"
+
+    def _deeper(self, sections: Iterable[Section]) -> None:
+        """Name sections that are nested deeper than what either program reads."""
+        for section in sections:
+            self.lost.append(
+                (section.line, f"[[[{section.name}]]]", "nothing is read from so deep: move it up")
+            )
 
     def _find_apart(self) -> None:
         """Name the listeners whose readings emonhub does not give to a destination."""
@@ -164,6 +174,12 @@ _FILLED: dict[Kind, tuple[str, dict[str, str]]] = {
     "listeners": ("tcp", {"port": "50011"}),
     "dispatchers": ("emoncms", {"url": "https://emoncms.org", "apikey": ""}),
 }
+
+
+def _unfolded(section: Section) -> Iterator[Section]:
+    """Yield the sections in a section whose entries `_entries` does not take."""
+    for inner in section.sections.values():
+        yield from inner.sections.values() if inner.name in _FOLDED else [inner]
 
 
 def _entries(section: Section) -> dict[str, Entry]:
