@@ -132,6 +132,11 @@ fetch() {
             ;;
     esac
     echo "$said" | grep '^ERROR' >&2 || echo "$said" >&2
+    case $said in
+        *"No module named pip"*) die "the environment in .venv is incomplete: rm -rf .venv, then $next" ;;
+        *"Permission denied"*) die "a folder belongs to another user: sudo rm -rf .venv, then $next" ;;
+        *"No space left on device"*) die "the disk is full: make room, then $next" ;;
+    esac
     die "packages could not be fetched: connect to the network once, then $next"
 }
 

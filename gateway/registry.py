@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Literal
 
 from gateway.plugin import Dispatcher, Listener, Plugin
@@ -109,4 +110,5 @@ def _why(point: EntryPoint, error: Exception) -> str:
     if not missing or missing.partition(".")[0] == point.module.partition(".")[0]:
         return f"{point.value} cannot be loaded: {error!r}"
     package = _PACKAGES.get(missing.partition(".")[0], missing)
-    return f"the Python module {missing} is not installed: {sys.executable} -m pip install {package}"
+    sudo = "" if Path(sys.prefix).stat().st_uid else "sudo "  # as `make install` made it
+    return f"the Python module {missing} is not installed: {sudo}{sys.executable} -m pip install {package}"

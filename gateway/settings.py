@@ -70,7 +70,7 @@ def at_least(low: float) -> Callable[[float], None]:
 
 def between(low: float, high: float) -> Callable[[float], None]:
     """Return a check for numbers from `low` to `high`."""
-    expected = f"a number from {low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
+    expected = f"a number from {low:g} to {high:.9g}" if high < math.inf else f"{low:g} or more"
 
     def check(value: float) -> None:
         if not low <= value <= high:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     # values, text and the operating system: nothing of ours below
-    {"text", "frame", "flag", "paths", "port", "settings", "version"},
+    {"text", "frame", "flag", "paths", "holders", "settings", "version"},
     # time; the log, the supervisor and the socket that commands ask; what the doctor can look at
     {"clock", "process", "diagnosis"},
     # what the numbers of a node mean; the file of the queue; when a reading was taken, if the clock is wrong

@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_read_is_one_fault_in_plain_words(tmp_path, name):
         document.read(tmp_path / name)
     [fault] = caught.value.faults
     message = {
-        "nowhere.conf": "there is no such file: create it, or name another",
+        "nowhere.conf": "there is no such file: create it, or name another with --config-file",
         ".": "cannot be read: Is a directory",
     }
     assert str(fault) == f"{tmp_path / name}: {message[name]}"

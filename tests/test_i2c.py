@@ -99,8 +99,12 @@ class FakeSMBus:
     ("opening", "transfer", "words"),
     [
         (FileNotFoundError(errno.ENOENT, "x"), None, "/dev/i2c-1 is not there: switch I2C on (raspi-config"),
-        (PermissionError(errno.EACCES, "x"), None, "/dev/i2c-1 may not be opened: add the user"),
-        (None, OSError(errno.EBUSY, "x"), "echo 1-0018 > /sys/bus/i2c/devices/1-0018/driver/unbind"),
+        (
+            PermissionError(errno.EACCES, "x"),
+            None,
+            "/dev/i2c-1: root may not use it: sudo usermod -aG i2c root",
+        ),
+        (None, OSError(errno.EBUSY, "x"), "echo 1-0018 | sudo tee /sys/bus/i2c/devices/1-0018/driver/unbind"),
         (None, OSError(errno.EREMOTEIO, "x"), "I2C bus 1, address 0x18: nothing answers: check wiring"),
         (None, OSError(errno.ENODEV, "gone"), "gone"),
     ],

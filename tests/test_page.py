@@ -6,6 +6,7 @@ import base64
 import contextlib
 import gzip
 import json
+import os
 import re
 import socket
 import subprocess
@@ -393,7 +394,7 @@ def test_a_port_that_another_program_has_is_an_expected_failure():
     with serving(Present([])) as page:
         other = build(Page, {"port": str(page.address[1])})
         other.present = Present([])
-        with pytest.raises(OSError, match="Address already in use"):
+        with pytest.raises(OSError, match=rf"the port is in use by .* \(pid {os.getpid()}\): sudo "):
             other.open()
         other.close()
 

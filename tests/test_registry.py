@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -84,10 +85,9 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatc
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "serial", None)
     said = refusal("listeners", "rfm12pi")
-    assert (
-        said
-        == f"rfm12pi: the Python module serial is not installed: {sys.executable} -m pip install pyserial"
-    )
+    sudo = "" if Path(sys.prefix).stat().st_uid else "sudo "
+    pip = f"{sudo}{sys.executable} -m pip"
+    assert said == f"rfm12pi: the Python module serial is not installed: {pip} install pyserial"
 
 
 def test_a_module_that_is_not_there_is_no_missing_library(install):

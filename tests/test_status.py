@@ -46,7 +46,7 @@ def test_without_a_gateway_it_says_so(file):
     done = status(file)
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1
-    assert "is it running?" in done.stderr
+    assert ": sudo service oemgateway start" in done.stderr
 
 
 def test_a_healthy_gateway_is_told_in_four_lines(file):

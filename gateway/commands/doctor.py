@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gateway.plugin import Plugin
-    from gateway.present.status import SectionStatus
+    from gateway.present.status import SectionStatus, Status
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,9 +70,10 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
         gateway, plugins = configuration.gateway, {**configuration.listeners, **configuration.dispatchers}
     running: Mapping[str, SectionStatus] = {}
     if machine.live:
-        finding, running = _ask(gateway, file)
+        finding, status = _ask(gateway, file)
         yield replace(finding, subject="gateway")
-    machine = replace(machine, running=frozenset(running))
+        running = status.sections if status else {}
+        machine = replace(machine, running=frozenset(running), gateway=status.pid if status else 0)
     yield replace(_examine_state(gateway, machine), subject="state")
     for name, plugin in plugins.items():
         for finding in _examine_plugin(plugin, machine):
@@ -83,28 +84,29 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
 
 def _usual() -> dict[str, Plugin]:
     """Return the listeners that are examined where the configuration cannot be read."""
-    plugins = {}
+    plugins: dict[str, Plugin] = {}
     for name in known("listeners"):
         with suppress(UnknownType):  # a library of its own is missing
             cls = find("listeners", name)
             if cls.usual is not None:
-                plugins[name] = build(cls, cls.usual)
-                plugins[name].name = name
+                plugin = build(cls, cls.usual)
+                plugin.name = name
+                plugins[f"{name}, if you have one"] = plugin
     return plugins
 
 
-def _ask(gateway: Gateway, file: Path) -> tuple[Finding, Mapping[str, SectionStatus]]:
-    """Ask the running gateway how its sections are; none where it does not run with this file."""
+def _ask(gateway: Gateway, file: Path) -> tuple[Finding, Status | None]:
+    """Ask the running gateway how it is; None where it does not run with this file."""
     running = RunningGateway(file, gateway.find_socket())
     try:
         status = running.status()
     except TimeoutError as error:
-        return bad(str(error), "look at the disk and the log, then restart it"), {}
+        return bad(str(error), "look at the disk and the log, then restart it"), None
     except OSError as error:
-        return unknown(str(error), "start it, or ask as a user who may"), {}
+        return unknown(str(error)), None
     if not running.runs_with(file, status):
-        return unknown(f"the one that runs, pid {status.pid}, has another file: {status.file}"), {}
-    return good(f"it is running, pid {status.pid}"), status.sections
+        return unknown(f"the one that runs, pid {status.pid}, has another file: {status.file}"), None
+    return good(f"it is running, pid {status.pid}"), status
 
 
 def _examine_state(gateway: Gateway, machine: Machine) -> Finding:

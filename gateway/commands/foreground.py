@@ -1,4 +1,4 @@
-"""`oemgateway` without a subcommand: the gateway in the foreground."""
+"""`oemgateway run`, or with options alone: the gateway in the foreground."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add(parser: argparse.ArgumentParser) -> None:
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the parser of this subcommand."""
+    parser = commands.add_parser(
+        "run",
+        help="run the gateway in the foreground, for a trial",
+        description="Runs the gateway in the foreground until Ctrl-C, for a trial with the service stopped.",
+    )
+    parser.set_defaults(run=run)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options to the parser of `oemgateway` itself."""
     parser.add_argument("--logfile", type=Path, metavar="FILE", help="log to it instead of to the terminal")
     parser.add_argument(

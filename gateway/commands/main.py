@@ -12,32 +12,37 @@ import select
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from gateway.commands import foreground
 from gateway.conf.document import ConfigFaults
 from gateway.paths import DEFAULT_FILE
+from gateway.present.asking import RunningGateway
+from gateway.settings import did_you_mean
 from gateway.spool import SpoolUnusable
-from gateway.text.terminal import CONFIGURATION, FAILED, say_aside
+from gateway.text.terminal import CONFIGURATION, FAILED, OK, USAGE, say, say_aside
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 COMMANDS = {
-    "check": "gateway.commands.check",
     "migrate": "gateway.commands.migrate.command",
     "doctor": "gateway.commands.doctor",
+    "sensors": "listeners.onewire.commands.sensors",
+    "check": "gateway.commands.check",
+    "run": "gateway.commands.foreground",
     "status": "gateway.commands.status",
     "values": "gateway.commands.values",
     "queue": "gateway.commands.queue_command",
     "history": "gateway.dispatchers.page.history.command",
     "emoncms": "gateway.dispatchers.emoncms.proof.command",
-    "sensors": "listeners.onewire.commands.sensors",
     "probe": "listeners.probe.command",
     "demo": "gateway.commands.demo",
 }
 """The module of each subcommand; it is imported when the subcommand, or the help, is asked for."""
+
+_OF_A_SERVICE = ("start", "stop", "restart", "reload", "enable", "disable")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,11 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:  # closed by who started this
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (until the process ends)
     typed = list(sys.argv[1:] if arguments is None else arguments)
-    options, rest = _options().parse_known_args(typed)
-    if rest[:1] == ["help"]:
-        typed = rest = [*rest[1:], "--help"]
-    if rest:
-        options = parser(rest[:1] if rest[0] in COMMANDS else COMMANDS).parse_args(typed)
+    if not typed and sys.stdin.isatty() and sys.stdout.isatty():
+        say(_overview())
+        return OK
+    options = _understood(typed)
     try:
         status: int = options.run(options)
         sys.stdout.flush()
@@ -70,6 +74,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _understood(typed: list[str]) -> argparse.Namespace:
+    """Return the options and the `run` of what was typed. Raises SystemExit, as argparse does."""
+    options, rest = _options().parse_known_args(typed)
+    if rest[:1] == ["help"]:
+        rest = [*rest[1:], "--help"]
+    if not rest:
+        return options
+    name = rest[0] if rest[0] in COMMANDS else ""
+    if not name and not rest[0].startswith("-"):
+        say_aside(_no_command(rest[0]))
+        raise SystemExit(USAGE)
+    options, unknown = parser([name] if name else COMMANDS).parse_known_args(rest, options)
+    if unknown:
+        help_ = f"oemgateway {name} --help".replace("  ", " ")
+        say_aside(f"{' '.join(unknown)} is not understood; `{help_}` explains what is")
+        raise SystemExit(USAGE)
+    return options
+
+
+def _no_command(word: str) -> str:
+    """Return what to type instead of a command that there is not."""
+    if word in _OF_A_SERVICE:
+        return f"the gateway is a service: sudo service oemgateway {word}"
+    return f"{word} is not a command{did_you_mean(word, COMMANDS)}; `oemgateway --help` lists them"
+
+
+def _overview() -> Iterator[str]:
+    """Yield the commands there are, and whether a gateway runs."""
+    yield from parser().format_help().splitlines()
+    yield ""
+    try:
+        status = RunningGateway.of(DEFAULT_FILE).status()
+    except (OSError, ConfigFaults) as error:
+        yield f"Now: {error}"
+    else:
+        yield f"Now: a gateway runs, pid {status.pid}; `oemgateway status` says how it is"
+
+
 def _nobody_reads() -> bool:
     """Tell whether what is printed goes into a pipe that nobody reads any more; drop it from then on."""
     poll = select.poll()
@@ -82,10 +124,11 @@ def _nobody_reads() -> bool:
 
 def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
     """Return the parser, with these subcommands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="oemgateway",
         description="Reads 1-Wire sensors and radio packets and posts the values, by index, to Emoncms.",
-        epilog="Without a command the gateway runs in the foreground until Ctrl-C.",
+        epilog=f"The first time: sudo oemgateway doctor, sudo oemgateway sensors, sudo nano {DEFAULT_FILE}, "
+        "sudo oemgateway check, sudo service oemgateway start, sudo oemgateway values.",
         parents=[_options()],
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -96,7 +139,7 @@ def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
 
 def _options() -> argparse.ArgumentParser:
     """Return the parser of the options that stand before a subcommand, or without one."""
-    options = argparse.ArgumentParser(prog="oemgateway", add_help=False)
+    options = _Parser(prog="oemgateway", add_help=False, allow_abbrev=False)
     options.add_argument(
         "--version", action="version", version=f"oemgateway {VERSION}", help="show the version and exit"
     )
@@ -107,5 +150,13 @@ def _options() -> argparse.ArgumentParser:
         metavar="FILE",
         help=f"read the settings from it (default {DEFAULT_FILE})",
     )
-    foreground.add(options)
+    foreground.add_options(options)
     return options
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments, and where they are explained."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with that line."""
+        self.exit(USAGE, f"{self.prog}: {message}; `{self.prog} --help` explains it\n")

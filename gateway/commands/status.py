@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
             unread = f"this user may not read {gateway.file}, which may name another socket: sudo"
             say_aside(f"{error}; {unread}")
             return UNKNOWN
-        say_aside(f"{error}; is it running?")
+        say_aside(str(error))
         return NOT_RUNNING
     if options.json:
         say_json(asdict(status))

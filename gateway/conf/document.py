@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from configobj import ConfigObj, ConfigObjError, DuplicateError, NestingError
 
 from gateway.conf.commented import Commented
+from gateway.paths import DEFAULT_FILE
 from gateway.settings import Raw
 from gateway.text.plain import escaped, plain
 
@@ -124,11 +125,13 @@ def read(path: Path) -> Document:
             mode = os.fstat(opened.fileno()).st_mode
             data = opened.read(LARGEST + 1) or b""
     except FileNotFoundError as error:
-        raise ConfigFaults(
-            [Fault(file, 0, "", "there is no such file: create it, or name another")]
-        ) from error
+        cure = "`sudo make install` makes it, or" if path == DEFAULT_FILE else "create it, or"
+        message = f"there is no such file: {cure} name another with --config-file"
+        raise ConfigFaults([Fault(file, 0, "", message)]) from error
     except OSError as error:
-        hint = ": sudo, as it holds a key" if isinstance(error, PermissionError) else ""
+        hint = (
+            ": put sudo before the command, as it holds a key" if isinstance(error, PermissionError) else ""
+        )
         raise ConfigFaults([Fault(file, 0, "", f"cannot be read: {error.strerror}{hint}")]) from error
     if len(data) > LARGEST:
         raise ConfigFaults([too_large(path)])

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from gateway.diagnosis.finding import Finding, bad, good
+from gateway.holders import Holder, of_file, user_name
 
 SERVICE = "oemgateway"
 """The user of the service."""
@@ -23,7 +24,7 @@ class Machine:
     """The system below `root`, for a user with a name, an id and the ids of the user's groups.
 
     `live`: this is the machine itself, so that its buses and servers can be asked. `running` are the sections
-    of the running gateway: their hardware is in use.
+    of the running gateway, of the process `gateway`: their hardware is in use.
     """
 
     root: Path
@@ -32,6 +33,7 @@ class Machine:
     gids: frozenset[int]
     live: bool
     running: frozenset[str] = frozenset()
+    gateway: int = 0
 
     @classmethod
     def below(cls, root: Path) -> Machine:
@@ -48,12 +50,8 @@ class Machine:
                 service = pwd.getpwnam(SERVICE)
                 gids = frozenset(os.getgrouplist(SERVICE, service.pw_gid))
                 return cls(root=root, user=SERVICE, uid=service.pw_uid, gids=gids, live=live)
-        try:
-            user = pwd.getpwuid(uid).pw_name
-        except KeyError:
-            user = str(uid)
         gids = frozenset((os.getegid(), *os.getgroups()))
-        return cls(root=root, user=user, uid=uid, gids=gids, live=live)
+        return cls(root=root, user=user_name(uid), uid=uid, gids=gids, live=live)
 
     def path(self, path: str | Path) -> Path:
         """Return where an absolute path of the machine is."""
@@ -99,6 +97,11 @@ class Machine:
     def loaded(self, module: str) -> bool:
         """Tell whether a module of the kernel is loaded."""
         return any(line.split()[0] == module for line in self.lines("/proc/modules"))
+
+    def rival(self, path: str) -> Holder | None:
+        """Return which process has a device open, as far as is seen, unless it is the running gateway."""
+        holder = of_file(path) if self.live else None
+        return None if holder and holder.pid == self.gateway else holder
 
     def programs(self) -> set[str]:
         """Return the names of all running programs."""

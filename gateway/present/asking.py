@@ -76,7 +76,9 @@ class RunningGateway:
                 f"{self.socket}: a gateway may be running, but this user may not ask it: sudo"
             ) from None
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise ConnectionRefusedError(f"no gateway answers at {self.socket} ({error.strerror})") from error
+            raise ConnectionRefusedError(
+                f"no gateway answers at {self.socket} ({error.strerror}): sudo service oemgateway start"
+            ) from error
         except TimeoutError:
             raise
         except (BrokenPipeError, ConnectionResetError) as error:

@@ -11,12 +11,14 @@ import logging
 import os
 import socket
 import stat
+import struct
 import sys
 import threading
 from contextlib import suppress
 from socketserver import StreamRequestHandler, ThreadingMixIn, UnixStreamServer
 from typing import TYPE_CHECKING, Any
 
+from gateway import holders
 from gateway.flag import Flag, wait_readable
 from gateway.process.state_files import as_owner
 
@@ -124,7 +126,9 @@ def _remove_stale_socket(path: Path) -> None:
         except OSError as error:
             raise OSError(f"another program's socket is there ({error.strerror or error})") from error
         else:
-            raise OSError("another program answers there: stop it, or set another path: [gateway] socket")
+            (pid, *_) = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            holder = holders.of_process(pid)
+            raise OSError(f"{holder} answers there: {holder.cure}, or set another path: [gateway] socket")
     if about.st_uid not in (os.geteuid(), path.parent.stat().st_uid):
         raise OSError("another user's socket is there: remove it, or set another path: [gateway] socket")
     path.unlink()

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gateway import holders
 from gateway.process.state_files import as_owner, check_is_file, open_file
 from gateway.store import commits
 from gateway.store.commits import PAGE
@@ -195,7 +196,9 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
     except sqlite3.Error as error:
         store.close()
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
-            raise SpoolUnusable(f"{path} is in use: another oemgateway is running; stop that one") from None
+            holder = holders.of_file(path)
+            who = f", {holder}: {holder.cure}" if holder else "; stop that one (sudo service oemgateway stop)"
+            raise SpoolUnusable(f"{path} is in use: another oemgateway is running{who}") from None
         raise
     except SpoolUnusable:
         store.close()

@@ -32,6 +32,8 @@ def examine_serial(machine: Machine, port: str) -> Iterator[Finding]:
     name = machine.link(port)
     yield good(f"{port} is there")
     yield machine.examine_rights(port, "dialout")
+    if rival := machine.rival(port):
+        yield bad(f"{rival} has it open too, and only one program can read a serial port", rival.cure)
     consoles = list(_consoles(machine, name))
     yield from consoles or [good(f"no console is on {port}")]
     if name == "ttyAMA0":

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from gateway import holders
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -108,9 +110,12 @@ class Lock:
             if path in self._held:
                 who = "another section of oemgateway.conf reads this chip: read it in one section"
             else:
+                holder = holders.of_file(path)
                 who = (
-                    "another process reads this chip, the oemgateway service or a command of it: stop "
-                    f"that one (`fuser {path}` shows which)"
+                    f"{holder} reads this chip: {holder.cure}"
+                    if holder
+                    else "another process reads this chip, the oemgateway service or a command of it: stop "
+                    f"that one (`sudo fuser {path}` shows which)"
                 )
             raise OSError(f"{place_of(bus, address)}: {who}") from None
         self._held.add(path)
@@ -141,10 +146,13 @@ def open_bus(bus: str, address: int) -> SMBus:
             "(`modprobe i2c-dev`)"
         ) from None
     except PermissionError:
+        user = holders.user_name(os.geteuid())
         raise OSError(
-            f"/dev/i2c-{bus} may not be opened: add the user that this runs as to the group i2c "
-            "(`adduser USER i2c`) and start it again"
+            f"/dev/i2c-{bus}: {user} may not use it: sudo usermod -aG i2c {user}, then log in again "
+            "(and restart the gateway)"
         ) from None
+    except OSError as error:
+        raise OSError(f"/dev/i2c-{bus}: {error.strerror}: `oemgateway doctor` says more") from error
     try:
         i2c.read_byte(address)
     except OSError as error:
@@ -157,9 +165,12 @@ def explained(error: OSError, bus: str, address: int) -> OSError:
     """Return what a failed transfer means, with what to do about it where that is known."""
     place = place_of(bus, address)
     if error.errno == errno.EBUSY:
+        chip = f"{bus}-{address:04x}"
+        folder = Path(f"/sys/bus/i2c/devices/{chip}/driver")
+        driver = f" {folder.readlink().name}" if folder.is_symlink() else ""
         return Claimed(
-            f"{place}: the kernel's driver holds the chip: delete its dtoverlay in config.txt and reboot, "
-            f"or `echo {bus}-{address:04x} > /sys/bus/i2c/devices/{bus}-{address:04x}/driver/unbind`"
+            f"{place}: the kernel's driver{driver} holds the chip: delete its dtoverlay in config.txt and "
+            f"reboot, or now: echo {chip} | sudo tee {folder}/unbind"
         )
     if error.errno in NOT_ACKNOWLEDGED:
         return OSError(

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING
 
 import serial
 
+from gateway import holders
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _READ = 4096  # bytes at most in one read
 _PATIENCE = 1.0  # seconds that a write may take
 _PATTERN = re.compile(r"[*?\[]")
-_ADVICE = {
-    errno.ENOENT: "is the board plugged in?",
-    errno.EACCES: "may this user open it? (group dialout)",
-    errno.EAGAIN: "another program has it open",
-}
+_PLUGGED_IN = "is the board plugged in?"
 
 
 def is_pattern(name: str) -> bool:
@@ -36,7 +34,7 @@ def find_port(name: str) -> str:
         return name
     ports = sorted(glob.glob(name))  # noqa: PTH207  (the pattern is the user's, absolute, and text stays text)
     if not ports:
-        raise OSError(f"{name}: no such port ({_ADVICE[errno.ENOENT]})")
+        raise OSError(f"{name}: no such port ({_PLUGGED_IN})")
     if len(ports) > 1:
         raise OSError(f"{name}: one port expected, not {' and '.join(ports)}: set port to the right one")
     return ports[0]
@@ -85,7 +83,16 @@ class SerialPort:
             yield
         except (OSError, termios.error) as error:
             what = error.args[0]
-            if isinstance(what, int):
-                advice = f" ({_ADVICE[what]})" if what in _ADVICE else ""
-                what = f"{os.strerror(what)}{advice}"
-            raise OSError(f"{self.name}: {what}") from error
+            raise OSError(f"{self.name}: {self._words(what) if isinstance(what, int) else what}") from error
+
+    def _words(self, number: int) -> str:
+        if number == errno.EAGAIN:
+            holder = holders.of_file(self.name)
+            has_it = f"{holder} has it open: {holder.cure}" if holder else holders.UNSEEN
+            return f"only one program can read a serial port, and {has_it}"
+        user = holders.user_name(os.geteuid())
+        advice = {
+            errno.ENOENT: f" ({_PLUGGED_IN})",
+            errno.EACCES: f": {user} may not use it: sudo usermod -aG dialout {user}, then log in again",
+        }
+        return f"{os.strerror(number)}{advice.get(number, '')}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic
 
+from gateway.diagnosis.tcp_port import examine_port
 from gateway.process.port import is_loopback
 from gateway.settings import between, setting
 from listeners.counting import CountingListener
@@ -13,6 +14,9 @@ from listeners.ports.tcp_server import C, TcpServer
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
+
+    from gateway.diagnosis.finding import Finding
+    from gateway.diagnosis.machine import Machine
 
 
 @dataclass(kw_only=True)
@@ -47,6 +51,10 @@ class TcpListener(CountingListener, Generic[C]):
     def exclusive(self) -> Iterable[str]:
         """The port."""
         return self._server.exclusive
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Return whether its port can be had."""
+        return examine_port(machine, self.host, self.port)
 
     def open(self) -> None:
         """Take the port; OSError where it is not free."""

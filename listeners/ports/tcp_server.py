@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from gateway.process.port import exclusive
+from gateway.process.port import exclusive, refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +72,7 @@ class TcpServer(Generic[C]):
         try:
             self._socket = socket.create_server((self._host, self._number), family=family, backlog=128)
         except OSError as error:
-            raise OSError(f"{self}: {error.strerror}") from error
+            raise refused(self._host, self._number, error) from error
         self._socket.setblocking(False)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from gateway.diagnosis.tcp_port import examine_port
 from gateway.settings import alternatives, between, setting
 from listeners.counting import Tally
 from listeners.lines import Lines, Rejected
@@ -19,6 +20,8 @@ from listeners.radio.rfm12pi import Baud, Rfm12pi
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from gateway.diagnosis.finding import Finding
+    from gateway.diagnosis.machine import Machine
     from gateway.plugin import Health
 
 LONGEST_COMMAND = 512  # characters; 66 bytes and a node take 270
@@ -119,6 +122,11 @@ class Repeater(Rfm12pi):
     def exclusive(self) -> Iterable[str]:
         """Both ports."""
         return (*super().exclusive, *self._server.exclusive)
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Return what keeps this user from the board, and whether its own port can be had."""
+        yield from super().examine(machine)
+        yield from examine_port(machine, self.repeater_host, self.repeater_port)
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Say which letters are in `allow` without effect."""

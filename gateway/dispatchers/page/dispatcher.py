@@ -8,6 +8,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from gateway.diagnosis.tcp_port import examine_port
 from gateway.dispatchers.page import html, metrics, tiles
 from gateway.dispatchers.page.answer import Answer, Fresh
 from gateway.dispatchers.page.history.charts import PATHS, Charts
@@ -16,12 +17,14 @@ from gateway.dispatchers.page.live import Live
 from gateway.dispatchers.page.now import Now, as_json, key
 from gateway.dispatchers.page.server import Server
 from gateway.plugin import LARGEST_BATCH, Batch, Dispatcher, Wake
-from gateway.process.port import exclusive, is_loopback
+from gateway.process.port import exclusive, is_loopback, refused
 from gateway.settings import SettingsFault, at_least, between, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from gateway.diagnosis.finding import Finding
+    from gateway.diagnosis.machine import Machine
     from gateway.present.values import Value
 
 _FILES = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
@@ -68,6 +71,10 @@ class Page(Dispatcher):
         """The port."""
         return exclusive(self.host, self.port)
 
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Return whether its port can be had."""
+        return examine_port(machine, self.host, self.port)
+
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens: host and port. OSError where it is not open."""
@@ -98,7 +105,7 @@ class Page(Dispatcher):
         try:
             self._server = Server((self.host, self.port), self._respond, password, self.hosts)
         except OSError as error:
-            raise OSError(f"{self.host}:{self.port}: {error.strerror or error}") from error
+            raise refused(self.host, self.port, error) from error
         host, port = self.address
         shown = f"[{host}]" if ":" in host else host
         only = (

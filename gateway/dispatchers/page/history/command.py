@@ -36,7 +36,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="The history that a dispatcher of type page keeps, as CSV: a line for each minute of 30 "
         "days and each hour of two years that has a value.",
     )
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="export|import", required=True)
     for verb, what in (
         ("export", "write it to a file (- is the terminal)"),
         ("import", "add what a file has and the history has not"),

@@ -1,0 +1,25 @@
+"""What keeps a section from the TCP port that it listens at: another program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.diagnosis.finding import bad, good
+from gateway.holders import of_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.diagnosis.finding import Finding
+    from gateway.diagnosis.machine import Machine
+
+
+def examine_port(machine: Machine, host: str, number: int) -> Iterator[Finding]:
+    """Yield whether the port (0: any) is free; nothing where the running gateway has it, or seems to."""
+    if not machine.live or not number:
+        return
+    holder = of_port(host, number)
+    if holder is None:
+        yield good(f"port {number} is free")
+    elif not machine.gateway or holder.pid not in (0, machine.gateway):
+        yield bad(f"port {number} is in use by {holder}", f"{holder.cure}, or set another port")

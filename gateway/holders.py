@@ -1,0 +1,109 @@
+"""Which program has a TCP port or a file, as far as this user may see in /proc."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import pwd
+import re
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+UNSEEN = "another program has it open (`sudo oemgateway doctor` says which): stop that one"
+
+_LISTENS = "0A"
+"""The state of a socket in /proc/net/tcp (include/net/tcp_states.h)."""
+_SERVICE = re.compile(r"/system\.slice/(?:.*/)?([\w@.-]+)\.service$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process (0: this user may not see which), with its program, user, and service of systemd."""
+
+    pid: int = 0
+    program: str = ""
+    user: str = ""
+    service: str = ""
+
+    def __str__(self) -> str:
+        if self.pid:
+            return f"{self.program or 'a process'} (pid {self.pid})"
+        return (
+            f"a program of {self.user} (`sudo oemgateway doctor` says which)"
+            if self.user
+            else "another program"
+        )
+
+    @property
+    def cure(self) -> str:
+        """What ends it."""
+        if self.service:
+            return f"sudo systemctl stop {self.service}"
+        if self.pid and self.user == "oemgateway":
+            return "sudo service oemgateway stop"
+        return f"sudo kill {self.pid}" if self.pid else "stop that program"
+
+
+def of_process(pid: int, proc: Path = PROC) -> Holder:
+    """Return what is known of a process."""
+    folder = proc / str(pid)
+    try:
+        user = user_name(folder.stat().st_uid)
+    except OSError:
+        return Holder(pid)
+    service = _SERVICE.search(_text(folder / "cgroup"))
+    return Holder(pid, _text(folder / "comm").strip(), user, service[1] if service else "")
+
+
+def of_port(host: str, number: int, proc: Path = PROC) -> Holder | None:
+    """Return who keeps a server from this address and TCP port; None where nobody is seen to listen there."""
+    for name in ("tcp", "tcp6"):
+        for line in _text(proc / "net" / name).splitlines()[1:]:
+            fields = line.split()
+            address, _, port = fields[1].partition(":")
+            if fields[3] == _LISTENS and int(port, 16) == number and _collides(host, address):
+                return _opener(f"socket:[{fields[9]}]", proc) or Holder(user=user_name(int(fields[7])))
+    return None
+
+
+def of_file(path: Path | str, proc: Path = PROC) -> Holder | None:
+    """Return which other process has a file or device open; None where none is seen to."""
+    return _opener(os.path.realpath(path), proc, but=os.getpid())
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, or the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _collides(host: str, listening: str) -> bool:
+    """Tell whether a server at `host` cannot be where one listens at this address of /proc/net/tcp."""
+    words = [struct.pack("=I", int(listening[at : at + 8], 16)) for at in range(0, len(listening), 8)]
+    theirs = ipaddress.ip_address(b"".join(words))
+    try:
+        ours = ipaddress.ip_address(host)
+    except ValueError:  # a name
+        return True
+    return ours.is_unspecified or theirs.is_unspecified or ours == theirs
+
+
+def _opener(target: str, proc: Path, but: int = 0) -> Holder | None:
+    """Return the first process with a descriptor that leads there."""
+    for folder in proc.glob("[0-9]*"):
+        with suppress(OSError):  # it has gone, or is another user's
+            if int(folder.name) != but and target in map(os.readlink, (folder / "fd").iterdir()):
+                return of_process(int(folder.name), proc)
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
