@@ -392,7 +392,8 @@ class TestFailures:
         with dispatcher("http://emoncms.invalid") as emoncms:
             failure = failure_of(emoncms)
         assert type(failure) is TryLater
-        assert str(failure).startswith("http://emoncms.invalid: not reached (Name or service not known)")
+        told = "http://emoncms.invalid: not reached (Name or service not known): is the name in url right, "
+        assert str(failure).startswith(told)
 
     def test_a_node_too_many_takes_no_other_with_it(self, server):
         server.max_nodes = 1

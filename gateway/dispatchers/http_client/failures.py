@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from http.client import BadStatusLine, HTTPException
 from typing import TYPE_CHECKING
@@ -48,4 +49,7 @@ def no_answer(error: OSError, *, sent: bool, secret: str = "") -> DeliveryFailur
     why = excerpt(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__, secret)
     if sent:
         return OutcomeUnknown(f"it was sent, but no answer came: {why}")
-    return TryLater(f"not reached ({why}): is the server up, and is url right?")
+    hint = "is the server up, and is url right?"
+    if isinstance(cause, socket.gaierror):
+        hint = "is the name in url right, and this machine on the network? An IP address does too"
+    return TryLater(f"not reached ({why}): {hint}")
