@@ -126,4 +126,4 @@ class Memory:
         nodes: dict[str, dict[int, str]] = {}
         for (node, index), identity in sorted({**kept, **now}.items()):
             nodes.setdefault(node, {})[index] = identity
-        write_file(self._file, json.dumps(nodes, indent=1) + "\n")
+        write_file(self._file, json.dumps(nodes, indent=1) + "\n", synced=True)

@@ -31,5 +31,5 @@ def gateway_id(state: Path | None) -> str:
         _unkept.append(secrets.token_hex(6))
     if state:
         with suppress(OSError):
-            write_file(state / _FILE, f"{_unkept[0]}\n")
+            write_file(state / _FILE, f"{_unkept[0]}\n", synced=True)
     return _unkept[0]

@@ -104,17 +104,29 @@ def read_file(path: Path, most: int = 1 << 20) -> str:
     return data.decode("utf-8")
 
 
-def write_file(path: Path, text: str) -> None:
-    """Put this text in place of a file of the state directory, in one step. Raises OSError."""
+def write_file(path: Path, text: str, *, synced: bool = False) -> None:
+    """Put this text in place of a file of the state directory, in one step. Raises OSError.
+
+    Where it is `synced` no power cut takes it after that; otherwise one may, for some seconds.
+    """
     new = path.with_name(f"{path.name}.new")
     with as_owner(path.parent):
         with open(open_file(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w", encoding="utf-8") as file:
             file.write(text)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         try:
             new.replace(path)
         except OSError:  # such as a directory of that name
             new.unlink()
             raise
+        if synced:
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
 
 def is_volatile(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:

@@ -60,6 +60,11 @@ class Published:
                 given = json.loads(read_file(file))
                 self._known = {topic: _Known(str(s), dict(parts)) for topic, (s, parts) in given.items()}
 
+    @property
+    def topics(self) -> list[str]:
+        """Those that the broker may have."""
+        return list(self._known)
+
     def forget_sent(self) -> None:
         """Have everything be sent again, as Home Assistant or the broker may have started anew."""
         self._sent.clear()
@@ -111,7 +116,7 @@ class Published:
             if self._file:
                 with suppress(OSError):
                     kept = {topic: [each.source, each.components] for topic, each in known.items()}
-                    write_file(self._file, json.dumps(kept))
+                    write_file(self._file, json.dumps(kept), synced=True)
 
 
 def _device_message(each: Retained, components: dict[str, Any]) -> Message:
