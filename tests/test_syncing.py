@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from gateway.flag import Flag
 from gateway.spool import Spool
 from listeners.simulated.clock import VirtualClock
 from tests.spools import full_frame as frame
@@ -79,4 +80,42 @@ def test_a_disk_that_cannot_be_made_to_write_is_told_once(path, monkeypatch, cap
         "broken; a power cut may take what came last"
     ]
     assert values(spool, "a") == [1, 2]
+    spool.close()
+
+
+def test_a_disk_that_could_not_sync_is_asked_again(path, monkeypatch):
+    clock = VirtualClock()
+    spool = Spool(path, commit_interval=1, clock=clock)
+    spool.set_consumers(["a"])
+    spool.put([frame(1)])
+    right = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda _: os.close(-1))
+    clock.sleep(1)
+    spool.syncing.sync_if_due()
+    assert spool.syncing.puts_synced == 0
+    assert 0 < spool.syncing.due() < 10
+    monkeypatch.setattr(os, "fdatasync", right)
+    clock.sleep(10)
+    spool.syncing.sync_if_due()
+    assert spool.syncing.puts_synced == 1
+    spool.close()
+
+
+def test_what_its_source_sends_again_after_a_power_cut_is_given_to_nobody_before_it_is_synced(path, synced):
+    spool = Spool(path, commit_interval=5)
+    spool.set_consumers(["a"])
+    flag = Flag()
+    spool.subscribe("a", flag)
+    spool.put([frame(1)])
+    spool.put([frame(2)], {"in/gateway": "2"})
+    spool.put([frame(3)])
+    assert values(spool, "a") == [1]
+    spool.put([], {"in/gateway": "3"})
+    spool.done("a", 1)
+    assert values(spool, "a") == []
+    assert spool.standing("a").waiting == 2
+    flag.clear()
+    spool.syncing.sync()
+    assert flag.is_set()
+    assert values(spool, "a") == [2, 3]
     spool.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import deque
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
@@ -64,9 +65,12 @@ class Spool:
         self._subscribers: dict[str, Flag] = {}
         # What each dispatcher was last given was dated by this.
         self._given: dict[str, Row] = {}
+        # Frames that came with notes, which no dispatcher gets before a sync: (puts, first id).
+        self._unsafe: deque[tuple[int, int]] = deque()
         self._lost = ""
         self._retention = Retention(limits or Limits())
         self.syncing = Syncing(path, commit_interval, self._clock)
+        self.syncing.subscribe_to_sync("", self._note_synced)
         self._disk = Disk(path, self._clock, self._retention, self.syncing, wake=self._wake_subscribers)
         self.notes, self.epochs = self._disk.file.notes, self._disk.file.epochs
         self._disk.start(in_memory=in_memory)
@@ -102,18 +106,30 @@ class Spool:
     def put(self, frames: Sequence[Frame], notes: Mapping[str, str] = MappingProxyType({})) -> None:
         """Keep the frames: they are on disk when this returns, unless the disk refuses (logged once).
 
-        The notes are kept in the same transaction. Raises ValueError if a frame cannot be written
-        to any file, and then keeps none of them.
+        The notes are kept in the same transaction. They say what the source of these frames may forget
+        once a sync has made them safe; until then it sends them again. So these frames, and those after
+        them, are delivered after that sync only. Raises ValueError if a frame cannot be written to any
+        file, and then keeps none of them.
         """
         texts = [(frame, to_text(frame)) for frame in frames]
         with self._lock:
+            self.syncing.puts += 1
+            if notes and frames:
+                self._unsafe.append((self.syncing.puts, self._contents.next))
             self._contents.put(texts)
             self.notes.update(notes)
-            self.syncing.puts += 1
             self._retention.keep_within(self._contents)
             self._disk.flush()
             self._wake_subscribers()
         self.syncing.sync_at_once()
+
+    def _note_synced(self, puts: int) -> None:
+        with self._lock:
+            was_held = bool(self._unsafe)
+            while self._unsafe and self._unsafe[0][0] <= puts:
+                self._unsafe.popleft()
+            if was_held:
+                self._wake_subscribers()
 
     def peek(self, who: str, limit: int) -> list[tuple[int, Frame]]:
         """Return the oldest frames that the dispatcher has not delivered, with their ids and their time.
@@ -127,6 +143,10 @@ class Spool:
                 found = self._disk.read(lambda contents: contents.to_deliver(who, limit))
                 if self._disk.file.is_rescuing:
                     return []  # what is older is on its way into the new file
+                if self._unsafe and found and found[-1].number >= (first := self._real(self._unsafe[0][1])):
+                    found = [kept for kept in found if kept.number < first]
+                    if not found:
+                        return []
                 contents, places = self._contents, self._contents.places
                 after, before = places.reach(who, contents.next)
                 self._given[who] = contents.boots.now

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("oemgateway.spool")
 
 
+_RETRY = 5.0
+"""Seconds after which a disk that could not sync is asked again."""
+
+
 class Syncing:
     """Syncs the log of the file at `path`, `interval` seconds after a commit; any thread may call it.
 
@@ -84,6 +88,9 @@ class Syncing:
             if not self._trouble:
                 log.warning("%s: %s; a power cut may take what came last", self._log, error)
             self._trouble = str(error)
+            with self._lock:
+                self._since = self._clock.monotonic() + _RETRY
+            self.unsynced.set()
             return
         self._trouble = ""
         self.puts_synced = written
