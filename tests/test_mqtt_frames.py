@@ -149,6 +149,7 @@ BAD = [
     (b'{"values":[1]}', "values: a JSON object expected"),
     (b'{"values":{"1":1},"time":"today"}', "time: Unix seconds expected"),
     (b'{"values":{"1":1},"names":{"1":5}}', "names: short texts expected"),
+    (rb'{"values":{"1":1},"names":{"1":"\ud800"}}', "names: Unicode expected"),
     (b'{"values":{"1":1},"gateway":"../x"}', "gateway: an id expected"),
     (b'{"values":{"1":1},"gateway":"ab","epoch":"e","n":-1}', "epoch and n: an epoch and a number expected"),
     (b"[" * 50_000, "too many nested brackets"),

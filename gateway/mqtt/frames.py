@@ -201,6 +201,10 @@ def by_index(node: str, values: dict[str, Any], names: dict[str, Any], stamp: St
     labels = [names.get(str(index), "") for index in range(1, highest + 1)]
     if not all(isinstance(label, str) and len(label) <= _LONGEST_NAME for label in labels):
         raise ValueError("names: short texts expected")
+    try:
+        "".join(labels).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can have
+        raise ValueError("names: Unicode expected") from None
     while labels and not labels[-1]:
         labels.pop()
     at = [number(values.get(str(index)), str(index)) for index in range(1, highest + 1)]
