@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from gateway.conf import config
 from gateway.conf.config import ConfigFaults
+from gateway.diagnosis.machine import Machine
 from gateway.dispatchers.mqtt.dispatcher import Mqtt as ToBroker
 from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
-from gateway.mqtt.frames import log_message
+from gateway.mqtt.frames import Identity, log_message
 from gateway.plugin import Batch
 from gateway.settings import SettingsFault, build
 from listeners.mqtt.listener import Mqtt
@@ -249,6 +251,43 @@ def test_nodes_of_two_gateways_are_told_apart_or_refused(broker, tmp_path):
         listener.close()
     assert found["no"] == (["9"], {"node-of-another-gateway": 1})
     assert found["topic"] == (["a.9", "b.9"], {})
+
+
+def test_a_gateway_with_a_new_card_has_its_nodes_and_two_at_one_topic_do_not_mix(broker, tmp_path):
+    def message(n, gateway):
+        return log_message("oemgateway/pi", Frame("9", (n,), NOW), Identity(gateway, "e", n))
+
+    listener = listening(broker, tmp_path)
+    disk = Disk(listener)
+    for each in (message(1, "aa"), message(1, "bb"), message(2, "aa"), message(2, "bb")):
+        publish(broker, each.topic, each.payload.decode())
+    while sum(listener.counts.values()) + len(disk.frames) < 4:
+        disk.read()
+    assert [frame.values for frame in disk.frames] == [(1,), (1,), (2,)]
+    assert dict(listener.counts) == {"node-of-another-gateway": 1}
+    listener.close()
+
+
+def test_a_relay_that_may_not_answer_says_so_and_doctor_names_the_cure(tmp_path):
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite oemgateway/+/log/#\ntopic read oemgateway/+/ack\n")
+    with Mosquitto(tmp_path, options=f"acl_file {acl}") as broker:
+        listener = listening(broker, tmp_path)
+        disk = Disk(listener)
+
+        def said():
+            n = len(disk.frames) + 1
+            message = log_message("oemgateway/pi", Frame("9", (n,), NOW), Identity("aa", "e", n))
+            publish(broker, message.topic, message.payload.decode())
+            disk.read_until(n)
+            disk.sync()
+            return listener.health().troubles
+
+        (line,) = wait_until(said)
+        assert "does not let this user publish oemgateway/pi/ack" in line
+        listener.close()
+        fault = next(each for each in listener.examine(Machine.below(Path("/"))) if each.is_bad)
+        assert "oemgateway/doctor/ack" in str(fault)
 
 
 def test_a_subscription_that_is_taken_out_ends_though_the_broker_remembers_it(broker, tmp_path):

@@ -47,7 +47,7 @@ _UNSUPPORTED_VERSION, TOO_LARGE, FAILED = 0x84, 0x95, 0x80
 """Reason codes of MQTT 5 (section 2.4); from FAILED on they are failures."""
 
 
-_ACL = "in mosquitto a line `topic readwrite ...` below `user ...` in its acl_file"
+ACL = "in mosquitto a line `topic readwrite ...` below `user ...` in its acl_file"
 _CURES = {
     0x86: "correct user and password, here or at the broker (mosquitto_passwd sets one there)",
     0x87: "give a user and password that the broker knows, or allow this one to connect",
@@ -234,15 +234,15 @@ class Session:
         return set(ready) - {own}
 
     def _read_all(self) -> None:
+        sock: Any = self._client.socket()
+        has_pending = hasattr(sock, "pending")
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
         for _ in range(_AT_ONCE):
-            sock: Any = self._client.socket()
-            if sock is None or len(self.received) >= _MOST:
+            if self._client.socket() is None or len(self.received) >= _MOST:
                 return
-            if not (hasattr(sock, "pending") and sock.pending()):
-                poll = select.poll()
-                poll.register(sock, select.POLLIN)
-                if not poll.poll(0):
-                    return
+            if not (has_pending and sock.pending()) and not poll.poll(0):
+                return
             self._client.loop_read()
 
     def deliver(self, messages: Sequence[Message], codes: list[int]) -> None:
@@ -254,7 +254,7 @@ class Session:
         until = time.monotonic() + self._broker.timeout
         while len(codes) < len(messages):
             while len(mids) < len(messages) and len(mids) - len(codes) < self._window:
-                mids.append(self._publish(messages[len(mids)]))
+                mids.append(self.submit(messages[len(mids)]))
             self._under_way = len(mids) - len(codes)
             before = len(codes)
             while len(codes) < len(mids) and mids[len(codes)] in self._outcomes:
@@ -268,8 +268,8 @@ class Session:
 
     _under_way = 0
 
-    def _publish(self, message: Message) -> int:
-        """Return the number under which its outcome will be known."""
+    def submit(self, message: Message) -> int:
+        """Publish with QoS 1; return the number under which `outcome` will be known."""
         size = len(message.payload) + len(message.topic.encode()) + 32
         if self.largest and size > self.largest:
             self._own -= 1
@@ -280,6 +280,10 @@ class Session:
         return mid
 
     _own = 0
+
+    def outcome(self, number: int) -> int | None:
+        """Return the broker's reason code for a message, once; None while there is none."""
+        return self._outcomes.pop(number, None)
 
     def publish(self, message: Message, *, qos: int) -> int:
         """Publish without waiting for an outcome; Lost where there is no connection."""
@@ -321,7 +325,7 @@ class Session:
         for topic, code in zip(topics, self._subscribed.pop(mid or 0, []), strict=False):
             if code >= FAILED:
                 raise Unreachable(
-                    f"{self._broker.where} does not let this user read {topic}", f"allow it there: {_ACL}"
+                    f"{self._broker.where} does not let this user read {topic}", f"allow it there: {ACL}"
                 )
 
     def acknowledge(self, message: MQTTMessage) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from urllib.parse import quote
 
 from paho.mqtt.client import MQTTMessage
@@ -18,9 +18,9 @@ from gateway.mqtt.broker import Broker
 from gateway.mqtt.examine import examine_broker
 from gateway.mqtt.frames import parse_object
 from gateway.mqtt.gateway_id import gateway_id
-from gateway.mqtt.session import Message, Session
+from gateway.mqtt.session import ACL, FAILED, Message, Session
 from gateway.mqtt.topics import check_filter, matches
-from gateway.plugin import SettingsFault, setting, wait_readable
+from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file
 from listeners.counting import CountingListener
 from listeners.mqtt.mappings import Mappings
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.mqtt.frames import Identity
-    from gateway.plugin import Finding, Flag, Frame, Machine, Series, Stamp
+    from gateway.plugin import Finding, Flag, Frame, Health, Machine, Series, Stamp
 
 _WEEKS = 4 * 7 * 86400
 """Seconds for which the broker keeps what comes while the gateway is away."""
@@ -42,6 +42,8 @@ _ASK_EVERY = 10.0
 """Seconds after which a gateway is asked again to go back to the same place."""
 _SYNC_AT = _UNACKNOWLEDGED // 4
 """Unacknowledged messages for which the disk is made to write at once."""
+_NO_ANSWER = "{} does not let this user publish {}: gateways with confirm = relay wait for that"
+_CURE = f"allow it there: {ACL}"
 _DEFAULTS = {"oemgateway": ("oemgateway/+/log/+",), "emonhub": ("emon/#",), "emoncms": ("emon/#",)}
 
 
@@ -57,6 +59,13 @@ class _List:
     number: int
     messages: list[MQTTMessage]
     positions: Mapping[str, tuple[str, dict[str, int]]]
+
+
+class _Whose(NamedTuple):
+    """The topic of a gateway and, where its messages say it, its id."""
+
+    topic: str
+    id: str
 
 
 @dataclass(kw_only=True)
@@ -80,13 +89,16 @@ class Mqtt(Broker, CountingListener):
         self._session: Session | None = None
         self._unsynced: deque[_List] = deque()
         self._lists = 0
-        self._owners: dict[str, str] = {}
+        self._owners: dict[str, _Whose] = {}
+        self._displaced: set[_Whose] = set()
         self._positions: Positions | None = None
         self._safe: dict[str, dict[str, int]] = {}  # of each gateway, what no power cut can take
         self._due: dict[str, tuple[str, bool]] = {}  # by topic: the gateway to be answered, and whether again
         self._others: set[str] = set()
         self._asked: dict[str, tuple[dict[str, int], float]] = {}  # of each, where to go back to
         self._advanced: dict[str, str] = {}  # by topic, the gateways that this read has brought on
+        self._first_answer: tuple[int, str] | None = None  # its number and topic
+        self._unanswered = ""
         self._single = frozenset(self.values.topics())
 
     @property
@@ -100,7 +112,21 @@ class Mqtt(Broker, CountingListener):
 
     def examine(self, machine: Machine) -> Iterable[Finding]:
         """Say whether the broker is there and lets this user in."""
-        return examine_broker(self, machine, lambda _: ())
+        return examine_broker(self, machine, self._examine_answers)
+
+    def _examine_answers(self, session: Session) -> Iterable[Finding]:
+        """Yield whether the gateways would get answers: an empty message that is not kept tells."""
+        topics = [topic.replace("+", "doctor") for topic in self._answers()] if session.version == 5 else []
+        codes: list[int] = []
+        session.deliver([Message(topic, b"") for topic in topics], codes)
+        for topic, code in zip(topics, codes, strict=True):
+            if code >= FAILED:
+                yield bad(_NO_ANSWER.format(self.where, topic), _CURE)
+
+    def health(self) -> Health:
+        """Add that the gateways get no answers."""
+        health = super().health()
+        return replace(health, troubles=[*health.troubles, *filter(None, [self._unanswered])])
 
     def open(self) -> None:
         """Connect, and go on with the session that the broker has kept."""
@@ -109,11 +135,15 @@ class Mqtt(Broker, CountingListener):
             self, client, session_expiry=_WEEKS, receive_maximum=_UNACKNOWLEDGED
         )
         session.open()
+        self._first_answer = None
         self._subscribe(session)
         if self._positions is None:
-            self._positions = Positions(self.notes())
             self.synced.demand()  # what an earlier run has left is safe after that
-            self._safe = self._positions.all()
+            self._safe = Positions(self.notes()).all()
+        # Only what was put counts: a read that failed may have gone further.
+        self.noted.clear()
+        self._advanced.clear()
+        self._positions = Positions(self.notes())
 
     def _subscribe(self, session: Session) -> None:
         """Subscribe, unless the broker remembers: it may have much to send before it answers."""
@@ -140,6 +170,7 @@ class Mqtt(Broker, CountingListener):
         """Acknowledge what is safe on the disk by now; wait for messages and return their frames."""
         session = self._session
         assert session is not None  # noqa: S101  (`open` came before)
+        self._look_at_outcome(session)
         self._acknowledge(session)
         ready = wait_readable([stop, session, self.synced], session.due)
         if stop.fileno() in ready:
@@ -170,17 +201,35 @@ class Mqtt(Broker, CountingListener):
         if sum(len(each.messages) for each in self._unsynced) >= _SYNC_AT:
             self.synced.demand()
         safe = self.synced.count()
+        acknowledged: list[MQTTMessage] = []
         while self._unsynced and self._unsynced[0].number <= safe:
             done = self._unsynced.popleft()
             for topic, (gateway, positions) in done.positions.items():
                 self._safe[gateway] = positions
                 self._due.setdefault(topic, (gateway, False))
-            for message in done.messages:
-                session.acknowledge(message)
+            acknowledged += done.messages
         for topic, (gateway, again) in self._due.items():
             said = answer(gateway, self._id, self._safe.get(gateway, {}), again=again)
-            session.publish(Message(f"{topic}/ack", said, retain=True), qos=1)
+            self._say(session, Message(f"{topic}/ack", said, retain=True))
         self._due.clear()
+        # After the answers: a message that comes again is answered again.
+        for message in acknowledged:
+            session.acknowledge(message)
+
+    def _say(self, session: Session, answer: Message) -> None:
+        """Publish an answer; one that is lost is asked for again. The first shows whether that is allowed."""
+        if self._first_answer:
+            session.publish(answer, qos=0)
+        else:
+            self._first_answer = session.submit(answer), answer.topic
+
+    def _look_at_outcome(self, session: Session) -> None:
+        """Take note of what the broker says to the first answer."""
+        if self._first_answer and (code := session.outcome(self._first_answer[0])) is not None:
+            before = self._unanswered
+            self._unanswered = _NO_ANSWER.format(self.where, self._first_answer[1]) if code >= FAILED else ""
+            if self._unanswered and not before:
+                self.log.error("%s: %s", self._unanswered, _CURE)
 
     def _frames(self, message: MQTTMessage, now: Stamp) -> list[Frame]:
         """Return the frames of a message; one that has none is counted."""
@@ -223,15 +272,29 @@ class Mqtt(Broker, CountingListener):
                 return []
         if read.frame is None:
             raise ValueError(read.fault)
-        whose = identity.gateway if identity else read.gateway
-        before = {"no": "", "topic": read.gateway.rpartition("/")[2], "id": whose}[self.prefix]
+        whose = _Whose(read.gateway, identity.gateway if identity else "")
+        name = whose.topic.rpartition("/")[2]
+        before = {"no": "", "topic": name, "id": whose.id or whose.topic}[self.prefix]
         node = f"{before}.{read.node}" if before else read.node
         check_node(node)
-        if self._owners.setdefault(node, whose) != whose:
+        if not self._may_have(node, whose):
             about = f"node {node} of {read.gateway}: another gateway has it too; see `prefix`"
             self.refuse("node-of-another-gateway", about)
             return []
         return [replace(read.frame, node=node)]
+
+    def _may_have(self, node: str, whose: _Whose) -> bool:
+        """Tell whether no other gateway has a node; one with a new card has another id at the same topic."""
+        owner = self._owners.setdefault(node, whose)
+        if owner == whose:
+            return True
+        if owner.topic != whose.topic or whose in self._displaced:
+            return False
+        if owner not in self._displaced:
+            self._displaced.add(owner)
+            self.log.warning("%s has a new id: a gateway with another card is in its place", owner.topic)
+        self._owners[node] = whose
+        return True
 
     def _judge(self, topic: str, identity: Identity) -> Verdict:
         """Return what is to be done with a message; one that is taken is noted with its frame."""
