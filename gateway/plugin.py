@@ -152,6 +152,13 @@ class Dispatcher(Plugin):
     interval: float = setting(0.0, check=at_least(0))
     batch: int = setting(100, check=between(1, LARGEST_BATCH))
     present: Present | None = field(default=None, init=False, compare=False, repr=False)
+    is_demo: bool = field(default=False, init=False, compare=False, repr=False)
+    """Whether it is to leave nothing at its far end that would stay there for ever."""
+
+    @property
+    def remark(self) -> str:
+        """What is worth knowing of how it fares, and is no trouble; another thread asks for it."""
+        return ""
 
     def send(self, batch: Batch) -> None:
         """Deliver all of these frames; raise one of the failures below otherwise, or OSError."""

@@ -233,9 +233,12 @@ def test_a_pipe_that_nobody_reads_is_no_trouble(tmp_path, arguments, closed):
     assert "Broken pipe" not in done.stderr
 
 
-def test_the_demo_publishes_where_a_broker_is_named(tmp_path):
+def test_the_demo_publishes_where_a_broker_is_named_and_leaves_nothing_there(tmp_path):
     with Mosquitto(tmp_path) as broker, Subscriber(broker, "homeassistant/device/+/config") as subscriber:
         demo = command("demo", "--seconds", "8", MQTT=f"127.0.0.1:{broker.port}")
         assert demo.returncode == 0
         names = [json.loads(text)["device"]["name"] for _, text, _ in subscriber.messages if text]
+        with Subscriber(broker, "#") as later:
+            left = [topic for topic, _, retained in later.messages if retained]
     assert {"Node 9"} < set(names)
+    assert left == []

@@ -98,6 +98,15 @@ def test_an_outage_loses_nothing_and_the_present_state_has_no_backlog(tmp_path):
         file = configured(tmp_path, broker.port, "topic = home")
         with running(tmp_path, file) as gateway:
             wait_until(lambda: gateway.status()["dispatchers"]["house"]["frames"] > 5)
+            about = gateway.status()["dispatchers"]["house"]
+            assert about["remark"] == "nobody subscribes to home/log/#, so only the present state is used"
+            assert about["troubles"] == []
+            status = " ".join(command("--config-file", file, "status").stdout.split())
+            assert "nobody subscribes to home/log/#" in status
+            said = command("--config-file", file, "doctor").stdout.splitlines()
+            assert [line for line in said if "nobody subscribes" in line] == [
+                "?     house: nobody subscribes to home/log/#, so only the present state is used"
+            ]
             broker.kill()
             wait_until(lambda: gateway.status()["dispatchers"]["house"]["trouble"])
             trouble = gateway.status()["dispatchers"]["house"]["trouble"]
@@ -109,7 +118,8 @@ def test_an_outage_loses_nothing_and_the_present_state_has_no_backlog(tmp_path):
                 wait_until(lambda: numbers(subscriber) and numbers(subscriber)[-1] == given[-1])
                 got = numbers(subscriber)
                 assert got == [number for number in given if number >= got[0]]
-                assert gateway.status()["dispatchers"]["house"]["frames"] == len(given)
+                about = gateway.status()["dispatchers"]["house"]
+                assert (about["frames"], about["remark"]) == (len(given), "")
                 states = [text for topic, text, _ in subscriber.messages if topic.startswith("home/state/")]
                 assert len(states) < len(got) / 2
             assert (

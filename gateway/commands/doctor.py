@@ -80,6 +80,8 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
             yield replace(finding, subject=name)
         if name in running:
             yield replace(_experience(running[name]), subject=name)
+            if remark := getattr(running[name], "remark", ""):
+                yield replace(unknown(remark), subject=name)
 
 
 def _usual() -> dict[str, Plugin]:

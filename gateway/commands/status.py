@@ -112,6 +112,8 @@ def _dispatcher(about: DispatcherStatus) -> Iterator[str]:
     yield from share(about.queue)
     if about.doubled:
         yield f"{about.doubled} may have arrived twice"
+    if about.remark:
+        yield about.remark
     yield from _last_trouble(about)
 
 

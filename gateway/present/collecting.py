@@ -175,7 +175,11 @@ def _dispatcher(worker: DispatcherWorker, now: float, queue: QueueStatus) -> Dis
         for name, node in worker.refused_nodes.known(clock).items()
     }
     return DispatcherStatus(
-        **_section(worker, now, *refusals(nodes)), doubled=worker.doubled, refused_nodes=nodes, queue=queue
+        **_section(worker, now, *refusals(nodes)),
+        doubled=worker.doubled,
+        refused_nodes=nodes,
+        queue=queue,
+        remark=worker.plugin.remark,
     )
 
 

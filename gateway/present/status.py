@@ -80,11 +80,15 @@ class QueueStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class DispatcherStatus(SectionStatus):
-    """A dispatcher: how many frames may have arrived twice, the nodes it is refused, and its queue."""
+    """A dispatcher: how many frames may have arrived twice, the nodes it is refused, and its queue.
+
+    `remark` is what is worth knowing of it and no trouble.
+    """
 
     doubled: int
     refused_nodes: dict[str, RefusedNodeStatus]
     queue: QueueStatus
+    remark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,13 +51,7 @@ class Messages(Delivery):
                 self._taken = place
                 mqtt.suspect = self._ids[place]
                 raise failure
-        self.is_unread = NOBODY_READS in codes
-        if self.is_unread != mqtt.is_unread:
-            mqtt.is_unread = self.is_unread
-            whether = (
-                "nobody subscribes to what is published" if self.is_unread else "somebody subscribes now"
-            )
-            mqtt.log.info("%s: %s", mqtt.area(flat[0][1].topic), whether)
+        self.is_unread = mqtt.is_unread = all(code == NOBODY_READS for code in codes)
         self._taken = self.count
         mqtt.suspect = None
 

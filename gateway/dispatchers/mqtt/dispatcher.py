@@ -110,6 +110,15 @@ class Mqtt(Broker, Dispatcher):
         return examine(self, machine)
 
     @property
+    def remark(self) -> str:
+        """That nobody gets what is published, as a broker with MQTT 5 says."""
+        if not self.is_unread:
+            return ""
+        if self.format != "oemgateway":
+            return f"nobody subscribes to {self.base}#"
+        return f"nobody subscribes to {self.base}/log/#, so only the present state is used"
+
+    @property
     def base(self) -> str:
         """The topic below which everything is published; those of other formats end with /."""
         if self.format == "oemgateway":
@@ -151,7 +160,10 @@ class Mqtt(Broker, Dispatcher):
         if self.session:
             if self._stream and not self.session.is_lost:
                 with suppress(OSError):
-                    self.session.publish(Message(self._stream.status, b"offline", retain=True), qos=0)
+                    if self.is_demo:
+                        self.session.deliver(self._stream.removal(), [])
+                    else:
+                        self.session.publish(Message(self._stream.status, b"offline", retain=True), qos=0)
             self.session.close()
         self.session = self._poll = self.unconfirmed = None
 

@@ -110,6 +110,10 @@ class StateStream:
         if self._retained:
             self._published.delivered(self._retained)
 
+    def removal(self) -> list[Message]:
+        """Return what takes away all that is retained."""
+        return [Message(topic, b"", retain=True) for topic in self._published.topics]
+
     def is_gateway_due(self, now: float) -> bool:
         """Tell whether it is time to look at the gateway itself."""
         return now >= self._gateway[0] + _GATEWAY_EVERY
