@@ -1,7 +1,7 @@
 # make demo   the main job on simulated hardware, in a table   (SECONDS=20 ends it; EMONCMS= and APIKEY= post it, MQTT= publishes it)
 # make test   every test, with coverage
 # make fuzz   ten thousand random sequences of faults on the 1-Wire bus, a million damaged lines per decoder
-# make soak   two hundred kills under fifty frames a second, against a server that fails in every way
+# make soak   two hundred kills and power cuts under fifty frames a second, while servers and networks fail in every way
 # make peers  the network probe, logs and InfluxDB against Debian's programs (installed as root), with hundreds of kills,
 #             and a real Home Assistant (827 MB, with Python 3.13: PYTHON313=)
 # make bench  how fast the 1-Wire bus and the radio are, what the queue and the page cost, against targets and peers
@@ -60,7 +60,8 @@ fuzz: $(VENV)/.test
 	FUZZ_LINES=1000000 $(BIN)/python -m pytest -q -o timeout=0 tests/test_line_fuzz.py tests/test_rfm12pi_fuzz.py
 
 soak: $(VENV)/.test
-	KILLS=200 $(BIN)/python -m pytest -q -o timeout=0 -o log_cli=true -o log_cli_level=INFO tests/test_kill_loop.py tests/test_mqtt_relay.py
+	KILLS=200 $(BIN)/python -m pytest -q -o timeout=0 -o log_cli=true -o log_cli_level=INFO tests/test_kill_loop.py tests/test_mqtt_relay.py \
+	tests/test_mqtt_outage.py
 
 peers: $(VENV)/.test
 	@dpkg-query -W $(PEERS) >/dev/null 2>&1 || { test "$$(id -u)" = 0 && apt-get install -y --no-install-recommends $(PEERS); } \

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tests.peers import missing, need
+from tests.waiting import wait_until
+
+
+def freeze(process: subprocess.Popen[bytes]) -> None:
+    """Have a program do nothing any more, and wait until that is so."""
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: ") T " in Path(f"/proc/{process.pid}/stat").read_text())
 
 
 @contextmanager
@@ -23,6 +33,42 @@ def mounted(image: Path, at: Path) -> Iterator[Path]:
         yield at
     finally:
         subprocess.run(["umount", "-l", at], check=False)
+
+
+class Card:
+    """A card in use, whose power can be cut: what the kernel had not yet given to the device is gone then."""
+
+    def __init__(self, image: Path, at: Path, megabytes: int = 24) -> None:
+        self.at = at
+        self._image = file_system(image, megabytes, 4096)
+        self._cuts = 0
+
+    def __enter__(self) -> Self:
+        self._mounted = mounted(self._image, self.at)
+        self._mounted.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._mounted.__exit__(None, None, None)
+
+    def copy(self, image: Path) -> Path:
+        """Return an image of what is on the device now."""
+        shutil.copy(self._image, image)
+        return image
+
+    def cut(self, process: subprocess.Popen[bytes], image: Path | None = None) -> None:
+        """Cut the power of a program that works on it; then it has what was written to it, or `image`."""
+        freeze(process)
+        self._cuts += 1
+        left = self.copy(self._image.with_suffix(f".{self._cuts}"))
+        process.kill()
+        process.wait(60)
+        self.__exit__()
+        self._image.unlink()
+        self._image = left
+        if image:
+            shutil.copy(image, left)
+        self.__enter__()
 
 
 def file_system(image: Path, megabytes: int, block: int) -> Path:

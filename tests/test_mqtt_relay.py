@@ -19,15 +19,13 @@ from gateway.mqtt.confirmations import Confirmations
 from gateway.mqtt.frames import Identity, log_message
 from gateway.plugin import Batch
 from gateway.settings import SettingsFault
-from gateway.spool import Spool
 from listeners.mqtt.relay import Positions, Verdict, answer
-from tests import numbered_listener, recording_dispatcher
-from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
+from tests import recording_dispatcher
+from tests.relayed import UNLIMITED, Way, check_once_and_in_order
 from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
 from tests.waiting import wait_until
 
 KILLS = int(os.environ.get("KILLS", "8"))
-UNLIMITED = "max_queued_messages 0"
 
 
 def message(n, after=None, acked=None, epoch="e"):
@@ -105,53 +103,6 @@ def test_only_our_own_format_can_be_confirmed():
         Mqtt(confirm="relay", format="emoncms")
 
 
-class Way:
-    """A gateway of numbered frames, a broker, and a relay that records what it gets."""
-
-    def __init__(self, tmp_path, broker):
-        self.directory = tmp_path
-        self.broker = broker
-        self.plugins = tmp_path / "plugins"
-        numbered_listener.install(self.plugins)
-        recording_dispatcher.install(self.plugins)
-        self.recorded = tmp_path / "recorded"
-        self.sender = self.process("sender", self.sending())
-        self.relay = self.process("relay", self.relaying())
-
-    def sending(self):
-        return (
-            f"[listeners]\n[[numbers]]\ntype = numbered\ndirectory = {self.directory}\n"
-            f"[dispatchers]\n[[out]]\ntype = mqtt\nhost = 127.0.0.1\nport = {self.broker.port}\ntimeout = 5\n"
-            "topic = oemgateway/pi\ndiscovery = no\nconfirm = relay\n"
-        )
-
-    def relaying(self):
-        return (
-            f"[listeners]\n[[in]]\ntype = mqtt\nhost = 127.0.0.1\nport = {self.broker.port}\ntimeout = 5\n"
-            f"[dispatchers]\n[[recorded]]\ntype = recorded\nfile = {self.recorded}\n"
-        )
-
-    def process(self, name, text):
-        directory = self.directory / name
-        directory.mkdir()
-        file = directory / "oemgateway.conf"
-        file.write_text(f"{state(directory)}commit_interval = 0.2\n{text}")
-        file.chmod(0o600)
-        return GatewayProcess(file, PYTHONPATH=f"{ENVIRONMENT['PYTHONPATH']}:{self.plugins}")
-
-    def arrived(self):
-        return [int(value) for _, _, _, value in recording_dispatcher.read(self.recorded)]
-
-    def finish(self):
-        """Have the listener end, and wait until everything has arrived; return what was given."""
-        (self.directory / "enough").touch()
-        wait_until((self.directory / "ended").exists)
-        given = numbered_listener.read(self.directory / "given")
-        wait_until(lambda: self.arrived()[-1:] == given[-1:], 200, "the last frame to arrive")
-        wait_until(lambda: self.sender.status()["dispatchers"]["out"]["queue"]["waiting"] == 0, 100)
-        return given
-
-
 @pytest.fixture
 def way(tmp_path):
     with Mosquitto(tmp_path, options=UNLIMITED) as broker:
@@ -174,11 +125,6 @@ def test_frames_keep_node_and_time_and_are_forgotten_when_they_are_on_the_relay_
             assert way.relay.status()["listeners"]["in"]["faults"].get("acknowledged-elsewhere", 0) == 0
 
 
-def kept(way):
-    """Return the numbers of frames that `put` has returned for, or that have arrived."""
-    return set(numbered_listener.read(way.directory / "kept"))
-
-
 def test_each_frame_arrives_once_and_in_order_whatever_is_killed(way):
     draw = random.Random(os.environ.get("SEED"))
     with way.sender, way.relay:
@@ -196,10 +142,7 @@ def test_each_frame_arrives_once_and_in_order_whatever_is_killed(way):
                 process.launch()
         wait_until(lambda: way.sender.is_ready() and way.relay.is_ready())
         way.finish()
-        arrived = way.arrived()
-        assert len(arrived) == len(set(arrived)), "doubled"
-        assert arrived == sorted(arrived), "out of order"
-        assert kept(way) <= set(arrived), "lost"
+        check_once_and_in_order(way.arrived(), way.kept())
 
 
 def test_a_relay_that_was_wiped_goes_on_and_says_so(way):
@@ -237,7 +180,7 @@ def test_a_gap_is_asked_for_again_and_never_jumped_over(tmp_path):
             send(2, after=1)
             send(3, after=2)
             wait_until(lambda: json.loads(acks.messages[-1][1])["positions"] == {"e": 3})
-            assert way.arrived() == [1, 2, 3]
+            wait_until(lambda: way.arrived() == [1, 2, 3])
             send(2, after=1)
             count = len(acks.messages)
             wait_until(lambda: len(acks.messages) > count)
@@ -263,32 +206,3 @@ def test_without_a_relay_everything_waits_and_status_says_why(way):
         with way.relay:
             given = way.finish()
             assert way.arrived() == given
-
-
-def test_a_power_cut_at_the_gateway_gives_ids_again_and_loses_only_what_it_took(way):
-    # given a gateway whose disk has lost the end of what was committed, as a power cut takes it
-    draw = random.Random(os.environ.get("SEED"))
-    log = way.sender.file.parent / "state" / "queue.db-wal"
-    with way.sender, way.relay:
-        for _ in range(4):
-            time.sleep(draw.uniform(1.0, 2.5))
-            way.sender.kill()
-            if log.exists():
-                os.truncate(log, int(log.stat().st_size * draw.uniform(0.5, 1.0)))
-            survived = waiting(way)
-            way.sender.start()
-            # then what was still there arrives
-            wait_until(lambda those=survived: those <= set(way.arrived()), 60)
-        way.finish()
-        arrived = way.arrived()
-    assert len(arrived) == len(set(arrived)), "doubled"
-    assert arrived == sorted(arrived), "out of order"
-
-
-def waiting(way):
-    """Return the numbers of the frames in the gateway's queue, as its disk has it now."""
-    spool = Spool(way.sender.file.parent / "state" / "queue.db", in_memory=False)
-    try:
-        return {int(each.frame.values[0]) for each in spool.waiting(limit=100_000)}
-    finally:
-        spool.close()
