@@ -9,154 +9,43 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import select
 import sys
 import tempfile
 import time
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gateway.frame import Frame, Stamp
-from gateway.mqtt.broker import Broker
-from gateway.mqtt.confirmations import Confirmations
-from gateway.mqtt.frames import Identity, log_message
-from gateway.mqtt.session import Session
+from benchmarks.simulated_gateways import Driver
 from tests import numbered_listener, recording_dispatcher
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
 from tests.simulators.mosquitto import Mosquitto
 from tests.waiting import wait_until
 
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
 UNLIMITED = "max_queued_messages 0"
 PROCESSES = 20
 DRIVERS = 2
-WINDOW = 200
-"""Frames of one gateway that are sent before the first of them is confirmed."""
 _LONGEST = 900.0
-RETRY = 20.0
-"""Seconds without progress after which a simulated gateway sends again, as a real one does after 60."""
 
 
-@dataclass
-class Simulated:
-    """A gateway of which only the connection is there. Its frames wait in memory until they are confirmed."""
-
-    broker: Broker
-    name: str
-    next_n: int = 1
-    session: Session | None = None
-    waiting: deque[int] = field(default_factory=deque)
-    sent: int = 0
-    progress_at: float = 0.0
-    connect_at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.topic = f"oemgateway/{self.name}"
-        self.confirmations = Confirmations(self.name)
-
-    def connect(self, now: float) -> None:
-        session = Session(self.broker, f"oemgateway-{self.name}")
-        try:
-            session.open()
-            session.subscribe([f"{self.topic}/ack"])
-        except OSError:
-            session.close()
-            self.connect_at = now + 1.0
-            return
-        self.session, self.sent, self.progress_at = session, 0, now
-
-    def give(self) -> None:
-        self.waiting.append(self.next_n)
-        self.next_n += 1
-
-    def publish(self) -> None:
-        """Send what has not been sent on this connection yet."""
-        while self.session and self.sent < min(len(self.waiting), WINDOW):
-            n = self.waiting[self.sent]
-            before = ("e", self.waiting[self.sent - 1]) if self.sent else self.confirmations.last
-            frame = Frame("5", (float(n), 20.5, 21.25, n / 7, 4.0), Stamp(time.time(), "b", 1.0))
-            identity = Identity(self.name, "e", n, before, self.confirmations.last)
-            self.session.publish(log_message(self.topic, frame, identity), qos=1)
-            self.sent += 1
-
-    def serve(self, now: float) -> None:
-        """Take what has come; go back where the relay asks for it, or says nothing."""
-        if session := self.session:
-            session.wait()
-            while session.received:
-                self.confirmations.take(bytes(session.received.popleft().payload))
-        confirmed = self.confirmations.count([("e", n) for n in list(self.waiting)[: self.sent]])
-        for _ in range(confirmed):
-            self.waiting.popleft()
-        self.sent -= confirmed
-        if confirmed or not self.sent:
-            self.progress_at = now
-        if self.confirmations.again or now > self.progress_at + RETRY:
-            self.confirmations.again, self.sent, self.progress_at = False, 0, now
-
-    def lose(self, now: float) -> None:
-        if self.session:
-            self.session.close()
-        self.session, self.connect_at = None, now + 0.5
+def drive(port: int, names: list[str], rate: float, seconds: float, pipe: Connection) -> None:
+    """Run a driver in a process of its own: it begins when it is told to, and says what came of it."""
+    driver = Driver(port, names)
+    pipe.send("connected")
+    pipe.recv()
+    before = time.process_time()
+    sent = driver.run(rate, seconds, _LONGEST)
+    pipe.send((sent, time.process_time() - before))
 
 
-class Driver:
-    """Some of the simulated gateways, in one thread."""
-
-    def __init__(self, port: int, names: list[str]) -> None:
-        broker = Broker(host="127.0.0.1", port=port, keepalive=60, timeout=10.0)
-        self.fleet = [Simulated(broker, name) for name in names]
-        for gateway in self.fleet:
-            gateway.connect(time.monotonic())
-
-    def run(self, rate: float, seconds: float) -> dict[str, int]:
-        """Give each of them `rate` frames a second for so long; return how many of each are confirmed."""
-        begin = polled = time.monotonic()
-        given, now = 0, begin
-        while now < begin + seconds or (any(each.waiting for each in self.fleet) and now < begin + _LONGEST):
-            now = time.monotonic()
-            while given < int(min(now - begin, seconds) * rate * len(self.fleet)):
-                self.fleet[given % len(self.fleet)].give()
-                given += 1
-            connected = self._publish(now)
-            poll = select.poll()
-            for descriptor in connected:
-                poll.register(descriptor, select.POLLIN)
-            ready = [connected[descriptor] for descriptor, _ in poll.poll(20)]
-            if now > polled + 5.0:
-                ready, polled = list(connected.values()), now
-            for gateway in ready:
-                try:
-                    gateway.serve(now)
-                except OSError:
-                    gateway.lose(now)
-        for gateway in self.fleet:
-            gateway.lose(now)
-        return {each.name: each.next_n - 1 - len(each.waiting) for each in self.fleet}
-
-    def _publish(self, now: float) -> dict[int, Simulated]:
-        """Have each publish what it has; return those that are connected, by their descriptors."""
-        connected = {}
-        for gateway in self.fleet:
-            try:
-                if gateway.session is None and now >= gateway.connect_at:
-                    gateway.connect(now)
-                if gateway.session is not None:
-                    gateway.publish()
-                    connected[gateway.session.fileno()] = gateway
-            except OSError:
-                gateway.lose(now)
-        return connected
-
-
-def drive(port: int, names: list[str], rate: float, seconds: float, result: multiprocessing.Queue) -> None:
-    """Run a driver in a process of its own."""
-    result.put(Driver(port, names).run(rate, seconds))
-
-
-def processes(directory: Path, port: int, plugins: Path, count: int) -> list[tuple[GatewayProcess, Path]]:
-    """Start gateways of their own, each with frames of its own."""
+def processes(
+    directory: Path, port: int, plugins: Path, count: int, rate: float
+) -> list[tuple[GatewayProcess, Path]]:
+    """Start gateways of their own, each with `rate` frames a second of its own."""
     running = []
     for number in range(count):
         own = directory / f"gateway{number}"
@@ -164,6 +53,7 @@ def processes(directory: Path, port: int, plugins: Path, count: int) -> list[tup
         file = own / "oemgateway.conf"
         file.write_text(
             f"{state(own)}[listeners]\n[[numbers]]\ntype = numbered\ndirectory = {own}\n"
+            f"period = {numbered_listener.COUNT / rate}\n"
             f"[dispatchers]\n[[out]]\ntype = mqtt\nhost = 127.0.0.1\nport = {port}\n"
             f"topic = oemgateway/p{number}\ndiscovery = no\nconfirm = relay\n"
         )
@@ -227,69 +117,121 @@ def main() -> int:
         return run(directory, options)
 
 
+class Costs:
+    """CPU seconds and the most memory of a program that is killed now and then."""
+
+    def __init__(self) -> None:
+        self.seconds = self.megabytes = 0.0
+        self.kills = 0
+
+    def add(self, pid: int) -> None:
+        """Add what a process has used, before its end."""
+        seconds, megabytes = used(pid)
+        self.seconds += seconds
+        self.megabytes = max(self.megabytes, megabytes)
+
+    def killed(self, pid: int) -> None:
+        """Add it, and count the kill that follows."""
+        self.add(pid)
+        self.kills += 1
+
+
+def count_lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+@dataclass
+class Fleet:
+    """What runs, and what it costs."""
+
+    relay: GatewayProcess
+    broker: Mosquitto
+    recorded: Path
+    running: list[tuple[GatewayProcess, Path]]
+    costs: dict[str, Costs]
+
+    def disturb(self, begin: float, seconds: float, kills: int) -> int:
+        """Kill the relay so often, and the broker every second time; return how many frames have come."""
+        for kill in range(1, kills + 1):
+            pause(begin + seconds * kill / (kills + 1))
+            report(f"{time.monotonic() - begin:.0f} s: {count_lines(self.recorded)} frames arrived")
+            self.costs["relay"].killed(self.relay.process.pid)
+            self.relay.kill()
+            if kill % 2 == 0:
+                self.costs["broker"].killed(self.broker.pid)
+                self.broker.kill()
+                self.broker.start()
+            self.relay.launch()
+        pause(begin + seconds)
+        return count_lines(self.recorded)
+
+    def finish(self) -> dict[str, list[int]]:
+        """End the gateways that are processes when all has gone; return what each of them had kept."""
+        kept = {}
+        for _, own in self.running:
+            (own / "enough").touch()
+        for number, (process, own) in enumerate(self.running):
+            wait_until((own / "ended").exists, 120)
+            wait_until(lambda p=process: not p.status()["dispatchers"]["out"]["queue"]["waiting"], 300)
+            kept[f"p{number}"] = numbered_listener.read(own / "kept")
+            self.costs["gateways"].add(process.process.pid)
+            process.kill()
+        return kept
+
+
 def run(directory: Path, options: argparse.Namespace) -> int:
     plugins = directory / "plugins"
     numbered_listener.install(plugins)
     recording_dispatcher.install(plugins)
     names = [f"s{number}" for number in range(options.gateways - options.processes)]
-    of_processes = options.processes * 5 / numbered_listener.PERIOD
-    rate = max(0.1, (options.rate - of_processes) / len(names))
+    rate = options.rate / options.gateways
+    costs = {name: Costs() for name in ("relay", "broker", "gateways", "simulated gateways")}
     with Mosquitto(directory, options=UNLIMITED, verbose=bool(os.environ.get("DEBUG"))) as broker:
         relay = relay_of(directory, broker.port, plugins)
         relay.start()
-        running = processes(directory, broker.port, plugins, options.processes)
-        result: multiprocessing.Queue = multiprocessing.Queue()
-        drivers = [
-            multiprocessing.Process(
-                target=drive, args=(broker.port, names[at::DRIVERS], rate, options.seconds, result)
-            )
-            for at in range(DRIVERS)
-        ]
+        pipes = [multiprocessing.Pipe() for _ in range(DRIVERS)]
+        for at, (_, theirs) in enumerate(pipes):
+            given = (broker.port, names[at::DRIVERS], rate, options.seconds, theirs)
+            multiprocessing.Process(target=drive, args=given, daemon=True).start()
+        for ours, _ in pipes:
+            ours.recv()
+        running = processes(directory, broker.port, plugins, options.processes, rate)
+        fleet = Fleet(relay, broker, directory / "recorded", running, costs)
+        wait_until(lambda: all(process.is_ready() for process, _ in running), 120, "the gateways to start")
+        costs["gateways"].seconds = -sum(used(process.process.pid)[0] for process, _ in running)
         begin = time.monotonic()
-        for driver in drivers:
-            driver.start()
-        cpu, memory, broker_cpu = 0.0, 0.0, 0.0
-        pauses = options.seconds / (options.kills + 1)
-        for kill in range(options.kills):
-            wait_until(relay.is_ready, 300, "the relay")
-            time.sleep(pauses)
-            arrived = len(recording_dispatcher.read(directory / "recorded"))
-            report(f"{time.monotonic() - begin:.0f} s: {arrived} frames arrived")
-            seconds, megabytes = used(relay.process.pid)
-            cpu, memory = cpu + seconds, max(memory, megabytes)
-            relay.kill()
-            if kill in (1, 3):
-                broker_cpu += used(broker.pid)[0]
-                broker.kill()
-                broker.start()
-            relay.launch()
-        sent: dict[str, int] = {}
-        for _ in drivers:
-            sent |= result.get(timeout=options.seconds + 900)
+        for ours, _ in pipes:
+            ours.send("go")
+        live = fleet.disturb(begin, options.seconds, options.kills)
+        report(f"{options.seconds:.0f} s: {live} frames arrived")
+        expected: dict[str, list[int]] = {}
+        for ours, _ in pipes:
+            sent, seconds = ours.recv()
+            costs["simulated gateways"].seconds += seconds
+            expected |= {name: [*range(1, count + 1)] for name, count in sent.items()}
         took = time.monotonic() - begin
-        for _, own in running:
-            (own / "enough").touch()
-        expected = {name: [*range(1, count + 1)] for name, count in sent.items()}
-        for number, (process, own) in enumerate(running):
-            wait_until((own / "ended").exists, 120)
-            wait_until(lambda p=process: not p.status()["dispatchers"]["out"]["queue"]["waiting"], 300)
-            expected[f"p{number}"] = numbered_listener.read(own / "kept")
-            process.kill()
+        expected |= fleet.finish()
         total = sum(map(len, expected.values()))
-        wait_until(lambda: len(recording_dispatcher.read(directory / "recorded")) >= total, 300)
-        seconds, megabytes = used(relay.process.pid)
-        cpu, memory = cpu + seconds, max(memory, megabytes)
-        broker_cpu += used(broker.pid)[0]
+        wait_until(lambda: count_lines(fleet.recorded) >= total, 300, "everything to arrive")
+        costs["relay"].add(relay.process.pid)
+        costs["broker"].add(broker.pid)
         relay.stop()
-    faults = check(recording_dispatcher.read(directory / "recorded"), expected)
-    print(f"{len(expected)} gateways, {options.processes} of them processes; {total} frames")
-    print(
-        f"{options.rate:.0f} frames/s for {options.seconds:.0f} s, all on the relay's disk after {took:.0f} s"
-    )
-    print(f"relay: killed {options.kills} times, {1000 * cpu / total:.3f} ms of CPU a frame, {memory:.0f} MB")
-    print(f"broker: killed twice, {1000 * broker_cpu / total:.3f} ms of CPU a frame")
+    faults = check(recording_dispatcher.read(fleet.recorded), expected)
+    print(f"{len(expected)} gateways, {options.processes} of them processes: {total} frames of five values")
+    print(f"{options.rate:.0f} frames/s for {options.seconds:.0f} s. At the end of these {live} of ", end="")
+    print(f"{options.rate * options.seconds:.0f} had arrived, and all {took - options.seconds:.0f} s later")
+    for name, cost in costs.items():
+        kills = f", killed {cost.kills} times" if cost.kills else ""
+        memory = f", {cost.megabytes:.0f} MB" if cost.megabytes else ""
+        print(f"{name}: {1000 * cost.seconds / total:.3f} ms of CPU for each frame of all{memory}{kills}")
+    print(f"together {sum(each.seconds for each in costs.values()) / took:.2f} of {os.cpu_count()} cores")
     print(", ".join(f"{count} {what}" for what, count in faults.items()))
     return int(any(faults.values()))
+
+
+def pause(until: float) -> None:
+    """Wait for a moment of the monotonic clock."""
+    time.sleep(max(0.0, until - time.monotonic()))
 
 
 if __name__ == "__main__":

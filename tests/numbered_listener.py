@@ -12,8 +12,8 @@ from gateway.frame import Frame, Stamp
 from gateway.plugin import Listener
 from gateway.settings import setting
 
-PERIOD = 0.1
-"""Seconds between two reads, each of which gives five frames on average."""
+PERIOD, COUNT = 0.1, 5
+"""Seconds between two reads, and how many frames each of them gives on average."""
 
 
 def values(number: int) -> tuple[float | None, ...]:
@@ -40,6 +40,7 @@ class Numbered(Listener):
     """
 
     directory: Path = setting()
+    period: float = setting(PERIOD)
 
     def open(self) -> None:
         self._given: list[int] = []
@@ -52,9 +53,9 @@ class Numbered(Listener):
         if (self.directory / "enough").exists():
             (self.directory / "ended").touch()
             stop.wait()
-        if stop.wait(PERIOD):
+        if stop.wait(self.period):
             return []
-        self._given = list(range(self._next, self._next + random.randint(1, 9)))
+        self._given = list(range(self._next, self._next + random.randint(1, 2 * COUNT - 1)))
         self._next += len(self._given)
         write(self.directory / "given", self._given)
         now, count = self.clock.now(), len(self._given)
