@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from benchmarks.report import Row, conclude_rows
 from gateway.spool import Spool
 from tests.card import file_system, mounted, written
 from tests.gateway_process import GatewayProcess, state
+from tests.simulators.mosquitto import Mosquitto
 from tests.simulators.owfs_peers import free_port
 from tests.waiting import wait_until
 
@@ -46,6 +47,9 @@ BACKLOG, DRAINED = 100_000, 10_000
 
 RESTED_S, CPU_S_PER_MIN, WAKE_UPS_PER_S, RSS_MB = 60.0, 0.02, 1.0, 36.0
 """How long the daemon is watched while nothing happens, and what it may take then."""
+
+MQTT_MB = 4.0
+"""What MQTT may add to its memory; to its CPU it may add as much as the daemon takes without it."""
 
 STARTS, FIRST_S = 5, 0.6
 """How often it is started, and in what time a first frame is to be at the server."""
@@ -269,6 +273,35 @@ def rest(folder: Path) -> Iterator[Row]:
         yield Row(what, figure, unit, method, peer.format(theirs), most=most, digits=digits)
 
 
+def with_mqtt(folder: Path) -> Iterator[Row]:
+    """Yield what a dispatcher to MQTT beside Emoncms adds to the daemon while nothing happens."""
+    with receiver() as server, Mosquitto(folder, verbose=False) as broker, ExitStack() as stack:
+        pids = {}
+        for name in ("without", "with"):
+            own = folder / name
+            own.mkdir()
+            gateway = stack.enter_context(stopped(house(own, server, saying_at_once())))
+            if name == "with":
+                section = f"[[mqtt]]\ntype = mqtt\nhost = 127.0.0.1\nport = {broker.port}\n"
+                gateway.file.write_text(gateway.file.read_text() + section)
+            gateway.start()
+            pids[name] = gateway.process.pid
+            wait_until(lambda g=gateway: all(a["frames"] for a in g.status()["dispatchers"].values()))
+        time.sleep(10)
+        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        time.sleep(RESTED_S)
+        cpu = {name: (cpu_seconds(pid) - before[name]) * 60 / RESTED_S for name, pid in pids.items()}
+        memory = {name: resident(pid) / 1e6 for name, pid in pids.items()}
+    method = f"two daemons at the same time for {RESTED_S:g} s, a mosquitto"
+    for what, figures, unit, most, digits in (
+        ("memory for MQTT", memory, "MB more", MQTT_MB, 1),
+        ("CPU at rest for MQTT", cpu, "s/min more", CPU_S_PER_MIN, 3),
+    ):
+        beside = f"{figures['without']:.{digits}f} without, {figures['with']:.{digits}f} with it"
+        more = figures["with"] - figures["without"]
+        yield Row(what, more, unit, method, beside, most=most, digits=digits)
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the seconds that all threads of a process have computed; the first figure of schedstat."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
@@ -304,7 +337,7 @@ def stopped(gateway: GatewayProcess) -> Iterator[GatewayProcess]:
 
 def measured() -> Iterable[Row]:
     """Yield the figures as they are measured."""
-    for part in (speeds, a_million, start, backlog, rest, device):
+    for part in (speeds, a_million, start, backlog, rest, with_mqtt, device):
         with tempfile.TemporaryDirectory() as folder:
             yield from part(Path(folder))
 
