@@ -152,8 +152,6 @@ class Dispatcher(Plugin):
     interval: float = setting(0.0, check=at_least(0))
     batch: int = setting(100, check=between(1, LARGEST_BATCH))
     present: Present | None = field(default=None, init=False, compare=False, repr=False)
-    is_demo: bool = field(default=False, init=False, compare=False, repr=False)
-    """Whether it is to leave nothing at its far end that would stay there for ever."""
 
     @property
     def remark(self) -> str:

@@ -103,7 +103,7 @@ def test_an_outage_loses_nothing_and_the_present_state_has_no_backlog(tmp_path):
             assert about["troubles"] == []
             status = " ".join(command("--config-file", file, "status").stdout.split())
             assert "nobody subscribes to home/log/#" in status
-            said = command("--config-file", file, "doctor").stdout.splitlines()
+            said = command("--config-file", file, "doctor", **gateway.environment).stdout.splitlines()
             assert [line for line in said if "nobody subscribes" in line] == [
                 "?     house: nobody subscribes to home/log/#, so only the present state is used"
             ]

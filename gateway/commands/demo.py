@@ -72,6 +72,7 @@ MQTT = """
 [[house]]
 type = mqtt
 host = {host}
+temporary = yes
 """
 
 
@@ -98,8 +99,6 @@ def run(options: argparse.Namespace) -> int:
         say_aside("EMONCMS needs an APIKEY beside it, the write key of the account")
         return USAGE
     with configured(url, key, os.environ.get("MQTT", "")) as configuration:
-        for dispatcher in configuration.dispatchers.values():
-            dispatcher.is_demo = True
         daemon = Daemon(configuration)
         if options.seconds is not None:
             timer = threading.Timer(options.seconds, daemon.stop.set)

@@ -76,6 +76,7 @@ class Mqtt(Broker, Dispatcher):
     emonhub: tuple[str, ...] = setting(("nodevar",), check=_check_forms)
     discovery: str = setting("homeassistant", check=_check_discovery)
     expire_after: float | None = setting(None, check=at_least(1))
+    temporary: bool = setting(default=False)
     confirm: Literal["broker", "relay"] = setting("broker")
     confirmations: Confirmations | None = field(default=None, init=False, repr=False, compare=False)
     """What a relay has confirmed, where `confirm` asks for that."""
@@ -154,13 +155,13 @@ class Mqtt(Broker, Dispatcher):
             self._publish_state()
 
     def close(self) -> None:
-        """Say that the gateway goes, and end the connection."""
+        """Say that the gateway goes, or take back all that is retained, and end the connection."""
         if self._poll:
             self._poll.close()
         if self.session:
             if self._stream and not self.session.is_lost:
                 with suppress(OSError):
-                    if self.is_demo:
+                    if self.temporary:
                         self.session.deliver(self._stream.removal(), [])
                     else:
                         self.session.publish(Message(self._stream.status, b"offline", retain=True), qos=0)
