@@ -236,6 +236,8 @@ def test_status_with_twenty_sensors_and_ten_nodes_fits_80_columns():
     lines = [*status_command.lines(many_nodes, 80)]
     assert max(map(len, lines)) <= 80
     assert len(lines) < 30
+    assert not any(line[-1].isdecimal() for line in lines)  # a number and its unit stay together
+    assert "node 19 3 s ago" in " ".join(lines)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
@@ -26,6 +27,9 @@ HEALTHY, DEGRADED, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
 
 _WIDTH = 100
 """Characters of a line, at most; a terminal may have less."""
+
+_NUMBERS, _UNBROKEN = re.compile(r"(?<=\d) (?=\w)"), "\u00a0"
+"""The space behind a number, as before its unit: no line ends there."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -85,14 +89,15 @@ def lines(status: Status, columns: int = _WIDTH) -> Iterator[str]:
 
 def _wrapped(begin: str, words: str, width: int) -> list[str]:
     indent = " " * len(begin)
-    return textwrap.wrap(
-        plain(words),
+    lines = textwrap.wrap(
+        _NUMBERS.sub(_UNBROKEN, plain(words)),
         width,
         initial_indent=begin,
         subsequent_indent=indent,
         break_on_hyphens=False,
         break_long_words=False,
     )
+    return [line.replace(_UNBROKEN, " ") for line in lines]
 
 
 def _listener(about: ListenerStatus) -> Iterator[str]:

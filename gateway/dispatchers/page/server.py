@@ -40,11 +40,12 @@ _PRIVATE = (".local", ".lan", ".home", ".localdomain", ".internal", ".home.arpa"
 
 _SAID = (
     '<!doctype html>\n<html lang="en">\n<head><meta name="viewport" content="width=device-width">'
-    '<meta name="color-scheme" content="light dark"><title>{reason}</title></head>\n'
+    '<meta name="color-scheme" content="light dark"><title>{reason}</title>{style}</head>\n'
     '<body><main><h1>{reason}</h1>\n<p>{code}: there is no answer. <a href="/">Load the page again</a></p>'
     "</main></body>\n</html>\n"
 )
-"""What a browser shows where there is no answer, as after a password that was not given."""
+_STYLE = '<link rel="stylesheet" href="/page.css">'
+"""What a browser shows where there is no answer; the style sheet is behind the password, too."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -317,7 +318,9 @@ class Handler(BaseHTTPRequestHandler):
         self.server.count(reason)
         self.close_connection |= code not in (401, 404)
         is_browser = "text/html" in getattr(self, "headers", {}).get("Accept", "")
-        body = (_SAID if is_browser else "{code} {reason}\n").format(code=code, reason=reason).encode()
+        style = "" if code in (401, 429) else _STYLE
+        said = _SAID if is_browser else "{code} {reason}\n"
+        body = said.format(code=code, reason=reason, style=style).encode()
         kind = f"text/{'html' if is_browser else 'plain'}; charset=utf-8"
         headers = {"Content-Type": kind, "Content-Length": str(len(body))}
         headers["Cache-Control"] = "no-store"

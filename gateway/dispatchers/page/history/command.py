@@ -6,6 +6,7 @@ import csv
 import sys
 from collections import defaultdict
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("unix", "seconds", "node", "index", "name", "mean", "least", "greatest", "count")
 _LONGEST_NAME = 64
+_AT_ONCE = 50_000
+"""Lines that are imported at a time: a whole history would not fit in the memory of a Pi."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -95,18 +98,22 @@ def _export(history: History, file: Path) -> int:
 
 
 def _import(history: History, file: Path) -> int:
-    groups: dict[tuple[str, str, int], list[Point]] = defaultdict(list)
     try:
-        with file.open(encoding="utf-8", newline="") as given:
-            for node, key, step, point in _points(csv.DictReader(given)):
-                groups[node, key, step].append(point)
+        with file.open(encoding="utf-8", newline="") as given:  # a bad line anywhere: nothing is imported
+            count = sum(1 for _ in _points(csv.DictReader(given)))
     except (ValueError, csv.Error) as error:
         say_aside(f"{file}: {error}; nothing is imported")
         return FAILED
     history.open()
-    added = sum(history.put(node, key, points, step) for (node, key, step), points in groups.items())
-    given_points = sum(map(len, groups.values()))
-    say([f"{added} of {given_points} minutes and hours are added; the others were there, or are too old"])
+    added = 0
+    with file.open(encoding="utf-8", newline="") as given:
+        points = _points(csv.DictReader(given))
+        while part := [*islice(points, _AT_ONCE)]:
+            groups: dict[tuple[str, str, int], list[Point]] = defaultdict(list)
+            for node, key, step, point in part:
+                groups[node, key, step].append(point)
+            added += sum(history.put(*which[:2], theirs, which[2]) for which, theirs in groups.items())
+    say([f"{added} of {count} minutes and hours are added; the others were there, or are too old"])
     return OK
 
 
