@@ -43,6 +43,9 @@ _AT_ONCE = 500
 _MOST = 2000
 """Messages that wait in `received`: what comes beyond waits in the connection."""
 
+_MOST_BYTES = 4 << 20
+"""The same for the bytes of their payloads."""
+
 _UNSUPPORTED_VERSION, TOO_LARGE, FAILED = 0x84, 0x95, 0x80
 """Reason codes of MQTT 5 (section 2.4); from FAILED on they are failures."""
 
@@ -104,6 +107,7 @@ class Session:
         self._window = IN_FLIGHT
         self._outcomes: dict[int, int] = {}
         self._awaited: set[int] = set()
+        self._received_bytes = 0
         self._subscribed: dict[int, list[int]] = {}
 
     def open(self) -> None:
@@ -118,7 +122,7 @@ class Session:
     def _connect(self, version: MQTTProtocolVersion) -> None:
         broker, is_5 = self._broker, version is MQTTProtocolVersion.MQTTv5
         keeps = self._session_expiry > 0
-        self._client = client = Client(
+        self._client = client = _BoundedClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._id,
             protocol=version,
@@ -226,7 +230,8 @@ class Session:
         except Exception as error:
             # A broker may send anything, and the library raises whatever it meets there.
             self.close()
-            raise Lost(f"{self._broker.where} sent what is not MQTT: {error!r}") from error
+            what = str(error) if isinstance(error, _TooLong) else f"what is not MQTT: {error!r}"
+            raise Lost(f"{self._broker.where} sent {what}") from error
         if self._client.socket() is None and self._connack is None:
             raise Unreachable(f"{self._broker.where}: it closed the connection: is it a broker?")
         if self._client.socket() is None and not (self._connack and self._connack[0]):
@@ -234,12 +239,14 @@ class Session:
         return set(ready) - {own}
 
     def _read_all(self) -> None:
+        self._received_bytes = sum(len(message.payload) for message in self.received)
         sock: Any = self._client.socket()
         has_pending = hasattr(sock, "pending")
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         for _ in range(_AT_ONCE):
-            if self._client.socket() is None or len(self.received) >= _MOST:
+            is_full = len(self.received) >= _MOST or self._received_bytes >= _MOST_BYTES
+            if self._client.socket() is None or is_full:
                 return
             if not (has_pending and sock.pending()) and not poll.poll(0):
                 return
@@ -362,6 +369,20 @@ class Session:
 
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
         self.received.append(message)
+        self._received_bytes += len(message.payload)
+
+
+class _TooLong(Exception):
+    """A packet is longer than the broker was told, or than one of a broker without MQTT 5 may be."""
+
+
+class _BoundedClient(Client):
+    """paho's client, which takes a packet of up to 256 MB into memory, with a limit."""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > LARGEST:
+            raise _TooLong(f"a packet of {bufsize} bytes, where at most {LARGEST} bytes are taken")
+        return super()._sock_recv(bufsize)
 
 
 class _VersionRefused(OSError):

@@ -1,0 +1,97 @@
+"""What a broker sends is bounded, also where it keeps to no limit that it was told."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from gateway.mqtt.broker import Broker
+from gateway.mqtt.session import LARGEST, Lost, Session
+from tests.waiting import wait_until
+
+MB = 1 << 20
+
+
+def length(number: int) -> bytes:
+    """Return a length as MQTT writes it: 7 bits a byte, the lowest first."""
+    out = bytearray()
+    while number >= 128:
+        out.append(number % 128 | 128)
+        number //= 128
+    return bytes([*out, number])
+
+
+def publication(size: int) -> bytes:
+    body = struct.pack(">H", 1) + b"a" + b"\0" + bytes(size)
+    return b"\x30" + length(len(body)) + body
+
+
+@pytest.fixture
+def connected():
+    """Give what connects a session to a broker that then does what it is given."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    sessions: list[Session] = []
+    is_open = threading.Event()
+
+    def start(then: Callable[[socket.socket], None]) -> Session:
+        def serve() -> None:
+            sock, _ = listening.accept()
+            with sock, suppress(OSError):
+                sock.recv(65536)
+                sock.sendall(b"\x20\x03\0\0\0")
+                is_open.wait(20)
+                then(sock)
+                sock.recv(1)
+
+        threading.Thread(target=serve, daemon=True).start()
+        session = Session(Broker(host="127.0.0.1", port=listening.getsockname()[1]), "x")
+        session.open()
+        is_open.set()
+        sessions.append(session)
+        return session
+
+    yield start
+    for session in sessions:
+        session.close()
+    listening.close()
+
+
+def test_a_packet_that_is_too_long_ends_the_connection_before_it_is_read(connected):
+    def send(sock: socket.socket) -> None:
+        sock.sendall(b"\x30" + length(200 * MB) + struct.pack(">H", 1) + b"a\0")
+        for _ in range(200):
+            sock.sendall(bytes(MB))
+
+    session = connected(send)
+    tracemalloc.start()
+    with pytest.raises(Lost, match=f"at most {LARGEST} bytes"):
+        wait_until(lambda: session.wait(1))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * MB
+    assert session.is_lost
+
+
+def test_the_longest_packet_that_was_agreed_on_is_taken(connected):
+    session = connected(lambda sock: sock.sendall(publication(LARGEST - 4)))
+    wait_until(lambda: session.wait(0.1) or session.received)
+    assert len(session.received[0].payload) == LARGEST - 4
+
+
+def test_messages_that_nobody_takes_wait_in_the_connection(connected):
+    session = connected(lambda sock: [sock.sendall(publication(MB // 2)) for _ in range(200)])
+    for _ in range(60):
+        session.wait(0.02)
+    assert sum(len(message.payload) for message in session.received) <= 5 * MB
+    # and come once there is room
+    got = 0
+    while got < 200:
+        session.wait(1)
+        got += len(session.received)
+        session.received.clear()
