@@ -145,6 +145,40 @@ def test_readings_of_a_boot_that_never_knew_the_time_are_set_aside_with_their_bo
     assert reason.endswith("on a clock that was never right")
 
 
+@pytest.mark.parametrize("by_server", [True, False])
+def test_readings_of_a_boot_whose_clock_was_ahead_do_not_hold_up_the_rest(boot, by_server):
+    # given readings of a boot that was a year ahead, which nothing contradicted
+    pi = boot(NOW + 365 * 86400)
+    pi.take(0)
+    pi.take(1)
+    # when another boot has a clock that is right, and known to be
+    pi = boot(NOW, "second", kept_right=not by_server)
+    pi.take(2)
+    if by_server:
+        assert len(pi.sent()) == 2
+        pi.dating.note_server_time("a", NOW + 10)
+    # then its readings go on, and those that nobody can date are set aside
+    assert pi.sent() == [(2, 0)]
+    assert [each.frame.values for each in pi.spool.refused("a")] == [(0,), (1,)]
+    (reason,) = pi.spool.reasons("a")
+    assert reason.startswith("taken before 2026-")
+    # and so it is in the next boot
+    pi = boot(NOW + 60, "third", kept_right=True)
+    assert pi.sent() == [(2, 0)]
+
+
+def test_readings_later_than_a_clock_that_nobody_vouches_for_are_not_doubted(boot):
+    boot(NOW).take(0)
+    pi = boot(NOW - 86400, "second")
+    pi.take(1)
+    assert pi.sent() == [(0, 0)]
+    pi.dating.note_server_time("a", NOW + 10)
+    assert pi.sent() == [(0, 0)]
+    pi.set(NOW + 30)
+    assert pi.sent()[0] == (0, 0)
+    assert pi.spool.refused("a") == []
+
+
 def test_the_time_is_noted_now_and_then_and_only_when_it_is_believed(boot, tmp_path):
     pi = boot(NOW)
     pi.take(1)

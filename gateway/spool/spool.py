@@ -68,6 +68,7 @@ class Spool:
         # Frames that came with notes, which no dispatcher gets before a sync: (puts, first id).
         self._unsafe: deque[tuple[int, int]] = deque()
         self._lost = ""
+        self._is_vouched = False
         self._retention = Retention(limits or Limits())
         self.syncing = Syncing(path, commit_interval, self._clock)
         self.syncing.subscribe_to_sync("", self._note_synced)
@@ -148,6 +149,10 @@ class Spool:
                     if not found:
                         return []
                 contents, places = self._contents, self._contents.places
+                frames = [kept.frame for kept in found]
+                if self._is_vouched and contents.boots.doubt_ahead(frames, self._clock.wall()):
+                    self._disk.flush()
+                    continue
                 after, before = places.reach(who, contents.next)
                 self._given[who] = contents.boots.now
                 ready = [(kept.number, kept.frame) for kept in takewhile(lambda kept: not kept.held, found)]
@@ -247,14 +252,15 @@ class Spool:
 
     # What is known of the clock.
 
-    def set_clock(self, offset: float | None, *, lost: str = "") -> None:
+    def set_clock(self, offset: float | None, *, lost: str = "", is_vouched: bool = False) -> None:
         """Note what the wall clock is ahead of this boot's own from now on, in seconds; None: it is wrong.
 
         Frames of this boot have the time that follows from it, and wait while it is not known. `lost` is the
-        reason with which those are set aside that were taken in an earlier boot whose clock was never right.
+        reason with which those are set aside that were taken in an earlier boot whose clock was never right;
+        where the clock `is_vouched` for, that is one, too, whose frames are later than it.
         """
         with self._lock:
-            self._lost = lost
+            self._lost, self._is_vouched = lost, is_vouched
             if self._contents.boots.set_clock(offset, self._clock.boottime()):
                 self._disk.flush()
             self._wake_subscribers()

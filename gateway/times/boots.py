@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
     from gateway.frame import Frame
 
 TOLERANCE = 2.0
 """Seconds by which a recorded time may differ, such as that of a grid slot, or of a clock that drifts."""
+
+_AHEAD = 60.0
+"""Seconds that a frame may be later than the clock, such as that of a slot, or of a clock that drifts."""
 
 
 class Row(NamedTuple):
@@ -148,6 +152,20 @@ class Boots:
         changed = self.now != before
         self.is_written = self.is_written and not changed
         return changed
+
+    def doubt_ahead(self, frames: Iterable[Frame], wall: float) -> bool:
+        """Doubt the clock of an earlier boot that has frames later than this time, which is right.
+
+        Nobody knows by how much it was wrong. Return whether that changes the time of any frame.
+        """
+        ahead = {frame.stamp.boot for frame in frames if frame.stamp.wall > wall + _AHEAD}
+        for boot in ahead - {self._boot} & self._rows.keys():
+            before = self._rows[boot]
+            self._rows[boot] = before._replace(offset=None, until=math.inf)
+            if self._rows[boot] != before:
+                self.is_written = False
+                return True
+        return False
 
     def date(self, frame: Frame, pin: Pin | None = None) -> Frame | None:
         """Return the frame with its time; None while that is not known. A frame that was sent has a pin."""

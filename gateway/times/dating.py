@@ -96,8 +96,9 @@ class Dating:
             self._spool.set_clock(None)
             return
         offset = self.keeper.offset()
-        bounds = f"between {_text(self._noted)} and {_text(offset)}"
-        self._spool.set_clock(offset, lost=f"taken {bounds}, on a clock that was never right")
+        since = f"between {_text(self._noted)} and" if self._noted < offset else "before"
+        lost = f"taken {since} {_text(offset)}, on a clock that was never right"
+        self._spool.set_clock(offset, lost=lost, is_vouched=self.keeper.is_vouched)
 
 
 _NEVER = 2.0**33

@@ -116,8 +116,12 @@ class Timekeeper:
         now = self._clock.now()
         if stamp.boot and stamp.boot == now.boot:
             return now.boottime - stamp.boottime
-        vouched = not self.doubt and (self._confirmed() or self._synchronised())
-        return max(now.boottime if stamp.boot else 0.0, now.wall - stamp.wall if vouched else 0.0)
+        return max(now.boottime if stamp.boot else 0.0, now.wall - stamp.wall if self.is_vouched else 0.0)
+
+    @property
+    def is_vouched(self) -> bool:
+        """Whether the machine or a far end says that the clock is right."""
+        return not self.doubt and (self._confirmed() or self._synchronised())
 
     def latest(self, who: str) -> float:
         """Return the latest time that a far end takes without harm; infinity where that is not known."""
