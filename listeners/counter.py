@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from gateway.clock import boot_id
 from gateway.settings import convert
 from gateway.text.numeral import NotANumber, parse
-from listeners.entries import Entries, EntrySampler
+from listeners.entries import Entries, EntrySampler, Troubled
 from listeners.kept import Kept
 
 if TYPE_CHECKING:
@@ -53,7 +53,11 @@ class Counted(NamedTuple):
 
 
 def read_number(path: Path) -> float:
-    """Return the number that a file has; OSError where there is none. No pipe or device is waited for."""
+    """Return the number that a file has; OSError where there is none. No pipe or device is waited for.
+
+    The words quote what stands there instead, which may be another thing each time; the fault that is
+    counted is the same.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         text = os.read(fd, 100).decode("ascii", "replace").strip()
@@ -64,7 +68,7 @@ def read_number(path: Path) -> float:
     except NotANumber:
         number = None
     if number is None or number < 0:
-        raise OSError(f"a number expected, not {text[:20] or 'nothing'}")
+        raise Troubled(f"a number expected, not {text[:20] or 'nothing'}", "no number", ())
     return number
 
 

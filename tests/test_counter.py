@@ -120,8 +120,18 @@ def test_a_file_that_is_missing_or_a_pipe_is_not_waited_for(counter, tmp_path):
     assert len(listener.health().troubles) == 2
     assert dict(listener.health().faults) == {
         "No such file or directory": 1,
-        "a number expected, not nothing": 1,
+        "no number": 1,
     }
+
+
+def test_what_is_something_else_each_time_is_one_fault(counter, tmp_path):
+    file = tmp_path / "loadavg"
+    listener = counter(counter1=str(file))
+    for passed in range(5):
+        file.write_text(f"0.{passed} 0.40 0.30")
+        read(listener)
+    assert dict(listener.health().faults) == {"no number": 5}
+    assert listener.health().troubles == [f"counter1 ({file}): a number expected, not 0.4 0.40 0.30"]
 
 
 def test_a_rate_after_a_gap_is_over_the_time_that_has_passed(counter, tmp_path):
