@@ -6,12 +6,15 @@ import io
 import os
 import signal
 import time
+from contextlib import suppress
 
 import pytest
 
 from gateway.flag import Flag
 from listeners.lograte import child
+from listeners.lograte import matcher as matching
 from listeners.lograte.matcher import Matcher
+from tests.waiting import wait_until
 
 RUNAWAY = r"(a+)+$"
 LONG = b"a" * 60 + b"!\n"
@@ -56,6 +59,32 @@ def test_a_pattern_that_runs_away_is_off_and_the_others_are_counted_in_the_same_
     assert made.runaways == {RUNAWAY}
     assert time.process_time() - began < child.LIMIT / 2  # it was not our own time
     assert made.count(b"first\n" + LONG, Flag()) == {"first": 1, "last": 0}
+
+
+def test_on_a_busy_machine_a_pattern_that_gives_no_answer_in_time_is_off(matcher, monkeypatch):
+    monkeypatch.setattr(matching, "_PATIENCE", child.LIMIT / 5)
+    monkeypatch.setattr(matching, "_MUCH", child.LIMIT / 200)
+    one = matcher(RUNAWAY, "b")
+
+    def is_off():
+        with suppress(OSError):  # this machine may be so busy that it gives not even that
+            one.count(LONG, Flag())
+        return one.runaways == {RUNAWAY}
+
+    wait_until(is_off, what="a pattern that is off")
+    monkeypatch.undo()
+    assert one.count(b"b\n", Flag()) == {"b": 1}
+
+
+def test_no_answer_of_a_process_that_got_no_time_is_no_fault_of_the_pattern(matcher, monkeypatch):
+    one = matcher("a")
+    one.count(b"a\n", Flag())
+    os.kill(one._process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(matching, "_PATIENCE", 0.1)
+    with pytest.raises(OSError, match="no answer"):
+        one.count(b"a\n", Flag())
+    monkeypatch.undo()
+    assert one.count(b"a\n", Flag()) == {"a": 1}
 
 
 def test_where_all_are_off_nothing_is_run(matcher):

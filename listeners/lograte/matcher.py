@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from gateway.flag import wait_readable
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0
 """Seconds for an answer; a machine that is busy, or was asleep, is no fault of a pattern."""
+
+_MUCH = child.LIMIT / 10
+"""Seconds of the processor after which no answer is a pattern's fault, although the machine is busy."""
+
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Matcher:
@@ -52,14 +58,18 @@ class Matcher:
             self.close()
             raise
         for pattern in patterns:
-            answer = b""
+            answer, before = b"", _processor_s(process.pid)
             while len(answer) < child.SIZE.size:
                 ready = wait_readable([stop, answers], _PATIENCE)
                 if not ready or stop.fileno() in ready:
+                    used = _processor_s(process.pid) - before
                     self.close()
                     if ready:
                         return False
-                    raise OSError(f"no answer of the process that matches patterns within {_PATIENCE:g} s")
+                    if used < _MUCH:
+                        raise OSError(f"no answer of what matches patterns within {_PATIENCE:g} s")
+                    self.runaways.add(pattern)
+                    return True
                 piece = os.read(answers.fileno(), child.SIZE.size - len(answer))
                 if not piece:
                     self._note_end(pattern)
@@ -97,3 +107,9 @@ class Matcher:
         with process:  # which closes the pipes
             process.kill()
         return process.returncode
+
+
+def _processor_s(pid: int) -> float:
+    """Return how many seconds of the processor a process of ours has had."""
+    about = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")  # proc(5); the name is in brackets
+    return int(about.rpartition(")")[2].split()[11]) / _TICKS
