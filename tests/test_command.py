@@ -40,6 +40,14 @@ def test_version():
     assert (done.returncode, done.stdout) == (0, f"oemgateway {VERSION}\n")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_has_not_every_character_is_no_trouble(file, encoding):
+    file.write_text(f"{file.read_text()}[nodes]\n[[7]]\nnames = Kueche ▃,\n")
+    done = command("check", file, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Kueche \\u2583" in done.stdout
+
+
 @pytest.mark.parametrize("of", [[], ["queue"], ["queue", "list"]])
 def test_help_may_be_asked_for_as_a_command(of):
     asked = command("help", *of)

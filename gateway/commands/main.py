@@ -7,6 +7,7 @@ returns the exit status.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import select
 import sys
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 failed, 2 usage, 78 configuration."""
     if sys.stdout is None:  # closed by who started this
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (until the process ends)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may have no ° or block characters
     typed = list(sys.argv[1:] if arguments is None else arguments)
     if not typed and sys.stdin.isatty() and sys.stdout.isatty():
         say(_overview())
