@@ -165,6 +165,19 @@ def test_an_answer_is_an_answer_whatever_its_status(peer, status):
     assert (outcome.kind, outcome.code) == (Kind.ANSWERED, status)
 
 
+def test_an_interim_answer_is_not_the_answer(peer):
+    hints = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+    def speak(peer, connection):
+        answering(hints)(peer, connection)
+        connection.sendall(OK)
+        peer.over.wait()
+
+    outcome = probe(f"http://127.0.0.1:{peer(speak).port}/")
+    assert (outcome.kind, outcome.code) == (Kind.ANSWERED, 200)
+    assert probe(f"http://127.0.0.1:{peer(answering(hints)).port}/").kind is Kind.REFUSED
+
+
 @pytest.mark.parametrize(
     "answer",
     [

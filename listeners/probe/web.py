@@ -24,6 +24,8 @@ _LARGEST = 1_000_000
 """Bytes of a page that are read."""
 _HEAD = 65536
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
+_INTERIM = re.compile(rb"(?:HTTP/1\.[01] 1(?!01)[0-9]{2}\b.*?\r\n\r\n)+", re.DOTALL)
+"""Answers such as 103 Early Hints, which the answer itself follows (RFC 9110, 15.2)."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ def _read(sock: socket.socket, attempt: Attempt) -> bytes:
             break
         count += len(piece)
         head += piece[: _HEAD - len(head)]
+        if interim := _INTERIM.match(head):
+            head, count = head[interim.end() :], count - interim.end()
         before, end, _ = head.partition(b"\r\n\r\n")
         length = re.search(rb"(?i)\r\ncontent-length: *([0-9]{1,12})", before)
         is_bare = _status(head) in (204, 304) if end else False
