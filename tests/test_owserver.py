@@ -111,9 +111,10 @@ def test_the_bus_is_searched_and_says_when_it_cannot_be(tmp_path):
             bus.search()
 
 
-def test_a_sensor_with_an_alias_is_read_and_found_by_its_id(tmp_path):
+@pytest.mark.parametrize("alias", [b"tank.top", "Küche".encode(), "Küche".encode("latin-1"), b"a\x1b[31m"])
+def test_a_sensor_with_an_alias_is_read_and_found_by_its_id(tmp_path, alias):
     with owserver(Ds2482(Clock(), [quick(FLOW, 21.5)]), tmp_path) as port:
-        protocol.proxy("127.0.0.1", port).write(f"/{FLOW}/alias", b"tank.top")
+        protocol.proxy("127.0.0.1", port).write(f"/{FLOW}/alias", alias)
         bus = listener(port)
         bus.open()
 
@@ -143,6 +144,8 @@ def test_debians_random_sensors_are_named_as_such_once(tmp_path, caplog):
         bus.open()
         sweep(bus, FLOW)
         sweep(bus, FLOW)
+        bus.close()
+        bus.open()
 
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert f"owserver at 127.0.0.1:{port} serves FAKE SENSORS with random values" in caplog.text

@@ -92,6 +92,7 @@ class Owfs(OneWire):
     # The branches of those sensors that are on one of a coupler.
     _places: dict[Rom, str] = field(default_factory=dict, init=False, compare=False, repr=False)
     _searched: bool = field(default=False, init=False, compare=False, repr=False)
+    _warned: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
     _answered: bool = field(default=False, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -177,12 +178,18 @@ class Owfs(OneWire):
         self._searched = False
         self._masters = Masters(self._tree, real, self.resolution, self.clock, self._places) if real else None
         if "Simulated-Random" in found.values():
-            self.log.warning(
+            self._warn_once(
                 f"{self._tree} serves FAKE SENSORS with random values, as Debian's /etc/owfs.conf does until "
                 "it is edited: name your bus master there (server: device = ...) and restart owserver"
             )
         elif len(real) < len(found):
-            self.log.warning(f"{self._tree} serves simulated sensors ({', '.join(found.values())})")
+            self._warn_once(f"{self._tree} serves simulated sensors ({', '.join(found.values())})")
+
+    def _warn_once(self, words: str) -> None:
+        """Log it, unless it was logged before: in an outage the buses are looked for at each try."""
+        if words not in self._warned:
+            self._warned = {words}
+            self.log.warning("%s", words)
 
     def _swept(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         if self._masters:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PORT = 4304
+_ENCODING = ("utf-8", "surrogateescape")
+"""How names are text and bytes again, whatever stands in them: an alias is as its file has it."""
+
 TIMEOUT = 10.0
 """Seconds that one answer may take, also where owserver reports that it is working; a silent one gets 2."""
 
@@ -30,6 +33,13 @@ class _Socket(socket.socket):
         if monotonic() > self.until:
             raise TimeoutError(f"no whole answer within {TIMEOUT:g} s")
         return super().recv(size, flags)
+
+    def shutdown(self, how: int) -> None:
+        """End the connection, and close it, which pyownet leaves to the garbage collector."""
+        try:
+            super().shutdown(how)
+        finally:
+            self.close()
 
     until = 0.0
     """The second of the monotonic clock at which the answer is to be there."""
@@ -87,16 +97,28 @@ class Server:
 
     def names(self, path: str) -> list[str]:
         """Return the names in a directory."""
-        entries = self._ask(lambda: self._proxy.dir(f"/{path}", slash=False, bus=True))
-        return [entry.rpartition("/")[2] for entry in entries]
+        listed = self._request(protocol.MSG_DIRALL, path, protocol.FLG_BUS_RET).decode(*_ENCODING)
+        return [entry.rpartition("/")[2] for entry in listed.split(",") if entry]
 
     def read(self, path: str) -> bytes:
         """Return a property's value."""
-        return bytes(self._ask(lambda: self._proxy.read(f"/{path}")))
+        return self._request(protocol.MSG_READ, path, size=protocol.MAX_PAYLOAD)
 
     def write(self, path: str, data: bytes) -> None:
         """Set a property."""
         self._ask(lambda: self._proxy.write(f"/{path}", data))
+
+    def _request(self, kind: int, path: str, flags: int = 0, size: int = 0) -> bytes:
+        """Return the answer to a request about a path; pyownet's own methods take ASCII alone."""
+
+        def request() -> bytes:
+            place = f"/{path}\0".encode(*_ENCODING)
+            code, data = self._proxy.sendmess(kind, place, flags, size)
+            if code < 0:
+                raise protocol.OwnetError(-code, self._proxy.errmess[-code], path)
+            return bytes(data)
+
+        return self._ask(request)
 
     def _connected(self) -> _Proxy:
         """Return a client of the first address of the host at which an owserver answers."""
