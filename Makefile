@@ -46,11 +46,14 @@ $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 || { echo "Python's venv module is missing: sudo apt install python3-venv"; exit 1; }
 endef
 
-.PHONY: demo test fuzz soak bench fleet peers machine man docs lint install uninstall purge deb clean
+.PHONY: help demo test fuzz soak bench fleet peers machine man docs lint install uninstall purge deb clean
 
 demo: $(VENV)/.runtime
 	$(if $(MQTT),@$(BIN)/python -c 'import paho.mqtt.enums' 2>/dev/null || ./install.sh fetch $(PIP) install $(call needs,mqtt,.extras_require))
 	@$(BIN)/python -m gateway demo $(if $(SECONDS),--seconds $(SECONDS))
+
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=95

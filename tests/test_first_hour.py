@@ -212,6 +212,12 @@ def test_without_its_libraries_the_program_says_how_to_get_them():
     )
 
 
+def test_make_says_what_it_can_make():
+    done = subprocess.run(["make", "-C", OURS, "help"], capture_output=True, text=True, check=True)
+    assert re.search(r"(?m)^make demo  .*simulated hardware", done.stdout)
+    assert "make install " in done.stdout
+
+
 @pytest.mark.parametrize(
     ("pip_says", "words"),
     [
