@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.conf import document, edit
-from gateway.conf.edit import replace_value
+from gateway.conf import document
+from gateway.conf.edit import Draft, replace_value
 
 TEXT = """\
 # made by hand
@@ -122,18 +123,12 @@ def test_what_would_be_read_otherwise_is_not_written(file, value, why):
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_an_edit_of_someone_else_is_not_overwritten(file, monkeypatch):
-    entries = edit._entries
-
-    def meanwhile(path):
-        found = entries(path)
-        if path != file:
-            file.write_text(TEXT + "# and more\n")
-        return found
-
-    monkeypatch.setattr(edit, "_entries", meanwhile)
+def test_an_edit_of_someone_else_is_not_overwritten(file):
+    draft = Draft(file)
+    draft.replace(7, "sensor2", "Dummy")
+    file.write_text(TEXT + "# and more\n")
     with pytest.raises(ValueError, match="someone else"):
-        replace_value(file, 7, "sensor2", ["Dummy"])
+        draft.write()
     assert file.read_text() == TEXT + "# and more\n"
 
 
@@ -152,3 +147,146 @@ def test_whatever_the_text_it_is_read_back_or_refused(tmp_path_factory, text):
         assert [after[i] for i in range(len(before)) if i != 6] == [
             before[i] for i in range(len(before)) if i != 6
         ]
+
+
+# --- Changes that are not written yet -------------------------------------------------------------------
+
+SHIPPED = Path(__file__).parents[1] / "etc" / "oemgateway.conf"
+
+
+def draft_of(file, text):
+    file.write_text(text)
+    return Draft(file)
+
+
+def lines_of(draft):
+    return draft.data.decode().splitlines()
+
+
+def test_a_setting_is_put_where_it_is_where_it_is_commented_out_or_where_it_belongs(file):
+    draft = draft_of(
+        file,
+        "[listeners]\n[[cellar]]\n    type = ds2482\n    #bus = 1  # on the pins\n"
+        "    sensor1 = Dummy  # the flow\n    sensor10 = Dummy\n    node = 9\n\n[dispatchers]\n",
+    )
+    draft.set("listeners", "cellar", "sensor1", ["28.33F749050000", "flow"])
+    draft.set("listeners", "cellar", "bus", "3")
+    draft.set("listeners", "cellar", "sensor2", "28.DB564A050000")
+    draft.set("listeners", "cellar", "interval", "30")
+    assert lines_of(draft) == [
+        "[listeners]",
+        "[[cellar]]",
+        "    type = ds2482",
+        "    bus = 3  # on the pins",
+        "    sensor1 = 28.33F749050000, flow  # the flow",
+        "    sensor2 = 28.DB564A050000",
+        "    sensor10 = Dummy",
+        "    node = 9",
+        "    interval = 30",
+        "",
+        "[dispatchers]",
+    ]
+    assert [number for number, _ in draft.changes()] == [4, 5, 6, 9]
+    # and the file is as it was until that is written
+    assert "sensor1 = Dummy" in file.read_text()
+    draft.write()
+    assert file.read_bytes() == draft.data
+    assert draft.changes() == []
+
+
+def test_a_section_is_begun_where_it_is_commented_out(file):
+    draft = draft_of(file, SHIPPED.read_text())
+    before = lines_of(draft)
+    assert draft.begin("listeners", "w1") == "kernel"
+    assert draft.suggested("listeners", "kernel", "node") == "12"
+    assert draft.begin("dispatchers", "page") == "page"
+    assert [text for _, text in draft.changes()] == [
+        "[[kernel]]",
+        "    type = w1",
+        "[[page]]",
+        "    type = page",
+    ]
+    assert len(lines_of(draft)) == len(before)
+
+
+def test_another_of_its_type_is_the_last_of_its_kind_above_the_comment_of_the_next(file):
+    draft = draft_of(file, SHIPPED.read_text())
+    names = [draft.begin("listeners", "w1") for _ in range(3)]
+    assert names == ["kernel", "w1", "w1-2"]
+    lines = lines_of(draft)
+    at = lines.index("[[w1-2]]")
+    assert lines[at - 4 : at + 4] == ["", "[[w1]]", "    type = w1", "", "[[w1-2]]", "    type = w1", "", ""]
+    assert lines[at + 4].startswith("# Where the readings go.")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n"])
+def test_a_section_is_begun_in_a_file_that_has_none_of_its_kind(file, end):
+    draft = draft_of(file, f"[gateway]\nloglevel = INFO{end}")
+    assert draft.begin("listeners", "w1") == "w1"
+    assert draft.begin("dispatchers", "log") == "log"
+    assert set(draft.sections("listeners")) == {"w1"}
+    assert set(draft.sections("dispatchers")) == {"log"}
+    assert draft.data.decode().startswith(f"[gateway]\nloglevel = INFO{end.rstrip()}")
+
+
+def test_the_file_of_2013_is_changed_within_its_own_subsections(file):
+    draft = draft_of(
+        file,
+        "[listeners]\n[[owfs]]\ntype = OemGatewayOWFSListener\n[[[init_settings]]]\npath = /mnt/1wire\n"
+        "[[[runtime_settings]]]\nnode = 9\nsensor1 = 28.33F749050000\n[buffers]\n[[a]]\ntype = log\n",
+    )
+    draft.set("listeners", "owfs", "sensor1", ["28.33F749050000", "flow"])
+    draft.set("listeners", "owfs", "sensor2", "28.DB564A050000")
+    draft.set("dispatchers", "a", "active", "no")
+    assert [text for _, text in draft.changes()] == [
+        "sensor1 = 28.33F749050000, flow",
+        "sensor2 = 28.DB564A050000",
+        "active = no",
+    ]
+
+
+def test_a_value_that_would_be_read_otherwise_is_refused_without_being_named(file):
+    draft = draft_of(file, SHIPPED.read_text())
+    for secret in ("both\"kinds'#", "two\nlines"):
+        with pytest.raises(ValueError, match=r"^apikey: ") as refused:
+            draft.set("dispatchers", "emoncms", "apikey", secret)
+        assert secret not in str(refused.value)
+    assert draft.changes() == []
+
+
+KEYS = st.sampled_from(
+    ["bus", "address", "interval", "sensor1", "sensor2", "sensor12", "offset1", "active", "new"]
+)
+VALUES = st.text("a1.,#'\" =[]°", max_size=8)
+
+
+@settings(max_examples=25)
+@given(
+    changes=st.lists(
+        st.tuples(st.sampled_from(["bridge", "emoncms", "w1", "page", "log"]), KEYS, VALUES), max_size=12
+    ),
+    ending=st.sampled_from(["\n", "\r\n"]),
+)
+def test_whatever_is_set_nothing_else_changes(tmp_path_factory, changes, ending):
+    # given the shipped file, when sections are begun and settings set in any order
+    file = tmp_path_factory.mktemp("draft") / "oemgateway.conf"
+    file.write_bytes(SHIPPED.read_text().replace("\n", ending).encode())
+    draft = Draft(file)
+    comments = [line for line in lines_of(draft) if line.lstrip().startswith("# ")]
+    kinds = {"bridge": "listeners", "w1": "listeners"}
+    names = {"bridge": "bridge", "emoncms": "emoncms"}
+    wanted = {}
+    for type_, key, value in changes:
+        kind = kinds.get(type_, "dispatchers")
+        if type_ not in names:
+            names[type_] = draft.begin(kind, type_)
+        try:
+            draft.set(kind, names[type_], key, value)
+        except ValueError:
+            continue
+        wanted[kind, names[type_], key] = value
+    # then each has its value, and every comment is still there
+    for (kind, name, key), value in wanted.items():
+        assert draft.sections(kind)[name].entries[key].value == value
+    assert [line for line in lines_of(draft) if line.lstrip().startswith("# ")] == comments
+    assert draft.data.count(b"\r\n") in (0, draft.data.count(b"\n"))

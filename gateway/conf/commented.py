@@ -30,6 +30,8 @@ class Commented:
     """What is commented out in these lines. Lines are counted from 1."""
 
     def __init__(self, lines: Iterable[str]) -> None:
+        self.headers: list[Header] = []
+        """The names of sections that are commented out."""
         self._sections: list[Header | None] = [None]
         self._tops: list[Header | None] = [None]
         self._settings: dict[tuple[int, str], int] = {}
@@ -44,6 +46,7 @@ class Commented:
                 is_top = len(found[2]) == 1
                 if found[1]:
                     section = Header(number, name, f"#{text}", owner)
+                    self.headers.append(section)
                     top = Header(number, name, f"#{text}", top_owner) if is_top else top
                 else:
                     section, owner = None, text

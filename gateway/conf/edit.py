@@ -1,4 +1,4 @@
-"""Changes one line of the configuration file, and no other byte."""
+"""Changes single lines of the configuration file, and no other byte of it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ import os
 import re
 import tempfile
 from contextlib import suppress
+from difflib import SequenceMatcher
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.conf import document
+from gateway.conf.misplaced import SECTIONS
+from gateway.conf.section import is_off
 from gateway.settings import quoted
 
 if TYPE_CHECKING:
-    from gateway.conf.document import Section
+    from collections.abc import Mapping
+
+    from gateway.conf.document import Document, Entry, Section
+    from gateway.registry import Kind
     from gateway.settings import Raw
+
+    Place = tuple[str, ...]
+    """The names of the sections that an entry is in, and its key; or those of a section."""
 
 _ITEM = r"""(?:"[^"]*"|'[^']*'|[^'",\#\s][^,\#]*?)"""
 _ENTRY = re.compile(
@@ -24,37 +34,246 @@ _ENTRY = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 """A line as ConfigObj reads it: text with an apostrophe in it needs no quotes, unless it begins with one."""
+_COMMENTED = re.compile(r"(\s*)#+[ \t]*(.*)", re.DOTALL)
+_NUMBERED = re.compile(r"(\D+)([0-9]+)")
 
 
 def replace_value(path: Path, line: int, key: str, value: list[str]) -> str:
     """Give the entry in this line another value, with commas between its parts; return the new entry.
 
-    Indentation, comment and line ending stay, and so do the file's owner and mode. The new file takes the
-    place of the old in one step. Raises ValueError where that line is not such an entry or the file would not
-    read as it should, and OSError where it cannot be written.
+    Raises ValueError where that line is not such an entry or the file would not read as it should, and
+    OSError where it cannot be written.
     """
-    path = path.resolve()  # a link to the file stays one
-    data = path.read_bytes()
-    lines = data.split(b"\n")
-    found = _ENTRY.fullmatch(lines[line - 1].decode())
-    if found is None or found["key"] != key:
-        raise ValueError(f"{path}:{line}: {key} = ... expected there: the file has changed meanwhile")
-    written = ", ".join(map(quoted, value))
-    if not written.isprintable():
-        raise ValueError(f"{path}:{line}: {key}: one line of plain text expected, not {written!r}")
-    lines[line - 1] = f"{found['before']}{written}{found['after']}".encode()
-    new = _written(path, b"\n".join(lines))
-    try:
-        wanted = {**_entries(path), (line, key): value if len(value) > 1 else value[0]}
-        if _entries(new) != wanted:
-            raise ValueError(f"{path}:{line}: {written} would not be read as it is meant")
-        if path.read_bytes() != data:
-            raise ValueError(f"{path}: someone else has just changed it: try again")
-        new.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            new.unlink()
-    return f"{key} = {written}"
+    draft = Draft(path)
+    written = draft.replace(line, key, value)
+    draft.write()
+    return written
+
+
+class Draft:
+    """The file with changes that are not written yet: values of entries, new entries, and new sections.
+
+    What is commented out in the file is put in force where it stands. A change raises ValueError, and is not
+    made, where the file would not be read as it is meant. No message has a value in it: it may be a secret.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file. Raises ConfigFaults where that cannot be done."""
+        document.read(path)
+        self.path = path.resolve()  # a link to the file stays one
+        self._read = self.path.read_bytes()
+        self._lines = self._read.split(b"\n")
+        self.text = document.parse(self.path, self._read)
+        self._end = "\r" * self._lines[0].endswith(b"\r")
+
+    @property
+    def data(self) -> bytes:
+        """The whole file, with the changes."""
+        return b"\n".join(self._lines)
+
+    def changes(self) -> list[tuple[int, str]]:
+        """Return the lines that are changed or new, each with its number."""
+        matcher = SequenceMatcher(None, self._read.split(b"\n"), self._lines, autojunk=False)
+        return [
+            (number + 1, self._lines[number].decode())
+            for _, _, _, start, end in (code for code in matcher.get_opcodes() if code[0] != "equal")
+            for number in range(start, end)
+        ]
+
+    def sections(self, kind: Kind) -> dict[str, Section]:
+        """Return the sections of listeners or dispatchers by name."""
+        return {name: section for top in self._tops(kind) for name, section in top.sections.items()}
+
+    def values(self, kind: Kind, name: str) -> dict[str, Raw]:
+        """Return the values of a section by key."""
+        return {key: entry.value for key, entry in entries_of(self.sections(kind)[name]).items()}
+
+    def value(self, kind: Kind, name: str, key: str) -> str:
+        """Return a value of a section as text, "" where it has none."""
+        value = self.values(kind, name).get(key, "")
+        return value if isinstance(value, str) else ", ".join(value)
+
+    def on(self, kind: Kind, type_: str = "") -> list[str]:
+        """Return the names of the sections that are on, those of a type or all."""
+        sections = self.sections(kind).items()
+        on = [name for name, section in sections if not is_off(entries_of(section))]
+        return [name for name in on if type_ in ("", self.value(kind, name, "type"))]
+
+    def switch(self, kind: Kind, name: str, *, on: bool) -> None:
+        """Switch a section on or off."""
+        if (name in self.on(kind)) != on:
+            self.set(kind, name, "active", "yes" if on else "no")
+
+    def replace(self, line: int, key: str, value: Raw) -> str:
+        """Give the entry in this line another value and return the new entry; indent and comment stay."""
+        place = next((place for place, (at, _) in _places(self.text).items() if at == line), None)
+        found = _ENTRY.fullmatch(self._line(line))
+        if place is None or found is None or found["key"] != key:
+            raise ValueError(
+                f"{self.path}:{line}: {key} = ... expected there: the file has changed meanwhile"
+            )
+        return self._put(line, 1, self._line(line), place, value)
+
+    def set(self, kind: Kind, name: str, key: str, value: Raw) -> None:
+        """Give a section an entry with this value: in the line where it is, is commented out, or belongs."""
+        top = next(top for top in self._tops(kind) if name in top.sections)
+        section = top.sections[name]
+        place: Place = (top.name, name, key)
+        if entry := entries_of(section).get(key):
+            if entry.value != value:
+                self.replace(entry.line, key, value)
+        elif line := self.text.commented.setting(section.line, key):
+            self._put(line, 1, _uncommented(self._line(line)), place, value)
+        else:
+            above = _above(section, key)
+            beside = next(other for other, (at, _) in _places(self.text).items() if at == above)
+            place = (*beside, key) if above == section.line else (*beside[:-1], key)
+            indent = _indent(self._line(above)) + "    " * (above == section.line)
+            self._put(above + 1, 0, f"{indent}{key} = ", place, value)
+
+    def begin(self, kind: Kind, type_: str) -> str:
+        """Begin a section of a type, where one is commented out or else below the others; return its name."""
+        taken = {*self.sections("listeners"), *self.sections("dispatchers")}
+        for header in self.text.commented.headers:
+            top = next((top for top in self._tops(kind) if top.line < header.line < self._end_of(top)), None)
+            if top and header.name not in taken and self._commented_value(header.line, "type") == type_:
+                name, text = header.name, _uncommented(self._line(header.line))
+                self._accept(header.line, 1, [text], {(top.name, name): None})
+                break
+        else:
+            names = chain([type_], (f"{type_}-{number}" for number in count(2)))
+            name = next(name for name in names if name not in taken)
+            self._append(kind, name)
+        self.set(kind, name, "type", type_)
+        return name
+
+    def suggested(self, kind: Kind, name: str, key: str) -> str:
+        """Return the value of an entry of a section that is commented out, "" where there is none."""
+        return self._commented_value(self.sections(kind)[name].line, key)
+
+    def write(self) -> None:
+        """Put the changed file in the place of the old one, in one step, with its owner and mode.
+
+        Raises ValueError where someone else has changed it meanwhile, and OSError where it cannot be written.
+        """
+        new = _written(self.path, self.data)
+        try:
+            if self.path.read_bytes() != self._read:
+                raise ValueError(f"{self.path}: someone else has just changed it: try again")
+            new.replace(self.path)
+            self._read = self.data
+        finally:
+            with suppress(FileNotFoundError):
+                new.unlink()
+
+    def _tops(self, kind: Kind) -> list[Section]:
+        return [top for top in self.text.root.sections.values() if SECTIONS.get(top.name) == kind]
+
+    def _line(self, number: int) -> str:
+        return self._lines[number - 1].decode()
+
+    def _commented_value(self, section: int, key: str) -> str:
+        line = self.text.commented.setting(section, key)
+        found = _ENTRY.fullmatch(_uncommented(self._line(line))) if line else None
+        return found["value"] if found else ""
+
+    def _put(self, line: int, instead: int, text: str, place: Place, value: Raw) -> str:
+        """Put an entry with this value into a line, instead of what is there or before it."""
+        written = ", ".join(map(quoted, [value] if isinstance(value, str) else value))
+        if not written.isprintable():
+            raise ValueError(f"{place[-1]}: one line of plain text expected")
+        found = _ENTRY.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{self.path}:{line}: {place[-1]} = ... expected there")
+        wanted = value if isinstance(value, str) or len(value) > 1 else value[0]
+        before, after = found["before"], found["after"]
+        if not found["value"]:  # what stands before a comment stays there
+            before, space = f"{before.rstrip()} ", before[len(before.rstrip()) :]
+            after = f"{space}{after}".rstrip(" ")
+        new = f"{before}{written}{after}"
+        self._accept(line, instead, [new], {place: wanted})
+        return f"{place[-1]} = {written}"
+
+    def _append(self, kind: Kind, name: str) -> None:
+        """Add a section below the others of its kind, above the comment of what follows them."""
+        top = next(iter(self._tops(kind)), None)
+        last = len(self._lines) + (self._lines[-1] != b"")
+        if top is None:
+            self._accept(last, 0, ["", f"[{kind}]", "", f"[[{name}]]"], {(kind,): None, (kind, name): None})
+            return
+        at = min(self._end_of(top), last)
+        for is_passed in (_is_blank, _is_comment, _is_blank):
+            while is_passed(self._line(at - 1)):
+                at -= 1
+        self._accept(at, 0, ["", f"[[{name}]]"], {(top.name, name): None})
+
+    def _end_of(self, top: Section) -> int:
+        """Return the line of the next section of its depth, or that after the last."""
+        lines = [other.line for other in self.text.root.sections.values() if other.line > top.line]
+        return min(lines, default=len(self._lines) + 1)
+
+    def _accept(self, line: int, instead: int, new: list[str], wanted: Mapping[Place, Raw | None]) -> None:
+        """Put lines instead of, or before, a line, if the file then has what is wanted and all else."""
+        added = [(text if text.endswith("\r") else f"{text}{self._end}").encode() for text in new]
+        lines = [*self._lines[: line - 1], *added, *self._lines[line - 1 + instead :]]
+        text = document.parse(self.path, b"\n".join(lines))
+        before, after = (
+            {place: value for place, (_, value) in _places(each).items()} for each in (self.text, text)
+        )
+        if after != {**before, **wanted}:
+            key = max(wanted, key=len)[-1]
+            raise ValueError(f"{key}: that would not be read as it is meant: leave quotes, commas and # out")
+        self._lines, self.text = lines, text
+
+
+def entries_of(section: Section) -> dict[str, Entry]:
+    """Return the entries of a section and of those in it, as files of oem_gateway have them."""
+    inner = (entries_of(each) for each in section.sections.values())
+    return {key: entry for entries in (*inner, section.entries) for key, entry in entries.items()}
+
+
+def _places(text: Document) -> dict[Place, tuple[int, Raw | None]]:
+    """Return line and value of each entry and section of a file."""
+    found: dict[Place, tuple[int, Raw | None]] = {}
+    pending: list[tuple[Place, Section]] = [((), text.root)]
+    while pending:
+        place, section = pending.pop()
+        found[place] = section.line, None
+        found.update({(*place, key): (entry.line, entry.value) for key, entry in section.entries.items()})
+        pending += [((*place, name), inner) for name, inner in section.sections.items()]
+    return found
+
+
+def _above(section: Section, key: str) -> int:
+    """Return the line that a new entry follows: that of the number before it, or the section's last."""
+    entries = entries_of(section)
+    if numbered := _NUMBERED.fullmatch(key):
+        lower = {
+            int(found[2]): entry.line
+            for other, entry in entries.items()
+            if (found := _NUMBERED.fullmatch(other)) and found[1] == numbered[1]
+        }
+        if lower := {number: line for number, line in lower.items() if number < int(numbered[2])}:
+            return lower[max(lower)]
+    return max((entry.line for entry in section.entries.values()), default=section.line)
+
+
+def _uncommented(line: str) -> str:
+    found = _COMMENTED.fullmatch(line)
+    return found[1] + found[2] if found else line
+
+
+def _is_blank(line: str) -> bool:
+    return not line.strip()
+
+
+def _is_comment(line: str) -> bool:
+    """Tell whether a line is text for people, and nothing that is commented out."""
+    return line.startswith("# ") or line.strip() == "#"
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def _written(path: Path, data: bytes) -> Path:
@@ -68,19 +287,7 @@ def _written(path: Path, data: bytes) -> Path:
                 os.fchown(fd, about.st_uid, about.st_gid)
             os.fchmod(fd, about.st_mode)
             os.fsync(fd)
-        except OSError:
+        except BaseException:  # Ctrl-C as well: the file may hold a key
             os.unlink(name)  # noqa: PTH108  (it is a name)
             raise
     return Path(name)
-
-
-def _entries(path: Path) -> dict[tuple[int, str], Raw | None]:
-    """Return all entries of a file, and its sections, by line and name."""
-    found: dict[tuple[int, str], Raw | None] = {}
-    pending: list[Section] = [document.read(path).root]
-    while pending:
-        section = pending.pop()
-        found[section.line, section.name] = None
-        found.update({(entry.line, key): entry.value for key, entry in section.entries.items()})
-        pending += section.sections.values()
-    return found
