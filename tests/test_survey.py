@@ -287,8 +287,8 @@ def test_the_usual_ways_are_tried_besides_but_none_twice(house, tmp_path):
     with one.ways(kernel, way(ds2482.Ds2482, "ds2482"), way(W1, "w1", path="/nowhere")) as ways:
         survey = ways.look()
     assert list(survey.reports) == ["cellar", "w1"]
-    assert survey.types == {"w1": "w1"}
-    assert "is 1-Wire on" in survey.troubles["w1"]
+    assert survey.types == {"w1": "w1", "w1-2": "w1"}
+    assert "is 1-Wire on" in survey.troubles["w1-2"]
     (row,) = roster(survey)
     assert (row.seen_by, row.known.temperature) == (["cellar"], 18.5)
 

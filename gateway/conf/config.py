@@ -107,7 +107,11 @@ def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({}
     `remembered` is what stood at each index until now: a sensor that the file moves is a remark, or a fault
     where index_guard says so.
     """
-    text = document.read(Path(path))
+    return understood(document.read(Path(path)), remembered)
+
+
+def understood(text: Document, remembered: Mapping[Place, str] = MappingProxyType({})) -> Configuration:
+    """Return the same of the text of a file."""
     check_emonhub(text)
     readable = not text.faults
     gateway = _gateway(text)

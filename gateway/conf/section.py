@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.conf.document import Document, Entry, Section
 from gateway.conf.misplaced import (
+    SECTIONS,
     about_missing,
     about_missing_type,
     about_unknown,
@@ -60,6 +61,17 @@ def read_part(text: Document, kind: Kind, section: Section) -> Part | None:
     except Exception as error:  # noqa: BLE001  (a plugin of a third party must not hide the faults of the rest)
         text.fault(section.line, section.name, f"{named} fails on its settings, a bug in it: {error!r}")
     return None
+
+
+def plugins(text: Document, kind: Kind) -> dict[str, Plugin]:
+    """Return the plugins of all sections of a kind that are on and have no fault, by name."""
+    parts = [
+        read_part(text, kind, section)
+        for top in text.root.sections.values()
+        if SECTIONS.get(top.name) == kind
+        for section in top.sections.values()
+    ]
+    return {part.plugin.name: part.plugin for part in parts if part}
 
 
 def _made(text: Document, section: Section, entries: dict[str, Entry], named: str, cls: type[Plugin]) -> Part:

@@ -61,12 +61,21 @@ class StatusCollector:
 
     def by_name(self) -> dict[str, Callable[[], Any]]:
         """Return what commands may ask, by the names of their questions."""
-        return {"status": self.answer, "details": self.details, "nodes": self.nodes}
+        return {
+            "status": self.answer,
+            "details": self.details,
+            "nodes": self.nodes,
+            "exclusive": self.exclusive,
+        }
 
     def details(self) -> dict[str, Mapping[str, Any]]:
         """Return the details of the listeners that have any, by name."""
         found = {name: worker.plugin.health().details for name, worker in dict(self._listeners).items()}
         return {name: details for name, details in found.items() if details}
+
+    def exclusive(self) -> dict[str, list[str]]:
+        """Return, by listener, what it has to itself, such as a serial port or a chip, in words."""
+        return {name: list(worker.plugin.exclusive) for name, worker in dict(self._listeners).items()}
 
     def nodes(self) -> dict[str, list[dict[str, Any]]]:
         """Return the last frame with a value of each node, as exchange has it, by listener."""

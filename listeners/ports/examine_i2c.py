@@ -95,7 +95,7 @@ def examine_chip(bus: str, address: int, others: Collection[int] = (), opened: O
     try:
         opened(bus, address).close()
     except OSError as error:
-        heard = [other for other in others if other != address and _hears(bus, other, opened)]
+        heard = [other for other in others if other != address and hears(bus, other, opened)]
         if not heard:
             return bad(str(error))
         listed = " and ".join(f"{other:#04x}" for other in heard)
@@ -105,7 +105,8 @@ def examine_chip(bus: str, address: int, others: Collection[int] = (), opened: O
     return good(f"a chip answers at {address:#04x} on I2C bus {bus}")
 
 
-def _hears(bus: str, address: int, opened: Opener) -> bool:
+def hears(bus: str, address: int, opened: Opener = open_bus) -> bool:
+    """Tell whether a chip answers at an address."""
     try:
         opened(bus, address).close()
     except OSError:

@@ -73,6 +73,11 @@ class Rfm12pi(SerialListener):
         """Whether the board is a simulated one."""
         return self.port == "simulated"
 
+    @property
+    def rate(self) -> int:
+        """The bits a second that it was opened with, or those that `baud = auto` has found."""
+        return self._rates[0]
+
     def catalogue(self) -> Iterable[Series]:
         """Return the board's own node, which sends an emonPi's own readings, or the simulated nodes."""
         own = () if self.baseid is None else (str(self.baseid),)

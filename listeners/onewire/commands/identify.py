@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from gateway.text.plain import plain
 from listeners.onewire.commands.warmed import QUIET, RECENT, Warmed, Watch
@@ -10,7 +10,16 @@ from listeners.onewire.commands.warmed import QUIET, RECENT, Warmed, Watch
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from listeners.onewire.commands.survey import Source
+
+class Source(Protocol):
+    """Who gives a sample of every sensor each `period` seconds."""
+
+    @property
+    def period(self) -> float:
+        """Seconds from one sample to the next."""
+
+    def sample(self) -> Mapping[str, float]:
+        """Wait for the next sample and return it: degrees Celsius by id."""
 
 
 def identify(source: Source, labels: Mapping[str, str], out: TextIO) -> Warmed:

@@ -136,7 +136,17 @@ def corrections(rows: Sequence[Row]) -> dict[str, list[str]]:
 
 
 def additions(survey: Survey, rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Return, by section, entries for thermometers that have none; a section yet to be written as a whole.
+    """Return, by section, entries for thermometers that have none; a section yet to be written as a whole."""
+    lines: dict[str, list[str]] = {}
+    for section, node, index, rom in placed(survey, rows):
+        if section not in lines and section in survey.types:
+            lines[section] = [f"[[{section}]]", f"type = {survey.types[section]}", f"node = {node}"]
+        lines.setdefault(section, []).append(_entry(index, rom))
+    return lines
+
+
+def placed(survey: Survey, rows: Sequence[Row]) -> Iterator[tuple[str, str, int, Rom]]:
+    """Yield section, node, index and id of each thermometer that should have an entry and has none.
 
     Their indices are above all that have an entry, so none is that of a Dummy that someone keeps.
     """
@@ -145,14 +155,11 @@ def additions(survey: Survey, rows: Sequence[Row]) -> dict[str, list[str]]:
         highest[report.node] = max(highest[report.node], report.highest)
     unused = (str(number) for number in count(_FIRST_NODE) if str(number) not in highest)
     nodes = {name: report.node for name, report in survey.reports.items() if name not in survey.types}
-    lines: dict[str, list[str]] = {}
     for section, rom in _new(survey, rows):
         if section not in nodes:
             nodes[section] = next(unused)
-            lines[section] = [f"[[{section}]]", f"type = {survey.types[section]}", f"node = {nodes[section]}"]
         highest[nodes[section]] += 1
-        lines.setdefault(section, []).append(_entry(highest[nodes[section]], rom))
-    return lines
+        yield section, nodes[section], highest[nodes[section]], rom
 
 
 def _new(survey: Survey, rows: Sequence[Row]) -> Iterator[tuple[str, Rom]]:

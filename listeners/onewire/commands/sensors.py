@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.clock import Clock
 from gateway.conf import config, document
 from gateway.conf.config import ConfigFaults, Gateway
-from gateway.conf.section import read_part
+from gateway.conf.section import plugins
 from gateway.present.asking import RunningGateway
 from gateway.text.plain import plain
 from gateway.text.terminal import FAILED, OK, USAGE, say_aside
@@ -110,9 +110,7 @@ def _read(file: Path) -> tuple[Gateway, Mapping[str, Plugin]]:
         text = document.read(file)
     except ConfigFaults:
         return Gateway(), {}
-    sections = text.root.sections.get("listeners", text.root).sections
-    parts = (read_part(text, "listeners", section) for section in sections.values())
-    return Gateway(), {part.plugin.name: part.plugin for part in parts if part}
+    return Gateway(), plugins(text, "listeners")
 
 
 def _complain_of(survey: Survey) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from gateway.present.status import from_json
@@ -115,6 +116,11 @@ class OwnListeners:
         self._open: dict[str, OneWire] = {}
         self._due = 0.0
 
+    @property
+    def listeners(self) -> Mapping[str, OneWire]:
+        """The listeners that are open, by the names that the survey has."""
+        return self._open
+
     def look(self) -> Survey:
         """Open each listener, search its bus and read all that is there."""
         survey = Survey("this command")
@@ -123,7 +129,8 @@ class OwnListeners:
         known = {listener.place for listener in self._configured.values()}
         for listener in self._others:
             if listener.place not in known and not self._is_driven(listener):
-                name = f"{listener.name}-2" if listener.name in self._configured else listener.name
+                names = chain([listener.name], (f"{listener.name}-{number}" for number in count(2)))
+                name = next(each for each in names if each not in {**self._configured, **survey.types})
                 survey.types[name] = listener.name
                 self._look(name, listener, survey)
         return survey
