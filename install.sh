@@ -231,8 +231,8 @@ start_service() {
     if faults=$(runuser -u oemgateway -- "$COMMAND" check "$CONFIG" 2>&1); then
         service oemgateway restart
     elif cmp -s etc/oemgateway.conf "$CONFIG"; then
-        say "next, edit $CONFIG (three lines, marked <--), then: sudo service oemgateway start"
-        say "to see the values in a browser, switch on [[page]] in it"
+        say "next: sudo oemgateway setup"
+        say "or edit $CONFIG (three lines, marked <--), then: sudo service oemgateway start"
     else
         echo "$faults"
         say "correct $CONFIG, then: sudo service oemgateway restart"

@@ -291,8 +291,8 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     said = gateway.make("install")
     assert said == (
         "oemgateway: 0.0.8 is installed\n"
-        f"oemgateway: next, edit {CONFIG} (three lines, marked <--), then: sudo service oemgateway start\n"
-        "oemgateway: to see the values in a browser, switch on [[page]] in it\n"
+        "oemgateway: next: sudo oemgateway setup\n"
+        f"oemgateway: or edit {CONFIG} (three lines, marked <--), then: sudo service oemgateway start\n"
     )
     there = everything(machine)
     assert there[CONFIG].startswith("f 640 root oemgateway ")
@@ -683,7 +683,7 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PL
 
     # When it is installed, it is enabled, and says that its file has to be filled in.
     said = dpkg("--install", "/root/first.deb")
-    assert f"oemgateway: next, edit {CONFIG} (three lines, marked <--)" in said
+    assert "oemgateway: next: sudo oemgateway setup\n" in said
     there = everything(machine)
     assert there[CONFIG].startswith("f 640 root oemgateway ")
     assert there[STATE].startswith("d 750 oemgateway oemgateway ")

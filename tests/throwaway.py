@@ -73,17 +73,8 @@ class Throwaway:
 
     def __call__(self, *command: object, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command there to its end; standard error is among what it printed."""
-        enter = [
-            need("nsenter", "util-linux"),
-            "--target",
-            self._first,
-            "--mount",
-            "--pid",
-            "--root",
-            "--wdns=/",
-        ]
         return subprocess.run(
-            [*enter, "--", *map(str, command)],
+            self.entering(*command),
             env={**os.environ, "LC_ALL": "C.UTF-8", **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -92,6 +83,11 @@ class Throwaway:
             timeout=600,
             check=False,
         )
+
+    def entering(self, *command: object) -> list[str]:
+        """Return the command by which this one runs there."""
+        enter = [need("nsenter", "util-linux"), "--target", self._first, "--mount", "--pid", "--root"]
+        return [*enter, "--wdns=/", "--", *map(str, command)]
 
     def path(self, there: str) -> Path:
         """Return where a path of it can be reached from here."""

@@ -37,6 +37,7 @@ COMMANDS = {
     "values": "gateway.commands.values",
     "queue": "gateway.commands.queue_command",
     "history": "gateway.dispatchers.page.history.command",
+    "setup": "listeners.commands.setup.command",
     "emoncms": "gateway.dispatchers.emoncms.proof.command",
     "probe": "listeners.probe.command",
     "demo": "gateway.commands.demo",

@@ -1,5 +1,7 @@
 /* Lends /dev/i2c-N to any program: preloaded, it leads to the simulated bridge at the Unix socket $I2CSIM.
  *
+ * With $I2CBUS in the environment only the bus of this number is lent.
+ *
  * To open the device is to connect to that socket, and the descriptor is the socket's. Each transfer is one
  * packet {kind, address, command, value} and one answer {errno, value}; i2c_server.py is the other end. Only
  * what the simulated chip needs is offered: quick, byte and byte data transfers.
@@ -26,7 +28,8 @@ static struct { char is_ours; unsigned char address; } bus[DESCRIPTORS];
 static pthread_mutex_t one_transfer = PTHREAD_MUTEX_INITIALIZER;
 
 static int is_bus(const char *path) {
-    return getenv("I2CSIM") && strncmp(path, "/dev/i2c-", 9) == 0;
+    const char *only = getenv("I2CBUS");
+    return getenv("I2CSIM") && strncmp(path, "/dev/i2c-", 9) == 0 && (!only || strcmp(path + 9, only) == 0);
 }
 
 static int open_bus(int flags) {

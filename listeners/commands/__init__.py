@@ -1,0 +1,1 @@
+"""Commands that concern several kinds of listeners."""

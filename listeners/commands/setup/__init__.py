@@ -1,0 +1,1 @@
+"""`oemgateway setup`: from what is attached to a configuration that runs, by questions."""

@@ -1,0 +1,241 @@
+"""The second step: where the readings go. What is answered is tried at once."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.conf.edit import Draft
+from gateway.diagnosis.machine import Machine
+from gateway.process.port import is_loopback
+from gateway.registry import UnknownType, find
+from gateway.settings import SettingsFault, build, quoted
+from gateway.text.terminal import say
+from listeners.commands.setup.questions import Questions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.registry import Kind
+
+EMONCMS, MQTT, PAGE, NETWORK = WAYS = ("emoncms", "mqtt", "page", "network")
+_MENU = (
+    "Where do the readings go? Numbers, with commas between:",
+    "  1  an account on an Emoncms server",
+    "  2  an MQTT broker; Home Assistant finds the sensors there",
+    "  3  a page in the browser of this machine only",
+    "  4  the same page for other machines too, with a password",
+)
+_KIND: Kind = "dispatchers"
+_NO_KEY = "0" * 32
+_HERE, _EVERYWHERE = "127.0.0.1", "0.0.0.0"
+_ALONE = "[listeners]\n[[nothing]]\ntype = tcp\nactive = no\n[dispatchers]\n"
+"""What a file has beside a section that is tried alone."""
+
+
+def read_ways(text: str) -> frozenset[str]:
+    """Return the ways that are named by number or word, with commas between; ValueError if one is wrong."""
+    words = [word for word in re.split(r"[\s,;]+", text.lower()) if word and word != "none"]
+    numbered = dict(zip("1234", WAYS, strict=True))
+    ways = frozenset(numbered.get(word, word) for word in words)
+    if wrong := ways - set(WAYS):
+        raise ValueError(f"1, 2, 3, 4 or several with commas between expected, or none, not {min(wrong)}")
+    if {PAGE, NETWORK} <= ways:
+        raise ValueError("3 or 4 expected, not both: it is the same page")
+    if MQTT in ways:
+        try:
+            find(_KIND, MQTT)
+        except UnknownType as error:
+            raise ValueError(f"{error}, and answer again") from None
+    return ways
+
+
+def read_broker(text: str) -> dict[str, str]:
+    """Return the settings `host` and `port` ("": the usual one) of HOST or HOST:PORT; ValueError if wrong."""
+    found = re.fullmatch(r"(?:\[(?P<six>[^]]+)\]|(?P<host>[^:]*))(?::(?P<port>.*))?", text)
+    if not found:
+        raise ValueError(f"HOST or HOST:PORT expected, not {text}")
+    settings = {"host": found["six"] or found["host"], "port": found["port"] or ""}
+    checked(MQTT, settings)
+    return settings
+
+
+def ways_of(draft: Draft) -> frozenset[str]:
+    """Return the ways that are on in the file; in one without a key yet, what most people want."""
+    hosts = [draft.value(_KIND, name, "host") or _HERE for name in draft.on(_KIND, PAGE)]
+    ways = {PAGE if is_loopback(host) else NETWORK for host in hosts}
+    ways |= {way for way in (EMONCMS, MQTT) if draft.on(_KIND, way)}
+    has_key = any(draft.value(_KIND, name, "apikey") for name in draft.on(_KIND, EMONCMS))
+    return frozenset({EMONCMS, PAGE} if ways == {EMONCMS} and not has_key else ways)
+
+
+def checked(type_: str, settings: Mapping[str, str]) -> None:
+    """Raise ValueError with what is wrong with settings of a destination."""
+    try:
+        build(find(_KIND, type_), settings)
+    except SettingsFault as fault:
+        raise ValueError(next((message for _, message in fault.faults), str(fault))) from None
+
+
+@dataclass
+class Sending:
+    """The step, on a draft of the file."""
+
+    questions: Questions
+    draft: Draft
+    machine: Machine
+
+    def take(self, *, trial: bool) -> None:
+        """Ask where the readings go, and change the draft; simulated ones go to the page of this machine."""
+        before = ways_of(self.draft)
+        if trial:
+            say(["Simulated readings go to the page of this machine only."])
+            ways = frozenset({PAGE})
+        else:
+            say(_MENU)
+            default = ", ".join(str(1 + WAYS.index(way)) for way in WAYS if way in before)
+            ways = self.questions.ask("to", "Which", default or "none", read_ways)
+        if EMONCMS in ways:
+            self._emoncms()
+        if MQTT in ways:
+            self._mqtt()
+        if ways & {PAGE, NETWORK}:
+            self._page(is_open=NETWORK in ways)
+        for way in sorted({EMONCMS, MQTT, PAGE} - ways - {PAGE if NETWORK in ways else ""}):
+            self._switch_off(way)
+
+    def _switch_off(self, type_: str) -> None:
+        for name in self.draft.on(_KIND, type_):
+            self.draft.switch(_KIND, name, on=False)
+
+    def _section(self, type_: str) -> str:
+        """Return the name of a section of a type that is on, if need be a new one."""
+        draft = self.draft
+        names = [
+            *draft.on(_KIND, type_),
+            *(n for n in draft.sections(_KIND) if draft.value(_KIND, n, "type") == type_),
+        ]
+        name = names[0] if names else draft.begin(_KIND, type_)
+        draft.switch(_KIND, name, on=True)
+        return name
+
+    def _emoncms(self) -> None:
+        name = self._section(EMONCMS)
+        while True:
+            usual = "https://emoncms.org"
+            url = self._setting("url", "Address of Emoncms", name, "url", usual=usual, apikey=_NO_KEY)
+            words = "Its write key, from the page My Account; it is not shown"
+            if not self._setting("apikey", words, name, "apikey", enter="none yet", secret=True, url=url):
+                say([f"Without a key nothing goes there: [[{name}]] is off until you run setup again."])
+                self._switch_off(EMONCMS)
+                return
+            if self._proves(name) or self._goes_on():
+                return
+
+    def _mqtt(self) -> None:
+        name = self._section(MQTT)
+
+        def read(text: str) -> None:
+            for key, value in read_broker(text).items():
+                self._put(name, key, value, "localhost" if key == "host" else "")
+
+        while True:
+            host, port = (
+                self.draft.value(_KIND, name, "host") or "localhost",
+                self.draft.value(_KIND, name, "port"),
+            )
+            place = f"[{host}]" if ":" in host else host
+            self.questions.ask("broker", "Host of the broker", f"{place}:{port}" if port else place, read)
+            user = self._setting("user", "User there", name, "user", enter="none")
+            if user:
+                words = "Password of that user; it is not shown"
+                self._setting(
+                    "broker-password", words, name, "password", enter="none", secret=True, user=user
+                )
+            else:
+                self._put(name, "password", "")
+            if self._answers(name) or self._goes_on():
+                return
+
+    def _page(self, *, is_open: bool) -> None:
+        name = self._section(PAGE)
+        if is_open:
+            words = "Password for the page; it is not shown"
+            enter = "one is made up"
+            if not self._setting("page-password", words, name, "password", enter=enter, secret=True):
+                password = secrets.token_hex(6)
+                say([f"The password of the page is {password}"])
+                self._put(name, "password", password)
+        if is_open == is_loopback(self.draft.value(_KIND, name, "host") or _HERE):
+            self._put(name, "host", _EVERYWHERE if is_open else _HERE)
+
+    def _setting(  # noqa: PLR0913  (a setting, and what is special about it)
+        self,
+        answer: str,
+        question: str,
+        name: str,
+        key: str,
+        *,
+        usual: str = "",
+        enter: str = "",
+        secret: bool = False,
+        **others: str,
+    ) -> str:
+        """Ask for a setting of a section and put it there; what is there is the default.
+
+        `others` are settings that it is checked with.
+        """
+        old = self.draft.value(_KIND, name, key)
+
+        def read(text: str) -> str:
+            value = "" if text.lower() == "none" and not secret else text
+            if value:
+                checked(self.draft.value(_KIND, name, "type"), {**others, key: value})
+            self._put(name, key, value, usual)
+            return value
+
+        shown = "as it is" if old and secret else "" if old else enter
+        return self.questions.ask(answer, question, old or usual, read, enter=shown, secret=secret)
+
+    def _put(self, name: str, key: str, text: str, usual: str = "") -> None:
+        """Set an entry, unless it is not there and has its usual value anyway."""
+        if text != (self.draft.value(_KIND, name, key) or usual):
+            self.draft.set(_KIND, name, key, text)
+
+    def _goes_on(self) -> bool:
+        words = "Use it all the same? What is read waits on the disk until it can go there"
+        return self.questions.agrees("", words, default=self.questions.quiet)
+
+    def _proves(self, name: str) -> bool:
+        """Tell whether `oemgateway emoncms` is content with a section, which it tries alone."""
+        values = self.draft.values(_KIND, name).items()
+        lines = [f"{key} = {quoted(value)}\n" for key, value in values if isinstance(value, str)]
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "oemgateway.conf"
+            file.touch(0o600)
+            file.write_text("".join([*_ALONE, f"[[{name}]]\n", *lines]), encoding="utf-8")
+            return run_command(file, "emoncms") == 0
+
+    def _answers(self, name: str) -> bool:
+        """Tell whether a broker answers, and takes what is published."""
+        values = self.draft.values(_KIND, name)
+        values.pop("type")
+        broker = build(find(_KIND, MQTT), values)
+        findings = []
+        for finding in broker.examine(self.machine):
+            say([str(replace(finding, subject=name))])
+            findings.append(finding)
+        return not any(finding.is_bad for finding in findings)
+
+
+def run_command(file: Path, *command: str) -> int:
+    """Run a command of the gateway with a file, and return its exit status."""
+    sys.stdout.flush()
+    arguments = [sys.executable, "-P", "-m", "gateway", "--config-file", str(file), *command]
+    return subprocess.run(arguments, check=False).returncode  # noqa: S603  (this program)
