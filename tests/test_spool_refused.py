@@ -13,7 +13,8 @@ from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool
 from gateway.spool.refused import CURE
 from listeners.simulated.clock import VirtualClock
-from tests.spools import MB, frame, killed, refused, values
+from tests.refusing import ReadOnly
+from tests.spools import MB, frame, killed, refuse, refused, values
 
 
 def refuse_all(
@@ -118,6 +119,17 @@ class TestWhatWasRefused:
         assert (refused(spool), refused(spool, "b")) == ([], list(range(200, 300)))
         assert spool.refused_dropped == 500
         spool.close()
+
+    def test_while_the_disk_refuses_no_more_wait_in_memory_than_may(self, opened):
+        spool = opened(memory=10)
+        spool.put([frame(n) for n in range(100)])
+        spool._contents.db = ReadOnly(spool._contents.db)
+        for number, _ in spool.peek("a", 100):
+            refuse(spool, "a", number, "no")
+        assert (spool.standing("a").refused, spool.refused_dropped) == (10, 90)
+        spool._contents.db = spool._contents.db.db
+        spool.put([frame(100)])
+        assert refused(spool) == list(range(90, 100))
 
     def test_a_limit_that_is_lowered_is_reached(self, opened):
         spool = opened()
