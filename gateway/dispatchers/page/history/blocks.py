@@ -76,10 +76,14 @@ class Block:
 
     def merge(self, other: Self) -> None:
         """Add all that another block has of the same time."""
+        least, greatest = other.range
+        columns = [*zip(self.columns, other.columns, strict=True)]
         for place, count in enumerate(other.counts):
-            if count:
-                least, greatest = other.range
+            if count and self.counts[place]:
                 self.add(place, other.means[place], least[place], greatest[place], count)
+            elif count:  # exactly as it was
+                for ours, theirs in columns:
+                    ours[place] = theirs[place]
 
     def split(self, by: int) -> tuple[Self, Self]:
         """Return it with its places moved on, `by` of them into a second block, that of the next time."""
