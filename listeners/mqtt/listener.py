@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal
 from urllib.parse import quote
 
 from paho.mqtt.client import MQTTMessage
@@ -24,6 +24,7 @@ from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file
 from listeners.counting import CountingListener
 from listeners.mqtt.mappings import Mappings
+from listeners.mqtt.owners import Owners, Whose
 from listeners.mqtt.relay import Positions, Verdict, answer
 from listeners.mqtt.streams import Read, read_emon, read_log
 
@@ -61,13 +62,6 @@ class _List:
     positions: Mapping[str, tuple[str, dict[str, int]]]
 
 
-class _Whose(NamedTuple):
-    """The topic of a gateway and, where its messages say it, its id."""
-
-    topic: str
-    id: str
-
-
 @dataclass(kw_only=True)
 class Mqtt(Broker, CountingListener):
     """What others publish: whole streams, by `topics` and their `format`, or single `values` of any JSON."""
@@ -89,8 +83,7 @@ class Mqtt(Broker, CountingListener):
         self._session: Session | None = None
         self._unsynced: deque[_List] = deque()
         self._lists = 0
-        self._owners: dict[str, _Whose] = {}
-        self._displaced: set[_Whose] = set()
+        self._owners = Owners()
         self._positions: Positions | None = None
         self._safe: dict[str, dict[str, int]] = {}  # of each gateway, what no power cut can take
         self._due: dict[str, tuple[str, bool]] = {}  # by topic: the gateway to be answered, and whether again
@@ -272,29 +265,18 @@ class Mqtt(Broker, CountingListener):
                 return []
         if read.frame is None:
             raise ValueError(read.fault)
-        whose = _Whose(read.gateway, identity.gateway if identity else "")
-        name = whose.topic.rpartition("/")[2]
-        before = {"no": "", "topic": name, "id": whose.id or whose.topic}[self.prefix]
+        whose = Whose(read.gateway, identity.gateway if identity else "")
+        before = {"no": "", "topic": whose.name, "id": whose.id or whose.topic}[self.prefix]
         node = f"{before}.{read.node}" if before else read.node
         check_node(node)
-        if not self._may_have(node, whose):
+        displaced = len(self._owners.displaced)
+        if not self._owners.take(node, whose):
             about = f"node {node} of {read.gateway}: another gateway has it too; see `prefix`"
             self.refuse("node-of-another-gateway", about)
             return []
+        if len(self._owners.displaced) > displaced:
+            self.log.warning("%s has a new id: a gateway with another card is in its place", whose.topic)
         return [replace(read.frame, node=node)]
-
-    def _may_have(self, node: str, whose: _Whose) -> bool:
-        """Tell whether no other gateway has a node; one with a new card has another id at the same topic."""
-        owner = self._owners.setdefault(node, whose)
-        if owner == whose:
-            return True
-        if owner.topic != whose.topic or whose in self._displaced:
-            return False
-        if owner not in self._displaced:
-            self._displaced.add(owner)
-            self.log.warning("%s has a new id: a gateway with another card is in its place", owner.topic)
-        self._owners[node] = whose
-        return True
 
     def _judge(self, topic: str, identity: Identity) -> Verdict:
         """Return what is to be done with a message; one that is taken is noted with its frame."""
