@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.mqtt.broker import Broker, Unreachable
-from gateway.mqtt.session import FAILED, TOO_LARGE, Lost, Message, Session
+from gateway.mqtt.broker import Broker, Lost, Unreachable
+from gateway.mqtt.session import FAILED, TOO_LARGE, Message, Session
 from gateway.settings import SettingsFault
 from tests.peers import need
 from tests.ports import free_port

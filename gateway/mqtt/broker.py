@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 PLAIN_PORT, TLS_PORT = 1883, 8883
 _OF_FILE = "name a file in PEM that the user of the gateway may read"
 
+ACL = "in mosquitto a line `topic readwrite ...` below `user ...` in its acl_file"
+CURES = {
+    0x86: "correct user and password, here or at the broker (mosquitto_passwd sets one there)",
+    0x87: "give a user and password that the broker knows, or allow this one to connect",
+    0x85: "give another `client`: the broker does not take this one",
+    0x8A: "the broker has banned this client: see its log",
+}
+"""What to do about a refusal to connect, by its reason code (MQTT 5, section 3.2.2.2)."""
+
 
 def check_text(text: str) -> None:
     """Raise ValueError for text that MQTT cannot carry."""
@@ -37,6 +46,14 @@ class Unreachable(OSError):
     def __init__(self, message: str, cure: str = "") -> None:
         super().__init__(message)
         self.cure = cure
+
+
+class Lost(OSError):
+    """The connection has ended. `unacknowledged` is how many messages were under way."""
+
+    def __init__(self, message: str, unacknowledged: int = 0) -> None:
+        super().__init__(message)
+        self.unacknowledged = unacknowledged
 
 
 class _TlsSocket(ssl.SSLSocket):

@@ -20,7 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.mqtt.broker import Unreachable
+from gateway.mqtt.broker import ACL, CURES, Lost, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,24 +48,6 @@ _MOST_BYTES = 4 << 20
 
 _UNSUPPORTED_VERSION, TOO_LARGE, FAILED = 0x84, 0x95, 0x80
 """Reason codes of MQTT 5 (section 2.4); from FAILED on they are failures."""
-
-
-ACL = "in mosquitto a line `topic readwrite ...` below `user ...` in its acl_file"
-_CURES = {
-    0x86: "correct user and password, here or at the broker (mosquitto_passwd sets one there)",
-    0x87: "give a user and password that the broker knows, or allow this one to connect",
-    0x85: "give another `client`: the broker does not take this one",
-    0x8A: "the broker has banned this client: see its log",
-}
-"""What to do about a refusal to connect, by its reason code (MQTT 5, section 3.2.2.2)."""
-
-
-class Lost(OSError):
-    """The connection has ended. `unacknowledged` is how many messages were under way."""
-
-    def __init__(self, message: str, unacknowledged: int = 0) -> None:
-        super().__init__(message)
-        self.unacknowledged = unacknowledged
 
 
 class Message(NamedTuple):
@@ -167,7 +149,7 @@ class Session:
             raise _VersionRefused
         if code:
             who = f" user {broker.user}" if broker.user is not None else ", who gives no user name"
-            raise Unreachable(f"{broker.where} refuses{who}: {words}", _CURES.get(code, ""))
+            raise Unreachable(f"{broker.where} refuses{who}: {words}", CURES.get(code, ""))
 
     def close(self) -> None:
         """End the connection in good order, without the last will; may be called twice."""

@@ -14,11 +14,11 @@ from urllib.parse import quote
 from paho.mqtt.client import MQTTMessage
 
 from gateway.frame import check_node
-from gateway.mqtt.broker import Broker
+from gateway.mqtt.broker import ACL, Broker
 from gateway.mqtt.examine import examine_broker
 from gateway.mqtt.frames import parse_object
 from gateway.mqtt.gateway_id import gateway_id
-from gateway.mqtt.session import ACL, FAILED, Message, Session
+from gateway.mqtt.session import FAILED, Message, Session
 from gateway.mqtt.topics import check_filter, matches
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file

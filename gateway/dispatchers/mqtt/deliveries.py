@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.dispatchers.mqtt.reasons import NOBODY_READS, judge
+from gateway.mqtt.broker import Lost
 from gateway.mqtt.frames import Identity, log_message
-from gateway.mqtt.session import Lost, Message
 from gateway.plugin import BadFrame, Batch, Delivery, Progress, TryLater
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from gateway.dispatchers.mqtt.dispatcher import Mqtt
     from gateway.mqtt.confirmations import Confirmations
+    from gateway.mqtt.session import Message
 
 _PATIENCE = 3
 """Timeouts without progress after which what a relay has not confirmed is sent again."""
