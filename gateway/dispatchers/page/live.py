@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _EVERY, _AT_LEAST_EVERY = 3.0, 15.0
 """Seconds between two events, at least and at most."""
+_BURST = 0.5
+"""Seconds within which the nodes of one sweep are heard: they go into one event."""
 _CLIENTS = 16
 
 Message = dict[str, Any]
@@ -65,7 +67,8 @@ class Live:
         heard, before = Flag(), self._look()
         self._present.subscribe(heard)
         while self._clients and not self._stop.wait(_EVERY):
-            wait_readable([heard, self._stop], _AT_LEAST_EVERY)
+            if wait_readable([heard, self._stop], _AT_LEAST_EVERY):
+                self._stop.wait(_BURST)
             heard.clear()
             now = self._look()
             changed = {
