@@ -205,6 +205,25 @@ def test_sections_may_be_nested_deeper_than_python_can_recurse(read):
     assert text.faults == []
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[" * 2000, "as many ] as ["),
+        ("[" * 400 + "a" + "]" * 400 + "x", "as many ] as ["),
+        ("[ " * 400 + "a" + " ]" * 400 + "x", "as many ] as ["),
+        ("[a" + "]" * 2000, "as many ] as ["),
+        ("[" * 100_000, "at most 4000 characters"),
+        (" " * 100_000 + "=", "at most 4000 characters"),
+    ],
+)
+def test_a_line_over_which_the_parser_would_not_return_is_a_fault(read, line, message):
+    text = read(f"[one]\na = 1\n{line}\n[two]\nb = 2\n")
+    ((number, where, said),) = found(text)
+    assert (number, where) == (3, "")
+    assert message in said
+    assert list(text.root.sections) == ["one", "two"]
+
+
 def test_a_file_knows_whether_everyone_can_read_it(read, tmp_path):
     assert read("").public
     (tmp_path / "x.conf").chmod(0o640)

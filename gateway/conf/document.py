@@ -28,6 +28,11 @@ _IGNORED = "#"
 _SHOWN = 50
 LARGEST = 4_000_000
 """Bytes of a file; the shipped one has 30,000."""
+_LONGEST = 4000
+"""Characters of a line: ConfigObj's patterns take the square of their number."""
+_BRACKETS = 20
+"""Brackets of a section that ConfigObj may be given where they do not match: it takes 16 s for 800."""
+_NESTED = re.compile(r"(\[+)[^\[\]]*(\]+)\s*")
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,15 @@ def parse(path: Path, data: bytes, *, public: bool = False) -> Document:
     return Document(path, lines.parsed(), len(lines.lines), public, lines.commented, lines.faults)
 
 
+def _is_unmatched(line: str) -> bool:
+    """Tell whether many brackets do not match, over which ConfigObj would not return for minutes."""
+    section = line.strip().partition("#")[0]
+    if not section.startswith("[") or section.count("[") + section.count("]") <= _BRACKETS:
+        return False
+    matched = _NESTED.fullmatch(section)
+    return matched is None or len(matched[1]) != len(matched[2])
+
+
 class _Lines:
     """Turns the lines of a file into sections and entries.
 
@@ -186,6 +200,12 @@ class _Lines:
         if unwanted := _CONTROL.search(line):
             self._fault(number, "", f"a control character at place {unwanted.start() + 1}: remove it")
             line = _CONTROL.sub("", line)
+        if len(line) > _LONGEST:
+            self._fault(number, "", f"a line of at most {_LONGEST} characters expected, not of {len(line)}")
+            line = _IGNORED
+        elif _is_unmatched(line):
+            self._fault(number, "", "a name in as many ] as [ expected, such as [[name]]")
+            line = _IGNORED
         return line
 
     def parsed(self) -> Section:
