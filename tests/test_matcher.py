@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import _sre
 import io
+import marshal
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
+import warnings
 from contextlib import suppress
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from gateway.flag import Flag
 from listeners.lograte import child
 from listeners.lograte import matcher as matching
 from listeners.lograte.matcher import Matcher
+from listeners.lograte.pattern import compiled, translate
 from tests.waiting import wait_until
 
 RUNAWAY = r"(a+)+$"
@@ -125,9 +134,47 @@ def test_it_works_where_a_process_may_not_be_nice(monkeypatch, capsys):
     def forbidden(_):
         raise PermissionError
 
-    monkeypatch.setattr(child.os, "nice", forbidden)
-    monkeypatch.setattr(child.sys, "argv", ["child", "a"])
-    text = io.BytesIO(child.SIZE.pack(4) + b"a\nb\n")
+    monkeypatch.setattr(child.posix, "nice", forbidden)
+    assert answers(child, monkeypatch, capsys, _sre.MAGIC) == [1]
+
+
+def test_it_works_where_another_python_was_installed_meanwhile(monkeypatch, capsys):
+    assert answers(child, monkeypatch, capsys, _sre.MAGIC + 1) == [1]
+
+
+def answers(child, monkeypatch, capsys, magic):
+    """Return what the program answers to the pattern `a` and a text of two lines."""
+    pieces = [marshal.dumps((magic, [compiled("a")])), b"a\nb\n"]
+    text = io.BytesIO(b"".join(child.packed(len(piece)) + piece for piece in pieces))
     monkeypatch.setattr(child.sys, "stdin", io.TextIOWrapper(text))
     child.main()
-    assert capsys.readouterr().out.encode() == child.SIZE.pack(1)
+    out = capsys.readouterr().out.encode()
+    return [int.from_bytes(out[at : at + 4], "little") for at in range(0, len(out), 4)]
+
+
+@settings(max_examples=200)
+@given(st.text("ab1 é[]()|*+?.^$:-\\dwsi{}<>P=!", max_size=12), st.text("ab1 é\n", max_size=30))
+def test_it_finds_what_re_finds(pattern, text):
+    try:
+        translated = translate(pattern)
+    except ValueError:
+        assume(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = re.compile(translated)
+    ours = _sre.compile(*compiled(pattern))
+    assert [bool(ours.search(line)) for line in text.split("\n")] == [
+        bool(found.search(line)) for line in text.split("\n")
+    ]
+
+
+def test_it_imports_nothing_that_python_has_not_in_memory_already():
+    """`re` alone would take longer to import than all else."""
+    said = subprocess.run(
+        [sys.executable, "-I", "-S", "-X", "importtime", child.__file__],
+        input=b"",
+        capture_output=True,
+        check=False,
+    ).stderr.decode()
+    assert "marshal" in said
+    assert not [line for line in said.splitlines() if line.endswith((" re", " enum", " os", " signal"))]

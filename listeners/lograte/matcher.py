@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from gateway.flag import wait_readable
 from listeners.lograte import child
-from listeners.lograte.pattern import translate
+from listeners.lograte.pattern import MAGIC, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,8 +34,9 @@ class Matcher:
 
     def __init__(self, patterns: Iterable[str], runaways: Iterable[str] = ()) -> None:
         self.runaways = set(runaways)
-        self._patterns = [*dict.fromkeys(patterns)]
+        self._patterns = {pattern: compiled(pattern) for pattern in patterns}
         self._process: subprocess.Popen[bytes] | None = None
+        self._asked: list[str] = []
 
     def count(self, text: bytes, stop: Flag) -> Counter[str] | None:
         """Return how many lines of a text, of at most a pipe's 64 KB, match each pattern; None when stopped.
@@ -48,18 +50,22 @@ class Matcher:
         return counts
 
     def _ask(self, patterns: list[str], text: bytes, counts: Counter[str], stop: Flag) -> bool:
-        process = self._process
+        pieces, process = [text], self._process
         if process is None or self._asked != patterns:
-            process = self._start(patterns)
+            process, self._asked = self._start(), patterns
+            pieces.insert(0, marshal.dumps((MAGIC, [self._patterns[each] for each in patterns])))
         pipe, answers = cast("tuple[IO[bytes], IO[bytes]]", (process.stdin, process.stdout))
         try:
-            pipe.write(child.SIZE.pack(len(text)) + text)
+            for piece in pieces:
+                data = memoryview(child.packed(len(piece)) + piece)
+                while data:
+                    data = data[pipe.write(data) :]
         except OSError:
             self.close()
             raise
         for pattern in patterns:
             answer, before = b"", _processor_s(process.pid)
-            while len(answer) < child.SIZE.size:
+            while len(answer) < 4:
                 ready = wait_readable([stop, answers], _PATIENCE)
                 if not ready or stop.fileno() in ready:
                     used = _processor_s(process.pid) - before
@@ -70,19 +76,18 @@ class Matcher:
                         raise OSError(f"no answer of what matches patterns within {_PATIENCE:g} s")
                     self.runaways.add(pattern)
                     return True
-                piece = os.read(answers.fileno(), child.SIZE.size - len(answer))
+                piece = os.read(answers.fileno(), 4 - len(answer))
                 if not piece:
                     self._note_end(pattern)
                     return True
                 answer += piece
-            (counts[pattern],) = child.SIZE.unpack(answer)
+            counts[pattern] = int.from_bytes(answer, "little")
         return True
 
-    def _start(self, patterns: list[str]) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes]:
         self.close()
-        self._asked = patterns
         self._process = subprocess.Popen(  # noqa: S603  (Python itself)
-            [sys.executable, "-I", "-S", "-W", "ignore", child.__file__, *map(translate, patterns)],
+            [sys.executable, "-I", "-S", child.__file__],
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import _sre  # type: ignore[import-not-found]  # what `re` is made with has no types
 import re
 import warnings
 
 from gateway.settings import did_you_mean
+
+MAGIC: int = _sre.MAGIC
+"""Which version of compiled patterns this Python has."""
 
 LONGEST = 1000
 """Characters of a pattern."""
@@ -46,6 +50,20 @@ def translate(pattern: str) -> str:
     if re.search(r"(?<!\\)\{[0-9]*$", pattern):
         raise ValueError(f"a regular expression expected, not {pattern}: one with a comma needs quotes")
     return translated
+
+
+def compiled(pattern: str) -> tuple[object, ...]:
+    """Return a pattern as `re._compiler.compile` (Python 3.11 to 3.14) gives it to `_sre.compile`.
+
+    A process can do with that which has no `re`.
+    """
+    text = translate(pattern)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parsed = re._parser.parse(text)  # type: ignore[attr-defined]  # noqa: SLF001  (nothing public gives that)
+    code = re._compiler._code(parsed, 0)  # type: ignore[attr-defined]  # noqa: SLF001  (the same)
+    groups = parsed.state.groups
+    return text, parsed.state.flags, [*map(int, code)], groups - 1, {}, (None,) * groups
 
 
 def _token(token: str) -> str:
