@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import re
 import socket
 import ssl
 import struct
@@ -238,15 +239,6 @@ def test_a_proxy_is_asked_for_the_whole_address(peer):
     assert server.seen[0].startswith(b"GET http://far.example/x HTTP/1.1\r\nHost: far.example\r\n")
 
 
-def test_a_proxy_that_wants_a_password_is_an_answer_for_http_and_refuses_https(peer):
-    server = peer(answering(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"))
-    way = Way(proxy=("127.0.0.1", server.port))
-    assert probe("http://far.example/", way=way).code == 407
-    outcome = probe("https://far.example/", way=way)
-    assert (outcome.kind, outcome.code, outcome.words) == (Kind.REFUSED, 407, "the proxy answers 407")
-    assert server.seen[1].startswith(b"CONNECT far.example:443 HTTP/1.1\r\nHost: far.example:443\r\n")
-
-
 OPENSSL = [
     *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
     *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
@@ -294,16 +286,125 @@ def test_the_days_until_a_certificate_ends(peer, certificate):
     assert 29.9 < outcome.days <= 30
 
 
-def test_the_same_through_a_proxy(peer, certificate):
+def strict_proxy(accepted, schemes=b"Basic realm=x"):
+    """Return a proxy that wants these words in Proxy-Authorization; its tunnels lead to localhost."""
+
+    def speak(peer, connection):
+        request = connection.recv(65536)
+        peer.seen.append(request)
+        given = re.search(rb"\r\nProxy-Authorization: ([^\r]*)\r\n", request)
+        if accepted and (not given or given[1] != accepted):
+            connection.sendall(
+                b"HTTP/1.1 407 No\r\nProxy-Authenticate: %b\r\nContent-Length: 0\r\n\r\n" % schemes
+            )
+        elif request.startswith(b"CONNECT"):
+            place = request.split()[1].decode().split(":")
+            with socket.create_connection(("localhost", int(place[1]))) as far:
+                connection.sendall(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
+                threading.Thread(target=pumped, args=(connection, far), daemon=True).start()
+                pumped(far, connection)
+        else:
+            connection.sendall(OK)
+
+    return speak
+
+
+def pumped(source, sink):
+    with contextlib.suppress(OSError):
+        while piece := source.recv(65536):
+            sink.sendall(piece)
+
+
+@pytest.fixture
+def pages(peer, certificate):
+    """Return an address of http and one of https, and the certificates to trust."""
     file = certificate(30)
+    return (
+        f"http://localhost:{peer(answering(OK)).port}/",
+        f"https://localhost:{peer(secured(file, answering(OK))).port}/",
+        file,
+    )
 
-    def tunnel(peer, connection):
-        peer.seen.append(connection.recv(65536))
-        connection.sendall(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
-        secured(file, answering(OK))(peer, connection)
 
-    way = Way(proxy=("127.0.0.1", peer(tunnel).port), ca_file=file)
-    assert probe("https://localhost/", way=way).code == 200
+def by_proxy(pages, server, **entries):
+    """Return the outcomes of both pages through a proxy, with these settings."""
+    settings = {"node": "9", "proxy": f"127.0.0.1:{server.port}", "ca_file": str(pages[2]), **entries}
+    way = build(Probe, settings).way
+    return [probe(page, way=way) for page in pages[:2]]
+
+
+def test_the_same_through_a_proxy(peer, pages):
+    assert [outcome.code for outcome in by_proxy(pages, peer(strict_proxy(b"")))] == [200, 200]
+
+
+# "Aladdin" and "open sesame" in RFC 7617, 2; "test" and "123£" in 2.1
+@pytest.mark.parametrize(
+    ("user", "password", "encoded"),
+    [("Aladdin", "open sesame", b"QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), ("test", "123£", b"dGVzdDoxMjPCow==")],
+)
+def test_a_proxy_that_knows_user_and_password(peer, pages, user, password, encoded):
+    server = peer(strict_proxy(b"Basic " + encoded))
+    outcomes = by_proxy(pages, server, proxy_user=user, proxy_password=password)
+    assert [(outcome.kind, outcome.code) for outcome in outcomes] == [(Kind.ANSWERED, 200)] * 2
+    # and they go to the proxy alone
+    assert server.seen[1].startswith(b"CONNECT localhost:")
+    assert b"Basic" in server.seen[0]
+
+
+@pytest.mark.parametrize(
+    ("entries", "schemes", "words"),
+    [
+        ({}, b"Basic realm=x", "the proxy wants proxy_user and proxy_password"),
+        (
+            {"proxy_user": "me", "proxy_password": "wr0ng"},
+            b"Basic realm=x",
+            "the proxy refuses proxy_user and proxy_password",
+        ),
+        (
+            {"proxy_user": "me", "proxy_password": "wr0ng"},
+            b"NTLM\r\nProxy-Authenticate: Negotiate",
+            "the proxy takes passwords by ntlm or negotiate, and this by basic alone",
+        ),
+    ],
+)
+def test_a_proxy_that_does_not_know_who_asks_refuses_and_is_named(peer, pages, entries, schemes, words):
+    outcomes = by_proxy(pages, peer(strict_proxy(b"Basic right", schemes)), **entries)
+    assert [(outcome.kind, outcome.code, outcome.words) for outcome in outcomes] == [
+        (Kind.REFUSED, 407, words)
+    ] * 2
+
+
+def test_a_wrong_password_of_the_proxy_is_one_line_without_it(peer, caplog):
+    server = peer(strict_proxy(b"Basic right"))
+    settings = {"node": "9", "target1": "http://far.example/", "interval": "1", "timeout": "0.5"}
+    secret = {"proxy_user": "me", "proxy_password": "wr0ng"}
+    listener = build(Probe, {**settings, **secret, "proxy": f"127.0.0.1:{server.port}"})
+    listener.name = "network"
+    listener.open()
+    values = []
+    while values.count((0, None, None, 407, None)) < 3:
+        values += [frame.values for frame in listener.read(Flag())]
+    listener.close()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == (
+        "target1 (http://far.example/): refused (the proxy refuses proxy_user and proxy_password)"
+    )
+    assert "wr0ng" not in repr(listener) + repr(listener.way)
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"proxy": "me:secret@host:3128"}, "proxy_user and proxy_password are settings of their own"),
+        ({"proxy": "host:3128", "proxy_user": "a:b"}, "a user name without a colon expected"),
+        ({"proxy_user": "me"}, "proxy, proxy_user and proxy_password expected together"),
+        ({"proxy": "host:3128", "proxy_password": "x"}, "proxy, proxy_user and proxy_password expected"),
+    ],
+)
+def test_settings_of_a_proxy_that_cannot_be(entries, words):
+    with pytest.raises(SettingsFault, match=words) as fault:
+        build(Probe, {"node": "9", "target1": "http://far.example/", **entries})
+    assert "secret" not in str(fault.value)
 
 
 def test_a_certificate_that_is_not_trusted_is_refused(peer, certificate):

@@ -30,7 +30,14 @@ _MARGIN = 0.1
 
 
 def _check_proxy(text: str) -> None:
+    if "@" in text:
+        raise ValueError("HOST:PORT alone expected: proxy_user and proxy_password are settings of their own")
     host_and_port(text)
+
+
+def _check_user(name: str) -> None:
+    if ":" in name:
+        raise ValueError("a user name without a colon expected")
 
 
 class _Prober(threading.Thread):
@@ -89,6 +96,8 @@ class Probe(EntrySampler):
     timeout: float = setting(5.0, check=between(0.1, 60))
     count: int = setting(3, check=between(1, 20))
     proxy: str | None = setting(None, check=_check_proxy)
+    proxy_user: str | None = setting(None, check=_check_user)
+    proxy_password: str | None = setting(None, secret=True)
     fresh: bool = setting(default=False)
     ca_file: Path | None = setting(None)
 
@@ -96,7 +105,11 @@ class Probe(EntrySampler):
         super().__post_init__()
         if self.timeout >= self.interval:
             raise ValueError(f"a timeout below the interval expected, not {self.timeout:g}")
-        self.way = Way(host_and_port(self.proxy) if self.proxy else None, self.fresh, self.ca_file)
+        if (self.proxy_user or self.proxy_password) and not (self.proxy and self.proxy_user):
+            raise ValueError("proxy, proxy_user and proxy_password expected together")
+        login = f"{self.proxy_user}:{self.proxy_password or ''}" if self.proxy_user else ""
+        proxy = host_and_port(self.proxy) if self.proxy else None
+        self.way = Way(proxy, login, self.fresh, self.ca_file)
         self._probers: dict[int, _Prober] = {}
 
     @property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from time import time as wall
@@ -26,6 +27,8 @@ _HEAD = 65536
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 _INTERIM = re.compile(rb"(?:HTTP/1\.[01] 1(?!01)[0-9]{2}\b.*?\r\n\r\n)+", re.DOTALL)
 """Answers such as 103 Early Hints, which the answer itself follows (RFC 9110, 15.2)."""
+_SCHEMES = re.compile(rb"(?i)\r\nproxy-authenticate: *([a-z-]+)")
+_WANTS_PASSWORD = 407
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,13 @@ class Url:
 
 @dataclass(frozen=True)
 class Way:
-    """How web servers are asked: by a proxy, with a query that no cache answers, by which certificates."""
+    """How web servers are asked: by a proxy, with a query that no cache answers, by which certificates.
+
+    `login` is USER:PASSWORD for the proxy, "" for none.
+    """
 
     proxy: tuple[str, int] | None = None
+    login: str = field(default="", repr=False)
     fresh: bool = False
     ca_file: Path | None = None
 
@@ -56,6 +63,12 @@ class Way:
     def context(self) -> ssl.SSLContext:
         """How a server of https is trusted; OSError where `ca_file` cannot be read."""
         return ssl.create_default_context(cafile=self.ca_file)
+
+    @property
+    def authorization(self) -> list[str]:
+        """The header that tells the proxy who asks (RFC 7617), if it is told."""
+        encoded = base64.b64encode(self.login.encode()).decode()
+        return [f"Proxy-Authorization: Basic {encoded}"] if self.login else []
 
 
 class _Answered(OSError):
@@ -74,11 +87,11 @@ def probe_web(attempt: Attempt, way: Way, url: Url) -> Outcome:
     try:
         if url.is_https:
             if way.proxy:
-                _open_tunnel(sock, url, attempt)
+                _open_tunnel(sock, way, url, attempt)
             sock = secured = way.context.wrap_socket(attempt.hold(sock), server_hostname=url.host)
             days = _days(secured)
         attempt.hold(sock).sendall(_request(url, way))
-        code = _status(_read(sock, attempt))
+        code = _checked(way, _read(sock, attempt))
     except _Answered as answer:
         return Outcome(Kind.REFUSED, str(answer), code=answer.code, days=days)
     finally:
@@ -90,26 +103,42 @@ def _request(url: Url, way: Way) -> bytes:
     path = url.path
     if way.fresh:
         path += f"{'&' if '?' in path else '?'}nocache={os.urandom(8).hex()}"
-    whole = f"http://{url.authority}{path}" if way.proxy and not url.is_https else path
+    by_proxy = way.proxy and not url.is_https
+    whole = f"http://{url.authority}{path}" if by_proxy else path
     lines = [f"GET {whole} HTTP/1.1", f"Host: {url.authority}", f"User-Agent: oemgateway/{VERSION}"]
     lines += ["Accept: */*", "Connection: close"]
+    lines += way.authorization if by_proxy else []
     lines += ["Cache-Control: no-cache", "Pragma: no-cache"] if way.fresh else []
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
 
 
-def _open_tunnel(sock: socket.socket, url: Url, attempt: Attempt) -> None:
+def _open_tunnel(sock: socket.socket, way: Way, url: Url, attempt: Attempt) -> None:
     host = f"[{url.host}]" if ":" in url.host else url.host
     place = f"{host}:{url.port}"
-    attempt.hold(sock).sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
+    lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}", *way.authorization, "", ""]
+    attempt.hold(sock).sendall("\r\n".join(lines).encode())
     head = b""
     while b"\r\n\r\n" not in head and len(head) < _HEAD:
         # Byte by byte: what follows belongs to TLS.
         if not (piece := attempt.hold(sock).recv(1)):
             break
         head += piece
-    code = _status(head)
+    code = _checked(way, head)
     if not 200 <= code < 300:
         raise _Answered(code, f"the proxy answers {code}")
+
+
+def _checked(way: Way, head: bytes) -> int:
+    """Return the status of an answer; _Answered where it is that of a proxy which wants to know who asks."""
+    code = _status(head)
+    if not way.proxy or code != _WANTS_PASSWORD:
+        return code
+    schemes = [scheme.decode().lower() for scheme in _SCHEMES.findall(head)]
+    if schemes and "basic" not in schemes:
+        raise _Answered(code, f"the proxy takes passwords by {' or '.join(schemes)}, and this by basic alone")
+    if way.login:
+        raise _Answered(code, "the proxy refuses proxy_user and proxy_password")
+    raise _Answered(code, "the proxy wants proxy_user and proxy_password")
 
 
 def _read(sock: socket.socket, attempt: Attempt) -> bytes:
