@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.diagnosis.machine import Machine
 from gateway.dispatchers.influxdb.dispatcher import InfluxDb
 from gateway.dispatchers.influxdb.line import Encoder, escaped, number
 from gateway.frame import Frame, Stamp
@@ -18,7 +20,7 @@ from gateway.spool import Spool
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
 from tests.numbered_listener import install
-from tests.simulators.influxdb import LINE, FakeInflux
+from tests.simulators.influxdb import LINE, SHOWN, FakeInflux
 from tests.simulators.raw_http import RawHttp
 from tests.waiting import wait_until
 
@@ -183,8 +185,16 @@ def test_a_wrong_secret_holds_everything_and_is_not_repeated(to, version):
     with FakeInflux(version, "other") as server:
         kind, words = raised(to(server, **WAYS[version]))
         assert kind is HoldEverything
-        assert "it refuses user and password, or the token" in words
+        assert "it refuses user and password, or a token" in words
         assert "tok" not in words.replace("token", "")
+
+
+def test_a_secret_that_is_missing_is_asked_for(to):
+    with FakeInflux(1, "other") as server:
+        kind, words = raised(to(server, database="home"))
+        assert kind is HoldEverything
+        assert "it wants user and password, or a token, for database home" in words
+        assert words.endswith(": set them")
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -192,8 +202,7 @@ def test_a_missing_database_holds_everything_and_is_named(to, version):
     with FakeInflux(version, TOKENS[version], databases=set()) as server:
         kind, words = raised(to(server, **WAYS[version]))
         assert kind is HoldEverything
-        assert "make it there" in words
-        assert "home" in words
+        assert {1: '(CREATE DATABASE "home")', 2: "(influx bucket create -n home)"}[version] in words
 
 
 def test_the_way_of_another_version_holds_everything_and_says_so(to):
@@ -288,6 +297,130 @@ def test_the_time_of_this_very_machine_says_nothing(to):
         assert made.time() is not None  # the virtual clock is another one
         made.clock = type(made.clock).__mro__[1]()
         assert made.time() is None
+
+
+# --- What the doctor says ---------------------------------------------------------------------------------
+
+LIVE = Machine(root=Path("/"), user="oemgateway", uid=990, gids=frozenset(), live=True)
+
+
+def examined(dispatcher):
+    """Return what the doctor prints, without the address of the server."""
+    return [str(finding).replace(f"{dispatcher.url}", "URL") for finding in dispatcher.examine(LIVE)]
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_the_doctor_finds_a_server_that_takes_what_is_written_and_writes_nothing(to, version, caplog):
+    with FakeInflux(version, TOKENS[version]) as server:
+        said = examined(to(server, **WAYS[version]))
+        assert server.points == {}
+    target = "bucket home of we" if version == 2 else "database home"
+    shown = SHOWN[version].removeprefix("v")
+    assert said == [
+        f"ok    : URL is InfluxDB {shown}",
+        f"ok    : it takes what is written to {target}",
+    ]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("server", "entries", "said"),
+    [
+        (
+            {"token": "other"},
+            WAYS[1],
+            (
+                "FAULT: URL: it refuses user and password, or a token, for database home "
+                "(authorization failed): correct them"
+            ),
+        ),
+        (
+            {"script": [(403, {})]},
+            WAYS[1],
+            "FAULT: URL: user or token may not write to database home (as the test has it): allow that there",
+        ),
+        (
+            {"databases": set()},
+            {"database": "home"},
+            (
+                'FAULT: URL: there is no database home (database not found: "home"): make it there '
+                '(CREATE DATABASE "home"), or correct it here'
+            ),
+        ),
+        (
+            {"version": 2, "databases": set(), "token": "tok"},
+            WAYS[2],
+            (
+                'FAULT: URL: there is no bucket home of we (bucket not found: "home"): make it there '
+                "(influx bucket create -n home), or correct it here"
+            ),
+        ),
+        (
+            {},
+            {"database": "home", "version": "3", "token": "tok"},
+            "FAULT: URL is InfluxDB 1.6.7~rc0, and version is 3: leave version out, and see what follows",
+        ),
+        (
+            {},
+            WAYS[2],
+            (
+                "FAULT: URL: it answers 404 page not found: check url, and version (1 has a database, "
+                "2 an org and a bucket, 3 a database and a token)"
+            ),
+        ),
+        (
+            {"script": [(503, {})]},
+            {"database": "home"},
+            "FAULT: URL: it answers 503: as the test has it",
+        ),
+    ],
+)
+def test_the_doctor_names_the_cure(to, server, entries, said):
+    with FakeInflux(**server) as running:
+        assert said in [line.replace("FAULT : ", "FAULT: ") for line in examined(to(running, **entries))]
+
+
+def test_the_doctor_finds_no_server(to):
+    with FakeInflux(1) as gone:
+        made = to(gone, database="home")
+    (line,) = examined(made)
+    assert line == "FAULT : URL: not reached (Connection refused): is the server up, and is url right?"
+
+
+def test_the_doctor_finds_a_file_of_certificates_that_the_service_may_not_read(to, tmp_path):
+    file = tmp_path / "ca.pem"
+    file.write_text("nothing")
+    file.chmod(0o600)
+    made = build(InfluxDb, {"url": "https://127.0.0.1:1", "ca_file": str(file)})
+    assert examined(made) == [
+        f"FAULT : oemgateway may not read {file}: sudo chgrp oemgateway {file}",
+        f"FAULT : ca_file {file}: PEM certificates expected: no certificate or crl found",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (b'-dedup.minScrapeInterval="1ms"\n', "ok    : URL is a VictoriaMetrics with deduplication"),
+        (
+            b'-dedup.minScrapeInterval="0s"\n',
+            (
+                "FAULT : URL is a VictoriaMetrics that keeps what is sent again twice: start it with "
+                "-dedup.minScrapeInterval=1ms"
+            ),
+        ),
+        (b"no such page", "?     : URL is no InfluxDB, but may take the same lines"),
+    ],
+)
+def test_the_doctor_asks_victoria_metrics_whether_it_deduplicates(to, flags, said):
+    with RawHttp() as server:
+        server.answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(flags), flags))
+        assert examined(to(server, database="home"))[0] == said
+
+
+def test_the_doctor_leaves_the_servers_of_another_system_alone(to):
+    made = build(InfluxDb, {"url": "http://127.0.0.1:1"})
+    assert [*made.examine(replace(LIVE, live=False))] == []
 
 
 # --- By the core ------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.diagnosis.machine import Machine
 from gateway.dispatchers.influxdb.dispatcher import InfluxDb
 from gateway.dispatchers.influxdb.line import Encoder
 from gateway.frame import Frame, Stamp
@@ -169,6 +170,62 @@ def test_whatever_names_and_tags_have_comes_back_by_query(influxd, name, tag):
 
 def plain(text):
     return re.sub(r"[\x00-\x1f\x7f]+", " ", text).replace("\\", "/").strip()
+
+
+# --- What the doctor says ---------------------------------------------------------------------------------
+
+LIVE = Machine(root=Path("/"), user="oemgateway", uid=990, gids=frozenset(), live=True)
+
+
+def examined(server, **entries):
+    return [str(finding).replace(server.url, "URL") for finding in to(server, **entries).examine(LIVE)]
+
+
+def test_the_doctor_asks_the_real_server_and_writes_nothing(influxd):
+    before = influxd.points()
+    good = "ok    : it takes what is written to database home"
+    assert examined(influxd) == ["ok    : URL is InfluxDB 1.6.7~rc0", good]
+    assert influxd.points() == before
+    assert examined(influxd, database="cellar")[1:] == [
+        (
+            'FAULT : URL: there is no database cellar (database not found: "cellar"): make it there '
+            '(CREATE DATABASE "cellar"), or correct it here'
+        )
+    ]
+    assert examined(influxd, version="3", token="x")[0] == (
+        "FAULT : URL is InfluxDB 1.6.7~rc0, and version is 3: leave version out, and see what follows"
+    )
+
+
+def test_the_doctor_names_what_a_user_may_not(tmp_path):
+    with Influxd(tmp_path / "influxd", auth=True) as server:
+        server.query("CREATE USER reader WITH PASSWORD 'pw'")
+        server.query('GRANT READ ON "home" TO "reader"')
+        assert (
+            "FAULT : URL: it wants user and password, or a token, for database home (" in examined(server)[1]
+        )
+        assert examined(server, user="me", password="wr0ng")[1] == (
+            "FAULT : URL: it refuses user and password, or a token, for database home "
+            "(authorization failed): correct them"
+        )
+        (_, forbidden) = examined(server, user="reader", password="pw")
+        assert "FAULT : URL: user or token may not write to database home (" in forbidden
+        assert forbidden.endswith(": allow that there")
+        assert examined(server, user="me", password="pw")[1].startswith("ok ")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "FAULT : URL is a VictoriaMetrics that keeps what is sent again twice: start it with"),
+        (["-dedup.minScrapeInterval=1ms"], "ok    : URL is a VictoriaMetrics with deduplication"),
+    ],
+)
+def test_the_doctor_finds_out_whether_victoria_metrics_deduplicates(victoria, options, said):
+    server = victoria(*options)
+    found = examined(server)
+    assert found[0].startswith(said)
+    assert found[1:] == ["ok    : it takes what is written to database home"]
 
 
 # --- Outages and kills ------------------------------------------------------------------------------------

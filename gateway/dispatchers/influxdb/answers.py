@@ -17,10 +17,13 @@ _LONGEST_WAIT = 3600.0
 """Seconds of a Retry-After that are believed."""
 
 
-def judge(answer: Answer, target: str, secret: str) -> DeliveryFailure | None:  # noqa: PLR0911  (a line for each)
+def judge(  # noqa: PLR0911  (a line for each)
+    answer: Answer, target: str, made_by: str, secret: str
+) -> DeliveryFailure | None:
     """Return what an answer to a write means: None for delivered.
 
-    `target` says in words what was written to, such as "database cellar"; `secret` is kept out of messages.
+    `target` says in words what was written to, such as "database cellar", and `made_by` is the command that
+    makes it; `secret` is kept out of messages.
     """
     status = answer.status
     if status in (200, 204):
@@ -39,13 +42,12 @@ def judge(answer: Answer, target: str, secret: str) -> DeliveryFailure | None:  
     if status in (400, 406, 422):
         return BadFrame(f"it refuses a line: {said}")
     if status == 401:
-        return HoldEverything(
-            f"it refuses user and password, or the token, for {target} ({said}): correct them"
-        )
+        verb, cure = ("refuses", "correct") if secret else ("wants", "set")
+        return HoldEverything(f"it {verb} user and password, or a token, for {target} ({said}): {cure} them")
     if status == 403:
         return HoldEverything(f"user or token may not write to {target} ({said}): allow that there")
     if status == 404 and "not found" in said and "page" not in said:
-        return HoldEverything(f"there is no {target} ({said}): make it there, or correct it here")
+        return HoldEverything(f"there is no {target} ({said}): make it there ({made_by}), or correct it here")
     return HoldEverything(
         f"it answers {with_status(status, answer.text, secret)}: check url, and version "
         "(1 has a database, 2 an org and a bucket, 3 a database and a token)"
@@ -67,13 +69,16 @@ def retry_after(answer: Answer) -> float:
     return min(float(text), _LONGEST_WAIT) if re.fullmatch(r"[0-9]{1,9}", text) else 0.0
 
 
+def shown(answer: Answer) -> str:
+    """Return the version that an answer to /ping shows, "" where it shows none, as VictoriaMetrics."""
+    try:
+        text = answer.headers.get("X-Influxdb-Version") or str(json.loads(answer.text)["version"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    found = re.match(r"v?([1-9]\.[\w.~+-]{1,30})", text)
+    return found[1] if found else ""
+
+
 def major(answer: Answer) -> int | None:
-    """Return the version that an answer to /ping shows, None where it shows none, as VictoriaMetrics."""
-    shown = answer.headers.get("X-Influxdb-Version", "")
-    if not shown:
-        try:
-            shown = str(json.loads(answer.text)["version"])
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return None
-    found = re.match(r"v?([1-9])\.", shown)
-    return int(found[1]) if found else None
+    """Return the first number of that version."""
+    return int(shown(answer)[:1] or 0) or None

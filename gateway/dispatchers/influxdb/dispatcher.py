@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.dispatchers.http_client.session import Server
 from gateway.dispatchers.influxdb.answers import judge, major, retry_after
+from gateway.dispatchers.influxdb.findings import examine
 from gateway.dispatchers.influxdb.line import Encoder, Layout, escaped
 from gateway.plugin import (
     LARGEST_BATCH,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gateway.dispatchers.http_client.session import Answer
+    from gateway.plugin import Finding, Machine
 
 _GZIP = 31
 """The window of zlib with gzip's header."""
@@ -88,7 +90,7 @@ class InfluxDb(Dispatcher):
         self._secret = self.token or self.password or ""
         self._server = Server(self.url.rstrip("/"), self._secret, self.ca_file, self.timeout)
         self._encoder = Encoder(self.measurement, self.layout, dict(tag.split("=", 1) for tag in self.tags))
-        self._found: int | None = None
+        self.found: int | None = None
         self._not_before = 0.0
         self._wait_for = ""
 
@@ -103,6 +105,17 @@ class InfluxDb(Dispatcher):
             yield "url", "the password or token can be read on the way: write https:// where that is spoken"
         if self.token and (self.user or self.password):
             yield "user", "is not used, as there is a token"
+
+    @property
+    def target(self) -> str:
+        """What is written to, in words."""
+        if self.bucket:
+            return f"bucket {self.bucket}{f' of {self.org}' if self.org else ''}"
+        return f"database {self.database}"
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Say what the server is, and whether it takes what is written; an empty write tells."""
+        return examine(self, machine)
 
     def open(self) -> None:
         """Read the certificates; the first request makes the connection, which is then kept."""
@@ -119,7 +132,7 @@ class InfluxDb(Dispatcher):
     def time(self) -> float | None:
         """Return the time that the server shows; None where it is the time of this machine."""
         before = self.clock.wall()
-        answer = self._ask("GET", "/ping")
+        answer = self.ask("GET", "/ping")
         return answer.clock(before, self.clock.wall())
 
     def write(self, lines: str) -> None:
@@ -127,9 +140,11 @@ class InfluxDb(Dispatcher):
         packer = zlib.compressobj(wbits=_GZIP)
         body = packer.compress(lines.encode("utf-8", "replace")) + packer.flush()
         path, query = self._endpoint()
-        answer = self._ask("POST", path, query, body)
-        target = f"bucket {self.bucket} of {self.org}" if self.bucket else f"database {self.database}"
-        if failure := judge(answer, target, self._secret):
+        answer = self.ask("POST", path, query, body)
+        made = (
+            f"influx bucket create -n {self.bucket}" if self.bucket else f'CREATE DATABASE "{self.database}"'
+        )
+        if failure := judge(answer, self.target, made, self._secret):
             failure = self._server.named(failure)
             if wait := retry_after(answer):
                 self._not_before, self._wait_for = self.clock.monotonic() + wait, str(failure)
@@ -146,17 +161,18 @@ class InfluxDb(Dispatcher):
 
     def _detect(self) -> int:
         """Return the version that the server shows; 2 takes what 1 does, too."""
-        if self._found is None:
-            self._found = major(self._ask("GET", "/ping")) or 0
-            if not self._found:
+        if self.found is None:
+            self.found = major(self.ask("GET", "/ping")) or 0
+            if not self.found:
                 self.log.warning(
                     "%s is no InfluxDB: start VictoriaMetrics with -dedup.minScrapeInterval=1ms, or readings "
                     "that are sent again are there twice",
                     self.url,
                 )
-        return self._found
+        return self.found
 
-    def _ask(self, method: str, path: str, query: dict[str, str] | None = None, body: bytes = b"") -> Answer:
+    def ask(self, method: str, path: str, query: dict[str, str] | None = None, body: bytes = b"") -> Answer:
+        """Return an answer; raises what went wrong."""
         if self.clock.monotonic() < self._not_before:
             raise TryLater(self._wait_for)
         headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain; charset=utf-8"} if body else {}

@@ -1,0 +1,64 @@
+"""What `oemgateway doctor` says of the server that frames go to."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from gateway.dispatchers.influxdb.answers import major, shown
+from gateway.plugin import BadFrame, DeliveryFailure, bad, good, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.dispatchers.influxdb.dispatcher import InfluxDb
+    from gateway.plugin import Finding, Machine
+
+_READ = 0o4
+_DEDUP = re.compile(r'-?dedup\.minScrapeInterval="?([^"\s]+)')
+
+
+def examine(influx: InfluxDb, machine: Machine) -> Iterator[Finding]:
+    """Yield whether the server answers, what it is, and whether it takes what is written to it."""
+    if not machine.live:
+        return
+    if influx.ca_file and machine.exists(influx.ca_file) and not machine.allows(influx.ca_file, _READ):
+        yield bad(
+            f"{machine.user} may not read {influx.ca_file}", f"sudo chgrp {machine.user} {influx.ca_file}"
+        )
+    try:
+        influx.open()
+        yield _identify(influx)
+        influx.write("")
+        yield good(f"it takes what is written to {influx.target}")
+    except BadFrame:  # it finds nothing in it, but has looked
+        yield good(f"it takes what is written to {influx.target}")
+    except (DeliveryFailure, OSError) as failure:
+        yield bad(str(failure))
+    finally:
+        influx.close()
+
+
+def _identify(influx: InfluxDb) -> Finding:
+    """Return what the server is, by its answer to /ping."""
+    answer = influx.ask("GET", "/ping")
+    influx.found = major(answer) or 0
+    if not influx.found:
+        return _deduplicates(influx)
+    found = f"{influx.url} is InfluxDB {shown(answer)}"
+    if influx.version and influx.found != int(influx.version):
+        return bad(f"{found}, and version is {influx.version}", "leave version out, and see what follows")
+    return good(found)
+
+
+def _deduplicates(influx: InfluxDb) -> Finding:
+    """Return whether a VictoriaMetrics has its deduplication on."""
+    found = _DEDUP.search(influx.ask("GET", "/flags").text)
+    if not found:
+        return unknown(f"{influx.url} is no InfluxDB, but may take the same lines")
+    if found[1].startswith("0"):
+        return bad(
+            f"{influx.url} is a VictoriaMetrics that keeps what is sent again twice",
+            "start it with -dedup.minScrapeInterval=1ms",
+        )
+    return good(f"{influx.url} is a VictoriaMetrics with deduplication")
