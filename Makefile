@@ -28,8 +28,8 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS := 6
 
 # What `make peers` compares with; `make test` uses them where they are installed.
-PEERS := influxdb victoria-metrics rsyslog logrotate fping prometheus prometheus-blackbox-exporter chromium iproute2 openssl \
-	$(if $(shell command -v npm),,npm)
+PEERS := influxdb victoria-metrics rsyslog logrotate xz-utils bzip2 zstd fping prometheus prometheus-blackbox-exporter chromium \
+	iproute2 openssl $(if $(shell command -v npm),,npm)
 
 # The lists are in setup.cfg only.
 needs = $(shell $(PYTHON) -c 'import configparser, shlex; c = configparser.ConfigParser(); c.read("setup.cfg"); \

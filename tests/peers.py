@@ -29,6 +29,7 @@ LARGE = {
     "promtool",
     "rsyslogd",
     "victoria-metrics",
+    "zstd",
 }
 """Programs that `make peers` installs; other runs do without them, and test against simulators alone."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import shutil
 
@@ -24,10 +26,11 @@ class Log:
         self.late = False
         self.touched = 1_700_000_000
         self.state = {}
+        self.olddir = None
         self.begin()
 
     def begin(self):
-        self.follower = Follower(self.path, self.state, lambda: self.now)
+        self.follower = Follower(self.path, self.state, lambda: self.now, self.olddir)
 
     def restart(self):
         self.state = self.follower.state()
@@ -68,12 +71,12 @@ class Log:
         os.truncate(self.path, 0)
         self.touch(self.path.with_name("mail.log.1"))
 
-    def compress(self):
+    def compress(self, ending=".gz", compress=gzip.compress):
         for file in self.path.parent.glob("mail.log.*"):
-            if file.suffix != ".gz":
+            if file.suffix != ending:
                 about = file.stat()
-                packed = file.with_name(f"{file.name}.gz")
-                packed.write_bytes(gzip.compress(file.read_bytes()))
+                packed = file.with_name(f"{file.name}{ending}")
+                packed.write_bytes(compress(file.read_bytes()))
                 os.utime(packed, ns=(about.st_atime_ns, about.st_mtime_ns))
                 file.unlink()
 
@@ -344,6 +347,128 @@ def test_a_damaged_state_is_as_none(tmp_path, state):
     log.follower.close()
 
 
+@pytest.mark.parametrize("rotate", ROTATIONS)
+@pytest.mark.parametrize(("ending", "compress"), [(".bz2", bz2.compress), (".xz", lzma.compress)])
+def test_what_another_program_compressed_is_read(begun, rotate, ending, compress):
+    begun.write(5)
+    begun.poll()
+    begun.restart()
+    begun.write(4000)
+    rotate(begun)
+    begun.compress(ending, compress)
+    begun.write(5)
+    begun.poll()
+    begun.now += LATE
+    begun.poll()
+    begun.assert_all_once(10)
+    assert begun.follower.lost == 0
+
+
+@pytest.mark.parametrize("ending", [".xz", ".bz2", ".gz"])
+def test_what_is_damaged_is_named(begun, ending):
+    begun.write(5)
+    begun.poll()
+    begun.copytruncate()
+    begun.compress(ending, lambda _: b"not compressed at all")
+    begun.write(2)
+    begun.poll()
+    begun.now += LATE
+    begun.poll()
+    assert begun.follower.lost == 1
+    assert begun.follower.unreadable.startswith(f"mail.log.1{ending}: ")
+
+
+@pytest.mark.parametrize("ending", [".lz4", ".Z"])
+def test_what_nothing_here_can_read_is_counted_once_and_named(begun, ending):
+    # given what was written before a rotation, and compressed by a program of another kind
+    begun.write(5)
+    begun.poll()
+    begun.write(5)
+    begun.copytruncate()
+    begun.compress(ending, bytes)
+    begun.write(2)
+    # when
+    for _ in range(3):
+        begun.poll()
+        begun.now += LATE
+    # then it is lost, once, also after a restart, and all else is read
+    assert begun.follower.lost == 1
+    assert begun.follower.unreadable == f"mail.log.1{ending}: this Python cannot read {ending}"
+    assert begun.read == [*range(10, 15), 20, 21]
+    begun.restart()
+    begun.now += 2 * LATE
+    begun.poll()
+    assert begun.follower.lost == 0
+
+
+def test_what_cannot_be_read_and_was_read_before_is_no_loss(begun):
+    begun.write(5)
+    begun.rename()
+    begun.poll()
+    begun.now += LATE
+    begun.poll()
+    begun.compress(".lz4", bytes)
+    begun.restart()
+    begun.write(5)
+    for _ in range(3):
+        begun.poll()
+        begun.now += LATE
+    begun.assert_all_once(10)
+    assert begun.follower.lost == 0
+
+
+@pytest.mark.parametrize("rotate", ROTATIONS)
+@pytest.mark.parametrize("is_named", [True, False])
+def test_rotated_files_of_another_folder(begun, tmp_path, rotate, is_named):
+    # given what was written while nothing ran, in a folder that is named or not
+    folder = tmp_path / "old"
+    folder.mkdir()
+    begun.olddir = folder if is_named else None
+    begun.write(5)
+    begun.poll()
+    begun.restart()
+    begun.write(100)
+    rotate(begun)
+    begun.path.with_name("mail.log.1").rename(folder / "mail.log-20261128")
+    begun.write(5)
+    # when
+    for _ in range(3):
+        begun.poll()
+        begun.now += LATE
+    # then
+    if is_named:
+        begun.assert_all_once(10)
+    else:
+        assert begun.read == [*range(10, 15), *range(115, 120)]
+    assert (begun.follower.lost, begun.follower.unreadable) == (int(not is_named), "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mail.log-20261128",
+        "mail.log-1764000000",
+        "mail.log.2026-11-28",
+        "mail.log_20261128-13:05",
+        "mail.log-2026-W48",
+        "mail.log.14",
+    ],
+)
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_whatever_date_is_in_its_name_a_rotated_file_is_found(begun, name, ending):
+    begun.write(5)
+    begun.poll()
+    begun.restart()
+    begun.write(100)
+    begun.rename()
+    if ending:
+        begun.compress()
+    begun.path.with_name(f"mail.log.1{ending}").rename(begun.path.with_name(f"{name}{ending}"))
+    begun.write(5)
+    begun.poll()
+    begun.assert_all_once(10)
+
+
 def test_what_was_not_taken_is_yielded_again(begun):
     begun.write(3)
     for _ in begun.follower.poll():
@@ -401,5 +526,8 @@ def test_whatever_happens_each_line_is_read_once(tmp_path_factory, acts, sizes):
             log.late = act == "rename"  # while its program has not noticed
     log.poll()
     log.poll()
+    log.now += 2 * LATE
+    log.poll()
     log.follower.close()
     log.assert_all_once(1)
+    assert log.follower.lost == 0

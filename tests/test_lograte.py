@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from gateway.diagnosis.machine import Machine
 from gateway.settings import SettingsFault, build
 from listeners.lograte.listener import Lograte
 from listeners.simulated.clock import VirtualClock, VirtualFlag
@@ -186,6 +188,47 @@ def test_a_stop_while_lines_are_matched_counts_them_at_the_next_start(running):
 def test_a_wrong_pattern_is_a_fault_of_the_file(running, pattern, words):
     with pytest.raises(SettingsFault, match=words):
         running.start(pattern1=pattern)
+
+
+def test_a_rotated_file_that_is_not_found_is_counted_and_one_line_an_hour(running, caplog):
+    running.start(interval="60")
+    running.read()
+    for _ in range(3):
+        running.write("sent")
+        running.read()
+        running.file.write_text("")
+        running.write("bounced")
+        for _ in range(2):
+            running.read()
+    assert running.listener.health().faults == {"rotated file not found": 3}
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == (
+        f"a rotated file of {running.file} is not found: what was not read of it is not counted "
+        "(if it is in another folder, set olddir)"
+    )
+    running.clock.sleep(3600)
+    running.file.write_text("")
+    running.file.with_name("mail.log.1.lz4").write_text("x")
+    for _ in range(3):
+        running.write("sent")
+        running.read()
+    assert caplog.records[-1].getMessage().endswith("(mail.log.1.lz4: this Python cannot read .lz4)")
+
+
+def test_the_doctor_says_whether_the_service_may_read_the_rotated_files(running):
+    old = running.directory / "old"
+    running.start(olddir=str(old))
+    machine = Machine(root=Path("/"), user="oemgateway", uid=990, gids=frozenset(), live=True)
+    running.file.chmod(0o644)
+
+    def said():
+        return [str(finding) for finding in running.listener.examine(machine)][1:]
+
+    assert said() == [f"FAULT : oemgateway may not read {old}: correct olddir, or its rights"]
+    old.mkdir(mode=0o700)
+    assert len(said()) == 1
+    old.chmod(0o755)
+    assert said() == []
 
 
 def test_a_file_that_may_not_be_read_at_first_is_read_from_its_end_later(running, monkeypatch):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import logging
+import lzma
 import os
 import random
 import subprocess
+import sys
 import threading
 import time
 
@@ -14,6 +17,7 @@ import pytest
 
 from gateway.flag import Flag
 from gateway.settings import build
+from listeners.lograte import follower
 from listeners.lograte.listener import Lograte
 from tests.gateway_process import GatewayProcess, state
 from tests.peers import need
@@ -53,36 +57,42 @@ class Writer(threading.Thread):
 
 def lines_in(directory):
     found = []
-    for path in directory.glob("mail.log*"):
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    for path in directory.rglob("mail.log*"):
+        unpack = {".gz": gzip, ".xz": lzma, ".bz2": bz2}.get(path.suffix)
+        data = unpack.decompress(path.read_bytes()) if unpack else path.read_bytes()
         found += [line[-7:] for line in data.decode().splitlines()]
     return found
 
 
+XZ = "compress\ncompresscmd /usr/bin/xz\ncompressext .xz"
+BZIP2 = "compress\ncompresscmd /usr/bin/bzip2\ncompressext .bz2"
+ZSTD = "compress\ncompresscmd /usr/bin/zstd\ncompressoptions --rm -q\ncompressext .zst"
+DATED = "dateext\ndateformat -%Y%m%d-%s"
+
+
 # Without delaycompress, logrotate loses what a program writes before it opens its new file.
 @pytest.mark.parametrize(
-    ("way", "compress"),
+    ("way", "more"),
     [
         ("create", "nocompress"),
         ("create", "compress\ndelaycompress"),
+        ("create", f"{DATED}\nolddir old\n{BZIP2}\ndelaycompress"),
         ("copytruncate", "nocompress"),
         ("copytruncate", "compress"),
+        ("copytruncate", f"{DATED}\nolddir old\n{XZ}"),
     ],
-    ids=["create", "create-compress", "copytruncate", "copytruncate-compress"],
+    ids=[
+        *("create", "create-compress", "create-dateext-olddir-bzip2"),
+        *("copytruncate", "copytruncate-compress", "copytruncate-dateext-olddir-xz"),
+    ],
 )
-def test_each_line_is_counted_once(tmp_path, way, compress):
+def test_each_line_is_counted_once(tmp_path, way, more):
     # given a program that writes, a log that is rotated, and the listener
-    logrotate = need("logrotate", "logrotate")
     logs = tmp_path / "logs"
-    logs.mkdir(mode=0o755)
-    conf = tmp_path / "logrotate.conf"
-    conf.write_text(f"{logs}/mail.log {{\nrotate 500\n{way}\n{compress}\nmissingok\n}}\n")
-    conf.chmod(0o644)
+    rotated_once = logrotate(tmp_path, way, more)
     writer = Writer(logs / "mail.log")
     (logs / "mail.log").touch()
-    settings = {"node": "mail", "interval": "1", "pattern1": "line [0-9]{7}$"}
-    listener = build(Lograte, {**settings, "file": str(logs / "mail.log")})
-    listener.name, listener.state = "mail", tmp_path
+    listener = listening(tmp_path, **({"olddir": str(logs / "old")} if "olddir" in more else {}))
     listener.open()
     stop = Flag()
     total = [f.values[1] for f in listener.read(stop)][-1]
@@ -91,7 +101,7 @@ def test_each_line_is_counted_once(tmp_path, way, compress):
 
     def rotate():
         for _ in range(ROTATIONS):
-            subprocess.run([logrotate, "-f", "-s", tmp_path / "state", conf], check=True)
+            rotated_once()
             if way == "create":
                 writer.reopen_at = time.monotonic() + draw.uniform(0, 0.1)
             time.sleep(draw.uniform(0, 0.5))
@@ -123,6 +133,62 @@ def test_each_line_is_counted_once(tmp_path, way, compress):
         assert (lost, total) == (0, writer.count)
     # What was read before it was lost is counted too.
     assert len(kept) <= total <= writer.count
+
+
+def test_what_this_python_cannot_read_is_counted_and_named_and_no_line_is_counted_twice(
+    tmp_path, monkeypatch, caplog
+):
+    if sys.version_info >= (3, 14):
+        pytest.skip("this Python reads zstd")
+    # given copies that zstd compresses at once
+    monkeypatch.setattr(follower, "LATE", 1.0)
+    rotate = logrotate(tmp_path, "copytruncate", ZSTD)
+    writer = Writer(tmp_path / "logs" / "mail.log")
+    writer.path.touch()
+    listener = listening(tmp_path)
+    listener.open()
+    stop = Flag()
+    listener.read(stop)
+    writer.start()
+    # when
+    listener.read(stop)
+    time.sleep(0.3)
+    rotate()
+    until = time.monotonic() + 30
+    while not listener.health().faults and time.monotonic() < until:
+        total = listener.read(stop)[-1].values[1]
+    writer.stop.set()
+    writer.join()
+    total = listener.read(stop)[-1].values[1]
+    listener.close()
+    # then
+    lost = writer.count - total
+    log.info("zstd: %d lines written, %d not counted", writer.count, lost)
+    assert 0 < lost <= PER_SECOND
+    assert listener.health().faults == {"rotated file not found": 1}
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line.endswith("(mail.log.1.zst: this Python cannot read .zst)")
+
+
+def logrotate(directory, way, more):
+    """Return a function that rotates mail.log below a directory; its rotated files may go to `old`."""
+    program = need("logrotate", "logrotate")
+    for other, package in (("xz", "xz-utils"), ("bzip2", "bzip2"), ("zstd", "zstd")):
+        if f"/{other}\n" in more:
+            need(other, package)
+    (directory / "logs").mkdir(mode=0o755)
+    (directory / "logs" / "old").mkdir(mode=0o755)
+    conf = directory / "logrotate.conf"
+    conf.write_text(f"{directory}/logs/mail.log {{\nrotate 500\n{way}\n{more}\nmissingok\n}}\n")
+    conf.chmod(0o644)
+    return lambda: subprocess.run([program, "-f", "-s", directory / "state", conf], check=True)
+
+
+def listening(directory, **entries):
+    settings = {"node": "mail", "interval": "1", "pattern1": "line [0-9]{7}$", **entries}
+    listener = build(Lograte, {**settings, "file": str(directory / "logs" / "mail.log")})
+    listener.name, listener.state = "mail", directory
+    return listener
 
 
 def test_after_kills_at_any_moment_each_line_is_counted_once(tmp_path):

@@ -8,12 +8,13 @@ another name or compressed, also after a restart.
 from __future__ import annotations
 
 import errno
+import importlib
 import io
 import os
 import re
 import stat
 import zlib
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -30,8 +31,8 @@ _KNOWN = 500
 """Rotated files that are remembered."""
 _WANTED = 20
 """Positions whose files have not been found again that are remembered."""
-_DAMAGED = (OSError, EOFError, zlib.error)
-"""What reading a compressed file may raise."""
+_LIBRARIES = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma", ".zst": "compression.zstd"}
+"""What reads a compressed file, by its ending; that for zstd comes with Python 3.14."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,17 @@ START = Position(0, 0, 0)
 class _Source:
     """An open file and how far it has been read; something came last, or it was rotated, at `since`.
 
-    `final` says that nothing is written to it any more: it is compressed.
+    `final` says that nothing is written to it any more: it is compressed, as its `ending` says.
     """
 
-    def __init__(self, path: Path, since: float) -> None:
-        self.final = path.suffix == ".gz"
+    def __init__(self, path: Path, since: float, ending: str = "") -> None:
+        self.final = bool(ending)
         self.since = since
-        self.file = _open(path)
-        about = os.fstat(self.file.fileno())
+        with ExitStack() as opened:
+            plain = opened.enter_context(_open(path))
+            self.file = opened.enter_context(_unpacked(plain, ending)) if ending else plain
+            self.close = opened.pop_all().close
+        about = os.fstat(plain.fileno())
         self.inode = (about.st_dev, about.st_ino)
         self.position, self._last = START, b""
         self._is_cut = False
@@ -131,32 +135,44 @@ class _Source:
 class Follower:
     """What is new in a log file since the last look; `now` is by the monotonic clock.
 
-    Without a state of an earlier run it `is_first`, and begins at the end of the file.
+    Without a state of an earlier run it `is_first`, and begins at the end of the file. Rotated files are
+    beside the file, or in `olddir`. `lost` counts those that were not found, and `unreadable` says which one
+    could not be read last, and why.
     """
 
-    def __init__(self, path: Path, state: dict[str, Any], now: Callable[[], float]) -> None:
+    def __init__(
+        self, path: Path, state: dict[str, Any], now: Callable[[], float], olddir: Path | None = None
+    ) -> None:
+        self.lost = 0
+        self.unreadable = ""
         self._path = path
+        self._folders = {path.parent, olddir or path.parent}
         self._now = now
-        self._rotated = re.compile(re.escape(path.name) + r"[.-][0-9][-0-9._T:]*(\.gz)?")
+        self._rotated = re.compile(re.escape(path.name) + r"[._-][0-9][-0-9._T:W]*(\.[A-Za-z0-9]{1,5})?")
         self._sources: list[_Source] = []
         self._known: dict[tuple[int, int], None] = {}
-        self._wanted: list[Position] = []
+        self._wanted: dict[Position, float | None] = {}
         self._looked_at: set[tuple[int, int, int]] = set()
         self.is_first = not self._recall(state)
 
     def _recall(self, state: dict[str, Any]) -> bool:
         with suppress(KeyError, TypeError, ValueError):
-            positions = [Position(*map(int, each)) for each in state["positions"]]
-            self._wanted = [position for position in positions if position.offset]
+            given_up = state.get("given_up", [])
+            for each in (*given_up, *state["positions"]):
+                position = Position(*map(int, each))
+                if position.offset:
+                    self._wanted[position] = None if each in given_up else self._now()
             self._known = {(int(length), int(crc)): None for length, crc in state["known"]}
             return True
         return False
 
     def state(self) -> dict[str, Any]:
         """Return where it is, as JSON can have it."""
-        positions = [*self._wanted, *(source.position for source in self._sources)]
+        wanted = [position for position, since in self._wanted.items() if since is not None]
+        positions = [*wanted, *(source.position for source in self._sources)]
         return {
-            "positions": [[each.offset, each.head, each.tail] for each in positions],
+            "positions": [astuple(position) for position in positions],
+            "given_up": [astuple(position) for position, since in self._wanted.items() if since is None],
             "known": [
                 [length, crc]
                 for length, crc in self._known
@@ -167,7 +183,7 @@ class Follower:
     def close(self) -> None:
         """Close the files."""
         for source in self._sources:
-            source.file.close()
+            source.close()
         self._sources = []
 
     def begin(self) -> None:
@@ -186,9 +202,13 @@ class Follower:
         for source in [*self._sources]:
             yield from self._read(source)
         yield from self._finish()
+        for position, since in self._wanted.items():
+            if since is not None and self._now() >= since + LATE:
+                self._wanted[position] = None
+                self.lost += 1
 
     def _read(self, source: _Source, *, rest: bool = False) -> Iterator[bytes]:
-        with suppress(*_DAMAGED if source.final else ()):
+        with suppress(*[OSError] if source.final else []):
             for lines in source.lines(rest=rest or source.final):
                 yield lines
                 source.since = self._now()
@@ -198,7 +218,7 @@ class Follower:
         for source in self._sources[:-1]:
             if source.final or self._now() >= source.since + LATE:
                 yield from self._read(source, rest=True)
-                source.file.close()
+                source.close()
                 self._sources.remove(source)
 
     def _look(self) -> None:
@@ -206,7 +226,8 @@ class Follower:
         current = self._sources[-1] if self._sources else None
         is_truncated = current is not None and not current.position.holds(current.file)
         if current and is_truncated:
-            self._wanted = [*self._wanted, current.position][-_WANTED:]
+            self._wanted[current.position] = self._now()
+            self._wanted = dict([*self._wanted.items()][-_WANTED:])
             current.begin(START)
         new = self._open_new(current)
         intact = None if is_truncated or new else current
@@ -242,7 +263,7 @@ class Follower:
         """Move a source to where its file was left."""
         for position in reversed(self._wanted):
             if position.fits(source.file):
-                self._wanted.remove(position)
+                del self._wanted[position]
                 source.begin(position)
                 return
 
@@ -250,15 +271,15 @@ class Follower:
         """Return the rotated files that are not known yet, the oldest first."""
         added, looked_at = [], set()
         open_now = [*self._sources, *filter(None, [new])]
-        for path, about in self._rotated_files():
+        for path, about, ending in self._rotated_files():
             signature = (about.st_ino, about.st_mtime_ns, about.st_size)
             if signature in self._looked_at:
                 looked_at.add(signature)
                 continue
             looked_at.add(signature)
-            with suppress(*_DAMAGED), ExitStack() as opened:
-                source = _Source(path, self._now())
-                opened.callback(source.file.close)
+            with self._unread(path), ExitStack() as opened:
+                source = _Source(path, self._now(), ending)
+                opened.callback(source.close)
                 key, is_new = source.key(), self._is_new(source)
                 same = [each for each in open_now if each.key(key[0]) == key]
                 if is_new and intact and (intact in same or intact.position.fits(source.file)):
@@ -282,36 +303,54 @@ class Follower:
         short = (each for each in self._known if each[0] < _HEAD)
         return bool(key[0]) and key not in self._known and all(source.key(n) != (n, crc) for n, crc in short)
 
-    def _rotated_files(self) -> list[tuple[Path, os.stat_result]]:
+    @contextmanager
+    def _unread(self, path: Path) -> Iterator[None]:
+        """Take note that a rotated file cannot be read."""
+        try:
+            yield
+        except OSError as error:
+            self.unreadable = f"{path.name}: {error.strerror or error}"
+
+    def _rotated_files(self) -> list[tuple[Path, os.stat_result, str]]:
+        """Return the rotated files, the oldest first, with what compressed them."""
         found = []
-        with suppress(OSError):
-            for path in self._path.parent.iterdir():
-                if self._rotated.fullmatch(path.name):
-                    with suppress(OSError):  # it may have got another name by now
-                        found.append((path, path.stat()))
+        for folder in self._folders:
+            with suppress(OSError):
+                for path in folder.iterdir():
+                    if name := self._rotated.fullmatch(path.name):
+                        with suppress(OSError):  # it may have got another name by now
+                            found.append((path, path.stat(), name[1] or ""))
         return sorted(found, key=lambda each: each[1].st_mtime_ns)
 
 
 def _open(path: Path) -> IO[bytes]:
-    """Open a plain file, compressed or not; a pipe is not waited for."""
+    """Open a plain file; a pipe is not waited for."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.EINVAL, "a plain file expected", str(path))
-    file = io.FileIO(fd)
-    if path.suffix != ".gz":
-        return file
-    import gzip  # noqa: PLC0415  (where nothing is compressed it is not needed)
+    return io.FileIO(fd)
 
-    unpacked = gzip.GzipFile(fileobj=file, mode="rb")
-    unpacked.myfileobj = file  # to be closed with it
-    return unpacked  # type: ignore[return-value]  # it has what IO has
+
+def _unpacked(file: IO[bytes], ending: str) -> IO[bytes]:
+    """Return what gives the contents of a compressed file; OSError where nothing does."""
+    try:
+        library = importlib.import_module(_LIBRARIES[ending])
+    except (KeyError, ImportError):
+        raise OSError(f"this Python cannot read {ending}") from None
+    unpacked: IO[bytes] = library.open(file)
+    return unpacked
 
 
 def _read(file: IO[bytes], offset: int, size: int) -> bytes:
     """Return up to so many bytes from an offset on; fewer only at the end."""
-    file.seek(max(0, offset))
-    return file.read(size)
+    try:
+        file.seek(max(0, offset))
+        return file.read(size)
+    except OSError:
+        raise
+    except Exception as error:  # what is compressed is damaged; each library has its own
+        raise OSError(str(error)) from error
 
 
 def _crc(file: IO[bytes], offset: int, size: int) -> int:

@@ -27,6 +27,12 @@ _KEEP_EVERY = 600.0
 _KEPT_RUNNING = 30.0
 """Seconds of an interval from which on the process is ended in between: it has 10 MB, and starts quickly."""
 
+_LIST = 0o5
+"""Permission bits that a user needs to read what is in a directory."""
+
+_AGAIN = 3600.0
+"""Seconds after which a rotated file that is missing is logged again."""
+
 _LATE = 1.5
 """Intervals after which a count is not one of an interval any more, and only in the total."""
 
@@ -54,6 +60,7 @@ class Lograte(EntrySampler):
     KINDS: ClassVar = (("count", ""), ("total", ""))
 
     file: Path = setting()
+    olddir: Path | None = setting(None)
     interval: float = setting(60.0, check=at_least(1))
     patterns: Patterns = field(default_factory=Patterns)
 
@@ -61,6 +68,7 @@ class Lograte(EntrySampler):
         super().__post_init__()
         self._follower: Follower | None = None
         self._counted_at: float | None = None
+        self._missed_at: float | None = None
 
     @property
     def entries(self) -> Patterns:
@@ -84,7 +92,7 @@ class Lograte(EntrySampler):
         )
         off = kept.get("off")
         self._matcher = Matcher(named, named.intersection(off if isinstance(off, list) else ()))
-        self._follower = Follower(self.file, kept, self.clock.monotonic)
+        self._follower = Follower(self.file, kept, self.clock.monotonic, self.olddir)
         self._counted_at = None
         if self._follower.is_first:
             self._follower.begin()
@@ -125,6 +133,7 @@ class Lograte(EntrySampler):
             self._trouble = f"{self.file} is missing"
         except PermissionError:
             self._trouble = f"{self.file} may not be read: `oemgateway doctor` says what to do"
+        self._note_lost(self._follower)
         if self.interval >= _KEPT_RUNNING:
             self._matcher.close()
         self._is_late, self._counted_at = is_late, now
@@ -152,6 +161,23 @@ class Lograte(EntrySampler):
             )
         else:
             yield good(f"{machine.user} may read {self.file}")
+        if self.olddir and not (machine.exists(self.olddir) and machine.allows(self.olddir, _LIST)):
+            yield bad(f"{machine.user} may not read {self.olddir}", "correct olddir, or its rights")
+
+    def _note_lost(self, follower: Follower) -> None:
+        """Take note that rotated files are not found; a line in the log, at most one an hour."""
+        if not follower.lost:
+            return
+        self._faults["rotated file not found"] += follower.lost
+        follower.lost = 0
+        now = self.clock.monotonic()
+        if self._missed_at is None or now >= self._missed_at + _AGAIN:
+            self._missed_at = now
+            self.log.warning(
+                "a rotated file of %s is not found: what was not read of it is not counted (%s)",
+                self.file,
+                follower.unreadable or "if it is in another folder, set olddir",
+            )
 
     def _keep(self, follower: Follower) -> None:
         if follower.is_first:
