@@ -12,6 +12,7 @@ import pytest
 
 from gateway.process import logs
 from gateway.process.logs import check_syslog, log_to, log_to_syslog, set_levels
+from gateway.process.port import host_and_port
 from tests.waiting import wait_until
 
 log = logging.getLogger("oemgateway")
@@ -267,7 +268,7 @@ def test_and_what_cannot(words, said):
     ],
 )
 def test_where_it_is(place, address):
-    assert logs.host_and_port(place) == address
+    assert host_and_port(place, 514) == address
 
 
 def test_every_facility_of_syslog_is_known():

@@ -397,8 +397,8 @@ def test_a_wrong_password_of_the_proxy_is_one_line_without_it(peer, caplog):
     [
         ({"proxy": "me:secret@host:3128"}, "proxy_user and proxy_password are settings of their own"),
         ({"proxy": "host:3128", "proxy_user": "a:b"}, "a user name without a colon expected"),
-        ({"proxy_user": "me"}, "proxy, proxy_user and proxy_password expected together"),
-        ({"proxy": "host:3128", "proxy_password": "x"}, "proxy, proxy_user and proxy_password expected"),
+        ({"proxy_user": "me"}, "proxy_user: a proxy expected beside it"),
+        ({"proxy": "host:3128", "proxy_password": "x"}, "proxy_password: a proxy_user expected beside it"),
     ],
 )
 def test_settings_of_a_proxy_that_cannot_be(entries, words):

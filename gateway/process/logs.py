@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import queue
-import re
 import socket
 import sys
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.flag import wait_readable
+from gateway.process.port import host_and_port
 from gateway.process.state_files import as_owner
 from gateway.settings import did_you_mean
 from gateway.text.plain import plain
@@ -69,8 +69,11 @@ def check_syslog(words: Sequence[str]) -> None:
     if not words:
         return
     place, facility, *more = [*words, "daemon"][: max(2, len(words))]
-    if more or not re.fullmatch(r"(tcp:)?([^\s:]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?", place):
-        raise ValueError(f"host:514, facility expected (or tcp:host:514, or local), not {', '.join(words)}")
+    try:
+        host_and_port("" if more else place.removeprefix("tcp:"), _PORT)
+    except ValueError:
+        found = ", ".join(words)
+        raise ValueError(f"host:514, facility expected (or tcp:host:514, or local), not {found}") from None
     if facility not in SysLogHandler.facility_names:
         hint = did_you_mean(facility, SysLogHandler.facility_names)
         raise ValueError(f"a facility such as daemon or local0 expected, not {facility}{hint}")
@@ -191,7 +194,7 @@ class _Sender(SysLogHandler):
     again = 0.0
 
     def __init__(self, place: str, facility: str = "daemon") -> None:
-        host, port = host_and_port(place)
+        host, port = host_and_port(place, _PORT)
         super().__init__(_LOCAL if host == "local" else (host, port), SysLogHandler.facility_names[facility])
         self.ident = f"oemgateway[{os.getpid()}]: "
 
@@ -222,7 +225,7 @@ class _Stream(_Sender):
     _connection: socket.socket | None = None
 
     def __init__(self, place: str, facility: str = "daemon") -> None:
-        self._place = host_and_port(place.removeprefix("tcp:"))
+        self._place = host_and_port(place.removeprefix("tcp:"), _PORT)
         super().__init__("local", facility)
 
     def createSocket(self) -> None:  # noqa: N802  (as the class above has it)
@@ -255,10 +258,3 @@ class _Stream(_Sender):
         if self._connection:
             self._connection.close()
         self._connection = None
-
-
-def host_and_port(place: str) -> tuple[str, int]:
-    """Return the address of a syslog server as check_syslog allows it; the usual port if none is given."""
-    bracketed = re.fullmatch(r"\[(.+)\](?::([0-9]+))?", place)
-    host, _, port = (bracketed[1], "", bracketed[2]) if bracketed else place.partition(":")
-    return host, int(port or _PORT)

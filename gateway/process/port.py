@@ -1,12 +1,15 @@
-"""A TCP port of this machine, for the sections that listen on one."""
+"""TCP ports: those of this machine that a section listens on, and HOST:PORT of another one."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
+import re
 
 from gateway import holders
 
+_HOST = re.compile(r"(?:[\w-]+\.)*[\w-]+\.?|[0-9a-fA-F:]+:[0-9a-fA-F:.]*(?:%\w+)?")
+_PLACE = re.compile(r"(?:\[(.+)\]|([^:]+))(?::([0-9]{1,5}))?")
 _EVERYWHERE = ("0.0.0.0", "::")
 _FREE = 1024
 """The first port that any user may listen at, as Linux comes (net.ipv4.ip_unprivileged_port_start)."""
@@ -39,3 +42,19 @@ def refused(host: str, number: int, error: OSError) -> OSError:
     elif error.errno == errno.EADDRNOTAVAIL:
         words = "this machine has no such address: set host to one that `ip address` shows, or to 0.0.0.0"
     return OSError(f"{f'[{host}]' if ':' in host else host}:{number}: {words}")
+
+
+def check_host(text: str) -> str:
+    """Return a name or an address of a host; raises ValueError where it is none."""
+    if not _HOST.fullmatch(text) or len(text) > 253:
+        raise ValueError(f"the name or the IP address of a host expected, not {text or 'nothing'}")
+    return text
+
+
+def host_and_port(text: str, default: int | None = None) -> tuple[str, int]:
+    """Return a host and a port of HOST:PORT, an IPv6 address being in brackets; raises ValueError."""
+    found = _PLACE.fullmatch(text)
+    port = int(found[3]) if found and found[3] else default
+    if not found or not port or port > 65535:
+        raise ValueError(f"HOST:PORT expected, such as gateway.local:22, not {text or 'nothing'}")
+    return check_host(found[1] or found[2]), port

@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from gateway.process.port import host_and_port
 from gateway.text.terminal import FAILED, OK
 from listeners.probe.network import Attempt, Kind, Outcome, failed, probe_tcp
-from listeners.probe.targets import host_and_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

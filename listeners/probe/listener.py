@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from gateway.plugin import at_least, bad, between, good, setting
+from gateway.plugin import SettingsFault, at_least, bad, between, good, setting
+from gateway.process.port import host_and_port
 from listeners.entries import EntrySampler, Troubled
 from listeners.probe.icmp import NOT_ALLOWED
 from listeners.probe.network import Attempt, Kind, NotAllowed, Outcome, failed
-from listeners.probe.targets import Targets, host_and_port
+from listeners.probe.targets import Targets
 from listeners.probe.web import Way
 
 if TYPE_CHECKING:
@@ -105,8 +106,9 @@ class Probe(EntrySampler):
         super().__post_init__()
         if self.timeout >= self.interval:
             raise ValueError(f"a timeout below the interval expected, not {self.timeout:g}")
-        if (self.proxy_user or self.proxy_password) and not (self.proxy and self.proxy_user):
-            raise ValueError("proxy, proxy_user and proxy_password expected together")
+        for key, beside in (("proxy_password", "proxy_user"), ("proxy_user", "proxy")):
+            if getattr(self, key) and not getattr(self, beside):
+                raise SettingsFault([(key, f"a {beside} expected beside it")])
         login = f"{self.proxy_user}:{self.proxy_password or ''}" if self.proxy_user else ""
         proxy = host_and_port(self.proxy) if self.proxy else None
         self.way = Way(proxy, login, self.fresh, self.ca_file)

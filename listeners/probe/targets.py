@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
+from gateway.process.port import check_host, host_and_port
 from gateway.settings import did_you_mean
 from listeners.entries import Entries
 from listeners.probe.dns import TYPES, probe_dns, question
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from listeners.probe.network import Attempt, Outcome
     from listeners.probe.web import Way
 
-_HOST = re.compile(r"(?:[\w-]+\.)*[\w-]+\.?|[0-9a-fA-F:]+:[0-9a-fA-F:.]*(?:%\w+)?")
 EXPECTED = "icmp HOST, tcp HOST:PORT, http://..., https://... or dns NAME [@SERVER] [A or AAAA] expected"
 
 
@@ -63,22 +63,6 @@ class Targets(Entries):
         if re.match("https?://", text, re.IGNORECASE):
             return Target("web", (parse_url(text),))
         raise ValueError(f"{EXPECTED}, not {text or 'nothing'}{did_you_mean(kind, ['icmp', 'tcp', 'dns'])}")
-
-
-def check_host(text: str) -> str:
-    """Return a name or an address of a host; raises ValueError where it is none."""
-    if not _HOST.fullmatch(text) or len(text) > 253:
-        raise ValueError(f"the name or the IP address of a host expected, not {text or 'nothing'}")
-    return text
-
-
-def host_and_port(text: str, default: int | None = None) -> tuple[str, int]:
-    """Return a host and a port of HOST:PORT, an IPv6 address being in brackets; raises ValueError."""
-    found = re.fullmatch(r"(?:\[(.+)\]|([^:]+))(?::([0-9]{1,5}))?", text)
-    port = int(found[3]) if found and found[3] else default
-    if not found or not port or port > 65535:
-        raise ValueError(f"HOST:PORT expected, such as gateway.local:22, not {text or 'nothing'}")
-    return check_host(found[1] or found[2]), port
 
 
 def parse_url(text: str) -> Url:
