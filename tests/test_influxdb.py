@@ -392,10 +392,9 @@ def test_the_doctor_finds_a_file_of_certificates_that_the_service_may_not_read(t
     file.write_text("nothing")
     file.chmod(0o600)
     made = build(InfluxDb, {"url": "https://127.0.0.1:1", "ca_file": str(file)})
-    assert examined(made) == [
-        f"FAULT : oemgateway may not read {file}: sudo chgrp oemgateway {file}",
-        f"FAULT : ca_file {file}: PEM certificates expected: no certificate or crl found",
-    ]
+    first, second = examined(made)
+    assert first == f"FAULT : oemgateway may not read {file}: sudo chgrp oemgateway {file}"
+    assert second.startswith(f"FAULT : ca_file {file}: PEM certificates expected: ")
 
 
 @pytest.mark.parametrize(

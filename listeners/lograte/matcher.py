@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from gateway.flag import Flag
 
-_PATIENCE = 60.0
-"""Seconds for an answer; a machine that is busy, or was asleep, is no fault of a pattern."""
+_PATIENCE = 600.0
+"""Seconds for an answer: the process has a low priority, and a busy machine is no fault of a pattern."""
 
 _MUCH = child.LIMIT / 10
 """Seconds of the processor after which no answer is a pattern's fault, although the machine is busy."""
