@@ -80,10 +80,10 @@ class Influxd:
         self.process.kill()
         self.process.wait(30)
 
-    def query(self, text: str, *, as_user: bool = True) -> list[dict[str, Any]]:
+    def query(self, text: str, *, as_user: bool = True, database: str = "home") -> list[dict[str, Any]]:
         """Return the series of the answer; times are in milliseconds."""
         user = "&u=me&p=pw" if self.auth and as_user else ""
-        request = Request(f"{self.url}/query?db=home&epoch=ms{user}", urlencode({"q": text}).encode())
+        request = Request(f"{self.url}/query?db={database}&epoch=ms{user}", urlencode({"q": text}).encode())
         try:
             with urlopen(request, timeout=30) as answer:
                 found = json.load(answer)
