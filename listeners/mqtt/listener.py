@@ -22,11 +22,11 @@ from gateway.mqtt.session import FAILED, Message, Session
 from gateway.mqtt.topics import check_filter, matches
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file
-from listeners.counting import CountingListener
 from listeners.mqtt.mappings import Mappings
 from listeners.mqtt.owners import Owners, Whose
 from listeners.mqtt.relay import Positions, Verdict, answer
 from listeners.mqtt.streams import Read, read_emon, read_log
+from listeners.tally import CountingListener
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

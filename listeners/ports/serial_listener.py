@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.flag import wait_readable
 from gateway.settings import setting
-from listeners.counting import CountingListener
 from listeners.lines import LONGEST_LINE, Lines
 from listeners.ports.examine_serial import examine_serial
 from listeners.ports.serial_port import SerialPort
+from listeners.tally import CountingListener
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Generic
 from gateway.diagnosis.tcp_port import examine_port
 from gateway.process.port import is_loopback
 from gateway.settings import between, setting
-from listeners.counting import CountingListener
 from listeners.ports.tcp_server import C, TcpServer
+from listeners.tally import CountingListener
 
 if TYPE_CHECKING:
     import socket

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gateway.diagnosis.tcp_port import examine_port
 from gateway.settings import alternatives, between, setting
-from listeners.counting import Tally
 from listeners.lines import Lines, Rejected
 from listeners.ports.tcp_server import Client, TcpServer
 from listeners.radio.board import NAMES
 from listeners.radio.commands import SETTINGS, Message, Order, Question, Setting
 from listeners.radio.grammar import LONGEST_PAYLOAD
 from listeners.radio.rfm12pi import Baud, Rfm12pi
+from listeners.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from gateway.flag import wait_readable
 from gateway.nodes import check_id
 from gateway.settings import setting
-from listeners.counting import CountingListener
 from listeners.lines import LONGEST_LINE, Lines, Rejected
+from listeners.tally import CountingListener
 from listeners.textlines.keyvalue import Pairs, decode_pairs
 from listeners.textlines.program import Program
 from listeners.textlines.value_lines import Values

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.frame import Frame, Stamp
-from listeners.counting import Tally
+from listeners.tally import Tally
 
 STAMP = Stamp(0.0, "", 0.0)
 
