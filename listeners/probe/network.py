@@ -84,18 +84,15 @@ class Attempt:
         self.is_resolving = False
         return found
 
-    def connect(self, host: str, port: int, source: int = 0) -> tuple[socket.socket, float]:
+    def connect(self, host: str, port: int) -> tuple[socket.socket, float]:
         """Return a connection, and the second of the clock at which it was begun.
 
-        Raises OSError; the addresses of a host are tried in turn. `source` is the local port, 0 for any.
+        Raises OSError; the addresses of a host are tried in turn.
         """
         failure: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
         for family, kind, protocol, _, address in self.resolve(host, port, socket.SOCK_STREAM):
             sock = socket.socket(family, kind, protocol)
             try:
-                if source:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    sock.bind(("", source))
                 began = self.now()
                 self.hold(sock).connect(address)
             except OSError as error:
