@@ -398,11 +398,14 @@ def test_the_doctor_finds_a_file_of_certificates_that_the_service_may_not_read(t
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("metrics", "said"),
     [
-        (b'-dedup.minScrapeInterval="1ms"\n', "ok    : URL is a VictoriaMetrics with deduplication"),
         (
-            b'-dedup.minScrapeInterval="0s"\n',
+            b'flag{name="dedup.minScrapeInterval", value="1ms", is_set="true"} 1\n',
+            "ok    : URL is a VictoriaMetrics with deduplication",
+        ),
+        (
+            b'flag{name="dedup.minScrapeInterval", value="0s", is_set="false"} 1\n',
             (
                 "FAULT : URL is a VictoriaMetrics that keeps what is sent again twice: start it with "
                 "-dedup.minScrapeInterval=1ms"
@@ -411,9 +414,9 @@ def test_the_doctor_finds_a_file_of_certificates_that_the_service_may_not_read(t
         (b"no such page", "?     : URL is no InfluxDB, but may take the same lines"),
     ],
 )
-def test_the_doctor_asks_victoria_metrics_whether_it_deduplicates(to, flags, said):
+def test_the_doctor_asks_victoria_metrics_whether_it_deduplicates(to, metrics, said):
     with RawHttp() as server:
-        server.answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(flags), flags))
+        server.answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(metrics), metrics))
         assert examined(to(server, database="home"))[0] == said
 
 

@@ -84,7 +84,7 @@ def server(request, influxd):
 def test_both_take_lines_and_say_their_version(server):
     made = to(server)
     assert send(made, frame(1.5), frame(2.5, at=AT + 1)) is None
-    assert made._found == 1
+    assert made.found == 1
     assert made.time() is None  # it is the time of this machine
     made.close()
 

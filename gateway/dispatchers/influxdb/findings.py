@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.plugin import Finding, Machine
 
 _READ = 0o4
-_DEDUP = re.compile(r'-?dedup\.minScrapeInterval="?([^"\s]+)')
+_DEDUP = re.compile(r'flag\{name="dedup\.minScrapeInterval", value="([^"]+)"')
 
 
 def examine(influx: InfluxDb, machine: Machine) -> Iterator[Finding]:
@@ -53,7 +53,7 @@ def _identify(influx: InfluxDb) -> Finding:
 
 def _deduplicates(influx: InfluxDb) -> Finding:
     """Return whether a VictoriaMetrics has its deduplication on."""
-    found = _DEDUP.search(influx.ask("GET", "/flags").text)
+    found = _DEDUP.search(influx.ask("GET", "/metrics").text)
     if not found:
         return unknown(f"{influx.url} is no InfluxDB, but may take the same lines")
     if found[1].startswith("0"):
