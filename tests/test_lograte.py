@@ -118,8 +118,11 @@ def test_a_file_that_is_missing_is_a_gap_and_one_line(running, caplog):
     assert running.listener.health().troubles == []
 
 
-def test_a_pattern_that_runs_away_is_off_until_it_is_edited_and_the_others_count(running, caplog):
+def test_a_pattern_that_runs_away_is_off_until_it_is_edited_and_the_others_count(
+    running, caplog, monkeypatch
+):
     # given
+    monkeypatch.setattr("listeners.lograte.matcher.LIMIT", 0.2)
     running.start(pattern2=r"(a+)+$")
     running.read()
     # when

@@ -1,7 +1,7 @@
 """The program in which patterns are matched: Python's `re` cannot be interrupted, a process can be killed.
 
-It reads its patterns, and then pieces of text, each after its length in 4 bytes. It answers a piece with the
-number of lines that each pattern matches, in 4 bytes.
+It reads how long a pattern may take and the patterns, and then pieces of text, each after its length in 4
+bytes. It answers a piece with the number of lines that each pattern matches, in 4 bytes.
 
 It is started once an interval, and imports only what every Python has imported to start: `re` would take as
 long as all the rest. So the patterns come compiled.
@@ -12,9 +12,6 @@ import marshal
 import posix
 import sys
 from _signal import ITIMER_VIRTUAL, setitimer  # type: ignore[import-not-found]  # the same for `signal`
-
-LIMIT = 5.0
-"""Seconds of the processor that a pattern may take for one piece; the kernel ends this process then."""
 
 
 def packed(number: int) -> bytes:
@@ -34,7 +31,7 @@ def main() -> None:
         posix.nice(10)
     except OSError:
         pass  # the unit of systemd forbids it
-    magic, given = marshal.loads(read())  # noqa: S302  (it comes from the gateway)
+    magic, limit, given = marshal.loads(read())  # noqa: S302  (it comes from the gateway)
     if magic == _sre.MAGIC:
         patterns = [_sre.compile(*each) for each in given]
     else:  # another Python was installed since the gateway started
@@ -46,7 +43,7 @@ def main() -> None:
         text = piece.decode("utf-8", "replace")
         lines = text.removesuffix("\n").replace("\r\n", "\n").split("\n")
         for pattern in patterns:
-            setitimer(ITIMER_VIRTUAL, LIMIT)
+            setitimer(ITIMER_VIRTUAL, limit)  # the kernel ends this process then
             count = sum(1 for line in lines if pattern.search(line))
             setitimer(ITIMER_VIRTUAL, 0)
             answers.write(packed(count))

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from gateway.flag import Flag
 
+LIMIT = 5.0
+"""Seconds of the processor that a pattern may take for one piece of text."""
+
 _PATIENCE = 600.0
 """Seconds for an answer: the process has a low priority, and a busy machine is no fault of a pattern."""
 
@@ -53,7 +56,7 @@ class Matcher:
         pieces, process = [text], self._process
         if process is None or self._asked != patterns:
             process, self._asked = self._start(), patterns
-            pieces.insert(0, marshal.dumps((MAGIC, [self._patterns[each] for each in patterns])))
+            pieces.insert(0, marshal.dumps((MAGIC, LIMIT, [self._patterns[each] for each in patterns])))
         pipe, answers = cast("tuple[IO[bytes], IO[bytes]]", (process.stdin, process.stdout))
         try:
             for piece in pieces:
