@@ -223,7 +223,8 @@ def test_after_kills_at_any_moment_each_line_is_counted_once(tmp_path):
         writer.join()
         # then its total is the number of lines
         with gateway:
-            wait_until(lambda: writer.count in totals(server))
+            # Most of the lines may still be to read, in a process of low priority.
+            wait_until(lambda: max(totals(server), default=0) >= writer.count, 240)
             assert gateway.stop() == 0
         assert max(totals(server)) == writer.count
 
