@@ -4,7 +4,7 @@
 # make soak   two hundred kills and power cuts under fifty frames a second, while servers and networks fail in every way
 # make peers  the network probe, logs and InfluxDB against Debian's programs (installed as root), with hundreds of kills,
 #             and a real Home Assistant (827 MB, with Python 3.13: PYTHON313=)
-# make bench  how fast the 1-Wire bus and the radio are, what the queue and the page cost, against targets and peers
+# make bench  how fast the 1-Wire bus and the radio are, what queue, page and network probe cost, against targets and peers
 # make fleet  a thousand gateways through a broker to one relay, which is killed, as is the broker
 # make machine   the package on an emulated machine: kernel, systemd, power cuts, wrong clocks  (ONLY=power; FULL=1)
 # make docs   the manual as a web site, into build/docs
@@ -75,7 +75,7 @@ peers: $(VENV)/.test
 	@$(BIN)/python -m tests.peers_home_assistant
 
 bench: $(VENV)/.test
-	@status=0; for part in onewire radio durability page; do $(BIN)/python -m benchmarks.$$part || status=1; echo; done; exit $$status
+	@status=0; for part in onewire radio durability page network; do $(BIN)/python -m benchmarks.$$part || status=1; echo; done; exit $$status
 
 fleet: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.fleet
