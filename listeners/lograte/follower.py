@@ -7,16 +7,14 @@ another name or compressed, also after a restart.
 
 from __future__ import annotations
 
-import errno
-import importlib
-import io
 import os
 import re
-import stat
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from typing import IO, TYPE_CHECKING, Any
+
+from listeners.lograte.files import crc, open_plain, read, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,8 +29,6 @@ _KNOWN = 500
 """Rotated files that are remembered."""
 _WANTED = 20
 """Positions whose files have not been found again that are remembered."""
-_LIBRARIES = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma", ".zst": "compression.zstd"}
-"""What reads a compressed file, by its ending; that for zstd comes with Python 3.14."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +41,15 @@ class Position:
 
     def fits(self, file: IO[bytes]) -> bool:
         """Tell whether a file is this one, of which something was read, or a copy that was made before."""
-        if not self.offset or _crc(file, 0, min(self.offset, _HEAD)) != self.head:
+        if not self.offset or crc(file, 0, min(self.offset, _HEAD)) != self.head:
             return False
-        return _read(file, self.offset - 1, 1) == b"" or self.holds(file)
+        return read(file, self.offset - 1, 1) == b"" or self.holds(file)
 
     def holds(self, file: IO[bytes]) -> bool:
         """Tell whether a file still has what was read of it."""
         before = min(self.offset, _TAIL)
-        return _crc(file, self.offset - before, before) == self.tail and (
-            _crc(file, 0, min(self.offset, _HEAD)) == self.head
+        return crc(file, self.offset - before, before) == self.tail and (
+            crc(file, 0, min(self.offset, _HEAD)) == self.head
         )
 
 
@@ -70,8 +66,8 @@ class _Source:
         self.final = bool(ending)
         self.since = since
         with ExitStack() as opened:
-            plain = opened.enter_context(_open(path))
-            self.file = opened.enter_context(_unpacked(plain, ending)) if ending else plain
+            plain = opened.enter_context(open_plain(path))
+            self.file = opened.enter_context(unpacked(plain, ending)) if ending else plain
             self.close = opened.pop_all().close
         about = os.fstat(plain.fileno())
         self.inode = (about.st_dev, about.st_ino)
@@ -80,31 +76,31 @@ class _Source:
 
     def key(self, length: int = _HEAD) -> tuple[int, int]:
         """Return how long the beginning of the file is, up to a length, and its checksum."""
-        head = _read(self.file, 0, length)
+        head = read(self.file, 0, length)
         return len(head), zlib.crc32(head)
 
     def begin(self, position: Position) -> None:
         """Go on from a position."""
         before = min(position.offset, _TAIL)
         self.position = position
-        self._last = _read(self.file, position.offset - before, before)
+        self._last = read(self.file, position.offset - before, before)
 
     def begin_at_end(self) -> None:
         """Go on after the last whole line."""
         size = os.fstat(self.file.fileno()).st_size
-        last = _read(self.file, size - CHUNK, CHUNK)
+        last = read(self.file, size - CHUNK, CHUNK)
         offset = size - len(last) + last.rfind(b"\n") + 1 if b"\n" in last else size
         before = min(offset, _TAIL)
         self.begin(
-            Position(offset, _crc(self.file, 0, min(offset, _HEAD)), _crc(self.file, offset - before, before))
+            Position(offset, crc(self.file, 0, min(offset, _HEAD)), crc(self.file, offset - before, before))
         )
 
-    def _take(self, read: bytes) -> None:
+    def _take(self, data: bytes) -> None:
         """Go on after these bytes. The file is not looked at for it: it may be another one by now."""
         offset, head, _ = astuple(self.position)
-        self._last = (self._last + read[-_TAIL:])[-_TAIL:]
-        head = zlib.crc32(read[: max(0, _HEAD - offset)], head)
-        self.position = Position(offset + len(read), head, zlib.crc32(self._last))
+        self._last = (self._last + data[-_TAIL:])[-_TAIL:]
+        head = zlib.crc32(data[: max(0, _HEAD - offset)], head)
+        self.position = Position(offset + len(data), head, zlib.crc32(self._last))
 
     def lines(self, *, rest: bool = False) -> Iterator[bytes]:
         """Yield whole lines, some at a time; the file has been read so far when the next are asked for.
@@ -114,7 +110,7 @@ class _Source:
         data = b""
         while True:
             offset = self.position.offset
-            data += _read(self.file, offset + len(data), CHUNK - len(data))
+            data += read(self.file, offset + len(data), CHUNK - len(data))
             if not self.final and not self.position.holds(self.file):
                 return
             end = data.rfind(b"\n") + 1
@@ -321,37 +317,3 @@ class Follower:
                         with suppress(OSError):  # it may have got another name by now
                             found.append((path, path.stat(), name[1] or ""))
         return sorted(found, key=lambda each: each[1].st_mtime_ns)
-
-
-def _open(path: Path) -> IO[bytes]:
-    """Open a plain file; a pipe is not waited for."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "a plain file expected", str(path))
-    return io.FileIO(fd)
-
-
-def _unpacked(file: IO[bytes], ending: str) -> IO[bytes]:
-    """Return what gives the contents of a compressed file; OSError where nothing does."""
-    try:
-        library = importlib.import_module(_LIBRARIES[ending])
-    except (KeyError, ImportError):
-        raise OSError(f"this Python cannot read {ending}") from None
-    unpacked: IO[bytes] = library.open(file)
-    return unpacked
-
-
-def _read(file: IO[bytes], offset: int, size: int) -> bytes:
-    """Return up to so many bytes from an offset on; fewer only at the end."""
-    try:
-        file.seek(max(0, offset))
-        return file.read(size)
-    except OSError:
-        raise
-    except Exception as error:  # what is compressed is damaged; each library has its own
-        raise OSError(str(error)) from error
-
-
-def _crc(file: IO[bytes], offset: int, size: int) -> int:
-    return zlib.crc32(_read(file, offset, size)) if size else 0

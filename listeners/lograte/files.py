@@ -1,0 +1,52 @@
+"""The files of a log: plain ones, and those that a rotation has compressed."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import io
+import os
+import stat
+import zlib
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LIBRARIES = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma", ".zst": "compression.zstd"}
+"""What reads a compressed file, by its ending; that for zstd comes with Python 3.14."""
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a plain file; a pipe is not waited for."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "a plain file expected", str(path))
+    return io.FileIO(fd)
+
+
+def unpacked(file: IO[bytes], ending: str) -> IO[bytes]:
+    """Return what gives the contents of a compressed file; OSError where nothing does."""
+    try:
+        library = importlib.import_module(_LIBRARIES[ending])
+    except (KeyError, ImportError):
+        raise OSError(f"this Python cannot read {ending}") from None
+    contents: IO[bytes] = library.open(file)
+    return contents
+
+
+def read(file: IO[bytes], offset: int, size: int) -> bytes:
+    """Return up to so many bytes from an offset on; fewer only at the end."""
+    try:
+        file.seek(max(0, offset))
+        return file.read(size)
+    except OSError:
+        raise
+    except Exception as error:  # what is compressed is damaged; each library has its own
+        raise OSError(str(error)) from error
+
+
+def crc(file: IO[bytes], offset: int, size: int) -> int:
+    """Return the checksum of so many bytes from an offset on."""
+    return zlib.crc32(read(file, offset, size)) if size else 0
