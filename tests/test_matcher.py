@@ -72,8 +72,8 @@ def test_a_pattern_that_runs_away_is_off_and_the_others_are_counted_in_the_same_
 
 
 def test_on_a_busy_machine_a_pattern_that_gives_no_answer_in_time_is_off(matcher, monkeypatch):
-    monkeypatch.setattr(matching, "_PATIENCE", child.LIMIT / 5)
-    monkeypatch.setattr(matching, "_MUCH", child.LIMIT / 200)
+    monkeypatch.setattr(matching, "_PATIENCE", matching.LIMIT / 5)
+    monkeypatch.setattr(matching, "_MUCH", matching.LIMIT / 200)
     one = matcher(RUNAWAY, "b")
 
     def is_off():

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 LIMIT = 5.0
 """Seconds of the processor that a pattern may take for one piece of text."""
 
-_PATIENCE = 600.0
-"""Seconds for an answer: the process has a low priority, and a busy machine is no fault of a pattern."""
+_PATIENCE = 60.0
+"""Seconds for an answer; a machine that is busy, or was asleep, is no fault of a pattern."""
 
-_MUCH = child.LIMIT / 10
+_MUCH = LIMIT / 10
 """Seconds of the processor after which no answer is a pattern's fault, although the machine is busy."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
