@@ -416,7 +416,8 @@ def test_the_doctor_finds_a_file_of_certificates_that_the_service_may_not_read(t
 )
 def test_the_doctor_asks_victoria_metrics_whether_it_deduplicates(to, metrics, said):
     with RawHttp() as server:
-        server.answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(metrics), metrics))
+        head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(metrics)
+        server.answers(head + metrics)
         assert examined(to(server, database="home"))[0] == said
 
 
