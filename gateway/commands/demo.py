@@ -121,7 +121,7 @@ def _seconds(text: str) -> float:
 def next_step() -> str:
     """Return what to do to run the gateway on real hardware."""
     if DEFAULT_FILE.exists():
-        return f"edit {DEFAULT_FILE} (three lines, marked <--), then: sudo service oemgateway start"
+        return "sudo oemgateway setup, which finds what is attached and starts the service"
     return "sudo make install, which makes it a service that starts with the machine (see README.rst)"
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 COMMANDS = {
+    "setup": "listeners.commands.setup.command",
     "migrate": "gateway.commands.migrate.command",
     "doctor": "gateway.commands.doctor",
     "sensors": "listeners.onewire.commands.sensors",
@@ -37,7 +38,6 @@ COMMANDS = {
     "values": "gateway.commands.values",
     "queue": "gateway.commands.queue_command",
     "history": "gateway.dispatchers.page.history.command",
-    "setup": "listeners.commands.setup.command",
     "emoncms": "gateway.dispatchers.emoncms.proof.command",
     "probe": "listeners.probe.command",
     "demo": "gateway.commands.demo",
@@ -131,8 +131,9 @@ def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="oemgateway",
         description="Reads 1-Wire sensors and radio packets and posts the values, by index, to Emoncms.",
-        epilog=f"The first time: sudo oemgateway doctor, sudo oemgateway sensors, sudo nano {DEFAULT_FILE}, "
-        "sudo oemgateway check, sudo service oemgateway start, sudo oemgateway values.",
+        epilog="The first time: sudo oemgateway setup. Or step by step: sudo oemgateway doctor, "
+        f"sudo oemgateway sensors, sudo nano {DEFAULT_FILE}, sudo oemgateway check, "
+        "sudo service oemgateway start, sudo oemgateway values.",
         parents=[_options()],
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
