@@ -741,7 +741,8 @@ def test_one_process_has_the_chip_for_itself(house, tmp_path):
         [sys.executable, "-c", taking, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "mine\n"
-        with pytest.raises(OSError, match="I2C bus 1, address 0x18: another process reads this chip"):
+        said = rf"I2C bus 1, address 0x18: \S+ \(pid {other.pid}\) reads this chip: sudo "
+        with pytest.raises(OSError, match=said):
             five.listener.open()
         other.communicate("")
     five.listener.open()
