@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -211,7 +212,9 @@ def test_each_command_adds_its_parser(name):
     assert parser([name]).parse_args([name, *needed]).run.__name__ == "run"
 
 
-@pytest.mark.parametrize("arguments", [["check"], ["doctor"], ["sensors"], ["status", "--json"], ["help"]])
+@pytest.mark.parametrize(
+    "arguments", [["check"], ["doctor"], ["sensors"], ["status", "--json"], ["help"], ["--version"]]
+)
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_pipe_that_nobody_reads_is_no_trouble(tmp_path, arguments, closed):
     # given a configuration, and output that goes nowhere
@@ -239,6 +242,45 @@ def test_a_pipe_that_nobody_reads_is_no_trouble(tmp_path, arguments, closed):
     # then it says nothing about that
     assert "Traceback" not in done.stderr
     assert "Broken pipe" not in done.stderr
+    assert done.returncode in (0, 1, 3)
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["--show-settings"], ["--version"], ["--help"]])
+def test_output_on_a_full_disk_is_one_line_and_a_failure(file, arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "--config-file", str(file), *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT | {"PYTHONUNBUFFERED": ""},  # as it is for people
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "oemgateway: [Errno 28] No space left on device\n")
+
+
+def test_without_a_standard_input_it_starts_as_it_does_with_one():
+    command_line = [sys.executable, "-m", "gateway"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command_line, "queue", "drop", "--waiting"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode in (1, 78)
+    assert "Traceback" not in done.stderr
+    bare = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command_line, "--config-file", "nowhere.conf"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=60,
+        check=False,
+    )
+    assert (bare.returncode, bare.stderr.count("\n")) == (78, 1)
 
 
 def test_the_demo_publishes_where_a_broker_is_named_and_leaves_nothing_there(tmp_path):

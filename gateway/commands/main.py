@@ -49,18 +49,18 @@ _OF_A_SERVICE = ("start", "stop", "restart", "reload", "enable", "disable")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 failed, 2 usage, 78 configuration."""
-    if sys.stdout is None:  # closed by who started this
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (until the process ends)
+    if sys.stdin is None:  # closed by who started this
+        sys.stdin = Path(os.devnull).open()  # noqa: SIM115  (until the process ends)
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may have no ° or block characters
     typed = list(sys.argv[1:] if arguments is None else arguments)
-    if not typed and sys.stdin.isatty() and sys.stdout.isatty():
-        say(_overview())
-        return OK
-    options = _understood(typed)
     try:
-        status: int = options.run(options)
-        sys.stdout.flush()
+        try:
+            return _run(typed)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         say_aside("interrupted")
         return FAILED
@@ -70,11 +70,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, SpoolUnusable) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return FAILED
+        _drop_unwritten()
         words = str(error)
         if isinstance(error, OSError) and error.filename and error.strerror:
             words = f"{error.filename}: {error.strerror}"
         say_aside(words)
         return FAILED
+
+
+def _run(typed: list[str]) -> int:
+    if not typed and sys.stdin.isatty() and sys.stdout.isatty():
+        say(_overview())
+        return OK
+    options = _understood(typed)
+    status: int = options.run(options)
     return status
 
 
@@ -124,6 +133,14 @@ def _nobody_reads() -> bool:
     if gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return gone
+
+
+def _drop_unwritten() -> None:
+    """Drop what standard output does not take, as a full disk: Python would say so once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
