@@ -308,8 +308,6 @@ def test_a_new_sensor_gets_an_index_that_none_had(ready, bus, chip):
 
 
 def test_beside_the_running_gateway_its_bus_is_asked_and_not_opened(ready, bus, tmp_path):
-    text = ready.read_text().replace("[[page]]\n    type = page", "[[log]]\n    type = log")
-    ready.write_text(text)
     with GatewayProcess(ready, **bus) as gateway:
         wait_until(lambda: "52" in command("--config-file", ready, "values").stdout, what="the values")
         # a bus that this command would open is one that is not there

@@ -64,8 +64,11 @@ class Reading:
             for row in rows
             if row.places or row.rom in new
         }
-        say(_listed(survey, rows, places))
-        labels = {row.rom: row.known.label for row in rows if row.rom in places}
+        if len(places) < len(rows):
+            say(["An id in the file is that of no sensor: `oemgateway sensors` says which is meant."])
+        rows = [row for row in rows if row.rom in places]
+        say(_listed(survey, rows))
+        labels = {row.rom: row.known.label for row in rows}
         can_warm = any(row.known.temperature is not None for row in rows) and not self.questions.quiet
         how = f"; {_WARM} finds out which is which" if can_warm else ""
         wanted = self.questions.ask(
@@ -146,14 +149,10 @@ def _is_real(survey: Survey, row: Row) -> bool:
     return not all(survey.reports[name].simulated for name in row.seen_by)
 
 
-def _listed(
-    survey: Survey, rows: Sequence[Row], places: Mapping[Rom, list[tuple[str, str]]]
-) -> Iterator[str]:
+def _listed(survey: Survey, rows: Sequence[Row]) -> Iterator[str]:
     """Yield a line for each sensor."""
     for number, row in enumerate(rows, 1):
         known = row.known
         celsius = "-" if known.temperature is None else f"{known.temperature:.2f} °C"
         where = ", ".join(survey.reports[name].place for name in row.seen_by) or known.fault
-        if row.rom not in places:
-            where = "`oemgateway sensors` says whose id it is"
         yield f"  {number:>2}  {row.rom}  {celsius:>10}  {known.label or '-':<16}  {where}".rstrip()
