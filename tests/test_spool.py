@@ -21,6 +21,19 @@ def test_a_frame_comes_back_as_it_was(spool):
     assert [f for _, f in spool.peek("a", 10)] == [frame(1)]
 
 
+def test_what_is_delivered_is_gone_for_good_and_ids_are_never_used_again(spool, path):
+    spool.put([frame(1), frame(2)])
+    last = spool.peek("a", 10)[-1][0]
+    spool.done("a", last)
+    spool.close()
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    assert values(spool, "a") == []
+    spool.put([frame(3)])
+    assert spool.peek("a", 10)[0][0] > last
+    spool.close()
+
+
 def test_a_subscriber_is_woken_by_what_is_new(spool):
     flag = Flag()
     spool.subscribe("a", flag)
