@@ -47,7 +47,7 @@ def answers(folder: Path) -> Iterator[Row]:
         yield Row("page of 60 indices", len(body) / 1000, "kB", "its HTML, not compressed", most=150)
 
         def whole() -> None:
-            page._minute = -1  # noqa: SLF001  (each curve is drawn)
+            page._turn = -1  # noqa: SLF001  (each curve is drawn)
             page._overview()  # noqa: SLF001
 
         yield Row("page of 60 indices", milliseconds(whole), "ms", "made whole", most=50)

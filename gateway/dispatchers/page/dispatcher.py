@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _FILES = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
 _AWAKE = 3600.0
+_REDRAWN = 300
+"""Seconds after which curves of 24 hours are drawn and sent again; those of an hour are each minute."""
 _OPEN = "none"
 """The password that says that there is to be none."""
 
@@ -62,7 +64,7 @@ class Page(Dispatcher):
         self._server: Server | None = None
         self._live: Live | None = None
         self._keeper: Keeper | None = None
-        self._minute = -1
+        self._turn = -1
         self._curves: dict[str, tiles.Curve] = {}
         self._charts: Charts | None = None
 
@@ -157,15 +159,15 @@ class Page(Dispatcher):
         return Answer(html.document(self.title, body, self._addresses), "text/html; charset=utf-8")
 
     def _tiles(self, now: Now) -> dict[str, tiles.Tile]:
-        minute = int(now.at // 60)
-        drawn = {} if minute != self._minute else self._curves
+        turn = int(now.at // (_REDRAWN if self._keeper else 60))
+        drawn = {} if turn != self._turn else self._curves
         curves, shown = {}, {}
         for value in now.values:
             name = key(value)
             curves[name] = drawn.get(name) or tiles.curve(self._means(value, now.at), value.unit)
             link = tiles.link(value) if self._keeper else ""
             shown[name] = tiles.tile(value, curves[name], link)
-        self._minute, self._curves = minute, curves
+        self._turn, self._curves = turn, curves
         return shown
 
     def _means(self, value: Value, at: float) -> list[float | None]:
