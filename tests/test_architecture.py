@@ -14,11 +14,12 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     # values, text and the operating system: nothing of ours below
-    {"text", "frame", "flag", "paths", "holders", "settings", "version"},
-    # time; the log, the supervisor and the socket that commands ask; what the doctor can look at
-    {"clock", "process", "diagnosis"},
-    # what the numbers of a node mean; the file of the queue; when a reading was taken, if the clock is wrong
-    {"nodes", "store", "times"},
+    {"text", "frame", "flag", "paths", "settings", "version"},
+    # time; the log, the supervisor, the socket that commands ask, who has a port
+    {"clock", "process"},
+    # what the doctor can look at; what the numbers of a node mean; the file of the queue; when a reading was taken, if
+    # the clock is wrong
+    {"diagnosis", "nodes", "store", "times"},
     # the contract of listeners; the queue on disk
     {"listener", "spool"},
     # the base of what is read at fixed times; brokers, and what is said there

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway import holders
 from gateway.diagnosis.finding import Verdict
 from gateway.diagnosis.machine import Machine
 from gateway.diagnosis.tcp_port import examine_port
-from gateway.holders import Holder, of_file, of_port, of_process
+from gateway.process import holders
+from gateway.process.holders import Holder, of_file, of_port, of_process
 from gateway.process.port import refused
 from listeners.ports import i2c
 from listeners.ports.serial_port import SerialPort

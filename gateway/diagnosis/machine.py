@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from gateway.diagnosis.finding import Finding, bad, good
-from gateway.holders import Holder, of_file, user_name
+from gateway.process.holders import Holder, of_file, user_name
 
 SERVICE = "oemgateway"
 """The user of the service."""

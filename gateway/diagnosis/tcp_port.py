@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good
-from gateway.holders import of_port
+from gateway.process.holders import of_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,8 @@ from contextlib import suppress
 from socketserver import StreamRequestHandler, ThreadingMixIn, UnixStreamServer
 from typing import TYPE_CHECKING, Any
 
-from gateway import holders
 from gateway.flag import Flag, wait_readable
+from gateway.process import holders
 from gateway.process.state_files import as_owner
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import errno
 import ipaddress
 import re
 
-from gateway import holders
+from gateway.process import holders
 
 _HOST = re.compile(r"(?:[\w-]+\.)*[\w-]+\.?|[0-9a-fA-F:]+:[0-9a-fA-F:.]*(?:%\w+)?")
 _PLACE = re.compile(r"(?:\[(.+)\]|([^:]+))(?::([0-9]{1,5}))?")

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway import holders
+from gateway.process import holders
 from gateway.process.state_files import as_owner, check_is_file, open_file
 from gateway.store import commits
 from gateway.store.commits import PAGE

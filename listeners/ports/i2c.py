@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from gateway import holders
+from gateway.process import holders
 
 if TYPE_CHECKING:
     from collections.abc import Callable

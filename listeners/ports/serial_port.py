@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import serial
 
-from gateway import holders
+from gateway.process import holders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
