@@ -17,8 +17,8 @@ LAYERS = (
     {"text", "frame", "flag", "paths", "settings", "version"},
     # time; the log, the supervisor, the socket that commands ask, who has a port
     {"clock", "process"},
-    # what the doctor can look at; what the numbers of a node mean; the file of the queue; when a reading was taken, if
-    # the clock is wrong
+    # what the doctor can look at; what the numbers of a node mean; the file of the queue; when a reading was
+    # taken, if the clock is wrong
     {"diagnosis", "nodes", "store", "times"},
     # the contract of listeners; the queue on disk
     {"listener", "spool"},
