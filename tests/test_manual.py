@@ -136,7 +136,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("oemgateway s", {"status", "sensors"}),
+        ("oemgateway s", {"status", "sensors", "setup"}),
         ("oemgateway --co", {"--config-file"}),
         ("oemgateway --config-file n", {"new.conf"}),
         ("oemgateway --config-file new.conf stat", {"status"}),
