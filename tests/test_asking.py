@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -23,14 +25,14 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "SOCKET", socket)
     monkeypatch.setattr(paths, "STATE", tmp_path / "none")
     secret = {file, tmp_path / "other.conf"}
-    opened = type(file).open
+    opened = os.open
 
     def open_file(path, *arguments, **options):
-        if path in secret:
+        if Path(path) in secret:
             raise PermissionError(13, "Permission denied", str(path))
         return opened(path, *arguments, **options)
 
-    monkeypatch.setattr(type(file), "open", open_file)
+    monkeypatch.setattr(os, "open", open_file)
     return SimpleNamespace(file=file, socket=socket, secret=secret, folder=tmp_path)
 
 
@@ -93,7 +95,7 @@ def test_a_file_that_is_missing_is_not_needed_either(machine, oemgateway, runnin
 
 def test_where_none_answers_nothing_is_claimed(machine, oemgateway):
     status, _, err = oemgateway("--config-file", machine.file, "status")
-    assert status == 4
+    assert status == 4, err
     assert err.count("\n") == 1
     assert f"this user may not read {machine.file}, which may name another socket: sudo" in err
     # and what waits cannot be looked at without the file
@@ -106,8 +108,8 @@ def test_the_gateway_at_the_default_place_is_not_taken_for_one_with_another_file
     running(machine.file)
     other = machine.folder / "other.conf"
     status, out, err = oemgateway("--config-file", other, "status")
-    assert (status, out, err.count("\n")) == (4, "", 1)
-    assert f"{other}: cannot be read: Permission denied: sudo" in err
+    assert (status, out, err.count("\n")) == (4, "", 1), err
+    assert f"{other}: cannot be read: Permission denied: put sudo before" in err
     assert oemgateway("--config-file", other, "queue")[0] == 78
 
 
