@@ -374,6 +374,14 @@ def test_a_proxy_that_does_not_know_who_asks_refuses_and_is_named(peer, pages, e
     ] * 2
 
 
+def test_a_tunnel_that_a_proxy_refuses_with_401_names_the_settings(peer, pages):
+    # given tinyproxy 1.11.1, which answers 407 to no password and 401 to a wrong one
+    unauthorized = b"HTTP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\n\r\n"
+    _, tunnel = by_proxy(pages, peer(answering(unauthorized)), proxy_user="me", proxy_password="wr0ng")
+    assert (tunnel.kind, tunnel.code) == (Kind.REFUSED, 401)
+    assert tunnel.words == "the proxy refuses proxy_user and proxy_password"
+
+
 def test_a_wrong_password_of_the_proxy_is_one_line_without_it(peer, caplog):
     server = peer(strict_proxy(b"Basic right"))
     settings = {"node": "9", "target1": "http://far.example/", "interval": "1", "timeout": "0.5"}

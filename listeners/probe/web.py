@@ -28,7 +28,8 @@ _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 _INTERIM = re.compile(rb"(?:HTTP/1\.[01] 1(?!01)[0-9]{2}\b.*?\r\n\r\n)+", re.DOTALL)
 """Answers such as 103 Early Hints, which the answer itself follows (RFC 9110, 15.2)."""
 _SCHEMES = re.compile(rb"(?i)\r\nproxy-authenticate: *([a-z-]+)")
-_WANTS_PASSWORD = 407
+_WANTS_PASSWORD, _UNAUTHORIZED = 407, 401
+_REFUSES = "the proxy refuses proxy_user and proxy_password"
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ def _open_tunnel(sock: socket.socket, way: Way, url: Url, attempt: Attempt) -> N
             break
         head += piece
     code = _checked(way, head)
+    if code == _UNAUTHORIZED and way.login:  # tinyproxy's answer to a wrong password; 407 is for none
+        raise _Answered(code, _REFUSES)
     if not 200 <= code < 300:
         raise _Answered(code, f"the proxy answers {code}")
 
@@ -137,7 +140,7 @@ def _checked(way: Way, head: bytes) -> int:
     if schemes and "basic" not in schemes:
         raise _Answered(code, f"the proxy takes passwords by {' or '.join(schemes)}, and this by basic alone")
     if way.login:
-        raise _Answered(code, "the proxy refuses proxy_user and proxy_password")
+        raise _Answered(code, _REFUSES)
     raise _Answered(code, "the proxy wants proxy_user and proxy_password")
 
 
