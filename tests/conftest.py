@@ -20,6 +20,7 @@ from tests.peers import missing
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.pi import Pi
 from tests.spools import Opener, opener
+from tests.throwaway import Throwaway
 
 # Who is started with & inherits that Ctrl-C is ignored, and with nohup a hangup; so would the programs here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -141,3 +142,12 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
         return new
 
     return lines
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Throwaway]:
+    """A Debian of its own, in which the gateway can be installed."""
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    with Throwaway(folder) as machine:
+        yield machine

@@ -15,7 +15,6 @@ import pytest
 
 from tests.peers import PIP, missing, need
 from tests.ports import free_port
-from tests.throwaway import Throwaway
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -130,14 +129,6 @@ def test_without_a_network_setting_up_says_so_in_a_few_lines(tmp_path):
     )
     assert errors
     assert all(line.startswith("ERROR: ") for line in errors)
-
-
-@pytest.fixture
-def machine(tmp_path):
-    folder = tmp_path / "machine"
-    folder.mkdir()
-    with Throwaway(folder) as machine:
-        yield machine
 
 
 def copy_sources(place, names=SOURCES):

@@ -13,7 +13,6 @@ from listeners.simulated.ds2482 import Ds2482
 from tests.peers import need
 from tests.simulators.i2c_server import i2c_server
 from tests.test_install import CONFIG, FromSources
-from tests.throwaway import Throwaway
 from tests.typist import Typist
 
 SWITCH_LO_ON = (
@@ -23,14 +22,6 @@ SWITCH_LO_ON = (
 FETCH = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8088/').read().decode())"
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture
-def machine(tmp_path):
-    folder = tmp_path / "machine"
-    folder.mkdir()
-    with Throwaway(folder) as machine:
-        yield machine
 
 
 @pytest.fixture
