@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.spool import Spool
-from gateway.store import anew
+from gateway.store import removed
 from tests.spools import frame, values
 
 REMOVED = {
@@ -108,16 +108,16 @@ def test_where_it_cannot_be_written_anew_that_is_said_and_tried_again(path, spoo
 def test_a_file_of_another_file_system_is_not_taken_for_a_removed_one(path, spool):
     """A disk that is pulled out leaves its mount point, and is put back."""
     about = path.stat()
-    assert not anew.is_gone(path, (about.st_dev, about.st_ino))
-    assert anew.is_gone(path, (about.st_dev, about.st_ino + 1))
-    assert not anew.is_gone(path, (about.st_dev + 1, about.st_ino))
+    assert not removed.is_gone(path, (about.st_dev, about.st_ino))
+    assert removed.is_gone(path, (about.st_dev, about.st_ino + 1))
+    assert not removed.is_gone(path, (about.st_dev + 1, about.st_ino))
     path.unlink()
-    assert anew.is_gone(path, (about.st_dev, about.st_ino))
-    assert not anew.is_gone(path, (about.st_dev + 1, about.st_ino))
+    assert removed.is_gone(path, (about.st_dev, about.st_ino))
+    assert not removed.is_gone(path, (about.st_dev + 1, about.st_ino))
 
 
 def test_what_cannot_be_read_any_more_replaces_nothing(path, spool):
     path.unlink()
     with pytest.raises(OSError, match="is another"):
-        anew.write(path, sqlite3.connect(":memory:"), spool._contents.identity)
+        removed.write(path, sqlite3.connect(":memory:"), spool._contents.identity)
     assert not path.exists()

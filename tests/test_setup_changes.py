@@ -161,7 +161,7 @@ def test_sensors_of_the_kernel_get_the_section_that_waits_for_them(draft_of):
         "node = 12                  # no default",
         f"sensor1 = {CELLAR}",
     ]
-    changes.switch_off_useless(draft)
+    changes.switch_off_unused(draft)
     assert draft.on("listeners") == ["kernel"]
 
 

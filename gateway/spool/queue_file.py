@@ -12,7 +12,7 @@ from gateway.process.state_files import as_owner
 from gateway.spool.contents import Contents
 from gateway.spool.notes import Epochs, Notes
 from gateway.spool.places import PROVISIONAL
-from gateway.store import anew, salvage, store
+from gateway.store import removed, salvage, store
 from gateway.store.ballast import Ballast
 from gateway.store.salvage import Salvage
 from gateway.store.store import SpoolUnusable
@@ -167,8 +167,8 @@ class QueueFile:
         Raises sqlite3.Error, also where the file is away; a rescue has then what was put on the disk.
         """
         if not self.is_away:
-            if self._file and anew.is_gone(self._path, self._file):
-                self._write_anew()
+            if self._file and removed.is_gone(self._path, self._file):
+                self._replace_removed()
             return self.contents.write()
         unwritten = self.contents.unwritten
         if self._rescue and unwritten and unwritten[-1].number > self._kept_upto:
@@ -177,10 +177,10 @@ class QueueFile:
             self._kept_upto = new[-1][0]
         raise sqlite3.OperationalError(self.trouble)
 
-    def _write_anew(self) -> None:
+    def _replace_removed(self) -> None:
         """Put all of a file that was removed while it was open into a new one, and go on with that."""
         try:
-            anew.write(self._path, self.contents.db, self.contents.identity)
+            removed.write(self._path, self.contents.db, self.contents.identity)
             self._lose_file()
             self.is_away = True
             self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes))

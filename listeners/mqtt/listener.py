@@ -23,7 +23,7 @@ from gateway.mqtt.topics import check_filter, matches
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file
 from listeners.mqtt.mappings import Mappings
-from listeners.mqtt.owners import Owners, Whose
+from listeners.mqtt.owners import Owners, Sender
 from listeners.mqtt.relay import Positions, Verdict, answer
 from listeners.mqtt.streams import Read, read_emon, read_log
 from listeners.tally import CountingListener
@@ -265,17 +265,17 @@ class Mqtt(Broker, CountingListener):
                 return []
         if read.frame is None:
             raise ValueError(read.fault)
-        whose = Whose(read.gateway, identity.gateway if identity else "")
-        before = {"no": "", "topic": whose.name, "id": whose.id or whose.topic}[self.prefix]
+        sender = Sender(read.gateway, identity.gateway if identity else "")
+        before = {"no": "", "topic": sender.name, "id": sender.id or sender.topic}[self.prefix]
         node = f"{before}.{read.node}" if before else read.node
         check_node(node)
         displaced = len(self._owners.displaced)
-        if not self._owners.take(node, whose):
+        if not self._owners.take(node, sender):
             about = f"node {node} of {read.gateway}: another gateway has it too; see `prefix`"
             self.refuse("node-of-another-gateway", about)
             return []
         if len(self._owners.displaced) > displaced:
-            self.log.warning("%s has a new id: a gateway with another card is in its place", whose.topic)
+            self.log.warning("%s has a new id: a gateway with another card is in its place", sender.topic)
         return [replace(read.frame, node=node)]
 
     def _judge(self, topic: str, identity: Identity) -> Verdict:

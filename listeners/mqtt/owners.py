@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Whose(NamedTuple):
+class Sender(NamedTuple):
     """The topic of a gateway and, where its messages say it, its id."""
 
     topic: str
@@ -20,21 +20,21 @@ class Whose(NamedTuple):
 class Owners:
     """The gateway of each node: the first that came with it, or one with a new id at the same topic.
 
-    A gateway gets a new id with a new card. The old one is `displaced`: should it come again, then two
-    gateways have one topic, and it is refused.
+    A gateway with a new card has a new id, and its old id is `displaced`. Where the old id comes again, two
+    gateways use one topic, and that one is refused.
     """
 
     def __init__(self) -> None:
-        self.displaced: set[Whose] = set()
-        self._by_node: dict[str, Whose] = {}
+        self.displaced: set[Sender] = set()
+        self._by_node: dict[str, Sender] = {}
 
-    def take(self, node: str, whose: Whose) -> bool:
+    def take(self, node: str, sender: Sender) -> bool:
         """Give a node to a gateway; False where another one has it."""
-        owner = self._by_node.setdefault(node, whose)
-        if owner == whose:
+        owner = self._by_node.setdefault(node, sender)
+        if owner == sender:
             return True
-        if owner.topic != whose.topic or whose in self.displaced:
+        if owner.topic != sender.topic or sender in self.displaced:
             return False
         self.displaced.add(owner)
-        self._by_node[node] = whose
+        self._by_node[node] = sender
         return True

@@ -118,7 +118,7 @@ def add_trial(draft: Draft, roms: Iterable[Rom], listener: OneWire) -> None:
         draft.set("listeners", name, f"sensor{index}", str(rom))
 
 
-def switch_off_useless(draft: Draft) -> None:
+def switch_off_unused(draft: Draft) -> None:
     """Switch off the 1-Wire sections that name no sensor, and those whose sensors are simulated."""
     for name in draft.on("listeners"):
         is_simulated = draft.value("listeners", name, "bus") == "simulated"

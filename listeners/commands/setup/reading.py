@@ -54,7 +54,7 @@ class Reading:
         if not changes.reads_something(self.draft):
             self._offer_trial()
         elif any(_is_real(survey, row) for row in rows):
-            changes.switch_off_useless(self.draft)
+            changes.switch_off_unused(self.draft)
 
     def _name(self, survey: Survey, rows: Sequence[Row]) -> None:
         listeners = self.attached.own.listeners

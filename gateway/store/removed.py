@@ -1,6 +1,6 @@
-"""A queue file that was removed or replaced while it was open: all of it goes into a new file.
+"""A queue file that was removed or replaced while it was open: its contents are copied into a new file.
 
-What is deleted is there as long as it is open, and gone when the process ends.
+A deleted file can be read for as long as a process has it open, and is lost when that process ends.
 """
 
 from __future__ import annotations
