@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from gateway.clock import boot_id
 from gateway.settings import convert
 from gateway.text.numeral import NotANumber, parse
 from listeners.entries import Entries, EntrySampler, Troubled
+from listeners.files import read_once
 from listeners.kept import Kept
 
 if TYPE_CHECKING:
@@ -58,11 +58,7 @@ def read_number(path: Path) -> float:
     The words quote what stands there instead, which may be another thing each time; the fault that is
     counted is the same.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        text = os.read(fd, 100).decode("ascii", "replace").strip()
-    finally:
-        os.close(fd)
+    text = read_once(path, 100).decode("ascii", "replace").strip()
     try:
         number = parse(text)
     except NotANumber:

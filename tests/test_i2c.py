@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 
 import pytest
 
@@ -132,3 +133,20 @@ def test_the_lock_is_taken_where_run_lock_cannot_be_written(monkeypatch, tmp_pat
     with (tmp_path / "oemgateway-i2c-7-0x1f").open() as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     lock.release()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_others_put_in_the_place_of_the_lock_is_neither_waited_for_nor_followed(
+    monkeypatch, tmp_path, kind
+):
+    # given what any user may put into /run/lock
+    monkeypatch.setattr(i2c, "LOCKS", tmp_path)
+    place, target = tmp_path / "oemgateway-i2c-3-0x76", tmp_path / "made"
+    if kind == "pipe":
+        os.mkfifo(place)
+        i2c.Lock("3", 0x76).release()
+    else:
+        place.symlink_to(target)
+        with pytest.raises(OSError, match=r"0x76: its lock .* cannot be opened: Too many levels"):
+            i2c.Lock("3", 0x76)
+    assert not target.exists()

@@ -180,7 +180,8 @@ class KernelHouse(House):
     def listener(self, entries: dict[str, str]) -> OneWire:
         """Return the listener, for the kernel's tree."""
         listener = build(W1, entries)
-        vars(listener).update(path=Kernel(self.chip, self.clock, Path(self._root)).path)
+        root = Path(self._root)
+        vars(listener).update(path=root, _files=Kernel(self.chip, self.clock, root))
         return listener
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -77,6 +78,24 @@ def test_a_file_without_a_temperature_is_a_fault_of_that_sensor(tmp_path, text, 
     write(tmp_path, RETURN, temperature="18")
 
     assert sweep(opened(tmp_path), FLOW, RETURN) == [fault, 18.0]
+
+
+@pytest.mark.parametrize("asked_again", [True, False])
+def test_a_file_that_gives_nothing_now_is_not_waited_for(tmp_path, monkeypatch, asked_again):
+    # given one whose file system asks to come again, or a pipe
+    write(tmp_path, FLOW)
+    write(tmp_path, RETURN, temperature="20.5")
+    os.mkfifo(tmp_path / FLOW / "temperature")
+    bus = opened(tmp_path)
+    read = os.read
+
+    def later(fd, size):
+        if os.fstat(fd).st_mode & 0o170000 == 0o010000 and asked_again:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return read(fd, size)
+
+    monkeypatch.setattr("os.read", later)
+    assert sweep(bus, FLOW, RETURN) == [Fault.NO_ANSWER if asked_again else Fault.UNREADABLE, 20.5]
 
 
 def test_a_missing_directory_is_no_answer_until_it_is_there(tmp_path):

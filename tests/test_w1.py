@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from gateway.registry import find
@@ -120,22 +123,53 @@ def test_what_cannot_be_read_is_no_answer(tree):
     assert listener(path).sweep([FLOW, RETURN]) == {FLOW: Fault.NO_ANSWER, RETURN: Fault.NO_ANSWER}
 
 
+@pytest.mark.parametrize("name", ["w1_slave", "alarms", "resolution", "ext_power"])
+@pytest.mark.parametrize("stands_there", ["a pipe", "an endless file", "a link to itself", "a directory"])
+def test_what_is_no_file_at_its_place_is_not_waited_for_and_its_neighbour_is_read(tree, name, stands_there):
+    path = tree({FLOW: {"w1_slave": w1_slave(WARM)}, RETURN: {"w1_slave": w1_slave(COLD)}})
+    strange = path / FLOW.linux / name
+    strange.unlink(missing_ok=True)
+    if stands_there == "a pipe":
+        os.mkfifo(strange)
+    elif stands_there == "a directory":
+        strange.mkdir()
+    else:
+        strange.symlink_to("/dev/zero" if stands_there == "an endless file" else name)
+
+    readings = listener(path).sweep([FLOW, RETURN])
+
+    assert readings[RETURN] == -10.125
+    assert isinstance(readings[FLOW], Fault) or (name != "w1_slave" and readings[FLOW] == 21.5625)
+
+
+def test_a_driver_that_asks_to_come_again_gives_no_value(tree, monkeypatch):
+    # a read of a device without O_NONBLOCK's patience: EAGAIN, which Python's own files give as None
+    path = tree({FLOW: {"w1_slave": w1_slave(WARM)}})
+
+    def later(*_):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("os.read", later)
+
+    assert listener(path).sweep([FLOW]) == {FLOW: Fault.NO_ANSWER}
+
+
 def test_another_resolution_is_set_once_and_again_after_a_fault(tree):
     path = tree({FLOW: {"w1_slave": w1_slave("59 01 4b 46 1f ff 07 10"), "resolution": b"12\n"}})
     attribute = path / FLOW.linux / "resolution"
     bus = listener(path, resolution="9")
 
     assert bus.sweep([FLOW]) == {FLOW: 21.5}
-    assert attribute.read_bytes() == b"9\n"
+    assert int(attribute.read_bytes()) == 9
 
     attribute.write_bytes(b"12\n")
     bus.sweep([FLOW])
-    assert attribute.read_bytes() == b"12\n"
+    assert int(attribute.read_bytes()) == 12
 
     tree({FLOW: {"w1_slave": w1_slave(POWER_ON)}})
     bus.sweep([FLOW])
     bus.sweep([FLOW])
-    assert attribute.read_bytes() == b"9\n"
+    assert int(attribute.read_bytes()) == 9
 
 
 def test_a_ds18s20_is_not_told_a_resolution(tree):
@@ -448,9 +482,9 @@ def test_what_a_sensor_does_not_take_is_tried_again_now_and_then(house, monkeypa
     (sensor,) = house.sensors
     sensor.ignores_writes = True
     tries = []
-    store = house.kernel.store
+    write = house.kernel.write
     monkeypatch.setattr(
-        house.kernel, "store", lambda file, data: (tries.append(file.name), store(file, data))
+        house.kernel, "write", lambda file, data: (tries.append(file.name), write(file, data))
     )
     for _ in range(12):
         assert house.read() == (21.5625,)
@@ -479,7 +513,7 @@ def test_sensors_of_another_master_convert_each_for_itself(tmp_path):
     chip = Ds2482(clock, [Ds18b20(ONE, 21.5625)], i2c_hz=100_000.0)
     bus = listener(tmp_path, sensor1=ONE)
     bus.clock = clock
-    vars(bus).update(path=Kernel(chip, clock, tmp_path, master=2).path)
+    vars(bus).update(_files=Kernel(chip, clock, tmp_path, master=2))
     bus.open()
     chip.sensors[0].brown_out()
     assert bus.sweep([FLOW]) == {FLOW: 21.5625}

@@ -94,7 +94,7 @@ def by_w1(sensors: Sequence[Ds18b20], entries: dict[str, str], tmp_path: Path) -
     chip = Ds2482(clock, sensors, i2c_hz=I2C_HZ)
     listener = _listener(W1, clock, {**entries, "path": str(tmp_path)})
     kernel = Kernel(chip, clock, tmp_path)
-    vars(listener).update(path=kernel.path)
+    vars(listener).update(_files=kernel)
     yield House(listener, chip, kernel)
 
 

@@ -102,7 +102,12 @@ class Lock:
         if not path.exists() and not os.access(LOCKS, os.W_OK):
             path = Path(tempfile.gettempdir()) / path.name
         self._path = path
-        self._fd = _open_lock(path)
+        try:
+            self._fd = _open_lock(path)
+        except OSError as error:
+            raise OSError(
+                f"{place_of(bus, address)}: its lock {path} cannot be opened: {error.strerror}"
+            ) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -127,11 +132,13 @@ class Lock:
 
 
 def _open_lock(path: Path) -> int:
+    # Any user may put something into that directory: no link is followed, no pipe waited for.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         # Another user's file in a sticky directory may be opened, but not with O_CREAT.
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, flags)
     except FileNotFoundError:
-        return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(path, flags | os.O_CREAT, 0o644)
 
 
 def open_bus(bus: str, address: int) -> SMBus:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import time
-from pathlib import Path, PosixPath
+from pathlib import Path
 from threading import Lock
 
 from gateway.clock import Clock
+from listeners.onewire.drivers.w1_setup import Attributes
 from listeners.simulated.ds18b20 import Ds18b20, crc8
 from listeners.simulated.ds2482 import BUSY, PRESENCE, RESET, Ds2482
 
@@ -37,8 +38,8 @@ class _Slave:
         self.triggered = False
 
 
-class Kernel:
-    """The sensors that it has found at the chip at its start, in a tree below `root`, live by `path`.
+class Kernel(Attributes):
+    """The sensors that it has found at the chip at its start: the names of their files are below `root`.
 
     Files of a name in `unwritable` are not yet, or not at all, for the gateway's user to write.
     """
@@ -57,7 +58,6 @@ class Kernel:
             (root / "w1_bus_master1" / "therm_bulk_read").touch()
         for sensor in chip.sensors:
             self.find(sensor)
-        self.path = _live(self)(root)
 
     def find(self, sensor: Ds18b20) -> None:
         """Make the files of a sensor that a search has found."""
@@ -70,8 +70,9 @@ class Kernel:
         self._ext_power(slave)
         self._resolution(slave)
 
-    def show(self, file: Path) -> bytes:
+    def read(self, file: Path) -> bytes:
         """Return what a file holds when it is read."""
+        file.stat()
         with self._mutex:
             slave = self._slaves[file.parent.name]
         if file.name == "w1_slave":
@@ -84,8 +85,9 @@ class Kernel:
             }
             return shows[file.name](slave).encode()
 
-    def store(self, file: Path, data: bytes) -> None:
+    def write(self, file: Path, data: bytes) -> None:
         """Do what writing to a file does; but for a resolution it never says that it failed."""
+        file.stat()
         if file.name in self.unwritable:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
         with self._mutex:
@@ -226,19 +228,3 @@ class Kernel:
             if not status & BUSY:
                 break
         return status
-
-
-def _live(kernel: Kernel) -> type[Path]:
-    """Return a kind of path whose files are the kernel's."""
-
-    class Attribute(PosixPath):
-        def read_bytes(self) -> bytes:
-            self.stat()
-            return kernel.show(self)
-
-        def write_bytes(self, data: bytes) -> int:
-            self.stat()
-            kernel.store(self, data)
-            return len(data)
-
-    return Attribute

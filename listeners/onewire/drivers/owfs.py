@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.settings import SettingsFault, setting
+from listeners.files import read_once, write_once
 from listeners.onewire.bus import BusFault, OneWire
 from listeners.onewire.checks.examine_owfs import examine_mount, examine_server, is_here
 from listeners.onewire.drivers.couplers import locate
@@ -60,13 +61,11 @@ class Mount:
 
     def read(self, path: str) -> bytes:
         """Return what is in a file, by one read: at a second one OWFS lets the sensor convert again."""
-        with self._ask(lambda: (self._path / path).open("rb", buffering=0)) as file:
-            return self._ask(lambda: file.read(_LONGEST))
+        return self._ask(lambda: read_once(self._path / path, _LONGEST))
 
     def write(self, path: str, data: bytes) -> None:
         """Write to a file that is there, and create none."""
-        with self._ask(lambda: os.fdopen(os.open(self._path / path, os.O_WRONLY), "wb", buffering=0)) as file:
-            self._ask(lambda: file.write(data))
+        self._ask(lambda: write_once(self._path / path, data))
 
     def _ask(self, request: Callable[[], T]) -> T:
         """Return the answer; Unavailable where the path has none, OSError where the directory is gone."""

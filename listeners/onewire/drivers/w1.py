@@ -24,7 +24,7 @@ from gateway.settings import setting
 from listeners.onewire.bus import OneWire
 from listeners.onewire.checks.examine_w1 import examine_w1
 from listeners.onewire.drivers.at_once import at_once
-from listeners.onewire.drivers.w1_setup import set_up, shown_resolution
+from listeners.onewire.drivers.w1_setup import Attributes, set_up, shown_resolution
 from listeners.onewire.ds18b20 import (
     AGAIN,
     DS18S20,
@@ -81,6 +81,7 @@ class W1(OneWire):
     """Thermometers that the kernel shows in a directory each, as 28-00000549f733."""
 
     path: Path = setting(Path("/sys/bus/w1/devices"))
+    _files: Attributes = field(default_factory=Attributes, init=False, compare=False, repr=False)
     _sensors: dict[Rom, Sensor[Path]] = field(default_factory=dict, init=False, compare=False, repr=False)
     # Seconds that it takes to read a sensor.
     _each: float = field(default=math.inf, init=False, compare=False, repr=False)
@@ -154,7 +155,7 @@ class W1(OneWire):
         """
         begun = self.clock.monotonic()
         try:
-            trigger.write_bytes(b"trigger\n")
+            self._files.write(trigger, b"trigger\n")
         except OSError:
             return False
         return self.clock.monotonic() - begun < conversion_time(9)
@@ -165,7 +166,7 @@ class W1(OneWire):
     def _set_up(self, roms: Iterable[Rom]) -> None:
         """Set resolution and marker, in the scratchpad, of those that do not have them so far."""
         for rom in roms:
-            set_up(self._sensor(rom), self.resolution, self.clock.monotonic())
+            set_up(self._sensor(rom), self._files, self.resolution, self.clock.monotonic())
 
     def _conversion_time(self, roms: Iterable[Rom]) -> float:
         """Return how long the kernel waits for conversions of these, of each by itself.
@@ -202,7 +203,7 @@ class W1(OneWire):
             sensor.due = 0.0
             if found_bits(rom, scratchpad_in(w1_slave)[0]) != sensor.bits:
                 # The kernel waits as the resolution that it read last needs, and reads it when it is asked.
-                sensor.bits = shown_resolution(sensor.place)
+                sensor.bits = shown_resolution(self._files, sensor.place)
         return reading
 
     def _waits_too_little(self, sensor: Sensor[Path]) -> bool:
@@ -220,9 +221,9 @@ class W1(OneWire):
         w1_slave = sensor.place / "w1_slave"
 
         def again() -> bytes:
-            return w1_slave.read_bytes() if self.has_time(conversion_time(FINEST)) else b""
+            return self._files.read(w1_slave) if self.has_time(conversion_time(FINEST)) else b""
 
-        first = w1_slave.read_bytes()
+        first = self._files.read(w1_slave)
         scratchpad, good = scratchpad_in(first)
         if good:
             sensor.heard = True

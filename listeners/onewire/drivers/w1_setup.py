@@ -12,6 +12,7 @@ import math
 import struct
 from typing import TYPE_CHECKING
 
+from listeners.files import read_once, write_once
 from listeners.onewire.ds18b20 import DS18S20, MARKER
 
 if TYPE_CHECKING:
@@ -32,11 +33,26 @@ _UNREAD = b"0 0\n"
 
 _WRITES = 3
 
+_PAGE = 4096
+"""The bytes that an attribute of the kernel has at most."""
+
 RETRY_S = 60.0
 """Seconds after which what a sensor did not take is written to it again."""
 
 
-def set_up(sensor: Sensor[Path], resolution: int, now: float) -> None:
+class Attributes:
+    """The files of a kernel. Raises OSError."""
+
+    def read(self, file: Path) -> bytes:
+        """Return what a file shows."""
+        return read_once(file, _PAGE)
+
+    def write(self, file: Path, data: bytes) -> None:
+        """Have the kernel take this."""
+        write_once(file, data)
+
+
+def set_up(sensor: Sensor[Path], files: Attributes, resolution: int, now: float) -> None:
     """Set up what is not set up so far.
 
     A file that may not be written, or is not there, is tried again the next time: that costs nothing.
@@ -46,7 +62,7 @@ def set_up(sensor: Sensor[Path], resolution: int, now: float) -> None:
         # The kernel writes the configuration that it reads along with the marker: it may be damaged, so the
         # resolution comes after it.
         try:
-            sensor.marker, answers = _mark(home / "alarms")
+            sensor.marker, answers = _mark(files, home / "alarms")
             sensor.converted = False
             if not answers:
                 # It would not answer anything else. Once it does, it must have its set-up, or gets it then.
@@ -57,16 +73,16 @@ def set_up(sensor: Sensor[Path], resolution: int, now: float) -> None:
             refused = True
     if sensor.bits != resolution and not fixed:
         try:
-            _write(home / "resolution", b"%d\n" % resolution)
+            files.write(home / "resolution", b"%d\n" % resolution)
             sensor.bits = None
         except (PermissionError, FileNotFoundError):
             refused = True
         except OSError:
             pass  # the kernel has answered that the sensor did not
         if sensor.bits is None:
-            sensor.bits = shown_resolution(home)
+            sensor.bits = shown_resolution(files, home)
     if sensor.parasite is None:
-        powered = _number(home / "ext_power")
+        powered = _number(files, home / "ext_power")
         sensor.parasite = None if powered not in (0, 1) else powered == 0
     if sensor.marker and sensor.parasite is not None and (fixed or sensor.bits == resolution):
         sensor.due = math.inf
@@ -74,34 +90,28 @@ def set_up(sensor: Sensor[Path], resolution: int, now: float) -> None:
         sensor.due = now + RETRY_S
 
 
-def shown_resolution(home: Path) -> int | None:
+def shown_resolution(files: Attributes, home: Path) -> int | None:
     """Return a sensor's resolution, None where it cannot be read. The kernel waits for it from then on."""
-    bits = _number(home / "resolution")
+    bits = _number(files, home / "resolution")
     return bits if bits in range(9, 13) else None  # a negative one is an error of the kernel's
 
 
-def _mark(alarms: Path) -> tuple[bytes | None, bool]:
+def _mark(files: Attributes, alarms: Path) -> tuple[bytes | None, bool]:
     """Write the marker; return what TH and TL must hold, None where they do not take it, and if it answers.
 
     A sensor that cannot be read now must have the marker once it can.
     """
     for _ in range(_WRITES):
-        _write(alarms, ALARMS)
-        shown = alarms.read_bytes()
+        files.write(alarms, ALARMS)
+        shown = files.read(alarms)
         if shown in (ALARMS, _UNREAD):
             return MARKER, shown == ALARMS
     return None, True
 
 
-def _write(file: Path, data: bytes) -> None:
-    """Write to a file that is there; no file is made."""
-    file.stat()
-    file.write_bytes(data)
-
-
-def _number(file: Path) -> int | None:
+def _number(files: Attributes, file: Path) -> int | None:
     """Return the number that a file shows, None where it shows none."""
     try:
-        return int(file.read_bytes())
+        return int(files.read(file))
     except (OSError, ValueError):
         return None

@@ -1,0 +1,32 @@
+"""Files that others hold, read and written at once: what stands at their place may be anything."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FLAGS = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def read_once(path: Path, most: int) -> bytes:
+    """Return what one read of a file gives, at most so many bytes. Raises OSError.
+
+    No pipe or device is waited for.
+    """
+    fd = os.open(path, os.O_RDONLY | _FLAGS)
+    try:
+        return os.read(fd, most)
+    finally:
+        os.close(fd)
+
+
+def write_once(path: Path, data: bytes) -> None:
+    """Write to a file that is there, by one write; none is made, and none made shorter. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | _FLAGS)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
