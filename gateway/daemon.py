@@ -76,9 +76,8 @@ class Daemon:
             limits=gateway.limits,
             commit_interval=gateway.commit_interval,
         )
-        self._spool.set_consumers(
-            self._configuration.dispatchers
-        )  # before a frame is set aside for one of them
+        # Before a frame is set aside for one of them.
+        self._spool.set_consumers(self._configuration.dispatchers)
         clock, note = Clock(), TimeNote(directory)
         keeper = Timekeeper(clock, past=passed(self._spool, note, clock.now().boot), mode=gateway.unsynced)
         self._dating = Dating(self._spool, keeper, clock, note)
@@ -271,12 +270,10 @@ class Daemon:
 
 def _retire(running: dict[str, Any], wanted: dict[str, Any]) -> list[Worker[Any]]:
     """Stop the workers whose section has gone or changed and return them."""
-    retired = []
-    for name, worker in list(running.items()):
-        if not is_same(worker.plugin, wanted.get(name)):
-            worker.stop.set()
-            retired.append(running.pop(name))
-    return retired
+    retired = [name for name, worker in running.items() if not is_same(worker.plugin, wanted.get(name))]
+    for name in retired:
+        running[name].stop.set()
+    return [running.pop(name) for name in retired]
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:

@@ -150,31 +150,24 @@ class Present(Protocol):
 
     def latest(self) -> list[Latest]:
         """Return the last frame of each node of each listener."""
-        ...
 
     def catalogue(self) -> Iterator[tuple[str, Series]]:
         """Yield each series that the configuration fixes, with the name of its listener, "" for [nodes]."""
-        ...
 
     def series(self, frame: Frame, index: int) -> Series:
         """Return what is known of the value at an index of a frame."""
-        ...
 
     def sources(self) -> Collection[str]:
         """Return the names of all listeners."""
-        ...
 
     def node_name(self, node: str) -> str:
         """Return what people call a node, "" where [nodes] does not say."""
-        ...
 
     def values(self) -> list[Value]:
         """Return each value as it is now, sorted; also those configured that were not heard yet."""
-        ...
 
     def status(self) -> Status:
         """Return how the gateway is, as `oemgateway status --json` has it; OSError where that fails."""
-        ...
 
     def subscribe(self, flag: Flag) -> None:
         """Have a flag raised at each new frame, for as long as the caller keeps it."""

@@ -75,7 +75,7 @@ def find(kind: Kind, name: str) -> type[Plugin]:
     points = [point for point in _installed(kind) if point.name == name]
     owners = [point.dist.name if point.dist else point.value for point in points]
     if name in BUILT_IN[kind]:
-        points.append(EntryPoint(name, BUILT_IN[kind][name], _group(kind)))
+        points.append(EntryPoint(name, BUILT_IN[kind][name], f"oemgateway.{kind}"))
         owners.append("oemgateway itself")
     if len(points) > 1:
         raise UnknownType(f"{name} is claimed by {' and '.join(owners)}: uninstall one of them")
@@ -87,12 +87,8 @@ def find(kind: Kind, name: str) -> type[Plugin]:
     raise UnknownType(f"{name} is not a type of {kind[:-1]}{hint}")
 
 
-def _group(kind: Kind) -> str:
-    return f"oemgateway.{kind}"
-
-
 def _installed(kind: Kind) -> list[EntryPoint]:
-    return sorted(entry_points(group=_group(kind)))
+    return sorted(entry_points(group=f"oemgateway.{kind}"))
 
 
 def _load(point: EntryPoint, expected: type[Plugin]) -> type[Plugin]:

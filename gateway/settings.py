@@ -193,16 +193,13 @@ class _Reader:
         examples = [family.EXAMPLE for family in self._families.values()]
         return did_you_mean(key, members or [*self._names, *examples])
 
-    def _is_required(self, name: str) -> bool:
-        field = self._fields[name]
-        return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
     def missing(self) -> dict[str, str]:
         """Return the settings that are required and not given, each with its message."""
         return {
             name: f"{name} is missing{field.metadata.get('hint', '')}"
             for name, field in self._fields.items()
-            if self._is_required(name) and name not in self._families and name not in self._values
+            if field.default is field.default_factory is dataclasses.MISSING
+            and name not in {**self._families, **self._values}
         }
 
     def values(self) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.spool.limits import Limits, check_room
+from gateway.spool.limits import Limits, NoRoom, pages_used
 from gateway.spool.notes import Notes
 from gateway.spool.places import PROVISIONAL, Places
 from gateway.spool.refused import RefusedFrames, RefusedRow
 from gateway.store import salvage, store
 from gateway.store.census import Census
+from gateway.store.commits import PAGE
 from gateway.store.frame_text import from_text, to_text
 from gateway.times.boots import Boots, find_pin
 
@@ -161,7 +162,7 @@ class Contents:
         waiting = self.census.count(passed, self.next - 1, who) + saved
         if memory_from := self.places.memory_from:
             waiting -= self.census.count(max(passed, memory_from - 1), self.places.in_memory(who), who)
-        held_from = self.held_from(max(place, self.places.pinned(who)))
+        held_from = self.held_from(max([place, *(pin.upto for pin in self.places.pins(who))]))
         held = self.census.count(held_from - 1, self.next - 1, who) if held_from else 0
         oldest = next((kept.frame for kept in self.to_deliver(who, 1)), None)
         return Standing(waiting, held, refused, oldest)
@@ -201,7 +202,9 @@ class Contents:
     def set_lost_aside(self, who: str, found: Iterable[Waiting], reason: str) -> bool:
         """Set the first frames aside whose time will never be known; return whether there were any."""
         lost = list(takewhile(lambda kept: self.boots.is_lost(kept.frame), found))
-        self.refused.add(RefusedRow(n, who, reason, to_text(frame), undated=True) for n, frame, *_ in lost)
+        self.refused.unwritten += [
+            RefusedRow(n, who, reason, to_text(frame), undated=True) for n, frame, *_ in lost
+        ]
         if lost:
             self.delivered(who, lost[-1].number)
         return bool(lost)
@@ -281,7 +284,7 @@ class Contents:
                 salvage.forget(db)
         self._first_on_disk, self._dropped_on_disk = self.first, self.dropped
         self.unwritten.clear()
-        self.refused.written()
+        self.refused.unwritten.clear()
         self.notes.written()
         self._has_late = False
         self.places.is_written = self.boots.is_written = True
@@ -289,7 +292,10 @@ class Contents:
 
     def check_room(self, db: sqlite3.Connection) -> None:
         """Raise NoRoom where what waits takes more of the file than it may; inside a transaction."""
-        check_room(db, self.refused.pages, self._limits.bytes)
+        used = pages_used(db) - self.refused.pages
+        surplus = used - self._limits.bytes // PAGE
+        if surplus > 0:
+            raise NoRoom(surplus / used)
 
     def take_late(self, rows: Sequence[tuple[int, str]]) -> None:
         """Add the frames that came while the file was rescued, after those that it has."""

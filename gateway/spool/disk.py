@@ -9,15 +9,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.spool.limits import NoRoom
-from gateway.spool.queue_file import RETRY, QueueFile
+from gateway.spool.queue_file import RETRY
 from gateway.store import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-    from gateway.clock import Clock
     from gateway.spool.contents import Contents
+    from gateway.spool.queue_file import QueueFile
     from gateway.spool.retention import Retention
     from gateway.store.syncing import Syncing
 
@@ -29,21 +28,10 @@ log = logging.getLogger("oemgateway.spool")
 class Disk:
     """Reads and writes the contents of the queue."""
 
-    def __init__(
-        self,
-        path: Path,
-        clock: Clock,
-        retention: Retention,
-        syncing: Syncing,
-        *,
-        wake: Callable[[], None],
-    ) -> None:
-        """`wake` is called where dispatchers may find something that they did not before."""
-        self._clock = clock
+    def __init__(self, file: QueueFile, retention: Retention, syncing: Syncing) -> None:
+        self.file = file
         self._retention = retention
         self._syncing = syncing
-        self._wake = wake
-        self.file = QueueFile(path, retention.limits, clock, wake=wake)
 
     def start(self, *, in_memory: bool) -> None:
         """Go on with the file as it was left, or in memory for the time being."""
@@ -63,7 +51,7 @@ class Disk:
         except sqlite3.Error as error:
             if not self.file.trouble:
                 log.warning("the disk refuses (%s): what is new waits in memory until it takes it", error)
-                self.file.retry_at = self._clock.monotonic() + RETRY
+                self.file.retry_at = self.file.clock.monotonic() + RETRY
             self.file.trouble = str(error)
             self.file.ballast.drop()
             self._retention.bound_memory(self.file.contents)
@@ -72,7 +60,7 @@ class Disk:
             log.warning("the disk works again")
             self.file.trouble = ""
             self.file.ballast.take()
-            self._wake()
+            self.file.wake()
 
     def read(self, read: Callable[[Contents], T]) -> T:
         """Return what is read of the contents; of a damaged file, what is left of them.
@@ -108,7 +96,7 @@ class Disk:
         """Return in how many seconds there is something for `tend` to do; infinity where there is nothing."""
         if self.file.is_rescuing:
             return 0.0
-        return max(0.0, self.file.retry_at - self._clock.monotonic()) if self.file.trouble else math.inf
+        return max(0.0, self.file.retry_at - self.file.clock.monotonic()) if self.file.trouble else math.inf
 
     def tend(self) -> None:
         """Bring on a rescue by a piece, or try a disk that refused again, where that is due."""

@@ -6,8 +6,6 @@ import math
 import sqlite3
 from dataclasses import dataclass
 
-from gateway.store.commits import PAGE
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -48,11 +46,3 @@ def pages_used(db: sqlite3.Connection) -> int:
     """Return the pages of the file that hold something, also in the middle of a transaction."""
     pages, free = (db.execute(f"PRAGMA {what}_count").fetchone()[0] for what in ("page", "freelist"))
     return int(pages - free)
-
-
-def check_room(db: sqlite3.Connection, of_others: int, limit: int) -> None:
-    """Raise NoRoom where the file has more than `limit` bytes in use beside the pages of others."""
-    used = pages_used(db) - of_others
-    surplus = used - limit // PAGE
-    if surplus > 0:
-        raise NoRoom(surplus / used)

@@ -17,20 +17,11 @@ _STRETCH = 10_000
 """How many ids are searched at a time: a listener that puts a frame has to wait for that."""
 
 
-class Sent(NamedTuple):
-    """How far a dispatcher's frames may have been sent: up to the id `upto`, and none after it.
-
-    `blind` says of the last batch that its first frame looks the same as what the far end had before.
-    """
-
-    upto: int
-    blind: bool
-
-
 class Mark(NamedTuple):
     """What was noted before the last batch was sent, and in which boot; "" where that is not known.
 
-    `pins` keep the times with which it was sent, until it is delivered.
+    `blind` says that its first frame looks the same as what the far end had before. `pins` keep the times
+    with which it was sent, until it is delivered.
     """
 
     upto: int = 0
@@ -140,18 +131,17 @@ class Places:
         self._marks[who] = Mark(max(upto, before.upto), self._boot, blind, pins)
         self.is_written = self.is_written and self._marks[who] == before
 
-    def sent(self, who: str) -> Sent:
-        """Return what may have been sent: up to the mark, or, if it is of another boot, all of the start."""
+    def sent(self, who: str) -> tuple[int, bool]:
+        """Return up to which id frames may have been sent, and whether the last batch was `blind`.
+
+        That is the mark or, if it is of another boot, all of the start.
+        """
         upto, boot, blind, _ = self._marks[who]
-        return Sent(upto if boot and boot == self._boot else max(upto, self._in_doubt[who]), bool(blind))
+        return upto if boot and boot == self._boot else max(upto, self._in_doubt[who]), bool(blind)
 
     def pins(self, who: str) -> Pins:
         """Return by which clocks frames were sent to a dispatcher."""
         return self._marks[who].pins if who in self._marks else ()
-
-    def pinned(self, who: str) -> int:
-        """Return up to which id frames have the times that they were sent with; 0 where none has."""
-        return max((pin.upto for pin in self._marks[who].pins), default=0)
 
     def begin_at_first(self) -> None:
         """Move every dispatcher, also those that are gone, past what is no longer kept."""

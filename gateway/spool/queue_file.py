@@ -46,19 +46,19 @@ class QueueFile:
     """
 
     def __init__(self, path: Path, limits: Limits, clock: Clock, *, wake: Callable[[], None]) -> None:
-        """`wake` is called where there may be more to be delivered."""
+        """`wake` is called where dispatchers may find something that they did not before."""
         self.trouble = ""
         self.is_away = False
         self.retry_at = 0.0
         self.shift = 0
         self._path = path
         self._limits = limits
-        self._clock = clock
+        self.clock = clock
         self._boot = clock.now().boot
         self.ballast = Ballast(path)
         self.notes = Notes()
         self.epochs = Epochs(self.notes)
-        self._wake = wake
+        self.wake = wake
         self._rescue: Salvage | None = None
         self._is_stuck = False
         self._damage: Exception | None = None
@@ -105,7 +105,7 @@ class QueueFile:
                 error,
             )
             self.is_away, self.trouble = True, str(error)
-            self.retry_at = self._clock.monotonic() + RETRY
+            self.retry_at = self.clock.monotonic() + RETRY
             with suppress(OSError, sqlite3.Error):
                 if not salvage.is_begun(self._path):
                     view = self._read(store.open_view(self._path))
@@ -123,12 +123,12 @@ class QueueFile:
 
     def advance(self, seconds: float) -> None:
         """Bring on the rescue of a damaged file, for so long at most, or by one piece."""
-        until = self._clock.monotonic() + seconds
+        until = self.clock.monotonic() + seconds
         try:
             rescue = self._rescue = self._rescue or self._begin_salvage()
             while not rescue.step():
                 self._is_stuck = False
-                if self._clock.monotonic() >= until:
+                if self.clock.monotonic() >= until:
                     return
             self._rescue, self._damage, self.trouble = None, None, ""
             rescue.finish()
@@ -147,12 +147,12 @@ class QueueFile:
                 )
             self._is_stuck = self.is_away = True
             self.trouble = str(error)
-            self.retry_at = self._clock.monotonic() + RETRY
-            self._wake()
+            self.retry_at = self.clock.monotonic() + RETRY
+            self.wake()
 
     def try_again(self, at_once: float = AT_ONCE) -> None:
         """See whether the disk has the file by now."""
-        self.retry_at = self._clock.monotonic() + RETRY
+        self.retry_at = self.clock.monotonic() + RETRY
         # The file is another than the one that is open after a disk was pulled out and put back.
         if self.is_away or _which(self._path) not in (None, self._file) or salvage.is_begun(self._path):
             try:
@@ -288,7 +288,7 @@ class QueueFile:
         self.is_away = self._is_stuck = False
         self._kept_upto = 0
         self._know_file()
-        self._wake()
+        self.wake()
 
 
 def _which(path: Path) -> tuple[int, int] | None:

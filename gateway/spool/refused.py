@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
+    _State = tuple[Counter[str], int, int, tuple[int, ...]]
+
 log = logging.getLogger("oemgateway.spool")
 
 CURE = (
@@ -29,6 +31,8 @@ lowered is reached after several."""
 _OVERHEAD = 80
 """Bytes that a row takes beside its texts, in the table and its two indices; 60 are the least (measured)."""
 
+_COUNTERS = ("refused_pages", "refused_dropped", "refused_last_out")
+
 
 class RefusedRow(NamedTuple):
     """A row of the table: a frame that a dispatcher's far end does not take."""
@@ -43,13 +47,6 @@ class RefusedRow(NamedTuple):
     def size(self) -> int:
         """The bytes that it takes in the file, about."""
         return len(self.text.encode()) + len(self.reason.encode()) + 3 * len(self.who.encode()) + _OVERHEAD
-
-
-class _State(NamedTuple):
-    on_disk: Counter[str]
-    pages: int
-    dropped: int
-    noted: tuple[int, int, int]
 
 
 class RefusedFrames:
@@ -68,7 +65,7 @@ class RefusedFrames:
         self.unwritten: list[RefusedRow] = []
         self._limits = limits
         self._on_disk: Counter[str] = Counter()
-        self._noted = (0, 0, 0)
+        self._noted: tuple[int, ...] = (0, 0, 0)
         # The highest id that was taken out: no other frame may get it.
         self._last_out = 0
 
@@ -83,8 +80,7 @@ class RefusedFrames:
         self._on_disk = Counter({who: count for who, count, _ in rows})
         about = sum(size for *_, size in rows) // PAGE
         counters = dict(db.execute("SELECT name, value FROM counters WHERE name LIKE 'refused%'"))
-        names = ("refused_pages", "refused_dropped", "refused_last_out")
-        self._noted = (counters.get(names[0], 0), counters.get(names[1], 0), counters.get(names[2], 0))
+        self._noted = tuple(counters.get(name, 0) for name in _COUNTERS)
         _, self.dropped, self._last_out = self._noted
         # A file of an earlier version has no note of its pages; that of a damaged one may be much too high.
         self.pages = min(counters.get("refused_pages", about), 2 * about)
@@ -106,10 +102,6 @@ class RefusedFrames:
         self.full = self.full or other.full
         self._last_out = max(self._last_out, other._last_out)
 
-    def add(self, rows: Iterable[RefusedRow]) -> None:
-        """Have these wait to be written."""
-        self.unwritten += rows
-
     def bound_memory(self) -> None:
         """Drop the oldest of those that wait in memory for the disk, beyond the limit."""
         surplus = max(0, len(self.unwritten) - self._limits.memory)
@@ -118,14 +110,14 @@ class RefusedFrames:
 
     def state(self) -> _State:
         """Return what is to be put back where a transaction fails."""
-        return _State(Counter(self._on_disk), self.pages, self.dropped, self._noted)
+        return Counter(self._on_disk), self.pages, self.dropped, self._noted
 
     def restore(self, state: _State) -> None:
         """Put back what `state` returned."""
         self._on_disk, self.pages, self.dropped, self._noted = state
 
     def write(self, db: sqlite3.Connection) -> None:
-        """Write what waits, within the limits; inside a transaction, and `written` after it."""
+        """Write what is `unwritten`, within the limits; inside a transaction, which may fail."""
         rows = self._newest_that_fit(self.unwritten)
         self._make_room(db, len(rows), _pages(rows))
         before = pages_used(db)
@@ -133,10 +125,6 @@ class RefusedFrames:
         self.pages += pages_used(db) - before
         self._on_disk.update(row.who for row in rows)
         self._note(db)
-
-    def written(self) -> None:
-        """Forget what waited: the file has it."""
-        self.unwritten.clear()
 
     def forget(self, db: sqlite3.Connection, frames: Iterable[tuple[str, int]]) -> bool:
         """Take out these, by dispatcher and id; return whether all were there. Inside a transaction."""
@@ -199,8 +187,7 @@ class RefusedFrames:
         """Write the counts to the file where they have changed."""
         now = (self.pages, self.dropped, self._last_out)
         if self._noted != now:
-            names = ("refused_pages", "refused_dropped", "refused_last_out")
-            db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", zip(names, now, strict=True))
+            db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", zip(_COUNTERS, now, strict=True))
             self._noted = now
 
 

@@ -18,14 +18,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
-from gateway.spool.contents import Refused, Standing, Waiting
 from gateway.spool.disk import Disk
 from gateway.spool.limits import Limits
-from gateway.spool.places import PROVISIONAL, Sent
+from gateway.spool.places import PROVISIONAL
+from gateway.spool.queue_file import QueueFile
 from gateway.spool.refused import RefusedRow
 from gateway.spool.retention import Retention, Skipped
 from gateway.store.frame_text import to_text
-from gateway.store.store import SpoolUnusable
 from gateway.store.syncing import Syncing
 
 if TYPE_CHECKING:
@@ -33,10 +32,8 @@ if TYPE_CHECKING:
 
     from gateway.flag import Flag
     from gateway.frame import Frame, Stamp
-    from gateway.spool.contents import Contents
+    from gateway.spool.contents import Contents, Refused, Standing, Waiting
     from gateway.times.boots import Row
-
-__all__ = ["Limits", "Refused", "Sent", "Skipped", "Spool", "SpoolUnusable", "Standing", "Waiting"]
 
 
 class Spool:
@@ -46,7 +43,8 @@ class Spool:
     cannot be used at all, all frames wait there, until `tend` finds that it can. Without `in_memory`
     SpoolUnusable is raised instead. What can be read of a damaged file is copied into a new one, also by
     `tend`; what is put meanwhile comes after it. `notes` are those kept with frames, and `epochs` tells in
-    which run of the gateway the id of a frame was given.
+    which run of the gateway the id of a frame was given. What returns frames or figures raises OSError where
+    the disk cannot be read.
     """
 
     def __init__(
@@ -60,7 +58,6 @@ class Spool:
     ) -> None:
         self._path = path
         self._clock = clock or Clock()
-        self._boot = self._clock.now().boot
         self._lock = threading.Lock()
         self._subscribers: dict[str, Flag] = {}
         # What each dispatcher was last given was dated by this.
@@ -72,17 +69,18 @@ class Spool:
         self._retention = Retention(limits or Limits())
         self.syncing = Syncing(path, commit_interval, self._clock)
         self.syncing.subscribe_to_sync("", self._note_synced)
-        self._disk = Disk(path, self._clock, self._retention, self.syncing, wake=self._wake_subscribers)
-        self.notes, self.epochs = self._disk.file.notes, self._disk.file.epochs
+        self._file = QueueFile(path, self._retention.limits, self._clock, wake=self._wake_subscribers)
+        self.notes, self.epochs = self._file.notes, self._file.epochs
+        self._disk = Disk(self._file, self._retention, self.syncing)
         self._disk.start(in_memory=in_memory)
 
     @property
     def _contents(self) -> Contents:
-        return self._disk.file.contents
+        return self._file.contents
 
     def _real(self, number: int) -> int:
         """Return the id that a frame has now, of one that may have been provisional."""
-        return number + self._disk.file.shift if number >= PROVISIONAL else number
+        return number + self._file.shift if number >= PROVISIONAL else number
 
     def set_consumers(self, dispatchers: Iterable[str]) -> None:
         """Keep frames for these dispatchers from now on; a new one starts with the oldest frame there is.
@@ -136,13 +134,12 @@ class Spool:
         """Return the oldest frames that the dispatcher has not delivered, with their ids and their time.
 
         A frame whose time is not known yet holds up those after it. One of an earlier boot, whose time will
-        never be known, is set aside as soon as the clock is right. Raises OSError where the disk cannot be
-        read.
+        never be known, is set aside as soon as the clock is right.
         """
         while True:
             with self._lock:
                 found = self._disk.read(lambda contents: contents.to_deliver(who, limit))
-                if self._disk.file.is_rescuing:
+                if self._file.is_rescuing:
                     return []  # what is older is on its way into the new file
                 if self._unsafe and found and found[-1].number >= (first := self._real(self._unsafe[0][1])):
                     found = [kept for kept in found if kept.number < first]
@@ -162,9 +159,7 @@ class Spool:
                 if not found:
                     contents.pass_over(who, before - 1)  # what there is, is for others
                 elif (
-                    self._lost
-                    and not self._disk.file.trouble
-                    and contents.set_lost_aside(who, found, self._lost)
+                    self._lost and not self._file.trouble and contents.set_lost_aside(who, found, self._lost)
                 ):
                     self._disk.flush()
                 else:
@@ -181,11 +176,12 @@ class Spool:
             self._contents.places.mark(who, self._real(upto), blind=blind, clock=clock)
             self._disk.flush()
 
-    def sent(self, who: str) -> Sent:
-        """Return how far frames may have been sent: what was noted, or all that an earlier run can have sent.
+    def sent(self, who: str) -> tuple[int, bool]:
+        """Return up to which id frames may have been sent, and whether that was `blind`.
 
-        The latter where the note is not of this boot, as a power cut may have taken the last one: then any
-        frame may have been sent that was there when this run began, or first knew the dispatcher.
+        That is what was noted, unless the note is of another boot, as a power cut may have taken the last
+        one: then any frame may have been sent that was there when this run began, or first knew the
+        dispatcher.
         """
         with self._lock:
             return self._contents.places.sent(who)
@@ -198,13 +194,11 @@ class Spool:
         """
         with self._lock:
             upto, place = self._real(upto), self._contents.places.of(who)
-            self._contents.refused.add(
-                [
-                    RefusedRow(self._real(number), who, reason, to_text(frame))
-                    for number, frame, reason in refused
-                    if place < self._real(number) <= upto
-                ]
-            )
+            self._contents.refused.unwritten += [
+                RefusedRow(self._real(number), who, reason, to_text(frame))
+                for number, frame, reason in refused
+                if place < self._real(number) <= upto
+            ]
             self._contents.delivered(who, upto)
             self._disk.flush()
 
@@ -219,7 +213,7 @@ class Spool:
             with self._disk.refusing():
                 self._disk.flush()
                 if self._contents.unwritten:
-                    raise sqlite3.OperationalError(self._disk.file.trouble)
+                    raise sqlite3.OperationalError(self._file.trouble)
                 self._contents.admit(frames, [(each.who, each.number) for each in instead_of])
             self.syncing.committed()
             self._wake_subscribers()
@@ -231,7 +225,7 @@ class Spool:
         Raises OSError where the disk does not take it.
         """
         with self._lock:
-            if self._disk.file.is_away:
+            if self._file.is_away:
                 self._disk.check()
             skipped = self._retention.skip(self._contents, who, before=self._real(before), limit=limit)
             self._disk.flush()
@@ -273,35 +267,26 @@ class Spool:
     # What there is.
 
     def waiting(self, *, after: int = 0, limit: int = 1000, who: str = "") -> list[Waiting]:
-        """Return the oldest frames after this id and after the place of `who`, for any dispatcher.
-
-        Raises OSError where the disk cannot be read.
-        """
+        """Return the oldest frames after this id and after the place of `who`, for any dispatcher."""
         with self._lock:
             place = self._contents.places.of(who) if who else self._contents.first - 1
             after = max(self._real(after), place)
             return self._disk.read(lambda contents: contents.waiting(after, limit, who))
 
     def standing(self, who: str) -> Standing:
-        """Return a dispatcher's figures; OSError where the disk cannot be read."""
+        """Return a dispatcher's figures."""
         with self._lock:
-            standing = self._disk.read(lambda contents: contents.standing(who, self._disk.file.saved))
+            standing = self._disk.read(lambda contents: contents.standing(who, self._file.saved))
             return standing._replace(held=0) if self._lost else standing
 
     def refused(self, who: str, *, after: int = 0, limit: int = 1000) -> list[Refused]:
-        """Return the oldest frames after this id that were set aside for the dispatcher.
-
-        Raises OSError where the disk cannot be read.
-        """
+        """Return the oldest frames after this id that were set aside for the dispatcher."""
         with self._lock:
             self._disk.flush()
             return self._disk.read(lambda contents: contents.set_aside(who, after, limit))
 
     def reasons(self, who: str) -> dict[str, int]:
-        """Return why frames were set aside for the dispatcher, and how many for each reason.
-
-        Raises OSError where the disk cannot be read.
-        """
+        """Return why frames were set aside for the dispatcher, and how many for each reason."""
         query = "SELECT reason, count(*) FROM refused WHERE who = ? GROUP BY reason"
         with self._lock:
             self._disk.flush()
@@ -341,7 +326,7 @@ class Spool:
     def trouble(self) -> str:
         """Why what is put waits in memory only, where a kill takes it, or ""."""
         with self._lock:
-            return self._disk.file.describe()
+            return self._file.describe()
 
     @property
     def size(self) -> int:
