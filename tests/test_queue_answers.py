@@ -91,7 +91,7 @@ def test_no_question_is_a_fault_nor_moves_a_place_beyond_what_exists(spool, ask,
         ("queue-waiting", {"who": ["a"]}, "who: the name of a dispatcher expected, not \\['a'\\]"),
         ("queue-refused", {"who": "a", "after": -1}, "after: a whole number"),
         ("queue-refused", {"who": {}}, "who: the name of a dispatcher"),
-        ("queue-refused", {}, "missing 1 required positional argument: 'who'"),
+        ("queue-refused", {}, "^queue-refused: arguments expected: who, after$"),
         ("queue-admit", {"rows": {"node": 1}}, "rows: a list of readings expected"),
         (
             "queue-admit",
@@ -102,12 +102,21 @@ def test_no_question_is_a_fault_nor_moves_a_place_beyond_what_exists(spool, ask,
         ("queue-drop-refused", {"who": "a", "after": [[]]}, "after: a whole number"),
         ("queue-drop-waiting", {"who": "a", "before": -1947}, "before: a whole number"),
         ("queue-drop-waiting", {"who": "c"}, "dispatcher c: none has that name; there are: a, b"),
-        ("queue", {"who": "a"}, "unexpected keyword"),
+        ("queue", {"who": "a"}, "^queue: arguments expected: none$"),
         ("queue", [1], "a JSON object expected"),
+        ("queue-waiting", {"who": "\ud800"}, "who: the name of a dispatcher expected"),
+        ("queue-refused", {"who": "\ud800"}, "who: the name of a dispatcher expected"),
     ],
 )
 def test_what_is_wrong_is_said(spool, ask, asked, arguments, error):
     assert re.search(error, ask(asked, json.dumps(arguments))["error"])
+    is_whole(spool)
+
+
+@pytest.mark.parametrize(("asked", "key"), [("queue-waiting", "after"), ("queue-drop-waiting", "before")])
+def test_a_number_of_five_thousand_digits_is_answered_in_our_words(spool, ask, asked, key):
+    error = ask(asked, f'{{"{key}": {"9" * 5000}}}')["error"]
+    assert error == f"{key}: a whole number from 0 to 9223372036854775807 expected, not inf"
     is_whole(spool)
 
 

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.clock import boot_id
+from gateway.commands import queue_command
 from gateway.commands.main import main
 from gateway.commands.queue_listing import reading, standing
 from gateway.frame import Frame, Stamp
@@ -236,6 +237,24 @@ def test_a_bad_line_is_named_and_nothing_is_imported(filled, either, tmp_path):
     assert "dispatcher: none is called c; there are a, b" in faults[4]
     assert faults[-1] == "oemgateway: nothing is imported"
     assert values(either("export")[1]) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("given", ["/dev/zero", "endless"])
+def test_an_import_that_never_ends_is_refused(filled, queue, tmp_path, monkeypatch, given):
+    monkeypatch.setattr(queue_command, "_LARGEST", 1 << 20)
+    if given == "endless":
+        given = tmp_path / "endless"
+        given.write_text(f"{json.dumps(to_object(frame(5)))}\n" * 10_000)
+    status, printed, said = queue("import", given)
+    assert (status, printed) == (1, "")
+    assert "nothing is imported" in said
+    assert len(values(queue("export")[1])) == 4
+
+
+def test_an_export_that_an_editor_has_saved_with_a_byte_order_mark_is_imported(filled, either, tmp_path):
+    given = tmp_path / "given"
+    given.write_bytes(b"\xef\xbb\xbf" + json.dumps(to_object(frame(5))).encode() + b"\r\n")
+    assert either("import", given)[1] == "imported: 1\n"
 
 
 def test_a_reading_from_the_future_and_one_that_is_held_are_no_imports(filled, path, queue, tmp_path):

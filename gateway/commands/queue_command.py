@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
@@ -21,6 +19,7 @@ from gateway.present.exchange import from_object
 from gateway.present.queue_answers import AHEAD
 from gateway.process.state_files import as_owner
 from gateway.settings import quoted
+from gateway.text.numeral import load_json
 from gateway.text.plain import plain
 from gateway.text.terminal import FAILED, OK, say, say_aside, say_json
 
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from gateway.commands.queue_reach import Ask
 
 _LONGEST_LINE = 100_000
+_LARGEST = 1 << 30
+"""Bytes that are imported at most: a full queue of the default size is less."""
 _BATCH = 200_000
 """Bytes of readings that are put into the queue at a time."""
 _FAULTS = 10
@@ -153,7 +154,7 @@ def _rows(ask: Ask, options: argparse.Namespace) -> Iterator[list[dict[str, Any]
 def _import(options: argparse.Namespace) -> int:
     with tempfile.TemporaryFile() as copy:  # so that what was checked is what is imported
         with _input(options.file) as given:
-            shutil.copyfileobj(given, copy)
+            _copy(given, copy)
         with reach(options.config_file) as ask:
             there = ask("queue")["dispatchers"].items()
             known = [who for who, about in there if not about["gone"]]
@@ -168,19 +169,37 @@ def _import(options: argparse.Namespace) -> int:
     return OK
 
 
+def _pieces_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yield lines, or pieces of those that are too long."""
+    return iter(partial(file.readline, _LONGEST_LINE), b"")
+
+
+def _copy(given: BinaryIO, copy: BinaryIO) -> None:
+    """Copy what is given up to a line that is too long. Raises OSError where it is too much."""
+    for line in _pieces_of(given):
+        copy.write(line)
+        if len(line) == _LONGEST_LINE:
+            return
+        if copy.tell() > _LARGEST:
+            raise OSError(f"more than {_LARGEST >> 20} MB: import it in parts; nothing is imported")
+
+
 def _lines(copy: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Yield the lines that are not empty, with their numbers."""
     copy.seek(0)
-    read = iter(partial(copy.readline, _LONGEST_LINE), b"")
-    return ((number, line) for number, line in enumerate(read, 1) if line.strip())
+    return ((number, line) for number, line in enumerate(_pieces_of(copy), 1) if line.strip())
+
+
+def _parsed(line: bytes) -> Any:  # noqa: ANN401  (JSON)
+    return load_json(line.decode("utf-8-sig"))  # an editor may have put a byte order mark there
 
 
 def _faults(copy: BinaryIO, known: Collection[str]) -> Iterator[tuple[int, str]]:
     latest = Clock().wall() + AHEAD
     for number, line in _lines(copy):
         try:
-            given = json.loads(line.decode())
-        except (ValueError, RecursionError):
+            given = _parsed(line)
+        except ValueError:
             yield number, "a reading as export writes it, a JSON object in one line, expected"
             if len(line) == _LONGEST_LINE:
                 return  # the numbers would be wrong from here on
@@ -209,7 +228,7 @@ def _admit(ask: Ask, copy: BinaryIO, name: str) -> int:
             ) from error
 
     for _, line in _lines(copy):
-        rows.append(json.loads(line.decode()))
+        rows.append(_parsed(line))
         size += len(line)
         if size >= _BATCH:
             count += admit()

@@ -22,6 +22,8 @@ _OWN = ("node", "time", "unix", "values", "names", "rssi", "source", "by_name", 
 _OF_QUEUE = ("dispatcher", "reason", "undated")
 """What the queue adds: the one dispatcher a frame is for, why it was refused, that its time is unknown."""
 _INDEX = re.compile("[1-9][0-9]{0,3}")
+_RSSI = 1000
+"""A signal is weaker than this, in dBm, and not as weak as its negative."""
 _AGREE = 0.01
 """Seconds by which the two forms of a time may differ: that for people has milliseconds."""
 
@@ -66,7 +68,10 @@ def from_object(given: object, *, latest: float = math.inf) -> Frame:
     boottime = _number(given.get("boottime", 0.0), "boottime")
     stamp = Stamp(_wall(given, latest), _text(given, "boot"), boottime)
     node = _text(given, "node")
-    check_node(node)
+    try:
+        check_node(node)
+    except ValueError as error:
+        raise ValueError(f"node: {error}") from None
     values = _by_index(given, "values")
     names = _by_index(given, "names")
     by_name, rssi = given.get("by_name", False), given.get("rssi")
@@ -83,7 +88,7 @@ def from_object(given: object, *, latest: float = math.inf) -> Frame:
         raise ValueError("values: at least one number expected")
     if not isinstance(by_name, bool) or (by_name and not len(values) == len(set(names)) == len(names)):
         raise ValueError("by_name: true, with a name of its own for each value, expected")
-    if rssi is not None and type(rssi) is not int:
+    if rssi is not None and not (type(rssi) is int and abs(rssi) < _RSSI):
         raise ValueError(f"rssi: dBm as a whole number expected, not {_shown(rssi)}")
     return frame
 
@@ -145,10 +150,15 @@ def _text(given: Mapping[str, Any], key: str) -> str:
 def _encodable(value: object, key: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{key}: text expected, not {_shown(value)}")
-    value.encode()  # half of a surrogate pair cannot be kept
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{key}: text without half a surrogate pair expected, not {_shown(value)}") from None
     return value
 
 
 def _shown(value: object) -> str:
-    """Return the beginning of a value; of a list or an object, whose brackets may be too many, what it is."""
+    """Return the beginning of a value, or what it is where it may be too long or nested too deep for that."""
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return "one of so many digits"
     return type(value).__name__ if isinstance(value, list | dict) else repr(value)[:40]

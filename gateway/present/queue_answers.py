@@ -176,9 +176,8 @@ class QueueAnswers:
 
 
 def _check_text(who: object) -> None:
-    if not isinstance(who, str):
+    if not isinstance(who, str) or not who.isprintable():  # half of a surrogate pair is not
         raise ValueError(f"who: the name of a dispatcher expected, not {who!r:.40}")
-    who.encode()  # half of a surrogate pair is no name
 
 
 def _check_id(number: object, key: str) -> None:

@@ -6,6 +6,7 @@ object, and gets one line of JSON. A long answer is asked for in pieces, so that
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.flag import Flag, wait_readable
 from gateway.process import holders
 from gateway.process.state_files import as_owner
+from gateway.text.numeral import load_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -140,17 +142,23 @@ def _reply(asked: str, arguments: str, answers: Mapping[str, Callable[..., Any]]
     if answer is None:
         return _refusal(f"{asked[:40]} is not a question this daemon answers: {', '.join(answers)}")
     try:
-        given = json.loads(arguments or "{}")
-        if not isinstance(given, dict):
-            return _refusal("arguments: a JSON object expected")
+        given = load_json(arguments or "{}")
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        return _refusal("arguments: a JSON object expected")
+    expected = inspect.signature(answer)
+    try:
+        expected.bind(**given)
+    except TypeError:
+        return _refusal(f"{asked}: arguments expected: {', '.join(expected.parameters) or 'none'}")
+    try:
         return json.dumps(answer(**given))
     except (OSError, ValueError, RecursionError) as error:
         # The words of a RecursionError differ between versions of Python.
         is_deep = isinstance(error, RecursionError)
         return _refusal("its arguments are nested too deep" if is_deep else str(error))
     except Exception as error:
-        if isinstance(error, TypeError) and error.__traceback__ and error.__traceback__.tb_next is None:
-            return _refusal(str(error))  # the call itself failed: it has no such arguments
         log.exception("the question %s makes the program fail", asked)
         return _refusal(f"a fault in the program: {error!r}; its traceback is in the log")
 
