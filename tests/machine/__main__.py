@@ -18,7 +18,8 @@ from tests.machine.image import Missing, image
 from tests.machine.lab import Lab
 from tests.machine.report import Report, Rows
 
-SCENARIOS = ("smoke", "ways", "power", "clock", "disk", "plug", "watchdog", "upgrade")
+SCENARIOS = ("smoke", "ways", "power", "clock", "upgrade", "disk", "watchdog", "plug")
+"""The long ones first, so that no guest runs alone at the end."""
 
 FROM_THE_IMAGE = {"smoke", "upgrade"}
 """Those that install the package themselves."""
