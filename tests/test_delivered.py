@@ -30,7 +30,7 @@ from tests.earlier_run import left_by_an_earlier_run
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FAULTS, FakeEmoncms, Request
-from tests.waiting import wait_until
+from tests.waiting import wait_until, wait_until_idle
 
 NODES = ("9", "10", "roof top")
 
@@ -247,7 +247,7 @@ class TestValuesWithSixDigits:
         server.redis, server.clock_ahead = False, None  # the worker's clock runs ahead of it
         counted = [frame(1234567.0 + n, wall=1_700_000_000 + n) for n in range(30)]
         with dispatching(server, spool, batch=2) as worker:
-            wait_until(lambda: not worker.in_doubt)
+            wait_until_idle(worker)
             # when every second reply is lost
             for reading in counted:
                 server.reset_after = 1
@@ -260,7 +260,7 @@ class TestValuesWithSixDigits:
     def test_two_of_a_second_that_are_shown_alike_both_arrive(self, spool, server):
         server.redis = False
         with dispatching(server, spool) as worker:
-            wait_until(lambda: not worker.in_doubt)
+            wait_until_idle(worker)
             server.reset_after = 1
             spool.put([frame(1234567.0), frame(1234568.0), frame(1234599.0)])
             wait_until(lambda: spool.standing("home").waiting == 0)
@@ -424,7 +424,7 @@ class TestOnceAndInOrder:
         # A hang is over when the time is: one will do, and it is not so short that other answers are late.
         hangs = fault.startswith("hang")
         with dispatching(server, spool, timeout=2.0 if hangs else 30.0) as worker:
-            wait_until(lambda: not worker.in_doubt)
+            wait_until_idle(worker)
             for first in (0, 20, 40):
                 setattr(server, fault, 0 if hangs and first != 20 else 1)
                 spool.put(numbered(*range(first, first + 20)))
@@ -438,7 +438,7 @@ class TestOnceAndInOrder:
     def test_a_trouble_that_lasts_is_one_line_whether_it_is_asked_or_sent(self, spool, server, caplog, fault):
         setattr(server, fault, 9)
         with dispatching(server, spool) as worker:
-            wait_until(lambda: not worker.in_doubt)
+            wait_until_idle(worker)
             spool.put(numbered(0, 1, 2))
             wait_until(lambda: worker.failures and worker.frames == 3)
             worker.plugin.clock.sleep(60)
@@ -464,7 +464,7 @@ class TestOnceAndInOrder:
         server.pace = 0.015
         some = numbered(*range(75))
         with dispatching(server, spool, real=True, timeout=0.3) as worker:
-            wait_until(lambda: not worker.in_doubt)
+            wait_until_idle(worker)
             spool.put(some)
             wait_until(lambda: spool.standing("home").waiting == 0)
         assert stored(server) == list(range(75))
@@ -472,7 +472,7 @@ class TestOnceAndInOrder:
 
     def test_equal_rows_are_all_sent(self, spool, server):
         with dispatching(server, spool) as worker:
-            wait_until(lambda: not worker.in_doubt)
+            wait_until_idle(worker)
             server.reset_after = 1
             spool.put([frame(1.0), frame(1.0), frame(2.0)])
             wait_until(lambda: spool.standing("home").waiting == 0)
@@ -483,7 +483,7 @@ class TestOnceAndInOrder:
         self, spool, server
     ):
         with dispatching(server, spool) as worker:
-            wait_until(lambda: not worker.in_doubt)
+            wait_until_idle(worker)
             spool.put([frame(1.0)])
             wait_until(lambda: spool.standing("home").waiting == 0)
             server.reset_after = 1
@@ -497,7 +497,8 @@ class TestOnceAndInOrder:
             send(killed, [frame(1.0)])
         left_by_an_earlier_run(spool, [frame(1.0)])
         with dispatching(server, spool) as worker:
-            wait_until(lambda: spool.standing("home").waiting == 0 and not worker.in_doubt)
+            wait_until(lambda: spool.standing("home").waiting == 0)
+            wait_until_idle(worker)
             assert len(server.stored) == 1
             server.reset_before = 1
             spool.put([frame(1.0)])
@@ -539,27 +540,31 @@ class TestOnceAndInOrder:
         assert stored(server) == there
         assert worker.doubled == 1
 
-    def test_after_a_kill_it_is_known_that_one_equals_what_the_server_has(self, killed, server):
-        # given one that was never sent, equal to one that was
+    @pytest.mark.parametrize("waits", [True, False])
+    def test_after_a_kill_it_is_known_that_one_equals_what_the_server_has(self, killed, server, waits):
+        # given one that was never sent, or that is read after the start, equal to one that was
         with dispatcher(server.url) as emoncms:
             send(emoncms, [frame(1.0)])
         with killed() as spool:
             spool.mark_sending("home", 0)
-            spool.put([frame(1.0)])
+            spool.put([frame(1.0)] if waits else [])
         # when it goes, then it is noted that the server cannot tell the two apart
-        with killed() as spool, dispatching(server, spool):
+        with killed() as spool, dispatching(server, spool) as worker:
+            wait_until(worker.tried.is_set)
+            spool.put([] if waits else [frame(1.0)])
             wait_until(lambda: spool.standing("home").waiting == 0)
             assert spool.sent("home") == (1, True)
         assert stored(server) == [1.0, 1.0]
 
     def test_a_server_that_does_not_tell_gets_them_again_which_is_counted(self, spool, server):
         with dispatching(server, spool, apikey=server.device_key) as worker:
-            wait_until(lambda: not worker.in_doubt)
-            server.reset_after = 1
-            spool.put(numbered(0, 1, 2))
+            spool.put(numbered(0))
             wait_until(lambda: spool.standing("home").waiting == 0)
-        assert stored(server) == [0, 1, 2, 0, 1, 2]
-        assert worker.doubled == 3
+            server.reset_after = 1
+            spool.put(numbered(1, 2))
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        assert stored(server) == [0, 1, 2, 1, 2]
+        assert worker.doubled == 2
 
     def test_which_the_command_shows(self, tmp_path, server):
         port = free_port()
@@ -568,19 +573,21 @@ class TestOnceAndInOrder:
             f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n[dispatchers]\n[[home]]\n"
             f"type = emoncms\nurl = {server.url}\napikey = {server.device_key}\ninterval = 0\n"
         )
-        server.reset_after = 1
         with GatewayProcess(file) as gateway:
             with connect(port) as client:
+                client.sendall(b"15 2\n")
+                wait_until(lambda: gateway.status()["dispatchers"]["home"]["frames"] == 1)
+                server.reset_after = 1
                 client.sendall(b"15 1\n")
-            wait_until(lambda: gateway.status()["dispatchers"]["home"]["frames"] == 1)
-            assert stored(server) == [1, 1]
+            wait_until(lambda: gateway.status()["dispatchers"]["home"]["frames"] == 2)
+            assert stored(server) == [2, 1, 1]
             assert "1 may have arrived twice" in command("--config-file", file, "status").stdout
 
     def test_a_frame_that_is_refused_takes_no_row_before_it_along_twice(self, spool, server):
         # given a server with room for one more node
         server.max_nodes = 2
         with dispatching(server, spool) as worker:
-            wait_until(lambda: not worker.in_doubt)
+            wait_until_idle(worker)
             some = numbered(*range(20))
             spool.put([*some[:13], frame(99.0, node="attic", wall=some[13].stamp.wall), *some[13:]])
             wait_until(lambda: spool.standing("home").waiting == 0)
@@ -592,7 +599,7 @@ class TestOnceAndInOrder:
         start = int(time.time()) - 2000
         some = [frame(float(n), node=str(n % 45), wall=start + n) for n in range(45 * 40)]
         with dispatching(server, spool) as worker:
-            wait_until(lambda: not worker.in_doubt)
+            wait_until_idle(worker)
             spool.put(some)
             wait_until(lambda: spool.standing("home").waiting == 0)
         # then all of these arrive in order, and all of the others are set aside

@@ -26,7 +26,7 @@ from gateway.spool import Spool
 from gateway.times.dating import Dating, TimeNote
 from gateway.times.timekeeper import Timekeeper
 from gateway.workers.delivery import DispatcherWorker
-from tests.waiting import wait_until
+from tests.waiting import wait_until, wait_until_idle
 
 PING = 0.02
 
@@ -123,7 +123,7 @@ def worker(far, spool, tmp_path) -> Iterator[DispatcherWorker]:
     keeper = Timekeeper(far.clock, past=0.0, synchronised=lambda: True)
     worker = DispatcherWorker(far, spool, Dating(spool, keeper, far.clock, TimeNote(tmp_path)))
     worker.start()
-    wait_until(lambda: not worker.in_doubt)
+    wait_until_idle(worker)
     yield worker
     worker.stop.set()
     worker.join(10)

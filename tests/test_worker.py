@@ -36,7 +36,7 @@ from gateway.workers.delivery import DispatcherWorker
 from gateway.workers.worker import ListenerWorker, Worker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.earlier_run import left_by_an_earlier_run
-from tests.waiting import wait_until
+from tests.waiting import wait_until, wait_until_idle
 
 STAMP = Stamp(1_700_000_000.0, "boot", 1.0)
 
@@ -408,11 +408,6 @@ def virtual(worker: DispatcherWorker) -> DispatcherWorker:
     return worker
 
 
-def found_empty(worker: DispatcherWorker) -> None:
-    """Wait until the worker has seen that nothing waits from before."""
-    wait_until(lambda: not worker.in_doubt)
-
-
 def far_end(**faults) -> Far:
     far = Far(**faults)
     far.name = "far"
@@ -464,13 +459,14 @@ def test_a_bad_frame_is_found_and_set_aside_and_all_others_arrive(spool, started
 def test_after_an_unknown_outcome_the_far_end_is_asked_what_it_has(
     spool, started, at_once, has, again, doubled, failure
 ):
-    far = far_end(script=[raising(failure)], places=[Progress(has)] * 2)
+    # given that it is asked before the first batch, too
+    far = far_end(script=[raising(failure)], places=[Progress(None), *[Progress(has)] * 2])
     worker = virtual(dispatching(far, spool))
     started(worker)
-    found_empty(worker)
+    wait_until_idle(worker)
     spool.put([frame(1), frame(2), frame(3)])
     wait_until(lambda: spool.standing("far").waiting == 0)
-    assert (far.got, far.asked) == (again, [3, 3])
+    assert (far.got, far.asked) == (again, [3, 3, 3])
     wait_until(lambda: worker.frames == 3)
     assert worker.doubled == doubled
 
@@ -478,10 +474,10 @@ def test_after_an_unknown_outcome_the_far_end_is_asked_what_it_has(
 def test_what_was_never_taken_is_sent_again_without_asking(spool, started, at_once):
     far = far_end(script=[raising(TryLater("refused"))])
     worker = started(dispatching(far, spool))
-    found_empty(worker)
+    wait_until_idle(worker)
     spool.put([frame(1)])
     wait_until(lambda: far.got == [1])
-    assert (far.asked, worker.doubled) == ([], 0)
+    assert (far.asked, worker.doubled) == ([1], 0)  # at the start
 
 
 def test_what_waits_at_the_start_may_have_been_sent_already(spool, started):
@@ -515,12 +511,14 @@ def test_of_what_waits_at_the_start_only_that_which_was_sent_is_looked_for(spool
 
 
 def test_what_comes_after_an_empty_start_has_not(spool, started):
-    far = far_end()
+    # given a far end that shows it all the same
+    far = far_end(places=[Progress(1)])
     worker = started(dispatching(far, spool))
-    found_empty(worker)
+    wait_until_idle(worker)
     spool.put([frame(1)])
+    # then it was asked what it has, and the frame is sent
     wait_until(lambda: far.got == [1])
-    assert far.asked == []
+    assert far.asked == [1]
 
 
 def test_what_is_still_gone_through_at_the_start_may_have_been_sent_as_well(spool, started):
@@ -580,7 +578,7 @@ def test_the_end_does_not_wait_for_a_far_end_at_work(spool, started):
 def test_what_was_taken_before_a_bad_frame_is_not_sent_again(spool, started, bad):
     far = far_end(refuses=bad, keeps_what_is_before=True)
     worker = started(dispatching(far, spool))
-    found_empty(worker)
+    wait_until_idle(worker)
     spool.put([frame(n) for n in range(8)])
     wait_until(lambda: spool.standing("far").waiting == 0)
     assert far.got == [n for n in range(8) if n not in bad]
@@ -608,7 +606,7 @@ def test_the_frames_of_a_refused_node_are_set_aside_without_being_sent_and_told_
     # given two of five nodes that are refused, and a backlog of all
     far = far_end(refuses_nodes={"33", "34"}, keeps_what_is_before=True)
     worker = started(virtual(dispatching(far, spool)))
-    found_empty(worker)
+    wait_until_idle(worker)
     nodes = ["9", "33", "10", "34", "11"] * 40
     spool.put(of_nodes(*nodes))
     wait_until(lambda: spool.standing("far").waiting == 0)
@@ -631,7 +629,7 @@ def test_the_frames_of_a_refused_node_are_set_aside_without_being_sent_and_told_
 def test_one_frame_an_hour_is_tried_and_when_it_is_taken_new_ones_flow(spool, started, caplog):
     far = far_end(refuses_nodes={"33"}, keeps_what_is_before=True)
     worker = started(virtual(dispatching(far, spool)))
-    found_empty(worker)
+    wait_until_idle(worker)
 
     def come(*frames: Frame) -> None:
         spool.put(frames)
@@ -660,7 +658,7 @@ def test_one_frame_an_hour_is_tried_and_when_it_is_taken_new_ones_flow(spool, st
 def test_who_retries_has_the_node_tried_at_once(spool, started):
     far = far_end(refuses_nodes={"33"}, keeps_what_is_before=True)
     worker = started(virtual(dispatching(far, spool)))
-    found_empty(worker)
+    wait_until_idle(worker)
     spool.put([frame(number, "33") for number in range(5)])
     wait_until(lambda: len(set_aside(spool)) == 5)
     queue = QueueAnswers(spool, retrying=lambda _: worker.refused_nodes.try_now())
@@ -700,7 +698,7 @@ def test_after_a_restart_a_refused_node_is_known(spool, started, caplog):
     # given a node of which five frames were set aside, and a frame that is refused for itself
     far = far_end(refuses_nodes={"33"}, refuses={7.0}, keeps_what_is_before=True)
     worker = started(virtual(dispatching(far, spool)))
-    found_empty(worker)
+    wait_until_idle(worker)
     spool.put([*(frame(number, "33") for number in range(5)), frame(7, "9")])
     wait_until(lambda: len(set_aside(spool)) == 6)
     worker.stop.set()
@@ -727,7 +725,7 @@ def test_after_a_restart_a_refused_node_is_known(spool, started, caplog):
 def test_a_node_that_the_far_end_calls_something_else_is_found_in_the_batch(spool, started):
     far = far_end(refuses_nodes={"33"}, keeps_what_is_before=True, calls_nodes=lambda _: "th")
     worker = started(virtual(dispatching(far, spool)))
-    found_empty(worker)
+    wait_until_idle(worker)
     nodes = ["9", "10", "33", "11"] * 10
     spool.put(of_nodes(*nodes))
     wait_until(lambda: spool.standing("far").waiting == 0)
@@ -750,7 +748,7 @@ def test_what_a_far_end_cannot_have_had_is_set_aside_and_not_passed_over(spool, 
 def test_after_an_unknown_outcome_only_what_was_sent_is_looked_for(spool, started, at_once):
     far = far_end(refuses_nodes={"33"}, keeps_what_is_before=True)
     worker = started(virtual(dispatching(far, spool)))
-    found_empty(worker)
+    wait_until_idle(worker)
     spool.put(of_nodes("33"))
     wait_until(lambda: set_aside(spool) == [0])
     far.script = [raising(OutcomeUnknown("timeout"))]
@@ -765,7 +763,7 @@ def test_after_an_unknown_outcome_only_what_was_sent_is_looked_for(spool, starte
 def test_a_frame_that_is_refused_behind_those_of_a_refused_node_takes_none_along(spool, started):
     far = far_end(refuses_nodes={"33"}, refuses={2.0}, keeps_what_is_before=True)
     worker = started(virtual(dispatching(far, spool)))
-    found_empty(worker)
+    wait_until_idle(worker)
     spool.put([frame(0, "33"), frame(1, "33"), frame(2), frame(3, "33"), frame(4)])
     wait_until(lambda: spool.standing("far").waiting == 0)
     assert far.got == [4]
@@ -939,7 +937,7 @@ def test_while_nothing_comes_and_all_is_held_the_far_end_is_asked_again_after_a_
 def test_where_nothing_is_held_and_nothing_waits_the_far_end_is_not_asked(spool, started):
     far = far_end()
     worker = started(dispatching(far, spool, VirtualClock(wall=MADE - 86400)))
-    found_empty(worker)
+    wait_until_idle(worker)
     wait_until(lambda: worker.stop.unattended is None)
     assert worker._compared_after is None
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from gateway.workers.worker import Worker
 
 T = TypeVar("T")
 
@@ -17,3 +19,8 @@ def wait_until(condition: Callable[[], T], seconds: float = 60.0, what: str = ""
             raise AssertionError(f"not within {seconds:g} s: {what or condition}")
         time.sleep(0.005)
     return result
+
+
+def wait_until_idle(worker: Worker[Any]) -> None:
+    """Wait until a worker is open, and waits for something to do."""
+    wait_until(lambda: worker.tried.is_set() and worker.stop.unattended is None)

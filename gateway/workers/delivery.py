@@ -122,8 +122,6 @@ class DispatcherWorker(ServedWorker):
         elif waiting:
             self._deliver(waiting)
         else:
-            # What was sent before the start may be among the frames that wait for their time.
-            self._recalled = self._recalled or not held
             self.wait(_COMPARE_HELD_EVERY if held else math.inf, self._new_frames)
 
     def _compare_clocks(self, every: float) -> bool:
@@ -136,7 +134,11 @@ class DispatcherWorker(ServedWorker):
         return True
 
     def _recall(self, waiting: Numbered) -> None:
-        """At the start, find what an earlier run has sent; ask the far end in any case what it has."""
+        """At the start, find what an earlier run has sent.
+
+        The far end is asked in any case: another kill may follow at once, and what it had before the first
+        batch must be known then.
+        """
         upto, blind = self._spool.sent(self.name)
         sent = [pair for pair in waiting if pair[0] <= upto]
         delivery = self.plugin.prepare(self._batch(sent or waiting))
