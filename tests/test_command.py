@@ -61,6 +61,15 @@ def test_help_may_come_behind_options():
     assert (asked.returncode, asked.stdout) == (0, command("queue", "--help").stdout)
 
 
+@pytest.mark.parametrize("typed", ["\x1b[31mred", "\x9b31m", "x" * 120_000])
+def test_what_was_typed_is_shown_in_a_line_that_is_safe_for_the_terminal(typed):
+    for arguments in (("queue", "list", "--limit", typed), ("queue", typed)):
+        asked = command(*arguments)
+        assert asked.returncode == 2
+        assert len(asked.stderr) < 40_000
+        assert asked.stderr.rstrip("\n").isprintable()
+
+
 def test_a_wrong_option_is_a_fault_of_usage():
     assert command("--colour").returncode == 2
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import re
 import sqlite3
+import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -461,6 +464,21 @@ def test_a_bad_line_is_named_and_nothing_is_imported(file, tmp_path, bad):
     assert done.returncode == 1
     assert "line 3: unix, seconds, node" in done.stderr
     assert not file_of(tmp_path / "state", "page").exists()
+
+
+def test_what_cannot_be_a_history_is_refused_at_once(file, tmp_path):
+    # given a pipe, which cannot be read twice, and a line that never ends
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_text, args=("unix,seconds\n",), daemon=True).start()
+    for file_given, words in (
+        (pipe, "a file expected, not a pipe"),
+        (Path("/dev/zero"), "line 2: unix, seconds"),
+    ):
+        done = command("--config-file", file, "history", "import", file_given, "--section", "page")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"oemgateway: {file_given}: {words}")
+        assert done.stderr.endswith("; nothing is imported\n")
 
 
 def test_which_page_is_to_be_named_where_there_are_several(file):

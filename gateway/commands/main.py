@@ -21,6 +21,7 @@ from gateway.paths import DEFAULT_FILE
 from gateway.present.asking import RunningGateway
 from gateway.settings import did_you_mean
 from gateway.spool import SpoolUnusable
+from gateway.text.plain import plain
 from gateway.text.terminal import CONFIGURATION, FAILED, OK, USAGE, say, say_aside
 from gateway.version import VERSION
 
@@ -181,4 +182,4 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with that line."""
-        self.exit(USAGE, f"{self.prog}: {message}; `{self.prog} --help` explains it\n")
+        self.exit(USAGE, f"{plain(f'{self.prog}: {message}; `{self.prog} --help` explains it')}\n")

@@ -6,6 +6,7 @@ import csv
 import sys
 from collections import defaultdict
 from contextlib import nullcontext
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +22,14 @@ from gateway.text.terminal import FAILED, OK, say, say_aside
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from typing import TextIO
 
 COLUMNS = ("unix", "seconds", "node", "index", "name", "mean", "least", "greatest", "count")
 _LONGEST_NAME = 64
+_LONGEST_LINE = 1024
+"""Characters of a line that are read at a time: what is longer is none of ours."""
 _AT_ONCE = 50_000
 """Lines that are imported at a time: a whole history would not fit in the memory of a Pi."""
 
@@ -99,26 +102,29 @@ def _export(history: History, file: Path) -> int:
 
 def _import(history: History, file: Path) -> int:
     try:
-        with file.open(encoding="utf-8", newline="") as given:  # a bad line anywhere: nothing is imported
-            count = sum(1 for _ in _points(csv.DictReader(given)))
+        with file.open(encoding="utf-8", newline="") as given:
+            if not given.seekable():  # it is read twice
+                raise ValueError("a file expected, not a pipe")  # noqa: TRY301  (one place says what is wrong)
+            count = sum(1 for _ in _points(given))  # a bad line anywhere: nothing is imported
+            given.seek(0)
+            history.open()
+            added = 0
+            points = _points(given)
+            while part := [*islice(points, _AT_ONCE)]:
+                groups: dict[tuple[str, str, int], list[Point]] = defaultdict(list)
+                for node, key, step, point in part:
+                    groups[node, key, step].append(point)
+                added += sum(history.put(*which[:2], theirs, which[2]) for which, theirs in groups.items())
     except (ValueError, csv.Error) as error:
         say_aside(f"{file}: {error}; nothing is imported")
         return FAILED
-    history.open()
-    added = 0
-    with file.open(encoding="utf-8", newline="") as given:
-        points = _points(csv.DictReader(given))
-        while part := [*islice(points, _AT_ONCE)]:
-            groups: dict[tuple[str, str, int], list[Point]] = defaultdict(list)
-            for node, key, step, point in part:
-                groups[node, key, step].append(point)
-            added += sum(history.put(*which[:2], theirs, which[2]) for which, theirs in groups.items())
     say([f"{added} of {count} minutes and hours are added; the others were there, or are too old"])
     return OK
 
 
-def _points(rows: Iterable[dict[str, str]]) -> Iterator[tuple[str, str, int, Point]]:
+def _points(given: TextIO) -> Iterator[tuple[str, str, int, Point]]:
     """Yield node, key and seconds of each row with its point. Raises ValueError with its line."""
+    rows = csv.DictReader(iter(partial(given.readline, _LONGEST_LINE), ""))
     for line, row in enumerate(rows, 2):
         try:
             at, step, index = float(row["unix"]), int(row["seconds"]), row["index"]
