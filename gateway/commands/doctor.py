@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.conf import config
 from gateway.conf.config import Gateway
-from gateway.diagnosis.finding import Finding, bad, good, unknown
+from gateway.diagnosis.finding import Finding, bad, good, show, unknown
 from gateway.diagnosis.machine import WRITE_SEARCH, Machine
 from gateway.paths import DEFAULT_FILE, own_state
 from gateway.present.asking import RunningGateway
@@ -42,19 +41,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="DIR",
         help="check the system below DIR, which is not running (default /)",
     )
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print each finding as soon as it is made."""
     machine = Machine.below(options.root)
     file = machine.path(DEFAULT_FILE) if options.config_file == DEFAULT_FILE else options.config_file
-    is_bad = False
-    for finding in examine(file, machine):
-        sys.stdout.write(f"{finding}\n")
-        sys.stdout.flush()
-        is_bad |= finding.is_bad
-    return FAILED if is_bad else OK
+    return FAILED if show(examine(file, machine)) else OK
 
 
 def examine(file: Path, machine: Machine) -> Iterator[Finding]:

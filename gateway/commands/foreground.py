@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the parser of this subcommand."""
-    parser = commands.add_parser(
+    commands.add_parser(
         "run",
         help="run the gateway in the foreground, for a trial",
         description="Runs the gateway in the foreground until Ctrl-C, for a trial with the service stopped.",
     )
-    parser.set_defaults(run=run)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

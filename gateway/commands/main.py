@@ -1,7 +1,7 @@
 """The `oemgateway` command: the table of its subcommands, each in a module of its own.
 
-Such a module has `add(commands)`, which adds the parser of the subcommand, and gives it a `run(options)` that
-returns the exit status.
+Such a module has `add(commands)`, which adds the parser of the subcommand, and `run(options)`, which returns
+the exit status.
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name in names:
-        import_module(COMMANDS[name]).add(commands)
+        module = import_module(COMMANDS[name])
+        module.add(commands)
+        commands.choices[name].set_defaults(run=module.run)
     return parser
 
 

@@ -48,7 +48,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "works whether or not the gateway runs.",
     )
     queue.add_argument("--json", action="store_true", help=_JSON)
-    queue.set_defaults(run=run, act=_status, dispatcher="", refused=False)
+    queue.set_defaults(act=_status, dispatcher="", refused=False)
     actions = queue.add_subparsers(title="actions", metavar="ACTION")
 
     def action(name: str, act: Callable[[argparse.Namespace], int], words: str) -> argparse.ArgumentParser:

@@ -42,7 +42,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "this user may not ask.",
     )
     parser.add_argument("--json", action="store_true", help="print all that is known as JSON, for a program")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

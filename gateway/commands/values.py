@@ -30,7 +30,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--watch", action="store_true", help="show them again every second, until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="print all that is known as JSON, for a program")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

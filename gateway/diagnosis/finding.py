@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from gateway.text.plain import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Verdict(Enum):
@@ -48,3 +53,13 @@ def bad(found: str, cure: str = "") -> Finding:
 def unknown(found: str, cure: str = "") -> Finding:
     """Return the finding that something is not known, or is wrong only if the user did not intend it."""
     return Finding(Verdict.UNKNOWN, found, cure)
+
+
+def show(findings: Iterable[Finding]) -> bool:
+    """Print each finding as soon as it is made; tell whether there is something to correct."""
+    is_bad = False
+    for finding in findings:
+        sys.stdout.write(f"{finding}\n")
+        sys.stdout.flush()
+        is_bad |= finding.is_bad
+    return is_bad

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from gateway.diagnosis.finding import Finding, bad, good
-from gateway.process.holders import Holder, of_file, user_name
+from gateway.process.holders import Holder, of_file, text_of, user_name
 
 SERVICE = "oemgateway"
 """The user of the service."""
@@ -63,10 +63,7 @@ class Machine:
 
     def text(self, path: str | Path) -> str:
         """Return the text of a file, "" if it cannot be read."""
-        try:
-            return self.path(path).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
+        return text_of(self.path(path))
 
     def lines(self, path: str | Path) -> list[str]:
         """Return the lines of a file without comments, blanks at the ends, and empty lines."""

@@ -62,7 +62,7 @@ class StatusCollector:
     def by_name(self) -> dict[str, Callable[[], Any]]:
         """Return what commands may ask, by the names of their questions."""
         return {
-            "status": self.answer,
+            "status": lambda: asdict(self.status()),
             "details": self.details,
             "nodes": self.nodes,
             "exclusive": self.exclusive,
@@ -83,10 +83,6 @@ class StatusCollector:
             name: [to_object(latest.valued) for latest in worker.latest.nodes().values() if latest.valued]
             for name, worker in dict(self._listeners).items()
         }
-
-    def answer(self) -> dict[str, Any]:
-        """Return the status in JSON's terms; OSError where the queue's disk cannot be read."""
-        return asdict(self.status())
 
     def status(self) -> Status:
         """Return the status; OSError where the queue's disk cannot be read."""

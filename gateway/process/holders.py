@@ -54,14 +54,14 @@ def of_process(pid: int, proc: Path = PROC) -> Holder:
         user = user_name(folder.stat().st_uid)
     except OSError:
         return Holder(pid)
-    service = _SERVICE.search(_text(folder / "cgroup"))
-    return Holder(pid, _text(folder / "comm").strip(), user, service[1] if service else "")
+    service = _SERVICE.search(text_of(folder / "cgroup"))
+    return Holder(pid, text_of(folder / "comm").strip(), user, service[1] if service else "")
 
 
 def of_port(host: str, number: int, proc: Path = PROC) -> Holder | None:
     """Return who keeps a server from this address and TCP port; None where nobody is seen to listen there."""
     for name in ("tcp", "tcp6"):
-        for line in _text(proc / "net" / name).splitlines()[1:]:
+        for line in text_of(proc / "net" / name).splitlines()[1:]:
             fields = line.split()
             address, _, port = fields[1].partition(":")
             if fields[3] == _LISTENS and int(port, 16) == number and _collides(host, address):
@@ -102,7 +102,8 @@ def _opener(target: str, proc: Path, but: int = 0) -> Holder | None:
     return None
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the text of a file, "" where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

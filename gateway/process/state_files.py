@@ -122,11 +122,15 @@ def write_file(path: Path, text: str, *, synced: bool = False) -> None:
             new.unlink()
             raise
         if synced:
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_names(path.parent)
+
+
+def sync_names(directory: Path) -> None:
+    """Have the disk keep the names of the files in a directory; some file systems do not support that."""
+    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    with suppress(OSError):
+        os.fsync(folder)
+    os.close(folder)
 
 
 def is_volatile(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -27,11 +26,3 @@ def named(path: Path, number: int, what: str = "damaged") -> Path:
     day, count = divmod(number, _NAMES)
     name = f"{path.name}.{what}-{date.fromordinal(day).isoformat()}"
     return path.with_name(name if count == 1 else f"{name}.{count}")
-
-
-def sync(directory: Path) -> None:
-    """Have the disk keep the names of files; some file systems do not support that."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    with suppress(OSError):
-        os.fsync(fd)
-    os.close(fd)

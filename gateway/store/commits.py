@@ -19,8 +19,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.process.state_files import as_owner, open_file
-from gateway.store.aside import free_name, named, sync
+from gateway.process.state_files import as_owner, open_file, sync_names
+from gateway.store.aside import free_name, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -161,7 +161,7 @@ def mend(path: Path, *, gaps: bool = False) -> None:
         else:
             commits.rename(aside)
             outcome = "nothing in it can be used: the last readings before the end of the last run are lost"
-        sync(path.parent)
+        sync_names(path.parent)
     log.error("%s is damaged: kept as %s; %s", commits, aside, outcome)
 
 

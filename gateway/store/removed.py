@@ -11,9 +11,9 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from gateway.process.state_files import as_owner, open_file
+from gateway.process.state_files import as_owner, open_file, sync_names
 from gateway.store import store
-from gateway.store.aside import free_name, named, sync
+from gateway.store.aside import free_name, named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,5 +58,5 @@ def write(path: Path, db: sqlite3.Connection, identity: int | None) -> None:
             path.rename(other)
             aside = f"; what was put in its place is kept as {other}"
         new.rename(path)
-        sync(path.parent)
+        sync_names(path.parent)
     log.error("%s was removed while the gateway used it: all of it is written anew%s", path, aside)

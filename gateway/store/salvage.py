@@ -16,9 +16,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.process.state_files import as_owner
+from gateway.process.state_files import as_owner, sync_names
 from gateway.store import leaves, store
-from gateway.store.aside import free_name, named, sync
+from gateway.store.aside import free_name, named
 from gateway.store.census import Census, runs
 from gateway.store.first_page import readable
 from gateway.store.frame_text import is_frame
@@ -177,9 +177,9 @@ class Salvage:
             for suffix in ("-wal", ""):
                 with suppress(FileNotFoundError):
                     Path(f"{self._path}{suffix}").rename(f"{aside}{suffix}")
-            sync(self._path.parent)
+            sync_names(self._path.parent)
             work.rename(self._path)
-            sync(self._path.parent)
+            sync_names(self._path.parent)
         log.error(
             "%s was damaged%s: set aside as %s; %d frames could be read of it",
             self._path,

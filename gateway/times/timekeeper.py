@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -35,14 +34,6 @@ _STEP = 2.0
 
 _TIME_ERROR = 5
 """What adjtimex(2) returns while nothing keeps the clock right."""
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """What a far end's clock showed, and when on ours."""
-
-    time: float
-    boottime: float
 
 
 class Timekeeper:
@@ -70,7 +61,8 @@ class Timekeeper:
         self._began = clock.boottime()
         self._synchronised = synchronised or machine_is_synchronised
         self._offset = self.offset()
-        self._references: dict[str, _Reference] = {}
+        # What the clock of a dispatcher's far end is ahead of the boot's own.
+        self._far_offsets: dict[str, float] = {}
         self.look()
 
     def offset(self) -> float:
@@ -97,14 +89,14 @@ class Timekeeper:
 
     def note_server_time(self, who: str, time: float | None) -> None:
         """Note what the clock of a dispatcher's far end shows: None where it shows nothing."""
-        self._references.pop(who, None)
+        self._far_offsets.pop(who, None)
         if time is not None:
-            self._references[who] = _Reference(time, self._clock.boottime())
+            self._far_offsets[who] = time - self._clock.boottime()
         self._judge()
 
     def set_consumers(self, dispatchers: Collection[str]) -> None:
         """Forget what the far ends of other dispatchers than these have shown."""
-        self._references = {who: shown for who, shown in self._references.items() if who in dispatchers}
+        self._far_offsets = {who: ahead for who, ahead in self._far_offsets.items() if who in dispatchers}
         self._judge()
 
     def age(self, stamp: Stamp) -> float:
@@ -125,21 +117,22 @@ class Timekeeper:
 
     def latest(self, who: str) -> float:
         """Return the latest time that a far end takes without harm; infinity where that is not known."""
-        reference = self._references.get(who)
-        return math.inf if reference is None else self._expected(reference) + TOLERANCE
+        shown = self._shown().get(who)
+        return math.inf if shown is None else shown + TOLERANCE
 
     def behind(self, who: str) -> str:
         """Return, in words, why a far end does not take the next reading yet, as `latest` says."""
-        reference = self._references.get(who)
-        behind = 0.0 if reference is None else self._clock.wall() - self._expected(reference)
+        shown = self._shown().get(who)
+        behind = 0.0 if shown is None else self._clock.wall() - shown
         if behind > 2 * TOLERANCE:
             since = f"its clock is {span(behind)} behind this machine's"
             return f"{since}: readings for it wait until it is set right"
         return "its clock has not come to the time of the next reading, which waits"
 
-    def _expected(self, reference: _Reference) -> float:
-        """Return what a far end's clock shows now, by the boot's own clock since the far end showed it."""
-        return reference.time + self._clock.boottime() - reference.boottime
+    def _shown(self) -> dict[str, float]:
+        """Return what the far ends' clocks show now, by the boot's own clock since they showed it."""
+        boottime = self._clock.boottime()
+        return {who: boottime + ahead for who, ahead in self._far_offsets.items()}
 
     def _judge(self) -> None:
         doubt = self._evidence()
@@ -161,9 +154,7 @@ class Timekeeper:
             return ""
         wall = self._clock.wall()
         passed = self._past + self._clock.boottime() - self._began
-        shown = [
-            time for time in map(self._expected, self._references.values()) if time >= passed - TOLERANCE
-        ]
+        shown = [time for time in self._shown().values() if time >= passed - TOLERANCE]
         if shown:
             expected = min(shown, key=lambda time: abs(wall - time))
             side = "ahead of" if wall > expected else "behind"
@@ -177,8 +168,7 @@ class Timekeeper:
     def _confirmed(self) -> bool:
         """Tell whether a far end's clock, which may be right, agrees with ours."""
         wall = self._clock.wall()
-        shown = map(self._expected, self._references.values())
-        return any(time >= MADE and abs(wall - time) <= TOLERANCE for time in shown)
+        return any(time >= MADE and abs(wall - time) <= TOLERANCE for time in self._shown().values())
 
 
 def machine_is_synchronised(timesyncd: Path = Path("/run/systemd/timesync/synchronized")) -> bool:

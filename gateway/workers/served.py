@@ -27,11 +27,7 @@ class ServedWorker(Worker[Dispatcher]):
         except DeliveryFailure as failure:
             if not self._is_served:
                 raise
-            self._failed(str(failure) or type(failure).__name__)
-            pause = self._backoff.next(self.longest_pause)
-            self.next_try = time.monotonic() + pause
-            self.wait(pause)
-            self.next_try = None
+            self._pause(self._failed(str(failure) or type(failure).__name__), self.wait)
 
     def round(self) -> None:
         """Do one round of work."""

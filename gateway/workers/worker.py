@@ -15,7 +15,7 @@ from gateway.workers.backoff import Backoff
 from gateway.workers.trouble import Episode, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.frame import Frame
     from gateway.store.syncing import Syncing
@@ -68,16 +68,14 @@ class Worker(threading.Thread, Generic[P]):
             try:
                 self._work()
             except (OSError, DeliveryFailure) as failure:
-                self._failed(str(failure) or type(failure).__name__)
-                pause = self._backoff.next(self.longest_pause)
+                pause = self._failed(str(failure) or type(failure).__name__)
             except Exception:
                 self.plugin.log.exception("a fault in the program; it is tried again")
-                self._failed("a fault in the program: its traceback is in the log")
-                pause = self._backoff.next(self.longest_pause)
+                pause = self._failed("a fault in the program: its traceback is in the log")
             finally:
                 self._close()
                 self.tried.set()
-            self._pause(pause)
+            self._pause(pause, self.stop.wait)
         self.finished.set()
 
     @property
@@ -90,9 +88,9 @@ class Worker(threading.Thread, Generic[P]):
         """The seconds since the first failure after which it has not worked."""
         return 0.0 if self._failing_since is None else self.plugin.clock.monotonic() - self._failing_since
 
-    def _pause(self, seconds: float) -> None:
+    def _pause(self, seconds: float, wait: Callable[[float], object]) -> None:
         self.next_try = time.monotonic() + seconds
-        self.stop.wait(seconds)
+        wait(seconds)
         self.next_try = None
 
     def _work(self) -> None:
@@ -129,7 +127,8 @@ class Worker(threading.Thread, Generic[P]):
         alive = [worker for before in self._after for worker in (before, *before.predecessors())]
         return [worker for worker in alive if worker.is_alive()]
 
-    def _failed(self, trouble: str) -> None:
+    def _failed(self, trouble: str) -> float:
+        """Note a failure; return for how many seconds to pause after it."""
         # Opening it again proves that it works only where opening is what failed.
         self._failed_to_open = not self._opened
         self.last_trouble = Trouble(trouble, time.monotonic())
@@ -140,6 +139,7 @@ class Worker(threading.Thread, Generic[P]):
             self._failing_since = now
         if self._episode.failed(trouble, now):
             self.plugin.log.warning("%s", trouble)
+        return self._backoff.next(self.longest_pause)
 
     def succeeded(self) -> None:
         """Note that the plugin works."""

@@ -33,7 +33,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="the new file (default: that of --config-file)"
     )
     parser.add_argument("--overwrite", action="store_true", help="take the place of a file that exists")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,6 +10,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Literal
 
+from gateway.text.numeral import LARGEST
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,9 +24,6 @@ Reading = tuple[float, float]
 
 Inputs = dict[tuple[str, str], Reading]
 """Readings by node and key: those of one row, or those that the inputs of a server have."""
-
-_LARGEST = 3.4e38
-"""Feeds are float32: one value beyond this makes every graph that shows it empty."""
 
 
 def row_of(frame: Frame, keys: Keys) -> Inputs:
@@ -54,7 +53,7 @@ def encode(rows: Iterable[Inputs]) -> str:
 
 def storable(value: float) -> bool:
     """Tell whether a feed can hold this value."""
-    return abs(value) <= _LARGEST
+    return abs(value) <= LARGEST
 
 
 def _number(value: float) -> float:

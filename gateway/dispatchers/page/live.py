@@ -30,7 +30,6 @@ class Live:
         self._look = look
         self._changed = threading.Condition()
         self._clients = 0
-        self._number = 0
         self._event = b""
         self._stop = Flag()
 
@@ -82,7 +81,6 @@ class Live:
             }
             before = now
             with self._changed:
-                self._number += 1
                 self._event = _event(changed)
                 self._changed.notify_all()
 

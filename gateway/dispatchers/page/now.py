@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _FOLDERS = re.compile(r"(?<![\w/:.])(/[\w.+@-]+)*/(?=[\w.+@-])")
 """The folders of a path; what is behind the host of a URL is none."""
+_SHOWN = ("node", "node_name", "index", "label", "unit", "value", "last", "age", "rssi", "source")
+"""What `/api/now` has of a value."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +63,7 @@ def as_json(now: Now) -> dict[str, Any]:
         "version": status.version if status else None,
         "uptime": status.uptime if status else None,
         "clock_doubt": status.clock.doubt if status else None,
-        "values": [
-            {
-                "node": value.node,
-                "node_name": value.node_name,
-                "index": value.index,
-                "label": value.label,
-                "unit": value.unit,
-                "value": value.value,
-                "last": value.last,
-                "age": value.age,
-                "rssi": value.rssi,
-                "source": value.source,
-            }
-            for value in now.values
-        ],
+        "values": [{name: getattr(value, name) for name in _SHOWN} for value in now.values],
         "destinations": [
             {
                 "name": name,

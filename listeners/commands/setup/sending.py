@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.conf.edit import Draft
+from gateway.diagnosis.finding import show
 from gateway.diagnosis.machine import Machine
 from gateway.process.port import is_loopback
 from gateway.registry import UnknownType, find
@@ -227,11 +228,7 @@ class Sending:
         values = self.draft.values(_KIND, name)
         values.pop("type")
         broker = build(find(_KIND, MQTT), values)
-        findings = []
-        for finding in broker.examine(self.machine):
-            say([str(replace(finding, subject=name))])
-            findings.append(finding)
-        return not any(finding.is_bad for finding in findings)
+        return not show(replace(finding, subject=name) for finding in broker.examine(self.machine))
 
 
 def run_command(file: Path, *command: str) -> int:

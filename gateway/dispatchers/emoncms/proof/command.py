@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.conf import config
+from gateway.diagnosis.finding import show
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
 from gateway.dispatchers.emoncms.proof.heard import Heard, heard
 from gateway.dispatchers.emoncms.proof.proof import Proof
@@ -37,7 +38,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="as --provision, and make a feed of kWh beside that of each value that [nodes] has in W",
     )
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -59,11 +59,5 @@ def run(options: argparse.Namespace) -> int:
     provision: Provision = "feeds" if options.provision else "nothing"
     if options.energy:
         provision = "feeds and energy"
-    is_bad = False
-    for name in names:
-        proof = Proof(servers[name], configuration, known, Clock(), provision=provision)
-        for finding in proof.findings():
-            sys.stdout.write(f"{finding}\n")
-            sys.stdout.flush()
-            is_bad |= finding.is_bad
-    return FAILED if is_bad else OK
+    proofs = [Proof(servers[name], configuration, known, Clock(), provision=provision) for name in names]
+    return FAILED if show(chain.from_iterable(proof.findings() for proof in proofs)) else OK

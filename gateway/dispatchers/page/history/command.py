@@ -52,7 +52,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         each.add_argument(
             "--section", metavar="NAME", help="the section of the page, where there are several"
         )
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
