@@ -10,7 +10,6 @@ import threading
 
 import pytest
 
-from gateway.process import control as control_module
 from gateway.process.control import Control, ask
 from tests.gateway_process import GatewayProcess
 from tests.ports import free_port
@@ -101,7 +100,7 @@ def test_clients_that_say_nothing_hold_up_neither_the_others_nor_the_end(path):
 
 
 def test_beyond_so_many_a_client_is_hung_up_on(path, monkeypatch):
-    monkeypatch.setattr(control_module, "_CLIENTS", 2)
+    monkeypatch.setattr(Control, "CLIENTS", 2)
     control = Control(path, {"status": lambda: "ok"})
     with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
         first.connect(str(path))
@@ -120,7 +119,7 @@ def is_answered(path):
 
 def test_a_program_that_can_start_no_thread_goes_on_when_it_can(control, path, monkeypatch):
     with monkeypatch.context() as crowded:
-        crowded.setattr(control_module.threading, "Thread", no_thread)
+        crowded.setattr("threading.Thread", no_thread)
         for _ in range(20):
             with pytest.raises(OSError, match=r"hung up|Broken pipe|reset"):
                 ask(path, "status")

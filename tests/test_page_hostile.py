@@ -150,8 +150,8 @@ def test_who_does_not_read_is_cut_off(monkeypatch):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
             stack.enter_context(client).connect(page.address)
             client.sendall((GET + b"\r\n") * 50)
-        wait_until(lambda: page._server._addresses.total() == 32)
-        wait_until(lambda: page._server._addresses.total() == 0)
+        wait_until(lambda: page._server._clients.total() == 32)
+        wait_until(lambda: page._server._clients.total() == 0)
         assert get(page, "/")[0] == 200
 
 

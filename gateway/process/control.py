@@ -13,15 +13,13 @@ import os
 import socket
 import stat
 import struct
-import sys
-import threading
 from contextlib import suppress
-from socketserver import StreamRequestHandler, ThreadingMixIn, UnixStreamServer
+from socketserver import StreamRequestHandler, UnixStreamServer
 from typing import TYPE_CHECKING, Any
 
-from gateway.flag import Flag, wait_readable
 from gateway.process import holders
 from gateway.process.state_files import as_owner
+from gateway.process.threaded_server import ThreadedServer
 from gateway.text.numeral import load_json
 
 if TYPE_CHECKING:
@@ -31,26 +29,23 @@ if TYPE_CHECKING:
 log = logging.getLogger("oemgateway.control")
 
 _PATIENCE = 2.0
-_CLIENTS = 16
-"""Clients that are served at a time."""
 LONGEST_LINE = 1 << 20
 """Bytes that a client may send."""
 
 
-class Control(ThreadingMixIn, UnixStreamServer):
+class Control(ThreadedServer, UnixStreamServer):
     """Answers on the socket, each client in its own thread, so that none delays the daemon or another client.
 
     Raises OSError if there is anything at `path` but a socket that a daemon of this user has left.
     """
 
-    daemon_threads = True
+    NAME = "control"
+    CLIENTS = PER_ADDRESS = 16
     request_queue_size = 8
 
     def __init__(self, path: Path, answers: Mapping[str, Callable[[], Any]]) -> None:
         self.answers = answers
         self._path = path
-        self._stop = Flag()
-        self._room = threading.BoundedSemaphore(_CLIENTS)
         with as_owner(path.parent):
             _remove_stale_socket(path)
             mask = os.umask(0o117)
@@ -59,43 +54,11 @@ class Control(ThreadingMixIn, UnixStreamServer):
             finally:
                 os.umask(mask)
             self._inode = path.lstat().st_ino
-        self.socket.setblocking(False)
-        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        # serve_forever would wake up twice a second to check whether it should stop.
-        while self._stop.fileno() not in wait_readable([self, self._stop]):
-            self.handle_request()
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (socketserver's types)
-        """Serve a client in a thread, or close its connection where there are too many."""
-        if not self._room.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:  # no thread can be started
-            self._room.release()
-            raise
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (as above)
-        """Serve a client."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._room.release()
-
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  (socketserver's)
-        """Log it: most likely a client has disconnected, or has not sent its line."""
-        level = logging.DEBUG if isinstance(sys.exception(), OSError) else logging.ERROR
-        log.log(level, "a client cannot be served", exc_info=True)
+        self.start()
 
     def close(self) -> None:
         """Stop answering and remove the socket."""
-        self._stop.set()
-        self._thread.join(_PATIENCE)
-        self.server_close()
+        super().close()
         with suppress(OSError), as_owner(self._path.parent):
             if self._path.lstat().st_ino == self._inode:  # another daemon may have put its own there
                 self._path.unlink()

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import io
 import ipaddress
-import logging
 import socket
-import sys
-import threading
 import time
 from base64 import b64decode
-from collections import Counter
 from hmac import compare_digest
 from http.server import BaseHTTPRequestHandler
-from socketserver import TCPServer, ThreadingMixIn
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.dispatchers.page.answer import Answer
-from gateway.flag import Flag, wait_readable
+from gateway.process.threaded_server import ThreadedServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from _typeshed import WriteableBuffer
 
-log = logging.getLogger("oemgateway.page")
-
-_CLIENTS, _PER_ADDRESS = 64, 32
-"""Connections at a time, and of them those from one address."""
 _LONGEST_LINE, _LONGEST_REQUEST = 4096, 16384
 _IDLE, _PATIENCE = 5.0, 10.0
 """Seconds that a connection may be idle, and that a request or its answer may take."""
@@ -55,14 +46,15 @@ HEADERS = {
 }
 
 
-class Server(ThreadingMixIn, TCPServer):
+class Server(ThreadedServer):
     """Answers on a port, each connection in a thread of its own.
 
     `respond` returns the answer to a path and query, or None where there is nothing, or an iterator of
-    bytes for a stream. `refused` counts what was not answered, by its reason.
+    bytes for a stream.
     """
 
-    daemon_threads = True
+    NAME = "page"
+    CLIENTS, PER_ADDRESS = 64, 32
     allow_reuse_address = True
     request_queue_size = 128
 
@@ -76,71 +68,11 @@ class Server(ThreadingMixIn, TCPServer):
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         self.respond = respond
-        self.refused = Counter[str]()
         self._password = password.encode()
         self._names = {"localhost", *(name.lower() for name in names)}
-        self._lock = threading.Lock()
-        self._addresses = Counter[str]()
         self._tries: dict[str, tuple[float, int]] = {}
-        self._stop = Flag()
         super().__init__(address, Handler)
-        self.socket.setblocking(False)
-        self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        # serve_forever would wake up twice a second to check whether it should stop.
-        while self._stop.fileno() not in wait_readable([self, self._stop]):
-            self.handle_request()
-
-    def close(self) -> None:
-        """Stop answering; threads that still answer end by themselves."""
-        self._stop.set()
-        self._thread.join(2.0)
-        self.server_close()
-
-    def server_close(self) -> None:
-        """Close the port, and wait for nobody."""
-        self.socket.close()
-
-    def count(self, reason: str) -> None:
-        """Count a request that was not answered."""
-        with self._lock:
-            self.refused[reason] += 1
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (socketserver's types)
-        """Serve a connection in a thread, or close it where there are too many."""
-        host = client_address[0]
-        with self._lock:
-            has_room = sum(self._addresses.values()) < _CLIENTS and self._addresses[host] < _PER_ADDRESS
-            if has_room:
-                self._addresses[host] += 1
-        if not has_room:
-            self.count("too-many-clients")
-            self.shutdown_request(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:  # no thread can be started
-            self._left(host)
-            raise
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (as above)
-        """Serve a connection."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._left(client_address[0])
-
-    def _left(self, host: str) -> None:
-        with self._lock:
-            self._addresses[host] -= 1
-            self._addresses += Counter()  # without those that are 0
-
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  (socketserver's)
-        """Log it: most likely a client has disconnected."""
-        level = logging.DEBUG if isinstance(sys.exception(), OSError) else logging.ERROR
-        log.log(level, "a client cannot be served", exc_info=True)
+        self.start()
 
     def is_ours(self, host: str) -> bool:
         """Tell whether a Host header names this machine; other sites must not read the page."""

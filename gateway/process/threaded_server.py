@@ -1,0 +1,86 @@
+"""The base of servers that answer each client in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections import Counter
+from socketserver import TCPServer, ThreadingMixIn
+from typing import Any, ClassVar
+
+from gateway.flag import Flag, wait_readable
+
+_PATIENCE = 2.0
+
+
+class ThreadedServer(ThreadingMixIn, TCPServer):
+    """Serves up to CLIENTS at a time, and PER_ADDRESS of them from one address; others are hung up on.
+
+    `NAME` is that of its thread, and of its log. `refused` counts what was not answered, by its reason.
+    """
+
+    NAME: ClassVar[str]
+    CLIENTS: ClassVar[int]
+    PER_ADDRESS: ClassVar[int]
+    daemon_threads = True
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self.refused = Counter[str]()
+        self._lock = threading.Lock()
+        self._clients = Counter[str]()
+        self._stop = Flag()
+        self.socket.setblocking(False)
+        self._thread = threading.Thread(target=self._serve, name=self.NAME, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        # serve_forever would wake up twice a second to check whether it should stop.
+        while self._stop.fileno() not in wait_readable([self, self._stop]):
+            self.handle_request()
+
+    def close(self) -> None:
+        """Stop answering; threads that still answer end by themselves."""
+        self._stop.set()
+        self._thread.join(_PATIENCE)
+        self.server_close()
+
+    def count(self, reason: str) -> None:
+        """Count a request that was not answered."""
+        with self._lock:
+            self.refused[reason] += 1
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (socketserver's types)
+        """Serve a client in a thread, or close its connection where there are too many."""
+        host = str(client_address[:1])
+        with self._lock:
+            has_room = self._clients.total() < self.CLIENTS and self._clients[host] < self.PER_ADDRESS
+            if has_room:
+                self._clients[host] += 1
+        if not has_room:
+            self.count("too-many-clients")
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread can be started
+            self._left(host)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (as above)
+        """Serve a client."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._left(str(client_address[:1]))
+
+    def _left(self, host: str) -> None:
+        with self._lock:
+            self._clients[host] -= 1
+            self._clients += Counter()  # without those that are 0
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  (socketserver's)
+        """Log it: most likely a client has disconnected, or has not sent what it should."""
+        level = logging.DEBUG if isinstance(sys.exception(), OSError) else logging.ERROR
+        logging.getLogger(f"oemgateway.{self.NAME}").log(level, "a client cannot be served", exc_info=True)
