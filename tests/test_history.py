@@ -406,7 +406,7 @@ def test_gaps_are_gaps_and_marks_are_drawn_and_escaped():
     view = View(SPANS["24h"], NOW, UTC)
     points = [Point(NOW - 20 * HOUR + n * 300, 1.0 + n, 0.0, 9.0, 1) for n in (0, 1, 2, 50, 51)]
     marks = [Mark(NOW - HOUR, NOW - HOUR, "<28.A>"), Mark(NOW - 5 * HOUR, NOW - 4 * HOUR, "off")]
-    drawn = chart(points, marks, view, "°C")
+    drawn = "".join(chart(points, marks, view, "°C"))
     assert (drawn.count('class="line"'), drawn.count('class="band"')) == (2, 2)
     assert (drawn.count('class="mark"'), drawn.count('class="off"')) == (1, 1)
     assert "&lt;28.A&gt;" in drawn

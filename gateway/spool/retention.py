@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from itertools import takewhile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gateway.spool.limits import Limits, NoRoom
 from gateway.store import store
@@ -21,13 +21,6 @@ log = logging.getLogger("oemgateway.spool")
 
 _PIECE = 500
 """How many frames that are too old are removed at a time."""
-
-
-class Skipped(NamedTuple):
-    """How many frames were passed over, and whether there may be more of those that were meant."""
-
-    frames: int
-    more: bool
 
 
 class Retention:
@@ -79,8 +72,8 @@ class Retention:
             contents.places.begin_at_first()
         return len(old) == _PIECE
 
-    def skip(self, contents: Contents, who: str, *, before: int, limit: int) -> Skipped:
-        """Move a dispatcher, or all (""), past the next `limit` ids, up to this one."""
+    def skip(self, contents: Contents, who: str, *, before: int, limit: int) -> tuple[int, bool]:
+        """Move a dispatcher, or all (""), past the next `limit` ids, up to this one: see `Spool.skip`."""
         before = min(before, contents.next)
         whose = [who] if who else list(contents.places.consumers)
         start = max(contents.places.passed_by_all(whose), contents.first - 1)
@@ -90,7 +83,7 @@ class Retention:
             contents.pass_over(name, upto)
         if not who:
             contents.let_go(upto + 1)
-        return Skipped(count, more=upto < before - 1)
+        return count, upto < before - 1
 
     def _drop_oldest(self, contents: Contents, surplus: int) -> None:
         if surplus > 0:

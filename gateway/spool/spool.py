@@ -23,7 +23,7 @@ from gateway.spool.limits import Limits
 from gateway.spool.places import PROVISIONAL
 from gateway.spool.queue_file import QueueFile
 from gateway.spool.refused import RefusedRow
-from gateway.spool.retention import Retention, Skipped
+from gateway.spool.retention import Retention
 from gateway.store.frame_text import to_text
 from gateway.store.syncing import Syncing
 
@@ -219,10 +219,11 @@ class Spool:
             self._wake_subscribers()
         self.syncing.sync_at_once()
 
-    def skip(self, who: str, *, before: int, limit: int) -> Skipped:
+    def skip(self, who: str, *, before: int, limit: int) -> tuple[int, bool]:
         """Move a dispatcher, or all (""), past the next `limit` ids, up to this one.
 
-        Raises OSError where the disk does not take it.
+        Return how many frames that were, and whether there may be more before that one. Raises OSError where
+        the disk does not take it.
         """
         with self._lock:
             if self._file.is_away:

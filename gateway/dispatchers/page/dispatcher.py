@@ -155,7 +155,7 @@ class Page(Dispatcher):
     def _overview(self) -> Answer:
         now = self._now()
         span = "24 hours" if self._keeper else "the last hour"
-        body = html.overview(self.title, now, self._tiles(now), self.name, span)
+        body = "".join(html.overview(self.title, now, self._tiles(now), self.name, span))
         return Answer(html.document(self.title, body, self._addresses), "text/html; charset=utf-8")
 
     def _tiles(self, now: Now) -> dict[str, tiles.Tile]:

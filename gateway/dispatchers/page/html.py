@@ -42,12 +42,8 @@ def document(title: str, body: str, files: Mapping[str, str]) -> bytes:
     ).encode("utf-8", "replace")
 
 
-def overview(title: str, now: Now, shown: Mapping[str, Tile], own: str, span: str) -> str:
-    """Return the body of the first page; `span` says what the curves cover."""
-    return "".join(_overview(title, now, shown, own, span))
-
-
-def _overview(title: str, now: Now, shown: Mapping[str, Tile], own: str, span: str) -> Iterator[str]:
+def overview(title: str, now: Now, shown: Mapping[str, Tile], own: str, span: str) -> Iterator[str]:
+    """Yield the parts of the body of the first page; `span` says what the curves cover."""
     state = "bad" if now.troubles else "good"
     yield f'<header>\n<h1>{escape(title)}</h1>\n<div id="status" class="status {state}" aria-live="polite">\n'
     yield f'<p id="headline">{escape(tiles.headline(now))}</p>\n<ul id="troubles">'

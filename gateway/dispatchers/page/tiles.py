@@ -23,7 +23,17 @@ _GROUPED = 10_000
 
 
 @dataclass(frozen=True)
-class Tile:
+class Curve:
+    """The curve of a tile, and between what it lies."""
+
+    line: str
+    area: str
+    least: str
+    greatest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile(Curve):
     """A value: its figure (a dash where there is none now), what is said below it, and its curve.
 
     `age` is in seconds, None where no value came yet; `note` stands before it.
@@ -33,21 +43,7 @@ class Tile:
     figure: str
     age: float | None
     note: str
-    line: str
-    area: str
-    least: str
-    greatest: str
     link: str
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The curve of a tile, and between what it lies."""
-
-    line: str
-    area: str
-    least: str
-    greatest: str
 
 
 def curve(means: Sequence[float | None], unit: str) -> Curve:
@@ -67,8 +63,8 @@ def tile(value: Value, drawn: Curve, link: str = "") -> Tile:
         figure=DASH if value.value is None else figure(value.value, value.unit),
         age=value.age,
         note=note,
-        **vars(drawn),
         link=link,
+        **vars(drawn),
     )
 
 

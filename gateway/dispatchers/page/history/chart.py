@@ -39,12 +39,8 @@ def nice(least: float, greatest: float) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
-def chart(points: Sequence[Point], marks: Sequence[Mark], view: View, unit: str) -> str:
-    """Return the SVG."""
-    return "".join(_chart(points, marks, view, unit))
-
-
-def _chart(points: Sequence[Point], marks: Sequence[Mark], view: View, unit: str) -> Iterator[str]:
+def chart(points: Sequence[Point], marks: Sequence[Mark], view: View, unit: str) -> Iterator[str]:
+    """Yield the parts of the SVG."""
     span, since, until = view.span, view.since, view.until
     scale = nice(min(p.least for p in points), max(p.greatest for p in points)) if points else [0.0, 1.0]
     low, high = scale[0], scale[-1]

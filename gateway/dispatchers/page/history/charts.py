@@ -101,7 +101,7 @@ class Charts:
         yield "</nav>\n"
         yield f'<figure class="card" id="chart" data-series="/api/series?{escape(asked.query())}" '
         yield f'data-unit="{escape(unit)}">\n'
-        yield chart(found, marks, view, unit)
+        yield from chart(found, marks, view, unit)
         if not found:
             yield '<p class="nothing">Nothing was written in this time.</p>'
         where = asked.time_zone or f"the time zone of the gateway ({datetime.now(UTC).astimezone():%Z})"
