@@ -94,14 +94,13 @@ class Session:
 
     def open(self) -> None:
         """Connect, and wait until the broker has said yes; OSError with what it said otherwise."""
-        try:
-            self._connect(MQTTProtocolVersion.MQTTv5)
-        except _VersionRefused:
+        if not self._connect(MQTTProtocolVersion.MQTTv5):
             self.version = 4
             self._connack, self._ended = None, ""
             self._connect(MQTTProtocolVersion.MQTTv311)
 
-    def _connect(self, version: MQTTProtocolVersion) -> None:
+    def _connect(self, version: MQTTProtocolVersion) -> bool:
+        """Connect with this version; False where it is 5, and the broker does not know that."""
         broker, is_5 = self._broker, version is MQTTProtocolVersion.MQTTv5
         keeps = self._session_expiry > 0
         self._client = client = _BoundedClient(
@@ -146,10 +145,11 @@ class Session:
         code, words = self._connack
         if is_5 and code == _UNSUPPORTED_VERSION:
             self.close()
-            raise _VersionRefused
+            return False
         if code:
             who = f" user {broker.user}" if broker.user is not None else ", who gives no user name"
             raise Unreachable(f"{broker.where} refuses{who}: {words}", CURES.get(code, ""))
+        return True
 
     def close(self) -> None:
         """End the connection in good order, without the last will; may be called twice."""
@@ -217,8 +217,11 @@ class Session:
         if self._client.socket() is None and self._connack is None:
             raise Unreachable(f"{self._broker.where}: it closed the connection: is it a broker?")
         if self._client.socket() is None and not (self._connack and self._connack[0]):
-            raise Lost(f"{self._broker.where}: {self._ended or 'connection lost'}", self._under_way)
+            raise self._lost()
         return set(ready) - {own}
+
+    def _lost(self) -> Lost:
+        return Lost(f"{self._broker.where}: {self._ended or 'connection lost'}", self._under_way)
 
     def _read_all(self) -> None:
         self._received_bytes = sum(len(message.payload) for message in self.received)
@@ -282,7 +285,7 @@ class Session:
             properties.MessageExpiryInterval = max(1, round(message.expiry))
         info = self._client.publish(message.topic, message.payload, qos, message.retain, properties)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise Lost(f"{self._broker.where}: {self._ended or 'connection lost'}", self._under_way)
+            raise self._lost()
         return info.mid
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
@@ -295,17 +298,12 @@ class Session:
         topics = list(topics)
         if not topics:
             return
+        options: Any = 1
         if self.version == 5:
-            options = SubscribeOptions(
-                qos=1,
-                noLocal=True,
-                retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
-                if retained
-                else SubscribeOptions.RETAIN_DO_NOT_SEND,
-            )
-            _, mid = self._client.subscribe([(topic, options) for topic in topics])
-        else:
-            _, mid = self._client.subscribe([(topic, 1) for topic in topics])
+            options = SubscribeOptions(qos=1, noLocal=True)
+            if not retained:
+                options.retainHandling = SubscribeOptions.RETAIN_DO_NOT_SEND
+        _, mid = self._client.subscribe([(topic, options) for topic in topics])
         until = time.monotonic() + self._broker.timeout
         while mid is not None and mid not in self._subscribed:
             if (left := until - time.monotonic()) <= 0:
@@ -365,7 +363,3 @@ class _BoundedClient(Client):
         if bufsize > LARGEST:
             raise _TooLong(f"a packet of {bufsize} bytes, where at most {LARGEST} bytes are taken")
         return super()._sock_recv(bufsize)
-
-
-class _VersionRefused(OSError):
-    """The broker does not speak this version of MQTT."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from dataclasses import dataclass
 from time import monotonic
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pyownet import protocol
 
+from gateway.process.port import host_and_port
 from listeners.onewire.tree import Unavailable
 
 if TYPE_CHECKING:
@@ -68,11 +68,10 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """Return the address of a text, or raise ValueError."""
-        parts = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?", text)
-        port = int(parts[3] or PORT) if parts else 0
-        if not parts or not 0 < port < 1 << 16:
-            raise ValueError(f"host or host:port expected, as localhost:{PORT}, not {text}")
-        return cls(parts[1] or parts[2], port)
+        try:
+            return cls(*host_and_port(text, PORT))
+        except ValueError:
+            raise ValueError(f"host or host:port expected, as localhost:{PORT}, not {text}") from None
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
