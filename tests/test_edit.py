@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.conf import document
-from gateway.conf.edit import Draft, replace_value
+from gateway.conf.edit import Draft
 
 TEXT = """\
 # made by hand
@@ -31,6 +31,13 @@ TEXT = """\
 @pytest.fixture
 def file(written):
     return written(TEXT)
+
+
+def replace_value(file, line, key, value):
+    draft = Draft(file)
+    entry = draft.replace(line, key, value)
+    draft.write()
+    return entry
 
 
 @pytest.mark.parametrize(

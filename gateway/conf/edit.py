@@ -38,18 +38,6 @@ _COMMENTED = re.compile(r"(\s*)#+[ \t]*(.*)", re.DOTALL)
 _NUMBERED = re.compile(r"(\D+)([0-9]+)")
 
 
-def replace_value(path: Path, line: int, key: str, value: list[str]) -> str:
-    """Give the entry in this line another value, with commas between its parts; return the new entry.
-
-    Raises ValueError where that line is not such an entry or the file would not read as it should, and
-    OSError where it cannot be written.
-    """
-    draft = Draft(path)
-    written = draft.replace(line, key, value)
-    draft.write()
-    return written
-
-
 class Draft:
     """The file with changes that are not written yet: values of entries, new entries, and new sections.
 

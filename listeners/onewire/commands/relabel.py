@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.conf import document
-from gateway.conf.edit import replace_value
+from gateway.conf.edit import Draft
 from gateway.conf.section import read_part
 from listeners.onewire.slots import Slots
 
@@ -22,13 +21,14 @@ def relabel(file: Path, section: str, index: int, rom: Rom, label: str) -> str:
     label cannot be written, and OSError or ConfigFaults where the file cannot.
     """
     label = label.strip()
-    text = document.read(file)
+    draft = Draft(file)
     key = f"sensor{index}"
-    listeners = text.root.sections.get("listeners", text.root).sections
-    part = read_part(text, "listeners", listeners[section]) if section in listeners else None
+    listeners = draft.sections("listeners")
+    part = read_part(draft.text, "listeners", listeners[section]) if section in listeners else None
     entry = part.entries.get(key) if part else None
     if entry is None or Slots.parse_entry(key, entry.value)[1].rom != rom:
         raise ValueError(f"{file}: [[{section}]] does not have {rom} as {key}: label it there by hand")
     written = entry.value if isinstance(entry.value, str) else entry.value[0]
-    new = replace_value(file, entry.line, key, [written, label] if label else [written])
+    new = draft.replace(entry.line, key, [written, label] if label else written)
+    draft.write()
     return f"{file}:{entry.line}: {new}"
