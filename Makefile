@@ -56,6 +56,8 @@ help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 test: $(VENV)/.test
+	@# Each worker would compile all tests for itself.
+	@ls tests/test_*.py | xargs -P 2 -n 90 $(BIN)/python -m pytest --collect-only -q >/dev/null || :
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 fuzz: $(VENV)/.test

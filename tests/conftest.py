@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from gateway.flag import Flag
 from gateway.spool import Spool
 from listeners.probe import icmp
+from tests.once import made_once
 from tests.peers import missing
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.pi import Pi
@@ -151,3 +153,20 @@ def machine(tmp_path: Path) -> Iterator[Throwaway]:
     folder.mkdir()
     with Throwaway(folder) as machine:
         yield machine
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make install` puts into /opt, as an archive, for tests of what follows: to make it takes long."""
+    from tests.installed import PREFIX, FromSources
+
+    def install(folder: Path) -> None:
+        (folder / "machine").mkdir()
+        with Throwaway(folder / "machine") as machine:
+            FromSources(machine).make("install")
+            files = (PREFIX[1:], "usr/local/bin/oemgateway")
+            archived = machine("tar", "-C", "/", "-cf", "/tmp/program.tar", *files)
+            assert archived.returncode == 0, archived.stdout
+            shutil.copy(machine.path("/tmp/program.tar"), folder)
+
+    return made_once(tmp_path_factory, "program", install) / "program.tar"

@@ -49,12 +49,12 @@ def test_a_sensor_that_moves_to_another_branch_is_found_there_in_time(house):
     assert house.read()[:3] == (18.0, 20.5, -10.25)
     coupler.branches[0x33] += coupler.branches[0xCC]
     coupler.branches[0xCC].clear()
-    found = [house.read()[1] for _ in range(8)]
-    assert found[0] is None
-    assert found[-1] == 20.5
+    assert house.read()[1] is None
+    assert 20.5 in (house.read()[1] for _ in range(7))
     # also when that is the line itself
     house.chip.sensors.append(coupler.branches[0x33].pop())
-    assert [house.read()[1] for _ in range(8)][-1] == 20.5
+    assert 20.5 in (house.read()[1] for _ in range(8))
+    assert house.read()[1] == 20.5
 
 
 def test_what_is_on_its_branches_is_found_by_a_search(house):

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import http.server
 import re
-import shutil
 import ssl
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.installed import (
+    CONFIG,
+    PREFIX,
+    PROGRAM,
+    ROOT,
+    FromSources,
+    Installed,
+    copy_sources,
+)
 from tests.peers import PIP, missing, need
 from tests.ports import free_port
 from tests.waiting import wait_until
 
-ROOT = Path(__file__).parents[1]
-PROGRAM = ("LICENSE", "README.rst", "docs", "etc", "gateway", "listeners", "pyproject.toml", "setup.cfg")
-SOURCES = (*PROGRAM, "CHANGELOG.rst", "Makefile", "debian", "init.d", "install.sh")
 MAINTAINER = ("preinst", "postinst", "prerm", "postrm")
-PREFIX = re.search(r"(?m)^PREFIX=(.+)$", (ROOT / "install.sh").read_text())[1]
-CONFIG = "/etc/oemgateway.conf"
 ROTATION = "/etc/logrotate.d/oemgateway"
 STATE = "/var/lib/oemgateway"
 SETTINGS = """\
@@ -131,17 +133,6 @@ def test_without_a_network_setting_up_says_so_in_a_few_lines(tmp_path):
     assert all(line.startswith("ERROR: ") for line in errors)
 
 
-def copy_sources(place, names=SOURCES):
-    """Put what packages are made of into a folder."""
-    place.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, place / name)
-
-
 def set_version(place, version, config=None):
     """Make these sources those of another version, which ships a configuration with one line more."""
     file = place / "gateway" / "version.py"
@@ -174,39 +165,6 @@ def unlike(before, after):
         for path in before.keys() | after.keys()
         if settled(before.get(path, "")) != settled(after.get(path, ""))
     }
-
-
-class Installed:
-    """The gateway on a machine, as its owner deals with it."""
-
-    def __init__(self, machine):
-        self.machine = machine
-
-    def service(self, action):
-        """Run `service oemgateway ACTION` and return its exit status and what it said."""
-        done = self.machine("service", "oemgateway", action)
-        return done.returncode, done.stdout
-
-    def edit(self, text):
-        self.machine.path(CONFIG).write_text(text)
-
-    def pid(self):
-        return int(self.machine.path("/run/oemgateway.pid").read_text())
-
-    def log(self):
-        return self.machine.path("/var/log/oemgateway/oemgateway.log").read_text()
-
-    def version(self):
-        return self.machine("oemgateway", "--version").stdout.split()[-1]
-
-    def waiting(self):
-        """Return the readings that wait, each as a line of JSON."""
-        lines = self.machine("oemgateway", "queue", "export").stdout.splitlines()
-        return [line for line in lines if line.startswith("{")]
-
-    def wait_for_readings(self):
-        """Return the readings that wait, once there are some."""
-        return wait_until(self.waiting, 20, "a reading to wait")
 
 
 def listening(machine, pid):
@@ -243,33 +201,6 @@ def run_ancestor(machine):
     pid = machine.path("/run/oemgateway.pid")
     wait_until(lambda: pid.exists() and pid.read_text(), what="the gateway of before")
     return int(pid.read_text())
-
-
-class FromSources(Installed):
-    """... by `make install`, `make uninstall` and `make purge`."""
-
-    def __init__(self, machine):
-        super().__init__(machine)
-        need("make", "make")
-        self.folder = machine.path("/usr/src/oemgateway")
-        copy_sources(self.folder)
-
-    def attempt(self, *what):
-        """Run make as root and return its exit status and what it said."""
-        done = self.machine(
-            "make", "--no-print-directory", "-C", "/usr/src/oemgateway", "PYTHON=/usr/bin/python3", *what
-        )
-        if "could not be fetched" in done.stdout:
-            missing(f"make install fetches packages, and could not: {done.stdout}")
-        if "python3-venv" in done.stdout or "Python 3.11 or newer" in done.stdout:
-            missing(done.stdout)
-        return done.returncode, done.stdout
-
-    def make(self, *what):
-        """Run make as root and return what it said, once it has done it."""
-        status, said = self.attempt(*what)
-        assert status == 0, said
-        return said
 
 
 @pytest.mark.needs_root
@@ -424,9 +355,9 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     assert machine("getent", "passwd", "oemgateway").stdout == ""
 
 
-@pytest.fixture(params=["HEAD^", "the first with an installer"])
-def older(request, tmp_path):
-    """The sources of an older commit; without a history, or with one cut short, there may be none."""
+@pytest.fixture
+def older(tmp_path):
+    """The sources of the first commit with an installer, or of HEAD^ where the history is cut short."""
     if not (ROOT / ".git").exists():
         pytest.skip("this is no clone")
 
@@ -434,13 +365,10 @@ def older(request, tmp_path):
         command = [need("git", "git"), "-c", "safe.directory=*", "-C", ROOT, *arguments]
         return subprocess.run(command, capture_output=True, check=False)
 
-    commit = request.param
-    if commit != "HEAD^":
-        added = git("log", "--diff-filter=A", "--format=%H", "HEAD^", "--", "install.sh")
-        commit = added.stdout.decode().strip().rpartition("\n")[2]
-    archive = git("archive", commit, *SOURCES) if commit else None
-    if archive is None or archive.returncode != 0:
-        pytest.skip(f"no sources of {request.param}: this is a shallow clone")
+    added = git("log", "--diff-filter=A", "--format=%H", "HEAD^", "--", "install.sh")
+    archive = git("archive", added.stdout.decode().strip().rpartition("\n")[2] or "HEAD^")
+    if archive.returncode != 0:
+        pytest.skip("no sources of an older commit: this is a shallow clone")
     folder = tmp_path / "older"
     folder.mkdir()
     subprocess.run(["tar", "--extract", "--directory", folder], input=archive.stdout, check=True)
@@ -448,9 +376,9 @@ def older(request, tmp_path):
 
 
 @pytest.mark.needs_root
-def test_an_upgrade_from_an_older_commit_keeps_all_that_waits(machine, older):
+def test_an_upgrade_from_an_older_commit_keeps_all_that_waits(machine, program, older):
     # Given the gateway of then, with readings that wait
-    gateway = FromSources(machine)
+    gateway = FromSources(machine, program)
     machine("mv", "/usr/src/oemgateway", "/usr/src/newer")
     machine.copy(older, "/usr/src/oemgateway")
     set_version(gateway.folder, "0.0.1")
@@ -476,9 +404,9 @@ def test_an_upgrade_from_an_older_commit_keeps_all_that_waits(machine, older):
 
 
 @pytest.mark.needs_root
-def test_a_gateway_of_the_same_name_is_stopped_and_its_script_kept(machine):
+def test_a_gateway_of_the_same_name_is_stopped_and_its_script_kept(machine, program):
     # Given oem_gateway, and its configuration where ours has its own
-    gateway = FromSources(machine)
+    gateway = FromSources(machine, program)
     ancestor = run_ancestor(machine)
     gateway.edit(SETTINGS)
     script = machine.path("/etc/init.d/oemgateway")

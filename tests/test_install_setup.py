@@ -10,9 +10,9 @@ import pytest
 from gateway.clock import Clock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
+from tests.installed import CONFIG, FromSources
 from tests.peers import need
 from tests.simulators.i2c_server import i2c_server
-from tests.test_install import CONFIG, FromSources
 from tests.typist import Typist
 
 SWITCH_LO_ON = (
@@ -37,9 +37,9 @@ def sensors(machine):
 
 
 @pytest.mark.needs_root
-def test_from_make_install_to_values_on_the_page(machine, sensors):
+def test_from_make_install_to_values_on_the_page(machine, program, sensors):
     # given a Debian on which it has just been installed, as README says
-    gateway = FromSources(machine)
+    gateway = FromSources(machine, program)
     assert "next: sudo oemgateway setup\n" in gateway.make("install")
     with machine.path("/etc/default/oemgateway").open("a") as default:
         default.writelines(f"export {name}={value}\n" for name, value in sensors.items())

@@ -15,12 +15,11 @@ import pytest
 import gateway
 from gateway.commands.main import parser
 from tests.gateway_process import ENVIRONMENT
+from tests.once import made_once
 from tests.peers import need
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["oemgateway.1", "oemgateway.conf.5"]
-
-pytestmark = pytest.mark.xdist_group("manual")  # whose pages are made once
 
 
 def write(folder, **environment):
@@ -34,9 +33,7 @@ def write(folder, **environment):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("build") / "man"
-    write(folder)
-    return folder
+    return made_once(tmp_path_factory, "manual", write)
 
 
 def read(*command):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
+from tests.once import made_once
 from tests.peers import PIP
 from tests.simulators.emoncms import FakeEmoncms
 from tests.waiting import wait_until
@@ -21,8 +22,6 @@ STEPS = TEXT.partition("in five steps\n")[2]
 FILES = {
     name: textwrap.dedent(text) for name, text in re.findall(r"``([\w.]+)``::\n\n((?: {7}.*\n|\n)+)", STEPS)
 }
-
-pytestmark = pytest.mark.xdist_group("own_listener")  # which is installed once
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +36,18 @@ def package(tmp_path_factory):
 @pytest.fixture(scope="module")
 def installed(package, tmp_path_factory):
     """Install the package, and return where that is."""
-    site = tmp_path_factory.mktemp("site")
-    offline = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*PIP, "install", *offline, "--target", site, package], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return site
+
+    def install(site):
+        offline = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+        done = subprocess.run(
+            [*PIP, "install", *offline, "--target", site, package],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "own_listener", install)
 
 
 def path(*sites):

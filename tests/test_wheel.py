@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.once import made_once
 from tests.simulators.emoncms import FakeEmoncms
 from tests.waiting import wait_until
 
@@ -31,24 +32,25 @@ for kind, types in BUILT_IN.items():
 print(gateway.__file__)
 """
 
-pytestmark = pytest.mark.xdist_group("wheel")  # which is built once
-
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Return a folder with the contents of the wheel, built from a copy of the sources."""
-    sources, wheels, site = (tmp_path_factory.mktemp(name) for name in ("sources", "wheels", "site"))
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.rst", "LICENSE"):
-        shutil.copy(ROOT / name, sources)
-    subprocess.run(
-        [sys.executable, "-c", BUILD, wheels], cwd=sources, check=True, capture_output=True, timeout=120
-    )
-    (wheel,) = wheels.glob("oemgateway-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
-    return site
+    sources, wheels = (tmp_path_factory.mktemp(name) for name in ("sources", "wheels"))
+
+    def build(site):
+        for name in PACKAGES:
+            shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("setup.cfg", "pyproject.toml", "README.rst", "LICENSE"):
+            shutil.copy(ROOT / name, sources)
+        subprocess.run(
+            [sys.executable, "-c", BUILD, wheels], cwd=sources, check=True, capture_output=True, timeout=120
+        )
+        (wheel,) = wheels.glob("oemgateway-*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(site)
+
+    return made_once(tmp_path_factory, "wheel", build)
 
 
 @pytest.fixture
