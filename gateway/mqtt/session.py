@@ -86,6 +86,7 @@ class Session:
         self.is_resumed = False
         self._connack: tuple[int, str] | None = None
         self._ended = ""
+        self._under_way = self._own = 0
         self._window = IN_FLIGHT
         self._outcomes: dict[int, int] = {}
         self._awaited: set[int] = set()
@@ -258,8 +259,6 @@ class Session:
             else:
                 raise Lost(f"{self._broker.where} acknowledges nothing for {self._broker.timeout:g} s")
 
-    _under_way = 0
-
     def submit(self, message: Message) -> int:
         """Publish with QoS 1; return the number under which `outcome` will be known."""
         size = len(message.payload) + len(message.topic.encode()) + 32
@@ -270,8 +269,6 @@ class Session:
         mid = self.publish(message, qos=1)
         self._awaited.add(mid)
         return mid
-
-    _own = 0
 
     def outcome(self, number: int) -> int | None:
         """Return the broker's reason code for a message, once; None while there is none."""

@@ -63,9 +63,6 @@ class TcpServer(Generic[C]):
         self._socket: socket.socket | None = None
         self._clients: dict[int, C] = {}  # by descriptor, the longest silent first
 
-    def __str__(self) -> str:
-        return f"{self._host}:{self._number}"
-
     def open(self) -> None:
         """Take the port; OSError where it is not free, or the address is not this machine's."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -147,5 +144,5 @@ class TcpServer(Generic[C]):
 
     def _opened(self) -> socket.socket:
         if self._socket is None:
-            raise OSError(f"{self}: not open")
+            raise OSError(f"{self._host}:{self._number}: not open")
         return self._socket
