@@ -244,16 +244,12 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     gateway.edit(SETTINGS)
     assert gateway.service("start")[0] == 0
     assert gateway.service("status")[0] == 0
-    first = gateway.pid()
-    assert machine("stat", "-c", "%U %G", f"/proc/{first}").stdout == "oemgateway oemgateway\n"
-    assert listening(machine, first) == set()
+    running = gateway.pid()
+    assert machine("stat", "-c", "%U %G", f"/proc/{running}").stdout == "oemgateway oemgateway\n"
+    assert listening(machine, running) == set()
     gateway.wait_for_readings()
     asked = machine("runuser", "-u", "nobody", "--", "oemgateway", "status")
     assert (asked.returncode, "this user may not ask it: sudo" in asked.stdout) == (4, True)
-    assert gateway.service("start")[0] == 0
-    assert gateway.service("try-restart")[0] == 0
-    second = gateway.pid()
-    assert first != second
 
     # An edit is taken over by a reload, one with a fault by nothing.
     gateway.edit(SETTINGS.replace("node = 9", "node = 10"))
@@ -262,11 +258,10 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
         lambda: any('"node": "10"' in line for line in gateway.waiting()), 20, "the edit to take effect"
     )
     gateway.edit(FAULTY)
-    for action in ("start", "reload", "force-reload", "restart", "try-restart"):
-        status, said = gateway.service(action)
-        assert (status, FAULT in said) == (6, True)
+    status, said = gateway.service("restart")
+    assert (status, FAULT in said) == (6, True)
     assert gateway.service("status")[0] == 0
-    assert gateway.pid() == second
+    assert gateway.pid() == running
 
     # What is new leaves what runs alone as long as the file has a fault.
     with (gateway.folder / "init.d" / "oemgateway").open("a") as script:
@@ -274,25 +269,15 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     said = gateway.make("install")
     assert FAULT in said
     assert said.endswith(f"oemgateway: correct {CONFIG}, then: sudo service oemgateway restart\n")
-    assert gateway.pid() == second
-
-    # What is killed is said to be dead, and can be started again.
-    gateway.edit(SETTINGS)
-    machine("kill", "-9", second)
-    wait_until(lambda: gateway.service("status")[0] == 1, what="the status to tell")
-    assert gateway.service("reload")[0] == 7
-    assert gateway.service("try-restart")[0] == 0
-    assert gateway.service("status")[0] == 1
-    assert gateway.service("restart")[0] == 0
-    assert gateway.service("status")[0] == 0
+    assert gateway.pid() == running
 
     # An upgrade restarts what runs, and keeps the settings and all that waits.
+    gateway.edit(SETTINGS)
     waiting = gateway.wait_for_readings()
-    third = gateway.pid()
     set_version(gateway.folder, "0.1.0")
     said = gateway.make("install")
     assert f"oemgateway: {CONFIG} is kept; what is new is in {CONFIG}.new\n" in said
-    assert gateway.pid() != third
+    assert gateway.pid() != running
     assert gateway.version() == "0.1.0"
     assert machine.path(CONFIG).read_text() == SETTINGS
     assert machine.path(f"{CONFIG}.new").read_text().endswith("# 0.1.0 has one line more.\n")
@@ -320,27 +305,28 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
         found = machine("stat", "-c", "%a %U:%G", CONFIG).stdout
         assert found == ("640 root:oemgateway\n" if guarded else f"{mode[1:]} {owner}\n")
 
-    # What is stopped stays stopped.
-    for _ in range(2):
-        assert gateway.service("stop")[0] == 0
-    assert gateway.service("status")[0] == 3
-    gateway.make("install")
-    assert gateway.service("status")[0] == 3
-
-    # A command that is gone comes back, and so does the program, and runs.
+    # A command that is gone comes back, and what is stopped stays stopped.
+    assert gateway.service("stop")[0] == 0
     machine("rm", "/usr/local/bin/oemgateway")
     gateway.make("install")
     assert gateway.version() == "0.1.0"
-    machine("rm", "-r", PREFIX)
+    assert gateway.service("status")[0] == 3
+
+    # A program that is gone comes back, and runs.
+    machine(
+        "sh",
+        "-c",
+        f"rm -r {PREFIX}/source {PREFIX}/bin/oemgateway {PREFIX}/lib/python3*/site-packages/gateway",
+    )
     assert "oemgateway: 0.1.0 is installed\n" in gateway.make("install")
     assert gateway.service("status")[0] == 0
 
     # Removed, it leaves settings and readings, whether or not its program is there ...
-    fourth = gateway.pid()
+    running = gateway.pid()
     machine("rm", "-r", PREFIX)
     said = gateway.make("uninstall")
     assert f"kept are {CONFIG}, {STATE}" in said
-    assert not machine.path(f"/proc/{fourth}").exists()
+    assert not machine.path(f"/proc/{running}").exists()
     there = everything(machine)
     assert not [
         path for path in there if path.startswith((PREFIX, "/usr/local/bin/oem", "/etc/rc2.d/S01oem"))
@@ -592,6 +578,8 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PL
     for name in needed.stdout.split():
         if machine("dpkg-query", "--show", name).returncode != 0:
             missing(f"{name} is missing: apt install {name}")
+    # that man-db looks through all pages after each step takes longer than the steps
+    machine("rm", "-f", "/var/lib/man-db/auto-update")
     before = everything(machine)
     gateway = Installed(machine)
 

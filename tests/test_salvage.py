@@ -10,6 +10,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -464,11 +465,13 @@ def test_whenever_it_is_killed_the_next_start_has_all_of_it(path, tmp_path, monk
 def test_sigterm_ends_a_daemon_in_the_middle_of_it_and_the_next_one_goes_on(tmp_path):
     # given a file that takes a while
     path = tmp_path / "state" / "queue.db"
-    spool = opened(path)
-    for first in range(0, 150_000, 5000):
-        spool.put([frame(n) for n in range(first, first + 5000)])
-    spool.close()
-    overwrite(path, leaf(path, 75_000))
+    fill(path, 1)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(
+            "INSERT INTO frames (id, frame) WITH RECURSIVE more (n) AS "
+            "(SELECT 2 UNION ALL SELECT n + 1 FROM more WHERE n < 150000) SELECT n, frame FROM more, frames"
+        )
+    overwrite(path, path.stat().st_size // PAGE // 2)
     file = tmp_path / "oemgateway.conf"
     file.write_text(
         f"{state(tmp_path)}simulate = yes\n[listeners]\n[[busy]]\ntype = exec\ncommand = sleep 1000\n"

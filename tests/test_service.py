@@ -228,12 +228,16 @@ def test_a_reload_hangs_up(service):
 
 @pytest.mark.needs_root
 def test_one_that_was_killed_is_told_from_one_that_was_stopped(service):
-    service("start")
-    service.machine("kill", "-9", service.pid())
-    wait_until(lambda: service("status")[0] == 1, what="the end")
-    assert "it has been killed" in service("status")[1]
-    assert service("start")[0] == 0
-    assert service("status")[0] == 0
+    for again in ("start", "restart"):
+        service("start")
+        service.machine("kill", "-9", service.pid())
+        wait_until(lambda: service("status")[0] == 1, what="the end")
+        assert "it has been killed" in service("status")[1]
+        assert service("reload")[0] == 7
+        assert service("try-restart")[0] == 0
+        assert service("status")[0] == 1
+        assert service(again)[0] == 0
+        assert service("status")[0] == 0
 
 
 @pytest.mark.needs_root
