@@ -1,6 +1,7 @@
 # make demo   the main job on simulated hardware, in a table   (SECONDS=20 ends it; EMONCMS= and APIKEY= post it, MQTT= publishes it)
 # make test   every test, with coverage
-# make fuzz   ten thousand random sequences of faults on the 1-Wire bus, a million damaged lines per decoder
+# make fuzz   ten thousand random sequences of faults on the 1-Wire bus, a million damaged lines per decoder,
+#             and ten times as many examples as usual of all else that is tested at random
 # make soak   two hundred kills and power cuts under fifty frames a second, while servers and networks fail in every way
 # make peers  the network probe, logs and InfluxDB against Debian's programs (installed as root), with hundreds of kills,
 #             and a real Home Assistant (827 MB, with Python 3.13: PYTHON313=)
@@ -63,6 +64,7 @@ test: $(VENV)/.test
 fuzz: $(VENV)/.test
 	SEQUENCES=10000 $(BIN)/python -m pytest -q tests/test_onewire_fuzz.py
 	FUZZ_LINES=1000000 $(BIN)/python -m pytest -q -o timeout=0 tests/test_line_fuzz.py tests/test_rfm12pi_fuzz.py
+	EXAMPLES=1000 $(BIN)/python -m pytest -q -o timeout=0 -n $(WORKERS) -m hypothesis
 
 soak: $(VENV)/.test
 	KILLS=200 $(BIN)/python -m pytest -q -o timeout=0 -o log_cli=true -o log_cli_level=INFO tests/test_kill_loop.py tests/test_mqtt_relay.py \

@@ -57,7 +57,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # How long an example takes says something of the machine's other work, and nothing of the code.
-settings.register_profile("oemgateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "oemgateway",
+    max_examples=int(os.environ.get("EXAMPLES", "100")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("oemgateway")
 
 

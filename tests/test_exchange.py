@@ -5,7 +5,7 @@ import math
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.frame import Frame, Stamp
@@ -34,7 +34,6 @@ def frames(draw: st.DrawFn) -> Frame:
 
 
 @given(frames())
-@settings(max_examples=100)
 def test_a_frame_comes_back_as_it_was_through_a_line_of_json(frame):
     line = json.dumps(to_object(frame))
     assert from_object(json.loads(line)) == frame
@@ -51,7 +50,6 @@ KEYS = sorted(
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), JSON) | JSON, st.booleans())
-@settings(max_examples=100)
 def test_whatever_stands_in_a_file_is_a_frame_or_refused(found, whole):
     if whole and isinstance(found, dict):
         found = {"node": "9", "unix": 5.0, "values": {"1": 2.5}} | found

@@ -501,10 +501,7 @@ def test_a_restart_while_a_renamed_file_is_still_read(begun):
 ACTS = ["write", "write", "late", "poll", "poll", "rename", "copytruncate", "compress", "restart", "later"]
 
 
-@settings(
-    max_examples=int(os.environ.get("EXAMPLES", "200")),
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(ACTS), max_size=25), st.lists(st.integers(1, 60), min_size=25, max_size=25))
 def test_whatever_happens_each_line_is_read_once(tmp_path_factory, acts, sizes):
     log = Log(tmp_path_factory.mktemp("log"))

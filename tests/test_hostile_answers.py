@@ -391,7 +391,7 @@ def fuzzed():
         yield server
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STATUS_LINES, st.lists(st.tuples(NAMES, VALUES), max_size=6), BODIES)
 def test_any_answer_is_a_delivery_or_a_failure(fuzzed, line, headers, body):
     # given any answer at all
@@ -444,7 +444,7 @@ ANY_ROW = st.dictionaries(st.sampled_from(["id", "name", "nodeid", "processList"
 ROWS = st.lists(ROW, min_size=1, max_size=4) | st.lists(ANY_ROW)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ROWS, ROWS)
 def test_lists_of_anything_are_looked_at_and_filled_to_the_end(written, capsys, monkeypatch, inputs, feeds):
     monkeypatch.setattr(Clock, "sleep", lambda *_: None)

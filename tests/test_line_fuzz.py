@@ -10,7 +10,7 @@ import os
 import random
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.text.numeral import LARGEST
@@ -106,7 +106,6 @@ EVERYTHING = (
 )
 
 
-@settings(max_examples=300)
 @given(EVERYTHING)
 @example("15 \x1c1")
 @example("15 1_0")

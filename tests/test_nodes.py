@@ -8,7 +8,7 @@ import struct
 from decimal import Context, Decimal
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.conf import config
@@ -508,7 +508,6 @@ SECTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200)
 @given(SECTIONS, st.binary(max_size=70), st.lists(st.floats() | st.integers(-(2**70), 2**70), max_size=8))
 def test_whatever_comes_is_decoded_whole_or_refused_by_name(section, data, values):
     try:

@@ -71,7 +71,7 @@ def is_whole(spool: Spool) -> None:
 
 
 @given(asked=st.sampled_from(NAMES), arguments=ARGUMENTS)
-@settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(suppress_health_check=list(HealthCheck))
 def test_no_question_is_a_fault_nor_moves_a_place_beyond_what_exists(spool, ask, caplog, asked, arguments):
     caplog.clear()
     answer = ask(asked, json.dumps(arguments))

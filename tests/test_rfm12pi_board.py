@@ -7,7 +7,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.settings import build
@@ -126,7 +126,6 @@ def test_a_firmware_of_2023_that_only_has_the_line_without_an_end(caplog):
 
 
 @pytest.mark.parametrize("firmware", [Rf12demo, Rfm2pi, EmonBase])
-@settings(max_examples=100)
 @given(
     have=st.fixed_dictionaries(
         {
