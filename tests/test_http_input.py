@@ -264,6 +264,21 @@ def test_requests_that_come_in_one_piece_are_answered_in_their_order(running):
     assert gateway.said() == [("7", (1,)), ("7", (2,))]
 
 
+def test_who_asks_for_much_in_advance_waits_for_its_answers_and_asks_again(running):
+    # given inputs that take some 200 kB to show
+    gateway = running()
+    names = {f"{index:04}{'x' * 50}": index for index in range(1600)}
+    requests.post(f"{gateway.url}/input/post", data={"node": 7, "fulljson": json.dumps(names)}, timeout=60)
+    with gateway.connect() as client:
+        # when a client asks for 40 of these at once
+        client.sendall(b"GET /input/get?node=7 HTTP/1.1\r\n\r\n" * 40)
+        answers = b"".join(iter(lambda: client.recv(65536), b""))
+    # then those that fit are whole, and the connection is closed after them
+    assert 5 <= answers.count(b"HTTP/1.1 200 OK") < 10
+    assert answers.endswith(b"}}")
+    assert len(answers) < 2 << 20
+
+
 def test_a_request_that_comes_in_many_pieces(running):
     gateway = running()
     with gateway.connect() as client:

@@ -92,6 +92,12 @@ def test_what_is_refused(data, status):
     assert refusal.message.isprintable()
 
 
+def test_a_header_is_read_without_the_spaces_around_it():
+    # however many there are within it: what a header is takes no time to find out
+    (request,) = taken(b"GET / HTTP/1.1\r\na: \t b" + b" " * 16_000 + b"c \t\r\nd:\r\n\r\n")
+    assert request.headers == {"a": f"b{' ' * 16_000}c", "d": ""}
+
+
 def test_a_body_of_the_greatest_length_is_taken():
     (request,) = taken(b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000)
     assert len(request.body) == 1000

@@ -38,6 +38,10 @@ _COMMENTED = re.compile(r"(\s*)#+[ \t]*(.*)", re.DOTALL)
 _NUMBERED = re.compile(r"(\D+)([0-9]+)")
 
 
+class Unwritable(ValueError):
+    """What a change of the file would put there cannot be read as it is meant."""
+
+
 class Draft:
     """The file with changes that are not written yet: values of entries, new entries, and new sections.
 
@@ -210,7 +214,9 @@ class Draft:
         )
         if after != {**before, **wanted}:
             key = max(wanted, key=len)[-1]
-            raise ValueError(f"{key}: that would not be read as it is meant: leave quotes, commas and # out")
+            raise Unwritable(
+                f"{key}: that would not be read as it is meant: leave quotes, commas and # out, keep it short"
+            )
         self._lines, self.text = lines, text
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.flag import Flag
     from gateway.frame import Frame, Stamp
 
+_ANSWERED = 1 << 20  # bytes of answers to one client after which it has to wait for them
 _READ = 65536  # bytes at most from one client before the next has its turn
 _BUG = "fault-in-the-program"
 _KEEP_EVERY = 60.0  # seconds between two writes of what the inputs were
@@ -142,6 +143,8 @@ class Http(TcpListener[_Client]):
         while not client.parting and (request := client.requests.take()):
             frames += self._frames(client, request, stamp)
             had_begun = client.may_continue = False
+            # What it asks for in advance is not answered: it has to ask again, on another connection.
+            client.parting |= len(client.answers) > _ANSWERED and client.requests.begun
         if client.requests.expects_continue and not client.may_continue:
             client.may_continue = client.send(CONTINUE)
         self._give_time(client, had_begun)

@@ -16,7 +16,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _REQUEST_LINE = re.compile(r"([A-Z]{1,16}) (\S+) HTTP/1\.([0-9])")
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 
 
@@ -117,7 +117,7 @@ def _parse_head(data: bytes) -> Request | Refusal:
         header = _HEADER.fullmatch(line)
         if not header:
             return _not_http("headers such as Host: gateway expected")
-        name, value = header[1].lower(), header[2]
+        name, value = header[1].lower(), header[2].strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if "transfer-encoding" in headers:
         return Refusal("a Content-Length expected for the body", 411, "no-length")

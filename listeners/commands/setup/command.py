@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gateway.conf import config, document
 from gateway.conf.config import ConfigFaults
-from gateway.conf.edit import Draft
+from gateway.conf.edit import Draft, Unwritable
 from gateway.conf.indices import Memory
 from gateway.conf.misplaced import check_emonhub
 from gateway.conf.section import plugins
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         return FAILED
     try:
         return _Setup(file, Questions(questions.answered(options), quiet=options.yes)).take()
-    except Refused as error:
+    except (Refused, Unwritable) as error:
         say_aside(str(error))
         return USAGE
     except KeyboardInterrupt:
