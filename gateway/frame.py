@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+HIGHEST = 999
+"""The highest index: a frame has a position for every index up to its highest."""
+
 _NODE = re.compile(r"[\w.-]([\w .-]{0,14}[\w.-])?")
 
 

@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.frame import Frame, Stamp
+from gateway.frame import HIGHEST, Frame, Stamp
 from gateway.mqtt.session import Message
 from gateway.mqtt.topics import encode, unique
 from gateway.text.numeral import NotANumber, from_json, load_json, parse
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 LONGEST = 65_536
 """Bytes of a message that is looked into: a frame of 999 values has some 20,000."""
-
-HIGHEST = 999
-"""The highest index: a frame has a position for every index up to its highest."""
 
 _INDEX = re.compile(r"[1-9][0-9]{0,2}")
 _ID = re.compile(r"[0-9a-z]{1,32}")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("oemgateway")
 
+_LINE = "%(name)s: %(message)s"
 _LOCAL = "/dev/log"
 _PORT = 514
 _BACKLOG = 1000
@@ -40,7 +41,10 @@ def log_to(file: Path | None) -> None:
     """Send the log to this file, or to the terminal; under systemd in the format of the journal."""
     logging.raiseExceptions = False  # no traceback when the log cannot be written
     handler = logging.StreamHandler() if file is None else _File(file, encoding="utf-8")
-    handler.setFormatter(_Journal() if file is None and _is_journal() else _Dated())
+    if file is None and _is_journal():
+        handler.setFormatter(_Journal(_LINE))
+    else:
+        handler.setFormatter(_Brief(f"%(asctime)s %(levelname)-7s {_LINE}", "%Y-%m-%d %H:%M:%S"))
     for replaced in log.handlers:
         replaced.close()
     log.handlers = [handler]
@@ -108,16 +112,8 @@ class _Brief(PlainFormatter):
         return super().format(logging.makeLogRecord({**record.__dict__, "name": section}))
 
 
-class _Dated(_Brief):
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
-
-
 class _Journal(_Brief):
-    """A line without a date, as the journal adds one; the number before it is its level (sd-daemon(3))."""
-
-    def __init__(self) -> None:
-        super().__init__("%(name)s: %(message)s")
+    """A line of the journal, which adds the date; the number before it is its level (sd-daemon(3))."""
 
     def format(self, record: logging.LogRecord) -> str:
         number = SysLogHandler.priority_names[SysLogHandler.priority_map.get(record.levelname, "warning")]
@@ -143,7 +139,7 @@ class _Syslog(QueueHandler):
         super().__init__(queue.Queue(_BACKLOG))
         self.words = tuple(words)
         self.dropped = 0
-        self.setFormatter(_Brief("%(name)s: %(message)s"))
+        self.setFormatter(_Brief(_LINE))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._send, name="syslog", daemon=True)
         self._thread.start()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
-from gateway.frame import Frame, check_node
+from gateway.frame import HIGHEST, Frame, check_node
 from gateway.text.numeral import NotANumber, from_json, load_json
 from listeners.http.wire import Refusal
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.frame import Stamp
-
-HIGHEST = 999
-"""The highest index: a frame has a position for every index up to its highest."""
 
 K = TypeVar("K", int, str)
 

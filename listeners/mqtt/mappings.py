@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gateway.frame import Frame, check_node
-from gateway.mqtt.frames import HIGHEST, number, parse_json, parse_number, text_of
+from gateway.frame import HIGHEST, Frame, check_node
+from gateway.mqtt.frames import number, parse_json, parse_number, text_of
 from gateway.mqtt.topics import check_topic
 from gateway.plugin import Series, SettingsFault
 from gateway.settings import quoted

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
+from gateway.frame import HIGHEST
 from gateway.settings import Raw, convert, did_you_mean, in_full, quoted
 from listeners.onewire.families import unread
 from listeners.onewire.rom import Rom
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 _UNPARTED = re.compile(r"((?:[0-9A-Fa-f]{2}[.-]|dummy\b)[^\s;]*)[\s;]+(\S.*)", re.IGNORECASE)
 """An id or Dummy, and a label after it without a comma in between."""
-
-HIGHEST = 999
-"""The highest index: a frame has a value or a gap for every index up to its highest."""
 
 
 @dataclass(frozen=True)

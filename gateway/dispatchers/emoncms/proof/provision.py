@@ -91,13 +91,11 @@ class Provisioner:
 
     def _describe(self, wanted: Wanted, there: Input, text: str) -> Iterator[Finding]:
         self._account.describe(there.id, text)
-        found = f"made the description of node {wanted.node}, {wanted.key}: {text}"
-        yield good(found)
+        yield good(f"made the description of node {wanted.node}, {wanted.key}: {text}")
 
     def _set_unit(self, feed: Feed, unit: str) -> Iterator[Finding]:
         self._account.set_unit(feed.id, unit)
-        found = f"made the unit of {feed}: {unit}"
-        yield good(found)
+        yield good(f"made the unit of {feed}: {unit}")
 
     def _process(self, wanted: Wanted, there: Input, steps: Sequence[FeedStep]) -> Iterator[Finding]:
         """Add processes to an input that has none, or one that logs its value."""
@@ -108,8 +106,7 @@ class Provisioner:
         if all(step.blocked for step in steps) or (steps[0].process == LOG and steps[0].blocked):
             return
         if self._account.processes(there.id).strip() != there.processes.strip():
-            found = f"{wanted}: somebody has just given it processes: they are left alone"
-            yield unknown(found)
+            yield unknown(f"{wanted}: somebody has just given it processes: they are left alone")
             return
         steps = [step for step in steps if not step.blocked]
         kept = [(LOG, number) for number, _ in there.logs()]
