@@ -22,7 +22,7 @@ ENVIRONMENT = {
 
 
 UNTRACED = {key: value for key, value in ENVIRONMENT.items() if not key.startswith("COVERAGE")}
-"""For a program that Ctrl-C interrupts: the lock that coverage holds while it traces stays locked then."""
+"""For daemons, which coverage slows down, and for what Ctrl-C interrupts: coverage might have its lock."""
 
 
 def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -60,7 +60,7 @@ class GatewayProcess:
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.before, sys.executable, "-m", "gateway", "--config-file", str(self.file)],
-                env=ENVIRONMENT | self.environment,
+                env=UNTRACED | self.environment,
                 stdout=log,
                 stderr=log,
             )

@@ -116,6 +116,7 @@ def test_a_second_gateway_names_the_first(written, tmp_path):
     with GatewayProcess(file) as first:
         done = command("--config-file", file, "run")
     assert done.returncode == 1
+    assert "Traceback" not in done.stderr
     line = done.stderr.splitlines()[-1]
     assert re.search(rf"in use: another oemgateway is running, \S+ \(pid {first.process.pid}\): sudo ", line)
 

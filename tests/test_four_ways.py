@@ -328,7 +328,11 @@ def test_what_passes_between_two_sweeps_goes_unnoticed(house, said, befall):
     assert said() == []
 
 
-@pytest.mark.parametrize("resolution", [9, 10, 11, 12])
+# By owfs, which is owserver mounted, at the lowest and the highest resolution only.
+@pytest.mark.parametrize(
+    ("way", "resolution"),
+    [(way, bits) for way in WAYS for bits in ((9, 12) if way == "owfs" else (9, 10, 11, 12))],
+)
 def test_a_brown_out_costs_a_healthy_sensor_one_reading_at_most(house, resolution):
     # given sensors at temperatures with every fraction, and those that are power-on values too
     five = house(resolution=str(resolution))
