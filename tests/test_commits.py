@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -230,3 +231,42 @@ def test_what_sqlite_takes_is_left_to_it(killed):
         found = verified(damaged)
         assert found.is_whole
         assert len(found.commits) == (len(data) - 32) // 1048
+
+
+@pytest.mark.parametrize("rows", [20, 2000])
+def test_the_journal_of_another_database_takes_nothing(path, tmp_path, rows):
+    # given what another program, killed while it wrote, has left under the name of ours
+    def write() -> sqlite3.Connection:
+        db = sqlite3.connect(tmp_path / "other", isolation_level=None)
+        db.execute("PRAGMA page_size=1024")
+        db.execute("CREATE TABLE readings (at, value)")
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO readings VALUES (?, ?)", [(n, "2" * 200) for n in range(rows)])
+        db.execute("COMMIT")
+        db.execute("PRAGMA cache_size=1")
+        db.execute("BEGIN")
+        db.execute("UPDATE readings SET at = at + 1")
+        return db
+
+    in_a_process(write)
+    journal = Path(f"{path}-journal")
+    (tmp_path / "other-journal").rename(journal)
+    data = journal.read_bytes()
+    assert any(data)
+    # then it is kept under another name, and what we have is there
+    assert read(path) == list(range(500))
+    assert [file.read_bytes() for file in path.parent.glob("queue.db-journal*")] == [data]
+    assert not journal.exists()
+
+
+def test_the_log_of_another_queue_takes_nothing(killed, path, tmp_path):
+    # given the file of one queue, and the log of another that was killed
+    other = tmp_path / "other.db"
+    spool = Spool(other)
+    spool.set_consumers(["a"])
+    spool.put([frame(1000 + n) for n in range(50)])
+    spool.close()
+    log_of(other).write_bytes(data := log_of(path).read_bytes())
+    # then
+    assert read(other) == [1000 + n for n in range(50)]
+    assert [file.read_bytes() for file in tmp_path.glob("other.db-wal.*")] == [data]

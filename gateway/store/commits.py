@@ -36,6 +36,8 @@ _SALTS = (1, 2)
 """These distinguish the frames of a log from those of an earlier one; SQLite draws them at random."""
 _MOST = 64 << 20
 """Bytes of a log that are read; SQLite starts it again from the beginning after 1000 pages."""
+_IDENTITY = slice(68, 72)
+"""Where the first page of a file has the number that identifies it."""
 _LOCKS = 0x40000000, 512
 """Where SQLite locks a file, and how many bytes."""
 
@@ -127,6 +129,34 @@ def is_taken(path: Path) -> bool:
     data = _read(path)
     taken = takewhile(itemgetter(1), _checked(data) if _head(data) else ())
     return any(commit.pages for commit, _ in taken)
+
+
+def set_foreign_aside(path: Path) -> None:
+    """Take away what SQLite would write into this file although it belongs to another one.
+
+    That is any journal, as a queue has a log instead, except while its file is made; and the log of another
+    queue. They are kept under another name. Nothing is done where another process has the file open.
+    """
+    if not path.exists() or path.stat().st_size <= PAGE:
+        return
+    with as_owner(path.parent), locked(path) as is_ours:
+        for suffix, is_foreign in (("-journal", True), ("-wal", _is_of_another(path))):
+            beside = Path(f"{path}{suffix}")
+            if is_ours and is_foreign and os.path.lexists(beside):
+                beside.rename(aside := named(beside, free_name(beside)))
+                sync_names(path.parent)
+                log.error("%s is not of this queue: kept as %s, and not used", beside, aside)
+
+
+def _is_of_another(path: Path) -> bool:
+    """Tell whether the log beside this file holds a first page of a file with another number."""
+    commits = Path(f"{path}-wal")
+    if not commits.exists() or commits.stat().st_size < length(1):
+        return False
+    with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+        own = file.read(PAGE)[_IDENTITY]
+    its = next((commit.page[_IDENTITY] for commit, *_ in logged(_read(commits)) if commit.number == 1), own)
+    return bool(any(own) and any(its) and own != its)
 
 
 def mend(path: Path, *, gaps: bool = False) -> None:

@@ -184,6 +184,7 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
     for beside in (Path(f"{path}-journal"), Path(f"{path}-wal")):  # SQLite opens these itself
         if os.path.lexists(beside):
             check_is_file(beside)
+    commits.set_foreign_aside(path)
     with commits.locked(path) as is_free:
         if is_free:
             _check_is_ours(path)
