@@ -172,6 +172,17 @@ def test_each_version_is_written_to_in_its_own_way_on_one_connection(to, version
         assert "tok" not in str(server.requests[0][:2])
 
 
+@pytest.mark.parametrize(("lines", "coding"), [(1, None), (100, "gzip")])
+def test_what_is_large_is_compressed(to, lines, coding):
+    with FakeInflux(1) as server:
+        made = to(server, database="home")
+        made.prepare(batch(*(frame(1, at=AT + number) for number in range(lines)))).send()
+        _, _, headers = server.requests[-1]
+        assert headers.get("Content-Encoding") == coding
+        assert int(headers["Content-Length"]) < 1000
+        assert len(server.points) == lines
+
+
 def raised(dispatcher, *frames):
     try:
         dispatcher.prepare(batch(*frames or [frame(1)])).send()

@@ -119,7 +119,7 @@ class FakeInflux:
         if where not in self.databases and self.version != 3:
             word = "bucket" if self.version == 2 else "database"
             return self.refusal(404, "not found", f'{word} not found: "{where}"')
-        body = zlib.decompress(packed, 31)
+        body = zlib.decompress(packed, 31) if headers.get("Content-Encoding") == "gzip" else packed
         if len(packed if self.version == 1 else body) > self.largest:
             return self.refusal(413, "request too large", "Request Entity Too Large")
         assert query["precision"] == ("millisecond" if self.version == 3 else "ms")

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _GZIP = 31
 """The window of zlib with gzip's header."""
+_SMALL = 1000
+"""Bytes of lines that are not compressed: it would cost more than it saves."""
 
 
 def check_url(url: str) -> None:
@@ -137,10 +139,12 @@ class InfluxDb(Dispatcher):
 
     def write(self, lines: str) -> None:
         """Write lines; raises what went wrong."""
-        packer = zlib.compressobj(wbits=_GZIP)
-        body = packer.compress(lines.encode("utf-8", "replace")) + packer.flush()
+        body = lines.encode("utf-8", "replace")
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        if not 0 < len(body) <= _SMALL:  # an empty body would go in chunks
+            body, headers["Content-Encoding"] = zlib.compress(body, wbits=_GZIP), "gzip"
         path, query = self._endpoint()
-        answer = self.ask("POST", path, query, body)
+        answer = self.ask("POST", path, query, body, headers)
         made = (
             f"influx bucket create -n {self.bucket}" if self.bucket else f'CREATE DATABASE "{self.database}"'
         )
@@ -171,17 +175,23 @@ class InfluxDb(Dispatcher):
                 )
         return self.found
 
-    def ask(self, method: str, path: str, query: dict[str, str] | None = None, body: bytes = b"") -> Answer:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
         """Return an answer; raises what went wrong."""
         if self.clock.monotonic() < self._not_before:
             raise TryLater(self._wait_for)
-        headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain; charset=utf-8"} if body else {}
         answer = self._server.ask(
             method,
             path,
             query=query,
-            body=body or None,
-            headers={**headers, **self._authorization()},
+            body=body,
+            headers={**(headers or {}), **self._authorization()},
             with_key=False,
         )
         if isinstance(answer, OutcomeUnknown):

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _LATENCY = re.compile(r"(.+) ms")
 
 
+@lru_cache(1000)  # the same few for years
 def escaped(text: str, special: str = ",= ") -> str:
     """Return a tag or its key with its special characters escaped; what cannot be escaped is replaced."""
     plain = _CONTROL.sub(" ", text).replace("\\", "/").strip()
