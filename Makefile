@@ -18,9 +18,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# An existing pip can install into the environment: installing another pip takes longer than everything else.
-HOST_PIP := $(shell $(PYTHON) -m pip --python "$$(command -v $(PYTHON))" --version >/dev/null 2>&1 && echo yes)
-PIP := $(if $(HOST_PIP),$(PYTHON) -m pip --python $(BIN)/python,$(BIN)/python -m pip) --disable-pip-version-check -q
+# An existing pip can install into the environment: installing another pip takes longer than everything else. It is
+# looked for once, where it is needed.
+HOST_PIP = $(eval HOST_PIP := $(shell $(PYTHON) -m pip --python "$$(command -v $(PYTHON))" --version >/dev/null 2>&1 \
+	&& echo yes))$(HOST_PIP)
+PIP = $(if $(HOST_PIP),$(PYTHON) -m pip --python $(BIN)/python,$(BIN)/python -m pip) --disable-pip-version-check -q
 
 # The tests start hundreds of processes: each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
