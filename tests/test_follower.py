@@ -312,6 +312,35 @@ def test_a_line_without_an_end_fills_no_memory_and_counts_once(begun):
     begun.assert_all_once(10)
 
 
+@pytest.mark.parametrize("rotate", ["rename", "copytruncate", "no"])
+def test_what_cannot_be_read_in_time_is_read_at_the_next_looks_and_once(begun, rotate):
+    # given a file that is longer than what is read at a time, and is rotated before it is read
+    first = begun.written
+    begun.write(3 * CHUNK // 43)
+    for _ in pieces(begun):
+        if rotate != "no":
+            begun.write(10)
+            getattr(begun, rotate)()
+            begun.write(10)
+            rotate = "no"
+    # then each look ends when its time is over, and no line is lost or read twice
+    assert begun.read == list(range(first, begun.written))
+    assert not begun.follower.is_behind
+
+
+def pieces(log):
+    """Look as long as there is more, with no time for more than a piece of each file."""
+    while True:
+        for lines in log.follower.poll(lambda: True):
+            assert len(lines) <= CHUNK
+            log.read += [int(line[:6]) for line in lines.decode().splitlines()]
+        if not log.follower.is_behind:
+            log.read.sort()  # the pieces of two files alternate
+            return
+        log.now += LATE
+        yield
+
+
 def test_damaged_gzip_and_a_pipe_are_left_alone(begun):
     begun.path.with_name("mail.log.1.gz").write_bytes(b"\x1f\x8b damaged")
     os.mkfifo(begun.path.with_name("mail.log.2"))

@@ -104,6 +104,24 @@ def test_a_missed_interval_is_a_gap_in_the_count_and_the_total_goes_on(running):
     assert running.read() == (None, 1)
 
 
+def test_a_file_that_grows_faster_than_it_is_read_holds_up_no_reading(running, monkeypatch):
+    running.start().read()
+    assert running.read() == (0, 0)
+    # given no time for more than a piece of it in each interval
+    monkeypatch.setattr("listeners.lograte.listener._SHARE", 0.0)
+    running.write(*["sent"] * 10_000)
+    readings = [running.read()]
+    while readings[-1][1] < 10_000:
+        readings.append(running.read())
+    # then its counts are of no interval until all has been read, and the total is right in the end
+    assert [count for count, _ in readings] == [None] * len(readings)
+    assert 2 <= len(readings) < 20
+    monkeypatch.undo()
+    running.read()
+    running.write("sent")
+    assert running.read() == (1, 10_001)
+
+
 def test_a_file_that_is_missing_is_a_gap_and_one_line(running, caplog):
     running.file.unlink()
     running.start()

@@ -73,6 +73,7 @@ class _Source:
         self.inode = (about.st_dev, about.st_ino)
         self.position, self._last = START, b""
         self._is_cut = False
+        self.is_behind = False
 
     def key(self, length: int = _HEAD) -> tuple[int, int]:
         """Return how long the beginning of the file is, up to a length, and its checksum."""
@@ -102,12 +103,14 @@ class _Source:
         head = zlib.crc32(data[: max(0, _HEAD - offset)], head)
         self.position = Position(offset + len(data), head, zlib.crc32(self._last))
 
-    def lines(self, *, rest: bool = False) -> Iterator[bytes]:
+    def lines(self, is_over: Callable[[], bool], *, rest: bool = False) -> Iterator[bytes]:
         """Yield whole lines, some at a time; the file has been read so far when the next are asked for.
 
-        It ends where the file has been truncated. With `rest` a last line without an end counts as well.
+        It ends where the file has been truncated, or when the time `is_over`: then it `is_behind`. With
+        `rest` a last line without an end counts as well.
         """
         data = b""
+        self.is_behind = False
         while True:
             offset = self.position.offset
             data += read(self.file, offset + len(data), CHUNK - len(data))
@@ -126,6 +129,9 @@ class _Source:
             self._take(lines)
             self._is_cut = is_cut
             data = data[end:]
+            if is_over():
+                self.is_behind = True
+                return
 
 
 class Follower:
@@ -146,6 +152,7 @@ class Follower:
         self._now = now
         self._rotated = re.compile(re.escape(path.name) + r"[._-][0-9][-0-9._T:W]*(\.[A-Za-z0-9]{1,5})?")
         self._sources: list[_Source] = []
+        self._is_over: Callable[[], bool] = lambda: False
         self._known: dict[tuple[int, int], None] = {}
         self._wanted: dict[Position, float | None] = {}
         self._looked_at: set[tuple[int, int, int]] = set()
@@ -187,11 +194,18 @@ class Follower:
         with suppress(OSError):
             self._look()
 
-    def poll(self) -> Iterator[bytes]:
+    @property
+    def is_behind(self) -> bool:
+        """Whether the last poll left lines for the next one."""
+        return any(source.is_behind for source in self._sources)
+
+    def poll(self, is_over: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
         """Yield the lines that are new, some at a time; what was yielded last is taken when it goes on.
 
-        Raises OSError where the file cannot be read.
+        When the time `is_over`, the rest is for the next poll: a file may grow as fast as it is read. Raises
+        OSError where the file cannot be read.
         """
+        self._is_over = is_over
         for source in [*self._sources]:
             yield from self._read(source)
         self._look()
@@ -205,7 +219,7 @@ class Follower:
 
     def _read(self, source: _Source, *, rest: bool = False) -> Iterator[bytes]:
         with suppress(*[OSError] if source.final else []):
-            for lines in source.lines(rest=rest or source.final):
+            for lines in source.lines(self._is_over, rest=rest or source.final):
                 yield lines
                 source.since = self._now()
 
@@ -214,8 +228,9 @@ class Follower:
         for source in self._sources[:-1]:
             if source.final or self._now() >= source.since + LATE:
                 yield from self._read(source, rest=True)
-                source.close()
-                self._sources.remove(source)
+                if not source.is_behind:
+                    source.close()
+                    self._sources.remove(source)
 
     def _look(self) -> None:
         """Find out whether the file was rotated, and open what there is to read then."""

@@ -16,7 +16,7 @@ from listeners.lograte.matcher import Matcher
 from listeners.lograte.pattern import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gateway.plugin import Finding, Flag, Frame, Machine
     from listeners.entries import Entry
@@ -33,6 +33,8 @@ _LIST = 0o5
 _AGAIN = 3600.0
 """Seconds after which a rotated file that is missing is logged again."""
 
+_SHARE = 0.5
+"""The part of an interval in which the file is read; what is left then is counted in the next."""
 _LATE = 1.5
 """Intervals after which a count is not one of an interval any more, and only in the total."""
 
@@ -120,10 +122,11 @@ class Lograte(EntrySampler):
             raise OSError("the file is not open")
         now = self.clock.monotonic()
         is_late = self._counted_at is None or now - self._counted_at > _LATE * self.interval
+        is_late |= self._follower.is_behind
         self._counts: Counter[str] = Counter()
         self._trouble = ""
         try:
-            for lines in self._follower.poll():
+            for lines in self._follower.poll(self._is_over_at(now + self.interval * _SHARE)):
                 found = self._matcher.count(lines, self._stop)
                 if found is None:  # stopped: what was not counted is there at the next start
                     return ()
@@ -136,11 +139,14 @@ class Lograte(EntrySampler):
         self._note_lost(self._follower)
         if self.interval >= _KEPT_RUNNING:
             self._matcher.close()
-        self._is_late, self._counted_at = is_late, now
+        self._is_late, self._counted_at = is_late or self._follower.is_behind, now
         values = super().sample()
         if self._kept.is_due():
             self._keep(self._follower)
         return values
+
+    def _is_over_at(self, until: float) -> Callable[[], bool]:
+        return lambda: self._stop.is_set() or self.clock.monotonic() >= until
 
     def sample_entry(self, number: int, entry: Entry) -> Sequence[float | None]:  # noqa: ARG002  (a pattern says all)
         """Return what was counted of a pattern; OSError where it is not counted."""
