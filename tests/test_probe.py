@@ -501,20 +501,40 @@ def test_a_resolver_that_fails_is_refused_and_a_port_without_one_as_well(resolve
 ASKED = dns.question("ad.example", "A")
 
 
+def record(kind, data, name=b"\xc0\x0c"):
+    return name + struct.pack("!2HIH", kind, 1, 60, len(data)) + data
+
+
+ALIAS = record(5, b"\x05other\xc0\x0f")
+ADDRESS = record(1, bytes([192, 0, 2, 1]), name=b"\x05other\x07example\0")
+
+
 @pytest.mark.parametrize(
-    ("flags", "answers", "kind"),
+    ("flags", "records", "kind"),
     [
-        (0x8180, 1, Kind.ANSWERED),
-        (0x8180, 0, Kind.UNRESOLVED),
-        (0x8183, 0, Kind.UNRESOLVED),
-        (0x8182, 0, Kind.REFUSED),
-        (0x8185, 0, Kind.REFUSED),
-        (0x818F, 0, Kind.REFUSED),
+        (0x8180, [record(1, bytes(4))], Kind.ANSWERED),
+        (0x8180, [ALIAS, ADDRESS], Kind.ANSWERED),
+        (0x8180, [], Kind.UNRESOLVED),
+        # an alias whose name has no address of that kind; and the same in a packet that breaks off
+        (0x8180, [ALIAS], Kind.UNRESOLVED),
+        (0x8180, [ALIAS, ADDRESS[:-9]], Kind.UNRESOLVED),
+        # more addresses than fit in a packet
+        (0x8380, [], Kind.ANSWERED),
+        (0x8183, [], Kind.UNRESOLVED),
+        (0x8182, [], Kind.REFUSED),
+        (0x8185, [], Kind.REFUSED),
+        (0x818F, [], Kind.REFUSED),
     ],
 )
-def test_what_an_answer_says(flags, answers, kind):
-    packet = struct.pack("!6H", 7, flags, 1, answers, 0, 0) + ASKED
+def test_what_an_answer_says(flags, records, kind):
+    packet = struct.pack("!6H", 7, flags, 1, len(records), 0, 0) + ASKED + b"".join(records)
     assert dns.judge(packet, 7, ASKED).kind is kind
+
+
+@given(st.binary(max_size=300), st.integers(0, 65535))
+def test_no_record_is_read_beyond_its_packet(records, count):
+    packet = struct.pack("!6H", 7, 0x8180, 1, count, 0, 0) + ASKED + records
+    assert dns.judge(packet, 7, ASKED).kind in (Kind.ANSWERED, Kind.UNRESOLVED)
 
 
 @pytest.mark.parametrize(

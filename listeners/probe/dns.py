@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING
 from listeners.probe.network import Kind, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from listeners.probe.network import Attempt
 
 TYPES = {"A": 1, "AAAA": 28}
-_HEADER = struct.Struct("!6H")
+_HEADER, _RECORD = struct.Struct("!6H"), struct.Struct("!4sIH")
+_TRUNCATED = 0x0200
+_POINTER = 0xC0
+"""From this on, the length of a label is a pointer to where the rest of the name stands."""
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _CODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 _NXDOMAIN = 3
@@ -47,11 +52,31 @@ def judge(packet: bytes, number: int, asked: bytes) -> Outcome | None:
     if found != number or not flags & 0x8000 or questions != 1 or repeated.lower() != asked.lower():
         return None
     code = flags & 0xF
-    if code in (0, _NXDOMAIN) and not (answers and not code):
-        return Outcome(Kind.UNRESOLVED, "NXDOMAIN" if code else "no such record")
+    if code == _NXDOMAIN:
+        return Outcome(Kind.UNRESOLVED, "NXDOMAIN")
     if code:
         return Outcome(Kind.REFUSED, _CODES.get(code, f"code {code}"))
-    return Outcome(Kind.ANSWERED)
+    # What does not fit is left out, as of a name with many addresses: there is such a record then.
+    if flags & _TRUNCATED or asked[-4:] in _kinds(packet, _HEADER.size + len(asked), answers):
+        return Outcome(Kind.ANSWERED)
+    return Outcome(Kind.UNRESOLVED, "no such record")
+
+
+def _kinds(packet: bytes, at: int, records: int) -> Iterator[bytes]:
+    """Yield type and class of the records from a place on, as bytes, as far as they are whole.
+
+    An alias (CNAME) is a record of its own, also where the name behind it has none of the type asked for.
+    """
+    for _ in range(records):
+        while (length := int.from_bytes(packet[at : at + 1])) and length < _POINTER:
+            at += 1 + length
+        at += 2 if length else 1
+        fixed = packet[at : at + _RECORD.size]
+        if len(fixed) < _RECORD.size:
+            return
+        kind, _, length = _RECORD.unpack(fixed)
+        yield kind
+        at += _RECORD.size + length
 
 
 def usual_server() -> str:
