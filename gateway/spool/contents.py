@@ -177,7 +177,8 @@ class Contents:
     def put(self, frames: Sequence[tuple[Frame, str]]) -> None:
         """Add frames, each with its text, at the end."""
         self.unwritten.extend(Unwritten(number, *each) for number, each in enumerate(frames, self.next))
-        self.census.add(self.next, len(frames))
+        if frames:
+            self.census.add(self.next, self.next + len(frames) - 1)
         self.next += len(frames)
 
     def admit(self, frames: Sequence[tuple[Frame, str]], instead_of: Sequence[tuple[str, int]]) -> None:
@@ -196,7 +197,7 @@ class Contents:
                 db.executemany("INSERT INTO frames (id, frame, whose) VALUES (?, ?, ?)", rows)
                 self.check_room(db)
         for number, _, whose in rows:
-            self.census.add(number, 1, whose)
+            self.census.add(number, number, whose)
         self.next += len(rows)
 
     def set_lost_aside(self, who: str, found: Iterable[Waiting], reason: str) -> bool:
@@ -318,7 +319,7 @@ class Contents:
         self.boots.adopt(before.boots)
         self.census.remove(0, self.first - 1)
         for each in self.unwritten:
-            self.census.add(each.number, 1)
+            self.census.add(each.number, each.number)
 
     def append(self, before: Contents) -> int:
         """Add what came before the file could be read, with higher ids; return by how much they changed."""
@@ -327,7 +328,7 @@ class Contents:
         memory_from, shift = self.next, self.next - min(ids)
         for each in before.unwritten:
             self.unwritten.append(each._replace(number=each.number + shift))
-            self.census.add(each.number + shift, 1)
+            self.census.add(each.number + shift, each.number + shift)
         before.refused.unwritten = [
             row._replace(number=row.number + shift) for row in before.refused.unwritten
         ]

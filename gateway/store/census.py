@@ -88,24 +88,19 @@ def runs(db: sqlite3.Connection, first: int) -> Iterator[tuple[int, int]]:
             yield ids[begin], ids[end - 1]
 
 
-class Census:
+class Census(Runs):
     """Which frames exist, on the disk or in memory, and which dispatcher each is for; "" is all of them."""
 
     def __init__(self) -> None:
-        self._all = Runs()
+        super().__init__()
         self._for_one: dict[str, Runs] = {}
-
-    @property
-    def total(self) -> int:
-        """How many frames there are."""
-        return self._all.total
 
     @classmethod
     def of_all(cls, db: sqlite3.Connection, first: int) -> Census:
         """Return that of a file from this id on."""
         census = cls()
         for run in runs(db, first):
-            census.add_run(*run)
+            census.add(*run)
         census.load_owners(db, first)
         return census
 
@@ -115,31 +110,22 @@ class Census:
         for whose, number in db.execute(query, (first,)):
             self._for_one.setdefault(whose, Runs()).add(number, number)
 
-    def add_run(self, first: int, last: int) -> None:
-        """Add the frames from `first` to `last`, for all; they come after all that are there."""
-        self._all.add(first, last)
-
-    def add(self, first: int, count: int, whose: str = "") -> None:
-        """Add so many frames, the first of which has this id; they come after all that are there."""
-        if count:
-            self._all.add(first, first + count - 1)
-            if whose:
-                self._for_one.setdefault(whose, Runs()).add(first, first + count - 1)
+    def add(self, first: int, last: int, whose: str = "") -> None:
+        """Add the frames from `first` to `last`, which come after all that are there."""
+        super().add(first, last)
+        if whose:
+            self._for_one.setdefault(whose, Runs()).add(first, last)
 
     def remove(self, first: int, last: int) -> int:
         """Take out the frames from `first` to `last`; return how many there were."""
         for runs in self._for_one.values():
             runs.remove(first, last)
-        return self._all.remove(first, last)
+        return super().remove(first, last)
 
     def count(self, after: int, upto: int, who: str = "") -> int:
         """Return how many frames behind `after`, up to and with `upto`, are for this dispatcher, or exist."""
-        count = self._all.count(after, upto)
+        count = super().count(after, upto)
         if who:
             of_others = (runs for whose, runs in self._for_one.items() if whose != who)
             count -= sum(runs.count(after, upto) for runs in of_others)
         return count
-
-    def oldest(self, count: int) -> int:
-        """Return the id of the last of the `count` oldest frames; 0 where there is none."""
-        return self._all.oldest(count)

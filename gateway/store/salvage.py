@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from gateway.process.state_files import as_owner, sync_names
 from gateway.store import leaves, store
 from gateway.store.aside import free_name, named
-from gateway.store.census import Census, runs
+from gateway.store.census import Census, Runs, runs
 from gateway.store.first_page import readable
 from gateway.store.frame_text import is_frame
 from gateway.store.rows import HIGHEST, Row, ascending, columns
@@ -144,7 +144,7 @@ class Salvage:
         """Count some of the frames in the new file; return whether all are counted."""
         found = list(islice(self._runs, _RUNS))
         for run in found:
-            self.census.add_run(*run)
+            self.census.add(*run)
         if not found:
             self.census.load_owners(self._target, 0)
         return not found
@@ -224,15 +224,15 @@ class Salvage:
 
     def _not_reached(self) -> Iterator[Row]:
         """Yield the frames on pages that SQLite did not find, except those that all dispatchers have."""
-        census = Census()
+        known = Runs()
         for run in runs(self._target, 0):
-            census.add_run(*run)
+            known.add(*run)
             yield from [("frames", None)] * (_PIECE // _RUNS)
         (taken,) = self._target.execute("SELECT min(upto) FROM cursors").fetchone()
         lost = {n for (n,) in self._target.execute("SELECT id FROM refused WHERE undated")}
 
         def is_known(first: int, last: int, count: int) -> bool:
-            return last <= (taken or 0) or first > HIGHEST or census.count(first - 1, last) == count
+            return last <= (taken or 0) or first > HIGHEST or known.count(first - 1, last) == count
 
         with suppress(OSError):
             names = self._names("frames")

@@ -17,7 +17,7 @@ from gateway.times.timekeeper import TOLERANCE
 from gateway.version import MADE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gateway.dispatchers.emoncms.proof.records import Input
     from gateway.dispatchers.emoncms.proof.wanted import Wanted
@@ -136,24 +136,19 @@ def judge_refused(node: str, *, is_full: bool) -> Finding:
     return bad(found, "oemgateway queue retry has it tried at once")
 
 
-def judge_missing(missing: Iterable[Wanted]) -> list[Finding]:
+def judge_missing(missing: Iterable[Wanted]) -> Iterator[Finding]:
     """Name the inputs that do not exist yet, in a line for each node."""
-    findings = []
     for node, group in groupby(missing, key=lambda each: each.node):
         found = f"node {node}: nothing has come yet for {_some([each.name for each in group])}"
-        findings.append(unknown(found, "inputs come with their first reading: run this again then"))
-    return findings
+        yield unknown(found, "inputs come with their first reading: run this again then")
 
 
-def judge_unused(inputs: Iterable[Input]) -> list[Finding]:
+def judge_unused(inputs: Iterable[Input]) -> Iterator[Finding]:
     """Name the inputs of our nodes that get no values from here any more, in a line for each node."""
-    findings = []
     in_order = sorted(inputs, key=lambda each: (each.node, len(each.key), each.key))
     for node, group in groupby(in_order, key=lambda each: each.node):
         found = f"node {node}: nothing goes to {_some([each.key for each in group])} any more"
-        cure = "what is not needed may be deleted on the page Inputs there; feeds stay"
-        findings.append(unknown(found, cure))
-    return findings
+        yield unknown(found, "what is not needed may be deleted on the page Inputs there; feeds stay")
 
 
 def _some(names: Sequence[str]) -> str:
