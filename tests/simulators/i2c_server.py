@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import subprocess
 import tempfile
@@ -13,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
-from gateway.flag import Flag, wait_readable
+from gateway.flag import Flag
 from listeners.simulated.ds2482 import Ds2482
 from tests.peers import need
 
@@ -56,13 +57,18 @@ def _compiled() -> tempfile.TemporaryDirectory:
 
 def _serve(bridge: Ds2482, kernel_owns: Collection[int], listening: socket.socket, stop: Flag) -> None:
     """Answer one packet at a time, as an I2C adapter does one transfer at a time."""
-    with ExitStack() as clients:
+    with ExitStack() as clients, select.epoll() as waiting:
         by_fd: dict[int, socket.socket] = {}
-        while not stop.is_set():
-            for fd in wait_readable([stop, listening, *by_fd.values()]) - {stop.fileno()}:
+        for each in (stop, listening):
+            waiting.register(each, select.EPOLLIN)
+        while True:
+            for fd, _ in waiting.poll():
+                if fd == stop.fileno():
+                    return
                 if fd == listening.fileno():
                     client = clients.enter_context(listening.accept()[0])
                     by_fd[client.fileno()] = client
+                    waiting.register(client, select.EPOLLIN)
                     continue
                 try:
                     packet = by_fd[fd].recv(4)
@@ -71,6 +77,7 @@ def _serve(bridge: Ds2482, kernel_owns: Collection[int], listening: socket.socke
                 except ConnectionError:  # killed while it waited
                     packet = b""
                 if not packet:
+                    waiting.unregister(fd)
                     by_fd.pop(fd).close()
 
 
