@@ -20,7 +20,7 @@ from gateway.text.plain import escaped, plain
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _OPENING = re.compile(r"\s*((?:\[\s*)+)[^]#]*((?:\]\s*)*)")
 _WORD = re.compile(r"\s*([A-Za-z_]\w*)(?:\s*(:)\s*|\s+)\S")
 """Perhaps a key, on a line without a =."""
@@ -197,9 +197,9 @@ class _Lines:
             self._fault(number, "", f"text in UTF-8 expected, not {found}; an editor can save it as UTF-8")
             line = raw.decode(errors="replace")
         line = line.rstrip("\r")
-        if unwanted := _CONTROL.search(line):
+        if unwanted := CONTROL.search(line):
             self._fault(number, "", f"a control character at place {unwanted.start() + 1}: remove it")
-            line = _CONTROL.sub("", line)
+            line = CONTROL.sub("", line)
         if len(line) > _LONGEST:
             self._fault(number, "", f"a line of at most {_LONGEST} characters expected, not of {len(line)}")
             line = _IGNORED
@@ -224,11 +224,11 @@ class _Lines:
         """Report a line, and ignore it and what belongs to it from now on."""
         number, line = error.line_number, self.lines[error.line_number - 1]
         key, equals, value = (part.strip("\"' \t") for part in line.partition("="))
-        if depth := _depth(line):
+        if depth := depth_of(line):
             self._fault(number, line.strip(), self._about_section(error, number))
             self.lines[number - 1] = _IGNORED
             for below in range(number, len(self.lines)):
-                if 0 < _depth(self.lines[below]) <= depth:
+                if 0 < depth_of(self.lines[below]) <= depth:
                     break
                 self.lines[below] = _IGNORED
             return
@@ -270,7 +270,7 @@ class _Lines:
 
     def _about_twin(self, number: int) -> str:
         first, _ = self._places[number]
-        if _depth(self.lines[number - 1]) == 1:
+        if depth_of(self.lines[number - 1]) == 1:
             return (
                 f"it begins in line {first} already: move what is below this line up there, "
                 "and remove this line"
@@ -297,7 +297,7 @@ class _Lines:
         return root
 
 
-def _depth(line: str) -> int:
+def depth_of(line: str) -> int:
     """Return the depth of the section that a line seems to open; 0 if it opens none."""
     opening = _OPENING.match(line)
     return max(1, min(opening[1].count("["), opening[2].count("]"))) if opening else 0
@@ -309,7 +309,7 @@ def _places(lines: Iterable[str]) -> dict[int, tuple[int, int]]:
     places: dict[int, tuple[int, int]] = {}
     around: list[tuple[int, int]] = [(0, 0)]  # depth and line of the sections that a line is in
     for number, line in enumerate(lines, 1):
-        depth = _depth(line)
+        depth = depth_of(line)
         if not depth:
             continue
         above = around[-1][0]

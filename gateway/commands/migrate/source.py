@@ -8,23 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.conf import document
-from gateway.conf.document import Entry, Fault, Section
+from gateway.conf.document import CONTROL, Entry, Fault, Section, depth_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gateway.settings import Raw
 
-_HEADER = re.compile(r"\s*(\[+)\s*([^\[\]#]*?)\s*\]+")
 _RULER = re.compile(r"#{5,}.*#{5,}|#*")
 _QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def depth_of(line: str) -> int:
-    """Return how many brackets the section has that a line opens, 0 where it opens none."""
-    found = _HEADER.match(line)
-    return len(found[1]) if found else 0
 
 
 def as_comment(text: str) -> str:
@@ -51,7 +43,7 @@ class Source:
         if path.stat().st_size > document.LARGEST or not path.is_file():
             raise document.ConfigFaults([document.too_large(path)])
         data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-        lines = [_CONTROL.sub("", line) for line in data.decode(errors="replace").split("\n")]
+        lines = [CONTROL.sub("", line) for line in data.decode(errors="replace").split("\n")]
         first = next(filter(None, map(depth_of, lines)), 0)
         above = b"[interfacers]\n" if first == 2 else b""
         text = document.parse(path, above + data)
