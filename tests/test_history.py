@@ -21,7 +21,7 @@ from gateway.dispatchers.page.history.blocks import DAY, HOUR, Day, Hour, Point
 from gateway.dispatchers.page.history.chart import chart, nice
 from gateway.dispatchers.page.history.history import Damaged, History, Mark, Reading
 from gateway.dispatchers.page.history.keeper import Keeper, file_of
-from gateway.dispatchers.page.history.rings import HOURS
+from gateway.dispatchers.page.history.rings import HOURS, SERIES
 from gateway.dispatchers.page.history.spans import SPANS, View, grouped, ticks
 from gateway.frame import Frame, Stamp
 from gateway.plugin import Batch, TryLater
@@ -454,7 +454,16 @@ def test_exported_and_imported_a_history_is_the_same_and_twice_is_once(file, tmp
 
 
 @pytest.mark.parametrize(
-    "bad", ["x,60,9,1,,1,1,1,1", "60,61,9,1,,1,1,1,1", "60,60,9,1,,nan,1,1,1", "60,60,9,,,1,1,1,1"]
+    "bad",
+    [
+        "x,60,9,1,,1,1,1,1",
+        "60,61,9,1,,1,1,1,1",
+        "60,60,9,1,,nan,1,1,1",
+        "60,60,9,,,1,1,1,1",
+        "99999999960,60,9,1,,1,1,1,1",
+        "60,60,9,-1,,1,1,1,1",
+        "60,60,9,10000,,1,1,1,1",
+    ],
 )
 def test_a_bad_line_is_named_and_nothing_is_imported(file, tmp_path, bad):
     given = tmp_path / "in.csv"
@@ -464,6 +473,24 @@ def test_a_bad_line_is_named_and_nothing_is_imported(file, tmp_path, bad):
     assert done.returncode == 1
     assert "line 3: unix, seconds, node" in done.stderr
     assert not file_of(tmp_path / "state", "page").exists()
+
+
+def test_what_is_imported_takes_the_place_of_no_series(file, tmp_path):
+    # given a history, and a file with as many series as a history has
+    history = History(file_of(tmp_path / "state", "page"))
+    history.open()
+    history.add([reading(NOW, 7.0)], PLACE, NOW + DAY)
+    columns = "unix,seconds,node,index,name,mean,least,greatest,count"
+    given = tmp_path / "in.csv"
+    given.write_text(
+        "\n".join([columns, *(f"1700000040,60,other,{n},,1,1,1,1" for n in range(1, SERIES + 1))])
+    )
+    # when
+    done = command("--config-file", file, "history", "import", given, "--section", "page")
+    # then
+    assert done.stdout.startswith(f"{SERIES - 1} of {SERIES} minutes and hours are added")
+    assert ("9", "1") in history.known()
+    assert len(history.known()) == SERIES
 
 
 def test_what_cannot_be_a_history_is_refused_at_once(file, tmp_path):

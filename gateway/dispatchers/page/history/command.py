@@ -11,11 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.clock import Clock
 from gateway.conf import config
 from gateway.dispatchers.page.dispatcher import Page
 from gateway.dispatchers.page.history.blocks import HOUR, MINUTE, Point
 from gateway.dispatchers.page.history.history import Damaged, History
 from gateway.dispatchers.page.history.keeper import file_of
+from gateway.dispatchers.page.history.rings import SERIES
 from gateway.paths import find_state_dir
 from gateway.text.numeral import LARGEST
 from gateway.text.terminal import FAILED, OK, say, say_aside
@@ -117,13 +119,15 @@ def _import(history: History, file: Path) -> int:
     except (ValueError, csv.Error) as error:
         say_aside(f"{file}: {error}; nothing is imported")
         return FAILED
-    say([f"{added} of {count} minutes and hours are added; the others were there, or are too old"])
+    left_out = f"were there, are too old, or are of series beyond {SERIES}"
+    say([f"{added} of {count} minutes and hours are added; the others {left_out}"])
     return OK
 
 
 def _points(given: TextIO) -> Iterator[tuple[str, str, int, Point]]:
     """Yield node, key and seconds of each row with its point. Raises ValueError with its line."""
     rows = csv.DictReader(iter(partial(given.readline, _LONGEST_LINE), ""))
+    now = Clock().wall()
     for line, row in enumerate(rows, 2):
         try:
             at, step, index = float(row["unix"]), int(row["seconds"]), row["index"]
@@ -132,15 +136,17 @@ def _points(given: TextIO) -> Iterator[tuple[str, str, int, Point]]:
             key = str(int(index)) if index else f"={row['name']}"
             is_right = (
                 step in (MINUTE, HOUR)
-                and 0 <= at < 1e11
+                and 0 <= at <= now + MINUTE
                 and at % step == 0
                 and all(abs(number) <= LARGEST for number in (mean, least, greatest))
                 and 0 < point.count <= 65535
                 and 0 < len(row["node"]) <= _LONGEST_NAME
                 and 0 < len(key.removeprefix("=")) <= _LONGEST_NAME
+                and (not index or 0 < int(index) < 10_000)
             )
         except (ValueError, KeyError, TypeError, OverflowError):
             is_right = False
         if not is_right:
-            raise ValueError(f"line {line}: {', '.join(COLUMNS)} expected, as export writes them")
+            columns = ", ".join(COLUMNS)
+            raise ValueError(f"line {line}: {columns} expected, as export writes them, of no time to come")
         yield row["node"], key, step, point

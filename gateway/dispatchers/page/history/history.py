@@ -268,11 +268,17 @@ class History:
     def put(self, node: str, key: str, points: Sequence[Point], step: int) -> int:
         """Add minutes or hours (`step` seconds) from elsewhere; what is there already stays.
 
-        Returns how many were added. Raises Damaged, or OSError.
+        Returns how many were added: none of a new series where there are too many. Raises Damaged, or
+        OSError.
         """
         times = [point.at for point in points]
         ring = MINUTES if step == MINUTE else DAYS_OF_HOURS
         with self._written() as db:
+            (count,) = db.execute(
+                "select count(*) from series where not (node = ? and key = ?)", [node, key]
+            ).fetchone()
+            if count >= SERIES:
+                return 0
             number = self._number(db, node, key, [])
             _note_sensor(db, number, [Reading(max(times), node, key, 0.0)], 0)
             there = {point.at for point in ring.read(db, number, min(times), max(times) + 1)}
