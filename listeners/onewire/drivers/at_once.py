@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,22 +20,18 @@ def at_once(action: Callable[[T], R], items: Sequence[T], threads: int) -> list[
     The threads are daemons. Those of an executor are joined when the interpreter exits: one that hangs in a
     read would keep the process from ending.
     """
-    todo: SimpleQueue[tuple[T, Future[R]]] = SimpleQueue()
+    todo: SimpleQueue[tuple[T, Future[R]] | None] = SimpleQueue()
     results: list[Future[R]] = [Future() for _ in items]
-    for pair in zip(items, results, strict=True):
+
+    def work() -> None:
+        for item, result in iter(todo.get, None):
+            try:
+                result.set_result(action(item))
+            except BaseException as error:  # noqa: BLE001  (it is raised where the result is taken)
+                result.set_exception(error)
+
+    for pair in (*zip(items, results, strict=True), *[None] * threads):
         todo.put(pair)
     for _ in range(min(threads, len(items))):
-        Thread(target=_work, args=(action, todo), name="at once", daemon=True).start()
+        Thread(target=work, name="at once", daemon=True).start()
     return [result.result() for result in results]
-
-
-def _work(action: Callable[[T], R], todo: SimpleQueue[tuple[T, Future[R]]]) -> None:
-    while True:
-        try:
-            item, result = todo.get_nowait()
-        except Empty:
-            return
-        try:
-            result.set_result(action(item))
-        except BaseException as error:  # noqa: BLE001  (it is raised where the result is taken)
-            result.set_exception(error)
