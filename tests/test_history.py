@@ -11,12 +11,14 @@ import sqlite3
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gateway.commands.main import main
 from gateway.dispatchers.page.history.blocks import DAY, HOUR, Day, Hour, Point
 from gateway.dispatchers.page.history.chart import chart, nice
 from gateway.dispatchers.page.history.history import Damaged, History, Mark, Reading
@@ -26,7 +28,6 @@ from gateway.dispatchers.page.history.spans import SPANS, View, grouped, ticks
 from gateway.frame import Frame, Stamp
 from gateway.plugin import Batch, TryLater
 from listeners.simulated.clock import VirtualClock
-from tests.gateway_process import command
 from tests.gateway_process import state as state_line
 from tests.pages import Present, get, serving, value
 
@@ -433,7 +434,19 @@ def file(written, tmp_path):
     return made
 
 
-def test_exported_and_imported_a_history_is_the_same_and_twice_is_once(file, tmp_path):
+@pytest.fixture
+def command(capsys):
+    """Run a command to its end."""
+
+    def run(*arguments):
+        status = main([*map(str, arguments)])
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=status, stdout=said.out, stderr=said.err)
+
+    return run
+
+
+def test_exported_and_imported_a_history_is_the_same_and_twice_is_once(command, file, tmp_path):
     history = History(file_of(tmp_path / "state", "page"))
     history.open()
     readings = [reading(NOW + n * 60, n / 3) for n in range(300)]
@@ -465,7 +478,7 @@ def test_exported_and_imported_a_history_is_the_same_and_twice_is_once(file, tmp
         "60,60,9,10000,,1,1,1,1",
     ],
 )
-def test_a_bad_line_is_named_and_nothing_is_imported(file, tmp_path, bad):
+def test_a_bad_line_is_named_and_nothing_is_imported(command, file, tmp_path, bad):
     given = tmp_path / "in.csv"
     columns = "unix,seconds,node,index,name,mean,least,greatest,count"
     given.write_text(f"{columns}\n1700000040,60,9,1,,1,1,1,1\n{bad}\n")
@@ -475,7 +488,7 @@ def test_a_bad_line_is_named_and_nothing_is_imported(file, tmp_path, bad):
     assert not file_of(tmp_path / "state", "page").exists()
 
 
-def test_what_is_imported_takes_the_place_of_no_series(file, tmp_path):
+def test_what_is_imported_takes_the_place_of_no_series(command, file, tmp_path):
     # given a history, and a file with as many series as a history has
     history = History(file_of(tmp_path / "state", "page"))
     history.open()
@@ -493,7 +506,7 @@ def test_what_is_imported_takes_the_place_of_no_series(file, tmp_path):
     assert len(history.known()) == SERIES
 
 
-def test_what_cannot_be_a_history_is_refused_at_once(file, tmp_path):
+def test_what_cannot_be_a_history_is_refused_at_once(command, file, tmp_path):
     # given a pipe, which cannot be read twice, and a line that never ends
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -508,12 +521,12 @@ def test_what_cannot_be_a_history_is_refused_at_once(file, tmp_path):
         assert done.stderr.endswith("; nothing is imported\n")
 
 
-def test_which_page_is_to_be_named_where_there_are_several(file):
+def test_which_page_is_to_be_named_where_there_are_several(command, file):
     done = command("--config-file", file, "history", "export", "-")
     assert (done.returncode, done.stderr) == (1, "oemgateway: --section: one of page, other expected\n")
 
 
-def test_without_a_history_yet_it_says_so(file):
+def test_without_a_history_yet_it_says_so(command, file):
     done = command("--config-file", file, "history", "export", "-", "--section", "page")
     assert (done.returncode, done.stderr) == (1, "oemgateway: page has written no history yet\n")
 

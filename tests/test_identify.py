@@ -57,7 +57,7 @@ def eight(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_warmed_one_of_eight_is_named_within_a_minute(eight, seed):
     # given eight sensors with 0.06 °C of noise on a bus, when one is warmed by 0.05 °C/s from a second on
     since = 5.0 * seed
@@ -70,9 +70,8 @@ def test_the_warmed_one_of_eight_is_named_within_a_minute(eight, seed):
     assert since < clock.monotonic() <= since + 60
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_none_is_named_when_none_is_warmed(eight, seed):
-    ways, clock, _ = eight(seed, float("inf"))
+def test_none_is_named_when_none_is_warmed(eight):
+    ways, clock, _ = eight(0, float("inf"))
     with closing(ways):
         ways.look()
         clock.end = clock.monotonic() + 60

@@ -173,6 +173,7 @@ def test_what_is_no_frame_is_refused_with_the_reason(given, why):
                 st.sampled_from(["time", "values", "names", "1", "gateway", "n", "after", "by_name"]), inner
             )
         ),
+        max_leaves=20,
     ).map(lambda value: json.dumps(value).encode())
 )
 def test_nothing_that_comes_is_an_exception(given):
