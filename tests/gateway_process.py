@@ -22,7 +22,7 @@ ENVIRONMENT = {
 
 
 UNTRACED = {key: value for key, value in ENVIRONMENT.items() if not key.startswith("COVERAGE")}
-"""For daemons, which coverage slows down, and for what Ctrl-C interrupts: coverage might have its lock."""
+"""Without coverage. What Ctrl-C interrupts needs this: the lock that coverage may hold then stays locked."""
 
 
 def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -38,12 +38,17 @@ def command(*arguments: object, **environment: str) -> subprocess.CompletedProce
 
 
 class GatewayProcess:
-    """The daemon on a configuration file, its log in `log`; a command may stand before its own."""
+    """The daemon on a configuration file, its log in `log`; a command may stand before its own.
 
-    def __init__(self, file: Path, *, before: Sequence[str] = (), **environment: str) -> None:
+    Coverage traces it, which slows it down, unless told otherwise.
+    """
+
+    def __init__(
+        self, file: Path, *, before: Sequence[str] = (), traced: bool = True, **environment: str
+    ) -> None:
         self.file = file
         self.before = before
-        self.environment = environment
+        self.environment = (ENVIRONMENT if traced else UNTRACED) | environment
         self.log_file = file.with_suffix(".log")
 
     def __enter__(self) -> Self:
@@ -60,7 +65,7 @@ class GatewayProcess:
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.before, sys.executable, "-m", "gateway", "--config-file", str(self.file)],
-                env=UNTRACED | self.environment,
+                env=self.environment,
                 stdout=log,
                 stderr=log,
             )

@@ -59,7 +59,7 @@ class Way:
         file.write_text(f"{state(directory)}commit_interval = 0.2\n{text}")
         file.chmod(0o600)
         path = f"{ENVIRONMENT['PYTHONPATH']}:{self.plugins}"
-        return GatewayProcess(file, before=self._before.get(name, ()), PYTHONPATH=path)
+        return GatewayProcess(file, before=self._before.get(name, ()), traced=False, PYTHONPATH=path)
 
     def arrived(self) -> list[int]:
         """Return the numbers of the frames that the relay has recorded."""

@@ -64,6 +64,7 @@ class House:
         (folder / "sitecustomize.py").write_text(CLOCK.format(file=str(self._clock)))
         self.gateway = GatewayProcess(
             self.file,
+            traced=False,
             before=[
                 "unshare",
                 "--mount",

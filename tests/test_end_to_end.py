@@ -57,7 +57,7 @@ def test_the_file_of_2014_on_a_mounted_bus_and_a_radio(tmp_path, server):
             assert old in text
             text = text.replace(old, new)
         file.write_text(text)
-        with GatewayProcess(file) as gateway:
+        with GatewayProcess(file, traced=False) as gateway:
             # when the board hears a packet, the bus is swept and a client connects
             wait_until(lambda: "the board says" in gateway.log)
             radio.print(" 7 1 0")
@@ -85,7 +85,7 @@ def test_after_a_kill_while_the_server_is_down_every_frame_arrives_once_and_in_o
     file = tmp_path / "oemgateway.conf"
     file.write_text(f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n{home(server)}")
     server.stop()
-    with GatewayProcess(file) as gateway:
+    with GatewayProcess(file, traced=False) as gateway:
         for n in range(200):
             push(port, f"15 {n}")
         wait_until(lambda: gateway.status()["listeners"]["push"]["frames"] == 200)
@@ -110,7 +110,7 @@ def test_it_ends_while_server_and_bus_hang_and_nothing_is_lost(tmp_path, server)
             f"{home(server)}"
         )
         server.hang = 1
-        with GatewayProcess(file) as gateway:
+        with GatewayProcess(file, traced=False) as gateway:
             push(port, "15 1")
             wait_until(lambda: server.hanging == 1)
             push(port, "15 2")

@@ -291,7 +291,7 @@ def hanging(tmp_path: Path, hang: Callable[[Path, ExitStack], Hang]) -> Iterator
         made = hang(tmp_path, stack)
         file = tmp_path / "oemgateway.conf"
         file.write_text(f"{state(tmp_path)}{made.sections}")
-        gateway = stack.enter_context(GatewayProcess(file, **made.environment))
+        gateway = stack.enter_context(GatewayProcess(file, traced=False, **made.environment))
         wait_until(lambda: made.hangs(gateway), what="the hang")
         yield gateway
 

@@ -247,7 +247,7 @@ def gateway(tmp_path, server, backlog=(), listeners="", more=""):
         f"url = {server.url}\ndatabase = home\ninterval = 0\ntimeout = 1\n{more}"
     )
     path = os.pathsep.join([ENVIRONMENT["PYTHONPATH"], str(ROOT), str(tmp_path / "site")])
-    return GatewayProcess(file, PYTHONPATH=path)
+    return GatewayProcess(file, traced=False, PYTHONPATH=path)
 
 
 def emptied(process):

@@ -84,7 +84,7 @@ def test_every_frame_arrives_once_and_in_order(tmp_path, nodes, kills):
             "interval = 0\ntimeout = 1\n"
         )
         path = os.pathsep.join([ENVIRONMENT["PYTHONPATH"], str(ROOT), str(install(tmp_path / "site"))])
-        gateway = GatewayProcess(file, PYTHONPATH=path)
+        gateway = GatewayProcess(file, traced=False, PYTHONPATH=path)
         weather = Weather(server)
         weather.start()
         # when it is killed again and again, while it starts or does anything else

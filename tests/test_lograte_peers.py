@@ -207,7 +207,7 @@ def test_after_kills_at_any_moment_each_line_is_counted_once(tmp_path):
             "node = mail\ninterval = 1\npattern1 = 'line [0-9]{7}$'\n"
             f"[dispatchers]\n[[influx]]\ntype = influxdb\nurl = {server.url}\ndatabase = home\ninterval = 0\n"
         )
-        gateway = GatewayProcess(file)
+        gateway = GatewayProcess(file, traced=False)
         gateway.start()
         gateway.kill()
         writer.start()

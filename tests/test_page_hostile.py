@@ -42,7 +42,7 @@ class House:
             f"{state(folder)}[listeners]\n[[push]]\ntype = tcp\nport = {self.lines}\n"
             f"[dispatchers]\n[[log]]\ntype = log\n[[page]]\ntype = page\nport = {self.page}\ninterval = 0\n"
         )
-        self.gateway = GatewayProcess(file)
+        self.gateway = GatewayProcess(file, traced=False)
         self._stop = threading.Event()
 
     @contextlib.contextmanager

@@ -479,7 +479,7 @@ def test_sigterm_ends_a_daemon_in_the_middle_of_it_and_the_next_one_goes_on(tmp_
         f"{state(tmp_path)}simulate = yes\n[listeners]\n[[busy]]\ntype = exec\ncommand = sleep 1000\n"
         f"[dispatchers]\n[[a]]\ntype = emoncms\nurl = http://127.0.0.1:9\napikey = {'0' * 32}\n"
     )
-    with GatewayProcess(file) as running:
+    with GatewayProcess(file, traced=False) as running:
         wait_until(lambda: path.with_name("queue.db.rescue").exists())
         assert "is damaged" in " ".join(running.status()["troubles"])
         running.process.send_signal(signal.SIGTERM)

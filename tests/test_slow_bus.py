@@ -48,7 +48,7 @@ def test_the_radio_goes_on_while_the_bus_hangs(tmp_path, server, way):
             f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\n"
             "interval = 0\n"
         )
-        gateway = stack.enter_context(GatewayProcess(file))
+        gateway = stack.enter_context(GatewayProcess(file, traced=False))
 
         def heard(number):
             radio.hear(10, struct.pack("<h", number))
