@@ -195,3 +195,66 @@ def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_men
     assert values(spool, "a") == ([0, 1, 3, 4, 9] if while_it_runs else [0, 1, 2, 3, 4, 9])
     assert list(path.parent.glob("queue.db.damaged-*"))
     spool.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE cursors SET upto = 'abc'",
+        "UPDATE cursors SET upto = 9223372036854775807",
+        "UPDATE cursors SET sent = 9223372036854775806",
+        "INSERT OR REPLACE INTO counters VALUES ('dropped', 'x')",
+        "INSERT OR REPLACE INTO counters VALUES ('refused_last_out', 9223372036854775807)",
+        "INSERT INTO frames (id, frame) SELECT 9223372036854775807, frame FROM frames LIMIT 1",
+        "INSERT INTO frames (id, frame) SELECT -5, frame FROM frames LIMIT 1",
+        "INSERT INTO refused (id, who, reason, frame) VALUES (9223372036854775807, 'a', '', 'x')",
+        "DROP TABLE refused",
+        "DROP TABLE boots",
+        "DROP TABLE notes",
+        "PRAGMA user_version = 0",
+        "PRAGMA user_version = 4",
+    ],
+)
+def test_what_a_queue_never_writes_is_rescued(path, damage):
+    filled(path, 60)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(damage)
+        db.commit()
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    spool.put([frame(100)])
+    assert spool.trouble == ""
+    assert values(spool, "a", 1000)[-59:] == [*range(2, 60), 100]
+    assert spool.standing("a").waiting == len(values(spool, "a", 1000))
+    spool.close()
+    assert list(path.parent.glob("queue.db.damaged-*"))
+    # and it is a queue as any other again
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    assert values(spool, "a", 1000)[-59:] == [*range(2, 60), 100]
+    spool.close()
+
+
+@pytest.mark.parametrize("pins", ["{", "[" * 5000, "[[1, 2, 3, 4, 5]]"])
+def test_pins_that_are_garbled_are_none(path, pins):
+    filled(path, 60)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE cursors SET pins = ?", [pins])
+        db.commit()
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    assert values(spool, "a", 1000) == list(range(2, 60))
+    spool.close()
+
+
+@pytest.mark.parametrize("byte", [18, *range(40, 60, 4), *range(64, 100, 4)])  # 60: a newer version
+def test_a_wrong_header_takes_no_frame(path, byte):
+    whole = bytearray(filled(path, 60))
+    whole[byte : byte + 4] = b"\x7f\x7f\x7f\x7f"
+    path.write_bytes(whole)
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    spool.put([frame(100)])
+    assert values(spool, "a", 1000)[-59:] == [*range(2, 60), 100]
+    assert spool.trouble == ""
+    spool.close()

@@ -81,6 +81,7 @@ class Contents:
         self.identity: int | None = store.identity(db)
         self._limits = limits
         self._has_late = True
+        store.check_numbers(db)
         highest = self.places.load(db)
         (first,) = db.execute("SELECT min(id) FROM frames").fetchone()
         (last,) = db.execute("SELECT max(id) FROM frames").fetchone()

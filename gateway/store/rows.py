@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from gateway.store.frame_text import is_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
 HIGHEST = 1 << 62
-"""No id of a frame is higher."""
+"""Ids of frames, and counts, are lower."""
+_NUMBERS = {"frames": ("id",), "refused": ("id",), "cursors": ("upto", "sent"), "counters": ("value",)}
+"""The columns of each table that have ids or counts."""
 _EXACT = 64
 """Ids that are tried one by one after damage."""
 _COARSE = 16
@@ -74,7 +76,17 @@ def _checked(cursor: sqlite3.Cursor, row: Sequence[object]) -> tuple[int, dict[s
     """Return the rowid that a row begins with, and the row by column, or None where it holds no frame."""
     named = dict(zip(columns(cursor)[1:], row[1:], strict=True))
     rowid = row[0] if isinstance(row[0], int) else 0
-    return rowid, named if is_frame(named.get("frame")) and rowid <= HIGHEST else None
+    return rowid, named if is_frame(named.get("frame")) else None
+
+
+def is_right(table: str, row: Mapping[str, object]) -> bool:
+    """Tell whether the ids and counts of a row are such; on a damaged page they may be anything."""
+    return all(is_number(row.get(name, 0)) for name in _NUMBERS.get(table, ()))
+
+
+def is_number(value: object) -> bool:
+    """Tell whether this is an id or a count."""
+    return isinstance(value, int) and 0 <= value < HIGHEST
 
 
 def _is_local(error: sqlite3.Error) -> bool:

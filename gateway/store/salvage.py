@@ -22,7 +22,7 @@ from gateway.store.aside import free_name, named
 from gateway.store.census import Census, Runs, runs
 from gateway.store.first_page import readable
 from gateway.store.frame_text import is_frame
-from gateway.store.rows import HIGHEST, Row, ascending, columns
+from gateway.store.rows import HIGHEST, Row, ascending, columns, is_right
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -152,7 +152,8 @@ class Salvage:
     def _put(self, table: str, rows: Sequence[Row]) -> int:
         """Put rows of a table into the new file; return how many frames those are."""
         # A file of an older version has fewer columns; those that came later have defaults.
-        known = ({n: row[n] for n in row if n in self._columns[table]} for _, row in rows if row)
+        good = (row for _, row in rows if row and is_right(table, row))
+        known = ({n: row[n] for n in row if n in self._columns[table]} for row in good)
         count = 0
         for names, found in groupby(filter(None, known), key=tuple):
             marks = ", ".join("?" * len(names))

@@ -14,6 +14,7 @@ from gateway.process import holders
 from gateway.process.state_files import as_owner, check_is_file, open_file
 from gateway.store import commits
 from gateway.store.commits import PAGE
+from gateway.store.rows import is_number
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
@@ -84,8 +85,17 @@ _CONTROL = re.compile(rb"[\0-\x08]")
 """Bytes that no text has."""
 _CHECKED = 32 << 20
 """Larger files are not checked at the start: it takes as long as reading them (1 s on a Pi for this size)."""
-_NO_TEXT = "Could not decode to UTF-8"
-"""How Python's sqlite3, not SQLite, reports text that is not UTF-8; that error has no code."""
+_DAMAGE = re.compile(
+    "Could not decode to UTF-8|unsupported file format|no such (table|column)|"
+    "table .* (already exists|has no column)|duplicate column"
+)
+"""What has no code of its own: text that is not UTF-8, a wrong header, tables of another version."""
+_ALL_NUMBERS = """
+    SELECT upto FROM cursors UNION ALL SELECT sent FROM cursors
+    UNION ALL SELECT value FROM counters WHERE name NOT LIKE 'rescue %'
+    UNION ALL SELECT min(id) FROM frames UNION ALL SELECT max(id) FROM frames
+    UNION ALL SELECT min(id) FROM refused UNION ALL SELECT max(id) FROM refused
+"""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NO_LIMIT = 1 << 40
 
@@ -166,9 +176,16 @@ def in_order(rows: list[Row], after: int) -> list[Row]:
     return rows
 
 
+def check_numbers(db: sqlite3.Connection) -> None:
+    """Raise OutOfPlace where an id or a count of the file cannot be one."""
+    for (number,) in db.execute(_ALL_NUMBERS):
+        if number is not None and not is_number(number):
+            raise OutOfPlace(f"a number in it is {number!r:.40}")
+
+
 def is_damage(error: Exception) -> bool:
     """Tell whether the error says that the file is damaged."""
-    if isinstance(error, sqlite3.OperationalError) and str(error).startswith(_NO_TEXT):
+    if isinstance(error, sqlite3.OperationalError) and _DAMAGE.match(str(error)):
         return True
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
 
@@ -208,7 +225,10 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
 
 
 def _check_is_ours(path: Path) -> None:
-    """Raise SpoolUnusable for a text file, or a database without our tables: we must not change it."""
+    """Raise SpoolUnusable for a text file, or a database without our tables: we must not change it.
+
+    Raises OutOfPlace for a header with which SQLite would only read the file.
+    """
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
         start = file.read(_CHUNK)
         # Each page of a queue has zeros: a file without any is not a damaged queue.
@@ -221,6 +241,8 @@ def _check_is_ours(path: Path) -> None:
             tables = {name for (name,) in view.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if tables and not tables >= _TABLES:
                 raise SpoolUnusable(f"{path} is another program's database: {_NOT_OURS}")
+        if not start[18:19] <= b"\2":
+            raise OutOfPlace("the version of its format is wrong")
 
 
 def _check(store: sqlite3.Connection) -> None:

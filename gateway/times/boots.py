@@ -86,7 +86,7 @@ def pins_from_text(text: str) -> Pins:
     """Return pins again; none where the text is garbled."""
     try:
         pins = tuple(Pin(int(upto), str(boot), Row(*row)) for upto, boot, *row in json.loads(text))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return ()
     return pins if all(_is_whole(pin.row) for pin in pins) else ()
 
