@@ -60,7 +60,7 @@ help:
 
 test: $(VENV)/.test
 	@# Each worker would compile all tests for itself.
-	@ls tests/test_*.py | xargs -P 2 -n 90 $(BIN)/python -m pytest --collect-only -q >/dev/null || :
+	@ls tests/test_*.py | xargs -P 2 -n 90 $(BIN)/python -m pytest --collect-only -q -p no:cacheprovider >/dev/null || :
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 fuzz: $(VENV)/.test

@@ -34,7 +34,7 @@ SHARED_MEMORY = Path("/dev/shm")
 LONGEST = [
     *("test_install", "test_salvage", "test_couplers", "test_slow_bus", "test_a_week_later", "test_service"),
     *("test_onewire_fuzz", "test_end_to_end", "test_ending", "test_kill_loop", "test_mqtt_outage"),
-    "test_install_setup",
+    *("test_install_setup", "test_wheel"),
 ]
 
 

@@ -89,7 +89,7 @@ def either(request, file, queue) -> Iterator:
         yield queue
         return
     request.getfixturevalue("filled")
-    with GatewayProcess(file):
+    with GatewayProcess(file, traced=False):
         yield queue
 
 
