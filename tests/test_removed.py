@@ -87,6 +87,27 @@ def test_what_takes_its_place_is_kept_and_the_queue_goes_on(path, spool, what, t
     assert aside.read_bytes() == before
 
 
+def test_a_directory_that_is_moved_away_and_back_takes_nothing(path, spool):
+    # given a queue that was written anew where its directory was moved away
+    path.parent.rename(path.parent.with_name("moved"))
+    spool.put([frame(10)])
+    # when the one that was moved, with its own log, is there again
+    path.parent.rename(path.parent.with_name("anew"))
+    path.parent.with_name("moved").rename(path.parent)
+    spool.put([frame(11)])
+    # then
+    assert kept(path) == {"a": list(range(3, 12)), "b": list(range(12))}
+    assert values(spool, "b") == list(range(12))
+    # and what was moved is kept, with its log
+    (aside,) = path.parent.glob("queue.db.replaced-*")
+    (log,) = path.parent.glob("queue.db-wal.replaced-*")
+    log.rename(f"{aside}-wal")
+    before = Spool(aside)
+    before.set_consumers(["a", "b"])
+    assert values(before, "b") == list(range(10))
+    before.close()
+
+
 def test_an_end_right_after_it_was_removed_takes_nothing(path, spool):
     shutil.rmtree(path.parent)
     spool.close()

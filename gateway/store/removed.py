@@ -9,14 +9,11 @@ import logging
 import os
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gateway.process.state_files import as_owner, open_file, sync_names
 from gateway.store import store
 from gateway.store.aside import free_name, named
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 log = logging.getLogger("oemgateway.spool")
 
@@ -53,9 +50,12 @@ def write(path: Path, db: sqlite3.Connection, identity: int | None) -> None:
             if store.identity(copy) != identity:
                 raise OSError(f"{path}: what is open is another file")
         aside = ""
+        commits = Path(f"{path}-wal")
         if os.path.lexists(path):
             other = named(path, free_name(path, "replaced"), "replaced")
             path.rename(other)
+            if os.path.lexists(commits):  # SQLite would write it into the new file
+                commits.rename(named(commits, free_name(commits, "replaced"), "replaced"))
             aside = f"; what was put in its place is kept as {other}"
         new.rename(path)
         sync_names(path.parent)
