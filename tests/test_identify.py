@@ -21,62 +21,26 @@ IDS = [f"28.{number:02X}564A050000" for number in range(8)]
 SIGMA, SLOPE = 0.06, 0.05
 
 
-class Enough(Exception):
-    """As long as the test wants to watch."""
-
-
-class Hand(VirtualClock):
-    """A clock that ends a test after so many seconds."""
-
-    end = float("inf")
-
-    def sleep(self, seconds):
-        super().sleep(seconds)
-        if self.monotonic() > self.end:
-            raise Enough
-
-
-@pytest.fixture
-def eight(tmp_path, monkeypatch):
-    """Return a function that makes eight noisy sensors of a seed, one of which is warmed from a second on."""
-    monkeypatch.setattr(i2c, "LOCKS", tmp_path)
-
-    def make(seed, since):
-        draw, clock = random.Random(seed), Hand()
-        warmed = draw.choice(IDS)
-
-        def noisy(ident):
-            mean = draw.uniform(-10, 60)
-            slope = SLOPE if ident == warmed else 0.0
-            return lambda now: mean + draw.gauss(0, SIGMA) + max(0.0, slope * (now - since))
-
-        chip = Chip(clock, [Ds18b20(ident, noisy(ident)) for ident in IDS], i2c_hz=400e3)
-        monkeypatch.setattr(ds2482, "open_bus", lambda bus, address: chip)
-        return OwnListeners({"bridge": build(ds2482.Ds2482, {"node": "9"})}, [], clock), clock, warmed
-
-    return make
-
-
 @pytest.mark.parametrize("seed", range(2))
-def test_the_warmed_one_of_eight_is_named_within_a_minute(eight, seed):
+def test_the_warmed_one_of_eight_is_named_within_a_minute(tmp_path, monkeypatch, seed):
     # given eight sensors with 0.06 °C of noise on a bus, when one is warmed by 0.05 °C/s from a second on
-    since = 5.0 * seed
-    ways, clock, warmed = eight(seed, since)
-    with closing(ways):
+    draw, clock, since = random.Random(seed), VirtualClock(), 5.0 * seed
+    warmed = draw.choice(IDS)
+
+    def noisy(ident):
+        mean = draw.uniform(-10, 60)
+        slope = SLOPE if ident == warmed else 0.0
+        return lambda now: mean + draw.gauss(0, SIGMA) + max(0.0, slope * (now - since))
+
+    chip = Chip(clock, [Ds18b20(ident, noisy(ident)) for ident in IDS], i2c_hz=400e3)
+    monkeypatch.setattr(i2c, "LOCKS", tmp_path)
+    monkeypatch.setattr(ds2482, "open_bus", lambda bus, address: chip)
+    with closing(OwnListeners({"bridge": build(ds2482.Ds2482, {"node": "9"})}, [], clock)) as ways:
         ways.look()
         found = identify(ways, {}, io.StringIO())
     # then it is named, within 60 s
     assert found.sensor == warmed
     assert since < clock.monotonic() <= since + 60
-
-
-def test_none_is_named_when_none_is_warmed(eight):
-    ways, clock, _ = eight(0, float("inf"))
-    with closing(ways):
-        ways.look()
-        clock.end = clock.monotonic() + 60
-        with pytest.raises(Enough):
-            identify(ways, {}, io.StringIO())
 
 
 class Script:
