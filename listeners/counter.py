@@ -93,6 +93,7 @@ class Counter(EntrySampler):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._counted: dict[str, Counted] = {}
+        self._sampled: dict[str, Sequence[float | None]] = {}
 
     @property
     def entries(self) -> Counters:
@@ -117,17 +118,21 @@ class Counter(EntrySampler):
 
     def sample(self) -> Sequence[float | None]:
         """Return the rates and totals."""
+        self._sampled.clear()
         values = super().sample()
         if self._kept.is_due():
             self._keep()
         return values
 
     def sample_entry(self, number: int, entry: Entry) -> Sequence[float | None]:  # noqa: ARG002  (a file says all)
-        """Return rate and total of a file; OSError where it has no number."""
+        """Return rate and total of a file, which is read once; OSError where it has no number."""
+        if entry.text in self._sampled:
+            return self._sampled[entry.text]
         shown, at = read_number(entry.what), self.clock.monotonic()
         before = self._counted.get(entry.text)
         rate, counted = before.advance(shown, at) if before else (None, Counted(shown, at, shown))
         self._counted[entry.text] = counted
+        self._sampled[entry.text] = (rate, counted.total)
         return rate, counted.total
 
     def _keep(self) -> None:

@@ -78,6 +78,14 @@ def test_each_counter_has_its_rate_and_total_at_its_own_indices(counter, tmp_pat
     assert second.names[4:] == ("gas rate", "gas total")
 
 
+def test_a_file_that_is_named_twice_has_the_same_rate_at_both_places(counter, tmp_path):
+    (tmp_path / "pulses").write_text("100\n")
+    listener = counter(counter1=str(tmp_path / "pulses"), counter2=str(tmp_path / "pulses"), interval="10")
+    assert read(listener).values == (None, 100, None, 100)
+    (tmp_path / "pulses").write_text("150\n")
+    assert read(listener).values == (5.0, 150, 5.0, 150)
+
+
 def test_a_reset_is_a_gap_in_the_rate_and_the_total_goes_on(counter, tmp_path):
     file = tmp_path / "count"
     file.write_text("1000")
