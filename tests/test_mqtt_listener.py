@@ -85,6 +85,7 @@ def test_a_message_without_any_of_its_values_is_refused(payload):
         ({"value1": ["a", "", "20", "1"]}, "value1: a path in its JSON expected"),
         ({"value1": ["a", "b", "a node with a long name", "1"]}, "value1: 1 to 16 letters"),
         ({"topics": ["a#"]}, "topics: a topic expected"),
+        ({"topics": ["emon/"]}, 'not emon/ (with a # in quotes: "emon/#"'),
         ({"prefix": "id", "format": "emoncms"}, "prefix: format = oemgateway expected"),
     ],
 )

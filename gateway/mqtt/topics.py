@@ -33,6 +33,8 @@ def check_topic(topic: str) -> None:
 def check_filter(topic: str) -> None:
     """Raise ValueError for what cannot be subscribed to: + is one whole level, and # all that is left."""
     levels = topic.split("/")
+    if not levels[-1]:  # in the configuration file a # without quotes begins a comment
+        raise ValueError(f'a name, + or # expected at its end, not {topic} (with a # in quotes: "{topic}#")')
     is_right = all(level == "+" or "+" not in level for level in levels)
     is_right &= all("#" not in level for level in levels[:-1]) and (
         levels[-1] == "#" or "#" not in levels[-1]
