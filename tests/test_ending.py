@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -44,49 +44,50 @@ class Hang(NamedTuple):
     environment: Mapping[str, str] = MappingProxyType({})
 
 
-def fifo(path: Path, stack: ExitStack) -> Callable[[GatewayProcess], bool]:
-    """Make a FIFO, and return how to tell that somebody reads it, and waits."""
-    os.mkfifo(path)
-    writers = []
+NO_FILE = """
+import os, pathlib, time
+right = os.open
+def hang(path, *arguments, **more):
+    if os.fspath(path) == {file!r}:
+        pathlib.Path({asked!r}).touch()
+        time.sleep(3600)
+    return right(path, *arguments, **more)
+os.open = hang
+"""
+"""A file that does not come back, as one of the kernel's may; a pipe there is not waited for."""
 
-    def is_read(gateway: GatewayProcess) -> bool:
-        with suppress(OSError):
-            writers.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-            stack.callback(os.close, writers[-1])
-        return bool(writers)
 
-    return is_read
-
-
-def w1(tmp_path: Path, stack: ExitStack, file: str) -> Hang:
-    home = tmp_path / "w1" / LINUX
-    home.mkdir(parents=True)
+def file_of_a_bus(tmp_path: Path, path: Path, section: str) -> Hang:
+    """A file in the tree of a bus hangs."""
+    asked = tmp_path / "asked"
+    path.parent.mkdir(parents=True)
+    path.touch()
     return Hang(
-        f"[listeners]\n[[kernel]]\ntype = w1\npath = {tmp_path / 'w1'}\nnode = 9\ninterval = 1\n"
-        f"sensor1 = {ID}\n{OUT}",
-        fifo(home / file, stack),
+        f"[listeners]\n[[bus]]\n{section}\nnode = 9\ninterval = 1\nsensor1 = {ID}\n{OUT}",
+        lambda gateway: asked.exists(),
+        instead(tmp_path, NO_FILE.format(file=str(path), asked=str(asked))),
     )
+
+
+def w1(tmp_path: Path, file: str) -> Hang:
+    tree = tmp_path / "w1"
+    return file_of_a_bus(tmp_path, tree / LINUX / file, f"type = w1\npath = {tree}")
 
 
 def w1_file(tmp_path, stack):
     """A read of a sensor hangs, in one of the threads that read them."""
-    return w1(tmp_path, stack, "w1_slave")
+    return w1(tmp_path, "w1_slave")
 
 
 def w1_set_up(tmp_path, stack):
     """The set-up of a sensor hangs."""
-    return w1(tmp_path, stack, "ext_power")
+    return w1(tmp_path, "ext_power")
 
 
 def tree_file(tmp_path, stack):
     """A file of OWFS hangs."""
-    home = tmp_path / "1wire" / ID
-    home.mkdir(parents=True)
-    return Hang(
-        f"[listeners]\n[[tree]]\ntype = owfs\npath = {tmp_path / '1wire'}\nnode = 9\ninterval = 1\n"
-        f"sensor1 = {ID}\n{OUT}",
-        fifo(home / "temperature12", stack),
-    )
+    tree = tmp_path / "1wire"
+    return file_of_a_bus(tmp_path, tree / ID / "temperature12", f"type = owfs\npath = {tree}")
 
 
 def mounted_tree(tmp_path, stack):

@@ -91,7 +91,7 @@ LETTERS = {
     "L": st.integers(0, 2**32 - 1),
     "q": st.integers(-(2**63), 2**63 - 1),
     "Q": st.integers(0, 2**64 - 1),
-    "f": st.floats(width=32, allow_nan=False, allow_infinity=False),
+    "f": st.floats(width=32).filter(lambda value: abs(value) <= LARGEST),
     "d": st.floats(-LARGEST, LARGEST),
 }
 
