@@ -106,6 +106,19 @@ def test_one_line_when_a_trouble_starts_and_one_when_it_ends(said):
     assert said() == []
 
 
+def test_what_comes_and_goes_is_logged_once_an_hour(said):
+    # given a loose plug, and a bus that is shorted now and then
+    shorted = BusFault("the line is shorted")
+    thermometers = bus(*[ALL, {**ALL, A: Fault.CRC}, ALL, shorted] * 150)
+    # when that goes on for an hour and a half
+    for _ in range(540):
+        read(thermometers)
+    # then each beginning and each end that goes with it is logged twice
+    words = ["sensor1", "sensor1", "the line", "the bus"]
+    assert [any(map(line.startswith, words)) for line in said()] == [True] * 8
+    assert thermometers.record.faults[A, Fault.CRC] == 135
+
+
 def test_a_sensor_at_two_indices_is_named_with_both(said):
     thermometers = bus({}, sensor1=str(A), sensor3=str(A))
     read(thermometers)
@@ -166,9 +179,8 @@ def test_some_that_fail_together_are_one_line_and_others_stay_by_themselves(said
 
 
 def test_of_two_sensors_both_are_the_bus_and_one_is_itself(said):
-    thermometers = bus(
-        {A: 20.0, B: 20.0}, {A: 20.0}, {}, {A: 20.0, B: 20.0}, {}, sensor1=str(A), sensor2=str(B)
-    )
+    well = {A: 20.0, B: 20.0}
+    thermometers = bus(well, {A: 20.0}, {}, well, {}, sensor1=str(A), sensor2=str(B))
     read(thermometers)
     read(thermometers)
     assert said() == [f"sensor2 {B}: no answer; check its plug and cable, and its id"]
@@ -176,6 +188,7 @@ def test_of_two_sensors_both_are_the_bus_and_one_is_itself(said):
     assert said() == [f"sensor1 {A}: no answer; check its plug and cable, and its id"]
     read(thermometers)
     assert said() == ["all 2 sensors read again"]
+    thermometers.clock.sleep(3600)
     read(thermometers)
     assert said() == ["all 2 sensors: no answer; check the bus: its cable, supply and pull-up"]
 
@@ -199,6 +212,8 @@ def test_an_id_that_nobody_has_is_told_which_one_was_meant(said):
     assert said() == [f"sensor2 {B}: no answer; 28.DB564A050001 is on the bus, which differs in character 15"]
     read(thermometers)
     said()
+    thermometers.clock.sleep(3600)
+    thermometers.search_schedule.last = thermometers.clock.monotonic()
     read(thermometers)
     assert said() == [f"sensor2 {B}: no answer; check its plug and cable, and its id"]
     assert thermometers.searches == 1, "what has answered before is not looked for"

@@ -163,7 +163,7 @@ class OneWire(Sampler):
 
     @cached_property
     def _failure_log(self) -> FailureLog:
-        return FailureLog(self.sensors, self.log)
+        return FailureLog(self.sensors, self.log, self.clock.monotonic)
 
     @cached_property
     def search_schedule(self) -> SearchSchedule:

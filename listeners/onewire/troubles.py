@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MANY = 3
 """From this many on they are reported in one line; two as well, where there are no others."""
 
+_AGAIN = 3600.0
+"""Seconds after which the failure of a sensor or a bus is logged again."""
+
 _ADVICE_OF_ALL = "check the bus: its cable, supply and pull-up"
 _ADVICE_OF_SOME = "they may share a cable: check it, its plug and its supply"
 
@@ -54,29 +57,41 @@ def troubled(slots: Slots, notes: Mapping[Rom, Note]) -> Iterator[str]:
 
 
 class FailureLog:
-    """The log lines of a listener when its bus or its sensors begin or stop failing, one line each time."""
+    """The log lines of a listener when its bus or its sensors begin or stop failing, one line each time.
 
-    def __init__(self, slots: Slots, log: logging.Logger) -> None:
+    Each is logged once an hour at most: a loose plug comes and goes with every sweep. `now` is the monotonic
+    clock.
+    """
+
+    def __init__(self, slots: Slots, log: logging.Logger, now: Callable[[], float]) -> None:
         self.bus_failing = False
+        self._is_bus_logged = False
         self._failing: set[Rom] = set()
         self._slots = slots
         self._log = log
+        self._now = now
+        self._logged_at: dict[Rom | None, float] = {}
 
     def bus_failed(self, fault: str) -> None:
-        """Log that no sensor can be read, unless that was so before."""
-        if not self.bus_failing:
-            self._log.warning(f"{fault}; its sensors have no value until it answers")
+        """Log that no sensor can be read, unless that is known."""
         self.bus_failing = True
+        if not self._is_bus_logged and self._is_due(None):
+            self._is_bus_logged = True
+            self._log.warning(f"{fault}; its sensors have no value until it answers")
 
     def swept(
         self, readings: Mapping[Rom, Reading], lookalikes: Callable[[Collection[Rom]], Mapping[Rom, str]]
     ) -> None:
         """Log what has changed; `lookalikes` gives, for sensors without an answer, a hint at a wrong id."""
-        if self.bus_failing:
+        if self._is_bus_logged:
             self._log.info("the bus answers again")
-        self.bus_failing = False
+        self.bus_failing = self._is_bus_logged = False
         failed = {rom: reading for rom, reading in readings.items() if isinstance(reading, Fault)}
-        begun = {rom: fault for rom, fault in failed.items() if rom not in self._failing}
+        begun = {
+            rom: fault for rom, fault in failed.items() if rom not in self._failing and self._is_due(rom)
+        }
+        well = [rom for rom in readings if rom in self._failing - failed.keys()]
+        self._failing = (self._failing & failed.keys()) | begun.keys()
         hints = lookalikes([rom for rom, fault in begun.items() if fault is Fault.NO_ANSWER])
         for rom, hint in hints.items():
             self._log.warning(f"{named(self._slots, rom)}: {begun.pop(rom)}; {hint}")
@@ -85,13 +100,19 @@ class FailureLog:
             if fault is Fault.NO_ANSWER and len(roms) > 1:
                 advice = _ADVICE_OF_ALL if len(roms) == len(readings) else _ADVICE_OF_SOME
             self._log.warning(f"{named(self._slots, *roms)}: {fault}; {advice}")
-        well = [rom for rom in readings if rom in self._failing - failed.keys()]
         if are_many(well, len(readings)):
             self._log.info(f"{named(self._slots, *well)} read again")
         else:
             for rom in well:
                 self._log.info(f"{named(self._slots, rom)}: reads again, {readings[rom]:g} °C")
-        self._failing = set(failed)
+
+    def _is_due(self, rom: Rom | None) -> bool:
+        """Tell whether the failure of a sensor or of the bus is to be logged, and take it as logged."""
+        now = self._now()
+        if rom in self._logged_at and now < self._logged_at[rom] + _AGAIN:
+            return False
+        self._logged_at[rom] = now
+        return True
 
 
 def named(slots: Slots, rom: Rom, *others: Rom) -> str:
