@@ -117,7 +117,8 @@ def secured(file: Path) -> Callable[[socket.socket], None]:
 
 def resolver(sock: socket.socket) -> None:
     packet, sender = sock.recvfrom(4096)
-    sock.sendto(packet[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + packet[12:], sender)
+    address = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\x7f\0\0\1"
+    sock.sendto(packet[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + packet[12:] + address, sender)
 
 
 def mail(file: Path) -> None:
