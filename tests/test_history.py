@@ -8,7 +8,6 @@ import os
 import random
 import re
 import sqlite3
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -510,7 +509,8 @@ def test_what_cannot_be_a_history_is_refused_at_once(command, file, tmp_path):
     # given a pipe, which cannot be read twice, and a line that never ends
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    threading.Thread(target=pipe.write_text, args=("unix,seconds\n",), daemon=True).start()
+    writer = os.open(pipe, os.O_RDWR)
+    os.write(writer, b"unix,seconds\n")
     for file_given, words in (
         (pipe, "a file expected, not a pipe"),
         (Path("/dev/zero"), "line 2: unix, seconds"),
@@ -519,6 +519,7 @@ def test_what_cannot_be_a_history_is_refused_at_once(command, file, tmp_path):
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith(f"oemgateway: {file_given}: {words}")
         assert done.stderr.endswith("; nothing is imported\n")
+    os.close(writer)
 
 
 def test_which_page_is_to_be_named_where_there_are_several(command, file):
