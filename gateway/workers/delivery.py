@@ -24,10 +24,10 @@ from gateway.plugin import (
     OutcomeUnknown,
     TryLater,
 )
+from gateway.process.log_limit import LogLimit
 from gateway.workers.backoff import longest_pause
 from gateway.workers.refused_nodes import Aside, Numbered, RefusedNodes, refused_node
 from gateway.workers.served import ServedWorker
-from gateway.workers.trouble import LogLimit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,29 +5,13 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from gateway.process.log_limit import LogLimit
+
 GOOD_FOR = 60.0
 """Seconds without a failure after which a trouble is over."""
 
 _MOST = 10
 """Lines of one section within an hour, at most: a message may have something different in it each time."""
-
-_HOUR = 3600.0
-
-
-class LogLimit:
-    """Allows each message once an hour, and `most` messages in that time; `now` is of the monotonic clock."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._logged: dict[str, float] = {}
-
-    def allows(self, text: str, now: float) -> bool:
-        """Tell whether a message is to be logged, and take it as logged then."""
-        self._logged = {each: at for each, at in self._logged.items() if now < at + _HOUR}
-        if text in self._logged or len(self._logged) >= self._most:
-            return False
-        self._logged[text] = now
-        return True
 
 
 @dataclass(frozen=True)
