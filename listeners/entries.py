@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gateway.plugin import Health, Sampler, Series
+from gateway.process.log_limit import LogLimit
 from gateway.settings import Raw, quoted
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 HIGHEST = 199
 """The highest N: a frame has a value or a gap at every index up to its highest."""
-
-_AGAIN = 3600.0
-"""Seconds after which the trouble of an entry is logged again: it may come and go."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class EntrySampler(Sampler):
     def __post_init__(self) -> None:
         self._faults: Counter[str] = Counter()
         self._troubles: dict[int, str] = {}
-        self._logged: dict[int, float] = {}
+        self._limit = LogLimit()
 
     @property
     def entries(self) -> Entries:
@@ -159,9 +157,7 @@ class EntrySampler(Sampler):
     def _note_trouble(self, number: int, words: str, fault: str = "") -> None:
         """Take note that an entry has no value; a line in the log when that begins, at most one an hour."""
         text = f"{self.entries.EXAMPLE.rstrip('1')}{number} ({self.entries.by_number[number].title}): {words}"
-        now = self.clock.monotonic()
-        if number not in self._troubles and now >= self._logged.get(number, now - _AGAIN) + _AGAIN:
-            self._logged[number] = now
+        if number not in self._troubles and self._limit.allows(str(number), self.clock.monotonic()):
             self.log.warning("%s", text)
         self._troubles[number] = text
         self._faults[fault or words] += 1

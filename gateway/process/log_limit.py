@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 _HOUR = 3600.0
 
 
 class LogLimit:
     """Allows each message once an hour, and `most` messages in that time; `now` is of the monotonic clock."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: float = math.inf) -> None:
         self._most = most
         self._logged: dict[str, float] = {}
 

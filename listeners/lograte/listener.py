@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from gateway.plugin import at_least, bad, good, setting
+from gateway.process.log_limit import LogLimit
 from listeners.entries import Entries, EntrySampler
 from listeners.kept import Kept
 from listeners.lograte.follower import Follower
@@ -29,9 +30,6 @@ _KEPT_RUNNING = 30.0
 
 _LIST = 0o5
 """Permission bits that a user needs to read what is in a directory."""
-
-_AGAIN = 3600.0
-"""Seconds after which a rotated file that is missing is logged again."""
 
 _SHARE = 0.5
 """The part of an interval in which the file is read; what is left then is counted in the next."""
@@ -70,7 +68,7 @@ class Lograte(EntrySampler):
         super().__post_init__()
         self._follower: Follower | None = None
         self._counted_at: float | None = None
-        self._missed_at: float | None = None
+        self._lost_limit = LogLimit()
 
     @property
     def entries(self) -> Patterns:
@@ -176,9 +174,7 @@ class Lograte(EntrySampler):
             return
         self._faults["rotated file not found"] += follower.lost
         follower.lost = 0
-        now = self.clock.monotonic()
-        if self._missed_at is None or now >= self._missed_at + _AGAIN:
-            self._missed_at = now
+        if self._lost_limit.allows("lost", self.clock.monotonic()):
             self.log.warning(
                 "a rotated file of %s is not found: what was not read of it is not counted (%s)",
                 self.file,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
+from gateway.process.log_limit import LogLimit
 from gateway.settings import alternatives
 from listeners.onewire.ds18b20 import Fault, Reading
 from listeners.onewire.families import readable, unread
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 MANY = 3
 """From this many on they are reported in one line; two as well, where there are no others."""
-
-_AGAIN = 3600.0
-"""Seconds after which the failure of a sensor or a bus is logged again."""
 
 _ADVICE_OF_ALL = "check the bus: its cable, supply and pull-up"
 _ADVICE_OF_SOME = "they may share a cable: check it, its plug and its supply"
@@ -70,12 +68,12 @@ class FailureLog:
         self._slots = slots
         self._log = log
         self._now = now
-        self._logged_at: dict[Rom | None, float] = {}
+        self._limit = LogLimit()
 
     def bus_failed(self, fault: str) -> None:
         """Log that no sensor can be read, unless that is known."""
         self.bus_failing = True
-        if not self._is_bus_logged and self._is_due(None):
+        if not self._is_bus_logged and self._limit.allows("the bus", self._now()):
             self._is_bus_logged = True
             self._log.warning(f"{fault}; its sensors have no value until it answers")
 
@@ -88,7 +86,9 @@ class FailureLog:
         self.bus_failing = self._is_bus_logged = False
         failed = {rom: reading for rom, reading in readings.items() if isinstance(reading, Fault)}
         begun = {
-            rom: fault for rom, fault in failed.items() if rom not in self._failing and self._is_due(rom)
+            rom: fault
+            for rom, fault in failed.items()
+            if rom not in self._failing and self._limit.allows(str(rom), self._now())
         }
         well = [rom for rom in readings if rom in self._failing - failed.keys()]
         self._failing = (self._failing & failed.keys()) | begun.keys()
@@ -105,14 +105,6 @@ class FailureLog:
         else:
             for rom in well:
                 self._log.info(f"{named(self._slots, rom)}: reads again, {readings[rom]:g} °C")
-
-    def _is_due(self, rom: Rom | None) -> bool:
-        """Tell whether the failure of a sensor or of the bus is to be logged, and take it as logged."""
-        now = self._now()
-        if rom in self._logged_at and now < self._logged_at[rom] + _AGAIN:
-            return False
-        self._logged_at[rom] = now
-        return True
 
 
 def named(slots: Slots, rom: Rom, *others: Rom) -> str:
