@@ -1,4 +1,4 @@
-"""Files that others hold, read and written at once: what stands at their place may be anything."""
+"""Files of the kernel and of other programs, read and written in one call: anything may be at their path."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def set_foreign_aside(path: Path) -> None:
 
 
 def _is_of_another(path: Path) -> bool:
-    """Tell whether the log beside this file holds a first page of a file with another number."""
+    """Tell whether the log beside this file is of another database: its first page has another identity."""
     commits = Path(f"{path}-wal")
     if not commits.exists() or commits.stat().st_size < length(1):
         return False

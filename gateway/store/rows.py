@@ -80,7 +80,7 @@ def _checked(cursor: sqlite3.Cursor, row: Sequence[object]) -> tuple[int, dict[s
 
 
 def is_right(table: str, row: Mapping[str, object]) -> bool:
-    """Tell whether the ids and counts of a row are such; on a damaged page they may be anything."""
+    """Tell whether the ids and counts of a row are possible; on a damaged page they may be anything."""
     return all(is_number(row.get(name, 0)) for name in _NUMBERS.get(table, ()))
 
 

@@ -41,7 +41,7 @@ RETRY_S = 60.0
 
 
 class Attributes:
-    """The files of a kernel. Raises OSError."""
+    """Reads and writes the kernel's attributes of a sensor. Raises OSError."""
 
     def read(self, file: Path) -> bytes:
         """Return what a file shows."""
