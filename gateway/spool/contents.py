@@ -279,7 +279,8 @@ class Contents:
                 db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?)", self.places.rows())
             if not self.boots.is_written:
                 self.boots.write(db)
-            self.notes.write(db)
+            if not self.notes.is_written:
+                self.notes.write(db)
             if self.dropped > self._dropped_on_disk:
                 db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
             if self._has_late:

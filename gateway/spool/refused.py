@@ -120,10 +120,11 @@ class RefusedFrames:
         """Write what is `unwritten`, within the limits; inside a transaction, which may fail."""
         rows = self._newest_that_fit(self.unwritten)
         self._make_room(db, len(rows), _pages(rows))
-        before = pages_used(db)
-        db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", rows)
-        self.pages += pages_used(db) - before
-        self._on_disk.update(row.who for row in rows)
+        if rows:
+            before = pages_used(db)
+            db.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", rows)
+            self.pages += pages_used(db) - before
+            self._on_disk.update(row.who for row in rows)
         self._note(db)
 
     def forget(self, db: sqlite3.Connection, frames: Iterable[tuple[str, int]]) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
+from math import isfinite
 
 from gateway.frame import Frame, Stamp
 
-_LARGEST = sys.float_info.max
-"""Larger numbers, and NaN, cannot be sent on."""
+_decode = json.JSONDecoder().raw_decode
+"""A text of the queue has no blanks around it, so that json.loads would look for them in vain."""
 
 
 class GarbledFrame(sqlite3.DatabaseError):
@@ -41,11 +41,12 @@ def to_text(frame: Frame) -> str:
 def from_text(text: str) -> Frame:
     """Return the frame again; raises GarbledFrame."""
     try:
-        node, values, stamp, names, *rest = json.loads(text)
+        (node, values, stamp, names, *rest), end = _decode(text)
         frame = Frame(node, tuple(values), Stamp(*stamp), tuple(names), *rest)
-    except (ValueError, TypeError, RecursionError) as error:
+        is_whole = end == len(text) and _has_right_types(frame)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise GarbledFrame(f"a reading is garbled: {error}") from error
-    if not _is_whole(frame):
+    if not is_whole:
         raise GarbledFrame(f"a reading is garbled: {text[:80]}")
     return frame
 
@@ -59,14 +60,12 @@ def is_frame(text: object) -> bool:
     return True
 
 
-def _is_whole(frame: Frame) -> bool:
-    """Tell whether the fields that everybody relies on have the right types."""
-    numbers = (
-        frame.stamp.wall,
-        frame.stamp.boottime,
-        *(value for value in frame.values if value is not None),
-    )
-    texts = (frame.node, frame.stamp.boot, frame.source, *frame.names)
-    return all(isinstance(each, (int, float)) and abs(each) <= _LARGEST for each in numbers) and all(
-        isinstance(each, str) for each in texts
-    )
+def _has_right_types(frame: Frame) -> bool:
+    """Tell whether the fields that everybody relies on can be sent on.
+
+    Raises TypeError where a number is none, and OverflowError where it is larger than any float.
+    """
+    stamp = frame.stamp
+    texts = (frame.node, stamp.boot, frame.source, *frame.names)
+    numbers = [value for value in frame.values if value is not None]
+    return {*map(type, texts)} == {str} and all(map(isfinite, (stamp.wall, stamp.boottime, *numbers)))

@@ -24,15 +24,13 @@ def is_gone(path: Path, which: tuple[int, int]) -> bool:
     It is not gone where the path is on another file system now: a disk was pulled out, and may come back.
     """
     device, inode = which
-    for place in (path, *path.absolute().parents):
-        try:
-            about = place.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError:
-            break
-        return about.st_dev == device and about.st_ino != inode
-    return False
+    try:
+        about = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return is_gone(path.absolute().parent, which)
+    except OSError:
+        return False
+    return about.st_dev == device and about.st_ino != inode
 
 
 def write(path: Path, db: sqlite3.Connection, identity: int | None) -> None:
