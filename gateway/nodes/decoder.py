@@ -11,7 +11,6 @@ import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property
 from itertools import chain, islice, repeat, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
@@ -84,6 +83,8 @@ class _Meaning(NamedTuple):
 
     @classmethod
     def of(cls, name: str, scale: str | None, unit: str) -> _Meaning:
+        from fractions import Fraction  # noqa: PLC0415  (200 kB, which only who has [nodes] needs)
+
         is_temperature = unit.lower() in _CELSIUS if unit else bool(_TEMPERATURE.fullmatch(name))
         return cls(*Fraction(scale or 1).as_integer_ratio(), is_temperature, bool(unit or scale))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from typing import Any
@@ -71,6 +70,8 @@ def quote(text: str, secret: str = "") -> str:
     """
     title = _TITLE.search(text[:_LOOKED_AT]) if is_page(text) else None
     if title and title[1].strip():
+        import html  # noqa: PLC0415  (330 kB of names of characters)
+
         return excerpt(html.unescape(title[1]), secret)
     return excerpt(text[:_LOOKED_AT].partition("Stack trace:")[0], secret)
 
