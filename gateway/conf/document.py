@@ -138,8 +138,6 @@ def read(path: Path) -> Document:
             ": put sudo before the command, as it holds a key" if isinstance(error, PermissionError) else ""
         )
         raise ConfigFaults([Fault(file, 0, "", f"cannot be read: {error.strerror}{hint}")]) from error
-    if len(data) > LARGEST:
-        raise ConfigFaults([too_large(path)])
     public = stat.S_ISREG(mode) and bool(mode & stat.S_IROTH)
     return parse(path, data, public=public)
 
@@ -150,8 +148,10 @@ def too_large(path: Path) -> Fault:
 
 
 def parse(path: Path, data: bytes, *, public: bool = False) -> Document:
-    """Return the bytes of a file as a Document. Raises ConfigFaults if they are not text."""
+    """Return the bytes of a file as a Document. Raises ConfigFaults if they are not text, or too many."""
     file = str(path)
+    if len(data) > LARGEST:
+        raise ConfigFaults([too_large(path)])
     if b"\0" in data:
         line = data.count(b"\n", 0, data.index(b"\0")) + 1
         message = "a text file in UTF-8 expected, not UTF-16 or a binary file; an editor can save it as UTF-8"

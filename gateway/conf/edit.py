@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from contextlib import suppress
 from difflib import SequenceMatcher
 from itertools import chain, count
 from pathlib import Path
@@ -148,15 +147,8 @@ class Draft:
 
         Raises ValueError where someone else has changed it meanwhile, and OSError where it cannot be written.
         """
-        new = _written(self.path, self.data)
-        try:
-            if self.path.read_bytes() != self._read:
-                raise ValueError(f"{self.path}: someone else has just changed it: try again")
-            new.replace(self.path)
-            self._read = self.data
-        finally:
-            with suppress(FileNotFoundError):
-                new.unlink()
+        rewrite(self.path, self.data, before=self._read)
+        self._read = self.data
 
     def _tops(self, kind: Kind) -> list[Section]:
         return [top for top in self.text.root.sections.values() if SECTIONS.get(top.name) == kind]
@@ -270,18 +262,24 @@ def _indent(line: str) -> str:
     return line[: len(line) - len(line.lstrip())]
 
 
-def _written(path: Path, data: bytes) -> Path:
-    """Write a file beside another, with the same owner and mode, and sync it to the disk."""
+def rewrite(path: Path, data: bytes, *, before: bytes | None = None, mode: int = 0o7777) -> None:
+    """Put data in the place of a file in one step, and on the disk; of its mode the bits in `mode` stay.
+
+    Its owner and group stay. Raises ValueError where it is not what it was `before`, and OSError.
+    """
     about = path.stat()
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(fd, "wb") as file:
-        try:
+    new = Path(name)
+    try:
+        with os.fdopen(fd, "wb") as file:
             file.write(data)
             if (about.st_uid, about.st_gid) != (os.geteuid(), os.getegid()):
                 os.fchown(fd, about.st_uid, about.st_gid)
-            os.fchmod(fd, about.st_mode)
+            os.fchmod(fd, about.st_mode & mode)
+            file.flush()
             os.fsync(fd)
-        except BaseException:  # Ctrl-C as well: the file may hold a key
-            os.unlink(name)  # noqa: PTH108  (it is a name)
-            raise
-    return Path(name)
+        if before is not None and path.read_bytes() != before:
+            raise ValueError(f"{path}: someone else has just changed it: try again")
+        new.replace(path)
+    finally:  # also after Ctrl-C: the file may hold a key
+        new.unlink(missing_ok=True)

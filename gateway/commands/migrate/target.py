@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from functools import partial
 from itertools import chain, count
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.commands.migrate.source import as_comment
-from gateway.conf import config
+from gateway.conf import config, document
+from gateway.conf.edit import rewrite
 from gateway.registry import KINDS
 from gateway.settings import quoted
 from gateway.text.plain import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from gateway.commands.migrate.migration import Migration
     from gateway.commands.migrate.moved import New
@@ -129,21 +129,12 @@ def write(moving: Migration, file: Path, *, overwrite: bool) -> list[tuple[int, 
     is_new = not overwrite or not file.exists()
     if is_new:
         _reserve(file)
-    new: Path | None = None
     try:
-        fd, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        new = Path(name)
-        with os.fdopen(fd, "w", encoding="utf-8", errors="replace") as opened:
-            lost = _accepted(moving, new, opened)
-            if not is_new:
-                about = file.stat()
-                os.fchown(fd, about.st_uid, about.st_gid)
-                os.fchmod(fd, about.st_mode & 0o660)
-            os.fsync(fd)
-        new.replace(file)
+        data, lost = _accepted(moving, file)
+        rewrite(file, data, mode=0o660)
     except BaseException:
-        for left in filter(None, (new, file if is_new else None)):
-            left.unlink(missing_ok=True)
+        if is_new:
+            file.unlink(missing_ok=True)
         raise
     return lost
 
@@ -156,21 +147,18 @@ def _reserve(file: Path) -> None:
         raise FileExistsError(f"{file} exists: name another with -o, or add --overwrite") from None
 
 
-def _accepted(moving: Migration, file: Path, opened: TextIO) -> list[tuple[int, str, str]]:
-    """Write the file until `check` accepts it; return what was taken out of force for that."""
+def _accepted(moving: Migration, file: Path) -> tuple[bytes, list[tuple[int, str, str]]]:
+    """Return what the file is to be, which `check` accepts, and what was taken out of force for that."""
     lost: list[tuple[int, str, str]] = []
     for rounds in count():
         lines = list(compose(moving))
-        opened.seek(0)
-        opened.truncate()
-        opened.writelines(f"{line.text}\n" for line in lines)
-        opened.flush()
+        data = "".join(f"{line.text}\n" for line in lines).encode(errors="replace")
         try:
-            config.read(file)
+            config.understood(document.parse(file, data))
         except config.ConfigFaults as refused:
             if rounds > _MOST_ROUNDS:
                 raise
             lost += _refuse(moving, lines, refused.faults)
         else:
             break
-    return lost
+    return data, lost
