@@ -15,8 +15,8 @@ from gateway.process.holders import Holder, of_file, text_of, user_name
 SERVICE = "oemgateway"
 """The user of the service."""
 
-READ_WRITE, WRITE_SEARCH = 0o6, 0o3
-"""Permission bits that a user needs: for a device, and for a directory."""
+READ, READ_WRITE, WRITE_SEARCH = 0o4, 0o6, 0o3
+"""Permission bits that a user needs: for a file, for a device, and for a directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +111,14 @@ class Machine:
             return True
         shift = 6 if self.uid == about.st_uid else 3 if about.st_gid in self.gids else 0
         return about.st_mode >> shift & wanted == wanted
+
+    def unreadable(self, *files: Path | None) -> list[Finding]:
+        """Return a fault for each of these files that is there and that the user may not read."""
+        return [
+            bad(f"{self.user} may not read {file}", f"sudo chgrp {self.user} {file}")
+            for file in files
+            if file and self.exists(file) and not self.allows(file, READ)
+        ]
 
     def examine_rights(self, path: str, usual: str) -> Finding:
         """Return whether the user may use a device; on most machines the group `usual` may."""

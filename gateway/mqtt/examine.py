@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from gateway.diagnosis.machine import Machine
     from gateway.mqtt.broker import Broker
 
-_READ = 0o4
 _SOON = 30 * 86400.0
 
 
@@ -25,9 +24,7 @@ def examine_broker(
     """Yield whether the broker can be reached and lets us in, and then what `more` finds."""
     if not machine.live:
         return
-    for file in filter(None, (broker.ca_file, broker.cert_file, broker.key_file)):
-        if machine.exists(file) and not machine.allows(file, _READ):
-            yield bad(f"{machine.user} may not read {file}", f"sudo chgrp {machine.user} {file}")
+    yield from machine.unreadable(broker.ca_file, broker.cert_file, broker.key_file)
     session = Session(broker, f"oemgateway-doctor-{secrets.token_hex(4)}")
     try:
         session.open()

@@ -12,9 +12,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.frame import HIGHEST, Frame, Stamp
+from gateway.frame import HIGHEST, Frame, Stamp, distinct
 from gateway.mqtt.session import Message
-from gateway.mqtt.topics import encode, unique
+from gateway.mqtt.topics import encode
 from gateway.text.numeral import NotANumber, from_json, load_json, parse
 from gateway.version import MADE
 
@@ -47,7 +47,7 @@ class Identity(NamedTuple):
 
 def log_message(topic: str, frame: Frame, identity: Identity | None) -> Message:
     """Return the message of the log for a frame: its own time, its values, and who it is."""
-    keys = _keys(frame)
+    keys = _keys(frame, by_name=frame.by_name)
     whole: dict[str, Any] = {
         "time": _number(frame.stamp.wall),
         "values": {keys[index]: _number(value) for index, value in frame.items()},
@@ -70,14 +70,14 @@ def state_values(frame: Frame) -> dict[str, float | None]:
 
     A key is the index, or the encoded name where a node has its values by name: it stands in a template.
     """
-    keys = {index: encode(key) for index, key in _keys(frame).items()}
+    keys = {index: encode(key) for index, key in _keys(frame, by_name=frame.by_name).items()}
     values = enumerate(frame.values, 1)
     return {keys[index]: None if value is None else _number(value) for index, value in values}
 
 
 def state_message(topic: str, frame: Frame, values: Mapping[str, float | None], expiry: float) -> Message:
     """Return a node's present state: its last frame, all `values` by key, until `expiry` seconds from now."""
-    keys = {index: encode(key) for index, key in _keys(frame).items()}
+    keys = {index: encode(key) for index, key in _keys(frame, by_name=frame.by_name).items()}
     names = {keys[index]: frame.name(index) for index in keys if frame.name(index)}
     whole: dict[str, Any] = {"values": values}
     if frame.stamp.wall >= MADE:  # otherwise the clock is known to be wrong
@@ -92,7 +92,7 @@ def emonhub_messages(base: str, frame: Frame, forms: tuple[str, ...], name: str)
 
     `name` is what the node is called; `base` ends with / as emonhub's base topics do.
     """
-    keys = unique({index: frame.name(index) for index in range(1, len(frame.values) + 1)})
+    keys = _keys(frame, by_name=True)
     there = {keys[index]: _number(value) for index, value in frame.items()}
     rssi = {} if frame.rssi is None else {"rssi": frame.rssi}
     if "node" in forms:
@@ -108,7 +108,7 @@ def emonhub_messages(base: str, frame: Frame, forms: tuple[str, ...], name: str)
 
 def emoncms_message(base: str, frame: Frame) -> Message:
     """Return a frame as the MQTT input of Emoncms takes it: whole seconds, an input for each key."""
-    keys = _keys(frame)
+    keys = _keys(frame, by_name=frame.by_name)
     values = {
         # `time` in any case is the time to it, and `describe` a command.
         str(index) if keys[index].lower() in ("time", "describe") else keys[index]: _number(value)
@@ -259,12 +259,10 @@ def as_json(whole: dict[str, Any]) -> bytes:
     return json.dumps(whole, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _keys(frame: Frame) -> dict[int, str]:
-    """Return the key of every index: the index itself, or the name where the names carry the identity."""
-    indices = range(1, len(frame.values) + 1)
-    if not frame.by_name:
-        return {index: str(index) for index in indices}
-    return unique({index: frame.name(index) for index in indices})
+def _keys(frame: Frame, *, by_name: bool) -> dict[int, str]:
+    """Return the key of every index: the index itself or, if it can be told from the others, its name."""
+    names = [frame.name(index) if by_name else "" for index in range(1, len(frame.values) + 1)]
+    return dict(enumerate(distinct(names), 1))
 
 
 def _number(value: float) -> float:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _PLAIN = re.compile(r"[A-Za-z0-9_]")
 _FORBIDDEN = re.compile(r"[+#\x00-\x1f\x7f-\x9f]")
@@ -61,12 +57,3 @@ def default_topic(gateway: str) -> str:
 def host_name() -> str:
     """Return what this machine is called, without its domain."""
     return socket.gethostname().partition(".")[0] or "gateway"
-
-
-def unique(names: Mapping[int, str]) -> dict[int, str]:
-    """Return the names by index; the index itself where it has no name, or one that another has too."""
-    taken = list(names.values())
-    return {
-        index: name if name and not name.isdecimal() and taken.count(name) == 1 else str(index)
-        for index, name in names.items()
-    }

@@ -246,15 +246,12 @@ class Contents:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Do all of what is done with the connection, or nothing."""
-        self.db.execute("BEGIN IMMEDIATE")
         refused = self.refused.state()
         try:
-            yield self.db
-            self.db.execute("COMMIT")
+            with store.transaction(self.db):
+                yield self.db
         except BaseException:
             self.refused.restore(refused)
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
             raise
 
     def write(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -91,7 +91,7 @@ class Salvage:
                 target = self._begin(identity)
                 _keep(target, late, boots)
             elif _SIZE not in noted:
-                with _transaction(target):
+                with store.transaction(target):
                     for name, value in zip((_SIZE, _MTIME), mark or (0, 0), strict=True):
                         target.execute("INSERT INTO counters VALUES (?, ?)", (name, value))
                     store.identify(target, identity)
@@ -130,7 +130,7 @@ class Salvage:
             return self._count()
         with as_owner(self._path.parent):  # of a damaged file SQLite may open the log at every read
             self._pending = self._pending or list(islice(self._rows, _PIECE))
-        with _transaction(self._target):
+        with store.transaction(self._target):
             saved = sum(self._put(table, list(rows)) for table, rows in groupby(self._pending, itemgetter(0)))
             if len(self._pending) < _PIECE:
                 for statement in (store.ALL_IN_DOUBT + store.BOOTS_OF_HELD).split(";"):
@@ -259,22 +259,10 @@ def forget(db: sqlite3.Connection) -> None:
 def _keep(
     db: sqlite3.Connection, rows: Sequence[tuple[int, str]], boots: Sequence[tuple[object, ...]]
 ) -> None:
-    with _transaction(db):
+    with store.transaction(db):
         db.execute(_LATE)
         db.executemany("INSERT OR IGNORE INTO late VALUES (?, ?, 0)", rows)
         db.executemany("INSERT OR REPLACE INTO boots VALUES (?, ?, ?, ?)", boots)
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def _work(path: Path) -> Path:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.process import holders
 from gateway.process.state_files import as_owner, check_is_file, open_file
 from gateway.store import commits
 from gateway.store.commits import PAGE
 from gateway.store.rows import is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
@@ -165,6 +168,19 @@ def identity(db: sqlite3.Connection) -> int:
 def identify(db: sqlite3.Connection, number: int) -> None:
     """Give the file this number, of at most 31 bits."""
     db.execute(f"PRAGMA application_id={number:d}")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Do all of what is done inside, or nothing."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
 
 
 def in_order(rows: list[Row], after: int) -> list[Row]:

@@ -39,6 +39,12 @@ class Position:
     head: int
     tail: int
 
+    @classmethod
+    def at(cls, file: IO[bytes], offset: int) -> Position:
+        """Return the position at an offset of a file."""
+        before = min(offset, _TAIL)
+        return cls(offset, crc(file, 0, min(offset, _HEAD)), crc(file, offset - before, before))
+
     def fits(self, file: IO[bytes]) -> bool:
         """Tell whether a file is this one, of which something was read, or a copy that was made before."""
         if not self.offset or crc(file, 0, min(self.offset, _HEAD)) != self.head:
@@ -47,10 +53,7 @@ class Position:
 
     def holds(self, file: IO[bytes]) -> bool:
         """Tell whether a file still has what was read of it."""
-        before = min(self.offset, _TAIL)
-        return crc(file, self.offset - before, before) == self.tail and (
-            crc(file, 0, min(self.offset, _HEAD)) == self.head
-        )
+        return Position.at(file, self.offset) == self
 
 
 START = Position(0, 0, 0)
@@ -91,10 +94,7 @@ class _Source:
         size = os.fstat(self.file.fileno()).st_size
         last = read(self.file, size - CHUNK, CHUNK)
         offset = size - len(last) + last.rfind(b"\n") + 1 if b"\n" in last else size
-        before = min(offset, _TAIL)
-        self.begin(
-            Position(offset, crc(self.file, 0, min(offset, _HEAD)), crc(self.file, offset - before, before))
-        )
+        self.begin(Position.at(self.file, offset))
 
     def _take(self, data: bytes) -> None:
         """Go on after these bytes. The file is not looked at for it: it may be another one by now."""

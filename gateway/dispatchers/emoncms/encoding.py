@@ -10,6 +10,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Literal
 
+from gateway.frame import distinct
 from gateway.text.numeral import LARGEST
 
 if TYPE_CHECKING:
@@ -63,14 +64,9 @@ def _number(value: float) -> float:
 
 def keys_of(frame: Frame, keys: Keys) -> list[str]:
     """Return the key of every position: its index, or its name where that can be told from all the others."""
+    by_name = keys == "name" or frame.by_name
     indices = range(1, len(frame.values) + 1)
-    if keys == "index" and not frame.by_name:
-        return [str(index) for index in indices]
-    names = [as_kept(frame.name(index)) for index in indices]
-    return [
-        name if name and not name.isdecimal() and names.count(name) == 1 else str(index)
-        for index, name in zip(indices, names, strict=True)
-    ]
+    return distinct([as_kept(frame.name(index)) if by_name else "" for index in indices])
 
 
 def as_kept(name: str) -> str:

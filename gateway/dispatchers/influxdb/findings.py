@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from gateway.dispatchers.influxdb.dispatcher import InfluxDb
     from gateway.plugin import Finding, Machine
 
-_READ = 0o4
 _DEDUP = re.compile(r'flag\{name="dedup\.minScrapeInterval", value="([^"]+)"')
 
 
@@ -22,10 +21,7 @@ def examine(influx: InfluxDb, machine: Machine) -> Iterator[Finding]:
     """Yield whether the server answers, what it is, and whether it takes what is written to it."""
     if not machine.live:
         return
-    if influx.ca_file and machine.exists(influx.ca_file) and not machine.allows(influx.ca_file, _READ):
-        yield bad(
-            f"{machine.user} may not read {influx.ca_file}", f"sudo chgrp {machine.user} {influx.ca_file}"
-        )
+    yield from machine.unreadable(influx.ca_file)
     try:
         influx.open()
         yield _identify(influx)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from gateway.clock import Clock
 from gateway.conf import config
 from gateway.diagnosis.finding import show
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
@@ -15,8 +14,6 @@ from gateway.text.terminal import FAILED, OK, say_aside
 
 if TYPE_CHECKING:
     import argparse
-
-    from gateway.dispatchers.emoncms.proof.proof import Provision
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,8 +53,6 @@ def run(options: argparse.Namespace) -> int:
         known = heard(configuration)
     except PermissionError as error:
         say_aside(str(error))
-    provision: Provision = "feeds" if options.provision else "nothing"
-    if options.energy:
-        provision = "feeds and energy"
-    proofs = [Proof(servers[name], configuration, known, Clock(), provision=provision) for name in names]
+    made = {"provision": options.provision or options.energy, "energy": options.energy}
+    proofs = (Proof(servers[name], configuration, known, **made) for name in names)
     return FAILED if show(chain.from_iterable(proof.findings() for proof in proofs)) else OK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gateway.conf.indices import claims
 from gateway.diagnosis.finding import bad, good, unknown
@@ -32,7 +32,6 @@ from gateway.plugin import BadFrame, Batch, DeliveryFailure, HoldEverything, Nod
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from gateway.clock import Clock
     from gateway.conf.config import Configuration
     from gateway.diagnosis.finding import Finding
     from gateway.dispatchers.emoncms.dispatcher import Emoncms
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
     from gateway.frame import Frame
     from gateway.plugin import Delivery
 
-Provision = Literal["nothing", "feeds", "feeds and energy"]
-"""What may be created there."""
-
 _LONGEST = 1000
 """Characters of a line, at most."""
 _LOOKS = 3
@@ -52,22 +48,26 @@ _LOOKS = 3
 
 
 class Proof:
-    """Examines one Emoncms for a configuration, with what a running gateway has heard."""
+    """Examines one Emoncms for a configuration, with what a running gateway has heard.
+
+    `provision` is whether feeds are made there, and `energy` whether those of kWh are, too.
+    """
 
     def __init__(
         self,
         emoncms: Emoncms,
         configuration: Configuration,
         known: Heard,
-        clock: Clock,
         *,
-        provision: Provision = "nothing",
+        provision: bool,
+        energy: bool,
     ) -> None:
         self._emoncms = emoncms
         self._configuration = configuration
         self._frames = known.frames
-        self._clock = clock
+        self._clock = emoncms.clock
         self._provision = provision
+        self._energy = energy
         self._refused = known.refused.get(emoncms.name, frozenset())
         self._is_full = False
         self._account = Account(emoncms.server)
@@ -163,12 +163,11 @@ class Proof:
         wanted = find_wanted(self._configuration, self._frames, self._emoncms.keys, inputs)
         pairs = [(each, there[each.node, each.key]) for each in wanted if (each.node, each.key) in there]
         idle = unused(self._configuration, self._frames, wanted, inputs)
-        if self._provision != "nothing":
-            energy = self._provision == "feeds and energy"
-            yield from Provisioner(account, inputs, unused=idle, energy=energy).make(pairs)
+        if self._provision:
+            yield from Provisioner(account, inputs, unused=idle, energy=self._energy).make(pairs)
         yield from self._look(account, wanted)
         unlogged = sum(not any(each.logs()) for _, each in pairs)
-        if unlogged and self._provision == "nothing":
+        if unlogged and not self._provision:
             cure = "oemgateway emoncms --provision makes feeds for those that are not processed"
             yield unknown(f"inputs that are not logged: {unlogged} of {len(pairs)}", cure)
         absent = [each for each in wanted if (each.node, each.key) not in there]

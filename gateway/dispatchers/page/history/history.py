@@ -18,6 +18,7 @@ from gateway.dispatchers.page.history import clocks
 from gateway.dispatchers.page.history.blocks import DAY, HOUR, MINUTE, Point
 from gateway.dispatchers.page.history.rings import DAYS, DAYS_OF_HOURS, MINUTES, SERIES
 from gateway.process.state_files import as_owner
+from gateway.store.store import transaction
 from gateway.text.numeral import LARGEST
 
 if TYPE_CHECKING:
@@ -117,15 +118,8 @@ class History:
     @contextlib.contextmanager
     def _written(self) -> Iterator[sqlite3.Connection]:
         """All that is done inside is written, or nothing."""
-        with self._connect() as db:
-            db.execute("begin immediate")
-            try:
-                yield db
-                db.execute("commit")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    db.execute("rollback")
-                raise
+        with self._connect() as db, transaction(db):
+            yield db
         self.writes += 1
 
     def add(
