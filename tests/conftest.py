@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, settings
 from gateway.flag import Flag
 from gateway.spool import Spool
 from listeners.probe import icmp
+from listeners.simulated.clock import VirtualClock
 from tests.once import made_once
 from tests.peers import missing
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.pi import Pi
-from tests.spools import Opener, opener
+from tests.spools import Opener, open_queue, opener
 from tests.throwaway import Throwaway
 
 # Who is started with & inherits that Ctrl-C is ignored, and with nohup a hangup; so would the programs here.
@@ -75,8 +76,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def spool(path: Path) -> Iterator[Spool]:
     """A queue for one dispatcher, a."""
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     yield spool
     spool.close()
 
@@ -86,6 +86,18 @@ def opened(path: Path) -> Iterator[Opener]:
     """Open the queue again and again, with other limits."""
     with opener(path) as start:
         yield start
+
+
+@pytest.fixture
+def boot(opened: Opener) -> Callable[..., Spool]:
+    """Return what opens the queue in a boot of this name, for these dispatchers (a), with these limits."""
+
+    def start(name: str = "now", *who: str, **limits: float) -> Spool:
+        clock = VirtualClock(boottime=5000.0)
+        clock.boot = name
+        return opened(*who, clock=clock, **limits)
+
+    return start
 
 
 @pytest.fixture

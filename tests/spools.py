@@ -8,16 +8,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from gateway.clock import Clock
 from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool
 
 MB = 1_000_000
 
 
+def open_queue(
+    path: Path, *who: str, clock: Clock | None = None, commit_interval: float = 5.0, **limits: float
+) -> Spool:
+    """Open the queue in this file for these dispatchers (default: a), with these limits."""
+    spool = Spool(path, limits=Limits(**limits), commit_interval=commit_interval, clock=clock)
+    spool.set_consumers(who or ["a"])
+    return spool
+
+
 class Opener(Protocol):
     """Opens the queue for these dispatchers (default: a), with these limits; the one before is closed."""
 
-    def __call__(self, *who: str, **limits: float) -> Spool: ...
+    def __call__(self, *who: str, clock: Clock | None = None, **limits: float) -> Spool: ...
 
 
 @contextmanager
@@ -25,11 +35,10 @@ def opener(path: Path) -> Iterator[Opener]:
     """Give what opens the queue of this file again and again."""
     spools: list[Spool] = []
 
-    def start(*who: str, **limits: float) -> Spool:
+    def start(*who: str, clock: Clock | None = None, **limits: float) -> Spool:
         for spool in spools:
             spool.close()
-        spools[:] = [Spool(path, limits=Limits(**limits))]
-        spools[0].set_consumers(who or ["a"])
+        spools[:] = [open_queue(path, *who, clock=clock, **limits)]
         return spools[0]
 
     yield start
@@ -75,6 +84,12 @@ def full_frame(n: float) -> Frame:
 def peeked(spool: Spool, who: str, limit: int = 100) -> list[float | None]:
     """Return the next that the dispatcher is given."""
     return [f.values[0] for _, f in spool.peek(who, limit)]
+
+
+def finish_rescue(spool: Spool) -> None:
+    """Bring what can be read of a damaged file into the new one, as the daemon's main thread does."""
+    while spool.due() == 0:
+        spool.tend()
 
 
 def refuse(spool: Spool, who: str, number: int, reason: str) -> None:

@@ -18,7 +18,6 @@ import pytest
 
 from gateway.clock import Clock
 from gateway.frame import Frame
-from gateway.spool import Spool
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from listeners.simulated.radio_firmware import Rf12demo
@@ -26,6 +25,7 @@ from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.i2c_server import i2c_server
+from tests.spools import open_queue
 from tests.waiting import wait_until
 
 WEEK = 7 * 86400
@@ -98,8 +98,7 @@ class House:
 
     def kept(self) -> list[Frame]:
         """Return what is on the disk while it does not run."""
-        spool = Spool(self._folder / "state" / "queue.db")
-        spool.set_consumers(["home"])
+        spool = open_queue(self._folder / "state" / "queue.db", "home")
         kept = [frame for _, frame in spool.peek("home", 1000)]
         spool.close()
         return kept

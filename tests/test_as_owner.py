@@ -30,6 +30,7 @@ from gateway.spool import Spool, SpoolUnusable
 from gateway.times.dating import TimeNote
 from tests.gateway_process import GatewayProcess, command
 from tests.ports import free_port
+from tests.spools import finish_rescue, open_queue
 from tests.waiting import wait_until
 
 USER = 1234
@@ -194,8 +195,7 @@ def test_root_does_nothing_to_what_a_link_in_the_state_directory_leads_to(
 @pytest.mark.parametrize("mode", [0o644, 0o666])
 def test_root_does_nothing_to_what_stands_for_the_log_of_a_queue(state, precious, is_damaged, name, mode):
     # given a queue of the service's user, damaged or not, and a file of root's as its log
-    spool = Spool(state / "queue.db")
-    spool.set_consumers(["a"])
+    spool = open_queue(state / "queue.db")
     spool.put([Frame("9", (1.0,), Stamp(1_700_000_000.0, "boot", 1.0))])
     spool.close()
     os.chown(state / "queue.db", USER, USER)
@@ -208,8 +208,7 @@ def test_root_does_nothing_to_what_stands_for_the_log_of_a_queue(state, precious
     (state / name).hardlink_to(precious)
     # when root uses it
     with suppress(OSError):
-        spool = Spool(state / "queue.db")
-        spool.set_consumers(["a"])
+        spool = open_queue(state / "queue.db")
         spool.tend()
         spool.close()
     # then that file is as it was
@@ -279,16 +278,13 @@ def test_the_history_of_a_page_is_the_owners_and_no_link_is_followed(state, prec
 
 @pytest.mark.needs_root
 def test_a_damaged_file_that_root_comes_upon_is_rescued_for_its_owner(state):
-    spool = Spool(state / "queue.db")
-    spool.set_consumers(["a"])
+    spool = open_queue(state / "queue.db")
     spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n)) for n in range(300)])
     spool.close()
     path = state / "queue.db"
     os.truncate(path, path.stat().st_size - 4096)
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    while spool.due() == 0:  # the rescue takes more than one piece on a busy machine
-        spool.tend()
+    spool = open_queue(path)
+    finish_rescue(spool)
     assert len(spool.peek("a", 1000)) > 150
     spool.close()
     assert len(list(state.glob("queue.db.damaged-*"))) == 1
@@ -299,8 +295,7 @@ def test_a_damaged_file_that_root_comes_upon_is_rescued_for_its_owner(state):
 
 @pytest.mark.needs_root
 def test_root_writes_no_log_and_no_export_through_a_link(folder, state, precious):
-    spool = Spool(state / "queue.db")
-    spool.set_consumers(["log"])
+    spool = open_queue(state / "queue.db", "log")
     spool.put([Frame("9", (1,), Stamp(1_700_000_000.0, "boot", 1))])
     spool.close()
     file = configured(folder)

@@ -12,36 +12,17 @@ import pytest
 
 from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
-from gateway.spool import Limits, Spool
+from gateway.spool import Spool
 from gateway.times.boots import Boots
 from gateway.times.dating import Dating, TimeNote, passed
 from gateway.times.timekeeper import Timekeeper
 from listeners.simulated.clock import VirtualClock
 from tests.refusing import Disk
-from tests.spools import killed, refuse
+from tests.spools import finish_rescue, killed, open_queue, refuse
 
 BEGAN = 1_700_000_000.0
 """What a right clock showed when each of these boots began."""
 DAY = 86_400.0
-
-
-@pytest.fixture
-def boot(path):
-    """Return what opens the queue in a boot, for these dispatchers (a); the one before is closed."""
-    spools: list[Spool] = []
-
-    def start(name: str = "now", *who: str, **limits: float) -> Spool:
-        for spool in spools:
-            spool.close()
-        clock = VirtualClock(boottime=5000.0)
-        clock.boot = name
-        spools[:] = [Spool(path, clock=clock, limits=Limits(**limits))]
-        spools[0].set_consumers(who or ["a"])
-        return spools[0]
-
-    yield start
-    for spool in spools:
-        spool.close()
 
 
 def at(n: float, wall: float, boot: str = "now") -> Frame:
@@ -267,8 +248,7 @@ def test_of_a_damaged_file_what_is_known_of_the_clocks_is_rescued(boot, path, da
         path.write_bytes(bytes(100) + whole[100:] if damage == "first page" else whole[:-1024])
     spool = boot()
     spool.set_clock(BEGAN, lost="lost")
-    while spool.due() == 0:
-        spool.tend()
+    finish_rescue(spool)
     found = given(spool)
     assert len(found) > 20
     assert found == [(n, n) for n, _ in found]
@@ -293,8 +273,7 @@ def test_a_frame_that_came_during_a_rescue_has_its_time_also_after_a_power_cut(b
     spool = boot("third")
     spool.set_clock(BEGAN, lost="lost")
     spool.put([at(1001, BEGAN + 2001, "third")])
-    while spool.due() == 0:
-        spool.tend()
+    finish_rescue(spool)
     found = given(spool)
     assert len(found) > 800
     assert found == [(n, n) for n, _ in found]
@@ -343,8 +322,7 @@ def test_a_state_of_the_version_before_is_taken_over(path):
     path.with_name("last-time").write_text("1800086400\n")
     clock = VirtualClock(wall=35.0, boottime=80.0)
     clock.boot = "55555555-5555-4555-8555-555555555555"
-    spool = Spool(path, clock=clock)
-    spool.set_consumers(["a", "b"])
+    spool = open_queue(path, "a", "b", clock=clock)
     note = TimeNote(path.parent)
     keeper = Timekeeper(clock, past=passed(spool, note, clock.boot), synchronised=lambda: False)
     dating = Dating(spool, keeper, clock, note)
@@ -382,8 +360,7 @@ def test_what_the_version_before_was_sending_keeps_its_time(path):
         db.executescript((Path(__file__).parent / "vectors" / "queue-4.sql").read_text(encoding="utf-8"))
     clock = VirtualClock(boottime=5000.0)
     clock.boot = "11111111-1111-4111-8111-111111111111"
-    spool = Spool(path, clock=clock)
-    spool.set_consumers(["a", "b"])
+    spool = open_queue(path, "a", "b", clock=clock)
     spool.set_clock(1_700_000_000.0)
     assert [wall for _, wall in walls(spool, "b")][:2] == [1_800_000_030.0, 1_700_000_140.0]
     spool.close()

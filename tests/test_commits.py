@@ -17,6 +17,7 @@ from gateway.frame import Frame, Stamp
 from gateway.spool import Spool
 from gateway.store import store
 from gateway.store.commits import length, verified
+from tests.spools import finish_rescue, open_queue
 
 COUNT = 300
 """Frames that are in the log only."""
@@ -42,8 +43,7 @@ def leave(path: Path, in_file: int, in_log: int) -> None:
     """Leave a queue as a kill does, with so many frames in the file, and so many in its log only."""
 
     def put(first: int, count: int) -> Spool:
-        spool = Spool(path)
-        spool.set_consumers(["a"])
+        spool = open_queue(path)
         for n in range(first, first + count):
             spool.put([frame(n)])
         return spool
@@ -78,10 +78,8 @@ def log_of(path: Path) -> Path:
 
 def read(path: Path) -> list[float | None]:
     """Open the queue, let a rescue end, and return what waits."""
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    while spool.due() == 0:
-        spool.tend()
+    spool = open_queue(path)
+    finish_rescue(spool)
     assert spool.trouble == ""
     found: list[float | None] = []
     while batch := spool.peek("a", 1000):
@@ -177,8 +175,7 @@ def test_a_log_whose_end_is_torn_is_no_damage(path, caplog, cut):
 def test_a_log_that_was_begun_anew_or_is_empty_is_no_damage(path, caplog):
     # given a log whose header is new and whose frames are of before, as a kill just then leaves it
     read(path)
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     spool.put([frame(0)])
     header = log_of(path).read_bytes()[:32]
     whole = bytes(1000 * 1048)
@@ -262,8 +259,7 @@ def test_the_journal_of_another_database_takes_nothing(path, tmp_path, rows):
 def test_the_log_of_another_queue_takes_nothing(killed, path, tmp_path):
     # given the file of one queue, and the log of another that was killed
     other = tmp_path / "other.db"
-    spool = Spool(other)
-    spool.set_consumers(["a"])
+    spool = open_queue(other)
     spool.put([frame(1000 + n) for n in range(50)])
     spool.close()
     log_of(other).write_bytes(data := log_of(path).read_bytes())

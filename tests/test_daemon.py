@@ -14,7 +14,6 @@ from gateway.daemon import Daemon
 from gateway.frame import Frame
 from gateway.process.control import ask
 from gateway.process.notify import Supervisor
-from gateway.spool import Spool
 from gateway.workers import trouble
 from gateway.workers.worker import Worker
 from listeners.simulated.clock import VirtualClock
@@ -24,6 +23,7 @@ from tests.gateway_thread import answers, running
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.supervisor import FakeSupervisor
+from tests.spools import open_queue
 from tests.waiting import wait_until
 from tests.wire import Wire
 
@@ -460,8 +460,7 @@ def test_it_sleeps_from_look_to_look_or_half_as_long_as_the_watchdog_has_patienc
 def test_readings_whose_time_nobody_knows_are_set_aside_at_the_start(file):
     # given readings of an earlier boot, which waited for their time when the power went
     clock = VirtualClock()
-    spool = Spool(file.parent / "state" / "queue.db", clock=clock)
-    spool.set_consumers(["home"])
+    spool = open_queue(file.parent / "state" / "queue.db", "home", clock=clock)
     spool.set_clock(None)
     spool.put([Frame("9", (1.0,), clock.now())])
     spool.close()

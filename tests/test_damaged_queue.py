@@ -8,12 +8,12 @@ import sqlite3
 
 import pytest
 
-from gateway.spool import Limits, Spool, queue_file
+from gateway.spool import queue_file
 from gateway.store.salvage import Salvage
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
+from tests.spools import open_queue, refuse
 from tests.spools import peeked as values
-from tests.spools import refuse
 from tests.test_spool import BACK_TO_THE_FIRST_VERSION
 
 
@@ -26,8 +26,7 @@ def patience(monkeypatch):
 
 def filled(path, count: int) -> bytes:
     """Return the file of a queue that has been closed with so many frames, two of them delivered."""
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     spool.put([frame(n) for n in range(count)])
     spool.done("a", spool.peek("a", 2)[-1][0])
     spool.close()
@@ -41,8 +40,7 @@ def test_a_file_cut_off_anywhere_starts_and_gives_what_can_be_read(path):
         for left in path.parent.iterdir():
             left.unlink()
         path.write_bytes(whole[:length])
-        spool = Spool(path)
-        spool.set_consumers(["a"])
+        spool = open_queue(path)
         read = values(spool, "a", 1000)
         assert read == sorted(set(read))
         assert spool.standing("a").waiting == len(read)
@@ -61,8 +59,7 @@ def test_garbage_in_the_file_is_survived_and_the_file_kept(path, seed):
     start = draw.randrange(len(whole) - 2048) if seed else 0
     whole[start : start + 2048] = draw.randbytes(2048)
     path.write_bytes(whole)
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     read = values(spool, "a", 1000)
     assert spool.standing("a").waiting == len(read) == len(set(read))
     spool.put([frame(1000)])
@@ -95,8 +92,7 @@ def test_a_damaged_file_of_the_first_version_is_read_as_well(path):
     db.close()
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - 2048])
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     assert len(values(spool, "a", 1000)) > 20
     assert list(path.parent.glob("queue.db.damaged-*"))
     spool.close()
@@ -124,14 +120,12 @@ def spoil(path, number: int, text: str) -> None:
 )
 def test_a_garbled_frame_is_damage_whoever_comes_upon_it(path, text, look):
     # given three frames, one of which SQLite has kept badly without knowing
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     spool.put([frame(n) for n in range(3)])
     number = spool.waiting()[1].number
     spool.close()
     spoil(path, number, text)
-    spool = Spool(path, limits=Limits(age=1e9))
-    spool.set_consumers(["a"])
+    spool = open_queue(path, age=1e9)
     # when somebody comes upon it, then the others are there, and it is in the file that is set aside
     look(spool)
     assert values(spool, "a") == [0, 2]
@@ -140,8 +134,7 @@ def test_a_garbled_frame_is_damage_whoever_comes_upon_it(path, text, look):
 
 
 def test_a_garbled_frame_among_those_that_were_refused_is_damage_too(path):
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     spool.put([frame(1), frame(2)])
     for number, _ in spool.peek("a", 2):
         refuse(spool, "a", number, "no")
@@ -149,8 +142,7 @@ def test_a_garbled_frame_among_those_that_were_refused_is_damage_too(path):
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE refused SET frame = 'no frame' WHERE id = 1")
         db.commit()
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     assert [kept.frame for kept in spool.refused("a")] == [frame(2)]
     spool.close()
 
@@ -160,8 +152,7 @@ def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_men
     path, caplog, monkeypatch, while_it_runs
 ):
     # given frames in a file that gets damaged
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     spool.put([frame(n) for n in range(5)])
     number = spool.waiting()[2].number
     if not while_it_runs:
@@ -178,8 +169,7 @@ def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_men
     if while_it_runs:
         spool._contents.db.execute("UPDATE frames SET frame = 'garbled' WHERE id = ?", (number,))
     else:
-        spool = Spool(path)
-        spool.set_consumers(["a"])
+        spool = open_queue(path)
     # then it goes on in memory, and says so
     assert values(spool, "a") == []
     spool.put([frame(9)])
@@ -190,8 +180,7 @@ def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_men
     # and the file is there for the next start
     assert not list(path.parent.glob("queue.db.damaged-*"))
     monkeypatch.setattr(Salvage, "step", real)
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     assert values(spool, "a") == ([0, 1, 3, 4, 9] if while_it_runs else [0, 1, 2, 3, 4, 9])
     assert list(path.parent.glob("queue.db.damaged-*"))
     spool.close()
@@ -220,8 +209,7 @@ def test_what_a_queue_never_writes_is_rescued(path, damage):
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute(damage)
         db.commit()
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     spool.put([frame(100)])
     assert spool.trouble == ""
     assert values(spool, "a", 1000)[-59:] == [*range(2, 60), 100]
@@ -229,8 +217,7 @@ def test_what_a_queue_never_writes_is_rescued(path, damage):
     spool.close()
     assert list(path.parent.glob("queue.db.damaged-*"))
     # and it is a queue as any other again
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     assert values(spool, "a", 1000)[-59:] == [*range(2, 60), 100]
     spool.close()
 
@@ -241,8 +228,7 @@ def test_pins_that_are_garbled_are_none(path, pins):
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE cursors SET pins = ?", [pins])
         db.commit()
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     assert values(spool, "a", 1000) == list(range(2, 60))
     spool.close()
 
@@ -252,8 +238,7 @@ def test_a_wrong_header_takes_no_frame(path, byte):
     whole = bytearray(filled(path, 60))
     whole[byte : byte + 4] = b"\x7f\x7f\x7f\x7f"
     path.write_bytes(whole)
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     spool.put([frame(100)])
     assert values(spool, "a", 1000)[-59:] == [*range(2, 60), 100]
     assert spool.trouble == ""

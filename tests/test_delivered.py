@@ -30,6 +30,7 @@ from tests.earlier_run import left_by_an_earlier_run
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FAULTS, FakeEmoncms, Request
+from tests.spools import open_queue
 from tests.waiting import wait_until, wait_until_idle
 
 NODES = ("9", "10", "roof top")
@@ -364,8 +365,7 @@ class TestAsking:
 
 @pytest.fixture
 def spool(tmp_path) -> Iterator[Spool]:
-    spool = Spool(tmp_path / "queue.db")
-    spool.set_consumers(["home"])
+    spool = open_queue(tmp_path / "queue.db", "home")
     yield spool
     spool.close()
 
@@ -376,8 +376,7 @@ def killed(tmp_path):
 
     @contextlib.contextmanager
     def opened_again():
-        spool = Spool(tmp_path / "queue.db")
-        spool.set_consumers(["home"])
+        spool = open_queue(tmp_path / "queue.db", "home")
         try:
             yield spool
         finally:

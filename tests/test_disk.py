@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from gateway.frame import Frame, Stamp
-from gateway.spool import Limits, Spool
+from gateway.spool import Spool
 from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted, written
 from tests.gateway_process import ENVIRONMENT
+from tests.spools import open_queue
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.needs_root
@@ -75,8 +76,7 @@ def test_a_power_cut_takes_nothing_that_was_there_at_the_last_sync(tmp_path, blo
         shutil.copy(image, cut)
         writer.kill()
     with mounted(cut, tmp_path / "cut.d") as card:
-        spool = Spool(card / "queue.db")
-        spool.set_consumers(["a"])
+        spool = open_queue(card / "queue.db")
         read = values(spool)
         assert read == list(range(len(read)))
         assert len(read) >= 200
@@ -103,8 +103,7 @@ def test_a_power_cut_under_load_takes_at_most_what_came_within_the_last_interval
     lines = [line.split() for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
     put = {int(number): float(moment) for number, moment in lines}
     with mounted(cut, tmp_path / "cut.d") as card:
-        spool = Spool(card / "queue.db")
-        spool.set_consumers(["a"])
+        spool = open_queue(card / "queue.db")
         read = values(spool)
         spool.close()
     # then what is there is whole and in order, and what is missing came within the interval before the last
@@ -119,8 +118,7 @@ def test_a_power_cut_under_load_takes_at_most_what_came_within_the_last_interval
 def test_a_full_disk_can_be_emptied_and_takes_frames_again(tmp_path, block):
     image = file_system(tmp_path / "card", 16, block)
     with mounted(image, tmp_path / "card.d") as card:
-        spool = Spool(card / "queue.db", limits=Limits(memory=500))
-        spool.set_consumers(["a"])
+        spool = open_queue(card / "queue.db", memory=500)
         frames = [Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n), ("x" * 200,)) for n in range(100)]
         spool.put(frames)
         fill(card / "others")
@@ -141,8 +139,7 @@ def test_a_full_disk_can_be_emptied_and_takes_frames_again(tmp_path, block):
         spool.put(frames)
         assert spool.trouble == ""
         spool.close()
-        spool = Spool(card / "queue.db")
-        spool.set_consumers(["a"])
+        spool = open_queue(card / "queue.db")
         assert values(spool) == list(range(100))
         spool.close()
 
@@ -163,8 +160,7 @@ def test_a_reading_makes_the_card_write_at_most_five_kilobytes(tmp_path):
     clock = VirtualClock()
     image = file_system(tmp_path / "card", 64, 4096)
     with mounted(image, tmp_path / "card.d") as card:
-        spool = Spool(card / "queue.db", clock=clock)
-        spool.set_consumers(["a"])
+        spool = open_queue(card / "queue.db", clock=clock)
         two_a_second(spool, clock, 1200)
         os.sync()
         before = written(card)

@@ -11,13 +11,13 @@ import pytest
 
 from gateway.frame import Frame, Stamp
 from gateway.process.control import ask
-from gateway.spool import Limits, Spool
+from gateway.spool import Spool
 from gateway.store import store
 from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted
 from tests.gateway_process import GatewayProcess, command
 from tests.ports import free_port
-from tests.spools import refuse
+from tests.spools import open_queue, refuse
 from tests.test_security import push
 from tests.waiting import wait_until
 
@@ -64,17 +64,10 @@ class Trouble:
 
 def filled(path: Path, count: int, *who: str) -> None:
     """Make a file with so many frames, of which the first dispatcher has delivered three."""
-    spool = Spool(path)
-    spool.set_consumers(who)
+    spool = open_queue(path, *who)
     spool.put([frame(n) for n in range(count)])
     spool.done(who[0], spool.peek(who[0], 3)[-1][0])
     spool.close()
-
-
-def started(path: Path, clock: VirtualClock, *who: str) -> Spool:
-    spool = Spool(path, clock=clock)
-    spool.set_consumers(who)
-    return spool
 
 
 def some_time_passes(spool: Spool, clock: VirtualClock) -> None:
@@ -90,7 +83,7 @@ def test_where_there_was_no_disk_at_the_start_what_waits_moves_there_with_its_or
 ):
     # given a start without a disk, and dispatchers of which one has come further
     disk = Trouble(monkeypatch, readable=False)
-    spool = started(path, clock, "a", "b")
+    spool = open_queue(path, "a", "b", clock=clock)
     spool.put([frame(n) for n in range(10)])
     spool.done("a", spool.peek("a", 4)[-1][0])
     refuse(spool, "b", spool.peek("b", 1)[0][0], "no")
@@ -106,7 +99,7 @@ def test_where_there_was_no_disk_at_the_start_what_waits_moves_there_with_its_or
     # then it survives a kill
     assert [spool.standing(who).waiting for who in "ab"] == [6, 9]
     spool._contents.db.close()
-    spool = started(path, clock, "a", "b")
+    spool = open_queue(path, "a", "b", clock=clock)
     assert [spool.standing(who).waiting for who in "ab"] == [6, 9]
     assert values(spool, "a") == [4, 5, 6, 7, 8, 9]
     assert values(spool, "b") == [1, 2, 3, 4, 5, 6, 7, 8, 9]
@@ -119,7 +112,7 @@ def test_what_the_disk_had_comes_first_then_and_nothing_is_given_twice(path, clo
     # given a thousand frames on a disk that cannot even be read at the start
     filled(path, 1000, "a", "b")
     disk = Trouble(monkeypatch, readable=False)
-    spool = started(path, clock, "a", "b")
+    spool = open_queue(path, "a", "b", clock=clock)
     assert "cannot be read or counted" in spool.trouble
     spool.put([frame(n) for n in range(2000, 2020)])
     spool.done("a", spool.peek("a", 8)[-1][0])
@@ -139,13 +132,13 @@ def test_what_the_disk_had_comes_first_then_and_nothing_is_given_twice(path, clo
     assert values(spool, "b") == [*range(1000), *range(2005, 2020), 3000]
     assert spool.standing("a").waiting == 0
     spool.close()
-    assert values(started(path, clock, "a", "b"), "b") == []
+    assert values(open_queue(path, "a", "b", clock=clock), "b") == []
 
 
 def test_while_the_disk_can_only_be_read_what_it_has_is_counted_and_sent(path, clock, monkeypatch, caplog):
     filled(path, 1000, "a", "b")
     disk = Trouble(monkeypatch, readable=True)
-    spool = started(path, clock, "a", "b")
+    spool = open_queue(path, "a", "b", clock=clock)
     spool.put([frame(1000)])
     assert [spool.standing(who).waiting for who in "ab"] == [998, 1001]
     assert values(spool, "a") == list(range(3, 1001))
@@ -156,7 +149,7 @@ def test_while_the_disk_can_only_be_read_what_it_has_is_counted_and_sent(path, c
     some_time_passes(spool, clock)
     assert spool.trouble == ""
     spool._contents.db.close()
-    spool = started(path, clock, "a", "b")
+    spool = open_queue(path, "a", "b", clock=clock)
     assert [spool.standing(who).waiting for who in "ab"] == [0, 1001]
     assert values(spool, "b") == list(range(1001))
     spool.close()
@@ -164,11 +157,11 @@ def test_while_the_disk_can_only_be_read_what_it_has_is_counted_and_sent(path, c
 
 def test_what_is_learnt_of_the_clock_in_memory_counts_on_the_disk(path, clock, monkeypatch):
     clock.boot = "boot"
-    spool = started(path, clock, "a")
+    spool = open_queue(path, clock=clock)
     spool.put([frame(3)])
     spool.close()
     disk = Trouble(monkeypatch, readable=False)
-    spool = started(path, clock, "a")
+    spool = open_queue(path, clock=clock)
     spool.set_clock(None)
     spool.put([frame(5)])
     assert (spool.peek("a", 1), spool.standing("a").held, spool.holding) == ([], 1, True)
@@ -182,25 +175,25 @@ def test_what_is_learnt_of_the_clock_in_memory_counts_on_the_disk(path, clock, m
 
 def test_an_end_saves_what_can_be_saved_and_says_what_cannot(path, clock, monkeypatch, caplog):
     disk = Trouble(monkeypatch, readable=False)
-    spool = started(path, clock, "a")
+    spool = open_queue(path, clock=clock)
     spool.put([frame(1), frame(2)])
     disk.on = False
     spool.close()
     assert "lost" not in caplog.text
     disk.on = True
-    spool = started(path, clock, "a")
+    spool = open_queue(path, clock=clock)
     spool.put([frame(3)])
     spool.close()
     assert "1 readings that wait in memory are lost" in caplog.text
     disk.on = False
-    spool = started(path, clock, "a")
+    spool = open_queue(path, clock=clock)
     assert values(spool, "a") == [1, 2]
     spool.close()
 
 
 def test_a_file_in_use_at_that_moment_is_waited_for(path, clock, monkeypatch):
     disk = Trouble(monkeypatch, readable=False)
-    spool = started(path, clock, "a")
+    spool = open_queue(path, clock=clock)
     spool.put([frame(1)])
     disk.on = False
     other = Spool(path)
@@ -217,7 +210,7 @@ def test_a_file_that_is_damaged_when_the_disk_comes_back_is_rescued(path, clock,
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - 4096])
     disk = Trouble(monkeypatch, readable=True)
-    spool = started(path, clock, "a")
+    spool = open_queue(path, clock=clock)
     spool.put([frame(1000)])
     disk.on = False
     some_time_passes(spool, clock)
@@ -230,7 +223,7 @@ def test_a_file_that_is_damaged_when_the_disk_comes_back_is_rescued(path, clock,
 
 def test_a_disk_pulled_out_and_put_back_is_used_again(path, clock):
     # given a gateway whose open file is no longer the one that is there, as after a new mount
-    spool = started(path, clock, "a")
+    spool = open_queue(path, clock=clock)
     spool.put([frame(n) for n in range(5)])
     spool.syncing.sync()
     real = spool._contents.db
@@ -247,7 +240,7 @@ def test_a_disk_pulled_out_and_put_back_is_used_again(path, clock):
     assert (spool.trouble, values(spool, "a")) == ("", list(range(6)))
     spool.close()
     # and where it is another queue it is not mixed with this one
-    spool = started(path, clock, "a")
+    spool = open_queue(path, clock=clock)
     spool.put([frame(7)])
     other = path.parent.parent / "other" / "queue.db"
     filled(other, 3, "a")
@@ -258,13 +251,12 @@ def test_a_disk_pulled_out_and_put_back_is_used_again(path, clock):
     some_time_passes(spool, clock)
     assert spool.trouble
     spool.close()
-    assert values(started(path, clock, "a"), "a") == []
+    assert values(open_queue(path, clock=clock), "a") == []
 
 
 def test_what_waits_in_memory_has_its_limit(path, clock, monkeypatch):
     Trouble(monkeypatch, readable=False)
-    spool = Spool(path, limits=Limits(memory=5), clock=clock)
-    spool.set_consumers(["a"])
+    spool = open_queue(path, clock=clock, memory=5)
     for n in range(8):
         spool.put([frame(n)])
     assert spool.dropped == 3

@@ -16,12 +16,12 @@ from gateway.dispatchers.influxdb.line import Encoder, escaped, number
 from gateway.frame import Frame, Stamp
 from gateway.plugin import BadFrame, Batch, HoldEverything, TryLater
 from gateway.settings import SettingsFault, build, shown
-from gateway.spool import Spool
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
 from tests.numbered_listener import install
 from tests.simulators.influxdb import LINE, SHOWN, FakeInflux
 from tests.simulators.raw_http import RawHttp
+from tests.spools import open_queue
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -472,8 +472,7 @@ def finish(gateway, tmp_path):
 def test_a_bad_line_is_set_aside_and_every_other_is_stored(gateway, tmp_path, version):
     # given a server that refuses what is older than some moment, of which there is one reading
     (tmp_path / "state").mkdir()
-    spool = Spool(tmp_path / "state" / "queue.db")
-    spool.set_consumers(["home"])
+    spool = open_queue(tmp_path / "state" / "queue.db", "home")
     old = [frame(value, node="old", at=at) for value, at in ((1, AT), (2, AT - 9e8), (3, AT + 1))]
     spool.put(old)
     spool.close()

@@ -27,7 +27,6 @@ from gateway.dispatchers.influxdb.line import Encoder
 from gateway.frame import Frame, Stamp
 from gateway.plugin import BadFrame, Batch, HoldEverything, TryLater
 from gateway.settings import build
-from gateway.spool import Spool
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
 from tests.influxd import Influxd
 from tests.numbered_listener import install, node, read, values
@@ -35,6 +34,7 @@ from tests.peers import need
 from tests.ports import free_port
 from tests.simulators.influxdb import FakeInflux
 from tests.simulators.raw_http import RawHttp
+from tests.spools import open_queue
 from tests.waiting import wait_until
 
 KILLS = int(os.environ.get("KILLS", "4"))
@@ -235,8 +235,7 @@ def gateway(tmp_path, server, backlog=(), listeners="", more=""):
     """Return a gateway process on a queue in which these frames wait."""
     (tmp_path / "state").mkdir(exist_ok=True)
     if backlog:
-        spool = Spool(tmp_path / "state" / "queue.db")
-        spool.set_consumers(["influx"])
+        spool = open_queue(tmp_path / "state" / "queue.db", "influx")
         spool.put(backlog)
         spool.close()
     file = tmp_path / "oemgateway.conf"

@@ -5,18 +5,12 @@ from __future__ import annotations
 import sqlite3
 
 from gateway.frame import Frame, Stamp
-from gateway.spool import Spool
 from gateway.spool.notes import PROVISIONAL, Epochs, Notes
+from tests.spools import open_queue
 
 
 def frame(number):
     return Frame("9", (number,), Stamp(1e9 + number, "b", number))
-
-
-def opened(path):
-    spool = Spool(path)
-    spool.set_consumers(["a"])
-    return spool
 
 
 def ids(spool, count=10):
@@ -24,12 +18,12 @@ def ids(spool, count=10):
 
 
 def test_a_note_is_there_after_a_kill_as_are_the_frames_it_came_with(tmp_path):
-    spool = opened(tmp_path / "queue.db")
+    spool = open_queue(tmp_path / "queue.db")
     spool.put([frame(1)], {"relay/x": "5", "relay/y": "6", "other": "7"})
     spool.put([], {"relay/y": ""})
     spool.put([frame(2)], {"relay/x": "8"})
     spool._contents.db.close()  # killed
-    again = opened(tmp_path / "queue.db")
+    again = open_queue(tmp_path / "queue.db")
     assert again.notes.below("relay/") == {"x": "8"}
     assert again.notes.below("o") == {"ther": "7"}
     assert len(again.peek("a", 10)) == 2
@@ -37,7 +31,7 @@ def test_a_note_is_there_after_a_kill_as_are_the_frames_it_came_with(tmp_path):
 
 
 def test_a_note_whose_transaction_fails_is_written_later(tmp_path):
-    spool = opened(tmp_path / "queue.db")
+    spool = open_queue(tmp_path / "queue.db")
     spool._contents.db.execute("PRAGMA query_only=ON")
     spool.put([frame(1)], {"x": "1"})
     assert not spool.notes.is_written
@@ -52,19 +46,19 @@ def test_a_note_whose_transaction_fails_is_written_later(tmp_path):
 
 def test_each_start_begins_an_epoch_and_a_frame_keeps_its_own(tmp_path):
     path = tmp_path / "queue.db"
-    first = opened(path)
+    first = open_queue(path)
     first.put([frame(1), frame(2)])
     before = ids(first)
     assert len({epoch for epoch, _ in before}) == 1
     first.close()
-    second = opened(path)
+    second = open_queue(path)
     second.put([frame(3)])
     after = ids(second)
     assert after[:2] == before
     assert after[2][0] != before[0][0]
     second.close()
     # when the file is that of an earlier time, ids are given again, and not their epochs
-    third = opened(path)
+    third = open_queue(path)
     third.done("a", 3)
     third.put([frame(4)])
     copy = path.read_bytes()
@@ -73,7 +67,7 @@ def test_each_start_begins_an_epoch_and_a_frame_keeps_its_own(tmp_path):
     path.write_bytes(copy)
     for more in ("queue.db-wal", "queue.db-shm"):
         (tmp_path / more).unlink(missing_ok=True)
-    last = opened(path)
+    last = open_queue(path)
     last.put([frame(5)])
     assert not {each for each in ids(last) if each[1] >= 4 and each not in four} & set(four)
     assert last.epochs.of(ids(last)[-1][1]) not in {epoch for epoch, _ in four}
@@ -82,11 +76,11 @@ def test_each_start_begins_an_epoch_and_a_frame_keeps_its_own(tmp_path):
 
 def test_epochs_that_no_frame_has_any_more_are_forgotten(tmp_path):
     for _ in range(20):
-        spool = opened(tmp_path / "queue.db")
+        spool = open_queue(tmp_path / "queue.db")
         spool.put([frame(1)])
         spool.done("a", spool.peek("a", 1)[0][0])
         spool.close()
-    spool = opened(tmp_path / "queue.db")
+    spool = open_queue(tmp_path / "queue.db")
     assert len(spool.notes.below("epoch ")) <= 3
     spool.close()
 

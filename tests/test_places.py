@@ -6,31 +6,12 @@ import sqlite3
 
 import pytest
 
-from gateway.spool import Spool
-from listeners.simulated.clock import VirtualClock
 from tests.refusing import TROUBLES, Disk
 from tests.spools import full_frame as frame
 from tests.spools import peeked as values
 
 
 class TestWhatMayHaveBeenSent:
-    @pytest.fixture
-    def boot(self, path):
-        spools: list[Spool] = []
-
-        def start(name: str, *who: str) -> Spool:
-            for spool in spools:
-                spool.close()
-            clock = VirtualClock()
-            clock.boot = name
-            spools[:] = [Spool(path, clock=clock)]
-            spools[0].set_consumers(who or ["a"])
-            return spools[0]
-
-        yield start
-        for spool in spools:
-            spool.close()
-
     def test_without_the_name_of_the_boot_it_is_all(self, boot):
         spool = boot("")
         spool.put([frame(1), frame(2)])

@@ -16,11 +16,11 @@ from gateway.present.collecting import StatusCollector
 from gateway.present.exchange import to_object
 from gateway.present.queue_answers import QueueAnswers
 from gateway.process.control import _reply
-from gateway.spool import Limits, Spool
+from gateway.spool import Spool
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import MADE
 from listeners.simulated.clock import VirtualClock
-from tests.spools import refuse
+from tests.spools import open_queue, refuse
 
 FRAMES = [Frame("9", (float(n),), Stamp(1_700_000_000.0 + n, "boot", n)) for n in range(20)]
 
@@ -28,8 +28,7 @@ FRAMES = [Frame("9", (float(n),), Stamp(1_700_000_000.0 + n, "boot", n)) for n i
 @pytest.fixture
 def spool(tmp_path):
     """Twenty frames: the first five were refused by a, and all wait for b."""
-    spool = Spool(tmp_path / "queue.db", limits=Limits(frames=1000))
-    spool.set_consumers("ab")
+    spool = open_queue(tmp_path / "queue.db", "a", "b", frames=1000)
     spool.put(FRAMES)
     for number, _ in spool.peek("a", 5):
         refuse(spool, "a", number, "no")
@@ -128,8 +127,7 @@ def test_what_is_dropped_ends_where_the_queue_does(spool, ask):
 
 
 def test_that_refused_frames_are_dropped_is_told_with_the_cure(tmp_path):
-    spool = Spool(tmp_path / "queue.db", limits=Limits(refused=2))
-    spool.set_consumers("a")
+    spool = open_queue(tmp_path / "queue.db", refused=2)
     spool.put(FRAMES)
     for number, _ in spool.peek("a", 5):
         refuse(spool, "a", number, "no")

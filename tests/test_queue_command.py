@@ -26,12 +26,12 @@ from gateway.frame import Frame, Stamp
 from gateway.present.exchange import to_object
 from gateway.present.queue_answers import QueueAnswers
 from gateway.process import control
-from gateway.spool import Limits, Spool
+from gateway.spool import Spool
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
-from tests.spools import refuse
+from tests.spools import open_queue, refuse
 from tests.statuses import answer
 from tests.test_exchange import frames
 from tests.waiting import wait_until
@@ -61,8 +61,7 @@ def file(tmp_path) -> Path:
 @pytest.fixture
 def filled(path) -> Path:
     """Four wait, for b, one of which was refused by a."""
-    spool = Spool(path)
-    spool.set_consumers("ab")
+    spool = open_queue(path, "a", "b")
     spool.put([frame(n) for n in range(4)])
     refuse(spool, "a", spool.peek("a", 1)[0][0], "too \x1b[31mhot")
     spool.close()
@@ -161,15 +160,13 @@ def test_any_frames_survive_an_export_and_an_import(queue, path, tmp_path, kept)
     kept = [f for f in kept if f.stamp.wall <= NOW]
     for left in path.parent.glob("*"):
         left.unlink()
-    spool = Spool(path)
-    spool.set_consumers("ab")
+    spool = open_queue(path, "a", "b")
     spool.put(kept)
     spool.close()
     assert queue("export", tmp_path / "taken")[0] == 0
     assert queue("drop", "--waiting", "--yes")[0] == 0
     assert queue("import", tmp_path / "taken")[0] == 0
-    spool = Spool(path)
-    spool.set_consumers("ab")
+    spool = open_queue(path, "a", "b")
     for who in "ab":
         assert [f for _, f in spool.peek(who, 10)] == kept
     spool.close()
@@ -258,8 +255,7 @@ def test_an_export_that_an_editor_has_saved_with_a_byte_order_mark_is_imported(f
 
 
 def test_a_reading_from_the_future_and_one_that_is_held_are_no_imports(filled, path, queue, tmp_path):
-    spool = Spool(path, clock=VirtualClock())
-    spool.set_consumers("ab")
+    spool = open_queue(path, "a", "b", clock=VirtualClock())
     spool.set_clock(None)
     spool.put([replace(frame(4), stamp=VirtualClock().now())])
     spool.close()
@@ -298,13 +294,11 @@ def test_what_was_refused_is_retried_for_who_refused_it(filled, either):
 
 
 def test_what_has_no_time_is_not_retried(path, queue):
-    spool = Spool(path, clock=VirtualClock())
-    spool.set_consumers("ab")
+    spool = open_queue(path, "a", "b", clock=VirtualClock())
     spool.set_clock(None)
     spool.put([replace(frame(1), stamp=VirtualClock().now())])
     spool.close()
-    spool = Spool(path)
-    spool.set_consumers("ab")
+    spool = open_queue(path, "a", "b")
     spool.set_clock(0.0, lost="taken between A and B")
     assert spool.peek("a", 1) + spool.peek("b", 1) == []
     spool.close()
@@ -445,8 +439,7 @@ def test_an_export_goes_into_a_device_as_into_a_file_and_a_failed_one_leaves_not
 
 def test_an_age_is_by_the_boots_own_clock_and_no_answer_is_large(path):
     clock = VirtualClock(wall=5.0)
-    spool = Spool(path, limits=Limits(frames=100_000))
-    spool.set_consumers(["a"])
+    spool = open_queue(path, frames=100_000)
     answers = QueueAnswers(spool, clock)
     now = clock.now()
     spool.put([Frame("9", (1.0,), Stamp(1e9, now.boot or boot_id(), now.boottime - 30))])

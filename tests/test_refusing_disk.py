@@ -9,8 +9,8 @@ import pytest
 from gateway.spool import Spool, SpoolUnusable
 from tests.refusing import TROUBLES, Disk
 from tests.spools import full_frame as frame
+from tests.spools import open_queue, refuse
 from tests.spools import peeked as values
-from tests.spools import refuse
 
 
 @pytest.mark.parametrize("error", TROUBLES)
@@ -39,8 +39,7 @@ def test_while_the_disk_refuses_all_goes_on_from_memory_and_nothing_is_sent_twic
 @pytest.mark.parametrize("error", TROUBLES)
 @pytest.mark.parametrize("nth", range(60))
 def test_an_error_at_any_call_loses_nothing_and_doubles_nothing(path, error, nth):
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     spool.put([frame(0), frame(1)])
     real, spool._contents.db = spool._contents.db, Disk(spool._contents.db, error, nth, lasting=False)
     seen = []
@@ -54,8 +53,7 @@ def test_an_error_at_any_call_loses_nothing_and_doubles_nothing(path, error, nth
         spool.done("a", number)
     spool._contents.db = real
     spool.close()
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     assert seen + values(spool, "a") == [0, 1, 2, 3, 4, 5]
     spool.close()
 
@@ -76,8 +74,7 @@ def test_a_full_disk_can_be_emptied_by_the_ballast(spool, path):
 
 def test_where_no_disk_can_be_had_frames_are_kept_in_memory_and_that_is_said(tmp_path, caplog):
     (tmp_path / "file").touch()
-    spool = Spool(tmp_path / "file" / "queue.db")
-    spool.set_consumers(["a"])
+    spool = open_queue(tmp_path / "file" / "queue.db")
     spool.put([frame(1)])
     spool.syncing.sync()
     assert values(spool, "a") == [1]

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.spool import Spool
 from gateway.store import removed
-from tests.spools import frame, values
+from tests.spools import frame, open_queue, values
 
 REMOVED = {
     "the file": lambda path: path.unlink(),
@@ -27,8 +26,7 @@ REPLACED = {
 
 
 def filled(path: Path, first: int, end: int) -> None:
-    spool = Spool(path)
-    spool.set_consumers(["a", "b"])
+    spool = open_queue(path, "a", "b")
     spool.put([frame(n) for n in range(first, end)])
     spool.close()
 
@@ -41,8 +39,7 @@ def path(tmp_path):
 @pytest.fixture
 def spool(path):
     """Give a queue with the frames 0 to 9, of which a has delivered three."""
-    spool = Spool(path)
-    spool.set_consumers(["a", "b"])
+    spool = open_queue(path, "a", "b")
     spool.put([frame(n) for n in range(10)])
     spool.done("a", spool.peek("a", 3)[-1][0])
     yield spool
@@ -53,8 +50,7 @@ def kept(path: Path) -> dict[str, list[float | None]]:
     """Return what a start after a kill finds."""
     copy = path.parent.with_name("killed")
     shutil.copytree(path.parent, copy)
-    after = Spool(copy / path.name)
-    after.set_consumers(["a", "b"])
+    after = open_queue(copy / path.name, "a", "b")
     found = {who: values(after, who) for who in "ab"}
     after.close()
     return found
@@ -102,8 +98,7 @@ def test_a_directory_that_is_moved_away_and_back_takes_nothing(path, spool):
     (aside,) = path.parent.glob("queue.db.replaced-*")
     (log,) = path.parent.glob("queue.db-wal.replaced-*")
     log.rename(f"{aside}-wal")
-    before = Spool(aside)
-    before.set_consumers(["a", "b"])
+    before = open_queue(aside, "a", "b")
     assert values(before, "b") == list(range(10))
     before.close()
 

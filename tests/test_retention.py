@@ -9,12 +9,12 @@ import pytest
 from gateway.spool import Limits, Spool
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
+from tests.spools import open_queue
 from tests.spools import peeked as values
 
 
 def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(path, caplog):
-    spool = Spool(path, limits=Limits(frames=3))
-    spool.set_consumers(["a"])
+    spool = open_queue(path, frames=3)
     for n in range(5):
         spool.put([frame(n)])
     assert values(spool, "a") == [2, 3, 4]
@@ -27,8 +27,7 @@ def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(path, caplog):
 
 
 def test_what_is_too_old_goes_up_to_the_first_that_is_not(path, caplog):
-    spool = Spool(path, limits=Limits(age=100))
-    spool.set_consumers(["a", "b"])
+    spool = open_queue(path, "a", "b", age=100)
     spool.put([frame(n) for n in range(1201)])
     spool.done("a", spool.peek("a", 10)[-1][0])
     spool.expire(lambda stamp: 101 if stamp.boottime < 1000 else 100)
@@ -51,8 +50,7 @@ def test_without_a_limit_nothing_is_too_old(spool):
 
 
 def test_a_disk_that_cannot_be_read_is_no_reason_to_let_go(path):
-    spool = Spool(path, limits=Limits(age=100))
-    spool.set_consumers(["a"])
+    spool = open_queue(path, age=100)
     spool.put([frame(1)])
     real, spool._contents.db = spool._contents.db, Disk(spool._contents.db, sqlite3.SQLITE_IOERR)
     spool.expire(lambda _: 101)
@@ -62,8 +60,7 @@ def test_a_disk_that_cannot_be_read_is_no_reason_to_let_go(path):
 
 
 def test_at_the_limit_of_its_size_the_oldest_go_and_the_newest_stay(path):
-    spool = Spool(path, limits=Limits(bytes=100_000))
-    spool.set_consumers(["a"])
+    spool = open_queue(path, bytes=100_000)
     for n in range(100):
         spool.put([frame(n * 20 + i) for i in range(20)])
     kept = values(spool, "a", 5000)
@@ -75,8 +72,7 @@ def test_at_the_limit_of_its_size_the_oldest_go_and_the_newest_stay(path):
 
 
 def test_nothing_is_dropped_for_what_is_admitted(path):
-    spool = Spool(path, limits=Limits(frames=3))
-    spool.set_consumers(["a"])
+    spool = open_queue(path, frames=3)
     spool.put([frame(1), frame(2)])
     with pytest.raises(OSError, match="max_frames is 3"):
         spool.admit([(frame(3), ""), (frame(4), "")])

@@ -20,16 +20,17 @@ from hypothesis import strategies as st
 
 from gateway.clock import Clock
 from gateway.frame import Frame, Stamp
-from gateway.spool import Limits, Spool, queue_file
+from gateway.spool import Spool, queue_file
 from gateway.store import census, salvage, store
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, UNTRACED, GatewayProcess, state
+from tests.spools import finish_rescue, open_queue
 from tests.waiting import wait_until
 
 PAGE = 1024
 MOST = 20
 """Frames as short as these on one page."""
-SMALL = Limits(bytes=1_000_000)
+SMALL = 1_000_000  # bytes
 
 
 def frame(n: int) -> Frame:
@@ -55,17 +56,10 @@ def waiting(spool: Spool) -> list[float | None]:
     return found
 
 
-def opened(path: Path, **settings: object) -> Spool:
-    spool = Spool(path, **settings)
-    spool.set_consumers(["a"])
-    return spool
-
-
 def rescued(path: Path, **settings: object) -> Spool:
     """Open a damaged file and wait for the end of its rescue, as the daemon's main thread does."""
-    spool = opened(path, **settings)
-    while spool.due() == 0:
-        spool.tend()
+    spool = open_queue(path, **settings)
+    finish_rescue(spool)
     return spool
 
 
@@ -77,7 +71,7 @@ def piecewise(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fill(path: Path, count: int = 12_000) -> None:
     """Make a file with so many frames, numbered from 0, which a limit of a megabyte just lets be."""
-    spool = opened(path, limits=SMALL)
+    spool = open_queue(path, bytes=SMALL)
     for first in range(0, count, 500):
         spool.put([frame(n) for n in range(first, min(first + 500, count))])
     assert spool.dropped == 0
@@ -133,7 +127,7 @@ def full(tmp_path_factory) -> Path:
     """Return a file that is nearly as large as its limit."""
     path = tmp_path_factory.mktemp("full") / "queue.db"
     fill(path)
-    assert 0.8 * SMALL.bytes < path.stat().st_size <= SMALL.bytes
+    assert 0.8 * SMALL < path.stat().st_size <= SMALL
     return path
 
 
@@ -149,7 +143,7 @@ def damaged(full, path) -> Path:
 def test_of_a_nearly_full_file_all_is_rescued_but_what_is_on_the_damaged_pages(damaged):
     size = damaged.stat().st_size
     whole = damaged.read_bytes()
-    spool = rescued(damaged, limits=SMALL)
+    spool = rescued(damaged, bytes=SMALL)
     read = waiting(spool)
     assert read == sorted(set(read))
     missing = set(range(12_000)) - set(read)
@@ -205,7 +199,7 @@ def test_what_is_below_a_lost_inner_page_is_rescued(path, which):
 
 def test_what_is_below_it_is_as_it_was(path):
     # given readings that are longer than a page, of one dispatcher only, without a time, and delivered ones
-    spool = opened(path)
+    spool = open_queue(path)
     spool.put([frame(n) for n in range(2000)])
     spool.done("a", 1500)
     long = Frame("9", (1, None), Stamp(1_700_000_000.0, "boot", 1), names=("x" * 5000, "é" * 3000))
@@ -244,7 +238,7 @@ def test_a_page_that_is_written_in_the_place_of_another_is_noticed(path, ways):
 @pytest.mark.parametrize("damaged", ["frames", "refused", "cursors"])
 def test_a_text_that_is_no_longer_one_holds_nothing_up(path, damaged):
     # given a byte that no text has, in a frame, a refused one, or the name of a dispatcher
-    spool = opened(path)
+    spool = open_queue(path)
     spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n), source="here") for n in range(300)])
     spool.done("a", 1, refused=[(1, frame(0), "it is refused")])
     spool.close()
@@ -262,8 +256,7 @@ def test_a_text_that_is_no_longer_one_holds_nothing_up(path, damaged):
     spool = rescued(path)
     for look in (lambda: spool.peek("a", 1000), lambda: spool.refused("a")):
         look()  # by which the damage is found
-        while spool.due() == 0:
-            spool.tend()
+        finish_rescue(spool)
     read = values(spool)
     assert len(read) >= 298
     assert read[-1] == 299
@@ -286,12 +279,12 @@ def test_a_first_page_that_was_half_written_when_a_rescue_was_killed_is_written_
 
 
 def test_the_limit_of_its_size_holds_again_afterwards(damaged):
-    spool = rescued(damaged, limits=SMALL)
+    spool = rescued(damaged, bytes=SMALL)
     for first in range(20_000, 26_000, 20):
         spool.put([frame(n) for n in range(first, first + 20)])
     read = waiting(spool)
     spool.close()
-    assert damaged.stat().st_size <= SMALL.bytes
+    assert damaged.stat().st_size <= SMALL
     assert read[-6000:] == list(range(20_000, 26_000))
     assert spool.dropped > 0
 
@@ -330,7 +323,7 @@ time.sleep(60)
 
 def test_it_goes_on_piece_by_piece_and_nobody_who_puts_a_frame_waits_for_it(damaged, monkeypatch):
     piecewise(monkeypatch)
-    spool = opened(damaged, limits=SMALL)
+    spool = open_queue(damaged, bytes=SMALL)
     assert spool.due() == 0
     assert "is damaged: what can be read of it is brought into a new file" in spool.trouble
     pieces, after = 0, 20_000
@@ -363,7 +356,7 @@ def test_no_piece_of_it_has_to_do_with_all_the_frames(damaged, monkeypatch):
         return db
 
     monkeypatch.setattr(sqlite3, "connect", traced)
-    spool = opened(damaged)
+    spool = open_queue(damaged)
     spool.put([frame(20_000)])
     most = 0
     while spool.due() == 0:
@@ -380,7 +373,7 @@ def test_frames_that_come_meanwhile_are_on_the_disk_at_once_and_come_behind_the_
     damaged, monkeypatch, tmp_path
 ):
     piecewise(monkeypatch)
-    spool = opened(damaged, limits=SMALL)
+    spool = open_queue(damaged, bytes=SMALL)
     for n in range(20_000, 20_005):
         spool.put([frame(n)])
         spool.tend()
@@ -390,11 +383,10 @@ def test_frames_that_come_meanwhile_are_on_the_disk_at_once_and_come_behind_the_
         shutil.copytree(damaged.parent, copy)
         spool.close()
         damaged = copy / "queue.db"
-        spool = opened(damaged, limits=SMALL)
+        spool = open_queue(damaged, bytes=SMALL)
         spool.put([frame(20_005 + turn)])
         spool.tend()
-    while spool.due() == 0:
-        spool.tend()
+    finish_rescue(spool)
     read = waiting(spool)
     assert read[-7:] == list(range(20_000, 20_007))
     assert read == sorted(set(read))
@@ -517,7 +509,7 @@ def test_where_there_is_no_room_for_it_all_goes_on_in_memory_and_it_is_done_when
         return real(self)
 
     monkeypatch.setattr(salvage.Salvage, "step", step)
-    spool = opened(damaged, limits=SMALL, clock=clock)
+    spool = open_queue(damaged, clock=clock, bytes=SMALL)
     spool.put([frame(n) for n in range(20_000, 20_004)])
     # then what comes is delivered from memory, and that is said once
     batch = spool.peek("a", 2)
@@ -534,8 +526,7 @@ def test_where_there_is_no_room_for_it_all_goes_on_in_memory_and_it_is_done_when
     # and when there is room, what the file had is there, and what is sent just then is not sent twice
     room[0] = True
     clock.sleep(10)
-    while spool.due() == 0:
-        spool.tend()
+    finish_rescue(spool)
     spool.done("a", in_flight[-1][0])
     assert spool.trouble == ""
     count = spool.standing("a").waiting
@@ -550,15 +541,14 @@ def test_where_there_is_no_room_for_it_all_goes_on_in_memory_and_it_is_done_when
 def test_damage_while_it_runs_takes_neither_places_nor_what_comes(path, monkeypatch):
     # given three frames in a file with an unreadable page, of which one is delivered
     fill(path, 3000)
-    spool = opened(path)
+    spool = open_queue(path)
     piecewise(monkeypatch)
     first = spool.peek("a", 1)
     spool._disk.file.mend(sqlite3.DatabaseError("malformed"))
     # when it is being rescued while the dispatcher delivers and a listener puts
     spool.done("a", first[0][0])
     spool.put([frame(3000)])
-    while spool.due() == 0:
-        spool.tend()
+    finish_rescue(spool)
     spool.put([frame(3001)])
     assert values(spool) == list(range(1, 3002))
     spool.close()
@@ -567,7 +557,7 @@ def test_damage_while_it_runs_takes_neither_places_nor_what_comes(path, monkeypa
 def test_a_rescue_of_another_file_is_not_gone_on_with(damaged, monkeypatch, tmp_path):
     # given a rescue that was interrupted, and a file that somebody put back meanwhile
     piecewise(monkeypatch)
-    spool = opened(damaged)
+    spool = open_queue(damaged)
     spool.put([frame(20_000)])
     spool.tend()
     spool.close()
@@ -581,7 +571,7 @@ def test_a_rescue_of_another_file_is_not_gone_on_with(damaged, monkeypatch, tmp_
 def test_where_the_new_file_gets_damaged_itself_it_is_made_anew(damaged, monkeypatch):
     piecewise(monkeypatch)
     clock = VirtualClock()
-    spool = opened(damaged, clock=clock)
+    spool = open_queue(damaged, clock=clock)
     spool.put([frame(20_000)])
     for _ in range(10):
         spool.tend()
@@ -599,8 +589,7 @@ def test_where_the_new_file_gets_damaged_itself_it_is_made_anew(damaged, monkeyp
     spool.tend()
     broken.append(False)
     clock.sleep(10)
-    while spool.due() == 0:
-        spool.tend()
+    finish_rescue(spool)
     read = values(spool)
     assert len(read) > 11_900
     assert read[-1] == 20_000
@@ -616,7 +605,7 @@ def test_any_damage_leaves_all_the_rest(tmp_path_factory, seed, count):
     fill(path, 1500)
     wanted = damage(path, *(draw.randrange(1500) for _ in range(count)))
     # then all that is on the others is there
-    spool = rescued(path, limits=SMALL)
+    spool = rescued(path, bytes=SMALL)
     assert waiting(spool) == wanted
     spool.close()
     shutil.rmtree(path.parent)

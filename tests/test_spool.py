@@ -12,8 +12,8 @@ from gateway.flag import Flag
 from gateway.spool import Spool, SpoolUnusable
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
+from tests.spools import open_queue, refuse
 from tests.spools import peeked as values
-from tests.spools import refuse
 
 
 def test_a_frame_comes_back_as_it_was(spool):
@@ -26,8 +26,7 @@ def test_what_is_delivered_is_gone_for_good_and_ids_are_never_used_again(spool, 
     last = spool.peek("a", 10)[-1][0]
     spool.done("a", last)
     spool.close()
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     assert values(spool, "a") == []
     spool.put([frame(3)])
     assert spool.peek("a", 10)[0][0] > last
@@ -83,8 +82,7 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(spool, path):
     with sqlite3.connect(path) as db:
         db.executescript(BACK_TO_THE_FIRST_VERSION)
     db.close()
-    spool = Spool(path)
-    spool.set_consumers(["a"])
+    spool = open_queue(path)
     spool.put([frame(2)])
     assert values(spool, "a") == [1, 2]
     spool.close()
@@ -105,8 +103,7 @@ def test_a_file_of_the_third_version_keeps_all_that_is_in_it(spool, path):
         db.executescript(BACK_TO_THE_THIRD_VERSION)
         assert dict(db.execute("SELECT * FROM counters")) == {"dropped": 7, "fixed": 3}
     db.close()
-    spool = Spool(path)
-    spool.set_consumers(["a", "b"])
+    spool = open_queue(path, "a", "b")
     # then it is all there
     assert (values(spool, "a"), values(spool, "b")) == ([1, 2, 3, 4, 5], [2, 3, 4, 5])
     assert [refused.frame for refused in spool.refused("a")] == [frame(0)]

@@ -14,7 +14,7 @@ from gateway.spool import Limits, Spool
 from gateway.spool.refused import CURE
 from listeners.simulated.clock import VirtualClock
 from tests.refusing import ReadOnly
-from tests.spools import MB, frame, killed, refuse, refused, values
+from tests.spools import MB, frame, killed, open_queue, refuse, refused, values
 
 
 def refuse_all(
@@ -112,8 +112,7 @@ class TestWhatWasRefused:
         spool.put([Frame("9", (n,), Stamp(1.0, boot, 1.0)) for n in range(300)])
         spool.close()
         clock = VirtualClock()
-        spool = Spool(path, clock=clock, limits=Limits(refused=100))
-        spool.set_consumers(["a", "b"])
+        spool = open_queue(path, "a", "b", clock=clock, refused=100)
         spool.set_clock(clock.wall() - clock.boottime(), lost="lost")
         assert (spool.peek("a", 1000), spool.peek("b", 1000)) == ([], [])
         assert (refused(spool), refused(spool, "b")) == ([], list(range(200, 300)))
@@ -164,8 +163,7 @@ class TestWhatWasRefused:
         spool.put([frame(n) for n in range(6)])
         batch = spool.peek("a", 5)
         spool.done("a", batch[-1][0], refused=[(*batch[1], "no"), (*batch[3], "nor that")])
-        spool = Spool(killed(path, tmp_path))
-        spool.set_consumers(["a", "b"])
+        spool = open_queue(killed(path, tmp_path), "a", "b")
         assert (values(spool), refused(spool)) == ([5], [1, 3])
         assert (values(spool, "b"), refused(spool, "b")) == (list(range(6)), [])
         assert [each.reason for each in spool.refused("a")] == ["no", "nor that"]

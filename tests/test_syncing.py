@@ -9,9 +9,9 @@ import time
 import pytest
 
 from gateway.flag import Flag
-from gateway.spool import Spool
 from listeners.simulated.clock import VirtualClock
 from tests.spools import full_frame as frame
+from tests.spools import open_queue
 from tests.spools import peeked as values
 
 
@@ -25,8 +25,7 @@ def synced(monkeypatch):
 
 def test_whoever_puts_a_frame_does_not_wait_for_the_disk(path, synced):
     clock = VirtualClock()
-    spool = Spool(path, commit_interval=5, clock=clock)
-    spool.set_consumers(["a"])
+    spool = open_queue(path, commit_interval=5, clock=clock)
     spool.syncing.sync()
     synced.clear()
     spool.syncing.unsynced.clear()
@@ -54,8 +53,7 @@ def test_whoever_puts_a_frame_does_not_wait_for_the_disk(path, synced):
 
 
 def test_with_no_interval_every_frame_is_safe_at_once(path, synced):
-    spool = Spool(path, commit_interval=0)
-    spool.set_consumers(["a"])
+    spool = open_queue(path, commit_interval=0)
     spool.put([frame(1)])
     spool.put([frame(2)])
     spool.admit([(frame(3), "")])
@@ -72,8 +70,7 @@ def test_a_disk_that_cannot_be_made_to_write_is_told_once(path, monkeypatch, cap
         raise OSError("broken")
 
     monkeypatch.setattr(os, "fdatasync", refuse)
-    spool = Spool(path, commit_interval=0)
-    spool.set_consumers(["a"])
+    spool = open_queue(path, commit_interval=0)
     spool.put([frame(1)])
     spool.put([frame(2)])
     assert [record.message.partition(": ")[2] for record in caplog.records] == [
@@ -85,8 +82,7 @@ def test_a_disk_that_cannot_be_made_to_write_is_told_once(path, monkeypatch, cap
 
 def test_a_disk_that_could_not_sync_is_asked_again(path, monkeypatch):
     clock = VirtualClock()
-    spool = Spool(path, commit_interval=1, clock=clock)
-    spool.set_consumers(["a"])
+    spool = open_queue(path, commit_interval=1, clock=clock)
     spool.put([frame(1)])
     right = os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda _: os.close(-1))
@@ -102,8 +98,7 @@ def test_a_disk_that_could_not_sync_is_asked_again(path, monkeypatch):
 
 
 def test_what_its_source_sends_again_after_a_power_cut_is_given_to_nobody_before_it_is_synced(path, synced):
-    spool = Spool(path, commit_interval=5)
-    spool.set_consumers(["a"])
+    spool = open_queue(path, commit_interval=5)
     flag = Flag()
     spool.subscribe("a", flag)
     spool.put([frame(1)])

@@ -36,6 +36,7 @@ from gateway.workers.delivery import DispatcherWorker
 from gateway.workers.worker import ListenerWorker, Worker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.earlier_run import left_by_an_earlier_run
+from tests.spools import open_queue
 from tests.waiting import wait_until, wait_until_idle
 
 STAMP = Stamp(1_700_000_000.0, "boot", 1.0)
@@ -145,8 +146,7 @@ def clock() -> VirtualClock:
 
 @pytest.fixture
 def spool(tmp_path) -> Iterator[Spool]:
-    spool = Spool(tmp_path / "queue.db")
-    spool.set_consumers(["far"])
+    spool = open_queue(tmp_path / "queue.db", "far")
     yield spool
     spool.close()
 
@@ -945,8 +945,7 @@ def test_where_nothing_is_held_and_nothing_waits_the_far_end_is_not_asked(spool,
 def test_a_far_end_with_a_wrong_clock_holds_up_no_other(tmp_path, started, at_once):
     # given that it is the last to be asked
     clock = VirtualClock(wall=MADE + 86400)
-    spool = Spool(tmp_path / "both.db", clock=clock)
-    spool.set_consumers(["far", "behind"])
+    spool = open_queue(tmp_path / "both.db", "far", "behind", clock=clock)
     far, behind = far_end(clock_shows=clock.wall()), far_end(clock_shows=clock.wall() - 3600)
     behind.name = "behind"
     worker = dispatching(far, spool, clock)
@@ -1056,15 +1055,13 @@ def test_one_that_is_stopped_while_it_waits_leaves_its_wait_to_who_comes_after(s
 @pytest.mark.parametrize(("queued", "doubled"), [(0, 0), (2, 2)])
 def test_what_comes_after_a_reboot_has_not_arrived_twice(tmp_path, started, queued, doubled):
     # given a far end that cannot tell what it has, and what was queued when the machine was shut down
-    spool = Spool(tmp_path / "queue.db", clock=VirtualClock())
-    spool.set_consumers(["far"])
+    spool = open_queue(tmp_path / "queue.db", "far", clock=VirtualClock())
     spool.put([frame(n) for n in range(queued)])
     spool.close()
     # when more is put after the reboot, before anything is sent
     clock = VirtualClock()
     clock.boot = "another"
-    spool = Spool(tmp_path / "queue.db", clock=clock)
-    spool.set_consumers(["far"])
+    spool = open_queue(tmp_path / "queue.db", "far", clock=clock)
     spool.put([frame(n) for n in range(queued, 22)])
     far = far_end()
     worker = started(virtual(dispatching(far, spool)))
