@@ -28,18 +28,14 @@ name = kitchen
 
 
 @pytest.fixture
-def edited(tmp_path):
+def edited(written):
     def edited(*replacements: tuple[str, str]) -> str:
-        file = tmp_path / "oemgateway.conf"
-        file.touch(0o600)
-        file.write_text(FILE)
-        before = config.read(file)
+        before = config.read(written(FILE))
         text = FILE
         for old, new in replacements:
             assert old in text
             text = text.replace(old, new)
-        file.write_text(text)
-        return changes(before, config.read(file))
+        return changes(before, config.read(written(text)))
 
     return edited
 

@@ -29,11 +29,8 @@ apikey = s3cr3ts3cr3ts3cr3ts3cr3ts3cr3t01
 
 
 @pytest.fixture
-def file(tmp_path):
-    file = tmp_path / "oemgateway.conf"
-    file.touch(0o600)
-    file.write_text(state(tmp_path) + LISTENER.format(port=free_port()) + DISPATCHER)
-    return file
+def file(tmp_path, written):
+    return written(state(tmp_path) + LISTENER.format(port=free_port()) + DISPATCHER)
 
 
 def test_version():
@@ -206,11 +203,9 @@ def test_each_command_adds_its_parser(name):
     "arguments", [["check"], ["doctor"], ["sensors"], ["status", "--json"], ["help"], ["--version"]]
 )
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_pipe_that_nobody_reads_is_no_trouble(tmp_path, arguments, closed):
+def test_a_pipe_that_nobody_reads_is_no_trouble(tmp_path, written, arguments, closed):
     # given a configuration, and output that goes nowhere
-    file = tmp_path / "oemgateway.conf"
-    file.touch(0o600)
-    file.write_text(
+    file = written(
         f"[gateway]\nstate_dir = {tmp_path}\n[listeners]\n[[a]]\ntype = ds2482\nbus = simulated\nnode = 9\n"
         "sensor1 = 28.33F749050000\n[dispatchers]\n[[log]]\ntype = log\n"
     )

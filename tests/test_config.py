@@ -77,24 +77,11 @@ def types():
 
 
 @pytest.fixture
-def file(tmp_path):
-    """Write a file that only its owner can read."""
-
-    def file(text):
-        path = tmp_path / "oemgateway.conf"
-        path.write_text(text)
-        path.chmod(0o600)
-        return path
-
-    return file
-
-
-@pytest.fixture
-def faults(file):
+def faults(written):
     """Return the faults of a file as a person reads them, without its folder."""
 
     def faults(text):
-        path = file(text)
+        path = written(text)
         with pytest.raises(ConfigFaults) as caught:
             config.read(path)
         return [str(fault).removeprefix(f"{path.parent}/") for fault in caught.value.faults]
@@ -103,11 +90,11 @@ def faults(file):
 
 
 @pytest.fixture
-def remarks(file):
+def remarks(written):
     """Return the remarks on a file as a person reads them, without its folder."""
 
     def remarks(text):
-        path = file(text)
+        path = written(text)
         return [str(remark).removeprefix(f"{path.parent}/") for remark in config.read(path).remarks]
 
     return remarks
@@ -165,14 +152,14 @@ class TestTheFileOf2014:
 
 
 class TestGateway:
-    def test_settings_are_read_and_have_defaults(self, file):
+    def test_settings_are_read_and_have_defaults(self, written):
         given_all = config.read(
-            file(whole(gateway="\nloglevel = warn\nstate_dir = /var/x\nsocket=/run/x\nsimulate=yes"))
+            written(whole(gateway="\nloglevel = warn\nstate_dir = /var/x\nsocket=/run/x\nsimulate=yes"))
         )
         assert given_all.gateway == Gateway(
             loglevel="WARN", state_dir=Path("/var/x"), socket=Path("/run/x"), simulate=True
         )
-        assert config.read(file(whole().removeprefix("[gateway]\n"))).gateway == Gateway()
+        assert config.read(written(whole().removeprefix("[gateway]\n"))).gateway == Gateway()
 
     @pytest.mark.parametrize(("days", "seconds"), [("0", math.inf), ("1.5", 129_600)])
     def test_the_age_of_a_reading_has_no_limit_unless_there_is_one(self, days, seconds):
@@ -199,9 +186,9 @@ class TestGateway:
 
 
 class TestPlugins:
-    def test_they_come_by_name_in_the_order_of_the_file(self, file):
+    def test_they_come_by_name_in_the_order_of_the_file(self, written):
         section = "[[{}]]\ntype = gauge\nport = {}\n"
-        read = config.read(file(whole() + "[buffers]\n[[b]]\ntype = cloud\n[[a]]\ntype = cloud\n"))
+        read = config.read(written(whole() + "[buffers]\n[[b]]\ntype = cloud\n[[a]]\ntype = cloud\n"))
         assert list(read.dispatchers) == ["cloud", "b", "a"]
         assert [plugin.name for plugin in read.dispatchers.values()] == ["cloud", "b", "a"]
         assert read.types == {
@@ -209,18 +196,18 @@ class TestPlugins:
             "dispatchers": {"cloud": "cloud", "b": "cloud", "a": "cloud"},
         }
         text = whole(listener="type = gauge\nport = 1\n" + section.format("z", 2) + section.format("a", 3))
-        assert [probe.port for probe in config.read(file(text)).listeners.values()] == ["1", "2", "3"]
+        assert [probe.port for probe in config.read(written(text)).listeners.values()] == ["1", "2", "3"]
 
-    def test_an_edit_of_a_comment_changes_none(self, file):
-        before, after = config.read(file(whole())), config.read(file("# new\n" + whole()))
+    def test_an_edit_of_a_comment_changes_none(self, written):
+        before, after = config.read(written(whole())), config.read(written("# new\n" + whole()))
         assert before.listeners == after.listeners
-        assert before.listeners != config.read(file(whole().replace("port = x", "port = y"))).listeners
+        assert before.listeners != config.read(written(whole().replace("port = x", "port = y"))).listeners
 
-    def test_the_subsections_of_2013_count_as_the_section_itself(self, file):
+    def test_the_subsections_of_2013_count_as_the_section_itself(self, written):
         text = whole(
             "type = gauge\n[[[init_settings]]]\ncom_port = x\n[[[runtime_settings]]]\nresolution = 9\n"
         )
-        assert config.read(file(text)).listeners == {"probe": Probe(port="x", resolution=9)}
+        assert config.read(written(text)).listeners == {"probe": Probe(port="x", resolution=9)}
 
     def test_a_setting_out_of_range_reads_as_the_manual_says(self, faults):
         text = "#\n" * 20 + whole("type = gauge\nport = x\nresolution = 13\n").replace(
@@ -329,8 +316,8 @@ class TestPlugins:
             "oemgateway.conf:5: com_port: an odd port",
         ]
 
-    def test_a_section_that_is_switched_off_is_remarked_and_not_looked_at(self, file):
-        read = config.read(file(whole("type = nonsense\nactive = no\n")))
+    def test_a_section_that_is_switched_off_is_remarked_and_not_looked_at(self, written):
+        read = config.read(written(whole("type = nonsense\nactive = no\n")))
         assert read.listeners == {}
         assert [str(remark).partition("conf:")[2] for remark in read.remarks] == [
             "5: probe: neither run nor checked: active = no"
@@ -405,18 +392,18 @@ class TestBetweenSections:
         [remark] = remarks(whole(f"{text}port = simulated\n"))
         assert remark.startswith("oemgateway.conf:7: radio: packets of node 19 are refused, as probe (li")
 
-    def test_two_listeners_may_have_different_indices_of_a_node(self, file):
+    def test_two_listeners_may_have_different_indices_of_a_node(self, written):
         bus = "type = ds2482\nnode = 9\n"
         text = whole(
             f"{bus}sensor1 = 28.33F749050000\n[[other]]\n{bus}address = 0x19\nsensor2 = 28.DB564A050000\n"
         )
-        assert list(config.read(file(text)).listeners) == ["probe", "other"]
+        assert list(config.read(written(text)).listeners) == ["probe", "other"]
 
-    def test_a_listener_that_is_off_writes_none(self, file):
+    def test_a_listener_that_is_off_writes_none(self, written):
         text = whole(
             "type = gauge\nport = x\nnode = 9\n[[other]]\ntype = gauge\nport = y\nnode = 9\nactive = no\n"
         )
-        assert list(config.read(file(text)).listeners) == ["probe"]
+        assert list(config.read(written(text)).listeners) == ["probe"]
 
     @pytest.mark.parametrize(
         ("first", "second", "what"),
@@ -457,8 +444,8 @@ class TestBetweenSections:
             ("type = owserver\nnode = 8", "type = owserver\nnode = 9"),
         ],
     )
-    def test_but_what_each_can_have_for_itself(self, file, first, second):
-        assert config.read(file(whole(f"{first}\n[[other]]\n{second}\n"))).listeners
+    def test_but_what_each_can_have_for_itself(self, written, first, second):
+        assert config.read(written(whole(f"{first}\n[[other]]\n{second}\n"))).listeners
 
     def test_one_name_in_both_lists_is_remarked(self, remarks):
         assert remarks(whole().replace("[[cloud]]", "[[probe]]")) == [
@@ -481,19 +468,19 @@ class TestBetweenSections:
             ("", "type = cloud\napikey = abc\nactive = no\n"),
         ],
     )
-    def test_unless_it_is_wanted_or_there_is_no_key(self, file, gateway, dispatcher):
+    def test_unless_it_is_wanted_or_there_is_no_key(self, written, gateway, dispatcher):
         text = whole("type = gauge\nport = simulated\n", dispatcher, gateway)
-        assert config.read(file(text)).listeners["probe"].simulated
+        assert config.read(written(text)).listeners["probe"].simulated
 
-    def test_a_key_that_everyone_can_read_is_remarked(self, file):
-        path = file(whole(dispatcher="type = cloud\napikey = abc\n"))
+    def test_a_key_that_everyone_can_read_is_remarked(self, written):
+        path = written(whole(dispatcher="type = cloud\napikey = abc\n"))
         assert config.read(path).remarks == []
         path.chmod(0o644)
         [remark] = config.read(path).remarks
         assert str(remark) == f"{path}:9: apikey: every user of this machine can read it: chmod 640 {path}"
 
-    def test_a_file_without_a_key_may_be_read_by_everyone(self, file):
-        path = file(whole())
+    def test_a_file_without_a_key_may_be_read_by_everyone(self, written):
+        path = written(whole())
         path.chmod(0o644)
         assert config.read(path).remarks == []
 

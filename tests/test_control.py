@@ -195,11 +195,10 @@ def test_what_has_come_in_its_place_is_not_taken_away_at_the_end(path):
     assert path.read_text() == "precious"
 
 
-def test_a_daemon_whose_socket_is_a_file_runs_and_says_so(tmp_path):
+def test_a_daemon_whose_socket_is_a_file_runs_and_says_so(tmp_path, written):
     precious = tmp_path / "precious"
     precious.write_text("precious")
-    file = tmp_path / "oemgateway.conf"
-    file.write_text(
+    file = written(
         f"[gateway]\nstate_dir = {tmp_path / 'state'}\nsocket = {precious}\n"
         f"[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n[dispatchers]\n[[log]]\ntype = log\n"
     )

@@ -565,10 +565,9 @@ class TestOnceAndInOrder:
         assert stored(server) == [0, 1, 2, 1, 2]
         assert worker.doubled == 2
 
-    def test_which_the_command_shows(self, tmp_path, server):
+    def test_which_the_command_shows(self, tmp_path, written, server):
         port = free_port()
-        file = tmp_path / "oemgateway.conf"
-        file.write_text(
+        file = written(
             f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n[dispatchers]\n[[home]]\n"
             f"type = emoncms\nurl = {server.url}\napikey = {server.device_key}\ninterval = 0\n"
         )

@@ -265,15 +265,14 @@ def test_what_waits_in_memory_has_its_limit(path, clock, monkeypatch):
 
 
 @pytest.mark.needs_root
-def test_a_card_that_is_read_only_at_the_start_is_used_as_soon_as_it_can_be(tmp_path):
+def test_a_card_that_is_read_only_at_the_start_is_used_as_soon_as_it_can_be(tmp_path, written):
     # given a daemon whose state is on a card that is mounted read-only, and has a thousand readings
     image = file_system(tmp_path / "card", 16, 4096)
     port = free_port()
     with mounted(image, tmp_path / "state") as card:
         filled(card / "queue.db", 1000, "home")
         subprocess.run(["mount", "-o", "remount,ro", card], check=True)
-        file = tmp_path / "oemgateway.conf"
-        file.write_text(
+        file = written(
             f"[gateway]\nstate_dir = {card}\nsocket = {tmp_path / 'run' / 'control'}\n"
             f"[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
             f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = http://127.0.0.1:9\napikey = {'0' * 32}\n"

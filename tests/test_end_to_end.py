@@ -80,10 +80,11 @@ def test_the_file_of_2014_on_a_mounted_bus_and_a_radio(tmp_path, server):
     radio.close()
 
 
-def test_after_a_kill_while_the_server_is_down_every_frame_arrives_once_and_in_order(tmp_path, server):
+def test_after_a_kill_while_the_server_is_down_every_frame_arrives_once_and_in_order(
+    tmp_path, written, server
+):
     port = free_port()
-    file = tmp_path / "oemgateway.conf"
-    file.write_text(f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n{home(server)}")
+    file = written(f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n{home(server)}")
     server.stop()
     with GatewayProcess(file, traced=False) as gateway:
         for n in range(200):

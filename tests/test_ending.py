@@ -303,13 +303,12 @@ def test_it_ends_though_something_hangs(tmp_path, hang, record_property):
         ends(gateway.process, record_property, 60.0 if hang is mounted_tree else AT_MOST_S)
 
 
-def test_it_ends_though_nobody_reads_its_log(tmp_path, record_property):
+def test_it_ends_though_nobody_reads_its_log(tmp_path, written, record_property):
     # given a pipe for its log that has no room
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     os.write(writer, bytes(4096))
-    file = tmp_path / "oemgateway.conf"
-    file.write_text(f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n{OUT}")
+    file = written(f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n{OUT}")
     process = subprocess.Popen(
         [sys.executable, "-m", "gateway", "--config-file", str(file)], env=ENVIRONMENT, stderr=writer
     )

@@ -46,13 +46,12 @@ def test_one_that_is_named_as_a_sensor_keeps_its_index_and_is_no_bad_plug(house,
     assert ("sensor2", f"{BATTERY}: {words}") in list(house.listener.remarks())
 
 
-def test_check_and_sensors_say_it(tmp_path):
+def test_check_and_sensors_say_it(tmp_path, written):
     home = tmp_path / "1wire" / FLOW
     home.mkdir(parents=True)
     (home / "temperature").write_text("21.5")
     (tmp_path / "1wire" / BATTERY).mkdir()
-    file = tmp_path / "oemgateway.conf"
-    file.write_text(
+    file = written(
         f"{state(tmp_path)}[listeners]\n[[tree]]\ntype = owfs\npath = {tmp_path / '1wire'}\nnode = 9\n"
         f"sensor1 = {FLOW}\nsensor2 = {BATTERY}\n[dispatchers]\n[[out]]\ntype = log\n"
     )

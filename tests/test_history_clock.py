@@ -219,11 +219,10 @@ def test_killed_while_they_move_they_have_moved_once(tmp_path):
         assert sum(point.count for point in again.history.hours("9", key, NOW - 20 * DAY, NOW)) == before + 1
 
 
-def test_the_running_gateway_moves_what_it_wrote_when_its_clock_is_set(tmp_path, faketime):
+def test_the_running_gateway_moves_what_it_wrote_when_its_clock_is_set(tmp_path, written, faketime):
     # given a daemon whose clock is five hours behind, of which nothing tells
     port, page = free_port(), free_port()
-    file = tmp_path / "oemgateway.conf"
-    file.write_text(
+    file = written(
         f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
         f"[dispatchers]\n[[page]]\ntype = page\nport = {page}\ninterval = 0\n"
     )

@@ -198,10 +198,9 @@ class TestTime:
             for each in waiting:
                 each.close()
 
-    def test_sigterm_ends_the_daemon_while_an_answer_trickles(self, server, tmp_path):
+    def test_sigterm_ends_the_daemon_while_an_answer_trickles(self, server, tmp_path, written):
         port = free_port()
-        file = tmp_path / "oemgateway.conf"
-        file.write_text(
+        file = written(
             f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
             f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {KEY}\ninterval = 0\n"
         )

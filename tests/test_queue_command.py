@@ -46,16 +46,13 @@ def frame(n: float, node: str = "9", wall: float = NOW - 1000) -> Frame:
 
 
 @pytest.fixture
-def file(tmp_path) -> Path:
+def file(tmp_path, written) -> Path:
     """Two dispatchers whose servers are not there."""
-    file = tmp_path / "oemgateway.conf"
-    file.touch(0o600)
     sections = "".join(
         f"[[{who}]]\ntype = emoncms\nurl = http://127.0.0.1:9\napikey = {'0' * 32}\n" for who in "ab"
     )
     listener = f"[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n"
-    file.write_text(f"{state(tmp_path)}max_frames = 5000\n{listener}[dispatchers]\n{sections}")
-    return file
+    return written(f"{state(tmp_path)}max_frames = 5000\n{listener}[dispatchers]\n{sections}")
 
 
 @pytest.fixture
@@ -452,17 +449,17 @@ def test_an_age_is_by_the_boots_own_clock_and_no_answer_is_large(path):
     spool.close()
 
 
-def test_a_frame_that_was_refused_reaches_its_server_after_a_retry_and_the_other_server_once(tmp_path):
+def test_a_frame_that_was_refused_reaches_its_server_after_a_retry_and_the_other_server_once(
+    tmp_path, written
+):
     # given two servers, of which one takes a single node
     with FakeEmoncms(max_nodes=1) as small, FakeEmoncms() as large:
         port = free_port()
-        file = tmp_path / "oemgateway.conf"
-        file.touch(0o600)
         sections = "".join(
             f"[[{name}]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\ninterval = 0\n"
             for name, server in (("small", small), ("large", large))
         )
-        file.write_text(
+        file = written(
             f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n[dispatchers]\n{sections}"
         )
         with GatewayProcess(file) as gateway:

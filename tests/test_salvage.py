@@ -456,7 +456,7 @@ def test_whenever_it_is_killed_the_next_start_has_all_of_it(path, tmp_path, monk
     assert kills > 40
 
 
-def test_sigterm_ends_a_daemon_in_the_middle_of_it_and_the_next_one_goes_on(tmp_path):
+def test_sigterm_ends_a_daemon_in_the_middle_of_it_and_the_next_one_goes_on(tmp_path, written):
     # given a file that takes a while
     path = tmp_path / "state" / "queue.db"
     fill(path, 1)
@@ -466,8 +466,7 @@ def test_sigterm_ends_a_daemon_in_the_middle_of_it_and_the_next_one_goes_on(tmp_
             "(SELECT 2 UNION ALL SELECT n + 1 FROM more WHERE n < 400000) SELECT n, frame FROM more, frames"
         )
     overwrite(path, path.stat().st_size // PAGE // 2)
-    file = tmp_path / "oemgateway.conf"
-    file.write_text(
+    file = written(
         f"{state(tmp_path)}simulate = yes\n[listeners]\n[[busy]]\ntype = exec\ncommand = sleep 1000\n"
         f"[dispatchers]\n[[a]]\ntype = emoncms\nurl = http://127.0.0.1:9\napikey = {'0' * 32}\n"
     )

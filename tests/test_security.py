@@ -90,13 +90,11 @@ def everybody_may_read():
 
 
 def test_after_every_failure_of_the_server_the_key_is_nowhere_and_nobody_else_may_read_the_state(
-    tmp_path, server, everybody_may_read
+    tmp_path, written, server, everybody_may_read
 ):
     # given a daemon that says all it can, and takes readings from devices that know the key
     port, pushed = free_port(), free_port()
-    file = tmp_path / "oemgateway.conf"
-    file.touch(0o600)
-    file.write_text(
+    file = written(
         f"{state(tmp_path)}loglevel = DEBUG\n"
         f"[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
         f"[[devices]]\ntype = http\nport = {pushed}\napikey = {KEY}\n"

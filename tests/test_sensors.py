@@ -41,11 +41,8 @@ DISPATCHER = "[dispatchers]\n[[log]]\ntype = log\n"
 
 
 @pytest.fixture
-def file(tmp_path):
-    file = tmp_path / "oemgateway.conf"
-    file.touch(0o600)
-    file.write_text(state(tmp_path) + LISTENER + DISPATCHER)
-    return file
+def file(tmp_path, written):
+    return written(state(tmp_path) + LISTENER + DISPATCHER)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ PACKETS = 60
 
 
 @pytest.mark.parametrize("way", ["owserver", pytest.param("owfs", marks=pytest.mark.needs_root)])
-def test_the_radio_goes_on_while_the_bus_hangs(tmp_path, server, way):
+def test_the_radio_goes_on_while_the_bus_hangs(tmp_path, written, server, way):
     with ExitStack() as stack:
         # given an owserver whose sensor is read every second, a radio, and a server that has heard of both
         bus = Ds2482(Clock(), [Ds18b20(ID, 21.5)])
@@ -41,8 +41,7 @@ def test_the_radio_goes_on_while_the_bus_hangs(tmp_path, server, way):
             there = f"path = {stack.enter_context(owfs_mount(port, tmp_path))}"
         radio = SimulatedRfm12pi(period=3600)
         stack.callback(radio.close)
-        file = tmp_path / "oemgateway.conf"
-        file.write_text(
+        file = written(
             f"{state(tmp_path)}[listeners]\n[[bus]]\ntype = {way}\n{there}\nnode = 9\ninterval = 1\n"
             f"sensor1 = {ID}\n[[radio]]\ntype = rfm12pi\nport = {radio.port}\n"
             f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\n"

@@ -31,11 +31,8 @@ sensor1 = 28.33F749050000, cellar
 
 
 @pytest.fixture
-def file(tmp_path):
-    file = tmp_path / "oemgateway.conf"
-    file.touch(0o600)
-    file.write_text(f"{state(tmp_path)}simulate = yes\n{BRIDGE}{LOG}")
-    return file
+def file(tmp_path, written):
+    return written(f"{state(tmp_path)}simulate = yes\n{BRIDGE}{LOG}")
 
 
 def status(file, *options):

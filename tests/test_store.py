@@ -46,11 +46,10 @@ def test_what_is_another_programs_is_refused_and_left_as_it_is(tmp_path, make, i
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_a_daemon_says_so_in_one_line(tmp_path):
+def test_a_daemon_says_so_in_one_line(tmp_path, written):
     path = tmp_path / "queue.db"
     database(path)
-    file = tmp_path / "oemgateway.conf"
-    file.write_text(
+    file = written(
         f"[gateway]\nstate_dir = {tmp_path}\nsocket = {tmp_path}/control\n"
         "[listeners]\n[[push]]\ntype = tcp\nport = 5009\n[dispatchers]\n[[log]]\ntype = log\n"
     )

@@ -179,11 +179,9 @@ def test_a_dead_server_never_blocks_who_logs(tmp_path, death):
         each.close()
 
 
-def test_the_key_is_never_in_it(rsyslog, monkeypatch, tmp_path):
+def test_the_key_is_never_in_it(rsyslog, monkeypatch, tmp_path, written):
     key = "0123456789abcdef0123456789abcdef"
-    file = tmp_path / "oemgateway.conf"
-    file.touch(0o600)
-    file.write_text(
+    file = written(
         f"{state(tmp_path)}syslog = tcp:127.0.0.1:{rsyslog.tcp}\nsimulate = yes\n[listeners]\n[[a]]\n"
         "type = ds2482\nbus = simulated\nnode = 9\ninterval = 1\nsensor1 = 28.33F749050000\n"
         f"[dispatchers]\n[[b]]\ntype = emoncms\nurl = http://127.0.0.1:1\napikey = {key}\ninterval = 0\n"

@@ -241,11 +241,8 @@ def test_status_with_twenty_sensors_and_ten_nodes_fits_80_columns():
 
 
 @pytest.fixture
-def file(tmp_path):
-    file = tmp_path / "oemgateway.conf"
-    file.touch(0o600)
-    file.write_text(state(tmp_path) + CONFIGURATION)
-    return file
+def file(tmp_path, written):
+    return written(state(tmp_path) + CONFIGURATION)
 
 
 def test_the_running_gateway_is_asked(file):

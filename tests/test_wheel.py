@@ -95,11 +95,9 @@ def test_it_prints_its_help(run):
     assert "doctor" in said
 
 
-def test_it_reads_the_simulated_bus_and_delivers(run, tmp_path):
+def test_it_reads_the_simulated_bus_and_delivers(run, tmp_path, written):
     with FakeEmoncms() as server:
-        file = tmp_path / "oemgateway.conf"
-        file.touch(0o600)
-        file.write_text(
+        file = written(
             f"[gateway]\nstate_dir = {tmp_path}/state\nsocket = {tmp_path}/control\nsimulate = yes\n"
             "[listeners]\n[[bridge]]\ntype = ds2482\nbus = simulated\nnode = 9\ninterval = 1\n"
             "sensor1 = 28.33F749050000\nsensor2 = Dummy\n"

@@ -9,11 +9,10 @@ from tests.ports import connect, free_port
 from tests.waiting import wait_until
 
 
-def test_readings_taken_in_1970_arrive_once_and_with_their_right_time(tmp_path, server, faketime):
+def test_readings_taken_in_1970_arrive_once_and_with_their_right_time(tmp_path, written, server, faketime):
     # given a daemon that starts in 1970, and takes readings while the server is there
     port = free_port()
-    file = tmp_path / "oemgateway.conf"
-    file.write_text(
+    file = written(
         f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
         f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\ninterval = 0\n"
     )
@@ -46,12 +45,11 @@ def test_readings_taken_in_1970_arrive_once_and_with_their_right_time(tmp_path, 
         assert before - 2 <= kept.time <= after + 2
 
 
-def test_a_server_whose_clock_is_wrong_waits_alone(tmp_path, server):
+def test_a_server_whose_clock_is_wrong_waits_alone(tmp_path, written, server):
     # given a server that shows the year 2001, beside another destination that shows no time
     server.clock_ahead = 978_307_205 - time.time()
     port = free_port()
-    file = tmp_path / "oemgateway.conf"
-    file.write_text(
+    file = written(
         f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
         f"[dispatchers]\n[[log]]\ntype = log\n"
         f"[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\ninterval = 0\n"
@@ -76,15 +74,16 @@ def test_a_server_whose_clock_is_wrong_waits_alone(tmp_path, server):
         assert gateway.stop() == 0
 
 
-def test_a_server_on_this_machine_does_not_vouch_for_the_clock_that_they_share(tmp_path, server, faketime):
+def test_a_server_on_this_machine_does_not_vouch_for_the_clock_that_they_share(
+    tmp_path, written, server, faketime
+):
     # given a machine that starts with the time of yesterday, and a server on it that shows the same
     state_dir = tmp_path / "state"
     state_dir.mkdir()
     (state_dir / "last-time").write_text(f"{time.time():.0f}\n")
     server.clock_ahead = -86400
     port = free_port()
-    file = tmp_path / "oemgateway.conf"
-    file.write_text(
+    file = written(
         f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
         f"[dispatchers]\n[[home]]\ntype = emoncms\nurl = {server.url}\napikey = {server.key}\ninterval = 0\n"
     )
