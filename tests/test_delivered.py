@@ -29,7 +29,7 @@ from tests.at_emoncms import KEY, dispatcher, encoded, frame, prepare, send
 from tests.earlier_run import left_by_an_earlier_run
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import connect, free_port
-from tests.simulators.emoncms import FAULTS, FakeEmoncms, Request
+from tests.simulators.emoncms import FAULTS, Answer, FakeEmoncms, Request
 from tests.spools import open_queue
 from tests.waiting import wait_until, wait_until_idle
 
@@ -564,6 +564,23 @@ class TestOnceAndInOrder:
             wait_until(lambda: spool.standing("home").waiting == 0)
         assert stored(server) == [0, 1, 2, 1, 2]
         assert worker.doubled == 2
+
+    @pytest.mark.parametrize("status", [301, 307, 403, 404])
+    def test_a_page_in_its_place_makes_nothing_come_twice(self, spool, server, status):
+        away = [Answer(status, "<html>Maintenance</html>", {"Location": "http://elsewhere/"})] * 9
+        with dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            # given an answer that is lost, and a server that is taken away after it
+            server.reset_after = 1
+            server.canned = [*away]
+            spool.put(numbered(0, 1, 2))
+            wait_until(lambda: spool.standing("home").waiting == 0)
+            # and one that is away before anything is sent
+            server.canned = [*away]
+            spool.put(numbered(3, 4, 5))
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        assert stored(server) == list(range(6))
+        assert worker.doubled == 0
 
     def test_which_the_command_shows(self, tmp_path, written, server):
         port = free_port()

@@ -163,7 +163,7 @@ class TestJudgement:
     )
     def test_anything_else_is_a_failure_that_says_what_to_do(self, status, body, kind, words):
         failure = judge(status, body)
-        assert type(failure) is kind
+        assert isinstance(failure, kind)
         assert words in str(failure)
 
     def test_a_node_too_many_is_the_frames_fault_and_named(self):
@@ -191,7 +191,7 @@ class TestJudgement:
     )
     def test_a_redirect_is_for_a_person_to_follow(self, location, words):
         failure = judge(301, "", location)
-        assert type(failure) is HoldEverything
+        assert isinstance(failure, HoldEverything)
         assert words in str(failure)
 
     def test_a_message_is_one_short_line_of_plain_text_without_the_key(self):
@@ -349,7 +349,7 @@ class TestFailures:
         setattr(server, fault, 1)
         with dispatcher(server.url) as emoncms:
             failure = failure_of(emoncms)
-            assert type(failure) is kind
+            assert isinstance(failure, kind)
             assert str(failure).startswith(f"{server.url}: ")
             assert "\n" not in str(failure)
             assert len(server.stored) == kept
@@ -370,7 +370,7 @@ class TestFailures:
     def test_a_key_that_cannot_write_holds_everything(self, server, key):
         with dispatcher(server.url, apikey=key) as emoncms:
             failure = failure_of(emoncms)
-        assert type(failure) is HoldEverything
+        assert isinstance(failure, HoldEverything)
         assert "apikey" in str(failure)
         assert server.stored == []
 

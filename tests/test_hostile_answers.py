@@ -307,6 +307,27 @@ class TestContent:
                 server.answers(answer(body, f"Content-Encoding: {coding}"))
                 send(emoncms, [frame(1.0)])
 
+    def test_an_answer_to_head_has_no_body_whatever_its_headers_say(self, server):
+        server.answers(answer(b"", "Content-Encoding: gzip", "Date: Sun, 06 Nov 1994 08:49:37 GMT"))
+        with dispatcher(server.url) as emoncms:
+            assert emoncms.time() == 784111777
+
+    def test_a_cache_that_keeps_an_answer_does_not_set_the_clock_back(self, server):
+        server.answers(answer(b"", "Date: Sun, 06 Nov 1994 08:49:37 GMT", "Age: 7200"))
+        with dispatcher(server.url) as emoncms:
+            assert emoncms.time() == 784111777 + 7200
+
+    @pytest.mark.parametrize("interim", ["100 Continue", "102 Processing", "103 Early Hints"])
+    def test_answers_before_the_answer_are_left_out(self, server, interim):
+        server.answers(f"HTTP/1.1 {interim}\r\nLink: </a.css>\r\n\r\n".encode() * 3 + answer(b"ok"))
+        with dispatcher(server.url) as emoncms:
+            assert emoncms.post("[]") is None
+
+    def test_one_that_ends_within_its_headers_says_nothing_of_the_key(self, server):
+        server.answers(b"HTTP/1.1 200 OK\r\nDate: Sun, 06 No")
+        with dispatcher(server.url) as emoncms:
+            assert str(emoncms.post("[]")) == "it was sent, but its answer breaks off"
+
     @pytest.mark.parametrize(
         ("coding", "body"),
         [

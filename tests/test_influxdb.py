@@ -238,6 +238,27 @@ def test_what_an_answer_means(to, status, kind):
         assert raised(made) is None
 
 
+@pytest.mark.parametrize("said", [b"<html><title>Log in</title></html>", b'{"results":[{"error":"no"}]}'])
+def test_what_is_answered_in_between_is_no_delivery(to, said):
+    with RawHttp() as server:
+        server.answers(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(said) + said
+        )
+        kind, words = raised(to(server, database="home"))
+        assert kind is (HoldEverything if b"html" in said else TryLater)
+        assert "200" in words
+
+
+def test_nor_does_it_say_which_version_there_is(to, caplog):
+    with FakeInflux(3, TOKENS[3]) as server:
+        made, ping = to(server, **WAYS[3]), server.ping
+        server.ping = lambda _: (502, {}, b"<html><title>Bad gateway</title></html>")
+        assert raised(made)[0] is TryLater
+        server.ping = ping
+        assert raised(made) is None
+        assert "is no InfluxDB" not in caplog.text
+
+
 def test_retry_after_is_honoured_by_the_clock_and_nothing_is_sent_meanwhile(to):
     with FakeInflux(1, script=[(429, {"Retry-After": "30"})]) as server:
         made = to(server, database="home", version="1")

@@ -209,7 +209,7 @@ class FakeEmoncms:
             if fault == "broken_off":
                 self._answer(_first_half(request))
                 return Answer(500)
-            answer = self.canned.pop(0) if self.canned else self._answer(request)
+            answer = self.canned.pop(0) if self.canned and not fault else self._answer(request)
         if fault == "hang_after":
             self._hang()
         return None if fault in ("hang_after", "reset_after") else answer

@@ -41,6 +41,10 @@ class Unexpected(DeliveryFailure):
     """It answered something else than was asked for; other requests may still work."""
 
 
+class _Unheard(HoldEverything, TryLater):
+    """Nothing passes until someone corrects it, and nothing of this was taken: Emoncms did not read it."""
+
+
 def judge(status: int, body: str, location: str = "", secret: str = "") -> DeliveryFailure | None:
     """Return what an answer to input/bulk means: None for delivered, or the failure to raise.
 
@@ -56,20 +60,20 @@ def judge_status(  # noqa: PLR0911  (a line for each)
 ) -> DeliveryFailure:
     """Return the failure for an answer whose status is not 200."""
     if 300 <= status < 400:
-        return HoldEverything(_redirected(path, location, secret))
+        return _Unheard(_redirected(path, location, secret))
     if status == 401 and is_page(body):
-        return HoldEverything(
+        return _Unheard(
             f"a web server before Emoncms wants a user name and a password "
             f"({with_status(status, body, secret)}): let the gateway pass without"
         )
     if status == 401:
-        return HoldEverything("it refuses the key: put the write key of the Emoncms account in apikey")
+        return _Unheard("it refuses the key: put the write key of the Emoncms account in apikey")
     if status == 413:
         return BadFrame("the batch is too large for it")
     if PLAIN_TO_TLS.search(body):
-        return HoldEverything(WRITE_HTTPS)
+        return _Unheard(WRITE_HTTPS)
     if 400 <= status < 500 and status not in (408, 429):
-        return HoldEverything(
+        return _Unheard(
             f"it answers {status} to {path}: check url, at which Emoncms's own page must open in a browser "
             "(on an emonPi that is http://emonpi/emoncms)"
         )

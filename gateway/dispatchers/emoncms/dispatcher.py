@@ -117,8 +117,8 @@ class Emoncms(Dispatcher):
         answer = self.server.ask("GET", "/input/get", query={"node": node})
         if isinstance(answer, DeliveryFailure):
             return answer
-        if answer.status == 401:
-            return self.refusal()  # a key may be allowed to write and not to read
+        if 300 <= answer.status < 500 and (failure := self.refusal()):
+            return failure  # otherwise the key may write and not read, or the server has no such page
         return judge_inputs(node, answer.status, answer.text, self.apikey)
 
     def _report_left_out(self, frames: Iterable[Frame]) -> None:

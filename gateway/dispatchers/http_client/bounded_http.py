@@ -31,6 +31,7 @@ _OVERHEAD = 100_000
 _PIECE = 65536
 _KEPT = frozenset(
     {
+        "age",
         "connection",
         "content-encoding",
         "content-length",
@@ -72,6 +73,7 @@ class _Bounds:
         self._size = size
         self._wire = 2 * size + _OVERHEAD
         self.local = False
+        self.has_ended = False
 
     def left(self, longest: float = float("inf")) -> float:
         """Return the seconds until the deadline, at most `longest`; raises Overdue where it has passed."""
@@ -83,6 +85,7 @@ class _Bounds:
     def came(self, count: int) -> None:
         """Count bytes that have come; raises Unusable where these are too many."""
         self._wire -= count
+        self.has_ended = not count
         if self._wire < 0:
             raise self.too_long()
 
@@ -96,7 +99,7 @@ class _Bounds:
 
     def decoded(self, body: bytes, coding: str) -> bytes:
         """Return a body decompressed; raises Unusable where it cannot be, or is too long then."""
-        if coding in ("", "identity"):
+        if not body or coding in ("", "identity"):  # an answer to HEAD has no body, whatever its headers say
             return body
         if coding not in _WINDOW:
             raise Unusable("its answer is encoded in a way that was not asked for")
@@ -144,8 +147,18 @@ class _Answer(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
+        if _BOUNDS.get().has_ended:  # http.client takes the end of the connection for that of the headers
+            raise Unusable("its answer breaks off")
         for name in {name.lower() for name in self.headers} - _KEPT:
             del self.headers[name]
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Skip interim answers such as 103 Early Hints (RFC 9110, 15.2); http.client skips 100 alone."""
+        while True:
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]  # private in http.client
+            if not 101 < found[1] < 200:
+                return found
+            http.client.parse_headers(self.fp)
 
 
 class _Bounded:

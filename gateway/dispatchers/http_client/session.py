@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import ssl
 from contextlib import suppress
 from datetime import datetime
@@ -31,8 +32,8 @@ _SHORT = 1_000_000
 class Answer(NamedTuple):
     """An answer; `location` is the target of a redirect.
 
-    `time` is the server's clock in Unix seconds, None where it does not show it. `local`: the server is on
-    this machine.
+    `time` is the server's clock in Unix seconds, None where it does not show it; an answer that a cache has
+    kept for a while says so. `local`: the server is on this machine.
     """
 
     status: int
@@ -112,7 +113,7 @@ class Server:
             reply.status,
             reply.body.decode("utf-8", "replace"),
             _absolute(f"{self._url}{path}", reply.headers.get("Location", "")),
-            _time(reply.headers.get("Date", "")),
+            _time(reply.headers.get("Date", ""), reply.headers.get("Age", "")),
             reply.local,
             reply.headers,
         )
@@ -121,6 +122,7 @@ class Server:
         headers: dict[str, str | bytes] = {
             "Accept": "*/*",
             "Accept-Encoding": "gzip",
+            "Cache-Control": "no-cache",  # what was so a while ago is no answer to any question here
             "Content-Type": "application/x-www-form-urlencoded",
             "User-Agent": f"oemgateway/{VERSION}",
         }
@@ -144,10 +146,14 @@ def _absolute(url: str, location: str) -> str:
         return location
 
 
-def _time(date: str) -> float | None:
-    """Return the time of a Date header (RFC 9110, IMF-fixdate), or None where it is none."""
+def _time(date: str, age: str) -> float | None:
+    """Return the time of a Date header (RFC 9110, IMF-fixdate), or None where it is none.
+
+    The seconds of an Age header, which a cache adds (RFC 9111, 5.1), have passed since.
+    """
     with suppress(ValueError):
         # A leap second is the 60th.
         text = f"{date.strip()} +0000".replace(":60 GMT", ":59 GMT")
-        return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT %z").timestamp()
+        written = datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT %z").timestamp()
+        return written + (int(age) if re.fullmatch(r"[0-9]{1,9}", age.strip()) else 0)
     return None

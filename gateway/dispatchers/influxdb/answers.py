@@ -26,7 +26,7 @@ def judge(  # noqa: PLR0911  (a line for each)
     makes it; `secret` is kept out of messages.
     """
     status = answer.status
-    if status in (200, 204):
+    if status == 204 or (status == 200 and not answer.text.strip()):
         return None
     if 300 <= status < 400:
         return HoldEverything(f"it redirects to {address(answer.location, secret)}: put that address in url")
@@ -36,7 +36,12 @@ def judge(  # noqa: PLR0911  (a line for each)
     if PLAIN_TO_TLS.search(answer.text):
         return HoldEverything(WRITE_HTTPS)
     if is_page(answer.text):
-        return HoldEverything(f"a web page answers ({with_status(status, answer.text, secret)}): check url")
+        return HoldEverything(
+            f"a web page answers ({with_status(status, answer.text, secret)}): check url, and whether a "
+            "login page of this network stands in between"
+        )
+    if 200 <= status < 300:
+        return TryLater(f"204 No Content expected, not {with_status(status, answer.text, secret)}")
     if status == 413:
         return BadFrame("the batch is too large for it")
     if status in (400, 406, 422):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from gateway.dispatchers.http_client.pages import is_page
 from gateway.dispatchers.http_client.session import Server
 from gateway.dispatchers.influxdb.answers import judge, major, retry_after
 from gateway.dispatchers.influxdb.findings import examine
@@ -144,7 +145,10 @@ class InfluxDb(Dispatcher):
         if not 0 < len(body) <= _SMALL:  # an empty body would go in chunks
             body, headers["Content-Encoding"] = zlib.compress(body, wbits=_GZIP), "gzip"
         path, query = self._endpoint()
-        answer = self.ask("POST", path, query, body, headers)
+        self._check(self.ask("POST", path, query, body, headers))
+
+    def _check(self, answer: Answer) -> None:
+        """Raise what an answer to a write means, unless it was taken."""
         made = (
             f"influx bucket create -n {self.bucket}" if self.bucket else f'CREATE DATABASE "{self.database}"'
         )
@@ -166,7 +170,11 @@ class InfluxDb(Dispatcher):
     def _detect(self) -> int:
         """Return the version that the server shows; 2 takes what 1 does, too."""
         if self.found is None:
-            self.found = major(self.ask("GET", "/ping")) or 0
+            answer = self.ask("GET", "/ping")
+            found = major(answer)
+            if not found and (answer.status >= 500 or (answer.status < 400 and is_page(answer.text))):
+                self._check(answer)  # something in between answers: the next answer may be the server's
+            self.found = found or 0
             if not self.found:
                 self.log.warning(
                     "%s is no InfluxDB: start VictoriaMetrics with -dedup.minScrapeInterval=1ms, or readings "
