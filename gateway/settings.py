@@ -113,6 +113,12 @@ def declared(cls: type) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in dataclasses.fields(cls) if field.init}
 
 
+def number_of(key: str, family: Any) -> int | None:  # noqa: ANN401  (any type with a PREFIX)
+    """Return the number of a key that is the PREFIX of a type and a number, None where it is another key."""
+    found = re.fullmatch(f"{family.PREFIX}([1-9][0-9]*)", key)
+    return int(found[1][:9]) if found else None
+
+
 def taker(cls: type) -> Callable[[str], bool]:
     """Return a function that tells whether a class has a setting of a name, older names included."""
     return _Reader(cls).knows
@@ -121,9 +127,9 @@ def taker(cls: type) -> Callable[[str], bool]:
 def build(cls: type[T], entries: Mapping[str, Raw]) -> T:
     """Make a `cls` of the entries of its section.
 
-    A field whose type has a `KEY` pattern takes every key that matches (`sensorN`; its EXAMPLE is one): the
-    type's `parse_entry(key, value)` gives a pair, the type is called with the dict of these pairs, and its
-    `shown()` gives the entries back.
+    A field whose type has a `PREFIX`, such as "sensor", takes every key of that and a number (`sensorN`): the
+    type is called with what its `parse_entry(number, value)` gives, by number, and its `shown()` gives the
+    entries back.
 
     Raises SettingsFault with every fault at once.
     """
@@ -152,7 +158,7 @@ class _Reader:
         self._fields = declared(cls)
         self._hints = typing.get_type_hints(cls)
         self._families = {
-            name: self._hints[name] for name in self._fields if hasattr(self._hints[name], "KEY")
+            name: self._hints[name] for name in self._fields if hasattr(self._hints[name], "PREFIX")
         }
         self._names = {
             spelling: name
@@ -164,15 +170,12 @@ class _Reader:
         self._values: dict[str, Any] = {}
 
     def knows(self, key: str) -> bool:
-        return key in self._names or any(family.KEY.fullmatch(key) for family in self._families.values())
+        return key in self._names or any(number_of(key, family) for family in self._families.values())
 
     def take(self, key: str, raw: Raw) -> None:
         for name, family in self._families.items():
-            if family.KEY.fullmatch(key):
-                index, member = family.parse_entry(key, raw)
-                if index in self._members[name]:
-                    raise ValueError(f"{index} is given twice: each needs a number of its own")
-                self._members[name][index] = member
+            if number := number_of(key, family):
+                self._members[name][number] = family.parse_entry(number, raw)
                 return
         if key not in self._names:
             raise ValueError(f"{UNKNOWN}{self._nearest(key)}")
@@ -190,8 +193,8 @@ class _Reader:
     def _nearest(self, key: str) -> str:
         """Return " (did you mean X?)" for a misspelt setting, such as sensor2 for Sensor02."""
         plain = re.sub(r"(?<=[a-z])s?[\W_]*0*(?=[0-9])", "", key.strip().lower())
-        members = [plain for family in self._families.values() if family.KEY.fullmatch(plain)]
-        examples = [family.EXAMPLE for family in self._families.values()]
+        members = [plain for family in self._families.values() if number_of(plain, family)]
+        examples = [f"{family.PREFIX}1" for family in self._families.values()]
         return did_you_mean(key, members or [*self._names, *examples])
 
     def missing(self) -> dict[str, str]:
@@ -260,7 +263,7 @@ def shown(settings: Any) -> dict[str, str]:  # noqa: ANN401  (any dataclass of s
     lines: dict[str, str] = {}
     for name, field in declared(type(settings)).items():
         value = getattr(settings, name)
-        if hasattr(value, "KEY"):
+        if hasattr(value, "PREFIX"):
             lines |= value.shown()
         elif field.metadata.get("secret"):
             lines[name] = "********" if value else ""

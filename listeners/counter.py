@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -72,8 +71,7 @@ def read_number(path: Path) -> float:
 class Counters(Entries):
     """The files: `counterN = PATH | Dummy`, with a label after a comma."""
 
-    KEY: ClassVar = re.compile(r"counter([1-9][0-9]*)")
-    EXAMPLE: ClassVar = "counter1"
+    PREFIX: ClassVar = "counter"
 
     @classmethod
     def parse(cls, text: str) -> Path:

@@ -6,7 +6,6 @@ has kinds of values.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,8 +40,7 @@ class Entry:
 class Entries:
     """Entries by number, in numerical order; each subclass says what a text names."""
 
-    KEY: ClassVar[re.Pattern[str]]
-    EXAMPLE: ClassVar[str]
+    PREFIX: ClassVar[str]
 
     by_number: Mapping[int, Entry] = field(default_factory=dict)
 
@@ -55,24 +53,22 @@ class Entries:
         raise NotImplementedError
 
     @classmethod
-    def parse_entry(cls, key: str, raw: Raw) -> tuple[int, Entry]:
-        """Return the number and entry of a setting, or raise ValueError."""
+    def parse_entry(cls, number: int, raw: Raw) -> Entry:
+        """Return the entry of a setting, or raise ValueError."""
         text, *labels = [raw] if isinstance(raw, str) else raw
         if len(labels) > 1:
             raise ValueError(
                 f"one value and one label expected, not {', '.join(labels)} (a comma needs quotes)"
             )
-        number = int(re.sub(r"\D", "", key)[:9])
         if number > HIGHEST:
             raise ValueError(f"a number from 1 to {HIGHEST} expected, not {number}")
         is_dummy = text.lower() == "dummy"
-        return number, Entry(None if is_dummy else cls.parse(text), text, "".join(labels))
+        return Entry(None if is_dummy else cls.parse(text), text, "".join(labels))
 
     def shown(self) -> dict[str, str]:
         """Return the entries again."""
-        name = self.EXAMPLE.rstrip("1")
         return {
-            f"{name}{number}": ", ".join(map(quoted, filter(None, (entry.text, entry.label))))
+            f"{self.PREFIX}{number}": ", ".join(map(quoted, filter(None, (entry.text, entry.label))))
             for number, entry in self.by_number.items()
         }
 
@@ -141,7 +137,7 @@ class EntrySampler(Sampler):
                     kind=kind if is_named else "",
                     identity=entry.text if is_named else "",
                     interval=self.interval,
-                    setting=f"{self.entries.EXAMPLE.rstrip('1')}{number}",
+                    setting=f"{self.entries.PREFIX}{number}",
                     claimed=is_named,
                 )
 
@@ -152,11 +148,11 @@ class EntrySampler(Sampler):
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Return that nothing is named, where that is so."""
         if not self.entries.named():
-            yield self.entries.EXAMPLE, "nothing is named: there is nothing to read"
+            yield f"{self.entries.PREFIX}1", "nothing is named: there is nothing to read"
 
     def _note_trouble(self, number: int, words: str, fault: str = "") -> None:
         """Take note that an entry has no value; a line in the log when that begins, at most one an hour."""
-        text = f"{self.entries.EXAMPLE.rstrip('1')}{number} ({self.entries.by_number[number].title}): {words}"
+        text = f"{self.entries.PREFIX}{number} ({self.entries.by_number[number].title}): {words}"
         if number not in self._troubles and self._limit.allows(str(number), self.clock.monotonic()):
             self.log.warning("%s", text)
         self._troubles[number] = text

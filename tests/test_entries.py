@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -14,8 +13,7 @@ from listeners.entries import Entries
 
 @dataclass(frozen=True)
 class Things(Entries):
-    KEY: ClassVar = re.compile(r"thing([1-9][0-9]*)")
-    EXAMPLE: ClassVar = "thing1"
+    PREFIX: ClassVar = "thing"
 
     @classmethod
     def parse(cls, text):

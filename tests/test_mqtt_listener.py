@@ -17,7 +17,6 @@ from gateway.mqtt.frames import Identity, log_message
 from gateway.plugin import Batch
 from gateway.settings import SettingsFault, build
 from listeners.mqtt.listener import Mqtt
-from listeners.mqtt.mappings import Mappings
 from listeners.mqtt.streams import Read, read_emon, read_log
 from tests.gateway_process import GatewayProcess, state
 from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
@@ -34,7 +33,7 @@ ZIGBEE = {
 
 
 def mappings():
-    return Mappings(dict(Mappings.parse_entry(key, raw) for key, raw in ZIGBEE.items()))
+    return build(Mqtt, ZIGBEE).values
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,16 +20,15 @@ from gateway.settings import SettingsFault, at_least, between, build, setting
 class Inputs:
     """Labels by number: `inputN = label`."""
 
-    KEY: ClassVar = re.compile(r"input([0-9]+)")
-    EXAMPLE: ClassVar = "input1"
+    PREFIX: ClassVar = "input"
 
     labels: dict[int, str]
 
     @staticmethod
-    def parse_entry(key, raw):
+    def parse_entry(number, raw):
         if isinstance(raw, list):
             raise ValueError("one label expected")
-        return int(key.removeprefix("input")), raw
+        return raw
 
     def shown(self):
         return {f"input{number}": label for number, label in self.labels.items()}
@@ -175,10 +173,8 @@ def test_a_secret_with_a_comma_is_not_repeated_in_the_message():
     assert message == "one value expected, not 2 with commas between (text with a comma needs quotes)"
 
 
-def test_a_number_given_twice_in_two_spellings_is_a_fault():
-    assert faults(input1="a", input01="b") == [
-        ("input01", "1 is given twice: each needs a number of its own")
-    ]
+def test_a_number_with_a_zero_before_it_is_not_taken_for_the_same():
+    assert faults(input1="a", input01="b") == [("input01", "no such setting (did you mean input1?)")]
 
 
 def test_all_faults_are_found_at_once_and_a_wrong_setting_is_not_missing_as_well():

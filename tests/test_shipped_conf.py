@@ -14,7 +14,7 @@ from gateway.conf import config, document
 from gateway.conf.config import ConfigFaults, Gateway
 from gateway.nodes import Decoder
 from gateway.registry import known
-from gateway.settings import build, declared, shown
+from gateway.settings import build, declared, number_of, shown
 from listeners.counter import Counters
 from listeners.lograte.listener import Patterns
 from listeners.mqtt.mappings import Mappings
@@ -115,13 +115,13 @@ def families(settings):
     return {
         name: type(getattr(settings, name))
         for name in declared(type(settings))
-        if hasattr(getattr(settings, name), "KEY")
+        if hasattr(getattr(settings, name), "PREFIX")
     }
 
 
 def field_of(settings, key):
     """Return the name of the field that takes a key: its own, never an older one, or that of its family."""
-    return next((name for name, kind in families(settings).items() if kind.KEY.fullmatch(key)), key)
+    return next((name for name, kind in families(settings).items() if number_of(key, kind)), key)
 
 
 def required(settings):
@@ -157,9 +157,9 @@ def test_what_stands_there_is_what_it_is_when_left_out(described):
 
 
 def test_an_index_that_is_left_out_has_no_sensor_and_no_offset():
-    shown_slots, slots = Slots(dict([Slots.parse_entry("sensor1", LEFT_OUT[Slots])])), Slots()
+    shown_slots, slots = Slots({1: Slots.parse_entry(1, LEFT_OUT[Slots])}), Slots()
     assert (shown_slots.roms(), shown_slots.indices()) == (slots.roms(), slots.indices())
-    shown_offsets = Offsets(dict([Offsets.parse_entry("offset1", LEFT_OUT[Offsets])]))
+    shown_offsets = Offsets({1: Offsets.parse_entry(1, LEFT_OUT[Offsets])})
     assert shown_offsets.applied([21.5]) == Offsets().applied([21.5])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,8 +40,7 @@ _LATE = 1.5
 class Patterns(Entries):
     """The patterns: `patternN = REGULAR EXPRESSION | Dummy`, with a label after a comma."""
 
-    KEY: ClassVar = re.compile(r"pattern([1-9][0-9]*)")
-    EXAMPLE: ClassVar = "pattern1"
+    PREFIX: ClassVar = "pattern"
 
     @classmethod
     def parse(cls, text: str) -> str:

@@ -44,8 +44,7 @@ class Value:
 class Mappings:
     """The values by their numbers. As settings: `valueN = topic, path, node, index, label`; empty is none."""
 
-    KEY: ClassVar = re.compile(r"value([1-9][0-9]*)")
-    EXAMPLE: ClassVar = "value1"
+    PREFIX: ClassVar = "value"
 
     by_number: Mapping[int, Value] = field(default_factory=dict)
 
@@ -60,12 +59,10 @@ class Mappings:
                 raise SettingsFault([(f"value{count}", message)])
 
     @staticmethod
-    def parse_entry(key: str, raw: Raw) -> tuple[int, Value | None]:
-        """Return the number and value of an entry, or raise ValueError."""
-        found = Mappings.KEY.fullmatch(key)
-        count = int(found[1]) if found else 0
+    def parse_entry(_number: int, raw: Raw) -> Value | None:
+        """Return the value of an entry, or raise ValueError."""
         if not raw:
-            return count, None
+            return None
         parts = [raw] if isinstance(raw, str) else raw
         if not 4 <= len(parts) <= 5:
             raise ValueError(f"{_EXPECTED}, not {', '.join(parts)}")
@@ -76,7 +73,7 @@ class Mappings:
             raise ValueError(f"an index from 1 to {HIGHEST} expected, not {index}")
         if not path:
             raise ValueError(f"a path in its JSON expected, or {_PLAIN} where the message is a number")
-        return count, Value(topic, "" if path == _PLAIN else path, node, int(index), "".join(label))
+        return Value(topic, "" if path == _PLAIN else path, node, int(index), "".join(label))
 
     def shown(self) -> dict[str, str]:
         """Return the entries again."""

@@ -41,8 +41,7 @@ class Slots:
     As settings: `sensorN = ID | Dummy`, with a label after a comma.
     """
 
-    KEY: ClassVar = re.compile(r"sensor([1-9][0-9]*)")
-    EXAMPLE: ClassVar = "sensor1"
+    PREFIX: ClassVar = "sensor"
 
     by_index: Mapping[int, Slot] = field(default_factory=dict)
 
@@ -50,8 +49,8 @@ class Slots:
         object.__setattr__(self, "by_index", dict(sorted(self.by_index.items())))
 
     @staticmethod
-    def parse_entry(key: str, raw: Raw) -> tuple[int, Slot]:
-        """Return the index and slot of an entry, or raise ValueError."""
+    def parse_entry(index: int, raw: Raw) -> Slot:
+        """Return the slot of an entry, or raise ValueError."""
         name, *labels = [raw] if isinstance(raw, str) else raw
         if not name:
             raise ValueError("an id or Dummy expected, not nothing (`oemgateway sensors` shows the ids)")
@@ -59,7 +58,8 @@ class Slots:
             raise ValueError(f"an id and one label expected, not {', '.join(labels)} (a comma needs quotes)")
         label = "".join(labels)
         try:
-            return _index(Slots.KEY, key), Slot(_parse_rom(name), label)
+            _check_index(index)
+            return Slot(_parse_rom(name), label)
         except ValueError:
             if is_id(label):
                 raise ValueError(f"the id stands before the label: {label}, {quoted(name)}") from None
@@ -114,16 +114,16 @@ class Slots:
 class Offsets:
     """Kelvin to add to the values at some indices: `offsetN = -0.3`."""
 
-    KEY: ClassVar = re.compile(r"offset([1-9][0-9]*)")
-    EXAMPLE: ClassVar = "offset1"
+    PREFIX: ClassVar = "offset"
 
     by_index: Mapping[int, float] = field(default_factory=dict)
 
     @staticmethod
-    def parse_entry(key: str, raw: Raw) -> tuple[int, float]:
-        """Return the index and kelvin of an entry, or raise ValueError."""
-        kelvin = convert(float, raw)
-        return _index(Offsets.KEY, key), kelvin
+    def parse_entry(index: int, raw: Raw) -> float:
+        """Return the kelvin of an entry, or raise ValueError."""
+        kelvin: float = convert(float, raw)
+        _check_index(index)
+        return kelvin
 
     def shown(self) -> dict[str, str]:
         """Return the entries again."""
@@ -137,11 +137,9 @@ class Offsets:
         )
 
 
-def _index(pattern: re.Pattern[str], key: str) -> int:
-    index = int(pattern.fullmatch(key)[1])  # type: ignore[index]  # the caller matched it
+def _check_index(index: int) -> None:
     if index > HIGHEST:
         raise ValueError(f"an index from 1 to {HIGHEST} expected, not {index}")
-    return index
 
 
 def is_id(text: str) -> bool:

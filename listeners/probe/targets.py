@@ -45,8 +45,7 @@ class Target:
 class Targets(Entries):
     """The targets: `targetN = ... | Dummy`, with a label after a comma."""
 
-    KEY: ClassVar = re.compile(r"target([1-9][0-9]*)")
-    EXAMPLE: ClassVar = "target1"
+    PREFIX: ClassVar = "target"
 
     @classmethod
     def parse(cls, text: str) -> Target:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.registry import UnknownType, find
-from gateway.settings import declared, shown
+from gateway.settings import declared, number_of, shown
 from listeners.onewire.bus import OneWire
 from listeners.onewire.commands.listing import placed
 from listeners.onewire.slots import Slots
@@ -134,7 +134,7 @@ def reads_something(draft: Draft) -> bool:
 def _named(draft: Draft, name: str) -> list[str]:
     """Return the settings of a section that name a sensor."""
     values = draft.values("listeners", name).items()
-    return [key for key, value in values if Slots.KEY.fullmatch(key) and str(value).lower() != "dummy"]
+    return [key for key, value in values if number_of(key, Slots) and str(value).lower() != "dummy"]
 
 
 def _is_onewire(draft: Draft, name: str) -> bool:

@@ -26,7 +26,7 @@ def relabel(file: Path, section: str, index: int, rom: Rom, label: str) -> str:
     listeners = draft.sections("listeners")
     part = read_part(draft.text, "listeners", listeners[section]) if section in listeners else None
     entry = part.entries.get(key) if part else None
-    if entry is None or Slots.parse_entry(key, entry.value)[1].rom != rom:
+    if entry is None or Slots.parse_entry(index, entry.value).rom != rom:
         raise ValueError(f"{file}: [[{section}]] does not have {rom} as {key}: label it there by hand")
     written = entry.value if isinstance(entry.value, str) else entry.value[0]
     new = draft.replace(entry.line, key, [written, label] if label else written)
