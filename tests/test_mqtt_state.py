@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from gateway.dispatchers.mqtt.discovery import Announcer, Value
+from gateway.dispatchers.mqtt.discovery import Announcer
 from gateway.dispatchers.mqtt.nodes import node_states
 from gateway.dispatchers.mqtt.published import Published
 from gateway.dispatchers.mqtt.state import NodeState, StateStream
 from gateway.frame import Frame, Stamp
-from gateway.listener import Listener
+from gateway.listener import Listener, Series
 from gateway.nodes import Decoder, Nodes
 from gateway.present.state import State
 from gateway.settings import build
@@ -24,7 +24,10 @@ CELLAR = NodeState(
     Frame("9", (18.75, None), STAMP, ("flow", "")),
     interval=10.0,
     name="Cellar",
-    values=(Value("1", "flow", kind="temperature"), Value("2", "return", "C")),
+    values={
+        "1": Series(node="9", label="flow", kind="temperature"),
+        "2": Series(node="9", label="return", unit="C"),
+    },
     open_ended=False,
 )
 
@@ -118,7 +121,7 @@ def test_everything_that_is_retained_at_first():
     ],
 )
 def test_a_unit_gets_the_device_class_that_allows_it(unit, label, kind, state):
-    node = NodeState("10", "radio", values=(Value("1", label, unit),))
+    node = NodeState("10", "radio", values={"1": Series(node="10", label=label, unit=unit)})
     about = home_assistant.check(
         "homeassistant/device/oemgateway_ab12_10/config",
         published(stream(), [node])["homeassistant/device/oemgateway_ab12_10/config"],
@@ -171,7 +174,7 @@ def test_without_an_interval_three_usual_pauses_and_ten_minutes_at_least(usual, 
 def test_a_component_that_is_gone_is_removed_once_and_a_node_with_all_its_topics(tmp_path):
     file = tmp_path / "mqtt.json"
     published(stream(file), [CELLAR])
-    without = NodeState(**{**vars(CELLAR), "values": CELLAR.values[:1]})
+    without = NodeState(**{**vars(CELLAR), "values": {"1": CELLAR.values["1"]}})
     messages = [each for each in stream(file).messages([without], (), 1000.0) if each.topic == CONFIG]
     both = [json.loads(each.payload)["components"] for each in messages]
     assert both[0]["2"] == {"platform": "sensor"}

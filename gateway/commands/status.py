@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from gateway.commands.queue_listing import REFUSED_DROPPED, share
 from gateway.conf.document import ConfigFaults
 from gateway.present.asking import RunningGateway
 from gateway.text.plain import plain
-from gateway.text.terminal import say, say_aside, say_json
+from gateway.text.terminal import UNBROKEN, say, say_aside, say_json, wrapped
 from gateway.text.words import rate, span
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ HEALTHY, DEGRADED, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
 _WIDTH = 100
 """Characters of a line, at most; a terminal may have less."""
 
-_NUMBERS, _UNBROKEN = re.compile(r"(?<=\d) (?=\w)"), "\u00a0"
+_NUMBERS = re.compile(r"(?<=\d) (?=\w)")
 """The space behind a number, as before its unit: no line ends there."""
 
 
@@ -87,16 +86,7 @@ def lines(status: Status, columns: int = _WIDTH) -> Iterator[str]:
 
 
 def _wrapped(begin: str, words: str, width: int) -> list[str]:
-    indent = " " * len(begin)
-    lines = textwrap.wrap(
-        _NUMBERS.sub(_UNBROKEN, plain(words)),
-        width,
-        initial_indent=begin,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
-    return [line.replace(_UNBROKEN, " ") for line in lines]
+    return wrapped(_NUMBERS.sub(UNBROKEN, plain(words)), width, begin)
 
 
 def _listener(about: ListenerStatus) -> Iterator[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 from gateway.plugin import Listener
 from gateway.settings import shown
+from gateway.text.terminal import UNBROKEN, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,19 +30,13 @@ def describe(configuration: Configuration) -> Iterator[str]:
             catalogue = list(plugin.catalogue()) if isinstance(plugin, Listener) else []
             below = {"active", *(series.setting for series in catalogue)}
             settings = {key: value for key, value in shown(plugin).items() if value and key not in below}
-            yield from _wrapped([f"{key} = {value}" for key, value in settings.items()])
+            entries = [f"{key} = {value}".replace(" ", UNBROKEN) for key, value in settings.items()]
+            yield from wrapped(", ".join(entries), 96, " " * 4)
             yield from _indices(catalogue)
     yield from _nodes(configuration.nodes)
     if configuration.remarks:
         yield ""
         yield from map(str, configuration.remarks)
-
-
-def _wrapped(items: list[str]) -> list[str]:
-    """Break lines between items, never within one."""
-    kept = ", ".join(item.replace(" ", "\xa0") for item in items)
-    lines = textwrap.wrap(kept, 92, break_long_words=False, break_on_hyphens=False)
-    return [f"    {line}".replace("\xa0", " ") for line in lines]
 
 
 def _indices(catalogue: Iterable[Series]) -> Iterator[str]:

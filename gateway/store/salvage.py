@@ -175,9 +175,7 @@ class Salvage:
             self.close()
         work = _work(self._path)
         with as_owner(self._path.parent):
-            for suffix in ("-wal", ""):
-                with suppress(FileNotFoundError):
-                    Path(f"{self._path}{suffix}").rename(f"{aside}{suffix}")
+            _rename(self._path, aside)
             sync_names(self._path.parent)
             work.rename(self._path)
             sync_names(self._path.parent)
@@ -273,7 +271,11 @@ def _set_aside(path: Path) -> None:
     """Rename a file and its log; they are never deleted."""
     with as_owner(path.parent):
         aside = named(path, free_name(path))
-        for suffix in ("-wal", ""):
-            with suppress(FileNotFoundError):
-                Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+        _rename(path, aside)
         log.error("%s cannot be used: set aside as %s", path, aside)
+
+
+def _rename(path: Path, aside: Path) -> None:
+    for suffix in ("-wal", ""):
+        with suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")

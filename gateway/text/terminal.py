@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from gateway.text.plain import plain
@@ -13,6 +14,23 @@ if TYPE_CHECKING:
 
 OK, FAILED, USAGE, CONFIGURATION = 0, 1, 2, 78
 """What a command returns; the last is EX_CONFIG of sysexits.h."""
+
+
+UNBROKEN = "\u00a0"
+"""A space at which no line ends."""
+
+
+def wrapped(words: str, width: int, begin: str = "") -> list[str]:
+    """Return words in lines of at most so many characters, the first after `begin`, the others indented."""
+    lines = textwrap.wrap(
+        words,
+        width,
+        initial_indent=begin,
+        subsequent_indent=" " * len(begin),
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    return [line.replace(UNBROKEN, " ") for line in lines]
 
 
 def say(lines: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from gateway.version import VERSION
 
 if TYPE_CHECKING:
     from gateway.dispatchers.mqtt.state import NodeState
+    from gateway.plugin import Series
 
 _UNITS = {"c": "°C", "f": "°F", "°c": "°C", "°f": "°F", "p": "", "n": "", "m3": "m³", "kva": "kVA"}
 """Units as emonhub writes them, as Home Assistant does; a count has none."""
@@ -43,16 +44,6 @@ _COUNTERS = ("p", "pulses", "m3", "m³")
 
 
 @dataclass(frozen=True)
-class Value:
-    """A value of a node: its key in the present state, what people call it, and what it is."""
-
-    key: str
-    label: str = ""
-    unit: str = ""
-    kind: str = ""
-
-
-@dataclass(frozen=True)
 class Announcer:
     """Makes the device messages of one gateway, by its id, its base topic and Home Assistant's prefix."""
 
@@ -69,7 +60,7 @@ class Announcer:
         """Return the message of a node; its values are unknown `expire_after` seconds after the last one."""
         node = about.node
         own = f"{self._own}_{encode(node)}"
-        components = {value.key: _sensor(value) for value in about.values}
+        components = {key: _sensor(key, series) for key, series in about.values.items()}
         if about.frame and about.frame.rssi is not None:
             components["-rssi"] = {
                 "name": "Signal strength",
@@ -153,20 +144,20 @@ class Announcer:
         return Retained(f"{self.prefix}/device/{name}/config", device=payload)
 
 
-def _sensor(value: Value) -> dict[str, Any]:
-    unit = _UNITS.get(value.unit.lower(), value.unit)
-    if value.kind == "temperature" and not unit:
+def _sensor(key: str, series: Series) -> dict[str, Any]:
+    unit = _UNITS.get(series.unit.lower(), series.unit)
+    if series.kind == "temperature" and not unit:
         unit = "°C"
     about: dict[str, Any] = {
-        "name": value.label or f"Value {value.key}",
-        "value_template": f"{{{{ value_json['values']['{value.key}'] | default(none) }}}}",
+        "name": series.label or f"Value {key}",
+        "value_template": f"{{{{ value_json['values']['{key}'] | default(none) }}}}",
         "state_class": "measurement",
     }
     if unit:
         about["unit_of_measurement"] = unit
-    if name := _OF_UNIT.get(unit) or _of_percent(unit, value.label):
+    if name := _OF_UNIT.get(unit) or _of_percent(unit, series.label):
         about["device_class"] = name
-    if name == "energy" or value.unit.lower() in _COUNTERS:
+    if name == "energy" or series.unit.lower() in _COUNTERS:
         about["state_class"] = "total_increasing"
     if name == "temperature":
         about["suggested_display_precision"] = 1

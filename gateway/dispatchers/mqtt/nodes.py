@@ -6,13 +6,12 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.dispatchers.mqtt.discovery import Value
 from gateway.dispatchers.mqtt.state import NodeState
 from gateway.mqtt.frames import state_values
 from gateway.mqtt.topics import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from gateway.frame import Frame
     from gateway.plugin import Latest, Present, Series
@@ -42,11 +41,9 @@ def _state(
     newest = max(heard, key=lambda latest: latest.at, default=None)
     frame = None if newest is None else _merged(newest.frame, [latest.frame for latest in heard])
     open_ended = not fixed or any(series.index is None for _, series in fixed)
-    values = {key: value for _, series in fixed if series.claimed for key, value in _value(series)}
+    values = {key: series for _, series in fixed if series.claimed and (key := _key(series))}
     if frame and open_ended:
-        for index, key in enumerate(state_values(frame), 1):
-            series = present.series(frame, index)
-            values[key] = Value(key, series.label, series.unit, series.kind)
+        values |= {key: present.series(frame, at) for at, key in enumerate(state_values(frame), 1)}
     intervals = [series.interval for _, series in fixed if series.interval]
     return NodeState(
         node,
@@ -56,16 +53,14 @@ def _state(
         usual=newest.usual if newest else None,
         interval=max(intervals, default=None),
         name=present.node_name(node),
-        values=tuple(values.values()),
+        values=values,
         open_ended=open_ended,
     )
 
 
-def _value(series: Series) -> Iterable[tuple[str, Value]]:
-    """Yield the value that a series fixes, unless it is the whole node."""
-    if series.index or series.name:
-        key = str(series.index) if series.index else encode(series.name)
-        yield key, Value(key, series.label, series.unit, series.kind)
+def _key(series: Series) -> str:
+    """Return the key of a series in the present state, "" where it is the whole node."""
+    return str(series.index) if series.index else encode(series.name)
 
 
 def _merged(newest: Frame, frames: Sequence[Frame]) -> Frame:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway.dispatchers.mqtt.discovery import Value
 from gateway.dispatchers.mqtt.published import Retained
 from gateway.frame import Frame
 from gateway.mqtt.frames import as_json, state_message, state_values
 from gateway.mqtt.session import Message
+from gateway.plugin import Series
 from gateway.present.values import LEAST_UNKNOWN, MISSED, lifetime
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class NodeState:
     """A node as the core knows it now: its last frame and how many seconds ago that came, if one has.
 
     `interval` is what the configuration fixes, `usual` the pause that was observed; each in seconds. `values`
-    are those it is known to have; others may come where it is `open_ended`. `source` is its listener.
+    are those it is known to have, by their keys; others may come where it is `open_ended`. `source` is its
+    listener.
     """
 
     node: str
@@ -39,7 +40,7 @@ class NodeState:
     usual: float | None = None
     interval: float | None = None
     name: str = ""
-    values: tuple[Value, ...] = ()
+    values: Mapping[str, Series] = field(default_factory=dict)
     open_ended: bool = True
 
     def expire_after(self) -> float:
@@ -143,7 +144,7 @@ class StateStream:
             shown.expiry = expiry
             is_there = each.frame is not None and each.age < expiry
             has_signal = each.frame is not None and each.frame.rssi is not None
-            described = (expiry, has_signal, each.name, each.interval, *each.values)
+            described = (expiry, has_signal, each.name, each.interval, *each.values.items())
             is_new |= is_there != shown.is_there or described != shown.described
             shown.is_there = is_there
             if described != shown.described:
