@@ -50,36 +50,26 @@ def said(written):
 
 
 @pytest.mark.parametrize(
+    ("name", "here", "there", "text"),
+    [
+        ("lines", "nodes", "listeners", f"{READY}\n{LINES}"),
+        ("lines", "nodes", "listeners", f"{READY}\n{LINES}    prot = 1\n    key = 7\n"),
+        ("log", "nodes", "dispatchers", f"{READY}{LOG}"),
+        ("lines", "dispatchers", "listeners", edited(("# Every reading as", f"{LINES}# Every reading as"))),
+        ("log", "listeners", "dispatchers", edited(("# Packets of an RFM12Pi", f"{LOG}# Packets of"))),
+        ("10", "listeners", "nodes", edited(("# Packets of an RFM12Pi", f"{NODE}# Packets of"))),
+        ("lines", "gateway", "listeners", edited(("# What is read.", f"{LINES}# What is read."))),
+    ],
+)
+def test_a_section_in_the_wrong_place_is_named_with_the_place_where_it_belongs(said, name, here, there, text):
+    assert said(text) == [
+        f"[[{name}]]: [[{name}]] is in [{here}]: move it below [{there}] (line <[{there}]>)"
+    ]
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (
-            f"{READY}\n{LINES}",
-            "[[lines]]: [[lines]] is in [nodes]: move it below [listeners] (line <[listeners]>)",
-        ),
-        (
-            f"{READY}\n{LINES}    prot = 1\n    key = 7\n",
-            "[[lines]]: [[lines]] is in [nodes]: move it below [listeners] (line <[listeners]>)",
-        ),
-        (
-            f"{READY}{LOG}",
-            "[[log]]: [[log]] is in [nodes]: move it below [dispatchers] (line <[dispatchers]>)",
-        ),
-        (
-            edited(("# Every reading as", f"{LINES}# Every reading as")),
-            "[[lines]]: [[lines]] is in [dispatchers]: move it below [listeners] (line <[listeners]>)",
-        ),
-        (
-            edited(("# Packets of an RFM12Pi", f"{LOG}# Packets of")),
-            "[[log]]: [[log]] is in [listeners]: move it below [dispatchers] (line <[dispatchers]>)",
-        ),
-        (
-            edited(("# Packets of an RFM12Pi", f"{NODE}# Packets of")),
-            "[[10]]: [[10]] is in [listeners]: move it below [nodes] (line <[nodes]>)",
-        ),
-        (
-            edited(("# What is read.", f"{LINES}# What is read.")),
-            "[[lines]]: [[lines]] is in [gateway]: move it below [listeners] (line <[listeners]>)",
-        ),
         (
             f"[gateway]\n[[bridge]]\ntype = ds2482\nnode = 9\n[dispatchers]\n{LOG}",
             "[[bridge]]: [[bridge]] is in [gateway]: put a line [listeners] above it",
@@ -105,7 +95,7 @@ def said(written):
         ),
     ],
 )
-def test_a_section_in_the_wrong_place_is_named_with_the_place_where_it_belongs(said, text, expected):
+def test_a_section_without_a_place_or_in_other_brackets_is_named_with_what_is_expected(said, text, expected):
     assert said(text) == [expected]
 
 
@@ -127,96 +117,47 @@ def test_of_two_sections_of_one_name_the_first_is_named_with_its_line(said):
     )
 
 
+RADIO = ("#[[radio]]\n    #type", "#[[radio]]\n    type")
+PORT = [("#port = /dev/ttyAMA0", "port = /dev/ttyUSB0"), ("#group =  ", "group = 210")]
+
+
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("changes", "name", "below", "section"),
     [
-        (
-            [("#[[radio]]\n    #type = rfm12pi", "#[[radio]]\n    type = rfm12pi")],
-            (
-                "#[[radio]]: remove the #: type (line <type = rfm12pi>) is below it, "
-                "and counts as part of [[bridge]]"
-            ),
-        ),
-        (
-            [
-                ("#[[radio]]\n    #type = rfm12pi", "#[[radio]]\n    type = rfm12pi"),
-                ("#port = /dev/ttyAMA0", "port = /dev/ttyUSB0"),
-                ("#group =  ", "group = 210"),
-            ],
-            (
-                "#[[radio]]: remove the #: type (line <type = rfm12pi>) is below it, "
-                "and counts as part of [[bridge]]"
-            ),
-        ),
-        (
-            [("#port = /dev/ttyAMA0", "port = /dev/ttyUSB0"), ("#group =  ", "group = 210")],
-            (
-                "#[[radio]]: remove the #: port (line <port = /dev/ttyUSB0>) is below it, "
-                "and counts as part of [[bridge]]"
-            ),
-        ),
-        (
-            [("#[[log]]\n    #type = log", "#[[log]]\n    type = log")],
-            (
-                "#[[log]]: remove the #: type (line <type = log>) is below it, "
-                "and counts as part of [[emoncms]]"
-            ),
-        ),
-        (
-            [("#name = emontx2", "name = emontx2")],
-            (
-                "#[[10]]: remove the #: name (line <name = emontx2>) is below it, "
-                "and counts as part of [nodes]"
-            ),
-        ),
-        (
-            [("\n[listeners]", "\n#[listeners]")],
-            (
-                "#[listeners]: remove the #: [[bridge]] (line <[[bridge]]>) is below it, "
-                "and counts as part of [gateway]"
-            ),
-        ),
-        (
-            [("\n[dispatchers]", "\n#[dispatchers]")],
-            (
-                "#[dispatchers]: remove the #: [[emoncms]] (line <[[emoncms]]>) is below it, "
-                "and counts as part of [listeners]"
-            ),
-        ),
+        ([RADIO], "#[[radio]]", "type = rfm12pi", "[[bridge]]"),
+        ([RADIO, *PORT], "#[[radio]]", "type = rfm12pi", "[[bridge]]"),
+        (PORT, "#[[radio]]", "port = /dev/ttyUSB0", "[[bridge]]"),
+        ([("#[[log]]\n    #type", "#[[log]]\n    type")], "#[[log]]", "type = log", "[[emoncms]]"),
+        ([("#name = emontx2", "name = emontx2")], "#[[10]]", "name = emontx2", "[nodes]"),
+        ([("\n[listeners]", "\n#[listeners]")], "#[listeners]", "[[bridge]]", "[gateway]"),
+        ([("\n[dispatchers]", "\n#[dispatchers]")], "#[dispatchers]", "[[emoncms]]", "[listeners]"),
         (
             [("\n[nodes]", "\n# [nodes]"), ("#[[10]]\n    #name", "[[10]]\n    name")],
-            (
-                "# [nodes]: #[nodes]: remove the #: [[10]] (line <[[10]]>) is below it, "
-                "and counts as part of [dispatchers]"
-            ),
+            "# [nodes]",
+            "[[10]]",
+            "[dispatchers]",
         ),
         (
             [("\n[gateway]", "\n#[gateway]"), ("#loglevel = INFO", "loglevel = DEBUG")],
-            (
-                "#[gateway]: remove the #: loglevel (line <loglevel = DEBUG>) is below it, "
-                "and counts as part of no section"
-            ),
+            "#[gateway]",
+            "loglevel = DEBUG",
+            "no section",
+        ),
+        # without a fault, it is a remark
+        (
+            [("#type = owfs\n    #active", "#type = owfs\n    active")],
+            "#[[mounted]]",
+            "active = yes",
+            "[[bridge]]",
         ),
     ],
 )
-def test_a_name_that_is_still_commented_out_is_the_one_fault(said, changes, expected):
-    [fault] = said(edited(*changes))
-    place, _, message = expected.partition(": ")
-    assert fault in (f"{place}: {expected}", f"{place}: {message}")
-
-
-def test_what_counts_as_a_setting_of_the_section_above_without_a_fault_is_a_remark(said):
-    [remark] = said(
-        edited(
-            (
-                "#[[mounted]]\n    #type = owfs\n    #active = yes",
-                "#[[mounted]]\n    #type = owfs\n    active = yes",
-            )
-        )
-    )
-    assert remark == (
-        "#[[mounted]]: #[[mounted]]: remove the #: active (line <active = yes>) is below it, "
-        "and counts as part of [[bridge]]"
+def test_a_name_that_is_still_commented_out_is_all_that_is_said(said, changes, name, below, section):
+    key = below.partition(" = ")[0]
+    (line,) = said(edited(*changes))
+    assert line == (
+        f"{name}: {name.replace('# ', '#')}: remove the #: {key} (line <{below}>) is below it, "
+        f"and counts as part of {section}"
     )
 
 
