@@ -24,6 +24,7 @@ from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.pi import Pi
 from tests.spools import Opener, open_queue, opener
 from tests.throwaway import Throwaway
+from tests.wire import Wire
 
 # Who is started with & inherits that Ctrl-C is ignored, and with nohup a hangup; so would the programs here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -104,6 +105,14 @@ def boot(opened: Opener) -> Callable[..., Spool]:
 def stop() -> Flag:
     """The flag by which a listener is asked to stop."""
     return Flag()
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """A serial line, with the test at its far end."""
+    wire = Wire()
+    yield wire
+    wire.cut()
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import logging
 import math
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,6 +127,18 @@ def get(page: Page, path: str, method: str = "GET", **headers: str) -> tuple[int
         return answer.status, {name.lower(): text for name, text in answer.getheaders()}, answer.read()
     finally:
         client.close()
+
+
+def raw(page: Page, data: bytes, address: str = "127.0.0.2") -> bytes:
+    """Return all that is answered to these bytes, up to when the page closes or a second of silence."""
+    with socket.create_connection(page.address, 20, source_address=(address, 0)) as client:
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            client.sendall(data)
+        with contextlib.suppress(OSError):
+            while b"\r\n\r\n" not in answer and (part := client.recv(65536)):
+                answer += part
+        return answer
 
 
 if (

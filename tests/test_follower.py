@@ -143,10 +143,13 @@ def test_what_was_written_before_and_after_a_rotation_is_read_once(begun, rotate
 
 
 @pytest.mark.parametrize("rotate", ROTATIONS)
-def test_several_rotations_between_two_looks(begun, rotate):
+@pytest.mark.parametrize(("lines", "compress"), [(300, False), (4000, True)])
+def test_several_rotations_between_two_looks_compressed_at_once_or_not(begun, rotate, lines, compress):
     for _ in range(4):
-        begun.write(300)
+        begun.write(lines)
         rotate(begun)
+        if compress:
+            begun.compress()
     begun.write(1)
     begun.poll()
     begun.poll()
@@ -154,37 +157,18 @@ def test_several_rotations_between_two_looks(begun, rotate):
 
 
 @pytest.mark.parametrize("rotate", ROTATIONS)
-def test_what_is_compressed_at_once_is_read_all_the_same(begun, rotate):
-    for _ in range(3):
-        begun.write(4000)
-        rotate(begun)
-        begun.compress()
-    begun.write(1)
-    begun.poll()
-    begun.poll()
-    begun.assert_all_once(10)
-
-
-@pytest.mark.parametrize("rotate", ROTATIONS)
-@pytest.mark.parametrize("compress", [False, True])
-def test_a_restart_goes_on_where_it_was_however_often_it_was_rotated_meanwhile(begun, rotate, compress):
+@pytest.mark.parametrize(("rotations", "compress"), [(0, False), (3, False), (3, True)])
+def test_a_restart_goes_on_where_it_was_however_often_it_was_rotated_meanwhile(
+    begun, rotate, rotations, compress
+):
     begun.write(5)
     begun.poll()
     begun.restart()
-    for _ in range(3):
+    for _ in range(rotations):
         begun.write(100)
         rotate(begun)
         if compress:
             begun.compress()
-    begun.write(5)
-    begun.poll()
-    begun.assert_all_once(10)
-
-
-def test_a_restart_without_a_rotation_goes_on_where_it_was(begun):
-    begun.write(5)
-    begun.poll()
-    begun.restart()
     begun.write(5)
     begun.poll()
     begun.assert_all_once(10)
@@ -256,26 +240,20 @@ def test_a_file_that_grew_beyond_the_old_offset_after_it_was_truncated(begun):
     begun.assert_all_once(10)
 
 
-def test_a_copy_that_is_not_complete_yet_is_left_alone(begun):
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_copy_that_is_not_complete_yet_is_left_alone(begun, is_read):
+    # given a log that is copied after it was read, or before
     begun.write(100)
-    begun.poll()
+    if is_read:
+        begun.poll()
     shutil.copyfile(begun.path, begun.path.with_name("mail.log.1"))
-    begun.write(5)
-    begun.poll()
-    os.truncate(begun.path, 0)
-    begun.write(5)
-    begun.poll()
-    begun.assert_all_once(10)
-
-
-def test_what_was_read_before_the_copy_was_made_is_not_read_again(begun):
-    begun.write(100)
-    shutil.copyfile(begun.path, begun.path.with_name("mail.log.1"))
+    # when it is read on, and truncated only then
     begun.write(50)
     begun.poll()
     os.truncate(begun.path, 0)
     begun.write(7)
     begun.poll()
+    # then each line is read once
     begun.assert_all_once(10)
 
 

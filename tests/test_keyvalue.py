@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import contextlib
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build
@@ -16,7 +14,8 @@ from listeners.lines import LONGEST_LINE, Ignored, Rejected
 from listeners.simulated.clock import VirtualClock
 from listeners.textlines.keyvalue import KeyValue, Pairs, decode
 from tests import vectors
-from tests.wire import Wire
+from tests.opened import opened
+from tests.reading import read_frames
 
 STAMP = Stamp(0.0, "", 0.0)
 
@@ -134,12 +133,8 @@ def test_only_the_node_is_required():
         build(KeyValue, {"node": "emontx: the big one"})
 
 
-def test_what_a_device_prints_from_its_start(caplog):
-    wire, stop = Wire(), Flag()
-    listener = KeyValue(port=wire.port, node="emontx")
-    listener.clock = VirtualClock()
-    with contextlib.closing(listener):
-        listener.open()
+def test_what_a_device_prints_from_its_start(wire, stop, caplog):
+    with opened(KeyValue(port=wire.port, node="emontx"), "emontx", VirtualClock()) as listener:
         wire.send(
             b"V3:0.00,P1:105\r\n"
             b"|emonTx4 CM Continuous Monitoring V1.5.7\r\n"
@@ -151,10 +146,7 @@ def test_what_a_device_prints_from_its_start(caplog):
             b'{"MSG":4,"Vrms":243.20,"P1":106}\r\n'
             b"MSG:5,Vrms:2\xff3.10\r\n"
         )
-        frames = []
-        while len(frames) < 3:
-            frames += listener.read(stop)
-    wire.cut()
+        frames = read_frames(listener, stop, 3)
     assert [frame.values for frame in frames] == [(1, 243.1, 105), (1, 243.1, 105), (4, 243.2, 106)]
     assert listener.health().faults == {"garbled": 1, "message of node emontx missed": 2}
     assert len(caplog.records) == 1

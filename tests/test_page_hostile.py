@@ -22,7 +22,7 @@ import pytest
 
 from gateway.dispatchers.page import server
 from tests.gateway_process import GatewayProcess, state
-from tests.pages import Present, get, serving, value
+from tests.pages import Present, get, raw, serving, value
 from tests.ports import connect, free_port
 from tests.waiting import wait_until
 
@@ -172,10 +172,8 @@ def test_only_paths_that_there_are_have_an_answer(path):
 def test_headers_of_a_megabyte_and_a_hundred_thousand_lines_end_the_connection():
     with serving(Present([value()])) as page:
         for junk in (b"X: " + b"x" * 1_000_000, b"X: 1\r\n" * 100_000, b"x" * 1_000_000):
-            before = page._server.refused.total()
-            answer = raw(page, GET + junk + b"\r\n\r\n")
-            assert b"200 OK" not in answer
-            assert page._server.refused.total() == before + 1
+            assert b"200 OK" not in raw(page, GET + junk + b"\r\n\r\n")
+        assert page._server.refused == {"too-long-or-slow": 2, "Request Header Fields Too Large": 1}
         assert get(page, "/")[0] == 200
 
 
@@ -193,30 +191,9 @@ def test_a_password_that_is_tried_a_thousand_times_is_looked_at_ten_times():
         assert status_of(good) == 200
 
 
-def test_a_host_of_somebody_elses_is_refused_a_thousand_times():
-    with serving(Present([value()])) as page:
-        for _ in range(1000):
-            answer = raw(page, b"GET /api/now HTTP/1.1\r\nHost: evil.example\r\n\r\n")
-            assert status_of(answer) == 421
-            assert b"cellar" not in answer
-        assert page._server.refused == {"Misdirected Request": 1000}
-
-
 def login(password: str) -> bytes:
     return base64.b64encode(f"me:{password}".encode())
 
 
 def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
-
-
-def raw(page, data: bytes, address: str = "127.0.0.2") -> bytes:
-    """Return all that is answered to these bytes, up to when the page closes or a second of silence."""
-    with socket.create_connection(page.address, 20, source_address=(address, 0)) as client:
-        answer = b""
-        with contextlib.suppress(ConnectionError):
-            client.sendall(data)
-        with contextlib.suppress(OSError):
-            while b"\r\n\r\n" not in answer and (part := client.recv(65536)):
-                answer += part
-        return answer

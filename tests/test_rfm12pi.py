@@ -30,7 +30,6 @@ from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests import vectors
 from tests.opened import opened as opened_plugin
 from tests.reading import read_and_stop, read_frames
-from tests.wire import Wire
 
 # The grammar of a data line, written down a second time: SP is one space, and nothing else parts numbers.
 GRAMMAR = re.compile(
@@ -207,13 +206,6 @@ def test_settings_that_the_board_would_not_take_are_faults():
 
 
 # --- the port ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def wire():
-    wire = Wire()
-    yield wire
-    wire.cut()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from gateway.settings import SettingsFault, build
 from listeners.simulated.clock import VirtualClock
 from listeners.textlines.serial_lines import SerialLines
 from tests.opened import opened as opened_plugin
-from tests.reading import read_and_stop
+from tests.reading import read_and_stop, read_frames
 from tests.wire import Wire
 
 STAMP = Stamp(0.0, "", 0.0)
@@ -24,25 +24,10 @@ DECODER = Decoder(
 
 
 @pytest.fixture
-def wire():
-    wire = Wire()
-    yield wire
-    wire.cut()
-
-
-@pytest.fixture
 def opened(wire):
     """Return a listener that is open; it is closed at the end."""
     with opened_plugin(SerialLines(port=wire.port), "cable", VirtualClock()) as listener:
         yield listener
-
-
-def read(listener, stop, frames):
-    """Read until so many frames have come."""
-    found = []
-    while len(found) < frames:
-        found += listener.read(stop)
-    return found
 
 
 # --- lines ------------------------------------------------------------------------------------------------
@@ -95,7 +80,7 @@ def test_lines_come_in_whatever_pieces(wire, opened, stop):
     assert opened.read(stop) == []
     wire.send(b" 1664\r\n\r\n16 -0.5\n17 1")
     # then all but the first come out
-    first, second = read(opened, stop, 2)
+    first, second = read_frames(opened, stop, 2)
     assert (first.node, first.values, first.source) == ("15", (69, 1664), "cable")
     assert (second.node, second.values) == ("16", (-0.5,))
     assert first.stamp == opened.clock.now()
@@ -105,7 +90,7 @@ def test_lines_come_in_whatever_pieces(wire, opened, stop):
 def test_refusals_and_missed_messages_are_counted_and_told(wire, opened, stop, caplog):
     opened.nodes = Nodes({"17": Decoder(names=("MSG",))})
     wire.send(b"\n17 1\n17 1\n17 4 nan\n15 nan\n15 nan\n\xff\n")
-    read(opened, stop, 3)
+    read_frames(opened, stop, 3)
     assert opened.health().faults == {
         "no-value": 2,
         "not-a-number": 1,
@@ -121,7 +106,7 @@ def test_refusals_and_missed_messages_are_counted_and_told(wire, opened, stop, c
 
 def test_after_it_was_pulled_out_it_is_opened_anew_and_the_halves_are_not_joined(opened, stop, wire):
     wire.send(b"\n15 1\n16 2")
-    read(opened, stop, 1)
+    read_frames(opened, stop, 1)
     wire.cut()
     with pytest.raises(OSError, match=wire.port):
         opened.read(stop)
@@ -132,7 +117,7 @@ def test_after_it_was_pulled_out_it_is_opened_anew_and_the_halves_are_not_joined
     opened.port = again.port
     opened.open()
     again.send(b"3 4\n17 5\n")
-    assert [frame.node for frame in read(opened, stop, 1)] == ["17"]
+    assert [frame.node for frame in read_frames(opened, stop, 1)] == ["17"]
     opened.close()
     again.cut()
 

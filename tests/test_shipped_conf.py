@@ -48,35 +48,24 @@ LEFT_OUT = {
 """What an index has that is left out."""
 
 
-@pytest.fixture
-def file(tmp_path):
-    def file(text):
-        path = tmp_path / "oemgateway.conf"
-        path.write_text(text, encoding="utf-8")
-        path.chmod(0o640)
-        return path
-
-    return file
-
-
 def test_a_beginner_touches_three_lines():
     marked = [line.split()[0] for line in SHIPPED.splitlines() if " <-- " in line]
     assert marked == ["sensor1", "url", "apikey"]
 
 
-def test_only_the_key_is_missing(file):
+def test_only_the_key_is_missing(written):
     with pytest.raises(ConfigFaults) as caught:
-        config.read(file(SHIPPED))
+        config.read(written(SHIPPED))
     assert [fault.where for fault in caught.value.faults] == ["apikey"]
 
 
-def test_with_a_key_it_is_right(file):
-    ready = config.read(file(READY))
+def test_with_a_key_it_is_right(written):
+    ready = config.read(written(READY))
     assert (list(ready.listeners), list(ready.dispatchers)) == (["bridge"], ["emoncms"])
     assert ready.gateway == Gateway()
 
 
-def test_to_see_it_run_with_nothing_attached_a_few_lines_are_changed(file):
+def test_to_see_it_run_with_nothing_attached_a_few_lines_are_changed(written):
     text = SHIPPED
     for before, after in (
         ("#bus = 1", "bus = simulated"),
@@ -86,22 +75,22 @@ def test_to_see_it_run_with_nothing_attached_a_few_lines_are_changed(file):
     ):
         assert before in text
         text = text.replace(before, after, 1)
-    trial = config.read(file(text))
+    trial = config.read(written(text))
     assert [listener.simulated for listener in trial.listeners.values()] == [True]
     assert list(trial.dispatchers) == ["log"]
 
 
-def test_every_type_has_its_example(file):
+def test_every_type_has_its_example(written):
     # the types of 2013, and the names that settings had, are understood and not advertised
-    first, second = (config.read(file(half)).types for half in HALVES)
+    first, second = (config.read(written(half)).types for half in HALVES)
     for kind, types in first.items():
         assert sorted({*types.values(), *second[kind].values()}) == sorted(known(kind))
 
 
 @pytest.fixture
-def described(file):
+def described(written):
     """Return the settings in force, if everything is, by section, with what the file shows of them."""
-    first, second = (config.read(file(half)) for half in HALVES)
+    first, second = (config.read(written(half)) for half in HALVES)
     plugins = {**first.listeners, **second.listeners, **first.dispatchers}
     sections = {"[gateway]": first.gateway, **{f"[[{name}]]": it for name, it in plugins.items()}}
     return [(SECTIONS[name], settings) for name, settings in sections.items()]
@@ -244,8 +233,8 @@ PACKETS = {
 }
 
 
-def test_the_ready_decoders_decode(file):
-    nodes = config.read(file(HALVES[0])).nodes
+def test_the_ready_decoders_decode(written):
+    nodes = config.read(written(HALVES[0])).nodes
     assert list(nodes.decoders) == list(PACKETS)
     for node, (data, values) in PACKETS.items():
         decoded = nodes.decode(node, data)
@@ -253,8 +242,8 @@ def test_the_ready_decoders_decode(file):
         assert len(decoded.names) == len(nodes.decoders[node].units) == len(values)
 
 
-def test_every_setting_of_a_node_is_explained_with_its_default_and_has_an_example(file):
-    sections = document.read(file(EVERYTHING)).root.sections["nodes"].sections.values()
+def test_every_setting_of_a_node_is_explained_with_its_default_and_has_an_example(written):
+    sections = document.read(written(EVERYTHING)).root.sections["nodes"].sections.values()
     assert {key for section in sections for key in section.entries} == declared(Decoder).keys()
     (terms,) = (paragraph.terms for paragraph in SECTIONS["[nodes]"].words if paragraph.terms)
     assert terms.keys() == declared(Decoder).keys()
