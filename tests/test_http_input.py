@@ -359,6 +359,56 @@ def test_a_client_that_has_gone_before_its_answer_is_counted():
     listener.close()
 
 
+@pytest.fixture
+def narrow(running):
+    """Return a listener on a link that takes little at a time, and a client that has asked it for 400 kB."""
+    gateway = running(timeout=10.0)
+    gateway.listener._server._opened().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    names = {f"{index:04}{'x' * 50}": index for index in range(1600)}
+    for node in range(2):
+        requests.post(
+            f"{gateway.url}/input/post", data={"node": node, "fulljson": json.dumps(names)}, timeout=60
+        )
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        client.settimeout(60)
+        client.connect(gateway.listener.address)
+        client.sendall(b"GET /input/get HTTP/1.1\r\n\r\n" + GET % 1)
+        wait_until(lambda: any(each.unsent for each in gateway.listener._server.clients))
+        yield gateway, client
+
+
+def test_an_answer_that_is_longer_than_a_connection_has_room_for_arrives_whole(narrow):
+    gateway, client = narrow
+    # others are answered meanwhile
+    assert requests.get(f"{gateway.url}/input/post?csv=2", timeout=60).text == "ok"
+    status, text = answer(client)
+    assert (status, {node: len(keys) for node, keys in json.loads(text).items()}) == (
+        200,
+        {"0": 1600, "1": 1600},
+    )
+    # and its next request, which came with the first
+    assert answer(client) == (200, "ok")
+    client.sendall(GET % 3)
+    assert answer(client) == (200, "ok")
+    assert gateway.counts == {}
+
+
+def test_who_does_not_read_an_answer_is_hung_up_on(narrow):
+    gateway, client = narrow
+    gateway.listener.clock.sleep(11)
+    requests.get(f"{gateway.url}/input/post?csv=2", timeout=60)
+    wait_until(lambda: gateway.counts == {"gone-before-the-answer": 1})
+    assert len(b"".join(iter(lambda: client.recv(65536), b""))) < 200_000
+
+
+def test_answers_that_nobody_reads_have_a_bound_together(narrow, monkeypatch):
+    gateway, _ = narrow
+    monkeypatch.setattr(http_listener, "_UNSENT", 100_000)
+    requests.get(f"{gateway.url}/input/post?csv=2", timeout=60)
+    wait_until(lambda: gateway.counts == {"gone-before-the-answer": 1})
+
+
 def test_one_host_posts_only_so_often_in_a_second(running):
     gateway = running(rate=3)
     with gateway.connect() as client:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from gateway.frame import Frame, Stamp
 
 _ANSWERED = 1 << 20  # bytes of answers to one client after which it has to wait for them
+_UNSENT = 16 << 20  # bytes of answers to all clients that may wait for them to be read
 _READ = 65536  # bytes at most from one client before the next has its turn
 _BUG = "fault-in-the-program"
+_GONE = "gone-before-the-answer"
 _KEEP_EVERY = 60.0  # seconds between two writes of what the inputs were
 _PARTING = 2.0  # seconds for a client to read its last answer and close the connection
 
@@ -114,11 +116,25 @@ class Http(TcpListener[_Client]):
             self._kept.write(self._inputs.shown())
 
     def _answer(self) -> None:
+        """Send the answers, as far as their clients read them; one has `timeout` seconds for each piece."""
+        left = _UNSENT
         for client in self._server.clients:
             answers, client.answers = client.answers, b""
-            if answers and not client.send(answers):
-                self._server.hang_up(client, "gone-before-the-answer")
-            elif answers and client.parting:
+            before = len(client.unsent) + len(answers)
+            if not before:
+                continue
+            was_waiting = bool(client.unsent)
+            if not self._server.send(client, answers) or len(client.unsent) > left:
+                self._server.hang_up(client, _GONE)
+                continue
+            left -= len(client.unsent)
+            if client.unsent:
+                if not was_waiting or len(client.unsent) < before:
+                    client.deadline = self.clock.monotonic() + self.timeout
+                continue
+            if was_waiting:
+                self._give_time(client, had_begun=False)
+            if client.parting:
                 with contextlib.suppress(OSError):
                     client.socket.shutdown(socket.SHUT_WR)
 
@@ -127,7 +143,9 @@ class Http(TcpListener[_Client]):
         return _Client(socket=connection, host=host, deadline=deadline, requests=Requests(self.size))
 
     def _closed(self, client: _Client, reason: str) -> None:
-        if reason == "idle":
+        if reason == "idle" and client.unsent:
+            reason = _GONE
+        elif reason == "idle":
             reason = "" if client.parting else "too-slow" if client.requests.begun else "idle"
         super()._closed(client, reason)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import select
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -18,12 +19,14 @@ class Client:
     """A connection from the address `host`; at `deadline`, by the monotonic clock, it is closed.
 
     `has_ended` says that the client sends nothing more: it is not read again, but may still be answered.
+    `unsent` is what the connection has no room for yet; until it has gone the client is not read.
     """
 
     socket: socket.socket
     host: str
     deadline: float = math.inf
     has_ended: bool = False
+    unsent: bytes = b""
 
     def fileno(self) -> int:
         """Return its descriptor."""
@@ -62,6 +65,7 @@ class TcpServer(Generic[C]):
         self._closed = closed
         self._socket: socket.socket | None = None
         self._clients: dict[int, C] = {}  # by descriptor, the longest silent first
+        self._room: select.epoll | None = None  # readable when a client that has `unsent` can be sent more
 
     def open(self) -> None:
         """Take the port; OSError where it is not free, or the address is not this machine's."""
@@ -71,6 +75,7 @@ class TcpServer(Generic[C]):
         except OSError as error:
             raise refused(self._host, self._number, error) from error
         self._socket.setblocking(False)
+        self._room = select.epoll()
 
     def close(self) -> None:
         """Close all connections and the port; may be called twice."""
@@ -79,6 +84,9 @@ class TcpServer(Generic[C]):
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        if self._room is not None:
+            self._room.close()
+            self._room = None
 
     @property
     def exclusive(self) -> tuple[str, ...]:
@@ -98,7 +106,24 @@ class TcpServer(Generic[C]):
 
     def sources(self) -> list[object]:
         """Return what to wait for: the port and the clients. OSError where it is not open."""
-        return [self._opened(), *(client for client in self._clients.values() if not client.has_ended)]
+        reading = (each for each in self._clients.values() if not each.has_ended and not each.unsent)
+        return [self._opened(), self._room, *reading]
+
+    def send(self, client: C, data: bytes) -> bool:
+        """Send what is `unsent` and this, as far as there is room; False where the connection is broken."""
+        had_no_room, whole = bool(client.unsent), client.unsent + data
+        try:
+            client.unsent = whole[client.socket.send(whole) :]
+        except BlockingIOError:
+            client.unsent = whole
+        except OSError:
+            return False
+        assert self._room is not None  # noqa: S101  (there are clients)
+        if client.unsent and not had_no_room:
+            self._room.register(client.socket, select.EPOLLOUT)
+        elif had_no_room and not client.unsent:
+            self._room.unregister(client.socket)
+        return True
 
     def patience(self, now: float) -> float | None:
         """Return the seconds until the first deadline, or None where there is none."""
