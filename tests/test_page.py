@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -19,6 +20,7 @@ import pytest
 from gateway.conf import config
 from gateway.conf.document import ConfigFaults
 from gateway.dispatchers.page.dispatcher import Page
+from gateway.dispatchers.page.live import Live
 from gateway.dispatchers.page.spark import spark
 from gateway.dispatchers.page.tiles import figure
 from gateway.settings import SettingsFault, build, shown
@@ -311,6 +313,20 @@ def test_what_changes_is_sent_to_who_looks_and_nothing_runs_while_nobody_does():
     assert set(first["tiles"]) == {"9/1", "9/2"}
     assert first["page"]["headline"] == "All is well"
     assert {key: tile["figure"] for key, tile in second["tiles"].items()} == {"9/2": "30.0"}
+
+
+def test_who_comes_and_goes_leaves_nothing_running():
+    present = Present([value(1)])
+    live = Live(present, lambda: {"page": {"headline": "All is well"}})
+    for _ in range(5):
+        looking = live.stream()
+        next(looking)
+        looking.close()
+    looking = live.stream()
+    next(looking)
+    assert [thread.name for thread in threading.enumerate()].count("page-live") == 1
+    looking.close()
+    live.close()
 
 
 def test_with_room_for_no_more_streams_it_says_so():

@@ -30,6 +30,7 @@ class Live:
         self._look = look
         self._changed = threading.Condition()
         self._clients = 0
+        self._is_making = False
         self._event = b""
         self._stop = Flag()
 
@@ -48,7 +49,8 @@ class Live:
         """Yield events: at first everything, then what has changed."""
         with self._changed:
             self._clients += 1
-            if self._clients == 1:
+            if not self._is_making:  # it goes on for a while after the last client
+                self._is_making = True
                 threading.Thread(target=self._make, name="page-live", daemon=True).start()
         try:
             yield b"retry: 3000\n\n"
@@ -62,10 +64,15 @@ class Live:
             with self._changed:
                 self._clients -= 1
 
+    def _has_clients(self) -> bool:
+        with self._changed:
+            self._is_making = self._clients > 0
+            return self._is_making
+
     def _make(self) -> None:
         heard, before = Flag(), self._look()
         self._present.subscribe(heard)
-        while self._clients and not self._stop.wait(_EVERY):
+        while not self._stop.wait(_EVERY) and self._has_clients():
             if wait_readable([heard, self._stop], _AT_LEAST_EVERY):
                 self._stop.wait(_BURST)
             heard.clear()
