@@ -181,6 +181,9 @@ class Files:
     def write(self, path, data):
         self.read(path)
 
+    def temperature_scale(self):
+        return "C"
+
 
 def test_a_sensor_whose_bus_does_not_convert_waits_for_that_bus():
     pad = bytes.fromhex("9001 4B46 7FFF 0010")
@@ -207,3 +210,10 @@ def test_a_ds28ea00_has_no_scratchpad_there_and_is_read_as_a_number():
     files = {f"bus.0/uncached/{rom}/temperature11": b"      21.125", "bus.0/simultaneous/temperature": b""}
 
     assert Masters(Files(files), ["bus.0/"], 11, CountingClock()).sweep([rom]) == {rom: 21.125}
+
+
+def test_a_ds28ea00_at_85_degrees_has_no_value_as_it_has_them_at_power_on_too():
+    rom = Rom.parse("42.33F749050000")
+    files = {f"bus.0/uncached/{rom}/temperature12": b"          85", "bus.0/simultaneous/temperature": b""}
+
+    assert Masters(Files(files), ["bus.0/"], 12, CountingClock()).sweep([rom]) == {rom: Fault.POWER_ON}

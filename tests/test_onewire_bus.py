@@ -137,6 +137,20 @@ def test_a_fault_of_the_bus_is_said_once_for_all(said):
     assert thermometers.record.faults == {(rom, Fault.BUS): 2 for rom in (A, B, C)}
 
 
+def test_a_bus_of_which_no_sensor_answers_yet_does_not_answer_again(said):
+    thermometers = bus(BusFault("the line is shorted"), {}, {A: 18.7})
+    read(thermometers)
+    said()
+    read(thermometers)
+    assert said() == []
+    read(thermometers)
+    assert said() == [
+        "the bus answers again",
+        f"sensor2 {B}: no answer; check its plug and cable, and its id",
+        f"sensor4 {C}: no answer; check its plug and cable, and its id",
+    ]
+
+
 TWENTY = [Rom.parse(f"28.{n:02X}A749050000") for n in range(20)]
 
 

@@ -25,6 +25,8 @@ from tests.waiting import wait_until
 from tests.ways import QuickClock, quick, sweep
 
 FLOW, RETURN, STORE = "28.33F749050000", "28.DB564A050000", "28.AB1663050000"
+WITH_SWITCHES = "42.33F749050000"
+"""A DS28EA00."""
 
 
 def listener(**entries):
@@ -99,6 +101,7 @@ def test_a_file_that_gives_nothing_now_is_not_waited_for(tmp_path, monkeypatch, 
 
 
 def test_a_missing_directory_is_no_answer_until_it_is_there(tmp_path):
+    write(tmp_path, RETURN, temperature="18")
     bus = opened(tmp_path)
     assert sweep(bus, FLOW) == [Fault.NO_ANSWER]
 
@@ -170,10 +173,65 @@ def test_the_resolution_is_set_through_a_mount_and_one_conversion_waited_for(tmp
 
 
 @pytest.mark.needs_root
-@pytest.mark.parametrize("below", ["uncached", "bus.0", "bus.0/bus.0", "bus.0/uncached"])
+@pytest.mark.parametrize("below", ["uncached", "bus.0", "bus.0/bus.0", "bus.0/uncached", "uncached/bus.0"])
 def test_a_directory_inside_the_mount_will_do_as_well(tmp_path, below):
-    with owserver(Ds2482(Clock(), [quick(FLOW, 21.5)]), tmp_path) as port, owfs_mount(port, tmp_path) as path:
-        assert sweep(opened(path / below), FLOW) == [21.5]
+    sensor = quick(FLOW, 21.5)
+    with owserver(Ds2482(Clock(), [sensor]), tmp_path) as port, owfs_mount(port, tmp_path) as path:
+        bus = opened(path / below)
+        assert sweep(bus, FLOW) == [21.5]
+
+        sensor.temperature = 22.5
+        assert sweep(bus, FLOW) == [22.5]
+
+        sensor.never_done = True
+        sensor.brown_out()
+        assert sweep(bus, FLOW) == [Fault.POWER_ON]
+
+        sensor.present = False
+        assert sweep(bus, FLOW) == [Fault.NO_ANSWER]
+
+
+def test_a_directory_that_only_has_the_name_of_one_of_owfs_is_read_itself(tmp_path):
+    (tmp_path / "uncached").mkdir()
+    write(tmp_path / "uncached", FLOW, temperature="21.5")
+
+    assert sweep(opened(tmp_path / "uncached"), FLOW) == [21.5]
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("scale", ["--Celsius", "--Fahrenheit", "--Kelvin", "--Rankine"])
+def test_a_temperature_that_owfs_gives_is_in_degrees_whatever_its_scale(tmp_path, scale):
+    # a sensor whose scratchpad OWFS does not show
+    sensor = quick(WITH_SWITCHES, 21.0625)
+    bridge = Ds2482(Clock(), [sensor])
+    with owserver(bridge, tmp_path) as port, owfs_mount(port, tmp_path, scale) as path:
+        bus = opened(path)
+        assert sweep(bus, WITH_SWITCHES) == [21.0625]
+
+        sensor.temperature = -17.8125
+        assert sweep(bus, WITH_SWITCHES) == [-17.8125]
+
+        sensor.temperature = 99.9375
+        assert sweep(bus, WITH_SWITCHES) == [99.9375]
+
+
+def test_an_owserver_is_asked_for_degrees_whatever_its_scale(tmp_path):
+    port = free_port()
+    with owserver_process(port, tmp_path, ["--Fahrenheit", "--tester=DS28EA00"]):
+        bus = listener(server=f"127.0.0.1:{port}")
+        bus.open()
+
+        (rom,) = bus.search()
+        assert sweep(bus, str(rom)) == [6.6]
+
+
+@pytest.mark.parametrize(("scale", "reading"), [("F", 21.0625), ("C", 69.9125), ("X", Fault.UNREADABLE)])
+def test_numbers_in_files_are_in_the_scale_that_stands_beside_them(tmp_path, scale, reading):
+    write(tmp_path, FLOW, temperature="69.9125")
+    (tmp_path / "settings" / "units").mkdir(parents=True)
+    (tmp_path / "settings" / "units" / "temperature_scale").write_text(scale)
+
+    assert sweep(opened(tmp_path), FLOW) == [reading]
 
 
 @pytest.mark.needs_root
@@ -202,7 +260,8 @@ def test_a_mount_that_has_gone_is_an_oserror_and_an_unmounted_one_is_waited_for(
     path = tmp_path / "1wire"
     path.mkdir()
     bus = opened(path)
-    assert sweep(bus, FLOW) == [Fault.NO_ANSWER]
+    with pytest.raises(BusFault, match=f"^{path} is empty: is owfs running, and mounted there?"):
+        sweep(bus, FLOW)
 
     with owserver(bridge, tmp_path) as port:
         with owfs_mount(port, tmp_path):

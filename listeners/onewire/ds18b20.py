@@ -25,6 +25,8 @@ The kernel takes no alarm beyond -55 and 125 °C.
 
 _POWER_ON = {DS18S20: 0x00AA}
 _POWER_ON_OTHERS = 0x0550
+POWER_ON_C = _POWER_ON_OTHERS / 16
+"""What a part has at power-on, in °C, unless it is one of some clones."""
 _POWER_ON_CLONES = 0x0190
 """25 °C, which clones of Petrich's families D1 and D2 have at power-on."""
 

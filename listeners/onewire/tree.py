@@ -8,13 +8,16 @@ from gateway.text.numeral import SPACE, parse
 from listeners.onewire.ds18b20 import Fault, Reading, plausible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 SERVER = "tcp"
 """The name of a bus that is another owserver, with buses of its own below it."""
 
 NUMBERS = range(32)
 """The bus numbers that are tried: four DS2482-800. OWFS leaves a gap where a bus master is gone."""
+
+HERE = "./"
+"""The path of a bus whose own directory is the root of the tree."""
 
 _SERVERS = 8
 """Servers that are asked, one behind another: two may name each other."""
@@ -39,6 +42,9 @@ class Tree(Protocol):
     def write(self, path: str, data: bytes) -> None:
         """Write to a file that is there; Unavailable where that cannot be done."""
 
+    def temperature_scale(self) -> str:
+        """Return the scale of its temperatures: C, F, K or R."""
+
 
 def buses(tree: Tree) -> Iterator[tuple[str, str]]:
     """Yield path (with a slash at its end) and name of each bus, those of a server behind this one included.
@@ -53,16 +59,32 @@ def buses(tree: Tree) -> Iterator[tuple[str, str]]:
         except Unavailable:
             name = ""
         if name not in ("", SERVER):
-            yield path, name
+            yield path or HERE, name
         elif (name or not path) and servers < _SERVERS:
             servers += 1
             pending[:0] = [f"{path}bus.{number}/" for number in NUMBERS]
 
 
-def temperature_in(text: bytes) -> Reading:
-    """Return the temperature that a file has as text."""
+_TO_CELSIUS: Mapping[str, Callable[[float], float]] = {
+    "C": lambda value: value,
+    "F": lambda value: _to_sixteenths((value - 32) / 1.8),
+    "K": lambda value: _to_sixteenths(value - 273.15),
+    "R": lambda value: _to_sixteenths(value / 1.8 - 273.15),
+}
+
+
+def read_temperature(tree: Tree, path: str) -> Reading:
+    """Return the temperature that a file has as text; Unavailable where it cannot be read."""
     try:
-        value = parse(text.decode("ascii").strip(SPACE))
+        value = parse(tree.read(path).decode("ascii").strip(SPACE))
     except ValueError:
         return Fault.UNREADABLE
-    return Fault.RANGE if value is None else plausible(float(value))
+    if value is None:
+        return Fault.RANGE
+    to_celsius = _TO_CELSIUS.get(tree.temperature_scale())
+    return plausible(to_celsius(float(value))) if to_celsius else Fault.UNREADABLE
+
+
+def _to_sixteenths(celsius: float) -> float:
+    """Undo the rounding of another scale: OWFS gives six digits, and no sensor has finer steps."""
+    return round(celsius * 16) / 16

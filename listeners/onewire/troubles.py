@@ -81,9 +81,12 @@ class FailureLog:
         self, readings: Mapping[Rom, Reading], lookalikes: Callable[[Collection[Rom]], Mapping[Rom, str]]
     ) -> None:
         """Log what has changed; `lookalikes` gives, for sensors without an answer, a hint at a wrong id."""
+        self.bus_failing = False
         if self._is_bus_logged:
+            if set(readings.values()) == {Fault.NO_ANSWER}:
+                return  # the same trouble still
             self._log.info("the bus answers again")
-        self.bus_failing = self._is_bus_logged = False
+        self._is_bus_logged = False
         failed = {rom: reading for rom, reading in readings.items() if isinstance(reading, Fault)}
         begun = {
             rom: fault

@@ -50,8 +50,8 @@ def owserver_process(
 
 
 @contextmanager
-def owfs_mount(port: int, tmp_path: Path) -> Iterator[Path]:
-    """Mount the owserver at this port; yield the mount point. Needs root and /dev/fuse."""
+def owfs_mount(port: int, tmp_path: Path, *options: str) -> Iterator[Path]:
+    """Mount the owserver at this port with these options; yield it. Needs root and /dev/fuse."""
     need("fusermount", "fuse")
     if not Path(OWFS).exists():
         missing(f"{OWFS} is missing: apt install owfs-fuse")
@@ -68,6 +68,7 @@ def owfs_mount(port: int, tmp_path: Path) -> Iterator[Path]:
         f"127.0.0.1:{port}",
         "-m",
         str(mount_point),
+        *options,
     ]
     with _running(command):
         try:

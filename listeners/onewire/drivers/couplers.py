@@ -24,7 +24,7 @@ _BRANCHES = ("main", "aux")
 _DEEPEST = 3
 """How many couplers behind each other are followed."""
 
-_BUS = re.compile("(?:bus[.][0-9]+/)+")
+_BUS = re.compile(r"(?:bus[.][0-9]+/)+|\./")
 
 
 def uncached(path: str) -> str:

@@ -24,13 +24,14 @@ from listeners.onewire.ds18b20 import (
     DS18S20,
     DS28EA00,
     FINEST,
+    POWER_ON_C,
     Fault,
     Reading,
     conversion_time,
     resolution_of,
 )
 from listeners.onewire.sensor import Sensor
-from listeners.onewire.tree import Unavailable, temperature_in
+from listeners.onewire.tree import Unavailable, read_temperature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,8 +126,10 @@ class Masters:
 
     def _reading_on(self, bus: str, sensor: OnBus, given: int) -> Reading:
         rom, home = sensor.rom, f"{uncached(bus)}{sensor.rom}/"
-        if rom.family == DS28EA00:  # OWFS does not show its scratchpad
-            return temperature_in(self._tree.read(f"{home}temperature{self._resolution}"))
+        if rom.family == DS28EA00:
+            # OWFS does not show its scratchpad: nothing tells a true 85 °C from that of a power-on.
+            reading = read_temperature(self._tree, f"{home}temperature{self._resolution}")
+            return Fault.POWER_ON if reading == POWER_ON_C else reading
 
         def read() -> bytes:
             return self._tree.read(f"{home}scratchpad")

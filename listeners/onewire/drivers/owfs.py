@@ -20,7 +20,7 @@ from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owserver import Address, Server
 from listeners.onewire.ds18b20 import Fault, Reading
 from listeners.onewire.rom import Rom
-from listeners.onewire.tree import Tree, Unavailable, buses, temperature_in
+from listeners.onewire.tree import Tree, Unavailable, buses, read_temperature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -57,15 +57,30 @@ class Mount:
 
     def names(self, path: str) -> list[str]:
         """Return the names in a directory."""
-        return self._ask(lambda: [entry.name for entry in (self._path / path).iterdir()])
+        return self._ask(lambda: [entry.name for entry in (self._root / path).iterdir()])
 
     def read(self, path: str) -> bytes:
         """Return what is in a file, by one read: at a second one OWFS lets the sensor convert again."""
-        return self._ask(lambda: read_once(self._path / path, _LONGEST))
+        return self._ask(lambda: read_once(self._root / path, _LONGEST))
 
     def write(self, path: str, data: bytes) -> None:
         """Write to a file that is there, and create none."""
-        self._ask(lambda: write_once(self._path / path, data))
+        self._ask(lambda: write_once(self._root / path, data))
+
+    def temperature_scale(self) -> str:
+        """Return the scale that OWFS was mounted with, or was set to since; plain files are in °C."""
+        for folder in (*reversed(self._root.parents), self._root):
+            with suppress(OSError):
+                scale = read_once(folder / "settings/units/temperature_scale", _LONGEST)
+                return scale.decode("ascii", "replace").strip()
+        return "C"
+
+    @property
+    def _root(self) -> Path:
+        """The directory, or the one without `uncached` of which it shows the sensors and not the buses."""
+        root = Path(*(part for part in self._path.parts if part != "uncached"))
+        is_owfs = any(os.path.isdir(root / name) for name in ("interface", "settings"))  # noqa: PTH112  (it may be unreachable)
+        return root if is_owfs else self._path
 
     def _ask(self, request: Callable[[], T]) -> T:
         """Return the answer; Unavailable where the path has none, OSError where the directory is gone."""
@@ -144,6 +159,8 @@ class Owfs(OneWire):
             if elsewhere := [rom for rom in missing if rom in self._places]:
                 readings |= self._swept(elsewhere)
         self._answered = any(isinstance(reading, float) for reading in readings.values())
+        if len(missing) == len(roms) and not self._buses and not self._tree.names(""):
+            raise BusFault(f"{self._tree} is empty: is owfs running, and mounted there?")
         return readings
 
     def search(self) -> Collection[Rom]:
@@ -201,7 +218,7 @@ class Owfs(OneWire):
         files = ["latesttemp"] if self._buses else [f"temperature{self.resolution}", "temperature"]
         for file in files:
             with suppress(Unavailable):
-                return temperature_in(self._tree.read(f"{self._places.get(rom, '')}{rom}/{file}"))
+                return read_temperature(self._tree, f"{self._places.get(rom, '')}{rom}/{file}")
         return Fault.NO_ANSWER
 
 

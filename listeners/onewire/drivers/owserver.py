@@ -107,6 +107,10 @@ class Server:
         """Set a property."""
         self._ask(lambda: self._proxy.write(f"/{path}", data))
 
+    def temperature_scale(self) -> str:
+        """Return the scale that each request asks for, by its flags, whatever owserver is set to."""
+        return "C"
+
     def _request(self, kind: int, path: str, flags: int = 0, size: int = 0) -> bytes:
         """Return the answer to a request about a path; pyownet's own methods take ASCII alone."""
 
