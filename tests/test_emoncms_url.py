@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 import pytest
 from hypothesis import given
@@ -17,7 +16,7 @@ from gateway.dispatchers.http_client.pages import quote, with_status
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from gateway.settings import SettingsFault, build
 from tests.at_emoncms import KEY, dispatcher, failure_of, frame, prepare
-from tests.peers import need
+from tests.certificates import make_certificate
 from tests.simulators.emoncms import Answer, FakeEmoncms
 from tests.simulators.raw_http import RawHttp
 
@@ -199,13 +198,7 @@ class TestInTheFile:
 
 @pytest.fixture
 def server_of_tls(tmp_path):
-    openssl = need("openssl", "openssl")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = (
-        f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
-    )
-    subprocess.run([*made.split(), "-out", certificate, "-keyout", key], check=True, capture_output=True)
-    with FakeEmoncms(key=KEY, tls=(certificate, key)) as server:
+    with FakeEmoncms(key=KEY, tls=make_certificate(tmp_path)) as server:
         yield server
 
 

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from tests.certificates import make_certificate
 from tests.installed import (
     CONFIG,
     PREFIX,
@@ -96,17 +97,8 @@ def fetch_from(url, folder):
 
 def test_where_the_clock_is_wrong_setting_up_says_so_and_what_it_shows(tmp_path):
     # given a server of packages with a certificate that is not valid, as none is by a clock of 1970
-    key, certificate = tmp_path / "key", tmp_path / "certificate"
-    subprocess.run(
-        [
-            *(need("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes"),
-            *("-subj", "/CN=localhost", "-keyout", key, "-out", certificate),
-        ],
-        capture_output=True,
-        check=True,
-    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(*make_certificate(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as index:
         index.socket = context.wrap_socket(index.socket, server_side=True)
         serving = threading.Thread(target=index.serve_forever)

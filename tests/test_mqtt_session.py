@@ -15,6 +15,7 @@ import pytest
 from gateway.mqtt.broker import Broker, Lost, Unreachable
 from gateway.mqtt.session import FAILED, TOO_LARGE, Message, Session
 from gateway.settings import SettingsFault
+from tests.certificates import make_certificate
 from tests.peers import need
 from tests.ports import free_port
 from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
@@ -240,30 +241,13 @@ def test_an_old_broker_is_spoken_to_as_it_understands(broker):
     old.server.close()
 
 
-def certificate(directory, name, *options, ca=None):
-    """Make a key and a certificate with openssl, signed by itself or by a `ca`."""
-    need("openssl", "openssl")
-    key, cert = directory / f"{name}.key", directory / f"{name}.crt"
-    signed = ["-CA", directory / f"{ca}.crt", "-CAkey", directory / f"{ca}.key"] if ca else []
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert,
-         "-subj", f"/CN={name}",
-         "-addext", "subjectAltName=DNS:localhost", *options, *signed],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    key.chmod(0o644)
-    return cert
-
-
-def with_tls(tmp_path, *options):
-    cert = certificate(tmp_path, "broker", *options)
-    return Mosquitto(
-        tmp_path, f"allow_anonymous true\ncertfile {cert}\nkeyfile {cert.with_suffix('.key')}"
-    ), cert
+def with_tls(tmp_path):
+    cert, key = make_certificate(tmp_path, "DNS:localhost")
+    return Mosquitto(tmp_path, f"allow_anonymous true\ncertfile {cert}\nkeyfile {key}"), cert
 
 
 def test_tls_with_the_certificate_that_is_trusted_and_without(tmp_path):
-    broker, cert = with_tls(tmp_path, "-days", "10")
+    broker, cert = with_tls(tmp_path)
     with broker:
         session, codes = connected(broker, host="localhost", ca_file=cert), []
         session.deliver([Message("home/a", b"x" * 60_000)] * 40, codes)
@@ -288,7 +272,7 @@ class Wrong1970:
 
 
 def test_a_certificate_that_has_ended_is_one_line_and_so_is_a_clock_in_1970(tmp_path, faketime):
-    broker, cert = with_tls(tmp_path, "-days", "1")
+    broker, cert = with_tls(tmp_path)
     with broker:
         code = (
             "from gateway.mqtt.broker import Broker; from gateway.mqtt.session import Session\n"

@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 import time
 
@@ -27,7 +26,7 @@ from listeners.probe.network import Attempt, Kind, Outcome, failed
 from listeners.probe.targets import Target, Targets
 from listeners.probe.web import Way
 from listeners.simulated.clock import VirtualClock
-from tests.peers import need
+from tests.certificates import make_certificate
 from tests.waiting import wait_until
 
 
@@ -239,37 +238,18 @@ def test_a_proxy_is_asked_for_the_whole_address(peer):
     assert server.seen[0].startswith(b"GET http://far.example/x HTTP/1.1\r\nHost: far.example\r\n")
 
 
-OPENSSL = [
-    *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-    *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-]
-
-
 # --- TLS --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """Return a function that makes a certificate for localhost, and returns the file of it and its key."""
-    need("openssl", "openssl")
-    directory = tmp_path_factory.mktemp("tls")
-
-    def make(days):
-        file = directory / f"{days}.pem"
-        subprocess.run(
-            [*OPENSSL, "-days", str(days), "-keyout", directory / "key", "-out", directory / "cert"],
-            check=True,
-            capture_output=True,
-        )
-        file.write_bytes((directory / "key").read_bytes() + (directory / "cert").read_bytes())
-        return file
-
-    return make
+    """The files of a certificate for localhost, which ends in thirty days, and of its key."""
+    return make_certificate(tmp_path_factory.mktemp("tls"), days=30)
 
 
-def secured(file, speak):
+def secured(certificate, speak):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
+    context.load_cert_chain(*certificate)
 
     def speak_tls(peer, connection):
         with context.wrap_socket(connection, server_side=True) as tls:
@@ -279,9 +259,8 @@ def secured(file, speak):
 
 
 def test_the_days_until_a_certificate_ends(peer, certificate):
-    file = certificate(30)
-    server = peer(secured(file, answering(OK)))
-    outcome = probe(f"https://localhost:{server.port}/", way=Way(ca_file=file))
+    server = peer(secured(certificate, answering(OK)))
+    outcome = probe(f"https://localhost:{server.port}/", way=Way(ca_file=certificate[0]))
     assert (outcome.kind, outcome.code) == (Kind.ANSWERED, 200)
     assert 29.9 < outcome.days <= 30
 
@@ -318,11 +297,10 @@ def pumped(source, sink):
 @pytest.fixture
 def pages(peer, certificate):
     """Return an address of http and one of https, and the certificates to trust."""
-    file = certificate(30)
     return (
         f"http://localhost:{peer(answering(OK)).port}/",
-        f"https://localhost:{peer(secured(file, answering(OK))).port}/",
-        file,
+        f"https://localhost:{peer(secured(certificate, answering(OK))).port}/",
+        certificate[0],
     )
 
 
@@ -416,7 +394,7 @@ def test_settings_of_a_proxy_that_cannot_be(entries, words):
 
 
 def test_a_certificate_that_is_not_trusted_is_refused(peer, certificate):
-    server = peer(secured(certificate(30), answering(OK)))
+    server = peer(secured(certificate, answering(OK)))
     outcome = probe(f"https://localhost:{server.port}/")
     assert outcome.kind is Kind.REFUSED
     assert outcome.words == "certificate not accepted: self-signed certificate"

@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 import stat
-import subprocess
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +22,8 @@ from gateway import paths
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from tests.at_emoncms import KEY, dispatcher, failure_of, frame, prepare, send
+from tests.certificates import make_certificate
 from tests.gateway_process import GatewayProcess, command, state
-from tests.peers import need
 from tests.ports import free_port
 from tests.simulators.emoncms import FAULTS, Answer, FakeEmoncms
 from tests.waiting import wait_until
@@ -148,16 +147,7 @@ def test_a_directory_that_is_made_for_the_state_is_for_its_owner_and_group(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    openssl = need("openssl", "openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    files = folder / "certificate.pem", folder / "key.pem"
-    command = (
-        f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-        f"-subj /CN=test -addext subjectAltName=IP:127.0.0.1 "
-        f"-addext keyUsage=critical,digitalSignature,keyCertSign -out {files[0]} -keyout {files[1]}"
-    )
-    subprocess.run(command.split(), check=True, capture_output=True)
-    return files
+    return make_certificate(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1")
 
 
 class TestTls:
