@@ -218,7 +218,7 @@ class TestWhenItIsTried:
             server.answers(b"\x15\x03\x03\x00\x02\x02F")
             with dispatcher(server.url) as emoncms:
                 failure = failure_of(emoncms)
-        assert type(failure) is HoldEverything
+        assert isinstance(failure, HoldEverything)
         assert "https is spoken at this port: write https:// in url" in str(failure)
 
     @pytest.mark.parametrize(
@@ -228,13 +228,13 @@ class TestWhenItIsTried:
         server.canned = [Answer(400, page)]
         with dispatcher(server.url, apikey=server.key) as emoncms:
             failure = failure_of(emoncms)
-        assert type(failure) is HoldEverything
+        assert isinstance(failure, HoldEverything)
         assert "https is spoken at this port: write https:// in url" in str(failure)
 
     def test_https_to_a_port_of_http(self, server):
         with dispatcher(server.url.replace("http:", "https:"), apikey=server.key) as emoncms:
             failure = failure_of(emoncms)
-            assert type(failure) is HoldEverything
+            assert isinstance(failure, HoldEverything)
             assert "no https is spoken at this port: write http:// in url" in str(failure)
             with pytest.raises(HoldEverything, match="no https is spoken"):
                 emoncms.time()
@@ -244,7 +244,7 @@ class TestWhenItIsTried:
         server.canned = [Answer(404, NOT_FOUND)]
         with dispatcher(server.url, apikey=server.key) as emoncms:
             failure = failure_of(emoncms)
-        assert type(failure) is HoldEverything
+        assert isinstance(failure, HoldEverything)
         assert "it answers 404 to /input/bulk: check url, at which Emoncms's own page must open in a" in str(
             failure
         )
@@ -274,7 +274,7 @@ class TestWhenItIsTried:
 
     def test_a_page_that_wants_a_password_is_not_taken_for_emoncms(self):
         failure = judge(401, "<html><head><title>401 Unauthorized</title></head>...", "", KEY)
-        assert type(failure) is HoldEverything
+        assert isinstance(failure, HoldEverything)
         assert "a web server before Emoncms wants a user name and a password (401 Unauthorized)" in str(
             failure
         )
