@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 HIGHEST = 999
 """The highest index: a frame has a position for every index up to its highest."""
@@ -19,14 +15,6 @@ def check_node(name: str) -> None:
     """Raise ValueError for a node name that Emoncms would not keep as it is."""
     if not _NODE.fullmatch(name):
         raise ValueError(f"1 to 16 letters, digits, dots, dashes, underscores or spaces expected, not {name}")
-
-
-def distinct(names: Sequence[str]) -> list[str]:
-    """Return names by position; the index where one is empty, a number, or there twice."""
-    return [
-        name if name and not name.isdecimal() and names.count(name) == 1 else str(index)
-        for index, name in enumerate(names, 1)
-    ]
 
 
 @dataclass(frozen=True, slots=True)

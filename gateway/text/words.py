@@ -1,6 +1,11 @@
-"""Numbers in words."""
+"""Numbers in words, and names that can be told apart."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def span(seconds: float) -> str:
@@ -33,3 +38,11 @@ def short_span(seconds: float) -> str:
 def figure(value: float) -> str:
     """Return a value for people: whole numbers whole, others with six digits."""
     return f"{value:.0f}" if value == value // 1 and abs(value) < 1e15 else f"{value:.6g}"
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Return names by position; the index where one is empty, a number, or there twice."""
+    return [
+        name if name and not name.isdecimal() and names.count(name) == 1 else str(index)
+        for index, name in enumerate(names, 1)
+    ]

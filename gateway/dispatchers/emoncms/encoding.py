@@ -10,8 +10,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Literal
 
-from gateway.frame import distinct
 from gateway.text.numeral import LARGEST
+from gateway.text.words import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
