@@ -4,9 +4,9 @@ import json
 import math
 import socket
 import time
-from urllib.parse import urlencode
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,7 +103,7 @@ class TestEncoding:
         fake = FakeEmoncms(key=KEY)
         # when any frames are sent to it
         if data := encoded(frames):
-            body = urlencode({"time": 0, "data": data})
+            body = requests.Request("POST", "http://x", data={"time": 0, "data": data}).prepare().body
             headers = {"authorization": f"Bearer {KEY}", "content-type": "application/x-www-form-urlencoded"}
             answer = fake.handle(Request("POST", "/input/bulk", headers, body.encode()))
             assert answer.body == "ok"
@@ -201,8 +201,8 @@ class TestJudgement:
         assert KEY[:8] not in excerpt("y" * 155 + KEY, KEY)
 
     def test_what_was_never_sent_can_be_tried_again(self):
-        assert type(no_answer(TimeoutError("x"), sent=False)) is TryLater
-        assert type(no_answer(TimeoutError("x"), sent=True)) is OutcomeUnknown
+        assert type(no_answer(requests.ConnectTimeout("x"), sent=False)) is TryLater
+        assert type(no_answer(requests.ReadTimeout("x"), sent=True)) is OutcomeUnknown
         assert "OSError" in str(no_answer(OSError(), sent=False))
 
 

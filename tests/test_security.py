@@ -264,15 +264,16 @@ class TestNoOtherHost:
         assert set(connected) == {("127.0.0.1", server.port)}
 
     def test_the_one_request_in_the_program_names_the_configured_address_and_follows_nothing(self):
-        # given all that makes a connection over HTTP
+        # given all calls of the library that makes requests
         calls = {
             path.name: call
             for path in SOURCES
             for call in ast.walk(ast.parse(path.read_text()))
-            if isinstance(call, ast.Call) and CONNECTION.fullmatch(ast.unparse(call.func))
+            if isinstance(call, ast.Call) and REQUEST.fullmatch(ast.unparse(call.func))
         }
         assert list(calls) == ["session.py"]
-        assert ast.unparse(calls["session.py"].args[0]) == "url"
+        call = calls["session.py"]
+        assert ast.unparse(call.args[1]) == "f'{self._url}{path}'"
         # and what follows the address is a path, which leads to no other host
         source = Path(gateway.__file__).parent / "dispatchers" / "emoncms"
         paths = [
@@ -289,7 +290,7 @@ class TestNoOtherHost:
         ] == []
 
 
-CONNECTION = re.compile(r"requests\.\w+|(.*\.)?(BoundedHttp|HTTPS?Connection|urlopen)")
+REQUEST = re.compile(r"requests\.\w+|.*session\.(get|post|head|request|put|patch|delete|options)")
 
 
 SOURCES = [

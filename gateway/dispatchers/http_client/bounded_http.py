@@ -1,8 +1,8 @@
 """One HTTP exchange at a time, limited in time and in size whatever the other end sends.
 
-http.client has a timeout for each wait on a socket, and reads an answer to its end. Here one deadline covers
-connecting, sending and receiving, and an answer has a largest size, both on the wire and decoded. No redirect
-is followed and no cookie is kept. Any dispatcher over HTTP can use it.
+requests and urllib3 have a timeout for each wait on a socket, and read and decode an answer to its end. Here
+one deadline covers connecting, sending and receiving, and an answer has a largest size, both on the wire and
+decoded. No redirect is followed and no cookie is kept. Any dispatcher over HTTP can use it.
 """
 
 from __future__ import annotations
@@ -10,24 +10,39 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-import ssl
 import time
 import zlib
-from functools import partial
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
-from gateway.flag import wait_readable
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from requests import PreparedRequest
 
 _CONNECT = 10.0
 """Seconds that one address of a host has to accept a connection."""
 _OVERHEAD = 100_000
 """Bytes of headers and chunk sizes that an answer may have on the wire beyond twice its size."""
 _PIECE = 65536
+_KEPT = frozenset(
+    {
+        "age",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "date",
+        "location",
+        "retry-after",
+        "transfer-encoding",
+        "x-influxdb-version",
+    }
+)
+"""The headers that are used here; requests fails on some values of others, and parses cookies."""
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """The window bits that zlib needs for each encoding."""
 
@@ -44,7 +59,7 @@ class Reply(NamedTuple):
     """An answer. `local`: it came from this machine."""
 
     status: int
-    headers: http.client.HTTPMessage
+    headers: Mapping[str, str]
     body: bytes
     local: bool
 
@@ -57,6 +72,7 @@ class _Bounds:
         self._until = time.monotonic() + seconds
         self._size = size
         self._wire = 2 * size + _OVERHEAD
+        self.local = False
         self.has_ended = False
 
     def left(self, longest: float = float("inf")) -> float:
@@ -98,21 +114,25 @@ class _Bounds:
         return text
 
 
+_BOUNDS: ContextVar[_Bounds] = ContextVar("_BOUNDS")
+"""The limits of this thread's exchange: urllib3 passes no arguments on to its connections."""
+
+
 class _Wire(io.RawIOBase):
     """The bytes of an answer as they come from a socket, within the limits."""
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, bounds: _Bounds) -> None:
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         self._raw = raw
         self._sock = sock
-        self._bounds = bounds
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401  (as io.RawIOBase has it)
-        self._sock.settimeout(self._bounds.left())
+        bounds = _BOUNDS.get()
+        self._sock.settimeout(bounds.left())
         count = self._raw.readinto(buffer)
-        self._bounds.came(count or 0)
+        bounds.came(count or 0)
         return count
 
     def close(self) -> None:
@@ -121,15 +141,16 @@ class _Wire(io.RawIOBase):
 
 
 class _Answer(http.client.HTTPResponse):
-    def __init__(self, bounds: _Bounds, sock: socket.socket, **options: Any) -> None:  # noqa: ANN401  (passed on)
-        super().__init__(sock, **options)
-        self._bounds = bounds
-        self.fp: io.BufferedReader = io.BufferedReader(_Wire(self.fp.detach(), sock, bounds))
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:  # noqa: ANN401  (passed on)
+        super().__init__(sock, *args, **options)
+        self.fp: io.BufferedReader = io.BufferedReader(_Wire(self.fp.detach(), sock))
 
     def begin(self) -> None:
         super().begin()
-        if self._bounds.has_ended:  # http.client takes the end of the connection for that of the headers
+        if _BOUNDS.get().has_ended:  # http.client takes the end of the connection for that of the headers
             raise Unusable("its answer breaks off")
+        for name in {name.lower() for name in self.headers} - _KEPT:
+            del self.headers[name]
 
     def _read_status(self) -> tuple[str, int, str]:
         """Skip interim answers such as 103 Early Hints (RFC 9110, 15.2); http.client skips 100 alone."""
@@ -139,44 +160,20 @@ class _Answer(http.client.HTTPResponse):
                 return found
             http.client.parse_headers(self.fp)
 
-    def body(self) -> bytes:
-        """Return the whole body, decompressed."""
-        body = bytearray()
-        while piece := self.read(_PIECE):
-            body += piece
-            self._bounds.check(len(body))
-        if self.length:  # which http.client passes over
-            raise Unusable("its answer breaks off")
-        codings = self.headers.get_all("Content-Encoding", [])
-        return self._bounds.decoded(bytes(body), ", ".join(codings).strip().lower())
 
+class _Bounded:
+    """What a connection of urllib3 does differently here; `_new_conn` makes the TCP connection."""
 
-class BoundedHttp(http.client.HTTPConnection):
-    """Makes requests to the server of an address, over a connection that is kept; with TLS for https.
+    host: str
+    port: int
+    sock: Any
+    local = False
+    response_class = _Answer
 
-    `ca_file` has the certificates that are trusted, where they are not those of the machine.
-    """
-
-    def __init__(self, url: str, ca_file: Path | None) -> None:
-        place = urlsplit(url)
-        self._is_secure = place.scheme == "https"
-        self.default_port = 443 if self._is_secure else 80
-        super().__init__(place.hostname or "", place.port or self.default_port)
-        self._ca_file = ca_file
-        self._context: ssl.SSLContext | None = None
-        self._bounds: _Bounds
-        self._is_local = False
-
-    def open(self) -> None:
-        """Read the certificates; the first request makes the connection. Raises OSError."""
-        if self._is_secure or self._ca_file:
-            self._context = ssl.create_default_context(cafile=self._ca_file)
-
-    def connect(self) -> None:
-        """Connect to the first address of the host that accepts it."""
+    def _new_conn(self) -> socket.socket:
         failure = OSError("it has no address")
         for family, kind, protocol, _, address in socket.getaddrinfo(
-            self.host, self.port, type=socket.SOCK_STREAM
+            self.host.strip("[]"), self.port, type=socket.SOCK_STREAM
         ):
             try:
                 sock = socket.socket(family, kind, protocol)
@@ -184,57 +181,74 @@ class BoundedHttp(http.client.HTTPConnection):
                 failure = error
                 continue
             try:
-                sock.settimeout(self._bounds.left(_CONNECT))
+                sock.settimeout(_BOUNDS.get().left(_CONNECT))
                 sock.connect(address)
-                sock.settimeout(self._bounds.left(_CONNECT))  # for the handshake of TLS
+                sock.settimeout(_BOUNDS.get().left(_CONNECT))  # for the handshake of TLS
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 sock.close()
                 failure = error
             else:
-                break
-        else:
-            raise failure
-        self._is_local = sock.getsockname()[0] == sock.getpeername()[0]
-        if self._is_secure and not self._context:
-            self.open()
-        secured = self._context if self._is_secure else None
-        self.sock = secured.wrap_socket(sock, server_hostname=self.host) if secured else sock
+                self.local = sock.getsockname()[0] == sock.getpeername()[0]
+                return sock
+        raise failure
 
     def send(self, data: Any) -> None:  # noqa: ANN401  (as http.client has it)
-        """Send a part of a request."""
         if self.sock is not None:
-            self.sock.settimeout(self._bounds.left())
-        super().send(data)
+            self.sock.settimeout(_BOUNDS.get().left())
+        super().send(data)  # type: ignore[misc]  # the connection that this is mixed into has it
+        _BOUNDS.get().local = self.local
 
-    def exchange(  # noqa: PLR0913  (a request, and its limits)
-        self,
-        method: str,
-        target: str,
-        body: io.BytesIO | None,
-        headers: Mapping[str, str | bytes],
-        *,
-        seconds: float,
-        size: int,
-    ) -> Reply:
+
+class _HttpConnection(_Bounded, HTTPConnection):  # type: ignore[misc]  # urllib3 promises a class of its own
+    pass
+
+
+class _HttpsConnection(_Bounded, HTTPSConnection):  # type: ignore[misc]  # the same
+    pass
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
+
+
+class BoundedHttp(HTTPAdapter):
+    """Makes requests, over a connection that is kept."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (passed on)
+        """Use the connection classes above."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+    def exchange(self, request: PreparedRequest, *, verify: bool | str, seconds: float, size: int) -> Reply:
         """Return the answer to a request, of which the body may have `size` bytes.
 
-        Raises OSError: Overdue where `seconds` do not suffice, Unusable for what is too long or no answer;
-        and BadStatusLine for what is not HTTP.
+        Raises OSError: Overdue where `seconds` do not suffice, Unusable for what is too long or no answer.
         """
-        bounds = self._bounds = _Bounds(seconds, size)
-        self.response_class = partial(_Answer, bounds)  # type: ignore[assignment]  # it is only called
-        if self.sock is not None and wait_readable([self.sock], 0):
-            self.close()  # the server has ended it meanwhile
+        bounds = _Bounds(seconds, size)
+        _BOUNDS.set(bounds)
         try:
-            self.request(method, target, body, headers)
-            answer = self.getresponse()
-            assert isinstance(answer, _Answer)  # noqa: S101  (as it was made above)
-            return Reply(answer.status, answer.headers, answer.body(), self._is_local)
-        except Exception as error:
-            self.close()
+            timeout = (bounds.left(_CONNECT), seconds)
+            answer = self.send(request, stream=True, timeout=timeout, verify=verify)
+            try:
+                body = bytearray()
+                while piece := answer.raw.read(_PIECE, decode_content=False):
+                    body += piece
+                    bounds.check(len(body))
+            finally:
+                answer.close()
+            coding = answer.headers.get("Content-Encoding", "").strip().lower()
+            return Reply(
+                answer.status_code, answer.headers, bounds.decoded(bytes(body), coding), bounds.local
+            )
+        except OSError:
             bounds.left()  # whatever the error is, a deadline that has passed is the reason
-            if isinstance(error, OSError | http.client.BadStatusLine):
-                raise
-            # What else the library raises for a malformed answer.
+            raise
+        except Exception as error:
+            bounds.left()
+            # Errors of urllib3, and what else the libraries raise for a malformed answer.
             raise Unusable(f"its answer cannot be read: {type(error).__name__}") from error

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+import ssl
 from contextlib import suppress
 from datetime import datetime
-from http.client import BadStatusLine
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urljoin
+
+import requests
 
 from gateway.dispatchers.http_client.bounded_http import BoundedHttp
 from gateway.dispatchers.http_client.failures import no_answer
@@ -17,7 +19,6 @@ from gateway.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from http.client import HTTPMessage
     from pathlib import Path
 
     from gateway.plugin import DeliveryFailure
@@ -40,7 +41,7 @@ class Answer(NamedTuple):
     location: str
     time: float | None
     local: bool
-    headers: HTTPMessage
+    headers: Mapping[str, str]
 
     def clock(self, since: float, until: float) -> float | None:
         """Return `time`, None where it is the clock of this machine, which shows these times itself."""
@@ -56,14 +57,17 @@ class Server:
         self.key = key
         self._ca_file = ca_file
         self._timeout = timeout
-        self._http = BoundedHttp(url, ca_file)
+        self._http = BoundedHttp()
 
     def open(self) -> None:
         """Read the certificates of `ca_file`; the first request makes the connection, which is then kept."""
-        try:
-            self._http.open()
-        except OSError as error:
-            raise OSError(f"ca_file {self._ca_file}: PEM certificates expected: {error.strerror}") from None
+        if self._ca_file is not None:
+            try:
+                ssl.create_default_context(cafile=self._ca_file)
+            except OSError as error:
+                raise OSError(
+                    f"ca_file {self._ca_file}: PEM certificates expected: {error.strerror}"
+                ) from None
 
     def close(self) -> None:
         """Drop the connection."""
@@ -89,20 +93,21 @@ class Server:
         # Its position shows whether any of it was sent.
         content = body if form is None else urlencode(form).encode()
         sent = io.BytesIO(content or b"")
-        whole = {**self._headers(with_key=with_key), **(headers or {})}
-        whole |= {} if content is None else {"Content-Length": str(len(content))}
-        target = quote(urlsplit(f"{self._url}{path}").path or "/", safe="/%:@!$&'()*+,;=~")
-        target += f"?{urlencode(query)}" if query else ""
         try:
-            reply = self._http.exchange(
+            request = requests.Request(
                 method,
-                target,
-                None if content is None else sent,
-                whole,
+                f"{self._url}{path}",
+                params=query,
+                data=None if content is None else sent,
+                headers={**self._headers(with_key=with_key), **(headers or {})},
+            ).prepare()
+            reply = self._http.exchange(
+                request,
+                verify=True if self._ca_file is None else str(self._ca_file),
                 seconds=self._timeout,
                 size=size,
             )
-        except (OSError, BadStatusLine) as error:
+        except OSError as error:  # as every requests.RequestException is
             return no_answer(error, sent=sent.tell() > 0, secret=self.key)
         return Answer(
             reply.status,

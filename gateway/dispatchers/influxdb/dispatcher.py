@@ -142,7 +142,7 @@ class InfluxDb(Dispatcher):
         """Write lines; raises what went wrong."""
         body = lines.encode("utf-8", "replace")
         headers = {"Content-Type": "text/plain; charset=utf-8"}
-        if len(body) > _SMALL:
+        if not 0 < len(body) <= _SMALL:  # an empty body would go in chunks
             body, headers["Content-Encoding"] = zlib.compress(body, wbits=_GZIP), "gzip"
         path, query = self._endpoint()
         self._check(self.ask("POST", path, query, body, headers))
