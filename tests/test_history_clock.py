@@ -36,8 +36,8 @@ def frame(boottime: float, value: float, offset: float, boot: str = "now") -> Fr
 class Queue:
     """Gives frames to a history, each with the next id."""
 
-    def __init__(self, file) -> None:
-        self.keeper = Keeper(file, Present([]), LOG)
+    def __init__(self, file, *, is_sure: bool = False) -> None:
+        self.keeper = Keeper(file, Present([]), LOG, is_sure=lambda: is_sure)
         self.keeper.open()
         self.next = 1
 
@@ -128,6 +128,25 @@ def test_a_clock_that_was_ahead_moves_back_and_what_was_sent_before_a_kill_with_
     queue.give(frame(2.0, 3.0, ahead), frame(3.0, 4.0, ahead - 5 * DAY))
     assert [(point.at, point.count) for point in queue.minutes()] == [(NOW - 5 * DAY, 4)]
     assert queue.keeper.history.newest() == NOW - 5 * DAY + 33.0
+
+
+@pytest.mark.parametrize("is_sure", [True, False])
+def test_what_an_earlier_boot_wrote_with_a_clock_a_year_ahead_blocks_nothing_where_the_clock_is_sure(
+    tmp_path, is_sure
+):
+    # given a boot whose clock was believed, a multiple of both rings ahead; and then one with the right time
+    queue, years = Queue(tmp_path / "history.db", is_sure=is_sure), 720 * 731 * HOUR
+    ahead = NOW + years
+    queue.give(*(frame(n * 60.0, 99.0, ahead, "before") for n in range(60)), now=ahead + HOUR)
+    queue.give(*(frame(n * 60.0, 1.0, NOW, "now") for n in range(60)), now=NOW + HOUR)
+    # then every reading has its minute and hour, but where nothing says which clock was right
+    expected = [(NOW + n * 60, 1.0) for n in range(60)] if is_sure else []
+    assert [(point.at, point.mean) for point in queue.minutes()] == expected
+    assert [(point.at, point.mean) for point in queue.hours()] == expected[:1]
+    # and what is not in its way stays, as it may be right
+    queue.give(frame(3600.0, 99.0, ahead, "before"), now=ahead + 2 * HOUR)
+    queue.give(frame(2 * 3600.0, 1.0, NOW, "now"), now=NOW + 3 * HOUR)
+    assert len(queue.keeper.history.minutes("9", "1", ahead, ahead + DAY)) == (1 if is_sure else 61)
 
 
 def test_what_has_no_slot_at_its_right_time_is_counted(queue):

@@ -86,11 +86,12 @@ def to_log(commits: Sequence[Commit], salts: Pair) -> bytes:
     return b"".join(parts)
 
 
-def logged(data: bytes) -> Iterator[tuple[Commit, Pair, Pair]]:
-    """Yield the pages in a log, each with its salts and checksum, right or wrong."""
-    for start in range(_HEADER, len(data) - _FRAME + 1, _FRAME):
+def logged(data: bytes, size: int = PAGE) -> Iterator[tuple[Commit, Pair, Pair]]:
+    """Yield the pages of this size in a log, each with its salts and checksum, right or wrong."""
+    frame = 24 + size
+    for start in range(_HEADER, len(data) - frame + 1, frame):
         number, pages, *beside = struct.unpack_from(">6I", data, start)
-        page = data[start + 24 : start + _FRAME]
+        page = data[start + 24 : start + frame]
         yield Commit(number, pages, page), (beside[0], beside[1]), (beside[2], beside[3])
 
 
@@ -131,31 +132,33 @@ def is_taken(path: Path) -> bool:
     return any(commit.pages for commit, _ in taken)
 
 
-def set_foreign_aside(path: Path) -> None:
-    """Take away what SQLite would write into this file although it belongs to another one.
+def set_foreign_aside(path: Path, size: int = PAGE) -> None:
+    """Take away what SQLite would write into this file, of pages of this size, although it is of another one.
 
-    That is any journal, as a queue has a log instead, except while its file is made; and the log of another
-    queue. They are kept under another name. Nothing is done where another process has the file open.
+    That is any journal, as our files have a log instead, except while they are made; and the log of another
+    file. They are kept under another name. Nothing is done where another process has the file open.
     """
-    if not path.exists() or path.stat().st_size <= PAGE:
+    beside = [Path(f"{path}{suffix}") for suffix in ("-journal", "-wal")]
+    # Whoever has no reason to opens no file that this process has open: SQLite's locks would be lost with it.
+    if not any(map(os.path.lexists, beside)) or not path.exists() or path.stat().st_size <= size:
         return
     with as_owner(path.parent), locked(path) as is_ours:
-        for suffix, is_foreign in (("-journal", True), ("-wal", _is_of_another(path))):
-            beside = Path(f"{path}{suffix}")
-            if is_ours and is_foreign and os.path.lexists(beside):
-                beside.rename(aside := named(beside, free_name(beside)))
+        for each, is_foreign in zip(beside, (True, _is_of_another(path, size)), strict=True):
+            if is_ours and is_foreign and os.path.lexists(each):
+                each.rename(aside := named(each, free_name(each)))
                 sync_names(path.parent)
-                log.error("%s is not of this queue: kept as %s, and not used", beside, aside)
+                log.error("%s is not of this file: kept as %s, and not used", each, aside)
 
 
-def _is_of_another(path: Path) -> bool:
+def _is_of_another(path: Path, size: int) -> bool:
     """Tell whether the log beside this file is of another database: its first page has another identity."""
     commits = Path(f"{path}-wal")
-    if not commits.exists() or commits.stat().st_size < length(1):
+    if not commits.exists():
         return False
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
         own = file.read(PAGE)[_IDENTITY]
-    its = next((commit.page[_IDENTITY] for commit, *_ in logged(_read(commits)) if commit.number == 1), own)
+    pages = (commit for commit, *_ in logged(_read(commits), size))
+    its = next((page.page[_IDENTITY] for page in pages if page.number == 1), own)
     return bool(any(own) and any(its) and own != its)
 
 

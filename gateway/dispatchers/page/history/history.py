@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import secrets
 import sqlite3
 import struct
 from collections import Counter, defaultdict
@@ -18,6 +20,7 @@ from gateway.dispatchers.page.history import clocks
 from gateway.dispatchers.page.history.blocks import DAY, HOUR, MINUTE, Point
 from gateway.dispatchers.page.history.rings import DAYS, DAYS_OF_HOURS, MINUTES, SERIES
 from gateway.process.state_files import as_owner
+from gateway.store import commits
 from gateway.store.store import transaction
 from gateway.text.numeral import LARGEST
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 _AHEAD = 60.0
 """Seconds that a reading may be ahead of the clock."""
+_PAGE = 4096
 _EPOCHS = 8
 """Epochs of the queue that are remembered."""
 _MARKS = 1000
@@ -88,8 +92,12 @@ class History:
 
     def open(self) -> None:
         """Make the file where there is none. Raises Damaged, or OSError."""
+        commits.set_foreign_aside(self._file, _PAGE)
         with self._connect() as db:
+            db.execute(f"pragma page_size = {_PAGE}")
             db.execute("pragma journal_mode = wal")
+            if db.execute("pragma application_id").fetchone() == (0,):
+                db.execute(f"pragma application_id = {secrets.randbits(30) | 1}")
             db.executescript(_SCHEMA)
             if db.execute("pragma quick_check").fetchone() != ("ok",):
                 raise Damaged
@@ -128,12 +136,15 @@ class History:
         place: tuple[str, int],
         now: float,
         offsets: Mapping[str, float] | None = None,
+        *,
+        is_sure: bool = False,
     ) -> list[str]:
         """Write readings and, in the same transaction, the place (epoch and id) up to which they are.
 
         `offsets` are what the right time is ahead of the clock of each boot that readings are of: what is
         written already of a boot moves if that has changed. Returns the series that had to give way. Raises
         Damaged, or OSError.
+        Where the clock `is_sure`, what an earlier boot wrote whose clock was ahead takes no slot from these.
         """
         taken = [each for each in readings if self._is_taken(each, now)]
         with self._written() as db:
@@ -147,7 +158,7 @@ class History:
                 theirs = [each.at for each in of_boot]
                 clock = clocks.note(db, boot, (offsets or {}).get(boot, 0.0), min(theirs), max(theirs))
                 times |= dict.fromkeys(theirs, clock)
-                self._add(db, of_boot, clock, lost)
+                self._add(db, of_boot, clock, lost, now + HOUR if is_sure else math.inf)
             if self._is_first:
                 clocks.mark_gaps(db, before, sorted(times.items()))
             places = _places(db)
@@ -178,7 +189,14 @@ class History:
             self.left_out[reason] += 1
         return not reason
 
-    def _add(self, db: sqlite3.Connection, readings: Sequence[Reading], clock: int, lost: list[str]) -> None:
+    def _add(
+        self,
+        db: sqlite3.Connection,
+        readings: Sequence[Reading],
+        clock: int,
+        lost: list[str],
+        latest: float,
+    ) -> None:
         by_series: dict[tuple[str, str], list[Reading]] = defaultdict(list)
         for reading in readings:
             by_series[reading.node, reading.key].append(reading)
@@ -187,6 +205,7 @@ class History:
             _note_sensor(db, number, theirs, clock)
             points = [Point(each.at, each.value, each.value, each.value, 1) for each in theirs]
             for ring in (MINUTES, DAYS_OF_HOURS):
+                ring.free(db, number, points, latest)
                 self.left_out[ring.too_old] += ring.add(db, number, clock, points)
 
     def _number(self, db: sqlite3.Connection, node: str, key: str, lost: list[str]) -> int:

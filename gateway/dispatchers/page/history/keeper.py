@@ -12,10 +12,11 @@ from gateway.dispatchers.page.history.blocks import DAY
 from gateway.dispatchers.page.history.history import Damaged, History, Reading, key_of
 from gateway.plugin import TryLater
 from gateway.process.state_files import as_owner
+from gateway.times.timekeeper import machine_is_synchronised
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from gateway.plugin import Batch, Present, Stamp
@@ -35,7 +36,16 @@ def file_of(state: Path, name: str) -> Path:
 class Keeper:
     """The history of a page, and the 24 hours that its tiles show."""
 
-    def __init__(self, file: Path, present: Present, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        file: Path,
+        present: Present,
+        log: logging.Logger,
+        *,
+        is_sure: Callable[[], bool] = machine_is_synchronised,
+    ) -> None:
+        """`is_sure` tells whether the machine keeps its clock right."""
+        self._is_sure = is_sure
         self.history = History(file)
         self._file = file
         self._present = present
@@ -107,7 +117,8 @@ class Keeper:
             if number > done.get(epoch, 0)
             for index, value in frame.items()
         ]
-        for lost in self.history.add(readings, (epochs[-1], batch.ids[-1]), now, offsets):
+        place, is_sure = (epochs[-1], batch.ids[-1]), self._is_sure()
+        for lost in self.history.add(readings, place, now, offsets, is_sure=is_sure):
             self._log.warning("%s has no history any more: there are too many series", lost)
         if (count := self.history.left_out.total()) > self._counted:
             about = ", ".join(f"{number} x {reason}" for reason, number in self.history.left_out.items())

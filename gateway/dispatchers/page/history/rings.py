@@ -58,6 +58,14 @@ class Ring(Generic[B]):
             blocks[int(time)].add(int(within // self.block.step), *parts)
         return sum(self.write(db, series, clock, time, block) for time, block in sorted(blocks.items()))
 
+    def free(self, db: sqlite3.Connection, series: int, points: Iterable[Point], latest: float) -> None:
+        """Remove what has the slots of these points and begins after `latest`: a clock was ahead."""
+        times = {int(point.at // self.seconds) for point in points}
+        places = (time % self.size * _PER_SLOT + 2 * series for time in times)
+        after = latest / self.seconds
+        delete = f"delete from {self.table} where id in (?, ?) and time > ?"  # noqa: S608
+        db.executemany(delete, [(place, place + 1, after) for place in places])
+
     def write(self, db: sqlite3.Connection, series: int, clock: int, time: int, block: B) -> int:
         """Add a block to what is there of its time; return how many values have no slot any more."""
         settled = time % self.size * _PER_SLOT + 2 * series
