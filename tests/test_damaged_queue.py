@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-from gateway.spool import queue_file
+from gateway.spool import Spool, SpoolUnusable, queue_file
 from gateway.store.salvage import Salvage
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
@@ -243,3 +243,44 @@ def test_a_wrong_header_takes_no_frame(path, byte):
     assert values(spool, "a", 1000)[-59:] == [*range(2, 60), 100]
     assert spool.trouble == ""
     spool.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "PRAGMA user_version=7",
+        "PRAGMA user_version=1090519040",
+        "PRAGMA user_version=-3",
+        "PRAGMA user_version=0",
+        "DROP TABLE counters",
+        "DROP TABLE refused",
+        "DROP TABLE boots",
+        "DROP TABLE notes",
+        "DROP TABLE cursors",
+        "DROP TABLE cursors; DROP TABLE counters",
+    ],
+)
+def test_a_version_or_a_table_that_is_lost_is_damage_and_no_reason_not_to_start(path, damage, caplog):
+    filled(path, 60)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(damage)
+    # when it starts
+    spool = Spool(path)
+    spool.set_consumers(["a"])
+    # then it has all that waits, says so once, and goes on
+    assert values(spool, "a", 1000) == list(range(2, 60))
+    assert caplog.text.count("set aside as") == 1
+    spool.put([frame(60)])
+    spool.close()
+    again = Spool(path)
+    again.set_consumers(["a"])
+    assert values(again, "a", 1000)[-1] == 60
+    again.close()
+
+
+def test_a_file_of_a_newer_version_is_left_to_that_one(path):
+    filled(path, 3)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript("ALTER TABLE frames ADD COLUMN later TEXT; PRAGMA user_version=7")
+    with pytest.raises(SpoolUnusable, match="written by a newer oemgateway"):
+        Spool(path)

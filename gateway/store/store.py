@@ -81,7 +81,11 @@ _SCHEMAS = (
 """What turns each version of the file into the next; user_version counts them."""
 
 _TABLES = {"frames", "cursors", "counters"}
-"""The tables that a queue of any version has."""
+"""The tables that a queue of any version has; of a damaged one some may be lost."""
+_COLUMNS = """
+    SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns
+    WHERE tables.type = 'table' AND tables.name != 'late'
+"""
 _NOT_OURS = "move it away, or name another directory as state_dir; it is left as it is"
 _CHUNK = 1 << 16
 _CONTROL = re.compile(rb"[\0-\x08]")
@@ -254,8 +258,9 @@ def _check_is_ours(path: Path) -> None:
         raise SpoolUnusable(f"{path} is a text, and not a queue: {_NOT_OURS}")
     if start.startswith(b"SQLite format 3\0"):
         with suppress(OSError, sqlite3.Error), closing(open_view(path)) as view:
-            tables = {name for (name,) in view.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if tables and not tables >= _TABLES:
+            columns = set(view.execute(_COLUMNS))
+            ours = _TABLES.intersection(table for table, _ in columns)
+            if columns and len(ours) < 2 and ("frames", "frame") not in columns:
                 raise SpoolUnusable(f"{path} is another program's database: {_NOT_OURS}")
         if not start[18:19] <= b"\2":
             raise OutOfPlace("the version of its format is wrong")
@@ -281,6 +286,9 @@ def _prepared(store: sqlite3.Connection, max_bytes: int) -> sqlite3.Connection:
         store.execute(f"PRAGMA {pragma}").fetchall()
     (version,) = store.execute("PRAGMA user_version").fetchone()
     if version > len(_SCHEMAS):
+        with closing(stand_in()) as ours:  # a newer version has other tables, or there would be none
+            if set(ours.execute(_COLUMNS)) == set(store.execute(_COLUMNS)):
+                raise OutOfPlace(f"its version is {version}")
         raise SpoolUnusable("the queue was written by a newer oemgateway: install that one again")
     if version < len(_SCHEMAS):
         store.execute("BEGIN IMMEDIATE")
