@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from gateway.clock import local
 from gateway.present.exchange import COLUMNS, cells
 from gateway.present.status import QueueStatus, from_json
 from gateway.text.plain import plain
@@ -88,4 +88,4 @@ CSV_HEADING = ",".join(COLUMNS) + "\n"
 def _time(row: Mapping[str, Any]) -> str:
     if "time" not in row:
         return str(row["unix"])
-    return datetime.fromtimestamp(row["unix"]).astimezone().isoformat(" ", "seconds")
+    return local(row["unix"]).isoformat(" ", "seconds")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from gateway.clock import local
 from gateway.plugin import Batch, Dispatcher
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Log(Dispatcher):
 
 def line(frame: Frame) -> str:
     """Return `2026-11-05T12:00:10+01:00 node 9: 1=18.75 flow, 2=-, 3=25377 (-61 dBm)`, in local time."""
-    time = datetime.fromtimestamp(frame.stamp.wall, UTC).astimezone().isoformat(timespec="seconds")
+    time = local(frame.stamp.wall).isoformat(timespec="seconds")
     values = ", ".join(
         f"{index}={'-' if value is None else format(value, '.12g')} {frame.name(index)}".rstrip()
         for index, value in enumerate(frame.values, 1)

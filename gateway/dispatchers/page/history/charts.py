@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode
 from zoneinfo import ZoneInfo
 
+from gateway.clock import local
 from gateway.dispatchers.page import tiles
 from gateway.dispatchers.page.answer import Answer
 from gateway.dispatchers.page.history.chart import chart
@@ -104,14 +105,14 @@ class Charts:
         yield from chart(found, marks, view, unit)
         if not found:
             yield '<p class="nothing">Nothing was written in this time.</p>'
-        where = asked.time_zone or f"the time zone of the gateway ({datetime.now(UTC).astimezone():%Z})"
+        where = asked.time_zone or f"the time zone of the gateway ({local(view.until):%Z})"
         yield f'<figcaption><span id="read">{escape(_sum(found, unit))}</span> '
         yield f"<small>Times are in {escape(where)}.</small></figcaption>\n</figure>\n"
         if marks:
             yield '<ul class="marks">'
             for mark in marks[-20:]:
-                at = datetime.fromtimestamp(mark.at, UTC).astimezone(view.zone)
-                until = datetime.fromtimestamp(mark.until, UTC).astimezone(view.zone)
+                at = local(mark.at, view.zone)
+                until = local(mark.until, view.zone)
                 to = f" to {until:%d %b %H:%M}" if mark.until > mark.at else ""
                 yield f"<li>{at:%d %b %H:%M}{to}: {escape(mark.words)}</li>"
             yield "</ul>\n"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
+from gateway.clock import local
 from gateway.dispatchers.page.history.blocks import DAY, HOUR, Point
 
 if TYPE_CHECKING:
@@ -81,11 +82,11 @@ def ticks(view: View) -> Iterator[tuple[float, str]]:
     if span.name == "24h":
         quarter = 900
         for second in range(int(since // quarter) * quarter, int(until) + 1, quarter):
-            local = datetime.fromtimestamp(second, UTC).astimezone(zone)
-            if second >= since and local.minute == 0 and local.hour % 4 == 0:
-                yield float(second), f"{local:%H:%M}"
+            there = local(second, zone)
+            if second >= since and there.minute == 0 and there.hour % 4 == 0:
+                yield float(second), f"{there:%H:%M}"
         return
-    day = datetime.fromtimestamp(since, UTC).astimezone(zone).date()
+    day = local(since, zone).date()
     while (at := _midnight(day, zone)) <= until:
         if at >= since:
             if span.name == "7d":
