@@ -242,7 +242,20 @@ def test_output_on_a_full_disk_is_one_line_and_a_failure(file, arguments):
             timeout=60,
             check=False,
         )
-    assert (done.returncode, done.stderr) == (1, "oemgateway: [Errno 28] No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "oemgateway: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
+@pytest.mark.parametrize(("arguments", "status"), [("run", 78), ("frobnicate", 2), ("queue import -", 78)])
+def test_the_exit_status_is_the_same_where_standard_error_is_closed_or_full(
+    tmp_path, stderr, arguments, status
+):
+    (tmp_path / "empty.conf").touch()
+    line = f"{sys.executable} -m gateway --config-file empty.conf {arguments} {stderr}"
+    done = subprocess.run(
+        ["sh", "-c", line], stdin=subprocess.DEVNULL, env=ENVIRONMENT, cwd=tmp_path, timeout=60, check=False
+    )
+    assert done.returncode == status
 
 
 def test_without_a_standard_input_it_starts_as_it_does_with_one():

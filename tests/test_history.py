@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import random
 import re
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +30,7 @@ from gateway.dispatchers.page.history.spans import SPANS, View, grouped, ticks
 from gateway.frame import Frame, Stamp
 from gateway.plugin import Batch, TryLater
 from listeners.simulated.clock import VirtualClock
+from tests.gateway_process import ENVIRONMENT
 from tests.gateway_process import state as state_line
 from tests.pages import Present, get, serving, value
 
@@ -465,6 +469,50 @@ def test_exported_and_imported_a_history_is_the_same_and_twice_is_once(command, 
     assert len([*csv.DictReader(out.read_text().splitlines())]) == 307
 
 
+def test_an_export_is_whole_or_not_written_and_for_its_owner_alone(command, file, tmp_path, monkeypatch):
+    history = History(file_of(tmp_path / "state", "page"))
+    history.open()
+    history.add([reading(NOW + n * 60, n / 3, key="=öl") for n in range(100)], PLACE, NOW + DAY)
+    export = ("--config-file", file, "history", "export")
+    done = command(*export, "/dev/full", "--section", "page")
+    assert (done.returncode, done.stderr) == (1, "oemgateway: /dev/full: No space left on device\n")
+    out = tmp_path / "out.csv"
+    assert command(*export, out, "--section", "page").returncode == 0
+    assert out.stat().st_mode & 0o777 == 0o600
+    # when the next one breaks off, the last one is still there
+    before = out.read_bytes()
+    monkeypatch.setattr(History, "hours", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        command(*export, out, "--section", "page")
+    assert out.read_bytes() == before
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_an_export_to_a_terminal_of_other_text_is_that_to_a_file(file, tmp_path):
+    history = History(file_of(tmp_path / "state", "page"))
+    history.open()
+    history.add([reading(NOW, 7.0, key="=öl")], PLACE, NOW + DAY)
+    words = ["history", "export", "-", "--section", "page"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "--config-file", str(file), *words],
+        env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=60,
+    )
+    assert f"{NOW:.0f},60,9,,öl,7,7,7,1\n" in done.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [(b"unix\nw\xe4rme\n", "a text in UTF-8 expected; nothing is imported")],
+)
+def test_a_file_that_is_no_text_is_refused_in_words(command, file, tmp_path, given, words):
+    (tmp_path / "in.csv").write_bytes(given)
+    done = command("--config-file", file, "history", "import", tmp_path / "in.csv", "--section", "page")
+    assert (done.returncode, done.stderr) == (1, f"oemgateway: {tmp_path / 'in.csv'}: {words}\n")
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -536,3 +584,31 @@ def test_a_file_that_is_no_database_is_damaged(tmp_path):
     (tmp_path / "history.db").write_bytes(b"x" * 5000)
     with pytest.raises(Damaged):
         History(tmp_path / "history.db").known()
+
+
+def test_the_journal_and_the_log_of_another_database_take_nothing(tmp_path, caplog):
+    # given a history, and what another program and another history, both killed, have left under its name
+    history = History(tmp_path / "history.db")
+    history.open()
+    history.add([reading(NOW, 5.0)], PLACE, NOW)
+    other = History(tmp_path / "other.db")
+    other.open()
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as reader:
+        reader.execute("select * from series").fetchall()  # its log stays
+        other.add([Reading(NOW, "other", str(n), 1.0) for n in range(1, 60)], PLACE, NOW)
+        log = (tmp_path / "other.db-wal").read_bytes()
+    with contextlib.closing(sqlite3.connect(tmp_path / "third.db", isolation_level=None)) as third:
+        third.executescript("create table t (x); begin; insert into t values (zeroblob(20000)); commit")
+        third.execute("pragma cache_size = 1")
+        third.executescript("begin; delete from t; insert into t values (zeroblob(90000))")
+        journal = (tmp_path / "third.db-journal").read_bytes()
+    (tmp_path / "history.db-wal").write_bytes(log)
+    (tmp_path / "history.db-journal").write_bytes(journal)
+    # when it is opened, then they are kept under other names, and it has what it had
+    history.open()
+    assert [point.mean for point in history.minutes("9", "1", NOW, NOW + 60)] == [5.0]
+    assert history.known() == [("9", "1")]
+    for kind, content in (("wal", log), ("journal", journal)):
+        (aside,) = tmp_path.glob(f"history.db-{kind}.damaged-*")
+        assert aside.read_bytes() == content
+    assert caplog.text.count("is not of this file: kept as") == 2

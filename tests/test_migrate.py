@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import struct
@@ -449,3 +450,21 @@ def test_sections_may_be_nested_deeper_than_python_can_recurse(migrate, top):
 
     assert status in (0, 1)
     assert main(["check", str(new)]) == 0
+
+
+def test_only_a_plain_file_is_read_and_only_one_is_overwritten(tmp_path, capsys):
+    # given a device, as /dev/null is, which root could replace by a file
+    pipe, loop, old = tmp_path / "pipe", tmp_path / "loop", tmp_path / "emonhub.conf"
+    os.mkfifo(pipe)
+    loop.symlink_to("loop")
+    old.write_text(HUB)
+    words = "a plain file expected, and no directory, pipe or device"
+    for place in (pipe, tmp_path):
+        assert main(["migrate", str(old), "-o", str(place), "--overwrite"]) == 1
+        assert capsys.readouterr().err == f"oemgateway: {place}: {words}\n"
+        assert main(["migrate", str(place), "-o", str(tmp_path / "new.conf")]) == 1
+        assert capsys.readouterr().err == f"oemgateway: {place}: {words}\n"
+    assert pipe.is_fifo()
+    # and a link that leads nowhere is one line as well
+    assert main(["migrate", str(old), "-o", str(loop)]) == 1
+    assert capsys.readouterr().err == f"oemgateway: {loop} exists: name another with -o, or add --overwrite\n"

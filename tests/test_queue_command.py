@@ -434,6 +434,18 @@ def test_an_export_goes_into_a_device_as_into_a_file_and_a_failed_one_leaves_not
     assert not list(tmp_path.glob(".taken*"))
 
 
+def test_what_cannot_be_written_or_read_is_named(filled, queue, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for arguments, place in (
+        (("export", "/dev/full"), "/dev/full: No space left on device"),
+        (("export", ""), f"{Path.cwd()}: Is a directory"),
+        (("import", "/proc/self/mem"), "/proc/self/mem: Input/output error"),
+    ):
+        status, _, said = queue(*arguments)
+        assert (status, said) == (1, f"oemgateway: {place}\n")
+    assert queue("export", tmp_path / "loop")[0] == 0
+
+
 def test_an_age_is_by_the_boots_own_clock_and_no_answer_is_large(path):
     clock = VirtualClock(wall=5.0)
     spool = open_queue(path, frames=100_000)

@@ -22,7 +22,7 @@ from gateway.present.asking import RunningGateway
 from gateway.settings import did_you_mean
 from gateway.spool import SpoolUnusable
 from gateway.text.plain import plain
-from gateway.text.terminal import CONFIGURATION, FAILED, OK, USAGE, say, say_aside
+from gateway.text.terminal import CONFIGURATION, FAILED, OK, USAGE, say, say_aside, warn
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdin = Path(os.devnull).open()  # noqa: SIM115  (until the process ends)
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may have no ° or block characters
     typed = list(sys.argv[1:] if arguments is None else arguments)
@@ -66,15 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say_aside("interrupted")
         return FAILED
     except ConfigFaults as faults:
-        sys.stderr.writelines(f"{line}\n" for line in faults.lines())
+        warn(faults.lines())
         return CONFIGURATION
     except (OSError, SpoolUnusable) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return FAILED
-        _drop_unwritten()
+        is_refused = _drop_unwritten()
         words = str(error)
-        if isinstance(error, OSError) and error.filename and error.strerror:
-            words = f"{error.filename}: {error.strerror}"
+        if isinstance(error, OSError) and error.strerror:
+            place = error.filename or (is_refused and "standard output")
+            words = f"{place}: {error.strerror}" if place else error.strerror
         say_aside(words)
         return FAILED
 
@@ -136,12 +139,17 @@ def _nobody_reads() -> bool:
     return gone
 
 
-def _drop_unwritten() -> None:
-    """Drop what standard output does not take, as a full disk: Python would say so once more at its end."""
+def _drop_unwritten() -> bool:
+    """Drop what standard output does not take, as a full disk: Python would say so once more at its end.
+
+    Return whether there is such.
+    """
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from gateway.commands.queue_listing import CSV_HEADING, csv_lines, json_line, re
 from gateway.commands.queue_reach import reach
 from gateway.present.exchange import from_object
 from gateway.present.queue_answers import AHEAD
-from gateway.process.state_files import as_owner
+from gateway.process.output import naming, output
 from gateway.settings import quoted
 from gateway.text.numeral import load_json
 from gateway.text.plain import plain
@@ -130,13 +130,13 @@ def _list(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     count = 0
-    with reach(options.config_file) as ask, _output(options.file) as output:
+    with reach(options.config_file) as ask, output(options.file) as stream:
         if options.csv:
-            output.write(CSV_HEADING.encode())
+            stream.write(CSV_HEADING.encode())
         for rows in _rows(ask, options):
             count += len(rows)
             text = csv_lines(rows) if options.csv else "".join(map(json_line, rows))
-            output.write(text.encode())
+            stream.write(text.encode())
     say_aside(f"exported: {count}, still in the queue too")
     return OK
 
@@ -153,7 +153,7 @@ def _rows(ask: Ask, options: argparse.Namespace) -> Iterator[list[dict[str, Any]
 
 def _import(options: argparse.Namespace) -> int:
     with tempfile.TemporaryFile() as copy:  # so that what was checked is what is imported
-        with _input(options.file) as given:
+        with _input(options.file) as given, naming(options.file):
             _copy(given, copy)
         with reach(options.config_file) as ask:
             there = ask("queue")["dispatchers"].items()
@@ -306,42 +306,6 @@ def _input(name: str) -> Iterator[BinaryIO]:
     else:
         with Path(name).open("rb") as file:
             yield file
-
-
-@contextmanager
-def _output(name: str) -> Iterator[BinaryIO]:
-    """Yield the stream to write to: a file is written whole or not at all, readable by its owner only.
-
-    In another user's directory root writes as that user, who may have put a link there.
-    """
-    if name == "-":
-        yield sys.stdout.buffer
-        return
-    directory = Path(name).absolute().parent
-    with as_owner(directory):
-        file = Path(name).resolve()
-        is_stream = file.exists() and not file.is_file()  # a device, or a pipe
-        try:
-            handle, part = (
-                (os.open(file, os.O_WRONLY), "")
-                if is_stream
-                else tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-            )
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, name) from error
-    with os.fdopen(handle, "wb") as output:
-        if is_stream:
-            yield output
-            return
-        try:
-            yield output
-            output.flush()
-            os.fsync(handle)
-            with as_owner(directory):
-                Path(part).replace(file)
-        finally:
-            with suppress(FileNotFoundError), as_owner(directory):
-                Path(part).unlink()
 
 
 def _print(options: argparse.Namespace, answer: object, *words: str) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from difflib import SequenceMatcher
 from itertools import chain, count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.conf import document
 from gateway.conf.misplaced import SECTIONS
 from gateway.conf.section import is_off
+from gateway.process.output import beside, naming
 from gateway.settings import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from gateway.conf.document import Document, Entry, Section
     from gateway.registry import Kind
@@ -268,10 +268,9 @@ def rewrite(path: Path, data: bytes, *, before: bytes | None = None, mode: int =
     Its owner and group stay. Raises ValueError where it is not what it was `before`, and OSError.
     """
     about = path.stat()
-    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    new = Path(name)
+    fd, new = beside(path)
     try:
-        with os.fdopen(fd, "wb") as file:
+        with naming(path), os.fdopen(fd, "wb") as file:
             file.write(data)
             if (about.st_uid, about.st_gid) != (os.geteuid(), os.getegid()):
                 os.fchown(fd, about.st_uid, about.st_gid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gateway.text.plain import plain
@@ -45,4 +46,10 @@ def say_json(answer: object) -> None:
 
 def say_aside(words: str) -> None:
     """Say on standard error what is wrong, in one line."""
-    sys.stderr.write(f"oemgateway: {plain(words)}\n")
+    warn([f"oemgateway: {plain(words)}"])
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Print lines on standard error; where that takes none, the exit status is what is left."""
+    with suppress(OSError):
+        sys.stderr.writelines(f"{line}\n" for line in lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,6 +119,6 @@ def _next(moving: Migration, new: Path) -> Iterator[str]:
     if any(section.off for section in moving.sections):
         yield "where a section that is off should run: correct it, and remove its active = no"
     yield f"sudo oemgateway check {new}"
-    if new.resolve() != DEFAULT_FILE:
+    if Path(os.path.realpath(new)) != DEFAULT_FILE:
         yield f"sudo cp --preserve {new} {DEFAULT_FILE}    (which is the file that the service reads)"
     yield "sudo service oemgateway start, then: sudo oemgateway values"

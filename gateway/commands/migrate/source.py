@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.conf import document
 from gateway.conf.document import CONTROL, Entry, Fault, Section, depth_of
+from gateway.process.output import check_plain, naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -40,9 +41,11 @@ class Source:
     @classmethod
     def read(cls, path: Path) -> Source:
         """Read a file. Raises ConfigFaults if it is not text, and OSError if it cannot be read."""
-        if path.stat().st_size > document.LARGEST or not path.is_file():
+        check_plain(path)
+        if path.stat().st_size > document.LARGEST:
             raise document.ConfigFaults([document.too_large(path)])
-        data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        with naming(path):
+            data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
         lines = [CONTROL.sub("", line) for line in data.decode(errors="replace").split("\n")]
         first = next(filter(None, map(depth_of, lines)), 0)
         above = b"[interfacers]\n" if first == 2 else b""

@@ -6,18 +6,19 @@ import os
 import re
 from functools import partial
 from itertools import chain, count
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.commands.migrate.source import as_comment
 from gateway.conf import config, document
 from gateway.conf.edit import rewrite
+from gateway.process.output import check_plain
 from gateway.registry import KINDS
 from gateway.settings import quoted
 from gateway.text.plain import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from gateway.commands.migrate.migration import Migration
     from gateway.commands.migrate.moved import New
@@ -125,7 +126,9 @@ def write(moving: Migration, file: Path, *, overwrite: bool) -> list[tuple[int, 
     Raises FileExistsError where there is a file already, unless it may be overwritten; its owner and group
     then stay. Nothing is left behind where it cannot be written.
     """
-    file = file.resolve()  # a link to the file stays one
+    file = Path(os.path.realpath(file))  # a link to the file stays one
+    if overwrite:
+        check_plain(file)
     is_new = not overwrite or not file.exists()
     if is_new:
         _reserve(file)

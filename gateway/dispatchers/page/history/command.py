@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import sys
 from collections import defaultdict
-from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
@@ -19,13 +18,13 @@ from gateway.dispatchers.page.history.history import Damaged, History
 from gateway.dispatchers.page.history.keeper import file_of
 from gateway.dispatchers.page.history.rings import SERIES
 from gateway.paths import find_state_dir
+from gateway.process.output import naming, output
 from gateway.text.numeral import LARGEST
 from gateway.text.terminal import FAILED, OK, say, say_aside
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
     from typing import TextIO
 
 COLUMNS = ("unix", "seconds", "node", "index", "name", "mean", "least", "greatest", "count")
@@ -81,12 +80,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _export(history: History, file: Path) -> int:
     is_terminal = str(file) == "-"
-    to: AbstractContextManager[TextIO] = (
-        nullcontext(sys.stdout) if is_terminal else file.open("w", encoding="utf-8", newline="")
-    )
-    with to as out:
+    with output(str(file)) as stream:
         known = history.known()
-        rows = csv.writer(out, lineterminator="\n")
+        # In UTF-8 whatever the terminal has: a name that was escaped would be imported as another series.
+        as_bytes = SimpleNamespace(write=lambda text: stream.write(text.encode()))
+        rows = csv.writer(as_bytes, lineterminator="\n")
         rows.writerow(COLUMNS)
         count = 0
         for node, key in known:
@@ -103,7 +101,7 @@ def _export(history: History, file: Path) -> int:
 
 def _import(history: History, file: Path) -> int:
     try:
-        with file.open(encoding="utf-8", newline="") as given:
+        with naming(file), file.open(encoding="utf-8", newline="") as given:
             if not given.seekable():  # it is read twice
                 raise ValueError("a file expected, not a pipe")  # noqa: TRY301  (one place says what is wrong)
             count = sum(1 for _ in _points(given))  # a bad line anywhere: nothing is imported
@@ -117,7 +115,8 @@ def _import(history: History, file: Path) -> int:
                     groups[node, key, step].append(point)
                 added += sum(history.put(*which[:2], theirs, which[2]) for which, theirs in groups.items())
     except (ValueError, csv.Error) as error:
-        say_aside(f"{file}: {error}; nothing is imported")
+        words = "a text in UTF-8 expected" if isinstance(error, UnicodeDecodeError) else error
+        say_aside(f"{file}: {words}; nothing is imported")
         return FAILED
     left_out = f"were there, are too old, or are of series beyond {SERIES}"
     say([f"{added} of {count} minutes and hours are added; the others {left_out}"])

@@ -1,0 +1,75 @@
+"""The file that a command writes to: whole or not at all, and named where it cannot be written."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.process.state_files import as_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+
+@contextmanager
+def naming(place: Path | str) -> Iterator[None]:
+    """Add the place to an OSError that names none, as one of a read or write does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.strerror:
+            raise OSError(error.errno, error.strerror, str(place)) from error
+        raise
+
+
+def check_plain(file: Path) -> None:
+    """Raise OSError where something is there that is no plain file, such as a device or a directory."""
+    if file.exists() and not file.is_file():
+        raise OSError(f"{file}: a plain file expected, and no directory, pipe or device")
+
+
+def beside(file: Path) -> tuple[int, Path]:
+    """Make a file in the same directory, for its owner only, that can take the place of this one; open it.
+
+    Raises OSError with the name of that one.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error
+    return handle, Path(name)
+
+
+@contextmanager
+def output(name: str) -> Iterator[BinaryIO]:
+    """Yield the stream to write to; "-" is standard output.
+
+    A file is written whole or not at all, readable by its owner only. What is written to a device or a pipe
+    goes there at once. In another user's directory root writes as that user, who may have put a link there.
+    """
+    if name == "-":
+        yield sys.stdout.buffer
+        return
+    directory = Path(name).absolute().parent
+    with naming(name), as_owner(directory):
+        file = Path(os.path.realpath(name))
+        is_stream = file.exists() and not file.is_file()
+        handle, part = (os.open(file, os.O_WRONLY), file) if is_stream else beside(file)
+    with naming(name), os.fdopen(handle, "wb") as stream:
+        if is_stream:
+            yield stream
+            return
+        try:
+            yield stream
+            stream.flush()
+            os.fsync(handle)
+            with as_owner(directory):
+                part.replace(file)
+        finally:
+            with suppress(FileNotFoundError), as_owner(directory):
+                part.unlink()
