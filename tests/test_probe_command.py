@@ -13,7 +13,8 @@ import time
 import pytest
 
 from gateway.commands.main import main
-from listeners.probe.command import Watch, _runs
+from gateway.text.words import runs
+from listeners.probe.command import Watch
 from listeners.probe.network import Kind, Outcome
 from tests.gateway_process import UNTRACED
 
@@ -151,4 +152,4 @@ def test_wrong_arguments_say_what_is_expected(capsys, arguments, words):
 
 
 def test_runs_of_ports():
-    assert _runs([1, 2, 3, 7, 9, 10]) == "1 to 3, 7, 9 to 10"
+    assert runs([1, 2, 3, 7, 9, 10]) == "1 to 3, 7, 9 to 10"

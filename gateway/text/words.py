@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def span(seconds: float) -> str:
@@ -46,3 +47,12 @@ def distinct(names: Sequence[str]) -> list[str]:
         name if name and not name.isdecimal() and names.count(name) == 1 else str(index)
         for index, name in enumerate(names, 1)
     ]
+
+
+def runs(numbers: Iterable[int], word: str = "") -> str:
+    """Return whole numbers in rising order as "1, 3 to 5", each after a word."""
+    found = []
+    for _, group in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        run = [f"{word}{number}" for _, number in group]
+        found.append(run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}")
+    return ", ".join(found)

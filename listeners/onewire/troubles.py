@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import chain, groupby
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gateway.process.log_limit import LogLimit
 from gateway.settings import alternatives
+from gateway.text.words import runs
 from listeners.onewire.ds18b20 import Fault, Reading
 from listeners.onewire.families import readable, unread
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from listeners.onewire.report import Note
     from listeners.onewire.rom import Rom
@@ -116,16 +117,9 @@ def named(slots: Slots, rom: Rom, *others: Rom) -> str:
         count, sensors = 1 + len(others), len(readable(slots.roms()))
         if count == sensors:
             return f"all {sensors} sensors"
-        return f"{count} of {sensors} sensors ({_runs(chain(*map(slots.indices, (rom, *others))))})"
+        places = chain(*map(slots.indices, (rom, *others)))
+        return f"{count} of {sensors} sensors ({runs(sorted(places), 'sensor')})"
     indices = slots.indices(rom)
-    places = alternatives(f"sensor{index}" for index in indices).replace(" or ", " and ")
+    keys = alternatives(f"sensor{index}" for index in indices).replace(" or ", " and ")
     label = slots.by_index[indices[0]].label
-    return f"{places} {rom}" + (f" ({label})" if label else "")
-
-
-def _runs(indices: Iterable[int]) -> str:
-    runs = []
-    for _, group in groupby(enumerate(sorted(indices)), lambda pair: pair[1] - pair[0]):
-        run = [f"sensor{index}" for _, index in group]
-        runs.append(run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}")
-    return ", ".join(runs)
+    return f"{keys} {rom}" + (f" ({label})" if label else "")

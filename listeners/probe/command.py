@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gateway.process.port import host_and_port
 from gateway.text.terminal import FAILED, OK
+from gateway.text.words import runs
 from listeners.probe.network import Attempt, Kind, Outcome, failed, probe_tcp
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _show_ports(ports: range, results: Iterator[str]) -> int:
         _print(f"{start}{mark}{chr(10) if is_last else ''}")
         if mark == "0":
             bad.append(port)
-    _print(f"it fails from {_runs(bad)}\n" if bad else "it works from each of them\n")
+    _print(f"it fails from {runs(bad)}\n" if bad else "it works from each of them\n")
     return FAILED if bad else OK
 
 
@@ -183,17 +184,6 @@ def _tried(family: int, address: tuple[str, int], ports: Sequence[int]) -> Itera
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         yield from pool.map(attempt, ports)
-
-
-def _runs(ports: Sequence[int]) -> str:
-    """Return "40000, 40004 to 40007" for the ports 40000, 40004, 40005, 40006 and 40007."""
-    runs: list[list[int]] = []
-    for port in ports:
-        if runs and runs[-1][-1] == port - 1:
-            runs[-1].append(port)
-        else:
-            runs.append([port])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def _print(text: str) -> None:
