@@ -21,6 +21,7 @@ from listeners.simulated.clock import VirtualClock
 from tests.once import made_once
 from tests.peers import missing
 from tests.simulators.emoncms import FakeEmoncms
+from tests.simulators.mosquitto import Mosquitto
 from tests.simulators.pi import Pi
 from tests.spools import Opener, open_queue, opener
 from tests.throwaway import Throwaway
@@ -148,6 +149,13 @@ def server() -> Iterator[FakeEmoncms]:
     """An Emoncms that is there."""
     with FakeEmoncms() as server:
         yield server
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker that is there."""
+    with Mosquitto(tmp_path) as broker:
+        yield broker
 
 
 @pytest.fixture

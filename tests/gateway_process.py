@@ -26,13 +26,18 @@ UNTRACED = {key: value for key, value in ENVIRONMENT.items() if not key.startswi
 
 
 def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command of the gateway to its end."""
+    return run(sys.executable, "-m", "gateway", *arguments, **environment)
+
+
+def run(*program: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run any program to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "gateway", *map(str, arguments)],
+        [*map(str, program)],
         env=ENVIRONMENT | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -14,7 +14,7 @@ import pytest
 from gateway.commands import demo as demonstration
 from gateway.commands.main import COMMANDS, main, parser
 from gateway.version import VERSION
-from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
+from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, run, state
 from tests.ports import free_port
 from tests.simulators.mosquitto import Mosquitto, Subscriber
 from tests.waiting import wait_until
@@ -187,10 +187,7 @@ import gateway.commands.main, sys
 gateway.commands.main.main(["--config-file", {str(file)!r}, "--show-settings"])
 print("extra:", *sys.modules.keys() & set({names}), file=sys.stderr)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True
-    )
-    assert done.stderr == "extra:\n"
+    assert run(sys.executable, "-c", code).stderr == "extra:\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -259,25 +256,11 @@ def test_the_exit_status_is_the_same_where_standard_error_is_closed_or_full(
 
 
 def test_without_a_standard_input_it_starts_as_it_does_with_one():
-    command_line = [sys.executable, "-m", "gateway"]
-    done = subprocess.run(
-        ["sh", "-c", 'exec "$@" <&-', "sh", *command_line, "queue", "drop", "--waiting"],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        timeout=60,
-        check=False,
-    )
+    without = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "gateway"]
+    done = run(*without, "queue", "drop", "--waiting")
     assert done.returncode in (1, 78)
     assert "Traceback" not in done.stderr
-    bare = subprocess.run(
-        ["sh", "-c", 'exec "$@" <&-', "sh", *command_line, "--config-file", "nowhere.conf"],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        timeout=60,
-        check=False,
-    )
+    bare = run(*without, "--config-file", "nowhere.conf")
     assert (bare.returncode, bare.stderr.count("\n")) == (78, 1)
 
 

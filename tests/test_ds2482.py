@@ -23,7 +23,7 @@ from listeners.ports import i2c
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482 as Chip
-from tests.gateway_process import GatewayProcess, state
+from tests.gateway_process import GatewayProcess, run, state
 from tests.ports import free_port
 from tests.simulators.ds18s20 import Ds18s20
 from tests.simulators.eventful_clock import EventfulClock
@@ -732,10 +732,7 @@ def test_one_process_has_the_chip_for_itself(house, tmp_path):
         "import fcntl, sys; lock = open(sys.argv[1]); fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB); "
         "print('mine', flush=True); sys.stdin.read()"
     )
-    refused = subprocess.run(
-        [sys.executable, "-c", taking, path], capture_output=True, check=False, text=True
-    )
-    assert "BlockingIOError" in refused.stderr
+    assert "BlockingIOError" in run(sys.executable, "-c", taking, path).stderr
     five.listener.close()
     with subprocess.Popen(
         [sys.executable, "-c", taking, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from listeners.ports.examine_i2c import examine_chip
 from listeners.ports.i2c import Lock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
-from tests.gateway_process import ENVIRONMENT
+from tests.gateway_process import run
 from tests.ports import free_port
 from tests.simulators.i2c_server import i2c_server
 from tests.simulators.owfs_peers import owfs_mount, owserver, owserver_process
@@ -184,14 +183,8 @@ def test_a_simulated_chip_that_answers_smbus2():
     )
     for address, found in ((0x18, "a chip answers at 0x18"), (0x1A, "nothing answers at 0x1a, but at 0x18")):
         with i2c_server(Ds2482(Clock())) as environment:
-            done = subprocess.run(
-                [sys.executable, "-c", script.format(address)],
-                env=environment | {"PYTHONPATH": ENVIRONMENT["PYTHONPATH"]},
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-        assert done.stdout.startswith(found)
+            done = run(sys.executable, "-c", script.format(address), **environment)
+        assert done.stdout.startswith(found), done.stderr
 
 
 def test_a_chip_that_is_read_is_left_alone():

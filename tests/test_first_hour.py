@@ -19,7 +19,7 @@ from gateway.conf.config import ConfigFaults, Gateway
 from gateway.nodes import Decoder
 from gateway.registry import find, known
 from gateway.settings import declared
-from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
+from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, run, state
 from tests.ports import free_port
 from tests.test_docs import HARMLESS, INDEXED
 from tests.waiting import wait_until
@@ -204,9 +204,7 @@ def test_a_misspelt_setting_is_recognised(written, top, type_, name):
 
 def test_without_its_libraries_the_program_says_how_to_get_them():
     code = f"import runpy, sys; sys.path.insert(0, {str(OURS)!r}); runpy.run_module('gateway.__main__')"
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False
-    )
+    done = run(sys.executable, "-I", "-S", "-c", code)
     assert done.returncode == 1
     assert re.fullmatch(
         r"oemgateway: the Python module \w+ is missing: `make demo` fetches .*\n", done.stderr
@@ -214,7 +212,7 @@ def test_without_its_libraries_the_program_says_how_to_get_them():
 
 
 def test_make_says_what_it_can_make():
-    done = subprocess.run(["make", "-C", OURS, "help"], capture_output=True, text=True, check=True)
+    done = run("make", "-C", OURS, "help")
     assert re.search(r"(?m)^make demo  .*simulated hardware", done.stdout)
     assert "make install " in done.stdout
 
@@ -241,6 +239,6 @@ def test_what_keeps_make_from_its_packages_is_said(tmp_path, pip_says, words):
     pip = tmp_path / "pip"
     pip.write_text(f'#!/bin/sh\necho "{pip_says}"\nexit 1\n')
     pip.chmod(stat.S_IRWXU)
-    done = subprocess.run([OURS / "install.sh", "fetch", pip], capture_output=True, text=True, check=False)
+    done = run(OURS / "install.sh", "fetch", pip)
     assert done.returncode != 0
     assert words in done.stderr.splitlines()[-1]

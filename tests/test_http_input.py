@@ -7,7 +7,6 @@ import json
 import logging
 import socket
 import struct
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from gateway.settings import SettingsFault, build, shown
 from listeners.http import listener as http_listener
 from listeners.http.listener import Http
 from listeners.simulated.clock import VirtualClock
+from tests.gateway_process import run
 from tests.peers import need
 from tests.waiting import wait_until
 
@@ -523,14 +523,8 @@ def test_curl_posts(running):
         ["--data-urlencode", 'json={"1":1,"2":2}', "--data", "node=1", "--http1.0"],
         ["--data", f"node=1&csv=1,2&filler={'x' * 2000}", "--header", "Expect: 100-continue"],
     ):
-        reply = subprocess.run(
-            [curl, "-s", "--oauth2-bearer", KEY, *arguments, f"{gateway.url}/emoncms/input/post.json"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        assert reply.stdout == "ok"
+        place = f"{gateway.url}/emoncms/input/post.json"
+        assert run(curl, "-s", "--oauth2-bearer", KEY, *arguments, place).stdout == "ok"
     assert gateway.said() == [("1", (1, 2))] * 3
 
 

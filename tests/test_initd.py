@@ -13,6 +13,7 @@ import pytest
 from gateway.clock import Clock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
+from tests.gateway_process import run
 from tests.peers import missing, need
 from tests.ports import free_port
 from tests.simulators.i2c_server import i2c_server
@@ -31,12 +32,7 @@ def ids(script):
 @pytest.mark.parametrize("script", SCRIPTS, ids=ids)
 def test_shellcheck_has_nothing_to_say(script):
     # Two of its findings are on files of the machine, which it cannot read.
-    done = subprocess.run(
-        [need("shellcheck", "shellcheck"), "--exclude=SC1090,SC1091", script],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(need("shellcheck", "shellcheck"), "--exclude=SC1090,SC1091", script)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -75,14 +71,7 @@ class Service:
         self.environment = {**environment, "OWFS_DEFAULTS": str(defaults)}
 
     def __call__(self, action):
-        return subprocess.run(
-            ["sh", ROOT / "init.d" / "owfs", action],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        return run("sh", ROOT / "init.d" / "owfs", action, **self.environment)
 
     def pid(self, program):
         return int((self.folder / f"{program}.pid").read_text())
@@ -207,10 +196,5 @@ def test_the_unit_of_systemd_is_sound(tmp_path):
     text = (ROOT / "etc/systemd/system/owfs.service").read_text()
     assert f"ExecStart={OWFS} " in text
     unit.write_text(text.replace(OWFS, "/bin/true"))
-    done = subprocess.run(
-        [need("systemd-analyze", "systemd"), "verify", "--man=no", unit],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(need("systemd-analyze", "systemd"), "verify", "--man=no", unit)
     assert (done.returncode, done.stderr) == (0, "")

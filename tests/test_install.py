@@ -12,6 +12,7 @@ import time
 import pytest
 
 from tests.certificates import make_certificate
+from tests.gateway_process import run
 from tests.installed import (
     CONFIG,
     PREFIX,
@@ -78,21 +79,14 @@ pytestmark = [
 
 @pytest.mark.parametrize("script", ["install.sh", *(f"debian/oemgateway.{name}" for name in MAINTAINER)])
 def test_shellcheck_has_nothing_to_say(script):
-    done = subprocess.run(
-        [need("shellcheck", "shellcheck"), ROOT / script], capture_output=True, text=True, check=False
-    )
+    done = run(need("shellcheck", "shellcheck"), ROOT / script)
     assert (done.returncode, done.stdout) == (0, "")
 
 
 def fetch_from(url, folder):
     """Run `install.sh fetch` with a pip that is to fetch a package from there."""
     pip = [*PIP, "--isolated", "--retries", "0", "--disable-pip-version-check"]
-    return subprocess.run(
-        [ROOT / "install.sh", "fetch", *pip, "download", "--dest", folder, "--index-url", url, "wheel"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run(ROOT / "install.sh", "fetch", *pip, "download", "--dest", folder, "--index-url", url, "wheel")
 
 
 def test_where_the_clock_is_wrong_setting_up_says_so_and_what_it_shows(tmp_path):
@@ -545,22 +539,11 @@ def next_version(package, version, folder):
 
 @pytest.mark.needs_root
 def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PLR0915  (as lives are)
-    checked = subprocess.run(
-        [
-            need("lintian", "lintian"),
-            "--fail-on",
-            "error,warning",
-            "--suppress-tags",
-            "no-manual-page",
-            "--allow-root",
-            package,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    allowed = ["--fail-on", "error,warning", "--suppress-tags", "no-manual-page", "--allow-root"]
+    checked = run(need("lintian", "lintian"), *allowed, package)
     assert (checked.returncode, checked.stdout) == (0, "")
-    listed = subprocess.run(["dpkg-deb", "--contents", package], capture_output=True, text=True, check=True)
+    listed = run("dpkg-deb", "--contents", package)
+    assert listed.returncode == 0
     # /lib is a link, of which Debian 13 wants nothing in a package
     assert not re.search(r" \./(lib|bin|sbin)/", listed.stdout)
     machine.copy(package, "/root/first.deb")

@@ -148,12 +148,6 @@ class Disk:
         self.listener.synced.note_synced(self.lists)
 
 
-@pytest.fixture
-def broker(tmp_path):
-    with Mosquitto(tmp_path) as broker:
-        yield broker
-
-
 def listening(broker, tmp_path, name="broker", **given):
     listener = build(Mqtt, {"host": "127.0.0.1", "port": str(broker.port), "keepalive": "5", **given})
     listener.name, listener.state = name, tmp_path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -16,16 +15,11 @@ from gateway.mqtt.broker import Broker, Lost, Unreachable
 from gateway.mqtt.session import FAILED, TOO_LARGE, Message, Session
 from gateway.settings import SettingsFault
 from tests.certificates import make_certificate
+from tests.gateway_process import run
 from tests.peers import need
 from tests.ports import free_port
 from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-def broker(tmp_path):
-    with Mosquitto(tmp_path) as broker:
-        yield broker
 
 
 def connected(broker, name="x", **more):
@@ -281,16 +275,7 @@ def test_a_certificate_that_has_ended_is_one_line_and_so_is_a_clock_in_1970(tmp_
         )
 
         def said(when):
-            environment = {
-                **os.environ,
-                "LD_PRELOAD": faketime,
-                "FAKETIME": when,
-                "PYTHONPATH": str(Path(__file__).parents[1]),
-            }
-            done = subprocess.run(
-                [sys.executable, "-c", code],
-                env=environment, capture_output=True, text=True, check=False, timeout=60,
-            )  # fmt: skip
+            done = run(sys.executable, "-c", code, LD_PRELOAD=faketime, FAKETIME=when)
             return done.stdout + done.stderr
 
         assert "certificate is refused: certificate has expired" in said("+40d")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import runpy
 import shutil
-import subprocess
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
+from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, run, state
 from tests.once import made_once
 from tests.peers import PIP
 from tests.simulators.emoncms import FakeEmoncms
@@ -39,12 +38,7 @@ def installed(package, tmp_path_factory):
 
     def install(site):
         offline = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-        done = subprocess.run(
-            [*PIP, "install", *offline, "--target", site, package],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run(*PIP, "install", *offline, "--target", site, package)
         assert done.returncode == 0, done.stderr
 
     return made_once(tmp_path_factory, "own_listener", install)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 from pyownet import protocol
 
 from gateway.clock import Clock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
+from tests.gateway_process import run
 from tests.peers import need
 from tests.simulators.i2c_server import i2c_server
 from tests.simulators.owfs_peers import owserver
@@ -27,9 +26,7 @@ TEMPERATURES = {
 def test_i2cdetect_shows_the_bridge_where_it_is(address):
     program = need("i2cdetect", "i2c-tools")
     with i2c_server(Ds2482(Clock(), address=address)) as environment:
-        shown = subprocess.run(
-            [program, "-y", "99"], env=environment, check=True, capture_output=True, text=True, timeout=60
-        )
+        shown = run(program, "-y", "99", **environment)
     digits = [cell for line in shown.stdout.splitlines()[1:] for cell in line.split()[1:] if cell != "--"]
     assert digits == [f"{address:x}"]
 

@@ -22,6 +22,7 @@ from listeners.probe import icmp
 from listeners.probe.network import Attempt, Kind, failed
 from listeners.probe.targets import Targets
 from listeners.probe.web import Way
+from tests.gateway_process import run
 from tests.peers import need
 from tests.ports import free_port
 from tests.waiting import wait_until
@@ -129,13 +130,7 @@ def test_what_is_up_and_what_is_not_is_the_same(blackbox, web):
 
 
 def fping(host, count):
-    program = need("fping", "fping")
-    done = subprocess.run(
-        [program, "-c", str(count), "-p", "50", "-t", "1000", "-q", host],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(need("fping", "fping"), "-c", count, "-p", "50", "-t", "1000", "-q", host)
     found = re.search(
         r"xmt/rcv/%loss = \d+/\d+/(\d+)%(?:, min/avg/max = ([\d.]+)/([\d.]+)/([\d.]+))?", done.stderr
     )

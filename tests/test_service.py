@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.gateway_process import run
 from tests.peers import need
 from tests.throwaway import Throwaway
 from tests.waiting import wait_until
@@ -306,39 +306,18 @@ def unit(tmp_path):
 
 
 def test_the_unit_is_sound(unit):
-    done = subprocess.run(
-        [need("systemd-analyze", "systemd"), "verify", "--man=no", unit],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(need("systemd-analyze", "systemd"), "verify", "--man=no", unit)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_unit_lets_the_gateway_touch_little(unit):
-    done = subprocess.run(
-        [
-            need("systemd-analyze", "systemd"),
-            "security",
-            "--offline=true",
-            "--threshold=20",
-            "--no-pager",
-            unit,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    analyze = need("systemd-analyze", "systemd")
+    done = run(analyze, "security", "--offline=true", "--threshold=20", "--no-pager", unit)
     assert done.returncode == 0, done.stdout
 
 
 def test_the_unit_lets_the_gateway_ask_whether_the_clock_is_kept_right(unit):
-    done = subprocess.run(
-        [need("systemd-analyze", "systemd"), "security", "--offline=true", "--json=short", unit],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run(need("systemd-analyze", "systemd"), "security", "--offline=true", "--json=short", unit)
     said = {about["json_field"]: about for about in json.loads(done.stdout)}
     assert "adjtimex is allowed" in said["SystemCallFilter_clock"]["description"]
     assert not said["ProtectClock"]["set"]
