@@ -9,12 +9,9 @@ from pathlib import Path
 
 import requests
 
-from gateway.frame import Frame, Stamp
-from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import GatewayProcess, state
 from tests.gateway_thread import running
 from tests.ports import connect, free_port
-from tests.spools import open_queue
 from tests.waiting import wait_until
 
 KEY = "fedcba98765432100123456789abcdef"
@@ -113,22 +110,6 @@ def test_a_gateway_may_post_to_another_one(tmp_path, server):
     assert server.values("15") == {"1": 499, "2": -7}
     assert server.values("attic") == {"1": 18.7, "3": 22, "rain": 3}
     assert {kept.time for kept in server.stored if kept.node == "attic"} == {now}
-
-
-def test_a_time_of_the_devices_own_stands_while_the_gateways_clock_is_doubted_and_set_right(tmp_path):
-    # given readings that wait because this machine's clock is in doubt
-    clock = VirtualClock(boottime=400.0)
-    spool = open_queue(tmp_path / "queue.db", "home", clock=clock)
-    spool.set_clock(None)
-    by_the_device = Frame("doorbell", (2.91,), Stamp(1795213000.0, "", 95.0))
-    spool.put([Frame("9", (1.0,), Stamp(7.0, clock.boot, 100.0)), by_the_device])
-    assert spool.peek("home", 10) == []
-    # when the clock is right
-    spool.set_clock(1795212900.0)
-    # then ours have another time, and that of the device is what it was
-    first, second = (frame for _, frame in spool.peek("home", 10))
-    assert (first.stamp.wall, second) == (1795213000.0, by_the_device)
-    spool.close()
 
 
 def posted(port: int, path: str) -> bool:

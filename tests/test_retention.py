@@ -59,18 +59,6 @@ def test_a_disk_that_cannot_be_read_is_no_reason_to_let_go(path):
     spool.close()
 
 
-def test_at_the_limit_of_its_size_the_oldest_go_and_the_newest_stay(path):
-    spool = open_queue(path, bytes=100_000)
-    for n in range(100):
-        spool.put([frame(n * 20 + i) for i in range(20)])
-    kept = values(spool, "a", 5000)
-    assert kept == list(range(2000 - len(kept), 2000))
-    assert spool.dropped == 2000 - len(kept)
-    assert 200 < len(kept) < 2000
-    assert path.stat().st_size <= 100_000
-    spool.close()
-
-
 def test_nothing_is_dropped_for_what_is_admitted(path):
     spool = open_queue(path, frames=3)
     spool.put([frame(1), frame(2)])

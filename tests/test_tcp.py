@@ -190,14 +190,6 @@ def test_many_lines_at_once_and_the_port_again_at_once(opened, connect, stop):
     assert len(read_frames(again, stop, 1)) == 1
 
 
-def test_the_node_is_a_whole_number(opened, connect, stop):
-    # Fault 5: node 15 was posted as 15.0, another node.
-    listener = opened()
-    connect(listener).sendall(b"15.0 1\n15.5 1\n1_0 1\n15 1\n")
-    (frame,) = read_frames(listener, stop, 1)
-    assert frame.node == "15"
-
-
 def test_a_connection_that_is_reset_is_only_that(opened, connect, stop):
     listener = opened()
     client = connect(listener)

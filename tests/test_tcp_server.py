@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import socket
 
 import pytest
@@ -16,17 +15,14 @@ from listeners.ports.tcp_server import Client, TcpServer
 class Served:
     """A server on a free port that notes what its clients send, and why they were closed."""
 
-    def __init__(self, limit=100, deadline=math.inf, host="127.0.0.1"):
-        self.deadline = deadline
+    def __init__(self, host="127.0.0.1"):
         self.heard, self.closed = [], []
-        self.server = TcpServer(
-            (host, 0), limit, self._welcome, lambda client, reason: self.closed.append(reason)
-        )
+        self.server = TcpServer((host, 0), 100, self._welcome, lambda _, reason: self.closed.append(reason))
         self.server.open()
 
     def _welcome(self, connection, host):
         assert (connection.getblocking(), host) == (False, self.server.address[0])
-        return Client(connection, host, self.deadline)
+        return Client(connection, host)
 
     def connect(self):
         """Return a connection that is accepted."""
@@ -36,10 +32,10 @@ class Served:
         assert len(self.server.clients) in (before, before + 1)
         return client
 
-    def turn(self, now=0.0, most=100):
+    def turn(self, most=100):
         ready = wait_readable(self.server.sources(), 60)
         self.heard += [data for _, data in self.server.receive(ready, most)]
-        self.server.admit(ready, now)
+        self.server.admit(ready, 0.0)
 
 
 @pytest.fixture
@@ -89,50 +85,6 @@ def test_a_wait_that_was_for_nothing_is_nothing(serve):
         assert list(served.server.receive({client.fileno()}, 100)) == []
         served.server.admit(set(wait_readable([client], 0)) | {served.server.sources()[0].fileno()}, 0)
         assert served.server.clients == [client]
-
-
-def test_a_client_is_closed_at_its_deadline(serve):
-    served = serve(deadline=10.0)
-    assert served.server.patience(1.0) is None
-    with served.connect() as client:
-        assert served.server.patience(1.0) == 9.0
-        served.server.admit(set(), 9.9)
-        assert served.closed == []
-        served.server.admit(set(), 10.0)
-        assert served.closed == ["idle"]
-        assert client.recv(1) == b""
-
-
-def test_one_client_too_many_takes_the_place_of_the_one_silent_for_longest(serve):
-    served = serve(limit=2)
-    with served.connect() as first, served.connect() as second:
-        first.sendall(b"1")
-        served.turn()
-        with served.connect() as third:
-            assert second.recv(1) == b""
-            assert served.closed == ["too-many-clients"]
-            for client in (first, third):
-                client.sendall(b"2")
-                served.turn()
-            assert served.heard == [b"1", b"2", b"2"]
-
-
-def test_at_the_end_all_are_closed_and_the_port_is_free_at_once(serve):
-    served = serve()
-    address = served.server.address
-    with served.connect() as client:
-        served.server.close()
-        served.server.close()
-        assert client.recv(1) == b""
-        again = TcpServer(address, 1, Client, lambda *_: None)
-        again.open()
-        again.close()
-
-
-@pytest.mark.parametrize("use", [TcpServer.sources, lambda server: server.address])
-def test_a_port_that_is_not_open_says_so(use):
-    with pytest.raises(OSError, match=r"127\.0\.0\.1:8080: not open"):
-        use(TcpServer(("127.0.0.1", 8080), 1, Client, lambda *_: None))
 
 
 def test_an_address_that_is_not_ours_is_an_os_error():
