@@ -9,8 +9,9 @@ from gateway.dispatchers.emoncms.encoding import encode, row_of
 from gateway.frame import Frame, Stamp
 from gateway.plugin import Batch, Delivery, DeliveryFailure
 from tests.opened import opened
+from tests.simulators.emoncms import FakeEmoncms
 
-KEY = "00112233445566778899aabbccddeeff"
+KEY = FakeEmoncms.key
 
 
 def frame(*values, wall=1_795_213_750.0, node="9", names=()):

@@ -322,12 +322,6 @@ class TestReadingAnAnswer:
         assert inputs is None or all(node == "9" for node, _ in inputs)
 
 
-@pytest.fixture
-def server() -> Iterator[FakeEmoncms]:
-    with FakeEmoncms(key=KEY) as fake:
-        yield fake
-
-
 class TestAsking:
     def test_a_get_for_each_node_tells(self, server):
         some = [frame(1.0 / 3, None), frame(2.0, node="roof top"), frame(4.0, 5.0)]

@@ -29,12 +29,6 @@ from tests.simulators.emoncms import FAULTS, Answer, FakeEmoncms
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-def server() -> Iterator[FakeEmoncms]:
-    with FakeEmoncms(key=KEY) as fake:
-        yield fake
-
-
 class TestTheKeyIsNowhere:
     @pytest.mark.parametrize(
         "prepare",

@@ -12,21 +12,12 @@ from gateway.frame import Frame, Stamp
 from gateway.plugin import Batch
 from gateway.present.values import Value
 from listeners.simulated.clock import VirtualClock
+from tests.pages import Present
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-class Present:
-    """The present of a gateway that has these values."""
-
-    def __init__(self, *values: Value) -> None:
-        self.now = list(values)
-
-    def values(self) -> list[Value]:
-        return self.now
 
 
 CELLAR = Value(
@@ -42,7 +33,7 @@ def clock():
 @pytest.fixture
 def table(clock):
     table = Table(title="the demo")
-    table.clock, table.out, table.present = clock, io.StringIO(), Present(CELLAR)
+    table.clock, table.out, table.present = clock, io.StringIO(), Present([CELLAR])
     yield table
     table.close()
 
