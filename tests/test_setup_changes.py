@@ -14,6 +14,7 @@ from listeners.commands.setup.hardware import Attached
 from listeners.commands.setup.questions import Questions, Refused
 from listeners.commands.setup.reading import Reading
 from listeners.commands.setup.sending import read_broker, read_ways, ways_of
+from listeners.onewire.commands.relabel import set_label
 from listeners.onewire.commands.roster import roster
 from listeners.onewire.commands.survey import OwnListeners, Survey
 from listeners.onewire.drivers.ds2482 import Ds2482
@@ -175,9 +176,9 @@ def test_a_bridge_at_another_address_takes_the_section_that_names_no_sensor(draf
 
 def test_a_label_changes_and_the_id_stays_as_it_is_written(draft_of):
     draft = draft_of(SMALL.format("sensor1 = 28-00000549f733, old  # mine"))
-    changes.rename(draft, "bridge", "sensor1", "flow")
+    set_label(draft, "bridge", "sensor1", "flow")
     assert [line for _, line in draft.changes()] == ["sensor1 = 28-00000549f733, flow  # mine"]
-    changes.rename(draft, "bridge", "sensor1", "")
+    set_label(draft, "bridge", "sensor1", "")
     assert [line for _, line in draft.changes()] == ["sensor1 = 28-00000549f733  # mine"]
 
 

@@ -95,24 +95,18 @@ class Draft:
         if (name in self.on(kind)) != on:
             self.set(kind, name, "active", "yes" if on else "no")
 
-    def replace(self, line: int, key: str, value: Raw) -> str:
-        """Give the entry in this line another value and return the new entry; indent and comment stay."""
-        place = next((place for place, (at, _) in _places(self.text).items() if at == line), None)
-        found = _ENTRY.fullmatch(self._line(line))
-        if place is None or found is None or found["key"] != key:
-            raise ValueError(
-                f"{self.path}:{line}: {key} = ... expected there: the file has changed meanwhile"
-            )
-        return self._put(line, 1, self._line(line), place, value)
+    def set(self, kind: Kind, name: str, key: str, value: Raw) -> str:
+        """Give a section an entry with this value: in the line where it is, is commented out, or belongs.
 
-    def set(self, kind: Kind, name: str, key: str, value: Raw) -> None:
-        """Give a section an entry with this value: in the line where it is, is commented out, or belongs."""
+        Its indent and comment stay. Return the entry.
+        """
         top = next(top for top in self._tops(kind) if name in top.sections)
         section = top.sections[name]
         place: Place = (top.name, name, key)
         if entry := entries_of(section).get(key):
             if entry.value != value:
-                self.replace(entry.line, key, value)
+                place = next(place for place, (at, _) in _places(self.text).items() if at == entry.line)
+                self._put(entry.line, 1, self._line(entry.line), place, value)
         elif line := self.text.commented.setting(section.line, key):
             self._put(line, 1, _uncommented(self._line(line)), place, value)
         else:
@@ -121,6 +115,7 @@ class Draft:
             place = (*beside, key) if above == section.line else (*beside[:-1], key)
             indent = _indent(self._line(above)) + "    " * (above == section.line)
             self._put(above + 1, 0, f"{indent}{key} = ", place, value)
+        return f"{key} = {_written(value)}"
 
     def begin(self, kind: Kind, type_: str) -> str:
         """Begin a section of a type, where one is commented out or else below the others; return its name."""
@@ -161,9 +156,9 @@ class Draft:
         found = _ENTRY.fullmatch(_uncommented(self._line(line))) if line else None
         return found["value"] if found else ""
 
-    def _put(self, line: int, instead: int, text: str, place: Place, value: Raw) -> str:
+    def _put(self, line: int, instead: int, text: str, place: Place, value: Raw) -> None:
         """Put an entry with this value into a line, instead of what is there or before it."""
-        written = ", ".join(map(quoted, [value] if isinstance(value, str) else value))
+        written = _written(value)
         if not written.isprintable():
             raise ValueError(f"{place[-1]}: one line of plain text expected")
         found = _ENTRY.fullmatch(text)
@@ -176,7 +171,6 @@ class Draft:
             after = f"{space}{after}".rstrip(" ")
         new = f"{before}{written}{after}"
         self._accept(line, instead, [new], {place: wanted})
-        return f"{place[-1]} = {written}"
 
     def _append(self, kind: Kind, name: str) -> None:
         """Add a section below the others of its kind, above the comment of what follows them."""
@@ -228,6 +222,10 @@ def _places(text: Document) -> dict[Place, tuple[int, Raw | None]]:
         found.update({(*place, key): (entry.line, entry.value) for key, entry in section.entries.items()})
         pending += [((*place, name), inner) for name, inner in section.sections.items()]
     return found
+
+
+def _written(value: Raw) -> str:
+    return ", ".join(map(quoted, [value] if isinstance(value, str) else value))
 
 
 def _above(section: Section, key: str) -> int:

@@ -96,13 +96,6 @@ def _begin(draft: Draft, type_: str, node: str, listener: OneWire) -> str:
     return name
 
 
-def rename(draft: Draft, section: str, key: str, label: str) -> None:
-    """Give a sensor another label; its id stays as it is written."""
-    value = draft.values("listeners", section)[key]
-    rom = value if isinstance(value, str) else value[0]
-    draft.set("listeners", section, key, [rom, label] if label else rom)
-
-
 def add_board(draft: Draft, port: str, rate: int) -> None:
     """Add a radio board."""
     name = draft.begin("listeners", "rfm12pi")

@@ -16,6 +16,7 @@ from listeners.commands.setup import changes, hardware
 from listeners.commands.setup.hardware import Attached
 from listeners.commands.setup.questions import Questions
 from listeners.onewire.commands.identify import identify
+from listeners.onewire.commands.relabel import set_label
 from listeners.onewire.commands.roster import roster
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Reading:
         for rom, label in (self._warmed(labels) if wanted is None else wanted).items():
             if label != labels[rom]:
                 for section, key in places[rom]:
-                    changes.rename(self.draft, section, key, label)
+                    set_label(self.draft, section, key, label)
 
     def _warmed(self, labels: Mapping[Rom, str]) -> dict[Rom, str]:
         """Name one sensor after the other as it is warmed by hand."""

@@ -28,7 +28,13 @@ def relabel(file: Path, section: str, index: int, rom: Rom, label: str) -> str:
     entry = part.entries.get(key) if part else None
     if entry is None or Slots.parse_entry(index, entry.value).rom != rom:
         raise ValueError(f"{file}: [[{section}]] does not have {rom} as {key}: label it there by hand")
-    written = entry.value if isinstance(entry.value, str) else entry.value[0]
-    new = draft.replace(entry.line, key, [written, label] if label else written)
+    new = set_label(draft, section, key, label)
     draft.write()
     return f"{file}:{entry.line}: {new}"
+
+
+def set_label(draft: Draft, section: str, key: str, label: str) -> str:
+    """Give a sensor another label, "" for none; its id stays as it is written. Return the entry."""
+    value = draft.values("listeners", section)[key]
+    rom = value if isinstance(value, str) else value[0]
+    return draft.set("listeners", section, key, [rom, label] if label else rom)
