@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import random
+import socket
 import time
 import tracemalloc
 import zlib
@@ -178,10 +179,24 @@ class TestTime:
             assert time.monotonic() - began < 10
             assert type(failure) is TryLater
 
+    def test_an_address_that_is_dead_leaves_time_for_one_that_answers(self, server, monkeypatch):
+        server.answers(answer(b"ok"))
+        port = int(server.url.rpartition(":")[2])
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+            place = full.getsockname()
+            waiting = [socket.socket() for _ in range(4)]
+            for each in waiting:
+                each.setblocking(False)
+                each.connect_ex(place)
+            found = [info for at in (place, ("127.0.0.1", port)) for info in socket.getaddrinfo(*at, type=1)]
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+            with dispatcher("http://here.example", timeout=2) as emoncms:
+                assert emoncms.post("[]") is None
+            for each in waiting:
+                each.close()
+
     def test_many_addresses_have_it_together(self, monkeypatch):
         # given a name with a hundred addresses of which none answers (a full backlog)
-        import socket
-
         with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
             port = full.getsockname()[1]
             waiting = [socket.socket() for _ in range(4)]

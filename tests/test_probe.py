@@ -22,7 +22,7 @@ from gateway.flag import Flag
 from gateway.settings import SettingsFault, build
 from listeners.probe import dns, icmp
 from listeners.probe.listener import Probe, until_next
-from listeners.probe.network import Attempt, Kind, Outcome, failed
+from listeners.probe.network import Attempt, Kind, NotAllowed, Outcome, failed
 from listeners.probe.targets import Target, Targets
 from listeners.probe.web import Way
 from listeners.simulated.clock import VirtualClock
@@ -112,6 +112,40 @@ def test_a_port_that_answers_is_measured(peer):
 def test_a_port_that_is_closed_is_refused():
     outcome = probe(f"tcp 127.0.0.1:{closed_port()}")
     assert (outcome.kind, outcome.ms) == (Kind.REFUSED, None)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "http"])
+def test_an_address_that_is_dead_takes_no_time_from_one_that_answers(peer, monkeypatch, kind):
+    server = peer(answering(OK))
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        place = full.getsockname()
+        kept = [socket.socket() for _ in range(4)]
+        for each in kept:
+            each.setblocking(False)
+            each.connect_ex(place)
+        found = [
+            info for at in (place, ("127.0.0.1", server.port)) for info in socket.getaddrinfo(*at, type=1)
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        target = {"tcp": "tcp here.example:80", "http": "http://here.example/"}[kind]
+        outcome = probe(target, seconds=1.0)
+        assert outcome.kind is Kind.ANSWERED
+        assert outcome.ms < 500
+        for each in kept:
+            each.close()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 200 OK\r\nDate: Sun", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok"]
+)
+def test_a_page_that_breaks_off_is_no_answer(peer, answer):
+    def speak(peer, connection):
+        connection.recv(65536)
+        connection.sendall(answer)
+        connection.close()
+
+    outcome = probe(f"http://127.0.0.1:{peer(speak).port}/")
+    assert (outcome.kind, outcome.words) == (Kind.REFUSED, "its answer breaks off")
 
 
 def test_a_server_that_takes_no_connection_is_silent():
@@ -398,6 +432,22 @@ def test_a_certificate_that_is_not_trusted_is_refused(peer, certificate):
     outcome = probe(f"https://localhost:{server.port}/")
     assert outcome.kind is Kind.REFUSED
     assert outcome.words == "certificate not accepted: self-signed certificate"
+
+
+def test_an_authority_that_is_renewed_while_it_runs_is_trusted(peer, certificate, tmp_path):
+    # given a server with a new certificate, and the old one in ca_file
+    ca_file = tmp_path / "authority.pem"
+    ca_file.write_bytes(certificate(30).read_bytes())
+    renewed = certificate(31)
+    way, server = Way(ca_file=ca_file), peer(secured(renewed, answering(OK)))
+    assert probe(f"https://localhost:{server.port}/", way=way).kind is Kind.REFUSED
+    # when the new one is put there
+    ca_file.write_bytes(renewed.read_bytes() + b"\n")
+    assert probe(f"https://localhost:{server.port}/", way=way).kind is Kind.ANSWERED
+    # and nothing is known of the target where it is gone
+    ca_file.unlink()
+    with pytest.raises(NotAllowed, match=r"ca_file .*authority.pem: PEM certificates expected: No such file"):
+        Targets.parse(f"https://localhost:{server.port}/").probe(Attempt(3), way, 1)
 
 
 def test_a_port_that_speaks_no_tls_is_refused(peer):

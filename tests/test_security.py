@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import logging
 import os
 import re
 import socket
 import ssl
 import stat
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,6 +170,32 @@ class TestTls:
                 failure = failure_of(emoncms)
             assert type(failure) is TryLater
             assert "'localhost'" in str(failure)
+            assert "write the name that it has into url" in str(failure)
+
+    @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    def test_a_server_that_wants_a_certificate_is_one_line_without_a_place_in_a_library(
+        self, certificate, newest
+    ):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        context.maximum_version, context.verify_mode = newest, ssl.CERT_REQUIRED
+
+        def refuse() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    with contextlib.suppress(ssl.SSLError), listening.accept()[0] as plain:
+                        context.wrap_socket(plain, server_side=True).recv(100)
+
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            threading.Thread(target=refuse, daemon=True).start()
+            url = f"https://127.0.0.1:{listening.getsockname()[1]}"
+            with dispatcher(url, ca_file=certificate[0]) as emoncms:
+                words = {str(failure_of(emoncms)) for _ in range(5)}
+            listening.shutdown(socket.SHUT_RDWR)
+        for each in words:
+            assert "ssl.c" not in each
+            assert "Pool" not in each
+            assert "SSL" not in each.replace("no https", "")
 
     def test_a_reset_after_the_handshake_leaves_the_outcome_unknown(self, certificate):
         with FakeEmoncms(key=KEY, tls=certificate, reset_after=1) as server:

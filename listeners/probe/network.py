@@ -87,14 +87,16 @@ class Attempt:
     def connect(self, host: str, port: int) -> tuple[socket.socket, float]:
         """Return a connection, and the second of the clock at which it was begun.
 
-        Raises OSError; the addresses of a host are tried in turn.
+        Raises OSError; the addresses of a host are tried in turn, and each has its part of the time.
         """
         failure: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
-        for family, kind, protocol, _, address in self.resolve(host, port, socket.SOCK_STREAM):
+        found = self.resolve(host, port, socket.SOCK_STREAM)
+        for place, (family, kind, protocol, _, address) in enumerate(found):
             sock = socket.socket(family, kind, protocol)
             try:
                 began = self.now()
-                self.hold(sock).connect(address)
+                self.hold(sock).settimeout(self.left() / (len(found) - place))
+                sock.connect(address)
             except OSError as error:
                 sock.close()
                 failure = error

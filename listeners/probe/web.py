@@ -7,13 +7,12 @@ import os
 import re
 import ssl
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from time import time as wall
 from typing import TYPE_CHECKING
 
 from gateway.version import VERSION
-from listeners.probe.network import Kind, Outcome
+from listeners.probe.network import Kind, NotAllowed, Outcome
 
 if TYPE_CHECKING:
     import socket
@@ -27,6 +26,7 @@ _HEAD = 65536
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 _INTERIM = re.compile(rb"(?:HTTP/1\.[01] 1(?!01)[0-9]{2}\b.*?\r\n\r\n)+", re.DOTALL)
 """Answers such as 103 Early Hints, which the answer itself follows (RFC 9110, 15.2)."""
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]{1,12})")
 _SCHEMES = re.compile(rb"(?i)\r\nproxy-authenticate: *([a-z-]+)")
 _WANTS_PASSWORD, _UNAUTHORIZED = 407, 401
 _REFUSES = "the proxy refuses proxy_user and proxy_password"
@@ -59,11 +59,28 @@ class Way:
     login: str = field(default="", repr=False)
     fresh: bool = False
     ca_file: Path | None = None
+    _trusted: list[tuple[object, ssl.SSLContext]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
-    @cached_property
+    @property
     def context(self) -> ssl.SSLContext:
-        """How a server of https is trusted; OSError where `ca_file` cannot be read."""
-        return ssl.create_default_context(cafile=self.ca_file)
+        """How a server of https is trusted: by the certificates that the file holds now.
+
+        Authorities are renewed while this runs, and it takes long to read the system's own. Raises NotAllowed
+        where `ca_file` cannot be read.
+        """
+        usual = ssl.get_default_verify_paths().cafile
+        try:
+            file = self.ca_file or usual
+            found = Path(file).stat() if file else None
+            state = found and (found.st_ino, found.st_mtime_ns, found.st_size)
+            if not self._trusted or self._trusted[-1][0] != state:
+                self._trusted[:] = [(state, ssl.create_default_context(cafile=self.ca_file))]
+        except OSError as error:
+            words = f"PEM certificates expected: {error.strerror}"
+            raise NotAllowed(f"{f'ca_file {self.ca_file}' if self.ca_file else usual}: {words}") from None
+        return self._trusted[-1][1]
 
     @property
     def authorization(self) -> list[str]:
@@ -150,19 +167,28 @@ def _read(sock: socket.socket, attempt: Attempt) -> bytes:
     while count < _LARGEST:
         piece = attempt.hold(sock).recv(_HEAD)
         if not piece:
+            if _STATUS.match(head) and _is_cut(head, count):
+                raise OSError("its answer breaks off")
             break
         count += len(piece)
         head += piece[: _HEAD - len(head)]
         if interim := _INTERIM.match(head):
             head, count = head[interim.end() :], count - interim.end()
         before, end, _ = head.partition(b"\r\n\r\n")
-        length = re.search(rb"(?i)\r\ncontent-length: *([0-9]{1,12})", before)
+        length = _LENGTH.search(before)
         is_bare = _status(head) in (204, 304) if end else False
-        if end and (is_bare or (length and count >= len(before) + len(end) + int(length[1]))):
+        if end and (is_bare or (length and not _is_cut(head, count))):
             break
         if end and piece.endswith(b"0\r\n\r\n") and b"chunked" in before.lower():
             break
     return head
+
+
+def _is_cut(head: bytes, count: int) -> bool:
+    """Tell whether so many bytes of an answer are not yet what it says that it has."""
+    before, end, _ = head.partition(b"\r\n\r\n")
+    length = _LENGTH.search(before)
+    return not end or (length is not None and count < len(before) + len(end) + int(length[1]))
 
 
 def _status(head: bytes) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
 
 _CONNECT = 10.0
-"""Seconds that one address of a host has to accept a connection."""
+"""Seconds that one address of a host has to accept a connection, at most: each has its part of the time."""
 _OVERHEAD = 100_000
 """Bytes of headers and chunk sizes that an answer may have on the wire beyond twice its size."""
 _PIECE = 65536
@@ -172,16 +172,15 @@ class _Bounded:
 
     def _new_conn(self) -> socket.socket:
         failure = OSError("it has no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            self.host.strip("[]"), self.port, type=socket.SOCK_STREAM
-        ):
+        found = socket.getaddrinfo(self.host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        for place, (family, kind, protocol, _, address) in enumerate(found):
             try:
                 sock = socket.socket(family, kind, protocol)
             except OSError as error:
                 failure = error
                 continue
             try:
-                sock.settimeout(_BOUNDS.get().left(_CONNECT))
+                sock.settimeout(min(_CONNECT, _BOUNDS.get().left() / (len(found) - place)))
                 sock.connect(address)
                 sock.settimeout(_BOUNDS.get().left(_CONNECT))  # for the handshake of TLS
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -25,11 +25,17 @@ _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKN
 """OpenSSL's reasons where the other end does not use TLS."""
 WRITE_HTTPS = "https is spoken at this port: write https:// in url"
 
+_ISSUER = "name the file of the authority that signed it in ca_file"
+_NAME = "write the name that it has into url"
+_TIME = "have it renewed there, and see that this machine's clock is right"
+_CURES = {9: _TIME, 10: _TIME, 18: _ISSUER, 19: _ISSUER, 20: _ISSUER, 21: _ISSUER, 62: _NAME, 64: _NAME}
+"""What to do about a certificate, by OpenSSL's code for what is wrong with it (X509_V_ERR_*)."""
+
 
 def no_answer(error: OSError, *, sent: bool, secret: str = "") -> DeliveryFailure:
     """Return the failure for a request without an answer; `sent` says whether any of its body was sent."""
     causes: list[BaseException] = [error]
-    while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None:
+    while deeper := _behind(causes[-1]):
         causes.append(deeper)
     if ours := next((cause for cause in causes if isinstance(cause, Unusable | Overdue)), None):
         return OutcomeUnknown(f"it was sent, but {ours}") if sent else TryLater(str(ours))
@@ -37,19 +43,45 @@ def no_answer(error: OSError, *, sent: bool, secret: str = "") -> DeliveryFailur
     cause = [each for each in causes if isinstance(each, OSError | HTTPException)][-1]
     if isinstance(cause, BadStatusLine) and str(cause).startswith(_TLS_ALERT):
         return HoldEverything(WRITE_HTTPS)
-    if isinstance(cause, ssl.SSLCertVerificationError) and not sent:
-        return TryLater(
-            f"its certificate is not accepted ({excerpt(cause.verify_message)}): name the file of the "
-            "authority that signed it in ca_file, and see that this machine's clock is right"
-        )
-    if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS and not sent:
-        return HoldEverything(
-            "no https is spoken at this port: write http:// in url, or name the port of https"
-        )
-    why = excerpt(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__, secret)
+    if isinstance(cause, ssl.SSLError) and (failure := _of_tls(cause, sent=sent)):
+        return failure
+    why = excerpt(_words(cause), secret)
     if sent:
         return OutcomeUnknown(f"it was sent, but no answer came: {why}")
     hint = "is the server up, and is url right?"
     if isinstance(cause, socket.gaierror):
         hint = "is the name in url right, and this machine on the network? An IP address does too"
     return TryLater(f"not reached ({why}): {hint}")
+
+
+def _of_tls(cause: ssl.SSLError, *, sent: bool) -> DeliveryFailure | None:
+    """Return the failure of a handshake where there is a cure."""
+    reason = cause.reason or ""
+    if "CERTIFICATE_REQUIRED" in reason:  # TLS 1.3 says so after the request
+        return HoldEverything(
+            "it wants a certificate of this machine, which is not supported: have it want none"
+        )
+    if sent:
+        return None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        cure = _CURES.get(cause.verify_code, "have the server use one that is valid")
+        return TryLater(f"its certificate is not accepted ({excerpt(cause.verify_message)}): {cure}")
+    if reason in _NO_TLS:
+        return HoldEverything(
+            "no https is spoken at this port: write http:// in url, or name the port of https"
+        )
+    return None
+
+
+def _behind(error: BaseException) -> BaseException | None:
+    """Return what an error was made of; urllib3 gives it as an argument, too."""
+    given = (each for each in error.args if isinstance(each, BaseException))
+    return error.__cause__ or error.__context__ or next(given, None)
+
+
+def _words(error: BaseException) -> str:
+    """Return what an error says, without the place in the source of OpenSSL."""
+    if isinstance(error, ssl.SSLError):
+        words = error.reason or re.sub(r" *\(_ssl\.c:[0-9]+\)", "", error.strerror or "it ends")
+        return f"no TLS: {words.replace('_', ' ').lower()}"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
