@@ -19,7 +19,7 @@ from tests import home_assistant
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.numbered_listener import install, read
 from tests.ports import free_port
-from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
+from tests.simulators.mosquitto import Choosy, Mosquitto, Subscriber, publish
 from tests.waiting import wait_until
 
 NUMBERED = "[listeners]\n[[numbers]]\ntype = numbered\ndirectory = {directory}\n"
@@ -191,14 +191,16 @@ def test_what_is_refused_holds_everything_with_one_line_and_a_cure(tmp_path):
             assert "FAULT house: this user may not publish to home/#: allow it at the broker" in found
 
 
-def test_a_frame_that_the_broker_hangs_up_for_is_set_aside_and_the_others_arrive(tmp_path):
-    # given a broker that ends the connection for a message of more than 300 bytes
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_a_frame_that_the_broker_does_not_take_is_set_aside_and_the_others_arrive(tmp_path, hangs_up):
+    # given a broker that refuses a message of more than 300 bytes, or one that hangs up for it
     big = f"[listeners]\n[[lines]]\ntype = tcp\nport = {(port := free_port())}\n"
     with (
-        Mosquitto(tmp_path, options="message_size_limit 300") as broker,
+        Mosquitto(tmp_path, options="" if hangs_up else "message_size_limit 300") as broker,
+        Choosy(broker, b"12345.25" if hangs_up else b"12345.25" * 999) as way,
         Subscriber(broker, "home/log/#") as log,
     ):
-        file = configured(tmp_path, broker.port, "topic = home", "discovery = no", listeners=big)
+        file = configured(tmp_path, way.port, "topic = home", "discovery = no", listeners=big)
         with GatewayProcess(file) as gateway:
             with socket.create_connection(("127.0.0.1", port)) as client:
                 for number in range(30):
@@ -209,6 +211,23 @@ def test_a_frame_that_the_broker_hangs_up_for_is_set_aside_and_the_others_arrive
             wait_until(lambda: gateway.status()["dispatchers"]["house"]["queue"]["waiting"] == 0)
             wait_until(lambda: numbers(log) and numbers(log)[-1] == 29)
             assert list(dict.fromkeys(numbers(log))) == [number for number in range(30) if number != 12]
+
+
+@pytest.mark.parametrize("limit", ["max_packet_size", "message_size_limit"])
+def test_a_description_that_is_too_large_for_the_broker_holds_no_reading_up(tmp_path, limit):
+    lines = f"[listeners]\n[[lines]]\ntype = tcp\nport = {(port := free_port())}\n"
+    with (
+        Mosquitto(tmp_path, options=f"{limit} 1500") as broker,
+        Subscriber(broker, "home/log/#") as log,
+    ):
+        file = configured(tmp_path, broker.port, "topic = home", listeners=lines)
+        with GatewayProcess(file) as gateway:
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(f"10 0\r\n10 1 {' '.join(['1'] * 30)}\r\n".encode())
+            wait_until(lambda: numbers(log) == [0, 1])
+            wait_until(lambda: "homeassistant/device/" in gateway.status()["dispatchers"]["house"]["remark"])
+            assert gateway.status()["dispatchers"]["house"]["trouble"] == ""
+            assert gateway.log.count("is left out: 127.0.0.1") == 1
 
 
 def test_emonhub_s_and_emoncms_formats(tmp_path):

@@ -111,6 +111,9 @@ def test_streams_are_read_by_their_conventions():
     read = read_log(message.topic, message.payload, NOW)
     assert read == Read("home/pi", "9", Frame("9", (18.5,), Stamp(1e9, "", 0.0), ("flow",), -60), None)
     assert read_emon("emon", "emon/rx/10/values", b"1,2,-61", NOW) == Frame("10", (1, 2, -61), NOW)
+    assert read_emon("emon", "emon/rx/10/rssi", b"-61", NOW) is None
+    with pytest.raises(ValueError, match="rx, a node and values expected"):
+        read_emon("emon", "emon/rx/10/other", b"1", NOW)
     assert read_emon("emon", "emon/tx/power1", b"5", NOW) == Frame("tx", (5,), NOW, ("power1",), by_name=True)
     for topic in ("9", "home/9", "home/state/9"):
         with pytest.raises(ValueError, match="a topic that ends with log"):

@@ -18,7 +18,7 @@ from tests.certificates import make_certificate
 from tests.gateway_process import run
 from tests.peers import need
 from tests.ports import free_port
-from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
+from tests.simulators.mosquitto import Choosy, Mosquitto, Subscriber, publish
 from tests.waiting import wait_until
 
 
@@ -125,8 +125,8 @@ def test_a_last_will_is_published_at_a_kill_and_not_at_a_good_end(broker):
 
 
 def test_a_message_that_ends_the_connection_is_known_by_being_alone(tmp_path):
-    with Mosquitto(tmp_path, options="message_size_limit 2000") as broker:
-        session, codes = connected(broker), []
+    with Mosquitto(tmp_path) as broker, Choosy(broker, b"xxx") as choosy:
+        session, codes = connected(choosy), []
         session.deliver([Message("home/a", b"1")], codes)
         with pytest.raises(Lost) as caught:
             session.deliver([Message("home/a", b"x" * 5000)], [])
@@ -134,8 +134,9 @@ def test_a_message_that_ends_the_connection_is_known_by_being_alone(tmp_path):
         session.close()
 
 
-def test_a_message_beyond_what_the_broker_announces_is_not_sent(tmp_path):
-    with Mosquitto(tmp_path, options="max_packet_size 2000") as broker:
+@pytest.mark.parametrize("limit", ["max_packet_size", "message_size_limit"])
+def test_a_message_that_is_too_large_is_refused_whether_that_is_announced_or_not(tmp_path, limit):
+    with Mosquitto(tmp_path, options=f"{limit} 2000") as broker:
         session, codes = connected(broker), []
         messages = [Message("home/a", b"1"), Message("home/a", b"x" * 5000), Message("home/a", b"3")]
         session.deliver(messages, codes)
@@ -178,6 +179,13 @@ def test_a_session_keeps_what_comes_while_nobody_is_there_until_it_is_acknowledg
     wait_until(lambda: session.wait(0.1) or session.received)
     assert [message.payload for message in session.received] == [b"2"]
     session.close()
+
+
+def test_who_shares_its_id_with_another_is_told(broker):
+    first, second = connected(broker, "same"), connected(broker, "same")
+    with pytest.raises(Lost, match="has another client the id same, too"):
+        first.wait(5)
+    second.close()
 
 
 def test_a_subscription_that_is_refused_is_said(tmp_path):

@@ -7,6 +7,7 @@ acknowledges also what it refuses.
 
 from __future__ import annotations
 
+import math
 import select
 import ssl
 import time
@@ -14,31 +15,31 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.mqtt.broker import ACL, CURES, Lost, Unreachable
+from gateway.mqtt.client import LARGEST, BoundedClient, TooLong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from paho.mqtt.client import ConnectFlags, DisconnectFlags
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
     from gateway.mqtt.broker import Broker
 
-
-LARGEST = 1 << 20
-"""Bytes of a packet that the broker may send: it leaves a larger one out."""
 
 IN_FLIGHT = 20
 """Messages without an acknowledgement: more are not faster, as measured."""
 
 _AT_ONCE = 500
 """Packets read before the caller has its turn."""
+
+_BRIEF = 60.0
+"""Seconds that a connection lasts at least where nothing is wrong."""
 
 _MOST = 2000
 """Messages that wait in `received`: what comes beyond waits in the connection."""
@@ -86,6 +87,7 @@ class Session:
         self.is_resumed = False
         self._connack: tuple[int, str] | None = None
         self._ended = ""
+        self._opened_at = math.inf
         self._under_way = self._own = 0
         self._window = IN_FLIGHT
         self._outcomes: dict[int, int] = {}
@@ -104,7 +106,7 @@ class Session:
         """Connect with this version; False where it is 5, and the broker does not know that."""
         broker, is_5 = self._broker, version is MQTTProtocolVersion.MQTTv5
         keeps = self._session_expiry > 0
-        self._client = client = _BoundedClient(
+        self._client = client = BoundedClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._id,
             protocol=version,
@@ -213,7 +215,7 @@ class Session:
         except Exception as error:
             # A broker may send anything, and the library raises whatever it meets there.
             self.close()
-            what = str(error) if isinstance(error, _TooLong) else f"what is not MQTT: {error!r}"
+            what = str(error) if isinstance(error, TooLong) else f"what is not MQTT: {error!r}"
             raise Lost(f"{self._broker.where} sent {what}") from error
         if self._client.socket() is None and self._connack is None:
             raise Unreachable(f"{self._broker.where}: it closed the connection: is it a broker?")
@@ -320,6 +322,7 @@ class Session:
         self, _c: Client, _u: object, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         self._connack = reason.value, str(reason)
+        self._opened_at = time.monotonic()
         self.is_resumed = flags.session_present
         self.largest = getattr(properties, "MaximumPacketSize", 0)
         self._window = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
@@ -327,17 +330,21 @@ class Session:
     def _on_disconnect(
         self, _c: Client, _u: object, flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None
     ) -> None:
-        by_broker = flags.is_disconnect_packet_from_server
-        self._ended = (
-            f"the broker ends the connection: {reason}" if by_broker else f"connection lost ({reason})"
-        )
+        if flags.is_disconnect_packet_from_server:
+            self._ended = f"the broker ends the connection: {reason}"
+        elif reason.value == FAILED and time.monotonic() < self._opened_at + _BRIEF:
+            # As mosquitto does to the first of two with the same id, without a word.
+            self._ended = f"it closes the connection soon; has another client the id {self._id}, too?"
+        else:
+            self._ended = "connection lost" if reason.value == FAILED else f"connection lost ({reason})"
 
     def _on_publish(
         self, _c: Client, _u: object, mid: int, reason: ReasonCode, _p: Properties | None
     ) -> None:
+        code = self._client.codes.pop(mid, reason.value)
         if mid in self._awaited:
             self._awaited.discard(mid)
-            self._outcomes[mid] = reason.value
+            self._outcomes[mid] = code
 
     def _on_subscribe(
         self, _c: Client, _u: object, mid: int, reasons: list[ReasonCode], _p: Properties | None
@@ -347,16 +354,3 @@ class Session:
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
         self.received.append(message)
         self._received_bytes += len(message.payload)
-
-
-class _TooLong(Exception):
-    """A packet is longer than the broker was told, or than one of a broker without MQTT 5 may be."""
-
-
-class _BoundedClient(Client):
-    """paho's client, which takes a packet of up to 256 MB into memory, with a limit."""
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if bufsize > LARGEST:
-            raise _TooLong(f"a packet of {bufsize} bytes, where at most {LARGEST} bytes are taken")
-        return super()._sock_recv(bufsize)

@@ -252,7 +252,8 @@ class Mqtt(Broker, CountingListener):
         if self.format == "oemgateway":
             return self._of_gateway(read_log(topic, payload, now))
         base = "/".join(pattern.split("/")[: _fixed(pattern)])
-        return [read_emon(base, topic, payload, now)]
+        frame = read_emon(base, topic, payload, now)
+        return [frame] if frame else []
 
     def _of_gateway(self, read: Read) -> list[Frame]:
         """Return the frame of a gateway, if it is new, under a node that no other gateway has.

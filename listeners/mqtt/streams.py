@@ -42,10 +42,17 @@ def read_log(topic: str, payload: bytes, now: Stamp) -> Read:
         return Read(gateway, node, None, identity, str(error))
 
 
-def read_emon(base: str, topic: str, payload: bytes, now: Stamp) -> Frame:
-    """Return what a message says whose topic is `base` and a node, with names perhaps, or emonhub's rx."""
+def read_emon(base: str, topic: str, payload: bytes, now: Stamp) -> Frame | None:
+    """Return what a message says whose topic is `base` and a node, with names perhaps, or emonhub's rx.
+
+    None for the signal strength beside emonhub's values, which is no value of a node.
+    """
     levels = topic.removeprefix(f"{base}/").split("/")
-    if levels[0] == "rx" and len(levels) == 3 and levels[2] == "values":
+    if levels[0] == "rx" and len(levels) == 3:
+        if levels[2] == "rssi":
+            return None
+        if levels[2] != "values":
+            raise ValueError("rx, a node and values expected")
         check_node(levels[1])
         return from_emonhub_values(payload, levels[1], now)
     check_node(levels[0])

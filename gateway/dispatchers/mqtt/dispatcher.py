@@ -25,11 +25,11 @@ from gateway.mqtt.session import Message, Session
 from gateway.mqtt.topics import check_topic, default_topic
 from gateway.plugin import (
     LARGEST_BATCH,
+    BadFrame,
     Batch,
     Delivery,
     Dispatcher,
     Flag,
-    HoldEverything,
     SettingsFault,
     Wake,
     at_least,
@@ -98,6 +98,7 @@ class Mqtt(Broker, Dispatcher):
         self._poll: select.epoll | None = None
         self._new_frames = Flag()
         self.gateway = ""
+        self._left_out: set[str] = set()
         self._draw = random.Random()  # noqa: S311  (it spreads the load, no more)
 
     def remarks(self) -> Iterable[tuple[str, str]]:
@@ -113,6 +114,9 @@ class Mqtt(Broker, Dispatcher):
     @property
     def remark(self) -> str:
         """That nobody gets what is published, as a broker with MQTT 5 says."""
+        if self._left_out:
+            first, *more = sorted(self._left_out)
+            return f"the broker refuses {first}{f' and {len(more)} more' if more else ''}: see the log"
         if not self.is_unread:
             return ""
         if self.format != "oemgateway":
@@ -152,6 +156,7 @@ class Mqtt(Broker, Dispatcher):
             if announcer:
                 self.session.subscribe([announcer.birth])
             self._stream.forget_sent()
+            self._left_out.clear()
             self._publish_state()
 
     def close(self) -> None:
@@ -239,7 +244,11 @@ class Mqtt(Broker, Dispatcher):
         return [log_message(self.base, frame, identity)]
 
     def _publish_state(self) -> None:
-        """Publish what has changed of the present state. Raises HoldEverything where that is not allowed."""
+        """Publish what has changed of the present state. Raises HoldEverything where that is not allowed.
+
+        What the broker refuses for what it is, such as the description of a node with very many values, is
+        left out with a line in the log: all else goes on.
+        """
         self._look_at = None
         if self._stream is None or self.present is None:
             return
@@ -251,8 +260,12 @@ class Mqtt(Broker, Dispatcher):
         codes: list[int] = []
         self.connection().deliver(messages, codes)
         for message, code in zip(messages, codes, strict=True):
-            if failure := judge(self.where, self.area(message.topic), code):
-                raise HoldEverything(str(failure))
+            failure = judge(self.where, self.area(message.topic), code)
+            if isinstance(failure, BadFrame) and message.topic not in self._left_out:
+                self._left_out.add(message.topic)
+                self.log.error("%s is left out: %s", message.topic, failure)
+            elif failure and not isinstance(failure, BadFrame):
+                raise failure
         self._stream.delivered()
 
 

@@ -1,0 +1,50 @@
+"""paho's client with what it lacks: a limit on what it takes into memory, and reason codes as they come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from paho.mqtt.client import Client
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+if TYPE_CHECKING:
+    from paho.mqtt.enums import MQTTErrorCode
+
+LARGEST = 1 << 20
+"""Bytes of a packet that the broker may send: it leaves a larger one out."""
+
+_REASON = 2
+"""Where the reason code of a PUBACK is, behind the number of the message (MQTT 5, section 3.4.2)."""
+_UNSPECIFIED = 0x80
+
+
+class TooLong(Exception):
+    """A packet is longer than the broker was told, or than one of a broker without MQTT 5 may be."""
+
+
+class BoundedClient(Client):
+    """paho's client, which takes a packet of up to 256 MB into memory, with a limit.
+
+    `codes` has the reason codes by message that paho does not know for an acknowledgement, and would end the
+    connection for: mosquitto's for a message beyond its message_size_limit.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (passed on)
+        super().__init__(*args, **options)
+        self.codes: dict[int, int] = {}
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > LARGEST:
+            raise TooLong(f"a packet of {bufsize} bytes, where at most {LARGEST} bytes are taken")
+        return super()._sock_recv(bufsize)
+
+    def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
+        packet = self._in_packet["packet"]
+        if cmd == "PUBACK" and len(packet) > _REASON:
+            try:
+                ReasonCode(PacketTypes.PUBACK).unpack(packet[_REASON:])
+            except (KeyError, ValueError):
+                self.codes[int.from_bytes(packet[:_REASON], "big")] = packet[_REASON]
+                packet[_REASON] = _UNSPECIFIED
+        return super()._handle_pubackcomp(cmd)
