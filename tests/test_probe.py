@@ -437,12 +437,12 @@ def test_a_certificate_that_is_not_trusted_is_refused(peer, certificate):
 def test_an_authority_that_is_renewed_while_it_runs_is_trusted(peer, certificate, tmp_path):
     # given a server with a new certificate, and the old one in ca_file
     ca_file = tmp_path / "authority.pem"
-    ca_file.write_bytes(certificate(30).read_bytes())
-    renewed = certificate(31)
+    ca_file.write_bytes(certificate[0].read_bytes())
+    renewed = make_certificate(tmp_path, days=31)
     way, server = Way(ca_file=ca_file), peer(secured(renewed, answering(OK)))
     assert probe(f"https://localhost:{server.port}/", way=way).kind is Kind.REFUSED
     # when the new one is put there
-    ca_file.write_bytes(renewed.read_bytes() + b"\n")
+    ca_file.write_bytes(renewed[0].read_bytes() + b"\n")
     assert probe(f"https://localhost:{server.port}/", way=way).kind is Kind.ANSWERED
     # and nothing is known of the target where it is gone
     ca_file.unlink()
