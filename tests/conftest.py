@@ -9,6 +9,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from gateway.flag import Flag
 from gateway.spool import Spool
 from listeners.probe import icmp
 from listeners.simulated.clock import VirtualClock
+from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests.once import made_once
 from tests.peers import missing
 from tests.simulators.emoncms import FakeEmoncms
@@ -70,6 +72,13 @@ settings.load_profile("oemgateway")
 
 
 @pytest.fixture
+def at_end() -> Iterator[ExitStack]:
+    """Take what is to be closed at the end of the test."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
 def path(tmp_path: Path) -> Path:
     """The file of a queue, in a folder that is not there yet."""
     return tmp_path / "state" / "queue.db"
@@ -114,6 +123,14 @@ def wire() -> Iterator[Wire]:
     wire = Wire()
     yield wire
     wire.cut()
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[SimulatedRfm12pi]:
+    """An RFM12Pi that hears nothing by itself."""
+    board = SimulatedRfm12pi(tmp_path / "ttyRADIO", period=0)
+    yield board
+    board.close()
 
 
 @pytest.fixture

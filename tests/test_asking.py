@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,20 +50,17 @@ def oemgateway(capsys):
 
 
 @pytest.fixture
-def running(machine):
+def running(machine, at_end):
     """Have a gateway answer at the default place, which runs with a file."""
-    controls = []
 
     def run(file):
         answers = {
             "status": lambda: answer(file=str(file)),
             "queue": lambda: {"dispatchers": {}, "dropped": 0, "bytes": 0},
         }
-        controls.append(Control(machine.socket, answers))
+        at_end.enter_context(closing(Control(machine.socket, answers)))
 
-    yield run
-    for control in controls:
-        control.close()
+    return run
 
 
 def test_who_may_not_ask_is_told_so_with_a_status_of_its_own(machine, oemgateway, monkeypatch):

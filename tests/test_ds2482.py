@@ -70,21 +70,18 @@ def bridge_to(chip, clock, address=0x18):
 
 
 @pytest.fixture
-def house(monkeypatch, tmp_path):
+def house(monkeypatch, tmp_path, at_end):
     """A house, open, with what the test asks for."""
-    houses = []
 
     def make(prepare=None, **arguments):
         made = House(monkeypatch, tmp_path, **arguments)
         if prepare:
             prepare(made)
         made.listener.open()
-        houses.append(made)
+        at_end.callback(made.listener.close)
         return made
 
-    yield make
-    for made in houses:
-        made.listener.close()
+    return make
 
 
 VALUES = (18.6875, -10.125, None, 85.0, 0.0, 25.0625)

@@ -19,6 +19,7 @@ from listeners.textlines import program
 from listeners.textlines.exec_lines import ExecLines, decode, split
 from listeners.textlines.keyvalue import Pairs
 from listeners.textlines.value_lines import Values
+from tests.opened import opened
 from tests.waiting import wait_until
 
 
@@ -33,20 +34,11 @@ def stop(clock):
 
 
 @pytest.fixture
-def run(clock):
+def run(clock, at_end):
     """Start programs, and end them with the test."""
-    started = []
-
-    def run(*command):
-        listener = build(ExecLines, {"command": list(command)})
-        listener.name, listener.clock = "own", clock
-        started.append(listener)
-        listener.open()
-        return listener
-
-    yield run
-    for listener in started:
-        listener.close()
+    return lambda *command: at_end.enter_context(
+        opened(build(ExecLines, {"command": list(command)}), "own", clock)
+    )
 
 
 def sh(script):

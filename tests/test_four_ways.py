@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import NamedTuple
 
 import pytest
@@ -37,17 +36,16 @@ def way(request):
 
 
 @pytest.fixture
-def house(way, tmp_path):
+def house(way, tmp_path, at_end):
     """Return a function that makes a house of five sensors, once the test has made of them what it likes."""
-    with ExitStack() as stack:
 
-        def make(prepare: Callable[[list[Ds18b20]], object] = lambda sensors: None, **entries: str) -> House:
-            sensors = [Ds18b20(text, celsius) for text, celsius in zip(IDS, CELSIUS, strict=True)]
-            prepare(sensors)
-            slots = {f"sensor{index}": text for index, text in zip(INDICES, IDS, strict=True)}
-            return stack.enter_context(WAYS[way](sensors, {"sensor3": "Dummy", **slots, **entries}, tmp_path))
+    def make(prepare: Callable[[list[Ds18b20]], object] = lambda sensors: None, **entries: str) -> House:
+        sensors = [Ds18b20(text, celsius) for text, celsius in zip(IDS, CELSIUS, strict=True)]
+        prepare(sensors)
+        slots = {f"sensor{index}": text for index, text in zip(INDICES, IDS, strict=True)}
+        return at_end.enter_context(WAYS[way](sensors, {"sensor3": "Dummy", **slots, **entries}, tmp_path))
 
-        yield make
+    return make
 
 
 def given(house, *temperatures):

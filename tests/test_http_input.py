@@ -8,7 +8,6 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -111,16 +110,15 @@ class Running:
 
 
 @pytest.fixture
-def running() -> Iterator:
+def running(at_end):
     """Return a function that runs a listener on a free port; all of them end with the test."""
-    with contextlib.ExitStack() as stack:
 
-        def run(**settings):
-            made = Running(**settings)
-            stack.callback(made.end)
-            return made
+    def run(**settings):
+        made = Running(**settings)
+        at_end.callback(made.end)
+        return made
 
-        yield run
+    return run
 
 
 def answer(connection: socket.socket) -> tuple[int, str]:

@@ -19,6 +19,7 @@ from gateway.settings import SettingsFault, build, shown
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
 from tests.numbered_listener import install
+from tests.opened import opened
 from tests.simulators.influxdb import LINE, SHOWN, FakeInflux
 from tests.simulators.raw_http import RawHttp
 from tests.spools import open_queue
@@ -145,19 +146,11 @@ TOKENS = {1: "bWU6cHc=", 2: "tok", 3: "tok"}
 
 
 @pytest.fixture
-def to():
+def to(at_end):
     """Return a function that makes an open dispatcher to a server."""
-    made = []
-
-    def make(server, **entries):
-        made.append(build(InfluxDb, {"url": server.url, **entries}))
-        made[-1].clock = VirtualClock()
-        made[-1].open()
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
+    return lambda server, **entries: at_end.enter_context(
+        opened(build(InfluxDb, {"url": server.url, **entries}), "home", VirtualClock())
+    )
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])

@@ -374,9 +374,8 @@ def test_the_seeds_network_probe_fills_its_measurement(tmp_path):
 
 
 @pytest.fixture
-def victoria(tmp_path):
+def victoria(tmp_path, at_end):
     """Return a function that starts one with these options."""
-    running = []
 
     class Victoria:
         def __init__(self, *options):
@@ -389,7 +388,8 @@ def victoria(tmp_path):
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            running.append(self.process)
+            at_end.callback(self.process.wait, 30)
+            at_end.callback(self.process.kill)
             wait_until(self.answers, what="victoria-metrics")
 
         def answers(self):
@@ -405,10 +405,7 @@ def victoria(tmp_path):
             with urlopen(query, timeout=10) as answer:
                 return [json.loads(line)["values"] for line in answer.read().decode().splitlines()]
 
-    yield Victoria
-    for process in running:
-        process.kill()
-        process.wait(30)
+    return Victoria
 
 
 @pytest.mark.parametrize(("options", "copies"), [(["-dedup.minScrapeInterval=1ms"], 1), ([], 2)])

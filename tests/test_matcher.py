@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import warnings
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 from hypothesis import assume, given
@@ -30,16 +30,8 @@ LONG = b"a" * 60 + b"!\n"
 
 
 @pytest.fixture
-def matcher():
-    made = []
-
-    def make(*patterns, runaways=()):
-        made.append(Matcher(patterns, runaways))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
+def matcher(at_end):
+    return lambda *patterns, runaways=(): at_end.enter_context(closing(Matcher(patterns, runaways)))
 
 
 def test_lines_are_counted_by_pattern(matcher):

@@ -33,10 +33,9 @@ def publication(size: int) -> bytes:
 
 
 @pytest.fixture
-def connected():
+def connected(at_end):
     """Give what connects a session to a broker that then does what it is given."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    sessions: list[Session] = []
+    listening = at_end.enter_context(socket.create_server(("127.0.0.1", 0)))
     is_open = threading.Event()
 
     def start(then: Callable[[socket.socket], None]) -> Session:
@@ -53,13 +52,10 @@ def connected():
         session = Session(Broker(host="127.0.0.1", port=listening.getsockname()[1]), "x")
         session.open()
         is_open.set()
-        sessions.append(session)
+        at_end.callback(session.close)
         return session
 
-    yield start
-    for session in sessions:
-        session.close()
-    listening.close()
+    return start
 
 
 def test_a_packet_that_is_too_long_ends_the_connection_before_it_is_read(connected):

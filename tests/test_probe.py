@@ -27,6 +27,7 @@ from listeners.probe.targets import Target, Targets
 from listeners.probe.web import Way
 from listeners.simulated.clock import VirtualClock
 from tests.certificates import make_certificate
+from tests.opened import opened
 from tests.waiting import wait_until
 
 
@@ -60,16 +61,8 @@ class Peer:
 
 
 @pytest.fixture
-def peer():
-    made = []
-
-    def make(speak):
-        made.append(Peer(speak))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
+def peer(at_end):
+    return lambda speak: at_end.enter_context(contextlib.closing(Peer(speak)))
 
 
 def answering(answer, delay=0.0):
@@ -499,16 +492,8 @@ class Resolver(threading.Thread):
 
 
 @pytest.fixture
-def resolver():
-    made = []
-
-    def make(**delays):
-        made.append(Resolver(**delays))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
+def resolver(at_end):
+    return lambda **delays: at_end.enter_context(contextlib.closing(Resolver(**delays)))
 
 
 def test_a_resolver_that_answers_a_and_hangs_for_aaaa_shows_as_two_outcomes(resolver):
@@ -685,18 +670,9 @@ def test_a_timeout_is_shorter_than_the_interval():
 
 
 @pytest.fixture
-def listening():
-    made = []
-
-    def make(**entries):
-        made.append(build(Probe, {"node": "net", "interval": "1", "timeout": "0.7", **entries}))
-        made[-1].name = "net"
-        made[-1].open()
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
+def listening(at_end):
+    settings = {"node": "net", "interval": "1", "timeout": "0.7"}
+    return lambda **entries: at_end.enter_context(opened(build(Probe, settings | entries), "net"))
 
 
 def read(listener, count=2):

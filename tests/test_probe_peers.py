@@ -77,13 +77,12 @@ def blackbox(tmp_path):
 
 
 @pytest.fixture
-def web():
+def web(at_end):
     """Return a function that starts a server which answers after a while."""
-    made = []
 
     def make(delay, status=200):
-        listening = socket.create_server(("127.0.0.1", 0))
-        made.append(listening)
+        listening = at_end.enter_context(socket.create_server(("127.0.0.1", 0)))
+        at_end.callback(listening.shutdown, socket.SHUT_RDWR)
 
         def serve(connection):
             with connection, contextlib.suppress(OSError):
@@ -100,10 +99,7 @@ def web():
         threading.Thread(target=accept, daemon=True).start()
         return listening.getsockname()[1]
 
-    yield make
-    for listening in made:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
+    return make
 
 
 @pytest.mark.parametrize(("delay", "status"), [(0.05, 200), (0.25, 503)])

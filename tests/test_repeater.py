@@ -19,7 +19,6 @@ from listeners.lines import Rejected
 from listeners.radio import conversation
 from listeners.radio.commands import DIGITS_FIRST, Message, Question, Setting
 from listeners.radio.repeater import LONGEST_COMMAND, Repeater, Rfm2piRepeater, judge
-from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests.waiting import wait_until
 
 ALL = "saigbqv"
@@ -136,13 +135,6 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(conversation, "PATIENCE", 1.0)
 
 
-@pytest.fixture
-def board(tmp_path):
-    board = SimulatedRfm12pi(tmp_path / "ttyRADIO", period=0)
-    yield board
-    board.close()
-
-
 class Running:
     """A repeater on a thread of its own, as the core has it."""
 
@@ -180,16 +172,14 @@ def answers(client, count):
 
 
 @pytest.fixture
-def running(board):
-    with contextlib.ExitStack() as stack:
+def running(board, at_end):
+    def run(**settings):
+        running = Running(board, **settings)
+        at_end.callback(running.thread.join, 10)
+        at_end.callback(running.stop.set)
+        return running
 
-        def run(**settings):
-            running = Running(board, **settings)
-            stack.callback(running.thread.join, 10)
-            stack.callback(running.stop.set)
-            return running
-
-        yield run
+    return run
 
 
 def test_a_command_is_sent_and_confirmed(board, running):

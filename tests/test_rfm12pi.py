@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import re
 import struct
 import threading
@@ -26,7 +25,6 @@ from listeners.radio.grammar import (
 )
 from listeners.radio.rfm12pi import Rfm2pi, Rfm12pi
 from listeners.simulated.clock import VirtualClock
-from listeners.simulated.rfm12pi import SimulatedRfm12pi
 from tests import vectors
 from tests.opened import opened as opened_plugin
 from tests.reading import read_and_stop, read_frames
@@ -209,22 +207,14 @@ def test_settings_that_the_board_would_not_take_are_faults():
 
 
 @pytest.fixture
-def board(tmp_path):
-    board = SimulatedRfm12pi(tmp_path / "ttyRADIO", period=0)
-    yield board
-    board.close()
-
-
-@pytest.fixture
-def opened():
+def opened(at_end):
     """Return a function that opens a listener; all of them are closed at the end."""
-    with contextlib.ExitStack() as stack:
 
-        def open_listener(port, cls=Rfm12pi, clock=None, **settings):
-            listener = cls(port=port, **settings)
-            return stack.enter_context(opened_plugin(listener, "RFM2Pi", clock or VirtualClock()))
+    def open_listener(port, cls=Rfm12pi, clock=None, **settings):
+        listener = cls(port=port, **settings)
+        return at_end.enter_context(opened_plugin(listener, "RFM2Pi", clock or VirtualClock()))
 
-        yield open_listener
+    return open_listener
 
 
 def test_a_packet_becomes_a_frame(wire, stop, opened):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import struct
-from contextlib import ExitStack
 
 import pytest
 
@@ -41,26 +40,22 @@ def everything_is_logged(caplog):
 
 
 @pytest.fixture
-def plugged(tmp_path):
+def plugged(tmp_path, at_end):
     """Return a function that plugs a board in."""
-    with ExitStack() as stack:
 
-        def plug(firmware=None, name="ttyRADIO", period=0):
-            board = SimulatedRfm12pi(tmp_path / name, period=period, firmware=firmware)
-            stack.callback(board.close)
-            return board
+    def plug(firmware=None, name="ttyRADIO", period=0):
+        board = SimulatedRfm12pi(tmp_path / name, period=period, firmware=firmware)
+        at_end.callback(board.close)
+        return board
 
-        yield plug
+    return plug
 
 
 @pytest.fixture
-def opened():
-    with ExitStack() as stack:
-
-        def open_listener(port, **settings):
-            return stack.enter_context(opened_plugin(Rfm12pi(port=str(port), **settings), "radio"))
-
-        yield open_listener
+def opened(at_end):
+    return lambda port, **settings: at_end.enter_context(
+        opened_plugin(Rfm12pi(port=str(port), **settings), "radio")
+    )
 
 
 def read_until(listener, condition):

@@ -1,6 +1,5 @@
 """The simulated Emoncms does what the real one was seen to do (11.16.8), traps included."""
 
-import contextlib
 import http.client
 import json
 import math
@@ -19,8 +18,8 @@ READ_KEY = "ffeeddccbbaa99887766554433221100"
 class Client:
     """One kept connection."""
 
-    def __init__(self, server, timeout=60.0):
-        self.wire = http.client.HTTPConnection("127.0.0.1", server.port, timeout=timeout)
+    def __init__(self, server):
+        self.wire = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
 
     def ask(self, method, path, body=None, **headers):
         self.wire.request(method, path, body, headers)
@@ -51,16 +50,15 @@ def server():
 
 
 @pytest.fixture
-def connect():
+def connect(at_end):
     """Make as many clients as a test needs, and close them."""
-    with contextlib.ExitStack() as stack:
 
-        def client(server, timeout=60.0):
-            made = Client(server, timeout)
-            stack.callback(made.wire.close)
-            return made
+    def client(server):
+        made = Client(server)
+        at_end.callback(made.wire.close)
+        return made
 
-        yield client
+    return client
 
 
 @pytest.fixture

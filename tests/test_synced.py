@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
@@ -41,9 +42,8 @@ def frame(value: float | None) -> Frame:
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path, at_end):
     """Start a listener on a queue that is synced when it is told to, or after every put."""
-    ended = []
 
     def start(interval, *lists):
         spool = Spool(tmp_path / "queue.db", commit_interval=interval)
@@ -51,14 +51,11 @@ def start(tmp_path):
         broker.name = "broker"
         worker = ListenerWorker(broker, spool, disk=spool.syncing)
         worker.start()
-        ended.append((worker, spool))
+        for end in (spool.close, partial(worker.join, 60), worker.stop.set):
+            at_end.callback(end)
         return broker, spool
 
-    yield start
-    for worker, spool in ended:
-        worker.stop.set()
-        worker.join(60)
-        spool.close()
+    return start
 
 
 def kept(spool, puts):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 
@@ -89,21 +88,17 @@ def test_settings_that_make_no_sense_are_faults():
 
 
 @pytest.fixture
-def opened():
+def opened(at_end):
     """Return a function that opens a listener on a free port; all of them are closed at the end."""
-    with contextlib.ExitStack() as stack:
-
-        def open_listener(**settings):
-            return stack.enter_context(opened_plugin(Tcp(**{"port": 0} | settings), "Socket", VirtualClock()))
-
-        yield open_listener
+    return lambda **settings: at_end.enter_context(
+        opened_plugin(Tcp(**{"port": 0} | settings), "Socket", VirtualClock())
+    )
 
 
 @pytest.fixture
-def connect():
+def connect(at_end):
     """Return a function that connects to a listener; all connections are closed at the end."""
-    with contextlib.ExitStack() as stack:
-        yield lambda listener: stack.enter_context(socket.create_connection(listener.address, timeout=60))
+    return lambda listener: at_end.enter_context(socket.create_connection(listener.address, timeout=60))
 
 
 def said(frames):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 
 import pytest
@@ -39,15 +38,13 @@ class Served:
 
 
 @pytest.fixture
-def serve():
-    with contextlib.ExitStack() as stack:
+def serve(at_end):
+    def serve(**settings):
+        served = Served(**settings)
+        at_end.callback(served.server.close)
+        return served
 
-        def serve(**settings):
-            served = Served(**settings)
-            stack.callback(served.server.close)
-            return served
-
-        yield serve
+    return serve
 
 
 def test_what_clients_send_comes_in_pieces_that_leave_the_others_their_turn(serve):
