@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from contextlib import closing, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,6 @@ from gateway.workers.delivery import DispatcherWorker
 from gateway.workers.worker import ListenerWorker
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from gateway.conf.config import Configuration
@@ -62,6 +60,8 @@ class Daemon:
         self._stuck: set[Worker[Any]] = set()
         self._retired: list[Worker[Any]] = []
         self._remarked: set[tuple[str, str]] = set()
+        self._control: control.Control | None = None
+        self._is_deaf = False
 
     def run(self) -> None:
         """Run until `stop` is raised. Raises ConfigFaults, SpoolUnusable or OSError where it cannot start."""
@@ -86,12 +86,14 @@ class Daemon:
         self._present.report_with(self._status.status)
         try:
             self._apply(self._configuration)
-            with self._open_control(directory):
-                self._await_first_tries()
-                self._status.ready = True
-                self._supervisor.ready()
-                self._wait()
+            self._open_control()
+            self._await_first_tries()
+            self._status.ready = True
+            self._supervisor.ready()
+            self._wait()
         finally:
+            if self._control:
+                self._control.close()
             self._supervisor.stopping()
             self._shut_down()
             self._spool.close()
@@ -114,15 +116,25 @@ class Daemon:
             )
         return directory
 
-    def _open_control(self, directory: Path) -> AbstractContextManager[object]:
-        path = paths.make_socket_path(self._configuration.gateway.socket, directory)
+    def _open_control(self) -> None:
+        """Open the socket for commands, unless it is there: it may be removed, and its disk be back."""
+        if self._control and not self._control.is_gone:
+            return
+        if self._control:
+            self._control.close()
+            self._control = None
+        path = paths.make_socket_path(self._configuration.gateway.socket, self._directory)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._status.ready:  # later the directory may be away for a while, and come back
+                path.parent.mkdir(parents=True, exist_ok=True)
             answers = {**self._status.by_name(), **self._queue.by_name(), **self._present.by_name()}
-            return closing(control.Control(path, answers))
+            self._control = control.Control(path, answers)
         except OSError as error:
-            log.warning("%s: no socket there (%s): the command cannot ask this daemon", path, error)
-            return nullcontext()
+            if not self._is_deaf:
+                log.warning("%s: no socket there (%s): the command cannot ask this daemon", path, error)
+            self._is_deaf = True
+        else:
+            self._is_deaf = False
 
     def _await_first_tries(self) -> None:
         deadline = time.monotonic() + _FIRST_TRY
@@ -137,6 +149,7 @@ class Daemon:
             ready = self._rest(look, self.stop, self.hangup)
             self._dating.look()
             self._watch()
+            self._open_control()
             now = _signature(self._file)
             if self.hangup.fileno() in ready:
                 self.hangup.clear()

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import stat
 import threading
@@ -208,6 +209,38 @@ def test_a_daemon_whose_socket_is_a_file_runs_and_says_so(tmp_path, written):
     assert running.stop() == 0
     assert running.log.count(str(precious)) == 1
     assert precious.read_text() == "precious"
+
+
+def test_a_socket_that_is_removed_or_could_not_be_made_at_first_is_made_while_the_daemon_runs(
+    tmp_path, written
+):
+    # given a place of the socket that is a directory at first
+    place = tmp_path / "sockets" / "control"
+    place.mkdir(parents=True)
+    file = written(
+        f"[gateway]\nstate_dir = {tmp_path / 'state'}\nsocket = {place}\n"
+        f"[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n[dispatchers]\n[[log]]\ntype = log\n"
+    )
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError):
+            return bool(ask(place, "status")["pid"] == running.process.pid)
+        return False
+
+    running = GatewayProcess(file)
+    running.launch()
+    wait_until(lambda: "no socket there" in running.log)
+    # when it can be made, and after it was removed, alone or with its directory, then it answers
+    place.rmdir()
+    wait_until(answers)
+    place.unlink()
+    wait_until(answers)
+    shutil.rmtree(place.parent)
+    place.parent.mkdir()
+    wait_until(answers)
+    assert running.log.count("no socket there") <= 2
+    assert running.stop() == 0
+    assert not place.exists()
 
 
 def test_a_daemon_that_hangs_is_named_as_such(path):

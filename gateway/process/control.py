@@ -56,6 +56,15 @@ class Control(ThreadedServer, UnixStreamServer):
             self._inode = path.lstat().st_ino
         self.start()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether its socket was removed or replaced, so that nobody can ask any more."""
+        try:
+            with as_owner(self._path.parent):
+                return self._path.lstat().st_ino != self._inode
+        except OSError as error:
+            return isinstance(error, FileNotFoundError)
+
     def close(self) -> None:
         """Stop answering and remove the socket."""
         super().close()
