@@ -410,6 +410,7 @@ class TestBetweenSections:
         [
             ("type = tcp", "type = tcp", "port 50011 of 127.0.0.1"),
             ("type = tcp\nhost = 0.0.0.0", "type = tcp", "port 50011 of 127.0.0.1"),
+            ("type = tcp", "type = tcp\nhost = localhost", "port 50011 of 127.0.0.1"),
             ("type = tcp", "type = tcp\nhost = 0.0.0.0", "port 50011"),
             ("type = tcp\nhost = ::1", "type = tcp\nhost = ::", "IPv6 port 50011"),
             ("type = http", "type = tcp\nport = 8080", "port 8080 of 127.0.0.1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import re
 
 from gateway.process import holders
@@ -28,7 +29,8 @@ def exclusive(host: str, number: int) -> tuple[str, ...]:
     if not number:
         return ()
     port = f"{'IPv6 port' if ':' in host else 'port'} {number}"
-    return (port if host in _EVERYWHERE else f"{port} of {host}",)
+    address = "127.0.0.1" if host == "localhost" else host
+    return (port if host in _EVERYWHERE else f"{port} of {address}",)
 
 
 def refused(host: str, number: int, error: OSError) -> OSError:
@@ -37,6 +39,8 @@ def refused(host: str, number: int, error: OSError) -> OSError:
     if error.errno == errno.EADDRINUSE:
         holder = holders.of_port(host, number) or holders.Holder()
         words = f"the port is in use by {holder}: {holder.cure}, or set another port"
+        if holder.pid == os.getpid():
+            words = "the port is in use by another section of this gateway: give one of them another"
     elif error.errno == errno.EACCES and number < _FREE:
         words = f"only root may listen at a port below {_FREE}: set a higher one"
     elif error.errno == errno.EADDRNOTAVAIL:
