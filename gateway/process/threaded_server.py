@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, ClassVar
 
@@ -15,8 +17,10 @@ _PATIENCE = 2.0
 
 
 class ThreadedServer(ThreadingMixIn, TCPServer):
-    """Serves up to CLIENTS at a time, and PER_ADDRESS of them from one address; others are hung up on.
+    """Serves up to CLIENTS at a time, and PER_ADDRESS of them from one address.
 
+    For one more, the client is hung up on that has been the longest to send a request; where there is none,
+    the one more is. A handler says `waits` before it reads a request, and `begins` after.
     `NAME` is that of its thread, and of its log. `refused` counts what was not answered, by its reason.
     """
 
@@ -30,6 +34,7 @@ class ThreadedServer(ThreadingMixIn, TCPServer):
         self.refused = Counter[str]()
         self._lock = threading.Lock()
         self._clients = Counter[str]()
+        self._waiting: dict[Any, str] = {}  # connections and their addresses, the longest waiting first
         self._stop = Flag()
         self.socket.setblocking(False)
         self._thread = threading.Thread(target=self._serve, name=self.NAME, daemon=True)
@@ -56,10 +61,16 @@ class ThreadedServer(ThreadingMixIn, TCPServer):
         host = str(client_address[:1])
         with self._lock:
             has_room = self._clients.total() < self.CLIENTS and self._clients[host] < self.PER_ADDRESS
-            if has_room:
+            gives_way = None if has_room else self._longest_waiting(host)
+            if gives_way is not None:
+                del self._waiting[gives_way]
+                with suppress(OSError):  # it has gone
+                    gives_way.shutdown(socket.SHUT_RDWR)
+            if has_room or gives_way is not None:
                 self._clients[host] += 1
         if not has_room:
             self.count("too-many-clients")
+        if not has_room and gives_way is None:
             self.shutdown_request(request)
             return
         try:
@@ -68,11 +79,29 @@ class ThreadedServer(ThreadingMixIn, TCPServer):
             self._left(host)
             raise
 
+    def _longest_waiting(self, host: str) -> Any:  # noqa: ANN401  (socketserver's type)
+        """Return the connection that is to give way to one from this address, None where there is none."""
+        if self._clients.total() >= 2 * self.CLIENTS:  # those that gave way have not ended yet
+            return None
+        is_full = self._clients[host] < self.PER_ADDRESS
+        return next((each for each, its in self._waiting.items() if is_full or its == host), None)
+
+    def waits(self, connection: Any, host: str) -> None:  # noqa: ANN401  (as above)
+        """Note that a client has to send a request."""
+        with self._lock:
+            self._waiting[connection] = str((host,))
+
+    def begins(self, connection: Any) -> None:  # noqa: ANN401  (as above)
+        """Note that its request is there, and is being answered."""
+        with self._lock:
+            self._waiting.pop(connection, None)
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (as above)
         """Serve a client."""
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.begins(request)
             self._left(str(client_address[:1]))
 
     def _left(self, host: str) -> None:

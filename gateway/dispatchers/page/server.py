@@ -173,6 +173,7 @@ class Handler(BaseHTTPRequestHandler):
         self._bounded.renew()
         self.close_connection = True
         self.requestline, self.request_version, self.command = "", self.protocol_version, ""
+        self.server.waits(self.connection, self.client_address[0])
         try:
             self.raw_requestline = self.rfile.readline(_LONGEST_LINE + 1)
             if not self.raw_requestline:
@@ -182,6 +183,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.count("too-long-or-slow")
             self.close_connection = True
             return
+        self.server.begins(self.connection)
         if is_whole:
             self._answer()
         elif len(self.raw_requestline) > _LONGEST_LINE:
