@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import stat
 import subprocess
@@ -19,30 +18,14 @@ from gateway.conf.config import ConfigFaults, Gateway
 from gateway.nodes import Decoder
 from gateway.registry import find, known
 from gateway.settings import declared
-from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, run, state
+from tests.gateway_process import GatewayProcess, command, run, state
 from tests.ports import free_port
 from tests.test_docs import HARMLESS, INDEXED
+from tests.typist import Typist
 from tests.waiting import wait_until
 
 OURS = Path(gateway.__file__).parents[1]
 RUNNING = "[listeners]\n[[push]]\ntype = tcp\nport = {port}\n[dispatchers]\n[[log]]\ntype = log\n"
-
-
-def at_a_terminal(*arguments):
-    """Run a command with a terminal, and return its exit status and what it shows there."""
-    ours, its = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "gateway", *arguments], env=ENVIRONMENT, stdin=its, stdout=its, stderr=its
-    ) as process:
-        os.close(its)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(ours, 4096)
-            except OSError:  # it has ended
-                break
-    os.close(ours)
-    return process.returncode, shown.decode().replace("\r\n", "\n")
 
 
 def typed(capsys, *arguments):
@@ -56,12 +39,12 @@ def typed(capsys, *arguments):
 
 
 def test_the_command_alone_at_a_terminal_says_what_there_is_and_whether_it_runs():
-    status, shown = at_a_terminal()
-    assert status == 0
+    with Typist(sys.executable, "-m", "gateway") as person:
+        assert person.waits() == 0
     for name in COMMANDS:
-        assert re.search(rf"(?m)^    {name} ", shown), name
-    assert "The first time: sudo oemgateway " in shown
-    assert shown.splitlines()[-1].startswith("Now: ")
+        assert re.search(rf"(?m)^    {name} ", person.seen), name
+    assert "The first time: sudo oemgateway " in person.seen
+    assert person.seen.splitlines()[-1].startswith("Now: ")
 
 
 def test_the_command_alone_in_a_script_runs_the_gateway():

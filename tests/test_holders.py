@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pty
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -80,16 +79,12 @@ def test_the_process_that_has_a_file_open_is_found(tmp_path):
         assert of_file(file) is None  # this process itself
 
 
-def test_a_serial_port_names_the_program_that_has_it():
-    ours, its = pty.openpty()
-    name = os.ttyname(its)
-    with program(f"import serial; port = serial.Serial({name!r}, exclusive=True)") as other:
+def test_a_serial_port_names_the_program_that_has_it(wire):
+    with program(f"import serial; port = serial.Serial({wire.port!r}, exclusive=True)") as other:
         said = rf"only one program can read a serial port, and \S+ \(pid {other.pid}\) has it open: sudo "
         with pytest.raises(OSError, match=said):
-            SerialPort(name, 38400)
-    SerialPort(name, 38400).close()
-    os.close(its)
-    os.close(ours)
+            SerialPort(wire.port, 38400)
+    SerialPort(wire.port, 38400).close()
 
 
 def test_a_chip_names_the_program_that_reads_it(tmp_path, monkeypatch):

@@ -53,16 +53,15 @@ def test_the_summary_has_loss_least_mean_and_greatest():
     assert Watch().summary() == "no connection was tried"
 
 
+def started(*arguments: str) -> subprocess.Popen[str]:
+    program = [sys.executable, "-m", "gateway", "probe", "--interval", "0.1", *arguments]
+    return subprocess.Popen(program, env=UNTRACED, stdout=subprocess.PIPE, text=True)
+
+
 def test_a_refused_connection_is_a_failure_and_does_not_end_it(server):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         place = f"127.0.0.1:{closed.getsockname()[1]}"
-    run = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "probe", "--watch", "--interval", "0.1", place],
-        env=UNTRACED,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with run:
+    with started("--watch", place) as run:
         assert [run.stdout.read(1) for _ in range(5)] == ["*"] * 5
         run.send_signal(signal.SIGINT)
         rest = run.stdout.read()
@@ -71,13 +70,7 @@ def test_a_refused_connection_is_a_failure_and_does_not_end_it(server):
 
 
 def test_each_mark_is_printed_as_it_comes(server):
-    run = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "probe", "--interval", "0.1", f"127.0.0.1:{server}"],
-        env=UNTRACED,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with run:
+    with started(f"127.0.0.1:{server}") as run:
         assert run.stdout.read(2) == ".."
         run.send_signal(signal.SIGINT)
         rest = run.stdout.read()

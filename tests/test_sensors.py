@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
-import subprocess
-import sys
 from argparse import Namespace
 
 import pytest
@@ -22,8 +18,9 @@ from listeners.ports import i2c
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482 as Chip
-from tests.gateway_process import UNTRACED, GatewayProcess, command, state
+from tests.gateway_process import GatewayProcess, command, state
 from tests.simulators.i2c_server import i2c_server
+from tests.typist import at_terminal
 from tests.waiting import wait_until
 
 CELLAR, FLOW, TANK = "28.33F749050000", "28.DB564A050000", "28.E01A77070000"
@@ -265,16 +262,8 @@ def test_what_the_running_gateway_sees_with_new_sensors_after_its_first_search(s
 
 
 def test_ctrl_c_ends_it_well_and_a_terminal_is_asked_for_the_label(simulated):
-    master, slave = pty.openpty()
-    arguments = [sys.executable, "-m", "gateway", "--config-file", str(simulated), "sensors", "--identify"]
-    with subprocess.Popen(
-        arguments, env=UNTRACED, stdin=slave, stdout=slave, stderr=subprocess.PIPE, text=True
-    ) as process:
-        os.close(slave)
-        seen = ""
-        while "Leave all sensors alone" not in seen:
-            seen += os.read(master, 4096).decode()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-        assert "Traceback" not in process.stderr.read()
-    os.close(master)
+    with at_terminal(simulated, "sensors", "--identify") as person:
+        person.sees("Leave all sensors alone")
+        person.process.send_signal(signal.SIGINT)
+        assert person.waits() == 0
+    assert "Traceback" not in person.seen

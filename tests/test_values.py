@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import pty
-import select
-import subprocess
-import sys
+import signal
 import time
 from dataclasses import dataclass, replace
 
@@ -21,8 +18,9 @@ from gateway.present.tracks import MINUTES, Tracks
 from gateway.present.values import Value, carry_forward, lifetime
 from gateway.present.values_table import screen, table, trend
 from gateway.text.words import figure, short_span
-from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
+from tests.gateway_process import GatewayProcess, command, state
 from tests.statuses import dispatcher, listener, status
+from tests.typist import at_terminal
 from tests.waiting import wait_until
 
 STAMP = Stamp(1_700_000_000.0, "boot", 1.0)
@@ -267,19 +265,12 @@ def test_without_a_gateway_it_says_so(file):
 
 
 def test_watched_they_are_drawn_over_themselves_until_ctrl_c(file):
-    with GatewayProcess(file):
-        ours, theirs = pty.openpty()
-        seen = b""
-        arguments = [sys.executable, "-m", "gateway", "--config-file", str(file), "values", "--watch"]
-        with subprocess.Popen(arguments, env=ENVIRONMENT, stdout=theirs, stderr=theirs) as watching:
-            deadline = time.monotonic() + 60
-            while seen.count(b"\x1b[H") < 3 and time.monotonic() < deadline:
-                if select.select([ours], [], [], 0.2)[0]:
-                    seen += pty.os.read(ours, 65536)
-            watching.send_signal(2)
-            assert watching.wait(30) == 0
-    assert seen.count(b"\x1b[H") >= 3
-    assert b"cellar" in seen
+    with GatewayProcess(file), at_terminal(file, "values", "--watch") as person:
+        for _ in range(3):
+            person.sees("\x1b[H")
+        person.process.send_signal(signal.SIGINT)
+        assert person.waits() == 0
+    assert "cellar" in person.seen
 
 
 def test_a_value_survives_json(present):
