@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import logging
 import math
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,16 +137,3 @@ def raw(page: Page, data: bytes, address: str = "127.0.0.2") -> bytes:
             while b"\r\n\r\n" not in answer and (part := client.recv(65536)):
                 answer += part
         return answer
-
-
-if (
-    __name__ == "__main__"
-):  # one to look at: how many values, how many of them dead, and any word for an outage
-    import sys
-
-    logging.basicConfig(level="INFO")
-    numbers = [int(word) for word in sys.argv[1:3]]
-    what = troubled("sensor1 28.33F749050000 (cellar): no answer") if len(sys.argv) > 3 else None
-    with serving(Present(house(*numbers), what), port="8099") as shown:
-        Path("/tmp/page-address").write_text(str(shown.address))
-        time.sleep(3600)
