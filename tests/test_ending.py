@@ -342,3 +342,17 @@ def test_what_ends_it_by_force_says_so(tmp_path, record_property):
     with hanging(tmp_path, disk) as gateway:
         ends(gateway.process, record_property)
         assert "something hangs" in gateway.log
+
+
+def test_it_ends_though_who_started_it_had_blocked_or_ignored_its_signals(tmp_path, written, record_property):
+    start = (
+        "import os, signal, sys; signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}; "
+        "signal.pthread_sigmask(signal.SIG_BLOCK, signals); "
+        "[signal.signal(each, signal.SIG_IGN) for each in signals]; os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    file = written(f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n{OUT}")
+    with GatewayProcess(file, before=[sys.executable, "-c", start]) as gateway:
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "no setting changed" in gateway.log)
+        ends(gateway.process, record_property)
+        assert "something hangs" not in gateway.log

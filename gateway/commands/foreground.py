@@ -51,6 +51,6 @@ def run(options: argparse.Namespace) -> int:
 
 def serve(daemon: Daemon) -> None:
     """Run a daemon until SIGTERM or Ctrl-C; SIGHUP has it read its file again."""
-    end_in_time(daemon.stop)
     signal.signal(signal.SIGHUP, lambda *_: daemon.hangup.set())
+    end_in_time(daemon.stop)
     daemon.run()
