@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.store import removed
+from tests.gateway_process import ENVIRONMENT
 from tests.spools import frame, open_queue, values
 
 REMOVED = {
@@ -137,3 +141,31 @@ def test_what_cannot_be_read_any_more_replaces_nothing(path, spool):
     with pytest.raises(OSError, match="is another"):
         removed.write(path, sqlite3.connect(":memory:"), spool._contents.identity)
     assert not path.exists()
+
+
+def test_two_gateways_do_not_take_the_file_from_each_other(path, spool, caplog):
+    # given a queue that was removed while it was open, and another gateway that made its own there
+    shutil.rmtree(path.parent)
+    start = f"from pathlib import Path; from gateway.spool import Spool; Spool(Path({str(path)!r}))"
+    other = subprocess.Popen(
+        [sys.executable, "-c", f"{start}; print(1, flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    other.stdout.read(1)
+    there = sorted(file.name for file in path.parent.glob("queue.db*"))
+    # when readings come, then they wait in memory, and the other one's file stays where it is
+    for number in (10, 11):
+        spool.put([frame(number)])
+        assert re.search(rf"another gateway has it: python\S* \(pid {other.pid}\)", spool.trouble)
+    assert values(spool) == [3, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert sorted(file.name for file in path.parent.glob("queue.db*")) == there
+    # and at the end what was in its file is kept
+    spool.close()
+    (aside,) = path.parent.glob("queue.db.removed-*")
+    assert f"what waits is kept as {aside}" in caplog.text
+    kept_aside = open_queue(aside, "a", "b")
+    assert values(kept_aside)[:7] == [3, 4, 5, 6, 7, 8, 9]
+    kept_aside.close()
+    other.communicate(b"\n", timeout=60)

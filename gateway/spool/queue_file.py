@@ -194,6 +194,11 @@ class QueueFile:
         lost = [each for each in self.contents.unwritten if each.number > self._kept_upto]
         if lost:
             log.error("the disk refuses to the end: %d readings that wait in memory are lost", len(lost))
+        if not self.is_away and self._file and removed.is_gone(self._path, self._file):
+            try:
+                removed.keep(self._path, self.contents.db)
+            except (OSError, sqlite3.Error) as error:
+                log.error("%s was removed, and what waits in it is lost: %s", self._path, error)
         with as_owner(self._path.parent):
             if self._rescue:
                 self._rescue.close()

@@ -11,8 +11,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from gateway.process.state_files import as_owner, open_file, sync_names
-from gateway.store import store
+from gateway.process import holders
+from gateway.process.state_files import as_owner, check_is_file, open_file, sync_names
+from gateway.store import commits, store
 from gateway.store.aside import free_name, named
 
 log = logging.getLogger("oemgateway.spool")
@@ -33,11 +34,37 @@ def is_gone(path: Path, which: tuple[int, int]) -> bool:
     return about.st_dev == device and about.st_ino != inode
 
 
+def keep(path: Path, db: sqlite3.Connection) -> None:
+    """Put all that an open queue has beside its path, which another gateway has. Raises as `write`."""
+    kept = named(path, free_name(path, "removed"), "removed")
+    os.close(open_file(kept, os.O_RDWR | os.O_CREAT))
+    with as_owner(path.parent), closing(sqlite3.connect(kept)) as copy:
+        db.backup(copy)
+    log.error(
+        "%s was removed while the gateway used it, and another has its place: what waits is kept as %s",
+        path,
+        kept,
+    )
+
+
+def _check_is_free(path: Path) -> None:
+    """Raise OSError where another process has a queue at this path."""
+    try:
+        check_is_file(path)
+    except OSError:
+        return
+    with commits.locked(path) as is_free:
+        if not is_free:
+            raise OSError(f"another gateway has it: {holders.of_file(path) or 'stop that one'}")
+
+
 def write(path: Path, db: sqlite3.Connection, identity: int | None) -> None:
     """Put all that an open queue has into a new file at its path; what took its place is renamed.
 
-    Raises OSError or sqlite3.Error; everything is then as it was before.
+    Raises OSError, also where another gateway has what took its place, or sqlite3.Error; everything is then
+    as it was before.
     """
+    _check_is_free(path)
     new = path.with_name(f"{path.name}.anew")
     with as_owner(path.parent):
         path.parent.mkdir(0o750, parents=True, exist_ok=True)
@@ -48,12 +75,12 @@ def write(path: Path, db: sqlite3.Connection, identity: int | None) -> None:
             if store.identity(copy) != identity:
                 raise OSError(f"{path}: what is open is another file")
         aside = ""
-        commits = Path(f"{path}-wal")
+        beside = Path(f"{path}-wal")
         if os.path.lexists(path):
             other = named(path, free_name(path, "replaced"), "replaced")
             path.rename(other)
-            if os.path.lexists(commits):  # SQLite would write it into the new file
-                commits.rename(named(commits, free_name(commits, "replaced"), "replaced"))
+            if os.path.lexists(beside):  # SQLite would write it into the new file
+                beside.rename(named(beside, free_name(beside, "replaced"), "replaced"))
             aside = f"; what was put in its place is kept as {other}"
         new.rename(path)
         sync_names(path.parent)
