@@ -223,7 +223,6 @@ class TestPlugins:
                 [f"3: probe: type is missing: {', '.join(known('listeners'))} or gauge expected"],
             ),
             ("type = prob\n", ["4: type: prob is not a type of listener (did you mean probe?)"]),
-            ("type = cloud\n", ["3: [[probe]] is in [listeners]: move it below [dispatchers] (line 5)"]),
             (
                 "type = a, b\n",
                 ["4: type: one value expected, not 2 with commas between (text with a comma needs quotes)"],
@@ -263,15 +262,6 @@ class TestPlugins:
                 [
                     "8: port: given in line 6 already: keep one",
                     "9: [[[[z]]]]: [[[runtime_settings]]] has no sections in it",
-                ],
-            ),
-            (
-                "type = gauge\nport = x\n[[probe]]\n",
-                [
-                    (
-                        "6: [[probe]]: there is one of this name in line 3: "
-                        "give this one another, or put the two together"
-                    )
                 ],
             ),
         ],

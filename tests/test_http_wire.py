@@ -122,16 +122,6 @@ def test_it_is_known_whether_a_request_has_begun():
     assert states == [False, True, False, True, False]
 
 
-def test_a_client_may_want_leave_to_send_its_body():
-    requests = Requests(1000)
-    requests.feed(b"POST / HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n")
-    assert requests.take() is None
-    assert requests.expects_continue
-    requests.feed(b"1")
-    assert requests.take()
-    assert not requests.expects_continue
-
-
 @given(
     st.lists(
         st.binary(max_size=40)

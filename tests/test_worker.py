@@ -414,17 +414,6 @@ def far_end(**faults) -> Far:
     return far
 
 
-def test_frames_are_delivered_in_order_and_forgotten(spool, started):
-    far = far_end(batch=2)
-    spool.put([frame(n) for n in range(5)])
-    started(dispatching(far, spool))
-    wait_until(lambda: len(far.got) == 5)
-    spool.put([frame(5)])
-    wait_until(lambda: len(far.got) == 6)
-    assert far.got == [0, 1, 2, 3, 4, 5]
-    wait_until(lambda: spool.standing("far").waiting == 0)
-
-
 @pytest.mark.parametrize(
     ("failure", "limit"), [(TryLater("500"), 15), (OSError("refused"), 14), (HoldEverything("401"), 14)]
 )
