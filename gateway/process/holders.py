@@ -69,9 +69,9 @@ def of_port(host: str, number: int, proc: Path = PROC) -> Holder | None:
     return None
 
 
-def of_file(path: Path | str, proc: Path = PROC) -> Holder | None:
+def of_file(path: Path | str) -> Holder | None:
     """Return which other process has a file or device open; None where none is seen to."""
-    return _opener(os.path.realpath(path), proc, but=os.getpid())
+    return _opener(os.path.realpath(path), PROC, but=os.getpid())
 
 
 def user_name(uid: int) -> str:

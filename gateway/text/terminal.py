@@ -21,7 +21,7 @@ UNBROKEN = "\u00a0"
 """A space at which no line ends."""
 
 
-def wrapped(words: str, width: int, begin: str = "") -> list[str]:
+def wrapped(words: str, width: int, begin: str) -> list[str]:
     """Return words in lines of at most so many characters, the first after `begin`, the others indented."""
     lines = textwrap.wrap(
         words,

@@ -36,9 +36,7 @@ class Worker(threading.Thread, Generic[P]):
     `next_try` when it is opened again, in seconds of the monotonic clock.
     """
 
-    def __init__(
-        self, plugin: P, *, after: Sequence[Worker[Any]] = (), draw: random.Random | None = None
-    ) -> None:
+    def __init__(self, plugin: P, *, after: Sequence[Worker[Any]] = ()) -> None:
         super().__init__(name=plugin.name, daemon=True)
         self.plugin = plugin
         self.stop = Flag()
@@ -51,7 +49,7 @@ class Worker(threading.Thread, Generic[P]):
         self.frames = 0
         self.last: float | None = None
         self._after = list(after)
-        self._backoff = Backoff(draw or random.Random())  # noqa: S311  (it spreads retries, no more)
+        self._backoff = Backoff(random.Random())  # noqa: S311  (it spreads retries, no more)
         self._failing_since: float | None = None
         self._episode = Episode()
         self._opened = False

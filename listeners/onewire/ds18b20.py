@@ -141,9 +141,9 @@ def conversion_time(resolution: int, family: int = DS18B20) -> float:
     return 0.75 if family == DS18S20 else 0.75 / (1 << 12 - resolution)
 
 
-def setup(rom: Rom, resolution: int, marker: bytes = MARKER) -> bytes:
+def setup(rom: Rom, resolution: int) -> bytes:
     """Return what follows 4E (write scratchpad): TH, TL and, but for a DS18S20, the configuration."""
-    return marker if rom.family == DS18S20 else marker + bytes([configuration(resolution)])
+    return MARKER if rom.family == DS18S20 else MARKER + bytes([configuration(resolution)])
 
 
 def damage(rom: Rom, scratchpad: bytes) -> Fault | None:

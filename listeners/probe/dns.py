@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import struct
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +96,7 @@ def probe_dns(attempt: Attempt, name: str, server: str, port: int, kind: str) ->
     family, _, _, _, address = attempt.resolve(server or usual_server(), port, socket.SOCK_DGRAM)[0]
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         attempt.hold(sock).connect(address)
-        began = attempt.now()
+        began = time.monotonic()
         sock.send(query(number, asked))
         while True:
             packet = attempt.hold(sock).recv(4096)

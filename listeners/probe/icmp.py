@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING
 
 from listeners.probe.network import Kind, NotAllowed, Outcome
@@ -80,7 +81,7 @@ def probe_icmp(attempt: Attempt, count: int, host: str) -> Outcome:
             while len(times) < count:
                 left = attempt.left()
                 if len(sent) < count and attempt.milliseconds(sent[-1] if sent else 0) >= _APART * 1000:
-                    sent.append(attempt.now())
+                    sent.append(time.monotonic())
                     sock.sendto(request(family, len(sent), payload), address)
                 if len(sent) < count:
                     left = min(left, _APART - attempt.milliseconds(sent[-1]) / 1000)

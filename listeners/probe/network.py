@@ -7,10 +7,7 @@ import socket
 import time
 from contextlib import suppress
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any, NamedTuple
 
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
 
@@ -59,15 +56,14 @@ class Attempt:
     `is_resolving` says that it waits for the address of a name, which nothing can end.
     """
 
-    def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
-        self.now = now
-        self._until = now() + seconds
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
         self._socket: socket.socket | None = None
         self.is_resolving = self.is_abandoned = False
 
     def left(self) -> float:
         """Return the seconds that are left; raises TimeoutError where there are none."""
-        left = self._until - self.now()
+        left = self._until - time.monotonic()
         if left <= 0:
             raise TimeoutError(_SILENT)
         return left
@@ -77,7 +73,7 @@ class Attempt:
         self.is_resolving = True
         try:
             found = socket.getaddrinfo(host, port, type=kind)
-            if self._until <= self.now():
+            if self._until <= time.monotonic():
                 raise socket.gaierror(socket.EAI_AGAIN, _UNRESOLVED)
         except UnicodeError:
             raise socket.gaierror(socket.EAI_NONAME, "not a name of a host") from None
@@ -94,7 +90,7 @@ class Attempt:
         for place, (family, kind, protocol, _, address) in enumerate(found):
             sock = socket.socket(family, kind, protocol)
             try:
-                began = self.now()
+                began = time.monotonic()
                 self.hold(sock).settimeout(self.left() / (len(found) - place))
                 sock.connect(address)
             except OSError as error:
@@ -112,7 +108,7 @@ class Attempt:
 
     def milliseconds(self, began: float) -> float:
         """Return the milliseconds since a second of the clock."""
-        return round((self.now() - began) * 1000, 3)
+        return round((time.monotonic() - began) * 1000, 3)
 
     def abandon(self) -> Outcome:
         """End what still goes on after its time; return the outcome."""

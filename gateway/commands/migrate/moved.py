@@ -24,10 +24,10 @@ class Old:
         """What it is called."""
         return self.section.name
 
-    def raw(self, key: str, default: Raw = "") -> Raw:
-        """Return the value of a key, which counts as moved from now on."""
+    def raw(self, key: str) -> Raw:
+        """Return the value of a key, "" where it is not given; it counts as moved from now on."""
         self.used.add(key)
-        return self.entries[key].value if key in self.entries else default
+        return self.entries[key].value if key in self.entries else ""
 
     def text(self, key: str, default: str = "") -> str:
         """Return the value of a key as one text, or the default where it is empty."""
