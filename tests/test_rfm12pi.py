@@ -25,6 +25,7 @@ from listeners.radio.grammar import (
 )
 from listeners.radio.rfm12pi import Rfm2pi, Rfm12pi
 from listeners.simulated.clock import VirtualClock
+from listeners.simulated.radio_firmware import Rf12demo
 from tests import vectors
 from tests.opened import opened as opened_plugin
 from tests.reading import read_and_stop, read_frames
@@ -300,6 +301,43 @@ def test_the_configuration_line_is_logged_and_the_other_text_is_no_fault(wire, s
     assert record.getMessage() == "the board says: [RF12demo.14] O i15 g210 @ 433 MHz q1"
 
 
+def test_a_board_that_restarts_all_day_is_logged_once_an_hour(wire, opened, caplog):
+    caplog.set_level("INFO", logger="oemgateway")
+    listener = opened(wire.port, group=210)
+    firmware = Rf12demo()
+
+    def hear(texts):
+        for line in "".join(texts).splitlines():
+            listener.hear(line)
+
+    def restart():
+        firmware.group = 212
+        hear(firmware.start())
+        for _ in range(5):
+            listener.clock.sleep(1)
+            hear(firmware.take(listener._board.speak()))
+        return firmware.group
+
+    # given a board that loses its settings, as its supply is bad
+    groups = [restart() for _ in range(50)]
+    # and is not there for a moment
+    listener.close()
+    listener.open()
+    # when it restarts again and again
+    groups += [restart() for _ in range(50)]
+    # then it is set up each time, and that is logged once
+    assert set(groups) == {210}
+    assert [record.getMessage() for record in caplog.records] == [
+        "the board says: [RF12demo.14] O i15 g212 @ 433 MHz q1",
+        "the board has group 210",
+        "the board says: [RF12demo.14] O i15 g210 @ 433 MHz q1",
+    ]
+    # until an hour has passed
+    listener.clock.sleep(3600)
+    restart()
+    assert len(caplog.records) == 6
+
+
 def test_a_bad_line_is_counted_and_told_once(wire, stop, opened, caplog):
     listener = opened(wire.port)
     wire.send(b"\r\n" + b" 10 1\r\n" * 50)
@@ -386,9 +424,9 @@ def test_a_port_that_vanishes_wakes_the_sleeper(board, stop, opened):
     assert len(failures) == 1
 
 
-def test_two_programs_cannot_share_the_port(wire, opened):
+def test_two_sections_cannot_share_the_port(wire, opened):
     opened(wire.port)
-    with pytest.raises(OSError, match="another program has it open"):
+    with pytest.raises(OSError, match=r"another section of oemgateway\.conf has it open"):
         opened(wire.port)
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _HOUR = 3600.0
 
@@ -21,3 +26,20 @@ class LogLimit:
             return False
         self._logged[text] = now
         return True
+
+
+class LimitedLog(logging.LoggerAdapter[logging.Logger]):
+    """A log that has the same line once an hour, and `most` lines in that time.
+
+    `now` is the monotonic clock.
+    """
+
+    def __init__(self, log: logging.Logger, now: Callable[[], float], most: float = math.inf) -> None:
+        super().__init__(log)
+        self._now = now
+        self._limit = LogLimit(most)
+
+    def log(self, level: int, msg: object, *args: object, **more: Any) -> None:  # noqa: ANN401  (as in its base)
+        """Log a line, unless there is one too many."""
+        if self.isEnabledFor(level) and self._limit.allows(str(msg) % args, self._now()):
+            super().log(level, msg, *args, **more)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from listeners.lines import Ignored
     from listeners.radio.commands import Dialect
 
+    Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
 _TRIES = 3
 
 NAMES = {"g": "group", "b": "frequency", "i": "baseid", "q": "quiet"}
@@ -41,9 +43,7 @@ class Board:
     by itself; the firmware of 2023 would on `s`): a board that has restarted is set up again.
     """
 
-    def __init__(
-        self, wanted: Mapping[str, int], clock: Clock, log: logging.Logger, *, time_every: float = 0
-    ) -> None:
+    def __init__(self, wanted: Mapping[str, int], clock: Clock, log: Log, *, time_every: float = 0) -> None:
         self.settings: dict[str, int] = {}
         self._left_as: dict[str, int] = {}
         self._wanted = wanted

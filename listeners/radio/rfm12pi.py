@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from gateway.flag import wait_readable
 from gateway.plugin import Series
+from gateway.process.log_limit import LimitedLog
 from gateway.settings import at_least, between, setting
 from listeners.lines import Ignored, Rejected
 from listeners.ports.serial_listener import SerialListener
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from gateway.flag import Flag
     from gateway.frame import Frame
     from listeners.lines import Lines
+
+_LINES = 20
+"""Lines about the board in an hour, at most: noise may change what it says."""
 
 Baud = Literal["auto", 9600, 38400, 57600, 115200]
 
@@ -99,7 +104,7 @@ class Rfm12pi(SerialListener):
         super().open()
         self._search = BaudSearch(self.clock, self._rates) if self.baud == "auto" else None
         self._configuration = ""
-        self._board = Board(self.wanted(), self.clock, self.log, time_every=self.sendtimeinterval)
+        self._board = Board(self.wanted(), self.clock, self._board_log, time_every=self.sendtimeinterval)
 
     def close(self) -> None:
         """Release the port."""
@@ -133,15 +138,20 @@ class Rfm12pi(SerialListener):
             self._board.hear(said)
         if isinstance(said, Configuration) and line.strip() != self._configuration:
             self._configuration = line.strip()
-            self.log.info("the board says: %s", self._configuration)
+            self._board_log.info("the board says: %s", self._configuration)
         return said
+
+    @cached_property
+    def _board_log(self) -> LimitedLog:
+        """The log of what the board says and has: with a bad supply it restarts all day."""
+        return LimitedLog(self.log, self.clock.monotonic, _LINES)
 
     def _connect(self) -> SerialPort:
         if self.simulated:
             self._simulator = SimulatedRfm12pi(firmware=Rf12demo(baud=self._rates[0]))
         port = SerialPort(self._simulator.port if self._simulator else self.port, self._rates[0])
         if is_pattern(self.port):
-            self.log.info("the board is at %s", port.name)
+            self._board_log.info("the board is at %s", port.name)
         return port
 
     def _new_lines(self) -> Lines:
@@ -173,7 +183,7 @@ class Rfm12pi(SerialListener):
             return False
         self._rates = tuple(sorted(RATES, key=lambda rate: rate != search.rate))
         self._search = None
-        self.log.info("the board speaks at %d baud", search.rate)
+        self._board_log.info("the board speaks at %d baud", search.rate)
         return True
 
 
