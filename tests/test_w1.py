@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from threading import Event
 
 import pytest
 
 from gateway.registry import find
 from gateway.settings import build
+from listeners.onewire.drivers.at_once import AtOnce
 from listeners.onewire.drivers.w1 import W1, reading_of
-from listeners.onewire.drivers.w1_setup import ALARMS
+from listeners.onewire.drivers.w1_setup import ALARMS, Attributes
 from listeners.onewire.ds18b20 import MARKER, Fault, configuration
 from listeners.onewire.rom import Rom, crc8
 from listeners.onewire.sensor import Sensor
@@ -18,6 +20,7 @@ from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from tests.simulators.w1_kernel import Kernel
+from tests.waiting import wait_until
 from tests.ways import by_w1
 
 FLOW, RETURN = Rom.parse("28-00000549f733"), Rom.parse("28-0000054a56db")
@@ -414,6 +417,41 @@ def test_a_kernel_without_the_driver_is_an_oserror(tmp_path):
 
     with pytest.raises(OSError, match=f"{tmp_path}/w1: No such file or directory; is 1-Wire on"):
         bus.open()
+
+
+class Hanging(Attributes):
+    """Files of which some hang until they are to go on."""
+
+    def __init__(self):
+        self.hanging = set()
+        self.go_on = Event()
+
+    def read(self, file):
+        if file in self.hanging:
+            self.go_on.wait(60)
+        return super().read(file)
+
+    def write(self, file, data):
+        self.read(file)
+
+
+@pytest.mark.parametrize("file", ["w1_slave", "alarms", "w1_bus_master1/therm_bulk_read"])
+def test_a_file_that_hangs_costs_no_other_sensor_its_value(tree, file):
+    # given two sensors, each on a bus of its own
+    path = tree({FLOW: {"w1_slave": w1_slave(WARM)}, RETURN: {"w1_slave": w1_slave(COLD)}})
+    (path / FLOW.linux / "alarms").touch()
+    bus = listener(path)
+    files = Hanging()
+    vars(bus).update(_files=files, _at_once=AtOnce(16, patience=0.3))
+    # when a file of the one hangs, then the other has its value in each sweep
+    files.hanging.add(path / file if "/" in file else path / FLOW.linux / file)
+    readings = [bus.sweep([FLOW, RETURN]) for _ in range(3)]
+    assert [reading[RETURN] for reading in readings] == [-10.125] * 3
+    assert all(reading[FLOW] is Fault.HANGS for reading in readings) or "/" in file
+    # and when it goes on, then so does the first
+    files.hanging.clear()
+    files.go_on.set()
+    wait_until(lambda: bus.sweep([FLOW, RETURN]) == {FLOW: 21.5625, RETURN: -10.125})
 
 
 # --- What may not be written yet, or not at all -----------------------------------------------------------

@@ -56,6 +56,7 @@ class Fault(Enum):
         "take it out of the configuration, or make it a Dummy",
     )
     SHORT = "its line is shorted", "look for data touching ground"
+    HANGS = "its file hangs", "the kernel's driver of its bus is stuck: dmesg may say why"
     BUS = "the bus does not work", "see the line about the bus"
 
     def __init__(self, words: str, advice: str) -> None:

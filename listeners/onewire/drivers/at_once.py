@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Iterable
 
-T = TypeVar("T")
+T = TypeVar("T", bound="Hashable")
 R = TypeVar("R")
 
+PATIENCE_S = 10.0
+"""Seconds in which nothing has ended after which what is still in work hangs."""
 
-def at_once(action: Callable[[T], R], items: Sequence[T], threads: int) -> list[R]:
-    """Return what the action returns for each item, in up to that many threads; raise what it raises.
+
+class AtOnce:
+    """Actions for items, in up to so many threads. An item that hangs is left alone until it does no more.
 
     The threads are daemons. Those of an executor are joined when the interpreter exits: one that hangs in a
     read would keep the process from ending.
     """
-    todo: SimpleQueue[tuple[T, Future[R]] | None] = SimpleQueue()
-    results: list[Future[R]] = [Future() for _ in items]
 
-    def work() -> None:
-        for item, result in iter(todo.get, None):
-            try:
-                result.set_result(action(item))
-            except BaseException as error:  # noqa: BLE001  (it is raised where the result is taken)
-                result.set_exception(error)
+    def __init__(self, threads: int, patience: float = PATIENCE_S) -> None:
+        self._threads = threads
+        self._patience = patience
+        self._hanging: dict[Hashable, Future[Any]] = {}
 
-    for pair in (*zip(items, results, strict=True), *[None] * threads):
-        todo.put(pair)
-    for _ in range(min(threads, len(items))):
-        Thread(target=work, name="at once", daemon=True).start()
-    return [result.result() for result in results]
+    def __call__(self, action: Callable[[T], R], items: Iterable[T]) -> dict[T, R]:
+        """Return what the action returns for each item that does not hang; raise what it raises."""
+        self._hanging = {item: result for item, result in self._hanging.items() if not result.done()}
+        results: dict[T, Future[R]] = {item: Future() for item in items if item not in self._hanging}
+        todo: SimpleQueue[tuple[T, Future[R]] | None] = SimpleQueue()
+
+        def work() -> None:
+            for item, result in iter(todo.get, None):
+                if result.set_running_or_notify_cancel():
+                    try:
+                        result.set_result(action(item))
+                    except BaseException as error:  # noqa: BLE001  (it is raised where the result is taken)
+                        result.set_exception(error)
+
+        for pair in (*results.items(), *[None] * self._threads):
+            todo.put(pair)
+        for _ in range(min(self._threads, len(results))):
+            Thread(target=work, name="at once", daemon=True).start()
+        waiting = set(results.values())
+        while waiting:
+            ended, waiting = wait(waiting, self._patience, FIRST_COMPLETED)
+            if not ended:
+                break
+        in_work = {item: result for item, result in results.items() if not result.cancel()}
+        self._hanging |= {item: result for item, result in in_work.items() if not result.done()}
+        return {item: in_work[item].result() for item in in_work.keys() - self._hanging.keys()}

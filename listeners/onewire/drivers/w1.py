@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from gateway.settings import setting
 from listeners.onewire.bus import OneWire
 from listeners.onewire.checks.examine_w1 import examine_w1
-from listeners.onewire.drivers.at_once import at_once
+from listeners.onewire.drivers.at_once import AtOnce
 from listeners.onewire.drivers.w1_setup import Attributes, set_up, shown_resolution
 from listeners.onewire.ds18b20 import (
     AGAIN,
@@ -83,6 +83,7 @@ class W1(OneWire):
     path: Path = setting(Path("/sys/bus/w1/devices"))
     _files: Attributes = field(default_factory=Attributes, init=False, compare=False, repr=False)
     _sensors: dict[Rom, Sensor[Path]] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _at_once: AtOnce = field(default_factory=lambda: AtOnce(AT_ONCE), init=False, compare=False, repr=False)
     # Seconds that it takes to read a sensor.
     _each: float = field(default=math.inf, init=False, compare=False, repr=False)
 
@@ -110,8 +111,8 @@ class W1(OneWire):
         """
         self._check_directory()
         self._set_up(rom for rom in roms if self._sensor(rom).due <= self.clock.monotonic())
-        failed_silently = [self._failed_silently(trigger) for trigger in self._triggers()]
-        if any(failed_silently):
+        failed_silently = self._at_once(self._failed_silently, self._triggers())
+        if any(failed_silently.values()):
             self._read(roms)  # after which the kernel no longer believes that they have converted
         begun = self.clock.monotonic()
         readings = self._read(roms)
@@ -165,8 +166,10 @@ class W1(OneWire):
 
     def _set_up(self, roms: Iterable[Rom]) -> None:
         """Set resolution and marker, in the scratchpad, of those that do not have them so far."""
-        for rom in roms:
-            set_up(self._sensor(rom), self._files, self.resolution, self.clock.monotonic())
+        self._at_once(self._set_up_one, roms)
+
+    def _set_up_one(self, rom: Rom) -> None:
+        set_up(self._sensor(rom), self._files, self.resolution, self.clock.monotonic())
 
     def _conversion_time(self, roms: Iterable[Rom]) -> float:
         """Return how long the kernel waits for conversions of these, of each by itself.
@@ -179,7 +182,7 @@ class W1(OneWire):
         return sum(parasites) + max(others, default=0.0)
 
     def _read(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
-        return dict(zip(roms, at_once(self._reading, roms, AT_ONCE), strict=True))
+        return dict.fromkeys(roms, Fault.HANGS) | self._at_once(self._reading, roms)
 
     def _reading(self, rom: Rom) -> Reading:
         sensor = self._sensor(rom)
