@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import random
 import threading
@@ -317,6 +318,21 @@ def test_a_failure_is_one_line_when_it_begins_and_one_when_it_is_over(spool, sta
     ]
     assert source.done == ["open", "close"] * 3 + ["open"]
     assert set(at_once) == {10.0}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ELOOP, "Too many levels", "/var/log/mail.log"), "/var/log/mail.log: Too many levels"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_an_error_of_the_system_is_logged_without_its_number(spool, started, at_once, caplog, error, words):
+    source = Source(script=[raising(error), lambda: [frame(1)]])
+    worker = started(ListenerWorker(source, spool))
+    wait_until(lambda: worker.frames == 1)
+    assert caplog.messages == [words]
 
 
 def test_that_it_opens_is_no_recovery_when_it_was_reading_that_failed(spool, started, at_once, caplog):

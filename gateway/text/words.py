@@ -1,4 +1,4 @@
-"""Numbers in words, and names that can be told apart."""
+"""Numbers and failures in words, and names that can be told apart."""
 
 from __future__ import annotations
 
@@ -56,3 +56,10 @@ def runs(numbers: Iterable[int], word: str = "") -> str:
         run = [f"{word}{number}" for _, number in group]
         found.append(run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}")
     return ", ".join(found)
+
+
+def failure(error: Exception) -> str:
+    """Return what an exception says: of an error of the system the file and the words, without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__

@@ -7,6 +7,7 @@ import time
 
 from gateway.flag import Flag, wait_readable
 from gateway.plugin import DeliveryFailure, Dispatcher, Wake
+from gateway.text.words import failure
 from gateway.workers.worker import Worker
 
 _NEVER = Wake()
@@ -24,10 +25,10 @@ class ServedWorker(Worker[Dispatcher]):
             if self._is_served:
                 self.wait_or_serve(0.0)
             self.round()
-        except DeliveryFailure as failure:
+        except DeliveryFailure as error:
             if not self._is_served:
                 raise
-            self._pause(self._failed(str(failure) or type(failure).__name__), self.wait)
+            self._pause(self._failed(failure(error)), self.wait)
 
     def round(self) -> None:
         """Do one round of work."""

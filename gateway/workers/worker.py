@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from gateway.flag import Flag, wait_readable
 from gateway.plugin import DeliveryFailure, Listener, Plugin
 from gateway.present.state import LatestFrames
+from gateway.text.words import failure
 from gateway.workers.backoff import Backoff
 from gateway.workers.trouble import Episode, Trouble
 
@@ -65,8 +66,8 @@ class Worker(threading.Thread, Generic[P]):
             pause = 0.0
             try:
                 self._work()
-            except (OSError, DeliveryFailure) as failure:
-                pause = self._failed(str(failure) or type(failure).__name__)
+            except (OSError, DeliveryFailure) as error:
+                pause = self._failed(failure(error))
             except Exception:
                 self.plugin.log.exception("a fault in the program; it is tried again")
                 pause = self._failed("a fault in the program: its traceback is in the log")
