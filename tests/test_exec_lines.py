@@ -15,7 +15,7 @@ from gateway.settings import SettingsFault, build
 from gateway.workers.worker import ListenerWorker
 from listeners.lines import Ignored, Rejected
 from listeners.simulated.clock import VirtualClock, VirtualFlag
-from listeners.textlines import program
+from listeners.textlines import exec_lines, program
 from listeners.textlines.exec_lines import ExecLines, decode, split
 from listeners.textlines.keyvalue import Pairs
 from listeners.textlines.value_lines import Values
@@ -212,6 +212,29 @@ def test_all_that_it_has_started_ends_with_it_if_need_be_by_force(run, stop):
     assert all(map(is_running, processes))
     listener.close()
     wait_until(lambda: not any(map(is_running, processes)))
+
+
+def test_one_that_has_ended_and_left_a_silent_child_has_ended(run, stop, monkeypatch):
+    monkeypatch.setattr(exec_lines, "_SILENCE", 0.2)
+    listener = run(*sh("sleep 1000 & echo 5 $!"))
+    (frame,) = listener.read(stop)
+    assert outcome(listener, stop) == "sh has ended with status 0"
+    assert not is_running(int(frame.values[0]))
+
+
+def test_one_that_has_ended_is_heard_for_as_long_as_its_child_prints(run, stop, monkeypatch):
+    monkeypatch.setattr(exec_lines, "_SILENCE", 5)
+    listener = run(*sh("(while :; do echo 5 1; sleep 0.05; done) &"))
+    assert all(listener.read(stop) for _ in range(5))
+
+
+def test_what_has_left_its_session_ends_with_it_too(run, stop):
+    listener = run(*sh('setsid sh -c "trap : TERM; echo 7 \\$\\$; while :; do sleep 1; done" & sleep 1000'))
+    (frame,) = listener.read(stop)
+    child = int(frame.values[0])
+    assert is_running(child)
+    listener.close()
+    wait_until(lambda: not is_running(child))
 
 
 def test_it_has_a_chance_to_put_its_things_in_order(run, stop, tmp_path, monkeypatch):

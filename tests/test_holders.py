@@ -87,6 +87,15 @@ def test_a_serial_port_names_the_program_that_has_it(wire):
     SerialPort(wire.port, 38400).close()
 
 
+def test_a_serial_port_that_another_section_has_by_another_name_is_said_so(wire, tmp_path):
+    by_id = tmp_path / "usb-FTDI"
+    by_id.symlink_to(wire.port)
+    port = SerialPort(str(by_id), 38400)
+    with pytest.raises(OSError, match="another section of this gateway reads it"):
+        SerialPort(wire.port, 38400)
+    port.close()
+
+
 def test_a_chip_names_the_program_that_reads_it(tmp_path, monkeypatch):
     monkeypatch.setattr(i2c, "LOCKS", tmp_path)
     code = f"from pathlib import Path; from listeners.ports import i2c; i2c.LOCKS = Path({str(tmp_path)!r})"

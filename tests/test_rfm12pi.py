@@ -426,7 +426,7 @@ def test_a_port_that_vanishes_wakes_the_sleeper(board, stop, opened):
 
 def test_two_sections_cannot_share_the_port(wire, opened):
     opened(wire.port)
-    with pytest.raises(OSError, match=r"another section of oemgateway\.conf has it open"):
+    with pytest.raises(OSError, match="another section of this gateway reads it"):
         opened(wire.port)
 
 

@@ -10,6 +10,10 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROC = Path("/proc")
 UNSEEN = "another program has it open (`sudo oemgateway doctor` says which): stop that one"
@@ -74,6 +78,11 @@ def of_file(path: Path | str) -> Holder | None:
     return _opener(os.path.realpath(path), PROC, but=os.getpid())
 
 
+def is_ours(path: Path | str, proc: Path = PROC) -> bool:
+    """Tell whether this process has a file or device open, perhaps by another name."""
+    return os.getpid() in _openers(os.path.realpath(path), proc)
+
+
 def user_name(uid: int) -> str:
     """Return the name of a user, or the number where there is none."""
     try:
@@ -93,13 +102,22 @@ def _collides(host: str, listening: str) -> bool:
     return ours.is_unspecified or theirs.is_unspecified or ours == theirs
 
 
+def of_pipe(fd: int, proc: Path = PROC) -> list[int]:
+    """Return the numbers of the other processes that have the pipe of a descriptor of ours open."""
+    return [pid for pid in _openers(f"pipe:[{os.fstat(fd).st_ino}]", proc) if pid != os.getpid()]
+
+
 def _opener(target: str, proc: Path, but: int = 0) -> Holder | None:
     """Return the first process with a descriptor that leads there."""
+    pid = next((pid for pid in _openers(target, proc) if pid != but), None)
+    return None if pid is None else of_process(pid, proc)
+
+
+def _openers(target: str, proc: Path) -> Iterator[int]:
     for folder in proc.glob("[0-9]*"):
         with suppress(OSError):  # it has gone, or is another user's
-            if int(folder.name) != but and target in map(os.readlink, (folder / "fd").iterdir()):
-                return of_process(int(folder.name), proc)
-    return None
+            if target in map(os.readlink, (folder / "fd").iterdir()):
+                yield int(folder.name)
 
 
 def text_of(path: Path) -> str:

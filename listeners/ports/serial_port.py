@@ -88,6 +88,8 @@ class SerialPort:
     def _words(self, number: int) -> str:
         if number == errno.EAGAIN:
             holder = holders.of_file(self.name)
+            if holder is None and holders.is_ours(self.name):
+                return "another section of this gateway reads it, perhaps by another name: read it in one"
             has_it = f"{holder} has it open: {holder.cure}" if holder else holders.UNSEEN
             return f"only one program can read a serial port, and {has_it}"
         user = holders.user_name(os.geteuid())

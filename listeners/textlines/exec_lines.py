@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _READ = 65536  # bytes, which is what a pipe holds
 _PACE = 10.0  # seconds from one start to the next of a program that gives readings and ends
+_SILENCE = 600.0
+"""Seconds without output after which one that has ended is started again, whatever else has its output."""
 _ERRORS, _MINUTE = 20, 60.0  # how many lines of its stderr are logged in that many seconds
 
 
@@ -90,7 +92,9 @@ class ExecLines(CountingListener):
         if program is None:
             raise OSError("the program is not running")
         while not stop.is_set():
-            ready = wait_readable([stop, *self._sources])
+            ready = wait_readable([stop, *self._sources], _SILENCE)
+            if not ready and program.has_ended:
+                raise self._ended(program, stop)
             if program.err.fileno() in ready:
                 data = os.read(program.err.fileno(), _READ)
                 self._hear_errors(data or b"\n")  # a last line without a line end counts too

@@ -10,10 +10,13 @@ import signal
 import subprocess
 from typing import IO, TYPE_CHECKING, cast
 
+from gateway.process import holders
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PATIENCE = 1.0  # seconds that it has to end after SIGTERM
+_MOMENT = 0.1  # seconds after SIGKILL until the kernel has closed its pipes
 _PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 """What it gets of our environment, which may contain keys."""
 
@@ -27,8 +30,8 @@ _ADVICE = {
 class Program:
     """A running program, not through a shell, whose output and errors are read from `out` and `err`.
 
-    It has a process group of its own, so that what it starts ends with it. Raises OSError where it cannot be
-    run.
+    It has a process group of its own, so that what it starts ends with it; so does what has left that group
+    and still has our pipes. Raises OSError where it cannot be run.
     """
 
     def __init__(self, arguments: Sequence[str]) -> None:
@@ -49,6 +52,11 @@ class Program:
             raise OSError(f"{arguments[0]}: {error.strerror}{_ADVICE.get(error.errno or 0, '')}") from error
         self.out, self.err = cast("tuple[IO[bytes], IO[bytes]]", (self._process.stdout, self._process.stderr))
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended itself; what it has started may still have its output."""
+        return self._process.poll() is not None
+
     def outcome(self) -> str:
         """Return in words how it has ended, once its output is closed."""
         try:
@@ -60,14 +68,23 @@ class Program:
     def end(self) -> None:
         """End it and what it has started: by SIGTERM, and by SIGKILL a second later."""
         self._signal(signal.SIGTERM)
-        held = select.poll()
-        held.register(self.out, 0)  # it reports when the last of them has closed it
-        held.poll(_PATIENCE * 1000)
+        _is_held(self.out, _PATIENCE)
         self._signal(signal.SIGKILL)
         self._process.wait()
-        self.out.close()
-        self.err.close()
+        for pipe in (self.out, self.err):
+            if _is_held(pipe, _MOMENT):
+                for pid in holders.of_pipe(pipe.fileno()):
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(pid, signal.SIGKILL)
+            pipe.close()
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+def _is_held(pipe: IO[bytes], seconds: float) -> bool:
+    """Wait, so many seconds at most, until no process has a pipe; tell whether one still has it."""
+    held = select.poll()
+    held.register(pipe, 0)
+    return not held.poll(seconds * 1000)
