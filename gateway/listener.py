@@ -9,24 +9,23 @@ tried again all the same.
 from __future__ import annotations
 
 import logging
-import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from gateway.clock import Clock
-from gateway.flag import Flag
 from gateway.frame import Frame
 from gateway.nodes import Nodes
 from gateway.settings import LogLevel, setting
+from gateway.store.syncing import Synced
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
+    from gateway.flag import Flag
     from gateway.present.status import Status
     from gateway.present.values import Value
 
@@ -171,45 +170,6 @@ class Present(Protocol):
 
     def subscribe(self, flag: Flag) -> None:
         """Have a flag raised at each new frame, for as long as the caller keeps it."""
-
-
-class Synced:
-    """How many of the lists of frames that `read` has returned are safe from a power cut.
-
-    It is readable when there are more. An empty list does not count, unless there was something `noted` with
-    it. `demand` makes the disk write at once.
-    """
-
-    def __init__(self) -> None:
-        self._flag = Flag()
-        self._lock = threading.Lock()
-        self._waiting: deque[int] = deque()
-        self._count = 0
-        self.demand: Callable[[], None] = lambda: None
-
-    def fileno(self) -> int:
-        """Return a descriptor to wait for."""
-        return self._flag.fileno()
-
-    def count(self) -> int:
-        """Return how many since the listener was made, and wait for more."""
-        self._flag.clear()
-        return self._count
-
-    def note_put(self, puts: int) -> None:
-        """Note that a list is kept with the queue's transaction of this number; the core calls this."""
-        with self._lock:
-            self._waiting.append(puts)
-
-    def note_synced(self, puts: int) -> None:
-        """Note that the transactions up to this number are safe; the core calls this."""
-        with self._lock:
-            before = self._count
-            while self._waiting and self._waiting[0] <= puts:
-                self._waiting.popleft()
-                self._count += 1
-            if self._count > before:
-                self._flag.set()
 
 
 @dataclass(kw_only=True)

@@ -14,9 +14,10 @@ from gateway.diagnosis.finding import Finding, bad, good, unknown
 from gateway.diagnosis.machine import Machine
 from gateway.flag import Flag, wait_readable
 from gateway.frame import Frame, Stamp, check_node
-from gateway.listener import Health, Latest, Listener, Plugin, Present, Series, Synced
+from gateway.listener import Health, Latest, Listener, Plugin, Present, Series
 from gateway.sampler import Sampler
 from gateway.settings import SettingsFault, at_least, between, setting
+from gateway.store.syncing import Synced
 
 if TYPE_CHECKING:
     from collections.abc import Callable

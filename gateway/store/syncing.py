@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import threading
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,3 +97,42 @@ class Syncing:
         self.puts_synced = written
         for synced in subscribers:
             synced(written)
+
+
+class Synced:
+    """How many of the lists of frames that `read` has returned are safe from a power cut.
+
+    It is readable when there are more. An empty list does not count, unless there was something `noted` with
+    it. `demand` makes the disk write at once.
+    """
+
+    def __init__(self) -> None:
+        self._flag = Flag()
+        self._lock = threading.Lock()
+        self._waiting: deque[int] = deque()
+        self._count = 0
+        self.demand: Callable[[], None] = lambda: None
+
+    def fileno(self) -> int:
+        """Return a descriptor to wait for."""
+        return self._flag.fileno()
+
+    def count(self) -> int:
+        """Return how many since the listener was made, and wait for more."""
+        self._flag.clear()
+        return self._count
+
+    def note_put(self, puts: int) -> None:
+        """Note that a list is kept with the queue's transaction of this number; the core calls this."""
+        with self._lock:
+            self._waiting.append(puts)
+
+    def note_synced(self, puts: int) -> None:
+        """Note that the transactions up to this number are safe; the core calls this."""
+        with self._lock:
+            before = self._count
+            while self._waiting and self._waiting[0] <= puts:
+                self._waiting.popleft()
+                self._count += 1
+            if self._count > before:
+                self._flag.set()
