@@ -33,14 +33,14 @@ def filled(path, count: int) -> bytes:
     return path.read_bytes()
 
 
-def test_a_file_cut_off_anywhere_starts_and_gives_what_can_be_read(path):
+def test_a_file_cut_off_anywhere_starts_and_gives_what_can_be_read(opened, path):
     whole = filled(path, 60)
     most = 0
     for length in range(0, len(whole), 512):
         for left in path.parent.iterdir():
             left.unlink()
         path.write_bytes(whole[:length])
-        spool = open_queue(path)
+        spool = opened()
         read = values(spool, "a", 1000)
         assert read == sorted(set(read))
         assert spool.standing("a").waiting == len(read)
@@ -53,13 +53,13 @@ def test_a_file_cut_off_anywhere_starts_and_gives_what_can_be_read(path):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_garbage_in_the_file_is_survived_and_the_file_kept(path, seed):
+def test_garbage_in_the_file_is_survived_and_the_file_kept(opened, path, seed):
     draw = random.Random(seed)
     whole = bytearray(filled(path, 200))
     start = draw.randrange(len(whole) - 2048) if seed else 0
     whole[start : start + 2048] = draw.randbytes(2048)
     path.write_bytes(whole)
-    spool = open_queue(path)
+    spool = opened()
     read = values(spool, "a", 1000)
     assert spool.standing("a").waiting == len(read) == len(set(read))
     spool.put([frame(1000)])
@@ -85,17 +85,16 @@ def test_damage_that_shows_while_it_runs_is_mended(spool, path, caplog):
     real.close()
 
 
-def test_a_damaged_file_of_the_first_version_is_read_as_well(path):
+def test_a_damaged_file_of_the_first_version_is_read_as_well(opened, path):
     filled(path, 60)
     with sqlite3.connect(path) as db:
         db.executescript(BACK_TO_THE_FIRST_VERSION)
     db.close()
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - 2048])
-    spool = open_queue(path)
+    spool = opened()
     assert len(values(spool, "a", 1000)) > 20
     assert list(path.parent.glob("queue.db.damaged-*"))
-    spool.close()
 
 
 def spoil(path, number: int, text: str) -> None:
@@ -118,23 +117,22 @@ def spoil(path, number: int, text: str) -> None:
     ],
     ids=["peek", "waiting", "standing", "expire"],
 )
-def test_a_garbled_frame_is_damage_whoever_comes_upon_it(path, text, look):
+def test_a_garbled_frame_is_damage_whoever_comes_upon_it(opened, path, text, look):
     # given three frames, one of which SQLite has kept badly without knowing
-    spool = open_queue(path)
+    spool = opened()
     spool.put([frame(n) for n in range(3)])
     number = spool.waiting()[1].number
     spool.close()
     spoil(path, number, text)
-    spool = open_queue(path, age=1e9)
+    spool = opened(age=1e9)
     # when somebody comes upon it, then the others are there, and it is in the file that is set aside
     look(spool)
     assert values(spool, "a") == [0, 2]
     assert list(path.parent.glob("queue.db.damaged-*"))
-    spool.close()
 
 
-def test_a_garbled_frame_among_those_that_were_refused_is_damage_too(path):
-    spool = open_queue(path)
+def test_a_garbled_frame_among_those_that_were_refused_is_damage_too(opened, path):
+    spool = opened()
     spool.put([frame(1), frame(2)])
     for number, _ in spool.peek("a", 2):
         refuse(spool, "a", number, "no")
@@ -142,17 +140,16 @@ def test_a_garbled_frame_among_those_that_were_refused_is_damage_too(path):
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE refused SET frame = 'no frame' WHERE id = 1")
         db.commit()
-    spool = open_queue(path)
+    spool = opened()
     assert [kept.frame for kept in spool.refused("a")] == [frame(2)]
-    spool.close()
 
 
 @pytest.mark.parametrize("while_it_runs", [True, False])
 def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_mended_later(
-    path, caplog, monkeypatch, while_it_runs
+    opened, path, caplog, monkeypatch, while_it_runs
 ):
     # given frames in a file that gets damaged
-    spool = open_queue(path)
+    spool = opened()
     spool.put([frame(n) for n in range(5)])
     number = spool.waiting()[2].number
     if not while_it_runs:
@@ -169,7 +166,7 @@ def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_men
     if while_it_runs:
         spool._contents.db.execute("UPDATE frames SET frame = 'garbled' WHERE id = ?", (number,))
     else:
-        spool = open_queue(path)
+        spool = opened()
     # then it goes on in memory, and says so
     assert values(spool, "a") == []
     spool.put([frame(9)])
@@ -180,10 +177,9 @@ def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_men
     # and the file is there for the next start
     assert not list(path.parent.glob("queue.db.damaged-*"))
     monkeypatch.setattr(Salvage, "step", real)
-    spool = open_queue(path)
+    spool = opened()
     assert values(spool, "a") == ([0, 1, 3, 4, 9] if while_it_runs else [0, 1, 2, 3, 4, 9])
     assert list(path.parent.glob("queue.db.damaged-*"))
-    spool.close()
 
 
 @pytest.mark.parametrize(
@@ -204,12 +200,12 @@ def test_a_damaged_file_that_the_disk_does_not_let_be_mended_is_put_back_and_men
         "PRAGMA user_version = 4",
     ],
 )
-def test_what_a_queue_never_writes_is_rescued(path, damage):
+def test_what_a_queue_never_writes_is_rescued(opened, path, damage):
     filled(path, 60)
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute(damage)
         db.commit()
-    spool = open_queue(path)
+    spool = opened()
     spool.put([frame(100)])
     assert spool.trouble == ""
     assert values(spool, "a", 1000)[-59:] == [*range(2, 60), 100]
@@ -217,32 +213,29 @@ def test_what_a_queue_never_writes_is_rescued(path, damage):
     spool.close()
     assert list(path.parent.glob("queue.db.damaged-*"))
     # and it is a queue as any other again
-    spool = open_queue(path)
+    spool = opened()
     assert values(spool, "a", 1000)[-59:] == [*range(2, 60), 100]
-    spool.close()
 
 
 @pytest.mark.parametrize("pins", ["{", "[" * 5000, "[[1, 2, 3, 4, 5]]"])
-def test_pins_that_are_garbled_are_none(path, pins):
+def test_pins_that_are_garbled_are_none(opened, path, pins):
     filled(path, 60)
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE cursors SET pins = ?", [pins])
         db.commit()
-    spool = open_queue(path)
+    spool = opened()
     assert values(spool, "a", 1000) == list(range(2, 60))
-    spool.close()
 
 
 @pytest.mark.parametrize("byte", [18, *range(40, 60, 4), *range(64, 100, 4)])  # 60: a newer version
-def test_a_wrong_header_takes_no_frame(path, byte):
+def test_a_wrong_header_takes_no_frame(opened, path, byte):
     whole = bytearray(filled(path, 60))
     whole[byte : byte + 4] = b"\x7f\x7f\x7f\x7f"
     path.write_bytes(whole)
-    spool = open_queue(path)
+    spool = opened()
     spool.put([frame(100)])
     assert values(spool, "a", 1000)[-59:] == [*range(2, 60), 100]
     assert spool.trouble == ""
-    spool.close()
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ def test_while_the_disk_refuses_all_goes_on_from_memory_and_nothing_is_sent_twic
 
 @pytest.mark.parametrize("error", TROUBLES)
 @pytest.mark.parametrize("nth", range(60))
-def test_an_error_at_any_call_loses_nothing_and_doubles_nothing(path, error, nth):
-    spool = open_queue(path)
+def test_an_error_at_any_call_loses_nothing_and_doubles_nothing(opened, error, nth):
+    spool = opened()
     spool.put([frame(0), frame(1)])
     real, spool._contents.db = spool._contents.db, Disk(spool._contents.db, error, nth, lasting=False)
     seen = []
@@ -52,10 +52,8 @@ def test_an_error_at_any_call_loses_nothing_and_doubles_nothing(path, error, nth
         seen.append(kept.values[0])
         spool.done("a", number)
     spool._contents.db = real
-    spool.close()
-    spool = open_queue(path)
+    spool = opened()
     assert seen + values(spool, "a") == [0, 1, 2, 3, 4, 5]
-    spool.close()
 
 
 def test_a_full_disk_can_be_emptied_by_the_ballast(spool, path):

@@ -9,12 +9,11 @@ import pytest
 from gateway.spool import Limits, Spool
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
-from tests.spools import open_queue
 from tests.spools import peeked as values
 
 
-def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(path, caplog):
-    spool = open_queue(path, frames=3)
+def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(opened, path, caplog):
+    spool = opened(frames=3)
     for n in range(5):
         spool.put([frame(n)])
     assert values(spool, "a") == [2, 3, 4]
@@ -23,11 +22,10 @@ def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(path, caplog):
     spool.close()
     spool = Spool(path, limits=Limits(frames=3))
     assert spool.dropped == 2
-    spool.close()
 
 
-def test_what_is_too_old_goes_up_to_the_first_that_is_not(path, caplog):
-    spool = open_queue(path, "a", "b", age=100)
+def test_what_is_too_old_goes_up_to_the_first_that_is_not(opened, path, caplog):
+    spool = opened("a", "b", age=100)
     spool.put([frame(n) for n in range(1201)])
     spool.done("a", spool.peek("a", 10)[-1][0])
     spool.expire(lambda stamp: 101 if stamp.boottime < 1000 else 100)
@@ -40,7 +38,6 @@ def test_what_is_too_old_goes_up_to_the_first_that_is_not(path, caplog):
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "there are readings older than max_age"
     ]
-    spool.close()
 
 
 def test_without_a_limit_nothing_is_too_old(spool):
@@ -49,23 +46,21 @@ def test_without_a_limit_nothing_is_too_old(spool):
     assert values(spool, "a") == [1]
 
 
-def test_a_disk_that_cannot_be_read_is_no_reason_to_let_go(path):
-    spool = open_queue(path, age=100)
+def test_a_disk_that_cannot_be_read_is_no_reason_to_let_go(opened):
+    spool = opened(age=100)
     spool.put([frame(1)])
     real, spool._contents.db = spool._contents.db, Disk(spool._contents.db, sqlite3.SQLITE_IOERR)
     spool.expire(lambda _: 101)
     spool._contents.db = real
     assert (values(spool, "a"), spool.dropped) == ([1], 0)
-    spool.close()
 
 
-def test_nothing_is_dropped_for_what_is_admitted(path):
-    spool = open_queue(path, frames=3)
+def test_nothing_is_dropped_for_what_is_admitted(opened):
+    spool = opened(frames=3)
     spool.put([frame(1), frame(2)])
     with pytest.raises(OSError, match="max_frames is 3"):
         spool.admit([(frame(3), ""), (frame(4), "")])
     assert (values(spool, "a"), spool.dropped) == ([1, 2], 0)
-    spool.close()
 
 
 def test_what_waits_is_passed_over_for_one_or_for_all(spool):

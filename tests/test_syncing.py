@@ -11,7 +11,6 @@ import pytest
 from gateway.flag import Flag
 from listeners.simulated.clock import VirtualClock
 from tests.spools import full_frame as frame
-from tests.spools import open_queue
 from tests.spools import peeked as values
 
 
@@ -23,9 +22,9 @@ def synced(monkeypatch):
     return times
 
 
-def test_whoever_puts_a_frame_does_not_wait_for_the_disk(path, synced):
+def test_whoever_puts_a_frame_does_not_wait_for_the_disk(opened, synced):
     clock = VirtualClock()
-    spool = open_queue(path, commit_interval=5, clock=clock)
+    spool = opened(commit_interval=5, clock=clock)
     spool.syncing.sync()
     synced.clear()
     spool.syncing.unsynced.clear()
@@ -49,11 +48,10 @@ def test_whoever_puts_a_frame_does_not_wait_for_the_disk(path, synced):
     spool.syncing.sync_if_due()
     spool.syncing.sync_if_due()
     assert (len(synced), spool.syncing.due()) == (1, math.inf)
-    spool.close()
 
 
-def test_with_no_interval_every_frame_is_safe_at_once(path, synced):
-    spool = open_queue(path, commit_interval=0)
+def test_with_no_interval_every_frame_is_safe_at_once(opened, synced):
+    spool = opened(commit_interval=0)
     spool.put([frame(1)])
     spool.put([frame(2)])
     spool.admit([(frame(3), "")])
@@ -62,27 +60,25 @@ def test_with_no_interval_every_frame_is_safe_at_once(path, synced):
     spool.done("a", 2)
     spool.syncing.sync_if_due()
     assert len(synced) == 4
-    spool.close()
 
 
-def test_a_disk_that_cannot_be_made_to_write_is_told_once(path, monkeypatch, caplog):
+def test_a_disk_that_cannot_be_made_to_write_is_told_once(opened, monkeypatch, caplog):
     def refuse(_: int) -> None:
         raise OSError("broken")
 
     monkeypatch.setattr(os, "fdatasync", refuse)
-    spool = open_queue(path, commit_interval=0)
+    spool = opened(commit_interval=0)
     spool.put([frame(1)])
     spool.put([frame(2)])
     assert [record.message.partition(": ")[2] for record in caplog.records] == [
         "broken; a power cut may take what came last"
     ]
     assert values(spool, "a") == [1, 2]
-    spool.close()
 
 
-def test_a_disk_that_could_not_sync_is_asked_again(path, monkeypatch):
+def test_a_disk_that_could_not_sync_is_asked_again(opened, monkeypatch):
     clock = VirtualClock()
-    spool = open_queue(path, commit_interval=1, clock=clock)
+    spool = opened(commit_interval=1, clock=clock)
     spool.put([frame(1)])
     right = os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda _: os.close(-1))
@@ -94,11 +90,10 @@ def test_a_disk_that_could_not_sync_is_asked_again(path, monkeypatch):
     clock.sleep(10)
     spool.syncing.sync_if_due()
     assert spool.syncing.puts_synced == 1
-    spool.close()
 
 
-def test_what_its_source_sends_again_after_a_power_cut_is_given_to_nobody_before_it_is_synced(path, synced):
-    spool = open_queue(path, commit_interval=5)
+def test_what_its_source_sends_again_after_a_power_cut_is_given_to_nobody_before_it_is_synced(opened, synced):
+    spool = opened(commit_interval=5)
     flag = Flag()
     spool.subscribe("a", flag)
     spool.put([frame(1)])
@@ -113,4 +108,3 @@ def test_what_its_source_sends_again_after_a_power_cut_is_given_to_nobody_before
     spool.syncing.sync()
     assert flag.is_set()
     assert values(spool, "a") == [2, 3]
-    spool.close()
