@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-from gateway.spool import Spool, SpoolUnusable, queue_file
+from gateway.spool import Spool, queue_file
 from gateway.store.salvage import Salvage
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
@@ -241,7 +241,6 @@ def test_a_wrong_header_takes_no_frame(opened, path, byte):
 @pytest.mark.parametrize(
     "damage",
     [
-        "PRAGMA user_version=7",
         "PRAGMA user_version=1090519040",
         "PRAGMA user_version=-3",
         "PRAGMA user_version=0",
@@ -269,11 +268,3 @@ def test_a_version_or_a_table_that_is_lost_is_damage_and_no_reason_not_to_start(
     again.set_consumers(["a"])
     assert values(again, "a", 1000)[-1] == 60
     again.close()
-
-
-def test_a_file_of_a_newer_version_is_left_to_that_one(path):
-    filled(path, 3)
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        db.executescript("ALTER TABLE frames ADD COLUMN later TEXT; PRAGMA user_version=7")
-    with pytest.raises(SpoolUnusable, match="written by a newer oemgateway"):
-        Spool(path)
