@@ -111,13 +111,23 @@ def test_the_file_stops_growing(tmp_path):
 
 def test_of_too_many_series_the_one_silent_for_longest_gives_way_and_is_named(history):
     history.add([reading(NOW + n, float(n), key=str(n)) for n in range(200)], PLACE, NOW + 200)
-    history.add([reading(NOW + 300, key="0")], ("epoch", 2), NOW + 300)
-    lost = history.add([reading(NOW + 301, 5.0, key="=power")], ("epoch", 3), NOW + 301)
+    late = NOW + 8 * DAY
+    history.add([reading(late, key="0")], ("epoch", 2), late)
+    lost = history.add([reading(late + 1, 5.0, key="=power")], ("epoch", 3), late + 1)
     assert lost == ["node 9 1"]
     assert len(history.known()) == 200
     assert history.minutes("9", "1", NOW, NOW + HOUR) == []
-    assert [point.mean for point in history.minutes("9", "=power", NOW, NOW + HOUR)] == [5.0]
+    assert [point.mean for point in history.minutes("9", "=power", late, late + HOUR)] == [5.0]
     assert [point.mean for point in history.minutes("9", "2", NOW, NOW + HOUR)] == [2.0]
+
+
+def test_of_more_series_than_there_is_room_for_those_that_are_there_keep_their_history(history):
+    for turn in range(3):
+        now = NOW + 300 * turn
+        lost = history.add([reading(now, key=str(n)) for n in range(205)], (f"{turn}", 1), now)
+        assert lost == []
+    assert [len(history.minutes("9", str(n), NOW, NOW + HOUR)) for n in (0, 199, 200)] == [3, 3, 0]
+    assert history.left_out == {"of-a-series-too-many": 15}
 
 
 def test_a_replaced_sensor_is_a_mark(history):

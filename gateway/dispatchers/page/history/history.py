@@ -36,6 +36,8 @@ _AHEAD = 60.0
 _PAGE = 4096
 _EPOCHS = 8
 """Epochs of the queue that are remembered."""
+_SILENT = 7 * DAY
+"""Seconds of silence after which a series may give way to a new one, of too many."""
 _MARKS = 1000
 
 _SCHEMA = f"""
@@ -158,7 +160,7 @@ class History:
                 theirs = [each.at for each in of_boot]
                 clock = clocks.note(db, boot, (offsets or {}).get(boot, 0.0), min(theirs), max(theirs))
                 times |= dict.fromkeys(theirs, clock)
-                self._add(db, of_boot, clock, lost, now + HOUR if is_sure else math.inf)
+                lost += self._add(db, of_boot, clock, now + HOUR if is_sure else math.inf, now - _SILENT)
             if self._is_first:
                 clocks.mark_gaps(db, before, sorted(times.items()))
             places = _places(db)
@@ -194,37 +196,52 @@ class History:
         db: sqlite3.Connection,
         readings: Sequence[Reading],
         clock: int,
-        lost: list[str],
         latest: float,
-    ) -> None:
+        silent_since: float,
+    ) -> list[str]:
+        lost: list[str] = []
         by_series: dict[tuple[str, str], list[Reading]] = defaultdict(list)
         for reading in readings:
             by_series[reading.node, reading.key].append(reading)
         for (node, key), theirs in by_series.items():
-            number = self._number(db, node, key, lost)
+            number, gave_way = self._number(db, node, key, silent_since)
+            lost += gave_way
+            if number is None:
+                self.left_out["of-a-series-too-many"] += len(theirs)
+                continue
             _note_sensor(db, number, theirs, clock)
             points = [Point(each.at, each.value, each.value, each.value, 1) for each in theirs]
             for ring in (MINUTES, DAYS_OF_HOURS):
                 ring.free(db, number, points, latest)
                 self.left_out[ring.too_old] += ring.add(db, number, clock, points)
+        return lost
 
-    def _number(self, db: sqlite3.Connection, node: str, key: str, lost: list[str]) -> int:
-        """Return the number of a series; where there are too many, another gives way."""
+    def _number(
+        self, db: sqlite3.Connection, node: str, key: str, silent_since: float
+    ) -> tuple[int | None, list[str]]:
+        """Return the number of a series, and the one that gave way to it as there are too many, if one did.
+
+        That is the one silent for longest, if it has been since before a time: of more series than there is
+        room for that all have readings, each would take the history of the next. None where none gives way.
+        """
         row = db.execute("select number from series where node = ? and key = ?", [node, key])
         if found := row.fetchone():
-            return int(found[0])
+            return int(found[0]), []
+        lost = []
         used = {number for (number,) in db.execute("select number from series")}
         number = next((each for each in range(SERIES) if each not in used), -1)
         if number < 0:
-            oldest = "select number, node, key from series order by last limit 1"
-            number, old_node, old_key = db.execute(oldest).fetchone()
-            lost.append(f"node {old_node} {old_key.lstrip('=')}")
+            oldest = "select number, node, key, last from series order by last limit 1"
+            number, old_node, old_key, last = db.execute(oldest).fetchone()
+            if last >= silent_since:
+                return None, []
+            lost = [f"node {old_node} {old_key.lstrip('=')}"]
             for ring in (MINUTES, DAYS_OF_HOURS):
                 ring.clear(db, number)
             db.execute("delete from marks where series = ?", [number])
             db.execute("delete from series where number = ?", [number])
         db.execute("insert into series values (?, ?, ?, '', 0)", [number, node, key])
-        return int(number)
+        return int(number), lost
 
     def newest(self) -> float:
         """Return the time of the newest reading, 0 where there is none. Raises Damaged, or OSError."""
@@ -290,9 +307,9 @@ class History:
             (count,) = db.execute(
                 "select count(*) from series where not (node = ? and key = ?)", [node, key]
             ).fetchone()
-            if count >= SERIES:
+            number = None if count >= SERIES else self._number(db, node, key, 0.0)[0]
+            if number is None:
                 return 0
-            number = self._number(db, node, key, [])
             _note_sensor(db, number, [Reading(max(times), node, key, 0.0)], 0)
             there = {point.at for point in ring.read(db, number, min(times), max(times) + 1)}
             ring.add(db, number, 0, [point for point in points if point.at not in there])

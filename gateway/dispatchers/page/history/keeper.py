@@ -11,6 +11,7 @@ from urllib.parse import quote
 from gateway.dispatchers.page.history.blocks import DAY
 from gateway.dispatchers.page.history.history import Damaged, History, Reading, key_of
 from gateway.plugin import TryLater
+from gateway.process.log_limit import LogLimit
 from gateway.process.state_files import as_owner
 from gateway.times.timekeeper import machine_is_synchronised
 
@@ -26,6 +27,8 @@ QUARTER = 900
 _SET = 2.0
 """Seconds by which the clock of a boot differs from what was known of it, at least, if it was set."""
 _QUARTERS = DAY // QUARTER
+_NAMED = 5
+"""Series that one line of the log names."""
 
 
 def file_of(state: Path, name: str) -> Path:
@@ -53,6 +56,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._days: tuple[tuple[int, int], dict[tuple[str, str], list[float | None]]] | None = None
         self._counted = 0
+        self._limit = LogLimit()
         self._is_open = False
 
     def open(self) -> None:
@@ -118,12 +122,16 @@ class Keeper:
             for index, value in frame.items()
         ]
         place, is_sure = (epochs[-1], batch.ids[-1]), self._is_sure()
-        for lost in self.history.add(readings, place, now, offsets, is_sure=is_sure):
-            self._log.warning("%s has no history any more: there are too many series", lost)
-        if (count := self.history.left_out.total()) > self._counted:
-            about = ", ".join(f"{number} x {reason}" for reason, number in self.history.left_out.items())
+        if lost := self.history.add(readings, place, now, offsets, is_sure=is_sure):
+            more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+            self._log.warning(
+                "no history any more, as there are too many series: %s%s", ", ".join(lost[:_NAMED]), more
+            )
+        left_out = self.history.left_out
+        if left_out.total() > self._counted and self._limit.allows("left out", time.monotonic()):
+            about = ", ".join(f"{number} x {reason}" for reason, number in left_out.items())
             self._log.warning("readings that are not in the history, so far: %s", about)
-            self._counted = count
+            self._counted = left_out.total()
 
     def day(self, value: Value, now: float) -> list[float | None]:
         """Return the means of the last 24 hours by quarters; the last hour may come from the present."""
