@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.listener import Plugin
+from gateway.process.port import joined
 from gateway.settings import SettingsFault, between, setting
 from gateway.version import MADE
 
@@ -103,8 +104,7 @@ class Broker(Plugin):
     @property
     def where(self) -> str:
         """The address as messages name it."""
-        host, port = self.address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return joined(*self.address)
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Point out a password that crosses the network in the clear."""

@@ -45,7 +45,12 @@ def refused(host: str, number: int, error: OSError) -> OSError:
         words = f"only root may listen at a port below {_FREE}: set a higher one"
     elif error.errno == errno.EADDRNOTAVAIL:
         words = "this machine has no such address: set host to one that `ip address` shows, or to 0.0.0.0"
-    return OSError(f"{f'[{host}]' if ':' in host else host}:{number}: {words}")
+    return OSError(f"{joined(host, number)}: {words}")
+
+
+def joined(host: str, port: int | str) -> str:
+    """Return HOST:PORT, an IPv6 address being in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def check_host(text: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import time as wall
 from typing import TYPE_CHECKING
 
+from gateway.process.port import joined
 from gateway.version import VERSION
 from listeners.probe.network import Kind, NotAllowed, Outcome
 
@@ -44,8 +45,8 @@ class Url:
     @property
     def authority(self) -> str:
         """Host and port, as a request has them."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.is_https else 80) else f"{host}:{self.port}"
+        place = joined(self.host, self.port)
+        return place.removesuffix(":443" if self.is_https else ":80")
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,7 @@ def _request(url: Url, way: Way) -> bytes:
 
 
 def _open_tunnel(sock: socket.socket, way: Way, url: Url, attempt: Attempt) -> None:
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    place = f"{host}:{url.port}"
+    place = joined(url.host, url.port)
     lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}", *way.authorization, "", ""]
     attempt.hold(sock).sendall("\r\n".join(lines).encode())
     head = b""

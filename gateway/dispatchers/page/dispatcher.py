@@ -17,7 +17,7 @@ from gateway.dispatchers.page.live import Live
 from gateway.dispatchers.page.now import Now, as_json, key
 from gateway.dispatchers.page.server import Server
 from gateway.plugin import LARGEST_BATCH, Batch, Dispatcher, Wake
-from gateway.process.port import exclusive, is_loopback, refused
+from gateway.process.port import exclusive, is_loopback, joined, refused
 from gateway.settings import SettingsFault, at_least, between, setting
 
 if TYPE_CHECKING:
@@ -109,11 +109,9 @@ class Page(Dispatcher):
         except OSError as error:
             raise refused(self.host, self.port, error) from error
         host, port = self.address
-        shown = f"[{host}]" if ":" in host else host
-        only = (
-            " (this machine only: host = 0.0.0.0 and a password let others in)" if is_loopback(host) else ""
-        )
-        self.log.info("the page is at http://%s:%d/%s", shown, port, only)
+        others = " (this machine only: host = 0.0.0.0 and a password let others in)"
+        only = others if is_loopback(host) else ""
+        self.log.info("the page is at http://%s/%s", joined(host, port), only)
 
     def _metrics(self) -> Answer:
         refused = dict(self._server.refused) if self._server else {}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gateway.conf.edit import Draft
 from gateway.diagnosis.finding import show
 from gateway.diagnosis.machine import Machine
-from gateway.process.port import is_loopback
+from gateway.process.port import is_loopback, joined
 from gateway.registry import UnknownType, find
 from gateway.settings import SettingsFault, build, quoted
 from gateway.text.terminal import say
@@ -147,12 +147,9 @@ class Sending:
                 self._put(name, key, value, "localhost" if key == "host" else "")
 
         while True:
-            host, port = (
-                self.draft.value(_KIND, name, "host") or "localhost",
-                self.draft.value(_KIND, name, "port"),
-            )
-            place = f"[{host}]" if ":" in host else host
-            self.questions.ask("broker", "Host of the broker", f"{place}:{port}" if port else place, read)
+            host = self.draft.value(_KIND, name, "host") or "localhost"
+            place = joined(host, self.draft.value(_KIND, name, "port")).removesuffix(":")
+            self.questions.ask("broker", "Host of the broker", place, read)
             user = self._setting("user", "User there", name, "user", enter="none")
             if user:
                 words = "Password of that user; it is not shown"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pyownet import protocol
 
-from gateway.process.port import host_and_port
+from gateway.process.port import host_and_port, joined
 from listeners.onewire.tree import Unavailable
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Address:
             raise ValueError(f"host or host:port expected, as localhost:{PORT}, not {text}") from None
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return joined(self.host, self.port)
 
 
 class Server:
