@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -25,6 +24,7 @@ from listeners.probe.web import Way
 from tests.gateway_process import run
 from tests.peers import need
 from tests.ports import free_port
+from tests.test_probe import Peer, answering
 from tests.waiting import wait_until
 
 MODULES = """
@@ -78,26 +78,11 @@ def blackbox(tmp_path):
 
 @pytest.fixture
 def web(at_end):
-    """Return a function that starts a server which answers after a while."""
+    """Return a function that starts a server which answers after a while; it returns its port."""
 
     def make(delay, status=200):
-        listening = at_end.enter_context(socket.create_server(("127.0.0.1", 0)))
-        at_end.callback(listening.shutdown, socket.SHUT_RDWR)
-
-        def serve(connection):
-            with connection, contextlib.suppress(OSError):
-                connection.recv(65536)
-                time.sleep(delay)
-                connection.sendall(f"HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok".encode())
-                connection.recv(1)
-
-        def accept():
-            with contextlib.suppress(OSError):
-                while True:
-                    threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
-        return listening.getsockname()[1]
+        answer = f"HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok".encode()
+        return at_end.enter_context(contextlib.closing(Peer(answering(answer, delay)))).port
 
     return make
 
