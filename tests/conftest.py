@@ -140,6 +140,17 @@ def pi(tmp_path: Path) -> Pi:
 
 
 @pytest.fixture
+def full_port(at_end: ExitStack) -> int:
+    """A port of this machine whose queue of connections is full: nobody who connects gets an answer."""
+    listening = at_end.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+    for _ in range(4):
+        waiting = at_end.enter_context(socket.socket())
+        waiting.setblocking(False)
+        waiting.connect_ex(listening.getsockname())
+    return int(listening.getsockname()[1])
+
+
+@pytest.fixture
 def may_ping() -> None:
     """Skip the test where this user may send no echo requests."""
     try:

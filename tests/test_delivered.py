@@ -258,16 +258,6 @@ class TestValuesWithSixDigits:
             assert stored(server) == [reading.values[0] for reading in counted]
             assert worker.doubled == 0
 
-    def test_two_of_a_second_that_are_shown_alike_both_arrive(self, spool, server):
-        server.redis = False
-        with dispatching(server, spool) as worker:
-            wait_until_idle(worker)
-            server.reset_after = 1
-            spool.put([frame(1234567.0), frame(1234568.0), frame(1234599.0)])
-            wait_until(lambda: spool.standing("home").waiting == 0)
-        assert stored(server) == [1234567.0, 1234568.0, 1234599.0]
-        assert worker.doubled == 0
-
 
 class TestReadingAnAnswer:
     @pytest.mark.parametrize(
@@ -463,13 +453,17 @@ class TestOnceAndInOrder:
         assert stored(server) == list(range(75))
         assert worker.doubled == 0
 
-    def test_equal_rows_are_all_sent(self, spool, server):
+    @pytest.mark.parametrize(
+        ("values", "redis"), [([1.0, 1.0, 2.0], True), ([1234567.0, 1234568.0, 1234599.0], False)]
+    )
+    def test_rows_of_a_second_that_are_equal_or_shown_alike_are_all_sent(self, spool, server, values, redis):
+        server.redis = redis
         with dispatching(server, spool) as worker:
             wait_until_idle(worker)
             server.reset_after = 1
-            spool.put([frame(1.0), frame(1.0), frame(2.0)])
+            spool.put([frame(value) for value in values])
             wait_until(lambda: spool.standing("home").waiting == 0)
-        assert stored(server) == [1.0, 1.0, 2.0]
+        assert stored(server) == values
         assert worker.doubled == 0
 
     def test_but_when_the_outcome_of_the_second_is_lost_it_may_come_twice_which_is_counted(

@@ -179,39 +179,23 @@ class TestTime:
             assert time.monotonic() - began < 10
             assert type(failure) is TryLater
 
-    def test_an_address_that_is_dead_leaves_time_for_one_that_answers(self, server, monkeypatch):
+    def test_an_address_that_is_dead_leaves_time_for_one_that_answers(self, server, full_port, monkeypatch):
         server.answers(answer(b"ok"))
-        port = int(server.url.rpartition(":")[2])
-        with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-            place = full.getsockname()
-            waiting = [socket.socket() for _ in range(4)]
-            for each in waiting:
-                each.setblocking(False)
-                each.connect_ex(place)
-            found = [info for at in (place, ("127.0.0.1", port)) for info in socket.getaddrinfo(*at, type=1)]
-            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-            with dispatcher("http://here.example", timeout=2) as emoncms:
-                assert emoncms.post("[]") is None
-            for each in waiting:
-                each.close()
+        ports = (full_port, int(server.url.rpartition(":")[2]))
+        found = [info for port in ports for info in socket.getaddrinfo("127.0.0.1", port, type=1)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        with dispatcher("http://here.example", timeout=2) as emoncms:
+            assert emoncms.post("[]") is None
 
-    def test_many_addresses_have_it_together(self, monkeypatch):
-        # given a name with a hundred addresses of which none answers (a full backlog)
-        with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-            port = full.getsockname()[1]
-            waiting = [socket.socket() for _ in range(4)]
-            for each in waiting:
-                each.setblocking(False)
-                each.connect_ex(("127.0.0.1", port))
-            found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM) * 100
-            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-            with dispatcher(f"http://127.0.0.1:{port}", timeout=1) as emoncms:
-                began = time.monotonic()
-                failure = failure_of(emoncms)
-            assert time.monotonic() - began < 20
-            assert type(failure) is TryLater
-            for each in waiting:
-                each.close()
+    def test_many_addresses_have_it_together(self, full_port, monkeypatch):
+        # given a name with a hundred addresses of which none answers
+        found = socket.getaddrinfo("127.0.0.1", full_port, type=socket.SOCK_STREAM) * 100
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        with dispatcher(f"http://127.0.0.1:{full_port}", timeout=1) as emoncms:
+            began = time.monotonic()
+            failure = failure_of(emoncms)
+        assert time.monotonic() - began < 20
+        assert type(failure) is TryLater
 
     def test_sigterm_ends_the_daemon_while_an_answer_trickles(self, server, tmp_path, written):
         port = free_port()

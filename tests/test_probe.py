@@ -108,24 +108,14 @@ def test_a_port_that_is_closed_is_refused():
 
 
 @pytest.mark.parametrize("kind", ["tcp", "http"])
-def test_an_address_that_is_dead_takes_no_time_from_one_that_answers(peer, monkeypatch, kind):
-    server = peer(answering(OK))
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-        place = full.getsockname()
-        kept = [socket.socket() for _ in range(4)]
-        for each in kept:
-            each.setblocking(False)
-            each.connect_ex(place)
-        found = [
-            info for at in (place, ("127.0.0.1", server.port)) for info in socket.getaddrinfo(*at, type=1)
-        ]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        target = {"tcp": "tcp here.example:80", "http": "http://here.example/"}[kind]
-        outcome = probe(target, seconds=1.0)
-        assert outcome.kind is Kind.ANSWERED
-        assert outcome.ms < 500
-        for each in kept:
-            each.close()
+def test_an_address_that_is_dead_takes_no_time_from_one_that_answers(peer, full_port, monkeypatch, kind):
+    ports = (full_port, peer(answering(OK)).port)
+    found = [info for port in ports for info in socket.getaddrinfo("127.0.0.1", port, type=1)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    target = {"tcp": "tcp here.example:80", "http": "http://here.example/"}[kind]
+    outcome = probe(target, seconds=1.0)
+    assert outcome.kind is Kind.ANSWERED
+    assert outcome.ms < 500
 
 
 @pytest.mark.parametrize(
@@ -141,20 +131,11 @@ def test_a_page_that_breaks_off_is_no_answer(peer, answer):
     assert (outcome.kind, outcome.words) == (Kind.REFUSED, "its answer breaks off")
 
 
-def test_a_server_that_takes_no_connection_is_silent():
-    # given a server whose queue of connections is full
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-        place = full.getsockname()
-        kept = [socket.socket() for _ in range(4)]
-        for each in kept:
-            each.setblocking(False)
-            each.connect_ex(place)
-        began = time.monotonic()
-        outcome = probe(f"tcp 127.0.0.1:{place[1]}", seconds=0.3)
-        assert (outcome.kind, outcome.ms) == (Kind.SILENT, None)
-        assert time.monotonic() - began >= 0.3
-        for each in kept:
-            each.close()
+def test_a_server_that_takes_no_connection_is_silent(full_port):
+    began = time.monotonic()
+    outcome = probe(f"tcp 127.0.0.1:{full_port}", seconds=0.3)
+    assert (outcome.kind, outcome.ms) == (Kind.SILENT, None)
+    assert time.monotonic() - began >= 0.3
 
 
 @pytest.mark.parametrize(
