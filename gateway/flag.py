@@ -45,7 +45,8 @@ class Flag:
         return bool(wait_readable([self], timeout))
 
     def __del__(self) -> None:
-        os.close(self._fd)
+        with contextlib.suppress(AttributeError):  # where there was no descriptor for it
+            os.close(self._fd)
 
 
 _LONGEST_S = 1e6

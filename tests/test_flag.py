@@ -72,3 +72,10 @@ def test_it_tells_since_when_nobody_has_looked_at_it():
         flag.set()
         waiting.join(60)
     assert flag.unattended >= before
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_there_is_no_descriptor_for_it_that_is_an_error_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(os, "eventfd", lambda *_: os.close(-1))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        Flag()

@@ -242,6 +242,22 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begins(tmp_path, damage):
     assert len(log.lines) == 1
 
 
+@pytest.mark.parametrize("table", ["precious (x)", "minutes (x)", "series (x)"])
+def test_another_programs_database_is_set_aside_as_it_is(tmp_path, table):
+    with contextlib.closing(sqlite3.connect(tmp_path / "history.db")) as other:
+        other.execute(f"create table {table}")
+        other.executescript("create table more (x); insert into more values (7)")
+    log = Log()
+    keeper = Keeper(tmp_path / "history.db", Present([]), log)
+    keeper.open()
+    keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
+    assert counts(keeper) == 1
+    (aside,) = tmp_path.glob("history.db.damaged-*")
+    with contextlib.closing(sqlite3.connect(aside)) as other:
+        assert other.execute("select * from more").fetchall() == [(7,)]
+    assert len(log.lines) == 1
+
+
 def test_one_that_is_damaged_while_it_is_in_use_is_set_aside_too(tmp_path, keeper):
     keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
     (tmp_path / "history.db").write_bytes(b"\x55" * 20_000)

@@ -82,10 +82,6 @@ _SCHEMAS = (
 
 _TABLES = {"frames", "cursors", "counters"}
 """The tables that a queue of any version has; of a damaged one some may be lost."""
-_COLUMNS = """
-    SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns
-    WHERE tables.type = 'table'
-"""
 _LATEST = 1000
 """A version that there will never be: where the file says so, it is damaged."""
 _NOT_OURS = "move it away, or name another directory as state_dir; it is left as it is"
@@ -189,6 +185,15 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def layout(db: sqlite3.Connection) -> set[tuple[str, str]]:
+    """Return each column of a database, with its table before it."""
+    query = (
+        "SELECT tables.name, columns.name FROM sqlite_master AS tables, "
+        "pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'"
+    )
+    return set(db.execute(query))
+
+
 def in_order(rows: list[Row], after: int) -> list[Row]:
     """Return the rows, each of which begins with its id; OutOfPlace unless the ids grow from `after` on."""
     for row in rows:
@@ -260,7 +265,7 @@ def _check_is_ours(path: Path) -> None:
         raise SpoolUnusable(f"{path} is a text, and not a queue: {_NOT_OURS}")
     if start.startswith(b"SQLite format 3\0"):
         with suppress(OSError, sqlite3.Error), closing(open_view(path)) as view:
-            columns = set(view.execute(_COLUMNS))
+            columns = layout(view)
             ours = _TABLES.intersection(table for table, _ in columns)
             if columns and len(ours) < 2 and ("frames", "frame") not in columns:
                 raise SpoolUnusable(f"{path} is another program's database: {_NOT_OURS}")

@@ -21,7 +21,7 @@ from gateway.dispatchers.page.history.blocks import DAY, HOUR, MINUTE, Point
 from gateway.dispatchers.page.history.rings import DAYS, DAYS_OF_HOURS, MINUTES, SERIES
 from gateway.process.state_files import as_owner
 from gateway.store import commits
-from gateway.store.store import transaction
+from gateway.store.store import layout, transaction
 from gateway.text.numeral import LARGEST
 
 if TYPE_CHECKING:
@@ -96,13 +96,20 @@ class History:
         """Make the file where there is none. Raises Damaged, or OSError."""
         commits.set_foreign_aside(self._file, _PAGE)
         with self._connect() as db:
+            found = layout(db)
+            if found and not any(table == "series" for table, _ in found):
+                raise Damaged("it is another program's database")
             db.execute(f"pragma page_size = {_PAGE}")
             db.execute("pragma journal_mode = wal")
             if db.execute("pragma application_id").fetchone() == (0,):
                 db.execute(f"pragma application_id = {secrets.randbits(30) | 1}")
             db.executescript(_SCHEMA)
+            with contextlib.closing(sqlite3.connect(":memory:")) as ours:
+                ours.executescript(_SCHEMA)
+                if not layout(ours) <= layout(db):
+                    raise Damaged("its tables have other columns")
             if db.execute("pragma quick_check").fetchone() != ("ok",):
-                raise Damaged
+                raise Damaged("its pages do not fit together")
 
     @property
     def is_there(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -79,9 +80,9 @@ class Keeper:
     def _set_aside(self, error: Damaged) -> None:
         aside = self._file.with_name(f"{self._file.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
         with as_owner(self._file.parent):
-            for end in ("-wal", "-shm"):
-                self._file.with_name(self._file.name + end).unlink(missing_ok=True)
-            self._file.replace(aside)
+            for end in ("-shm", "-wal", ""):
+                with suppress(FileNotFoundError):
+                    self._file.with_name(self._file.name + end).replace(aside.with_name(aside.name + end))
         self._log.error(
             "the history is damaged (%s) and set aside as %s; a new one begins", error, aside.name
         )
