@@ -181,6 +181,9 @@ def test_nothing_is_acknowledged_before_it_is_safe_and_it_comes_again(broker, tm
 def test_more_than_a_broker_holds_back_by_itself_arrives_and_the_disk_is_made_to_write(broker, tmp_path):
     # given more messages than a default mosquitto keeps in flight (20), and than it queues beside them (1000)
     sender = ToBroker(host="127.0.0.1", port=broker.port, topic="oemgateway/pi", discovery="no")
+    sender.state = tmp_path / "pi"
+    sender.state.mkdir()
+    (sender.state / "gateway.id").write_text("0123456789ab\n")
     listener = listening(broker, tmp_path)
     sender.open()
     disk = Disk(listener)
@@ -193,6 +196,23 @@ def test_more_than_a_broker_holds_back_by_itself_arrives_and_the_disk_is_made_to
     listener.close()
     assert [frame.values[0] for frame in disk.frames] == [*range(1900)]
     assert disk.demanded > 1
+
+
+@pytest.mark.parametrize("form", ["oemgateway", "emonhub", "emoncms"])
+def test_what_the_gateway_publishes_itself_does_not_go_round(broker, tmp_path, form):
+    sender = ToBroker(host="127.0.0.1", port=broker.port, discovery="no", format=form)
+    sender.state = tmp_path
+    listener = listening(broker, tmp_path, format=form)
+    sender.open()
+    sender.prepare(Batch([Frame("9", (1,), NOW)], [1], ["epoch"])).send()
+    other = {"oemgateway": ("oemgateway/x/log/8", '{"values":{"1":5}}')}.get(form, ("emon/8", "5"))
+    publish(broker, *other)
+    disk = Disk(listener)
+    disk.read_until(1)
+    assert [(frame.node, frame.values) for frame in disk.frames] == [("8", (5,))]
+    assert listener.health().faults == {}
+    sender.close()
+    listener.close()
 
 
 def test_what_is_no_reading_is_counted_and_everything_else_goes_on(broker, tmp_path):

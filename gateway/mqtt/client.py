@@ -9,6 +9,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 if TYPE_CHECKING:
+    from paho.mqtt.client import MQTTMessage
     from paho.mqtt.enums import MQTTErrorCode
 
 LARGEST = 1 << 20
@@ -17,6 +18,9 @@ LARGEST = 1 << 20
 _REASON = 2
 """Where the reason code of a PUBACK is, behind the number of the message (MQTT 5, section 3.4.2)."""
 _UNSPECIFIED = 0x80
+
+ORIGIN = "oemgateway"
+"""The property of a message that says which gateway has published it."""
 
 
 class TooLong(Exception):
@@ -48,3 +52,9 @@ class BoundedClient(Client):
                 self.codes[int.from_bytes(packet[:_REASON], "big")] = packet[_REASON]
                 packet[_REASON] = _UNSPECIFIED
         return super()._handle_pubackcomp(cmd)
+
+
+def origin_of(message: MQTTMessage) -> str:
+    """Return the gateway that has published a message, "" where it is not known."""
+    given = getattr(message.properties, "UserProperty", [])
+    return next((value for name, value in given if name == ORIGIN), "")

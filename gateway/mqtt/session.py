@@ -21,7 +21,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.mqtt.broker import ACL, CURES, Lost, Unreachable
-from gateway.mqtt.client import LARGEST, BoundedClient, TooLong
+from gateway.mqtt.client import LARGEST, ORIGIN, BoundedClient, TooLong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -63,6 +63,8 @@ class Message(NamedTuple):
 class Session:
     """A connection with a broker. `received` has the messages that came, the oldest first.
 
+    All that is published says its `origin`, where there is one (MQTT 5): who reads it knows its own.
+
     With a `session_expiry` in seconds the broker keeps what comes while nobody is connected, and messages are
     acknowledged by `acknowledge` only; it then sends up to `receive_maximum` before it waits for that.
     """
@@ -81,6 +83,7 @@ class Session:
         self._will = will
         self._session_expiry = session_expiry
         self._receive_maximum = receive_maximum
+        self.origin = ""
         self.received: deque[MQTTMessage] = deque()
         self.version = 5
         self.largest = 0
@@ -263,7 +266,7 @@ class Session:
 
     def submit(self, message: Message) -> int:
         """Publish with QoS 1; return the number under which `outcome` will be known."""
-        size = len(message.payload) + len(message.topic.encode()) + 32
+        size = len(message.payload) + len(message.topic.encode()) + len(self.origin) + 64
         if self.largest and size > self.largest:
             self._own -= 1
             self._outcomes[self._own] = TOO_LARGE
@@ -278,10 +281,11 @@ class Session:
 
     def publish(self, message: Message, *, qos: int) -> int:
         """Publish without waiting for an outcome; Lost where there is no connection."""
-        properties = None
-        if message.expiry and self.version == 5:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's
+        properties = Properties(PacketTypes.PUBLISH) if self.version == 5 else None  # type: ignore[no-untyped-call]  # paho's
+        if properties and message.expiry:
             properties.MessageExpiryInterval = max(1, round(message.expiry))
+        if properties and self.origin:
+            properties.UserProperty = (ORIGIN, self.origin)
         info = self._client.publish(message.topic, message.payload, qos, message.retain, properties)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise self._lost()

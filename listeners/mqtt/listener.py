@@ -15,6 +15,7 @@ from paho.mqtt.client import MQTTMessage
 
 from gateway.frame import check_node
 from gateway.mqtt.broker import ACL, Broker
+from gateway.mqtt.client import origin_of
 from gateway.mqtt.examine import examine_broker
 from gateway.mqtt.frames import parse_object
 from gateway.mqtt.gateway_id import gateway_id
@@ -80,6 +81,7 @@ class Mqtt(Broker, CountingListener):
         if self.prefix != "no" and self.format != "oemgateway":
             message = "format = oemgateway expected: other messages do not say whose they are"
             raise SettingsFault([("prefix", message)])
+        self._id = ""
         self._session: Session | None = None
         self._unsynced: deque[_List] = deque()
         self._lists = 0
@@ -123,7 +125,8 @@ class Mqtt(Broker, CountingListener):
 
     def open(self) -> None:
         """Connect, and go on with the session that the broker has kept."""
-        client = self.client or f"oemgateway-{gateway_id(self.state)}-{self.name}"
+        self._id = gateway_id(self.state)
+        client = self.client or f"oemgateway-{self._id}-{self.name}"
         self._session = session = Session(
             self, client, session_expiry=_WEEKS, receive_maximum=_UNACKNOWLEDGED
         )
@@ -231,6 +234,8 @@ class Mqtt(Broker, CountingListener):
             if topic.endswith("/ack") and any(matches(each, topic) for each in self._answers()):
                 self._look_at_other(topic, payload)
                 return []
+            if origin_of(message) == self._id:  # it would go round for ever
+                return []
             if message.retain and not self.retained:
                 self.counts["retained"] += 1
                 return []
@@ -260,7 +265,9 @@ class Mqtt(Broker, CountingListener):
 
         One that is refused counts as taken, so that the others go on.
         """
-        if identity := read.identity:
+        if (identity := read.identity) and identity.gateway == self._id:
+            return []
+        if identity:
             verdict = self._judge(read.gateway, identity)
             if verdict in (Verdict.STORED, Verdict.OUT_OF_ORDER):
                 return []
@@ -322,10 +329,6 @@ class Mqtt(Broker, CountingListener):
                 other,
                 topic.removesuffix("/ack"),
             )
-
-    @property
-    def _id(self) -> str:
-        return gateway_id(self.state)
 
     @property
     def _file(self) -> Path:

@@ -144,6 +144,7 @@ class Mqtt(Broker, Dispatcher):
             self._stream = StateStream(self.base, Published(file), announcer, self.expire_after)
         will = Message(self._stream.status, b"offline", retain=True) if self._stream else None
         self.session = Session(self, self.client or f"oemgateway-{gateway}-{self.name}", will=will)
+        self.session.origin = gateway
         self.session.open()
         if self.confirm == "relay":
             self.confirmations = self.confirmations or Confirmations(gateway)
