@@ -24,6 +24,7 @@ from tests.once import made_once
 from tests.peers import missing
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.mosquitto import Mosquitto
+from tests.simulators.peer import Peer, Speak
 from tests.simulators.pi import Pi
 from tests.spools import Opener, open_queue, opener
 from tests.throwaway import Throwaway
@@ -137,6 +138,12 @@ def board(tmp_path: Path) -> Iterator[SimulatedRfm12pi]:
 def pi(tmp_path: Path) -> Pi:
     """The folders and the boot configuration of a Raspberry Pi."""
     return Pi(tmp_path / "pi")
+
+
+@pytest.fixture
+def peer(at_end: ExitStack) -> Callable[[Speak], Peer]:
+    """Return a function that starts a server which does this with each connection."""
+    return lambda speak: at_end.enter_context(Peer(speak))
 
 
 @pytest.fixture

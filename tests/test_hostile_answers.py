@@ -27,6 +27,7 @@ from tests.at_emoncms import KEY, dispatcher, failure_of, frame, prepare, send
 from tests.gateway_process import GatewayProcess, state
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
+from tests.simulators.peer import silence
 from tests.simulators.raw_http import RawHttp
 from tests.waiting import wait_until
 
@@ -160,24 +161,20 @@ class TestTime:
             # and so for what is only asked
             assert "no complete answer within 0.6 s" in str(outcome(Account(emoncms.server).inputs))
 
-    def test_a_request_that_nobody_reads_has_the_same(self):
-        with RawHttp() as server:
-            server._serve = server.wait  # it accepts, and leaves it at that
-            with dispatcher(server.url, timeout=0.6) as emoncms:
-                rows = [frame(*map(float, range(1000))) for _ in range(250)]
-                began = time.monotonic()
-                failure = failure_of(emoncms, *rows)
-            assert time.monotonic() - began < 10
-            assert type(failure) is OutcomeUnknown
+    def test_a_request_that_nobody_reads_has_the_same(self, peer):
+        with dispatcher(f"http://127.0.0.1:{peer(silence).port}", timeout=0.6) as emoncms:
+            rows = [frame(*map(float, range(1000))) for _ in range(250)]
+            began = time.monotonic()
+            failure = failure_of(emoncms, *rows)
+        assert time.monotonic() - began < 10
+        assert type(failure) is OutcomeUnknown
 
-    def test_a_handshake_that_nobody_answers_has_the_same(self):
-        with RawHttp() as server:
-            server._serve = server.wait
-            with dispatcher(server.url.replace("http:", "https:"), timeout=0.6) as emoncms:
-                began = time.monotonic()
-                failure = failure_of(emoncms)
-            assert time.monotonic() - began < 10
-            assert type(failure) is TryLater
+    def test_a_handshake_that_nobody_answers_has_the_same(self, peer):
+        with dispatcher(f"https://127.0.0.1:{peer(silence).port}", timeout=0.6) as emoncms:
+            began = time.monotonic()
+            failure = failure_of(emoncms)
+        assert time.monotonic() - began < 10
+        assert type(failure) is TryLater
 
     def test_an_address_that_is_dead_leaves_time_for_one_that_answers(self, server, full_port, monkeypatch):
         server.answers(answer(b"ok"))

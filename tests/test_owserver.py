@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-import socket
 import struct
-import threading
-from contextlib import contextmanager, suppress
 
 import pytest
 from pyownet import protocol
@@ -25,6 +22,7 @@ from listeners.simulated.clock import VirtualFlag
 from listeners.simulated.ds2482 import Ds2482
 from tests.ports import free_port
 from tests.simulators.owfs_peers import owserver, owserver_process
+from tests.simulators.peer import answering
 from tests.ways import QuickClock, quick, sweep
 
 FLOW, RETURN, STORE = "28.33F749050000", "28.DB564A050000", "28.AB1663050000"
@@ -35,30 +33,6 @@ def listener(port, **entries):
     made.name = "cellar"
     made.clock = QuickClock()
     return made
-
-
-@contextmanager
-def answering(answer):
-    """Serve this answer to every connection; yield the port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve():
-            while True:
-                try:
-                    client, _ = server.accept()
-                except OSError:
-                    return
-                with client:
-                    client.recv(4096)
-                    client.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            thread.join()
 
 
 def test_the_type_is_registered():
@@ -235,40 +209,24 @@ def test_a_server_that_hangs_is_an_oserror_after_the_two_seconds_of_one_request(
         pytest.param(struct.pack(">6i", 0, 0, -5, 0, 0, 0), "owserver refuses", id="refusal of a ping"),
     ],
 )
-def test_what_is_no_owserver_is_an_oserror(answer, words):
-    with answering(answer) as port, pytest.raises(OSError, match=words):
-        listener(port).open()
+def test_what_is_no_owserver_is_an_oserror(peer, answer, words):
+    with pytest.raises(OSError, match=words):
+        listener(peer(answering(answer)).port).open()
 
 
-@contextmanager
 def dripping(before, drop):
-    """Serve answers until `before` is asked for; that one comes drop by drop, for ever. Yield the port."""
-    done = threading.Event()
+    """Return what answers until `before` is asked for; that answer comes drop by drop, for ever."""
 
-    def serve(client):
-        with client, suppress(OSError):
-            asked = client.recv(4096)[24:].rstrip(b"\0").decode()
-            if asked != before:
-                data = b"DS2482-100" if asked == "/interface/settings/name" else b""
-                client.sendall(struct.pack(">6i", 0, len(data), 0, 0, len(data), 0) + data)
-                return
-            while not done.wait(0.02):
-                client.sendall(drop)
+    def speak(peer, client):
+        asked = client.recv(4096)[24:].rstrip(b"\0").decode()
+        if asked != before:
+            data = b"DS2482-100" if asked == "/interface/settings/name" else b""
+            client.sendall(struct.pack(">6i", 0, len(data), 0, 0, len(data), 0) + data)
+            return
+        while not peer.over.wait(0.02):
+            client.sendall(drop)
 
-    def accept(server):
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=serve, args=server.accept()[:1]).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=accept, args=(server,))
-        thread.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            done.set()
-            server.shutdown(socket.SHUT_RDWR)
-            thread.join()
+    return speak
 
 
 @pytest.mark.parametrize(
@@ -280,15 +238,15 @@ def dripping(before, drop):
         pytest.param("/interface/settings/name", struct.pack(">6i", 0, -1, 0, 0, 0, 0), id="a name"),
     ],
 )
-def test_an_answer_that_never_ends_is_an_oserror_in_the_same_words_each_time(asked, drop, monkeypatch):
+def test_an_answer_that_never_ends_is_an_oserror_in_the_same_words_each_time(peer, asked, drop, monkeypatch):
     monkeypatch.setattr(owserver_driver, "TIMEOUT", 0.3)
+    port = peer(dripping(asked, drop)).port
 
-    with dripping(asked, drop) as port:
-        words = set()
-        for _ in range(3):
-            with pytest.raises(OSError, match=r"no whole answer within 0\.3 s") as failure:
-                listener(port).open()
-            words.add(str(failure.value))
+    words = set()
+    for _ in range(3):
+        with pytest.raises(OSError, match=r"no whole answer within 0\.3 s") as failure:
+            listener(port).open()
+        words.add(str(failure.value))
 
     assert len(words) == 1
 

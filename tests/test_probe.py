@@ -28,54 +28,8 @@ from listeners.probe.web import Way
 from listeners.simulated.clock import VirtualClock
 from tests.certificates import make_certificate
 from tests.opened import opened
+from tests.simulators.peer import answering, silence
 from tests.waiting import wait_until
-
-
-class Peer:
-    """A server on loopback that says something after a while; `speak` is given each connection."""
-
-    def __init__(self, speak, *, backlog=16):
-        self.speak = speak
-        self.listening = socket.create_server(("127.0.0.1", 0), backlog=backlog)
-        self.port = self.listening.getsockname()[1]
-        self.seen = []
-        self.over = threading.Event()
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
-
-    def serve(self, connection):
-        with connection, contextlib.suppress(OSError):
-            self.speak(self, connection)
-
-    def close(self):
-        self.over.set()
-        self.listening.shutdown(socket.SHUT_RDWR)
-        self.listening.close()
-
-
-@pytest.fixture
-def peer(at_end):
-    return lambda speak: at_end.enter_context(contextlib.closing(Peer(speak)))
-
-
-def answering(answer, delay=0.0):
-    def speak(peer, connection):
-        peer.seen.append(connection.recv(65536))
-        peer.over.wait(delay)
-        connection.sendall(answer)
-
-    return speak
-
-
-def silence(peer, connection):
-    peer.over.wait()
 
 
 def probe(text, *, seconds=3.0, way=None, count=3):

@@ -24,7 +24,7 @@ from listeners.probe.web import Way
 from tests.gateway_process import run
 from tests.peers import need
 from tests.ports import free_port
-from tests.test_probe import Peer, answering
+from tests.simulators.peer import answering
 from tests.waiting import wait_until
 
 MODULES = """
@@ -77,12 +77,12 @@ def blackbox(tmp_path):
 
 
 @pytest.fixture
-def web(at_end):
+def web(peer):
     """Return a function that starts a server which answers after a while; it returns its port."""
 
     def make(delay, status=200):
         answer = f"HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok".encode()
-        return at_end.enter_context(contextlib.closing(Peer(answering(answer, delay)))).port
+        return peer(answering(answer, delay)).port
 
     return make
 
