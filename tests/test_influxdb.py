@@ -252,6 +252,19 @@ def test_nor_does_it_say_which_version_there_is(to, caplog):
         assert "is no InfluxDB" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("https://here.org/db/write?db=home", "redirects to https://here.org/db: put that address in url"),
+        ("https://here.org/api/v2/write", "redirects to https://here.org: put that address in url"),
+        ("http://portal/login", "redirects to http://portal/login, which is not InfluxDB: check url, and"),
+    ],
+)
+def test_a_redirect_is_for_a_person_to_follow(to, location, words):
+    with FakeInflux(1, script=[(307, {"Location": location})]) as server:
+        assert words in raised(to(server, database="home", version="1"))[1]
+
+
 def test_retry_after_is_honoured_by_the_clock_and_nothing_is_sent_meanwhile(to):
     with FakeInflux(1, script=[(429, {"Retry-After": "30"})]) as server:
         made = to(server, database="home", version="1")

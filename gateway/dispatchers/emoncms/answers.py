@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.dispatchers.http_client.failures import PLAIN_TO_TLS, WRITE_HTTPS
 from gateway.dispatchers.http_client.pages import (
-    address,
     excerpt,
     is_page,
     last_line,
     quote,
     read_json,
+    redirected,
     with_status,
 )
 from gateway.plugin import (
@@ -60,7 +60,7 @@ def judge_status(  # noqa: PLR0911  (a line for each)
 ) -> DeliveryFailure:
     """Return the failure for an answer whose status is not 200."""
     if 300 <= status < 400:
-        return _Unheard(_redirected(path, location, secret))
+        return _Unheard(redirected("Emoncms", path, location, secret))
     if status == 401 and is_page(body):
         return _Unheard(
             f"a web server before Emoncms wants a user name and a password "
@@ -80,17 +80,6 @@ def judge_status(  # noqa: PLR0911  (a line for each)
     kind = TryLater if status in (408, 429) else OutcomeUnknown
     words = quote(body, secret).removeprefix(str(status)).strip()
     return kind(f"it answers {status}: {words or 'nothing more'}")
-
-
-def _redirected(path: str, location: str, secret: str) -> str:
-    """Say where a redirect goes, and what to do; with the same path it is Emoncms at another address."""
-    to = location.partition("?")[0].rstrip("/")
-    if to.endswith(path):
-        return f"it redirects to {address(to.removesuffix(path), secret)}: put that address in url"
-    return (
-        f"it redirects to {address(location, secret) or 'somewhere else'}, which is not Emoncms: check url, "
-        "and whether a login page of this network stands in between"
-    )
 
 
 def _judge_text(body: str, secret: str) -> DeliveryFailure | None:

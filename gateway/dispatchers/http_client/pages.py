@@ -84,3 +84,14 @@ def with_status(status: int, text: str, secret: str = "") -> str:
 def address(url: str, secret: str = "") -> str:
     """Return an address as it may be shown: without user name, password and query."""
     return excerpt(_LOGIN.sub(r"\1", re.split(r"[?#;]", url, maxsplit=1)[0]), secret, 200)
+
+
+def redirected(server: str, path: str, location: str, secret: str = "") -> str:
+    """Say where a redirect of a path goes, and what to do: with the same path it is the server, elsewhere."""
+    to = location.partition("?")[0].rstrip("/")
+    if to.endswith(path):
+        return f"it redirects to {address(to.removesuffix(path), secret)}: put that address in url"
+    return (
+        f"it redirects to {address(location, secret) or 'somewhere else'}, which is not {server}: check url, "
+        "and whether a login page of this network stands in between"
+    )

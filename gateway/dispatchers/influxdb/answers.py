@@ -7,11 +7,14 @@ import re
 from typing import TYPE_CHECKING
 
 from gateway.dispatchers.http_client.failures import PLAIN_TO_TLS, WRITE_HTTPS
-from gateway.dispatchers.http_client.pages import address, excerpt, is_page, with_status
+from gateway.dispatchers.http_client.pages import excerpt, is_page, redirected, with_status
 from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, TryLater
 
 if TYPE_CHECKING:
     from gateway.dispatchers.http_client.session import Answer
+
+_PATH = re.compile(r"/(ping|write|api/v2/write|api/v3/write_lp)$")
+"""What is asked for, of any version, at the end of an address."""
 
 _LONGEST_WAIT = 3600.0
 """Seconds of a Retry-After that are believed."""
@@ -29,7 +32,10 @@ def judge(  # noqa: PLR0911  (a line for each)
     if status == 204 or (status == 200 and not answer.text.strip()):
         return None
     if 300 <= status < 400:
-        return HoldEverything(f"it redirects to {address(answer.location, secret)}: put that address in url")
+        found = _PATH.search(answer.location.partition("?")[0])
+        return HoldEverything(
+            redirected("InfluxDB", found[0] if found else "/write", answer.location, secret)
+        )
     said = excerpt(message(answer.text), secret)
     if status >= 500 or status in (408, 429):
         return TryLater(f"it answers {status}: {said or 'nothing more'}")
