@@ -21,6 +21,7 @@ from gateway.present.state import State
 from gateway.process import control, logs, state_files
 from gateway.process.notify import Supervisor
 from gateway.spool import Spool
+from gateway.text.words import failure
 from gateway.times.dating import Dating, TimeNote, passed
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import VERSION
@@ -131,7 +132,9 @@ class Daemon:
             self._control = control.Control(path, answers)
         except OSError as error:
             if not self._is_deaf:
-                log.warning("%s: no socket there (%s): the command cannot ask this daemon", path, error)
+                log.warning(
+                    "%s: no socket there (%s): the command cannot ask this daemon", path, failure(error)
+                )
             self._is_deaf = True
         else:
             self._is_deaf = False
@@ -167,7 +170,7 @@ class Daemon:
         try:
             log.info("%s", hourly.line(self._status.status()))
         except OSError as error:
-            log.warning("the line of this hour cannot be made: %s", error)
+            log.warning("the line of this hour cannot be made: %s", failure(error))
 
     def _workers(self) -> list[Worker[Any]]:
         return [*self._listeners.values(), *self._dispatchers.values()]
@@ -264,7 +267,7 @@ class Daemon:
         try:
             self._memory.note(now)
         except OSError as error:
-            log.warning("which sensor is at which index cannot be noted: %s", error)
+            log.warning("which sensor is at which index cannot be noted: %s", failure(error))
 
     def _shut_down(self) -> None:
         workers = self._workers()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from gateway.text.words import rate, size, span
+from gateway.text.words import failure, rate, size, span
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,16 @@ def test_how_often(per_minute, words):
 @pytest.mark.parametrize(("count", "words"), [(0, "0 kB"), (12_345, "12 kB"), (1_500_000, "1.5 MB")])
 def test_how_much(count, words):
     assert size(count) == words
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "indices.json"), "indices.json: Is a directory"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (OSError("the board has gone"), "the board has gone"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_what_has_failed(error, words):
+    assert failure(error) == words

@@ -22,6 +22,7 @@ from gateway.settings import quoted
 from gateway.text.numeral import load_json
 from gateway.text.plain import plain
 from gateway.text.terminal import FAILED, OK, say, say_aside, say_json
+from gateway.text.words import failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -224,7 +225,7 @@ def _admit(ask: Ask, copy: BinaryIO, name: str) -> int:
             return int(ask("queue-admit", rows=rows)["count"])
         except OSError as error:
             raise OSError(
-                f"{name}: of its readings only the first {count} are in the queue: {error}"
+                f"{name}: of its readings only the first {count} are in the queue: {failure(error)}"
             ) from error
 
     for _, line in _lines(copy):

@@ -11,6 +11,7 @@ from gateway.conf.config import ConfigFaults, Gateway
 from gateway.paths import DEFAULT_FILE
 from gateway.present.status import Status, from_json
 from gateway.process import control
+from gateway.text.words import failure
 
 if TYPE_CHECKING:
     from typing import Self
@@ -86,7 +87,9 @@ class RunningGateway:
         except ValueError as error:
             raise ConnectionRefusedError(f"the gateway at {self.socket} is shutting down") from error
         except OSError as error:
-            raise ConnectionError(f"the gateway at {self.socket} does not answer ({error})") from error
+            raise ConnectionError(
+                f"the gateway at {self.socket} does not answer ({failure(error)})"
+            ) from error
         if not isinstance(answer, dict):
             raise ConnectionError(f"what answers at {self.socket} is not a gateway")
         if "error" in answer:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gateway.flag import Flag
 from gateway.process.state_files import open_file
+from gateway.text.words import failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,8 +88,8 @@ class Syncing:
                 os.close(fd)
         except OSError as error:
             if not self._trouble:
-                log.warning("%s: %s; a power cut may take what came last", self._log, error)
-            self._trouble = str(error)
+                log.warning("%s: %s; a power cut may take what came last", self._log, error.strerror or error)
+            self._trouble = failure(error)
             with self._lock:
                 self._since = self._clock.monotonic() + _RETRY
             self.unsynced.set()

@@ -15,6 +15,7 @@ from gateway.conf.section import plugins
 from gateway.present.asking import RunningGateway
 from gateway.text.plain import plain
 from gateway.text.terminal import FAILED, OK, USAGE, say_aside
+from gateway.text.words import failure
 from listeners.onewire.bus import OneWire
 from listeners.onewire.commands.identify import identify
 from listeners.onewire.commands.listing import as_json, listing
@@ -90,7 +91,7 @@ def _source(file: Path) -> Source:
     except ConnectionRefusedError:
         pass
     except PermissionError as error:
-        say_aside(str(error))
+        say_aside(failure(error))
     onewire = {name: each for name, each in listeners.items() if isinstance(each, OneWire)}
     return OwnListeners(onewire, usual_listeners(), Clock())
 
@@ -149,6 +150,6 @@ def _label(row: Row, label: str, file: Path) -> int:
         for place in row.places:
             sys.stderr.write(f"{plain(relabel(file, place.section, place.index, row.rom, label))}\n")
     except (OSError, ValueError, ConfigFaults) as error:
-        say_aside(f"the label is not written: {error}")
+        say_aside(f"the label is not written: {failure(error)}")
         return FAILED
     return OK

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gateway.present.status import from_json
 from gateway.registry import find
 from gateway.settings import build
+from gateway.text.words import failure
 from listeners.onewire.bus import BusFault, OneWire
 from listeners.onewire.drivers.ds2482 import Ds2482
 from listeners.onewire.drivers.owfs import Owfs
@@ -166,14 +167,14 @@ class OwnListeners:
         try:
             listener.open()
         except (OSError, ImportError) as error:
-            survey.troubles[name] = str(error)
+            survey.troubles[name] = failure(error)
             listener.close()
             return
         self._open[name] = listener
         try:
             listener.look(listener.sensors.roms())
         except (OSError, BusFault) as error:
-            survey.troubles[name] = str(error)
+            survey.troubles[name] = failure(error)
         if name in survey.types and _is_bare(listener):
             survey.troubles.setdefault(name, f"{listener.place}: nothing is mounted there")
         else:

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gateway.settings import convert, setting
+from gateway.text.words import failure
 from listeners.onewire.bus import BusFault, OneWire
 from listeners.onewire.checks.owfs_conf import examine_masters
 from listeners.onewire.drivers.bridge import Bridge, BridgeFault
@@ -142,7 +143,7 @@ class Ds2482(OneWire):
         except Claimed:
             raise
         except OSError as error:
-            raise BusFault(str(error)) from error
+            raise BusFault(failure(error)) from error
 
     def _simulated_chip(self, *_: object) -> Any:  # noqa: ANN401  (it has those methods of SMBus that are used)
         from listeners.simulated.scene import demo_bridge  # noqa: PLC0415  (only where it is asked for)

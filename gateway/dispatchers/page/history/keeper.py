@@ -14,6 +14,7 @@ from gateway.dispatchers.page.history.history import Damaged, History, Reading, 
 from gateway.plugin import TryLater
 from gateway.process.log_limit import LogLimit
 from gateway.process.state_files import as_owner
+from gateway.text.words import failure
 from gateway.times.timekeeper import machine_is_synchronised
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Keeper:
         try:
             self._open()
         except OSError as error:
-            self._log.warning("the history cannot be opened: %s", error)
+            self._log.warning("the history cannot be opened: %s", failure(error))
 
     def _open(self) -> None:
         try:
@@ -99,7 +100,7 @@ class Keeper:
                 self._set_aside(error)
                 self._take(batch, now)
         except OSError as error:
-            raise TryLater(f"the history cannot be written: {error}") from error
+            raise TryLater(f"the history cannot be written: {failure(error)}") from error
 
     def _take(self, batch: Batch, now: float) -> None:
         epochs: Sequence[str] = batch.epochs or [""] * len(batch.ids)
