@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LARGEST = 1 << 20
 """Bytes of a packet that the broker may send: it leaves a larger one out."""
 
+_KEPT = 1 << 17
+"""Bytes that are kept of a longer packet: more than any message that is looked into has."""
+
 _REASON = 2
 """Where the reason code of a PUBACK is, behind the number of the message (MQTT 5, section 3.4.2)."""
 _UNSPECIFIED = 0x80
@@ -23,12 +26,11 @@ ORIGIN = "oemgateway"
 """The property of a message that says which gateway has published it."""
 
 
-class TooLong(Exception):
-    """A packet is longer than the broker was told, or than one of a broker without MQTT 5 may be."""
-
-
 class BoundedClient(Client):
     """paho's client, which takes a packet of up to 256 MB into memory, with a limit.
+
+    Of a longer one, as a broker without MQTT 5 may send, the beginning is kept, and all of it read: it would
+    come again, and nothing behind it, if the connection ended there.
 
     `codes` has the reason codes by message that paho does not know for an acknowledgement, and would end the
     connection for: mosquitto's for a message beyond its message_size_limit.
@@ -39,8 +41,9 @@ class BoundedClient(Client):
         self.codes: dict[int, int] = {}
 
     def _sock_recv(self, bufsize: int) -> bytes:
-        if bufsize > LARGEST:
-            raise TooLong(f"a packet of {bufsize} bytes, where at most {LARGEST} bytes are taken")
+        if self._in_packet["remaining_length"] > LARGEST:
+            del self._in_packet["packet"][_KEPT:]
+            bufsize = min(bufsize, _KEPT)
         return super()._sock_recv(bufsize)
 
     def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:

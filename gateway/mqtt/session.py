@@ -21,7 +21,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.mqtt.broker import ACL, CURES, Lost, Unreachable
-from gateway.mqtt.client import LARGEST, ORIGIN, BoundedClient, TooLong
+from gateway.mqtt.client import LARGEST, ORIGIN, BoundedClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -218,8 +218,7 @@ class Session:
         except Exception as error:
             # A broker may send anything, and the library raises whatever it meets there.
             self.close()
-            what = str(error) if isinstance(error, TooLong) else f"what is not MQTT: {error!r}"
-            raise Lost(f"{self._broker.where} sent {what}") from error
+            raise Lost(f"{self._broker.where} sent what is not MQTT: {error!r}") from error
         if self._client.socket() is None and self._connack is None:
             raise Unreachable(f"{self._broker.where}: it closed the connection: is it a broker?")
         if self._client.socket() is None and not (self._connack and self._connack[0]):
