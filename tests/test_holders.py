@@ -18,6 +18,7 @@ from gateway.diagnosis.tcp_port import examine_port
 from gateway.process import holders
 from gateway.process.holders import Holder, of_file, of_port, of_process
 from gateway.process.port import refused
+from gateway.spool import Spool, SpoolUnusable
 from listeners.ports import i2c
 from listeners.ports.serial_port import SerialPort
 from tests.gateway_process import ENVIRONMENT
@@ -77,6 +78,26 @@ def test_the_process_that_has_a_file_open_is_found(tmp_path):
         assert of_file(link).pid == other.pid
     with file.open():
         assert of_file(file) is None  # this process itself
+
+
+def test_a_command_that_has_the_queue_is_waited_for_and_not_ended(path):
+    # given `oemgateway queue import -`, which waits for what it is given, and has the queue then
+    Spool(path).close()
+    words = ["oemgateway", "queue", "import", "-"]
+    code = f"from pathlib import Path; from gateway.spool import Spool; Spool(Path({str(path)!r})); "
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{code}print(1, flush=True); input()", *words],
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        process.stdout.read(1)
+        said = (
+            rf"in use: a command is running, oemgateway queue \(pid {process.pid}\): wait until it has ended"
+        )
+        with pytest.raises(SpoolUnusable, match=said):
+            Spool(path)
+        process.communicate(b"\n", timeout=30)
 
 
 def test_a_serial_port_names_the_program_that_has_it(wire):

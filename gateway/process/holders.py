@@ -25,12 +25,16 @@ _SERVICE = re.compile(r"/system\.slice/(?:.*/)?([\w@.-]+)\.service$", re.MULTILI
 
 @dataclass(frozen=True)
 class Holder:
-    """A process (0: this user may not see which), with its program, user, and service of systemd."""
+    """A process (0: this user may not see which), with its program, user, and service of systemd.
+
+    `is_command` is one of ours on the queue, which ends by itself: to end it could leave a part undone.
+    """
 
     pid: int = 0
     program: str = ""
     user: str = ""
     service: str = ""
+    is_command: bool = False
 
     def __str__(self) -> str:
         if self.pid:
@@ -44,6 +48,8 @@ class Holder:
     @property
     def cure(self) -> str:
         """What ends it."""
+        if self.is_command:
+            return "wait until it has ended"
         if self.service:
             return f"sudo systemctl stop {self.service}"
         if self.pid and self.user == "oemgateway":
@@ -59,7 +65,10 @@ def of_process(pid: int, proc: Path = PROC) -> Holder:
     except OSError:
         return Holder(pid)
     service = _SERVICE.search(text_of(folder / "cgroup"))
-    return Holder(pid, text_of(folder / "comm").strip(), user, service[1] if service else "")
+    words = text_of(folder / "cmdline").split("\0")
+    is_command = "queue" in words and any(Path(word).name in ("gateway", "oemgateway") for word in words)
+    program = "oemgateway queue" if is_command else text_of(folder / "comm").strip()
+    return Holder(pid, program, user, service[1] if service else "", is_command)
 
 
 def of_port(host: str, number: int, proc: Path = PROC) -> Holder | None:

@@ -243,7 +243,8 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
             holder = holders.of_file(path)
             who = f", {holder}: {holder.cure}" if holder else "; stop that one (sudo service oemgateway stop)"
-            raise SpoolUnusable(f"{path} is in use: another oemgateway is running{who}") from None
+            what = "a command" if holder and holder.is_command else "another oemgateway"
+            raise SpoolUnusable(f"{path} is in use: {what} is running{who}") from None
         raise
     except SpoolUnusable:
         store.close()

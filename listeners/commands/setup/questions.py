@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from gateway.process.output import naming
 from gateway.settings import convert
 from gateway.text.plain import plain
 from gateway.text.terminal import say
@@ -75,7 +76,7 @@ def _variable(name: str) -> str:
 def _secret_in(file: str) -> str:
     if file == "-":
         return sys.stdin.readline(_LONGEST).strip()
-    with Path(file).open(encoding="utf-8", errors="replace") as opened:
+    with naming(file), Path(file).open(encoding="utf-8", errors="replace") as opened:
         return opened.readline(_LONGEST).strip()
 
 
