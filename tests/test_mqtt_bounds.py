@@ -7,7 +7,6 @@ import struct
 import threading
 import tracemalloc
 from collections.abc import Callable
-from contextlib import suppress
 
 import pytest
 
@@ -15,6 +14,7 @@ from gateway.mqtt.broker import Broker
 from gateway.mqtt.client import LARGEST
 from gateway.mqtt.frames import LONGEST
 from gateway.mqtt.session import Session
+from tests.simulators.peer import Peer
 from tests.waiting import wait_until
 
 MB = 1 << 20
@@ -35,23 +35,19 @@ def publication(size: int) -> bytes:
 
 
 @pytest.fixture
-def connected(at_end):
+def connected(peer, at_end):
     """Give what connects a session to a broker that then does what it is given."""
-    listening = at_end.enter_context(socket.create_server(("127.0.0.1", 0)))
     is_open = threading.Event()
 
     def start(then: Callable[[socket.socket], None]) -> Session:
-        def serve() -> None:
-            sock, _ = listening.accept()
-            with sock, suppress(OSError):
-                sock.recv(65536)
-                sock.sendall(b"\x20\x03\0\0\0")
-                is_open.wait(20)
-                then(sock)
-                sock.recv(1)
+        def speak(_: Peer, sock: socket.socket) -> None:
+            sock.recv(65536)
+            sock.sendall(b"\x20\x03\0\0\0")
+            is_open.wait(20)
+            then(sock)
+            sock.recv(1)
 
-        threading.Thread(target=serve, daemon=True).start()
-        session = Session(Broker(host="127.0.0.1", port=listening.getsockname()[1]), "x")
+        session = Session(Broker(host="127.0.0.1", port=peer(speak).port), "x")
         session.open()
         is_open.set()
         at_end.callback(session.close)

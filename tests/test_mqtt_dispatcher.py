@@ -19,7 +19,8 @@ from tests import home_assistant
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.numbered_listener import install, read
 from tests.ports import free_port
-from tests.simulators.mosquitto import Choosy, Mosquitto, Subscriber, publish
+from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
+from tests.simulators.peer import Peer, passing_on
 from tests.waiting import wait_until
 
 NUMBERED = "[listeners]\n[[numbers]]\ntype = numbered\ndirectory = {directory}\n"
@@ -197,7 +198,7 @@ def test_a_frame_that_the_broker_does_not_take_is_set_aside_and_the_others_arriv
     big = f"[listeners]\n[[lines]]\ntype = tcp\nport = {(port := free_port())}\n"
     with (
         Mosquitto(tmp_path, options="" if hangs_up else "message_size_limit 300") as broker,
-        Choosy(broker, b"12345.25" if hangs_up else b"12345.25" * 999) as way,
+        Peer(passing_on(broker.port, refused=b"12345.25" if hangs_up else b"")) as way,
         Subscriber(broker, "home/log/#") as log,
     ):
         file = configured(tmp_path, way.port, "topic = home", "discovery = no", listeners=big)

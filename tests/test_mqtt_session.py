@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import threading
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,8 @@ from tests.certificates import make_certificate
 from tests.gateway_process import run
 from tests.peers import need
 from tests.ports import free_port
-from tests.simulators.mosquitto import Choosy, Mosquitto, Subscriber, publish
+from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
+from tests.simulators.peer import answering, connect_to_each_other, passing_on, silence
 from tests.waiting import wait_until
 
 
@@ -85,22 +84,12 @@ def test_no_broker_and_no_such_host_are_one_line():
         Session(Broker(host="no.such.host.invalid"), "x").open()
 
 
-def test_something_that_is_no_broker_is_said_so():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        with pytest.raises(Unreachable, match="no answer within 1 s"):
-            Session(Broker(host="127.0.0.1", port=port, timeout=1.0), "x").open()
-
-        def answer():
-            for _ in range(2):
-                connection, _ = server.accept()
-                with connection:
-                    connection.recv(100)
-                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 50)
-
-        threading.Thread(target=answer, daemon=True).start()
-        with pytest.raises(OSError, match=f"^127.0.0.1:{port}[: ]"):
-            Session(Broker(host="127.0.0.1", port=port, timeout=2.0), "x").open()
+def test_something_that_is_no_broker_is_said_so(peer):
+    with pytest.raises(Unreachable, match="no answer within 1 s"):
+        Session(Broker(host="127.0.0.1", port=peer(silence).port, timeout=1.0), "x").open()
+    port = peer(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 50)).port
+    with pytest.raises(OSError, match=f"^127.0.0.1:{port}[: ]"):
+        Session(Broker(host="127.0.0.1", port=port, timeout=2.0), "x").open()
 
 
 def test_a_broker_that_is_killed_ends_the_connection_and_nothing_is_taken_for_acknowledged(broker):
@@ -124,14 +113,13 @@ def test_a_last_will_is_published_at_a_kill_and_not_at_a_good_end(broker):
         session.close()
 
 
-def test_a_message_that_ends_the_connection_is_known_by_being_alone(tmp_path):
-    with Mosquitto(tmp_path) as broker, Choosy(broker, b"xxx") as choosy:
-        session, codes = connected(choosy), []
-        session.deliver([Message("home/a", b"1")], codes)
-        with pytest.raises(Lost) as caught:
-            session.deliver([Message("home/a", b"x" * 5000)], [])
-        assert (codes, caught.value.unacknowledged) == ([0x10], 1)
-        session.close()
+def test_a_message_that_ends_the_connection_is_known_by_being_alone(broker, peer):
+    session, codes = connected(peer(passing_on(broker.port, refused=b"xxx"))), []
+    session.deliver([Message("home/a", b"1")], codes)
+    with pytest.raises(Lost) as caught:
+        session.deliver([Message("home/a", b"x" * 5000)], [])
+    assert (codes, caught.value.unacknowledged) == ([0x10], 1)
+    session.close()
 
 
 @pytest.mark.parametrize("limit", ["max_packet_size", "message_size_limit"])
@@ -199,48 +187,28 @@ def test_a_subscription_that_is_refused_is_said(tmp_path):
         session.close()
 
 
-class OldBroker(threading.Thread):
-    """mosquitto behind something that knows MQTT 3.1.1 only, as brokers of before 2019 do."""
+def old(broker):
+    """Return what a broker does that knows MQTT 3.1.1 only, as before 2019: mosquitto is behind it."""
 
-    def __init__(self, port):
-        super().__init__(daemon=True)
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.port = self.server.getsockname()[1]
-        self.to = port
-
-    def run(self):
-        while True:
-            try:
-                connection, _ = self.server.accept()
-            except OSError:
-                return
-            first = connection.recv(4096)
-            if first[8] == 5:
-                connection.sendall(b"\x20\x02\x00\x01")
-                connection.close()
-                continue
-            there = socket.create_connection(("127.0.0.1", self.to))
+    def speak(peer, connection):
+        first = connection.recv(4096)
+        if first[8] == 5:
+            connection.sendall(b"\x20\x02\x00\x01")
+            return
+        with socket.create_connection(("127.0.0.1", broker.port)) as there:
             there.sendall(first)
-            for one, other in ((connection, there), (there, connection)):
-                threading.Thread(target=self.copy, args=(one, other), daemon=True).start()
+            connect_to_each_other(connection, there)
 
-    def copy(self, one, other):
-        with suppress(OSError):  # the other direction has ended
-            while data := one.recv(4096):
-                other.sendall(data)
-        other.close()
+    return speak
 
 
-def test_an_old_broker_is_spoken_to_as_it_understands(broker):
-    old = OldBroker(broker.port)
-    old.start()
-    session, codes = connected(old), []
+def test_an_old_broker_is_spoken_to_as_it_understands(broker, peer):
+    session, codes = connected(peer(old(broker))), []
     with Subscriber(broker, "home/#") as subscriber:
         session.deliver([Message("home/a", b"1", retain=True, expiry=5.0)], codes)
         wait_until(lambda: subscriber.of("home/a") == ["1"])
     assert (session.version, codes) == (4, [0])
     session.close()
-    old.server.close()
 
 
 def with_tls(tmp_path):

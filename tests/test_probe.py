@@ -28,7 +28,7 @@ from listeners.probe.web import Way
 from listeners.simulated.clock import VirtualClock
 from tests.certificates import make_certificate
 from tests.opened import opened
-from tests.simulators.peer import answering, silence
+from tests.simulators.peer import answering, connect_to_each_other, silence
 from tests.waiting import wait_until
 
 
@@ -242,18 +242,11 @@ def strict_proxy(accepted, schemes=b"Basic realm=x"):
             place = request.split()[1].decode().split(":")
             with socket.create_connection(("localhost", int(place[1]))) as far:
                 connection.sendall(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
-                threading.Thread(target=pumped, args=(connection, far), daemon=True).start()
-                pumped(far, connection)
+                connect_to_each_other(connection, far)
         else:
             connection.sendall(OK)
 
     return speak
-
-
-def pumped(source, sink):
-    with contextlib.suppress(OSError):
-        while piece := source.recv(65536):
-            sink.sendall(piece)
 
 
 @pytest.fixture

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -146,36 +143,3 @@ def publish(broker: Mosquitto, topic: str, payload: str, *options: str) -> None:
         check=True,
         timeout=30,
     )
-
-
-class Choosy(threading.Thread):
-    """A way to a broker that hangs up on whoever sends a certain text."""
-
-    def __init__(self, broker: Mosquitto, text: bytes) -> None:
-        super().__init__(daemon=True)
-        self._to, self._text = broker.port, text
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-
-    def run(self) -> None:
-        with suppress(OSError):
-            while True:
-                pair = self._server.accept()[0], socket.create_connection(("127.0.0.1", self._to))
-                for one, other in (pair, pair[::-1]):
-                    threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
-
-    def _copy(self, one: socket.socket, other: socket.socket) -> None:
-        with one:
-            with suppress(OSError):
-                while (data := one.recv(65536)) and self._text not in data:
-                    other.sendall(data)
-            with suppress(OSError):
-                other.shutdown(socket.SHUT_RDWR)

@@ -58,3 +58,30 @@ def answering(answer: bytes, delay: float = 0.0) -> Speak:
 def silence(peer: Peer, connection: socket.socket) -> None:
     """Keep the connection open, and say nothing."""
     peer.over.wait()
+
+
+def passing_on(port: int, refused: bytes = b"") -> Speak:
+    """Return what passes on all to another port and back, and hangs up where something `refused` comes."""
+
+    def speak(_: Peer, connection: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as there:
+            connect_to_each_other(connection, there, refused)
+
+    return speak
+
+
+def connect_to_each_other(one: socket.socket, other: socket.socket, refused: bytes = b"") -> None:
+    """Pass on what comes on either of two connections, until one of them ends or is sent what is refused."""
+
+    def copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while (data := source.recv(65536)) and not (refused and refused in data):
+                sink.sendall(data)
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    back = threading.Thread(target=copy, args=(other, one), daemon=True)
+    back.start()
+    copy(one, other)
+    back.join()
