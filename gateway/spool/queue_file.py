@@ -191,14 +191,16 @@ class QueueFile:
 
     def close(self) -> None:
         """Close what is open; the disk has been tried once more."""
-        lost = [each for each in self.contents.unwritten if each.number > self._kept_upto]
-        if lost:
-            log.error("the disk refuses to the end: %d readings that wait in memory are lost", len(lost))
         if not self.is_away and self._file and removed.is_gone(self._path, self._file):
             try:
+                with suppress(sqlite3.Error):
+                    self.contents.write()
                 removed.keep(self._path, self.contents.db)
             except (OSError, sqlite3.Error) as error:
                 log.error("%s was removed, and what waits in it is lost: %s", self._path, error)
+        lost = [each for each in self.contents.unwritten if each.number > self._kept_upto]
+        if lost:
+            log.error("the disk refuses to the end: %d readings that wait in memory are lost", len(lost))
         with as_owner(self._path.parent):
             if self._rescue:
                 self._rescue.close()
