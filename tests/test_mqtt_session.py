@@ -171,7 +171,7 @@ def test_a_session_keeps_what_comes_while_nobody_is_there_until_it_is_acknowledg
 
 def test_who_shares_its_id_with_another_is_told(broker):
     first, second = connected(broker, "same"), connected(broker, "same")
-    with pytest.raises(Lost, match="has another client the id same, too"):
+    with pytest.raises(Lost, match="another client has the id same, too"):
         first.wait(5)
     second.close()
 

@@ -337,7 +337,8 @@ class Session:
             self._ended = f"the broker ends the connection: {reason}"
         elif reason.value == FAILED and time.monotonic() < self._opened_at + _BRIEF:
             # As mosquitto does to the first of two with the same id, without a word.
-            self._ended = f"it closes the connection soon; has another client the id {self._id}, too?"
+            again = f"if that goes on, see whether another client has the id {self._id}, too"
+            self._ended = f"it closes the connection soon after it was made; {again}"
         else:
             self._ended = "connection lost" if reason.value == FAILED else f"connection lost ({reason})"
 
