@@ -349,8 +349,11 @@ def test_where_nothing_is_kept_yet_nothing_is_made(queue, path):
 
 def test_with_no_dispatcher_what_comes_waits_for_one(filled, queue, file):
     file.write_text(file.read_text().replace("type = emoncms", "type = emoncms\nactive = no"))
-    assert "no dispatcher is in use" in queue()[1]
-    assert queue("drop", "--waiting", "--yes")[0] == 0
+    in_use = "no dispatcher is in use: what comes waits for one"
+    assert f"{in_use}, as do 4 readings that are there\n" in queue()[1]
+    assert "(a 0, for any dispatcher 4)? Type yes" in queue("drop", "--waiting", piped="no\n")[2]
+    assert queue("drop", "--waiting", "--yes")[1] == "dropped: 4\n"
+    assert f"{in_use}\n" in queue()[1]
     given = json.dumps(to_object(frame(1)) | {"dispatcher": "a"})
     assert "dispatcher: none is called a; there is none" in queue("import", "-", piped=given)[2]
 

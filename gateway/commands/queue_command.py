@@ -259,6 +259,8 @@ def _drop(options: argparse.Namespace) -> int:
         status = ask("queue")
     names = _names(status, options)
     counts = {who: status["dispatchers"][who][kind] for who in names}
+    if kind == "waiting" and (unclaimed := status.get("unclaimed")):  # an older gateway may still run
+        counts["for any dispatcher"] = unclaimed
     if not options.yes and not _confirmed(kind, counts):
         say_aside("nothing is dropped; yes, or the option --yes, drops")
         return FAILED

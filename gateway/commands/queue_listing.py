@@ -28,7 +28,8 @@ def standing(status: Mapping[str, Any]) -> Iterator[str]:
     for name, about in status["dispatchers"].items():
         yield f"{name}: {'; '.join(share(from_json(QueueStatus, about)))}"
     if all(about["gone"] for about in status["dispatchers"].values()):
-        yield "no dispatcher is in use: what comes waits for one"
+        waiting = f", as do {count} readings that are there" if (count := status.get("unclaimed")) else ""
+        yield f"no dispatcher is in use: what comes waits for one{waiting}"
     dropped = f"{status['dropped']} dropped, for want of room or for their age"
     yield f"{size(status['bytes'])} on the disk; {dropped}"
     if status.get("refused_dropped"):  # an older gateway may still run

@@ -66,6 +66,7 @@ class QueueAnswers:
         gone = [who for who in self._spool.refusers if who not in known]
         return {
             "dispatchers": {who: self._standing(who) | {"gone": who in gone} for who in known + gone},
+            "unclaimed": self._spool.standing("").waiting,
             "dropped": self._spool.dropped,
             "refused_dropped": self._spool.refused_dropped,
             "refused_trouble": _FULL if self._spool.refused_full else "",

@@ -155,10 +155,15 @@ class Contents:
         return found
 
     def standing(self, who: str, saved: int) -> Standing:
-        """Return a dispatcher's figures; `saved` frames wait in a rescue and are not counted here."""
+        """Return a dispatcher's figures; `saved` frames wait in a rescue and are not counted here.
+
+        Of "" they are what waits for a dispatcher while there is none.
+        """
         refused = self.refused.by[who]
         if who not in self.places.consumers:
-            return Standing(0, 0, refused, None)
+            is_unclaimed = not (who or self.places.consumers)
+            waiting = self.census.count(self.first - 1, self.next - 1) if is_unclaimed else 0
+            return Standing(waiting, 0, refused, None)
         place, passed = self.places.of(who), self.places.in_file(who)
         waiting = self.census.count(passed, self.next - 1, who) + saved
         if memory_from := self.places.memory_from:
