@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -84,6 +84,15 @@ def full_frame(n: float) -> Frame:
 def peeked(spool: Spool, who: str, limit: int = 100) -> list[float | None]:
     """Return the next that the dispatcher is given."""
     return [f.values[0] for _, f in spool.peek(who, limit)]
+
+
+def left_by_an_earlier_run(spool: Spool, frames: Sequence[Frame]) -> None:
+    """Put frames, and open the queue anew: that run may have sent them."""
+    dispatchers = spool.dispatchers
+    spool.put(frames)
+    spool.close()
+    Spool.__init__(spool, spool._path)
+    spool.set_consumers(dispatchers)
 
 
 def finish_rescue(spool: Spool) -> None:

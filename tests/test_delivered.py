@@ -26,11 +26,10 @@ from gateway.version import MADE
 from gateway.workers.delivery import DispatcherWorker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.at_emoncms import KEY, dispatcher, encoded, frame, prepare, send
-from tests.earlier_run import left_by_an_earlier_run
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FAULTS, Answer, FakeEmoncms, Request
-from tests.spools import open_queue
+from tests.spools import left_by_an_earlier_run, open_queue
 from tests.waiting import wait_until, wait_until_idle
 
 NODES = ("9", "10", "roof top")

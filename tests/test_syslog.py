@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 import pytest
@@ -17,6 +16,7 @@ from gateway.process.logs import log_to_syslog
 from tests.gateway_process import GatewayProcess, state
 from tests.peers import need
 from tests.ports import free_port
+from tests.simulators.peer import silence
 from tests.waiting import wait_until
 
 CONF = """
@@ -30,6 +30,7 @@ template(name="plain" type="string"
  string="%syslogfacility-text%|%syslogseverity-text%|%programname%|%procid%|%msg%\\n")
 action(type="omfile" file="{dir}/out" template="plain")
 """
+CELLAR = logging.getLogger("oemgateway.cellar")
 
 
 class Rsyslog:
@@ -96,14 +97,13 @@ def place(rsyslog, way, monkeypatch):
 @pytest.mark.parametrize("way", ["local", "udp", "tcp"])
 def test_each_record_is_one_message_with_facility_severity_and_program(rsyslog, way, monkeypatch):
     log_to_syslog((place(rsyslog, way, monkeypatch), "local3"))
-    section = logging.getLogger("oemgateway.cellar")
-    section.info("sensor2: reads again, 18.75 °C")
-    section.warning("no answer")
-    section.error("it says: %s", "two\nlines")
+    CELLAR.info("sensor2: reads again, 18.75 °C")
+    CELLAR.warning("no answer")
+    CELLAR.error("it says: %s", "two\nlines")
     try:
         int("a fault")
     except ValueError:
-        section.exception("a fault in the program")
+        CELLAR.exception("a fault in the program")
     wait_until(lambda: len(rsyslog.lines()) == 4)
     pid = str(os.getpid())
     lines = rsyslog.lines()
@@ -122,16 +122,15 @@ def test_each_record_is_one_message_with_facility_severity_and_program(rsyslog, 
 def test_a_server_that_comes_back_gets_the_lines_that_waited(rsyslog, monkeypatch):
     monkeypatch.setattr(logs._Stream, "again", 0.1)
     log_to_syslog((place(rsyslog, "tcp", monkeypatch),))
-    section = logging.getLogger("oemgateway.cellar")
-    section.info("before")
+    CELLAR.info("before")
     wait_until(lambda: len(rsyslog.lines()) == 1)
     rsyslog.stop()
     began = time.monotonic()
     for number in range(5):
-        section.info("while it is away %d", number)
+        CELLAR.info("while it is away %d", number)
     assert time.monotonic() - began < 1
     rsyslog.start()
-    section.info("after")
+    CELLAR.info("after")
     wait_until(lambda: len(rsyslog.lines()) == 7)
     assert [line[4].strip() for line in rsyslog.lines()][-2:] == [
         "cellar: while it is away 4",
@@ -143,9 +142,8 @@ def test_what_is_dropped_is_counted(rsyslog, monkeypatch):
     monkeypatch.setattr(logs._Stream, "again", 0.1)
     rsyslog.stop()
     log_to_syslog((place(rsyslog, "tcp", monkeypatch),))
-    section = logging.getLogger("oemgateway.cellar")
     for number in range(logs._BACKLOG + 21):
-        section.info("line %d", number)
+        CELLAR.info("line %d", number)
     rsyslog.start()
     words = "lines of the log were dropped, as this syslog could not be reached"
     wait_until(lambda: any(words in line[4] for line in rsyslog.lines()))
@@ -154,29 +152,15 @@ def test_what_is_dropped_is_counted(rsyslog, monkeypatch):
     assert 19 <= count <= 21
 
 
-@pytest.mark.parametrize("death", ["stopped", "full", "silent"])
-def test_a_dead_server_never_blocks_who_logs(tmp_path, death):
-    # given a server that takes nothing: its process is stopped, its backlog is full, or it reads nothing
-    listening = socket.create_server(("127.0.0.1", 0), backlog=0)
-    port = listening.getsockname()[1]
-    kept = []
-    if death == "full":
-        for _ in range(4):
-            kept.append(socket.socket())
-            kept[-1].setblocking(False)
-            kept[-1].connect_ex(("127.0.0.1", port))
-    elif death == "silent":
-        threading.Thread(target=lambda: kept.append(listening.accept()[0]), daemon=True).start()
-    log_to_syslog((f"tcp:127.0.0.1:{port}",))
-    section = logging.getLogger("oemgateway.cellar")
+@pytest.mark.parametrize("death", ["full", "silent"])
+def test_a_dead_server_never_blocks_who_logs(death, full_port, peer):
+    # given a server that takes nothing: its backlog is full, or it reads nothing, as one that is stopped
+    log_to_syslog((f"tcp:127.0.0.1:{full_port if death == 'full' else peer(silence).port}",))
     (handler,) = (each for each in logging.getLogger("oemgateway").handlers if isinstance(each, logs._Syslog))
     for _ in range(5000):  # far more than the buffers of a connection hold
-        section.info("x" * 4000)
+        CELLAR.info("x" * 4000)
     # Lines that waited for it would be there, and would take longer than a test may.
     assert handler.dropped > 0
-    log_to_syslog(())
-    for each in (*kept, listening):
-        each.close()
 
 
 def test_the_key_is_never_in_it(rsyslog, monkeypatch, tmp_path, written):
@@ -194,11 +178,10 @@ def test_the_key_is_never_in_it(rsyslog, monkeypatch, tmp_path, written):
 
 def test_a_server_that_is_stopped_by_a_signal_and_goes_on(rsyslog, monkeypatch):
     log_to_syslog((place(rsyslog, "tcp", monkeypatch),))
-    section = logging.getLogger("oemgateway.cellar")
-    section.info("first")
+    CELLAR.info("first")
     wait_until(lambda: len(rsyslog.lines()) == 1)
     rsyslog.process.send_signal(signal.SIGSTOP)
     for number in range(100):
-        section.info("line %d", number)
+        CELLAR.info("line %d", number)
     rsyslog.process.send_signal(signal.SIGCONT)
     wait_until(lambda: len(rsyslog.lines()) == 101)

@@ -36,8 +36,7 @@ from gateway.workers.backoff import Backoff
 from gateway.workers.delivery import DispatcherWorker
 from gateway.workers.worker import ListenerWorker, Worker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
-from tests.earlier_run import left_by_an_earlier_run
-from tests.spools import open_queue
+from tests.spools import left_by_an_earlier_run, open_queue
 from tests.waiting import wait_until, wait_until_idle
 
 STAMP = Stamp(1_700_000_000.0, "boot", 1.0)
