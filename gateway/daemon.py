@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import time
@@ -229,6 +230,7 @@ class Daemon:
         claimed = claimed_by_others(configuration.listeners)
         self._present.configure(configuration.listeners, configuration.nodes)
         self._retired = [worker for worker in self._retired if worker.is_alive()]
+        gc.collect()  # the others have descriptors, and are in cycles: by itself that may take days
         self._retired += _retire(self._listeners, configuration.listeners)
         self._retired += _retire(self._dispatchers, configuration.dispatchers)
         for name, dispatcher in configuration.dispatchers.items():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -96,6 +97,40 @@ def test_a_frame_goes_from_listener_to_server_and_the_daemon_can_be_asked(file, 
     assert status["listeners"]["push"]["frames"] == 1
     assert status["dispatchers"]["home"]["trouble"] == ""
     assert 0 <= status["dispatchers"]["home"]["age"] < 20
+
+
+def test_edits_leave_no_descriptors_behind(file, server, port):
+    def edit(interval):
+        counters = [
+            f"[[c{n}]]\ntype = counter\nnode = c{n}\ninterval = {interval}\ncounter1 = /proc/uptime\n"
+            for n in range(9)
+        ]
+        write(file, server, port, "".join(counters))
+        gateway.hangup.set()
+        expected = [interval] * 9
+        wait_until(
+            lambda: (
+                [
+                    worker.plugin.interval
+                    for name, worker in list(gateway._listeners.items())
+                    if name != "push"
+                ]
+                == expected
+            )
+        )
+        wait_until(lambda: not any(worker.is_alive() for worker in gateway._retired))
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    # given a gateway whose garbage is not collected by chance
+    gc.disable()
+    try:
+        with running(file) as gateway:
+            # when nine sections are edited again and again
+            descriptors = [edit(interval) for interval in range(60, 72)]
+    finally:
+        gc.enable()
+    # then those of one edit at most are still there
+    assert descriptors[-1] <= descriptors[1] + 9
 
 
 def test_an_edit_takes_effect_by_itself_and_touches_only_what_it_changes(file, server, port, caplog):
