@@ -126,8 +126,8 @@ class Latest:
     """The last frame of a node from one listener, and when it came, in seconds of the monotonic clock.
 
     It may have no value at all, and its time may be wrong while the clock is; `valued` is the last that had
-    a value, which came at `valued_at`. `frames` counts those with a value. `usual` is the usual pause between
-    two frames in seconds, None before the second.
+    a value, which came at `valued_at`. `frames` counts those with a value. `usual` is the usual pause in
+    seconds, None before the second frame; of several frames that come at once it is that between two times.
     """
 
     frame: Frame

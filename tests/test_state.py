@@ -66,6 +66,27 @@ def test_the_rate_is_that_of_the_nodes_that_speak():
     assert latest_frames(("9", 0)).rate(1) == 0
 
 
+@pytest.mark.parametrize("row", [0.0, 1e-4, 0.02])
+def test_a_device_that_keeps_its_readings_and_posts_them_together_has_its_rate_and_is_not_silent(row):
+    # given a device that posts 30 readings of 10 s each every five minutes
+    posts = [("9", 300.0 * post + row * n) for post in range(1, 12) for n in range(30)]
+    made = latest_frames(*posts)
+    # then it is neither silent before its next post, nor faster than it is
+    assert not made.nodes()["9"].is_silent(300 * 12 - 1)
+    assert made.rate(300 * 11 + 1) == pytest.approx(6, rel=0.01)
+
+
+def test_a_backlog_that_comes_at_once_makes_no_node_silent_afterwards():
+    made = latest_frames(*[("9", 300.0 * n) for n in range(10)], *[("9", 6300 + n * 1e-4) for n in range(60)])
+    for number in range(1, 10):
+        assert not made.nodes()["9"].is_silent(6300 + 300 * number - 1)
+        made.note(frame("9"), 6300 + 300 * number)
+
+
+def test_the_rate_of_a_fast_node_is_that_of_its_frames():
+    assert latest_frames(*[("9", n / 16) for n in range(1601)]).rate(100) == pytest.approx(960, rel=0.01)
+
+
 def test_the_last_frame_of_each_node_is_remembered_of_so_many_nodes():
     made = LatestFrames()
     for node, value in (("9", 1.0), ("10", 2.0), ("9", 3.0)):

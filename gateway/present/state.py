@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -24,8 +24,31 @@ if TYPE_CHECKING:
 
 _WEIGHT = 0.1
 """The weight of one more pause against those before it."""
+_AT_ONCE_S = 1.0
+"""Frames of a node within so many seconds came at once, as from a device that keeps some and posts them."""
 _NODES = 256
 """Nodes of one listener that are remembered; the devices of a network may call themselves anything."""
+
+
+@dataclass
+class _Pace:
+    """How often frames of a node come: `usual` seconds apart, None before the second time, `each` at once."""
+
+    begun: float
+    usual: float | None = None
+    at_once: int = 1
+    each: float = 1.0
+
+    def note(self, now: float) -> None:
+        pause = now - self.begun
+        if pause < _AT_ONCE_S:
+            self.at_once += 1
+        elif self.usual is None:
+            self.begun, self.usual, self.each, self.at_once = now, pause, self.at_once, 1
+        else:
+            self.usual += _WEIGHT * (pause - self.usual)
+            self.each += _WEIGHT * (self.at_once - self.each)
+            self.begun, self.at_once = now, 1
 
 
 class LatestFrames:
@@ -34,6 +57,7 @@ class LatestFrames:
     def __init__(self, noted: Callable[[], None] = lambda: None) -> None:
         self._lock = threading.Lock()
         self._nodes: dict[str, Latest] = {}
+        self._paces: dict[str, _Pace] = {}
         self._tracks = Tracks()
         self._noted = noted
 
@@ -41,9 +65,14 @@ class LatestFrames:
         """Note a frame. Of too many nodes the one that has been silent for longest is forgotten."""
         with self._lock:
             before = self._nodes.pop(frame.node, None)
-            self._nodes[frame.node] = _next(before, frame, now)
+            if before:
+                self._paces[frame.node].note(now)
+            else:
+                self._paces[frame.node] = _Pace(now)
+            self._nodes[frame.node] = _next(before, frame, now, self._paces[frame.node].usual)
             if len(self._nodes) > _NODES:
-                del self._nodes[next(iter(self._nodes))]
+                oldest = next(iter(self._nodes))
+                del self._nodes[oldest], self._paces[oldest]
             self._tracks.note(frame, now)
         self._noted()
 
@@ -59,14 +88,12 @@ class LatestFrames:
 
     def rate(self, now: float) -> float:
         """Return how many frames a minute come of the nodes that are not silent."""
-        nodes = self.nodes().values()
-        return sum(60 / latest.usual for latest in nodes if latest.usual and not latest.is_silent(now))
+        with self._lock:
+            paces = [self._paces[node] for node, latest in self._nodes.items() if not latest.is_silent(now)]
+            return sum(60 * pace.each / pace.usual for pace in paces if pace.usual)
 
 
-def _next(before: Latest | None, frame: Frame, now: float) -> Latest:
-    usual = pause = now - before.at if before else None
-    if before and before.usual is not None and pause is not None:
-        usual = before.usual + _WEIGHT * (pause - before.usual)
+def _next(before: Latest | None, frame: Frame, now: float, usual: float | None) -> Latest:
     if frame.items():
         return Latest(frame, now, usual, (before.frames if before else 0) + 1, frame, now)
     if before:
