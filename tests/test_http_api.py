@@ -134,6 +134,15 @@ def test_without_the_right_key_nothing_is_taken(taken):
     assert refused(taken, 401) == refusal_text(taken) == "Invalid API key"
 
 
+@pytest.mark.parametrize(("site", "is_taken"), [("none", True), ("same-origin", True), ("cross-site", False)])
+def test_without_a_key_no_web_site_posts_through_the_browser_that_shows_it(site, is_taken):
+    headers = {"sec-fetch-site": site}
+    for ask in (get, post):
+        taken = ask(csv="1", headers=headers)
+        assert isinstance(taken, Taken) if is_taken else "set apikey" in refused(taken, 403)
+        assert said(ask(key=KEY, csv="1", apikey=KEY, headers=headers)) == [("0", (1,))]
+
+
 def test_where_there_is_no_key_any_will_do():
     assert said(get(csv="1", apikey="of emoncms")) == [("0", (1,))]
 

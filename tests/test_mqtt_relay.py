@@ -88,6 +88,21 @@ def test_what_a_relay_confirms():
     assert (confirmations.count(own), confirmations.last, confirmations.again) == (3, ("f", 5), True)
 
 
+def test_the_gateway_that_is_silent_for_longest_is_forgotten():
+    # given as many gateways as are remembered, of which the first was heard again
+    positions, kept = Positions({}), {}
+    for number in [*range(10_000), 0]:
+        kept |= positions.advance(Identity(f"g{number}", "e", number))
+    again = Positions({name: text for name, text in kept.items() if text})
+    # when there is one more, here and after a start
+    for each in (positions, again):
+        gone = each.advance(Identity("new", "e", 1))
+        # then the second, and no other, is forgotten on the disk and in memory
+        assert [name.split()[0] for name, text in gone.items() if not text] == ["g1"]
+        assert len(each.all()) == 10_000
+        assert each.of("g0")
+
+
 def test_a_batch_has_no_more_epochs_than_a_relay_remembers():
     mqtt = Mqtt(topic="home", confirm="relay")
     frames = [Frame("5", (float(n),), Stamp(1e9, "b", 1.0)) for n in range(30)]

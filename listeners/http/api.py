@@ -64,7 +64,8 @@ def take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken
     """Return what a request says, or the answer of the `inputs`; whatever it holds, only Refusal is raised.
 
     Where there is a `key`, a request must contain it: as `apikey` in the address or the form, or in the
-    header Authorization, with or without the word Bearer before it.
+    header Authorization, with or without the word Bearer before it. Where there is none, the web sites that
+    somebody looks at on this machine are still refused: a browser would let them post.
     """
     if request.method == "HEAD":
         return Taken([], "")  # a gateway asks for the time, which every answer has
@@ -82,6 +83,8 @@ def take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken
     is_packed = action == "bulk" and address.get("cb") == "1"
     form = {} if is_packed else _body_form(request)
     bearer = re.sub(r"(?i)^bearer\s+", "", request.headers.get("authorization", "")).strip()
+    if key is None and request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise Refusal("a key expected, as a web site asks: set apikey", 403, "web-site")
     if key is not None and not is_key(address.get("apikey") or form.get("apikey") or bearer, key):
         raise Refusal("Invalid API key", 401, "wrong-key")
     params = address | form

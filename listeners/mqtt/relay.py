@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _EPOCHS = 16
 """Epochs of one gateway that are remembered; each start of it begins one, and a batch has half of them."""
 
+_GATEWAYS = 10_000
+"""Gateways that are remembered: whoever may publish here can make up any number of them."""
+
 
 class Verdict(Enum):
     """What is to be done with a message."""
@@ -34,7 +37,12 @@ class Positions:
         self._order = rows[-1][0] if rows else 0
         self._numbers: dict[str, dict[str, int]] = {}
         for _, gateway, epoch, number in rows:
-            self._numbers.setdefault(gateway, {})[epoch] = number
+            self._latest(gateway)[epoch] = number
+
+    def _latest(self, gateway: str) -> dict[str, int]:
+        """Return the numbers of a gateway, which is put at the end."""
+        self._numbers[gateway] = numbers = self._numbers.pop(gateway, {})
+        return numbers
 
     def judge(self, message: Identity) -> Verdict:
         """Return whether a message is the next of its gateway."""
@@ -52,7 +60,7 @@ class Positions:
 
     def advance(self, message: Identity) -> dict[str, str]:
         """Note that a message is taken; return what is to be kept with it, "" for what goes."""
-        numbers = self._numbers.setdefault(message.gateway, {})
+        numbers = self._latest(message.gateway)
         numbers.pop(message.epoch, None)
         numbers[message.epoch] = message.n
         self._order += 1
@@ -61,6 +69,9 @@ class Positions:
             oldest = next(iter(numbers))
             del numbers[oldest]
             changes[f"{message.gateway} {oldest}"] = ""
+        while len(self._numbers) > _GATEWAYS:
+            silent = next(iter(self._numbers))
+            changes |= dict.fromkeys((f"{silent} {epoch}" for epoch in self._numbers.pop(silent)), "")
         return changes
 
     def all(self) -> dict[str, dict[str, int]]:
