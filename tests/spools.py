@@ -24,6 +24,18 @@ def open_queue(
     return spool
 
 
+def leave_queue(
+    path: Path, frames: Sequence[Frame], *who: str, done: int = 0, clock: Clock | None = None
+) -> None:
+    """Leave a queue with these frames, of which the first dispatcher has delivered so many."""
+    spool = open_queue(path, *who, clock=clock)
+    spool.put(frames)
+    if done:
+        first = spool.dispatchers[0]
+        spool.done(first, spool.peek(first, done)[-1][0])
+    spool.close()
+
+
 class Opener(Protocol):
     """Opens the queue for these dispatchers (default: a), with these limits; the one before is closed."""
 

@@ -22,7 +22,6 @@ from gateway.daemon import Daemon
 from gateway.dispatchers.page.history.blocks import Point
 from gateway.dispatchers.page.history.history import History
 from gateway.dispatchers.page.history.keeper import Keeper
-from gateway.frame import Frame, Stamp
 from gateway.present.state import State
 from gateway.process.logs import log_to
 from gateway.process.state_files import as_owner, open_file, read_file, write_file
@@ -30,7 +29,7 @@ from gateway.spool import Spool, SpoolUnusable
 from gateway.times.dating import TimeNote
 from tests.gateway_process import GatewayProcess, command
 from tests.ports import free_port
-from tests.spools import finish_rescue, open_queue
+from tests.spools import finish_rescue, frame, leave_queue, open_queue
 from tests.waiting import wait_until
 
 USER = 1234
@@ -195,9 +194,7 @@ def test_root_does_nothing_to_what_a_link_in_the_state_directory_leads_to(
 @pytest.mark.parametrize("mode", [0o644, 0o666])
 def test_root_does_nothing_to_what_stands_for_the_log_of_a_queue(state, precious, is_damaged, name, mode):
     # given a queue of the service's user, damaged or not, and a file of root's as its log
-    spool = open_queue(state / "queue.db")
-    spool.put([Frame("9", (1.0,), Stamp(1_700_000_000.0, "boot", 1.0))])
-    spool.close()
+    leave_queue(state / "queue.db", [frame(1)])
     os.chown(state / "queue.db", USER, USER)
     if is_damaged:
         with (state / "queue.db").open("r+b") as file:
@@ -278,10 +275,8 @@ def test_the_history_of_a_page_is_the_owners_and_no_link_is_followed(state, prec
 
 @pytest.mark.needs_root
 def test_a_damaged_file_that_root_comes_upon_is_rescued_for_its_owner(state):
-    spool = open_queue(state / "queue.db")
-    spool.put([Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n)) for n in range(300)])
-    spool.close()
     path = state / "queue.db"
+    leave_queue(path, [frame(n) for n in range(300)])
     os.truncate(path, path.stat().st_size - 4096)
     spool = open_queue(path)
     finish_rescue(spool)
@@ -295,9 +290,7 @@ def test_a_damaged_file_that_root_comes_upon_is_rescued_for_its_owner(state):
 
 @pytest.mark.needs_root
 def test_root_writes_no_log_and_no_export_through_a_link(folder, state, precious):
-    spool = open_queue(state / "queue.db", "log")
-    spool.put([Frame("9", (1,), Stamp(1_700_000_000.0, "boot", 1))])
-    spool.close()
+    leave_queue(state / "queue.db", [frame(1)], "log")
     file = configured(folder)
     (state / "log").symlink_to(precious)
     running = command("--config-file", file, "--logfile", state / "log")

@@ -17,7 +17,7 @@ from gateway.frame import Frame, Stamp
 from gateway.spool import Spool
 from gateway.store import store
 from gateway.store.commits import length, verified
-from tests.spools import finish_rescue, open_queue
+from tests.spools import finish_rescue, leave_queue, open_queue
 
 COUNT = 300
 """Frames that are in the log only."""
@@ -259,9 +259,7 @@ def test_the_journal_of_another_database_takes_nothing(path, tmp_path, rows):
 def test_the_log_of_another_queue_takes_nothing(killed, path, tmp_path):
     # given the file of one queue, and the log of another that was killed
     other = tmp_path / "other.db"
-    spool = open_queue(other)
-    spool.put([frame(1000 + n) for n in range(50)])
-    spool.close()
+    leave_queue(other, [frame(1000 + n) for n in range(50)])
     log_of(other).write_bytes(data := log_of(path).read_bytes())
     # then
     assert read(other) == [1000 + n for n in range(50)]

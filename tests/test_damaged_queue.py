@@ -12,7 +12,7 @@ from gateway.spool import Spool, queue_file
 from gateway.store.salvage import Salvage
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
-from tests.spools import open_queue, refuse
+from tests.spools import leave_queue, refuse
 from tests.spools import peeked as values
 from tests.test_spool import BACK_TO_THE_FIRST_VERSION
 
@@ -26,10 +26,7 @@ def patience(monkeypatch):
 
 def filled(path, count: int) -> bytes:
     """Return the file of a queue that has been closed with so many frames, two of them delivered."""
-    spool = open_queue(path)
-    spool.put([frame(n) for n in range(count)])
-    spool.done("a", spool.peek("a", 2)[-1][0])
-    spool.close()
+    leave_queue(path, [frame(n) for n in range(count)], done=2)
     return path.read_bytes()
 
 

@@ -17,7 +17,7 @@ from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted
 from tests.gateway_process import GatewayProcess, command
 from tests.ports import free_port
-from tests.spools import open_queue, refuse
+from tests.spools import leave_queue, open_queue, refuse
 from tests.test_security import push
 from tests.waiting import wait_until
 
@@ -64,10 +64,7 @@ class Trouble:
 
 def filled(path: Path, count: int, *who: str) -> None:
     """Make a file with so many frames, of which the first dispatcher has delivered three."""
-    spool = open_queue(path, *who)
-    spool.put([frame(n) for n in range(count)])
-    spool.done(who[0], spool.peek(who[0], 3)[-1][0])
-    spool.close()
+    leave_queue(path, [frame(n) for n in range(count)], *who, done=3)
 
 
 def some_time_passes(spool: Spool, clock: VirtualClock) -> None:
@@ -157,9 +154,7 @@ def test_while_the_disk_can_only_be_read_what_it_has_is_counted_and_sent(path, c
 
 def test_what_is_learnt_of_the_clock_in_memory_counts_on_the_disk(path, clock, monkeypatch):
     clock.boot = "boot"
-    spool = open_queue(path, clock=clock)
-    spool.put([frame(3)])
-    spool.close()
+    leave_queue(path, [frame(3)], clock=clock)
     disk = Trouble(monkeypatch, readable=False)
     spool = open_queue(path, clock=clock)
     spool.set_clock(None)
@@ -181,9 +176,7 @@ def test_an_end_saves_what_can_be_saved_and_says_what_cannot(path, clock, monkey
     spool.close()
     assert "lost" not in caplog.text
     disk.on = True
-    spool = open_queue(path, clock=clock)
-    spool.put([frame(3)])
-    spool.close()
+    leave_queue(path, [frame(3)], clock=clock)
     assert "1 readings that wait in memory are lost" in caplog.text
     disk.on = False
     spool = open_queue(path, clock=clock)

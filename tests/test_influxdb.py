@@ -22,7 +22,7 @@ from tests.numbered_listener import install
 from tests.opened import opened
 from tests.simulators.influxdb import LINE, SHOWN, FakeInflux
 from tests.simulators.raw_http import RawHttp
-from tests.spools import open_queue
+from tests.spools import leave_queue
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -499,10 +499,8 @@ def finish(gateway, tmp_path):
 def test_a_bad_line_is_set_aside_and_every_other_is_stored(gateway, tmp_path, version):
     # given a server that refuses what is older than some moment, of which there is one reading
     (tmp_path / "state").mkdir()
-    spool = open_queue(tmp_path / "state" / "queue.db", "home")
     old = [frame(value, node="old", at=at) for value, at in ((1, AT), (2, AT - 9e8), (3, AT + 1))]
-    spool.put(old)
-    spool.close()
+    leave_queue(tmp_path / "state" / "queue.db", old, "home")
     with FakeInflux(version, oldest=int(AT - 1e6) * 1000) as server:
         with gateway(server, **WAYS[version]) as process:
             finish(process, tmp_path)

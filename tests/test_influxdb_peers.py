@@ -34,7 +34,7 @@ from tests.peers import need
 from tests.ports import free_port
 from tests.simulators.influxdb import FakeInflux
 from tests.simulators.raw_http import RawHttp
-from tests.spools import open_queue
+from tests.spools import leave_queue
 from tests.waiting import wait_until
 
 KILLS = int(os.environ.get("KILLS", "4"))
@@ -235,9 +235,7 @@ def gateway(tmp_path, server, backlog=(), listeners="", more=""):
     """Return a gateway process on a queue in which these frames wait."""
     (tmp_path / "state").mkdir(exist_ok=True)
     if backlog:
-        spool = open_queue(tmp_path / "state" / "queue.db", "influx")
-        spool.put(backlog)
-        spool.close()
+        leave_queue(tmp_path / "state" / "queue.db", backlog, "influx")
     file = tmp_path / "oemgateway.conf"
     file.touch(0o600)
     listeners = listeners or "[[idle]]\ntype = tcp\nport = 0\n".replace("= 0", f"= {free_port()}")

@@ -31,7 +31,7 @@ from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
-from tests.spools import open_queue, refuse
+from tests.spools import leave_queue, open_queue, refuse
 from tests.statuses import answer
 from tests.test_exchange import frames
 from tests.waiting import wait_until
@@ -157,9 +157,7 @@ def test_any_frames_survive_an_export_and_an_import(queue, path, tmp_path, kept)
     kept = [f for f in kept if f.stamp.wall <= NOW]
     for left in path.parent.glob("*"):
         left.unlink()
-    spool = open_queue(path, "a", "b")
-    spool.put(kept)
-    spool.close()
+    leave_queue(path, kept, "a", "b")
     assert queue("export", tmp_path / "taken")[0] == 0
     assert queue("drop", "--waiting", "--yes")[0] == 0
     assert queue("import", tmp_path / "taken")[0] == 0

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.store import removed
 from tests.gateway_process import ENVIRONMENT
-from tests.spools import frame, open_queue, values
+from tests.spools import frame, leave_queue, open_queue, values
 
 REMOVED = {
     "the file": lambda path: path.unlink(),
@@ -30,9 +30,7 @@ REPLACED = {
 
 
 def filled(path: Path, first: int, end: int) -> None:
-    spool = open_queue(path, "a", "b")
-    spool.put([frame(n) for n in range(first, end)])
-    spool.close()
+    leave_queue(path, [frame(n) for n in range(first, end)], "a", "b")
 
 
 @pytest.fixture

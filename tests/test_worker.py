@@ -36,7 +36,7 @@ from gateway.workers.backoff import Backoff
 from gateway.workers.delivery import DispatcherWorker
 from gateway.workers.worker import ListenerWorker, Worker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
-from tests.spools import left_by_an_earlier_run, open_queue
+from tests.spools import leave_queue, left_by_an_earlier_run, open_queue
 from tests.waiting import wait_until, wait_until_idle
 
 STAMP = Stamp(1_700_000_000.0, "boot", 1.0)
@@ -1059,9 +1059,7 @@ def test_one_that_is_stopped_while_it_waits_leaves_its_wait_to_who_comes_after(s
 @pytest.mark.parametrize(("queued", "doubled"), [(0, 0), (2, 2)])
 def test_what_comes_after_a_reboot_has_not_arrived_twice(tmp_path, started, queued, doubled):
     # given a far end that cannot tell what it has, and what was queued when the machine was shut down
-    spool = open_queue(tmp_path / "queue.db", "far", clock=VirtualClock())
-    spool.put([frame(n) for n in range(queued)])
-    spool.close()
+    leave_queue(tmp_path / "queue.db", [frame(n) for n in range(queued)], "far", clock=VirtualClock())
     # when more is put after the reboot, before anything is sent
     clock = VirtualClock()
     clock.boot = "another"
