@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway.mqtt.broker import Broker, Lost, Unreachable
-from gateway.mqtt.session import FAILED, TOO_LARGE, Message, Session
+from gateway.mqtt.message import Message
+from gateway.mqtt.session import FAILED, TOO_LARGE, Session
 from gateway.settings import SettingsFault
 from tests.certificates import make_certificate
 from tests.gateway_process import run

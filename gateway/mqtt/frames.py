@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.frame import HIGHEST, Frame, Stamp
-from gateway.mqtt.session import Message
+from gateway.mqtt.message import Message
 from gateway.mqtt.topics import encode
 from gateway.text.numeral import NotANumber, from_json, load_json, parse
 from gateway.text.words import distinct

@@ -13,7 +13,7 @@ import ssl
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from gateway.mqtt.broker import Broker
+    from gateway.mqtt.message import Message
 
 
 IN_FLIGHT = 20
@@ -49,15 +50,6 @@ _MOST_BYTES = 4 << 20
 
 _UNSUPPORTED_VERSION, TOO_LARGE, FAILED = 0x84, 0x95, 0x80
 """Reason codes of MQTT 5 (section 2.4); from FAILED on they are failures."""
-
-
-class Message(NamedTuple):
-    """What is published; `expiry` is in seconds, after which a broker forgets it (MQTT 5)."""
-
-    topic: str
-    payload: bytes
-    retain: bool = False
-    expiry: float | None = None
 
 
 class Session:

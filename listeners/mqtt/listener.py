@@ -19,7 +19,8 @@ from gateway.mqtt.client import origin_of
 from gateway.mqtt.examine import examine_broker
 from gateway.mqtt.frames import parse_object
 from gateway.mqtt.gateway_id import gateway_id
-from gateway.mqtt.session import FAILED, Message, Session
+from gateway.mqtt.message import Message
+from gateway.mqtt.session import FAILED, Session
 from gateway.mqtt.topics import check_filter, matches
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file

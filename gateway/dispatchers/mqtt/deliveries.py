@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gateway.dispatchers.mqtt.dispatcher import Mqtt
     from gateway.mqtt.confirmations import Confirmations
-    from gateway.mqtt.session import Message
+    from gateway.mqtt.message import Message
 
 _PATIENCE = 3
 """Timeouts without progress after which what a relay has not confirmed is sent again."""

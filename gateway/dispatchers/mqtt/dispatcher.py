@@ -21,7 +21,8 @@ from gateway.mqtt.broker import Broker, Lost
 from gateway.mqtt.confirmations import Confirmations
 from gateway.mqtt.frames import Identity, emoncms_message, emonhub_messages, log_message
 from gateway.mqtt.gateway_id import gateway_id
-from gateway.mqtt.session import Message, Session
+from gateway.mqtt.message import Message
+from gateway.mqtt.session import Session
 from gateway.mqtt.topics import check_topic, default_topic
 from gateway.plugin import (
     LARGEST_BATCH,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.diagnosis.finding import Finding, bad, good
 from gateway.dispatchers.mqtt.reasons import judge
 from gateway.mqtt.examine import examine_broker
-from gateway.mqtt.session import Message
+from gateway.mqtt.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

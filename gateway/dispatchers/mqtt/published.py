@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gateway.mqtt.frames import as_json
-from gateway.mqtt.session import Message
+from gateway.mqtt.message import Message
 from gateway.process.state_files import read_file, write_file
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.dispatchers.mqtt.published import Retained
 from gateway.frame import Frame
 from gateway.mqtt.frames import as_json, state_message, state_values
-from gateway.mqtt.session import Message
+from gateway.mqtt.message import Message
 from gateway.plugin import Series
 from gateway.present.values import LEAST_UNKNOWN, MISSED, lifetime
 
