@@ -93,6 +93,19 @@ def test_what_is_no_reading_of_the_time_covered_is_counted_and_left_out(history,
     assert history.known() == []
 
 
+def test_what_is_left_out_is_counted_once_however_often_the_disk_refuses(history, tmp_path):
+    # given a file that cannot be written to
+    with contextlib.closing(sqlite3.connect(tmp_path / "history.db")) as db:
+        db.execute("alter table state rename to gone")
+        for _ in range(3):
+            with pytest.raises(OSError, match="no such table"):
+                history.add([reading(NOW + 600)], PLACE, NOW)
+        db.execute("alter table gone rename to state")
+    # when it can, then what it leaves out is counted once
+    history.add([reading(NOW + 600)], PLACE, NOW)
+    assert history.left_out == {"ahead-of-the-clock": 1}
+
+
 def test_the_file_stops_growing(tmp_path):
     # a ring of one series, three times around: the file is as large as after the first time
     history = History(tmp_path / "history.db")

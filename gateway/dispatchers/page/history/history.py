@@ -134,9 +134,14 @@ class History:
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[sqlite3.Connection]:
-        """All that is done inside is written, or nothing."""
-        with self._connect() as db, transaction(db):
-            yield db
+        """All that is done inside is written and counted, or nothing: it may be tried again."""
+        left_out = self.left_out.copy()
+        try:
+            with self._connect() as db, transaction(db):
+                yield db
+        except BaseException:
+            self.left_out = left_out
+            raise
         self.writes += 1
 
     def add(
@@ -155,8 +160,8 @@ class History:
         Damaged, or OSError.
         Where the clock `is_sure`, what an earlier boot wrote whose clock was ahead takes no slot from these.
         """
-        taken = [each for each in readings if self._is_taken(each, now)]
         with self._written() as db:
+            taken = [each for each in readings if self._is_taken(each, now)]
             clocks.correct(db, offsets or {}, self.left_out)
             before, lost = clocks.newest(db), list[str]()
             by_boot: dict[str, list[Reading]] = defaultdict(list)
