@@ -6,7 +6,7 @@ import contextlib
 import json
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 import pytest
@@ -347,10 +347,8 @@ class TestAsking:
 
 
 @pytest.fixture
-def spool(tmp_path) -> Iterator[Spool]:
-    spool = open_queue(tmp_path / "queue.db", "home")
-    yield spool
-    spool.close()
+def spool(opened) -> Spool:
+    return opened("home")
 
 
 @pytest.fixture

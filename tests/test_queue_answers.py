@@ -26,14 +26,13 @@ FRAMES = [Frame("9", (float(n),), Stamp(1_700_000_000.0 + n, "boot", n)) for n i
 
 
 @pytest.fixture
-def spool(tmp_path):
+def spool(opened):
     """Twenty frames: the first five were refused by a, and all wait for b."""
-    spool = open_queue(tmp_path / "queue.db", "a", "b", frames=1000)
+    spool = opened("a", "b", frames=1000)
     spool.put(FRAMES)
     for number, _ in spool.peek("a", 5):
         refuse(spool, "a", number, "no")
-    yield spool
-    spool.close()
+    return spool
 
 
 @pytest.fixture

@@ -34,18 +34,12 @@ def filled(path: Path, first: int, end: int) -> None:
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "state" / "queue.db"
-
-
-@pytest.fixture
-def spool(path):
+def spool(opened):
     """Give a queue with the frames 0 to 9, of which a has delivered three."""
-    spool = open_queue(path, "a", "b")
+    spool = opened("a", "b")
     spool.put([frame(n) for n in range(10)])
     spool.done("a", spool.peek("a", 3)[-1][0])
-    yield spool
-    spool.close()
+    return spool
 
 
 def kept(path: Path) -> dict[str, list[float | None]]:

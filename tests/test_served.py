@@ -26,7 +26,6 @@ from gateway.spool import Spool
 from gateway.times.dating import Dating, TimeNote
 from gateway.times.timekeeper import Timekeeper
 from gateway.workers.delivery import DispatcherWorker
-from tests.spools import open_queue
 from tests.waiting import wait_until, wait_until_idle
 
 PING = 0.02
@@ -105,10 +104,8 @@ class Sent(Delivery):
 
 
 @pytest.fixture
-def spool(tmp_path) -> Iterator[Spool]:
-    spool = open_queue(tmp_path / "queue.db", "far")
-    yield spool
-    spool.close()
+def spool(opened) -> Spool:
+    return opened("far")
 
 
 @pytest.fixture

@@ -145,10 +145,8 @@ def clock() -> VirtualClock:
 
 
 @pytest.fixture
-def spool(tmp_path) -> Iterator[Spool]:
-    spool = open_queue(tmp_path / "queue.db", "far")
-    yield spool
-    spool.close()
+def spool(opened) -> Spool:
+    return opened("far")
 
 
 @pytest.fixture
