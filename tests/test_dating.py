@@ -196,6 +196,12 @@ def test_a_note_that_cannot_be_read_or_written_is_no_trouble(tmp_path):
     TimeNote(tmp_path / "nowhere").write(NOW)
 
 
+def test_a_note_is_of_a_time_that_has_passed(tmp_path):
+    # so that a gateway that is started again at once does not find its clock wrong
+    TimeNote(tmp_path).write(NOW + 0.9)
+    assert TimeNote(tmp_path).read() == NOW
+
+
 @pytest.mark.parametrize("text", ["", "nan", "inf", "1e300", "1_799_999_999", "\x1c1799999999", "1" * 5000])
 def test_a_note_that_is_no_time_is_none(tmp_path, text):
     (tmp_path / "last-time").write_text(text, encoding="ascii")

@@ -136,7 +136,7 @@ class TimeNote:
     def write(self, wall: float) -> None:
         """Note a time; a disk that refuses is ignored here."""
         try:
-            write_file(self._file, f"{wall:.0f}\n")
+            write_file(self._file, f"{wall // 1:.0f}\n")  # rounded up it would not have passed yet
         except OSError as error:
             log.debug("%s: %s", self._file, error)
 
