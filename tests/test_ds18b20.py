@@ -13,6 +13,7 @@ from listeners.onewire.ds18b20 import (
     conversion_time,
     decode,
     is_power_on,
+    own_marker,
     plausible,
     resolution_of,
     setup,
@@ -165,8 +166,8 @@ def test_resolutions(bits, byte, seconds):
     assert resolution_of(measured(0, bits)) == bits
     assert conversion_time(bits) == seconds
     assert conversion_time(bits, DS18S20.family) == 0.75
-    assert setup(DS18B20, bits) == MARKER + bytes([byte])
-    assert setup(DS18S20, bits) == MARKER
+    assert setup(DS18B20, bits) == own_marker(DS18B20) + bytes([byte])
+    assert setup(DS18S20, bits) == own_marker(DS18S20)
 
 
 @pytest.mark.parametrize(

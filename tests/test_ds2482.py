@@ -17,8 +17,8 @@ from listeners.onewire.drivers import ds2482
 from listeners.onewire.drivers.bridge import ACTIVE_PULL_UP, Bridge
 from listeners.onewire.drivers.line import Line
 from listeners.onewire.drivers.thermometers import Thermometers
-from listeners.onewire.ds18b20 import MARKER, Fault
-from listeners.onewire.rom import Rom
+from listeners.onewire.ds18b20 import Fault, own_marker
+from listeners.onewire.rom import Rom, crc8
 from listeners.ports import i2c
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 from listeners.simulated.ds18b20 import Ds18b20
@@ -799,5 +799,21 @@ def test_unmodified_smbus2_reads_the_simulated_chip(tmp_path, kernel_owns, nack,
     assert ran.stdout.startswith(printed)
 
 
-def test_the_marker_is_there_after_opening(house):
-    assert all(sensor._scratchpad[2:4] == MARKER for sensor in house().sensors)
+def test_each_sensor_has_its_marker_after_opening(house):
+    assert all(sensor._scratchpad[2:4] == own_marker(Rom(sensor.rom)) for sensor in house().sensors)
+
+
+def test_a_scratchpad_of_another_sensor_is_no_value(house):
+    made = house()
+    made.read()
+    first, other, *_ = made.sensors
+
+    def of_the_other(sent):
+        first.flip = None
+        return bytes([*other._scratchpad, crc8(other._scratchpad)])
+
+    # when a second master has another sensor answer, once, where the first is to be read
+    first.flip = of_the_other
+    # then that is noticed, and it is read again
+    assert made.read() == VALUES
+    assert first.flip is None

@@ -142,9 +142,18 @@ def conversion_time(resolution: int, family: int = DS18B20) -> float:
     return 0.75 if family == DS18S20 else 0.75 / (1 << 12 - resolution)
 
 
+def own_marker(rom: Rom) -> bytes:
+    """Return a marker that few sensors share: a scratchpad of another one shows that it is of another.
+
+    It comes where a second master uses the bus between our command and what is read.
+    """
+    return bytes((MARKER[0], rom.wire[7]))
+
+
 def setup(rom: Rom, resolution: int) -> bytes:
     """Return what follows 4E (write scratchpad): TH, TL and, but for a DS18S20, the configuration."""
-    return MARKER if rom.family == DS18S20 else MARKER + bytes([configuration(resolution)])
+    marker = own_marker(rom)
+    return marker if rom.family == DS18S20 else marker + bytes([configuration(resolution)])
 
 
 def damage(rom: Rom, scratchpad: bytes) -> Fault | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from listeners.onewire.drivers.bridge import LineFault, NoPresence, NotConverting
 from listeners.onewire.drivers.line import Line
-from listeners.onewire.ds18b20 import AGAIN, MARKER, Fault, Reading, damage, setup
+from listeners.onewire.ds18b20 import AGAIN, Fault, Reading, damage, own_marker, setup
 from listeners.onewire.sensor import Sensor, found_bits
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Thermometers:
 
     def _new(self, rom: Rom) -> Sensor[Line]:
         """Return what is known of a sensor that was not asked yet: it must have the marker."""
-        return Sensor(rom, self._lines[0], self._resolution, marker=MARKER)
+        return Sensor(rom, self._lines[0], self._resolution, marker=own_marker(rom))
 
     def _register(self, roms: Collection[Rom]) -> None:
         """Add sensors that it was not made with."""
@@ -185,9 +185,9 @@ class Thermometers:
     def _set_up_one(self, rom: Rom) -> None:
         """Set a sensor up, or note what it does not take, as clones may not."""
         sensor = self._sensors[rom]
-        wanted = setup(rom, self._resolution)
+        wanted, marker = setup(rom, self._resolution), own_marker(rom)
         scratchpad = self._scratchpad(sensor)
-        if not damage(rom, scratchpad) and scratchpad[2:4] != MARKER:
+        if not damage(rom, scratchpad) and scratchpad[2:4] != marker:
             sensor.before = scratchpad[:2]
         for _ in range(_WRITES):
             if damage(rom, scratchpad) or scratchpad[2 : 2 + len(wanted)] == wanted:
@@ -196,7 +196,7 @@ class Thermometers:
             scratchpad = self._scratchpad(sensor)
         if not damage(rom, scratchpad):
             sensor.bits = found_bits(rom, scratchpad)
-            sensor.marker = MARKER if scratchpad[2:4] == MARKER else None
+            sensor.marker = marker if scratchpad[2:4] == marker else None
             sensor.parasite = sensor.place.parasite and sensor.place.feeds(rom)
 
     def _moved(self, outcomes: dict[Rom, Outcome]) -> list[Rom]:
