@@ -130,15 +130,13 @@ class Daemon:
             if not self._status.ready:  # later the directory may be away for a while, and come back
                 path.parent.mkdir(parents=True, exist_ok=True)
             answers = {**self._status.by_name(), **self._queue.by_name(), **self._present.by_name()}
-            self._control = control.Control(path, answers)
+            self._control, self._is_deaf = control.Control(path, answers), False
         except OSError as error:
             if not self._is_deaf:
                 log.warning(
                     "%s: no socket there (%s): the command cannot ask this daemon", path, failure(error)
                 )
             self._is_deaf = True
-        else:
-            self._is_deaf = False
 
     def _await_first_tries(self) -> None:
         deadline = time.monotonic() + _FIRST_TRY

@@ -44,6 +44,17 @@ def test_a_second_daemon_on_the_same_file_is_refused(spool, path):
         Spool(path)
 
 
+def test_a_file_of_a_newer_version_is_left_to_that_one(spool, path):
+    spool.close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(SpoolUnusable, match="newer"):
+        Spool(path)
+    assert path.read_bytes() == before
+
+
 def test_nobody_else_may_read_the_queue(spool, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 

@@ -198,8 +198,7 @@ class QueueFile:
                 removed.keep(self._path, self.contents.db)
             except (OSError, sqlite3.Error) as error:
                 log.error("%s was removed, and what waits in it is lost: %s", self._path, error)
-        lost = [each for each in self.contents.unwritten if each.number > self._kept_upto]
-        if lost:
+        if lost := [each for each in self.contents.unwritten if each.number > self._kept_upto]:
             log.error("the disk refuses to the end: %d readings that wait in memory are lost", len(lost))
         with as_owner(self._path.parent):
             if self._rescue:
