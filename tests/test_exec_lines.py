@@ -219,7 +219,7 @@ def test_one_that_has_ended_and_left_a_silent_child_has_ended(run, stop, monkeyp
     listener = run(*sh("sleep 1000 & echo 5 $!"))
     (frame,) = listener.read(stop)
     assert outcome(listener, stop) == "sh has ended with status 0"
-    assert not is_running(int(frame.values[0]))
+    wait_until(lambda: not is_running(int(frame.values[0])))
 
 
 def test_one_that_has_ended_is_heard_for_as_long_as_its_child_prints(run, stop, monkeypatch):
