@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import random
 import sqlite3
+import threading
+from collections import Counter
 
 import pytest
 
@@ -176,3 +178,30 @@ class TestWhatWasRefused:
         spool.put([frame(n) for n in range(3, 5)])
         spool.done("a", batch[-1][0], refused=[(number, kept, "no") for number, kept in batch])
         assert (refused(spool), spool.dropped, values(spool)) == ([2], 2, [3, 4])
+
+
+def test_who_has_refused_is_counted_while_another_dispatcher_refuses(opened):
+    # given frames of two dispatchers that are set aside, and a third dispatcher
+    spool = opened("a", "b", "c")
+    spool.put([frame(1)])
+    ((number, kept),) = spool.peek("a", 1)
+    for who in ("a", "b"):
+        spool.done(who, number, refused=[(number, kept, "no")])
+    aside = {"refused": [(number, kept, "no")]}
+    third = threading.Thread(target=spool.done, args=("c", number), kwargs=aside)
+
+    class Interrupted(Counter[str]):
+        def items(self):
+            found = iter(super().items())
+            yield next(found)
+            if third.ident is None:
+                third.start()
+                third.join(0.2)
+            yield from found
+
+    # when the third refuses in the middle of the count
+    spool._contents.refused._on_disk = Interrupted(spool._contents.refused._on_disk)
+    assert spool.refusers == ["a", "b"]
+    # then it does so after that
+    third.join()
+    assert spool.refusers == ["a", "b", "c"]

@@ -263,7 +263,8 @@ class Spool:
     @property
     def holding(self) -> bool:
         """Whether frames may wait for their time; those whose time is lost wait only to be set aside."""
-        return not self._lost and bool(self._contents.held_from(self._contents.first - 1))
+        with self._lock:
+            return not self._lost and bool(self._contents.held_from(self._contents.first - 1))
 
     # What there is.
 
@@ -301,7 +302,8 @@ class Spool:
     @property
     def refusers(self) -> list[str]:
         """The dispatchers, there or gone, that have frames set aside."""
-        return sorted(self._contents.refused.by)
+        with self._lock:
+            return sorted(self._contents.refused.by)
 
     @property
     def dropped(self) -> int:
