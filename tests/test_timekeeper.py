@@ -5,7 +5,7 @@ import math
 import pytest
 
 from gateway.frame import Stamp
-from gateway.times.timekeeper import Timekeeper, machine_is_synchronised
+from gateway.times.timekeeper import TOLERANCE, Timekeeper, machine_is_synchronised
 from gateway.version import MADE
 from listeners.simulated.clock import VirtualClock
 
@@ -216,3 +216,23 @@ def test_the_machine_is_asked(tmp_path):
     assert machine_is_synchronised(tmp_path / "nowhere") in (True, False)
     (tmp_path / "synchronized").touch()
     assert machine_is_synchronised(tmp_path / "synchronized")
+
+
+def test_the_clocks_are_compared_while_another_dispatcher_notes_its_own():
+    keeper = Machine(NOW).keeper
+    keeper.note_server_time("first", NOW)
+    keeper.note_server_time("second", NOW + 10)
+
+    class Interrupted(dict[str, float]):
+        is_over = False
+
+        def items(self):
+            for item in super().items():
+                yield item
+                if not self.is_over:
+                    self.is_over = True
+                    keeper.note_server_time("third", NOW + 20)
+
+    keeper._far_offsets = Interrupted(keeper._far_offsets)
+    assert keeper.latest("second") == NOW + 10 + TOLERANCE
+    assert keeper.latest("third") == NOW + 20 + TOLERANCE

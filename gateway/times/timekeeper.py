@@ -61,7 +61,7 @@ class Timekeeper:
         self._began = clock.boottime()
         self._synchronised = synchronised or machine_is_synchronised
         self._offset = self.offset()
-        # What the clock of a dispatcher's far end is ahead of the boot's own.
+        # What the clock of a dispatcher's far end is ahead of the boot's own. Replaced, as others read it.
         self._far_offsets: dict[str, float] = {}
         self.look()
 
@@ -89,9 +89,9 @@ class Timekeeper:
 
     def note_server_time(self, who: str, time: float | None) -> None:
         """Note what the clock of a dispatcher's far end shows: None where it shows nothing."""
-        self._far_offsets.pop(who, None)
-        if time is not None:
-            self._far_offsets[who] = time - self._clock.boottime()
+        others = {name: ahead for name, ahead in self._far_offsets.items() if name != who}
+        shown = {} if time is None else {who: time - self._clock.boottime()}
+        self._far_offsets = others | shown
         self._judge()
 
     def set_consumers(self, dispatchers: Collection[str]) -> None:

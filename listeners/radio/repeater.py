@@ -137,7 +137,7 @@ class Repeater(Rfm12pi):
     def health(self) -> Health:
         """Return how often what was refused, commands as well as lines of the board."""
         health = super().health()
-        commands = {f"command {reason}": count for reason, count in self.commands.items()}
+        commands = {f"command {reason}": count for reason, count in dict(self.commands).items()}
         return replace(health, faults={**health.faults, **commands})
 
     def open(self) -> None:
