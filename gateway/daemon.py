@@ -277,7 +277,9 @@ class Daemon:
         for worker in workers:
             worker.join(max(0.0, deadline - time.monotonic()))
             if worker.is_alive():
-                log.warning("%s does not answer: what it has not delivered stays on disk", worker.name)
+                log.warning(
+                    "%s does not answer, and is not waited for: what is stored stays on disk", worker.name
+                )
 
     def _try_refused(self, dispatcher: str) -> None:
         if worker := self._dispatchers.get(dispatcher):

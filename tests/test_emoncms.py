@@ -195,6 +195,8 @@ class TestJudgement:
         assert type(no_answer(requests.ConnectTimeout("x"), sent=False)) is TryLater
         assert type(no_answer(requests.ReadTimeout("x"), sent=True)) is OutcomeUnknown
         assert "OSError" in str(no_answer(OSError(), sent=False))
+        handshake = TimeoutError("_ssl.c:989: The handshake operation timed out")
+        assert "not reached (The handshake operation" in str(no_answer(handshake, sent=False))
 
 
 class TestSettings:

@@ -88,6 +88,8 @@ def test_no_broker_and_no_such_host_are_one_line():
 def test_something_that_is_no_broker_is_said_so(peer):
     with pytest.raises(Unreachable, match="no answer within 1 s"):
         Session(Broker(host="127.0.0.1", port=peer(silence).port, timeout=1.0), "x").open()
+    with pytest.raises(Unreachable, match=r"^127\.0\.0\.1:[0-9]+: The handshake operation timed out$"):
+        Session(Broker(host="127.0.0.1", port=peer(silence).port, timeout=1.0, tls=True), "x").open()
     port = peer(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 50)).port
     with pytest.raises(OSError, match=f"^127.0.0.1:{port}[: ]"):
         Session(Broker(host="127.0.0.1", port=port, timeout=2.0), "x").open()

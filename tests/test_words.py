@@ -44,6 +44,7 @@ def test_how_much(count, words):
         (OSError(errno.EIO, "Input/output error"), "Input/output error"),
         (OSError("the board has gone"), "the board has gone"),
         (TimeoutError(), "TimeoutError"),
+        (TimeoutError("_ssl.c:989: The handshake operation timed out"), "The handshake operation timed out"),
     ],
 )
 def test_what_has_failed(error, words):

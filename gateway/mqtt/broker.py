@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.listener import Plugin
 from gateway.process.port import joined
 from gateway.settings import SettingsFault, between, setting
+from gateway.text.words import failure
 from gateway.version import MADE
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Broker(Plugin):
 
     def unreachable(self, error: Exception) -> Unreachable:
         """Return the failure to connect, in words, with the cure."""
-        words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        words = failure(error)
         cure = "see that the broker runs there, and that this machine reaches it"
         if isinstance(error, ssl.SSLCertVerificationError):
             words = f"its certificate is refused: {error.verify_message}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,10 @@ def runs(numbers: Iterable[int], word: str = "") -> str:
 
 
 def failure(error: Exception) -> str:
-    """Return what an exception says: of an error of the system the file and the words, without its number."""
+    """Return what an exception says, without numbers: of an error of the system the file and the words.
+
+    Of a time-out of TLS that is without the place in the source of Python.
+    """
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
+    return re.sub(r"^_ssl\.c:[0-9]+: ", "", str(error)) or type(error).__name__

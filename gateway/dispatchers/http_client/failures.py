@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.dispatchers.http_client.bounded_http import Overdue, Unusable
 from gateway.dispatchers.http_client.pages import excerpt
 from gateway.plugin import HoldEverything, OutcomeUnknown, TryLater
+from gateway.text.words import failure
 
 if TYPE_CHECKING:
     from gateway.plugin import DeliveryFailure
@@ -43,8 +44,8 @@ def no_answer(error: OSError, *, sent: bool, secret: str = "") -> DeliveryFailur
     cause = [each for each in causes if isinstance(each, OSError | HTTPException)][-1]
     if isinstance(cause, BadStatusLine) and str(cause).startswith(_TLS_ALERT):
         return HoldEverything(WRITE_HTTPS)
-    if isinstance(cause, ssl.SSLError) and (failure := _of_tls(cause, sent=sent)):
-        return failure
+    if isinstance(cause, ssl.SSLError) and (known := _of_tls(cause, sent=sent)):
+        return known
     why = excerpt(_words(cause), secret)
     if sent:
         return OutcomeUnknown(f"it was sent, but no answer came: {why}")
@@ -79,9 +80,9 @@ def _behind(error: BaseException) -> BaseException | None:
     return error.__cause__ or error.__context__ or next(given, None)
 
 
-def _words(error: BaseException) -> str:
+def _words(error: Exception) -> str:
     """Return what an error says, without the place in the source of OpenSSL."""
     if isinstance(error, ssl.SSLError):
         words = error.reason or re.sub(r" *\(_ssl\.c:[0-9]+\)", "", error.strerror or "it ends")
         return f"no TLS: {words.replace('_', ' ').lower()}"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return failure(error)
