@@ -59,15 +59,25 @@ def test_a_relay_that_was_wiped_takes_what_follows_something_that_was_acknowledg
 
 def test_positions_are_kept_and_old_epochs_forgotten():
     positions, kept = Positions({}), {}
-    for number in range(40):
+    for number in range(100):
         changes = positions.advance(Identity("ab", f"e{number}", number))
         kept = {name: text for name, text in (kept | changes).items() if text}
     positions.advance(Identity("cd", "x", 3))
-    assert len(kept) == 16
+    assert len(kept) == 64
     again = Positions(kept | {"nonsense": "x", "": "1 2 3", "a b": "5"})
     assert again.of("ab") == positions.of("ab")
-    assert again.judge(Identity("ab", "e39", 39)) is Verdict.STORED
-    assert json.loads(answer("ab", "r", again.of("ab")))["positions"] == {f"e{n}": n for n in range(24, 40)}
+    assert again.judge(Identity("ab", "e99", 99)) is Verdict.STORED
+    assert json.loads(answer("ab", "r", again.of("ab")))["positions"] == {f"e{n}": n for n in range(36, 100)}
+
+
+def test_what_a_copied_card_sends_again_is_known_after_many_starts():
+    # given a gateway that has sent something in each of forty starts
+    positions = Positions({})
+    for start in range(40):
+        positions.advance(Identity("ab", f"e{start}", start))
+    # when a copy of its card is put back that has what waited after the tenth
+    again = [positions.judge(Identity("ab", f"e{start}", start)) for start in range(3, 10)]
+    assert again == [Verdict.STORED] * 7
 
 
 def test_what_a_relay_confirms():

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
     from gateway.mqtt.frames import Identity
 
-_EPOCHS = 16
-"""Epochs of one gateway that are remembered; each start of it begins one, and a batch has half of them."""
+_EPOCHS = 64
+"""Epochs of one gateway that are remembered; each start of it begins one, and a batch has eight at most.
+
+A card that was copied takes a gateway back behind many starts, and what it sends again has to be known.
+"""
 
 _GATEWAYS = 10_000
 """Gateways that are remembered: whoever may publish here can make up any number of them."""

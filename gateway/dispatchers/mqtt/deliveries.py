@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PATIENCE = 3
 """Timeouts without progress after which what a relay has not confirmed is sent again."""
 _EPOCHS = 8
-"""Epochs of one batch, at most: a relay remembers the latest sixteen."""
+"""Epochs of one batch, at most: a relay remembers the latest sixty-four."""
 
 
 class Messages(Delivery):
