@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import suppress
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +11,6 @@ from typing import TYPE_CHECKING
 from gateway.frame import Stamp
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
-
     from gateway.flag import Flag
 
 
@@ -25,14 +21,6 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def local(unix: float, zone: tzinfo | None = None) -> datetime:
-    """Return a time in a time zone, by default this machine's; in UTC where TZ is none there can be."""
-    time = datetime.fromtimestamp(unix, UTC)
-    with suppress(ValueError):  # a day or more from UTC
-        return time.astimezone(zone)
-    return time
 
 
 class Clock:

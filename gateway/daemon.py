@@ -133,9 +133,7 @@ class Daemon:
             self._control, self._is_deaf = control.Control(path, answers), False
         except OSError as error:
             if not self._is_deaf:
-                log.warning(
-                    "%s: no socket there (%s): the command cannot ask this daemon", path, failure(error)
-                )
+                log.warning("%s: no socket there (%s): commands cannot ask this daemon", path, failure(error))
             self._is_deaf = True
 
     def _await_first_tries(self) -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import errno
+import time
 
 import pytest
 
-from gateway.text.words import failure, rate, size, span
+from gateway.text.words import failure, local, rate, size, span
 
 
 @pytest.mark.parametrize(
@@ -49,3 +50,13 @@ def test_how_much(count, words):
 )
 def test_what_has_failed(error, words):
     assert failure(error) == words
+
+
+def test_a_time_zone_that_there_cannot_be_is_utc(monkeypatch):
+    monkeypatch.setenv("TZ", "XXX99999")
+    time.tzset()
+    try:
+        assert local(1_700_000_000.0).isoformat() == "2023-11-14T22:13:20+00:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -7,11 +7,10 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from gateway.clock import local
 from gateway.present.exchange import COLUMNS, cells
 from gateway.present.status import QueueStatus, from_json
 from gateway.text.plain import plain
-from gateway.text.words import size, span
+from gateway.text.words import local, size, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

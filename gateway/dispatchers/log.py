@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.clock import local
 from gateway.plugin import Batch, Dispatcher
+from gateway.text.words import local
 
 if TYPE_CHECKING:
     from gateway.frame import Frame

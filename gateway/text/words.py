@@ -1,13 +1,24 @@
-"""Numbers and failures in words, and names that can be told apart."""
+"""Numbers, times and failures in words, and names that can be told apart."""
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import tzinfo
+
+
+def local(unix: float, zone: tzinfo | None = None) -> datetime:
+    """Return a time in a time zone, by default this machine's; in UTC where TZ is none there can be."""
+    time = datetime.fromtimestamp(unix, UTC)
+    with suppress(ValueError):  # a day or more from UTC
+        return time.astimezone(zone)
+    return time
 
 
 def span(seconds: float) -> str:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode
 from zoneinfo import ZoneInfo
 
-from gateway.clock import local
 from gateway.dispatchers.page import tiles
 from gateway.dispatchers.page.answer import Answer
 from gateway.dispatchers.page.history.chart import chart
@@ -22,6 +21,7 @@ from gateway.dispatchers.page.history.history import Damaged, History, key_of
 from gateway.dispatchers.page.history.spans import SPANS, View, points
 from gateway.dispatchers.page.html import document
 from gateway.plugin import Present
+from gateway.text.words import local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

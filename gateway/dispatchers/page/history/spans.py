@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
-from gateway.clock import local
 from gateway.dispatchers.page.history.blocks import DAY, HOUR, Point
+from gateway.text.words import local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
