@@ -240,19 +240,24 @@ def test_killed_at_any_time_every_frame_counts_once(tmp_path_factory, seed):
     assert counts(keeper) == len(frames)
 
 
+def begun_anew(folder):
+    """Keep a reading where another file has the place of the history; return that file, set aside."""
+    log = Log()
+    keeper = Keeper(folder / "history.db", Present([]), log)
+    keeper.open()
+    keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
+    assert counts(keeper) == 1
+    assert len(log.lines) == 1
+    (aside,) = folder.glob("history.db.damaged-*")
+    return aside
+
+
 @pytest.mark.parametrize(
     "damage", [b"this is no database at all" * 200, b"\0" * 8192, b"SQLite format 3\0" + b"\xff" * 9000]
 )
 def test_a_damaged_file_is_set_aside_and_a_new_one_begins(tmp_path, damage):
     (tmp_path / "history.db").write_bytes(damage)
-    log = Log()
-    keeper = Keeper(tmp_path / "history.db", Present([]), log)
-    keeper.open()
-    keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
-    assert counts(keeper) == 1
-    (aside,) = tmp_path.glob("history.db.damaged-*")
-    assert aside.read_bytes() == damage
-    assert len(log.lines) == 1
+    assert begun_anew(tmp_path).read_bytes() == damage
 
 
 @pytest.mark.parametrize("table", ["precious (x)", "minutes (x)", "series (x)"])
@@ -260,15 +265,8 @@ def test_another_programs_database_is_set_aside_as_it_is(tmp_path, table):
     with contextlib.closing(sqlite3.connect(tmp_path / "history.db")) as other:
         other.execute(f"create table {table}")
         other.executescript("create table more (x); insert into more values (7)")
-    log = Log()
-    keeper = Keeper(tmp_path / "history.db", Present([]), log)
-    keeper.open()
-    keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
-    assert counts(keeper) == 1
-    (aside,) = tmp_path.glob("history.db.damaged-*")
-    with contextlib.closing(sqlite3.connect(aside)) as other:
+    with contextlib.closing(sqlite3.connect(begun_anew(tmp_path))) as other:
         assert other.execute("select * from more").fetchall() == [(7,)]
-    assert len(log.lines) == 1
 
 
 def test_one_that_is_damaged_while_it_is_in_use_is_set_aside_too(tmp_path, keeper):
