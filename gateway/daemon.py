@@ -63,7 +63,7 @@ class Daemon:
         self._retired: list[Worker[Any]] = []
         self._remarked: set[tuple[str, str]] = set()
         self._control: control.Control | None = None
-        self._is_deaf = False
+        self._has_no_socket = False
 
     def run(self) -> None:
         """Run until `stop` is raised. Raises ConfigFaults, SpoolUnusable or OSError where it cannot start."""
@@ -130,11 +130,11 @@ class Daemon:
             if not self._status.ready:  # later the directory may be away for a while, and come back
                 path.parent.mkdir(parents=True, exist_ok=True)
             answers = {**self._status.by_name(), **self._queue.by_name(), **self._present.by_name()}
-            self._control, self._is_deaf = control.Control(path, answers), False
+            self._control, self._has_no_socket = control.Control(path, answers), False
         except OSError as error:
-            if not self._is_deaf:
+            if not self._has_no_socket:
                 log.warning("%s: no socket there (%s): commands cannot ask this daemon", path, failure(error))
-            self._is_deaf = True
+            self._has_no_socket = True
 
     def _await_first_tries(self) -> None:
         deadline = time.monotonic() + _FIRST_TRY

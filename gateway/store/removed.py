@@ -35,7 +35,7 @@ def is_gone(path: Path, which: tuple[int, int]) -> bool:
 
 
 def keep(path: Path, db: sqlite3.Connection) -> None:
-    """Put all that an open queue has beside its path, which another gateway has. Raises as `write`."""
+    """Copy an open queue to a file beside its path, which another gateway uses. Raises as `write`."""
     kept = named(path, free_name(path, "removed"), "removed")
     os.close(open_file(kept, os.O_RDWR | os.O_CREAT))
     with as_owner(path.parent), closing(sqlite3.connect(kept)) as copy:

@@ -41,7 +41,7 @@ class Unexpected(DeliveryFailure):
     """It answered something else than was asked for; other requests may still work."""
 
 
-class _Unheard(HoldEverything, TryLater):
+class _NotTaken(HoldEverything, TryLater):
     """Nothing passes until someone corrects it, and nothing of this was taken: Emoncms did not read it."""
 
 
@@ -60,20 +60,20 @@ def judge_status(  # noqa: PLR0911  (a line for each)
 ) -> DeliveryFailure:
     """Return the failure for an answer whose status is not 200."""
     if 300 <= status < 400:
-        return _Unheard(redirected("Emoncms", path, location, secret))
+        return _NotTaken(redirected("Emoncms", path, location, secret))
     if status == 401 and is_page(body):
-        return _Unheard(
+        return _NotTaken(
             f"a web server before Emoncms wants a user name and a password "
             f"({with_status(status, body, secret)}): let the gateway pass without"
         )
     if status == 401:
-        return _Unheard("it refuses the key: put the write key of the Emoncms account in apikey")
+        return _NotTaken("it refuses the key: put the write key of the Emoncms account in apikey")
     if status == 413:
         return BadFrame("the batch is too large for it")
     if PLAIN_TO_TLS.search(body):
-        return _Unheard(WRITE_HTTPS)
+        return _NotTaken(WRITE_HTTPS)
     if 400 <= status < 500 and status not in (408, 429):
-        return _Unheard(
+        return _NotTaken(
             f"it answers {status} to {path}: check url, at which Emoncms's own page must open in a browser "
             "(on an emonPi that is http://emonpi/emoncms)"
         )
