@@ -258,6 +258,23 @@ def disk_in_the_main_thread(tmp_path, stack):
     return hang._replace(sections=hang.sections.replace("commit_interval = 0", "commit_interval = 1"))
 
 
+SLOW_END = """
+import sys, time
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(3600)
+sys.slow = Slow()
+"""
+
+
+def end_of_python(tmp_path, stack):
+    """Python itself takes long to end, as on a small and busy machine: no thread runs by then."""
+    return Hang(
+        f"[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n{OUT}",
+        environment=instead(tmp_path, SLOW_END),
+    )
+
+
 HANGS = (
     w1_file,
     w1_set_up,
@@ -272,6 +289,7 @@ HANGS = (
     deaf_port,
     disk,
     disk_in_the_main_thread,
+    end_of_python,
 )
 
 

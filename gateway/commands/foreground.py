@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.conf import config
 from gateway.conf.describe import show_settings
 from gateway.daemon import Daemon
-from gateway.process.ending import end_in_time
+from gateway.process.ending import end, end_in_time
 from gateway.process.logs import log_to
 from gateway.process.notify import Supervisor
 from gateway.text.terminal import OK, say
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     log_to(options.logfile)
     logging.getLogger("oemgateway").setLevel(configuration.gateway.loglevel)
     serve(Daemon(configuration, Supervisor()))
-    return OK
+    return end()
 
 
 def serve(daemon: Daemon) -> None:
