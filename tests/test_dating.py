@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 
@@ -26,6 +27,7 @@ class Pi:
         *,
         max_age: float = math.inf,
         kept_right: bool = False,
+        mode: Literal["hold", "send"] = "hold",
         clock: VirtualClock | None = None,
     ) -> None:
         self.directory = directory
@@ -35,7 +37,7 @@ class Pi:
         self.spool.set_consumers(["a"])
         note = TimeNote(directory)
         known = passed(self.spool, note, boot)
-        self.keeper = Timekeeper(self.clock, past=known, synchronised=lambda: kept_right)
+        self.keeper = Timekeeper(self.clock, past=known, synchronised=lambda: kept_right, mode=mode)
         self.dating = Dating(self.spool, self.keeper, self.clock, note)
 
     def take(self, value: float) -> None:
@@ -189,6 +191,24 @@ def test_the_time_is_noted_now_and_then_and_only_when_it_is_believed(boot, tmp_p
     pi.clock.sleep(700)
     pi.dating.look()
     assert TimeNote(tmp_path).read() == NOW + 710
+
+
+def test_a_clock_that_was_ahead_once_is_believed_again_after_one_start_that_sends(boot):
+    # given a clock that was a year ahead, and set right by hand, where neither NTP nor a server can be asked
+    boot(NOW + YEAR).take(0)
+    pi = boot(NOW, "second")
+    pi.take(1)
+    pi.spool.done("a", 1)
+    assert (pi.keeper.holding, pi.sent()) == (True, [])
+    assert "start once with unsynced = send" in pi.keeper.doubt
+    # when the gateway is started with unsynced = send, and then without it
+    pi = boot(NOW, "second", clock=pi.clock, mode="send")
+    assert pi.sent() == [(1, 0)]
+    pi = boot(NOW, "second", clock=pi.clock)
+    # then this clock is believed, and one that is behind it is doubted
+    pi.take(2)
+    assert (pi.keeper.doubt, pi.sent()) == ("", [(1, 0), (2, 10)])
+    assert boot(NOW - DAY, "third").keeper.holding
 
 
 def test_a_note_that_cannot_be_read_or_written_is_no_trouble(tmp_path):

@@ -73,7 +73,7 @@ class Dating:
         with self._lock:
             self._follow()
             now = self._clock.monotonic()
-            if not self.keeper.doubt and now >= self._note_due:
+            if not self.keeper.holding and now >= self._note_due:
                 self._note.write(self._clock.wall())
                 self._note_due = now + _NOTE_EVERY
             expire = now >= self._expire_due
@@ -120,7 +120,7 @@ def passed(spool: Spool, note: TimeNote, boot: str) -> float:
 
 
 class TimeNote:
-    """The last time at which the clock was believed, in a file of the state directory."""
+    """The last time at which readings were not held, in a file of the state directory."""
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / "last-time"
