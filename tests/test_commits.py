@@ -115,6 +115,14 @@ def test_of_a_log_without_its_first_pages_all_the_others_are_taken(path, start, 
     assert b"x" * size in aside.read_bytes()
 
 
+def test_what_comes_behind_what_was_cut_off_is_taken(path):
+    """Another program has cut a log to nothing while it was in use: there are zeros, then new commits."""
+    overwrite(log_of(path), bytes(length(100)))
+    found = read(path)
+    assert found[:200] == list(range(200))
+    assert found[-150:] == list(range(350, 500))
+
+
 def test_whenever_that_is_killed_the_next_start_has_all_of_it(tmp_path):
     path = tmp_path / "state" / "queue.db"
     leave(path, 20, 40)
