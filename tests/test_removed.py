@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sqlite3
@@ -77,6 +78,56 @@ def test_what_takes_its_place_is_kept_and_the_queue_goes_on(path, spool, what, t
     assert kept(path) == {"a": list(range(3, 11)), "b": list(range(11))}
     (aside,) = path.parent.glob("queue.db.replaced-*")
     assert aside.read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["removed", *REPLACED])
+def test_where_its_log_alone_is_removed_no_kill_takes_what_comes_then(path, spool, what, tmp_path):
+    log, other = Path(f"{path}-wal"), tmp_path / "other" / "queue.db"
+    other.parent.mkdir()
+    log.unlink()
+    if what != "removed":
+        REPLACED[what](other)
+        before = other.read_bytes()
+        other.rename(log)
+    spool.put([frame(10)], {"note": "1"})
+    assert kept(path) == {"a": list(range(3, 11)), "b": list(range(11))}
+    # and a sync goes on, which notes are waited for
+    spool.syncing.sync()
+    assert (spool.trouble, values(spool, "a")) == ("", list(range(3, 11)))
+    # and what took its place is kept
+    assert [aside.read_bytes() for aside in path.parent.glob("*.replaced-*")] == (
+        [] if what == "removed" else [before]
+    )
+
+
+def test_where_the_disk_is_full_when_the_log_is_removed_nothing_is_lost(path, spool, monkeypatch):
+    # given a log that is gone, and no room in the file for what it held
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    Path(f"{path}-wal").unlink()
+    with monkeypatch.context() as disk:
+        disk.setattr(removed, "complete", refuse)
+        spool.put([frame(10)])
+    assert "disk is full" in spool.trouble
+    assert values(spool) == list(range(3, 11))
+    # when there is
+    spool.put([frame(11)])
+    assert (spool.trouble, kept(path)["b"]) == ("", list(range(12)))
+
+
+def test_a_log_that_goes_while_its_size_is_asked_is_no_failure(path, spool, monkeypatch):
+    about = Path.stat
+
+    def stat(file: Path, **how: bool) -> os.stat_result:
+        found = about(file, **how)
+        if file != path:
+            file.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert spool.size > path.lstat().st_size
+    assert spool.size == path.lstat().st_size
 
 
 def test_a_directory_that_is_moved_away_and_back_takes_nothing(path, spool):

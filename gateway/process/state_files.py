@@ -125,6 +125,14 @@ def write_file(path: Path, text: str, *, synced: bool = False) -> None:
             sync_names(path.parent)
 
 
+def size_of(path: Path) -> int:
+    """Return the bytes of a file; 0 where it is not there, or its disk does not tell."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def sync_names(directory: Path) -> None:
     """Have the disk keep the names of the files in a directory; some file systems do not support that."""
     folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

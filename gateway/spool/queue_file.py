@@ -6,6 +6,7 @@ import logging
 import secrets
 import sqlite3
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.process.state_files import as_owner
@@ -19,7 +20,6 @@ from gateway.store.store import SpoolUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from gateway.clock import Clock
     from gateway.spool.limits import Limits
@@ -64,7 +64,9 @@ class QueueFile:
         self._damage: Exception | None = None
         self._kept_upto = 0
         self._late_is_known = False
+        self._log = Path(f"{path}-wal")
         self._file: tuple[int, int] | None = None
+        self._open_log: tuple[int, int] | None = None
         self.contents = Contents(store.stand_in(), limits, self._boot)
         self.contents.know_nothing()
         self.contents.notes = self.notes
@@ -168,7 +170,9 @@ class QueueFile:
         """
         if not self.is_away:
             if self._file and removed.is_gone(self._path, self._file):
-                self._replace_removed()
+                self._replace(lambda db: removed.write(self._path, db, self.contents.identity))
+            elif self._open_log and removed.is_gone(self._log, self._open_log):
+                self._replace(lambda db: removed.complete(self._path, db))
             return self.contents.write()
         unwritten = self.contents.unwritten
         if self._rescue and unwritten and unwritten[-1].number > self._kept_upto:
@@ -177,16 +181,16 @@ class QueueFile:
             self._kept_upto = new[-1][0]
         raise sqlite3.OperationalError(self.trouble)
 
-    def _replace_removed(self) -> None:
-        """Put all of a file that was removed while it was open into a new one, and go on with that."""
+    def _replace(self, write_anew: Callable[[sqlite3.Connection], None]) -> None:
+        """Go on with a file that has all, where the open one or its log was removed."""
         try:
-            removed.write(self._path, self.contents.db, self.contents.identity)
+            write_anew(self.contents.db)
             self._lose_file()
             self.is_away = True
             self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes))
         except (OSError, sqlite3.Error, SpoolUnusable) as error:
             raise sqlite3.OperationalError(
-                f"{self._path} was removed, and cannot be written anew: {error}"
+                f"{self._path} or its log was removed, and cannot be written anew: {error}"
             ) from error
 
     def close(self) -> None:
@@ -242,7 +246,7 @@ class QueueFile:
 
     def _know_file(self) -> None:
         """Have the file tell from now on that it is this one; note which one is open."""
-        self._file = _which(self._path)
+        self._file, self._open_log = _which(self._path), _which(self._log)
         if not self.contents.identity:
             with suppress(sqlite3.Error):
                 store.identify(self.contents.db, secrets.randbits(30) | 1)

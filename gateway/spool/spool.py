@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
+from gateway.process.state_files import size_of
 from gateway.spool.disk import Disk
 from gateway.spool.limits import Limits
 from gateway.spool.places import PROVISIONAL
@@ -334,8 +335,7 @@ class Spool:
     @property
     def size(self) -> int:
         """The bytes that the queue takes on the disk."""
-        files = [self._path, Path(f"{self._path}-wal")]
-        return sum(file.stat().st_size for file in files if file.exists())
+        return size_of(self._path) + size_of(Path(f"{self._path}-wal"))
 
     # What is to be done now and then, and at the end.
 

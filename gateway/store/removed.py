@@ -1,4 +1,4 @@
-"""A queue file that was removed or replaced while it was open: its contents are copied into a new file.
+"""A queue file or its log that was removed or replaced while it was open: its contents are written anew.
 
 A deleted file can be read for as long as a process has it open, and is lost when that process ends.
 """
@@ -74,14 +74,28 @@ def write(path: Path, db: sqlite3.Connection, identity: int | None) -> None:
             db.backup(copy)
             if store.identity(copy) != identity:
                 raise OSError(f"{path}: what is open is another file")
-        aside = ""
-        beside = Path(f"{path}-wal")
-        if os.path.lexists(path):
-            other = named(path, free_name(path, "replaced"), "replaced")
-            path.rename(other)
-            if os.path.lexists(beside):  # SQLite would write it into the new file
-                beside.rename(named(beside, free_name(beside, "replaced"), "replaced"))
-            aside = f"; what was put in its place is kept as {other}"
+        aside = _set_aside(path)
+        if aside:
+            _set_aside(Path(f"{path}-wal"))  # SQLite would write it into the new file
         new.rename(path)
         sync_names(path.parent)
     log.error("%s was removed while the gateway used it: all of it is written anew%s", path, aside)
+
+
+def complete(path: Path, db: sqlite3.Connection) -> None:
+    """Write into an open queue file what its log has, which was removed: `db` can be closed then.
+
+    What took its place is renamed. Raises sqlite3.Error or OSError.
+    """
+    with as_owner(path.parent):
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        aside = _set_aside(beside := Path(f"{path}-wal"))
+    log.error("%s was removed while the gateway used it: all of it is in the file%s", beside, aside)
+
+
+def _set_aside(path: Path) -> str:
+    """Rename what took the place of a file; return that in words, "" where nothing did."""
+    if not os.path.lexists(path):
+        return ""
+    path.rename(other := named(path, free_name(path, "replaced"), "replaced"))
+    return f"; what was put in its place is kept as {other}"
