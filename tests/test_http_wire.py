@@ -42,6 +42,13 @@ def test_a_request_is_cut_out():
             '/input/post?json={power:100,"t":1}',
         ),
         (b"\r\n\r\nGET / HTTP/1.0\r\n\r\n", "GET", "/"),
+        (
+            b"GET HTTP://gateway:8080/input/post?csv=1 HTTP/1.1\r\nHost: gateway\r\n\r\n",
+            "GET",
+            "/input/post?csv=1",
+        ),
+        (b"GET http://gateway HTTP/1.1\r\n\r\n", "GET", "/"),
+        (b"GET /http://gateway/ HTTP/1.1\r\n\r\n", "GET", "/http://gateway/"),
         (b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n", "GET", "/é"),
     ],
 )

@@ -227,6 +227,9 @@ def test_each_answer_forbids_what_the_page_does_not_need():
         ("GET", "/", {"Host": "[::1]:8088"}, 200),
         ("GET", "/", {"Host": f"{socket.gethostname()}.local"}, 200),
         ("GET", "/", {"Host": "heating.example.org"}, 200),
+        ("GET", "http://heating.example.org/api/now?x=1", {"Host": "evil.example"}, 200),
+        ("GET", "HTTPS://localhost:8088", {}, 200),
+        ("GET", "http://evil.example/", {"Host": "localhost"}, 421),
     ],
 )
 def test_only_what_is_asked_for_rightly_is_answered(method, path, headers, code):
@@ -249,6 +252,23 @@ def test_without_its_password_nothing_is_shown_and_who_tries_many_is_not_heard()
         assert codes == [401] * 10 + [429] * 2
         assert get(page, "/", Authorization=login(SECRET))[0] == 429
     assert SECRET not in str(shown(page))
+
+
+def test_who_guesses_through_a_proxy_does_not_lock_out_those_whom_it_has_let_in():
+    with serving(Present([value()]), password=SECRET) as page:
+        assert get(page, "/", Authorization=login(SECRET), X_Forwarded_For="192.0.2.7")[0] == 200
+        guesses = [
+            get(page, "/", Authorization=login(f"wrong{n}"), X_Forwarded_For=f"192.0.2.{n}")[0]
+            for n in range(100, 112)
+        ]
+        assert guesses == [401] * 10 + [429] * 2
+        assert get(page, "/", Authorization=login(SECRET), X_Forwarded_For="192.0.2.7")[0] == 200
+        assert get(page, "/", Authorization=login(SECRET), X_Forwarded_For="192.0.2.8")[0] == 429
+        guesses = [
+            get(page, "/", Authorization=login(f"wrong{n}"), X_Forwarded_For="192.0.2.7")[0]
+            for n in range(12)
+        ]
+        assert guesses == [401] * 10 + [429] * 2
 
 
 @pytest.mark.parametrize("given", ["Basic", "Basic !!!!", "Bearer x", "", "Basic " + "A" * 4000])

@@ -169,7 +169,7 @@ def test_who_does_not_read_is_cut_off(monkeypatch):
 @pytest.mark.parametrize(
     "path",
     ["/../../etc/passwd", "/..%2f..%2fetc%2fpasswd", "//etc/passwd", "/./page.css", "/page.css/..",
-     "/%2e%2e/", "\\..\\", "http://evil.example/", "*", "/chart/../api/now", "/page.css%00",
+     "/%2e%2e/", "\\..\\", "http://localhost/etc/passwd", "*", "/chart/../api/now", "/page.css%00",
      "/api/now/", "/\u00fc"],
 )  # fmt: skip
 def test_only_paths_that_there_are_have_an_answer(path):

@@ -16,6 +16,8 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _REQUEST_LINE = re.compile(r"([A-Z]{1,16}) (\S+) HTTP/1\.([0-9])")
+_ORIGIN = re.compile(r"(?i)^https?://[^/?#]*")
+"""What may stand before the path of a target (RFC 9112, 3.2.2)."""
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 
@@ -124,7 +126,7 @@ def _parse_head(data: bytes) -> Request | Refusal:
     if not _LENGTH.fullmatch(headers.get("content-length", "0")):
         return _not_http("one Content-Length in bytes expected")
     keeps = minor != "0" and "close" not in headers.get("connection", "").lower()
-    return Request(method, target, headers, keeps=keeps)
+    return Request(method, _ORIGIN.sub("", target) or "/", headers, keeps=keeps)
 
 
 def _not_http(message: str) -> Refusal:

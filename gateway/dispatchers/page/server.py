@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import ipaddress
+import re
 import socket
 import time
 from base64 import b64decode
@@ -25,7 +26,9 @@ _IDLE, _PATIENCE = 5.0, 10.0
 _TRIES, _FORGIVEN = 10, 60.0
 """Wrong passwords from one address, and the seconds after which they are forgotten."""
 _ADDRESSES = 1000
-"""Addresses whose wrong passwords are remembered."""
+"""Addresses that are remembered, with their wrong passwords."""
+_ABSOLUTE = re.compile(r"(?i)https?://([^/?#]*)")
+"""How a whole address begins, which may stand in the place of a path (RFC 9112, 3.2.2)."""
 _PRIVATE = (".local", ".lan", ".home", ".localdomain", ".internal", ".home.arpa", ".fritz.box")
 """What may follow the name of this machine in a Host header: names that nobody can register."""
 
@@ -70,7 +73,7 @@ class Server(ThreadedServer):
         self.respond = respond
         self._password = password.encode()
         self._names = {"localhost", *(name.lower() for name in names)}
-        self._tries: dict[str, tuple[float, int]] = {}
+        self._tries: dict[tuple[str, str], tuple[float, int]] = {}
         super().__init__(address, Handler)
         self.start()
 
@@ -87,26 +90,33 @@ class Server(ThreadedServer):
             return name == machine or name in {f"{machine.partition('.')[0]}{end}" for end in _PRIVATE}
         return True
 
-    def lets_in(self, host: str, authorization: str | None) -> int:
-        """Return 200 for who may look, 401 for who has to give the password, 429 after too many tries."""
+    def lets_in(self, host: str, sent_by: str, authorization: str | None) -> int:
+        """Return 200 for who may look, 401 for who has to give the password, 429 after too many tries.
+
+        A proxy's clients have one address, `host`, and differ in `sent_by`, which anybody can write. So their
+        tries count together, but for those of clients that have given the right password before.
+        """
         if not self._password:
             return 200
         now = time.monotonic()
         with self._lock:
-            since, tries = self._tries.get(host, (now, 0))
+            who = (host, sent_by) if (host, sent_by) in self._tries else (host, "")
+            since, tries = self._tries.get(who, (now, 0))
             if now >= since + _FORGIVEN:
                 since, tries = now, 0
             if tries >= _TRIES:
                 return 429
         if authorization is None:
             return 401
-        if compare_digest(_password(authorization), self._password):
-            return 200
+        is_right = compare_digest(_password(authorization), self._password)
         with self._lock:
-            self._tries[host] = (since, tries + 1)
+            if is_right:
+                self._tries.setdefault((host, sent_by), (now, 0))
+            else:
+                self._tries[who] = (since, tries + 1)
             if len(self._tries) > _ADDRESSES:
                 del self._tries[next(iter(self._tries))]
-        return 401
+        return 200 if is_right else 401
 
 
 def _password(authorization: str) -> bytes:
@@ -190,25 +200,30 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(414)
 
     def _answer(self) -> None:
+        host, target = self.headers.get("Host", ""), self.path
+        if whole := _ABSOLUTE.match(target):
+            host, target = whole[1], target[whole.end() :]
         if self.command not in ("GET", "HEAD"):
             self.send_error(405)
         elif self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
             self.send_error(400)
-        elif not self.server.is_ours(self.headers.get("Host", "")):
+        elif not self.server.is_ours(host):
             self.send_error(421)
-        elif (
-            status := self.server.lets_in(self.client_address[0], self.headers.get("Authorization"))
-        ) != 200:
+        elif (status := self._lets_in()) != 200:
             self.send_error(status)
         else:
-            path, _, query = self.path.partition("?")
-            found = self.server.respond(path, query)
+            path, _, query = target.partition("?")
+            found = self.server.respond(path or "/", query)
             if found is None:
                 self.send_error(404)
             elif isinstance(found, Answer):
                 self._send(found)
             else:
                 self._stream(found)
+
+    def _lets_in(self) -> int:
+        sent_by = self.headers.get("X-Forwarded-For", "")
+        return self.server.lets_in(self.client_address[0], sent_by, self.headers.get("Authorization"))
 
     def _send(self, answer: Answer) -> None:
         headers = dict(answer.headers)
