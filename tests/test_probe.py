@@ -72,6 +72,13 @@ def test_an_address_that_is_dead_takes_no_time_from_one_that_answers(peer, full_
     assert outcome.ms < 500
 
 
+def test_an_address_of_a_kind_that_this_kernel_has_not_hides_no_other(peer, monkeypatch):
+    # given a kernel without IPv6, for which AF_DECnet, which Linux has no more, stands here
+    found = socket.getaddrinfo("127.0.0.1", peer(silence).port, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(12, *found[0][1:]), *found])
+    assert probe("tcp here.example:80").kind is Kind.ANSWERED
+
+
 @pytest.mark.parametrize(
     "answer", [b"HTTP/1.1 200 OK\r\nDate: Sun", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok"]
 )

@@ -88,7 +88,11 @@ class Attempt:
         failure: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
         found = self.resolve(host, port, socket.SOCK_STREAM)
         for place, (family, kind, protocol, _, address) in enumerate(found):
-            sock = socket.socket(family, kind, protocol)
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as error:  # as where the kernel has no IPv6
+                failure = error
+                continue
             try:
                 began = time.monotonic()
                 self.hold(sock).settimeout(self.left() / (len(found) - place))
