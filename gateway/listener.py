@@ -72,6 +72,11 @@ class Plugin:
         """
         return ()
 
+    @property
+    def remark(self) -> str:
+        """What is worth knowing of how it fares, and is no trouble; another thread asks for it."""
+        return ""
+
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Return (setting, message) of what is allowed but worth a remark; no I/O."""
         return ()

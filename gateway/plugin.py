@@ -154,11 +154,6 @@ class Dispatcher(Plugin):
     batch: int = setting(100, check=between(1, LARGEST_BATCH))
     present: Present | None = field(default=None, init=False, compare=False, repr=False)
 
-    @property
-    def remark(self) -> str:
-        """What is worth knowing of how it fares, and is no trouble; another thread asks for it."""
-        return ""
-
     def send(self, batch: Batch) -> None:
         """Deliver all of these frames; raise one of the failures below otherwise, or OSError."""
         raise NotImplementedError

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from gateway.conf import config
 from gateway.conf.config import ConfigFaults
-from gateway.diagnosis.machine import Machine
 from gateway.dispatchers.mqtt.dispatcher import Mqtt as ToBroker
-from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
 from gateway.mqtt.frames import Identity, log_message
 from gateway.plugin import Batch
@@ -19,10 +16,10 @@ from gateway.settings import SettingsFault, build
 from listeners.mqtt.listener import Mqtt
 from listeners.mqtt.streams import Read, read_emon, read_log
 from tests.gateway_process import GatewayProcess, state
+from tests.listening import NOW, Disk, listening
 from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
 from tests.waiting import wait_until
 
-NOW = Stamp(1_800_000_000.0, "boot", 5.0)
 ZIGBEE = {
     "value1": ["zigbee2mqtt/cellar", "temperature", "20", "1", "cellar"],
     "value2": ["zigbee2mqtt/cellar", "humidity", "20", "3"],
@@ -120,42 +117,6 @@ def test_streams_are_read_by_their_conventions():
             read_log(topic, message.payload, NOW)
     for node in ("x" * 17, ""):
         assert read_log(f"home/log/{node}", message.payload, NOW).fault.startswith("1 to 16 letters")
-
-
-class Disk:
-    """The core's side of a listener: it keeps what `read` returns, and says when it is safe."""
-
-    def __init__(self, listener):
-        self.listener = listener
-        self.frames = []
-        self.lists = 0
-        self.demanded = 0
-        listener.synced.demand = self.demand
-
-    def demand(self):
-        self.demanded += 1
-        self.sync()
-
-    def read(self):
-        frames = self.listener.read(Flag())
-        self.frames += frames
-        if frames:
-            self.lists += 1
-            self.listener.synced.note_put(self.lists)
-        return frames
-
-    def read_until(self, count):
-        wait_until(lambda: self.read() and len(self.frames) >= count)
-
-    def sync(self):
-        self.listener.synced.note_synced(self.lists)
-
-
-def listening(broker, tmp_path, name="broker", **given):
-    listener = build(Mqtt, {"host": "127.0.0.1", "port": str(broker.port), "keepalive": "5", **given})
-    listener.name, listener.state = name, tmp_path
-    listener.open()
-    return listener
 
 
 def test_nothing_is_acknowledged_before_it_is_safe_and_it_comes_again(broker, tmp_path):
@@ -283,28 +244,6 @@ def test_a_gateway_with_a_new_card_has_its_nodes_and_two_at_one_topic_do_not_mix
     assert [frame.values for frame in disk.frames] == [(1,), (1,), (2,)]
     assert dict(listener.counts) == {"node-of-another-gateway": 1}
     listener.close()
-
-
-def test_a_relay_that_may_not_answer_says_so_and_doctor_names_the_cure(tmp_path):
-    acl = tmp_path / "acl"
-    acl.write_text("topic readwrite oemgateway/+/log/#\ntopic read oemgateway/+/ack\n")
-    with Mosquitto(tmp_path, options=f"acl_file {acl}") as broker:
-        listener = listening(broker, tmp_path)
-        disk = Disk(listener)
-
-        def said():
-            n = len(disk.frames) + 1
-            message = log_message("oemgateway/pi", Frame("9", (n,), NOW), Identity("aa", "e", n))
-            publish(broker, message.topic, message.payload.decode())
-            disk.read_until(n)
-            disk.sync()
-            return listener.health().troubles
-
-        (line,) = wait_until(said)
-        assert "does not let this user publish oemgateway/pi/ack" in line
-        listener.close()
-        fault = next(each for each in listener.examine(Machine.below(Path("/"))) if each.is_bad)
-        assert "oemgateway/doctor/ack" in str(fault)
 
 
 def test_a_subscription_that_is_taken_out_ends_though_the_broker_remembers_it(broker, tmp_path):

@@ -190,6 +190,7 @@ def home(**changes):
         (a_status(healthy=False), "oemgateway 1.0 is in trouble, up 60 s, pid 812, /etc/oemgateway.conf"),
         (radio(silent={"10": 2.0, "15": 9000.0}), "node 10 2 s ago, node 15 2 hours ago (silent)"),
         (radio(faults={"damaged": 15, "too long": 1}), "so far 15 x damaged, 1 x too long"),
+        (radio(faults={"damaged": 1}, remark="nothing of it"), "so far 1 x damaged; nothing of it"),
         (radio(trouble="no port", next_try=4.2), "next try in 4 s"),
         (home(failures=30, last_trouble="no answer"), "2 s ago: no answer; failed 30 times since"),
         (home(troubles=["node 33 is refused"]), "! node 33 is refused"),

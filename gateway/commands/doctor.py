@@ -73,7 +73,7 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
             yield replace(finding, subject=name)
         if name in running:
             yield replace(_experience(running[name]), subject=name)
-            if remark := getattr(running[name], "remark", ""):
+            if remark := running[name].remark:
                 yield replace(unknown(remark), subject=name)
 
 

@@ -98,6 +98,8 @@ def _listener(about: ListenerStatus) -> Iterator[str]:
         )
     if about.faults:
         yield "so far " + ", ".join(f"{count} x {fault}" for fault, count in about.faults.items())
+    if about.remark:
+        yield about.remark
     yield from _last_trouble(about)
 
 

@@ -141,6 +141,7 @@ def _section(worker: Worker[Any], now: float, *troubles: str) -> dict[str, Any]:
         last_trouble=None if last is None else PastTrouble(last.text, _age(last.at, now)),
         next_try=None if next_try is None else round(max(0.0, next_try - now), 1),
         troubles=[trouble for trouble in (worker.trouble, worker.stuck, *troubles) if trouble],
+        remark=worker.plugin.remark,
     )
     return vars(section)
 
@@ -184,7 +185,6 @@ def _dispatcher(worker: DispatcherWorker, now: float, queue: QueueStatus) -> Dis
         doubled=worker.doubled,
         refused_nodes=nodes,
         queue=queue,
-        remark=worker.plugin.remark,
     )
 
 

@@ -23,7 +23,7 @@ class SectionStatus:
     """A section: the frames that went through it, the last one `age` ago, and its troubles.
 
     `trouble` is what it fails with now, and `failures` is how often it has failed. `troubles` has a line for
-    whatever keeps it from being healthy.
+    whatever keeps it from being healthy. `remark` is what is worth knowing of it and no trouble.
     """
 
     frames: int
@@ -33,6 +33,7 @@ class SectionStatus:
     last_trouble: PastTrouble | None
     next_try: float | None
     troubles: list[str]
+    remark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,15 +81,11 @@ class QueueStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class DispatcherStatus(SectionStatus):
-    """A dispatcher: how many frames may have arrived twice, the nodes it is refused, and its queue.
-
-    `remark` is what is worth knowing of it and no trouble.
-    """
+    """A dispatcher: how many frames may have arrived twice, the nodes it is refused, and its queue."""
 
     doubled: int
     refused_nodes: dict[str, RefusedNodeStatus]
     queue: QueueStatus
-    remark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,16 +16,16 @@ from gateway.frame import check_node
 from gateway.mqtt.broker import ACL, Broker
 from gateway.mqtt.client import origin_of
 from gateway.mqtt.examine import examine_broker
-from gateway.mqtt.frames import parse_object
 from gateway.mqtt.gateway_id import gateway_id
 from gateway.mqtt.message import Message
 from gateway.mqtt.session import FAILED, Session
 from gateway.mqtt.topics import check_filter, matches
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file
+from listeners.mqtt.answers import CURE, NOT_ALLOWED, Answers
 from listeners.mqtt.mappings import Mappings
 from listeners.mqtt.owners import Owners, Sender
-from listeners.mqtt.relay import Positions, Verdict, answer
+from listeners.mqtt.relay import Verdict
 from listeners.mqtt.streams import Read, read_emon, read_log
 from listeners.tally import CountingListener
 
@@ -34,19 +33,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from gateway.mqtt.frames import Identity
     from gateway.plugin import Finding, Flag, Frame, Health, Machine, Series, Stamp
 
 _WEEKS = 4 * 7 * 86400
 """Seconds for which the broker keeps what comes while the gateway is away."""
 _UNACKNOWLEDGED = 1000
 """Messages that the broker sends before it waits (Receive Maximum): with MQTT 3.1.1 they are 20."""
-_ASK_EVERY = 10.0
-"""Seconds after which a gateway is asked again to go back to the same place."""
 _SYNC_AT = _UNACKNOWLEDGED // 4
 """Unacknowledged messages for which the disk is made to write at once."""
-_NO_ANSWER = "{} does not let this user publish {}: gateways with confirm = relay wait for that"
-_CURE = f"allow it there: {ACL}"
+_SILENCE = 600.0
+"""Seconds without a message of a topic that are worth a remark."""
 _DEFAULTS = {"oemgateway": ("oemgateway/+/log/+",), "emonhub": ("emon/#",), "emoncms": ("emon/#",)}
 
 
@@ -57,11 +53,11 @@ def _check_filters(topics: Iterable[str]) -> None:
 
 @dataclass
 class _List:
-    """The messages of a list that is not safe yet, and what their gateways are told then, by topic."""
+    """The messages of a list that is not safe yet, and what they advance: see `Answers.advanced`."""
 
     number: int
     messages: list[MQTTMessage]
-    positions: Mapping[str, tuple[str, dict[str, int]]]
+    advanced: Mapping[str, tuple[str, dict[str, int]]]
 
 
 @dataclass(kw_only=True)
@@ -87,15 +83,10 @@ class Mqtt(Broker, CountingListener):
         self._unsynced: deque[_List] = deque()
         self._lists = 0
         self._owners = Owners()
-        self._positions: Positions | None = None
-        self._safe: dict[str, dict[str, int]] = {}  # of each gateway, what no power cut can take
-        self._due: dict[str, tuple[str, bool]] = {}  # by topic: the gateway to be answered, and whether again
-        self._others: set[str] = set()
-        self._asked: dict[str, tuple[dict[str, int], float]] = {}  # of each, where to go back to
-        self._advanced: dict[str, str] = {}  # by topic, the gateways that this read has brought on
-        self._first_answer: tuple[int, str] | None = None  # its number and topic
-        self._unanswered = ""
+        self._answers = Answers(self)
         self._single = frozenset(self.values.topics())
+        self._silent = frozenset([*self.subscriptions, *self._single])
+        self._silent_since: float | None = None
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -108,21 +99,41 @@ class Mqtt(Broker, CountingListener):
 
     def examine(self, machine: Machine) -> Iterable[Finding]:
         """Say whether the broker is there and lets this user in."""
-        return examine_broker(self, machine, self._examine_answers)
+        return examine_broker(self, machine, self._examine_rights)
 
-    def _examine_answers(self, session: Session) -> Iterable[Finding]:
-        """Yield whether the gateways would get answers: an empty message that is not kept tells."""
-        topics = [topic.replace("+", "doctor") for topic in self._answers()] if session.version == 5 else []
+    def _examine_rights(self, session: Session) -> Iterable[Finding]:
+        """Yield whether the gateways would get answers: an empty message that is not kept tells.
+
+        Raises OSError where the broker says that a topic may not be read.
+        """
+        session.subscribe([*self.subscriptions, *self.values.topics()], retained=False)
+        answers = self._answer_topics() if session.version == 5 else []
+        topics = [topic.replace("+", "doctor") for topic in answers]
         codes: list[int] = []
         session.deliver([Message(topic, b"") for topic in topics], codes)
         for topic, code in zip(topics, codes, strict=True):
             if code >= FAILED:
-                yield bad(_NO_ANSWER.format(self.where, topic), _CURE)
+                yield bad(NOT_ALLOWED.format(self.where, topic), CURE)
+
+    @property
+    def remark(self) -> str:
+        """That nothing comes of a topic: mosquitto grants also what its acl_file does not let a user read."""
+        if self._silent_since is None or self.clock.monotonic() < self._silent_since + _SILENCE:
+            return ""
+        topics = sorted(self._silent)
+        if not topics:
+            return ""
+        others = f" and {len(topics) - 1} more" if len(topics) > 1 else ""
+        who = f"user {self.user}" if self.user is not None else "clients without a user name"
+        return (
+            f"nothing has come of {topics[0]}{others} yet: see that something publishes there, and that the "
+            f"broker lets {who} read it ({ACL}; it does not say what it withholds)"
+        )
 
     def health(self) -> Health:
         """Add that the gateways get no answers."""
         health = super().health()
-        return replace(health, troubles=[*health.troubles, *filter(None, [self._unanswered])])
+        return replace(health, troubles=[*health.troubles, *filter(None, [self._answers.refused])])
 
     def open(self) -> None:
         """Connect, and go on with the session that the broker has kept."""
@@ -132,27 +143,25 @@ class Mqtt(Broker, CountingListener):
             self, client, session_expiry=_WEEKS, receive_maximum=_UNACKNOWLEDGED
         )
         session.open()
-        self._first_answer = None
         self._subscribe(session)
-        if self._positions is None:
+        if self._answers.is_new:
             self.synced.demand()  # what an earlier run has left is safe after that
-            self._safe = Positions(self.notes()).all()
-        # Only what was put counts: a read that failed may have gone further.
         self.noted.clear()
-        self._advanced.clear()
-        self._positions = Positions(self.notes())
+        self._answers.begin(self._id, self.notes())
+        if self._silent_since is None:
+            self._silent_since = self.clock.monotonic()
 
     def _subscribe(self, session: Session) -> None:
         """Subscribe, unless the broker remembers: it may have much to send before it answers."""
         data = [*self.subscriptions, *self.values.topics()]
-        wanted = [*data, *self._answers()]
+        wanted = [*data, *self._answer_topics()]
         before = self._recall() if session.is_resumed else []
         if before == wanted:
             return
         self._remember([])
         session.unsubscribe([topic for topic in before if topic not in wanted])
         session.subscribe(data, retained=self.retained)
-        session.subscribe(self._answers(), retained=False)
+        session.subscribe(self._answer_topics(), retained=False)
         self._remember(wanted)
 
     def close(self) -> None:
@@ -167,7 +176,7 @@ class Mqtt(Broker, CountingListener):
         """Acknowledge what is safe on the disk by now; wait for messages and return their frames."""
         session = self._session
         assert session is not None  # noqa: S101  (`open` came before)
-        self._look_at_outcome(session)
+        self._answers.look_at_outcome(session)
         self._acknowledge(session)
         ready = wait_readable([stop, session, self.synced], session.due)
         if stop.fileno() in ready:
@@ -183,9 +192,7 @@ class Mqtt(Broker, CountingListener):
                 messages.append(message)
         if frames or self.noted:
             self._lists += 1
-            positions = {topic: (gateway, self._at(gateway)) for topic, gateway in self._advanced.items()}
-            self._unsynced.append(_List(self._lists, messages, positions))
-            self._advanced.clear()
+            self._unsynced.append(_List(self._lists, messages, self._answers.advanced()))
         elif self._unsynced:
             self._unsynced[-1].messages.extend(messages)
         else:
@@ -201,39 +208,21 @@ class Mqtt(Broker, CountingListener):
         acknowledged: list[MQTTMessage] = []
         while self._unsynced and self._unsynced[0].number <= safe:
             done = self._unsynced.popleft()
-            for topic, (gateway, positions) in done.positions.items():
-                self._safe[gateway] = positions
-                self._due.setdefault(topic, (gateway, False))
+            self._answers.note_safe(done.advanced)
             acknowledged += done.messages
-        for topic, (gateway, again) in self._due.items():
-            said = answer(gateway, self._id, self._safe.get(gateway, {}), again=again)
-            self._say(session, Message(f"{topic}/ack", said, retain=True))
-        self._due.clear()
+        self._answers.publish(session)
         # After the answers: a message that comes again is answered again.
         for message in acknowledged:
             session.acknowledge(message)
-
-    def _say(self, session: Session, answer: Message) -> None:
-        """Publish an answer; one that is lost is asked for again. The first shows whether that is allowed."""
-        if self._first_answer:
-            session.publish(answer, qos=0)
-        else:
-            self._first_answer = session.submit(answer), answer.topic
-
-    def _look_at_outcome(self, session: Session) -> None:
-        """Take note of what the broker says to the first answer."""
-        if self._first_answer and (code := session.outcome(self._first_answer[0])) is not None:
-            before = self._unanswered
-            self._unanswered = _NO_ANSWER.format(self.where, self._first_answer[1]) if code >= FAILED else ""
-            if self._unanswered and not before:
-                self.log.error("%s: %s", self._unanswered, _CURE)
 
     def _frames(self, message: MQTTMessage, now: Stamp) -> list[Frame]:
         """Return the frames of a message; one that has none is counted."""
         try:
             topic, payload = message.topic, bytes(message.payload)
-            if topic.endswith("/ack") and any(matches(each, topic) for each in self._answers()):
-                self._look_at_other(topic, payload)
+            if self._silent:
+                self._silent = frozenset(each for each in self._silent if not matches(each, topic))
+            if topic.endswith("/ack") and any(matches(each, topic) for each in self._answer_topics()):
+                self._answers.look_at_other(topic, payload)
                 return []
             if origin_of(message) == self._id:  # it would go round for ever
                 return []
@@ -269,7 +258,8 @@ class Mqtt(Broker, CountingListener):
         if (identity := read.identity) and identity.gateway == self._id:
             return []
         if identity:
-            verdict = self._judge(read.gateway, identity)
+            verdict, noted = self._answers.judge(read.gateway, identity, self.clock.monotonic())
+            self.noted.update(noted)
             if verdict in (Verdict.STORED, Verdict.OUT_OF_ORDER):
                 return []
         if read.frame is None:
@@ -287,49 +277,12 @@ class Mqtt(Broker, CountingListener):
             self.log.warning("%s has a new id: a gateway with another card is in its place", sender.topic)
         return [replace(read.frame, node=node)]
 
-    def _judge(self, topic: str, identity: Identity) -> Verdict:
-        """Return what is to be done with a message; one that is taken is noted with its frame."""
-        assert self._positions is not None  # noqa: S101  (`open` came before)
-        verdict = self._positions.judge(identity)
-        if verdict is Verdict.STORED:
-            self._due.setdefault(topic, (identity.gateway, False))
-        elif verdict is Verdict.OUT_OF_ORDER:
-            self.counts["out-of-order"] += 1
-            asked = self._positions.of(identity.gateway), self.clock.monotonic()
-            before, at = self._asked.get(identity.gateway, ({}, -math.inf))
-            # What is on its way behind the gap is no reason to ask again.
-            if asked[0] != before or asked[1] > at + _ASK_EVERY:
-                self._asked[identity.gateway] = asked
-                self._due[topic] = (identity.gateway, True)
-        else:
-            self.noted.update(self._positions.advance(identity))
-            self._advanced[topic] = identity.gateway
-            if verdict is Verdict.UNKNOWN_BEFORE:
-                if not self.counts["acknowledged-elsewhere"]:
-                    self.log.warning("%s: what came before was acknowledged, and is not known here", topic)
-                self.counts["acknowledged-elsewhere"] += 1
-        return verdict
-
-    def _at(self, gateway: str) -> dict[str, int]:
-        return self._positions.of(gateway) if self._positions else {}
-
-    def _answers(self) -> list[str]:
+    def _answer_topics(self) -> list[str]:
         """Return the topics of the answers to the gateways, where another relay would be noticed."""
         if self.format != "oemgateway":
             return []
         ends = ("/log/+", "/log/#")
         return [f"{topic[:-6]}/ack" for topic in self.subscriptions if topic.endswith(ends)]
-
-    def _look_at_other(self, topic: str, payload: bytes) -> None:
-        """Say once that another relay acknowledges the same gateways."""
-        other = parse_object(payload).get("relay")
-        if other != self._id and other not in self._others:
-            self._others.add(str(other))
-            self.log.error(
-                "another relay, %s, acknowledges %s too: each would have a part of the readings; stop one",
-                other,
-                topic.removesuffix("/ack"),
-            )
 
     @property
     def _file(self) -> Path:

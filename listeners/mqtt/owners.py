@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from listeners.mqtt.relay import put_last
+
 
 class Sender(NamedTuple):
     """The topic of a gateway and, where its messages say it, its id."""
@@ -25,16 +27,17 @@ class Owners:
     """
 
     def __init__(self) -> None:
-        self.displaced: set[Sender] = set()
+        self.displaced: dict[Sender, None] = {}
         self._by_node: dict[str, Sender] = {}
 
     def take(self, node: str, sender: Sender) -> bool:
         """Give a node to a gateway; False where another one has it."""
-        owner = self._by_node.setdefault(node, sender)
+        owner = self._by_node.get(node, sender)
         if owner == sender:
+            put_last(self._by_node, node, sender)
             return True
         if owner.topic != sender.topic or sender in self.displaced:
             return False
-        self.displaced.add(owner)
-        self._by_node[node] = sender
+        put_last(self.displaced, owner, None)
+        put_last(self._by_node, node, sender)
         return True

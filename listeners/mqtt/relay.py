@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway.mqtt.frames import as_json
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.mqtt.frames import Identity
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 _EPOCHS = 64
 """Epochs of one gateway that are remembered; each start of it begins one, and a batch has eight at most.
@@ -20,6 +23,14 @@ A card that was copied takes a gateway back behind many starts, and what it send
 
 _GATEWAYS = 10_000
 """Gateways that are remembered: whoever may publish here can make up any number of them."""
+
+
+def put_last(remembered: dict[K, T], name: K, given: T) -> None:
+    """Remember something of a gateway or a node; of too many the one of longest ago is forgotten."""
+    remembered.pop(name, None)
+    remembered[name] = given
+    if len(remembered) > _GATEWAYS:
+        del remembered[next(iter(remembered))]
 
 
 class Verdict(Enum):
