@@ -116,10 +116,10 @@ def test_the_resolution_is_written_to_the_sensors(house, bits, values):
         (400e3, 11, 5, 453),
         (400e3, 10, 5, 265),
         (400e3, 9, 5, 172),
-        (100e3, 12, 1, 779),
-        (100e3, 12, 5, 879),
+        (100e3, 12, 1, 780),
+        (100e3, 12, 5, 880),
         (100e3, 12, 20, 1254),
-        (100e3, 9, 5, 223),
+        (100e3, 9, 5, 224),
     ],
 )
 def test_any_number_of_sensors_is_read_at_the_speed_of_the_bus(hz, bits, count, milliseconds):
@@ -817,3 +817,41 @@ def test_a_scratchpad_of_another_sensor_is_no_value(house):
     # then that is noticed, and it is read again
     assert made.read() == VALUES
     assert first.flip is None
+
+
+def another_master(chip, clock, *commands):
+    """Use the line as another program does: a reset, and bytes that are written."""
+
+    def completed():
+        clock.sleep(0.0013)
+        chip.read_byte(0x18)
+
+    chip.write_byte(0x18, 0xB4)
+    completed()
+    for byte in b"".join(commands):
+        chip.write_byte_data(0x18, 0xA5, byte)
+        completed()
+
+
+@pytest.mark.parametrize("parasite", [False, True])
+def test_another_master_during_a_conversion_makes_it_begin_anew(house, parasite):
+    five = house(clone(parasite=parasite))
+    five.sweep()
+    for sensor in five.sensors:
+        sensor.temperature = 40.0
+    # when another program starts a conversion of its own and goes on to something else
+    five.clock.after(0.4, lambda: another_master(five.chip, five.clock, b"\xcc\x44"))
+    five.clock.after(0.5, lambda: another_master(five.chip, five.clock))
+    assert five.sweep()[0] == [40.0] * 5
+
+
+def test_values_of_a_conversion_that_another_master_may_have_ended_are_none(house):
+    five = house(interval="1")
+    five.read()
+    for sensor in five.sensors:
+        sensor.temperature = 40.0
+    five.clock.after(0.5, lambda: another_master(five.chip, five.clock, b"\xcc\x44"))
+    five.clock.after(0.6, lambda: another_master(five.chip, five.clock))
+    # with no time for a second conversion
+    assert set(five.read()) == {None}
+    assert five.read() == (40.0, 40.0, None, 40.0, 40.0, 40.0)

@@ -91,7 +91,8 @@ def test_every_sensor_converts_once_in_a_sweep(house):
 def test_a_sweep_takes_the_transfers_that_the_chip_asks_for_and_no_more(house):
     # given that a command takes a status after it, and a byte read two more for the data register
     reset, write, read, bit = 2, 2, 4, 2
-    to_convert = reset + 2 * write + 2 * bit  # and a look at the beginning and at the end
+    undisturbed = 2  # the read pointer is set, and found where it was
+    to_convert = reset + 2 * write + 2 * bit + undisturbed  # and a look at the beginning and at the end
     for_each = reset + 10 * write + 9 * read
     five = house()
     five.read()

@@ -25,7 +25,7 @@ ACTIVE_PULL_UP, STRONG_PULL_UP = 0x01, 0x04
 
 _DEVICE_RESET, _SET_READ_POINTER, _WRITE_CONFIGURATION, _SELECT_CHANNEL = 0xF0, 0xE1, 0xD2, 0xC3
 _LINE_RESET, _WRITE_BYTE, _READ_BYTE, _SINGLE_BIT, _TRIPLET = 0xB4, 0xA5, 0x96, 0x87, 0x78
-_DATA_REGISTER = 0xE1
+_DATA_REGISTER, _CONFIGURATION_REGISTER = 0xE1, 0xC3
 
 _CHANNELS = tuple(zip(bytes.fromhex("F0E1D2C3B4A59687"), bytes.fromhex("B8B1AAA39C958E87"), strict=True))
 """What selects each channel of a -800, and what is read back then."""
@@ -57,6 +57,10 @@ class NotConverting(LineFault):
     """No sensor on the line starts the conversion that was asked for."""
 
     fault = Fault.UNCONVERTED
+
+
+class Disturbed(NotConverting):
+    """A conversion may have begun anew, or not at all: another program used the bridge during it."""
 
 
 class Bridge:
@@ -134,6 +138,19 @@ class Bridge:
         self._command(_TRIPLET, 0x80 * direction)
         status = self._completed(TRIPLET_S)
         return bool(status & BIT), bool(status & SECOND_BIT), int(bool(status & DIRECTION))
+
+    def wait_undisturbed(self, seconds: float) -> None:
+        """Wait while sensors convert. Raises Disturbed where another program used the line meanwhile.
+
+        Every command to the line moves the read pointer away from the configuration.
+        """
+        self._command(_SET_READ_POINTER, _CONFIGURATION_REGISTER)
+        self.clock.sleep(seconds)
+        if self._fetch() & ~STRONG_PULL_UP != ACTIVE_PULL_UP:
+            raise Disturbed(
+                f"another program uses the DS2482 at {self._device.address:#04x} while sensors convert: "
+                "only one may use it; is owserver running?"
+            )
 
     def _read_byte(self) -> int:
         self._command(_READ_BYTE)

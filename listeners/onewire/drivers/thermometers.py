@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from listeners.onewire.drivers.bridge import LineFault, NoPresence, NotConverting
+from listeners.onewire.drivers.bridge import Disturbed, LineFault, NoPresence, NotConverting
 from listeners.onewire.drivers.line import Line
 from listeners.onewire.ds18b20 import AGAIN, Fault, Reading, damage, own_marker, setup
 from listeners.onewire.sensor import Sensor, found_bits
@@ -136,13 +136,15 @@ class Thermometers:
             seconds = max(self._sensors[rom].conversion_s for rom in members[line])
             try:
                 line.convert()
+                end = max(end, self._clock.monotonic() + seconds)
+                if line.parasite:  # the strong pull-up ends with the next command, to whatever line
+                    self._bridge.wait_undisturbed(seconds)
             except LineFault as fault:
                 faults[line] = fault
-                continue
-            end = max(end, self._clock.monotonic() + seconds)
-            if line.parasite:  # the strong pull-up ends with the next command, to whatever line
-                self._clock.sleep(seconds)
-        self._clock.sleep(max(0.0, end - self._clock.monotonic()))
+        try:
+            self._bridge.wait_undisturbed(max(0.0, end - self._clock.monotonic()))
+        except Disturbed as fault:
+            return dict.fromkeys(members, fault) | faults
         return faults
 
     def _ended(self, line: Line) -> bool:
@@ -150,14 +152,14 @@ class Thermometers:
         for _ in range(_LATE_POLLS):
             if not line.converting():
                 return True
-            self._clock.sleep(_POLL_S)
+            self._bridge.wait_undisturbed(_POLL_S)
         return False
 
     def _converted_alone(self, rom: Rom) -> Reading:
         """Return the reading of a sensor after a conversion of it alone that was seen to end."""
         line = self._sensors[rom].place
         line.convert(rom)
-        self._clock.sleep(self._sensors[rom].conversion_s)
+        self._bridge.wait_undisturbed(self._sensors[rom].conversion_s)
         return self._read(rom, alone=True) if self._ended(line) else Fault.UNCONVERTED
 
     def _read(self, rom: Rom, *, alone: bool = False) -> Reading:
