@@ -212,6 +212,50 @@ def test_a_node_of_a_radio_stays_announced_after_a_restart_with_all_it_had(tmp_p
     assert "" in published(stream(file), [], set()).values()
 
 
+def test_a_node_that_was_not_heard_yet_or_is_forgotten_is_offline(tmp_path):
+    file = tmp_path / "mqtt.json"
+    nodes = heard(named("names", "emontx", P1=1))
+    one = stream(file)
+    assert published(one, nodes, {"names"})["home/pi/available/emontx"] == "online"
+    assert published(one, [], {"names"}) == {"home/pi/available/emontx": "offline"}
+    assert published(one, nodes, {"names"})["home/pi/available/emontx"] == "online"
+    again = stream(file)
+    assert published(again, [], {"names"})["home/pi/available/emontx"] == "offline"
+    assert published(again, [], {"names"}) == {}
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+@pytest.mark.parametrize(
+    ("base", "prefix", "stays"),
+    [
+        ("home/pi", "", {"state", "available"}),
+        ("home/pi", "ha", {"state", "available"}),
+        ("other", "", set()),
+    ],
+)
+def test_of_other_settings_nothing_of_a_radio_s_node_stays(tmp_path, is_heard, base, prefix, stays):
+    file = tmp_path / "mqtt.json"
+    nodes = heard(named("names", "emontx", P1=1))
+    before = {topic for topic in published(stream(file), nodes, {"names"}) if "emontx" in topic}
+    announcer = Announcer("ab12", base, prefix) if prefix else None
+    again = StateStream(base, Published(file), announcer, None)
+    found = published(again, nodes if is_heard else [], {"names"})
+    gone = {topic for topic, text in found.items() if not text}
+    assert before - gone == {f"home/pi/{each}/emontx" for each in stays}
+
+
+def test_made_up_nodes_do_not_fill_the_broker(tmp_path):
+    file = tmp_path / "mqtt.json"
+    one, there = stream(file), set()
+    for begin in range(0, 1000, 50):
+        nodes = heard(*(named(f"names{n}", f"n{n}", P1=1) for n in range(begin, begin + 50)))
+        for topic, text in published(one, nodes, {f"names{n}" for n in range(1000)}).items():
+            (there.add if text else there.discard)(topic)
+    assert len(there) < 3 * (256 + 50) + 5
+    assert {f"home/pi/{each}/n800" for each in ("available", "state")} < there
+    assert set(Published(file).topics) == there | {"home/pi/gateway"}
+
+
 def test_values_by_name_that_come_apart_stand_until_they_expire():
     one = stream()
 

@@ -121,6 +121,11 @@ class Announcer:
         return self._device(self._own, device, components, f"{self.topic}/gateway", [f"{self.topic}/status"])
 
     @property
+    def nodes(self) -> str:
+        """What the topics of all nodes begin with."""
+        return f"{self.prefix}/device/{self._own}_"
+
+    @property
     def _own(self) -> str:
         return f"oemgateway_{self.gateway}"
 

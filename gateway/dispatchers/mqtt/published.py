@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gateway.mqtt.frames import as_json
@@ -12,8 +13,11 @@ from gateway.mqtt.message import Message
 from gateway.process.state_files import read_file, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+_UNHEARD = 3 * 256
+"""Topics that stay of nodes that are not there, three of each: others may make up any number of nodes."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class Retained:
     device: dict[str, Any] | None = None
     source: str = ""
     open_ended: bool = False
+
+    @property
+    def message(self) -> Message | None:
+        """The message of a plain text."""
+        return None if self.text is None else Message(self.topic, self.text.encode(), retain=True)
 
     @property
     def components(self) -> dict[str, Any]:
@@ -69,12 +78,14 @@ class Published:
         """Have everything be sent again, as Home Assistant or the broker may have started anew."""
         self._sent.clear()
 
-    def changes(self, wanted: Sequence[Retained], open_sources: Collection[str]) -> list[Message]:
+    def changes(
+        self, wanted: Sequence[Retained], unheard: Callable[[str, str], Retained | None]
+    ) -> list[Message]:
         """Return what is to be published so that the broker has what is wanted and nothing else.
 
-        What is remembered of `open_sources`, whose nodes are known only when they come, stays. A component
-        that is gone is sent once with its platform alone, as Home Assistant keeps it otherwise. `delivered`
-        is to be called when the broker has all of these.
+        Of what is not wanted `unheard` says by topic and source what stays, as it is of a node that may come
+        again. A component that is gone is sent once with its platform alone, as Home Assistant keeps it
+        otherwise. `delivered` is to be called when the broker has all of these.
         """
         messages: list[Message] = []
         self._after = {}
@@ -88,22 +99,23 @@ class Published:
                     for name, about in known.components.items()
                     if name not in parts
                 }
-                message = _device_message(each, parts)
                 if gone:
                     messages.append(_device_message(each, {**parts, **gone}))
-            elif each.text is not None:
-                message = Message(each.topic, each.text.encode(), retain=True)
+                messages += self._unless_sent(_device_message(each, parts))
             else:
-                continue
-            if self._sent.get(each.topic) != message:
-                messages.append(message)
-        for topic, known in self._known.items():
-            if topic not in self._after and known.source in open_sources:
-                self._after[topic] = known
-        gone_topics = [topic for topic in self._known if topic not in self._after]
+                messages += self._unless_sent(each.message)
+        left = [topic for topic in self._known if topic not in self._after]
+        kept = filter(None, (unheard(topic, self._known[topic].source) for topic in left))
+        for each in islice(kept, _UNHEARD):
+            self._after[each.topic] = self._known[each.topic]
+            messages += self._unless_sent(each.message)
+        gone_topics = [topic for topic in left if topic not in self._after]
         # Noted before it is sent, so that what a kill interrupts is known as well.
         self._note({**self._known, **{t: k for t, k in self._after.items() if t not in self._known}})
         return [*(Message(topic, b"", retain=True) for topic in gone_topics), *messages]
+
+    def _unless_sent(self, message: Message | None) -> list[Message]:
+        return [message] if message and self._sent.get(message.topic) != message else []
 
     def delivered(self, messages: Sequence[Message]) -> None:
         """Note that the broker has what was to be published."""

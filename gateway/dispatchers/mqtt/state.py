@@ -102,7 +102,10 @@ class StateStream:
         is_new, self._is_new = self._note(nodes) or self._is_new, False
         self._retained = []
         if is_new:
-            self._retained = self._published.changes([*self._wanted(nodes)], open_sources)
+            self._retained = self._published.changes(
+                [*self._wanted(nodes)],
+                lambda topic, source: self._unheard(topic) if source in open_sources else None,
+            )
         readings = [message for each in nodes for message in self._reading(each, now)]
         return [*self._retained, *readings]
 
@@ -165,6 +168,16 @@ class StateStream:
             yield Retained(f"{self._topic}/available/{each.node}", text, source=each.source)
             if shown.device:
                 yield shown.device
+
+    def _unheard(self, topic: str) -> Retained | None:
+        """Return what stays at a topic whose node was not heard yet, or is forgotten; None for nothing.
+
+        Nothing stays of another base topic or of discovery elsewhere, as the settings were before.
+        """
+        if topic.startswith(f"{self._topic}/available/"):
+            return Retained(topic, "offline")
+        described = self._announcer.nodes if self._announcer else f"{self._topic}/state/"
+        return Retained(topic) if topic.startswith((f"{self._topic}/state/", described)) else None
 
     def _reading(self, each: NodeState, now: float) -> Iterable[Message]:
         """Yield the present values of a node, if they are new.
