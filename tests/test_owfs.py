@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -189,6 +190,25 @@ def test_a_directory_inside_the_mount_will_do_as_well(tmp_path, below):
 
         sensor.present = False
         assert sweep(bus, FLOW) == [Fault.NO_ANSWER]
+
+
+@pytest.mark.needs_root
+def test_a_power_on_value_of_uncached_alone_is_none(tmp_path):
+    sensor = quick(FLOW, 85.0)
+    with owserver(Ds2482(Clock(), [sensor]), tmp_path) as port, owfs_mount(port, tmp_path) as path:
+        alone = tmp_path / "alone"
+        alone.mkdir()
+        # given a directory as it comes over a network, with none of those above it
+        subprocess.run(["mount", "--bind", path / "uncached", alone], check=True)
+        try:
+            bus = opened(alone)
+            assert sweep(bus, FLOW) == [85.0]
+
+            sensor.never_done = True
+            sensor.brown_out()
+            assert sweep(bus, FLOW) == [Fault.POWER_ON]
+        finally:
+            subprocess.run(["umount", "-l", alone], check=False)
 
 
 def test_a_directory_that_only_has_the_name_of_one_of_owfs_is_read_itself(tmp_path):

@@ -18,7 +18,7 @@ from listeners.onewire.checks.examine_owfs import examine_mount, examine_server,
 from listeners.onewire.drivers.couplers import locate
 from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owserver import Address, Server
-from listeners.onewire.ds18b20 import Fault, Reading
+from listeners.onewire.ds18b20 import POWER_ON_C, Fault, Reading, decode
 from listeners.onewire.rom import Rom
 from listeners.onewire.tree import Tree, Unavailable, buses, read_temperature
 
@@ -217,8 +217,14 @@ class Owfs(OneWire):
         # Not on a simulated bus: there every id answers.
         files = ["latesttemp"] if self._buses else [f"temperature{self.resolution}", "temperature"]
         for file in files:
+            home = f"{self._places.get(rom, '')}{rom}/"
             with suppress(Unavailable):
-                return read_temperature(self._tree, f"{self._places.get(rom, '')}{rom}/{file}")
+                reading = read_temperature(self._tree, f"{home}{file}")
+                if reading == POWER_ON_C and not self._buses:
+                    # OWFS without its buses, as where `uncached` alone is mounted from another machine.
+                    with suppress(Unavailable):
+                        return decode(rom, self._tree.read(f"{home}scratchpad"))
+                return reading
         return Fault.NO_ANSWER
 
 
