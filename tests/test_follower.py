@@ -7,6 +7,7 @@ import gzip
 import lzma
 import os
 import shutil
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -63,6 +64,15 @@ class Log:
     def rename(self):
         self.shift()
         self.path.rename(self.path.with_name("mail.log.1"))
+        self.path.touch()
+
+    def restart_without_a_file(self):
+        """Have the file missing at a start; its rotated ones are there."""
+        self.shift()
+        self.path.rename(self.path.with_name("mail.log.1"))
+        self.restart()
+        with suppress(FileNotFoundError):
+            self.poll()
         self.path.touch()
 
     def copytruncate(self):
@@ -505,7 +515,35 @@ def test_a_restart_while_a_renamed_file_is_still_read(begun):
     begun.assert_all_once(10)
 
 
-ACTS = ["write", "write", "late", "poll", "poll", "rename", "copytruncate", "compress", "restart", "later"]
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_file_that_is_missing_at_the_start_does_not_delay_its_rotated_ones(begun, compress):
+    begun.write(3)
+    begun.path.rename(begun.path.with_name("mail.log.1"))
+    if compress:
+        begun.compress()
+    begun.restart()
+    with pytest.raises(FileNotFoundError):
+        begun.poll()
+    begun.assert_all_once(10)
+    # when it is there again, and a late line came to the renamed one
+    begun.write(2)
+    begun.poll()
+    begun.assert_all_once(10)
+
+
+ACTS = [
+    "write",
+    "write",
+    "late",
+    "poll",
+    "poll",
+    "rename",
+    "copytruncate",
+    "compress",
+    "restart",
+    "later",
+    "missing",
+]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -524,9 +562,11 @@ def test_whatever_happens_each_line_is_read_once(tmp_path_factory, acts, sizes):
                 pass
             case "later":
                 log.now += LATE
+            case "missing":
+                log.restart_without_a_file()
             case _:
                 getattr(log, act)()
-        if act in ("rename", "copytruncate", "compress", "later"):
+        if act in ("rename", "copytruncate", "compress", "later", "missing"):
             log.late = act == "rename"  # while its program has not noticed
     log.poll()
     log.poll()

@@ -208,9 +208,11 @@ class Follower:
         self._is_over = is_over
         for source in [*self._sources]:
             yield from self._read(source)
-        self._look()
+        missing = self._look()
         for source in [*self._sources]:
             yield from self._read(source)
+        if missing:
+            raise missing
         yield from self._finish()
         for position, since in self._wanted.items():
             if since is not None and self._now() >= since + LATE:
@@ -232,15 +234,22 @@ class Follower:
                     source.close()
                     self._sources.remove(source)
 
-    def _look(self) -> None:
-        """Find out whether the file was rotated, and open what there is to read then."""
+    def _look(self) -> FileNotFoundError | None:
+        """Find out whether the file was rotated, and open what there is to read then.
+
+        Return the error where the file itself is missing, and was not open before.
+        """
         current = self._sources[-1] if self._sources else None
         is_truncated = current is not None and not current.position.holds(current.file)
         if current and is_truncated:
             self._wanted[current.position] = self._now()
             self._wanted = dict([*self._wanted.items()][-_WANTED:])
             current.begin(START)
-        new = self._open_new(current)
+        new = missing = None
+        try:
+            new = self._open_new(current)
+        except FileNotFoundError as error:
+            missing = error
         intact = None if is_truncated or new else current
         added = self._open_rotated(intact, new)
         if new:
@@ -252,6 +261,7 @@ class Follower:
         else:
             self._sources += added
         self.is_first = False
+        return missing
 
     def _open_new(self, current: _Source | None) -> _Source | None:
         """Return the file that is there now, where it is not the current one."""
