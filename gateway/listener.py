@@ -170,6 +170,9 @@ class Present(Protocol):
     def values(self) -> list[Value]:
         """Return each value as it is now, sorted; also those configured that were not heard yet."""
 
+    def brings(self, source: str, place: str) -> bool:
+        """Tell whether a listener gives as frames what is published at a place: see `Listener.brings`."""
+
     def status(self) -> Status:
         """Return how the gateway is, as `oemgateway status --json` has it; OSError where that fails."""
 
@@ -206,6 +209,13 @@ class Listener(Plugin):
     def catalogue(self) -> Iterable[Series]:
         """Return what the configuration fixes of the values it gives; no I/O."""
         return ()
+
+    def brings(self, place: str) -> bool:  # noqa: ARG002  (by default there is none)
+        """Tell whether it gives as frames what is published at a place, such as localhost:1883/emon/9.
+
+        What it has brought from there is not published there again.
+        """
+        return False
 
     def health(self) -> Health:
         """Return how it is; another thread calls this, so it only copies what `read` has left there."""

@@ -24,6 +24,7 @@ from tests.simulators.peer import Peer, passing_on
 from tests.waiting import wait_until
 
 NUMBERED = "[listeners]\n[[numbers]]\ntype = numbered\ndirectory = {directory}\n"
+OWN = "type = numbered\ndirectory = {directory}\n"
 BRIDGE = """[listeners]
 [[bridge]]
 type = ds2482
@@ -292,3 +293,28 @@ def test_without_paho_the_message_says_how_to_get_it(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith(f"{sys.executable} -m pip install 'paho-mqtt>=2'")
+
+
+def test_two_gateways_that_read_and_publish_the_same_topics_send_nothing_round(tmp_path):
+    # given two gateways with a stream and a dispatcher on emon/#, and another that publishes
+    with Mosquitto(tmp_path) as broker, Subscriber(broker, "emon/#") as reader:
+        listeners = (
+            f"[listeners]\n[[in]]\ntype = mqtt\nformat = emoncms\nhost = 127.0.0.1\nport = {broker.port}\n"
+        )
+        files = [tmp_path / name for name in ("one", "two")]
+        for each in files:
+            (each / "state").mkdir(parents=True)
+        both = [
+            configured(each, broker.port, "format = emoncms", listeners=listeners + "[[numbers]]\n" + OWN)
+            for each in files
+        ]
+        (files[0] / "enough").touch()
+        with running(files[0], both[0]) as one, running(files[1], both[1]) as two:
+            publish(broker, "emon/8", "5")
+            wait_until(lambda: len(reader.of("emon/5")) > 20)  # what the second one has itself
+            for each in (one, two):
+                wait_until(lambda each=each: each.status()["listeners"]["in"]["nodes"]["8"]["frames"] == 1)
+                assert each.status()["dispatchers"]["house"]["queue"]["waiting"] < 20
+        assert reader.of("emon/8") == ["5"]
+        numbers = [json.loads(text)["1"] for text in reader.of("emon/5")]
+        assert len(numbers) == len(set(numbers))

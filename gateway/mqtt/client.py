@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from paho.mqtt.client import Client
 from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 if TYPE_CHECKING:
@@ -55,6 +56,26 @@ class BoundedClient(Client):
                 self.codes[int.from_bytes(packet[:_REASON], "big")] = packet[_REASON]
                 packet[_REASON] = _UNSPECIFIED
         return super()._handle_pubackcomp(cmd)
+
+
+def of_connection(session_expiry: int, receive_maximum: int) -> Properties:
+    """Return what CONNECT says: how long a session is kept, in seconds, and what may come at a time."""
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
+    properties.SessionExpiryInterval = session_expiry
+    properties.MaximumPacketSize = LARGEST
+    if receive_maximum:
+        properties.ReceiveMaximum = receive_maximum
+    return properties
+
+
+def of_message(origin: str, expiry: float | None) -> Properties:
+    """Return what PUBLISH says beside the message: who it is from, and after how many seconds it is old."""
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's
+    if expiry:
+        properties.MessageExpiryInterval = max(1, round(expiry))
+    if origin:
+        properties.UserProperty = (ORIGIN, origin)
+    return properties
 
 
 def origin_of(message: MQTTMessage) -> str:

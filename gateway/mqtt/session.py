@@ -16,17 +16,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.mqtt.broker import ACL, CURES, Lost, Unreachable
-from gateway.mqtt.client import LARGEST, ORIGIN, BoundedClient
+from gateway.mqtt.client import BoundedClient, of_connection, of_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+    from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
     from gateway.mqtt.broker import Broker
@@ -124,11 +123,7 @@ class Session:
             client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         options: dict[str, Any] = {}
         if is_5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
-            properties.SessionExpiryInterval = self._session_expiry
-            properties.MaximumPacketSize = LARGEST
-            if self._receive_maximum:
-                properties.ReceiveMaximum = self._receive_maximum
+            properties = of_connection(self._session_expiry, self._receive_maximum)
             options = {"clean_start": not keeps, "properties": properties}
         try:
             client.connect(*broker.address, keepalive=broker.keepalive, **options)
@@ -272,11 +267,7 @@ class Session:
 
     def publish(self, message: Message, *, qos: int) -> int:
         """Publish without waiting for an outcome; Lost where there is no connection."""
-        properties = Properties(PacketTypes.PUBLISH) if self.version == 5 else None  # type: ignore[no-untyped-call]  # paho's
-        if properties and message.expiry:
-            properties.MessageExpiryInterval = max(1, round(message.expiry))
-        if properties and self.origin:
-            properties.UserProperty = (ORIGIN, self.origin)
+        properties = of_message(self.origin, message.expiry) if self.version == 5 else None
         info = self._client.publish(message.topic, message.payload, qos, message.retain, properties)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise self._lost()

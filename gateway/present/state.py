@@ -108,6 +108,7 @@ class State:
         self._lock = threading.Lock()
         self._frames: dict[str, LatestFrames] = {}
         self._catalogue = Catalogue({}, Nodes())
+        self._listeners: Mapping[str, Listener] = {}
         self._flags: WeakSet[Flag] = WeakSet()
         self._status: Callable[[], Status]
 
@@ -119,7 +120,7 @@ class State:
         """Follow the configuration: the frames of listeners that it does not have are forgotten."""
         catalogue = Catalogue(listeners, nodes)
         with self._lock:
-            self._catalogue = catalogue
+            self._catalogue, self._listeners = catalogue, listeners
             self._frames = {name: frames for name, frames in self._frames.items() if name in listeners}
 
     def begin(self, listener: str) -> LatestFrames:
@@ -149,6 +150,11 @@ class State:
     def node_name(self, node: str) -> str:
         """Return what people call a node, "" where [nodes] does not say."""
         return self._catalogue.node_names.get(node, "")
+
+    def brings(self, source: str, place: str) -> bool:
+        """Tell whether a listener gives as frames what is published at a place."""
+        listener = self._listeners.get(source)
+        return listener is not None and listener.brings(place)
 
     def values(self) -> list[Value]:
         """Return each value as it is now, also of what is configured and was not heard yet; sorted."""

@@ -97,6 +97,11 @@ class Mqtt(Broker, CountingListener):
         """Return the single values; which nodes the streams bring is known when they come."""
         return self.values.catalogue()
 
+    def brings(self, place: str) -> bool:
+        """Tell whether a stream has what is published at this topic of this broker."""
+        where, _, topic = place.partition("/")
+        return where == self.where and any(matches(each, topic) for each in self.subscriptions)
+
     def examine(self, machine: Machine) -> Iterable[Finding]:
         """Say whether the broker is there and lets this user in."""
         return examine_broker(self, machine, self._examine_rights)

@@ -52,7 +52,7 @@ class Messages(Delivery):
                 self._taken = place
                 mqtt.suspect = self._ids[place]
                 raise failure
-        self.is_unread = mqtt.is_unread = all(code == NOBODY_READS for code in codes)
+        self.is_unread = mqtt.is_unread = set(codes) == {NOBODY_READS}
         self._taken = self.count
         mqtt.suspect = None
 

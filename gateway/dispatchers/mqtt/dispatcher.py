@@ -238,12 +238,20 @@ class Mqtt(Broker, Dispatcher):
         return self.session
 
     def _messages(self, frame: Frame, identity: Identity | None) -> list[Message]:
-        if self.format == "emonhub":
-            name = self.present.node_name(frame.node) if self.present else ""
-            return [*emonhub_messages(self.base, frame, self.emonhub, name or frame.node)]
+        """Return what is published of a frame.
+
+        In the formats of others that is nothing where it came from there: two gateways that read and publish
+        the same topics would send it to each other for ever.
+        """
+        if self.format == "oemgateway":
+            return [log_message(self.base, frame, identity)]
         if self.format == "emoncms":
-            return [emoncms_message(self.base, frame)]
-        return [log_message(self.base, frame, identity)]
+            messages = [emoncms_message(self.base, frame)]
+        else:
+            name = self.present.node_name(frame.node) if self.present else ""
+            messages = [*emonhub_messages(self.base, frame, self.emonhub, name or frame.node)]
+        brings = self.present.brings if self.present else lambda *_: False
+        return [each for each in messages if not brings(frame.source, f"{self.where}/{each.topic}")]
 
     def _publish_state(self) -> None:
         """Publish what has changed of the present state. Raises HoldEverything where that is not allowed.
