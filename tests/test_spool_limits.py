@@ -75,6 +75,33 @@ class TestTheCountOfDroppedFrames:
         spool.close()
 
 
+class TestTheFile:
+    def room(self, spool):
+        (pages,) = spool._contents.db.execute("PRAGMA max_page_count").fetchone()
+        (size,) = spool._contents.db.execute("PRAGMA page_size").fetchone()
+        return pages * size
+
+    def test_may_have_what_waits_and_what_was_refused_and_a_megabyte(self, opened, path):
+        spool = opened(bytes=500_000, refused_bytes=300_000)
+        assert self.room(spool) == pytest.approx(1_800_000, abs=8192)
+        # also where it is made anew, after it was removed
+        path.unlink()
+        spool.put([frame(1)])
+        assert path.exists()
+        assert self.room(spool) == pytest.approx(1_800_000, abs=8192)
+
+    def test_may_have_no_more_after_a_rescue(self, opened, path):
+        spool = opened()
+        spool.put([frame(n) for n in range(500)])
+        spool.close()
+        with path.open("r+b") as file:
+            file.seek(8192)
+            file.write(b"\xff" * 4096)
+        spool = opened(bytes=500_000, refused_bytes=300_000)
+        assert 0 < len(values(spool)) <= 500
+        assert self.room(spool) == pytest.approx(1_800_000, abs=8192)
+
+
 class TestWhatWaits:
     def test_is_what_exists_where_there_are_holes(self, opened, path):
         # given that every seventh is missing, as after the rescue of a damaged file

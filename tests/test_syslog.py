@@ -163,6 +163,29 @@ def test_a_dead_server_never_blocks_who_logs(death, full_port, peer):
     assert handler.dropped > 0
 
 
+def test_a_connection_that_takes_nothing_more_is_left_for_a_new_one(peer, monkeypatch):
+    monkeypatch.setattr(logs, "_PATIENCE", 0.2)
+    monkeypatch.setattr(logs._Stream, "again", 0.1)
+
+    def reads_nothing_at_first(server, connection):
+        server.seen.append(b"")
+        if len(server.seen) == 1:
+            server.over.wait()
+        while data := connection.recv(65536):
+            server.seen.append(data)
+
+    server = peer(reads_nothing_at_first)
+    log_to_syslog((f"tcp:127.0.0.1:{server.port}",))
+
+    def some_arrive():
+        for _ in range(500):  # far more, in all, than the buffers of a connection hold
+            CELLAR.info("x" * 4000)
+        return len(server.seen) > 2
+
+    wait_until(some_arrive)
+    assert b"cellar: xxx" in b"".join(server.seen)
+
+
 def test_the_key_is_never_in_it(rsyslog, monkeypatch, tmp_path, written):
     key = "0123456789abcdef0123456789abcdef"
     file = written(
