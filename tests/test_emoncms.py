@@ -4,6 +4,7 @@ import json
 import math
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 import requests
@@ -58,6 +59,11 @@ class TestEncoding:
         assert encoded([frame(1.0, 2.0, 3.0, 4.0, 5.0, names=names)], "name") == (
             '[[1795213750,"9",{"flow":1},{"outside northC":2},{"3":3},{"Küche":4},{"5":5}]]'
         )
+
+    def test_a_name_that_a_device_has_given_is_a_key_with_its_spaces(self):
+        # given what Emoncms makes of {a:1, b:2}
+        posted = replace(frame(1.0, 2.0, names=("a", " b")), by_name=True)
+        assert encoded([posted]) == '[[1795213750,"9",{"a":1},{" b":2}]]'
 
     @pytest.mark.parametrize(
         ("names", "keys"),

@@ -21,6 +21,7 @@ from tests.at_emoncms import encoded
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.emoncms import Request as EmoncmsRequest
 
+LONG = "a" * 17
 NOW = Stamp(1_795_213_750.25, "boot", 5000.25)
 KEY = "0123456789abcdef0123456789abcdef"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -78,9 +79,13 @@ def test_the_addresses_of_emoncms(path):
     assert said(get(path, node=7, csv="1,2")) == said(post(path, node=7, csv="1,2")) == [("7", (1, 2))]
 
 
-@pytest.mark.parametrize("path", ["/input/post/door%20bell", "/emoncms/input/post/door%20bell.json"])
+@pytest.mark.parametrize(
+    "path",
+    ["/input/post/door_bell", "/emoncms/input/post/door%5fbell.json", "/input/post/door_%20be:ll.x.y/"],
+)
 def test_the_node_may_stand_in_the_path(path):
-    assert said(get(path, node="another", csv="1")) == [("door bell", (1,))]
+    # as Emoncms reads it: without other characters, and what follows a dot is a format
+    assert said(get(path, node="another", csv="1")) == [("door_bell", (1,))]
 
 
 @pytest.mark.parametrize(
@@ -161,10 +166,11 @@ def test_where_there_is_no_key_any_will_do():
         ("100,null,300", (100, None, 300)),
         ("a:1,b:2", {"a": 1, "b": 2}),
         ("{power:252.4,temperature:15.4}", {"power": 252.4, "temperature": 15.4}),
-        ('{"power" : 252.4, "humidity": "50"}', {"power": 252.4, "humidity": 50}),
+        ('{"power":252.4,"humidity": "50"}', {"power": 252.4, "humidity": 50}),
+        ('{"power" : 252.4, "humidity": "50"}', {"power ": 252.4, " humidity": 50}),  # as Emoncms keeps it
         ('{"a":null,"b":2}', {"a": None, "b": 2}),
         ('{"1":18.7}', (18.7,)),
-        ('{"3":22, "1":18.7}', (18.7, None, 22)),
+        ('{"3":22,"1":18.7}', (18.7, None, 22)),
         ("28.33F749050000:18.5", {"28.33F749050000": 18.5}),
         ("°C:1", {"C": 1}),  # as Emoncms keeps it
         ("a:1:2", {"a": 1}),  # as Emoncms reads it
@@ -248,8 +254,10 @@ def test_full_json_with_nothing_in_it_is_nothing(text):
         ({"csv": "1000:1"}, "a name, or an index from 1 to 999, expected, not '1000'"),
         ({"csv": "01:1"}, "a name, or an index from 1 to 999, expected, not '01'"),
         ({"csv": ":1"}, "a name, or an index from 1 to 999, expected, not ''"),
+        ({"csv": " :1"}, "a name, or an index from 1 to 999, expected, not ' '"),
+        ({"json": '{\n"a":1}'}, "a name, or an index from 1 to 999, expected, not '\\na'"),
+        ({"json": "", "csv": "1"}, "Request contains no data via csv, json or data tag"),
         ({"csv": f"{'a' * 65}:1"}, f"a name, or an index from 1 to 999, expected, not '{'a' * 39}"),
-        ({"fulljson": '{"\\ud800":1}'}, "a name, or an index from 1 to 999, expected, not '\\ud800'"),
         ({"fulljson": "{a:1}"}, "Input in not a valid JSON object"),
         ({"fulljson": "7"}, "Input in not a valid JSON object"),
         ({"fulljson": '{"a":nan}'}, "Input in not a valid JSON object"),
@@ -262,8 +270,12 @@ def test_full_json_with_nothing_in_it_is_nothing(text):
             "an object or csv expected: fulljson counts a list from 0, and indices begin at 1",
         ),
         (
-            {"csv": "1", "node": "a" * 17},
-            f"the name of a node, of 1 to 16 characters, expected, not '{'a' * 17}'",
+            {"csv": "1", "node": LONG},
+            f"the name of a node, of 1 to 16 characters without spaces around them, expected, not '{LONG}'",
+        ),
+        (
+            {"csv": "1", "node": " 5"},
+            "the name of a node, of 1 to 16 characters without spaces around them, expected, not ' 5'",
         ),
         ({f"field{n}": "" for n in range(33)}, "a form of at most 32 fields in UTF-8 expected"),
     ],
@@ -279,6 +291,23 @@ def test_text_that_is_no_utf8_is_refused():
     refused(take(Request("POST", "/input/post", FORM, b"csv=\xff"), None, NOW, Inputs()))
 
 
+def test_a_key_with_backslashes_is_the_one_that_emoncms_makes_of_it():
+    text = json.dumps({"Küche": 1, "c\\/d": 2})
+    assert said(get(fulljson=text)) == said(post(fulljson=text)) == [("0", {"Ku00fcche": 1, "cd": 2})]
+    rows = f'[[0,"n",{text}]]'
+    assert said(post("/input/bulk", data=rows)) == [("n", {"Ku00fcche": 1, "cd": 2})]
+    packed = zlib.compress(rows.encode())
+    assert said(post("/input/bulk", data=packed.hex(), c=1)) == [("n", {"Küche": 1, "cd": 2})]
+    packed = zlib.compress(b'[[0,"n",{"\\ud800":1}]]')
+    assert "a name" in refused(post("/input/bulk", data=packed.hex(), c=1))
+    assert said(get(fulljson='{"a":"\\"","b":2}')) == [("0", {"a": None, "b": 2})]
+
+
+def test_a_form_in_parts_is_named():
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    assert "multipart" in refused(post(headers=headers, csv="1"))
+
+
 def test_a_body_that_is_no_form_is_not_read():
     headers = {"content-type": "application/json"}
     refused(take(Request("POST", "/input/post", headers, b'{"a":1}'), None, NOW, Inputs()))
@@ -288,7 +317,8 @@ def test_a_body_that_is_no_form_is_not_read():
 
 
 @pytest.mark.parametrize(
-    ("node", "kept"), [("", "0"), ("::", "0"), ("15", "15"), ("emon:tx", "emontx"), (" garden ", "garden")]
+    ("node", "kept"),
+    [("", "0"), ("::", "0"), ("15", "15"), ("emon:tx", "emontx"), ("my  garden", "my  garden")],
 )
 def test_a_node_is_called_as_emoncms_calls_it(node, kept):
     assert said(post(node=node, csv="1")) == [(kept, (1,))]
@@ -301,6 +331,7 @@ def test_a_node_is_called_as_emoncms_calls_it(node, kept):
         ("1795213000.75", 1795213000.75),
         ("2026-11-20T22:16:40Z", 1795213000),
         ("2026-11-20T23:16:40+01:00", 1795213000),
+        ("2026-11-20 22:16:40", 1795213000),
     ],
 )
 def test_a_device_may_know_the_time(when, wall):
@@ -313,6 +344,25 @@ def test_a_device_may_know_the_time(when, wall):
         assert taken.misdated == 0
         # and what the gateway's own clock does from then on changes nothing about it
         assert taken.frames[0].stamp.boot == ""
+
+
+@pytest.mark.parametrize(
+    ("fulljson", "params", "values", "wall"),
+    [
+        ('{"a":1,"time":1795213000}', {}, {"a": 1}, 1795213000),
+        ('{"a":1,"Time":1795213000}', {}, {"a": 1, "Time": 1795213000}, 1795213000),
+        ('{"TIME":1795213000,"time":1795213001}', {}, {"TIME": 1795213000}, 1795213001),
+        (
+            '{"a":1,"time":1795213000}',
+            {"time": "1795213009"},
+            {"a": 1, "time": 1795213000},
+            1795213009,
+        ),
+    ],
+)
+def test_the_time_in_an_object_is_that_which_emoncms_takes(fulljson, params, values, wall):
+    taken = get(fulljson=fulljson, **params)
+    assert (said(taken), times(taken)) == ([("0", values)], [wall])
 
 
 @pytest.mark.parametrize("when", ["", None])
@@ -369,32 +419,33 @@ ROWS = [[0, 1, 1], [7.5, 1, 2], [10, 2, 3]]
 @pytest.mark.parametrize(
     ("params", "offset"),
     [
-        ({}, NOW.wall - 10),
-        ({"sentat": 12}, NOW.wall - 12),
-        ({"offset": 12}, NOW.wall - 12),
-        ({"sentat": "12", "time": "1"}, NOW.wall - 12),
+        ({}, 1795213740),
+        ({"sentat": 12}, 1795213738),
+        ({"offset": 12.9}, 1795213738),
+        ({"sentat": "12", "time": "1"}, 1795213738),
         ({"time": 1795213000}, 1795213000),
     ],
 )
 def test_what_the_times_of_rows_count_from(params, offset):
-    assert times(bulk(ROWS, **params)) == [offset, offset + 7.5, offset + 10]
+    # in whole seconds, as in Emoncms
+    assert times(bulk(ROWS, **params)) == [offset, offset + 7, offset + 10]
 
 
 def test_rows_may_have_unix_times():
-    assert times(bulk([[1795213000, 1, 1], ["1795213001.5", 1, 1]], time=0)) == [1795213000, 1795213001.5]
+    assert times(bulk([[1795213000, 1, 1], ["1795213001.5", 1, 1]], time=0)) == [1795213000, 1795213001]
 
 
 def test_a_time_that_counts_from_ours_is_set_right_with_ours():
     first, *_, last = bulk(ROWS).frames
-    assert last.stamp == NOW
-    assert first.stamp == Stamp(NOW.wall - 10, NOW.boot, NOW.boottime - 10)
+    assert last.stamp == Stamp(NOW.wall - 0.25, NOW.boot, NOW.boottime - 0.25)
+    assert first.stamp == Stamp(NOW.wall - 10.25, NOW.boot, NOW.boottime - 10.25)
 
 
 def test_rows_with_times_that_cannot_be_have_that_of_reception():
     taken = bulk([[12, 1, 1], [1795213000, 1, 1], [1795213900, 1, 1, {"a": 2}]], time=0)
     assert times(taken) == [NOW.wall, 1795213000, NOW.wall, NOW.wall]
     assert taken.misdated == 3
-    assert times(bulk([[-1e9, 1, 1], [0, 1, 1]])) == [NOW.wall, NOW.wall]
+    assert times(bulk([[-1e9, 1, 1], [0, 1, 1]])) == [NOW.wall, NOW.wall - 0.25]
 
 
 @pytest.mark.parametrize(

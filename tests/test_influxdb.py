@@ -83,6 +83,7 @@ def test_the_seeds_line_of_a_service_without_a_code_has_no_such_tag():
         ("a,b=c", r"a\,b\=c"),
         ("a\\", "a/"),
         ("a\\b", "a/b"),
+        (" a", r"\ a"),
         ("\n", ""),
         ("ü", "ü"),
         ("", ""),

@@ -11,7 +11,7 @@ import math
 import re
 import zlib
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
@@ -106,8 +106,14 @@ def refusal_text(refusal: Refusal) -> str:
 
 
 def _route(path: str) -> list[str]:
-    """Return the action, "post", "bulk" or "get", followed by the node and the name in the path."""
-    parts = [unquote(part) for part in path.removeprefix("/emoncms").removesuffix(".json").split("/") if part]
+    """Return the action, "post", "bulk" or "get", followed by the node and the name in the path.
+
+    As in Emoncms, a path has no other characters than these, and what follows a dot in its last part is the
+    format of the answer.
+    """
+    plain = re.sub(r"[^./A-Za-z0-9_-]", "", unquote(path)).removeprefix("/emoncms").rstrip("/")
+    before, _, last = plain.rpartition("/")
+    parts = [part for part in (*before.split("/"), last.partition(".")[0]) if part]
     match parts:
         case ["input", "post"] | ["input", "bulk"] | ["input", "post", _]:
             return parts[1:]
@@ -128,6 +134,8 @@ def _form(text: str) -> Params:
 
 
 def _body_form(request: Request) -> Params:
+    if _kind(request).startswith("multipart/form-data"):
+        raise Refusal("a form as application/x-www-form-urlencoded expected, not as multipart/form-data")
     if not _kind(request).startswith("application/x-www-form-urlencoded"):
         return {}
     try:
@@ -171,15 +179,18 @@ def _get(params: Params, places: list[str], inputs: Inputs) -> str:
 
 
 def _post(params: Params, node: str, now: Stamp) -> Taken:
-    source = next((name for name in ("fulljson", "json", "csv", "data") if params.get(name)), None)
-    if source is None:
+    text = next((params[name] for name in ("json", "fulljson", "csv", "data") if name in params), "")
+    if not text:
         raise Refusal("Request contains no data via csv, json or data tag")
     when: object = params.get("time")
-    if source == "fulljson":
-        values, own_time = _full_json(params[source])
-        when = when if own_time is None else own_time
+    if "fulljson" in params:
+        items = _object(text)
+        if "time" not in params:  # of which Emoncms keeps Time as a value, too
+            when = {key.lower(): value for key, value in items.items()}.get("time")
+            items.pop("time", None)
+        values = _named(items)
     else:
-        values = lenient(params[source])
+        values = lenient(text)
     stamp = _absolute(_unix_time(when), now)
     node = node_name(node or params.get("node", ""))
     return Taken(
@@ -190,28 +201,32 @@ def _post(params: Params, node: str, now: Stamp) -> Taken:
     )
 
 
-def _full_json(text: str) -> tuple[Values, object]:
-    """Return the values of an object, and the time in it."""
+def _object(text: str) -> dict[str, object]:
     try:
-        said = strict_json(text)
+        said = strict_json(text, is_form=True)
     except Refusal:
         said = None
     if isinstance(said, list) and said:
         raise Refusal("an object or csv expected: fulljson counts a list from 0, and indices begin at 1")
     if not isinstance(said, dict | list):
         raise Refusal("Input in not a valid JSON object")
-    items = dict(said)
-    when = items.pop("time", None)
+    return dict(said)
+
+
+def _named(items: dict[str, object]) -> Values:
     values = Values(takes_text=True)
     for key, value in items.items():
         if isinstance(value, dict | list):
             raise Refusal("Input in not a valid JSON object")
         values.add(key, value)
-    return values, when
+    return values
 
 
 def _unix_time(when: object) -> float:
-    """Return a time in seconds or ISO 8601 as Unix time; NaN where it is neither."""
+    """Return a time in seconds or ISO 8601 as Unix time, NaN where it is neither.
+
+    Without a zone it is in UTC, as in a server whose PHP has no other set.
+    """
     try:
         return number(when, "time") or math.nan
     except Refusal:
@@ -219,7 +234,8 @@ def _unix_time(when: object) -> float:
     if not isinstance(when, str):
         return math.nan
     try:
-        return datetime.fromisoformat(when).timestamp()
+        found = datetime.fromisoformat(when)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError, OSError):
         return math.nan
 
@@ -228,7 +244,7 @@ def _unix_time(when: object) -> float:
 
 
 def _bulk(params: Params, now: Stamp) -> Taken:
-    rows = strict_json(params.get("data", ""))
+    rows = strict_json(params.get("data", ""), is_form=not {"c", "cb"} & params.keys())
     if not isinstance(rows, list) or not rows:
         raise Refusal("Format error, json string supplied is not valid")
     if len(rows) > MOST_ROWS:
@@ -256,13 +272,13 @@ def _bulk(params: Params, now: Stamp) -> Taken:
     return Taken(frames, "ok", misdated, tuple(texts))
 
 
-def _row(row: object) -> tuple[float, str, Values]:
+def _row(row: object) -> tuple[int, str, Values]:
     """Read `[time, node, value or {name: value}, ...]`."""
     if not isinstance(row, list):
         raise Refusal(f"[time, node, value, ...] expected, not {quoted(row)}")
     values = Values(takes_text=True)
     if len(row) < 3:
-        return 0.0, "0", values  # Emoncms skips it
+        return 0, "0", values  # Emoncms skips it
     when, node, *items = row
     for item in items:
         if isinstance(item, dict):
@@ -273,21 +289,23 @@ def _row(row: object) -> tuple[float, str, Values]:
     return _seconds(when, "its time"), node_name(node), values
 
 
-def _seconds(value: object, what: str) -> float:
+def _seconds(value: object, what: str) -> int:
+    """Return whole seconds, as Emoncms reads them."""
     try:
         seconds = number(value, what)
     except Refusal:
         seconds = None
     if seconds is None:
         raise Refusal(f"{what} in seconds expected, not {quoted(value)}")
-    return seconds
+    return int(seconds)
 
 
-def _dating(params: Params, last: float, now: Stamp) -> Callable[[float], Stamp | None]:
+def _dating(params: Params, last: int, now: Stamp) -> Callable[[int], Stamp | None]:
     """Return the function that makes a stamp of a row's time, in seconds.
 
     With `sentat` or `offset` that is relative to this machine's time minus that number, with `time` to that
-    Unix time (0: rows have Unix times); with none of them, the last row is now.
+    Unix time (0: rows have Unix times); with none of them, the last row is now. This machine's time counts in
+    whole seconds: readings ten seconds apart that come in two requests stay ten seconds apart.
     """
     for name in ("sentat", "offset"):
         if name in params:
@@ -297,7 +315,7 @@ def _dating(params: Params, last: float, now: Stamp) -> Callable[[float], Stamp 
         if "time" in params:
             start = _seconds(params["time"], "time")
             return lambda when: _absolute(start + when, now)
-    return lambda when: _relative(when - last, now)
+    return lambda when: _relative(when - last - now.wall % 1, now)
 
 
 # Times.

@@ -8,6 +8,7 @@ which Emoncms would store 0. In the other forms Emoncms refuses text, and so doe
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.frame import HIGHEST, Frame, check_node
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 K = TypeVar("K", int, str)
 
 _INDEX = re.compile(r"[1-9][0-9]{0,2}")
+_BACKSLASH = re.compile(r"\\(.?)", re.DOTALL)
 _QUOTED = 40
 _LONGEST_NAME = 64  # emoncms.org drops the value of a longer one
 
@@ -52,7 +54,7 @@ class Values:
         name = as_emoncms_keeps(key)
         if _INDEX.fullmatch(name):
             self._put(self._by_index, int(name), value)
-        elif not name or len(name) > _LONGEST_NAME or name.isdecimal():
+        elif not name.strip() or len(name) > _LONGEST_NAME or name.isdecimal() or not name.isprintable():
             raise Refusal(f"a name, or an index from 1 to {HIGHEST}, expected, not {quoted(key)}")
         else:
             self._put(self._by_name, name, value)
@@ -100,7 +102,10 @@ def node_name(node: object) -> str:
     try:
         check_node(name)
     except ValueError:
-        raise Refusal(f"the name of a node, of 1 to 16 characters, expected, not {quoted(name)}") from None
+        found = quoted(name)
+        raise Refusal(
+            f"the name of a node, of 1 to 16 characters without spaces around them, expected, not {found}"
+        ) from None
     return name
 
 
@@ -116,17 +121,24 @@ def lenient(text: str) -> Values:
     return values
 
 
-def strict_json(text: str) -> object:
-    """Return what JSON says; raise Refusal where it is not JSON."""
-    try:
-        return load_json(text)
-    except ValueError:
-        raise Refusal("Format error, json string supplied is not valid") from None
+def strict_json(text: str, *, is_form: bool) -> object:
+    """Return what JSON says; raise Refusal where it is not JSON.
+
+    Emoncms takes the backslashes out of a form: a key with an escaped letter has the digits of its code
+    there. What is no JSON then is read as it is.
+    """
+    for written in (_BACKSLASH.sub(r"\1", text), text) if is_form else (text,):
+        with suppress(ValueError):
+            return load_json(written)
+    raise Refusal("Format error, json string supplied is not valid")
 
 
 def as_emoncms_keeps(name: str) -> str:
-    """Return a name as Emoncms stores it: without the characters that it does not allow."""
-    return " ".join(re.sub(r"[^\w\s.-]", "", name).split())
+    """Return a name as Emoncms stores it: without the characters that it does not allow.
+
+    Spaces stay, also around it: of `{a:1, b:2}` the second name begins with one.
+    """
+    return re.sub(r"[^\w\s.-]", "", name)
 
 
 def quoted(value: object) -> str:

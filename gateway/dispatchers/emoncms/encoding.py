@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 Keys = Literal["index", "name"]
 
+_NOT_KEPT = re.compile(r"[^\w\s.-]")
+_LONGEST = 64
+"""The characters of a key; emoncms.org drops values whose key is longer."""
+
 Reading = tuple[float, float]
 """Unix second and value."""
 
@@ -64,11 +68,12 @@ def _number(value: float) -> float:
 
 def keys_of(frame: Frame, keys: Keys) -> list[str]:
     """Return the key of every position: its index, or its name where that can be told from all the others."""
-    by_name = keys == "name" or frame.by_name
     indices = range(1, len(frame.values) + 1)
-    return distinct([as_kept(frame.name(index)) if by_name else "" for index in indices])
+    if frame.by_name:  # exactly, as a device may have posted it there before
+        return distinct([_NOT_KEPT.sub("", frame.name(index))[:_LONGEST] for index in indices])
+    return distinct([as_kept(frame.name(index)) if keys == "name" else "" for index in indices])
 
 
-def as_kept(name: str) -> str:
-    """Return the name as it will be there; emoncms.org drops values whose key is longer than 64."""
-    return " ".join(re.sub(r"[^\w\s.-]", "", name).split())[:64].rstrip()
+def as_kept(label: str) -> str:
+    """Return a label as a name that will be there, without spaces that nobody sees."""
+    return " ".join(_NOT_KEPT.sub("", label).split())[:_LONGEST].rstrip()

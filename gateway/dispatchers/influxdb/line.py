@@ -27,8 +27,8 @@ _LATENCY = re.compile(r"(.+) ms")
 @lru_cache(1000)  # the same few for years
 def escaped(text: str, special: str = ",= ") -> str:
     """Return a tag or its key with its special characters escaped; what cannot be escaped is replaced."""
-    plain = _CONTROL.sub(" ", text).replace("\\", "/").strip()
-    return re.sub(rf"([{special}])", r"\\\1", plain)
+    plain = _CONTROL.sub(" ", text).replace("\\", "/")
+    return re.sub(rf"([{special}])", r"\\\1", plain) if plain.strip() else ""
 
 
 def line(
