@@ -62,6 +62,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what only root can do."""
+    if os.geteuid() and item.get_closest_marker("needs_root"):
+        pytest.skip("needs root")
+
+
 # How long an example takes says something of the machine's other work, and nothing of the code.
 settings.register_profile(
     "oemgateway",

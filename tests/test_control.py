@@ -179,6 +179,7 @@ def test_another_programs_socket_stays_as_it_is(path, how):
 
 
 @pytest.mark.needs_root
+@pytest.mark.needs_root
 def test_a_dead_socket_of_another_user_stays_as_it_is(path):
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))

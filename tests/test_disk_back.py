@@ -105,7 +105,9 @@ def test_where_there_was_no_disk_at_the_start_what_waits_moves_there_with_its_or
 
 
 @pytest.mark.parametrize("in_flight", [True, False])
-def test_what_the_disk_had_comes_first_then_and_nothing_is_given_twice(path, clock, monkeypatch, in_flight):
+def test_what_the_disk_had_comes_first_then_and_nothing_is_given_twice(
+    opened, path, clock, monkeypatch, in_flight
+):
     # given a thousand frames on a disk that cannot even be read at the start
     filled(path, 1000, "a", "b")
     disk = Trouble(monkeypatch, readable=False)
@@ -129,10 +131,10 @@ def test_what_the_disk_had_comes_first_then_and_nothing_is_given_twice(path, clo
     assert values(spool, "b") == [*range(1000), *range(2005, 2020), 3000]
     assert spool.standing("a").waiting == 0
     spool.close()
-    assert values(open_queue(path, "a", "b", clock=clock), "b") == []
+    assert values(opened("a", "b", clock=clock), "b") == []
 
 
-def test_while_the_disk_can_only_be_read_what_it_has_is_counted_and_sent(path, clock, monkeypatch, caplog):
+def test_while_the_disk_can_only_be_read_what_it_has_is_counted_and_sent(opened, path, clock, monkeypatch):
     filled(path, 1000, "a", "b")
     disk = Trouble(monkeypatch, readable=True)
     spool = open_queue(path, "a", "b", clock=clock)
@@ -146,7 +148,7 @@ def test_while_the_disk_can_only_be_read_what_it_has_is_counted_and_sent(path, c
     some_time_passes(spool, clock)
     assert spool.trouble == ""
     spool._contents.db.close()
-    spool = open_queue(path, "a", "b", clock=clock)
+    spool = opened("a", "b", clock=clock)
     assert [spool.standing(who).waiting for who in "ab"] == [0, 1001]
     assert values(spool, "b") == list(range(1001))
     spool.close()
@@ -214,7 +216,7 @@ def test_a_file_that_is_damaged_when_the_disk_comes_back_is_rescued(path, clock,
     spool.close()
 
 
-def test_a_disk_pulled_out_and_put_back_is_used_again(path, clock):
+def test_a_disk_pulled_out_and_put_back_is_used_again(opened, path, clock):
     # given a gateway whose open file is no longer the one that is there, as after a new mount
     spool = open_queue(path, clock=clock)
     spool.put([frame(n) for n in range(5)])
@@ -244,7 +246,7 @@ def test_a_disk_pulled_out_and_put_back_is_used_again(path, clock):
     some_time_passes(spool, clock)
     assert spool.trouble
     spool.close()
-    assert values(open_queue(path, clock=clock), "a") == []
+    assert values(opened(clock=clock), "a") == []
 
 
 def test_what_waits_in_memory_has_its_limit(path, clock, monkeypatch):

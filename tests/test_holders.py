@@ -153,6 +153,20 @@ def test_of_another_users_program_the_user_is_known(tmp_path):
     assert found.cure == "stop that program"
 
 
+def test_a_descriptor_that_is_closed_meanwhile_hides_no_other(tmp_path):
+    # given a descriptor below that of the file, which is the one that lists this process's
+    with Path(os.devnull).open() as below, (tmp_path / "port").open("w"):
+        below.close()
+        # then
+        assert holders.is_ours(tmp_path / "port")
+    # and another program's that leads nowhere
+    folder = proc(tmp_path)
+    (folder / "812/fd/7").symlink_to("socket:[4711]")
+    (folder / "812/fd/3").mkdir()
+    found = of_port("127.0.0.1", 8088, folder)
+    assert str(found) == "lighttpd (pid 812)"
+
+
 def test_a_port_that_is_only_connected_holds_nobody_off(tmp_path):
     assert of_port("127.0.0.1", 8088, proc(tmp_path, state="01")) is None
 

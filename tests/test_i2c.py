@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pwd
 
 import pytest
 
 from listeners.ports import i2c
+
+ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
 class Barometer:
@@ -103,7 +106,7 @@ class FakeSMBus:
         (
             PermissionError(errno.EACCES, "x"),
             None,
-            "/dev/i2c-1: root may not use it: sudo usermod -aG i2c root",
+            f"/dev/i2c-1: {ME} may not use it: sudo usermod -aG i2c {ME}",
         ),
         (None, OSError(errno.EBUSY, "x"), "echo 1-0018 | sudo tee /sys/bus/i2c/devices/1-0018/driver/unbind"),
         (None, OSError(errno.EREMOTEIO, "x"), "I2C bus 1, address 0x18: nothing answers: check wiring"),

@@ -44,6 +44,7 @@ def test_it_can_be_run_and_says_what_insserv_wants_to_know(script):
     assert header["Provides"] == script.name
     assert header["Default-Start"] == "2 3 4 5"
     assert header["Default-Stop"] == "0 1 6"
+    assert "\nPATH=$PATH:/usr/sbin:/sbin\n" in script.read_text()  # start-stop-daemon is there
     assert {"$remote_fs", "$syslog"} <= set(header["Required-Start"].split())
     assert {"Required-Stop", "Short-Description", "Description"} <= header.keys()
 

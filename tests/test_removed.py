@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -181,8 +182,8 @@ def test_a_file_of_another_file_system_is_not_taken_for_a_removed_one(path, spoo
 
 def test_what_cannot_be_read_any_more_replaces_nothing(path, spool):
     path.unlink()
-    with pytest.raises(OSError, match="is another"):
-        removed.write(path, sqlite3.connect(":memory:"), spool._contents.identity)
+    with closing(sqlite3.connect(":memory:")) as unread, pytest.raises(OSError, match="is another"):
+        removed.write(path, unread, spool._contents.identity)
     assert not path.exists()
 
 

@@ -6,25 +6,22 @@ import sqlite3
 
 import pytest
 
-from gateway.spool import Limits, Spool
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
 from tests.spools import peeked as values
 
 
-def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(opened, path, caplog):
+def test_a_full_queue_drops_the_oldest_and_counts_them_for_ever(opened, caplog):
     spool = opened(frames=3)
     for n in range(5):
         spool.put([frame(n)])
     assert values(spool, "a") == [2, 3, 4]
     assert spool.dropped == 2
     assert len([r for r in caplog.records if "queue is full" in r.message]) == 1
-    spool.close()
-    spool = Spool(path, limits=Limits(frames=3))
-    assert spool.dropped == 2
+    assert opened(frames=3).dropped == 2
 
 
-def test_what_is_too_old_goes_up_to_the_first_that_is_not(opened, path, caplog):
+def test_what_is_too_old_goes_up_to_the_first_that_is_not(opened, caplog):
     spool = opened("a", "b", age=100)
     spool.put([frame(n) for n in range(1201)])
     spool.done("a", spool.peek("a", 10)[-1][0])
@@ -32,8 +29,7 @@ def test_what_is_too_old_goes_up_to_the_first_that_is_not(opened, path, caplog):
     assert (values(spool, "a")[0], values(spool, "b")[0], spool.dropped) == (995, 995, 995)
     spool.expire(lambda stamp: 101 if stamp.boottime < 1205 else 100)
     assert (spool.waiting()[0].frame, spool.dropped) == (frame(1200), 1200)
-    spool.close()
-    spool = Spool(path)
+    spool = opened()
     assert (spool.waiting()[0].frame, spool.dropped) == (frame(1200), 1200)
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "there are readings older than max_age"

@@ -275,7 +275,9 @@ def test_a_first_page_that_was_half_written_when_a_rescue_was_killed_is_written_
         log.write_bytes(whole[:length])
         salvage.Salvage(path, None).close()
         assert log.read_bytes() == whole
-    assert values(rescued(path)) == list(range(300))
+    spool = rescued(path)
+    assert values(spool) == list(range(300))
+    spool.close()
 
 
 def test_the_limit_of_its_size_holds_again_afterwards(damaged):

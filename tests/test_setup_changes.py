@@ -232,7 +232,7 @@ def test_yes_and_no_in_short(monkeypatch, text, is_yes):
 def test_serial_ports_by_the_name_that_stays_with_what_keeps_them_from_use(tmp_path):
     pi = Pi(tmp_path)
     pi.device("/dev/ttyUSB0")
-    pi.device("/dev/ttyACM0", gid=0)
+    pi.device("/dev/ttyACM0", mode=0o600)
     pi.device("/dev/ttyS0")
     pi.put("/sys/class/tty/ttyS0/type", "0\n")
     pi.device("/dev/ttyS1")

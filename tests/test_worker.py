@@ -944,10 +944,10 @@ def test_where_nothing_is_held_and_nothing_waits_the_far_end_is_not_asked(spool,
     assert worker._compared_after is None
 
 
-def test_a_far_end_with_a_wrong_clock_holds_up_no_other(tmp_path, started, at_once):
+def test_a_far_end_with_a_wrong_clock_holds_up_no_other(opened, started, at_once):
     # given that it is the last to be asked
     clock = VirtualClock(wall=MADE + 86400)
-    spool = open_queue(tmp_path / "both.db", "far", "behind", clock=clock)
+    spool = opened("far", "behind", clock=clock)
     far, behind = far_end(clock_shows=clock.wall()), far_end(clock_shows=clock.wall() - 3600)
     behind.name = "behind"
     worker = dispatching(far, spool, clock)

@@ -125,8 +125,15 @@ def _opener(target: str, proc: Path, but: int = 0) -> Holder | None:
 def _openers(target: str, proc: Path) -> Iterator[int]:
     for folder in proc.glob("[0-9]*"):
         with suppress(OSError):  # it has gone, or is another user's
-            if target in map(os.readlink, (folder / "fd").iterdir()):
+            if any(_leads_to(target, each) for each in (folder / "fd").iterdir()):
                 yield int(folder.name)
+
+
+def _leads_to(target: str, descriptor: Path) -> bool:
+    try:
+        return str(descriptor.readlink()) == target
+    except OSError:  # closed meanwhile, as the one is by which this process lists its own
+        return False
 
 
 def text_of(path: Path) -> str:
