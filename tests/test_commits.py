@@ -15,8 +15,8 @@ import pytest
 
 from gateway.frame import Frame, Stamp
 from gateway.spool import Spool
-from gateway.store import store
-from gateway.store.commits import length, verified
+from gateway.store import leaves, store
+from gateway.store.commits import length, to_log, verified
 from tests.spools import finish_rescue, leave_queue, open_queue
 
 COUNT = 300
@@ -113,6 +113,14 @@ def test_of_a_log_without_its_first_pages_all_the_others_are_taken(path, start, 
     assert found == sorted(found)
     (aside,) = path.parent.glob("queue.db-wal.damaged-*")
     assert b"x" * size in aside.read_bytes()
+
+
+def test_what_was_not_committed_is_no_frame(path):
+    """What the disk refused is in the log without its end, and waits in memory, or is put again."""
+    *others, last = verified(log_of(path).read_bytes()).commits
+    log_of(path).write_bytes(to_log([*others, last._replace(pages=0)], (1, 2)))
+    found = {row[0] for row in leaves.frames(path, lambda *_: False) if row}
+    assert (499 in found, 500 in found) == (True, False)
 
 
 def test_what_comes_behind_what_was_cut_off_is_taken(path):

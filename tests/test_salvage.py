@@ -268,12 +268,18 @@ def test_a_text_that_is_no_longer_one_holds_nothing_up(path, damaged):
 def test_a_first_page_that_was_half_written_when_a_rescue_was_killed_is_written_anew(path):
     fill(path, 300)
     path.write_bytes(bytes(100) + path.read_bytes()[100:])
-    salvage.Salvage(path, None).close()
+
+    def killed_in_it() -> None:
+        rescue = salvage.Salvage(path, None)
+        next(rescue._rows)
+        rescue.close()
+
+    killed_in_it()
     log = path.with_name("queue.db-wal")
     whole = log.read_bytes()
     for length in (1, 20, 32, 100, len(whole) - 1, len(whole)):
         log.write_bytes(whole[:length])
-        salvage.Salvage(path, None).close()
+        killed_in_it()
         assert log.read_bytes() == whole
     spool = rescued(path)
     assert values(spool) == list(range(300))
@@ -537,6 +543,30 @@ def test_where_there_is_no_room_for_it_all_goes_on_in_memory_and_it_is_done_when
     assert not {20_000, 20_001, 20_002} & set(read)
     assert len(read) == count > 11_900
     spool.close()
+
+
+def test_what_was_sent_from_memory_during_a_rescue_is_in_doubt_after_a_kill(damaged, tmp_path, monkeypatch):
+    # given a frame that came during a rescue, and that was sent when the rescue could not go on
+    def refuse(_: salvage.Salvage) -> bool:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    piecewise(monkeypatch)
+    spool = open_queue(damaged)
+    spool.put([frame(20_000)])
+    with monkeypatch.context() as disk:
+        disk.setattr(salvage.Salvage, "step", refuse)
+        spool.tend()
+        ((number, sent),) = spool.peek("a", 10)
+        assert sent.values == (20_000,)
+        spool.mark_sending("a", number)
+        spool.done("a", number)
+        copy = shutil.copytree(damaged.parent, tmp_path / "killed") / damaged.name
+    spool.close()
+    # then the far end is asked for it
+    after = rescued(copy)
+    assert waiting(after)[-1] == 20_000
+    assert after.sent("a")[0] >= after.waiting(after=12_000)[-1].number
+    after.close()
 
 
 def test_damage_while_it_runs_takes_neither_places_nor_what_comes(path, monkeypatch):

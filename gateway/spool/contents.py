@@ -303,8 +303,9 @@ class Contents:
             raise NoRoom(surplus / used)
 
     def take_late(self, rows: Sequence[tuple[int, str]]) -> None:
-        """Add the frames that came while the file was rescued, after those that it has."""
+        """Add the frames that came, and may have been sent, while the file was rescued, after its own."""
         self.put([(from_text(text), text) for _, text in rows])
+        self.places.begin(self.first, self.next)
 
     # A file that can be used again, and what came while it could not.
 

@@ -49,6 +49,7 @@ class Places:
         self._boot = boot
         self._upto: dict[str, int] = {}
         self._marks: dict[str, Mark] = {}
+        self._at_start = 0
         self._in_doubt: dict[str, int] = {}
         self._past: dict[str, int] = {}
 
@@ -63,7 +64,7 @@ class Places:
 
     def begin(self, first: int, end: int) -> None:
         """Note the oldest id and the next one: whatever is there at the start may have been sent before."""
-        self.first = first
+        self.first, self._at_start = first, end - 1
         self._in_doubt = dict.fromkeys(self._marks, end - 1)
 
     def rows(self) -> list[tuple[object, ...]]:
@@ -172,6 +173,8 @@ class Places:
         """Take over what is known of frames that came before the file could be read; `shift` changes ids."""
         self.memory_from = memory_from
         self._past = {who: upto + shift for who, upto in before._past.items()}
+        at_start = before._at_start + shift
+        self._in_doubt = {who: max(upto, at_start) for who, upto in self._in_doubt.items()}
         for who, mark in before._marks.items():
             if mark.upto >= PROVISIONAL:
                 pins = tuple(pin._replace(upto=pin.upto + shift) for pin in mark.pins)

@@ -120,7 +120,7 @@ class QueueFile:
 
     def mend(self, error: Exception) -> None:
         """Go on with what can be read of a damaged file; places and limits are those in memory."""
-        with suppress(SpoolUnusable):  # somebody else is at it: it is tried again
+        with suppress(OSError, SpoolUnusable):  # somebody else is at it, or its disk fails: it is tried again
             self._begin_rescue(error, AT_ONCE)
 
     def advance(self, seconds: float) -> None:
@@ -182,7 +182,7 @@ class QueueFile:
         raise sqlite3.OperationalError(self.trouble)
 
     def _replace(self, write_anew: Callable[[sqlite3.Connection], None]) -> None:
-        """Go on with a file that has all, where the open one or its log was removed."""
+        """Go on with a file that has all, as the open one or its log was removed."""
         try:
             write_anew(self.contents.db)
             self._lose_file()
@@ -204,7 +204,7 @@ class QueueFile:
                 log.error("%s was removed, and what waits in it is lost: %s", self._path, error)
         if lost := [each for each in self.contents.unwritten if each.number > self._kept_upto]:
             log.error("the disk refuses to the end: %d readings that wait in memory are lost", len(lost))
-        with as_owner(self._path.parent):
+        with suppress(OSError), as_owner(self._path.parent):
             if self._rescue:
                 self._rescue.close()
             self.contents.db.close()
@@ -271,7 +271,7 @@ class QueueFile:
             )
 
     def _begin_salvage(self) -> Salvage:
-        contents = self.contents
+        contents, self._kept_upto = self.contents, 0
         rescue = Salvage(self._path, self._damage, identity=contents.identity or 0)
         if contents.identity is None and contents.next == PROVISIONAL and (late := rescue.late):
             # The numbers that they have there, or higher ones: no other frame is to be kept under these.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,18 +75,21 @@ def _holds_commits(log: Path) -> bool:
 
 def _candidates(path: Path) -> Iterator[bytes]:
     """Return what the first page may have been: with a right header, and then as a new file has it."""
-    with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
-        own = file.read(PAGE)
+    with os.fdopen(open_file(path, os.O_RDONLY), "rb", buffering=0) as file:
         pages = (os.fstat(file.fileno()).st_size + PAGE - 1) // PAGE
-    if len(own) < PAGE:
-        return
+        own = b""
+        with suppress(OSError):  # it is on a bad block
+            own = file.read(PAGE)
+            if len(own) < PAGE:
+                return
     with closing(store.stand_in()) as new:
         fresh = bytearray(new.serialize()[:PAGE])
     fresh[18:20] = b"\x02\x02"  # written and read with a log
     fresh[28:32] = struct.pack(">I", pages)
     fresh[32:40] = bytes(8)  # no page is free
     fresh[92:96] = fresh[24:28]  # the number of pages is a right one
-    yield bytes(fresh[:_HEADER]) + own[_HEADER:]
+    if own:
+        yield bytes(fresh[:_HEADER]) + own[_HEADER:]
     yield bytes(fresh)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import struct
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.process.state_files import open_file
-from gateway.store.commits import PAGE, logged
+from gateway.store.commits import PAGE, length, verified
 from gateway.store.frame_text import is_frame
 
 if TYPE_CHECKING:
@@ -31,29 +32,58 @@ Row = tuple[int, list[int | str | None]]
 """The id of a frame, and what its columns hold: a file of an older version has fewer."""
 
 
-def frames(path: Path, is_known: Callable[[int, int, int], bool]) -> Iterator[Row | None]:
+def frames(
+    path: Path, is_known: Callable[[int, int, int], bool], *, is_last: bool = True
+) -> Iterator[Row | None]:
     """Yield the frames on the pages of a file and of its log, the newest first; None where time passes.
 
-    `is_known` is asked about each page, with its first id, its last, and its number of rows. Raises OSError.
+    `is_known` is asked about each page, with its first id, its last, and its number of rows. Raises OSError
+    where the disk cannot read, or the file is gone. In a try that `is_last` only where it can read no page;
+    those that it cannot read are left out.
     """
-    with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
-        log = Path(f"{path}-wal")
-        newer: list[bytes] = []
-        if log.exists():
-            with os.fdopen(open_file(log, os.O_RDONLY), "rb") as commits:
-                newer = [commit.page for commit, *_ in logged(commits.read())][::-1]
+    file = open_file(path, os.O_RDONLY)
+    try:
+        log = _log(path, is_last=is_last)
+        newer = [commit.page for commit in verified(log).commits][::-1] if len(log) >= length(1) else []
 
         def page(number: int) -> bytes:
-            file.seek((number - 1) * PAGE)
-            return file.read(PAGE)
+            return os.pread(file, PAGE, (number - 1) * PAGE)
 
-        pages = os.fstat(file.fileno()).st_size // PAGE
-        for data in (*newer, *(page(number) for number in range(1, pages + 1))):
+        for data in chain(newer, _blocks(page, os.fstat(file).st_size // PAGE, is_last=is_last)):
             yield None
             try:
                 yield from _rows(data, page, is_known)
             except (IndexError, ValueError, struct.error):
                 continue  # this page is of another kind, or damaged
+            except OSError:
+                if not is_last:
+                    raise
+    finally:
+        os.close(file)
+
+
+def _log(path: Path, *, is_last: bool) -> bytes:
+    """Return what is in the log of a file; nothing where there is none."""
+    try:
+        with os.fdopen(open_file(Path(f"{path}-wal"), os.O_RDONLY), "rb") as log:
+            return log.read()
+    except OSError as error:
+        if not (is_last or isinstance(error, FileNotFoundError)):
+            raise
+    return b""
+
+
+def _blocks(page: Callable[[int], bytes], count: int, *, is_last: bool) -> Iterator[bytes]:
+    """Yield so many pages, nothing for one on a bad block."""
+    good = False
+    for number in range(1, count + 1):
+        try:
+            data, good = page(number), True
+        except OSError:
+            if not is_last or (number == count and not good):
+                raise
+            data = b""
+        yield data
 
 
 def _rows(

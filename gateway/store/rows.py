@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from gateway.store.frame_text import is_frame
@@ -20,15 +20,21 @@ _EXACT = 64
 _COARSE = 16
 """After those, a step is the distance divided by this."""
 
+_PASSING = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL)
+"""Errors for which the file is not to blame."""
+
 Row = tuple[str, dict[str, object] | None]
 """Table, and the row by column; None where the row is damaged, or to let others have their turn."""
 
 
-def ascending(db: sqlite3.Connection, table: str, after: int) -> Iterator[Row]:
-    """Yield the rows of a table after a rowid, and pass over what cannot be read."""
+def ascending(db: sqlite3.Connection, table: str, after: int, *, is_last: bool) -> Iterator[Row]:
+    """Yield the rows of a table after a rowid, and pass over what cannot be read.
+
+    Raises sqlite3.Error where that may be over at the next try; whether this `is_last`.
+    """
     query = f"SELECT rowid, * FROM {table} WHERE rowid > ? ORDER BY rowid"  # noqa: S608  (our names)
     while True:
-        with suppress(sqlite3.Error), closing(db.cursor()) as cursor:
+        with passing_over(is_last=is_last), closing(db.cursor()) as cursor:
             cursor.execute(query, (after,))
             for row in cursor:
                 rowid, good = _checked(cursor, row)
@@ -36,7 +42,7 @@ def ascending(db: sqlite3.Connection, table: str, after: int) -> Iterator[Row]:
                 yield table, good
             return
         # A row is not given where the step to the next one fails, so it is looked for again.
-        found = yield from _next_readable(db, table, after)
+        found = yield from _next_readable(db, table, after, is_last=is_last)
         if found is None:
             return
         after, good = found
@@ -44,7 +50,7 @@ def ascending(db: sqlite3.Connection, table: str, after: int) -> Iterator[Row]:
 
 
 def _next_readable(
-    db: sqlite3.Connection, table: str, after: int
+    db: sqlite3.Connection, table: str, after: int, *, is_last: bool
 ) -> Generator[Row, None, tuple[int, dict[str, object] | None] | None]:
     """Return the next row after this rowid that can be read, with its own rowid, or None."""
     query = f"SELECT rowid, * FROM {table} WHERE rowid >= ? ORDER BY rowid LIMIT 1"  # noqa: S608  (our names)
@@ -58,6 +64,7 @@ def _next_readable(
                 row = cursor.fetchone()
                 found = row and _checked(cursor, row)
         except sqlite3.Error as error:
+            _check_is_lasting(error, is_last=is_last)
             if not _is_local(error):
                 return None
             bad = probe
@@ -87,6 +94,22 @@ def is_right(table: str, row: Mapping[str, object]) -> bool:
 def is_number(value: object) -> bool:
     """Tell whether this is an id or a count."""
     return isinstance(value, int) and 0 <= value < HIGHEST
+
+
+@contextmanager
+def passing_over(*, is_last: bool) -> Iterator[None]:
+    """Pass over what is damaged and, where this try `is_last`, over what the disk cannot read."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        _check_is_lasting(error, is_last=is_last)
+
+
+def _check_is_lasting(error: sqlite3.Error, *, is_last: bool) -> None:
+    """Raise this error again where it says nothing of the file, and may be over at the next try."""
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    if code in _PASSING or (code == sqlite3.SQLITE_IOERR and not is_last):
+        raise error
 
 
 def _is_local(error: sqlite3.Error) -> bool:

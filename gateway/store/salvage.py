@@ -7,6 +7,7 @@ continued. At the end the damaged file is renamed (it is never deleted), and the
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -22,7 +23,7 @@ from gateway.store.aside import free_name, named
 from gateway.store.census import Census, Runs, runs
 from gateway.store.first_page import readable
 from gateway.store.frame_text import is_frame
-from gateway.store.rows import HIGHEST, Row, ascending, columns, is_right
+from gateway.store.rows import HIGHEST, Row, ascending, columns, is_right, passing_over
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -33,6 +34,8 @@ _PIECE = 200
 """Rows, or searches for the next readable one, in one step."""
 _RUNS = 10
 """Runs of frames that are counted in one step."""
+_TRIES = 2
+"""How often a disk that does not read is asked again, before what it does not give counts as lost."""
 _UNLIMITED = 1 << 40
 """Bytes: everything is rescued first, and the limit of the queue's size applies afterwards."""
 _SMALL = ("counters", "cursors", "boots", "notes")
@@ -63,8 +66,7 @@ class Salvage:
         self._why = why
         self._target = self._begin(identity)
         self._source: sqlite3.Connection | None = None
-        with suppress(OSError, sqlite3.Error):  # of what is no database, or gone, nothing can be read
-            self._source = readable(path)
+        self._failures = 0
         (self.saved,) = self._target.execute("SELECT count(*) FROM frames").fetchone()
         self._columns = {table: self._names(table) for table in (*_SMALL, "refused", "frames")}
         self._rows = self._readable()
@@ -129,7 +131,12 @@ class Salvage:
         if self._done() is not None:
             return self._count()
         with as_owner(self._path.parent):  # of a damaged file SQLite may open the log at every read
-            self._pending = self._pending or list(islice(self._rows, _PIECE))
+            try:
+                self._pending = self._pending or list(islice(self._rows, _PIECE))
+            except (OSError, sqlite3.Error):  # it is read again from the start, with what is missing so far
+                self._failures += 1
+                self._rows = self._readable()
+                raise
         with store.transaction(self._target):
             saved = sum(self._put(table, list(rows)) for table, rows in groupby(self._pending, itemgetter(0)))
             if len(self._pending) < _PIECE:
@@ -204,24 +211,31 @@ class Salvage:
 
     def _readable(self) -> Generator[Row, None, None]:
         """Yield what the damaged file gives, each table in the order of its rowids: so pages are filled."""
+        is_last = self._failures >= _TRIES
+        try:
+            with passing_over(is_last=is_last):  # of what is no database SQLite can read nothing
+                self._source = self._source or readable(self._path)
+        except OSError as error:
+            if not (error.errno == errno.ENOENT or (is_last and error.errno == errno.EIO)):
+                raise
         if self._source is not None:
-            yield from self._reached(self._source)
-        yield from self._not_reached()
+            yield from self._reached(self._source, is_last=is_last)
+        yield from self._not_reached(is_last=is_last)
 
-    def _reached(self, source: sqlite3.Connection) -> Iterator[Row]:
+    def _reached(self, source: sqlite3.Connection, *, is_last: bool) -> Iterator[Row]:
         for table in _SMALL:
             for order in ("ASC", "DESC"):
-                with suppress(sqlite3.Error), closing(source.cursor()) as cursor:
+                with passing_over(is_last=is_last), closing(source.cursor()) as cursor:
                     cursor.execute(f"SELECT * FROM {table} ORDER BY 1 {order}")  # noqa: S608  (our names)
                     for row in cursor:
                         if row[0] not in _NOTES:
                             yield table, dict(zip(columns(cursor), row, strict=True))
-        yield from ascending(source, "refused", 0)
+        yield from ascending(source, "refused", 0, is_last=is_last)
         # Frames are put in the order of their ids, so what is there tells how far an earlier run has come.
         (there,) = self._target.execute("SELECT max(id) FROM frames").fetchone()
-        yield from ascending(source, "frames", there or 0)
+        yield from ascending(source, "frames", there or 0, is_last=is_last)
 
-    def _not_reached(self) -> Iterator[Row]:
+    def _not_reached(self, *, is_last: bool) -> Iterator[Row]:
         """Yield the frames on pages that SQLite did not find, except those that all dispatchers have."""
         known = Runs()
         for run in runs(self._target, 0):
@@ -233,9 +247,9 @@ class Salvage:
         def is_known(first: int, last: int, count: int) -> bool:
             return last <= (taken or 0) or first > HIGHEST or known.count(first - 1, last) == count
 
-        with suppress(OSError):
+        with suppress(FileNotFoundError):
             names = self._names("frames")
-            for found in leaves.frames(self._path, is_known):
+            for found in leaves.frames(self._path, is_known, is_last=is_last):
                 number, values = found or (0, [])
                 good = (taken or 0) < number < HIGHEST and number not in lost
                 yield "frames", {**dict(zip(names, values, strict=False)), "id": number} if good else None

@@ -255,10 +255,13 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
 def _check_is_ours(path: Path) -> None:
     """Raise SpoolUnusable for a text file, or a database without our tables: we must not change it.
 
-    Raises OutOfPlace for a header with which SQLite would only read the file.
+    Raises OutOfPlace for a header with which SQLite would only read the file, or that is on a bad block.
     """
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
-        start = file.read(_CHUNK)
+        try:
+            start = file.read(_CHUNK)
+        except OSError as error:
+            raise OutOfPlace(f"its beginning cannot be read: {error.strerror or error}") from error
         # Each page of a queue has zeros: a file without any is not a damaged queue.
         chunks = chain([start], iter(lambda: file.read(_CHUNK), b""))
         is_text = bool(start) and not any(map(_CONTROL.search, chunks))

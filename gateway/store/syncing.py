@@ -78,7 +78,7 @@ class Syncing:
         with self._lock:
             since, self._since = self._since, None
             written, subscribers = self._puts_written, list(self._subscribers.values())
-        if since is None or not self._log.exists():
+        if since is None:
             return
         try:
             fd = open_file(self._log, os.O_RDONLY)
@@ -86,6 +86,8 @@ class Syncing:
                 os.fdatasync(fd)
             finally:
                 os.close(fd)
+        except FileNotFoundError:
+            return  # SQLite has brought all of it into the file
         except OSError as error:
             if not self._trouble:
                 log.warning("%s: %s; a power cut may take what came last", self._log, error.strerror or error)

@@ -1,0 +1,148 @@
+"""A disk that cannot read some of the queue's file, for a while or for good: nothing else of it is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.store import leaves, salvage, store
+from listeners.simulated.clock import VirtualClock
+from tests.gateway_process import ENVIRONMENT
+from tests.peers import need
+from tests.spools import finish_rescue, frame, leave_queue, open_queue, refuse, refused, values
+
+COUNT = 3000
+BLOCK = 4096
+
+RESCUER = """
+import sys
+from pathlib import Path
+from listeners.simulated.clock import VirtualClock
+from tests.spools import finish_rescue, frame, open_queue, values
+
+clock = VirtualClock()
+spool = open_queue(Path(sys.argv[1]), clock=clock)
+spool.put([frame(3000)])
+for _ in range(5):
+    finish_rescue(spool)
+    clock.sleep(6)
+    spool.tend()
+assert spool.trouble == "", spool.trouble
+print(*map(int, values(spool)))
+spool.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory) -> Path:
+    """Return the library that makes a block of a file unreadable, for real: SQLite is told so, too."""
+    made = tmp_path_factory.mktemp("preload") / "bad_block.so"
+    source = Path(__file__).parent / "preload" / "bad_block.c"
+    compiler = need("cc", "gcc libc6-dev")
+    subprocess.run([compiler, "-O1", "-fPIC", "-shared", "-o", made, source, "-ldl"], check=True)
+    return made
+
+
+@pytest.mark.parametrize("at", [0.0, 0.3, 0.7])
+def test_what_is_on_all_other_blocks_is_rescued(path, library, at):
+    leave_queue(path, [frame(n) for n in range(COUNT)])
+    size = path.stat().st_size
+    first = int(size * at) // BLOCK * BLOCK
+    bad = {"BADBLOCK": f"{path.stat().st_ino} {first} {first + BLOCK - 1}", "LD_PRELOAD": str(library)}
+    done = subprocess.run(
+        [sys.executable, "-c", RESCUER, path],
+        env=ENVIRONMENT | bad,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    read = [*map(int, done.stdout.split())]
+    # the first block has the header and inner pages, each other one frames: sixty bytes each and more
+    assert len(read) >= COUNT + 1 - (BLOCK // 60 if at else 0)
+    assert read == sorted(set(read))
+    assert read[-1] == COUNT
+
+
+def failing(call: Callable[..., object], times: int, error: int) -> Callable[..., object]:
+    """Return a function that fails so many times, and then does what it should."""
+    left = [times]
+
+    def fail(*arguments: object, **named: object) -> object:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(error, os.strerror(error))
+        return call(*arguments, **named)
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.EIO, errno.ENOSPC])
+def test_a_failure_that_passes_takes_nothing_of_a_damaged_file(path, monkeypatch, error):
+    # given a damaged file, with what was refused, that cannot be opened at first
+    leave_queue(path, [frame(n) for n in range(100)])
+    spool = open_queue(path)
+    refuse(spool, "a", 1, "no")
+    spool.close()
+    path.write_bytes(bytes(100) + path.read_bytes()[100:])
+    clock = VirtualClock()
+    with monkeypatch.context() as disk:
+        disk.setattr(salvage, "readable", failing(salvage.readable, 2, error))
+        spool = open_queue(path, clock=clock)
+        finish_rescue(spool)
+        # then it is tried again
+        for _ in range(2):
+            assert "until it can" not in spool.trouble
+            assert spool.trouble
+            clock.sleep(6)
+            finish_rescue(spool)
+    assert spool.trouble == ""
+    assert (values(spool), refused(spool)) == (list(range(1, 100)), [0])
+    spool.close()
+
+
+def test_where_no_page_can_be_read_the_disk_is_at_fault_and_not_the_file(path, monkeypatch):
+    # given a damaged file on a disk that reads nothing for a long time
+    leave_queue(path, [frame(n) for n in range(100)])
+    path.write_bytes(bytes(100) + path.read_bytes()[100:])
+    clock = VirtualClock()
+    with monkeypatch.context() as disk:
+        disk.setattr(leaves.os, "pread", failing(os.pread, 1_000_000, errno.EIO))
+        disk.setattr(salvage, "readable", failing(salvage.readable, 1_000_000, errno.EIO))
+        spool = open_queue(path, clock=clock)
+        for _ in range(10):
+            finish_rescue(spool)
+            clock.sleep(6)
+            spool.tend()
+        assert not list(path.parent.glob("*damaged*"))
+    # when it reads again
+    clock.sleep(6)
+    finish_rescue(spool)
+    assert values(spool) == list(range(100))
+    spool.close()
+
+
+@pytest.mark.needs_root
+def test_a_directory_that_cannot_be_looked_at_ends_nothing(path, monkeypatch):
+    spool = open_queue(path)
+    spool.put([frame(0)])
+
+    def refuse_to_look(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as disk:
+        for name in ("stat", "lstat"):
+            disk.setattr(os, name, refuse_to_look)
+        # when the main thread has it synced, and damage is found
+        spool.syncing.sync()
+        spool._disk.file.mend(store.OutOfPlace("damaged"))
+        spool.put([frame(1)])
+        assert values(spool) == [0, 1]
+        # and it ends
+        spool.close()
