@@ -120,6 +120,19 @@ class TestJudgement:
     def test_ok_on_the_last_line_is_delivered(self, body):
         assert judge(200, body) is None
 
+    def test_ok_of_a_server_whose_disk_is_full_is_not_delivered(self):
+        # given what Emoncms 11.16.8 answers then
+        words = "fwrite(): Write of 304 bytes failed with errno=28 No space left on device"
+        notice = (
+            f"<br />\n<b>Notice</b>:  {words} in <b>/var/www/emoncms/Modules/feed/engine/PHPFina.php</b> on"
+        )
+        failure = judge(200, f"{notice} line <b>299</b><br />\nok")
+        assert isinstance(failure, HoldEverything)
+        assert isinstance(failure, TryLater)
+        assert str(failure) == ("its feeds are not written (No space left on device): make room on its disk")
+        # but a log that it cannot write does no harm
+        assert judge(200, notice.replace("Modules/feed/engine/PHPFina", "Lib/EmonLogger") + "\nok") is None
+
     @pytest.mark.parametrize(
         ("status", "body", "kind", "words"),
         [

@@ -312,6 +312,12 @@ class TestContent:
         with dispatcher(server.url) as emoncms:
             assert emoncms.time() == 784111777 + 7200
 
+    def test_a_byte_order_mark_is_no_part_of_it(self, server):
+        # given a settings.php of Emoncms that an editor of Windows has saved
+        server.answers(answer(b"\xef\xbb\xbfok"))
+        with dispatcher(server.url) as emoncms:
+            assert emoncms.post("[]") is None
+
     @pytest.mark.parametrize("interim", ["100 Continue", "102 Processing", "103 Early Hints"])
     def test_answers_before_the_answer_are_left_out(self, server, interim):
         server.answers(f"HTTP/1.1 {interim}\r\nLink: </a.css>\r\n\r\n".encode() * 3 + answer(b"ok"))

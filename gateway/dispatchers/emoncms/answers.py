@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 
 _LONGEST = 1000
 """Characters of a message that are searched for what was refused."""
+_NOT_WRITTEN = re.compile(
+    r"(?i)fwrite\(\): write of [0-9]+ bytes failed with errno=[0-9]+ ([\w /]{1,60}) in "
+    r"[^\n]{1,300}?/feed/engine/"
+)
+"""What PHP prints before the "ok" where a feed cannot be written, as on a full disk (measured)."""
 
 
 class Unexpected(DeliveryFailure):
@@ -42,7 +47,7 @@ class Unexpected(DeliveryFailure):
 
 
 class _NotTaken(HoldEverything, TryLater):
-    """Nothing passes until someone corrects it, and nothing of this was taken: Emoncms did not read it."""
+    """Nothing passes until someone corrects it, and all of this has to be sent again then."""
 
 
 def judge(status: int, body: str, location: str = "", secret: str = "") -> DeliveryFailure | None:
@@ -85,7 +90,8 @@ def judge_status(  # noqa: PLR0911  (a line for each)
 def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
     last = last_line(body)
     if last == "ok":  # after PHP's warnings, where an old Emoncms runs on a new PHP
-        return None
+        lost = _NOT_WRITTEN.search(body)
+        return _NotTaken(f"its feeds are not written ({lost[1]}): make room on its disk") if lost else None
     if not last:
         return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
     if "Fatal error" in body:

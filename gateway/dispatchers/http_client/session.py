@@ -111,7 +111,7 @@ class Server:
             return no_answer(error, sent=sent.tell() > 0, secret=self.key)
         return Answer(
             reply.status,
-            reply.body.decode("utf-8", "replace"),
+            reply.body.decode("utf-8-sig", "replace"),
             _absolute(f"{self._url}{path}", reply.headers.get("Location", "")),
             _time(reply.headers.get("Date", ""), reply.headers.get("Age", "")),
             reply.local,
