@@ -115,6 +115,12 @@ def test_of_a_log_without_its_first_pages_all_the_others_are_taken(path, start, 
     assert b"x" * size in aside.read_bytes()
 
 
+def test_the_log_of_a_file_whose_first_page_is_garbage_is_its_own(path):
+    overwrite(path, b"x" * 100)
+    assert read(path) == list(range(500))
+    assert not list(path.parent.glob("queue.db-wal.damaged-*"))
+
+
 def test_what_was_not_committed_is_no_frame(path):
     """What the disk refused is in the log without its end, and waits in memory, or is put again."""
     *others, last = verified(log_of(path).read_bytes()).commits

@@ -134,6 +134,22 @@ def test_what_the_disk_had_comes_first_then_and_nothing_is_given_twice(
     assert values(opened("a", "b", clock=clock), "b") == []
 
 
+def test_what_a_disk_has_that_can_only_be_read_may_have_been_sent_without_a_note(path, clock, monkeypatch):
+    # given what an earlier run of this boot has left on a disk that had become read-only before its end
+    spool = open_queue(path, "a", clock=clock)
+    spool.put([frame(n) for n in range(1000)])
+    spool.mark_sending("a", 3)
+    spool.close()
+    disk = Trouble(monkeypatch, readable=True)
+    spool = open_queue(path, "a", clock=clock)
+    assert spool.sent("a")[0] == 1000
+    # when it can be written again
+    disk.on = False
+    some_time_passes(spool, clock)
+    assert (spool.trouble, spool.sent("a")[0]) == ("", 1000)
+    spool.close()
+
+
 def test_while_the_disk_can_only_be_read_what_it_has_is_counted_and_sent(opened, path, clock, monkeypatch):
     filled(path, 1000, "a", "b")
     disk = Trouble(monkeypatch, readable=True)

@@ -493,6 +493,17 @@ def test_what_waits_at_the_start_may_have_been_sent_already(spool, started):
     assert worker.doubled == 0
 
 
+@pytest.mark.parametrize("arrived", [0, 900, 1000, 1900, 2000, 2500])
+def test_however_many_were_sent_and_not_noted_the_far_end_is_asked_for_them(spool, started, arrived):
+    # given what was sent from a disk that could not note it: more than are asked for at a time
+    far = far_end(keeps_what_is_before=True, got=[float(n) for n in range(arrived)])
+    left_by_an_earlier_run(spool, [frame(float(n)) for n in range(2500)])
+    worker = started(virtual(dispatching(far, spool)))
+    wait_until(lambda: spool.standing("far").waiting == 0)
+    assert far.got == list(range(2500))
+    assert worker.doubled == 0
+
+
 def test_what_waits_at_the_start_and_was_never_sent_is_not_passed_over(spool, started):
     # given a far end that shows it all the same
     far = far_end(places=[Progress(3)])

@@ -112,6 +112,7 @@ class QueueFile:
                 if not salvage.is_begun(self._path):
                     view = self._read(store.open_view(self._path))
                     self.contents.db.close()
+                    view.places.doubt_marks()
                     self.contents = view
         while not in_memory and self.is_away:
             if self._is_stuck:

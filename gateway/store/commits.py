@@ -30,6 +30,8 @@ log = logging.getLogger("oemgateway.spool")
 PAGE = 1024
 """Bytes of a page of the file. Small: a commit writes whole ones, and an SD card wears by what is written."""
 
+MAGIC = b"SQLite format 3\0"
+"""The beginning of a file."""
 _MAGIC, _VERSION = 0x377F0682, 3007000
 _HEADER, _FRAME = 32, 24 + PAGE
 _SALTS = (1, 2)
@@ -157,7 +159,8 @@ def _is_of_another(path: Path, size: int) -> bool:
     if not commits.exists():
         return False
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
-        own = file.read(PAGE)[_IDENTITY]
+        first = file.read(PAGE)
+    own = first[_IDENTITY] if first.startswith(MAGIC) else b""  # of a damaged page it may be anything
     pages = (commit for commit, *_ in logged(_read(commits), size))
     its = next((page.page[_IDENTITY] for page in pages if page.number == 1), own)
     return bool(any(own) and any(its) and own != its)

@@ -267,7 +267,7 @@ def _check_is_ours(path: Path) -> None:
         is_text = bool(start) and not any(map(_CONTROL.search, chunks))
     if is_text:
         raise SpoolUnusable(f"{path} is a text, and not a queue: {_NOT_OURS}")
-    if start.startswith(b"SQLite format 3\0"):
+    if start.startswith(commits.MAGIC):
         with suppress(OSError, sqlite3.Error), closing(open_view(path)) as view:
             columns = layout(view)
             ours = _TABLES.intersection(table for table, _ in columns)

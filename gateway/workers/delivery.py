@@ -146,7 +146,8 @@ class DispatcherWorker(ServedWorker):
             self._attempt = _Attempt(sent, [], sent[-1][0], delivery, blind)
         else:
             delivery.delivered()
-        self._recalled = True
+        # Where all that was asked for may have been sent, and has arrived, more may have.
+        self._recalled = len(sent) < LARGEST_BATCH
 
     def _batch(self, numbered: Numbered) -> Batch:
         ids = [number for number, _ in numbered]
@@ -222,6 +223,7 @@ class DispatcherWorker(ServedWorker):
             before, progress, looks = progress, attempt.delivery.delivered(), looks + 1
             at_rest = progress == before
         self._attempt = None
+        self._recalled = self._recalled or not progress or progress.count != len(attempt.frames)
         arrived = 0 if progress is None or progress.count is None else progress.count - len(progress.missing)
         if progress is None or progress.count is None or (attempt.blind and arrived == 1):
             self.doubled += min(len(attempt.frames) - attempt.confirmed, self.plugin.batch)
