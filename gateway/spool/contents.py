@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.spool.limits import Limits, NoRoom, pages_used
+from gateway.spool.limits import Limits, NoRoom
 from gateway.spool.notes import Notes
 from gateway.spool.places import PROVISIONAL, Places
 from gateway.spool.refused import RefusedFrames, RefusedRow
@@ -297,7 +297,7 @@ class Contents:
 
     def check_room(self, db: sqlite3.Connection) -> None:
         """Raise NoRoom where what waits takes more of the file than it may; inside a transaction."""
-        used = pages_used(db) - self.refused.pages
+        used = store.pages_used(db) - self.refused.pages
         surplus = used - self._limits.bytes // PAGE
         if surplus > 0:
             raise NoRoom(surplus / used)

@@ -40,9 +40,3 @@ class NoRoom(sqlite3.OperationalError):
     def __init__(self, share: float) -> None:
         super().__init__("what waits has reached its limit")
         self.share = share
-
-
-def pages_used(db: sqlite3.Connection) -> int:
-    """Return the pages of the file that hold something, also in the middle of a transaction."""
-    pages, free = (db.execute(f"PRAGMA {what}_count").fetchone()[0] for what in ("page", "freelist"))
-    return int(pages - free)

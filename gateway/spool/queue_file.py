@@ -157,7 +157,11 @@ class QueueFile:
         """See whether the disk has the file by now."""
         self.retry_at = self.clock.monotonic() + RETRY
         # The file is another than the one that is open after a disk was pulled out and put back.
-        if self.is_away or _which(self._path) not in (None, self._file) or salvage.is_begun(self._path):
+        if (
+            self.is_away
+            or removed.which(self._path) not in (None, self._file)
+            or salvage.is_begun(self._path)
+        ):
             try:
                 self._open(at_once)
             except (OSError, sqlite3.Error, SpoolUnusable) as error:
@@ -247,7 +251,7 @@ class QueueFile:
 
     def _know_file(self) -> None:
         """Have the file tell from now on that it is this one; note which one is open."""
-        self._file, self._open_log = _which(self._path), _which(self._log)
+        self._file, self._open_log = removed.which(self._path), removed.which(self._log)
         if not self.contents.identity:
             with suppress(sqlite3.Error):
                 store.identify(self.contents.db, secrets.randbits(30) | 1)
@@ -300,12 +304,3 @@ class QueueFile:
         self._kept_upto = 0
         self._know_file()
         self.wake()
-
-
-def _which(path: Path) -> tuple[int, int] | None:
-    """Return which file is there now, or None."""
-    try:
-        about = path.stat()
-    except OSError:
-        return None
-    return about.st_dev, about.st_ino

@@ -7,12 +7,14 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.spool.limits import Limits, pages_used
 from gateway.store.commits import PAGE
+from gateway.store.store import pages_used
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
+
+    from gateway.spool.limits import Limits
 
     _State = tuple[Counter[str], int, int, tuple[int, ...]]
 

@@ -19,8 +19,17 @@ from gateway.store.aside import free_name, named
 log = logging.getLogger("oemgateway.spool")
 
 
+def which(path: Path) -> tuple[int, int] | None:
+    """Return which file is there now, its device and inode; None where none is, or its disk does not tell."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
+
+
 def is_gone(path: Path, which: tuple[int, int]) -> bool:
-    """Tell whether an open file (its device and inode) is no longer at its path.
+    """Tell whether an open file is no longer at its path.
 
     It is not gone where the path is on another file system now: a disk was pulled out, and may come back.
     """

@@ -172,6 +172,12 @@ def identify(db: sqlite3.Connection, number: int) -> None:
     db.execute(f"PRAGMA application_id={number:d}")
 
 
+def pages_used(db: sqlite3.Connection) -> int:
+    """Return the pages of the file that hold something, also in the middle of a transaction."""
+    pages, free = (db.execute(f"PRAGMA {what}_count").fetchone()[0] for what in ("page", "freelist"))
+    return int(pages - free)
+
+
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """Do all of what is done inside, or nothing."""
