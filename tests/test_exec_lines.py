@@ -288,12 +288,32 @@ def test_a_command_is_one_text_or_a_list(command, arguments):
         ("", "a program and its arguments expected, not nothing"),
         ("''", "a program and its arguments expected, not nothing"),
         ("reader 'a", "a program and its arguments expected: no closing quotation"),
+        ("./reader", "a program by its name, or a path from / on, expected, not ./reader"),
+        (
+            ["/bin/echo 1", "2"],
+            "a program expected before the comma, not /bin/echo 1 (text with a comma needs quotes)",
+        ),
     ],
 )
 def test_a_command_that_is_none_is_a_fault(command, fault):
     with pytest.raises(SettingsFault) as caught:
         build(ExecLines, {"command": command})
     assert caught.value.faults == [("command", fault)]
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("reader | tail -1", "| is an argument of reader"),
+        ("sleep 1 && reader", "&& is an argument of sleep"),
+        ("while true; do reader; done", "true; is an argument of while"),
+        ("sh -c 'reader | tail -1; sleep 1'", ""),
+        ("reader --from 'http://here/?a=1&b=2;'x", ""),
+    ],
+)
+def test_what_only_a_shell_understands_is_pointed_out(command, word):
+    remarks = [message for _, message in build(ExecLines, {"command": command}).remarks()]
+    assert remarks == [f"no shell reads it, and {word}: try sh -c '...'"] * bool(word)
 
 
 def test_a_program_that_cannot_be_run_is_an_os_error_with_a_hint(run, tmp_path):

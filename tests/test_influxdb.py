@@ -119,6 +119,7 @@ def test_whatever_stands_in_names_and_tags_it_is_one_line_that_parses(name, tags
         ({"bucket": "x", "version": "1"}, "database expected"),
         ({"database": "x", "url": "influx:8086"}, "http://host:8086"),
         ({"database": "x", "url": "http://me:secret@influx"}, "the address alone"),
+        ({"database": "x", "url": "http://influx:8086/api/v2/write"}, "without /write"),
         ({"database": "x", "tags": "site"}, "key=value expected"),
         ({"database": "x", "tags": "node=1"}, "another key expected"),
         ({"database": "x", "measurement": "#x"}, "begins with neither"),

@@ -49,6 +49,67 @@ def said(written):
     return said
 
 
+NO_KEY = "apikey is missing: it is the write key, on the page My Account of Emoncms"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (
+            "    sensor1 = 28.",
+            "    [[sensor1]]#",
+            ["sensor1: a setting has no brackets: sensor1 = ... expected"],
+        ),
+        (
+            "    apikey = ",
+            "    [[apikey = secret]]#",
+            [NO_KEY, "]]#********: apikey: a setting has no brackets: apikey = ... expected"],
+        ),
+        (
+            "    apikey = ",
+            "    [[apikey = secret]#",
+            [NO_KEY, "]#********: [[apikey: a name in as many ] as [ expected, and nothing else on the line"],
+        ),
+        (
+            "[dispatchers]",
+            "[[dispatchers]]",
+            [
+                "in one pair of brackets expected, [dispatchers], as it is not a part of [listeners]",
+                "[[emoncms]] is in [listeners]: put a line [dispatchers] above it",
+            ],
+        ),
+        (
+            "    #loglevel = INFO",
+            "    interval = 10",
+            ["it is one of [[bridge]] (line <[[bridge]]>) or [[emoncms]] (line <[[emoncms]]>)"],
+        ),
+        (
+            "    type = ds2482",
+            "    type = ds2482\n    type = rfm12pi",
+            ["given twice in this section: put the [[name]] of another section above it, or keep one"],
+        ),
+        (
+            "sensor1 = 28.33F749050000",
+            'sensor1 = "28.33F749050000, flow"',
+            ["28.33F749050000, and the label outside of its quotes, not 28.33F749050000,"],
+        ),
+        (
+            "sensor1 = 28.33F749050000",
+            "sensor1 = /mnt/1wire/28.33F749050000/temperature",
+            ["the id alone expected, 28.33F749050000, not /mnt/1wire/28.33F749050000/temperature"],
+        ),
+        (
+            "    node = 9 ",
+            "    node = 9#cellar ",
+            ['node: what follows # is a comment: text with a # in it needs "quotes"'],
+        ),
+    ],
+)
+def test_what_beginners_type_is_answered_in_its_place(said, before, after, expected):
+    answers = [one.replace(KEY, "********") for one in said(edited((before, after)))]
+    assert [answer[-len(end) :] for answer, end in zip(answers, expected, strict=True)] == expected
+
+
 @pytest.mark.parametrize(
     ("name", "here", "there", "text"),
     [

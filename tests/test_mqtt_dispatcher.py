@@ -273,7 +273,9 @@ def test_doctor_names_what_is_wrong_and_what_is_right(tmp_path):
 def test_settings():
     for settings, message in (
         ({"topic": "a/#"}, "topic: a topic without"),
+        ({"topic": "/a"}, "topic: a topic that begins with neither / nor"),
         ({"discovery": "a+"}, "discovery: a topic without"),
+        ({"discovery": "Yes"}, "discovery: a topic, such as homeassistant, or no expected, not Yes"),
         ({"format": "emonhub", "emonhub": "all"}, "emonhub: node, nodevar and json expected"),
         ({"host": "mqtt://here"}, "host: the name or address of the broker alone"),
     ):

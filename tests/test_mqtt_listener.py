@@ -90,6 +90,11 @@ def test_faults_of_the_configuration(given, message):
         build(Mqtt, given)
 
 
+@pytest.mark.parametrize("topic", ["/home/cellar", "$SYS/broker/uptime"])
+def test_a_topic_that_cannot_be_published_to_can_be_read(topic):
+    assert build(Mqtt, {"value1": [topic, "-", "20", "1"]}).values.topics() == [topic]
+
+
 def test_a_node_of_another_section_is_a_fault(written):
     section = "type = mqtt\nvalue1 = a, b, 9, 1\n"
     file = written(f"[listeners]\n[[one]]\n{section}[[two]]\n{section}[dispatchers]\n[[log]]\ntype = log\n")

@@ -141,6 +141,11 @@ SCALES = st.decimals("1e-9", "1e9", allow_nan=False) | st.sampled_from(
 )
 
 
+def test_a_comma_in_a_decimal_is_named():
+    with pytest.raises(SettingsFault, match="a decimal has a point, not a comma"):
+        build(Decoder, {"scales": ["1", "0", "01"]})
+
+
 @given(st.integers(-(2**63), 2**64 - 1), SCALES)
 @example(2**53 + 1, "+1.")
 def test_a_scaled_value_is_the_double_nearest_to_the_exact_decimal(raw, scale):

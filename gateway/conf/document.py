@@ -157,7 +157,8 @@ def parse(path: Path, data: bytes, *, public: bool = False) -> Document:
         message = "a text file in UTF-8 expected, not UTF-16 or a binary file; an editor can save it as UTF-8"
         raise ConfigFaults([Fault(file, line, "", message)])
     lines = _Lines(file, data.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n"))
-    return Document(path, lines.parsed(), len(lines.lines), public, lines.commented, lines.faults)
+    root = lines.parsed()
+    return Document(path, root, len(lines.lines), public, lines.commented, lines.faults, lines.remarks)
 
 
 def _is_unmatched(line: str) -> bool:
@@ -180,6 +181,7 @@ class _Lines:
         self._file = file
         self._refused: set[int] = set()
         self.faults: list[Fault] = []
+        self.remarks: list[Fault] = []
         self.lines = [self._text(number, line) for number, line in enumerate(raw, 1)]
         self.commented = Commented(self.lines)
         self._places = _places(self.lines)
@@ -225,7 +227,7 @@ class _Lines:
         number, line = error.line_number, self.lines[error.line_number - 1]
         key, equals, value = (part.strip("\"' \t") for part in line.partition("="))
         if depth := depth_of(line):
-            self._fault(number, line.strip(), self._about_section(error, number))
+            self._fault(number, key, self._about_section(error, number))
             self.lines[number - 1] = _IGNORED
             for below in range(number, len(self.lines)):
                 if 0 < depth_of(self.lines[below]) <= depth:
@@ -237,7 +239,8 @@ class _Lines:
             if header := self.commented.section_above(number):
                 self._refused.add(number)
                 self._fault(header.line, header.text, header.message(key, number))
-            self._fault(number, key, "given twice in this section: keep one")
+            cure = "put the [[name]] of another section above it, or " * (key == "type")
+            self._fault(number, key, f"given twice in this section: {cure}keep one")
         elif equals and key:
             self._keep(number, key)
             self._fault(number, key, _about_value(value, line))
@@ -289,12 +292,20 @@ class _Lines:
             for key in tree.scalars:
                 line += len(tree.comments[key]) + 1
                 section.entries[key] = Entry(tree[key], line)
+                self._look_for_cut(key, line, tree.inline_comments[key])
                 if below := tree[key].count("\n"):
                     self._fault(line, key, f"one line expected, not {below + 1} in triple quotes")
                     line += below
             section.sections = {name: Section(name, 0) for name in tree.sections}
             pending += reversed([(tree[name], section.sections[name]) for name in tree.sections])
         return root
+
+    def _look_for_cut(self, key: str, line: int, comment: str | None) -> None:
+        """Point out a value that a # may have ended by mistake, as one in a password does."""
+        before = self.lines[line - 1].removesuffix(comment or "")[-1:]
+        if comment and before.strip("=,\"' \t"):
+            message = 'what follows # is a comment: text with a # in it needs "quotes"'
+            self.remarks.append(Fault(self._file, line, key, message))
 
 
 def depth_of(line: str) -> int:

@@ -12,7 +12,7 @@ from gateway.registry import KINDS, UnknownType, find, kind_of, known
 from gateway.settings import UNKNOWN, alternatives, declared, did_you_mean, taker
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from gateway.conf.commented import Header
     from gateway.conf.document import Document, Entry, Section
@@ -24,6 +24,8 @@ SECTIONS: dict[str, Kind] = {
     "buffers": "dispatchers",  # the name that files have had since 2013
 }
 """The sections of listeners and dispatchers, by their names in a file."""
+
+_TOPS = ("gateway", *SECTIONS, "nodes")
 
 _EMONHUB = re.compile(r"Emon(Hub|Modbus|Fronius)\w+(Interfacer|Reporter)")
 """The types of emonhub."""
@@ -60,6 +62,11 @@ def _about_emonhub(text: Document) -> str:
 
 def is_misplaced(text: Document, top: str, section: Section) -> bool:
     """Tell whether a [[section]] is in the wrong [section], and note the fault if it is."""
+    if section.name in _TOPS and not section.entries:
+        text.displaced = True
+        message = f"in one pair of brackets expected, [{section.name}], as it is not a part of [{top}]"
+        text.fault(section.line, f"[[{section.name}]]", message)
+        return True
     home = _home(section)
     if home in (None, SECTIONS.get(top, top)):
         return False
@@ -92,6 +99,9 @@ def about_unknown_top(text: Document, section: Section) -> None:
     text.displaced = True
     names = ("gateway", *KINDS, "nodes")
     home = _home(section)
+    if key := _key_in_brackets(text, section):
+        text.fault(section.line, key, _BRACKETS.format(key=key))
+        return
     if home:
         message = f"two brackets expected, [[{section.name}]], as it belongs below [{home}]"
     else:
@@ -120,6 +130,16 @@ def remark_on_settings_below_commented(text: Document, entries: Mapping[str, Ent
         text.remark(line, header.text, header.message(key, below))
 
 
+_BRACKETS = "a setting has no brackets: {key} = ... expected"
+
+
+def _key_in_brackets(text: Document, section: Section) -> str:
+    """Return the key if a section is a setting that was written in brackets, "" otherwise."""
+    key = section.name.partition("=")[0].strip()
+    is_setting = key != section.name or any(takes(key) for takes in _takers(text).values())
+    return key if is_setting and not section.sections else ""
+
+
 def about_missing_type(text: Document, kind: Kind, section: Section, entries: Mapping[str, Entry]) -> None:
     """Note that a section has no type: it is commented out, misspelt or missing."""
     for key, entry in entries.items():
@@ -127,7 +147,10 @@ def about_missing_type(text: Document, kind: Kind, section: Section, entries: Ma
             continue
         text.fault(entry.line, key, f"{UNKNOWN} of [[{section.name}]] (did you mean type?)")
         return
-    about_missing(text, section, "type", f"type is missing: {alternatives(known(kind))} expected")
+    if key := _key_in_brackets(text, section):
+        text.fault(section.line, key, _BRACKETS.format(key=key))
+    else:
+        about_missing(text, section, "type", f"type is missing: {alternatives(known(kind))} expected")
 
 
 def about_missing(text: Document, section: Section, key: str, message: str) -> None:
@@ -140,12 +163,10 @@ def about_missing(text: Document, section: Section, key: str, message: str) -> N
         text.fault(section.line, section.name, message)
 
 
-def about_unknown(text: Document, section: Section, keys: Collection[str]) -> dict[str, str]:
+def about_unknown(text: Document, section: Section, messages: Mapping[str, str]) -> dict[str, str]:
     """Return a message for each setting that its section does not have: which section has it, if any."""
-    if not keys:
+    if not messages:
         return {}
-    if not text.takers:
-        text.takers = {name: taker(cls) for kind in KINDS for name, cls in _classes(kind).items()}
     others = {
         f"[[{inner.name}]] (line {inner.line})": str(inner.entries["type"].value)
         for top, above in text.root.sections.items()
@@ -156,15 +177,22 @@ def about_unknown(text: Document, section: Section, keys: Collection[str]) -> di
     is_top = any(section is top for top in text.root.sections.values())
     name = f"[{section.name}]" if is_top else f"[[{section.name}]]"
     said = {}
-    for key in keys:
-        takers = [named for named, takes in text.takers.items() if takes(key)]
+    for key, message in messages.items():
+        takers = [named for named, takes in _takers(text).items() if takes(key)]
         there = [other for other, named in others.items() if named in takers][:3]
-        said[key] = f"{UNKNOWN} of {name}"
+        said[key] = f"{UNKNOWN} of {name}" if there or message == UNKNOWN else message
         if there:
             said[key] += f": it is one of {alternatives(there)}"
-        elif takers:
+        elif takers and message == UNKNOWN:
             said[key] += f": it is one of a section with type = {alternatives(takers)}"
     return said
+
+
+def _takers(text: Document) -> Mapping[str, Callable[[str], bool]]:
+    """Return what tells, by type, whether it has a setting of a name."""
+    if not text.takers:
+        text.takers = {name: taker(cls) for kind in KINDS for name, cls in _classes(kind).items()}
+    return text.takers
 
 
 def _classes(kind: Kind) -> dict[str, type]:

@@ -118,7 +118,8 @@ def blame(
     text: Document, cls: type, section: Section, entries: Mapping[str, Entry], fault: SettingsFault
 ) -> None:
     """Note each fault of a section's settings, with its line."""
-    unknown = about_unknown(text, section, [key for key, said in fault.faults if key and said == UNKNOWN])
+    no_such = {key: said for key, said in fault.faults if key and said.startswith(UNKNOWN)}
+    unknown = about_unknown(text, section, no_such)
     for key, message in fault.faults:
         line, where = place(cls, section, entries, key)
         if not (key in entries and is_below_commented(text, where, line)):

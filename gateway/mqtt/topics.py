@@ -21,9 +21,18 @@ def encode(name: str) -> str:
 
 
 def check_topic(topic: str) -> None:
-    """Raise ValueError for what cannot be published to."""
-    if _FORBIDDEN.search(topic) or topic.startswith(("$", "/")) or len(topic.encode()) > 200:
+    """Raise ValueError for what is not a single topic."""
+    if _FORBIDDEN.search(topic) or len(topic.encode()) > 200:
         raise ValueError(f"a topic without + and # expected, such as home/cellar, not {topic}")
+
+
+def check_published(topic: str) -> None:
+    """Raise ValueError for what cannot be published to."""
+    check_topic(topic)
+    if topic.startswith(("$", "/")):
+        raise ValueError(
+            f"a topic that begins with neither / nor $ expected, such as home/cellar, not {topic}"
+        )
 
 
 def check_filter(topic: str) -> None:

@@ -60,14 +60,14 @@ def _check_codes(codes: Iterable[str]) -> None:
         raise ValueError("a letter for every value expected, or 0 alone")
 
 
-def _check_scale(text: str) -> None:
+def _check_scale(text: str, hint: str = "") -> None:
     if not 1e-9 <= abs(convert(float, text)) <= 1e9:
-        raise ValueError(f"a number from 1e-9 to 1e9, or that below zero, expected, not {text}")
+        raise ValueError(f"a number from 1e-9 to 1e9, or that below zero, expected, not {text}{hint}")
 
 
 def _check_scales(texts: Iterable[str]) -> None:
     for text in texts:
-        _check_scale(text)
+        _check_scale(text, " (a decimal has a point, not a comma)" * (text == "0"))
 
 
 class _Meaning(NamedTuple):

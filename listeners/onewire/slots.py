@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _UNPARTED = re.compile(r"((?:[0-9A-Fa-f]{2}[.-]|dummy\b)[^\s;]*)[\s;]+(\S.*)", re.IGNORECASE)
 """An id or Dummy, and a label after it without a comma in between."""
 
+_INSIDE = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{2}[.-][0-9A-Fa-f]{12}(?![0-9A-Fa-f.-])")
+"""An id in a longer text, such as the path of its file."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -162,6 +165,9 @@ def _parse_rom(text: str) -> Rom | None:
     try:
         return Rom.parse(text)
     except ValueError as error:
+        if (inside := _INSIDE.search(text)) and is_id(inside[0]):
+            quotes = ", and the label outside of its quotes" * ("," in text)
+            raise ValueError(f"the id alone expected, {inside[0]}{quotes}, not {text}") from None
         raise ValueError(f"{error}{did_you_mean(text, ['dummy'])}") from None
 
 

@@ -9,7 +9,7 @@ from gateway.flag import wait_readable
 from gateway.settings import setting
 from listeners.lines import LONGEST_LINE, Lines
 from listeners.ports.examine_serial import examine_serial
-from listeners.ports.serial_port import SerialPort
+from listeners.ports.serial_port import SerialPort, check_port
 from listeners.tally import CountingListener
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class SerialListener(CountingListener):
     What comes before the first line end is dropped: the end of a line may look like another line.
     """
 
-    port: str = setting("/dev/ttyUSB0", was=("com_port",))
+    port: str = setting("/dev/ttyUSB0", was=("com_port",), check=check_port)
     baud: int | str = setting()  # each listener says which there are
 
     def __post_init__(self) -> None:

@@ -28,6 +28,12 @@ def is_pattern(name: str) -> bool:
     return bool(_PATTERN.search(name))
 
 
+def check_port(name: str) -> None:
+    """Raise ValueError for what is no path from / on: another depends on who starts the gateway."""
+    if not name.startswith("/"):
+        raise ValueError(f"a path from / on expected, such as /dev/ttyUSB0, not {name}")
+
+
 def find_port(name: str) -> str:
     """Return the name, or the one port that a pattern matches; OSError where it matches none or several."""
     if not is_pattern(name):

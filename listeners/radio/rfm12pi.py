@@ -13,7 +13,7 @@ from gateway.process.log_limit import LimitedLog
 from gateway.settings import at_least, between, setting
 from listeners.lines import Ignored, Rejected
 from listeners.ports.serial_listener import SerialListener
-from listeners.ports.serial_port import SerialPort, is_pattern
+from listeners.ports.serial_port import SerialPort, check_port, is_pattern
 from listeners.radio.baud import RATES, BaudSearch
 from listeners.radio.board import Board
 from listeners.radio.grammar import (
@@ -42,6 +42,11 @@ _LINES = 20
 Baud = Literal["auto", 9600, 38400, 57600, 115200]
 
 
+def _check_port(name: str) -> None:
+    if name != "simulated":
+        check_port(name)
+
+
 @dataclass(kw_only=True)
 class Rfm12pi(SerialListener):
     """Listens to a radio board, whose packets are int16 values of a node unless [nodes] says otherwise.
@@ -56,7 +61,7 @@ class Rfm12pi(SerialListener):
 
     usual: ClassVar[Mapping[str, str] | None] = {}
 
-    port: str = setting("/dev/ttyAMA0", was=("com_port",))
+    port: str = setting("/dev/ttyAMA0", was=("com_port",), check=_check_port)
     baud: Baud = setting(38400)
     group: int | None = setting(None, was=("sgroup",), check=between(0, 250))
     frequency: Literal[4, 8, 9, 433, 868, 915] | None = setting(None)

@@ -18,12 +18,13 @@ from listeners.textlines.value_lines import Values
 from listeners.textlines.value_lines import decode as decode_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gateway.flag import Flag
     from gateway.frame import Frame
     from listeners.lines import Ignored
 
+_OF_A_SHELL = ("|", "||", "&", "&&", ";", "<", ">", ">>", "2>&1")
 _READ = 65536  # bytes, which is what a pipe holds
 _PACE = 10.0  # seconds from one start to the next of a program that gives readings and ends
 _SILENCE = 600.0
@@ -51,11 +52,17 @@ def split(command: Sequence[str]) -> list[str]:
 
 def _check_command(command: Sequence[str]) -> None:
     try:
-        named = any(split(command)[:1])
+        program = "".join(split(command)[:1])
     except ValueError as error:
         raise ValueError(f"a program and its arguments expected: {str(error).lower()}") from None
-    if not named:
+    if not program:
         raise ValueError("a program and its arguments expected, not nothing")
+    if "/" in program and not program.startswith("/"):
+        raise ValueError(f"a program by its name, or a path from / on, expected, not {program}")
+    if len(command) > 1 and " " in program:
+        raise ValueError(
+            f"a program expected before the comma, not {program} (text with a comma needs quotes)"
+        )
 
 
 @dataclass(kw_only=True)
@@ -71,6 +78,17 @@ class ExecLines(CountingListener):
         super().__post_init__()
         self._program: Program | None = None
         self._minute, self._errors = 0.0, 0
+
+    def remarks(self) -> Iterable[tuple[str, str]]:
+        """Point out what only a shell understands."""
+        words = split(self.command)
+        for word in words:
+            if word in _OF_A_SHELL or word.endswith(";"):
+                yield (
+                    "command",
+                    f"no shell reads it, and {word} is an argument of {words[0]}: try sh -c '...'",
+                )
+                return
 
     def open(self) -> None:
         """Start the program; OSError where it cannot be started."""

@@ -45,8 +45,8 @@ def check_url(url: str) -> None:
     scheme, separator, rest = url.partition("://")
     if scheme.lower() not in ("http", "https") or not separator or not rest.strip("/"):
         raise ValueError("http://host:8086 or https://host expected")
-    if "@" in rest or "?" in rest or "#" in rest:
-        raise ValueError("the address alone expected: user, password, token and database have settings")
+    if "@" in rest or "?" in rest or "#" in rest or rest.endswith("/write"):
+        raise ValueError("the address alone expected, without /write: user, token and database have settings")
     if any(character.isspace() for character in rest):
         raise ValueError("an address without spaces expected")
 

@@ -23,7 +23,7 @@ from gateway.mqtt.frames import Identity, emoncms_message, emonhub_messages, log
 from gateway.mqtt.gateway_id import gateway_id
 from gateway.mqtt.message import Message
 from gateway.mqtt.session import Session
-from gateway.mqtt.topics import check_topic, default_topic
+from gateway.mqtt.topics import check_published, default_topic
 from gateway.plugin import (
     LARGEST_BATCH,
     BadFrame,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 _FORMS = ("node", "nodevar", "json")
 _OFF = ("no", "off", "false", "0")
+_ON = ("yes", "on", "true", "1")
 _BIRTH = b"online"
 _PAUSE = 1.0, 10.0
 """Seconds between Home Assistant's birth message and our answer: many gateways hear it at once."""
@@ -63,8 +64,10 @@ def _check_forms(forms: Iterable[str]) -> None:
 
 
 def _check_discovery(prefix: str) -> None:
+    if prefix.lower() in _ON:
+        raise ValueError(f"a topic, such as homeassistant, or no expected, not {prefix}")
     if prefix.lower() not in _OFF:
-        check_topic(prefix)
+        check_published(prefix)
 
 
 @dataclass(kw_only=True)
@@ -72,7 +75,7 @@ class Mqtt(Broker, Dispatcher):
     """A broker that gets every frame and, in the format of our own, the present state for Home Assistant."""
 
     batch: int = setting(1000, check=between(1, LARGEST_BATCH))
-    topic: str | None = setting(None, check=check_topic)
+    topic: str | None = setting(None, check=check_published)
     format: Literal["oemgateway", "emonhub", "emoncms"] = setting("oemgateway")
     emonhub: tuple[str, ...] = setting(("nodevar",), check=_check_forms)
     discovery: str = setting("homeassistant", check=_check_discovery)
