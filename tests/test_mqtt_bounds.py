@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.mqtt.broker import Broker
-from gateway.mqtt.client import LARGEST
+from gateway.mqtt.broker import Broker, Lost
+from gateway.mqtt.client import LARGEST, origin_of
 from gateway.mqtt.frames import LONGEST
 from gateway.mqtt.session import Session
 from tests.simulators.peer import Peer
@@ -45,7 +45,8 @@ def connected(peer, at_end):
             sock.sendall(b"\x20\x03\0\0\0")
             is_open.wait(20)
             then(sock)
-            sock.recv(1)
+            while sock.recv(4096):  # whatever it says
+                pass
 
         session = Session(Broker(host="127.0.0.1", port=peer(speak).port), "x")
         session.open()
@@ -78,6 +79,45 @@ def test_the_longest_packet_that_was_agreed_on_is_taken(connected):
     session = connected(lambda sock: sock.sendall(publication(LARGEST - 4)))
     wait_until(lambda: session.wait(0.1) or session.received)
     assert len(session.received[0].payload) == LARGEST - 4
+
+
+def packet(kind: int, body: bytes) -> bytes:
+    return bytes([kind]) + length(len(body)) + body
+
+
+def test_of_too_many_properties_none_is_read_and_of_a_few_all(connected):
+    def message(count: int) -> bytes:
+        one = b"\x26\0\x0aoemgateway\0\x02ab"
+        return packet(0x32, b"\0\x01a\0\x05" + length(len(one) * count) + one * count + b"5")
+
+    session = connected(lambda sock: sock.sendall(message(50_000) + message(1)))
+    wait_until(lambda: session.wait(0.1) or len(session.received) == 2)
+    many, one = session.received
+    assert [(each.topic, each.payload, each.mid) for each in (many, one)] == [("a", b"5", 5)] * 2
+    assert (origin_of(many), origin_of(one)) == ("", "ab")
+
+
+def test_long_topics_are_bounded_as_payloads_are(connected):
+    topic = b"t" * 60_000
+    one = packet(0x30, struct.pack(">H", len(topic)) + topic + b"\0")
+    session = connected(lambda sock: [sock.sendall(one) for _ in range(500)])
+    for _ in range(60):
+        session.wait(0.02)
+    assert 60 < len(session.received) < 80
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        packet(0x90, b"\0\x01\0" + b"\x87" * MB),
+        b"".join(packet(0x34, b"\0\x01a" + struct.pack(">H", n) + b"\0" + bytes(999)) for n in range(1, 99)),
+    ],
+    ids=["subscriptions that nobody asked for", "messages that are never released"],
+)
+def test_what_fills_the_memory_ends_the_connection(connected, sent):
+    session = connected(lambda sock: sock.sendall(sent))
+    with pytest.raises(Lost, match="Protocol error"):
+        wait_until(lambda: session.wait(0.1) and False)
 
 
 def test_messages_that_nobody_takes_wait_in_the_connection(connected):

@@ -5,19 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from paho.mqtt.client import Client
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
-    from paho.mqtt.enums import MQTTErrorCode
 
 LARGEST = 1 << 20
 """Bytes of a packet that the broker may send: it leaves a larger one out."""
 
 _KEPT = 1 << 17
 """Bytes that are kept of a longer packet: more than any message that is looked into has."""
+
+_MOST_PROPERTIES = 4096
+"""Bytes of the properties of a message that is read with them."""
+
+_LONGEST_ANSWER = 1 << 16
+"""Bytes of a packet that is no message: an answer to all subscriptions has fewer."""
+
+_EXACTLY_ONCE = 20
+"""Messages of QoS 2 that are kept until the broker releases them: we subscribe with QoS 1."""
+
+_PUBLISH = 0x30
 
 _REASON = 2
 """Where the reason code of a PUBACK is, behind the number of the message (MQTT 5, section 3.4.2)."""
@@ -47,6 +58,21 @@ class BoundedClient(Client):
             bufsize = min(bufsize, _KEPT)
         return super()._sock_recv(bufsize)
 
+    def _packet_handle(self) -> MQTTErrorCode:
+        packet = self._in_packet["packet"]
+        if self._in_packet["command"] & 0xF0 != _PUBLISH:
+            return (
+                super()._packet_handle()
+                if len(packet) <= _LONGEST_ANSWER
+                else MQTTErrorCode.MQTT_ERR_PROTOCOL
+            )
+        qos = self._in_packet["command"] >> 1 & 3
+        if qos == 2 and len(self._in_messages) >= _EXACTLY_ONCE:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        if self._protocol == MQTTProtocolVersion.MQTTv5:
+            _leave_out_properties(packet, 2 + int.from_bytes(packet[:2], "big") + (2 if qos else 0))
+        return super()._packet_handle()
+
     def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
         packet = self._in_packet["packet"]
         if cmd == "PUBACK" and len(packet) > _REASON:
@@ -56,6 +82,20 @@ class BoundedClient(Client):
                 self.codes[int.from_bytes(packet[:_REASON], "big")] = packet[_REASON]
                 packet[_REASON] = _UNSPECIFIED
         return super()._handle_pubackcomp(cmd)
+
+
+def _leave_out_properties(packet: bytearray, at: int) -> None:
+    """Take the properties that begin at a place out of a message, if they are very many.
+
+    paho takes 20 s to read a megabyte of them, which anyone who may publish can send.
+    """
+    size, end = 0, at
+    for end in range(at, min(at + 4, len(packet))):
+        size |= (packet[end] & 0x7F) << 7 * (end - at)
+        if packet[end] < 0x80:  # the last byte of a length (section 1.5.5)
+            break
+    if size > _MOST_PROPERTIES:
+        packet[at : end + 1 + size] = b"\0"
 
 
 def of_connection(session_expiry: int, receive_maximum: int) -> Properties:

@@ -45,7 +45,7 @@ _MOST = 2000
 """Messages that wait in `received`: what comes beyond waits in the connection."""
 
 _MOST_BYTES = 4 << 20
-"""The same for the bytes of their payloads."""
+"""The same for the bytes of their payloads and topics."""
 
 _UNSUPPORTED_VERSION, TOO_LARGE, FAILED = 0x84, 0x95, 0x80
 """Reason codes of MQTT 5 (section 2.4); from FAILED on they are failures."""
@@ -87,7 +87,8 @@ class Session:
         self._outcomes: dict[int, int] = {}
         self._awaited: set[int] = set()
         self._received_bytes = 0
-        self._subscribed: dict[int, list[int]] = {}
+        self._subscribing: int | None = None
+        self._subscribed: list[int] | None = None
 
     def open(self) -> None:
         """Connect, and wait until the broker has said yes; OSError with what it said otherwise."""
@@ -216,7 +217,7 @@ class Session:
         return Lost(f"{self._broker.where}: {self._ended or 'connection lost'}", self._under_way)
 
     def _read_all(self) -> None:
-        self._received_bytes = sum(len(message.payload) for message in self.received)
+        self._received_bytes = sum(map(_size, self.received))
         sock: Any = self._client.socket()
         has_pending = hasattr(sock, "pending")
         poll = select.poll()
@@ -288,13 +289,14 @@ class Session:
             options = SubscribeOptions(qos=1, noLocal=True)
             if not retained:
                 options.retainHandling = SubscribeOptions.RETAIN_DO_NOT_SEND
-        _, mid = self._client.subscribe([(topic, options) for topic in topics])
+        self._subscribed = None
+        _, self._subscribing = self._client.subscribe([(topic, options) for topic in topics])
         until = time.monotonic() + self._broker.timeout
-        while mid is not None and mid not in self._subscribed:
+        while self._subscribed is None:
             if (left := until - time.monotonic()) <= 0:
                 raise OSError(f"{self._broker.where} does not answer a subscription")
             self.wait(left)
-        for topic, code in zip(topics, self._subscribed.pop(mid or 0, []), strict=False):
+        for topic, code in zip(topics, self._subscribed, strict=False):
             if code >= FAILED:
                 raise Unreachable(
                     f"{self._broker.where} does not let this user read {topic}", f"allow it there: {ACL}"
@@ -336,8 +338,13 @@ class Session:
     def _on_subscribe(
         self, _c: Client, _u: object, mid: int, reasons: list[ReasonCode], _p: Properties | None
     ) -> None:
-        self._subscribed[mid] = [reason.value for reason in reasons]
+        if mid == self._subscribing:
+            self._subscribed = [reason.value for reason in reasons]
 
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
         self.received.append(message)
-        self._received_bytes += len(message.payload)
+        self._received_bytes += _size(message)
+
+
+def _size(message: MQTTMessage) -> int:
+    return len(message.payload) + len(message._topic)  # noqa: SLF001  (`topic` raises where it is not UTF-8)
