@@ -28,7 +28,8 @@ Baud = Literal[300, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400]
 class SerialListener(CountingListener):
     """Listens to a device that prints lines.
 
-    What comes before the first line end is dropped: the end of a line may look like another line.
+    What comes before the first line end is dropped: the end of a line may look like another line. A USB
+    adapter that has given frames is found again at another port; another one in its place is not read.
     """
 
     port: str = setting("/dev/ttyUSB0", was=("com_port",), check=check_port)
@@ -37,6 +38,7 @@ class SerialListener(CountingListener):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._port: SerialPort | None = None
+        self._adapter = ""
 
     def hear(self, line: str) -> DataLine | Ignored | Rejected:
         """Take in a line and return what it says; nothing that it holds raises an exception."""
@@ -68,7 +70,7 @@ class SerialListener(CountingListener):
         return self._receive(port) if port.fileno() in wait_readable([stop, port]) else []
 
     def _connect(self) -> SerialPort:
-        return SerialPort(self.port, int(self.baud))
+        return SerialPort(self.port, int(self.baud), self._adapter)
 
     def _opened(self) -> SerialPort:
         if self._port is None:
@@ -84,4 +86,6 @@ class SerialListener(CountingListener):
         frames = [frame for line in lines if (frame := self.frame(self.hear(line), stamp, line))]
         for frame in frames:
             self.counts.count_missed(frame)
+        if frames:  # it is our device, and not a boot loader
+            self._adapter = port.adapter
         return frames

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import serial
 
 from gateway.process import holders
+from listeners.ports.adapter import adapter_of, follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,28 +35,33 @@ def check_port(name: str) -> None:
         raise ValueError(f"a path from / on expected, such as /dev/ttyUSB0, not {name}")
 
 
-def find_port(name: str) -> str:
-    """Return the name, or the one port that a pattern matches; OSError where it matches none or several."""
+def find_port(name: str, adapter: str = "") -> str:
+    """Return the port of a name or pattern, or wherever the USB `adapter` is that was there before.
+
+    Raises OSError where a pattern matches none or several, and where another adapter is there instead.
+    """
     if not is_pattern(name):
-        return name
+        return follow(name, adapter)
     ports = sorted(glob.glob(name))  # noqa: PTH207  (the pattern is the user's, absolute, and text stays text)
     if not ports:
         raise OSError(f"{name}: no such port ({_PLUGGED_IN})")
     if len(ports) > 1:
         raise OSError(f"{name}: one port expected, not {' and '.join(ports)}: set port to the right one")
-    return ports[0]
+    return follow(ports[0], adapter)
 
 
 class SerialPort:
     """An open port that no other program can open, by the `name` found; what has already arrived is dropped.
 
-    Raises OSError where it cannot be opened, and in every method once it has gone.
+    `adapter` is the USB adapter that it is on. Raises OSError where it cannot be opened, also as another
+    adapter than that given is there, and in every method once it has gone.
     """
 
-    def __init__(self, name: str, baud: int) -> None:
-        self.name = find_port(name)
+    def __init__(self, name: str, baud: int, adapter: str = "") -> None:
+        self.name = find_port(name, adapter)
         with self._named_failure():
             self._serial = serial.Serial(self.name, baud, timeout=0, write_timeout=_PATIENCE, exclusive=True)
+        self.adapter = adapter_of(self.name)
 
     def fileno(self) -> int:
         """Return the descriptor to wait for."""

@@ -154,7 +154,8 @@ class Rfm12pi(SerialListener):
     def _connect(self) -> SerialPort:
         if self.simulated:
             self._simulator = SimulatedRfm12pi(firmware=Rf12demo(baud=self._rates[0]))
-        port = SerialPort(self._simulator.port if self._simulator else self.port, self._rates[0])
+        name = self._simulator.port if self._simulator else self.port
+        port = SerialPort(name, self._rates[0], self._adapter)
         if is_pattern(self.port):
             self._board_log.info("the board is at %s", port.name)
         return port

@@ -1,0 +1,152 @@
+"""USB adapters that come back at another port: no line of one goes to the node of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from listeners.ports import adapter
+from listeners.ports.adapter import adapter_of
+from listeners.simulated.clock import VirtualClock
+from listeners.textlines.keyvalue import KeyValue
+from tests.opened import opened
+from tests.reading import read_frames
+from tests.wire import Wire
+
+
+class Usb:
+    """Ports by the numbers that the kernel gives them, and the USB devices that they are on."""
+
+    def __init__(self, directory, at_end):
+        self.ttys = directory / "class"
+        self.ttys.mkdir()
+        self.dev = directory
+        self._at_end = at_end
+        self._devices = 0
+
+    def plug_in(self, number, serial, product="6001"):
+        """Plug an adapter in; return its line."""
+        wire = Wire()
+        self._at_end.callback(wire.cut)
+        self._devices += 1
+        usb = self.dev / f"devices/1-1.{self._devices}"
+        interface = usb / f"1-1.{self._devices}:1.0" / f"ttyUSB{number}"
+        interface.mkdir(parents=True)
+        (usb / "idVendor").write_text("0403\n")
+        (usb / "idProduct").write_text(f"{product}\n")
+        if serial:
+            (usb / "serial").write_text(f"{serial}\n")
+        tty = self.ttys / Path(wire.port).name
+        tty.mkdir()
+        (tty / "device").symlink_to(interface)
+        (self.dev / f"ttyUSB{number}").symlink_to(wire.port)
+        return wire
+
+    def pull_out(self, number, wire):
+        (self.dev / f"ttyUSB{number}").unlink()
+        tty = self.ttys / Path(wire.port).name
+        (tty / "device").unlink()
+        tty.rmdir()
+        wire.cut()
+
+
+@pytest.fixture
+def usb(tmp_path, monkeypatch, at_end):
+    made = Usb(tmp_path, at_end)
+    monkeypatch.setattr(adapter, "TTYS", made.ttys)
+    monkeypatch.setattr(adapter, "DEVICES", Path("/dev/pts"))
+    return made
+
+
+@pytest.fixture
+def listening(usb, at_end):
+    """Open a listener on ttyUSB0 or another port."""
+
+    def start(port="ttyUSB0"):
+        return at_end.enter_context(
+            opened(KeyValue(port=str(usb.dev / port), node="meter"), "meter", VirtualClock())
+        )
+
+    return start
+
+
+def pull_out(listener, usb, number, wire, stop):
+    usb.pull_out(number, wire)
+    with pytest.raises(OSError, match="ttyUSB"):
+        listener.read(stop)
+    listener.close()
+
+
+def value(listener, stop, wire, number):
+    wire.send(b"half a line\r\nP1:%d\r\n" % number)
+    (frame,) = read_frames(listener, stop, 1)
+    return frame.values
+
+
+def test_two_adapters_that_come_back_swapped_are_each_read_as_before(usb, listening, stop):
+    one, other = usb.plug_in(0, "A1"), usb.plug_in(1, "B2")
+    first, second = listening("ttyUSB0"), listening("ttyUSB1")
+    assert (value(first, stop, one, 1), value(second, stop, other, 2)) == ((1,), (2,))
+    # when the hub had no power for a moment
+    pull_out(first, usb, 0, one, stop)
+    pull_out(second, usb, 1, other, stop)
+    one, other = usb.plug_in(1, "A1"), usb.plug_in(0, "B2")
+    first.open()
+    second.open()
+    assert (value(first, stop, one, 3), value(second, stop, other, 4)) == ((3,), (4,))
+
+
+@pytest.mark.parametrize("port", ["ttyUSB0", "ttyUSB*"])
+@pytest.mark.parametrize("serial", ["B2", ""])
+def test_another_adapter_in_its_place_is_not_read(usb, listening, stop, port, serial):
+    one = usb.plug_in(0, "A1")
+    listener = listening(port)
+    value(listener, stop, one, 1)
+    pull_out(listener, usb, 0, one, stop)
+    other = usb.plug_in(0, serial)
+    with pytest.raises(
+        OSError, match=r"0403:6001 A1, interface 1.0\) is gone, and another is .* restart the gateway"
+    ):
+        listener.open()
+    usb.pull_out(0, other)
+    one = usb.plug_in(0, "A1")
+    listener.open()
+    assert value(listener, stop, one, 2) == (2,)
+
+
+def test_an_adapter_that_comes_back_under_another_number_is_read_there(usb, listening, stop):
+    one = usb.plug_in(0, "A1")
+    listener = listening()
+    value(listener, stop, one, 1)
+    pull_out(listener, usb, 0, one, stop)
+    with pytest.raises(OSError, match=r"ttyUSB0: No such file or directory \(is the board plugged in\?\)"):
+        listener.open()
+    one = usb.plug_in(1, "A1")
+    listener.open()
+    assert value(listener, stop, one, 2) == (2,)
+
+
+def test_an_adapter_that_has_given_nothing_yet_may_become_another(usb, listening, stop):
+    boot_loader = usb.plug_in(0, "", product="0036")
+    listener = listening()
+    boot_loader.send(b"half a line\r\n|boot loader\r\n")
+    assert listener.read(stop) == []
+    pull_out(listener, usb, 0, boot_loader, stop)
+    board = usb.plug_in(0, "", product="8036")
+    listener.open()
+    assert value(listener, stop, board, 1) == (1,)
+
+
+def test_adapters_of_a_kind_without_serial_numbers_are_one_as_good_as_the_other(usb, listening, stop):
+    one = usb.plug_in(0, "")
+    listener = listening()
+    value(listener, stop, one, 1)
+    pull_out(listener, usb, 0, one, stop)
+    other = usb.plug_in(0, "")
+    listener.open()
+    assert value(listener, stop, other, 2) == (2,)
+
+
+def test_a_port_that_is_not_on_usb_has_no_adapter(usb):
+    assert adapter_of("/dev/null") == adapter_of("/dev/nothing") == ""
