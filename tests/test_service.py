@@ -104,6 +104,19 @@ def test_a_gateway_whose_program_is_gone_can_be_stopped(service):
 
 
 @pytest.mark.needs_root
+def test_only_root_may_change_anything_and_everybody_may_ask(service):
+    service("start")
+    running = service.pid()
+    for action in ("start", "stop", "restart", "try-restart", "reload", "force-reload"):
+        done = service.machine("runuser", "-u", "games", "--", "/etc/init.d/oemgateway", action)
+        words = f"root is needed: sudo service oemgateway {action} ... failed!\n"
+        assert (done.returncode, done.stdout) == (4, words)
+    done = service.machine("runuser", "-u", "games", "--", "/etc/init.d/oemgateway", "status")
+    assert (done.returncode, done.stdout) == (0, "oemgateway is running.\n")
+    assert service.pid() == running
+
+
+@pytest.mark.needs_root
 def test_it_starts_once_and_stops_twice(service):
     assert service("status") == (3, "oemgateway is not running ... failed!\n")
     assert service("stop")[0] == 0
