@@ -217,7 +217,7 @@ def test_power_lost_during_a_conversion_is_a_reading_all_the_same_by_a_second_co
     at_25(sensor)
     house.read()
     sensor.temperature = 30.5
-    convert = house.listener._failed_silently
+    convert = house.listener._convert
     losses = iter([sensor.brown_out])
 
     def told_and_cut_off(trigger):
@@ -225,7 +225,7 @@ def test_power_lost_during_a_conversion_is_a_reading_all_the_same_by_a_second_co
         next(losses)()
         return failed
 
-    house.listener._failed_silently = told_and_cut_off
+    house.listener._convert = told_and_cut_off
     # when it loses its power after the conversion for all, then it converts once more
     assert house.read() == (30.5,)
     assert house.listener.record.faults == {}
@@ -391,17 +391,45 @@ def test_a_conversion_for_all_that_reached_nobody_gives_no_old_value(house):
     (sensor,) = house.sensors
     house.read()
     sensor.temperature = 30.0
-    failed_silently = house.listener._failed_silently
+    convert = house.listener._convert
 
     def told_while_shorted(trigger):
         house.chip.shorted = True
         try:
-            return failed_silently(trigger)
+            return convert(trigger)
         finally:
             house.chip.shorted = False
 
-    house.listener._failed_silently = told_while_shorted
+    house.listener._convert = told_while_shorted
     # when it is read, then it has converted for that
+    assert house.read() == (30.0,)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_conversion_of_an_earlier_sweep_that_nobody_has_read_is_no_value(house, monkeypatch, failures):
+    # given a sensor that has converted with all others, and whose file could not be read then
+    (sensor,) = house.sensors
+    house.read()
+    read, write = house.kernel.read, house.kernel.write
+    refused = errno.EIO, os.strerror(errno.EIO)
+    failing = iter([True] * failures)
+
+    def not_read(file):
+        if file.name == "w1_slave" and next(failing, False):
+            raise OSError(*refused)
+        return read(file)
+
+    def not_written(file, data):
+        if file.name == "therm_bulk_read":
+            raise OSError(*refused)
+        write(file, data)
+
+    monkeypatch.setattr(house.kernel, "read", not_read)
+    assert house.read() == (None,)
+    # when in the next sweep it is told to convert by its own file alone
+    monkeypatch.setattr(house.kernel, "write", not_written)
+    sensor.temperature = 30.0
+    assert house.read() == ((30.0,) if failures == 1 else (None,))
     assert house.read() == (30.0,)
 
 

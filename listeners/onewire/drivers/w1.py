@@ -84,6 +84,8 @@ class W1(OneWire):
     _files: Attributes = field(default_factory=Attributes, init=False, compare=False, repr=False)
     _sensors: dict[Rom, Sensor[Path]] = field(default_factory=dict, init=False, compare=False, repr=False)
     _at_once: AtOnce = field(default_factory=lambda: AtOnce(AT_ONCE), init=False, compare=False, repr=False)
+    # Those that the kernel believes to have converted together, and that were not read since.
+    _unread: set[Rom] = field(default_factory=set, init=False, compare=False, repr=False)
     # Seconds that it takes to read a sensor.
     _each: float = field(default=math.inf, init=False, compare=False, repr=False)
 
@@ -111,20 +113,28 @@ class W1(OneWire):
         """
         self._check_directory()
         self._set_up(rom for rom in roms if self._sensor(rom).due <= self.clock.monotonic())
-        failed_silently = self._at_once(self._failed_silently, self._triggers())
-        if any(failed_silently.values()):
-            self._read(roms)  # after which the kernel no longer believes that they have converted
+        lost: dict[Rom, Reading] = {}
+        triggers = self._triggers()
+        converted = self._at_once(self._convert, triggers)
+        if any(done is not None for done in converted.values()):
+            self._unread = set(self._sensors)
+        if not all(converted.get(trigger) for trigger in triggers):
+            # What the kernel believes to have converted, now or in an earlier sweep, would show an old value.
+            unread = self._read([rom for rom in roms if rom in self._unread])
+            lost = {rom: reading for rom, reading in unread.items() if rom in self._unread}
+            roms = [rom for rom in roms if rom not in lost]
         begun = self.clock.monotonic()
         readings = self._read(roms)
         again = [rom for rom, reading in readings.items() if reading in AGAIN]
         took = self.clock.monotonic() - begun
         if took > conversion_time(FINEST):  # some have converted, each by itself
             took -= conversion_time(FINEST)
-        self._each = min(self._each, took / len(roms))
+        if roms:
+            self._each = min(self._each, took / len(roms))
         if again and self.has_time(self._conversion_time(again) + _TRANSFERS * self._each * len(again)):
             self._set_up(again)
             readings |= self._read(again)
-        return readings
+        return readings | lost
 
     def search(self) -> Collection[Rom]:
         """Return the sensors that the kernel has found; it searches for others every ten seconds."""
@@ -149,17 +159,18 @@ class W1(OneWire):
         sensor = self._sensors.get(rom)
         return (sensor.bits, sensor.parasite) if sensor else (None, None)
 
-    def _failed_silently(self, trigger: Path) -> bool:
-        """Let the sensors of a bus convert together; tell whether that failed without an error.
+    def _convert(self, trigger: Path) -> bool | None:
+        """Let the sensors of a bus convert together; tell whether they did, None where that is refused.
 
-        The write returns when the conversion is over: where it returns at once, no sensor was there.
+        The write returns when the conversion is over: where it returns at once, no sensor was there, and the
+        kernel believes all the same that they have converted.
         """
         begun = self.clock.monotonic()
         try:
             self._files.write(trigger, b"trigger\n")
         except OSError:
-            return False
-        return self.clock.monotonic() - begun < conversion_time(9)
+            return None
+        return self.clock.monotonic() - begun >= conversion_time(9)
 
     def _sensor(self, rom: Rom) -> Sensor[Path]:
         return self._sensors.setdefault(rom, Sensor(rom, self.path / rom.linux))
@@ -190,6 +201,8 @@ class W1(OneWire):
             w1_slave = self._confirmed(sensor)
         except OSError:
             return Fault.NO_ANSWER
+        if w1_slave != b"":
+            self._unread.discard(rom)
         if w1_slave is None:
             return Fault.CRC
         held = sensor.converted
