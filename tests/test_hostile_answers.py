@@ -186,6 +186,15 @@ class TestTime:
         with dispatcher("http://here.example", timeout=2) as emoncms:
             assert emoncms.post("[]") is None
 
+    def test_a_name_server_that_is_silent_is_what_is_named(self, server, monkeypatch):
+        # given a router that drops the question for an IPv6 address
+        real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *at, **how: time.sleep(0.7) or real(*at, **how))
+        with dispatcher(server.url, timeout=0.6) as emoncms:
+            failure = failure_within(10, emoncms)
+        assert type(failure) is TryLater
+        assert "no address for its name (DNS) within 0.6 s" in str(failure)
+
     def test_many_addresses_have_it_together(self, full_port, monkeypatch):
         # given a name with a hundred addresses of which none answers
         found = socket.getaddrinfo("127.0.0.1", full_port, type=socket.SOCK_STREAM) * 100

@@ -74,12 +74,13 @@ class _Bounds:
         self._wire = 2 * size + _OVERHEAD
         self.local = False
         self.has_ended = False
+        self.lacks = "complete answer"
 
     def left(self, longest: float = float("inf")) -> float:
         """Return the seconds until the deadline, at most `longest`; raises Overdue where it has passed."""
         left = self._until - time.monotonic()
         if left <= 0:
-            raise Overdue(f"no complete answer within {self._seconds:g} s")
+            raise Overdue(f"no {self.lacks} within {self._seconds:g} s")
         return min(left, longest)
 
     def came(self, count: int) -> None:
@@ -172,7 +173,11 @@ class _Bounded:
 
     def _new_conn(self) -> socket.socket:
         failure = OSError("it has no address")
+        bounds = _BOUNDS.get()
+        bounds.lacks = "address for its name (DNS)"
         found = socket.getaddrinfo(self.host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        bounds.left()
+        bounds.lacks = "complete answer"
         for place, (family, kind, protocol, _, address) in enumerate(found):
             try:
                 sock = socket.socket(family, kind, protocol)
@@ -180,9 +185,9 @@ class _Bounded:
                 failure = error
                 continue
             try:
-                sock.settimeout(min(_CONNECT, _BOUNDS.get().left() / (len(found) - place)))
+                sock.settimeout(min(_CONNECT, bounds.left() / (len(found) - place)))
                 sock.connect(address)
-                sock.settimeout(_BOUNDS.get().left(_CONNECT))  # for the handshake of TLS
+                sock.settimeout(bounds.left(_CONNECT))  # for the handshake of TLS
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 sock.close()
