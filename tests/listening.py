@@ -36,6 +36,18 @@ class Disk:
     def read_until(self, count):
         wait_until(lambda: self.read() and len(self.frames) >= count)
 
+    def read_until_nothing(self):
+        """Read once more what is there, and acknowledge what is safe."""
+        stop = Flag()
+        stop.set()
+        self.listener.read(stop)
+
+    def end_as_if_killed(self):
+        """End the connection, with nothing more kept on the disk."""
+        self.listener.state = None
+        self.listener.synced.demand = lambda: None
+        self.listener.close()
+
     def sync(self):
         self.listener.synced.note_synced(self.lists)
 

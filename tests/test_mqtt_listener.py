@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from gateway.conf import config
 from gateway.conf.config import ConfigFaults
 from gateway.dispatchers.mqtt.dispatcher import Mqtt as ToBroker
+from gateway.flag import Flag
 from gateway.frame import Frame, Stamp
 from gateway.mqtt.frames import Identity, log_message
 from gateway.plugin import Batch
@@ -129,19 +131,62 @@ def test_nothing_is_acknowledged_before_it_is_safe_and_it_comes_again(broker, tm
     publish(broker, "zigbee2mqtt/cellar", '{"temperature":18.5}')
     disk = Disk(listener)
     disk.read_until(1)
-    listener.close()  # killed before the disk was written
+    disk.end_as_if_killed()
     again = listening(broker, tmp_path, value1=ZIGBEE["value1"])
     disk = Disk(again)
     disk.read_until(1)
     disk.sync()
     publish(broker, "zigbee2mqtt/cellar", '{"temperature":19.5}')
     disk.read_until(2)
-    again.close()
+    disk.end_as_if_killed()
     last = Disk(listening(broker, tmp_path, value1=ZIGBEE["value1"]))
     last.read_until(1)
     last.listener.close()
     assert [frame.values for frame in last.frames] == [(19.5,)]
     assert (last.frames[0].source, last.frames[0].names) == ("broker", ("cellar",))
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["ended", "lost"])
+@pytest.mark.parametrize("is_another", [False, True], ids=["reopened", "restarted"])
+def test_what_was_taken_is_not_taken_again_with_the_next_connection(broker, tmp_path, is_lost, is_another):
+    # given a message that the disk may not keep yet, so that it is not acknowledged
+    listener = listening(broker, tmp_path, format="emoncms")
+    disk = Disk(listener)
+    publish(broker, "emon/8", "1")
+    disk.read_until(1)
+    # when the connection ends, and the broker sends all that it has no acknowledgement of
+    if is_lost:
+        broker.stop()
+        broker.start()
+    listener.close()
+    if is_another:
+        listener = listening(broker, tmp_path, format="emoncms")
+        disk = Disk(listener)
+    else:
+        listener.open()
+    publish(broker, "emon/8", "1")
+    disk.read_until(1 if is_another else 2)
+    # then each of the two messages has come once
+    assert len(disk.frames) == (1 if is_another else 2)
+    disk.sync()
+    disk.read_until_nothing()
+    listener.close()
+    wait_until(lambda: {*re.findall(r"Received PUBACK from .*Mid: (\d)", broker.log)} == {"1", "2"})
+
+
+def test_what_the_disk_did_not_take_comes_again_and_numbers_go_on(broker, tmp_path):
+    listener = listening(broker, tmp_path, format="emoncms")
+    disk = Disk(listener)
+    publish(broker, "emon/8", "1")
+    wait_until(lambda: listener.read(Flag()))  # and the queue does not take it
+    listener.close()
+    listener.open()
+    disk.read_until(1)
+    disk.sync()
+    disk.read_until_nothing()
+    listener.close()
+    assert [frame.values for frame in disk.frames] == [(1,)]
+    wait_until(lambda: "Received PUBACK" in broker.log)
 
 
 def test_more_than_a_broker_holds_back_by_itself_arrives_and_the_disk_is_made_to_write(broker, tmp_path):

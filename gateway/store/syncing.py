@@ -125,6 +125,11 @@ class Synced:
         self._flag.clear()
         return self._count
 
+    def kept(self) -> int:
+        """Return how many the queue has, whether a power cut can take them or not."""
+        with self._lock:
+            return self._count + len(self._waiting)
+
     def note_put(self, puts: int) -> None:
         """Note that a list is kept with the queue's transaction of this number; the core calls this."""
         with self._lock:

@@ -22,6 +22,7 @@ from gateway.mqtt.session import FAILED, Session
 from gateway.mqtt.topics import check_filter, matches
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file
+from listeners.mqtt.again import Again
 from listeners.mqtt.answers import CURE, NOT_ALLOWED, Answers
 from listeners.mqtt.mappings import Mappings
 from listeners.mqtt.owners import Owners, Sender
@@ -30,7 +31,7 @@ from listeners.mqtt.streams import Read, read_emon, read_log
 from listeners.tally import CountingListener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from gateway.plugin import Finding, Flag, Frame, Health, Machine, Series, Stamp
@@ -84,6 +85,8 @@ class Mqtt(Broker, CountingListener):
         self._lists = 0
         self._owners = Owners()
         self._answers = Answers(self)
+        self._again = Again()
+        self._acknowledged: deque[MQTTMessage] = deque(maxlen=_SYNC_AT)
         self._single = frozenset(self.values.topics())
         self._silent = frozenset([*self.subscriptions, *self._single])
         self._silent_since: float | None = None
@@ -148,6 +151,8 @@ class Mqtt(Broker, CountingListener):
             self, client, session_expiry=_WEEKS, receive_maximum=_UNACKNOWLEDGED
         )
         session.open()
+        self._again.begin(self._file("again"), is_resumed=session.is_resumed)
+        self._acknowledged.clear()
         self._subscribe(session)
         if self._answers.is_new:
             self.synced.demand()  # what an earlier run has left is safe after that
@@ -170,12 +175,22 @@ class Mqtt(Broker, CountingListener):
         self._remember(wanted)
 
     def close(self) -> None:
-        """End the connection; what is not acknowledged comes again."""
-        for each in self._unsynced:
-            each.messages.clear()
+        """Acknowledge what the disk can be made to keep, and end the connection; the rest comes again."""
+        if any(each.messages for each in self._unsynced):
+            self.synced.demand()
+        safe = self.synced.count()
+        taken = [one for each in self._unsynced if each.number <= safe for one in each.messages]
         if self._session:
+            with suppress(OSError):
+                self._acknowledge(self._session)
             self._session.close()
             self._session = None
+        self._again.note([*self._acknowledged, *taken], self._file("again"))
+        # What was not put is no list, and the next one has its number.
+        self._lists = self.synced.kept()
+        self._unsynced = deque(each for each in self._unsynced if each.number <= self._lists)
+        for each in self._unsynced:
+            each.messages.clear()
 
     def read(self, stop: Flag) -> list[Frame]:
         """Acknowledge what is safe on the disk by now; wait for messages and return their frames."""
@@ -201,8 +216,7 @@ class Mqtt(Broker, CountingListener):
         elif self._unsynced:
             self._unsynced[-1].messages.extend(messages)
         else:
-            for message in messages:
-                session.acknowledge(message)
+            self._acknowledge_all(session, messages)
         return frames
 
     def _acknowledge(self, session: Session) -> None:
@@ -217,8 +231,12 @@ class Mqtt(Broker, CountingListener):
             acknowledged += done.messages
         self._answers.publish(session)
         # After the answers: a message that comes again is answered again.
-        for message in acknowledged:
+        self._acknowledge_all(session, acknowledged)
+
+    def _acknowledge_all(self, session: Session, messages: Sequence[MQTTMessage]) -> None:
+        for message in messages:
             session.acknowledge(message)
+        self._acknowledged.extend(messages)
 
     def _frames(self, message: MQTTMessage, now: Stamp) -> list[Frame]:
         """Return the frames of a message; one that has none is counted."""
@@ -233,6 +251,9 @@ class Mqtt(Broker, CountingListener):
                 return []
             if message.retain and not self.retained:
                 self.counts["retained"] += 1
+                return []
+            is_numbered = self.format == "oemgateway" and topic not in self._single
+            if not is_numbered and self._again.has(message):
                 return []
             if topic in self._single:
                 frames = self.values.frames(topic, payload, now)
@@ -289,20 +310,18 @@ class Mqtt(Broker, CountingListener):
         ends = ("/log/+", "/log/#")
         return [f"{topic[:-6]}/ack" for topic in self.subscriptions if topic.endswith(ends)]
 
-    @property
-    def _file(self) -> Path:
-        assert self.state is not None  # noqa: S101  (asked before)
-        return self.state / f"mqtt-{quote(self.name, safe='')}-topics.json"
+    def _file(self, what: str) -> Path | None:
+        return self.state and self.state / f"mqtt-{quote(self.name, safe='')}-{what}.json"
 
     def _remember(self, topics: list[str]) -> None:
-        if self.state and topics != self._recall():
-            write_file(self._file, json.dumps(topics))
+        if (file := self._file("topics")) and topics != self._recall():
+            write_file(file, json.dumps(topics))
 
     def _recall(self) -> list[str]:
         """Return what was subscribed to before: the broker remembers it too."""
-        if self.state:
+        if file := self._file("topics"):
             with suppress(OSError, ValueError, RecursionError):
-                return [str(topic) for topic in json.loads(read_file(self._file))]
+                return [str(topic) for topic in json.loads(read_file(file))]
         return []
 
 
