@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.conf import document
-from gateway.conf.edit import Draft
+from gateway.conf.edit import Draft, rewrite
 
 TEXT = """\
 # made by hand
@@ -99,6 +99,16 @@ def test_an_owner_that_cannot_be_kept_leaves_the_file_alone(file, monkeypatch):
         replace_value(file, "sensor2", ["Dummy"])
     assert file.read_text() == TEXT
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path):
+    pipe = tmp_path / "oemgateway.conf"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="a plain file expected"):
+        Draft(pipe)
+    with pytest.raises(OSError, match="a plain file expected"):
+        rewrite(pipe, b"")
+    assert pipe.is_fifo()
 
 
 def test_a_link_to_the_file_stays_one(file, tmp_path):

@@ -379,6 +379,7 @@ def test_without_a_terminal_it_is_one_line(file):
         (["--radio", "ttyUSB0"], "--radio: a number in the list, another port as /dev/..., or none"),
         (["--page-password-file", "short", "--to", "network"], "--page-password-file: 8 to 128 characters"),
         (["--apikey-file", "nowhere"], "nowhere: No such file or directory"),
+        (["--apikey", "nowhere"], "is not understood"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_nothing_is_asked(file, tmp_path, options, words):

@@ -13,7 +13,7 @@ import select
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gateway.commands import foreground
 from gateway.conf.document import ConfigFaults
@@ -172,7 +172,7 @@ def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
 
 def _options() -> argparse.ArgumentParser:
     """Return the parser of the options that stand before a subcommand, or without one."""
-    options = _Parser(prog="oemgateway", add_help=False, allow_abbrev=False)
+    options = _Parser(prog="oemgateway", add_help=False)
     options.add_argument(
         "--version", action="version", version=f"oemgateway {VERSION}", help="show the version and exit"
     )
@@ -188,7 +188,13 @@ def _options() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments, and where they are explained."""
+    """Says in one line what is wrong with the arguments, and where they are explained.
+
+    An option is not abbreviated: --apikey KEY would be --apikey-file.
+    """
+
+    def __init__(self, **about: Any) -> None:  # noqa: ANN401  (those of argparse)
+        super().__init__(**{**about, "allow_abbrev": False})
 
     def error(self, message: str) -> NoReturn:
         """End with that line."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.conf import document
 from gateway.conf.misplaced import SECTIONS
 from gateway.conf.section import is_off
-from gateway.process.output import beside, naming
+from gateway.process.output import beside, check_plain, naming
 from gateway.settings import quoted
 
 if TYPE_CHECKING:
@@ -49,9 +49,10 @@ class Draft:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file. Raises ConfigFaults where that cannot be done."""
+        """Read the file. Raises ConfigFaults where that cannot be done, and OSError for a pipe or device."""
         document.read(path)
         self.path = path.resolve()  # a link to the file stays one
+        check_plain(self.path)
         self._read = self.path.read_bytes()
         self._lines = self._read.split(b"\n")
         self.text = document.parse(self.path, self._read)
@@ -265,6 +266,7 @@ def rewrite(path: Path, data: bytes, *, before: bytes | None = None, mode: int =
 
     Its owner and group stay. Raises ValueError where it is not what it was `before`, and OSError.
     """
+    check_plain(path)
     about = path.stat()
     fd, new = beside(path)
     try:
