@@ -128,6 +128,36 @@ def test_where_no_page_can_be_read_the_disk_is_at_fault_and_not_the_file(path, m
     spool.close()
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+@pytest.mark.parametrize("nth", range(0, 60, 2))
+def test_a_look_at_a_file_that_fails_leaves_the_queue_free_for_the_next_try(
+    path, monkeypatch, nth, is_damaged
+):
+    leave_queue(path, [frame(n) for n in range(10)])
+    if is_damaged:
+        path.write_bytes(bytes(100) + path.read_bytes()[100:])
+    clock, stat, count = VirtualClock(), os.stat, [nth]
+
+    def fail_once(file: object, **how: bool) -> os.stat_result:
+        if str(path.parent) in str(file):
+            count[0] -= 1
+            if count[0] == -1:
+                raise OSError(errno.EIO, "Input/output error")
+        return stat(file, **how)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "stat", fail_once)
+        spool = open_queue(path, clock=clock)
+        finish_rescue(spool)
+    for _ in range(4):
+        clock.sleep(6)
+        spool.tend()
+        finish_rescue(spool)
+    assert spool.trouble == ""
+    assert values(spool) == list(range(10))
+    spool.close()
+
+
 @pytest.mark.needs_root
 def test_a_directory_that_cannot_be_looked_at_ends_nothing(path, monkeypatch):
     spool = open_queue(path)

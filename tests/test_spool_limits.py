@@ -7,6 +7,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -31,6 +32,18 @@ for n in itertools.count():
     spool.done("a", batch[-1][0], refused=[(number, kept, "no") for number, kept in batch])
     print(spool.dropped, spool.refused_dropped, flush=True)
 """
+
+
+def test_a_log_that_has_grown_is_cut_off_again(path, spool):
+    # given a drop of all in one transaction, whose pages all go through the log
+    for first in range(0, 50_000, 1000):
+        spool.put([frame(n) for n in range(first, first + 1000)])
+    log = Path(f"{path}-wal")
+    spool.skip("a", before=spool.end, limit=50_000)
+    assert log.stat().st_size > 6 * MB
+    for n in range(10):
+        spool.put([frame(n)])
+    assert log.stat().st_size <= 4 * MB
 
 
 class TestTheCountOfDroppedFrames:

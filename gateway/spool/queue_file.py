@@ -289,7 +289,7 @@ class QueueFile:
     def _absorb(self, db: sqlite3.Connection, counted: Census | None = None) -> None:
         """Go on with the file: with what memory knows better than it, and behind it what waits in memory."""
         before, contents = self.contents, self._read(db, counted)
-        with as_owner(self._path.parent), suppress(sqlite3.Error):
+        with suppress(OSError, sqlite3.Error), as_owner(self._path.parent):
             before.db.close()
         if not self.ballast.is_there:
             contents.places.doubt_marks()

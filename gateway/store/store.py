@@ -252,7 +252,7 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
             what = "a command" if holder and holder.is_command else "another oemgateway"
             raise SpoolUnusable(f"{path} is in use: {what} is running{who}") from None
         raise
-    except SpoolUnusable:
+    except (OSError, SpoolUnusable):
         store.close()
         raise
     return store
@@ -298,6 +298,7 @@ def _prepared(store: sqlite3.Connection, max_bytes: int) -> sqlite3.Connection:
         "journal_mode=WAL",
         "synchronous=NORMAL",
         "cache_size=-1000",  # in kB; twice as much would not be faster: frames are read once, in their order
+        "journal_size_limit=4000000",  # a log that has grown, as by a drop of all, is cut off again
         f"max_page_count={max_bytes // PAGE}",
     ):
         store.execute(f"PRAGMA {pragma}").fetchall()
