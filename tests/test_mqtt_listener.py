@@ -119,6 +119,9 @@ def test_streams_are_read_by_their_conventions():
     with pytest.raises(ValueError, match="rx, a node and values expected"):
         read_emon("emon", "emon/rx/10/other", b"1", NOW)
     assert read_emon("emon", "emon/tx/power1", b"5", NOW) == Frame("tx", (5,), NOW, ("power1",), by_name=True)
+    for topic in ("emon", "emon/", "emon//power1"):
+        with pytest.raises(ValueError, match="1 to 16 letters"):
+            read_emon("emon", topic, b"5", NOW)
     for topic in ("9", "home/9", "home/state/9"):
         with pytest.raises(ValueError, match="a topic that ends with log"):
             read_log(topic, message.payload, NOW)

@@ -87,9 +87,12 @@ def test_what_is_no_answer_of_a_relay_at_its_topic_is_counted_and_named_once(bro
     disk = Disk(listener)
     for relay in ("[]", "{}", "1", '"other"', '"other"', "null", *(f'"{"x" * 999}{n}"' for n in range(20))):
         publish(broker, "oemgateway/pi/ack", f'{{"relay": {relay}}}')
+    publish(broker, "oemgateway/pi/ack", "")  # as doctor does
+    publish(broker, "oemgateway/pi/log/9", "")
     publish(broker, "oemgateway/pi/ack", "no JSON")
     wait_until(lambda: disk.read() or listener.counts["no-reading"])
     named = [line for line in caplog.messages if line.startswith("another relay, ")]
+    assert listener.counts == {"no-reading": 1}
     assert len(named) == 10
     assert max(map(len, named)) < 200
     listener.close()

@@ -41,6 +41,21 @@ def test_messages_arrive_in_order_and_are_acknowledged_one_by_one(broker):
     assert (session.version, codes) == (5, [0] * 500)
 
 
+@pytest.mark.parametrize(("options", "expected"), [("max_keepalive 10", 2.5), ("", 15.0)])
+def test_a_broker_may_want_to_hear_of_us_more_often(tmp_path, options, expected):
+    with Mosquitto(tmp_path, options=options) as broker:
+        session = connected(broker)
+        assert session.patience == expected
+        session.close()
+
+
+def test_a_broker_that_retains_nothing_is_one_line_with_a_cure(tmp_path):
+    with Mosquitto(tmp_path, options="retain_available false") as broker:
+        with pytest.raises(Unreachable, match="refuses: Retain not supported") as caught:
+            connected(broker, will=Message("home/status", b"offline", retain=True))
+        assert "retain_available true" in caught.value.cure
+
+
 def test_a_message_that_nobody_reads_is_known_to_be_one(broker):
     session, codes = connected(broker), []
     session.deliver([Message("nobody", b"1")], codes)

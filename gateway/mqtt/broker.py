@@ -26,8 +26,14 @@ CURES = {
     0x87: "give a user and password that the broker knows, or allow this one to connect",
     0x85: "give another `client`: the broker does not take this one",
     0x8A: "the broker has banned this client: see its log",
+    0x9A: "have it retain messages (retain_available true in mosquitto), or take another format",
+    0x9B: "allow QoS 1 there (max_qos 1 or 2 in mosquitto)",
 }
 """What to do about a refusal to connect, by its reason code (MQTT 5, section 3.2.2.2)."""
+
+
+_OF_USER = (0x86, 0x87)
+"""Those that are about the user."""
 
 
 def check_text(text: str) -> None:
@@ -106,6 +112,11 @@ class Broker(Plugin):
     def where(self) -> str:
         """The address as messages name it."""
         return joined(*self.address)
+
+    def who(self, code: int) -> str:
+        """Return whom a broker refuses, "" where that is not about the user."""
+        user = f" user {self.user}" if self.user is not None else ", who gives no user name"
+        return user if code in _OF_USER else ""
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Point out a password that crosses the network in the clear."""

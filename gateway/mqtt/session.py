@@ -141,8 +141,7 @@ class Session:
             self.close()
             return False
         if code:
-            who = f" user {broker.user}" if broker.user is not None else ", who gives no user name"
-            raise Unreachable(f"{broker.where} refuses{who}: {words}", CURES.get(code, ""))
+            raise Unreachable(f"{broker.where} refuses{broker.who(code)}: {words}", CURES.get(code, ""))
         return True
 
     def close(self) -> None:
@@ -184,8 +183,8 @@ class Session:
 
     @property
     def patience(self) -> float:
-        """The seconds after which `wait` is to be called again, for the keep-alive."""
-        return self._broker.keepalive / 4
+        """The seconds after which `wait` is to be called again, for the broker's keep-alive."""
+        return (self._client.keepalive or self._broker.keepalive) / 4
 
     def wait(self, seconds: float = 0.0, sources: Sequence[int] = ()) -> set[int]:
         """Wait for the broker or one of these descriptors, then read and write what there is.

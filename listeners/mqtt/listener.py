@@ -244,10 +244,11 @@ class Mqtt(Broker, CountingListener):
             topic, payload = message.topic, bytes(message.payload)
             if self._silent:
                 self._silent = frozenset(each for each in self._silent if not matches(each, topic))
+            # An empty one takes a retained message away; our own would go round for ever.
+            if not payload or origin_of(message) == self._id:
+                return []
             if topic.endswith("/ack") and any(matches(each, topic) for each in self._answer_topics()):
                 self._answers.look_at_other(topic, payload)
-                return []
-            if origin_of(message) == self._id:  # it would go round for ever
                 return []
             if message.retain and not self.retained:
                 self.counts["retained"] += 1

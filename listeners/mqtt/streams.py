@@ -47,7 +47,7 @@ def read_emon(base: str, topic: str, payload: bytes, now: Stamp) -> Frame | None
 
     None for the signal strength beside emonhub's values, which is no value of a node.
     """
-    levels = topic.removeprefix(f"{base}/").split("/")
+    levels = topic[len(base) + 1 :].split("/")
     if levels[0] == "rx" and len(levels) == 3:
         if levels[2] == "rssi":
             return None
