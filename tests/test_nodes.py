@@ -460,6 +460,8 @@ EMONHUB_VALUES = [
     ("datacodes = h, h; scale = 5; scales = 0.1, 1", (10, 0, 7, 0), [1, 7]),
     ("datacodes = h, h, h; scales = 0.1, 0.01", (10, 0, 7, 0, 3, 0), [1, 0.07, 3]),
     ("datacodes = b, B, i; whitening = 1", (1, 2, 3, 4, 5, 6), [84, 87, 1397772630]),
+    ("datacode = h; whitening = True", (163, 0, 255, 197), [163, -14849]),
+    ("datacode = h; whitening = no", (163, 0, 255, 197), [163, -14849]),
     ("datacodes = h, h; datacode = B; colour = blue; name = stray", (10, 0, 7, 0), [10, 7]),
     ("names = a, b", (10, 0, 7, 128), [10, -32761]),
     ("datacode = 0; names = t, h", (116, 20, 26, 0), [116, 20, 26, 0]),

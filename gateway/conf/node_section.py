@@ -41,6 +41,7 @@ def read_node(text: Document, section: Section) -> Decoder | None:
         return None
     if rx is not None:
         _drop_lone_scale(text, entries)
+        _drop_other_whitening(text, entries)
     try:
         decoder = build(Decoder, {key: entry.value for key, entry in entries.items()})
     except SettingsFault as fault:
@@ -110,6 +111,15 @@ def _drop_lone_scale(text: Document, entries: dict[str, Entry]) -> None:
         text.remark(scales.line, "scales", message)
         del entries["scales"]
         entries.pop("scale", None)
+
+
+def _drop_other_whitening(text: Document, entries: dict[str, Entry]) -> None:
+    """Drop a `whitening` that is not 1, the only one that emonhub (emonhub_interfacer.py) looks for."""
+    whitening = entries.get("whitening")
+    if whitening is not None and whitening.value != "1":
+        if str(whitening.value).lower() not in ("0", "no", "false", "off"):
+            text.remark(whitening.line, "whitening", "not used, as in emonhub, which knows only 1: try that")
+        del entries["whitening"]
 
 
 def _check_lengths(text: Document, decoder: Decoder, entries: dict[str, Entry]) -> None:
