@@ -80,7 +80,12 @@ def test_an_address_of_a_kind_that_this_kernel_has_not_hides_no_other(peer, monk
 
 
 @pytest.mark.parametrize(
-    "answer", [b"HTTP/1.1 200 OK\r\nDate: Sun", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok"]
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nDate: Sun",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+    ],
 )
 def test_a_page_that_breaks_off_is_no_answer(peer, answer):
     def speak(peer, connection):
@@ -90,6 +95,25 @@ def test_a_page_that_breaks_off_is_no_answer(peer, answer):
 
     outcome = probe(f"http://127.0.0.1:{peer(speak).port}/")
     assert (outcome.kind, outcome.words) == (Kind.REFUSED, "its answer breaks off")
+
+
+@pytest.mark.parametrize("trailers", [b"", b"Expires: 0\r\nServer-Timing: 1\r\n"])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_page_in_chunks_is_whole_however_it_is_cut_and_though_its_server_does_not_hang_up(
+    peer, trailers, size
+):
+    page = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n00;x=y\r\n" + trailers + b"\r\n"
+
+    def speak(peer, connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.recv(65536)
+        for place in range(0, len(page), size):
+            connection.sendall(page[place : place + size])
+            peer.over.wait(0.001)
+        peer.over.wait(10)
+
+    outcome = probe(f"http://127.0.0.1:{peer(speak).port}/", seconds=5.0)
+    assert (outcome.kind, outcome.code) == (Kind.ANSWERED, 200)
 
 
 def test_a_server_that_takes_no_connection_is_silent(full_port):

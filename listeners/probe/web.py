@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 _DAY = 86400.0
 _LARGEST = 1_000_000
 """Bytes of a page that are read."""
-_HEAD = 65536
+_HEAD, _TAIL = 65536, 4096
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 _INTERIM = re.compile(rb"(?:HTTP/1\.[01] 1(?!01)[0-9]{2}\b.*?\r\n\r\n)+", re.DOTALL)
 """Answers such as 103 Early Hints, which the answer itself follows (RFC 9110, 15.2)."""
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]{1,12})")
+_CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding:[^\r\n]*chunked")
+_LAST_CHUNK = re.compile(rb"\r\n0+[ \t]*(?:;[^\r\n]*)?\r\n(?:[^\r\n]+\r\n)*\r\n\Z")
+"""The end of an answer in chunks, with its trailers (RFC 9112, 7.1)."""
 _SCHEMES = re.compile(rb"(?i)\r\nproxy-authenticate: *([a-z-]+)")
 _WANTS_PASSWORD, _UNAUTHORIZED = 407, 401
 _REFUSES = "the proxy refuses proxy_user and proxy_password"
@@ -163,32 +166,34 @@ def _checked(way: Way, head: bytes) -> int:
 
 def _read(sock: socket.socket, attempt: Attempt) -> bytes:
     """Return the beginning of an answer, which is read to its end, or as far as it may be long."""
-    head, count = b"", 0
+    head, tail, count = b"", b"", 0
     while count < _LARGEST:
         piece = attempt.hold(sock).recv(_HEAD)
         if not piece:
-            if _STATUS.match(head) and _is_cut(head, count):
+            if _STATUS.match(head) and _is_whole(head, tail, count) is False:
                 raise OSError("its answer breaks off")
             break
         count += len(piece)
         head += piece[: _HEAD - len(head)]
+        tail = (tail + piece)[-_TAIL:]
         if interim := _INTERIM.match(head):
             head, count = head[interim.end() :], count - interim.end()
-        before, end, _ = head.partition(b"\r\n\r\n")
-        length = _LENGTH.search(before)
-        is_bare = _status(head) in (204, 304) if end else False
-        if end and (is_bare or (length and not _is_cut(head, count))):
-            break
-        if end and piece.endswith(b"0\r\n\r\n") and b"chunked" in before.lower():
+        if _is_whole(head, tail, count):
             break
     return head
 
 
-def _is_cut(head: bytes, count: int) -> bool:
-    """Tell whether so many bytes of an answer are not yet what it says that it has."""
+def _is_whole(head: bytes, tail: bytes, count: int) -> bool | None:
+    """Tell whether so many bytes are all that an answer says that it has; None where it does not say."""
     before, end, _ = head.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    if _status(head) in (204, 304):
+        return True
+    if _CHUNKED.search(before):
+        return bool(_LAST_CHUNK.search(tail))
     length = _LENGTH.search(before)
-    return not end or (length is not None and count < len(before) + len(end) + int(length[1]))
+    return count >= len(before) + len(end) + int(length[1]) if length else None
 
 
 def _status(head: bytes) -> int:
