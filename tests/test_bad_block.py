@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.spool import queue_file
 from gateway.store import leaves, salvage, store
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT
@@ -158,10 +159,41 @@ def test_a_look_at_a_file_that_fails_leaves_the_queue_free_for_the_next_try(
     spool.close()
 
 
+def test_a_rescue_that_cannot_be_seen_for_a_moment_is_not_taken_for_none(path, monkeypatch):
+    # given a rescue that cannot go on
+    leave_queue(path, [frame(n) for n in range(10)])
+    path.write_bytes(bytes(100) + path.read_bytes()[100:])
+    clock, lstat = VirtualClock(), Path.lstat
+    monkeypatch.setattr(queue_file, "AT_START", 0.0)
+    spool = open_queue(path, clock=clock)
+    with monkeypatch.context() as disk:
+        disk.setattr(salvage.Salvage, "step", failing(salvage.Salvage.step, 1, errno.EIO))
+        spool.tend()
+
+    def unseen(file: Path) -> os.stat_result:
+        if file.suffix == ".rescue":
+            raise OSError(errno.EIO, "Input/output error")
+        return lstat(file)
+
+    # when it is tried again
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "lstat", unseen)
+        disk.setattr(os.path, "lexists", lambda file: not str(file).endswith(".rescue"))
+        clock.sleep(6)
+        spool.tend()
+        assert "Input/output error" in spool.trouble
+    # then it is when it is seen
+    clock.sleep(6)
+    finish_rescue(spool)
+    assert (spool.trouble, values(spool)) == ("", list(range(10)))
+    spool.close()
+
+
 @pytest.mark.needs_root
-def test_a_directory_that_cannot_be_looked_at_ends_nothing(path, monkeypatch):
+def test_a_directory_that_cannot_be_looked_at_ends_nothing(path, monkeypatch, tmp_path):
     spool = open_queue(path)
     spool.put([frame(0)])
+    rescue = salvage.Salvage(tmp_path / "other.db", None)
 
     def refuse_to_look(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -171,8 +203,11 @@ def test_a_directory_that_cannot_be_looked_at_ends_nothing(path, monkeypatch):
             disk.setattr(os, name, refuse_to_look)
         # when the main thread has it synced, and damage is found
         spool.syncing.sync()
+        rescue.close()
         spool._disk.file.mend(store.OutOfPlace("damaged"))
         spool.put([frame(1)])
         assert values(spool) == [0, 1]
         # and it ends
         spool.close()
+    # and a rescue was closed all the same
+    salvage.Salvage(tmp_path / "other.db", None).close()

@@ -156,17 +156,14 @@ class QueueFile:
     def try_again(self, at_once: float = AT_ONCE) -> None:
         """See whether the disk has the file by now."""
         self.retry_at = self.clock.monotonic() + RETRY
-        # The file is another than the one that is open after a disk was pulled out and put back.
-        if (
-            self.is_away
-            or removed.which(self._path) not in (None, self._file)
-            or salvage.is_begun(self._path)
-        ):
-            try:
+        try:
+            # The file is another than the one that is open after a disk was pulled out and put back.
+            is_another = removed.which(self._path) not in (None, self._file)
+            if self.is_away or is_another or salvage.is_begun(self._path):
                 self._open(at_once)
-            except (OSError, sqlite3.Error, SpoolUnusable) as error:
-                if self.is_away:
-                    self.trouble = str(error)
+        except (OSError, sqlite3.Error, SpoolUnusable) as error:
+            if self.is_away:
+                self.trouble = str(error)
 
     def write(self) -> bool:
         """Write what is not on the disk yet; return whether there was something.

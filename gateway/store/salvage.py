@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -49,8 +48,12 @@ _SIZE, _MTIME, _DONE = _NOTES = ("rescue size", "rescue mtime", "rescue done")
 
 
 def is_begun(path: Path) -> bool:
-    """Tell whether the file at this path is being rescued, or was when the last run ended."""
-    return os.path.lexists(_work(path))
+    """Tell whether the file at this path is being rescued, or was when the last run ended. Raises OSError."""
+    try:
+        _work(path).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 class Salvage:
@@ -203,7 +206,9 @@ class Salvage:
 
     def close(self) -> None:
         """Close both files; what has been rescued stays."""
-        with as_owner(self._path.parent):
+        with ExitStack() as stack:
+            with suppress(OSError):  # they are not to stay locked where the disk fails
+                stack.enter_context(as_owner(self._path.parent))
             self._rows.close()
             if self._source is not None:
                 self._source.close()
