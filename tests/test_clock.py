@@ -68,6 +68,45 @@ def test_a_clock_that_is_set_neither_stops_the_grid_nor_makes_it_run(step):
     assert walls[1:] == [walls[1], walls[1] + 10, walls[1] + 20]
 
 
+@pytest.mark.parametrize("interval", [10, 300, 3600, 86_400])
+@pytest.mark.parametrize("step", [3000.5, -3000.5, 40_000.0, -40_000.0, 90_000.0])
+def test_no_reading_has_a_time_at_which_it_was_not_taken(interval, step):
+    clock = VirtualClock(wall=TEN + 3.3)
+    set_at = clock.monotonic() + 0.7 * interval
+
+    class SetWhileWaiting(VirtualFlag):
+        def wait(self, timeout: float | None = None) -> bool:
+            before = clock.monotonic()
+            stopped = super().wait(timeout)
+            if before <= set_at < clock.monotonic():
+                clock.set_wall(clock.wall() + step)
+            return stopped
+
+    grid, flag = Grid(interval, clock), SetWhileWaiting(clock)
+    for _ in range(4):
+        began = clock.monotonic()
+        stamp = grid.wait(flag)
+        assert stamp
+        assert stamp.wall % interval == 0
+        assert stamp.wall == pytest.approx(clock.wall(), abs=0.001)
+        # and none is waited for longer than until the next slot of the clock that was set
+        assert clock.monotonic() - began <= 2 * interval
+
+
+def test_a_clock_that_is_set_a_little_in_each_wait_costs_no_slot():
+    clock = VirtualClock(wall=TEN)
+
+    class SetWhileWaiting(VirtualFlag):
+        def wait(self, timeout: float | None = None) -> bool:
+            clock.set_wall(clock.wall() + 1.0)
+            return super().wait(timeout)
+
+    grid, flag = Grid(60, clock), SetWhileWaiting(clock)
+    stamps = [grid.wait(flag) for _ in range(5)]
+    walls = [stamp.wall for stamp in stamps if stamp]
+    assert walls == [walls[0] + 60 * number for number in range(5)]
+
+
 def test_the_stamp_says_the_slot_by_both_clocks():
     clock = VirtualClock(wall=TEN + 3, boottime=500)
     stamp = Grid(10, clock).wait(VirtualFlag(clock))
