@@ -63,6 +63,11 @@ def test_the_command_alone_in_a_script_runs_the_gateway():
         (["help", "nothing"], "nothing is not a command; `oemgateway --help` lists them"),
         (["start"], "the gateway is a service: sudo service oemgateway start"),
         (["--verison"], "--verison is not understood; `oemgateway --help` explains what is"),
+        (["--loglevel", "x", "status"], "--loglevel is not understood; `oemgateway --help` explains what is"),
+        (
+            ["queue", "drop", "--waiting", "--yes", "--dispatcher", ""],
+            "--dispatcher: a name expected, not nothing; `oemgateway queue drop --help` explains it",
+        ),
         (["status", "--jsn"], "--jsn is not understood; `oemgateway status --help` explains what is"),
         (["migrate"], "the following arguments are required: FILE; `oemgateway migrate --help` explains it"),
         (["history"], "are required: export|import; `oemgateway history --help` explains it"),

@@ -102,7 +102,9 @@ def _understood(typed: list[str]) -> argparse.Namespace:
     if not name and not rest[0].startswith("-"):
         say_aside(_no_command(rest[0]))
         raise SystemExit(USAGE)
-    options, unknown = parser([name] if name else COMMANDS).parse_known_args(rest, options)
+    unknown = [] if name or rest[0] in ("-h", "--help") else rest[:1]
+    if not unknown:
+        options, unknown = parser([name] if name else COMMANDS).parse_known_args(rest, options)
     if unknown:
         help_ = f"oemgateway {name} --help".replace("  ", " ")
         say_aside(f"{' '.join(unknown)} is not understood; `{help_}` explains what is")

@@ -88,7 +88,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         )
     for parser in (shown, taken, again, dropped):
         parser.add_argument(
-            "--dispatcher", default="", metavar="NAME", help="of this dispatcher alone (default: of all)"
+            "--dispatcher", type=_name, metavar="NAME", help="of this dispatcher alone (default: of all)"
         )
 
 
@@ -99,8 +99,16 @@ def _count(text: str) -> int:
     return int(text[:18])
 
 
+def _name(text: str) -> str:
+    """Return the name of a dispatcher; none, as of a variable that is not set, is not all of them."""
+    if not text:
+        raise argparse.ArgumentTypeError("a name expected, not nothing")
+    return text
+
+
 def run(options: argparse.Namespace) -> int:
     """Run the action; it has succeeded as well if the reader of its output closes the pipe."""
+    options.dispatcher = options.dispatcher or ""
     try:
         status: int = options.act(options)
         sys.stdout.flush()
