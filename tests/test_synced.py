@@ -96,3 +96,16 @@ def test_a_disk_that_does_not_sync_acknowledges_nothing(start, monkeypatch):
     spool.put([frame(2.0)])
     spool.syncing.sync()
     wait_until(lambda: broker.acknowledged == [1])
+
+
+def test_a_listener_whose_place_another_takes_can_have_the_disk_write_what_it_gave(start):
+    # given a list that was put and not synced yet, and a listener of the same name, as after an edit
+    broker, spool = start(1e6, [frame(1.0)])
+    wait_until(lambda: kept(spool, 1))
+    another = Broker()
+    another.name = "broker"
+    ListenerWorker(another, spool, disk=spool.syncing)
+    # when the first one demands a sync as it ends
+    broker.synced.demand()
+    # then its list is safe
+    assert (broker.synced.kept(), broker.synced.count()) == (1, 1)

@@ -183,7 +183,7 @@ class ListenerWorker(Worker[Listener]):
         self._disk = disk
         if disk:
             disk.subscribe_to_sync(plugin.name, plugin.synced.note_synced)
-            plugin.synced.demand = disk.sync
+            plugin.synced.demand = self._sync
         self._refused_nodes: set[str] = set()
 
     def step(self) -> None:
@@ -205,6 +205,12 @@ class ListenerWorker(Worker[Listener]):
             self.plugin.synced.note_synced(self._disk.puts_synced)  # it may have been synced already
         for frame in frames:
             self.latest.note(frame, time.monotonic())
+
+    def _sync(self) -> None:
+        """Make the disk write; a listener of the same name may have taken this one's place meanwhile."""
+        if self._disk:
+            self._disk.sync()
+            self.plugin.synced.note_synced(self._disk.puts_synced)
 
     @property
     def overdue(self) -> str:
