@@ -13,7 +13,7 @@ from listeners.onewire.ds18b20 import (
     conversion_time,
     decode,
     is_power_on,
-    own_marker,
+    own_markers,
     plausible,
     resolution_of,
     setup,
@@ -166,8 +166,9 @@ def test_resolutions(bits, byte, seconds):
     assert resolution_of(measured(0, bits)) == bits
     assert conversion_time(bits) == seconds
     assert conversion_time(bits, DS18S20.family) == 0.75
-    assert setup(DS18B20, bits) == own_marker(DS18B20) + bytes([byte])
-    assert setup(DS18S20, bits) == own_marker(DS18S20)
+    marker, _ = own_markers(DS18B20)
+    assert setup(DS18B20, bits, marker) == marker + bytes([byte])
+    assert setup(DS18S20, bits, marker) == marker
 
 
 @pytest.mark.parametrize(

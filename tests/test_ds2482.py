@@ -17,7 +17,7 @@ from listeners.onewire.drivers import ds2482
 from listeners.onewire.drivers.bridge import ACTIVE_PULL_UP, Bridge
 from listeners.onewire.drivers.line import Line
 from listeners.onewire.drivers.thermometers import Thermometers
-from listeners.onewire.ds18b20 import Fault, own_marker
+from listeners.onewire.ds18b20 import Fault, own_markers
 from listeners.onewire.rom import Rom, crc8
 from listeners.ports import i2c
 from listeners.simulated.clock import VirtualClock, VirtualFlag
@@ -800,7 +800,29 @@ def test_unmodified_smbus2_reads_the_simulated_chip(tmp_path, kernel_owns, nack,
 
 
 def test_each_sensor_has_its_marker_after_opening(house):
-    assert all(sensor._scratchpad[2:4] == own_marker(Rom(sensor.rom)) for sensor in house().sensors)
+    assert all(sensor._scratchpad[2:4] == own_markers(Rom(sensor.rom))[0] for sensor in house().sensors)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_marker_that_another_program_has_copied_to_the_eeprom_hides_no_power_on(house, which):
+    # given a sensor that has a marker of ours at each power-on
+    def copied(h):
+        sensor = h.sensors[1]
+        sensor._eeprom = own_markers(Rom(sensor.rom))[which] + b"\x7f"
+        sensor.brown_out()
+
+    five = house(copied)
+    assert five.read() == VALUES
+    # when it loses its power in a conversion, then it has no value
+    five.sensors[1].temperature = lambda now: five.clock.after(0.1, five.sensors[1].brown_out) or 20.0
+    assert five.read() == without(2)
+    five.sensors[1].temperature = 21.0
+    assert five.read()[1] == 21.0
+    # and it is told once more after a restart
+    five.listener.close()
+    five.listener.open()
+    five.sensors[1].temperature = lambda now: five.clock.after(0.1, five.sensors[1].brown_out) or 20.0
+    assert five.read()[1] is None
 
 
 def test_a_scratchpad_of_another_sensor_is_no_value(house):

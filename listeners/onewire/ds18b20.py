@@ -142,17 +142,17 @@ def conversion_time(resolution: int, family: int = DS18B20) -> float:
     return 0.75 if family == DS18S20 else 0.75 / (1 << 12 - resolution)
 
 
-def own_marker(rom: Rom) -> bytes:
-    """Return a marker that few sensors share: a scratchpad of another one shows that it is of another.
+def own_markers(rom: Rom) -> tuple[bytes, bytes]:
+    """Return a marker that few sensors share, and another for a sensor that has the first in its EEPROM.
 
-    It comes where a second master uses the bus between our command and what is read.
+    So a scratchpad of another one, which comes where a second master uses the bus between our command and
+    what is read, shows that it is of another.
     """
-    return bytes((MARKER[0], rom.wire[7]))
+    return bytes((MARKER[0], rom.wire[7])), bytes((MARKER[0] + 1, rom.wire[7]))
 
 
-def setup(rom: Rom, resolution: int) -> bytes:
+def setup(rom: Rom, resolution: int, marker: bytes) -> bytes:
     """Return what follows 4E (write scratchpad): TH, TL and, but for a DS18S20, the configuration."""
-    marker = own_marker(rom)
     return marker if rom.family == DS18S20 else marker + bytes([configuration(resolution)])
 
 

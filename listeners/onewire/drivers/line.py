@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SEARCH_ROM, _MATCH_ROM, _SKIP_ROM = 0xF0, 0x55, 0xCC
 _CONVERT, _READ_SCRATCHPAD, _WRITE_SCRATCHPAD, _READ_POWER_SUPPLY = 0x44, 0xBE, 0x4E, 0xB4
+_RECALL = 0xB8
 
 _TRIES = 3
 """How often a branch of the search is tried before it is given up."""
@@ -69,6 +70,11 @@ class Line:
         """Write TH, TL and the configuration, to the scratchpad only."""
         self._address(rom)
         self._bridge.write(bytes([_WRITE_SCRATCHPAD]) + data)
+
+    def recall(self, rom: Rom) -> None:
+        """Have a sensor take TH, TL and the configuration from its EEPROM, as when it gets its power."""
+        self._address(rom)
+        self._bridge.write(bytes([_RECALL]))
 
     def search(self) -> list[Rom]:
         """Return all devices whose id can be read to its end."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from listeners.onewire.drivers.bridge import Disturbed, LineFault, NoPresence, NotConverting
 from listeners.onewire.drivers.line import Line
-from listeners.onewire.ds18b20 import AGAIN, Fault, Reading, damage, own_marker, setup
+from listeners.onewire.ds18b20 import AGAIN, Fault, Reading, damage, own_markers, setup
 from listeners.onewire.sensor import Sensor, found_bits
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Thermometers:
 
     def _new(self, rom: Rom) -> Sensor[Line]:
         """Return what is known of a sensor that was not asked yet: it must have the marker."""
-        return Sensor(rom, self._lines[0], self._resolution, marker=own_marker(rom))
+        return Sensor(rom, self._lines[0], self._resolution, marker=own_markers(rom)[0])
 
     def _register(self, roms: Collection[Rom]) -> None:
         """Add sensors that it was not made with."""
@@ -186,11 +186,16 @@ class Thermometers:
 
     def _set_up_one(self, rom: Rom) -> None:
         """Set a sensor up, or note what it does not take, as clones may not."""
-        sensor = self._sensors[rom]
-        wanted, marker = setup(rom, self._resolution), own_marker(rom)
+        sensor, markers = self._sensors[rom], own_markers(rom)
         scratchpad = self._scratchpad(sensor)
-        if not damage(rom, scratchpad) and scratchpad[2:4] != marker:
+        if scratchpad[2:4] in markers:
+            # A program may have copied it to the EEPROM, as OWFS does: it would be there after a power-on.
+            sensor.place.recall(rom)
+            scratchpad = self._scratchpad(sensor)
+        elif not damage(rom, scratchpad):
             sensor.before = scratchpad[:2]
+        marker = markers[scratchpad[2:4] == markers[0]]
+        wanted = setup(rom, self._resolution, marker)
         for _ in range(_WRITES):
             if damage(rom, scratchpad) or scratchpad[2 : 2 + len(wanted)] == wanted:
                 break
