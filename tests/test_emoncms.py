@@ -140,6 +140,12 @@ class TestJudgement:
             (200, " \n\n", HoldEverything, "apikey must be the write key"),
             (401, "Invalid API key", HoldEverything, "write key of the Emoncms account in apikey"),
             (200, "<br /><b>Fatal error</b>: Uncaught Error: x", HoldEverything, "Fatal error : Uncaught"),
+            (
+                200,
+                "<b>Fatal error</b>: Uncaught DivisionByZeroError: x in /a/feed/engine/PHPFina.php:221",
+                HoldEverything,
+                "one of its feeds is damaged: Fatal error : Uncaught DivisionByZeroError",
+            ),
             (200, "Device not initialized.", HoldEverything, "single device"),
             (
                 200,

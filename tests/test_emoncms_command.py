@@ -526,6 +526,18 @@ class TestProvision:
         assert said.status == 1
         assert made(server)["feeds"] == [("9", "index 4", 10)]
 
+    def test_a_feed_that_a_full_disk_does_not_keep_is_deleted_again(self, server, emoncms):
+        # given what Emoncms makes then: each reading for it would end in a division by zero
+        send(server, "9", _2=6.0)
+        server.feeds.full = True
+        said = emoncms("--provision")
+        assert "node 9, 2 return: nothing is made: the feed that it makes is not written: make room" in said
+        assert made(server)["feeds"] == []
+        assert made(server)["inputs"]["9", "2"][1] == ""
+        server.feeds.full = False
+        emoncms("--provision")
+        assert made(server)["feeds"] == [("9", "return", 10)]
+
     def test_a_feed_that_nothing_can_be_logged_to_is_the_last_one(self, server, emoncms):
         send(server, "9", _2=6.0, _4=7.0)
         server.feeds.set_list = lambda _: ({"success": False, "message": "Invalid process"}, "")

@@ -46,11 +46,13 @@ class Feeds:
     """All feeds of the account.
 
     `json_lists`: process lists are set as JSON, and otherwise as text, as with older servers. `unwritable`:
-    values are taken, and not kept. `meta`: the list tells intervals, where it is asked for them.
+    values are taken, and not kept. `meta`: the list tells intervals, where it is asked for them. `full`: the
+    disk is, and a feed that is made has an empty file of what it is.
     """
 
     json_lists: bool = True
     unwritable: bool = False
+    full: bool = False
     meta: bool = True
     by_id: dict[int, Feed] = field(default_factory=dict)
 
@@ -70,8 +72,8 @@ class Feeds:
         feed = self.by_id.get(int(params.get("id", 0)))
         if feed is None:
             return _refused(f"feed {params.get('id')} does not exist")
-        if action == "set":
-            return self._set(feed, json.loads(params["fields"])["unit"])
+        if action in ("delete", "set"):
+            return self._delete(feed) if action == "delete" else self._set(feed, params)
         if action == "getmeta":
             return {"interval": feed.interval, "start_time": min(feed.slots, default=0), "npoints": 0}
         return {"time": feed.time, "value": feed.value} if action == "timevalue" else self._data(feed, params)
@@ -96,13 +98,18 @@ class Feeds:
                 return _refused(f"invalid characters in feed {what}")
         if any((feed.tag, feed.name) == (tag, name) for feed in self.by_id.values()):
             return _refused("feed already exists")
-        interval = max(10, int(json.loads(params["options"])["interval"]))
+        interval = 0 if self.full else max(10, int(json.loads(params["options"])["interval"]))
         unit = params.get("unit", "")
         if len(unit) > 10:
             raise OverflowError  # PHP ends here
         return {"success": True, "feedid": self.add(tag, name, interval, unit=unit).id, "result": True}
 
-    def _set(self, feed: Feed, unit: str) -> Any:
+    def _delete(self, feed: Feed) -> Any:
+        del self.by_id[feed.id]
+        return {"success": True, "message": "Feed removed successfully."}
+
+    def _set(self, feed: Feed, params: Params) -> Any:
+        unit = json.loads(params["fields"])["unit"]
         if html.escape(unit).strip() != unit:
             return _refused("invalid characters in feed unit")
         if len(unit.encode()) > 10:

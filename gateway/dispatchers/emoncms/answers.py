@@ -95,7 +95,9 @@ def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
     if not last:
         return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
     if "Fatal error" in body:
-        return HoldEverything(f"its database or Redis is in trouble: {quote(body, secret)}")
+        is_feed = "/feed/engine/" in body
+        what = "one of its feeds is damaged" if is_feed else "its database or Redis is in trouble"
+        return HoldEverything(f"{what}: {quote(body, secret)}")
     if failure := _judge_refusal(_message(last)[:_LONGEST], secret):
         return failure
     return OutcomeUnknown(_foreign(body, secret) or f"ok expected, not {excerpt(body, secret)}")

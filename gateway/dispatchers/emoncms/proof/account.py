@@ -22,7 +22,7 @@ from gateway.dispatchers.emoncms.proof.records import (
     read_slot,
     read_text,
 )
-from gateway.plugin import DeliveryFailure
+from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,9 +68,12 @@ class Account:
         return self._understood("/input/process/get.json", read_processes, inputid=input_id)
 
     def create_feed(self, tag: str, name: str, interval: int, unit: str = "") -> int:
-        """Create a feed with slots of so many seconds; return its id. Older servers need datatype 1."""
+        """Create a feed with slots of so many seconds; return its id. Older servers need datatype 1.
+
+        A server whose disk is full makes a feed of no interval, and ends at each reading that is for it.
+        """
         options = json.dumps({"interval": interval})
-        return self._understood(
+        made = self._understood(
             "/feed/create.json",
             lambda answer: read_id(answer["feedid"]),
             tag=tag,
@@ -80,6 +83,13 @@ class Account:
             options=options,
             unit=unit,
         )
+        try:
+            with suppress(HoldEverything, OutcomeUnknown, TryLater):  # the next request says so, too
+                self._understood("/feed/getmeta.json", read_interval, id=made)
+        except Unexpected:
+            self._read("/feed/delete.json", {"id": made})
+            raise Unexpected("the feed that it makes is not written: make room on its disk") from None
+        return made
 
     def set_unit(self, feed_id: int, unit: str) -> None:
         """Give a feed a unit."""
