@@ -21,6 +21,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.commands.main import main
+from gateway.dispatchers.page.history import keeper as keeper_module
 from gateway.dispatchers.page.history.blocks import DAY, HOUR, Day, Hour, Point
 from gateway.dispatchers.page.history.chart import chart, nice
 from gateway.dispatchers.page.history.history import Damaged, History, Mark, Reading
@@ -278,6 +279,53 @@ def test_one_that_is_damaged_while_it_is_in_use_is_set_aside_too(tmp_path, keepe
     assert list(tmp_path.glob("history.db.damaged-*"))
 
 
+@pytest.mark.parametrize("fails", ["once", "for a while"])
+def test_a_disk_that_cannot_read_for_a_while_takes_nothing_of_it(tmp_path, keeper, monkeypatch, fails):
+    # given a disk of which SQLite says that the file is damaged
+    keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
+    left = [1 if fails == "once" else 4]
+    add, opened = History.add, History.open
+
+    def fail(real):
+        def call(*arguments: object, **named: object) -> object:
+            left[0] -= 1
+            if left[0] >= 0:
+                raise Damaged("database disk image is malformed")
+            return real(*arguments, **named)
+
+        return call
+
+    def cannot_read(_: Path) -> None:
+        if left[0] > 0:
+            raise OSError("Input/output error")
+
+    monkeypatch.setattr(History, "add", fail(add))
+    monkeypatch.setattr(History, "open", fail(opened))
+    monkeypatch.setattr(keeper_module, "_read_through", cannot_read)
+    # when it is written, and where that fails written again
+    for _ in range(3):
+        with contextlib.suppress(TryLater):
+            keeper.take(batch([frame(NOW + 60, 1.0)], 2), NOW + 60)
+    # then all of it is there
+    assert counts(keeper) == 2
+    assert not list(tmp_path.glob("*.damaged-*"))
+
+
+def test_a_file_on_a_bad_block_is_set_aside_in_the_end(tmp_path, keeper, monkeypatch):
+    def cannot_read(_: Path) -> None:
+        raise OSError("Input/output error")
+
+    (tmp_path / "history.db").write_bytes(b"\x55" * 20_000)
+    (tmp_path / "history.db-wal").unlink(missing_ok=True)
+    monkeypatch.setattr(keeper_module, "_read_through", cannot_read)
+    for _ in range(keeper_module._TRIES):
+        with pytest.raises(TryLater, match="Input/output error"):
+            keeper.take(batch([frame(NOW + 60, 1.0)], 2), NOW + 60)
+    keeper.take(batch([frame(NOW + 60, 1.0)], 2), NOW + 60)
+    assert counts(keeper) == 1
+    assert len(list(tmp_path.glob("history.db.damaged-*"))) == 1
+
+
 @pytest.mark.parametrize("then", ["write", "read"])
 def test_one_that_is_removed_while_it_is_in_use_begins_anew(tmp_path, keeper, then):
     keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
@@ -287,6 +335,23 @@ def test_one_that_is_removed_while_it_is_in_use_begins_anew(tmp_path, keeper, th
         with pytest.raises(OSError, match="no such table"):
             counts(keeper)
     keeper.take(batch([frame(NOW + 60, 1.0)], 2), NOW + 60)
+    assert counts(keeper) == 1
+
+
+def test_one_that_could_only_be_begun_is_made_at_the_next_try(tmp_path, keeper, monkeypatch):
+    # given a disk that is full after the first page of a new file
+    def begin(history: History) -> None:
+        with contextlib.closing(sqlite3.connect(tmp_path / "history.db")) as db:
+            db.execute("pragma user_version = 1")
+        raise OSError("database or disk is full")
+
+    (tmp_path / "history.db").unlink()
+    with monkeypatch.context() as disk:
+        disk.setattr(History, "open", begin)
+        with pytest.raises(TryLater, match="disk is full"):
+            keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
+    # when there is room
+    keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
     assert counts(keeper) == 1
 
 

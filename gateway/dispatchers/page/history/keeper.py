@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from contextlib import suppress
@@ -13,7 +14,8 @@ from gateway.dispatchers.page.history.blocks import DAY
 from gateway.dispatchers.page.history.history import Damaged, History, Reading, key_of
 from gateway.plugin import TryLater
 from gateway.process.log_limit import LogLimit
-from gateway.process.state_files import as_owner
+from gateway.process.state_files import as_owner, open_file
+from gateway.store.aside import free_name, named
 from gateway.text.words import failure
 from gateway.times.timekeeper import machine_is_synchronised
 
@@ -31,6 +33,8 @@ _SET = 2.0
 _QUARTERS = DAY // QUARTER
 _NAMED = 5
 """Series that one line of the log names."""
+_TRIES = 10
+"""How often a disk that cannot read is asked again, some two minutes, before the file counts as damaged."""
 
 
 def file_of(state: Path, name: str) -> Path:
@@ -60,6 +64,7 @@ class Keeper:
         self._counted = 0
         self._limit = LogLimit()
         self._is_open = False
+        self._tries = 0
 
     def open(self) -> None:
         """Make the file where there is none; one that is damaged is set aside.
@@ -72,14 +77,21 @@ class Keeper:
             self._log.warning("the history cannot be opened: %s", failure(error))
 
     def _open(self) -> None:
+        self._is_open = False
         try:
             self.history.open()
-        except Damaged as error:
-            self._set_aside(error)
-        self._is_open = True
+        except Damaged:  # so says SQLite of a disk that cannot read, too
+            self._tries += 1
+            if self._tries <= _TRIES:
+                _read_through(self._file)
+            try:
+                self.history.open()
+            except Damaged as error:
+                self._set_aside(error)
+        self._is_open, self._tries = True, 0
 
     def _set_aside(self, error: Damaged) -> None:
-        aside = self._file.with_name(f"{self._file.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        aside = named(self._file, free_name(self._file))
         with as_owner(self._file.parent):
             for end in ("-shm", "-wal", ""):
                 with suppress(FileNotFoundError):
@@ -96,10 +108,10 @@ class Keeper:
                 self._open()
             try:
                 self._take(batch, now)
-            except Damaged as error:
-                self._set_aside(error)
+            except Damaged:
+                self._open()
                 self._take(batch, now)
-        except OSError as error:
+        except (OSError, Damaged) as error:
             raise TryLater(f"the history cannot be written: {failure(error)}") from error
 
     def _take(self, batch: Batch, now: float) -> None:
@@ -165,6 +177,13 @@ class Keeper:
             return self.history.recent(since, until)
         except (OSError, Damaged):
             return {}
+
+
+def _read_through(file: Path) -> None:
+    """Raise OSError where the disk cannot read all of a file."""
+    with os.fdopen(open_file(file, os.O_RDONLY), "rb") as data:
+        while data.read(1 << 20):
+            pass
 
 
 def _time(stamp: Stamp, offsets: Mapping[str, float]) -> float:
