@@ -36,14 +36,18 @@ def readable(path: Path) -> sqlite3.Connection:
         log = Path(f"{path}-wal")
         commits.mend(path, gaps=True)
         source = _opened(path)
-        if _has_frames(source) or _holds_commits(log):
-            return source
-        for page in _candidates(path):
+        try:
+            if _has_frames(source) or _holds_commits(log):
+                return source
+            for page in _candidates(path):
+                source.close()
+                _write(log, page)
+                source = _opened(path)
+                if _has_frames(source):
+                    break
+        except BaseException:
             source.close()
-            _write(log, page)
-            source = _opened(path)
-            if _has_frames(source):
-                break
+            raise
         return source
 
 
