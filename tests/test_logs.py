@@ -249,6 +249,7 @@ def test_what_can_be_named_as_a_syslog(words):
     [
         (("host:port",), "host:514, facility expected"),
         (("a b",), "host:514, facility expected"),
+        (("Yes",), "host:514, facility expected"),
         (("host", "daemon", "info"), "host:514, facility expected"),
         (("host", "deamon"), r"not deamon \(did you mean daemon\?\)"),
     ],

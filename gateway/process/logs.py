@@ -74,7 +74,8 @@ def check_syslog(words: Sequence[str]) -> None:
         return
     place, facility, *more = [*words, "daemon"][: max(2, len(words))]
     try:
-        host_and_port("" if more else place.removeprefix("tcp:"), _PORT)
+        is_answer = place.lower() in ("yes", "no", "on", "off", "true", "false")
+        host_and_port("" if more or is_answer else place.removeprefix("tcp:"), _PORT)
     except ValueError:
         found = ", ".join(words)
         raise ValueError(f"host:514, facility expected (or tcp:host:514, or local), not {found}") from None
