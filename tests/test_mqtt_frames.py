@@ -143,7 +143,7 @@ BAD = [
     (b"", "not JSON"),
     (b"\xff\xfe", "text in UTF-8 expected"),
     (b"[1,2]", "a JSON object expected"),
-    (b'{"values":{"1":NaN}}', "NaN is not JSON"),
+    (b'{"time":NaN,"values":{"1":1}}', "time: Unix seconds expected"),
     (b'{"values":{"0":1}}', "values by index, 1 to 999, expected"),
     (b'{"values":{"1":"warm"}}', "a number expected for '1'"),
     (b'{"values":[1]}', "values: a JSON object expected"),
@@ -211,3 +211,25 @@ def test_a_subscription_that_no_broker_takes_is_refused(topic):
 def test_which_topics_a_subscription_gets(pattern, topic, expected):
     check_filter(pattern)
     assert matches(pattern, topic) is expected
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b'{"power":5,"temp":NaN}', (5, None)),
+        (b'{"power":5,"temp":-Infinity}', (5, None)),
+        (b'{"power":5,"status":"active"}', (5, None)),
+        (b'{"power":5,"list":[1]}', (5, None)),
+        (b'{"power":true,"temp":false}', (1, 0)),
+    ],
+)
+def test_a_value_that_is_no_number_does_not_take_the_others_away(payload, expected):
+    assert frames.from_emoncms(payload, "8", NOW).values == expected
+
+
+def test_where_nothing_is_a_number_the_message_is_refused():
+    with pytest.raises(ValueError, match="a number expected for 'status'"):
+        frames.from_emoncms(b'{"status":"active","temp":null}', "8", NOW)
+    assert [frames.parse_number(text) for text in ("true", " false\n")] == [1, 0]
+    with pytest.raises(ValueError, match="a number expected"):
+        frames.parse_number("on")

@@ -169,11 +169,12 @@ def from_emoncms(payload: bytes, node: str, now: Stamp, names: tuple[str, ...] =
     stamp = _stamp(given[times[0]], now) if times else now
     prefix = "".join(f"{name}_" for name in names)
     rssi = None if names else _rssi(given)
-    kept = {
-        f"{prefix}{key}": number(value, key)
+    there = {
+        key: value
         for key, value in given.items()
         if key not in times and not (key == "rssi" and rssi is not None)
     }
+    kept = {f"{prefix}{key}": value for key, value in _numbers(there).items()}
     return replace(_keyed(node, kept, stamp), rssi=rssi)
 
 
@@ -182,6 +183,23 @@ def from_emonhub_values(payload: bytes, node: str, now: Stamp) -> Frame:
     values = [parse_number(item) for item in text_of(payload).split(",")]
     check_places(len(values))
     return Frame(node, tuple(values), now)
+
+
+def _numbers(given: dict[str, Any]) -> dict[str, float | None]:
+    """Return the values of an object; one that is no number has none, as Emoncms takes the others, too.
+
+    Raises ValueError where none of them is a number.
+    """
+    found: dict[str, float | None] = {}
+    fault: ValueError | None = None
+    for key, value in given.items():
+        try:
+            found[key] = number(value, key)
+        except ValueError as error:
+            found[key], fault = None, error
+    if fault and all(value is None for value in found.values()):
+        raise fault
+    return found
 
 
 def _keyed(node: str, values: dict[str, float | None], stamp: Stamp) -> Frame:
@@ -232,17 +250,18 @@ def parse_object(payload: bytes) -> dict[str, Any]:
 
 
 def parse_json(payload: bytes) -> Any:  # noqa: ANN401  (JSON)
-    """Return what a message says in JSON, in which there is no NaN."""
+    """Return what a message says in JSON; NaN, as emonhub writes for no value, may be in it."""
     try:
-        return load_json(text_of(payload), parse_constant=_no_constant)
+        return load_json(text_of(payload))
     except json.JSONDecodeError:
         raise ValueError("not JSON") from None
 
 
 def parse_number(text: str) -> float | None:
-    """Return text as a number, None for no value."""
+    """Return text as a number, None for no value; true is 1 and false 0, as in JSON."""
+    word = text.strip()
     try:
-        return parse(text.strip())
+        return parse({"true": "1", "false": "0"}.get(word, word))
     except NotANumber:
         raise ValueError("a number expected") from None
 
@@ -278,10 +297,6 @@ def text_of(payload: bytes) -> str:
         return payload.decode("utf-8")
     except UnicodeDecodeError:
         raise ValueError("text in UTF-8 expected") from None
-
-
-def _no_constant(word: str) -> float:
-    raise ValueError(f"{word} is not JSON")
 
 
 def _stamp(time: object, now: Stamp) -> Stamp:
