@@ -169,7 +169,8 @@ def test_whatever_names_and_tags_have_comes_back_by_query(influxd, name, tag):
 
 
 def plain(text):
-    return re.sub(r"[\x00-\x1f\x7f]+", " ", text).replace("\\", "/").strip()
+    said = re.sub(r"[\x00-\x1f\x7f]+", " ", text).replace("\\", "/")
+    return said if said.strip() else ""
 
 
 # --- What the doctor says ---------------------------------------------------------------------------------
