@@ -6,14 +6,19 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from gateway.diagnosis.machine import Machine
 from gateway.frame import Frame
+from gateway.mqtt.broker import Broker
 from gateway.mqtt.frames import Identity, log_message
+from gateway.mqtt.session import Session
 from gateway.settings import build
 from listeners.mqtt.listener import Mqtt
 from listeners.simulated.clock import VirtualClock
 from tests.listening import NOW, Disk, listening
 from tests.peers import need
+from tests.ports import free_port
 from tests.simulators.mosquitto import Mosquitto, publish
 from tests.waiting import wait_until
 
@@ -96,3 +101,26 @@ def test_what_is_no_answer_of_a_relay_at_its_topic_is_counted_and_named_once(bro
     assert len(named) == 10
     assert max(map(len, named)) < 200
     listener.close()
+
+
+def test_a_new_session_whose_making_was_not_heard_of_is_subscribed_to(tmp_path):
+    # given a broker that has lost the session, and a connection of which its answer is lost
+    with Mosquitto(tmp_path) as broker:
+        listener = listening(broker, tmp_path, format="emoncms")
+        client = f"oemgateway-{(tmp_path / 'gateway.id').read_text().strip()}-broker"
+        broker.kill()
+        broker.start()
+        listener.close()
+        refusing, listener.port = listener.port, free_port()
+        with pytest.raises(OSError, match="refused"):
+            listener.open()
+        listener.port = refusing
+        other = Session(Broker(host="127.0.0.1", port=broker.port), client, session_expiry=999)
+        other.open()
+        other.close()
+        # when it connects again, to a session that is kept and has no subscription
+        listener.open()
+        # then it gets what is published
+        publish(broker, "emon/8", "5")
+        Disk(listener).read_until(1)
+        listener.close()

@@ -44,6 +44,8 @@ _SYNC_AT = _UNACKNOWLEDGED // 4
 """Unacknowledged messages for which the disk is made to write at once."""
 _SILENCE = 600.0
 """Seconds without a message of a topic that are worth a remark."""
+_UNSURE = ""
+"""Stands before the topics of a session that the broker may have made anew since."""
 _DEFAULTS = {"oemgateway": ("oemgateway/+/log/+",), "emonhub": ("emon/#",), "emoncms": ("emon/#",)}
 
 
@@ -150,10 +152,14 @@ class Mqtt(Broker, CountingListener):
         self._session = session = Session(
             self, client, session_expiry=_WEEKS, receive_maximum=_UNACKNOWLEDGED
         )
+        before = self._recall()
+        # A broker that has lost the session makes one without subscriptions, and its answer may be lost.
+        if not self._remember([_UNSURE, *before]):
+            before = [_UNSURE, *before]
         session.open()
         self._again.begin(self._file("again"), is_resumed=session.is_resumed)
         self._acknowledged.clear()
-        self._subscribe(session)
+        self._subscribe(session, before if session.is_resumed else [])
         if self._answers.is_new:
             self.synced.demand()  # what an earlier run has left is safe after that
         self.noted.clear()
@@ -161,17 +167,14 @@ class Mqtt(Broker, CountingListener):
         if self._silent_since is None:
             self._silent_since = self.clock.monotonic()
 
-    def _subscribe(self, session: Session) -> None:
+    def _subscribe(self, session: Session, before: list[str]) -> None:
         """Subscribe, unless the broker remembers: it may have much to send before it answers."""
         data = [*self.subscriptions, *self.values.topics()]
         wanted = [*data, *self._answer_topics()]
-        before = self._recall() if session.is_resumed else []
-        if before == wanted:
-            return
-        self._remember([])
-        session.unsubscribe([topic for topic in before if topic not in wanted])
-        session.subscribe(data, retained=self.retained)
-        session.subscribe(self._answer_topics(), retained=False)
+        if before != wanted:
+            session.unsubscribe([topic for topic in before if topic not in (*wanted, _UNSURE)])
+            session.subscribe(data, retained=self.retained)
+            session.subscribe(self._answer_topics(), retained=False)
         self._remember(wanted)
 
     def close(self) -> None:
@@ -314,9 +317,15 @@ class Mqtt(Broker, CountingListener):
     def _file(self, what: str) -> Path | None:
         return self.state and self.state / f"mqtt-{quote(self.name, safe='')}-{what}.json"
 
-    def _remember(self, topics: list[str]) -> None:
-        if (file := self._file("topics")) and topics != self._recall():
-            write_file(file, json.dumps(topics))
+    def _remember(self, topics: list[str]) -> bool:
+        """Note the topics; tell whether that is possible."""
+        topics, file = list(dict.fromkeys(topics)), self._file("topics")
+        if file and topics != self._recall():
+            try:
+                write_file(file, json.dumps(topics))
+            except OSError:
+                return False
+        return True
 
     def _recall(self) -> list[str]:
         """Return what was subscribed to before: the broker remembers it too."""
