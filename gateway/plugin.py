@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway.clock import Clock, Grid
+from gateway.clock import Clock
 from gateway.diagnosis.finding import Finding, bad, good, unknown
 from gateway.diagnosis.machine import Machine
 from gateway.flag import Flag, wait_readable
@@ -33,7 +33,6 @@ __all__ = [
     "Finding",
     "Flag",
     "Frame",
-    "Grid",
     "Health",
     "HoldEverything",
     "Latest",

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gateway.clock import Grid
 from gateway.frame import Frame, check_node
 from gateway.listener import Listener, Series
 from gateway.settings import at_least, setting
+from gateway.times.grid import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

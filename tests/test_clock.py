@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from gateway.clock import Clock, Grid, boot_id
+from gateway.clock import Clock, boot_id
+from gateway.times.grid import Grid
 from listeners.simulated.clock import VirtualClock, VirtualFlag
 
 TEN = 1_700_000_000.0  # a multiple of ten
