@@ -37,16 +37,19 @@ def increase(before: float, now: float) -> float | None:
 
 
 class Counted(NamedTuple):
-    """What a counter showed at a second of the monotonic clock, and its total, which no reset ends."""
+    """What a counter showed at a second of the monotonic clock, and its total, which no reset ends.
+
+    The second is None for what an earlier run has kept: nobody knows when that was read.
+    """
 
     shown: float
-    at: float
+    at: float | None
     total: float
 
     def advance(self, shown: float, at: float) -> tuple[float | None, Counted]:
-        """Return the rate per second since then, None after a reset, and what is counted now."""
+        """Return the rate per second since then, None after a reset or a start, and what is counted now."""
         more = increase(self.shown, shown)
-        passed = at - self.at
+        passed = 0 if self.at is None else at - self.at
         rate = None if more is None or passed <= 0 else round(more / passed, _ROUNDED)
         return rate, Counted(shown, at, self.total + (shown if more is None else more))
 
@@ -101,13 +104,12 @@ class Counter(EntrySampler):
     def open(self) -> None:
         """Recall the totals. What a file of the kernel counted in an earlier boot is gone, and not in it."""
         self._kept = Kept(self, "counter", _KEEP_EVERY)
-        now = self.clock.monotonic()
         for path, found in self._kept.read().items():
             if path not in self._counted and isinstance(found, list) and len(found) == 3:
                 shown, total, boot = found
                 if isinstance(shown, int | float) and isinstance(total, int | float):
                     is_new = boot != boot_id() and path.startswith(("/sys/", "/proc/"))
-                    self._counted[path] = Counted(0 if is_new else shown, now, total)
+                    self._counted[path] = Counted(0 if is_new else shown, None, total)
 
     def close(self) -> None:
         """Keep the totals."""

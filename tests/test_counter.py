@@ -171,6 +171,23 @@ def test_the_total_survives_a_restart_and_a_kill(counter, tmp_path):
     assert read(after).values[1] == 1030
 
 
+def test_the_first_rate_after_a_start_is_a_gap(counter, tmp_path):
+    # given a number that goes up by 1 a second, kept once
+    file = tmp_path / "count"
+    file.write_text("1000")
+    before = counter(counter1=str(file))
+    read(before)
+    before.close()
+    # when the gateway was not running for an hour
+    counter.clock.sleep(3590)
+    file.write_text("4600")
+    after = counter(counter1=str(file))
+    # then what came in that hour is not the rate of the seconds since the start
+    assert read(after).values == (None, 4600)
+    file.write_text("4610")
+    assert read(after).values == (1.0, 4610)
+
+
 def test_the_total_of_a_kernels_counter_goes_on_in_another_boot(counter, monkeypatch):
     monkeypatch.setattr("listeners.counter.boot_id", lambda: "first")
     path = "/sys/class/net/lo/statistics/rx_packets"
