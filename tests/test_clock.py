@@ -108,6 +108,24 @@ def test_a_clock_that_is_set_a_little_in_each_wait_costs_no_slot():
     assert walls == [walls[0] + 60 * number for number in range(5)]
 
 
+@pytest.mark.parametrize("interval", [1, 10, 3600])
+def test_a_process_that_was_stopped_during_a_wait_gives_no_reading_the_time_of_an_earlier_slot(interval):
+    clock = VirtualClock(wall=TEN + 0.3)
+
+    class Stopped(VirtualFlag):
+        def wait(self, timeout: float | None = None) -> bool:
+            stopped = super().wait(timeout)
+            if timeout and clock.monotonic() < interval:
+                clock.sleep(5 * interval)
+            return stopped
+
+    grid, flag = Grid(interval, clock), Stopped(clock)
+    for _ in range(3):
+        stamp = grid.wait(flag)
+        assert stamp
+        assert stamp.wall - 0.001 <= clock.wall() < stamp.wall + interval
+
+
 def test_the_stamp_says_the_slot_by_both_clocks():
     clock = VirtualClock(wall=TEN + 3, boottime=500)
     stamp = Grid(10, clock).wait(VirtualFlag(clock))

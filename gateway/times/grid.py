@@ -51,8 +51,9 @@ class Grid:
                 return None
             shown = wall + self._clock.monotonic() - began
             wall = self._clock.wall()
-            # Of a clock that was set while we waited, the next slot counts: it has another time now.
-            if is_near and min(abs(wall - shown), abs(wall - slot)) <= min(_SET_S, self._interval / 4):
+            # Where the clock was set while we waited, or the process was stopped, the next slot counts.
+            is_set = min(abs(wall - shown), abs(wall - slot)) > min(_SET_S, self._interval / 4)
+            if is_near and not is_set and wall < slot + self._interval:
                 return self._begun(slot)
 
     def _begun(self, slot: float) -> Stamp:
