@@ -279,6 +279,16 @@ def test_one_that_is_damaged_while_it_is_in_use_is_set_aside_too(tmp_path, keepe
     assert list(tmp_path.glob("history.db.damaged-*"))
 
 
+def test_damage_that_only_a_write_finds_is_set_aside_too(tmp_path, keeper):
+    # given a file whose pages fit together
+    keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
+    with contextlib.closing(sqlite3.connect(tmp_path / "history.db")) as db, db:
+        db.execute("update minutes set data = x'00'")
+    keeper.take(batch([frame(NOW + 1, 1.0)], 2), NOW + 1)
+    assert counts(keeper) == 1
+    assert len(list(tmp_path.glob("history.db.damaged-*"))) == 1
+
+
 @pytest.mark.parametrize("fails", ["once", "for a while"])
 def test_a_disk_that_cannot_read_for_a_while_takes_nothing_of_it(tmp_path, keeper, monkeypatch, fails):
     # given a disk of which SQLite says that the file is damaged

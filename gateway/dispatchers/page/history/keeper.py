@@ -110,9 +110,18 @@ class Keeper:
                 self._take(batch, now)
             except Damaged:
                 self._open()
-                self._take(batch, now)
+                self._take_again(batch, now)
         except (OSError, Damaged) as error:
             raise TryLater(f"the history cannot be written: {failure(error)}") from error
+
+    def _take_again(self, batch: Batch, now: float) -> None:
+        """Write frames after the file was opened again, which does not find all damage."""
+        try:
+            self._take(batch, now)
+        except Damaged as error:
+            _read_through(self._file)
+            self._set_aside(error)
+            self._take(batch, now)
 
     def _take(self, batch: Batch, now: float) -> None:
         epochs: Sequence[str] = batch.epochs or [""] * len(batch.ids)
