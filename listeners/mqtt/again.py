@@ -20,41 +20,51 @@ _MOST = 2000
 
 
 class Again:
-    """Remembers messages by their number in the session and what they say, for the next connection.
+    """Remembers messages by their number in the session, with a digest of what they say.
 
-    They are kept in a file, or only in memory where `file` is None.
+    They are kept in a file between connections, or only in memory where `file` is None.
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, None] = {}
-        self._is_new = True
+        self._known: dict[int, str] = {}
+        self._is_loaded = False
+        self._is_changed = False
 
     def begin(self, file: Path | None, *, is_resumed: bool) -> None:
         """Begin with a connection: the numbers mean nothing where the broker has not kept the session."""
-        if self._is_new and file:
+        if file and not self._is_loaded:
             with suppress(OSError, ValueError, TypeError, RecursionError):
-                self._known = dict.fromkeys(map(str, json.loads(read_file(file))))
-        self._is_new = False
-        if not is_resumed:
+                self._known = dict(json.loads(read_file(file)))
+        self._is_loaded = True
+        if self._known and not is_resumed:
             self._known.clear()
+            self._is_changed = True
 
     def has(self, message: MQTTMessage) -> bool:
-        """Tell whether a message is one of those, sent again."""
-        return bool(message.dup and self._known and _mark(message) in self._known)
+        """Tell whether a message is one of those, sent again; one that is not takes its number over."""
+        if message.dup:
+            return self._known.get(message.mid) == _digest(message)
+        self._is_changed |= self._known.pop(message.mid, None) is not None
+        return False
 
-    def note(self, taken: Iterable[MQTTMessage], file: Path | None) -> None:
-        """Note at the end of a connection what was taken and not acknowledged, or only just."""
-        before = list(self._known)
+    def note(self, taken: Iterable[MQTTMessage]) -> None:
+        """Note messages that are safe on the disk, and are about to be acknowledged."""
         for message in taken:
-            self._known[_mark(message)] = None
-        for oldest in list(self._known)[:-_MOST]:
-            del self._known[oldest]
-        if file and before != list(self._known):
+            self._known.pop(message.mid, None)
+            self._known[message.mid] = _digest(message)
+            self._is_changed = True
+        while len(self._known) > _MOST:
+            del self._known[next(iter(self._known))]
+
+    def keep(self, file: Path | None) -> None:
+        """Write what is known to the file, at the end of a connection."""
+        if file and self._is_changed:
             with suppress(OSError):
-                write_file(file, json.dumps(list(self._known)))
+                write_file(file, json.dumps([*self._known.items()]))
+                self._is_changed = False
 
 
-def _mark(message: MQTTMessage) -> str:
-    """Return what a message has in common with itself sent again (MQTT 5, sections 2.2.1 and 4.4)."""
+def _digest(message: MQTTMessage) -> str:
+    """Return what a message has in common with itself sent again (MQTT 5, section 4.4)."""
     said = message._topic + b"\0" + bytes(message.payload)  # noqa: SLF001  (`topic` raises where it is not UTF-8)
-    return f"{message.mid} {blake2b(said, digest_size=8).hexdigest()}"
+    return blake2b(said, digest_size=8).hexdigest()

@@ -31,7 +31,7 @@ from listeners.mqtt.streams import Read, read_emon, read_log
 from listeners.tally import CountingListener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from gateway.plugin import Finding, Flag, Frame, Health, Machine, Series, Stamp
@@ -88,7 +88,6 @@ class Mqtt(Broker, CountingListener):
         self._owners = Owners()
         self._answers = Answers(self)
         self._again = Again()
-        self._acknowledged: deque[MQTTMessage] = deque(maxlen=_SYNC_AT)
         self._single = frozenset(self.values.topics())
         self._silent = frozenset([*self.subscriptions, *self._single])
         self._silent_since: float | None = None
@@ -158,7 +157,6 @@ class Mqtt(Broker, CountingListener):
             before = [_UNSURE, *before]
         session.open()
         self._again.begin(self._file("again"), is_resumed=session.is_resumed)
-        self._acknowledged.clear()
         self._subscribe(session, before if session.is_resumed else [])
         if self._answers.is_new:
             self.synced.demand()  # what an earlier run has left is safe after that
@@ -188,7 +186,8 @@ class Mqtt(Broker, CountingListener):
                 self._acknowledge(self._session)
             self._session.close()
             self._session = None
-        self._again.note([*self._acknowledged, *taken], self._file("again"))
+        self._again.note(taken)
+        self._again.keep(self._file("again"))
         # What was not put is no list, and the next one has its number.
         self._lists = self.synced.kept()
         self._unsynced = deque(each for each in self._unsynced if each.number <= self._lists)
@@ -219,7 +218,8 @@ class Mqtt(Broker, CountingListener):
         elif self._unsynced:
             self._unsynced[-1].messages.extend(messages)
         else:
-            self._acknowledge_all(session, messages)
+            for message in messages:
+                session.acknowledge(message)
         return frames
 
     def _acknowledge(self, session: Session) -> None:
@@ -231,15 +231,12 @@ class Mqtt(Broker, CountingListener):
         while self._unsynced and self._unsynced[0].number <= safe:
             done = self._unsynced.popleft()
             self._answers.note_safe(done.advanced)
+            self._again.note(done.messages)
             acknowledged += done.messages
         self._answers.publish(session)
         # After the answers: a message that comes again is answered again.
-        self._acknowledge_all(session, acknowledged)
-
-    def _acknowledge_all(self, session: Session, messages: Sequence[MQTTMessage]) -> None:
-        for message in messages:
+        for message in acknowledged:
             session.acknowledge(message)
-        self._acknowledged.extend(messages)
 
     def _frames(self, message: MQTTMessage, now: Stamp) -> list[Frame]:
         """Return the frames of a message; one that has none is counted."""
