@@ -98,16 +98,22 @@ def test_two_adapters_that_come_back_swapped_are_each_read_as_before(usb, listen
 
 
 @pytest.mark.parametrize("port", ["ttyUSB0", "ttyUSB*"])
-@pytest.mark.parametrize("serial", ["B2", ""])
-def test_another_adapter_in_its_place_is_not_read(usb, listening, stop, port, serial):
+@pytest.mark.parametrize(
+    ("serial", "product", "gone_s", "cure"),
+    [
+        ("B2", "6001", 599, "wait for 10 minutes"),
+        ("", "6001", 0, "wait for 10 minutes"),
+        ("B2", "6015", 1e6, "restart the gateway"),
+    ],
+)
+def test_another_adapter_in_its_place_is_not_read(usb, listening, stop, port, serial, product, gone_s, cure):
     one = usb.plug_in(0, "A1")
     listener = listening(port)
     value(listener, stop, one, 1)
     pull_out(listener, usb, 0, one, stop)
-    other = usb.plug_in(0, serial)
-    with pytest.raises(
-        OSError, match=r"0403:6001 A1, interface 1.0\) is gone, and another is .* restart the gateway"
-    ):
+    other = usb.plug_in(0, serial, product)
+    listener.clock.sleep(gone_s)
+    with pytest.raises(OSError, match=rf"0403:6001 A1, interface 1.0\) is gone, and another is .* {cure}"):
         listener.open()
     usb.pull_out(0, other)
     one = usb.plug_in(0, "A1")
@@ -148,5 +154,40 @@ def test_adapters_of_a_kind_without_serial_numbers_are_one_as_good_as_the_other(
     assert value(listener, stop, other, 2) == (2,)
 
 
-def test_a_port_that_is_not_on_usb_has_no_adapter(usb):
-    assert adapter_of("/dev/null") == adapter_of("/dev/nothing") == ""
+def test_one_of_the_same_kind_is_read_in_the_place_of_one_that_does_not_come_back(usb, listening, stop):
+    one = usb.plug_in(0, "A1")
+    listener = listening()
+    value(listener, stop, one, 1)
+    pull_out(listener, usb, 0, one, stop)
+    other = usb.plug_in(0, "B2")
+    listener.clock.sleep(600)
+    listener.open()
+    assert value(listener, stop, other, 2) == (2,)
+    # and is the one that is followed from then on
+    pull_out(listener, usb, 0, other, stop)
+    other = usb.plug_in(1, "B2")
+    listener.open()
+    assert value(listener, stop, other, 3) == (3,)
+
+
+@pytest.mark.parametrize("serial", ["", "0001"])
+def test_of_two_that_are_alike_one_is_not_read_for_the_other(usb, listening, stop, serial):
+    one = usb.plug_in(0, serial)
+    usb.plug_in(1, serial)
+    listener = listening()
+    value(listener, stop, one, 1)
+    pull_out(listener, usb, 0, one, stop)
+    with pytest.raises(OSError, match="ttyUSB0: No such file or directory"):
+        listener.open()
+
+
+def test_a_port_that_is_not_on_usb_has_no_adapter(usb, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    ports = ["/dev/null", "/dev/nothing", str(tmp_path / "loop")]
+    assert [adapter_of(port) for port in ports] == [None, None, None]
+
+
+def test_a_machine_without_usb_has_no_adapters(tmp_path, monkeypatch):
+    monkeypatch.setattr(adapter, "TTYS", tmp_path / "nothing")
+    assert adapter_of("/dev/ttyUSB0") is None
+    assert adapter.follow("/dev/ttyUSB0", None, 0) == "/dev/ttyUSB0"

@@ -66,7 +66,9 @@ def test_a_number_that_comes_round_is_that_of_the_new_message():
     assert not again.has(message(1, "20.5", dup=True))
 
 
-@pytest.mark.parametrize("damage", ["", "[", "[1]", '[["x", "y"]]', "[[1e999, 1]]", "[[[], 1]]", "{}", "7", "[" * 100_000])
+@pytest.mark.parametrize(
+    "damage", ["", "[", "[1]", '[["x", "y"]]', "[[1e999, 1]]", "[[[], 1]]", "{}", "7", "[" * 100_000]
+)
 def test_a_damaged_file_has_nothing(tmp_path, damage):
     (tmp_path / "again.json").write_text(damage)
     again = Again()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.flag import Flag
     from gateway.frame import Frame
     from listeners.lines import DataLine, Ignored, Rejected
+    from listeners.ports.adapter import Adapter
 
 Baud = Literal[300, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400]
 
@@ -29,7 +30,8 @@ class SerialListener(CountingListener):
     """Listens to a device that prints lines.
 
     What comes before the first line end is dropped: the end of a line may look like another line. A USB
-    adapter that has given frames is found again at another port; another one in its place is not read.
+    adapter that has given frames is found again at another port; another one in its place is not read, unless
+    it counts as its replacement.
     """
 
     port: str = setting("/dev/ttyUSB0", was=("com_port",), check=check_port)
@@ -38,7 +40,8 @@ class SerialListener(CountingListener):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._port: SerialPort | None = None
-        self._adapter = ""
+        self._adapter: Adapter | None = None
+        self._gone_at = 0.0
 
     def hear(self, line: str) -> DataLine | Ignored | Rejected:
         """Take in a line and return what it says; nothing that it holds raises an exception."""
@@ -63,6 +66,7 @@ class SerialListener(CountingListener):
         if self._port is not None:
             self._port.close()
             self._port = None
+            self._gone_at = self.clock.monotonic()
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for bytes and return the frames they complete; OSError when the port has gone."""
@@ -70,7 +74,10 @@ class SerialListener(CountingListener):
         return self._receive(port) if port.fileno() in wait_readable([stop, port]) else []
 
     def _connect(self) -> SerialPort:
-        return SerialPort(self.port, int(self.baud), self._adapter)
+        return self._port_at(self.port, int(self.baud))
+
+    def _port_at(self, name: str, baud: int) -> SerialPort:
+        return SerialPort(name, baud, self._adapter, self.clock.monotonic() - self._gone_at)
 
     def _opened(self) -> SerialPort:
         if self._port is None:
