@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import math
+import os
 import random
 import socket
 import time
@@ -194,6 +196,18 @@ class TestTime:
             failure = failure_within(10, emoncms)
         assert type(failure) is TryLater
         assert "no address for its name (DNS) within 0.6 s" in str(failure)
+
+    @pytest.mark.parametrize("number", [errno.ECONNRESET, errno.EPIPE])
+    def test_a_connection_that_is_reset_while_it_is_made_is_said_so(self, server, monkeypatch, number):
+        # given a server that is being stopped: the kernel resets what waits to be accepted
+        def reset(*_):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(socket.socket, "connect", reset)
+        with dispatcher(server.url) as emoncms:
+            failure = failure_of(emoncms)
+        assert type(failure) is TryLater
+        assert f"not reached ({os.strerror(number)})" in str(failure)
 
     def test_many_addresses_have_it_together(self, full_port, monkeypatch):
         # given a name with a hundred addresses of which none answers

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -195,7 +196,8 @@ class _Bounded:
             else:
                 self.local = sock.getsockname()[0] == sock.getpeername()[0]
                 return sock
-        raise failure
+        # As urllib3 has it: it ignores a connection that is reset, to read what was answered before.
+        raise NewConnectionError(self, str(failure)) from failure  # type: ignore[arg-type]  # mixed in
 
     def send(self, data: Any) -> None:  # noqa: ANN401  (as http.client has it)
         if self.sock is not None:
