@@ -84,6 +84,15 @@ def value(listener, stop, wire, number):
     return frame.values
 
 
+def gone(usb, listening, stop, serial="A1", port="ttyUSB0"):
+    """Return a listener that has read an adapter, which was pulled out then."""
+    one = usb.plug_in(0, serial)
+    listener = listening(port)
+    value(listener, stop, one, 1)
+    pull_out(listener, usb, 0, one, stop)
+    return listener
+
+
 def test_two_adapters_that_come_back_swapped_are_each_read_as_before(usb, listening, stop):
     one, other = usb.plug_in(0, "A1"), usb.plug_in(1, "B2")
     first, second = listening("ttyUSB0"), listening("ttyUSB1")
@@ -107,10 +116,7 @@ def test_two_adapters_that_come_back_swapped_are_each_read_as_before(usb, listen
     ],
 )
 def test_another_adapter_in_its_place_is_not_read(usb, listening, stop, port, serial, product, gone_s, cure):
-    one = usb.plug_in(0, "A1")
-    listener = listening(port)
-    value(listener, stop, one, 1)
-    pull_out(listener, usb, 0, one, stop)
+    listener = gone(usb, listening, stop, port=port)
     other = usb.plug_in(0, serial, product)
     listener.clock.sleep(gone_s)
     with pytest.raises(OSError, match=rf"0403:6001 A1, interface 1.0\) is gone, and another is .* {cure}"):
@@ -122,10 +128,7 @@ def test_another_adapter_in_its_place_is_not_read(usb, listening, stop, port, se
 
 
 def test_an_adapter_that_comes_back_under_another_number_is_read_there(usb, listening, stop):
-    one = usb.plug_in(0, "A1")
-    listener = listening()
-    value(listener, stop, one, 1)
-    pull_out(listener, usb, 0, one, stop)
+    listener = gone(usb, listening, stop)
     with pytest.raises(OSError, match=r"ttyUSB0: No such file or directory \(is the board plugged in\?\)"):
         listener.open()
     one = usb.plug_in(1, "A1")
@@ -145,20 +148,14 @@ def test_an_adapter_that_has_given_nothing_yet_may_become_another(usb, listening
 
 
 def test_adapters_of_a_kind_without_serial_numbers_are_one_as_good_as_the_other(usb, listening, stop):
-    one = usb.plug_in(0, "")
-    listener = listening()
-    value(listener, stop, one, 1)
-    pull_out(listener, usb, 0, one, stop)
+    listener = gone(usb, listening, stop, serial="")
     other = usb.plug_in(0, "")
     listener.open()
     assert value(listener, stop, other, 2) == (2,)
 
 
 def test_one_of_the_same_kind_is_read_in_the_place_of_one_that_does_not_come_back(usb, listening, stop):
-    one = usb.plug_in(0, "A1")
-    listener = listening()
-    value(listener, stop, one, 1)
-    pull_out(listener, usb, 0, one, stop)
+    listener = gone(usb, listening, stop)
     other = usb.plug_in(0, "B2")
     listener.clock.sleep(600)
     listener.open()
@@ -172,11 +169,8 @@ def test_one_of_the_same_kind_is_read_in_the_place_of_one_that_does_not_come_bac
 
 @pytest.mark.parametrize("serial", ["", "0001"])
 def test_of_two_that_are_alike_one_is_not_read_for_the_other(usb, listening, stop, serial):
-    one = usb.plug_in(0, serial)
     usb.plug_in(1, serial)
-    listener = listening()
-    value(listener, stop, one, 1)
-    pull_out(listener, usb, 0, one, stop)
+    listener = gone(usb, listening, stop, serial=serial)
     with pytest.raises(OSError, match="ttyUSB0: No such file or directory"):
         listener.open()
 
