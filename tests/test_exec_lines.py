@@ -308,6 +308,7 @@ def test_a_command_that_is_none_is_a_fault(command, fault):
         ("sleep 1 && reader", "&& is an argument of sleep"),
         ("while true; do reader; done", "true; is an argument of while"),
         ("sh -c 'reader | tail -1; sleep 1'", ""),
+        ("sh -c 'while sleep 1; do reader; done;'", ""),
         ("reader --from 'http://here/?a=1&b=2;'x", ""),
     ],
 )

@@ -83,7 +83,7 @@ class ExecLines(CountingListener):
         """Point out what only a shell understands."""
         words = split(self.command)
         for word in words:
-            if word in _OF_A_SHELL or word.endswith(";"):
+            if word in _OF_A_SHELL or (word.endswith(";") and " " not in word):
                 yield (
                     "command",
                     f"no shell reads it, and {word} is an argument of {words[0]}: try sh -c '...'",
