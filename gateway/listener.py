@@ -171,7 +171,7 @@ class Present(Protocol):
         """Return each value as it is now, sorted; also those configured that were not heard yet."""
 
     def brings(self, source: str, place: str) -> bool:
-        """Tell whether a listener gives as frames what is published at a place: see `Listener.brings`."""
+        """Tell whether a listener reads what is published at a place: see `Listener.brings`."""
 
     def status(self) -> Status:
         """Return how the gateway is, as `oemgateway status --json` has it; OSError where that fails."""
@@ -211,7 +211,7 @@ class Listener(Plugin):
         return ()
 
     def brings(self, place: str) -> bool:  # noqa: ARG002  (by default there is none)
-        """Tell whether it gives as frames what is published at a place, such as localhost:1883/emon/9.
+        """Tell whether it reads what is published at a place, such as localhost:1883/emon/9.
 
         What it has brought from there is not published there again.
         """

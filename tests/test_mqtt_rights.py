@@ -61,7 +61,7 @@ def test_a_topic_of_which_nothing_comes_is_a_remark_with_what_to_look_at(tmp_pat
         assert listener.remark == ""  # it is not long ago
         clock.sleep(700)
         assert listener.remark.startswith(
-            "nothing has come of emon/# yet: see that something publishes there"
+            "nothing has arrived on emon/# yet: see that something publishes there"
         )
         assert "lets clients without a user name read it (in mosquitto a line `topic" in listener.remark
         listener.close()

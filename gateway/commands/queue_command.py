@@ -100,7 +100,7 @@ def _count(text: str) -> int:
 
 
 def _name(text: str) -> str:
-    """Return the name of a dispatcher; none, as of a variable that is not set, is not all of them."""
+    """Return the name of a dispatcher. An empty one, as of a variable that is not set, does not mean all."""
     if not text:
         raise argparse.ArgumentTypeError("a name expected, not nothing")
     return text

@@ -189,7 +189,7 @@ def about_unknown(text: Document, section: Section, messages: Mapping[str, str])
 
 
 def _takers(text: Document) -> Mapping[str, Callable[[str], bool]]:
-    """Return what tells, by type, whether it has a setting of a name."""
+    """Return, by type, a function that tells whether the type has a setting of a name."""
     if not text.takers:
         text.takers = {name: taker(cls) for kind in KINDS for name, cls in _classes(kind).items()}
     return text.takers

@@ -85,7 +85,7 @@ class BoundedClient(Client):
 
 
 def _leave_out_properties(packet: bytearray, at: int) -> None:
-    """Take the properties that begin at a place out of a message, if they are very many.
+    """Take the properties that begin at a place out of a message, if there are very many.
 
     paho takes 20 s to read a megabyte of them, which anyone who may publish can send.
     """
@@ -99,7 +99,7 @@ def _leave_out_properties(packet: bytearray, at: int) -> None:
 
 
 def of_connection(session_expiry: int, receive_maximum: int) -> Properties:
-    """Return what CONNECT says: how long a session is kept, in seconds, and what may come at a time."""
+    """Return the properties of CONNECT: how many seconds a session is kept, and what may come at a time."""
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
     properties.SessionExpiryInterval = session_expiry
     properties.MaximumPacketSize = LARGEST
@@ -109,7 +109,7 @@ def of_connection(session_expiry: int, receive_maximum: int) -> Properties:
 
 
 def of_message(origin: str, expiry: float | None) -> Properties:
-    """Return what PUBLISH says beside the message: who it is from, and after how many seconds it is old."""
+    """Return the properties of PUBLISH: who the message is from, and after how many seconds it is old."""
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's
     if expiry:
         properties.MessageExpiryInterval = max(1, round(expiry))

@@ -286,8 +286,8 @@ class Session:
         options: Any = 1
         if self.version == 5:
             options = SubscribeOptions(qos=1, noLocal=True)
-            known, never = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB, SubscribeOptions.RETAIN_DO_NOT_SEND
-            options.retainHandling = known if retained else never
+            if_new, never = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB, SubscribeOptions.RETAIN_DO_NOT_SEND
+            options.retainHandling = if_new if retained else never
         self._subscribed = None
         _, self._subscribing = self._client.subscribe([(topic, options) for topic in topics])
         until = time.monotonic() + self._broker.timeout

@@ -152,7 +152,7 @@ class State:
         return self._catalogue.node_names.get(node, "")
 
     def brings(self, source: str, place: str) -> bool:
-        """Tell whether a listener gives as frames what is published at a place."""
+        """Tell whether a listener reads what is published at a place."""
         listener = self._listeners.get(source)
         return listener is not None and listener.brings(place)
 

@@ -44,7 +44,7 @@ def end_in_time(stop: Flag) -> None:
 
 
 def end() -> NoReturn:
-    """End the process at once, its log written: nothing could watch how long Python takes to end."""
+    """Write the log and end the process at once: nothing could watch how long Python takes to end."""
     logging.shutdown()
     os._exit(0)
 

@@ -132,7 +132,7 @@ def _openers(target: str, proc: Path) -> Iterator[int]:
 def _leads_to(target: str, descriptor: Path) -> bool:
     try:
         return str(descriptor.readlink()) == target
-    except OSError:  # closed meanwhile, as the one is by which this process lists its own
+    except OSError:  # closed meanwhile, as the one that this process lists its own with
         return False
 
 

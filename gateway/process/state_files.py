@@ -126,7 +126,7 @@ def write_file(path: Path, text: str, *, synced: bool = False) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file; 0 where it is not there, or its disk does not tell."""
+    """Return the bytes of a file; 0 where it is missing or cannot be looked at."""
     try:
         return path.stat().st_size
     except OSError:

@@ -303,7 +303,7 @@ class Contents:
             raise NoRoom(surplus / used)
 
     def take_late(self, rows: Sequence[tuple[int, str]]) -> None:
-        """Add the frames that came, and may have been sent, while the file was rescued, after its own."""
+        """Add the frames that came while the file was rescued after its own; they may have been sent."""
         self.put([(from_text(text), text) for _, text in rows])
         self.places.begin(self.first, self.next)
 

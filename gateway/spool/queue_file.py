@@ -184,7 +184,7 @@ class QueueFile:
         raise sqlite3.OperationalError(self.trouble)
 
     def _replace(self, write_anew: Callable[[sqlite3.Connection], None]) -> None:
-        """Go on with a file that has all, as the open one or its log was removed."""
+        """Write a file that has everything, as the open one or its log was removed, and go on with it."""
         try:
             write_anew(self.contents.db)
             self._lose_file()

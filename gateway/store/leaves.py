@@ -74,7 +74,7 @@ def _log(path: Path, *, is_last: bool) -> bytes:
 
 
 def _blocks(page: Callable[[int], bytes], count: int, *, is_last: bool) -> Iterator[bytes]:
-    """Yield so many pages, nothing for one on a bad block."""
+    """Yield the first `count` pages, and nothing in place of one on a bad block."""
     good = False
     for number in range(1, count + 1):
         try:

@@ -20,7 +20,7 @@ log = logging.getLogger("oemgateway.spool")
 
 
 def which(path: Path) -> tuple[int, int] | None:
-    """Return which file is there now, its device and inode; None where none is, or its disk does not tell."""
+    """Return the device and inode of a file; None where it is missing or cannot be looked at."""
     try:
         about = path.stat()
     except OSError:
@@ -92,7 +92,7 @@ def write(path: Path, db: sqlite3.Connection, identity: int | None) -> None:
 
 
 def complete(path: Path, db: sqlite3.Connection) -> None:
-    """Write into an open queue file what its log has, which was removed: `db` can be closed then.
+    """Bring what is in the removed log of an open queue file into that file, so that `db` can be closed.
 
     What took its place is renamed. Raises sqlite3.Error or OSError.
     """

@@ -34,7 +34,7 @@ _PIECE = 200
 _RUNS = 10
 """Runs of frames that are counted in one step."""
 _TRIES = 2
-"""How often a disk that does not read is asked again, before what it does not give counts as lost."""
+"""Tries after which what the disk cannot read counts as lost."""
 _UNLIMITED = 1 << 40
 """Bytes: everything is rescued first, and the limit of the queue's size applies afterwards."""
 _SMALL = ("counters", "cursors", "boots", "notes")
@@ -218,7 +218,7 @@ class Salvage:
         """Yield what the damaged file gives, each table in the order of its rowids: so pages are filled."""
         is_last = self._failures >= _TRIES
         try:
-            with passing_over(is_last=is_last):  # of what is no database SQLite can read nothing
+            with passing_over(is_last=is_last):  # SQLite reads nothing of what is no database
                 self._source = self._source or readable(self._path)
         except OSError as error:
             if not (error.errno == errno.ENOENT or (is_last and error.errno == errno.EIO)):

@@ -146,7 +146,7 @@ class DispatcherWorker(ServedWorker):
             self._attempt = _Attempt(sent, [], sent[-1][0], delivery, blind)
         else:
             delivery.delivered()
-        # Where all that was asked for may have been sent, and has arrived, more may have.
+        # Where all of the largest batch may have been sent, so may what follows it.
         self._recalled = len(sent) < LARGEST_BATCH
 
     def _batch(self, numbered: Numbered) -> Batch:

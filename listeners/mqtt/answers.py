@@ -97,7 +97,7 @@ class Answers:
             self._due.setdefault(topic, (gateway, False))
 
     def publish(self, session: Session) -> None:
-        """Answer those whose turn it is. The first answer shows whether that is allowed.
+        """Answer the gateways that are due. The first answer shows whether that is allowed.
 
         An answer that is lost is asked for again.
         """

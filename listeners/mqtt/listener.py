@@ -45,7 +45,7 @@ _SYNC_AT = _UNACKNOWLEDGED // 4
 _SILENCE = 600.0
 """Seconds without a message of a topic that are worth a remark."""
 _UNSURE = ""
-"""Stands before the topics of a session that the broker may have made anew since."""
+"""Is noted before the topics of a session that the broker may have made anew since."""
 _DEFAULTS = {"oemgateway": ("oemgateway/+/log/+",), "emonhub": ("emon/#",), "emoncms": ("emon/#",)}
 
 
@@ -111,7 +111,7 @@ class Mqtt(Broker, CountingListener):
         return examine_broker(self, machine, self._examine_rights)
 
     def _examine_rights(self, session: Session) -> Iterable[Finding]:
-        """Yield whether the gateways would get answers: an empty message that is not kept tells.
+        """Yield whether the gateways would get answers: an empty message that is not retained shows it.
 
         Raises OSError where the broker says that a topic may not be read.
         """
@@ -126,7 +126,7 @@ class Mqtt(Broker, CountingListener):
 
     @property
     def remark(self) -> str:
-        """That nothing comes of a topic: mosquitto grants also what its acl_file does not let a user read."""
+        """Which topics are silent: mosquitto also grants those that its acl_file does not let a user read."""
         if self._silent_since is None or self.clock.monotonic() < self._silent_since + _SILENCE:
             return ""
         topics = sorted(self._silent)
@@ -135,8 +135,8 @@ class Mqtt(Broker, CountingListener):
         others = f" and {len(topics) - 1} more" if len(topics) > 1 else ""
         who = f"user {self.user}" if self.user is not None else "clients without a user name"
         return (
-            f"nothing has come of {topics[0]}{others} yet: see that something publishes there, and that the "
-            f"broker lets {who} read it ({ACL}; it does not say what it withholds)"
+            f"nothing has arrived on {topics[0]}{others} yet: see that something publishes there, and that "
+            f"the broker lets {who} read it ({ACL}; it does not say what it withholds)"
         )
 
     def health(self) -> Health:
@@ -188,7 +188,7 @@ class Mqtt(Broker, CountingListener):
             self._session = None
         self._again.note(taken)
         self._again.keep(self._file("again"))
-        # What was not put is no list, and the next one has its number.
+        # A list that was not put is not counted: the next one has its number.
         self._lists = self.synced.kept()
         self._unsynced = deque(each for each in self._unsynced if each.number <= self._lists)
         for each in self._unsynced:

@@ -26,7 +26,7 @@ _GATEWAYS = 10_000
 
 
 def put_last(remembered: dict[K, T], name: K, given: T) -> None:
-    """Remember something of a gateway or a node; of too many the one of longest ago is forgotten."""
+    """Put an entry of a gateway or a node last; of too many the first is forgotten."""
     remembered.pop(name, None)
     remembered[name] = given
     if len(remembered) > _GATEWAYS:

@@ -145,8 +145,8 @@ def conversion_time(resolution: int, family: int = DS18B20) -> float:
 def own_markers(rom: Rom) -> tuple[bytes, bytes]:
     """Return a marker that few sensors share, and another for a sensor that has the first in its EEPROM.
 
-    So a scratchpad of another one, which comes where a second master uses the bus between our command and
-    what is read, shows that it is of another.
+    Where a second master uses the bus between our command and the answer, the scratchpad of another sensor
+    may come: its marker shows that.
     """
     return bytes((MARKER[0], rom.wire[7])), bytes((MARKER[0] + 1, rom.wire[7]))
 

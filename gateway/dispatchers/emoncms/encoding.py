@@ -75,5 +75,5 @@ def keys_of(frame: Frame, keys: Keys) -> list[str]:
 
 
 def as_kept(label: str) -> str:
-    """Return a label as a name that will be there, without spaces that nobody sees."""
+    """Return a label as Emoncms keeps it, without leading, trailing and repeated spaces."""
     return " ".join(_NOT_KEPT.sub("", label).split())[:_LONGEST].rstrip()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _UNHEARD = 3 * 256
-"""Topics that stay of nodes that are not there, three of each: others may make up any number of nodes."""
+"""The most topics that are kept of nodes that are not there, three of each: anyone may make up nodes."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class Keeper:
         self._is_open = False
         try:
             self.history.open()
-        except Damaged:  # so says SQLite of a disk that cannot read, too
+        except Damaged:  # SQLite also says so of a disk that cannot read
             self._tries += 1
             if self._tries <= _TRIES:
                 _read_through(self._file)
