@@ -73,7 +73,7 @@ def listening(usb, at_end):
 
 def pull_out(listener, usb, number, wire, stop):
     usb.pull_out(number, wire)
-    with pytest.raises(OSError, match="ttyUSB"):
+    with pytest.raises(OSError, match=r"ttyUSB|/dev/pts"):
         listener.read(stop)
     listener.close()
 
@@ -134,6 +134,12 @@ def test_an_adapter_that_comes_back_under_another_number_is_read_there(usb, list
     one = usb.plug_in(1, "A1")
     listener.open()
     assert value(listener, stop, one, 2) == (2,)
+    assert listener.remark.startswith(f"its adapter is at {one.port} now: ")
+    # and under its own number it is read without a remark
+    pull_out(listener, usb, 1, one, stop)
+    one = usb.plug_in(0, "A1")
+    listener.open()
+    assert (value(listener, stop, one, 3), listener.remark) == ((3,), "")
 
 
 def test_an_adapter_that_has_given_nothing_yet_may_become_another(usb, listening, stop):

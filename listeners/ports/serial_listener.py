@@ -9,7 +9,7 @@ from gateway.flag import wait_readable
 from gateway.settings import setting
 from listeners.lines import LONGEST_LINE, Lines
 from listeners.ports.examine_serial import examine_serial
-from listeners.ports.serial_port import SerialPort, check_port
+from listeners.ports.serial_port import SerialPort, check_port, is_pattern
 from listeners.tally import CountingListener
 
 if TYPE_CHECKING:
@@ -55,6 +55,14 @@ class SerialListener(CountingListener):
     def exclusive(self) -> Iterable[str]:
         """The port."""
         return () if self.simulated else (self.port,)
+
+    @property
+    def remark(self) -> str:
+        """That the adapter has another number than in the configuration."""
+        port = self._port
+        if port is None or self.simulated or is_pattern(self.port) or port.name == self.port:
+            return ""
+        return f"its adapter is at {port.name} now: a name in /dev/serial/by-id would always mean it"
 
     def open(self) -> None:
         """Open the port; what has already arrived there is dropped."""
