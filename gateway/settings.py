@@ -25,6 +25,10 @@ UNKNOWN = "no such setting"
 T = TypeVar("T")
 
 _EMPTY = "a value expected, not nothing"
+_MOST = 1_000_000_000
+"""As seconds 31 years: three times as much is still an expiry of MQTT, and a time-out of the system."""
+_TYPOGRAPHIC = re.compile(r"[\u2018-\u201f\xab\xbb].*[\u2018-\u201f\xab\xbb]", re.DOTALL)
+"""A value in the quotes of printed text, as it is copied from a web page or a word processor."""
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0[xX][0-9a-fA-F]{1,16}")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -35,7 +39,7 @@ def setting(  # noqa: PLR0913  (each is a property of its own)
     default: Any = dataclasses.MISSING,  # noqa: ANN401  (the field's annotation says what it is)
     *,
     was: tuple[str, ...] = (),
-    check: Callable[[Any], None] | None = None,
+    check: Callable[[Any], object] | None = None,
     secret: bool = False,
     compare: bool = True,
     at_start: bool = False,
@@ -63,17 +67,22 @@ def setting(  # noqa: PLR0913  (each is a property of its own)
 
 
 def at_least(low: float) -> Callable[[float], None]:
-    """Return a check for numbers from `low` up."""
-    return between(low, math.inf)
+    """Return a check for numbers from `low` up, to what timers and protocols can hold."""
+
+    def check(value: float) -> None:
+        if value < low:
+            raise ValueError(f"{low:g} or more expected, not {value:g}")
+        between(low, _MOST)(value)
+
+    return check
 
 
 def between(low: float, high: float) -> Callable[[float], None]:
     """Return a check for numbers from `low` to `high`."""
-    expected = f"a number from {low:g} to {high:.9g}" if high < math.inf else f"{low:g} or more"
 
     def check(value: float) -> None:
         if not low <= value <= high:
-            raise ValueError(f"{expected} expected, not {value:g}")
+            raise ValueError(f"a number from {low:g} to {high:.10g} expected, not {value:g}")
 
     return check
 
@@ -213,11 +222,15 @@ class _Reader:
 def convert(kind: Any, raw: Raw) -> Any:  # noqa: ANN401  (a type in, one of its values out)
     """Return the text as a value of the type, or raise ValueError with what was expected and found."""
     origin = typing.get_origin(kind)
+    if _TYPOGRAPHIC.fullmatch(raw if isinstance(raw, str) else ",".join(raw)):
+        raise ValueError('straight quotes (") expected, or none, not typographic ones')
     if origin in (types.UnionType, typing.Union):
         (kind,) = (part for part in typing.get_args(kind) if part is not types.NoneType)
         return convert(kind, raw) if raw else None
     if origin is tuple:
         return tuple(raw) if isinstance(raw, list) else (raw,) if raw else ()
+    if isinstance(raw, list) and len(raw) == 1:
+        raise ValueError("one value expected, without a comma behind it")
     if isinstance(raw, list) and kind is float and _NUMBER.fullmatch(number := ".".join(raw)):
         raise ValueError(f"a number with a point expected, not with a comma (did you mean {number}?)")
     if isinstance(raw, list):

@@ -277,7 +277,8 @@ def test_settings():
         ({"discovery": "a+"}, "discovery: a topic without"),
         ({"discovery": "Yes"}, "discovery: a topic, such as homeassistant, or no expected, not Yes"),
         ({"format": "emonhub", "emonhub": "all"}, "emonhub: node, nodevar and json expected"),
-        ({"host": "mqtt://here"}, "host: the name or address of the broker alone"),
+        ({"host": "mqtt://here"}, "host: the name or the IP address of a host expected"),
+        ({"host": "here:1884"}, "host: the broker alone expected, here, and the port .* port = 1884"),
     ):
         with pytest.raises(SettingsFault, match=message):
             build(Mqtt, settings)

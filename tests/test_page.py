@@ -394,6 +394,12 @@ def test_others_are_let_in_only_with_a_password_or_with_the_word_none(host):
         build(Page, {"host": host, "password": "short"})
 
 
+@pytest.mark.parametrize("entries", [{"host": "*"}, {"hosts": "http://my.house"}, {"hosts": "my.house:443"}])
+def test_a_name_that_no_host_can_have_is_a_fault(entries):
+    with pytest.raises(SettingsFault, match="the name or the IP address of a host expected"):
+        build(Page, entries)
+
+
 def test_a_port_that_another_section_has_is_a_fault_of_the_configuration(written):
     two = (
         "[listeners]\n[[push]]\ntype = http\nport = 8088\n"

@@ -80,8 +80,8 @@ def test_a_bare_section_will_do():
 
 def test_settings_that_make_no_sense_are_faults():
     with pytest.raises(SettingsFault) as refusal:
-        build(Tcp, {"port": "65536", "idle": "0", "clients": "0"})
-    assert [key for key, _ in refusal.value.faults] == ["port", "idle", "clients"]
+        build(Tcp, {"port": "65536", "host": "*", "idle": "0", "clients": "0"})
+    assert [key for key, _ in refusal.value.faults] == ["port", "host", "idle", "clients"]
 
 
 # --- the port ---------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.listener import Plugin
-from gateway.process.port import joined
+from gateway.process.port import check_host, joined
 from gateway.settings import SettingsFault, between, setting
 from gateway.text.words import failure
 from gateway.version import MADE
@@ -42,10 +42,12 @@ def check_text(text: str) -> None:
         raise ValueError("one line of printable characters expected")
 
 
-def check_host(host: str) -> None:
+def check_broker(host: str) -> None:
     """Raise ValueError for what is not the name or address of a host."""
-    if not host.isprintable() or any(character in host for character in " /@?#"):
-        raise ValueError(f"the name or address of the broker alone expected, not {host}")
+    name, colon, port = host.partition(":")
+    if colon and port.isdecimal():
+        raise ValueError(f"the broker alone expected, {name}, and the port on its own line: port = {port}")
+    check_host(host)
 
 
 class Unreachable(OSError):
@@ -80,7 +82,7 @@ class _TlsSocket(ssl.SSLSocket):
 class Broker(Plugin):
     """A broker, by its address; TLS is used where `tls`, one of the files, or port 8883 asks for it."""
 
-    host: str = setting("localhost", check=check_host)
+    host: str = setting("localhost", check=check_broker)
     port: int | None = setting(None, check=between(1, 65535))
     tls: bool = setting(default=False)
     user: str | None = setting(None, check=check_text)

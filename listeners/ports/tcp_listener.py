@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic
 
 from gateway.diagnosis.tcp_port import examine_port
-from gateway.process.port import is_loopback
+from gateway.process.port import check_host, is_loopback
 from gateway.settings import between, setting
 from listeners.ports.tcp_server import C, TcpServer
 from listeners.tally import CountingListener
@@ -24,7 +24,7 @@ class TcpListener(CountingListener, Generic[C]):
     """A listener with a TCP port, to which at most `clients` connect at a time."""
 
     port: int = setting(check=between(0, 65535))
-    host: str = setting("127.0.0.1")
+    host: str = setting("127.0.0.1", check=check_host)
     clients: int = setting(100, check=between(1, 500))
 
     LETS_OTHERS_IN: ClassVar = "host = 0.0.0.0 lets others in"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from gateway.diagnosis.tcp_port import examine_port
+from gateway.process.port import check_host
 from gateway.settings import alternatives, between, setting
 from listeners.lines import Lines, Rejected
 from listeners.ports.tcp_server import Client, TcpServer
@@ -102,7 +103,7 @@ class Repeater(Rfm12pi):
     usual: ClassVar = None  # it would examine the board a second time
 
     repeater_port: int = setting(50012, was=("port_nb",), check=between(0, 65535))
-    repeater_host: str = setting("127.0.0.1")
+    repeater_host: str = setting("127.0.0.1", check=check_host)
     allow: tuple[str, ...] = setting(("s", "a"), check=_check_letters)
 
     def __post_init__(self) -> None:

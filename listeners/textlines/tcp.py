@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.flag import wait_readable
+from gateway.process.port import check_host
 from gateway.settings import at_least, between, setting
 from listeners.lines import LONGEST_LINE, Lines, Rejected
 from listeners.ports.shared_key import check_key, is_key
@@ -41,7 +42,7 @@ class Tcp(TcpListener[_Client]):
     """
 
     port: int = setting(50011, was=("port_nb",), check=between(0, 65535))
-    host: str = setting("127.0.0.1", was=("bind",))
+    host: str = setting("127.0.0.1", was=("bind",), check=check_host)
     key: str | None = setting(None, check=check_key, secret=True)
     idle: float = setting(3600.0, check=at_least(1))
 

@@ -27,6 +27,7 @@ from gateway.plugin import (
     between,
     setting,
 )
+from gateway.process.port import host_and_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,6 +50,7 @@ def check_url(url: str) -> None:
         raise ValueError("the address alone expected, without /write: user, token and database have settings")
     if any(character.isspace() for character in rest):
         raise ValueError("an address without spaces expected")
+    host_and_port(rest.partition("/")[0], 80)
 
 
 def _check_measurement(name: str) -> None:

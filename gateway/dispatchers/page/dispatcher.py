@@ -17,7 +17,7 @@ from gateway.dispatchers.page.live import Live
 from gateway.dispatchers.page.now import Now, as_json, key
 from gateway.dispatchers.page.server import Server
 from gateway.plugin import LARGEST_BATCH, Batch, Dispatcher, Wake
-from gateway.process.port import exclusive, is_loopback, joined, refused
+from gateway.process.port import check_host, exclusive, is_loopback, joined, refused
 from gateway.settings import SettingsFault, at_least, between, setting
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ def _check_password(password: str) -> None:
         raise ValueError("8 to 128 characters expected, or none")
 
 
+def _check_hosts(names: Iterable[str]) -> None:
+    for name in names:
+        check_host(name)
+
+
 @dataclass(kw_only=True)
 class Page(Dispatcher):
     """Serves the page on a port; other machines are let in with a `password`, or with the word none.
@@ -49,10 +54,10 @@ class Page(Dispatcher):
     """
 
     port: int = setting(8088, check=between(0, 65535))
-    host: str = setting("127.0.0.1")
+    host: str = setting("127.0.0.1", check=check_host)
     password: str | None = setting(None, check=_check_password, secret=True)
     title: str = setting("oemgateway")
-    hosts: tuple[str, ...] = setting(())
+    hosts: tuple[str, ...] = setting((), check=_check_hosts)
     keep: bool = setting(default=True)
     interval: float = setting(300.0, check=at_least(0))
     batch: int = setting(LARGEST_BATCH, check=between(1, LARGEST_BATCH))
