@@ -90,8 +90,9 @@ def judge_status(  # noqa: PLR0911  (a line for each)
 def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
     last = last_line(body)
     if last == "ok":  # after PHP's warnings, where an old Emoncms runs on a new PHP
-        lost = _NOT_WRITTEN.search(body)
-        return _NotTaken(f"its feeds are not written ({lost[1]}): make room on its disk") if lost else None
+        if lost := _NOT_WRITTEN.search(body):
+            return _NotTaken(f"its feeds are not written ({lost[1]}): make room on its disk, or repair it")
+        return None
     if not last:
         return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
     if "Fatal error" in body:
