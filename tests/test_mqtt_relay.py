@@ -98,6 +98,16 @@ def test_what_a_relay_confirms():
     assert (confirmations.count(own), confirmations.last, confirmations.again) == (3, ("f", 5), True)
 
 
+def test_what_others_say_in_the_name_of_a_relay_is_bounded():
+    confirmations = Confirmations("ab")
+    confirmations.take(answer("ab", "r", {"e": 5}))
+    for start in range(0, 10_000, 100):
+        confirmations.take(answer("ab", "r", {f"x{n}": n for n in range(start, start + 100)}))
+        confirmations.take(answer("ab", "r", {"e": 6}))
+    assert confirmations.count([("e", 6)]) == 1
+    assert len(confirmations._positions) <= 1000
+
+
 def test_the_gateway_that_is_silent_for_longest_is_forgotten():
     # given as many gateways as are remembered, of which the first was heard again
     positions, kept = Positions({}), {}

@@ -9,6 +9,9 @@ from gateway.mqtt.frames import parse_object
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_EPOCHS = 1000
+"""Epochs that are remembered: a relay names sixty-four, and whoever may publish there any number."""
+
 
 class Confirmations:
     """How far a relay has come with our log, by epoch. `again` is set where it asks for what it missed."""
@@ -30,7 +33,9 @@ class Confirmations:
             return
         for epoch, n in positions.items():
             if type(n) is int:
-                self._positions[epoch] = max(n, self._positions.get(epoch, -1))
+                self._positions[epoch] = max(n, self._positions.pop(epoch, -1))
+        for oldest in [*self._positions][:-_EPOCHS]:
+            del self._positions[oldest]
         self.again = self.again or given.get("again") is True
 
     def count(self, messages: Sequence[tuple[str, int]]) -> int:
