@@ -17,7 +17,7 @@ _DEPTH = 4
 """How far above the port the USB device is, at most."""
 
 _REPLACED_S = 600.0
-"""Seconds after which one that is gone counts as replaced, if another of its kind is in its place."""
+"""Seconds after which one of the same kind that is in the place of another counts as its replacement."""
 
 
 class Adapter(NamedTuple):
@@ -31,6 +31,10 @@ class Adapter(NamedTuple):
         return f"{self.kind} {self.serial or 'without a serial number'}, interface {self.interface}"
 
 
+class Displaced(OSError):
+    """Another adapter is in the place of the one that was read there."""
+
+
 def adapter_of(port: str) -> Adapter | None:
     """Return the adapter of a port; None where it is not on USB, or another one cannot be told from it."""
     with suppress(OSError):
@@ -39,10 +43,11 @@ def adapter_of(port: str) -> Adapter | None:
     return None
 
 
-def follow(port: str, adapter: Adapter | None, gone_s: float) -> str:
-    """Return where an adapter is that was at this port and is `gone_s` seconds away.
+def follow(port: str, adapter: Adapter | None, displaced_s: float) -> str:
+    """Return where an adapter is that was at this port.
 
-    Raises OSError where another has its place, unless that counts as its replacement.
+    Raises Displaced where another has its place, until that counts as its replacement: for `displaced_s`
+    seconds so far.
     """
     if adapter is None or (now := _adapter(port)) == adapter:
         return port
@@ -50,12 +55,12 @@ def follow(port: str, adapter: Adapter | None, gone_s: float) -> str:
     if len(places) == 1:
         return str(DEVICES / places[0])
     is_alike = now is not None and now.kind == adapter.kind
-    if not Path(port).exists() or (is_alike and gone_s >= _REPLACED_S):
+    if not Path(port).exists() or (is_alike and displaced_s >= _REPLACED_S):
         return port
     cure = "or restart the gateway if it was replaced"
     if is_alike:
         cure = f"or wait for {_REPLACED_S / 60:g} minutes if it was replaced"
-    raise OSError(
+    raise Displaced(
         f"{port}: the adapter that was read here ({adapter}) is gone, and another is in its place "
         f"({now or 'not on USB'}): plug it in, {cure}"
     )

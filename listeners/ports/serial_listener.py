@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from gateway.flag import wait_readable
 from gateway.settings import setting
 from listeners.lines import LONGEST_LINE, Lines
+from listeners.ports.adapter import Displaced
 from listeners.ports.examine_serial import examine_serial
 from listeners.ports.serial_port import SerialPort, check_port, is_pattern
 from listeners.tally import CountingListener
@@ -41,7 +42,7 @@ class SerialListener(CountingListener):
         super().__post_init__()
         self._port: SerialPort | None = None
         self._adapter: Adapter | None = None
-        self._gone_at = 0.0
+        self._displaced_at: float | None = None
 
     def hear(self, line: str) -> DataLine | Ignored | Rejected:
         """Take in a line and return what it says; nothing that it holds raises an exception."""
@@ -74,7 +75,6 @@ class SerialListener(CountingListener):
         if self._port is not None:
             self._port.close()
             self._port = None
-            self._gone_at = self.clock.monotonic()
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for bytes and return the frames they complete; OSError when the port has gone."""
@@ -85,7 +85,13 @@ class SerialListener(CountingListener):
         return self._port_at(self.port, int(self.baud))
 
     def _port_at(self, name: str, baud: int) -> SerialPort:
-        return SerialPort(name, baud, self._adapter, self.clock.monotonic() - self._gone_at)
+        now = self.clock.monotonic()
+        since, self._displaced_at = self._displaced_at, None
+        try:
+            return SerialPort(name, baud, self._adapter, 0.0 if since is None else now - since)
+        except Displaced:
+            self._displaced_at = now if since is None else since
+            raise
 
     def _opened(self) -> SerialPort:
         if self._port is None:

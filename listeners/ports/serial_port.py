@@ -37,31 +37,32 @@ def check_port(name: str) -> None:
         raise ValueError(f"a path from / on expected, such as /dev/ttyUSB0, not {name}")
 
 
-def find_port(name: str, adapter: Adapter | None = None, gone_s: float = 0.0) -> str:
+def find_port(name: str, adapter: Adapter | None = None, displaced_s: float = 0.0) -> str:
     """Return the port of a name or pattern, or wherever the USB `adapter` is that was there before.
 
-    Raises OSError where a pattern matches none or several, and where another adapter is there instead.
+    Raises OSError where a pattern matches none or several, and Displaced as `follow` does.
     """
     if not is_pattern(name):
-        return follow(name, adapter, gone_s)
+        return follow(name, adapter, displaced_s)
     ports = sorted(glob.glob(name))  # noqa: PTH207  (the pattern is the user's, absolute, and text stays text)
     if not ports:
         raise OSError(f"{name}: no such port ({_PLUGGED_IN})")
     if len(ports) > 1:
         raise OSError(f"{name}: one port expected, not {' and '.join(ports)}: set port to the right one")
-    return follow(ports[0], adapter, gone_s)
+    return follow(ports[0], adapter, displaced_s)
 
 
 class SerialPort:
     """An open port that no other program can open, by the `name` found; what has already arrived is dropped.
 
-    `adapter` is the USB adapter that it is on; the one that is given was there until `gone_s` seconds ago.
-    Raises OSError where it cannot be opened, also as another adapter is there (`follow`), and in every method
-    once it has gone.
+    `adapter` is the USB adapter that it is on; the one that is given was there before. Raises OSError where
+    it cannot be opened, Displaced as `follow` does, and OSError in every method once it has gone.
     """
 
-    def __init__(self, name: str, baud: int, adapter: Adapter | None = None, gone_s: float = 0.0) -> None:
-        self.name = find_port(name, adapter, gone_s)
+    def __init__(
+        self, name: str, baud: int, adapter: Adapter | None = None, displaced_s: float = 0.0
+    ) -> None:
+        self.name = find_port(name, adapter, displaced_s)
         with self._named_failure():
             self._serial = serial.Serial(self.name, baud, timeout=0, write_timeout=_PATIENCE, exclusive=True)
         self.adapter = adapter_of(self.name)
