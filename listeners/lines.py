@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 LONGEST_LINE = 1024
 """Characters of a line of values; those of a radio board are shorter."""
 
+ENDLESS = 16 * LONGEST_LINE
+"""Bytes beyond the longest line after which its end is not waited for."""
+
 
 class DataLine(Protocol):
     """A line that carries data."""
@@ -52,10 +55,12 @@ class Lines:
         self._kept = limit + 2  # a CR may follow the longest line, and what follows that CR must show
         self._is_whole = is_whole
         self.unfinished = b""
+        self._beyond = 0
 
     def feed(self, data: bytes) -> list[str]:
         """Return the lines that these bytes complete; the rest waits in `unfinished`."""
         *ended, rest = (self.unfinished + data).split(b"\n")
+        self._beyond = max(0, len(rest) - self._kept) + (0 if ended else self._beyond)
         self.unfinished = rest[: self._kept]
         lines = [line[: self._kept].removesuffix(b"\r").decode("ascii", "replace") for line in ended]
         if lines and self._is_whole is not None:
@@ -63,3 +68,14 @@ class Lines:
                 del lines[0]
             self._is_whole = None
         return lines
+
+    def cut(self) -> list[str]:
+        """Return the beginning of a line that seems to have no end; the rest of it is then dropped.
+
+        A device that is read at the wrong speed may print no line end at all.
+        """
+        if self._beyond < ENDLESS:
+            return []
+        line = self.unfinished.decode("ascii", "replace")
+        self.unfinished, self._beyond, self._is_whole = b"", 0, lambda _: False
+        return [line]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listeners.lines import Lines
+from listeners.lines import ENDLESS, Lines
 
 
 def test_a_line_ends_in_lf_or_crlf():
@@ -39,6 +39,16 @@ def test_a_stream_without_line_ends_fills_no_memory():
     for _ in range(1000):
         assert lines.feed(b"7 " * 2048) == []
     assert len(lines.unfinished) < 520
+
+
+def test_a_line_without_an_end_can_be_cut():
+    lines = Lines(5)
+    assert lines.feed(b"1" * ENDLESS) + lines.cut() == []
+    (cut,) = lines.feed(b"1" * 10) + lines.cut()
+    assert len(cut) > 5
+    assert lines.cut() == []
+    # and the rest of it is no line
+    assert lines.feed(b"7 1\n8 2\n") == ["8 2"]
 
 
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([b"\r", b"\n", b"\r\n"])))

@@ -188,6 +188,7 @@ def test_a_setting_that_the_board_does_not_take_is_told_once(caplog):
         "group: the board keeps 210 and does not accept 212: set it in a terminal (some boards have a lock), "
         "or configure the value that it has"
     )
+    assert wire.board.troubles == [warning]
     assert len(wire.firmware.commands) < 10
 
 
@@ -218,11 +219,13 @@ def test_a_deaf_board_is_asked_three_times_and_that_is_told_once(caplog):
     assert told(caplog) == [
         "the board does not answer, and keeps its settings: check baud and the wire to its RX"
     ]
+    assert wire.board.troubles == told(caplog)
     # and when it is heard of after all
     wire.firmware.deaf = False
     wire.hear(wire.firmware.start())
     wire.run(60)
     assert wire.state == WANTED
+    assert not wire.board.troubles
 
 
 def test_a_line_of_the_other_kind_of_firmware_proves_nothing():

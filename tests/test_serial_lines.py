@@ -98,6 +98,22 @@ def test_lines_come_in_whatever_pieces(wire, opened, stop):
     assert opened.counts == {}
 
 
+@pytest.mark.parametrize("type_", ["serial", "keyvalue", "rfm12pi"])
+def test_a_device_at_another_speed_that_prints_no_line_end_is_in_trouble(wire, stop, type_):
+    listener = build(
+        find("listeners", type_), {"port": wire.port} | ({"node": "9"} if type_ == "keyvalue" else {})
+    )
+    with opened_plugin(listener, "cable", VirtualClock()):
+        for _ in range(60):
+            wire.send(b"\xf8\x00\x80\xe0" * 256)
+            assert listener.read(stop) == []
+        (trouble,) = listener.health().troubles
+        assert trouble.startswith("every line is refused: ")
+        # and what ends it is no line
+        wire.send(b"10 1 2\n")
+        assert listener.read(stop) == []
+
+
 def test_refusals_and_missed_messages_are_counted_and_told(wire, opened, stop, caplog):
     opened.nodes = Nodes({"17": Decoder(names=("MSG",))})
     wire.send(b"\n17 1\n17 1\n17 4 nan\n15 nan\n15 nan\n\xff\n")

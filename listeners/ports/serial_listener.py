@@ -103,7 +103,7 @@ class SerialListener(CountingListener):
 
     def _receive(self, port: SerialPort) -> list[Frame]:
         stamp = self.clock.now()
-        lines = self._lines.feed(port.read())
+        lines = self._lines.feed(port.read()) + self._lines.cut()
         frames = [frame for line in lines if (frame := self.frame(self.hear(line), stamp, line))]
         for frame in frames:
             self.counts.count_missed(frame)

@@ -45,6 +45,7 @@ class Board:
 
     def __init__(self, wanted: Mapping[str, int], clock: Clock, log: Log, *, time_every: float = 0) -> None:
         self.settings: dict[str, int] = {}
+        self.troubles: list[str] = []
         self._left_as: dict[str, int] = {}
         self._wanted = wanted
         self._clock = clock
@@ -120,12 +121,14 @@ class Board:
             if said := (yield Command(ASK, _introduces)):
                 self._dialect = _dialect_of(said)
                 self._answers = True
+                self.troubles = []
                 return self._dialect
         if self._answers:
             self._answers = False
-            self._log.warning(
+            self.troubles = [
                 "the board does not answer, and keeps its settings: check baud and the wire to its RX"
-            )
+            ]
+            self._log.warning(*self.troubles)
         return None
 
     def _ask(self, dialect: Dialect) -> Talk:
@@ -144,12 +147,14 @@ class Board:
     def _report(self) -> None:
         self._left_as = dict(self.settings)
         missing = self._missing()
-        for letter, value in missing:
-            kept = self.settings.get(letter, "a value that it does not print")
-            advice = "set it in a terminal (some boards have a lock), or configure the value that it has"
-            self._log.warning(
-                "%s: the board keeps %s and does not accept %d: %s", NAMES[letter], kept, value, advice
-            )
+        advice = "set it in a terminal (some boards have a lock), or configure the value that it has"
+        self.troubles = [
+            f"{NAMES[letter]}: the board keeps {self.settings.get(letter, 'a value that it does not print')} "
+            f"and does not accept {value}: {advice}"
+            for letter, value in missing
+        ]
+        for trouble in self.troubles:
+            self._log.warning(trouble)
         if self._wanted.get("q") == 0 and "q" not in self.settings:
             self._log.warning("quiet: this board's firmware never prints damaged packets")
         has = [

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from gateway.flag import wait_readable
-from gateway.plugin import Series
+from gateway.plugin import Health, Series
 from gateway.process.log_limit import LimitedLog
 from gateway.settings import at_least, between, setting
 from listeners.lines import Ignored, Rejected
@@ -76,6 +76,7 @@ class Rfm12pi(SerialListener):
         self._search: BaudSearch | None = None
         self._rates: tuple[int, ...] = RATES if self.baud == "auto" else (self.baud,)
         self._configuration = ""
+        self._board = Board({}, self.clock, self.log)
         self._groups = Groups(self.group)
 
     @property
@@ -103,6 +104,11 @@ class Rfm12pi(SerialListener):
         band = int(str(self.frequency)[0]) if self.frequency else None
         settings = {"g": self.group, "b": band, "i": self.baseid, "q": self.quiet}
         return {letter: int(value) for letter, value in settings.items() if value is not None}
+
+    def health(self) -> Health:
+        """Return what was refused, and what is wrong with the board."""
+        health = super().health()
+        return replace(health, troubles=[*health.troubles, *self._board.troubles])
 
     def open(self) -> None:
         """Open the port; what has already arrived there is dropped."""

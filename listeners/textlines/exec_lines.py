@@ -128,7 +128,7 @@ class ExecLines(CountingListener):
         if not data:
             raise self._ended(program, stop)
         stamp = self.clock.now()
-        lines = self._lines.feed(data)
+        lines = self._lines.feed(data) + self._lines.cut()
         return [frame for line in lines if (frame := self.frame(decode(line), stamp, line))]
 
     def _hear_errors(self, data: bytes) -> None:
