@@ -264,7 +264,7 @@ def _scalar(kind: Any, text: str) -> Any:  # noqa: ANN401  (as convert)
         return float(text)
     if kind is Path:
         if not text.startswith("/"):
-            raise ValueError(f"a path from / on expected, such as /{text.lstrip('~./')}, not {text}")
+            raise ValueError(f"an absolute path expected, such as /{text.lstrip('~./')}, not {text}")
         return Path(text)
     if kind is str:
         return text

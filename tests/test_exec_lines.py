@@ -288,7 +288,7 @@ def test_a_command_is_one_text_or_a_list(command, arguments):
         ("", "a program and its arguments expected, not nothing"),
         ("''", "a program and its arguments expected, not nothing"),
         ("reader 'a", "a program and its arguments expected: no closing quotation"),
-        ("./reader", "a program by its name, or a path from / on, expected, not ./reader"),
+        ("./reader", "the name of a program or its absolute path expected, not ./reader"),
         (
             ["/bin/echo 1", "2"],
             "a program expected before the comma, not /bin/echo 1 (text with a comma needs quotes)",

@@ -71,7 +71,7 @@ def test_a_speed_that_no_port_has_is_a_fault():
     "port", ["ttyUSB0", "dev/ttyUSB0", "~/ttyUSB0", "COM1", "socket://host:1", "Simulated"]
 )
 def test_a_port_is_a_path_that_does_not_depend_on_who_starts_the_gateway(type_, port):
-    with pytest.raises(SettingsFault, match="port: a path from / on expected, such as /dev/ttyUSB0, not "):
+    with pytest.raises(SettingsFault, match="port: an absolute path expected, such as /dev/ttyUSB0, not "):
         build(
             find("listeners", type_), {"port": port, "node": "9"} if type_ == "keyvalue" else {"port": port}
         )

@@ -160,8 +160,8 @@ def test_old_and_new_name_together_are_a_fault():
         ({"gain": ["0", "5"]}, "a number with a point expected, not with a comma (did you mean 0.5?)"),
         ({"opened": "1"}, "no such setting"),
         ({"inputs": "1"}, "no such setting (did you mean input1?)"),
-        ({"path": "data"}, "a path from / on expected, such as /data, not data"),
-        ({"path": "~/data"}, "a path from / on expected, such as /data, not ~/data"),
+        ({"path": "data"}, "an absolute path expected, such as /data, not data"),
+        ({"path": "~/data"}, "an absolute path expected, such as /data, not ~/data"),
     ],
 )
 def test_a_fault_says_what_was_expected_and_what_was_found(entry, message):

@@ -136,7 +136,7 @@ class Salvage:
         with as_owner(self._path.parent):  # of a damaged file SQLite may open the log at every read
             try:
                 self._pending = self._pending or list(islice(self._rows, _PIECE))
-            except (OSError, sqlite3.Error):  # it is read again from the start, with what is missing so far
+            except (OSError, sqlite3.Error):  # the next try begins at the start, and adds what is missing
                 self._failures += 1
                 self._rows = self._readable()
                 raise

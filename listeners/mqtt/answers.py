@@ -44,7 +44,7 @@ class Answers:
         self._safe: dict[str, dict[str, int]] = {}  # of each gateway, what no power cut can take
         self._due: dict[str, tuple[str, bool]] = {}  # by topic: the gateway to be answered, and whether again
         self._asked: dict[str, tuple[dict[str, int], float]] = {}  # of each, where to go back to
-        self._advanced: dict[str, str] = {}  # by topic, the gateways that this read has brought on
+        self._advanced: dict[str, str] = {}  # by topic, the gateways that this read advances
         self._first: tuple[int, str] | None = None  # the number and topic of the first answer
         self._others: set[str] = set()
 
@@ -85,7 +85,7 @@ class Answers:
         return verdict, self._positions.advance(identity)
 
     def advanced(self) -> Mapping[str, tuple[str, dict[str, int]]]:
-        """Return the gateways that this read has brought on, and to where, by topic."""
+        """Return the gateways that this read has advanced, by topic, each with its positions."""
         found = {topic: (gateway, self._positions.of(gateway)) for topic, gateway in self._advanced.items()}
         self._advanced.clear()
         return found

@@ -32,9 +32,9 @@ def is_pattern(name: str) -> bool:
 
 
 def check_port(name: str) -> None:
-    """Raise ValueError for what is no path from / on: another depends on who starts the gateway."""
+    """Raise ValueError for a relative path: what it means depends on who starts the gateway."""
     if not name.startswith("/"):
-        raise ValueError(f"a path from / on expected, such as /dev/ttyUSB0, not {name}")
+        raise ValueError(f"an absolute path expected, such as /dev/ttyUSB0, not {name}")
 
 
 def find_port(name: str, adapter: Adapter | None = None, displaced_s: float = 0.0) -> str:

@@ -58,7 +58,7 @@ def _check_command(command: Sequence[str]) -> None:
     if not program:
         raise ValueError("a program and its arguments expected, not nothing")
     if "/" in program and not program.startswith("/"):
-        raise ValueError(f"a program by its name, or a path from / on, expected, not {program}")
+        raise ValueError(f"the name of a program or its absolute path expected, not {program}")
     if len(command) > 1 and " " in program:
         raise ValueError(
             f"a program expected before the comma, not {program} (text with a comma needs quotes)"
