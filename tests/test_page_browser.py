@@ -12,6 +12,7 @@ from gateway.plugin import Batch
 from tests.axe import violations
 from tests.browser import Browser
 from tests.pages import Present, dead, house, serving, troubled, value
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("chromium")
@@ -66,6 +67,20 @@ def test_while_the_page_is_hidden_nothing_follows_and_then_it_does_again(browser
         browser.evaluate(HIDDEN % "false")
         wait_until(lambda: text(browser, '[data-key="9/1"] .number') == "3.5")
         assert browser.said == []
+
+
+def test_a_gateway_that_is_gone_is_said_until_it_is_back(browser):
+    present, port = Present([value(1)]), str(free_port())
+    with serving(present, port=port) as page:
+        browser.go(address(page))
+        wait_until(lambda: page._live._clients == 1)
+        assert text(browser, "#headline") == "All is well"
+    wait_until(lambda: text(browser, "#headline") == "Not reached")
+    assert browser.evaluate("document.getElementById('status').className") == "status bad"
+    assert text(browser, "#troubles").startswith("the gateway does not answer")
+    with serving(present, port=port):
+        wait_until(lambda: text(browser, "#headline") == "All is well")
+        assert browser.evaluate("document.getElementById('status').className") == "status good"
 
 
 HIDDEN = """

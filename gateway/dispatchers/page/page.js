@@ -2,7 +2,10 @@
 const at = (key) => document.querySelector(`[data-key="${CSS.escape(key)}"]`);
 const write = (element, text) => { if (element && element.textContent !== text) element.textContent = text; };
 const SHOWN = 5;
+// The gateway says something every 20 seconds at least: after this time in ms it is not reached.
+const SILENT = 45000;
 let stream = null;
+let due = 0;
 let loaded = performance.now();
 
 function span(seconds) {
@@ -78,13 +81,26 @@ function follow() {
   stream?.close();
   stream = null;
   if (document.hidden) return;
+  due = performance.now() + SILENT / 3;
   stream = new EventSource('/api/events');
-  stream.onmessage = (event) => show(JSON.parse(event.data));
+  stream.onmessage = (event) => {
+    due = performance.now() + SILENT;
+    show(JSON.parse(event.data));
+  };
+  stream.onerror = () => { due = Math.min(due, performance.now() + SILENT / 9); };
+}
+
+function watch() {
+  if (!stream || performance.now() < due) return;
+  const words = 'the gateway does not answer: what is below was so when it last did';
+  show({ page: { headline: 'Not reached', troubles: [words] } });
+  follow();
 }
 
 if (document.getElementById('status')) {
   document.addEventListener('visibilitychange', follow);
   setInterval(tick, 1000);
+  setInterval(watch, 1000);
   follow();
 }
 
