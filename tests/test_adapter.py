@@ -155,7 +155,7 @@ def test_an_adapter_that_has_given_nothing_yet_may_become_another(usb, listening
     assert value(listener, stop, board, 1) == (1,)
 
 
-def test_adapters_of_a_kind_without_serial_numbers_are_one_as_good_as_the_other(usb, listening, stop):
+def test_one_of_the_same_kind_without_a_serial_number_is_taken_for_the_same(usb, listening, stop):
     listener = gone(usb, listening, stop, serial="")
     other = usb.plug_in(0, "")
     listener.open()

@@ -45,7 +45,7 @@ def test_a_relay_that_may_not_answer_says_so_and_doctor_names_the_cure(tmp_path)
         assert "oemgateway/doctor/ack" in str(fault)
 
 
-def test_a_topic_of_which_nothing_comes_is_a_remark_with_what_to_look_at(tmp_path):
+def test_a_silent_topic_is_a_remark_with_what_to_look_at(tmp_path):
     # given a broker that grants the subscription to what this user may not read
     acl = tmp_path / "acl"
     acl.write_text("topic readwrite oemgateway/+/ack\ntopic write emon/#\ntopic readwrite meter/#\n")
