@@ -74,9 +74,7 @@ class Daemon:
         self._memory = Memory(directory)
         self._configuration = config.read(self._file, self._memory.recall())
         self._spool = Spool(
-            directory / "queue.db",
-            limits=gateway.limits,
-            commit_interval=gateway.commit_interval,
+            directory / "queue.db", limits=gateway.limits, commit_interval=gateway.commit_interval
         )
         # Before a frame is set aside for one of them.
         self._spool.set_consumers(self._configuration.dispatchers)
@@ -221,7 +219,8 @@ class Daemon:
         logs.set_levels({name: plugin.loglevel for name, plugin in plugins.items()})
         logs.log_to_syslog(configuration.gateway.syslog)
         self._configuration = configuration
-        self._spool.set_consumers(configuration.dispatchers)
+        if gone := self._spool.set_consumers(configuration.dispatchers):
+            log.warning("readings that waited for a removed destination alone, and are dropped: %s", gone)
         self._dating.set_consumers(configuration.dispatchers)
         claimed = claimed_by_others(configuration.listeners)
         self._present.configure(configuration.listeners, configuration.nodes)

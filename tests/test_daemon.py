@@ -174,6 +174,26 @@ def test_a_section_that_is_added_runs_and_one_that_is_taken_out_ends(file, serve
         assert not worker.is_alive()
 
 
+def test_what_waits_for_a_destination_that_is_switched_off_is_said(file, server, port, caplog):
+    # given a second destination that cannot be reached, and what waits for it
+    dead = f"[[dead]]\ntype = emoncms\nurl = http://127.0.0.1:{free_port()}\napikey = {server.key}\n"
+    file.write_text(file.read_text() + dead)
+    with running(file) as gateway:
+        for n in range(3):
+            push(port, f"15 {n}")
+        wait_until(lambda: len(stored(server)) == 3)
+        wait_until(lambda: gateway._spool.standing("home").waiting == 0)
+        # when it is switched off
+        file.write_text(file.read_text() + "active = no\n")
+        # then that is said, and not again once they are gone
+        wait_until(lambda: "for a removed destination alone, and are dropped: 3\n" in caplog.text)
+        push(port, "15 3")
+        wait_until(lambda: len(stored(server)) == 4 and gateway._spool.waiting() == [])
+    with running(file):
+        pass
+    assert caplog.text.count("a removed destination alone") == 1
+
+
 def test_the_disk_is_made_to_write_in_time_and_by_no_listener(file, server, port, monkeypatch):
     # given a short interval, and an end of the look at the file that is far away
     monkeypatch.setattr(daemon, "_LOOK", 60)

@@ -62,6 +62,21 @@ def test_with_no_dispatcher_frames_wait_for_one(spool):
     assert values(spool, "later") == [1]
 
 
+def test_what_waits_for_a_dispatcher_that_goes_is_counted_and_for_one_that_takes_its_place_is_kept(spool):
+    spool.set_consumers(["a", "b"])
+    spool.put([frame(n) for n in range(5)])
+    spool.done("a", spool.peek("a", 3)[-1][0])
+    # b is called c, and gets everything
+    assert spool.set_consumers(["a", "c"]) == 0
+    assert values(spool, "c") == [0, 1, 2, 3, 4]
+    # it goes, and three waited for it alone
+    assert spool.set_consumers(["a"]) == 3
+    spool.done("a", spool.peek("a", 1)[-1][0])
+    assert spool.set_consumers(["a"]) == 0
+    # all go, and what waits does so for the next one
+    assert spool.set_consumers([]) == 0
+
+
 def test_a_dispatcher_is_not_held_up_by_any_number_of_frames_for_others(spool):
     spool.set_consumers(["a", "b"])
     spool.admit([(frame(n), "b") for n in range(25_000)])

@@ -83,14 +83,16 @@ class Spool:
         """Return the id that a frame has now, of one that may have been provisional."""
         return number + self._file.shift if number >= PROVISIONAL else number
 
-    def set_consumers(self, dispatchers: Iterable[str]) -> None:
+    def set_consumers(self, dispatchers: Iterable[str]) -> int:
         """Keep frames for these dispatchers from now on; a new one starts with the oldest frame there is.
 
-        The place of one that is not among them is remembered, but holds no frame back.
+        The place of another is remembered, but holds no frame back: return how many only others waited for.
         """
         with self._lock:
             self._contents.places.set_consumers(dispatchers, self._contents.next)
             self._disk.flush()
+            contents = self._contents
+            return contents.census.count(contents.first - 1, contents.places.passed_by_all())
 
     def subscribe(self, who: str, flag: Flag) -> None:
         """Raise this flag whenever there is something new for the dispatcher."""
@@ -125,10 +127,8 @@ class Spool:
 
     def _note_synced(self, puts: int) -> None:
         with self._lock:
-            was_held = bool(self._unsafe)
             while self._unsafe and self._unsafe[0][0] <= puts:
                 self._unsafe.popleft()
-            if was_held:
                 self._wake_subscribers()
 
     def peek(self, who: str, limit: int) -> list[tuple[int, Frame]]:
