@@ -167,14 +167,16 @@ class Page(Dispatcher):
         curves, shown = {}, {}
         for value in now.values:
             name = key(value)
-            curves[name] = drawn.get(name) or tiles.curve(self._means(value, now.at), value.unit)
+            curves[name] = drawn.get(name) or self._curve(value, now.at)
             link = tiles.link(value) if self._keeper else ""
             shown[name] = tiles.tile(value, curves[name], link)
         self._turn, self._curves = turn, curves
         return shown
 
-    def _means(self, value: Value, at: float) -> list[float | None]:
-        return self._keeper.day(value, at) if self._keeper else value.hour
+    def _curve(self, value: Value, at: float) -> tiles.Curve:
+        if not self._keeper:
+            return tiles.curve(value.hour)
+        return tiles.curve(self._keeper.day(value, at), self._keeper.extremes(value, at))
 
     def _look(self) -> dict[str, dict[str, Any]]:
         """Return what the page shows, for its script."""

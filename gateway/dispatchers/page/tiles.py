@@ -11,7 +11,7 @@ from gateway.dispatchers.page.spark import spark
 from gateway.text.words import short_span, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gateway.dispatchers.page.now import Now
     from gateway.present.status import DispatcherStatus
@@ -24,21 +24,24 @@ _GROUPED = 10_000
 
 @dataclass(frozen=True)
 class Curve:
-    """The curve of a tile, and between what it lies."""
+    """The curve of a tile, and the numbers among which are the least and the greatest of its time."""
 
     line: str
     area: str
-    least: str
-    greatest: str
+    extremes: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tile(Curve):
+class Tile:
     """A value: its figure (a dash where there is none now), what is said below it, and its curve.
 
     `age` is in seconds, None where no value came yet; `note` stands before it.
     """
 
+    line: str
+    area: str
+    least: str
+    greatest: str
     key: str
     figure: str
     age: float | None
@@ -46,11 +49,9 @@ class Tile(Curve):
     link: str
 
 
-def curve(means: Sequence[float | None], unit: str) -> Curve:
-    """Return the curve of some means."""
-    there = [mean for mean in means if mean is not None]
-    extremes = (figure(min(there), unit), figure(max(there), unit)) if there else ("", "")
-    return Curve(*spark(means), *extremes)
+def curve(means: Sequence[float | None], extremes: Iterable[float] = ()) -> Curve:
+    """Return the curve of some means, whose values lie as far apart as the extremes."""
+    return Curve(*spark(means), (*(mean for mean in means if mean is not None), *extremes))
 
 
 def tile(value: Value, drawn: Curve, link: str = "") -> Tile:
@@ -58,13 +59,17 @@ def tile(value: Value, drawn: Curve, link: str = "") -> Tile:
     note = ""
     if value.value is None:
         note = "no value yet" if value.last is None else f"last {figure(value.last, value.unit)}"
+    known = [*drawn.extremes, *([] if value.value is None else [value.value])]
     return Tile(
+        line=drawn.line,
+        area=drawn.area,
+        least=figure(min(known), value.unit) if known else "",
+        greatest=figure(max(known), value.unit) if known else "",
         key=key(value),
         figure=DASH if value.value is None else figure(value.value, value.unit),
         age=value.age,
         note=note,
         link=link,
-        **vars(drawn),
     )
 
 

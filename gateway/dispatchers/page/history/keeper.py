@@ -169,6 +169,14 @@ class Keeper:
                 means[place] = sum(there) / len(there)
         return means
 
+    def extremes(self, value: Value, now: float) -> tuple[float, ...]:
+        """Return the least and the greatest value of the last 24 hours, of what is written."""
+        try:
+            hours = self.history.hours(value.node, key_of(value.index, value.label), now - DAY, now)
+        except (OSError, Damaged):
+            return ()
+        return (min(hour.least for hour in hours), max(hour.greatest for hour in hours)) if hours else ()
+
     def _all_days(self, now: float) -> dict[tuple[str, str], list[float | None]]:
         last = int(now // QUARTER)
         with self._lock:
