@@ -49,6 +49,8 @@ def test_decode_says_of_every_line_what_it_is(vector):
         ("iCal1 = 90.90, iLead1 = 3.20", Ignored("banner")),
         ("emonTx V3.2 continuous monitoring", Ignored("banner")),
         ("Time : 12", Ignored("banner")),
+        ("11 100 0 50 0 24345 30000", Rejected("values-without-names")),
+        ("OK 10 123 4 56 1 (-61) ", Rejected("values-without-names")),
         ("Vrms:240.10, I1:0.53", Rejected("bad-name")),
         ("MSG13,Vrms:243.1", Rejected("bad-token")),
         ("MSG:13,", Rejected("bad-token")),

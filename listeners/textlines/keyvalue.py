@@ -29,6 +29,9 @@ _NAME = re.compile(r"(?=.*[^0-9])[A-Za-z0-9_-]{1,64}")
 _TALK = re.compile(r"(?P<blank>)|(?P<info>\|.*)|(?P<describe>describe:.*)|(?P<banner>(?![^ :]+:[^ :]).*)")
 """What is not data: a line that does not begin with `name:value`, without a space at the colon."""
 
+_NAMELESS = re.compile(r"(?:OK )?[0-9]{1,3}(?: -?[0-9.]+)+(?: \(-?[0-9]+\) ?)?")
+"""What a device prints that the listener `serial` or `rfm12pi` is for."""
+
 
 class Pairs(NamedTuple):
     """What a line said: names, each of them once, and the value of each, None where there is none.
@@ -60,6 +63,8 @@ def decode(line: str) -> Pairs | Ignored | Rejected:
         return Rejected("garbled")
     if text.startswith("{"):
         return _json(text)
+    if _NAMELESS.fullmatch(text):
+        return Rejected("values-without-names")
     talk = _TALK.fullmatch(text)
     return Ignored(talk.lastgroup) if talk and talk.lastgroup else decode_pairs(text.split(","))
 
