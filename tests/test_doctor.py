@@ -96,6 +96,31 @@ def test_a_state_directory_that_cannot_be_written(pi):
     assert finding_on_state(pi, replace(pi.machine, uid=0)).is_bad
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "tcp:127.0.0.1:{port}",
+            "FAULT syslog: tcp:127.0.0.1:{port} is not reached (Connection refused): start it",
+        ),
+        ("nowhere.invalid, local3", "FAULT syslog: nowhere.invalid, local3 is not reached ("),
+        ("127.0.0.1:{port}", "ok    syslog: 127.0.0.1:{port} can be reached"),
+    ],
+)
+def test_a_syslog_that_is_not_reached(tmp_path, words, said):
+    port = free_port()
+    file = tmp_path / "gateway.conf"
+    file.write_text(
+        f"[gateway]\nsyslog = {words.format(port=port)}\nstate_dir = {tmp_path}\nsocket = {tmp_path}/none\n"
+        "[listeners]\n[[bridge]]\ntype = ds2482\nnode = 9\nbus = simulated\n"
+        "[dispatchers]\n[[home]]\ntype = log\n"
+    )
+    (about,) = (
+        str(each) for each in doctor.examine(file, Machine.below(Path("/"))) if each.subject == "syslog"
+    )
+    assert about.startswith(said.format(port=port))
+
+
 def test_the_usual_state_directory_is_not_missed_by_a_user_who_has_his_own(pi):
     pi.path("/var/lib").mkdir(parents=True, mode=0o755)
     finding = finding_on_state(pi, pi.machine, CONFIGURATION.replace("state_dir", "#state_dir"))

@@ -13,6 +13,7 @@ from gateway.diagnosis.finding import Finding, bad, good, show, unknown
 from gateway.diagnosis.machine import WRITE_SEARCH, Machine
 from gateway.paths import DEFAULT_FILE, own_state
 from gateway.present.asking import RunningGateway
+from gateway.process import logs
 from gateway.registry import UnknownType, find, known
 from gateway.settings import build
 from gateway.text.terminal import FAILED, OK
@@ -68,6 +69,8 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
         running = status.sections if status else {}
         machine = replace(machine, running=frozenset(running), gateway=status.pid if status else 0)
     yield replace(_examine_state(gateway, machine), subject="state")
+    if machine.live and gateway.syslog:
+        yield replace(_examine_syslog(gateway.syslog), subject="syslog")
     for name, plugin in plugins.items():
         for finding in _examine_plugin(plugin, machine):
             yield replace(finding, subject=name)
@@ -75,6 +78,14 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
             yield replace(_experience(running[name]), subject=name)
             if remark := running[name].remark:
                 yield replace(unknown(remark), subject=name)
+
+
+def _examine_syslog(words: tuple[str, ...]) -> Finding:
+    place = ", ".join(words)
+    if trouble := logs.syslog_trouble(words):
+        cure = "start it, or correct syslog in [gateway]; the log itself goes on"
+        return bad(f"{place} is not reached ({trouble})", cure)
+    return good(f"{place} can be reached")
 
 
 def _usual() -> dict[str, Plugin]:

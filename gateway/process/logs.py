@@ -84,6 +84,21 @@ def check_syslog(words: Sequence[str]) -> None:
         raise ValueError(f"a facility such as daemon or local0 expected, not {facility}{hint}")
 
 
+def syslog_trouble(words: Sequence[str]) -> str:
+    """Return why a syslog is not reached, "" where nothing speaks against it; UDP has no answer."""
+    host, port = host_and_port(words[0].removeprefix("tcp:"), _PORT)
+    try:
+        if words[0].startswith("tcp:"):
+            socket.create_connection((host, port), _PATIENCE).close()
+        elif host == "local":
+            Path(_LOCAL).stat()
+        else:
+            socket.getaddrinfo(host, port)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
 def _is_journal() -> bool:
     """Tell whether stderr is the journal, by JOURNAL_STREAM of systemd.exec(5)."""
     journal = os.environ.get("JOURNAL_STREAM")
