@@ -10,13 +10,14 @@ import pytest
 
 from gateway.commands import doctor
 from gateway.conf.config import Gateway
-from gateway.diagnosis.finding import Finding, Verdict, unknown
+from gateway.diagnosis.finding import Finding, Verdict, good, unknown
 from gateway.diagnosis.machine import Machine
 from gateway.plugin import Listener
 from gateway.process import control
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import free_port
 from tests.simulators.pi import ailing, fault
+from tests.statuses import status
 from tests.waiting import wait_until
 
 FLOW = "28.33F749050000"
@@ -151,7 +152,7 @@ def test_what_the_running_gateway_has_seen_is_told(tmp_path):
         state(tmp_path)
         + f"[listeners]\n[[push]]\ntype = tcp\nport = {port}\n[[radio]]\ntype = rfm12pi\n"
         + f"port = {tmp_path}/nothing\n[[demo]]\ntype = ds2482\nbus = simulated\nnode = 9\ninterval = 1\n"
-        + f"sensor1 = {FLOW}\n[dispatchers]\n[[home]]\ntype = log\n"
+        + f"sensor1 = {FLOW}\nsensor2 = 28.000000000001\n[dispatchers]\n[[home]]\ntype = log\n"
     )
     before = command("--config-file", file, "doctor")
     assert f"?     gateway: no gateway answers at {tmp_path}/state/control (No such file" in before.stdout
@@ -167,9 +168,21 @@ def test_what_the_running_gateway_has_seen_is_told(tmp_path):
     assert "?     push: the running gateway has had no frame through it yet" in said
     assert f"FAULT radio: the running gateway is in trouble with it: {tmp_path}/nothing: No such file" in said
     assert "frames since the gateway started, the last" in said
+    assert "FAULT demo: the running gateway is in trouble with it: sensor2 28." in said
     assert (
         f"?     gateway: the one that runs, pid {gateway.process.pid}, has another file: {file}" in elsewhere
     )
+
+
+def test_each_trouble_of_the_gateway_itself_is_a_fault(tmp_path, monkeypatch):
+    troubled = status(healthy=False, troubles=["the disk is full", "the file has faults"])
+    monkeypatch.setattr(doctor, "_ask", lambda *_: (good("it is running"), troubled))
+    found = [str(each) for each in doctor.examine(tmp_path / "none", Machine.below(Path("/")))]
+    assert found[1:4] == [
+        "ok    gateway: it is running",
+        "FAULT gateway: the disk is full",
+        "FAULT gateway: the file has faults",
+    ]
 
 
 def test_a_gateway_that_hangs_is_a_fault(monkeypatch):

@@ -66,6 +66,8 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
     if machine.live:
         finding, status = _ask(gateway, file)
         yield replace(finding, subject="gateway")
+        for trouble in status.troubles if status else []:
+            yield replace(bad(trouble), subject="gateway")
         running = status.sections if status else {}
         machine = replace(machine, running=frozenset(running), gateway=status.pid if status else 0)
     yield replace(_examine_state(gateway, machine), subject="state")
@@ -75,7 +77,7 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
         for finding in _examine_plugin(plugin, machine):
             yield replace(finding, subject=name)
         if name in running:
-            yield replace(_experience(running[name]), subject=name)
+            yield from (replace(finding, subject=name) for finding in _experience(running[name]))
             if remark := running[name].remark:
                 yield replace(unknown(remark), subject=name)
 
@@ -137,10 +139,11 @@ def _examine_plugin(plugin: Plugin, machine: Machine) -> Iterable[Finding]:
     return findings
 
 
-def _experience(section: SectionStatus) -> Finding:
-    """Return how a section fares in the running gateway."""
-    if section.trouble:
-        return bad(f"the running gateway is in trouble with it: {section.trouble}")
-    if section.age is None:
-        return unknown("the running gateway has had no frame through it yet")
-    return good(f"{section.frames} frames since the gateway started, the last {section.age:.0f} s ago")
+def _experience(section: SectionStatus) -> Iterator[Finding]:
+    """Yield how a section fares in the running gateway."""
+    for trouble in section.troubles:
+        yield bad(f"the running gateway is in trouble with it: {trouble}")
+    if section.age is not None:
+        yield good(f"{section.frames} frames since the gateway started, the last {section.age:.0f} s ago")
+    elif not section.troubles:
+        yield unknown("the running gateway has had no frame through it yet")
