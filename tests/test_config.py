@@ -470,6 +470,12 @@ class TestBetweenSections:
         [remark] = config.read(path).remarks
         assert str(remark) == f"{path}:9: apikey: every user of this machine can read it: chmod 640 {path}"
 
+    def test_of_several_keys_that_everyone_can_read_one_is_remarked(self, written):
+        path = written(whole(dispatcher="type = cloud\napikey = abc\n[[b]]\ntype = cloud\napikey = abc\n"))
+        path.chmod(0o644)
+        [remark] = config.read(path).remarks
+        assert "every user of this machine can read it, and 1 more below: chmod" in str(remark)
+
     def test_a_file_without_a_key_may_be_read_by_everyone(self, written):
         path = written(whole())
         path.chmod(0o644)

@@ -308,11 +308,12 @@ def _check_simulated(text: Document, parts: dict[Kind, list[Part]]) -> None:
 
 
 def _check_secrets(text: Document, parts: list[Part]) -> None:
-    """Point out the keys that every user of the machine can read."""
-    for part in parts:
-        for key in secrets(part.plugin):
-            message = f"every user of this machine can read it: chmod 640 {text.path}"
-            text.remark(*place(type(part.plugin), part.section, part.entries, key), message)
+    """Point out, in one line, the keys that every user of the machine can read."""
+    found = [(part, key) for part in parts for key in secrets(part.plugin)]
+    for part, key in found[:1]:
+        others = f", and {len(found) - 1} more below" if len(found) > 1 else ""
+        message = f"every user of this machine can read it{others}: chmod 640 {text.path}"
+        text.remark(*place(type(part.plugin), part.section, part.entries, key), message)
 
 
 def _named(part: Part) -> str:

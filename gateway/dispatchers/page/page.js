@@ -6,6 +6,7 @@ const SHOWN = 5;
 const SILENT = 45000;
 let stream = null;
 let due = 0;
+let lost = false;
 let loaded = performance.now();
 
 function span(seconds) {
@@ -85,13 +86,15 @@ function follow() {
   stream = new EventSource('/api/events');
   stream.onmessage = (event) => {
     due = performance.now() + SILENT;
+    lost = false;
     show(JSON.parse(event.data));
   };
-  stream.onerror = () => { due = Math.min(due, performance.now() + SILENT / 9); };
+  stream.onerror = () => { if (!lost) due = Math.min(due, performance.now() + SILENT / 9); };
 }
 
 function watch() {
   if (!stream || performance.now() < due) return;
+  lost = true;
   const words = 'the gateway does not answer: what is below was so when it last did';
   show({ page: { headline: 'Not reached', troubles: [words] } });
   follow();
