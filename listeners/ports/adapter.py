@@ -7,6 +7,7 @@ there before the port is, unlike the links in /dev/serial/by-id.
 from __future__ import annotations
 
 import os
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +16,6 @@ TTYS, DEVICES = Path("/sys/class/tty"), Path("/dev")
 
 _DEPTH = 4
 """How far above the port the USB device is, at most."""
-
-_REPLACED_S = 600.0
-"""Seconds after which one of the same kind that is in the place of another counts as its replacement."""
 
 
 class Adapter(NamedTuple):
@@ -31,8 +29,15 @@ class Adapter(NamedTuple):
         return f"{self.kind} {self.serial or 'without a serial number'}, interface {self.interface}"
 
 
-class Displaced(OSError):
-    """Another adapter is in the place of the one that was read there."""
+class AdapterMemory:
+    """The adapter that a section has read; no other section reads it in the place of its own."""
+
+    def __init__(self) -> None:
+        self.adapter: Adapter | None = None
+        _memories[:] = [each for each in _memories if each()] + [weakref.ref(self)]
+
+
+_memories: list[weakref.ref[AdapterMemory]] = []
 
 
 def adapter_of(port: str) -> Adapter | None:
@@ -43,26 +48,23 @@ def adapter_of(port: str) -> Adapter | None:
     return None
 
 
-def follow(port: str, adapter: Adapter | None, displaced_s: float) -> str:
-    """Return where an adapter is that was at this port.
+def follow(port: str, memory: AdapterMemory) -> str:
+    """Return where the adapter is that was read at this port, or the port if another has replaced it.
 
-    Raises Displaced where another has its place, until that counts as its replacement: for `displaced_s`
-    seconds so far.
+    Raises OSError where the one in its place is of another kind, or is the one of another section.
     """
+    adapter = memory.adapter
     if adapter is None or (now := _adapter(port)) == adapter:
         return port
     places = _ports(adapter)
     if len(places) == 1:
         return str(DEVICES / places[0])
-    is_alike = now is not None and now.kind == adapter.kind
-    if not Path(port).exists() or (is_alike and displaced_s >= _REPLACED_S):
+    others = [other.adapter for each in list(_memories) if (other := each()) and other is not memory]
+    if not Path(port).exists() or (now and now.kind == adapter.kind and now not in others):
         return port
-    cure = "or restart the gateway if it was replaced"
-    if is_alike:
-        cure = f"or wait for {_REPLACED_S / 60:g} minutes if it was replaced"
-    raise Displaced(
+    raise OSError(
         f"{port}: the adapter that was read here ({adapter}) is gone, and another is in its place "
-        f"({now or 'not on USB'}): plug it in, {cure}"
+        f"({now or 'not on USB'}): plug it in, or restart the gateway if it was replaced"
     )
 
 

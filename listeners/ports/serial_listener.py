@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from gateway.flag import wait_readable
 from gateway.settings import setting
 from listeners.lines import LONGEST_LINE, Lines
-from listeners.ports.adapter import Displaced
+from listeners.ports.adapter import AdapterMemory
 from listeners.ports.examine_serial import examine_serial
 from listeners.ports.serial_port import SerialPort, check_port, is_pattern
 from listeners.tally import CountingListener
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gateway.flag import Flag
     from gateway.frame import Frame
     from listeners.lines import DataLine, Ignored, Rejected
-    from listeners.ports.adapter import Adapter
 
 Baud = Literal[300, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400]
 
@@ -31,8 +30,8 @@ class SerialListener(CountingListener):
     """Listens to a device that prints lines.
 
     What comes before the first line end is dropped: the end of a line may look like another line. A USB
-    adapter that has given frames is found again at another port; another one in its place is not read, unless
-    it counts as its replacement.
+    adapter that has given frames is found again at another port. Another one in its place is read if it may
+    have replaced it.
     """
 
     port: str = setting("/dev/ttyUSB0", was=("com_port",), check=check_port)
@@ -41,8 +40,7 @@ class SerialListener(CountingListener):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._port: SerialPort | None = None
-        self._adapter: Adapter | None = None
-        self._displaced_at: float | None = None
+        self._adapter = AdapterMemory()
 
     def hear(self, line: str) -> DataLine | Ignored | Rejected:
         """Take in a line and return what it says; nothing that it holds raises an exception."""
@@ -82,16 +80,7 @@ class SerialListener(CountingListener):
         return self._receive(port) if port.fileno() in wait_readable([stop, port]) else []
 
     def _connect(self) -> SerialPort:
-        return self._port_at(self.port, int(self.baud))
-
-    def _port_at(self, name: str, baud: int) -> SerialPort:
-        now = self.clock.monotonic()
-        since, self._displaced_at = self._displaced_at, None
-        try:
-            return SerialPort(name, baud, self._adapter, 0.0 if since is None else now - since)
-        except Displaced:
-            self._displaced_at = now if since is None else since
-            raise
+        return SerialPort(self.port, int(self.baud), self._adapter)
 
     def _opened(self) -> SerialPort:
         if self._port is None:
@@ -108,5 +97,5 @@ class SerialListener(CountingListener):
         for frame in frames:
             self.counts.count_missed(frame)
         if frames:  # it is our device, and not a boot loader
-            self._adapter = port.adapter
+            self._adapter.adapter = port.adapter
         return frames

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING
 import serial
 
 from gateway.process import holders
-from listeners.ports.adapter import adapter_of, follow
+from listeners.ports.adapter import AdapterMemory, adapter_of, follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from listeners.ports.adapter import Adapter
 
 _READ = 4096  # bytes at most in one read
 _PATIENCE = 1.0  # seconds that a write may take
@@ -37,32 +35,30 @@ def check_port(name: str) -> None:
         raise ValueError(f"an absolute path expected, such as /dev/ttyUSB0, not {name}")
 
 
-def find_port(name: str, adapter: Adapter | None = None, displaced_s: float = 0.0) -> str:
-    """Return the port of a name or pattern, or wherever the USB `adapter` is that was there before.
+def find_port(name: str, memory: AdapterMemory) -> str:
+    """Return the port of a name or pattern, or wherever the USB adapter is that was read there before.
 
-    Raises OSError where a pattern matches none or several, and Displaced as `follow` does.
+    Raises OSError where a pattern matches none or several, and as `follow` does.
     """
     if not is_pattern(name):
-        return follow(name, adapter, displaced_s)
+        return follow(name, memory)
     ports = sorted(glob.glob(name))  # noqa: PTH207  (the pattern is the user's, absolute, and text stays text)
     if not ports:
         raise OSError(f"{name}: no such port ({_PLUGGED_IN})")
     if len(ports) > 1:
         raise OSError(f"{name}: one port expected, not {' and '.join(ports)}: set port to the right one")
-    return follow(ports[0], adapter, displaced_s)
+    return follow(ports[0], memory)
 
 
 class SerialPort:
     """An open port that no other program can open, by the `name` found; what has already arrived is dropped.
 
-    `adapter` is the USB adapter that it is on; the one that is given was there before. Raises OSError where
-    it cannot be opened, Displaced as `follow` does, and OSError in every method once it has gone.
+    `adapter` is the USB adapter that it is on, and `memory` has the one that was read before. Raises OSError
+    where it cannot be opened, also as another adapter is there, and in every method once it has gone.
     """
 
-    def __init__(
-        self, name: str, baud: int, adapter: Adapter | None = None, displaced_s: float = 0.0
-    ) -> None:
-        self.name = find_port(name, adapter, displaced_s)
+    def __init__(self, name: str, baud: int, memory: AdapterMemory | None = None) -> None:
+        self.name = find_port(name, memory or AdapterMemory())
         with self._named_failure():
             self._serial = serial.Serial(self.name, baud, timeout=0, write_timeout=_PATIENCE, exclusive=True)
         self.adapter = adapter_of(self.name)

@@ -161,7 +161,7 @@ class Rfm12pi(SerialListener):
         if self.simulated:
             self._simulator = SimulatedRfm12pi(firmware=Rf12demo(baud=self._rates[0]))
         name = self._simulator.port if self._simulator else self.port
-        port = self._port_at(name, self._rates[0])
+        port = SerialPort(name, self._rates[0], self._adapter)
         if is_pattern(self.port):
             self._board_log.info("the board is at %s", port.name)
         return port
