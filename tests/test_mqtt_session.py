@@ -56,6 +56,13 @@ def test_a_broker_that_retains_nothing_is_one_line_with_a_cure(tmp_path):
         assert "retain_available true" in caught.value.cure
 
 
+def test_a_port_at_which_no_tls_is_spoken_is_said_with_its_cure(broker):
+    session = Session(Broker(host="127.0.0.1", port=broker.port, tls=True), "x")
+    with pytest.raises(Unreachable, match="no TLS there, or another kind of it: ") as caught:
+        session.open()
+    assert "give the port for TLS, 8883 as a rule, or take tls" in caught.value.cure
+
+
 def test_a_message_that_nobody_reads_is_known_to_be_one(broker):
     session, codes = connected(broker), []
     session.deliver([Message("nobody", b"1")], codes)

@@ -147,7 +147,7 @@ class Broker(Plugin):
     def unreachable(self, error: Exception) -> Unreachable:
         """Return the failure to connect, in words, with the cure."""
         words = failure(error)
-        cure = "see that the broker runs there, and that this machine reaches it"
+        cure = "see that host is right, that the broker runs there, and that this machine reaches it"
         if isinstance(error, ssl.SSLCertVerificationError):
             words = f"its certificate is refused: {error.verify_message}"
             today = self.clock.wall()
@@ -158,8 +158,8 @@ class Broker(Plugin):
                 cure = "name the certificate that it is signed with in ca_file"
             else:
                 cure = "have the broker use a certificate that is valid, for the name in host"
-        elif isinstance(error, ssl.SSLError):
-            words = f"no TLS there, or another kind of it: {error.reason or error}"
+        elif isinstance(error, ssl.SSLError) or (self.secure and isinstance(error, ConnectionResetError)):
+            words = f"no TLS there, or another kind of it: {getattr(error, 'reason', None) or words}"
             cure = f"give the port for TLS, {TLS_PORT} as a rule, or take tls, ca_file and cert_file out"
         elif isinstance(error, ConnectionRefusedError):
             words = "connection refused: no broker listens there"
