@@ -377,6 +377,7 @@ def test_neither_a_path_nor_a_key_is_in_any_answer():
         ("cannot open (/dev/ttyAMA0): no such file", "cannot open (ttyAMA0): no such file"),
         ("'/sys/class/net/eth0/rx': gone", "'rx': gone"),
         ("http://emonpi/emoncms/input: not reached", "http://emonpi/emoncms/input: not reached"),
+        ("http://h: it answers 404 to /input/bulk: x", "http://h: it answers 404 to /input/bulk: x"),
         ("emonpi/temp/#: 1/2 of 3 °C/h, and / alone", "emonpi/temp/#: 1/2 of 3 °C/h, and / alone"),
     ],
 )
