@@ -11,7 +11,7 @@ import pytest
 
 from gateway.frame import Frame, Stamp
 from gateway.process.control import ask
-from gateway.spool import Spool
+from gateway.spool import Spool, SpoolUnusable
 from gateway.store import store
 from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted
@@ -199,6 +199,19 @@ def test_an_end_saves_what_can_be_saved_and_says_what_cannot(path, clock, monkey
     disk.on = False
     spool = open_queue(path, clock=clock)
     assert values(spool, "a") == [1, 2]
+    spool.close()
+
+
+def test_what_is_in_the_place_of_the_file_is_named_without_the_number_of_an_error(path, caplog):
+    path.mkdir(parents=True)
+    with pytest.raises(SpoolUnusable) as unusable:
+        Spool(path, in_memory=False)
+    spool = open_queue(path)
+    spool.put([frame(1)])
+    for said in (str(unusable.value), spool.trouble, caplog.text):
+        assert f"{path}: a plain file expected, and no link: take it away" in said
+        assert "Errno" not in said
+    path.rmdir()
     spool.close()
 
 

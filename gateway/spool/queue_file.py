@@ -17,6 +17,7 @@ from gateway.store import removed, salvage, store
 from gateway.store.ballast import Ballast
 from gateway.store.salvage import Salvage
 from gateway.store.store import SpoolUnusable
+from gateway.text.words import failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,14 +100,13 @@ class QueueFile:
             self._open(AT_START)
         except (OSError, sqlite3.Error) as error:
             if not in_memory:
-                raise SpoolUnusable(f"{self._path} cannot be used: {error}") from error
+                raise SpoolUnusable(f"{self._path} cannot be used: {failure(error)}") from error
             log.error(
-                "%s: %s; frames are kept in memory only, and do not survive an end of the daemon, "
-                "until the disk can be used: it is tried again",
-                self._path,
-                error,
+                "the file of the queue cannot be used (%s): frames are kept in memory only, and do not "
+                "survive an end of the daemon, until it can: it is tried again",
+                failure(error),
             )
-            self.is_away, self.trouble = True, str(error)
+            self.is_away, self.trouble = True, failure(error)
             self.retry_at = self.clock.monotonic() + RETRY
             with suppress(OSError, sqlite3.Error):
                 if not salvage.is_begun(self._path):
@@ -146,10 +146,10 @@ class QueueFile:
                     "%s is damaged, and a new file cannot be made (%s): frames are kept in memory only, "
                     "and do not survive an end of the daemon, until it can: it is tried again",
                     self._path,
-                    error,
+                    failure(error),
                 )
             self._is_stuck = self.is_away = True
-            self.trouble = str(error)
+            self.trouble = failure(error)
             self.retry_at = self.clock.monotonic() + RETRY
             self.wake()
 
@@ -163,7 +163,7 @@ class QueueFile:
                 self._open(at_once)
         except (OSError, sqlite3.Error, SpoolUnusable) as error:
             if self.is_away:
-                self.trouble = str(error)
+                self.trouble = failure(error)
 
     def write(self) -> bool:
         """Write what is not on the disk yet; return whether there was something.
@@ -192,7 +192,7 @@ class QueueFile:
             self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes))
         except (OSError, sqlite3.Error, SpoolUnusable) as error:
             raise sqlite3.OperationalError(
-                f"{self._path} or its log was removed, and cannot be written anew: {error}"
+                f"{self._path} or its log was removed, and cannot be written anew: {failure(error)}"
             ) from error
 
     def close(self) -> None:
@@ -203,7 +203,7 @@ class QueueFile:
                     self.contents.write()
                 removed.keep(self._path, self.contents.db)
             except (OSError, sqlite3.Error) as error:
-                log.error("%s was removed, and what waits in it is lost: %s", self._path, error)
+                log.error("%s was removed, and what waits in it is lost: %s", self._path, failure(error))
         if lost := [each for each in self.contents.unwritten if each.number > self._kept_upto]:
             log.error("the disk refuses to the end: %d readings that wait in memory are lost", len(lost))
         with suppress(OSError), as_owner(self._path.parent):
