@@ -12,6 +12,7 @@ class Wire:
 
     def __init__(self) -> None:
         self._far, self._near = os.openpty()
+        self._ends = [self._near, self._far]
         tty.setraw(self._near)
         self.port = os.ttyname(self._near)
 
@@ -28,6 +29,5 @@ class Wire:
 
     def cut(self) -> None:
         """Pull it out; may be done twice."""
-        with contextlib.suppress(OSError):
-            os.close(self._far)
-            os.close(self._near)
+        while self._ends:
+            os.close(self._ends.pop())
