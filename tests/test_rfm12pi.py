@@ -229,9 +229,21 @@ def test_a_packet_becomes_a_frame(wire, stop, opened):
     assert frame.stamp == listener.clock.now()
 
 
+def test_the_end_of_a_line_is_no_packet_of_another_node(wire, stop, opened):
+    listener = opened(wire.port)
+    wire.send(b"OK 10 1 0 (-61) \r\n39 200 0 (-61) \r\nOK 10 2 0 (-61) \r\n")
+    assert [frame.values for frame in listener.read(stop)] == [(1,), (2,)]
+    assert listener.counts == {"no-ok": 1}
+    # but another board, whose firmware says no OK, is heard
+    listener.close()
+    listener.open()
+    wire.send(b"\r\n 10 3 0\r\n")
+    assert [frame.values for frame in listener.read(stop)] == [(3,)]
+
+
 def test_all_that_has_come_is_one_list(wire, stop, opened):
     listener = opened(wire.port)
-    wire.send(b"OK 10 1 0 \r\n 11 2 0\r\nOK 12 3 0 (-50)\n 13 4")
+    wire.send(b"OK 10 1 0 \r\nOK 11 2 0\r\nOK 12 3 0 (-50)\nOK 13 4")
     assert [frame.node for frame in listener.read(stop)] == ["10", "11", "12"]
     wire.send(b" 0\r\n")
     assert [frame.node for frame in listener.read(stop)] == ["13"]

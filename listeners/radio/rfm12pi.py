@@ -75,7 +75,7 @@ class Rfm12pi(SerialListener):
         self._simulator: SimulatedRfm12pi | None = None
         self._search: BaudSearch | None = None
         self._rates: tuple[int, ...] = RATES if self.baud == "auto" else (self.baud,)
-        self._configuration = ""
+        self._configuration, self._says_ok = "", False
         self._board = Board({}, self.clock, self.log)
         self._groups = Groups(self.group)
 
@@ -114,7 +114,7 @@ class Rfm12pi(SerialListener):
         """Open the port; what has already arrived there is dropped."""
         super().open()
         self._search = BaudSearch(self.clock, self._rates) if self.baud == "auto" else None
-        self._configuration = ""
+        self._configuration, self._says_ok = "", False
         self._board = Board(self.wanted(), self.clock, self._board_log, time_every=self.sendtimeinterval)
 
     def close(self) -> None:
@@ -144,6 +144,10 @@ class Rfm12pi(SerialListener):
         if self._search is not None and not self._is_proof(self._search, line, said):
             return Ignored("wrong-baud")
         if isinstance(said, Packet):
+            says_ok = line.lstrip(" \r").startswith("OK")
+            if self._says_ok and not says_ok:
+                return Rejected("no-ok")  # firmware says it always or never: the line has lost its beginning
+            self._says_ok = says_ok
             return self._groups.judge(with_header(said) if self.header == "raw" else said, self.log)
         if isinstance(said, Ignored):
             self._board.hear(said)
