@@ -55,7 +55,7 @@ class Log:
             self.read += [int(line[:6]) for line in lines.decode().splitlines()]
 
     def shift(self):
-        for number in range(9, 0, -1):
+        for number in range(30, 0, -1):
             for ending in ("", ".gz"):
                 old = self.path.with_name(f"mail.log.{number}{ending}")
                 if old.exists():
@@ -75,9 +75,12 @@ class Log:
             self.poll()
         self.path.touch()
 
-    def copytruncate(self):
+    def copytruncate(self, *, restart=False):
         self.shift()
         shutil.copyfile(self.path, self.path.with_name("mail.log.1"))
+        if restart:
+            self.restart()
+            self.follower.begin()
         os.truncate(self.path, 0)
         self.touch(self.path.with_name("mail.log.1"))
 
@@ -297,6 +300,32 @@ def test_a_line_without_an_end_fills_no_memory_and_counts_once(begun):
     begun.written += 1
     begun.write(2)
     begun.poll()
+    begun.assert_all_once(10)
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_start_while_a_log_is_copied_leaves_the_copy_alone(begun, is_read, is_whole):
+    # given a log that is being copied while the gateway starts
+    begun.write(100)
+    begun.poll()
+    begun.write(5)
+    copy = begun.path.with_name("mail.log.1")
+    shutil.copyfile(begun.path, copy)
+    if not is_whole:
+        os.truncate(copy, 500)
+    begun.restart()
+    begun.follower.begin()
+    if is_read:
+        begun.poll()
+    # when the copy is complete, and the log is truncated
+    begun.write(5)
+    shutil.copyfile(begun.path, copy)
+    begun.touch(copy)
+    os.truncate(begun.path, 0)
+    begun.write(2)
+    begun.poll()
+    # then
     begun.assert_all_once(10)
 
 
@@ -543,6 +572,7 @@ ACTS = [
     "restart",
     "later",
     "missing",
+    "truncate at a start",
 ]
 
 
@@ -564,9 +594,11 @@ def test_whatever_happens_each_line_is_read_once(tmp_path_factory, acts, sizes):
                 log.now += LATE
             case "missing":
                 log.restart_without_a_file()
+            case "truncate at a start":
+                log.copytruncate(restart=True)
             case _:
                 getattr(log, act)()
-        if act in ("rename", "copytruncate", "compress", "later", "missing"):
+        if act not in ("write", "late", "poll", "restart"):
             log.late = act == "rename"  # while its program has not noticed
     log.poll()
     log.poll()

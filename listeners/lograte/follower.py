@@ -250,8 +250,7 @@ class Follower:
             new = self._open_new(current)
         except FileNotFoundError as error:
             missing = error
-        intact = None if is_truncated or new else current
-        added = self._open_rotated(intact, new)
+        added = self._open_rotated(None if is_truncated else current, new)
         if new:
             if current:
                 current.since = self._now()
@@ -290,7 +289,7 @@ class Follower:
 
     def _open_rotated(self, intact: _Source | None, new: _Source | None) -> list[_Source]:
         """Return the rotated files that are not known yet, the oldest first."""
-        added, looked_at = [], set()
+        added, looked_at, written = [], set(), new or intact
         open_now = [*self._sources, *filter(None, [new])]
         for path, about, ending in self._rotated_files():
             signature = (about.st_ino, about.st_mtime_ns, about.st_size)
@@ -303,7 +302,7 @@ class Follower:
                 opened.callback(source.close)
                 key, is_new = source.key(), self._is_new(source)
                 same = [each for each in open_now if each.key(key[0]) == key]
-                if is_new and intact and (intact in same or intact.position.fits(source.file)):
+                if is_new and written and (written in same or written.position.fits(source.file)):
                     # It was copied, and is about to be truncated: the next look tells.
                     looked_at.remove(signature)
                     continue
