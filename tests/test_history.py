@@ -397,13 +397,23 @@ def test_a_tile_has_the_24_hours_and_what_is_not_written_yet_from_the_present(tm
     assert '<a href="/chart?node=9&amp;index=1&amp;span=24h">cellar</a>' in body
 
 
-def test_the_least_and_the_greatest_of_a_tile_are_values_and_no_means_and_the_one_now_is_among_them(tmp_path):
-    with serving(Present([value(value=41.0, hour=[])]), tmp_path) as page:
+@pytest.mark.parametrize(
+    ("shown", "greatest"),
+    [
+        ({"value": 41.0}, "41.0"),
+        ({"value": None, "last": 41.0, "age": 9.0}, "41.0"),
+        ({"value": None, "last": 41.0, "age": 2 * DAY}, "29.0"),
+    ],
+)
+def test_the_least_and_the_greatest_of_a_tile_are_values_and_no_means_and_the_latest_is_among_them(
+    tmp_path, shown, greatest
+):
+    with serving(Present([value(hour=[], **shown)]), tmp_path) as page:
         page.clock = VirtualClock(wall=NOW)
         page.send(batch([frame(NOW - 5 * HOUR + second, 10.0 + second) for second in range(20)], 1))
         body = get(page, "/")[2].decode()
     assert re.search(r'class="least">10.0<', body)
-    assert re.search(r'class="greatest">41.0<', body)
+    assert re.search(rf'class="greatest">{greatest}<', body)
 
 
 def test_without_a_history_there_are_no_charts(tmp_path):

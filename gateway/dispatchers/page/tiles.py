@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DASH = "\u2013"
 _GROUPED = 10_000
 """Figures from here on have a space after each three digits."""
+_HOUR = 3600.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def tile(value: Value, drawn: Curve, link: str = "") -> Tile:
     note = ""
     if value.value is None:
         note = "no value yet" if value.last is None else f"last {figure(value.last, value.unit)}"
-    known = [*drawn.extremes, *([] if value.value is None else [value.value])]
+    latest = value.last if value.value is None and (value.age or 0.0) < _HOUR else value.value
+    known = [*drawn.extremes, *([] if latest is None else [latest])]
     return Tile(
         line=drawn.line,
         area=drawn.area,
