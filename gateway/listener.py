@@ -170,8 +170,8 @@ class Present(Protocol):
     def values(self) -> list[Value]:
         """Return each value as it is now, sorted; also those configured that were not heard yet."""
 
-    def brings(self, source: str, place: str) -> bool:
-        """Tell whether a listener reads what is published at a place: see `Listener.brings`."""
+    def reads_from(self, source: str, place: str) -> bool:
+        """Tell whether a listener reads what is published at a place: see `Listener.reads_from`."""
 
     def status(self) -> Status:
         """Return how the gateway is, as `oemgateway status --json` has it; OSError where that fails."""
@@ -210,10 +210,10 @@ class Listener(Plugin):
         """Return what the configuration fixes of the values it gives; no I/O."""
         return ()
 
-    def brings(self, place: str) -> bool:  # noqa: ARG002  (by default there is none)
+    def reads_from(self, place: str) -> bool:  # noqa: ARG002  (by default there is none)
         """Tell whether it reads what is published at a place, such as localhost:1883/emon/9.
 
-        What it has brought from there is not published there again.
+        What it has read there is not published there again.
         """
         return False
 

@@ -32,7 +32,8 @@ _TYPOGRAPHIC = re.compile(r"[\u2018-\u201f\xab\xbb].*[\u2018-\u201f\xab\xbb]", r
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0[xX][0-9a-fA-F]{1,16}")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_BOOLS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(("no", "false", "off", "0"), False)
+ANSWERS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(("no", "false", "off", "0"), False)
+"""What stands for yes and for no, in small letters."""
 
 
 def setting(  # noqa: PLR0913  (each is a property of its own)
@@ -251,9 +252,9 @@ def convert(kind: Any, raw: Raw) -> Any:  # noqa: ANN401  (a type in, one of its
 
 def _scalar(kind: Any, text: str) -> Any:  # noqa: ANN401  (as convert)
     if kind is bool:
-        if text.lower() not in _BOOLS:
+        if text.lower() not in ANSWERS:
             raise ValueError(f"yes or no expected, not {text}")
-        return _BOOLS[text.lower()]
+        return ANSWERS[text.lower()]
     if kind is int:
         if not _INTEGER.fullmatch(text):
             raise ValueError(f"a whole number expected, not {text}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.conf.misplaced import remark_on_settings_below_commented
 from gateway.conf.section import blame
 from gateway.nodes import Decoder, check_id
-from gateway.settings import SettingsFault, build, declared, did_you_mean
+from gateway.settings import ANSWERS, SettingsFault, build, declared, did_you_mean
 
 if TYPE_CHECKING:
     from gateway.conf.document import Document, Entry, Section
@@ -117,7 +117,7 @@ def _drop_other_whitening(text: Document, entries: dict[str, Entry]) -> None:
     """Drop a `whitening` that is not 1, the only one that emonhub (emonhub_interfacer.py) looks for."""
     whitening = entries.get("whitening")
     if whitening is not None and whitening.value != "1":
-        if str(whitening.value).lower() not in ("0", "no", "false", "off"):
+        if ANSWERS.get(str(whitening.value).lower()) is not False:
             text.remark(whitening.line, "whitening", "not used, as in emonhub, which knows only 1: try that")
         del entries["whitening"]
 

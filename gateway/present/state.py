@@ -151,10 +151,10 @@ class State:
         """Return what people call a node, "" where [nodes] does not say."""
         return self._catalogue.node_names.get(node, "")
 
-    def brings(self, source: str, place: str) -> bool:
+    def reads_from(self, source: str, place: str) -> bool:
         """Tell whether a listener reads what is published at a place."""
         listener = self._listeners.get(source)
-        return listener is not None and listener.brings(place)
+        return listener is not None and listener.reads_from(place)
 
     def values(self) -> list[Value]:
         """Return each value as it is now, also of what is configured and was not heard yet; sorted."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.flag import wait_readable
 from gateway.process.port import host_and_port
 from gateway.process.state_files import as_owner
-from gateway.settings import did_you_mean
+from gateway.settings import ANSWERS, did_you_mean
 from gateway.text.plain import plain
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def check_syslog(words: Sequence[str]) -> None:
         return
     place, facility, *more = [*words, "daemon"][: max(2, len(words))]
     try:
-        is_answer = place.lower() in ("yes", "no", "on", "off", "true", "false")
+        is_answer = place.lower() in ANSWERS
         host_and_port("" if more or is_answer else place.removeprefix("tcp:"), _PORT)
     except ValueError:
         found = ", ".join(words)

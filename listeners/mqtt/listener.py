@@ -22,12 +22,12 @@ from gateway.mqtt.session import FAILED, Session
 from gateway.mqtt.topics import check_filter, matches
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file
-from listeners.mqtt.again import Again
 from listeners.mqtt.answers import CURE, NOT_ALLOWED, Answers
 from listeners.mqtt.mappings import Mappings
 from listeners.mqtt.owners import Owners, Sender
 from listeners.mqtt.relay import Verdict
 from listeners.mqtt.streams import Read, read_emon, read_log
+from listeners.mqtt.taken_messages import TakenMessages
 from listeners.tally import CountingListener
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Mqtt(Broker, CountingListener):
         self._lists = 0
         self._owners = Owners()
         self._answers = Answers(self)
-        self._again = Again()
+        self._taken = TakenMessages()
         self._single = frozenset(self.values.topics())
         self._silent = frozenset([*self.subscriptions, *self._single])
         self._silent_since: float | None = None
@@ -101,7 +101,7 @@ class Mqtt(Broker, CountingListener):
         """Return the single values; which nodes the streams bring is known when they come."""
         return self.values.catalogue()
 
-    def brings(self, place: str) -> bool:
+    def reads_from(self, place: str) -> bool:
         """Tell whether a stream has what is published at this topic of this broker."""
         where, _, topic = place.partition("/")
         return where == self.where and any(matches(each, topic) for each in self.subscriptions)
@@ -156,7 +156,7 @@ class Mqtt(Broker, CountingListener):
         if not self._remember([_UNSURE, *before]):
             before = [_UNSURE, *before]
         session.open()
-        self._again.begin(self._file("again"), is_resumed=session.is_resumed)
+        self._taken.begin(self._file("again"), is_resumed=session.is_resumed)
         self._subscribe(session, before if session.is_resumed else [])
         if self._answers.is_new:
             self.synced.demand()  # what an earlier run has left is safe after that
@@ -186,8 +186,8 @@ class Mqtt(Broker, CountingListener):
                 self._acknowledge(self._session)
             self._session.close()
             self._session = None
-        self._again.note(taken)
-        self._again.keep(self._file("again"))
+        self._taken.note(taken)
+        self._taken.keep(self._file("again"))
         # A list that was not put is not counted: the next one has its number.
         self._lists = self.synced.kept()
         self._unsynced = deque(each for each in self._unsynced if each.number <= self._lists)
@@ -231,7 +231,7 @@ class Mqtt(Broker, CountingListener):
         while self._unsynced and self._unsynced[0].number <= safe:
             done = self._unsynced.popleft()
             self._answers.note_safe(done.advanced)
-            self._again.note(done.messages)
+            self._taken.note(done.messages)
             acknowledged += done.messages
         self._answers.publish(session)
         # After the answers: a message that comes again is answered again.
@@ -254,7 +254,7 @@ class Mqtt(Broker, CountingListener):
                 self.counts["retained"] += 1
                 return []
             is_numbered = self.format == "oemgateway" and topic not in self._single
-            if not is_numbered and self._again.has(message):
+            if not is_numbered and self._taken.has(message):
                 return []
             if topic in self._single:
                 frames = self.values.frames(topic, payload, now)

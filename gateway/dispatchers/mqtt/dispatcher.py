@@ -37,6 +37,7 @@ from gateway.plugin import (
     between,
     setting,
 )
+from gateway.settings import ANSWERS
 from gateway.text.plain import plain
 from gateway.version import VERSION
 
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
     from gateway.present.status import Status
 
 _FORMS = ("node", "nodevar", "json")
-_OFF = ("no", "off", "false", "0")
-_ON = ("yes", "on", "true", "1")
 _BIRTH = b"online"
 _PAUSE = 1.0, 10.0
 """Seconds between Home Assistant's birth message and our answer: many gateways hear it at once."""
@@ -64,9 +63,10 @@ def _check_forms(forms: Iterable[str]) -> None:
 
 
 def _check_discovery(prefix: str) -> None:
-    if prefix.lower() in _ON:
+    answer = ANSWERS.get(prefix.lower())
+    if answer:
         raise ValueError(f"a topic, such as homeassistant, or no expected, not {prefix}")
-    if prefix.lower() not in _OFF:
+    if answer is None:
         check_published(prefix)
 
 
@@ -137,7 +137,7 @@ class Mqtt(Broker, Dispatcher):
     @property
     def prefix(self) -> str:
         """Home Assistant's topic, "" where it is told nothing."""
-        return "" if self.discovery.lower() in _OFF else self.discovery.rstrip("/")
+        return "" if ANSWERS.get(self.discovery.lower()) is False else self.discovery.rstrip("/")
 
     def open(self) -> None:
         """Connect; publish that the gateway is there, and all that is retained."""
@@ -253,8 +253,8 @@ class Mqtt(Broker, Dispatcher):
         else:
             name = self.present.node_name(frame.node) if self.present else ""
             messages = [*emonhub_messages(self.base, frame, self.emonhub, name or frame.node)]
-        brings = self.present.brings if self.present else lambda *_: False
-        return [each for each in messages if not brings(frame.source, f"{self.where}/{each.topic}")]
+        reads_from = self.present.reads_from if self.present else lambda *_: False
+        return [each for each in messages if not reads_from(frame.source, f"{self.where}/{each.topic}")]
 
     def _publish_state(self) -> None:
         """Publish what has changed of the present state. Raises HoldEverything where that is not allowed.

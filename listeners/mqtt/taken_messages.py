@@ -19,7 +19,7 @@ _MOST = 2000
 """Messages that are remembered: twice what the broker sends without an acknowledgement."""
 
 
-class Again:
+class TakenMessages:
     """Remembers messages by their number in the session, with a digest of what they say.
 
     They are kept in a file between connections, or only in memory where `file` is None.
