@@ -94,13 +94,19 @@ def gone(usb, listening, stop, serial="A1", port="ttyUSB0"):
     return listener
 
 
-def test_two_adapters_that_come_back_swapped_are_each_read_as_before(usb, listening, stop):
+@pytest.fixture
+def two_gone(usb, listening, stop):
+    """Two listeners that have read adapters A1 and B2, whose hub has no power now."""
     one, other = usb.plug_in(0, "A1"), usb.plug_in(1, "B2")
     first, second = listening("ttyUSB0"), listening("ttyUSB1")
     assert (value(first, stop, one, 1), value(second, stop, other, 2)) == ((1,), (2,))
-    # when the hub had no power for a moment
     pull_out(first, usb, 0, one, stop)
     pull_out(second, usb, 1, other, stop)
+    return first, second
+
+
+def test_two_adapters_that_come_back_swapped_are_each_read_as_before(usb, two_gone, stop):
+    first, second = two_gone
     one, other = usb.plug_in(1, "A1"), usb.plug_in(0, "B2")
     first.open()
     second.open()
@@ -122,13 +128,9 @@ def test_an_adapter_of_another_kind_in_its_place_is_not_read(usb, listening, sto
     assert value(listener, stop, one, 2) == (2,)
 
 
-def test_the_adapter_of_another_section_is_not_read_in_its_place(usb, listening, stop):
-    one, other = usb.plug_in(0, "A1"), usb.plug_in(1, "B2")
-    first, second = listening("ttyUSB0"), listening("ttyUSB1")
-    assert (value(first, stop, one, 1), value(second, stop, other, 2)) == ((1,), (2,))
-    # when of both the second alone comes back, as the first that was found
-    pull_out(first, usb, 0, one, stop)
-    pull_out(second, usb, 1, other, stop)
+def test_the_adapter_of_another_section_is_not_read_in_its_place(usb, two_gone, stop):
+    first, second = two_gone
+    # when the second alone comes back, as the first that was found
     other = usb.plug_in(0, "B2")
     with pytest.raises(OSError, match=GONE):
         first.open()

@@ -250,7 +250,7 @@ class Follower:
             new = self._open_new(current)
         except FileNotFoundError as error:
             missing = error
-        added = self._open_rotated(None if is_truncated else current, new)
+        added = self._open_rotated(new or (None if is_truncated else current))
         if new:
             if current:
                 current.since = self._now()
@@ -287,10 +287,13 @@ class Follower:
                 source.begin(position)
                 return
 
-    def _open_rotated(self, intact: _Source | None, new: _Source | None) -> list[_Source]:
-        """Return the rotated files that are not known yet, the oldest first."""
-        added, looked_at, written = [], set(), new or intact
-        open_now = [*self._sources, *filter(None, [new])]
+    def _open_rotated(self, written: _Source | None) -> list[_Source]:
+        """Return the rotated files that are not known yet, the oldest first.
+
+        `written` is the file itself, None where it was truncated since the last look.
+        """
+        added, looked_at = [], set()
+        open_now = [*self._sources, *filter(None, [written])]
         for path, about, ending in self._rotated_files():
             signature = (about.st_ino, about.st_mtime_ns, about.st_size)
             if signature in self._looked_at:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from gateway.dispatchers.page.history.blocks import HOUR
 from gateway.dispatchers.page.now import key
 from gateway.dispatchers.page.spark import spark
 from gateway.text.words import short_span, span
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 DASH = "\u2013"
 _GROUPED = 10_000
 """Figures from here on have a space after each three digits."""
-_HOUR = 3600.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def tile(value: Value, drawn: Curve, link: str = "") -> Tile:
     note = ""
     if value.value is None:
         note = "no value yet" if value.last is None else f"last {figure(value.last, value.unit)}"
-    latest = value.last if value.value is None and (value.age or 0.0) < _HOUR else value.value
+    latest = value.last if value.value is None and (value.age or 0.0) < HOUR else value.value
     known = [*drawn.extremes, *([] if latest is None else [latest])]
     return Tile(
         line=drawn.line,
