@@ -220,7 +220,7 @@ class Daemon:
         logs.log_to_syslog(configuration.gateway.syslog)
         self._configuration = configuration
         if gone := self._spool.set_consumers(configuration.dispatchers):
-            log.warning("readings that waited for a removed destination alone, and are dropped: %s", gone)
+            log.warning("readings dropped, as they waited only for a destination that was removed: %s", gone)
         self._dating.set_consumers(configuration.dispatchers)
         claimed = claimed_by_others(configuration.listeners)
         self._present.configure(configuration.listeners, configuration.nodes)

@@ -186,12 +186,14 @@ def test_what_waits_for_a_destination_that_is_switched_off_is_said(file, server,
         # when it is switched off
         file.write_text(file.read_text() + "active = no\n")
         # then that is said, and not again once they are gone
-        wait_until(lambda: "for a removed destination alone, and are dropped: 3\n" in caplog.text)
+        wait_until(
+            lambda: "dropped, as they waited only for a destination that was removed: 3\n" in caplog.text
+        )
         push(port, "15 3")
         wait_until(lambda: len(stored(server)) == 4 and gateway._spool.waiting() == [])
     with running(file):
         pass
-    assert caplog.text.count("a removed destination alone") == 1
+    assert caplog.text.count("only for a destination that was removed") == 1
 
 
 def test_the_disk_is_made_to_write_in_time_and_by_no_listener(file, server, port, monkeypatch):

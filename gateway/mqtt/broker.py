@@ -33,7 +33,7 @@ CURES = {
 
 
 _OF_USER = (0x86, 0x87)
-"""Those that are about the user."""
+"""Reason codes that are about the user."""
 
 
 def check_text(text: str) -> None:

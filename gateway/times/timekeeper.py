@@ -160,7 +160,7 @@ class Timekeeper:
             side = "ahead of" if wall > expected else "behind"
             words = f"the clock is {span(abs(wall - expected))} {side} the server's"
         elif wall < self._past:
-            words = f"the clock shows a time {span(self._past - wall)} before one that has passed "
+            words = f"the clock shows a time {span(self._past - wall)} before one that has passed"
             words += " (where it is right, it was ahead once: start once with unsynced = send)"
         else:
             return ""

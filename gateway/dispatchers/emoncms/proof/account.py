@@ -70,7 +70,8 @@ class Account:
     def create_feed(self, tag: str, name: str, interval: int, unit: str = "") -> int:
         """Create a feed with slots of so many seconds; return its id. Older servers need datatype 1.
 
-        A server whose disk is full makes a feed of no interval, and ends at each reading that is for it.
+        A server whose disk is full makes a feed without an interval, and each reading for it would end in a
+        fatal error. Such a feed is deleted again; raises Unexpected.
         """
         options = json.dumps({"interval": interval})
         made = self._understood(
