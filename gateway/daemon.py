@@ -82,7 +82,9 @@ class Daemon:
         keeper = Timekeeper(clock, past=passed(self._spool, note, clock.now().boot), mode=gateway.unsynced)
         self._dating = Dating(self._spool, keeper, clock, note)
         self._queue = QueueAnswers(self._spool, retrying=self._try_refused)
-        self._status = StatusCollector(self._file, self._listeners, self._dispatchers, self._queue, keeper)
+        self._status = StatusCollector(
+            self._file, lambda: self._listeners, lambda: self._dispatchers, self._queue, keeper
+        )
         self._present.report_with(self._status.status)
         try:
             self._apply(self._configuration)
@@ -250,6 +252,9 @@ class Daemon:
                 )
                 self._listeners[name] = reader
                 reader.start()
+        # As in the file. Each assignment is one step for the threads that ask for the status.
+        self._listeners = {name: self._listeners[name] for name in configuration.listeners}
+        self._dispatchers = {name: self._dispatchers[name] for name in configuration.dispatchers}
 
     def _before(self, plugin: Plugin) -> list[Worker[Any]]:
         """Return the workers that have to end before this plugin can be opened."""

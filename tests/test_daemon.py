@@ -174,6 +174,28 @@ def test_a_section_that_is_added_runs_and_one_that_is_taken_out_ends(file, serve
         assert not worker.is_alive()
 
 
+def test_after_an_edit_the_sections_are_in_the_order_of_the_file(file, server, port):
+    # given sections of both kinds, as they started
+    def edit(idle: int, batch: int) -> None:
+        log = "[[log]]\ntype = log\n"
+        write(file, server, port, f"idle = {idle}\n[[other]]\ntype = tcp\nport = 0\n", batch=batch)
+        file.write_text(file.read_text() + log)
+
+    def order(gateway: Daemon) -> list[str]:
+        status = gateway._status.status()
+        return [*status.listeners, *status.dispatchers]
+
+    edit(100, 7)
+    with running(file) as gateway:
+        wait_until(lambda: answers(file))
+        listener = gateway._listeners["push"]
+        # when the first of each kind is edited
+        edit(200, 8)
+        wait_until(lambda: gateway._listeners.get("push") not in (listener, None) and batch(gateway) == 8)
+        # then it is still the first
+        wait_until(lambda: order(gateway) == ["push", "other", "home", "log"], what="the order of the file")
+
+
 def test_what_waits_for_a_destination_that_is_switched_off_is_said(file, server, port, caplog):
     # given a second destination that cannot be reached, and what waits for it
     dead = f"[[dead]]\ntype = emoncms\nurl = http://127.0.0.1:{free_port()}\napikey = {server.key}\n"

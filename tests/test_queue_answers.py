@@ -135,7 +135,7 @@ def test_that_refused_frames_are_dropped_is_told_with_the_cure(tmp_path):
     assert (status["refused_dropped"], status["dropped"]) == (3, 0)
     assert "oemgateway queue list --refused says why" in status["refused_trouble"]
     keeper = Timekeeper(VirtualClock(), past=MADE, synchronised=lambda: True)
-    told = StatusCollector(tmp_path, {}, {}, answers, keeper).status()
+    told = StatusCollector(tmp_path, dict, dict, answers, keeper).status()
     assert (told.healthy, told.troubles) == (False, [status["refused_trouble"]])
     assert "3 of what was refused were dropped, ever" in "\n".join(lines(told))
     # and no more when some are taken out

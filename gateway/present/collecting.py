@@ -45,8 +45,8 @@ class StatusCollector:
     def __init__(
         self,
         file: Path,
-        listeners: Mapping[str, ListenerWorker],
-        dispatchers: Mapping[str, DispatcherWorker],
+        listeners: Callable[[], Mapping[str, ListenerWorker]],
+        dispatchers: Callable[[], Mapping[str, DispatcherWorker]],
         queue: QueueAnswers,
         keeper: Timekeeper,
     ) -> None:
@@ -70,28 +70,28 @@ class StatusCollector:
 
     def details(self) -> dict[str, Mapping[str, Any]]:
         """Return the details of the listeners that have any, by name."""
-        found = {name: worker.plugin.health().details for name, worker in dict(self._listeners).items()}
+        found = {name: worker.plugin.health().details for name, worker in dict(self._listeners()).items()}
         return {name: details for name, details in found.items() if details}
 
     def exclusive(self) -> dict[str, list[str]]:
         """Return, by listener, what it has to itself, such as a serial port or a chip, in words."""
-        return {name: list(worker.plugin.exclusive) for name, worker in dict(self._listeners).items()}
+        return {name: list(worker.plugin.exclusive) for name, worker in dict(self._listeners()).items()}
 
     def nodes(self) -> dict[str, list[dict[str, Any]]]:
         """Return the last frame with a value of each node, as exchange has it, by listener."""
         return {
             name: [to_object(latest.valued) for latest in worker.latest.nodes().values() if latest.valued]
-            for name, worker in dict(self._listeners).items()
+            for name, worker in dict(self._listeners()).items()
         }
 
     def status(self) -> Status:
         """Return the status; OSError where the queue's disk cannot be read."""
         now = time.monotonic()
         queue = self._queue.status()
-        listeners = {name: _listener(worker, now) for name, worker in dict(self._listeners).items()}
+        listeners = {name: _listener(worker, now) for name, worker in dict(self._listeners()).items()}
         dispatchers = {
             name: _dispatcher(worker, now, QueueStatus(**queue["dispatchers"].get(name, {})))
-            for name, worker in dict(self._dispatchers).items()
+            for name, worker in dict(self._dispatchers()).items()
         }
         troubles = list(self._troubles(queue["trouble"], queue["refused_trouble"]))
         sections = (*listeners.values(), *dispatchers.values())
