@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Literal
@@ -87,8 +88,21 @@ def find(kind: Kind, name: str) -> type[Plugin]:
     raise UnknownType(f"{name} is not a type of {kind[:-1]}{hint}")
 
 
-def _installed(kind: Kind) -> list[EntryPoint]:
-    return sorted(entry_points(group=f"oemgateway.{kind}"))
+def _installed(kind: Kind) -> tuple[EntryPoint, ...]:
+    return _read(kind, tuple(map(_changed_at, sys.path)))
+
+
+@lru_cache(maxsize=len(KINDS))
+def _read(kind: Kind, _: tuple[int, ...]) -> tuple[EntryPoint, ...]:
+    """Return the entry points of all packages, whose files are read again once one is added or removed."""
+    return tuple(sorted(entry_points(group=f"oemgateway.{kind}")))
+
+
+def _changed_at(directory: str) -> int:
+    try:
+        return Path(directory).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _load(point: EntryPoint, expected: type[Plugin]) -> type[Plugin]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 import types
@@ -161,12 +162,16 @@ def build(cls: type[T], entries: Mapping[str, Raw]) -> T:
     raise SettingsFault(faults, missing)
 
 
+_hints = functools.cache(typing.get_type_hints)
+"""They are compiled anew at each call."""
+
+
 class _Reader:
     """Turns the entries of a section into the fields of a class."""
 
     def __init__(self, cls: type) -> None:
         self._fields = declared(cls)
-        self._hints = typing.get_type_hints(cls)
+        self._hints = _hints(cls)
         self._families = {
             name: self._hints[name] for name in self._fields if hasattr(self._hints[name], "PREFIX")
         }

@@ -416,6 +416,23 @@ class TestBetweenSections:
             f"other: {what} is for probe (line 3): give one of them another, or set active = no in it"
         )
 
+    @pytest.mark.parametrize(
+        ("repeated", "what"),
+        [
+            ("type = tcp\n", "port 50011 of 127.0.0.1 is for probe (line 3)"),
+            ("type = keyvalue\nnode = 9\nport = /dev/ttyUSB{}\n", "node 9 is written by probe (line 3) too"),
+            (
+                "type = ds2482\nnode = 9\naddress = 0x1{:x}\nsensor1 = 28.33F749050000\n",
+                "index 1 of node 9 is written by probe (line 3) too",
+            ),
+        ],
+    )
+    def test_of_many_that_want_the_same_each_is_sent_to_the_first_alone(self, faults, repeated, what):
+        text = "".join(f"[[more{number}]]\n{repeated.format(number)}" for number in range(9, 15))
+        found = faults(whole(f"{repeated.format(8)}{text}"))
+        assert len(found) == 6
+        assert all(f": {what}: give one of them" in fault for fault in found)
+
     def test_a_listener_and_a_dispatcher_cannot_have_it_either(self, faults):
         (fault,) = faults(whole("type = tcp\nport = 5001\n", "type = cloud\nport = 5001\n"))
         assert "cloud: port 5001 of 127.0.0.1 is for probe (line 3): give one of them another" in fault

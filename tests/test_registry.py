@@ -16,6 +16,7 @@ from gateway.registry import BUILT_IN, UnknownType, find, known
 @pytest.fixture
 def install(monkeypatch):
     """Give the names of entry points and what they point to; return nothing."""
+    registry._read.cache_clear()
 
     def install(**points):
         monkeypatch.setattr(
@@ -26,7 +27,8 @@ def install(monkeypatch):
             ],
         )
 
-    return install
+    yield install
+    registry._read.cache_clear()
 
 
 def refusal(kind, name):

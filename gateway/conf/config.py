@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -38,13 +38,16 @@ from gateway.settings import (
 from gateway.spool import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from gateway.conf.indices import Place
 
 __all__ = ["ConfigFaults", "Configuration", "Fault", "Gateway", "read"]
 
 _DAY = 86400
+
+Writers = dict[str, list[tuple[Part, "Collection[int] | None"]]]
+"""By node, the listeners that claim it, each with its indices (None: all)."""
 
 
 @dataclass(kw_only=True)
@@ -123,8 +126,9 @@ def understood(text: Document, remembered: Mapping[Place, str] = MappingProxyTyp
         kind: [part for section in named.values() if (part := read_part(text, kind, section))]
         for kind, named in sections.items()
     }
-    _check_claims(text, parts["listeners"])
-    _check_packets(text, parts["listeners"], nodes)
+    writers = _writers(parts["listeners"])
+    _check_claims(text, writers)
+    _check_packets(text, parts["listeners"], nodes, writers)
     _check_exclusive(text, [*parts["listeners"], *parts["dispatchers"]])
     _check_names(text, parts)
     if gateway:
@@ -226,17 +230,26 @@ def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) ->
             text.fault(above[-1] if above else text.length, "", message)
 
 
-def _check_claims(text: Document, listeners: list[Part]) -> None:
+def _check_claims(text: Document, writers: Writers) -> None:
     """Find listeners that write the same index of the same node, or into a node that is another's alone."""
-    for other, part in combinations(listeners, 2):
-        theirs = claims(other.catalogue)
+    for node, parts in writers.items():
+        for at, (part, indices) in enumerate(parts):
+            for other, theirs in parts[:at]:
+                if shared := _shared(node, indices, theirs):
+                    message = f"{shared} is written by {_named(other)} too: give one of them another node"
+                    text.fault(part.section.line, part.section.name, message)
+                    break
+
+
+def _writers(listeners: list[Part]) -> Writers:
+    writers: Writers = {}
+    for part in listeners:
         for node, indices in claims(part.catalogue).items():
-            if node in theirs and (shared := _shared(node, indices, theirs[node])):
-                message = f"{shared} is written by {_named(other)} too: give one of them another node"
-                text.fault(part.section.line, part.section.name, message)
+            writers.setdefault(node, []).append((part, indices))
+    return writers
 
 
-def _check_packets(text: Document, listeners: list[Part], nodes: Nodes) -> None:
+def _check_packets(text: Document, listeners: list[Part], nodes: Nodes, writers: Writers) -> None:
     """Point out the nodes whose packets are refused, as another listener writes the same inputs."""
     packets = [
         (f"[[{node}]]", section.line, node)
@@ -249,14 +262,15 @@ def _check_packets(text: Document, listeners: list[Part], nodes: Nodes) -> None:
         for series in part.catalogue
         if series.index is None and not series.claimed
     ]
-    for (where, line, node), part in product(packets, listeners):
-        if claims(part.catalogue).get(node) is not None:
-            text.remark(
-                line,
-                where,
-                f"packets of node {node} are refused, as {_named(part)} writes its inputs: "
-                "give one of the two another node",
-            )
+    for where, line, node in packets:
+        for part, indices in writers.get(node, []):
+            if indices is not None:
+                message = (
+                    f"packets of node {node} are refused, as {_named(part)} writes its inputs: "
+                    "give one of the two another node"
+                )
+                text.remark(line, where, message)
+                break
 
 
 def _shared(node: str, one: Collection[int] | None, other: Collection[int] | None) -> str:
@@ -269,11 +283,22 @@ def _shared(node: str, one: Collection[int] | None, other: Collection[int] | Non
 
 def _check_exclusive(text: Document, parts: list[Part]) -> None:
     """Find sections that need something that only one can have."""
-    for other, part in combinations(parts, 2):
-        for ours, theirs in product(part.exclusive, other.exclusive):
-            if f"{ours} ".startswith(f"{theirs} ") or f"{theirs} ".startswith(f"{ours} "):
+    whole: dict[str, Part] = {}
+    beginnings: dict[str, Part] = {}  # "port 80" of "port 80 of 127.0.0.1", which is in conflict with it
+    for part in parts:
+        for ours in part.exclusive:
+            others = (beginnings.get(ours), *map(whole.get, _beginnings(ours)))
+            if other := next(filter(None, others), None):
                 message = f"{ours} is for {_named(other)}: give one of them another, or set active = no in it"
                 text.fault(part.section.line, part.section.name, message)
+        for ours in part.exclusive:
+            whole.setdefault(ours, part)
+            for each in _beginnings(ours):
+                beginnings.setdefault(each, part)
+
+
+def _beginnings(words: str) -> Iterator[str]:
+    return accumulate(words.split(" "), "{} {}".format)
 
 
 def _check_moves(
@@ -297,14 +322,14 @@ def _check_names(text: Document, parts: dict[Kind, list[Part]]) -> None:
 
 def _check_simulated(text: Document, parts: dict[Kind, list[Part]]) -> None:
     """Find simulated listeners beside a destination with a key, unless that is allowed."""
+    destination = next((part for part in parts["dispatchers"] if secrets(part.plugin)), None)
     for source in parts["listeners"]:
-        for destination in parts["dispatchers"]:
-            if source.simulated and secrets(destination.plugin):
-                message = (
-                    f"its readings are simulated and would go to {_named(destination)}: "
-                    "set one of them to active = no, or simulate = yes in [gateway]"
-                )
-                text.fault(source.section.line, source.section.name, message)
+        if source.simulated and destination:
+            message = (
+                f"its readings are simulated and would go to {_named(destination)}: "
+                "set one of them to active = no, or simulate = yes in [gateway]"
+            )
+            text.fault(source.section.line, source.section.name, message)
 
 
 def _check_secrets(text: Document, parts: list[Part]) -> None:

@@ -41,10 +41,8 @@ def claims(catalogue: Iterable[Series]) -> dict[str, dict[int, Series] | None]:
 def claimed_by_others(listeners: Mapping[str, Listener]) -> dict[str, frozenset[str]]:
     """Return the nodes that other listeners claim, and it does not, for each listener by name."""
     nodes = {name: claims(listener.catalogue()).keys() for name, listener in listeners.items()}
-    return {
-        name: frozenset().union(*(theirs for other, theirs in nodes.items() if other != name)) - ours
-        for name, ours in nodes.items()
-    }
+    everyones = frozenset().union(*nodes.values())
+    return {name: everyones - ours for name, ours in nodes.items()}
 
 
 @dataclass(frozen=True)
@@ -79,24 +77,30 @@ def identities(catalogues: Iterable[Iterable[Series]]) -> dict[Place, str]:
 def moves(before: Mapping[Place, str], now: Mapping[Place, str]) -> list[Move]:
     """Return the sensors that leave a place and appear at a new one."""
     found = []
-    for identity in sorted(set(before.values()) & set(now.values())):
-        left = sorted(_places(before, identity) - _places(now, identity))
-        taken = sorted(_places(now, identity) - _places(before, identity))
+    old_places, new_places = _places(before), _places(now)
+    for identity in sorted(old_places.keys() & new_places.keys()):
+        left = sorted(old_places[identity] - new_places[identity])
+        taken = sorted(new_places[identity] - old_places[identity])
         found += [Move(identity, old, new) for old, new in zip(left, taken, strict=False)]
     return found
 
 
 def replacements(before: Mapping[Place, str], now: Mapping[Place, str]) -> list[str]:
     """Return, in words, which sensors took the place of removed ones."""
+    were, are = set(before.values()), set(now.values())
     return [
         f"index {index} of node {node}: {before[node, index]} is replaced by {now[node, index]}"
         for node, index in sorted(before.keys() & now.keys())
-        if before[node, index] not in now.values() and now[node, index] not in before.values()
+        if before[node, index] not in are and now[node, index] not in were
     ]
 
 
-def _places(identities: Mapping[Place, str], identity: str) -> set[Place]:
-    return {place for place, other in identities.items() if other == identity}
+def _places(identities: Mapping[Place, str]) -> dict[str, set[Place]]:
+    """Return the places of each identity."""
+    places: dict[str, set[Place]] = {}
+    for place, identity in identities.items():
+        places.setdefault(identity, set()).add(place)
+    return places
 
 
 class Memory:

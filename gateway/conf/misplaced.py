@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gateway.conf.document import ConfigFaults, Fault
@@ -167,19 +168,20 @@ def about_unknown(text: Document, section: Section, messages: Mapping[str, str])
     """Return a message for each setting that its section does not have: which section has it, if any."""
     if not messages:
         return {}
-    others = {
-        f"[[{inner.name}]] (line {inner.line})": str(inner.entries["type"].value)
+    others = [
+        inner
         for top, above in text.root.sections.items()
         if top in SECTIONS
         for inner in above.sections.values()
         if inner is not section and "type" in inner.entries
-    }
+    ]
     is_top = any(section is top for top in text.root.sections.values())
     name = f"[{section.name}]" if is_top else f"[[{section.name}]]"
     said = {}
     for key, message in messages.items():
         takers = [named for named, takes in _takers(text).items() if takes(key)]
-        there = [other for other, named in others.items() if named in takers][:3]
+        of_types = (inner for inner in others if takers and str(inner.entries["type"].value) in takers)
+        there = [f"[[{inner.name}]] (line {inner.line})" for inner in islice(of_types, 3)]
         said[key] = f"{UNKNOWN} of {name}" if there or message == UNKNOWN else message
         if there:
             said[key] += f": it is one of {alternatives(there)}"
