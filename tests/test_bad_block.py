@@ -16,6 +16,7 @@ from gateway.store import leaves, salvage, store
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT
 from tests.peers import need
+from tests.test_commits import leave
 from tests.spools import finish_rescue, frame, leave_queue, open_queue, refuse, refused, values
 
 COUNT = 3000
@@ -69,6 +70,32 @@ def test_what_is_on_all_other_blocks_is_rescued(path, library, at):
     assert len(read) >= COUNT + 1 - (BLOCK // 60 if at else 0)
     assert read == sorted(set(read))
     assert read[-1] == COUNT
+
+
+@pytest.mark.parametrize("blocks", [(0, 1), (3, 4), (-1, 1 << 20), (0, 1 << 20)])
+def test_what_the_rest_of_the_log_and_the_file_have_is_rescued(path, library, blocks):
+    # given 200 readings in the file, and 300 in its log, of which some blocks cannot be read
+    leave(path, 200, 300)
+    log = Path(f"{path}-wal")
+    count = -(-log.stat().st_size // BLOCK)
+    first, end = blocks[0] % count, blocks[1]
+    bad = {"BADBLOCK": f"{log.stat().st_ino} {first * BLOCK} {end * BLOCK - 1}", "LD_PRELOAD": str(library)}
+    # when the gateway starts
+    done = subprocess.run(
+        [sys.executable, "-c", RESCUER, path],
+        env=ENVIRONMENT | bad,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # then all is there but what these blocks alone had, and the log is kept
+    assert done.returncode == 0, done.stderr
+    read = [*map(int, done.stdout.split())]
+    assert read[:200] == [*range(200)]
+    assert len(read) >= (201 if end - first >= count else 500 - BLOCK // 60)
+    assert read == sorted(set(read))
+    assert read[-1] == COUNT
+    assert [*path.parent.glob("queue.db-wal.damaged-*")]
 
 
 def failing(call: Callable[..., object], times: int, error: int) -> Callable[..., object]:

@@ -51,10 +51,10 @@ class Trouble:
         monkeypatch.setattr(store, "open_store", self._open_store)
         monkeypatch.setattr(store, "open_view", self._open_view)
 
-    def _open_store(self, path: Path, *, max_bytes: int) -> sqlite3.Connection:
+    def _open_store(self, path: Path, *, max_bytes: int, is_last: bool = False) -> sqlite3.Connection:
         if self.on:
             raise sqlite3.OperationalError("disk I/O error")
-        return self._store(path, max_bytes=max_bytes)
+        return self._store(path, max_bytes=max_bytes, is_last=is_last)
 
     def _open_view(self, path: Path) -> sqlite3.Connection:
         if self.on and not self._readable:

@@ -424,8 +424,8 @@ def killed(path: Path, step: int) -> bool:
 
     real = store.open_store
 
-    def traced(path: Path, *, max_bytes: int) -> sqlite3.Connection:
-        db = real(path, max_bytes=max_bytes)
+    def traced(path: Path, *, max_bytes: int, is_last: bool = False) -> sqlite3.Connection:
+        db = real(path, max_bytes=max_bytes, is_last=is_last)
         db.set_trace_callback(lambda sql: sql.strip().startswith(_LEAVES_THE_DISK) or count("statement"))
         return db
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 import sqlite3
@@ -65,6 +66,7 @@ class QueueFile:
         self._damage: Exception | None = None
         self._kept_upto = 0
         self._late_is_known = False
+        self._unread = 0
         self._log = Path(f"{path}-wal")
         self._file: tuple[int, int] | None = None
         self._open_log: tuple[int, int] | None = None
@@ -216,8 +218,12 @@ class QueueFile:
         damage: sqlite3.Error | None = None
         try:
             if not salvage.is_begun(self._path):
-                self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes))
+                is_last, size = self._unread >= salvage.TRIES, self._limits.file_bytes
+                self._absorb(store.open_store(self._path, max_bytes=size, is_last=is_last))
                 return
+        except OSError as error:
+            self._unread += error.errno == errno.EIO
+            raise
         except sqlite3.Error as error:
             if not store.is_damage(error):
                 raise

@@ -38,6 +38,8 @@ _SALTS = (1, 2)
 """These distinguish the frames of a log from those of an earlier one; SQLite draws them at random."""
 _MOST = 64 << 20
 """Bytes of a log that are read; SQLite starts it again from the beginning after 1000 pages."""
+_BLOCK = 4096
+"""Bytes that are read at a time: on a disk they are read together, or not at all."""
 _IDENTITY = slice(68, 72)
 """Where the first page of a file has the number that identifies it."""
 _LOCKS = 0x40000000, 512
@@ -130,7 +132,9 @@ def is_taken(path: Path) -> bool:
     """Tell whether SQLite takes anything of the log at this path. Raises OSError."""
     if not path.exists() or path.stat().st_size < length(1):
         return False
-    data = _read(path)
+    data, unread = _read(path)
+    if unread:
+        raise unread
     taken = takewhile(itemgetter(1), _checked(data) if _head(data) else ())
     return any(commit.pages for commit, _ in taken)
 
@@ -161,16 +165,18 @@ def _is_of_another(path: Path, size: int) -> bool:
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
         first = file.read(PAGE)
     own = first[_IDENTITY] if first.startswith(MAGIC) else b""  # of a damaged page it may be anything
-    pages = (commit for commit, *_ in logged(_read(commits), size))
+    pages = (commit for commit, *_ in logged(_read(commits)[0], size))
     its = next((page.page[_IDENTITY] for page in pages if page.number == 1), own)
     return bool(any(own) and any(its) and own != its)
 
 
-def mend(path: Path, *, gaps: bool = False) -> None:
+def mend(path: Path, *, gaps: bool = False, is_last: bool = False) -> None:
     """Have SQLite take all that can be verified of the log beside this file.
 
-    The log as it was is kept under another name. Nothing is done where another process has the file open.
-    Raises LogDamaged where pages are missing, unless `gaps` are allowed, and OSError.
+    The log as it was is kept under another name, with zeros for what the disk cannot read. Nothing is done
+    where another process has the file open. Raises LogDamaged where pages are missing, unless `gaps` are
+    allowed, and OSError: also for a block that cannot be read, as it may be at the next try, unless this one
+    `is_last`, and for a disk that reads nothing.
     """
     commits = Path(f"{path}-wal")
     if not (path.exists() and commits.exists()) or commits.stat().st_size < length(1):
@@ -178,12 +184,14 @@ def mend(path: Path, *, gaps: bool = False) -> None:
     with as_owner(path.parent), locked(path) as is_ours:
         if not is_ours:
             return
-        data = _read(commits)
+        data, unread = _read(commits)
+        if unread and not (is_last and (any(data) or _read(path)[0])):
+            raise unread
         aside = named(commits, free_name(commits))
         if not path.stat().st_size:  # SQLite would delete the log
             commits.rename(aside)
             outcome = "its queue file is empty, and without that it cannot be used"
-        elif (found := verified(data)).is_whole and _head(data):
+        elif (found := verified(data)).is_whole and _head(data) and not unread:
             return  # SQLite takes all of it
         elif found.commits:
             if not (found.is_whole or gaps):
@@ -193,7 +201,7 @@ def mend(path: Path, *, gaps: bool = False) -> None:
             _write(new, to_log(found.commits, _SALTS))
             new.rename(commits)
             outcome = f"{len(found.commits)} of its pages are good and were taken"
-        elif _head(data) or not any(data):
+        elif not unread and (_head(data) or not any(data)):
             return  # SQLite had just started it again before a power cut, and the file has what was in it
         else:
             commits.rename(aside)
@@ -215,9 +223,18 @@ def locked(path: Path) -> Iterator[bool]:
             yield True
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[bytes, OSError | None]:
+    """Return what is in a log, with zeros for blocks that the disk cannot read, and the last error."""
+    parts, error = [], None
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
-        return file.read(_MOST)
+        size = min(_MOST, os.fstat(file.fileno()).st_size)
+        for start in range(0, size, _BLOCK):
+            try:
+                parts.append(os.pread(file.fileno(), _BLOCK, start))
+            except OSError as found:
+                error = found
+                parts.append(bytes(min(_BLOCK, size - start)))
+    return b"".join(parts), error
 
 
 def _write(path: Path, data: bytes) -> None:

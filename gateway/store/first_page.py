@@ -27,14 +27,14 @@ _SALTS = (1, 1)
 """These mark a log of ours: the salts that SQLite writes are random."""
 
 
-def readable(path: Path) -> sqlite3.Connection:
+def readable(path: Path, *, is_last: bool = True) -> sqlite3.Connection:
     """Open a damaged file for reading; one that has lost its first page and has no log gets a log with one.
 
-    Raises OSError, or sqlite3.Error for a file that is not a queue.
+    In a try that `is_last`, what the disk cannot read of the log counts as lost. Raises OSError, or sqlite3.Error for a file that is not a queue.
     """
     with as_owner(path.parent):
         log = Path(f"{path}-wal")
-        commits.mend(path, gaps=True)
+        commits.mend(path, gaps=True, is_last=is_last)
         source = _opened(path)
         try:
             if _has_frames(source) or _holds_commits(log):

@@ -33,7 +33,7 @@ _PIECE = 200
 """Rows, or searches for the next readable one, in one step."""
 _RUNS = 10
 """Runs of frames that are counted in one step."""
-_TRIES = 2
+TRIES = 2
 """Tries after which what the disk cannot read counts as lost."""
 _UNLIMITED = 1 << 40
 """Bytes: everything is rescued first, and the limit of the queue's size applies afterwards."""
@@ -216,10 +216,10 @@ class Salvage:
 
     def _readable(self) -> Generator[Row, None, None]:
         """Yield what the damaged file gives, each table in the order of its rowids: so pages are filled."""
-        is_last = self._failures >= _TRIES
+        is_last = self._failures >= TRIES
         try:
             with passing_over(is_last=is_last):  # SQLite reads nothing of what is no database
-                self._source = self._source or readable(self._path)
+                self._source = self._source or readable(self._path, is_last=is_last)
         except OSError as error:
             if not (error.errno == errno.ENOENT or (is_last and error.errno == errno.EIO)):
                 raise

@@ -115,14 +115,14 @@ class SpoolUnusable(Exception):
     """The file cannot be used as it is. The message says what to do about it."""
 
 
-def open_store(path: Path, *, max_bytes: int) -> sqlite3.Connection:
+def open_store(path: Path, *, max_bytes: int, is_last: bool = False) -> sqlite3.Connection:
     """Open the file, made where it is missing. Nobody else can open it meanwhile.
 
-    Raises SpoolUnusable where another program has the file or a newer version wrote it, and OSError or
+    In a try that `is_last`, what the disk cannot read of the log counts as lost. Raises SpoolUnusable where another program has the file or a newer version wrote it, and OSError or
     sqlite3.Error where it cannot be opened; `is_damage` tells which of these a rescue can help.
     """
     with as_owner(path.parent):
-        return _open(path, max_bytes)
+        return _open(path, max_bytes, is_last=is_last)
 
 
 def open_view(path: Path) -> sqlite3.Connection:
@@ -228,7 +228,7 @@ def is_full(error: Exception) -> bool:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
-def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
+def _open(path: Path, max_bytes: int, *, is_last: bool) -> sqlite3.Connection:
     path.parent.mkdir(0o750, parents=True, exist_ok=True)
     os.close(open_file(path, os.O_RDWR | os.O_CREAT))
     for beside in (Path(f"{path}-journal"), Path(f"{path}-wal")):  # SQLite opens these itself
@@ -238,7 +238,7 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
     with commits.locked(path) as is_free:
         if is_free:
             _check_is_ours(path)
-    commits.mend(path)
+    commits.mend(path, is_last=is_last)
     store = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
     try:
         _prepared(store, max_bytes)
