@@ -16,8 +16,8 @@ from gateway.store import leaves, salvage, store
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT
 from tests.peers import need
-from tests.test_commits import leave
 from tests.spools import finish_rescue, frame, leave_queue, open_queue, refuse, refused, values
+from tests.test_commits import leave
 
 COUNT = 3000
 BLOCK = 4096

@@ -30,7 +30,8 @@ _SALTS = (1, 1)
 def readable(path: Path, *, is_last: bool = True) -> sqlite3.Connection:
     """Open a damaged file for reading; one that has lost its first page and has no log gets a log with one.
 
-    In a try that `is_last`, what the disk cannot read of the log counts as lost. Raises OSError, or sqlite3.Error for a file that is not a queue.
+    In a try that `is_last`, what the disk cannot read of the log counts as lost. Raises OSError, or
+    sqlite3.Error for a file that is not a queue.
     """
     with as_owner(path.parent):
         log = Path(f"{path}-wal")

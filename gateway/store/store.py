@@ -118,8 +118,9 @@ class SpoolUnusable(Exception):
 def open_store(path: Path, *, max_bytes: int, is_last: bool = False) -> sqlite3.Connection:
     """Open the file, made where it is missing. Nobody else can open it meanwhile.
 
-    In a try that `is_last`, what the disk cannot read of the log counts as lost. Raises SpoolUnusable where another program has the file or a newer version wrote it, and OSError or
-    sqlite3.Error where it cannot be opened; `is_damage` tells which of these a rescue can help.
+    In a try that `is_last`, what the disk cannot read of the log counts as lost. Raises SpoolUnusable where
+    another program has the file or a newer version wrote it, and OSError or sqlite3.Error where it cannot be
+    opened; `is_damage` tells which of these a rescue can help.
     """
     with as_owner(path.parent):
         return _open(path, max_bytes, is_last=is_last)
