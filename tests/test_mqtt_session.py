@@ -112,6 +112,8 @@ def test_something_that_is_no_broker_is_said_so(peer):
         Session(Broker(host="127.0.0.1", port=peer(silence).port, timeout=1.0), "x").open()
     with pytest.raises(Unreachable, match=r"^127\.0\.0\.1:[0-9]+: The handshake operation timed out$"):
         Session(Broker(host="127.0.0.1", port=peer(silence).port, timeout=1.0, tls=True), "x").open()
+    with pytest.raises(Unreachable, match="it closed the connection: is it a broker"):
+        Session(Broker(host="127.0.0.1", port=peer(answering(b"")).port), "x").open()
     port = peer(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 50)).port
     with pytest.raises(OSError, match=f"^127.0.0.1:{port}[: ]"):
         Session(Broker(host="127.0.0.1", port=port, timeout=2.0), "x").open()
@@ -212,13 +214,16 @@ def test_a_subscription_that_is_refused_is_said(tmp_path):
         session.close()
 
 
-def old(broker):
-    """Return what a broker does that knows MQTT 3.1.1 only, as before 2019: mosquitto is behind it."""
+def old(broker, answer=b"\x20\x02\x00\x01"):
+    """Return what a broker does that knows MQTT 3.1.1 only, as before 2019: mosquitto is behind it.
+
+    `answer` is what it says to MQTT 5 before it closes the connection; RabbitMQ 3.10 says nothing.
+    """
 
     def speak(peer, connection):
         first = connection.recv(4096)
         if first[8] == 5:
-            connection.sendall(b"\x20\x02\x00\x01")
+            connection.sendall(answer)
             return
         with socket.create_connection(("127.0.0.1", broker.port)) as there:
             there.sendall(first)
@@ -227,8 +232,9 @@ def old(broker):
     return speak
 
 
-def test_an_old_broker_is_spoken_to_as_it_understands(broker, peer):
-    session, codes = connected(peer(old(broker))), []
+@pytest.mark.parametrize("answer", [b"\x20\x02\x00\x01", b""])
+def test_an_old_broker_is_spoken_to_as_it_understands(broker, peer, answer):
+    session, codes = connected(peer(old(broker, answer))), []
     with Subscriber(broker, "home/#") as subscriber:
         session.deliver([Message("home/a", b"1", retain=True, expiry=5.0)], codes)
         wait_until(lambda: subscriber.of("home/a") == ["1"])

@@ -92,19 +92,19 @@ class Session:
 
     def open(self) -> None:
         """Connect, and wait until the broker has said yes; OSError with what it said otherwise."""
-        if not self._connect(MQTTProtocolVersion.MQTTv5):
-            self.version = 4
+        # RabbitMQ 3.10 closes the connection at a 5 without an answer. So does a broker that ends: hence twice.
+        for self.version in (5, 5, 4):
             self._connack, self._ended = None, ""
-            self._connect(MQTTProtocolVersion.MQTTv311)
+            if self._connect():
+                return
 
-    def _connect(self, version: MQTTProtocolVersion) -> bool:
+    def _connect(self) -> bool:
         """Connect with this version; False where it is 5, and the broker does not know that."""
-        broker, is_5 = self._broker, version is MQTTProtocolVersion.MQTTv5
-        keeps = self._session_expiry > 0
+        broker, is_5, keeps = self._broker, self.version == 5, self._session_expiry > 0
         self._client = client = BoundedClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._id,
-            protocol=version,
+            protocol=MQTTProtocolVersion(self.version),
             clean_session=None if is_5 else not keeps,
             manual_ack=keeps,
             reconnect_on_failure=False,
@@ -131,12 +131,14 @@ class Session:
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
             raise broker.unreachable(error) from error
         until = time.monotonic() + broker.timeout
-        while self._connack is None:
+        while self._connack is None and not self.is_lost:
             left = until - time.monotonic()
             if left <= 0:
                 raise Unreachable(f"{broker.where}: no answer within {broker.timeout:g} s: is it a broker?")
             self.wait(left)
-        code, words = self._connack
+        if self._connack is None and not is_5:
+            raise Unreachable(f"{broker.where}: it closed the connection: is it a broker?")
+        code, words = self._connack or (_UNSUPPORTED_VERSION, "")
         if is_5 and code == _UNSUPPORTED_VERSION:
             self.close()
             return False
@@ -206,9 +208,7 @@ class Session:
             # A broker may send anything, and the library raises whatever it meets there.
             self.close()
             raise Lost(f"{self._broker.where} sent what is not MQTT: {error!r}") from error
-        if self._client.socket() is None and self._connack is None:
-            raise Unreachable(f"{self._broker.where}: it closed the connection: is it a broker?")
-        if self._client.socket() is None and not (self._connack and self._connack[0]):
+        if self._client.socket() is None and self._connack and not self._connack[0]:
             raise self._lost()
         return set(ready) - {own}
 
