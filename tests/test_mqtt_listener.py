@@ -19,7 +19,7 @@ from listeners.mqtt.listener import Mqtt
 from listeners.mqtt.streams import Read, read_emon, read_log
 from tests.gateway_process import GatewayProcess, state
 from tests.listening import NOW, Disk, listening
-from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
+from tests.simulators.mosquitto import Mosquitto, Subscriber, old, publish
 from tests.waiting import wait_until
 
 ZIGBEE = {
@@ -209,6 +209,20 @@ def test_more_than_a_broker_holds_back_by_itself_arrives_and_the_disk_is_made_to
     listener.close()
     assert [frame.values[0] for frame in disk.frames] == [*range(1900)]
     assert disk.demanded > 1
+
+
+def test_a_broker_that_holds_back_after_ten_is_not_waited_for(tmp_path, peer):
+    # given a broker with MQTT 3.1.1 that sends ten messages before it waits, as RabbitMQ does
+    with Mosquitto(tmp_path, options="max_inflight_messages 10") as broker:
+        listener = listening(peer(old(broker)), tmp_path, value1=["a", "-", "20", "1"])
+        disk = Disk(listener)
+        for number in range(40):
+            publish(broker, "a", str(number))
+        # then they all come, though nothing but the listener makes the disk write
+        disk.read_until(40)
+        listener.close()
+    assert [frame.values[0] for frame in disk.frames] == [*range(40)]
+    assert 3 <= disk.demanded <= 5
 
 
 @pytest.mark.parametrize("form", ["oemgateway", "emonhub", "emoncms"])

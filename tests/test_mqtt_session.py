@@ -17,8 +17,8 @@ from tests.certificates import make_certificate
 from tests.gateway_process import run
 from tests.peers import need
 from tests.ports import free_port
-from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
-from tests.simulators.peer import answering, connect_to_each_other, passing_on, silence
+from tests.simulators.mosquitto import Mosquitto, Subscriber, old, publish
+from tests.simulators.peer import answering, passing_on, silence
 from tests.waiting import wait_until
 
 
@@ -212,24 +212,6 @@ def test_a_subscription_that_is_refused_is_said(tmp_path):
         publish(broker, "home/a", "1")
         wait_until(lambda: session.wait(0.1) or session.received)
         session.close()
-
-
-def old(broker, answer=b"\x20\x02\x00\x01"):
-    """Return what a broker does that knows MQTT 3.1.1 only, as before 2019: mosquitto is behind it.
-
-    `answer` is what it says to MQTT 5 before it closes the connection; RabbitMQ 3.10 says nothing.
-    """
-
-    def speak(peer, connection):
-        first = connection.recv(4096)
-        if first[8] == 5:
-            connection.sendall(answer)
-            return
-        with socket.create_connection(("127.0.0.1", broker.port)) as there:
-            there.sendall(first)
-            connect_to_each_other(connection, there)
-
-    return speak
 
 
 @pytest.mark.parametrize("answer", [b"\x20\x02\x00\x01", b""])

@@ -92,7 +92,7 @@ class Session:
 
     def open(self) -> None:
         """Connect, and wait until the broker has said yes; OSError with what it said otherwise."""
-        # RabbitMQ 3.10 closes the connection at a 5 without an answer. So does a broker that ends: hence twice.
+        # RabbitMQ 3.10 closes the connection at a 5 without an answer; a broker that ends does so once.
         for self.version in (5, 5, 4):
             self._connack, self._ended = None, ""
             if self._connect():

@@ -39,9 +39,11 @@ if TYPE_CHECKING:
 _WEEKS = 4 * 7 * 86400
 """Seconds for which the broker keeps what comes while the gateway is away."""
 _UNACKNOWLEDGED = 1000
-"""Messages that the broker sends before it waits (Receive Maximum): with MQTT 3.1.1 they are 20."""
+"""Messages that the broker sends before it waits (Receive Maximum)."""
 _SYNC_AT = _UNACKNOWLEDGED // 4
 """Unacknowledged messages for which the disk is made to write at once."""
+_SYNC_AT_OF_OLD = 10
+"""The same with MQTT 3.1.1, where the broker says how many it sends: RabbitMQ 10, mosquitto 20."""
 _SILENCE = 600.0
 """Seconds without a message of a topic that are worth a remark."""
 _UNSURE = ""
@@ -224,7 +226,8 @@ class Mqtt(Broker, CountingListener):
 
     def _acknowledge(self, session: Session) -> None:
         """Acknowledge what is safe by now, and tell the gateways how far their logs have come here."""
-        if sum(len(each.messages) for each in self._unsynced) >= _SYNC_AT:
+        enough = _SYNC_AT if session.version == 5 else _SYNC_AT_OF_OLD
+        if sum(len(each.messages) for each in self._unsynced) >= enough:
             self.synced.demand()
         safe = self.synced.count()
         acknowledged: list[MQTTMessage] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Self
 
 from tests.peers import need
 from tests.ports import connect, free_port
+from tests.simulators.peer import connect_to_each_other
 
 
 class Mosquitto:
@@ -143,3 +145,21 @@ def publish(broker: Mosquitto, topic: str, payload: str, *options: str) -> None:
         check=True,
         timeout=30,
     )
+
+
+def old(broker, answer=b"\x20\x02\x00\x01"):
+    """Return what a broker does that knows MQTT 3.1.1 only, as before 2019: mosquitto is behind it.
+
+    `answer` is what it says to MQTT 5 before it closes the connection; RabbitMQ 3.10 says nothing.
+    """
+
+    def speak(peer, connection):
+        first = connection.recv(4096)
+        if first[8] == 5:
+            connection.sendall(answer)
+            return
+        with socket.create_connection(("127.0.0.1", broker.port)) as there:
+            there.sendall(first)
+            connect_to_each_other(connection, there)
+
+    return speak
