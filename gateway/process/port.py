@@ -65,5 +65,6 @@ def host_and_port(text: str, default: int | None = None) -> tuple[str, int]:
     found = _PLACE.fullmatch(text)
     port = int(found[3]) if found and found[3] else default
     if not found or not port or port > 65535:
-        raise ValueError(f"HOST:PORT expected, such as gateway.local:22, not {text or 'nothing'}")
+        what = "HOST or HOST:PORT" if default else "HOST:PORT"
+        raise ValueError(f"{what} expected, with a port from 1 to 65535, not {text or 'nothing'}")
     return check_host(found[1] or found[2]), port
