@@ -115,6 +115,11 @@ def test_a_whole_header_byte_is_taken_apart(vector):
         ("|emonPi CM V1.0.0", Comment("banner", {})),
         ("|Group: 2x0", Comment("info", {})),
         ("\x01", Ignored("blank")),
+        ("\0\0 B i2 g100 @ 434 MHz", Configuration("config", {"g": 100, "b": 4, "i": 2, "q": 0})),
+        ("\ufffd|emonPi CM V1.0.0", Comment("banner", {})),
+        ("\ufffd\0[RF12demo.14]", Ignored("banner")),
+        ("\0OK 10 1 0", Rejected("merged-lines")),  # of a packet a byte may be lost
+        ("\ufffd? 10 1 0", Rejected("not-a-number")),
     ],
 )
 def test_decode_of_what_the_vectors_leave_out(line, said):

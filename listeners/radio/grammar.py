@@ -79,7 +79,8 @@ def decode(line: str) -> Packet | Ignored | Rejected:
     packet = _hex_packet(text) if text.startswith("OKX") else _packet(text)
     if isinstance(packet, Packet):
         return packet
-    return _known(text) or (Rejected("merged-lines") if _MERGED.search(text) else packet)
+    known = _known(text) or _after_noise(text)
+    return known or (Rejected("merged-lines") if _MERGED.search(text) else packet)
 
 
 def with_header(packet: Packet) -> Packet:
@@ -201,6 +202,12 @@ def _known(text: str) -> Ignored | None:
         return Comment(kind, _settings_in(text))
     other = _KINDS.fullmatch(text)
     return Ignored(other.lastgroup.replace("_", "-")) if other and other.lastgroup else None
+
+
+def _after_noise(text: str) -> Ignored | None:
+    """Return what a board says first after a restart, which leaves noise on the line before it."""
+    said = _known(text.lstrip("\0\ufffd"))
+    return said if said and said.kind in {"banner", "config"} else None
 
 
 def _configuration(found: re.Match[str]) -> Configuration:
