@@ -62,7 +62,8 @@ need_root() {
 }
 
 make_user() {
-    has_user || useradd --system --user-group --comment "oemgateway" --home-dir "$STATE" --no-create-home \
+    getent group oemgateway >/dev/null || groupadd --system oemgateway
+    has_user || useradd --system --gid oemgateway --comment "oemgateway" --home-dir "$STATE" --no-create-home \
         --shell /usr/sbin/nologin oemgateway
     # Serial ports, I2C and GPIO belong to these.
     for group in dialout i2c gpio; do
@@ -297,8 +298,11 @@ do_purge() {
     fi
     rm -rf "$ROOT$CONFIG" "$ROOT$CONFIG.new" "$ROOT$STATE" "$ROOT$LOGS"
     for file in $SETTINGS; do rm -f "$ROOT/etc/$file"; done
-    [ -n "$ROOT" ] || ! has_user || userdel oemgateway \
+    [ -z "$ROOT" ] || return 0
+    ! has_user || userdel oemgateway 2>/dev/null \
         || say "the user oemgateway stays: something runs as it (ps -u oemgateway)"
+    # userdel leaves a group that has other members.
+    has_user || ! getent group oemgateway >/dev/null || groupdel oemgateway
 }
 
 case $ACTION in

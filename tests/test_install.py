@@ -194,6 +194,8 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     before = everything(machine)
     gateway = FromSources(machine)
     set_version(gateway.folder, "0.0.8")
+    # As an earlier version left it, where it had other members.
+    assert machine("groupadd", "--system", "oemgateway").returncode == 0
 
     # When it is installed for the first time, it is enabled, and says that its file has to be filled in.
     said = gateway.make("install")
@@ -319,12 +321,14 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     ]
     assert {CONFIG, f"{STATE}/queue.db", "/etc/default/oemgateway"} <= set(there)
 
-    # ... and after a purge nothing, whatever its user has started by hand.
+    # ... and after a purge nothing, whatever its user has started by hand, and who else is in its group.
+    assert machine("usermod", "-aG", "oemgateway", "root").returncode == 0
     machine("sh", "-c", "runuser -u oemgateway -- sleep 600 </dev/null >/dev/null 2>&1 &")
     wait_until(lambda: machine("pgrep", "-u", "oemgateway").stdout, what="what was started by hand")
     gateway.make("purge")
     assert unlike(before, everything(machine)) == set()
     assert machine("getent", "passwd", "oemgateway").stdout == ""
+    assert machine("getent", "group", "oemgateway").stdout == ""
 
 
 @pytest.fixture
@@ -620,8 +624,10 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PL
     running = gateway.pid()
     assert machine("stat", "-c", "%U", f"/proc/{running}").stdout == "oemgateway\n"
 
-    # Where nothing may stop it, as in a container without an init, a purge does.
+    # Where nothing may stop it, as in a container without an init, a purge does. It takes the group, too.
+    assert machine("usermod", "-aG", "oemgateway", "root").returncode == 0
     machine.path("/usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
     dpkg("--purge", "oemgateway")
     assert not machine.path(f"/proc/{running}").exists()
     assert machine("getent", "passwd", "oemgateway").stdout == ""
+    assert machine("getent", "group", "oemgateway").stdout == ""
