@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -332,3 +334,17 @@ def test_a_program_that_cannot_be_run_is_an_os_error_with_a_hint(run, tmp_path):
 def test_it_does_not_run_before_it_is_opened(stop):
     with pytest.raises(OSError, match="not running"):
         build(ExecLines, {"command": "sh"}).read(stop)
+
+
+def test_the_program_on_the_page_of_lograte_prints_lines_that_are_read(tmp_path):
+    page = (Path(__file__).parents[1] / "docs/listeners/lograte.rst").read_text(encoding="utf-8")
+    script = textwrap.dedent(page[page.index("    #!/bin/sh") :])
+    journal = tmp_path / "journalctl"
+    journal.write_text("#!/bin/sh\nprintf 'status=sent\\nstatus=bounced\\nstatus=sent\\n'\n")
+    journal.chmod(0o755)
+    script = script.replace("/var/lib/oemgateway/", f"{tmp_path}/").replace("sleep 60", "sleep 0.01")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    with subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE, env={"PATH": path}) as running:
+        line = running.stdout.readline().decode()
+        running.kill()
+    assert decode(line.rstrip("\n")) == Pairs(("sent",), (2,), "mail")
