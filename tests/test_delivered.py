@@ -427,6 +427,46 @@ class TestOnceAndInOrder:
         assert trouble != end == "works again"
         assert stored(server) == [0, 1, 2]
 
+    @pytest.mark.parametrize("nodes", [("8", "9", "10"), ("9", "8"), ("8", "9"), ("9",)])
+    def test_a_damaged_feed_holds_up_its_own_node_alone_and_nothing_is_lost(
+        self, spool, server, caplog, nodes
+    ):
+        # given a server on which the second feed of node 9 is damaged, of three
+        start = int(time.time()) - 1000
+        feeds = {}
+        for node in nodes:
+            server._take_values(start, node, {"1": 0.0, "2": 0.0, "3": 0.0})
+            for key in "123":
+                feeds[node, key] = server.feeds.add(node, key)
+                server.inputs[node, key].processes = f"1:{feeds[node, key].id}"
+        feeds["9", "2"].interval = 0
+        with dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            # when readings of all nodes come
+            frames = [
+                frame(float(n), n + 0.25, n + 0.5, node=node, wall=start + 10 * n)
+                for n in range(1, 41)
+                for node in nodes
+            ]
+            for first in range(0, len(frames), 7):
+                spool.put(frames[first : first + 7])
+                wait_until(lambda: spool.standing("home").waiting == 0)
+            # then those of the others are in their feeds, and those of node 9 wait, all of them
+            for (node, _), feed in feeds.items():
+                assert node == "9" or len(feed.slots) == 40
+            assert [each.frame.values[0] for each in spool.refused("home")] == [*range(1, 41)]
+            assert worker.failures == 0
+            (about,) = worker.refused_nodes.known(0.0).values()
+            assert "one of its feeds is damaged (oemgateway emoncms says which): Fatal error" in about.reason
+            # and when it is repaired, they are sent once more
+            feeds["9", "2"].interval = 10
+            again = spool.refused("home")
+            spool.admit([(each.frame, "home") for each in again], instead_of=again)
+            worker.refused_nodes.try_now()
+            wait_until(lambda: spool.standing("home").waiting == 0)
+            assert [len(feeds["9", key].slots) for key in "123"] == [40, 40, 40]
+            assert spool.refused("home") == []
+
     def test_when_the_one_before_was_killed_after_sending(self, spool, server):
         # given frames of which some have been sent, and none noted
         some = numbered(*range(30))

@@ -144,7 +144,7 @@ class TestJudgement:
                 200,
                 "<b>Fatal error</b>: Uncaught DivisionByZeroError: x in /a/feed/engine/PHPFina.php:221",
                 HoldEverything,
-                "one of its feeds is damaged: Fatal error : Uncaught DivisionByZeroError",
+                "one of its feeds is damaged (oemgateway emoncms says which): Fatal error : Uncaught Div",
             ),
             (200, "Device not initialized.", HoldEverything, "single device"),
             (

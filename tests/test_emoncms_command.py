@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import socket
@@ -33,6 +34,7 @@ from tests import gateway_process
 from tests.gateway_process import GatewayProcess, state
 from tests.ports import free_port
 from tests.simulators.emoncms import FATAL, LOGIN_PAGE, NO_KEY, Answer, FakeEmoncms
+from tests.simulators.emoncms_feeds import DamagedFeed
 from tests.statuses import answer as status_answer
 from tests.waiting import wait_until
 
@@ -402,6 +404,22 @@ class TestInputs:
         said = emoncms()
         assert "^FAULT .*; feed 1 .* cannot be read: JSON expected from /feed/data.json, not an empty" in said
         assert "^ok .* 2 return: 6 " in said
+
+    @pytest.mark.parametrize("meta", [True, False])
+    def test_a_damaged_feed_is_named(self, server, emoncms, meta):
+        server.feeds.meta = meta
+        for key in ("1", "2"):
+            log(server, key, f"feed {key}")
+        server.feeds.by_id[2].interval = 0
+        with contextlib.suppress(DamagedFeed):
+            send(server, "9", _1=5.0, _2=6.0)
+        said = emoncms()
+        assert said.status == 1
+        assert r"^ok .* 5 of \d+ s ago is in feed 1 " in said
+        assert (
+            '^FAULT .* 6 of .*; feed 2 .* cannot be read: .*"interval": 0.* put that file back .*retry$'
+            in said
+        )
 
     def test_an_input_that_is_there_without_a_value(self, server, emoncms):
         send(server, "9", _1=5.0)
@@ -888,7 +906,8 @@ class TestOfARunningGateway:
             said = emoncms()
         assert said.status == 1
         assert (
-            "^FAULT home: node 15 was refused, .* there is room .*queue retry has it tried at once$" in said
+            "^FAULT home: node 15 was refused, .*: it has all the 1 nodes .*queue retry has it tried at once$"
+            in said
         )
         assert "node 15: nothing has come yet" not in said
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from tests.simulators.emoncms_feeds import Feeds, Params
+from tests.simulators.emoncms_feeds import DamagedFeed, Feeds, Params
 
 
 class Stored(NamedTuple):
@@ -75,6 +75,11 @@ WRONG_KEY = Answer(
 FATAL = Answer(
     body="<br />\n<b>Fatal error</b>:  Uncaught mysqli_sql_exception: Connection refused in index.php:65\n"
     "Stack trace:\n#0 {main}\n  thrown in <b>index.php</b> on line <b>65</b><br />\n"
+)
+DAMAGED_FEED = Answer(
+    body="<br />\n<b>Fatal error</b>:  Uncaught DivisionByZeroError: Division by zero in "
+    "/var/www/emoncms/Modules/feed/engine/PHPFina.php:221\nStack trace:\n#0 {main}\n"
+    "  thrown in <b>/var/www/emoncms/Modules/feed/engine/PHPFina.php</b> on line <b>221</b><br />\n"
 )
 NOT_JSON = "Format error, json string supplied is not valid"
 
@@ -329,6 +334,8 @@ class FakeEmoncms:
             return refusal(str(refused))
         except _Fatal:
             return FATAL
+        except DamagedFeed:
+            return DAMAGED_FEED
         return _json({"success": True}) if "fulljson" in params else Answer(body="ok")
 
     # input/bulk
@@ -407,13 +414,16 @@ class FakeEmoncms:
                 continue
             known = self.inputs.setdefault((node, key), Input(next(self._ids), when, value))
             known.time, known.value = when, value
-            self.feeds.run(known.processes, when, value)
             self.stored.append(Stored(node, key, when, value))
             if self.pace:
                 released = self._released
                 self._lock.release()
                 released.wait(self.pace)
                 self._lock.acquire()
+        # The inputs of a row are all set before the first of them is processed.
+        for name, value in values.items():
+            if known := self.inputs.get((node, _kept(name))):
+                self.feeds.run(known.processes, when, value)
 
     def _get(self, params: Params) -> object:
         nodes: dict[str, dict[str, object]] = {}

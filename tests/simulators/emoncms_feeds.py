@@ -19,9 +19,16 @@ PHPFINA = 5
 _PROCESSES = {"1": "1", "process__log_to_feed": "1", "4": "4", "process__power_to_kwh": "4"}
 
 
+class DamagedFeed(Exception):
+    """PHP ends here, as it divides by the interval 0 of a feed whose .meta is empty."""
+
+
 @dataclass
 class Feed:
-    """A feed; `time` and `value` are what was last meant for it, stored or not."""
+    """A feed; `time` and `value` are what was last meant for it, stored or not.
+
+    With an `interval` of 0 it is damaged.
+    """
 
     id: int
     tag: str
@@ -34,6 +41,8 @@ class Feed:
     slots: dict[int, float] = field(default_factory=dict)
 
     def put(self, time: int, value: float) -> None:
+        if not self.interval:
+            raise DamagedFeed
         self.slots[time // self.interval * self.interval] = struct.unpack("f", struct.pack("f", value))[0]
 
 
@@ -158,9 +167,9 @@ class Feeds:
             if name == "2":
                 value *= float(argument)
             elif name == "1" and (feed := self.by_id.get(int(argument))):
-                feed.time, feed.value = time, value
                 if not self.unwritable:
                     feed.put(time, value)
+                feed.time, feed.value = time, value
             elif name == "4" and (feed := self.by_id.get(int(argument))):
                 elapsed = time - (feed.time or time)
                 total = feed.value or 0.0

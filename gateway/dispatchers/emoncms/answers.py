@@ -46,6 +46,10 @@ class Unexpected(DeliveryFailure):
     """It answered something else than was asked for; other requests may still work."""
 
 
+class FeedDamaged(HoldEverything):
+    """A feed of the last row that it stored cannot be written; the rest of that row is in no feed either."""
+
+
 class _NotTaken(HoldEverything, TryLater):
     """Nothing passes until someone corrects it, and all of this has to be sent again then."""
 
@@ -96,9 +100,12 @@ def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
     if not last:
         return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
     if "Fatal error" in body:
-        is_feed = "/feed/engine/" in body
-        what = "one of its feeds is damaged" if is_feed else "its database or Redis is in trouble"
-        return HoldEverything(f"{what}: {quote(body, secret)}")
+        said = quote(body, secret)
+        return (
+            FeedDamaged(f"one of its feeds is damaged (oemgateway emoncms says which): {said}")
+            if "/feed/engine/" in body
+            else HoldEverything(f"its database or Redis is in trouble: {said}")
+        )
     if failure := _judge_refusal(_message(last)[:_LONGEST], secret):
         return failure
     return OutcomeUnknown(_foreign(body, secret) or f"ok expected, not {excerpt(body, secret)}")

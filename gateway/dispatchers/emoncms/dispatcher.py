@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gateway.dispatchers.emoncms import progress
-from gateway.dispatchers.emoncms.answers import judge, judge_inputs
+from gateway.dispatchers.emoncms.answers import FeedDamaged, judge, judge_inputs
 from gateway.dispatchers.emoncms.encoding import Inputs, Keys, encode, row_of, storable
 from gateway.dispatchers.emoncms.url import check_url, odd_port
 from gateway.dispatchers.http_client.session import Server
-from gateway.plugin import BadFrame, Batch, Delivery, DeliveryFailure, Dispatcher, Progress
+from gateway.plugin import BadFrame, Batch, Delivery, DeliveryFailure, Dispatcher, NodeRefused, Progress
 from gateway.settings import at_least, between, setting
 
 if TYPE_CHECKING:
@@ -145,6 +145,8 @@ class _Post(Delivery):
         self._rows = self._rows[: self.count or 1]
         data = encode(self._rows)
         failure = self._emoncms.post(data) if data else None
+        if isinstance(failure, FeedDamaged) and (node := self._node_of_feed()):
+            failure = NodeRefused(str(failure), node)
         if failure is not None:
             raise self._emoncms.server.named(failure)
         for row in self._rows:
@@ -162,6 +164,22 @@ class _Post(Delivery):
             now |= inputs
         self._emoncms.inputs |= now
         return progress.find(self._rows, now, self._before)
+
+    def _node_of_feed(self) -> str:
+        """Return the node of the row that was not stored in its feeds, "" where that is not known.
+
+        That is the last row that the inputs show: a row is shown there before its feeds are written. From
+        here on only those before it count as delivered.
+        """
+        try:
+            count = self.delivered().count or 0
+        except DeliveryFailure:
+            return ""
+        nodes = {node for row in self._rows[max(0, count - 1) : count or None] for node, _ in row}
+        if len(nodes) != 1:
+            return ""
+        self._rows = self._rows[: max(0, count - 1)]
+        return nodes.pop()
 
 
 @dataclass(kw_only=True)

@@ -49,9 +49,13 @@ class Account:
         """Return all its feeds."""
         return self._understood("/feed/list.json", read_feeds, meta=1)
 
+    def interval(self, feed: Feed) -> int:
+        """Return the seconds of a slot of a PHPFina feed; raises Unexpected where it has none: it is damaged."""
+        return feed.interval or self._understood("/feed/getmeta.json", read_interval, id=feed.id)
+
     def stored(self, feed: Feed, time: float) -> float | None:
         """Return the value of a PHPFina feed in the slot of a time, in Unix seconds."""
-        interval = feed.interval or self._understood("/feed/getmeta.json", read_interval, id=feed.id)
+        interval = self.interval(feed)
         start = math.floor(time / interval) * interval
         return self._understood(
             "/feed/data.json",

@@ -90,6 +90,12 @@ def _judge_log(there: Input, log: Log, last: str, *, is_late: bool) -> Finding:
     if feed is None:
         cure = "take that out of its process list, on the page Inputs there; --provision then makes a feed"
         return bad(f"{last}, logged to feed {log.id}, which does not exist", cure)
+    if log.trouble:
+        return bad(
+            f"{last}; {feed} cannot be read: {log.trouble}",
+            "where its interval is 0, its .meta there is empty, and no reading passes: put that file back from a "
+            "backup, or delete the feed and take it out of the process list; then: oemgateway queue retry",
+        )
     if why := why_unknown(feed, there):
         return unknown(f"{last}; {feed} {why}")
     if fault := _fault(log, there, last):
@@ -101,8 +107,6 @@ def _judge_log(there: Input, log: Log, last: str, *, is_late: bool) -> Finding:
 
 def _fault(log: Log, there: Input, last: str) -> Finding | None:
     """Return what is wrong with the value in a feed, if anything is."""
-    if log.trouble:
-        return bad(f"{last}; {log.feed} cannot be read", log.trouble)
     if log.stored is None:
         cure = "it takes values and keeps none: look at its disk, and who owns the folder of its feeds"
         return bad(f"{last} is not in {log.feed}", cure)
@@ -127,13 +131,13 @@ def judge_full(refusal: str, inputs: Iterable[Input]) -> Finding:
     return unknown(f"no node can be added: {refusal}; there are {', '.join(nodes)}")
 
 
-def judge_refused(node: str, *, is_full: bool) -> Finding:
-    """Say that a node is or was refused, and what to do."""
-    if is_full:
+def judge_refused(node: str, reason: str) -> Finding:
+    """Say that a node was refused for a reason, or is as there is no room for it (""), and what to do."""
+    if not reason:
         found = f"node {node} is refused: the account has all the nodes it allows"
         return bad(found, "delete nodes there that are not used any more, then: oemgateway queue retry")
-    found = f"node {node} was refused, and is tried once an hour; there is room for it now"
-    return bad(found, "oemgateway queue retry has it tried at once")
+    found = f"node {node} was refused, and is tried once an hour: {reason}"
+    return bad(found, "once that is over, oemgateway queue retry has it tried at once")
 
 
 def judge_missing(missing: Iterable[Wanted]) -> Iterator[Finding]:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Heard(NamedTuple):
-    """The last frame of each node, and the nodes that are refused to each dispatcher."""
+    """The last frame of each node, and the nodes that are refused to each dispatcher, with the reason."""
 
     frames: Sequence[Frame] = ()
-    refused: Mapping[str, frozenset[str]] = MappingProxyType({})
+    refused: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
 def heard(configuration: Configuration) -> Heard:
@@ -33,7 +33,10 @@ def heard(configuration: Configuration) -> Heard:
         if not gateway.runs_with(configuration.path, status):
             return Heard()
         frames = [from_object(frame) for frames in gateway.ask("nodes").values() for frame in frames]
-        refused = {name: frozenset(each.refused_nodes) for name, each in status.dispatchers.items()}
+        refused = {
+            name: {node: about.reason for node, about in each.refused_nodes.items()}
+            for name, each in status.dispatchers.items()
+        }
         return Heard(frames, refused)
     except PermissionError:
         raise

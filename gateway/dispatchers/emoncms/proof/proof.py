@@ -23,6 +23,7 @@ from gateway.dispatchers.emoncms.proof.findings import (
     why_unknown,
 )
 from gateway.dispatchers.emoncms.proof.provision import Provisioner
+from gateway.dispatchers.emoncms.proof.records import PHPFINA
 from gateway.dispatchers.emoncms.proof.row import TEST_NODE, delete_test_rows, is_test, probe_row
 from gateway.dispatchers.emoncms.proof.wanted import find_wanted, unused
 from gateway.dispatchers.http_client.pages import excerpt, with_status
@@ -68,7 +69,7 @@ class Proof:
         self._clock = emoncms.clock
         self._provision = provision
         self._energy = energy
-        self._refused = known.refused.get(emoncms.name, frozenset())
+        self._refused = known.refused.get(emoncms.name, {})
         self._is_full = False
         self._account = Account(emoncms.server)
         self._ahead = 0.0
@@ -172,8 +173,9 @@ class Proof:
             yield unknown(f"inputs that are not logged: {unlogged} of {len(pairs)}", cure)
         absent = [each for each in wanted if (each.node, each.key) not in there]
         nodes = {each.node for each in inputs}
-        refused = {each.node for each in absent if self._is_full and each.node not in nodes} | self._refused
-        yield from (judge_refused(node, is_full=self._is_full) for node in sorted(refused))
+        no_room = {node for node in (each.node for each in absent) if self._is_full and node not in nodes}
+        refused = {**self._refused, **dict.fromkeys(no_room, "")}
+        yield from (judge_refused(node, reason) for node, reason in sorted(refused.items()))
         absent = [each for each in absent if each.node not in refused]
         yield from judge_missing(absent)
         yield from judge_unused(idle)
@@ -212,9 +214,12 @@ class Proof:
 def _stored(account: Account, there: Input, log: Log) -> Log:
     """Add what a feed has in the slot of an input's last time, if it has slots and should have a value."""
     feed = log.feed
-    if feed is None or there.time is None or why_unknown(feed, there):
+    if feed is None or feed.engine != PHPFINA:
         return log
     try:
+        feed = replace(feed, interval=account.interval(feed))
+        if there.time is None or why_unknown(feed, there):
+            return log
         return replace(log, stored=account.stored(feed, there.time))
     except Unexpected as failure:
         return replace(log, trouble=str(failure))
