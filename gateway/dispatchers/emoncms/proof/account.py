@@ -50,7 +50,7 @@ class Account:
         return self._understood("/feed/list.json", read_feeds, meta=1)
 
     def interval(self, feed: Feed) -> int:
-        """Return the seconds of a slot of a PHPFina feed; raises Unexpected where it has none: it is damaged."""
+        """Return the seconds of a slot of a PHPFina feed; raises Unexpected for a damaged feed."""
         return feed.interval or self._understood("/feed/getmeta.json", read_interval, id=feed.id)
 
     def stored(self, feed: Feed, time: float) -> float | None:
