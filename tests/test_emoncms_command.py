@@ -416,10 +416,7 @@ class TestInputs:
         said = emoncms()
         assert said.status == 1
         assert r"^ok .* 5 of \d+ s ago is in feed 1 " in said
-        assert (
-            '^FAULT .* 6 of .*; feed 2 .* cannot be read: .*"interval": 0.* put that file back .*retry$'
-            in said
-        )
+        assert '^FAULT .* 6 of .*; feed 2 .* cannot be read: .*"interval": 0.* put it back .*retry$' in said
 
     def test_an_input_that_is_there_without_a_value(self, server, emoncms):
         send(server, "9", _1=5.0)
