@@ -475,6 +475,48 @@ def test_where_every_post_is_refused_something_is_wrong(running):
     assert gateway.listener.health().troubles == []
 
 
+@pytest.mark.parametrize(
+    "visit",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET /favicon.ico HTTP/1.1\r\n\r\n",
+        b"GET /input/post HTTP/1.1\r\n\r\n",
+        b"OPTIONS / HTTP/1.0\r\n\r\n",
+        b"OPTIONS / RTSP/1.0\r\n\r\n",
+    ],
+)
+def test_who_posts_nothing_is_a_visitor_and_no_trouble(running, visit, caplog):
+    # given six visits of a browser or a port scan
+    gateway = running()
+    for _ in range(6):
+        with gateway.connect() as client:
+            client.sendall(visit)
+            assert client.recv(100).startswith(b"HTTP/1.1 4")
+    # then they are counted, and that is all
+    assert [*gateway.counts.values()] == [6]
+    assert gateway.listener.health().troubles == []
+    assert "refused" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "post",
+    [
+        b"GET /api/post?apikey=1&json={a:1} HTTP/1.1\r\n\r\n",
+        b"POST /emon HTTP/1.1\r\nContent-Length: 5\r\n\r\ncsv=1",
+        b"GET /input/post?json={a: 1} HTTP/1.1\r\n\r\n",
+        b"POST /input/post\r\nContent-Length: 5\r\n\r\ncsv=1",
+    ],
+)
+def test_a_device_that_posts_to_a_wrong_place_or_in_a_wrong_form_is_a_trouble(running, post):
+    gateway = running()
+    for _ in range(3):
+        with gateway.connect() as client:
+            client.sendall(post)
+            assert client.recv(100).startswith(b"HTTP/1.1 4")
+    (trouble,) = gateway.listener.health().troubles
+    assert trouble.startswith("every request is refused: 3 in a row")
+
+
 def asked(gateway, node="7"):
     return requests.get(f"{gateway.url}/input/get?node={node}", timeout=60).text
 

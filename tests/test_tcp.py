@@ -197,6 +197,38 @@ def test_a_connection_that_is_reset_is_only_that(opened, connect, stop):
     assert said(read_frames(listener, stop, 1)) == [("16", (1,))]
 
 
+@pytest.mark.parametrize(
+    "visit",
+    [
+        b"GET / HTTP/1.1\r\nHost: pi:50011\r\nAccept: */*\r\n\r\n",
+        b"OPTIONS / RTSP/1.0\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\x16\x03\x01\x02\x00\n\x00\x01\xfc\x03\x03",
+    ],
+)
+@pytest.mark.parametrize("key", [None, "letmein"])
+def test_a_browser_or_a_port_scan_is_a_visitor_and_no_trouble(opened, connect, stop, caplog, visit, key):
+    listener = opened(key=key)
+    for count in range(1, 7):
+        client = connect(listener)
+        client.sendall(visit)
+        client.shutdown(socket.SHUT_WR)
+        read_until(listener, stop, lambda count=count: listener.counts["visitor"] == count)
+        assert client.recv(1) == b""
+    assert listener.counts == {"visitor": 6}
+    assert listener.health().troubles == []
+    assert "refused" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line", [b"emontx 1 2\n", b"GET /input/post?csv=1 HTTP/1.1\n", b"10\t1\n", b"1\xc2\xb0 2\n"]
+)
+def test_a_device_that_says_something_else_is_a_trouble(opened, connect, stop, line):
+    listener = opened()
+    connect(listener).sendall(3 * line)
+    read_until(listener, stop, lambda: listener.health().troubles)
+
+
 def test_a_client_that_is_silent_for_too_long_is_cut_off(opened, connect, stop):
     listener = opened(idle=60)
     silent, talker = connect(listener), connect(listener)

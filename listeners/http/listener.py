@@ -176,7 +176,10 @@ class Http(TcpListener[_Client]):
             said = self._take(client.host, request, stamp)
         except Refusal as refusal:
             status, reply = refusal.status, refusal_text(refusal)
-            self.refuse(refusal.reason, f"{client.host}: {refusal.message}")
+            if request.has_data:
+                self.refuse(refusal.reason, f"{client.host}: {refusal.message}")
+            else:
+                self.counts[refusal.reason] += 1  # a browser, say: no trouble of the gateway
         else:
             status, reply = 200, said.reply
             self._note(said, client.host)

@@ -40,13 +40,23 @@ class Request:
         """How many bytes of body the headers announce."""
         return int(self.headers.get("content-length", "0"))
 
+    @property
+    def has_data(self) -> bool:
+        """Whether it brings anything, as a device does; a browser or a port scan only looks."""
+        return "?" in self.target or bool(self.body)
+
 
 class Refusal(ValueError):
-    """Why a request is not taken: one sentence for its sender, the HTTP status, and a name to count it by."""
+    """Why a request is not taken: one sentence for its sender, the HTTP status, and a name to count it by.
 
-    def __init__(self, message: str, status: int = 400, reason: str = "bad-data") -> None:
+    `has_data` is that of a request that cannot be read.
+    """
+
+    def __init__(
+        self, message: str, status: int = 400, reason: str = "bad-data", *, has_data: bool = True
+    ) -> None:
         super().__init__(message)
-        self.message, self.status, self.reason = message, status, reason
+        self.message, self.status, self.reason, self.has_data = message, status, reason, has_data
 
 
 class Requests:
@@ -109,10 +119,11 @@ def _parse_head(data: bytes) -> Request | Refusal:
     try:
         first, *lines = re.split(r"\r?\n", data.decode())
     except UnicodeDecodeError:
-        return _not_http("a request in UTF-8 expected")
+        return _not_http("a request in UTF-8 expected", has_data=False)
     found = _REQUEST_LINE.fullmatch(first)
     if not found:
-        return _not_http("a line such as GET /input/post?csv=1 HTTP/1.1 expected")
+        has_data = "?" in first or first.startswith("POST")
+        return _not_http("a line such as GET /input/post?csv=1 HTTP/1.1 expected", has_data=has_data)
     method, target, minor = found.groups()
     headers: dict[str, str] = {}
     for line in filter(None, lines):
@@ -129,8 +140,8 @@ def _parse_head(data: bytes) -> Request | Refusal:
     return Request(method, _ORIGIN.sub("", target) or "/", headers, keeps=keeps)
 
 
-def _not_http(message: str) -> Refusal:
-    return Refusal(message, 400, "not-http")
+def _not_http(message: str, *, has_data: bool = True) -> Refusal:
+    return Refusal(message, 400, "not-http", has_data=has_data)
 
 
 def answer(status: int, text: str, wall: float, *, keeps: bool) -> bytes:

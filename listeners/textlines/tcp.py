@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,14 +23,25 @@ if TYPE_CHECKING:
     from listeners.lines import Ignored
 
 _READ = 4096  # bytes at most from one client before the next has its turn
+_VISIT = re.compile(r"(?!POST )[A-Z]+ [^?\s]+ [A-Z]+/[0-9]|.*[\x00-\x08\x0b-\x1f\x7f]", re.DOTALL)
+"""What browsers and port scans begin with: a request without data (of HTTP, RTSP, SIP), or control bytes."""
 
 
 @dataclass(eq=False)
 class _Client(Client):
-    """A connection, what it has sent of its next line, and whether it has sent the key."""
+    """A connection, what it has sent of its next line, and whether it has sent the key.
+
+    `is_visitor` tells whether its first line is none of a device; None before that.
+    """
 
     lines: Lines = field(default_factory=lambda: Lines(LONGEST_LINE))
     knows_key: bool = False
+    is_visitor: bool | None = None
+
+    def begin(self, line: str) -> None:
+        """Note the first line, or what there is of it at the end."""
+        if self.is_visitor is None and line:
+            self.is_visitor = bool(_VISIT.match(line))
 
 
 @dataclass(kw_only=True)
@@ -38,7 +50,8 @@ class Tcp(TcpListener[_Client]):
 
     Where there is a `key`, each line must contain it, anywhere among its numbers, or follow a line of the
     key alone. A connection that is silent for `idle` seconds is closed, and so is the one that has been
-    silent for longest when there would be more than `clients`.
+    silent for longest when there would be more than `clients`. One that begins as no device would is closed,
+    and counted as a visitor.
     """
 
     port: int = setting(50011, was=("port_nb",), check=between(0, 65535))
@@ -54,8 +67,11 @@ class Tcp(TcpListener[_Client]):
         frames = []
         for client, data in self._server.receive(ready, _READ):
             client.deadline = now + self.idle
-            frames += [self._frame(client, line, stamp) for line in client.lines.feed(data)]
-            if client.has_ended:
+            lines = client.lines.feed(data)
+            client.begin(lines[0] if lines else "")
+            if not client.is_visitor:
+                frames += [self._frame(client, line, stamp) for line in lines]
+            if client.has_ended or client.is_visitor:
                 self._server.hang_up(client)
         self._server.admit(ready, now)
         return [frame for frame in frames if frame]
@@ -64,10 +80,11 @@ class Tcp(TcpListener[_Client]):
         return _Client(connection, host, self.clock.monotonic() + self.idle)
 
     def _closed(self, client: _Client, reason: str) -> None:
-        super()._closed(client, reason)
-        if client.lines.unfinished:
-            line = client.lines.unfinished.decode("ascii", "replace")
-            self.refuse("unterminated", self._shown(client, line))
+        unfinished = client.lines.unfinished.decode("ascii", "replace")
+        client.begin(unfinished)
+        super()._closed(client, "visitor" if client.is_visitor else reason)
+        if unfinished and not client.is_visitor:
+            self.refuse("unterminated", self._shown(client, unfinished))
 
     def _frame(self, client: _Client, line: str, stamp: Stamp) -> Frame | None:
         return self.frame(self._decode(client, line), stamp, self._shown(client, line))
