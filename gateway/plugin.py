@@ -50,6 +50,7 @@ __all__ = [
     "Synced",
     "TryLater",
     "Wake",
+    "Whole",
     "at_least",
     "bad",
     "between",
@@ -117,7 +118,7 @@ class Delivery:
         return None
 
 
-class _Whole(Delivery):
+class Whole(Delivery):
     """A batch that goes through `Dispatcher.send` as it is."""
 
     def __init__(self, send: Callable[[Batch], None], batch: Batch) -> None:
@@ -126,6 +127,7 @@ class _Whole(Delivery):
         self._batch = batch
 
     def send(self) -> None:
+        """Have the dispatcher send it."""
         self._send(self._batch)
 
 
@@ -159,7 +161,7 @@ class Dispatcher(Plugin):
 
     def prepare(self, batch: Batch) -> Delivery:
         """Encode a batch of at least one frame; no I/O."""
-        return _Whole(self.send, batch)
+        return Whole(self.send, batch)
 
     def time(self) -> float | None:
         """Return what the far end's clock shows, in Unix seconds, or None where it shows none.

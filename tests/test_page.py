@@ -22,11 +22,16 @@ from gateway.dispatchers.page.dispatcher import Page
 from gateway.dispatchers.page.live import Live
 from gateway.dispatchers.page.spark import spark
 from gateway.dispatchers.page.tiles import figure
+from gateway.frame import Frame, Stamp
 from gateway.settings import SettingsFault, build, shown
+from gateway.times.dating import Dating, TimeNote
+from gateway.times.timekeeper import Timekeeper
+from gateway.workers.delivery import DispatcherWorker
 from tests.gateway_thread import running
 from tests.pages import Present, dead, get, house, raw, serving, troubled, value
 from tests.peers import need
 from tests.ports import free_port
+from tests.spools import leave_queue, open_queue
 from tests.statuses import status
 from tests.waiting import wait_until
 
@@ -527,6 +532,24 @@ def test_what_the_running_gateway_reads_is_in_the_history_after_a_restart(writte
             wait_until(lambda: _counted(page) >= before + least)  # noqa: B023  (called at once)
             kept = _counted(page)
     assert kept >= before + 1 >= 4
+
+
+def test_what_an_earlier_boot_may_have_written_is_in_no_doubt(tmp_path):
+    # given frames that were there when the power was lost
+    frames = [Frame("9", [float(n)], Stamp(time.time() - 60, "", 0.0)) for n in range(3)]
+    leave_queue(tmp_path / "queue.db", frames, "page")
+    spool = open_queue(tmp_path / "queue.db", "page")
+    with serving(Present([]), tmp_path, interval="0") as page:
+        keeper = Timekeeper(page.clock, past=0.0, synchronised=lambda: True)
+        worker = DispatcherWorker(page, spool, Dating(spool, keeper, page.clock, TimeNote(tmp_path)))
+        # when the next boot goes on
+        worker.start()
+        wait_until(lambda: not spool.standing("page").waiting)
+        worker.stop.set()
+        worker.join(60)
+    spool.close()
+    # then none is said to have come twice, as the history counts each once
+    assert (worker.doubled, worker.failures) == (0, 0)
 
 
 def _counted(page: Page) -> int:

@@ -16,7 +16,7 @@ from gateway.dispatchers.page.history.keeper import Keeper, file_of
 from gateway.dispatchers.page.live import Live
 from gateway.dispatchers.page.now import Now, as_json, key
 from gateway.dispatchers.page.server import Server
-from gateway.plugin import LARGEST_BATCH, Batch, Dispatcher, Wake
+from gateway.plugin import LARGEST_BATCH, Batch, Delivery, Dispatcher, Progress, Wake, Whole
 from gateway.process.port import check_host, exclusive, is_loopback, joined, refused
 from gateway.settings import SettingsFault, at_least, between, setting
 
@@ -130,6 +130,10 @@ class Page(Dispatcher):
             self._server.close()
         self._server = self._live = None
 
+    def prepare(self, batch: Batch) -> Delivery:
+        """Return the batch as it is."""
+        return _Written(self.send, batch)
+
     def send(self, batch: Batch) -> None:
         """Write the frames to the history; what is shown as present does not come from them."""
         if self._keeper:
@@ -190,6 +194,14 @@ class Page(Dispatcher):
                 "gateway": tiles.gateway(now),
             },
         }
+
+
+class _Written(Whole):
+    """A batch for the history."""
+
+    def delivered(self) -> Progress:
+        """Return that none need be there: the history counts each once, however often it is given."""
+        return Progress(0)
 
 
 def _json(answer: object) -> Answer:
