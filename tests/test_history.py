@@ -645,24 +645,34 @@ def test_a_file_that_is_no_text_is_refused_in_words(command, file, tmp_path, giv
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "words"),
     [
-        "x,60,9,1,,1,1,1,1",
-        "60,61,9,1,,1,1,1,1",
-        "60,60,9,1,,nan,1,1,1",
-        "60,60,9,,,1,1,1,1",
-        "99999999960,60,9,1,,1,1,1,1",
-        "60,60,9,-1,,1,1,1,1",
-        "60,60,9,10000,,1,1,1,1",
+        ("x,60,9,1,,1,1,1,1", "unix: the time of a whole minute, which is not to come, expected, not x"),
+        ("61,60,9,1,,1,1,1,1", "unix: the time of a whole minute, which is not to come, expected, not 61"),
+        ("60,3600,9,1,,1,1,1,1", "unix: the time of a whole hour, which is not to come, expected, not 60"),
+        ("99999999960,60,9,1,,1,1,1,1", "unix: the time of a whole minute, which is not to come, exp"),
+        ("60,61,9,1,,1,1,1,1", "seconds: 60 or 3600 expected, not 61"),
+        ("60,60,,1,,1,1,1,1", "node: a name of 1 to 64 characters expected, not nothing"),
+        ("60,60,9,1,,nan,1,1,1", "mean: a number expected, not nan"),
+        ('60,60,9,1,,"1,5",1,1,1', "mean: a number expected, not 1,5"),
+        ("60,60,9,1,,1,1,1e99,1", "greatest: a number expected, not 1e99"),
+        (
+            "60,60,9,,,1,1,1,1",
+            "name: a name of 1 to 64 characters, as there is no index, expected, not nothing",
+        ),
+        ("60,60,9,-1,,1,1,1,1", "index: 1 to 9999, or nothing and a name, expected, not -1"),
+        ("60,60,9,10000,,1,1,1,1", "index: 1 to 9999, or nothing and a name, expected, not 10000"),
+        ("60,60,9,1,,1,1,1", "count: 1 to 65535 expected, not nothing"),
+        ("60;60;9;1;;1;1;1;1", "seconds: 60 or 3600 expected, not nothing"),
     ],
 )
-def test_a_bad_line_is_named_and_nothing_is_imported(command, file, tmp_path, bad):
+def test_a_bad_line_is_named_with_its_column_and_nothing_is_imported(command, file, tmp_path, bad, words):
     given = tmp_path / "in.csv"
     columns = "unix,seconds,node,index,name,mean,least,greatest,count"
-    given.write_text(f"{columns}\n1700000040,60,9,1,,1,1,1,1\n{bad}\n")
+    given.write_text(f"{columns}\n\n1700000040,60,9,1,,1,1,1,1\n{bad}\n")
     done = command("--config-file", file, "history", "import", given, "--section", "page")
     assert done.returncode == 1
-    assert "line 3: unix, seconds, node" in done.stderr
+    assert done.stderr.startswith(f"oemgateway: {given}: line 4: {words}")
     assert not file_of(tmp_path / "state", "page").exists()
 
 
@@ -692,7 +702,7 @@ def test_what_cannot_be_a_history_is_refused_at_once(command, file, tmp_path):
     os.write(writer, b"unix,seconds\n")
     for file_given, words in (
         (pipe, "a file expected, not a pipe"),
-        (Path("/dev/zero"), "line 2: unix, seconds"),
+        (Path("/dev/zero"), "line 1: the columns unix, seconds, node,"),
     ):
         done = command("--config-file", file, "history", "import", file_given, "--section", "page")
         assert (done.returncode, done.stdout) == (1, "")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway.clock import Clock
 from gateway.conf import config
@@ -24,11 +25,16 @@ from gateway.text.terminal import FAILED, OK, say, say_aside
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import TextIO
+
+T = TypeVar("T")
 
 COLUMNS = ("unix", "seconds", "node", "index", "name", "mean", "least", "greatest", "count")
 _LONGEST_NAME = 64
+_NAME = f"a name of 1 to {_LONGEST_NAME} characters"
+_SHOWN = 40
+"""Characters of a wrong value that are shown."""
 _LONGEST_LINE = 1024
 """Characters of a line that are read at a time: what is longer is none of ours."""
 _AT_ONCE = 50_000
@@ -124,28 +130,52 @@ def _import(history: History, file: Path) -> int:
 
 
 def _points(given: TextIO) -> Iterator[tuple[str, str, int, Point]]:
-    """Yield node, key and seconds of each row with its point. Raises ValueError with its line."""
+    """Yield node, key and seconds of each row with its point. Raises ValueError with its line and column."""
     rows = csv.DictReader(iter(partial(given.readline, _LONGEST_LINE), ""))
+    if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+        raise ValueError(f"line 1: the columns {', '.join(COLUMNS)} expected, and {missing[0]} is not there")
     now = Clock().wall()
-    for line, row in enumerate(rows, 2):
+    for row in rows:
         try:
-            at, step, index = float(row["unix"]), int(row["seconds"]), row["index"]
-            mean, least, greatest = float(row["mean"]), float(row["least"]), float(row["greatest"])
-            point = Point(at, mean, least, greatest, int(row["count"]))
-            key = str(int(index)) if index else f"={row['name']}"
-            is_right = (
-                step in (MINUTE, HOUR)
-                and 0 <= at <= now + MINUTE
-                and at % step == 0
-                and all(abs(number) <= LARGEST for number in (mean, least, greatest))
-                and 0 < point.count <= 65535
-                and 0 < len(row["node"]) <= _LONGEST_NAME
-                and 0 < len(key.removeprefix("=")) <= _LONGEST_NAME
-                and (not index or 0 < int(index) < 10_000)
-            )
-        except (ValueError, KeyError, TypeError, OverflowError):
-            is_right = False
-        if not is_right:
-            columns = ", ".join(COLUMNS)
-            raise ValueError(f"line {line}: {columns} expected, as export writes them, of no time to come")
-        yield row["node"], key, step, point
+            yield _point(row, now)
+        except ValueError as error:
+            raise ValueError(f"line {rows.line_num}: {error}") from None
+
+
+def _point(row: Mapping[str, str | None], now: float) -> tuple[str, str, int, Point]:
+    """Return node, key, seconds and point of a row; raises ValueError with the column that is wrong."""
+    step = _cell(row, "seconds", int, (MINUTE, HOUR).__contains__, f"{MINUTE} or {HOUR}")
+    when = f"the time of a whole {'minute' if step == MINUTE else 'hour'}, which is not to come,"
+    at = _cell(row, "unix", float, lambda at: 0 <= at <= now + MINUTE and at % step == 0, when)
+    node = _cell(row, "node", str, _is_name, _NAME)
+    if row["index"]:
+        key = str(
+            _cell(row, "index", int, range(1, 10_000).__contains__, "1 to 9999, or nothing and a name,")
+        )
+    else:
+        key = f"={_cell(row, 'name', str, _is_name, f'{_NAME}, as there is no index,')}"
+    mean, least, greatest = (
+        _cell(row, column, float, lambda number: abs(number) <= LARGEST, "a number")
+        for column in ("mean", "least", "greatest")
+    )
+    count = _cell(row, "count", int, range(1, 65536).__contains__, "1 to 65535")
+    return node, key, step, Point(at, mean, least, greatest, count)
+
+
+def _cell(
+    row: Mapping[str, str | None],
+    column: str,
+    kind: Callable[[str], T],
+    is_right: Callable[[T], bool],
+    what: str,
+) -> T:
+    """Return the value in a column; raises ValueError where something other than `what` is there."""
+    text = row[column] or ""
+    with suppress(ValueError, OverflowError):
+        if is_right(value := kind(text)):
+            return value
+    raise ValueError(f"{column}: {what} expected, not {text[:_SHOWN] or 'nothing'}")
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST_NAME
