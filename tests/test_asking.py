@@ -91,6 +91,16 @@ def test_a_file_that_is_missing_is_not_needed_either(machine, oemgateway, runnin
     assert oemgateway("--config-file", machine.file, "status")[0] == 0
 
 
+def test_where_the_file_is_gone_nobody_is_told_to_start_a_gateway_that_may_run(machine, oemgateway):
+    machine.secret.clear()
+    machine.file.unlink()
+    status, _, err = oemgateway("--config-file", machine.file, "status")
+    assert status == 4
+    assert err.startswith(f"oemgateway: {machine.file}: there is no such file: ")
+    assert f"none answers at {machine.socket}, and the file may have named another socket" in err
+    assert "service oemgateway start" not in err
+
+
 def test_where_none_answers_nothing_is_claimed(machine, oemgateway):
     status, _, err = oemgateway("--config-file", machine.file, "status")
     assert status == 4, err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,7 +177,7 @@ def test_what_the_running_gateway_has_seen_is_told(tmp_path):
 
 def test_each_trouble_of_the_gateway_itself_is_a_fault(tmp_path, monkeypatch):
     troubled = status(healthy=False, troubles=["the disk is full", "the file has faults"])
-    monkeypatch.setattr(doctor, "_ask", lambda *_: (good("it is running"), troubled))
+    monkeypatch.setattr(doctor, "_ask", lambda *_: (good("it is running"), troubled, 812))
     found = [str(each) for each in doctor.examine(tmp_path / "none", Machine.below(Path("/")))]
     assert found[1:4] == [
         "ok    gateway: it is running",
@@ -190,9 +191,32 @@ def test_a_gateway_that_hangs_is_a_fault(monkeypatch):
         raise TimeoutError(f"the gateway at {path} runs, but does not answer: its disk may hang")
 
     monkeypatch.setattr(control, "ask", hang)
-    finding, sections = doctor._ask(Gateway(socket=Path("/run/x")), Path("/etc/x.conf"))
-    assert (finding.verdict, sections) == (Verdict.BAD, None)
+    finding, *found = doctor._ask(Gateway(socket=Path("/run/x")), Path("/etc/x.conf"))
+    assert (finding.verdict, found) == (Verdict.BAD, [None, 0])
     assert "runs, but does not answer" in finding.found
+    assert finding.cure == "look at the disk and the log, then sudo service oemgateway restart"
+
+
+def test_a_gateway_that_hangs_has_its_ports_and_buses_all_the_same(tmp_path):
+    # given a gateway that is stopped, with a port
+    file, port = tmp_path / "oemgateway.conf", free_port()
+    file.write_text(
+        f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
+        "[dispatchers]\n[[log]]\ntype = log\n"
+    )
+    file.chmod(0o600)
+    with GatewayProcess(file) as running:
+        process = running.process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            found = [str(each) for each in doctor.examine(file, Machine.below(Path("/")))]
+        finally:
+            process.send_signal(signal.SIGCONT)
+    # then nothing else is a fault, such as its port
+    (fault,) = [each for each in found if each.startswith("FAULT")]
+    assert "runs, but does not answer" in fault
+    assert fault.endswith(f"sudo kill {process.pid}, and start it again")
+    assert f"ok    state: the running gateway keeps it in {tmp_path / 'state'}" in found
 
 
 def test_the_machine_of_this_process(monkeypatch):

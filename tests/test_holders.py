@@ -182,6 +182,9 @@ def test_a_service_is_stopped_by_its_name_and_another_program_by_its_number(tmp_
 
 def test_the_service_is_stopped_as_one_where_there_is_no_systemd():
     assert Holder(812, "oemgateway", "oemgateway").cure == "sudo service oemgateway stop"
+    assert Holder(812, "oemgateway", "oemgateway").restart == "sudo service oemgateway restart"
+    assert Holder(812, "oemgateway", "pi").restart == "sudo kill 812, and start it again"
+    assert Holder(812, service="gateway-2").restart == "sudo systemctl restart gateway-2"
 
 
 def test_a_process_that_has_gone_and_one_that_is_not_seen(tmp_path):

@@ -13,7 +13,8 @@ from gateway.diagnosis.finding import Finding, bad, good, show, unknown
 from gateway.diagnosis.machine import WRITE_SEARCH, Machine
 from gateway.paths import DEFAULT_FILE, own_state
 from gateway.present.asking import RunningGateway
-from gateway.process import logs
+from gateway.process import control, logs
+from gateway.process.holders import of_process
 from gateway.registry import UnknownType, find, known
 from gateway.settings import build
 from gateway.text.terminal import FAILED, OK
@@ -64,12 +65,13 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
         gateway, plugins = configuration.gateway, {**configuration.listeners, **configuration.dispatchers}
     running: Mapping[str, SectionStatus] = {}
     if machine.live:
-        finding, status = _ask(gateway, file)
+        finding, status, pid = _ask(gateway, file)
         yield replace(finding, subject="gateway")
         for trouble in status.troubles if status else []:
             yield replace(bad(trouble), subject="gateway")
         running = status.sections if status else {}
-        machine = replace(machine, running=frozenset(running), gateway=status.pid if status else 0)
+        # One that hangs has its buses and ports all the same.
+        machine = replace(machine, running=frozenset(running if status or not pid else plugins), gateway=pid)
     yield replace(_examine_state(gateway, machine), subject="state")
     if machine.live and gateway.syslog:
         yield replace(_examine_syslog(gateway.syslog), subject="syslog")
@@ -103,18 +105,20 @@ def _usual() -> dict[str, Plugin]:
     return plugins
 
 
-def _ask(gateway: Gateway, file: Path) -> tuple[Finding, Status | None]:
-    """Ask the running gateway how it is; None where it does not run with this file."""
+def _ask(gateway: Gateway, file: Path) -> tuple[Finding, Status | None, int]:
+    """Ask the running gateway how it is, and return its process (0: it does not run with this file)."""
     running = RunningGateway(file, gateway.find_socket())
     try:
         status = running.status()
     except TimeoutError as error:
-        return bad(str(error), "look at the disk and the log, then restart it"), None
+        pid = control.process_at(running.socket)
+        cure = f"look at the disk and the log, then {of_process(pid).restart}"
+        return bad(str(error), cure), None, pid
     except OSError as error:
-        return unknown(str(error)), None
+        return unknown(str(error)), None, 0
     if not running.runs_with(file, status):
-        return unknown(f"the one that runs, pid {status.pid}, has another file: {status.file}"), None
-    return good(f"it is running, pid {status.pid}"), status
+        return unknown(f"the one that runs, pid {status.pid}, has another file: {status.file}"), None, 0
+    return good(f"it is running, pid {status.pid}"), status, status.pid
 
 
 def _examine_state(gateway: Gateway, machine: Machine) -> Finding:

@@ -56,6 +56,10 @@ def run(options: argparse.Namespace) -> int:
             unread = f"this user may not read {gateway.file}, which may name another socket: sudo"
             say_aside(f"{error}; {unread}")
             return UNKNOWN
+        if gateway.unread:  # the gateway of a file that is gone may still run
+            elsewhere = f"none answers at {gateway.socket}, and the file may have named another socket"
+            say_aside(f"{gateway.unread}; {elsewhere} (sudo service oemgateway status says whether one runs)")
+            return UNKNOWN
         say_aside(str(error))
         return NOT_RUNNING
     if options.json:

@@ -100,12 +100,25 @@ def _remove_stale_socket(path: Path) -> None:
         except OSError as error:
             raise OSError(f"another program's socket is there ({error.strerror or error})") from error
         else:
-            (pid, *_) = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            holder = holders.of_process(pid)
+            holder = holders.of_process(_peer(client))
             raise OSError(f"{holder} answers there: {holder.cure}, or set another path: [gateway] socket")
     if about.st_uid not in (os.geteuid(), path.parent.stat().st_uid):
         raise OSError("another user's socket is there: remove it, or set another path: [gateway] socket")
     path.unlink()
+
+
+def process_at(path: Path) -> int:
+    """Return the process that has a socket, which need not answer; 0 where that cannot be seen."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        client.connect(os.fspath(path))
+        return _peer(client)
+    return 0
+
+
+def _peer(client: socket.socket) -> int:
+    (pid, *_) = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(pid)
 
 
 def _reply(asked: str, arguments: str, answers: Mapping[str, Callable[..., Any]]) -> str:

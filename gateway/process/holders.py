@@ -56,6 +56,15 @@ class Holder:
             return "sudo service oemgateway stop"
         return f"sudo kill {self.pid}" if self.pid else "stop that program"
 
+    @property
+    def restart(self) -> str:
+        """What ends a gateway and starts it again."""
+        if self.service:
+            return f"sudo systemctl restart {self.service}"
+        if self.pid and self.user != "oemgateway":
+            return f"sudo kill {self.pid}, and start it again"
+        return "sudo service oemgateway restart"
+
 
 def of_process(pid: int, proc: Path = PROC) -> Holder:
     """Return what is known of a process."""
