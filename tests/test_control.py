@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -8,11 +9,16 @@ import shutil
 import socket
 import stat
 import threading
+import time
+from socketserver import TCPServer
 
 import pytest
 
+from gateway.commands import foreground
+from gateway.process import threaded_server
 from gateway.process.control import Control, ask
-from tests.gateway_process import GatewayProcess
+from tests import gateway_thread
+from tests.gateway_process import GatewayProcess, state
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -40,6 +46,55 @@ def control(path):
 def test_it_answers_what_it_is_asked(control, path):
     assert ask(path, "status") == {"frames": 3}
     assert ask(path, "status") == {"frames": 3}
+
+
+def test_without_a_descriptor_for_a_client_it_pauses_and_then_serves_it(control, path, monkeypatch):
+    tries: list[float] = []
+
+    def accept(_: TCPServer) -> object:
+        tries.append(time.monotonic())
+        if len(tries) == 1:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return accepted(control)
+
+    accepted = TCPServer.get_request
+    monkeypatch.setattr(TCPServer, "get_request", accept)
+    assert ask(path, "status") == {"frames": 3}
+    assert len(tries) == 2
+    assert tries[1] - tries[0] > 0.5
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_once_its_thread_has_died_or_hangs_it_is_gone(control, path, monkeypatch, hangs):
+    monkeypatch.setattr(threaded_server, "_HANGS", 0.1)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    end = threading.Event()
+
+    def fail() -> None:
+        if not hangs:
+            raise MemoryError
+        end.wait()  # as the start of a thread for which there is no memory
+
+    monkeypatch.setattr(control, "handle_request", fail)
+    assert not control.is_gone
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(os.fspath(path))
+        wait_until(lambda: control.is_gone)
+    end.set()
+
+
+def test_the_gateway_makes_it_anew_and_says_that_it_died(tmp_path, monkeypatch, caplog):
+    file = tmp_path / "oemgateway.conf"
+    lines = f"[[push]]\ntype = tcp\nport = {free_port()}\n"
+    file.write_text(f"{state(tmp_path)}[listeners]\n{lines}[dispatchers]\n[[log]]\ntype = log\n")
+    monkeypatch.setattr(threading, "excepthook", foreground.log_death)
+    with gateway_thread.running(file) as gateway:
+        assert gateway._control
+        monkeypatch.setattr(gateway._control, "handle_request", lambda: 1 // 0)
+        with pytest.raises(OSError):
+            ask(file.parent / "state" / "control", "status", patience=0.2)
+        wait_until(lambda: gateway_thread.answers(file))
+    assert "the thread control has died: ZeroDivisionError" in caplog.text
 
 
 def test_it_says_what_it_can_answer(control, path):

@@ -332,6 +332,24 @@ def test_an_error_of_the_system_is_logged_without_its_number(spool, started, at_
     assert caplog.messages == [words]
 
 
+def test_without_memory_even_for_a_line_of_the_log_it_goes_on_when_there_is_some(
+    spool, started, at_once, monkeypatch
+):
+    source = Source(script=[raising(MemoryError()), lambda: [frame(1)]])
+    worker = ListenerWorker(source, spool)
+    lines = []
+
+    def fail(*_: object) -> None:
+        lines.append(1)
+        raise MemoryError
+
+    monkeypatch.setattr(source.log, "exception", fail)
+    monkeypatch.setattr("gateway.workers.worker.time.sleep", lambda _: None)
+    started(worker)
+    wait_until(lambda: worker.frames == 1 or not worker.is_alive())
+    assert (worker.frames, len(lines)) == (1, 1)
+
+
 def test_that_it_opens_is_no_recovery_when_it_was_reading_that_failed(spool, started, at_once, caplog):
     gone = raising(OSError("gone"))
     source = Source(script=[gone, gone, gone, lambda: [frame(1)]])

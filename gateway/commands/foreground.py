@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from gateway.text.terminal import OK, say
 
 if TYPE_CHECKING:
     import argparse
+
+log = logging.getLogger("oemgateway")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,6 +54,14 @@ def run(options: argparse.Namespace) -> int:
 
 def serve(daemon: Daemon) -> None:
     """Run a daemon until SIGTERM or Ctrl-C; SIGHUP has it read its file again."""
+    threading.excepthook = log_death
     signal.signal(signal.SIGHUP, lambda *_: daemon.hangup.set())
     end_in_time(daemon.stop)
     daemon.run()
+
+
+def log_death(about: threading.ExceptHookArgs) -> None:
+    """Log why a thread has died; whoever needs it makes it anew."""
+    name = about.thread.name if about.thread else "?"
+    fault = about.exc_value or about.exc_type()
+    log.error("the thread %s has died: %r", name, fault, exc_info=fault)

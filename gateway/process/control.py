@@ -58,7 +58,9 @@ class Control(ThreadedServer, UnixStreamServer):
 
     @property
     def is_gone(self) -> bool:
-        """Whether its socket was removed or replaced, so that nobody can ask any more."""
+        """Whether nobody can ask any more: its socket was removed or replaced, or its thread is dead."""
+        if self.is_dead:
+            return True
         try:
             with as_owner(self._path.parent):
                 return self._path.lstat().st_ino != self._inode

@@ -168,6 +168,16 @@ class _Syslog(QueueHandler):
             self.dropped += 1
 
     def _send(self) -> None:
+        while True:
+            try:
+                self._send_all()
+            except Exception:  # noqa: BLE001  (a line of the log would come here again)
+                self._drop(1)
+                if not self._ended.wait(_AGAIN):
+                    continue
+            return
+
+    def _send_all(self) -> None:
         sender = (_Stream if self.words[0].startswith("tcp:") else _Sender)(*self.words)
         while (record := self.queue.get()) is not None:
             while not sender.is_sent(record):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from socketserver import TCPServer, ThreadingMixIn
@@ -14,6 +16,11 @@ from typing import Any, ClassVar
 from gateway.flag import Flag, wait_readable
 
 _PATIENCE = 2.0
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Errors for which a client is not accepted, and stays where it is."""
+_PAUSE = 1.0
+_HANGS = 10.0
+"""Seconds after which accepting a client hangs: where there is no memory for it, a thread may never start."""
 
 
 class ThreadedServer(ThreadingMixIn, TCPServer):
@@ -44,6 +51,22 @@ class ThreadedServer(ThreadingMixIn, TCPServer):
         # serve_forever would wake up twice a second to check whether it should stop.
         while self._stop.fileno() not in wait_readable([self, self._stop]):
             self.handle_request()
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether nobody is accepted any more: its thread has died, or hangs."""
+        busy_since = self._stop.unattended
+        hangs = busy_since is not None and time.monotonic() > busy_since + _HANGS
+        return hangs or not self._thread.is_alive()
+
+    def get_request(self) -> Any:  # noqa: ANN401  (socketserver's type)
+        """Accept a client; where that takes what the process has no more of, pause before the next try."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in _SCARCE:
+                self._stop.wait(_PAUSE)
+            raise
 
     def close(self) -> None:
         """Stop answering; threads that still answer end by themselves."""

@@ -62,20 +62,29 @@ class Worker(threading.Thread, Generic[P]):
             wait_readable([self.stop, worker.finished])
         if not self.stop.is_set():
             self._after = []
-        while not self.stop.is_set():
-            pause = 0.0
+        while True:
             try:
-                self._work()
-            except (OSError, DeliveryFailure) as error:
-                pause = self._failed(failure(error))
-            except Exception:
-                self.plugin.log.exception("a fault in the program; it is tried again")
-                pause = self._failed("a fault in the program: its traceback is in the log")
-            finally:
-                self._close()
-                self.tried.set()
-            self._pause(pause, self.stop.wait)
+                if self.stop.is_set():
+                    break
+                self._try()
+            except Exception:  # noqa: BLE001  (there may be no memory even for a line of the log)
+                time.sleep(1.0)
         self.finished.set()
+
+    def _try(self) -> None:
+        """Work until something fails, and then pause."""
+        pause = 0.0
+        try:
+            self._work()
+        except (OSError, DeliveryFailure) as error:
+            pause = self._failed(failure(error))
+        except Exception:
+            self.plugin.log.exception("a fault in the program; it is tried again")
+            pause = self._failed("a fault in the program: its traceback is in the log")
+        finally:
+            self._close()
+            self.tried.set()
+        self._pause(pause, self.stop.wait)
 
     @property
     def longest_pause(self) -> float:

@@ -136,6 +136,8 @@ class Page(Dispatcher):
 
     def send(self, batch: Batch) -> None:
         """Write the frames to the history; what is shown as present does not come from them."""
+        if self._server and self._server.is_dead:
+            raise OSError(f"{self.host}:{self.port}: nobody is answered any more")
         if self._keeper:
             self._keeper.take(batch, self.clock.wall())
 

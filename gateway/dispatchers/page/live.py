@@ -70,6 +70,14 @@ class Live:
             return self._is_making
 
     def _make(self) -> None:
+        try:
+            self._make_events()
+        except BaseException:
+            with self._changed:
+                self._is_making = False  # the next client has this thread made anew
+            raise
+
+    def _make_events(self) -> None:
         heard, before = Flag(), self._look()
         self._present.subscribe(heard)
         while not self._stop.wait(_EVERY) and self._has_clients():
