@@ -197,6 +197,9 @@ class Listener(Plugin):
     notes: Callable[[], Mapping[str, str]] = field(default=dict, init=False, compare=False, repr=False)
     """Gives what was kept that way; a text that is empty was taken away."""
 
+    NAMES_NODES: ClassVar[bool] = True
+    """Whether what it hears may call a node anything; otherwise nodes are numbers, or in its catalogue."""
+
     @property
     def simulated(self) -> bool:
         """Whether its readings are simulated."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from gateway.frame import Frame, check_node
 from gateway.listener import Listener, Series
@@ -23,6 +23,8 @@ class Sampler(Listener):
 
     node: str = setting(check=check_node, hint="what Emoncms is to show as the node, such as 9")
     interval: float = setting(10.0, check=at_least(1))
+
+    NAMES_NODES: ClassVar = False
 
     def sample(self) -> Sequence[float | None]:
         """Return the values, by index from 1, None where there is none now; an empty sequence gives no frame.

@@ -377,6 +377,33 @@ class TestBetweenSections:
         ]
         assert remarks(text.replace(f"node = {node}", "node = 9")) == []
 
+    @pytest.mark.parametrize(
+        ("node", "hint"),
+        [
+            ("node10", " (did you mean [[10]]?)"),
+            ("Node 7", " (did you mean [[7]]?)"),
+            ("emontx 0", " (did you mean [[0]]?)"),
+            ("emontx", ""),
+            ("x999", ""),
+        ],
+    )
+    def test_a_node_that_no_packet_can_have_is_remarked(self, remarks, node, hint):
+        text = whole(
+            "type = rfm12pi\n[[lines]]\ntype = tcp\n[[cable]]\ntype = serial\n"
+            "[[bus]]\ntype = ds2482\nnode = 9\nsensor1 = 28.33F749050000\n"
+        )
+        (remark,) = remarks(f"{text}[nodes]\n[[{node}]]\nname = x\n[[10]]\n")
+        said = "not used: no listener here has such a node, and packets have a number"
+        assert remark.split(": ", 1)[1] == f"[[{node}]]: {said}{hint}"
+
+    @pytest.mark.parametrize(
+        "other",
+        ["type = http", "type = mqtt", "type = exec\ncommand = /bin/true", "type = keyvalue\nnode = node10"],
+    )
+    def test_a_node_that_a_device_may_have_is_not(self, remarks, other):
+        text = whole(f"type = rfm12pi\n[[other]]\n{other}\n")
+        assert remarks(f"{text}[nodes]\n[[node10]]\nname = x\n") == []
+
     def test_a_simulated_radio_has_nodes_of_its_own(self, remarks):
         text = "type = ds2482\nnode = 19\nsensor1 = 28.33F749050000\n[[radio]]\ntype = rfm12pi\n"
         [remark] = remarks(whole(f"{text}port = simulated\n"))

@@ -20,7 +20,7 @@ from gateway.conf.misplaced import (
     is_emonhub,
     is_misplaced,
 )
-from gateway.conf.node_section import read_node
+from gateway.conf.node_section import read_node, remark_on_names
 from gateway.conf.section import Part, blame, is_off, place, read_part
 from gateway.nodes import Nodes
 from gateway.paths import find_socket, find_state_dir
@@ -129,6 +129,7 @@ def understood(text: Document, remembered: Mapping[Place, str] = MappingProxyTyp
     writers = _writers(parts["listeners"])
     _check_claims(text, writers)
     _check_packets(text, parts["listeners"], nodes, writers)
+    remark_on_names(text, parts["listeners"], nodes)
     _check_exclusive(text, [*parts["listeners"], *parts["dispatchers"]])
     _check_names(text, parts)
     if gateway:

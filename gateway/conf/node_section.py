@@ -7,15 +7,21 @@ elsewhere is a remark here, unless there is no [[[rx]]] and it looks like a sett
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from gateway.conf.misplaced import remark_on_settings_below_commented
 from gateway.conf.section import blame
 from gateway.nodes import Decoder, check_id
+from gateway.plugin import Listener
 from gateway.settings import ANSWERS, SettingsFault, build, declared, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.conf.document import Document, Entry, Section
+    from gateway.conf.section import Part
+    from gateway.nodes import Nodes
 
 _DECODING = frozenset(declared(Decoder)) - {"name"}
 _LABELS = ("nodename", "name")
@@ -50,6 +56,21 @@ def read_node(text: Document, section: Section) -> Decoder | None:
     _check_lengths(text, decoder, entries)
     remark_on_settings_below_commented(text, entries)
     return decoder
+
+
+def remark_on_names(text: Document, listeners: Sequence[Part], nodes: Nodes) -> None:
+    """Point out the nodes that no listener can have, such as [[node10]] where a 10 is meant."""
+    are_named = any(isinstance(part.plugin, Listener) and part.plugin.NAMES_NODES for part in listeners)
+    if are_named or not nodes.decoders:
+        return
+    known = {series.node for part in listeners for series in part.catalogue}
+    for node, section in text.root.sections["nodes"].sections.items():
+        is_known = node.isdecimal() or node in known or "nodeids" in section.entries
+        if node in nodes.decoders and not is_known:
+            number = re.search(r"[1-9][0-9]*|0$", node)
+            hint = f" (did you mean [[{number[0]}]]?)" if number and int(number[0]) <= 255 else ""
+            message = f"not used: no listener here has such a node, and packets have a number{hint}"
+            text.remark(section.line, f"[[{node}]]", message)
 
 
 def _entries(text: Document, section: Section, rx: Section | None) -> dict[str, Entry]:

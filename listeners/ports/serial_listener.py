@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from gateway.flag import wait_readable
 from gateway.settings import setting
@@ -36,6 +36,8 @@ class SerialListener(CountingListener):
 
     port: str = setting("/dev/ttyUSB0", was=("com_port",), check=check_port)
     baud: int | str = setting()  # each listener says which there are
+
+    NAMES_NODES: ClassVar = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from gateway.flag import wait_readable
 from gateway.process.port import check_host
@@ -58,6 +58,8 @@ class Tcp(TcpListener[_Client]):
     host: str = setting("127.0.0.1", was=("bind",), check=check_host)
     key: str | None = setting(None, check=check_key, secret=True)
     idle: float = setting(3600.0, check=at_least(1))
+
+    NAMES_NODES: ClassVar = False
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for lines and return the frames they hold, a turn for every client that has sent something."""
