@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from logging.handlers import SysLogHandler
 from pathlib import Path
 
@@ -135,6 +136,37 @@ def test_a_full_disk_is_no_trouble_of_who_logs(capsys):
         radio("no room")
         log.handlers = []
     assert capsys.readouterr().err == ""
+
+
+def test_a_reader_that_stands_still_holds_nobody_up_and_is_told_what_it_missed(monkeypatch):
+    # given a pipe that nobody reads
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as read, os.fdopen(writer, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        monkeypatch.setattr(logs, "_READER", 0.05)
+        log_to(None)
+        # when more is said than it holds, from several threads
+        speakers = [
+            threading.Thread(target=lambda: [radio("x" * 500) for _ in range(100)], daemon=True)
+            for _ in range(4)
+        ]
+        for speaker in speakers:
+            speaker.start()
+        for speaker in speakers:
+            speaker.join(30)
+        assert not any(speaker.is_alive() for speaker in speakers)
+        # and it is read again, then it goes on with the number of lines that it lacks
+        there = [read.readline() for _ in range(50)]
+        radio("again")
+        radio("and on")
+        stderr.close()
+        there += read.readlines()
+    whole = [line for line in there if line.endswith(" WARNING radio: " + "x" * 500 + "\n")]
+    assert [line[28:] for line in there[len(whole) :]] == [
+        f"gateway: {400 - len(whole)} lines of the log were dropped, as nothing took them\n",
+        "radio: again\n",
+        "radio: and on\n",
+    ]
 
 
 def test_a_section_may_log_more_or_less_than_the_others(capsys):

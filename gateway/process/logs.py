@@ -6,13 +6,14 @@ import contextlib
 import logging
 import os
 import queue
+import select
 import socket
 import sys
 import threading
 import time
 from logging.handlers import QueueHandler, SysLogHandler, WatchedFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from gateway.flag import wait_readable
 from gateway.process.port import host_and_port
@@ -35,12 +36,14 @@ _PATIENCE = 10.0
 """Seconds that a syslog server may take to accept a connection, or a line."""
 _AGAIN = 5.0
 """Seconds between two tries to reach a syslog server by TCP."""
+_READER = 1.0
+"""Seconds that a terminal, a pipe or the journal may take to have room for a line."""
 
 
 def log_to(file: Path | None) -> None:
     """Send the log to this file, or to the terminal; under systemd in the format of the journal."""
     logging.raiseExceptions = False  # no traceback when the log cannot be written
-    handler = logging.StreamHandler() if file is None else _File(file, encoding="utf-8")
+    handler = _Stderr() if file is None else _File(file, encoding="utf-8")
     if file is None and _is_journal():
         handler.setFormatter(_Journal(_LINE))
     else:
@@ -136,6 +139,38 @@ class _Journal(_Brief):
         return "\n".join(f"<{number}>{line}" for line in super().format(record).split("\n"))
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Standard error. What it has no room for is dropped and counted: no reading waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._has_room(0.0 if self._dropped else _READER):
+            self._dropped += 1
+            return
+        if self._dropped:
+            super().emit(_dropped(self._dropped, "nothing took them", record.created))
+            self._dropped = 0
+        super().emit(record)
+
+    def _has_room(self, patience: float) -> bool:
+        poll = select.poll()
+        try:
+            poll.register(self.stream, select.POLLOUT)
+        except (TypeError, ValueError, OSError):  # it is closed, or no file
+            return True
+        return bool(poll.poll(patience * 1000))
+
+
+def _dropped(count: int, why: str, created: float) -> logging.LogRecord:
+    words = f"{count} lines of the log were dropped, as {why}"
+    return logging.makeLogRecord(
+        {"name": "gateway", "msg": words, "levelname": "WARNING", "created": created}
+    )
+
+
 class _File(WatchedFileHandler):
     """A file that is reopened when it was renamed or removed; its errors do not reach the code that logs."""
 
@@ -188,10 +223,8 @@ class _Syslog(QueueHandler):
                     return
             else:
                 if dropped := self._drop(0):
-                    words = f"{dropped} lines of the log were dropped, as this syslog could not be reached"
-                    sender.is_sent(
-                        logging.makeLogRecord({"msg": f"gateway: {words}", "levelname": "WARNING"})
-                    )
+                    late = _dropped(dropped, "this syslog could not be reached", time.time())
+                    sender.is_sent(self.prepare(late))
         sender.close()
 
     def _drop(self, count: int) -> int:
