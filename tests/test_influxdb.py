@@ -248,6 +248,30 @@ def test_what_is_answered_in_between_is_no_delivery(to, said):
         assert "200" in words
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (413, BadFrame, "the batch is too large for it"),
+        (
+            401,
+            HoldEverything,
+            "it wants user and password, or a token, for database home (No entry): set them",
+        ),
+        (502, TryLater, "it answers 502: No entry"),
+        (403, HoldEverything, "a web page answers (403 No entry)"),
+    ],
+)
+def test_a_page_of_a_proxy_means_what_its_status_says(to, status, kind, words, caplog):
+    said = b"<html><head><title>%d No entry</title></head><body>%d No entry</body></html>" % (status, status)
+    with RawHttp() as server:
+        head = b"HTTP/1.1 %d No\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        server.answers(head % (status, len(said)) + said)
+        found = raised(to(server, database="home"))
+    assert found[0] is kind
+    assert words in found[1]
+    assert ("VictoriaMetrics" in caplog.text) is (status == 413)
+
+
 def test_nor_does_it_say_which_version_there_is(to, caplog):
     with FakeInflux(3, TOKENS[3]) as server:
         made, ping = to(server, **WAYS[3]), server.ping

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gateway.dispatchers.http_client.failures import PLAIN_TO_TLS, WRITE_HTTPS
-from gateway.dispatchers.http_client.pages import excerpt, is_page, redirected, with_status
+from gateway.dispatchers.http_client.pages import is_page, quote, redirected, with_status
 from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything, TryLater
 
 if TYPE_CHECKING:
@@ -36,9 +36,14 @@ def judge(  # noqa: PLR0911  (a line for each)
         return HoldEverything(
             redirected("InfluxDB", found[0] if found else "/write", answer.location, secret)
         )
-    said = excerpt(message(answer.text), secret)
+    said = quote(message(answer.text), secret).removeprefix(str(status)).strip()
     if status >= 500 or status in (408, 429):
         return TryLater(f"it answers {status}: {said or 'nothing more'}")
+    if status == 413:  # also where a proxy says so, with a page
+        return BadFrame("the batch is too large for it")
+    if status == 401:
+        verb, cure = ("refuses", "correct") if secret else ("wants", "set")
+        return HoldEverything(f"it {verb} user and password, or a token, for {target} ({said}): {cure} them")
     if PLAIN_TO_TLS.search(answer.text):
         return HoldEverything(WRITE_HTTPS)
     if is_page(answer.text):
@@ -48,13 +53,8 @@ def judge(  # noqa: PLR0911  (a line for each)
         )
     if 200 <= status < 300:
         return TryLater(f"204 No Content expected, not {with_status(status, answer.text, secret)}")
-    if status == 413:
-        return BadFrame("the batch is too large for it")
     if status in (400, 406, 422):
         return BadFrame(f"it refuses a line: {said}")
-    if status == 401:
-        verb, cure = ("refuses", "correct") if secret else ("wants", "set")
-        return HoldEverything(f"it {verb} user and password, or a token, for {target} ({said}): {cure} them")
     if status == 403:
         return HoldEverything(f"user or token may not write to {target} ({said}): allow that there")
     if status == 404 and "not found" in said and "page" not in said:

@@ -174,10 +174,11 @@ class InfluxDb(Dispatcher):
         if self.found is None:
             answer = self.ask("GET", "/ping")
             found = major(answer)
-            if not found and (answer.status >= 500 or (answer.status < 400 and is_page(answer.text))):
+            later = answer.status >= 500 or answer.status in (408, 429)
+            if not found and (later or (answer.status < 400 and is_page(answer.text))):
                 self._check(answer)  # something in between answers: the next answer may be the server's
             self.found = found or 0
-            if not self.found:
+            if not self.found and answer.status not in (401, 403):
                 self.log.warning(
                     "%s is no InfluxDB: start VictoriaMetrics with -dedup.minScrapeInterval=1ms, or readings "
                     "that are sent again are there twice",
