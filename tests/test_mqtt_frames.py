@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.frame import Frame, Stamp
 from gateway.mqtt import frames
 from gateway.mqtt.frames import Identity
-from gateway.mqtt.topics import check_filter, check_published, encode, matches
+from gateway.mqtt.topics import check_filter, check_published, encode, matches, widest
 
 NOW = Stamp(1_800_000_000.0, "boot", 5.0)
 THEN = Stamp(1_700_000_040.5, "boot", 1.0)
@@ -211,6 +211,22 @@ def test_a_subscription_that_no_broker_takes_is_refused(topic):
 def test_which_topics_a_subscription_gets(pattern, topic, expected):
     check_filter(pattern)
     assert matches(pattern, topic) is expected
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["a/#", "a/+/c", "a/b", "a", "a/b/#"], ["a/#"]),
+        (["a/+", "a/b", "a/b/c"], ["a/+", "a/b/c"]),
+        (["a/+", "a/#"], ["a/#"]),
+        (["+/#", "a/#"], ["+/#"]),
+        (["a/+/#", "a/#"], ["a/#"]),
+        (["a/+/c", "a/b/#"], ["a/+/c", "a/b/#"]),
+        (["#", "$SYS/broker/uptime", "a", "a"], ["#", "$SYS/broker/uptime"]),
+    ],
+)
+def test_a_subscription_that_another_one_covers_is_left_out(patterns, expected):
+    assert widest(patterns) == expected
 
 
 @pytest.mark.parametrize(

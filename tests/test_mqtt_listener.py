@@ -211,6 +211,18 @@ def test_more_than_a_broker_holds_back_by_itself_arrives_and_the_disk_is_made_to
     assert disk.demanded > 1
 
 
+def test_a_message_that_two_of_its_topics_match_comes_once(broker, tmp_path):
+    values = {"value1": ["emon/8", "-", "20", "1"]}
+    listener = listening(broker, tmp_path, format="emoncms", topics=["emon/+", "emon/9", "emon/#"], **values)
+    disk = Disk(listener)
+    for topic in ("emon/8", "emon/9", "emon/10"):
+        publish(broker, topic, "1")
+    publish(broker, "emon/11", "1")
+    disk.read_until(4)
+    listener.close()
+    assert [frame.node for frame in disk.frames] == ["20", "9", "10", "11"]
+
+
 def test_a_broker_that_holds_back_after_ten_is_not_waited_for(tmp_path, peer):
     # given a broker with MQTT 3.1.1 that sends ten messages before it waits, as RabbitMQ does
     with Mosquitto(tmp_path, options="max_inflight_messages 10") as broker:

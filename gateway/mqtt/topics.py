@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _PLAIN = re.compile(r"[A-Za-z0-9_]")
 _FORBIDDEN = re.compile(r"[+#\x00-\x1f\x7f-\x9f]")
@@ -56,6 +60,21 @@ def matches(pattern: str, topic: str) -> bool:
     if want[-1] == "#":
         want, have = want[:-1], have[: len(want) - 1]
     return len(want) == len(have) and all(one in ("+", other) for one, other in zip(want, have, strict=True))
+
+
+def widest(patterns: Sequence[str]) -> list[str]:
+    """Return the subscriptions that no other one covers: a broker sends a message once for each of them."""
+    distinct = list(dict.fromkeys(patterns))
+    return [each for each in distinct if not any(_covers(wide, each) for wide in distinct if wide != each)]
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """Tell whether a subscription gets all that another one gets."""
+    if narrow.startswith("$"):  # is not matched by a wildcard
+        return False
+    if narrow.endswith("#") and not (wide.endswith("#") and len(wide.split("/")) <= len(narrow.split("/"))):
+        return False
+    return matches(wide, narrow)
 
 
 def default_topic(gateway: str) -> str:

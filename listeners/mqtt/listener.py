@@ -19,7 +19,7 @@ from gateway.mqtt.examine import examine_broker
 from gateway.mqtt.gateway_id import gateway_id
 from gateway.mqtt.message import Message
 from gateway.mqtt.session import FAILED, Session
-from gateway.mqtt.topics import check_filter, matches
+from gateway.mqtt.topics import check_filter, matches, widest
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file
 from listeners.mqtt.answers import CURE, NOT_ALLOWED, Answers
@@ -169,7 +169,7 @@ class Mqtt(Broker, CountingListener):
 
     def _subscribe(self, session: Session, before: list[str]) -> None:
         """Subscribe, unless the broker remembers: it may have much to send before it answers."""
-        data = [*self.subscriptions, *self.values.topics()]
+        data = widest([*self.subscriptions, *self.values.topics()])
         wanted = [*data, *self._answer_topics()]
         if before != wanted:
             session.unsubscribe([topic for topic in before if topic not in (*wanted, _UNSURE)])
