@@ -127,8 +127,21 @@ def test_labels_and_names_are_text_never_markup():
     assert "<script>alert" not in body
     assert "<b>" not in body
     assert re.findall(r"<script[^>]*>", body) == re.findall(
-        r'<script type="module" src="/page.js[^"]*">', body
+        r'<script type="module" src="page.js[^"]*">', body
     )
+
+
+def test_the_page_may_be_a_folder_at_a_proxy(tmp_path):
+    with serving(Present([value(1, "flow")]), tmp_path) as page:
+        bodies = [
+            get(page, path, Accept="text/html")[2].decode()
+            for path in ("/", "/chart?node=9&index=1&span=24h", "/x")
+        ]
+        script = get(page, "/page.js")[2].decode()
+    links = [link for body in bodies for link in re.findall(r'(?:href|src|series)="([^"]*)"', body)]
+    assert len(links) >= 10
+    assert [link for link in links if link.startswith("/")] == []
+    assert re.findall(r"(?:fetch|EventSource)\('/", script) == []
 
 
 def test_the_figures_of_now_as_json():
@@ -188,7 +201,7 @@ def test_a_browser_that_has_it_already_gets_nothing_again_and_what_is_large_come
         _, headers, body = get(page, "/")
         code, _, again = get(page, "/", If_None_Match=f'"of-old", W/{headers["etag"]}')
         _, zipped_headers, zipped = get(page, "/", Accept_Encoding="gzip, br")
-        _, style, _ = get(page, re.search(rb'href="(/page.css[^"]*)"', body)[1].decode())
+        _, style, _ = get(page, "/" + re.search(rb'href="(page.css[^"]*)"', body)[1].decode())
         _, unversioned, _ = get(page, "/page.css")
     assert (code, again) == (304, b"")
     assert zipped_headers["content-encoding"] == "gzip"

@@ -96,7 +96,7 @@ class Page(Dispatcher):
             raise OSError("no gateway runs that it could show")
         self._files = {name: files(__package__).joinpath(name).read_bytes() for name in _FILES}
         self._addresses = {
-            name: f"/{name}?{sha256(body).hexdigest()[:12]}" for name, body in self._files.items()
+            name: f"{name}?{sha256(body).hexdigest()[:12]}" for name, body in self._files.items()
         }
         self._fresh = {
             "/": Fresh(self._overview),
@@ -150,7 +150,9 @@ class Page(Dispatcher):
             return fresh.get()
         name = path.removeprefix("/")
         if name in self._files:
-            return Answer(self._files[name], _FILES[name], lasts=f"{path}?{query}" == self._addresses[name])
+            return Answer(
+                self._files[name], _FILES[name], lasts=f"{path[1:]}?{query}" == self._addresses[name]
+            )
         if path in PATHS and self._charts:
             return self._charts.respond(path, query, self.clock.wall())
         if path == "/api/events" and (live := self._live):

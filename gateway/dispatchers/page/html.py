@@ -64,7 +64,7 @@ def overview(title: str, now: Now, shown: Mapping[str, Tile], own: str, span: st
     for name, delivered, waiting in tiles.destinations(now, own):
         yield f"<div><dt>{escape(name)}</dt><dd>{escape(delivered)}</dd><dd>{escape(waiting)}</dd></div>"
     yield f'</dl>\n</section>\n</main>\n<footer>\n<p id="gateway">{escape(tiles.gateway(now))}</p>\n'
-    yield '<p><a href="/api/now">JSON</a> <a href="/metrics">Prometheus</a></p>\n</footer>\n'
+    yield '<p><a href="api/now">JSON</a> <a href="metrics">Prometheus</a></p>\n</footer>\n'
 
 
 def _tile(value: Value, tile: Tile, span: str) -> str:

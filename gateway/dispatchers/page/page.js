@@ -83,7 +83,7 @@ function follow() {
   stream = null;
   if (document.hidden) return;
   due = performance.now() + SILENT / 3;
-  stream = new EventSource('/api/events');
+  stream = new EventSource('api/events');
   stream.onmessage = (event) => {
     due = performance.now() + SILENT;
     lost = false;

@@ -35,10 +35,10 @@ _PRIVATE = (".local", ".lan", ".home", ".localdomain", ".internal", ".home.arpa"
 _SAID = (
     '<!doctype html>\n<html lang="en">\n<head><meta name="viewport" content="width=device-width">'
     '<meta name="color-scheme" content="light dark"><title>{reason}</title>{style}</head>\n'
-    '<body><main><h1>{reason}</h1>\n<p>{code}: there is no answer. <a href="/">Load the page again</a></p>'
+    '<body><main><h1>{reason}</h1>\n<p>{code}: there is no answer. <a href="./">Load the page again</a></p>'
     "</main></body>\n</html>\n"
 )
-_STYLE = '<link rel="stylesheet" href="/page.css">'
+_STYLE = '<link rel="stylesheet" href="page.css">'
 """What a browser shows where there is no answer; the style sheet is behind the password, too."""
 
 HEADERS = {
@@ -246,9 +246,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _stream(self, parts: Iterator[bytes]) -> None:
         self.close_connection = True
-        self._head(
-            200, {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "Connection": "close"}
-        )
+        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "Connection": "close"}
+        self._head(200, {**headers, "X-Accel-Buffering": "no"})  # nginx would keep events back for minutes
         if self.command == "GET":
             for part in parts:
                 self.wfile.write(part)

@@ -78,7 +78,7 @@ def tile(value: Value, drawn: Curve, link: str = "") -> Tile:
 def link(value: Value) -> str:
     """Return the address of the chart of a value."""
     which = {"name": value.label} if value.index is None else {"index": str(value.index)}
-    return f"/chart?{urlencode({'node': value.node, **which, 'span': '24h'})}"
+    return f"chart?{urlencode({'node': value.node, **which, 'span': '24h'})}"
 
 
 def figure(value: float, unit: str = "") -> str:

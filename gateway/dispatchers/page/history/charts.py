@@ -92,15 +92,15 @@ class Charts:
         node = (value.node_name if value else "") or f"node {asked.node}"
         label = (value.label if value else asked.name) or f"index {asked.index}"
         view, span = asked.view, asked.view.span
-        yield f'<header>\n<p class="back"><a href="/">← {escape(self.title)}</a></p>\n'
+        yield f'<header>\n<p class="back"><a href="./">← {escape(self.title)}</a></p>\n'
         yield f"<h1>{escape(label)} <small>{escape(node)}"
         yield f"{'' if asked.index is None else f', index {asked.index}'}</small></h1>\n</header>\n<main>\n"
         yield '<nav class="spans" aria-label="Span">'
         for name, each in SPANS.items():
             current = ' aria-current="page"' if each is span else ""
-            yield f'<a href="/chart?{escape(asked.query(span=name))}"{current}>{each.words}</a>'
+            yield f'<a href="chart?{escape(asked.query(span=name))}"{current}>{each.words}</a>'
         yield "</nav>\n"
-        yield f'<figure class="card" id="chart" data-series="/api/series?{escape(asked.query())}" '
+        yield f'<figure class="card" id="chart" data-series="api/series?{escape(asked.query())}" '
         yield f'data-unit="{escape(unit)}">\n'
         yield from chart(found, marks, view, unit)
         if not found:
@@ -116,8 +116,8 @@ class Charts:
                 to = f" to {until:%d %b %H:%M}" if mark.until > mark.at else ""
                 yield f"<li>{at:%d %b %H:%M}{to}: {escape(mark.words)}</li>"
             yield "</ul>\n"
-        yield f'</main>\n<footer><p><a href="/series.csv?{escape(asked.query())}">CSV</a> '
-        yield f'<a href="/api/series?{escape(asked.query())}">JSON</a></p></footer>\n'
+        yield f'</main>\n<footer><p><a href="series.csv?{escape(asked.query())}">CSV</a> '
+        yield f'<a href="api/series?{escape(asked.query())}">JSON</a></p></footer>\n'
 
 
 def _asked(query: str, now: float) -> _Asked:
