@@ -228,6 +228,19 @@ def test_a_note_that_is_no_time_is_none(tmp_path, text):
     assert TimeNote(tmp_path).read() == MADE
 
 
+@pytest.mark.parametrize("ahead", [YEAR / 12, 31 * YEAR])
+def test_a_time_ahead_is_noted_anew_as_soon_as_the_clock_is_set_back(boot, tmp_path, ahead):
+    # given a clock that was ahead, on a machine where nothing says so
+    pi = boot(NOW + ahead)
+    pi.passes(10)
+    assert TimeNote(tmp_path).read() >= NOW + ahead
+    # when it is set right, and the machine loses its power
+    pi.set(NOW)
+    pi.take(1.0)
+    # then the next start, whose clock is right, holds nothing
+    assert boot(NOW + 60, "second").keeper.doubt == ""
+
+
 class TestWhatIsTooOld:
     def test_it_goes_first_and_is_counted(self, boot, caplog):
         pi = boot(NOW, max_age=DAY)

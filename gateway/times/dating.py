@@ -85,6 +85,8 @@ class Dating:
 
     def _follow(self) -> None:
         stepped = self.keeper.look()
+        if stepped:
+            self._note_due = self._clock.monotonic()  # what was noted may not have passed
         if stepped or self.keeper.doubt:
             self._expire_due = self._clock.monotonic() + _SETTLED
         if stepped or self.keeper.holding != self._holding:
