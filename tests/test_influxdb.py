@@ -58,6 +58,15 @@ def test_tags_of_the_user_names_and_the_signal():
     ]
 
 
+@pytest.mark.parametrize("layout", ["name", "seed"])
+def test_values_with_the_same_label_are_told_apart_by_their_index(layout):
+    lines = [*Encoder(layout=layout).lines([frame(1, 2, names=("door ms", "door ms"))])]
+    assert lines == [
+        "reading,index=1,node=9 value=1 1700000000124",
+        "reading,index=2,node=9 value=2 1700000000124",
+    ]
+
+
 def test_where_names_carry_the_identity_there_is_no_index():
     (line,) = Encoder().lines([frame(5.0, names=("P1",), by_name=True)])
     assert line == "reading,name=P1,node=9 value=5 1700000000124"

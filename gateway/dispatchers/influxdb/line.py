@@ -69,6 +69,8 @@ class Encoder:
 
     def _line(self, frame: Frame, index: int, value: float) -> str:
         name = frame.name(index)
+        if not frame.by_name and frame.names.count(name) > 1:
+            name = ""  # the points of two values with one name would be the same one
         if self.layout == "seed" and (found := _LATENCY.fullmatch(name)):
             return self._latency(frame, found[1], value)
         by_name = frame.by_name or (self.layout == "name" and name)
