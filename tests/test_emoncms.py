@@ -146,6 +146,18 @@ class TestJudgement:
                 HoldEverything,
                 "one of its feeds is damaged (oemgateway emoncms says which): Fatal error : Uncaught Div",
             ),
+            (
+                200,
+                "<b>Fatal error</b>: Maximum execution time exceeded in /a/feed/engine/PHPFina.php",
+                HoldEverything,
+                "PHP has too little time or memory there: Fatal error : Maximum execution time",
+            ),
+            (
+                200,
+                "<b>Fatal error</b>: Uncaught mysqli_sql_exception: x in /feed/engine/MysqlTimeSeries.php",
+                HoldEverything,
+                "its database or Redis is in trouble: Fatal error : Uncaught mysqli",
+            ),
             (200, "Device not initialized.", HoldEverything, "single device"),
             (
                 200,

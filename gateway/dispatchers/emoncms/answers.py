@@ -41,6 +41,10 @@ _NOT_WRITTEN = re.compile(
 )
 """What PHP prints before the "ok" where a feed cannot be written, as on a full disk (measured)."""
 
+_DAMAGED = re.compile(r"Uncaught \w*Error\b[^\n]{1,300}?/feed/engine/")
+"""What PHP prints where the code of a feed engine fails on the feed's files. What passes is another fault: an
+exception of the database, or a limit of time or memory, which is not an uncaught one."""
+
 
 class Unexpected(DeliveryFailure):
     """It answered something else than was asked for; other requests may still work."""
@@ -100,15 +104,20 @@ def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
     if not last:
         return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
     if "Fatal error" in body:
-        said = quote(body, secret)
-        return (
-            FeedDamaged(f"one of its feeds is damaged (oemgateway emoncms says which): {said}")
-            if "/feed/engine/" in body
-            else HoldEverything(f"its database or Redis is in trouble: {said}")
-        )
+        return _judge_fatal(body, secret)
     if failure := _judge_refusal(_message(last)[:_LONGEST], secret):
         return failure
     return OutcomeUnknown(_foreign(body, secret) or f"ok expected, not {excerpt(body, secret)}")
+
+
+def _judge_fatal(body: str, secret: str) -> HoldEverything:
+    """Return what it means that PHP ended in the middle of its work."""
+    said = quote(body, secret)
+    if _DAMAGED.search(body):
+        return FeedDamaged(f"one of its feeds is damaged (oemgateway emoncms says which): {said}")
+    is_limit = "Maximum execution time" in body or "Allowed memory size" in body
+    what = "PHP has too little time or memory there" if is_limit else "its database or Redis is in trouble"
+    return HoldEverything(f"{what}: {said}")
 
 
 def _foreign(body: str, secret: str) -> str:
