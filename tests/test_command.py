@@ -179,6 +179,25 @@ def test_the_demo_needs_a_key_for_an_emoncms():
     assert "APIKEY" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        (
+            {"EMONCMS": "emonpi", "APIKEY": "0" * 32},
+            "EMONCMS: http://host or https://host expected, not emonpi",
+        ),
+        ({"EMONCMS": "http://emonpi", "APIKEY": "1, 2"}, "APIKEY: one value expected"),
+        ({"MQTT": "localhost:99999"}, "MQTT: a number from 1 to 65535 expected, not 99999"),
+        ({"MQTT": "a/b"}, "MQTT: the name or the IP address of a host expected, not a/b"),
+    ],
+)
+def test_a_wrong_variable_of_the_demo_is_named_and_no_file_that_nobody_wrote(environment, said):
+    done = command("demo", "--seconds", "0", **environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"oemgateway: {said}")
+    assert "oemgateway.conf" not in done.stderr
+
+
 def test_the_gateway_imports_no_module_that_only_a_command_needs(file):
     names = [*COMMANDS.values(), "gateway.conf.edit"]
     names.remove("gateway.commands.foreground")

@@ -76,6 +76,14 @@ temporary = yes
 """
 
 
+_VARIABLES = {
+    "url": "EMONCMS",
+    "apikey": "APIKEY",
+    **dict.fromkeys(("host", "port", "user", "password"), "MQTT"),
+}
+"""In which of the environment each setting is given."""
+
+
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the parser of this subcommand."""
     parser = commands.add_parser(
@@ -97,13 +105,18 @@ def run(options: argparse.Namespace) -> int:
     if url and not key:
         say_aside("EMONCMS needs an APIKEY beside it, the write key of the account")
         return USAGE
-    with configured(url, key, os.environ.get("MQTT", "")) as configuration:
-        daemon = Daemon(configuration)
-        if options.seconds is not None:
-            timer = threading.Timer(options.seconds, daemon.stop.set)
-            timer.daemon = True
-            timer.start()
-        serve(daemon)
+    try:
+        with configured(url, key, os.environ.get("MQTT", "")) as configuration:
+            daemon = Daemon(configuration)
+            if options.seconds is not None:
+                timer = threading.Timer(options.seconds, daemon.stop.set)
+                timer.daemon = True
+                timer.start()
+            serve(daemon)
+    except config.ConfigFaults as faults:  # of a file that its user never saw
+        for fault in faults.faults:
+            say_aside(f"{_VARIABLES.get(fault.where, fault.where)}: {fault.message}")
+        return USAGE
     say([f"What comes next: {next_step()}"])
     return OK
 
