@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _PAUSE = 60.0
 _ALL = 3
 """Refusals in a row that are a trouble."""
+_SINCE = 600.0
+"""Seconds without one that was taken: between two of its own nodes a radio may hear many of a neighbour."""
 _RECENT = 3600.0
 """Seconds after which refusals are forgotten: a client that was refused may never come again."""
 _MISSING = "value-missing"
@@ -31,6 +34,7 @@ class Tally(Counter[str]):
         self._what = what
         self._next: dict[str, float] = {}
         self._in_a_row = 0
+        self._taken_at = -math.inf
         self._last = ("", 0.0)
         self._numbers: dict[str, float] = {}
 
@@ -43,9 +47,10 @@ class Tally(Counter[str]):
             self._next[reason] = now + _PAUSE
             log.warning("%s is refused (%s, %d so far): %.80a", self._what, reason, self[reason], line)
 
-    def take(self) -> None:
+    def take(self, now: float) -> None:
         """Note that one was taken."""
         self._in_a_row = 0
+        self._taken_at = now
 
     def count_missing(self, missing: int, line: str, log: logging.Logger) -> None:
         """Count the values that a line has a place for and does not give; the first time is logged."""
@@ -75,9 +80,9 @@ class Tally(Counter[str]):
             self[key] += int(number - last) - 1
 
     def troubles(self, now: float) -> list[str]:
-        """Return a line where all of the last hour were refused, none otherwise."""
+        """Return a line where all of the last ten minutes were refused, none otherwise."""
         reason, at = self._last
-        if self._in_a_row < _ALL or now - at > _RECENT:
+        if self._in_a_row < _ALL or now - at > _RECENT or now - self._taken_at < _SINCE:
             return []
         every = self._what.removeprefix("a ")
         return [f"every {every} is refused: {self._in_a_row} in a row, the last one as {reason}"]
@@ -108,7 +113,7 @@ class CountingListener(Listener):
             self.counts.count_missing(said.missing, line, self.log)
             frame = said.frame(self.nodes, stamp, self.name)
             if not isinstance(frame, Rejected):
-                self.counts.take()
+                self.counts.take(self.clock.monotonic())
                 return frame
             said = frame
         self.refuse(said.reason, line)

@@ -53,10 +53,22 @@ def test_where_every_line_is_refused_something_is_wrong_until_one_is_taken():
     assert tally.troubles(1001.0) == []
     refuse(tally, 1, reason="not-a-number")
     assert tally.troubles(1001.0) == ["every line is refused: 3 in a row, the last one as not-a-number"]
-    tally.take()
+    tally.take(1001.0)
     assert tally.troubles(1001.0) == []
-    refuse(tally, 1)
-    assert tally.troubles(1001.0) == []
+
+
+def test_what_is_refused_between_two_that_are_taken_is_no_trouble():
+    tally = Tally()
+    # given a node that is heard once a minute, and six packets of a neighbour in between
+    for second in range(1000, 1600, 10):
+        if second % 60 == 0:
+            tally.take(second)
+        refuse(tally, 1, second, "other-group")
+        assert tally.troubles(second) == []
+    # then the node that is heard no more
+    refuse(tally, 1, 2150.0, "other-group")
+    assert tally.troubles(2150.0) == []
+    assert len(tally.troubles(2180.0)) == 1
 
 
 def test_what_was_refused_long_ago_is_past():

@@ -210,7 +210,7 @@ class Http(TcpListener[_Client]):
     def _note(self, said: Taken, host: str) -> None:
         """Count what was taken, and what in it is not a value."""
         if said.frames:
-            self.counts.take()
+            self.counts.take(self.clock.monotonic())
             self._posted += said.frames
         if said.misdated:
             if not self.counts["time-not-believed"]:

@@ -267,7 +267,7 @@ class Mqtt(Broker, CountingListener):
             name = message._topic.decode(errors="replace")  # noqa: SLF001  (`topic` raises where it is not UTF-8)
             self.refuse("no-reading", f"{name}: {error}")
             return []
-        self.counts.take()
+        self.counts.take(self.clock.monotonic())
         return [replace(frame, source=self.name) for frame in frames]
 
     def _of_stream(self, topic: str, payload: bytes, now: Stamp) -> list[Frame]:
