@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -49,6 +50,19 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
 }
 
 
+_BUSES = ("ds2482", "owfs", "owserver", "w1")
+_MEANT: dict[Kind, dict[str, tuple[str, ...]]] = {
+    "listeners": {
+        **dict.fromkeys(("ds18b20", "ds18s20", "1wire", "onewire", "w1gpio", "temperature"), _BUSES),
+        **dict.fromkeys(("rfm2pi", "rfm69pi", "jeelink", "emonpi", "radio"), ("rfm12pi",)),
+        **dict.fromkeys(("emontx", "emonth"), ("rfm12pi", "keyvalue", "serial")),
+        **dict.fromkeys(("ping", "network"), ("probe",)),
+        **dict.fromkeys(("socket", "sockets"), ("tcp",)),
+    },
+    "dispatchers": {"emoncmsorg": ("emoncms",), "homeassistant": ("mqtt",), "web": ("page",)},
+}
+"""What people write for a type, in lower case, without other characters than letters and digits."""
+
 _CLASSES: dict[Kind, type[Plugin]] = {"listeners": Listener, "dispatchers": Dispatcher}
 
 _PACKAGES = {"serial": "pyserial", "paho": "'paho-mqtt>=2'"}
@@ -84,6 +98,8 @@ def find(kind: Kind, name: str) -> type[Plugin]:
         return _load(points[0], _CLASSES[kind])
     if other := kind_of(name):
         raise UnknownType(f"{name} belongs in [{other}]")
+    if types := _MEANT[kind].get(re.sub(r"[^a-z0-9]", "", name.lower())):
+        raise UnknownType(f"{name} is not a type of {kind[:-1]} (did you mean {alternatives(types)}?)")
     hint = did_you_mean(name, [*known(kind), *BUILT_IN[kind]]) or f": {alternatives(known(kind))} expected"
     raise UnknownType(f"{name} is not a type of {kind[:-1]}{hint}")
 

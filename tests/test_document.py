@@ -140,6 +140,8 @@ def test_a_value_of_several_lines_is_a_fault_and_the_lines_after_it_are_still_ri
     ("line", "where", "message"),
     [
         ("apikey abc", "", "`key = value` or `[section]` expected"),
+        ("; abc", "", "`key = value` or `[section]` expected: a comment begins with #"),
+        ("// abc", "", "`key = value` or `[section]` expected: a comment begins with #"),
         ("= abc", "", "`key = value` or `[section]` expected"),
         ("a = 2", "a", "given twice in this section: keep one"),
         ('c = "x', "c", 'there is a " too many, or one is missing'),

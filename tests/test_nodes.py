@@ -395,6 +395,21 @@ def test_its_faults_come_all_at_once_with_their_lines(read):
     ]
 
 
+@pytest.mark.parametrize("given", ["hHb", "h H b", "h; H; b"])
+def test_letters_without_commas_are_shown_with_them(read, given):
+    with pytest.raises(config.ConfigFaults) as caught:
+        read(f"[nodes]\n[[10]]\ndatacodes = {given}\n")
+    (fault,) = caught.value.faults
+    assert fault.message.endswith(f" or 0 expected, not {given} (did you mean h, H, b?)")
+
+
+def test_a_list_with_semicolons_is_pointed_out(read):
+    configuration = read("[nodes]\n[[10]]\nnames = power1; power2\nunits = W, C\n")
+    assert lines_of(configuration.remarks) == [
+        "12: names: a ; separates nothing: a comma expected between two values"
+    ]
+
+
 LONG = "a node of a meter"
 A_SHORT_NAME = "1 to 16 letters, digits, dots, dashes, underscores or spaces"
 

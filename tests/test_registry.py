@@ -68,6 +68,22 @@ def test_a_wrong_name_is_refused_with_the_nearest_right_one():
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "meant"),
+    [
+        ("listeners", "DS18B20", "ds2482, owfs, owserver or w1"),
+        ("listeners", "1-Wire", "ds2482, owfs, owserver or w1"),
+        ("listeners", "rfm69pi", "rfm12pi"),
+        ("listeners", "emonTx", "rfm12pi, keyvalue or serial"),
+        ("listeners", "socket", "tcp"),
+        ("dispatchers", "emoncms.org", "emoncms"),
+        ("dispatchers", "Home Assistant", "mqtt"),
+    ],
+)
+def test_what_people_call_it_is_understood_where_it_is_no_type(kind, name, meant):
+    assert refusal(kind, name) == f"{name} is not a type of {kind[:-1]} (did you mean {meant}?)"
+
+
 def test_a_name_near_none_is_refused_with_all_there_are():
     assert (
         refusal("dispatchers", "x")

@@ -248,8 +248,10 @@ class _Lines:
             word = _WORD.match(line)
             if word:
                 self._keep(number, word[1])
-            colon = ", with = and not :" if word and word[2] else ""
-            self._fault(number, "", f"`key = value` or `[section]` expected{colon}")  # it may be a secret
+            cure = ", with = and not :" if word and word[2] else ""
+            if line.lstrip().startswith((";", "//", "--", "/*")):
+                cure = ": a comment begins with #"
+            self._fault(number, "", f"`key = value` or `[section]` expected{cure}")  # it may be a secret
 
     def _keep(self, number: int, key: str) -> None:
         """Keep a setting whose line cannot be read, so that it is not reported as missing too."""

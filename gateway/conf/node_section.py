@@ -144,10 +144,12 @@ def _drop_other_whitening(text: Document, entries: dict[str, Entry]) -> None:
 
 
 def _check_lengths(text: Document, decoder: Decoder, entries: dict[str, Entry]) -> None:
-    """Point out names, scales and units of more values than there are."""
+    """Point out names, scales and units of more values than there are, and a list with semicolons."""
     count = len(decoder.codes)
     for key in ("names", "scales", "units"):
         given = len(getattr(decoder, key))
+        if any(";" in each for each in getattr(decoder, key)):
+            text.remark(entries[key].line, key, "a ; separates nothing: a comma expected between two values")
         if count and given > count:
             message = f"as there are datacodes: {count} expected, not {given}; the rest is not used"
             text.remark(entries[key].line, key, message)

@@ -27,6 +27,8 @@ NO_READING = frozenset({300, 302, 304})
 
 _SIZES = {code: struct.calcsize(f"<{code}") for code in "bBhHiIlLqQfd"}
 _THROUGH = "0"
+_MOST_HINTED = 50
+"""Letters of datacodes without commas that are repeated with them."""
 _WHITENED = bytes(byte ^ 0x55 for byte in range(256))
 _CELSIUS = ("c", "°c")
 _TEMPERATURE = re.compile(r"t[0-9]+|(.*[^a-z])?temp(erature)?([^a-z].*)?", re.IGNORECASE)
@@ -48,14 +50,16 @@ def check_id(node: str) -> None:
         raise ValueError(f"the number of a node, 0 to 255, or a short name expected, not {node}")
 
 
-def _check_code(code: str) -> None:
+def _check_code(code: str, hint: str = "") -> None:
     if code not in (*_SIZES, _THROUGH):
-        raise ValueError(f"{alternatives((*_SIZES, _THROUGH))} expected, not {code}")
+        raise ValueError(f"{alternatives((*_SIZES, _THROUGH))} expected, not {code}{hint}")
 
 
 def _check_codes(codes: Iterable[str]) -> None:
     for code in codes:
-        _check_code(code)
+        letters = re.sub(r"[\s;]", "", code)
+        is_list = 1 < len(letters) < _MOST_HINTED and {*letters} <= {*_SIZES}
+        _check_code(code, f" (did you mean {', '.join(letters)}?)" * is_list)
     if _THROUGH in codes and codes != (_THROUGH,):
         raise ValueError("a letter for every value expected, or 0 alone")
 
