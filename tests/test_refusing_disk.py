@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,18 +58,28 @@ def test_an_error_at_any_call_loses_nothing_and_doubles_nothing(opened, error, n
     assert seen + values(spool, "a") == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_full_disk_can_be_emptied_by_the_ballast(spool, path):
+def test_a_full_disk_can_be_emptied_by_the_ballast_which_is_set_aside_again_when_there_is_room(
+    spool, path, monkeypatch
+):
+    # given a queue on a disk that gets full for a moment
+    ballast, room = path.with_name("queue.ballast"), SimpleNamespace(f_bavail=1, f_frsize=1 << 20)
+    monkeypatch.setattr(os, "statvfs", lambda _: room)
     spool.put([frame(0)])
-    ballast = path.with_name("queue.ballast")
     assert ballast.stat().st_blocks * 512 >= 1 << 20
-    real, spool._contents.db = (
-        spool._contents.db,
-        Disk(spool._contents.db, sqlite3.SQLITE_FULL, lasting=False),
-    )
+    real = spool._contents.db
+    # when what was delivered is noted, the ballast gives room for that
+    spool._contents.db = Disk(real, sqlite3.SQLITE_FULL, lasting=False)
     spool.done("a", 1)
-    assert not ballast.exists()
     spool._contents.db = real
-    assert values(spool, "a") == []
+    assert (spool.trouble, values(spool, "a")) == ("", [])
+    # then it stays away as long as the disk has little room
+    spool.put([frame(1)])
+    assert not ballast.exists()
+    # and is there for the next time when it has more
+    room.f_bavail = 100
+    spool.put([frame(2)])
+    assert ballast.stat().st_blocks * 512 >= 1 << 20
+    assert values(spool, "a") == [1, 2]
 
 
 def test_where_no_disk_can_be_had_frames_are_kept_in_memory_and_that_is_said(tmp_path, caplog):

@@ -61,6 +61,7 @@ class Disk:
             self.file.trouble = ""
             self.file.ballast.take()
             self.file.wake()
+        self.file.ballast.take_again()
 
     def read(self, read: Callable[[Contents], T]) -> T:
         """Return what is read of the contents; of a damaged file, what is left of them.

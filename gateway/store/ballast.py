@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SIZE = 1 << 20
+_AMPLE = 8 << 20
+"""Free bytes with which the disk is not full any more."""
 
 
 class Ballast:
@@ -23,6 +25,7 @@ class Ballast:
     def __init__(self, path: Path) -> None:
         """`path` is that of the queue."""
         self._path = path.with_name("queue.ballast")
+        self._is_dropped = False
 
     @property
     def is_there(self) -> bool:
@@ -38,10 +41,20 @@ class Ballast:
             ballast = open_file(self._path, os.O_WRONLY | os.O_CREAT)
             try:
                 os.posix_fallocate(ballast, 0, _SIZE)
+                self._is_dropped = False
             finally:
                 os.close(ballast)
 
+    def take_again(self) -> None:
+        """Set the bytes aside once more if they were given back and the disk has ample room."""
+        if self._is_dropped:
+            with suppress(OSError):
+                disk = os.statvfs(self._path.parent)
+                if disk.f_bavail * disk.f_frsize >= _AMPLE:
+                    self.take()
+
     def drop(self) -> None:
         """Give the bytes back to the disk."""
+        self._is_dropped = True
         with suppress(OSError), as_owner(self._path.parent):
             self._path.unlink(missing_ok=True)
