@@ -151,7 +151,8 @@ def build(cls: type[T], entries: Mapping[str, Raw]) -> T:
             reader.take(key, raw)
         except ValueError as error:
             faults.append((key, str(error)))
-    missing = reader.missing()
+    meant = "".join(message for _, message in faults)
+    missing = {key: said for key, said in reader.missing().items() if f"(did you mean {key}?)" not in meant}
     if not faults and not missing:
         try:
             return cls(**reader.values())

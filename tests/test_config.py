@@ -235,7 +235,6 @@ class TestPlugins:
             (
                 "type = gauge\nprot = x\nresolution = 8\n",
                 [
-                    "3: probe: port is missing",
                     "5: prot: no such setting (did you mean port?)",
                     "6: resolution: 9, 10, 11 or 12 expected, not 8",
                 ],

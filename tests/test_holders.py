@@ -204,6 +204,16 @@ def test_an_address_and_a_port_that_cannot_be_had(host, port, words):
     assert str(refused(host, port, OSError(number, os.strerror(number)))).startswith(words)
 
 
+@pytest.mark.parametrize(("first", "uid", "is_bad"), [(1024, 33, True), (1024, 0, False), (0, 33, False)])
+def test_the_doctor_knows_which_ports_are_roots_alone(monkeypatch, first, uid, is_bad):
+    monkeypatch.setattr(Machine, "text", lambda _, path: f"{first}\n" if "unprivileged" in path else "")
+    monkeypatch.setattr("gateway.diagnosis.tcp_port.of_port", lambda *_: None)
+    machine = replace(Machine.below(Path("/")), user="oemgateway", uid=uid)
+    (finding,) = examine_port(machine, "127.0.0.1", 80)
+    said = "FAULT : oemgateway may not listen at port 80: set a port of 1024 or higher"
+    assert str(finding) == (said if is_bad else "ok    : port 80 is free")
+
+
 def looked(port, gateway=0, *, live=True):
     machine = replace(Machine.below(Path("/")), gateway=gateway, live=live)
     return [

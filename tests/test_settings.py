@@ -190,6 +190,13 @@ def test_all_faults_are_found_at_once_and_a_wrong_setting_is_not_missing_as_well
     assert faults(port="")[0] == ("port", "a value expected, not nothing")
 
 
+def test_a_setting_that_is_misspelt_is_not_missing_as_well():
+    with pytest.raises(SettingsFault) as caught:
+        build(Meter, {"Prot": "/dev/ttyUSB0"})
+    assert caught.value.faults == [("Prot", "no such setting (did you mean port?)")]
+    assert caught.value.missing == {}
+
+
 def test_a_class_may_check_its_settings_together():
     assert faults(quiet="yes", mode="fast") == [("quiet", "a fast meter is never quiet")]
     assert faults(quiet="yes", gain="6") == [(None, "too much gain for a quiet meter")]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _DECODING = frozenset(declared(Decoder)) - {"name"}
 _LABELS = ("nodename", "name")
 """The first is emonhub's, and has precedence."""
+_NUMBERS = ("node", "nodeid", "node_id", "id")
+"""What people write for the number of a node."""
 _UNUSED = ("hardware", "firmware", "nodeids", "tx")
 """What emonhub has in the section of a node and is not needed here."""
 
@@ -110,6 +112,8 @@ def _received(text: Document, node: str, rx: Section) -> dict[str, Entry]:
 def _unknown(text: Document, key: str, entry: Entry, *, misspelt: bool) -> None:
     """Note a fault for `type` and for what may be a misspelt setting, and a remark for anything else."""
     hint = did_you_mean(key, (*_LABELS, *_DECODING))
+    if key in _NUMBERS:
+        hint = f": the number of a node is the name of its section, [[{entry.value or 10}]]"
     if key == "type" or (misspelt and hint):
         text.fault(entry.line, key, f"no such setting{hint}")
     else:
