@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -32,13 +32,24 @@ class Kept:
     @property
     def is_there(self) -> bool:
         """Whether there is such a file, readable or not."""
-        return bool(self._file and self._file.exists())
+        return bool(self._file and os.path.lexists(self._file))
 
     def read(self) -> dict[str, Any]:
-        """Return what was kept; nothing where it cannot be read."""
-        with suppress(OSError, ValueError, RecursionError):
-            found = json.loads(read_file(self._file, _LARGEST)) if self._file else {}
-            return found if isinstance(found, dict) else {}
+        """Return what was kept; nothing, which the log says, where it cannot be read."""
+        if not self._file:
+            return {}
+        try:
+            found = json.loads(read_file(self._file, _LARGEST))
+            if isinstance(found, dict):
+                return found
+            why = "no object of JSON"
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            why = error.strerror or str(error)
+        except (ValueError, RecursionError):
+            why = "it is damaged"
+        self._listener.log.warning("%s cannot be read (%s): what was kept in it begins anew", self._file, why)
         return {}
 
     def is_due(self) -> bool:

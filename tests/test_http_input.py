@@ -156,6 +156,15 @@ def test_a_device_posts_and_is_answered(running):
     assert frame.stamp == gateway.listener.clock.now()
 
 
+def test_where_its_state_cannot_be_looked_at_it_takes_posts_all_the_same(tmp_path):
+    gateway = Running(tmp_path / ("x" * 300))  # an error of the system, as of a directory that is not ours
+    try:
+        reply = requests.get(f"{gateway.url}/input/post?node=door&csv=1", timeout=60)
+        assert (reply.status_code, len(gateway.kept)) == (200, 1)
+    finally:
+        gateway.end()
+
+
 def test_one_connection_serves_for_many_requests(running):
     gateway = running()
     with requests.Session() as session:

@@ -190,6 +190,26 @@ def test_a_damaged_state_is_as_none(running, kept):
     assert running.read() == (None, 0)
 
 
+@pytest.mark.parametrize("left", [b"", b"\0" * 100, b"[]", b"\xff", None])
+def test_a_total_that_begins_anew_is_said(running, caplog, left):
+    # given a start that says nothing of the kind, and a total
+    running.start().read()
+    running.write("sent")
+    assert running.read() == (1, 1)
+    running.listener.close()
+    assert not caplog.text
+    # when what was kept of it is damaged, or cannot be read
+    state = running.directory / "lograte-mail.json"
+    state.unlink()
+    if left is None:
+        state.mkdir()
+    else:
+        state.write_bytes(left)
+    # then the next start says so
+    assert running.start().read() == (None, 0)
+    assert caplog.text.count(f"{state} cannot be read (") == 1
+
+
 def test_a_stop_while_lines_are_matched_counts_them_at_the_next_start(running):
     running.start().read()
     running.write("sent")
