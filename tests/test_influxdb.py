@@ -550,3 +550,14 @@ def test_a_bad_line_is_set_aside_and_every_other_is_stored(gateway, tmp_path, ve
         assert status["dispatchers"]["home"]["queue"]["refused"] == 1
         given_ = [int(line) for line in (tmp_path / "given").read_text().split()]
         assert set(numbers({k: v for k, v in server.points.items() if "node=old" not in k[0]})) <= set(given_)
+
+
+def test_a_server_that_refuses_every_reading_is_a_trouble(gateway, tmp_path):
+    with FakeInflux(1, oldest=4_000_000_000_000) as server, gateway(server, **WAYS[1]) as process:
+        wait_until(lambda: process.status()["dispatchers"]["home"]["troubles"])
+        status = process.status()
+        finish(process, tmp_path)
+    assert not status["healthy"]
+    (trouble,) = status["dispatchers"]["home"]["troubles"]
+    assert trouble.startswith("the last ")
+    assert "were refused and set aside: http://127.0.0.1:" in trouble

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from gateway.frame import Frame, Stamp
-from gateway.workers.refused_nodes import RefusedNodes
+from gateway.workers.refused_nodes import RefusedInARow, RefusedNodes
 
 HOUR, DAY = 3600.0, 86400.0
 
@@ -66,3 +66,19 @@ def test_all_are_tried_when_somebody_asks_for_it():
 def test_however_many_names_there_are_so_many_are_remembered():
     nodes = nodes_refused(*map(str, range(1000)))
     assert list(nodes.known(0.0)) == [str(number) for number in range(744, 1000)]
+
+
+def test_many_frames_of_a_node_refused_one_after_another_are_a_trouble_until_one_is_taken():
+    refused = RefusedInARow()
+    for name in ["9"] * 9 + ["8"] * 9:
+        refused.refused(name, "another type", 0.0)
+    assert refused.trouble(0.0) == ""
+    refused.refused("9", "another type", 1.0)
+    said = "the last 10 frames of node 9 were refused and set aside: another type"
+    assert refused.trouble(DAY) == said
+    assert refused.trouble(DAY + 1.0) == ""
+    refused.refused("8", "too old", 2.0)
+    assert refused.trouble(2.0) == said.replace("node 9", "node 9, and of 1 more")
+    refused.taken({"9", "8"})
+    refused.refused("9", "another type", 3.0)
+    assert refused.trouble(3.0) == ""

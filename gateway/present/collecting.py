@@ -181,7 +181,7 @@ def _dispatcher(worker: DispatcherWorker, now: float, queue: QueueStatus) -> Dis
         for name, node in worker.refused_nodes.known(clock).items()
     }
     return DispatcherStatus(
-        **_section(worker, now, *refusals(nodes)),
+        **_section(worker, now, *refusals(nodes), worker.refused_in_a_row.trouble(clock)),
         doubled=worker.doubled,
         refused_nodes=nodes,
         queue=queue,

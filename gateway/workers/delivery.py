@@ -26,7 +26,7 @@ from gateway.plugin import (
 )
 from gateway.process.log_limit import LogLimit
 from gateway.workers.backoff import longest_pause
-from gateway.workers.refused_nodes import Aside, Numbered, RefusedNodes, refused_node
+from gateway.workers.refused_nodes import Aside, Numbered, RefusedInARow, RefusedNodes, refused_node
 from gateway.workers.served import ServedWorker
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class DispatcherWorker(ServedWorker):
         super().__init__(plugin, after=after)
         self.doubled = 0
         self.refused_nodes = RefusedNodes(plugin.log)
+        self.refused_in_a_row = RefusedInARow()
         with suppress(OSError):  # it is learnt again where the disk cannot be read
             self.refused_nodes.recall(spool.reasons(plugin.name), plugin.clock.monotonic())
         self._spool = spool
@@ -244,6 +245,7 @@ class DispatcherWorker(ServedWorker):
                 self._attempt = None  # nothing stood before it
                 return
         elif self._blamed == number:
+            self.refused_in_a_row.refused(frame.node, str(refusal), now)
             if self._refusals.allows(f"{frame.node}: {refusal}", now):
                 self.plugin.log.error("a frame of node %s is set aside: %s", frame.node, refusal)
             self._attempt = None
@@ -257,6 +259,9 @@ class DispatcherWorker(ServedWorker):
     def _delivered(self, attempt: _Attempt, count: int, *, missing: int = 0) -> None:
         """Go on after so many frames of an attempt; `missing` of them are among those to be set aside."""
         if count > attempt.confirmed:
+            self.refused_in_a_row.taken(
+                {frame.node for _, frame in attempt.frames[attempt.confirmed : count]}
+            )
             upto = attempt.upto if count == len(attempt.frames) else attempt.frames[count - 1][0]
             self._done(upto, count - attempt.confirmed - missing, attempt.aside)
             attempt.aside = [each for each in attempt.aside if each[0] > upto]

@@ -31,6 +31,9 @@ _FORGET = 86400.0
 _MOST = 256
 """The most nodes that are remembered: other people's senders may use any name."""
 
+_IN_A_ROW = 10
+"""Frames of a node that are refused one after another when it is a trouble, and no single bad frames."""
+
 _REASON = re.compile(r"node (.*?) is refused: (.*)", re.DOTALL)
 """Why a frame is set aside, in the queue: so the next run knows of the node."""
 
@@ -129,6 +132,44 @@ class RefusedNodes:
         """Try the next frame of each node: those that were set aside are sent again."""
         with self._lock:
             self._nodes = {name: replace(node, frames=0, next_try=0.0) for name, node in self._nodes.items()}
+
+
+class RefusedInARow:
+    """How many frames of each node were refused one after another; times are of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._nodes: dict[str, RefusedNode] = {}
+
+    def refused(self, name: str, reason: str, now: float) -> None:
+        """Count a frame of a node."""
+        with self._lock:
+            before = self._nodes.pop(name, None)
+            self._nodes[name] = RefusedNode(reason, before.frames + 1 if before else 1, now, now)
+            if len(self._nodes) > _MOST:
+                del self._nodes[next(iter(self._nodes))]
+
+    def taken(self, names: Iterable[str]) -> None:
+        """Forget these nodes, as a frame of each was taken."""
+        with self._lock:
+            for name in names:
+                self._nodes.pop(name, None)
+
+    def trouble(self, now: float) -> str:
+        """Say of which nodes nothing seems to be taken any more, "" where there are none."""
+        with self._lock:
+            found = [
+                (name, node)
+                for name, node in self._nodes.items()
+                if node.frames >= _IN_A_ROW and now < node.last + _FORGET
+            ]
+        if not found:
+            return ""
+        name, node = found[0]
+        others = f", and of {len(found) - 1} more" if len(found) > 1 else ""
+        return (
+            f"the last {node.frames} frames of node {name}{others} were refused and set aside: {node.reason}"
+        )
 
 
 def refused_node(nodes: set[str], refusal: BadFrame) -> str:
