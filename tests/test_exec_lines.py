@@ -287,7 +287,10 @@ def test_a_command_is_one_text_or_a_list(command, arguments):
 @pytest.mark.parametrize(
     ("command", "fault"),
     [
-        ("", "a program and its arguments expected, not nothing"),
+        (
+            "",
+            "a value expected, not nothing: the program that prints lines, such as /usr/local/bin/read-meter",
+        ),
         ("''", "a program and its arguments expected, not nothing"),
         ("reader 'a", "a program and its arguments expected: no closing quotation"),
         ("./reader", "the name of a program or its absolute path expected, not ./reader"),
@@ -348,3 +351,11 @@ def test_the_program_on_the_page_of_lograte_prints_lines_that_are_read(tmp_path)
         line = running.stdout.readline().decode()
         running.kill()
     assert decode(line.rstrip("\n")) == Pairs(("sent",), (2,), "mail")
+
+
+def test_without_a_command_it_is_said_what_that_is():
+    with pytest.raises(SettingsFault) as caught:
+        build(ExecLines, {})
+    assert caught.value.missing == {
+        "command": "command is missing: the program that prints lines, such as /usr/local/bin/read-meter"
+    }

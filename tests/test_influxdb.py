@@ -126,7 +126,7 @@ def test_whatever_stands_in_names_and_tags_it_is_one_line_that_parses(name, tags
     [
         ({"database": "x", "version": "2"}, "org and bucket expected"),
         ({"bucket": "x", "version": "1"}, "database expected"),
-        ({"database": "x", "url": "influx:8086"}, "http://host:8086"),
+        ({"database": "x", "url": "influx:8086"}, "expected, not influx:8086: write http://influx:8086"),
         ({"database": "x", "url": "http://influx:0"}, "HOST or HOST:PORT expected, with a port from 1"),
         ({"database": "x", "url": "http://me:secret@influx"}, "the address alone"),
         ({"database": "x", "url": "http://influx:8086/api/v2/write"}, "without /write"),

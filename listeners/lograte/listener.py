@@ -57,7 +57,7 @@ class Lograte(EntrySampler):
 
     KINDS: ClassVar = (("count", ""), ("total", ""))
 
-    file: Path = setting()
+    file: Path = setting(hint="the log whose lines are counted, such as /var/log/auth.log")
     olddir: Path | None = setting(None)
     interval: float = setting(60.0, check=at_least(1))
     patterns: Patterns = field(default_factory=Patterns)

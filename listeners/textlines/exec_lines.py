@@ -72,7 +72,9 @@ class ExecLines(CountingListener):
     The program should not end; if it does it is started again after a pause. No shell is involved.
     """
 
-    command: tuple[str, ...] = setting(check=_check_command)
+    command: tuple[str, ...] = setting(
+        check=_check_command, hint="the program that prints lines, such as /usr/local/bin/read-meter"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

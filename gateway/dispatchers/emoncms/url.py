@@ -45,6 +45,8 @@ def check_url(url: str) -> None:
 
 def _hint(url: str) -> str:
     """Say which address a text without a scheme may stand for."""
+    if found := re.fullmatch(r"(https?)[:/]+(\w.*)", url, re.IGNORECASE):
+        return f": write {found[1]}://{found[2]}"
     if re.match(r"[\w.-]+(:[0-9]+)?(/|$)", url) and not re.match(r"https?[:/]", url, re.IGNORECASE):
         return f": write https://{url} or http://{url}"
     return ""

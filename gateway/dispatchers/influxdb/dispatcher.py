@@ -45,7 +45,8 @@ def check_url(url: str) -> None:
     """Raise ValueError for what is not the address of a server, or has a secret in it."""
     scheme, separator, rest = url.partition("://")
     if scheme.lower() not in ("http", "https") or not separator or not rest.strip("/"):
-        raise ValueError("http://host:8086 or https://host expected")
+        hint = f", not {url}: write http://{url}" if re.fullmatch(r"[\w.-]+(:[0-9]+)?/?", url) else ""
+        raise ValueError(f"http://host:8086 or https://host expected{hint}")  # it may have a secret in it
     if "@" in rest or "?" in rest or "#" in rest or rest.endswith("/write"):
         raise ValueError("the address alone expected, without /write: user, token and database have settings")
     if any(character.isspace() for character in rest):
