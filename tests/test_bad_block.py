@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.dispatchers.page.history.history import History
 from gateway.spool import queue_file
 from gateway.store import leaves, salvage, store
 from listeners.simulated.clock import VirtualClock
-from tests.gateway_process import ENVIRONMENT
+from tests.gateway_process import ENVIRONMENT, run
 from tests.peers import need
 from tests.spools import finish_rescue, frame, leave_queue, open_queue, refuse, refused, values
 from tests.test_commits import leave
@@ -96,6 +97,27 @@ def test_what_the_rest_of_the_log_and_the_file_have_is_rescued(path, library, bl
     assert read == sorted(set(read))
     assert read[-1] == COUNT
     assert [*path.parent.glob("queue.db-wal.damaged-*")]
+
+
+OPENER = """
+import sys
+from pathlib import Path
+from gateway.dispatchers.page.history.history import Damaged, History
+
+try:
+    History(Path(sys.argv[1])).open()
+except Damaged as error:
+    print(f"damaged: {error}")
+"""
+
+
+@pytest.mark.parametrize("first", [0, 2 * BLOCK])
+def test_a_history_with_a_bad_block_counts_as_damaged_wherever_that_is(tmp_path, library, first):
+    file = tmp_path / "history-page.db"
+    History(file).open()
+    bad = {"BADBLOCK": f"{file.stat().st_ino} {first} {first + BLOCK - 1}", "LD_PRELOAD": str(library)}
+    said = run(sys.executable, "-c", OPENER, file, **bad)
+    assert (said.stdout[:8], said.stderr) == ("damaged:", "")
 
 
 def failing(call: Callable[..., object], times: int, error: int) -> Callable[..., object]:

@@ -102,6 +102,7 @@ _ALL_NUMBERS = """
     UNION ALL SELECT min(id) FROM refused UNION ALL SELECT max(id) FROM refused
 """
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_UNREAD = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
 _NO_LIMIT = 1 << 40
 
 
@@ -222,6 +223,11 @@ def is_damage(error: Exception) -> bool:
     if isinstance(error, sqlite3.OperationalError) and _DAMAGE.match(str(error)):
         return True
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
+
+
+def is_unread(error: Exception) -> bool:
+    """Tell whether the error says that the disk cannot read a page."""
+    return getattr(error, "sqlite_errorcode", None) in _UNREAD
 
 
 def is_full(error: Exception) -> bool:

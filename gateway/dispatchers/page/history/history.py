@@ -21,7 +21,7 @@ from gateway.dispatchers.page.history.blocks import DAY, HOUR, MINUTE, Point
 from gateway.dispatchers.page.history.rings import DAYS, DAYS_OF_HOURS, MINUTES, SERIES
 from gateway.process.state_files import as_owner
 from gateway.store import commits
-from gateway.store.store import layout, transaction
+from gateway.store.store import is_unread, layout, transaction
 from gateway.text.numeral import LARGEST
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ class History:
                 db.execute("pragma synchronous = full")
                 yield db
         except sqlite3.OperationalError as error:
-            raise OSError(f"{self._file.name}: {error}") from error
+            kind = Damaged if is_unread(error) else OSError
+            raise kind(f"{self._file.name}: {error}") from error
         except (sqlite3.DatabaseError, struct.error) as error:
             raise Damaged(f"{self._file.name}: {error}") from error
 
