@@ -55,6 +55,15 @@ def test_a_file_of_a_newer_version_is_left_to_that_one(spool, path):
     assert path.read_bytes() == before
 
 
+def test_a_queue_that_lost_its_content_is_said_to_be_empty_and_a_new_one_is_not(spool, opened, path, caplog):
+    assert "empty" not in caplog.text
+    spool.put([frame(1)])
+    spool.close()
+    path.write_bytes(b"")
+    assert values(opened(), "a") == []
+    assert f"{path} is empty: if readings waited in it, they are lost; a new queue begins" in caplog.text
+
+
 def test_nobody_else_may_read_the_queue(spool, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
