@@ -130,6 +130,23 @@ def test_a_broker_that_is_killed_ends_the_connection_and_nothing_is_taken_for_ac
     connected(broker).close()
 
 
+def test_what_is_acknowledged_together_with_the_end_of_the_connection_is_known(peer):
+    def ends(_, connection):
+        connection.recv(4096)
+        connection.sendall(b"\x20\x03\x00\x00\x00")
+        connection.recv(4096)
+        connection.sendall(b"\x40\x02\x00\x01\x40\x03\x00\x02\x95")
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            pass
+
+    session, codes = connected(peer(ends)), []
+    with pytest.raises(Lost):
+        session.deliver([Message("home/a", b"1"), Message("home/b", b"2"), Message("home/c", b"3")], codes)
+    session.close()
+    assert codes == [0, TOO_LARGE]
+
+
 def test_a_last_will_is_published_at_a_kill_and_not_at_a_good_end(broker):
     with Subscriber(broker, "home/status") as subscriber:
         will = Message("home/status", b"offline", retain=True)

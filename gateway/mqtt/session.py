@@ -132,8 +132,7 @@ class Session:
             raise broker.unreachable(error) from error
         until = time.monotonic() + broker.timeout
         while self._connack is None and not self.is_lost:
-            left = until - time.monotonic()
-            if left <= 0:
+            if (left := until - time.monotonic()) <= 0:
                 raise Unreachable(f"{broker.where}: no answer within {broker.timeout:g} s: is it a broker?")
             self.wait(left)
         if self._connack is None and not is_5:
@@ -241,13 +240,15 @@ class Session:
                 mids.append(self.submit(messages[len(mids)]))
             self._under_way = len(mids) - len(codes)
             before = len(codes)
-            while len(codes) < len(mids) and mids[len(codes)] in self._outcomes:
-                codes.append(self._outcomes.pop(mids[len(codes)]))
+            try:
+                if mids[before] not in self._outcomes:
+                    self.wait(until - time.monotonic())
+            finally:  # acknowledgements may come with the end of the connection
+                while len(codes) < len(mids) and mids[len(codes)] in self._outcomes:
+                    codes.append(self._outcomes.pop(mids[len(codes)]))
             if len(codes) > before:
                 until = time.monotonic() + self._broker.timeout
-            elif (left := until - time.monotonic()) > 0:
-                self.wait(left)
-            else:
+            elif time.monotonic() >= until:
                 raise Lost(f"{self._broker.where} acknowledges nothing for {self._broker.timeout:g} s")
 
     def submit(self, message: Message) -> int:

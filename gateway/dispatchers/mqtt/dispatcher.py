@@ -22,7 +22,7 @@ from gateway.mqtt.confirmations import Confirmations
 from gateway.mqtt.frames import Identity, emoncms_message, emonhub_messages, log_message
 from gateway.mqtt.gateway_id import gateway_id
 from gateway.mqtt.message import Message
-from gateway.mqtt.session import Session
+from gateway.mqtt.session import FAILED, Session
 from gateway.mqtt.topics import check_published, default_topic
 from gateway.plugin import (
     LARGEST_BATCH,
@@ -42,7 +42,7 @@ from gateway.text.plain import plain
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
@@ -103,6 +103,7 @@ class Mqtt(Broker, Dispatcher):
         self._new_frames = Flag()
         self.gateway = ""
         self._left_out: set[str] = set()
+        self._ending: set[str] = set()
         self._draw = random.Random()  # noqa: S311  (it spreads the load, no more)
 
     def remarks(self) -> Iterable[tuple[str, str]]:
@@ -161,7 +162,7 @@ class Mqtt(Broker, Dispatcher):
             if announcer:
                 self.session.subscribe([announcer.birth])
             self._stream.forget_sent()
-            self._left_out.clear()
+            self._left_out &= self._ending
             self._publish_state()
 
     def close(self) -> None:
@@ -270,16 +271,26 @@ class Mqtt(Broker, Dispatcher):
         messages = self._stream.messages(nodes, open_sources, now)
         if self._stream.is_gateway_due(now):
             messages += self._stream.gateway(_summary(self.present.status()), now)
+        messages = [message for message in messages if message.topic not in self._ending]
         codes: list[int] = []
-        self.connection().deliver(messages, codes)
-        for message, code in zip(messages, codes, strict=True):
+        try:
+            self.connection().deliver(messages, codes)
+        except Lost:  # mosquitto may end the connection after such a refusal
+            if codes and codes[-1] >= FAILED:
+                self._ending.add(messages[len(codes) - 1].topic)
+            self._judge_state(messages, codes)
+            raise
+        self._judge_state(messages, codes)
+        self._stream.delivered()
+
+    def _judge_state(self, messages: Sequence[Message], codes: Sequence[int]) -> None:
+        for message, code in zip(messages, codes, strict=False):
             failure = judge(self.where, self.area(message.topic), code)
             if isinstance(failure, BadFrame) and message.topic not in self._left_out:
                 self._left_out.add(message.topic)
                 self.log.error("%s is left out: %s", message.topic, failure)
             elif failure and not isinstance(failure, BadFrame):
                 raise failure
-        self._stream.delivered()
 
 
 def _summary(status: Status) -> dict[str, object]:
