@@ -270,6 +270,25 @@ def test_a_copy_that_is_not_complete_yet_is_left_alone(begun, is_read):
     begun.assert_all_once(10)
 
 
+@pytest.mark.parametrize(
+    "name", ["mail.1.log", "mail-20261128.log", "mail-2026-11-28-1.log", "mail.1795961204.log"]
+)
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_rotated_file_that_keeps_its_suffix_is_found(begun, name, compress):
+    begun.write(2)
+    begun.poll()
+    begun.write(300)
+    begun.restart()
+    rotated = begun.path.with_name(name)
+    begun.path.rename(rotated)
+    if compress:
+        rotated.with_name(f"{name}.gz").write_bytes(gzip.compress(rotated.read_bytes()))
+        rotated.unlink()
+    begun.write(3)
+    begun.poll()
+    begun.assert_all_once(10)
+
+
 def test_rotated_files_of_before_the_first_start_are_not_read(log):
     log.write(5)
     log.rename()
@@ -284,7 +303,7 @@ def test_rotated_files_of_before_the_first_start_are_not_read(log):
 
 
 def test_other_files_beside_it_are_left_alone(begun):
-    for name in ("mail.log.bak", "mail.log~", "mail.logs.1", "other.log.1", "mail.log.1.xz"):
+    for name in ("mail.log.bak", "mail.log~", "mail.logs.1", "other.log.1", "mail.log.1.xz", "mail-2.log"):
         begun.path.with_name(name).write_text("000999 not ours\n")
     begun.poll()
     assert begun.read == []

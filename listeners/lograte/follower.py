@@ -25,6 +25,8 @@ CHUNK = 60_000
 LATE = 10.0
 """Seconds for which a rotated file is still read after its last line: its program may not know yet."""
 _HEAD, _TAIL = 1024, 64
+_BEFORE_SUFFIX = r"(?:\.[0-9]{1,3}|[._-][0-9][-0-9._T:W]{7,})"
+"""Number or date of a rotated file that keeps its suffix; mail-2.log is more likely a log of its own."""
 _KNOWN = 500
 """Rotated files that are remembered."""
 _WANTED = 20
@@ -150,7 +152,9 @@ class Follower:
         self._path = path
         self._folders = {path.parent, olddir or path.parent}
         self._now = now
-        self._rotated = re.compile(re.escape(path.name) + r"[._-][0-9][-0-9._T:W]*(\.[A-Za-z0-9]{1,5})?")
+        name, stem, suffix = map(re.escape, (path.name, path.stem, path.suffix))
+        before_suffix = rf"|{stem}{_BEFORE_SUFFIX}{suffix}" if suffix else ""
+        self._rotated = re.compile(rf"(?:{name}[._-][0-9][-0-9._T:W]*{before_suffix})(\.[A-Za-z0-9]{{1,5}})?")
         self._sources: list[_Source] = []
         self._is_over: Callable[[], bool] = lambda: False
         self._known: dict[tuple[int, int], None] = {}
