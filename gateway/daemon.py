@@ -23,7 +23,7 @@ from gateway.process import control, logs, state_files
 from gateway.process.notify import Supervisor
 from gateway.spool import Spool
 from gateway.text.words import failure
-from gateway.times.dating import Dating, TimeNote, passed
+from gateway.times.dating import Dating, TimeNote, passed, was_doubted
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import VERSION
 from gateway.workers.delivery import DispatcherWorker
@@ -79,7 +79,12 @@ class Daemon:
         # Before a frame is set aside for one of them.
         self._spool.set_consumers(self._configuration.dispatchers)
         clock, note = Clock(), TimeNote(directory)
-        keeper = Timekeeper(clock, past=passed(self._spool, note, clock.now().boot), mode=gateway.unsynced)
+        keeper = Timekeeper(
+            clock,
+            past=passed(self._spool, note, clock.now().boot),
+            doubted=was_doubted(self._spool, clock.now()),
+            mode=gateway.unsynced,
+        )
         self._dating = Dating(self._spool, keeper, clock, note)
         self._queue = QueueAnswers(self._spool, retrying=self._try_refused)
         self._status = StatusCollector(

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.frame import Frame, Stamp
 from gateway.spool import Limits, Spool
-from gateway.times.dating import Dating, TimeNote, passed
+from gateway.times.dating import Dating, TimeNote, passed, was_doubted
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import MADE
 from listeners.simulated.clock import VirtualClock
@@ -37,7 +37,10 @@ class Pi:
         self.spool.set_consumers(["a"])
         note = TimeNote(directory)
         known = passed(self.spool, note, boot)
-        self.keeper = Timekeeper(self.clock, past=known, synchronised=lambda: kept_right, mode=mode)
+        doubted = was_doubted(self.spool, self.clock.now())
+        self.keeper = Timekeeper(
+            self.clock, past=known, doubted=doubted, synchronised=lambda: kept_right, mode=mode
+        )
         self.dating = Dating(self.spool, self.keeper, self.clock, note)
 
     def take(self, value: float) -> None:
@@ -239,6 +242,43 @@ def test_a_time_ahead_is_noted_anew_as_soon_as_the_clock_is_set_back(boot, tmp_p
     pi.take(1.0)
     # then the next start, whose clock is right, holds nothing
     assert boot(NOW + 60, "second").keeper.doubt == ""
+
+
+def test_a_clock_that_the_server_found_ahead_has_no_say_in_which_time_has_passed(boot):
+    # given a clock that was believed until the server was asked
+    pi = boot(NOW + YEAR)
+    pi.dating.note_server_time("a", NOW)
+    assert pi.keeper.holding
+    # when the machine starts again, with the same clock
+    pi = boot(NOW + YEAR + 60, "second")
+    pi.dating.note_server_time("a", NOW + 60)
+    # then it is still this clock that is wrong, and not the server's
+    assert "365 days ahead of the server's" in pi.keeper.doubt
+
+
+@pytest.mark.parametrize("wrong", [YEAR, -3600.0])
+def test_a_clock_that_was_doubted_still_is_after_a_restart(boot, wrong):
+    # given readings that are held, as the server contradicts the clock
+    pi = boot(NOW + wrong)
+    pi.dating.note_server_time("a", NOW)
+    pi.take(1)
+    # when the gateway is started again, and the server has not been asked yet
+    pi = boot(0, clock=pi.clock)
+    pi.take(2)
+    # then they are held all the same, and dated once the clock is set
+    assert (pi.keeper.holding, pi.sent()) == (True, [])
+    pi.set(NOW + 20)
+    assert (pi.keeper.doubt, pi.sent()) == ("", [(1, 0), (2, 10)])
+
+
+def test_a_clock_that_was_doubted_wrongly_is_believed_once_the_server_agrees(boot):
+    pi = boot(NOW)
+    pi.dating.note_server_time("a", NOW + DAY)
+    pi.take(1)
+    pi = boot(0, clock=pi.clock)
+    assert pi.keeper.holding
+    pi.dating.note_server_time("a", NOW + 10)
+    assert (pi.keeper.doubt, pi.sent()) == ("", [(1, 0)])
 
 
 class TestWhatIsTooOld:

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 from gateway import version
 from gateway.process.state_files import read_file, write_file
 from gateway.text.numeral import SPACE, parse
+from gateway.times.timekeeper import STEP
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from gateway.clock import Clock
-    from gateway.frame import Frame
+    from gateway.frame import Frame, Stamp
     from gateway.spool import Spool
+    from gateway.spool.contents import Waiting
     from gateway.times.timekeeper import Timekeeper
 
 log = logging.getLogger("oemgateway.clock")
@@ -92,6 +94,9 @@ class Dating:
         if stepped or self.keeper.holding != self._holding:
             self._holding = self.keeper.holding
             self._set_clock()
+            # What was noted before the far end was asked has not passed, where our clock is ahead of it.
+            if self._holding and (expected := self.keeper.expected()) and expected < self._note.read():
+                self._note.write(expected)
 
     def _set_clock(self) -> None:
         if self._holding:
@@ -114,11 +119,29 @@ def passed(spool: Spool, note: TimeNote, boot: str) -> float:
     on a clock that it believed: notes are minutes apart.
     """
     known = note.read()
-    with suppress(OSError):
-        for each in spool.waiting(after=spool.end - 2, limit=1):
-            if not each.held and each.frame.stamp.boot not in ("", boot):
-                known = max(known, each.frame.stamp.wall)
+    for each in _newest(spool, 1):
+        if not each.held and each.frame.stamp.boot not in ("", boot):
+            known = max(known, each.frame.stamp.wall)
     return known
+
+
+def was_doubted(spool: Spool, now: Stamp) -> bool:
+    """Tell, at the start of a daemon, whether readings are held that were taken on the clock that is `now`.
+
+    It has not been set since they were taken. Whoever contradicted it may not have been asked again yet.
+    """
+    stamps = [each.frame.stamp for each in _newest(spool, 100) if each.held]
+    offset = now.wall - now.boottime
+    return any(
+        stamp.boot == now.boot and abs(stamp.wall - stamp.boottime - offset) <= STEP for stamp in stamps
+    )
+
+
+def _newest(spool: Spool, count: int) -> list[Waiting]:
+    """Return the newest readings that wait; none where the disk cannot be read."""
+    with suppress(OSError):
+        return spool.waiting(after=spool.end - 1 - count, limit=count)
+    return []
 
 
 class TimeNote:

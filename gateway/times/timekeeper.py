@@ -29,7 +29,7 @@ log = logging.getLogger("oemgateway.clock")
 TOLERANCE = 60.0
 """Seconds that two clocks may differ: Emoncms takes a row that is later than its own time for that long."""
 
-_STEP = 2.0
+STEP = 2.0
 """Seconds by which the wall clock must have moved against the boot's own to have been set."""
 
 _TIME_ERROR = 5
@@ -39,7 +39,8 @@ _TIME_ERROR = 5
 class Timekeeper:
     """Follows the wall clock; `look` is to be called now and then, and before a reading is kept.
 
-    `past` is a time that is known to have passed, `synchronised` asks the machine whether something keeps its
+    `past` is a time that is known to have passed, `doubted` says that this very clock was doubted before the
+    gateway was started again, `synchronised` asks the machine whether something keeps its
     clock right. Where `mode` is "send" nothing is ever held. `steps` counts how often the clock has been set,
     the last time by `last_step` seconds.
     """
@@ -49,6 +50,7 @@ class Timekeeper:
         clock: Clock,
         *,
         past: float,
+        doubted: bool = False,
         synchronised: Callable[[], bool] | None = None,
         mode: Literal["hold", "send"] = "hold",
     ) -> None:
@@ -58,6 +60,7 @@ class Timekeeper:
         self.doubt = ""
         self._clock = clock
         self._past = past
+        self._doubted = doubted
         self._began = clock.boottime()
         self._synchronised = synchronised or machine_is_synchronised
         self._offset = self.offset()
@@ -78,8 +81,9 @@ class Timekeeper:
     def look(self) -> bool:
         """Look at the clock; return whether it has been set since the last time."""
         offset = self.offset()
-        stepped = abs(offset - self._offset) > _STEP
+        stepped = abs(offset - self._offset) > STEP
         if stepped:
+            self._doubted = False
             self.steps += 1
             self.last_step = offset - self._offset
             log.warning("the clock was set %+.0f s", self.last_step)
@@ -153,18 +157,28 @@ class Timekeeper:
         if self._confirmed():
             return ""
         wall = self._clock.wall()
-        passed = self._past + self._clock.boottime() - self._began
-        shown = [time for time in self._shown().values() if time >= passed - TOLERANCE]
-        if shown:
-            expected = min(shown, key=lambda time: abs(wall - time))
+        expected = self.expected()
+        if expected is not None:
             side = "ahead of" if wall > expected else "behind"
             words = f"the clock is {span(abs(wall - expected))} {side} the server's"
         elif wall < self._past:
             words = f"the clock shows a time {span(self._past - wall)} before one that has passed"
             words += " (where it is right, it was ahead once: start once with unsynced = send)"
+        elif self._doubted:
+            words = "the clock was wrong before the gateway was started again, and was not set since"
+            words += " (where it is right, start once with unsynced = send)"
         else:
             return ""
         return "" if self._synchronised() else words
+
+    def expected(self) -> float | None:
+        """Return the time that the far ends show, of several the one nearest to ours; None if there is none.
+
+        A time that has passed does not count.
+        """
+        wall, passed = self._clock.wall(), self._past + self._clock.boottime() - self._began
+        shown = [time for time in self._shown().values() if time >= passed - TOLERANCE]
+        return min(shown, key=lambda time: abs(wall - time), default=None)
 
     def _confirmed(self) -> bool:
         """Tell whether a far end's clock, which may be right, agrees with ours."""
