@@ -6,8 +6,10 @@ import sqlite3
 
 import pytest
 
+from listeners.simulated.clock import VirtualClock
 from tests.refusing import TROUBLES, Disk
 from tests.spools import full_frame as frame
+from tests.spools import killed, open_queue
 from tests.spools import peeked as values
 
 
@@ -45,6 +47,37 @@ class TestWhatMayHaveBeenSent:
         path.write_bytes(path.read_bytes()[:-2048])
         spool = boot("first")
         assert spool.sent("a")[0] == spool.end - 1 > 3
+
+    def test_an_end_in_order_tells_the_next_boot_how_much_of_it(self, boot):
+        # given a run that sent one of three frames to one dispatcher, and none to another
+        spool = boot("first", "a", "b")
+        spool.put([frame(1), frame(2), frame(3)])
+        spool.mark_sending("a", 1)
+        # when the machine has started anew, once and again
+        for name in ("second", "third"):
+            spool = boot(name, "a", "b")
+            # then any may be what the far end has, but these can have been sent
+            assert (spool.sent("a")[0], spool.sent("b")[0]) == (3, 3)
+            assert (spool.noted("a"), spool.noted("b")) == (1, 0)
+        # and what is sent from then on is known exactly
+        spool.mark_sending("a", 2)
+        assert spool.noted("a") == spool.sent("a")[0] == 2
+
+    def test_after_a_power_cut_it_may_have_been_any(self, boot, path, tmp_path):
+        # given a run that began after an end in order, and sent something
+        spool = boot("first")
+        spool.put([frame(1), frame(2), frame(3)])
+        spool = boot("second")
+        spool.mark_sending("a", 1)
+        # when the power goes
+        copy = killed(path, tmp_path)
+        spool.close()
+        # then that is not what the end before it told
+        clock = VirtualClock(boottime=5000.0)
+        clock.boot = "third"
+        spool = open_queue(copy, clock=clock)
+        assert spool.noted("a") == spool.sent("a")[0] == 3
+        spool.close()
 
     def test_noting_the_same_once_more_writes_nothing(self, spool):
         spool.put([frame(1)])

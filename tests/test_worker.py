@@ -36,7 +36,7 @@ from gateway.workers.backoff import Backoff
 from gateway.workers.delivery import DispatcherWorker
 from gateway.workers.worker import ListenerWorker, Worker
 from listeners.simulated.clock import VirtualClock, VirtualFlag
-from tests.spools import leave_queue, left_by_an_earlier_run, open_queue
+from tests.spools import killed, left_by_an_earlier_run, open_queue
 from tests.waiting import wait_until, wait_until_idle
 
 STAMP = Stamp(1_700_000_000.0, "boot", 1.0)
@@ -1083,19 +1083,27 @@ def test_one_that_is_stopped_while_it_waits_leaves_its_wait_to_who_comes_after(s
     assert first.finished.is_set()
 
 
-@pytest.mark.parametrize(("queued", "doubled"), [(0, 0), (2, 2)])
-def test_what_comes_after_a_reboot_has_not_arrived_twice(tmp_path, started, queued, doubled):
-    # given a far end that cannot tell what it has, and what was queued when the machine was shut down
-    leave_queue(tmp_path / "queue.db", [frame(n) for n in range(queued)], "far", clock=VirtualClock())
+@pytest.mark.parametrize(("queued", "sent", "is_cut", "doubled"), [(0, 0, 1, 0), (5, 2, 1, 5), (5, 2, 0, 2)])
+def test_only_what_can_have_been_sent_before_a_reboot_counts_as_doubled(
+    tmp_path, started, queued, sent, is_cut, doubled
+):
+    # given a far end that cannot tell what it has, and a machine that was cut off, or shut down in order
+    path = tmp_path / "state" / "queue.db"
+    spool = open_queue(path, "far", clock=VirtualClock())
+    spool.put([frame(n) for n in range(queued)])
+    if sent:
+        spool.mark_sending("far", spool.peek("far", sent)[-1][0])
+    left = killed(path, tmp_path) if is_cut else path
+    spool.close()
     # when more is put after the reboot, before anything is sent
     clock = VirtualClock()
     clock.boot = "another"
-    spool = open_queue(tmp_path / "queue.db", "far", clock=clock)
+    spool = open_queue(left, "far", clock=clock)
     spool.put([frame(n) for n in range(queued, 22)])
     far = far_end()
     worker = started(virtual(dispatching(far, spool)))
     wait_until(lambda: len(far.got) == 22)
-    # then only the former can have been sent before
+    # then what came later was not sent before, nor what no note of an end in order names
     assert worker.doubled == doubled
     worker.stop.set()
     worker.join(60)

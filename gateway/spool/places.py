@@ -10,11 +10,16 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
+    from gateway.spool.notes import Notes
+
 PROVISIONAL = 1 << 62
 """The first id while it is not known which ids the file has used: no frame in a file has one as high."""
 
 _STRETCH = 10_000
 """How many ids are searched at a time: a listener that puts a frame has to wait for that."""
+
+_END = "end "
+"""Before the names of the notes that are taken at the end of a run."""
 
 
 class Mark(NamedTuple):
@@ -28,6 +33,11 @@ class Mark(NamedTuple):
     boot: str = ""
     blind: bool = False
     pins: Pins = ()
+
+    @property
+    def key(self) -> str:
+        """What no other mark of the dispatcher has."""
+        return f"{self.upto} {self.boot}"
 
 
 class Places:
@@ -139,6 +149,21 @@ class Places:
         """
         upto, boot, blind, _ = self._marks[who]
         return upto if boot and boot == self._boot else max(upto, self._in_doubt[who]), bool(blind)
+
+    def noted(self, who: str, notes: Notes) -> int:
+        """Return the same, or less where the run before took a note at its end, in order.
+
+        This is for figures alone: a power cut may have taken a mark that is newer than that note.
+        """
+        upto, _ = self.sent(who)
+        mark, _, noted = notes.below(_END).get(who, "").rpartition(" ")
+        return min(upto, int(noted)) if mark == self._marks[who].key and noted.isdecimal() else upto
+
+    def end(self, notes: Notes) -> None:
+        """Note up to which ids frames can have been sent."""
+        notes.update(
+            {f"{_END}{who}": f"{self._marks[who].key} {self.noted(who, notes)}" for who in self.consumers}
+        )
 
     def pins(self, who: str) -> Pins:
         """Return by which clocks frames were sent to a dispatcher."""

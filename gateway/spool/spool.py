@@ -187,6 +187,11 @@ class Spool:
         with self._lock:
             return self._contents.places.sent(who)
 
+    def noted(self, who: str) -> int:
+        """Return the same for figures alone: fewer, where the run before ended in order."""
+        with self._lock:
+            return self._contents.places.noted(who, self.notes)
+
     def done(self, who: str, upto: int, *, refused: Sequence[tuple[int, Frame, str]] = ()) -> None:
         """Note that the dispatcher has delivered every frame up to this id, but for those that are `refused`.
 
@@ -355,4 +360,5 @@ class Spool:
     def close(self) -> None:
         """Close the file, once more trying to write what waits in memory."""
         with self._lock:
+            self._contents.places.end(self.notes)
             self._disk.close()

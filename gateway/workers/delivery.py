@@ -57,7 +57,8 @@ class _Attempt:
     """Frames that are being sent, or have been and it is not known how many arrived.
 
     `aside` are frames of refused nodes before and among them, and `upto` is the id that the queue may go on
-    after when all of them are delivered. `blind`: the first could not be told from what the far end had.
+    after when all of them are delivered. `blind`: the first could not be told from what the far end had. At
+    most so many of them, from the front, were `sent`.
     """
 
     frames: Numbered
@@ -65,6 +66,7 @@ class _Attempt:
     upto: int
     delivery: Delivery
     blind: bool
+    sent: int
     confirmed: int = 0
 
 
@@ -144,7 +146,9 @@ class DispatcherWorker(ServedWorker):
         sent = [pair for pair in waiting if pair[0] <= upto]
         delivery = self.plugin.prepare(self._batch(sent or waiting))
         if sent:
-            self._attempt = _Attempt(sent, [], sent[-1][0], delivery, blind)
+            noted = self._spool.noted(self.name)
+            count = sum(number <= noted for number, _ in sent)
+            self._attempt = _Attempt(sent, [], sent[-1][0], delivery, blind, count)
         else:
             delivery.delivered()
         # Where all of the largest batch may have been sent, so may what follows it.
@@ -193,7 +197,7 @@ class DispatcherWorker(ServedWorker):
         delivery = self.plugin.prepare(self._batch(frames))
         going = frames[: delivery.count or 1]
         upto = upto if len(going) == len(frames) else going[-1][0]
-        return _Attempt(going, aside, upto, delivery, blind=not delivery.count)
+        return _Attempt(going, aside, upto, delivery, not delivery.count, len(going))
 
     def _sendable(self, waiting: Numbered) -> Numbered:
         """Return the frames before the first that is too late for the far end: one such row blocks a feed."""
@@ -227,7 +231,7 @@ class DispatcherWorker(ServedWorker):
         self._recalled = self._recalled or not progress or progress.count != len(attempt.frames)
         arrived = 0 if progress is None or progress.count is None else progress.count - len(progress.missing)
         if progress is None or progress.count is None or (attempt.blind and arrived == 1):
-            self.doubled += min(len(attempt.frames) - attempt.confirmed, self.plugin.batch)
+            self.doubled += min(max(0, attempt.sent - attempt.confirmed), self.plugin.batch)
         elif progress.count:
             why = "nothing of its node was taken"
             attempt.aside += [(*attempt.frames[place], why) for place in sorted(progress.missing)]
