@@ -13,7 +13,7 @@ import pytest
 
 from gateway.dispatchers.page.history.history import History
 from gateway.spool import queue_file
-from gateway.store import leaves, salvage, store
+from gateway.store import commits, leaves, salvage, store
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, run
 from tests.peers import need
@@ -97,6 +97,54 @@ def test_what_the_rest_of_the_log_and_the_file_have_is_rescued(path, library, bl
     assert read == sorted(set(read))
     assert read[-1] == COUNT
     assert [*path.parent.glob("queue.db-wal.damaged-*")]
+
+
+def test_a_disk_that_reads_neither_log_nor_file_takes_nothing(path, monkeypatch):
+    # given readings in the file and in its log, and a disk that reads neither for a long time
+    leave(path, 20, 30)
+    clock = VirtualClock()
+    with monkeypatch.context() as disk:
+        disk.setattr(commits.os, "pread", failing(os.pread, 1_000_000, errno.EIO))
+        spool = open_queue(path, clock=clock)
+        for _ in range(10):
+            finish_rescue(spool)
+            clock.sleep(6)
+            spool.tend()
+        assert not list(path.parent.glob("*damaged*"))
+    # when it reads again
+    clock.sleep(6)
+    finish_rescue(spool)
+    assert values(spool) == list(range(50))
+    spool.close()
+
+
+def test_a_block_that_cannot_be_read_is_tried_again_each_time(path, monkeypatch):
+    # given a log that could not be read twice, and then could
+    leave_queue(path, [frame(0)])
+    clock, lasts = VirtualClock(), list[bool]()
+    really, failures = store.open_store, [True, True, False, True, False]
+
+    def fail(file: Path, *, max_bytes: int, is_last: bool = False) -> object:
+        lasts.append(is_last)
+        if failures.pop(0):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return really(file, max_bytes=max_bytes, is_last=is_last)
+
+    monkeypatch.setattr(store, "open_store", fail)
+    spool = open_queue(path, clock=clock)
+    for _ in range(2):
+        clock.sleep(6)
+        spool.tend()
+    assert spool.trouble == ""
+    # when another file is there, which cannot be read at first
+    copy = path.read_bytes()
+    path.unlink()
+    path.write_bytes(copy)
+    for _ in range(2):
+        spool._disk.file.try_again()
+    # then it is tried again, as the first was
+    assert lasts == [False, False, True, False, False]
+    spool.close()
 
 
 OPENER = """

@@ -41,6 +41,28 @@ def clock():
     return VirtualClock()
 
 
+def test_a_first_start_on_a_full_disk_does_not_say_that_readings_were_lost(path, monkeypatch, caplog, clock):
+    prepared = store._prepared
+
+    def fail(db: sqlite3.Connection, max_bytes: int) -> sqlite3.Connection:
+        if any(name for _, _, name in db.execute("pragma database_list")):
+            raise sqlite3.OperationalError("database or disk is full")
+        return prepared(db, max_bytes)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(store, "_prepared", fail)
+        spool = open_queue(path, clock=clock)
+        for _ in range(3):
+            clock.sleep(6)
+            spool.tend()
+        assert "disk is full" in spool.trouble
+    clock.sleep(6)
+    spool.tend()
+    assert spool.trouble == ""
+    assert "is empty" not in caplog.text
+    spool.close()
+
+
 class Trouble:
     """A disk on which the file cannot be opened, or can be opened to be read only, as long as it is `on`."""
 

@@ -98,6 +98,11 @@ class QueueFile:
 
     def start(self, *, in_memory: bool) -> None:
         """Go on with the file as it was left, or in memory for the time being."""
+        with suppress(OSError):
+            if not self._path.stat().st_size and not self._log.exists():
+                log.warning(
+                    "%s is empty: if readings waited in it, they are lost; a new queue begins", self._path
+                )
         try:
             self._open(AT_START)
         except (OSError, sqlite3.Error) as error:
@@ -220,6 +225,7 @@ class QueueFile:
             if not salvage.is_begun(self._path):
                 is_last, size = self._unread >= salvage.TRIES, self._limits.file_bytes
                 self._absorb(store.open_store(self._path, max_bytes=size, is_last=is_last))
+                self._unread = 0
                 return
         except OSError as error:
             self._unread += error.errno == errno.EIO

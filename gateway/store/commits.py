@@ -185,7 +185,7 @@ def mend(path: Path, *, gaps: bool = False, is_last: bool = False) -> None:
         if not is_ours:
             return
         data, unread = _read(commits)
-        if unread and not (is_last and (any(data) or _read(path)[0])):
+        if unread and not (is_last and (any(data) or any(_read(path)[0]))):
             raise unread
         aside = named(commits, free_name(commits))
         if not path.stat().st_size:  # SQLite would delete the log

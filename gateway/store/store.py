@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import sqlite3
@@ -19,8 +18,6 @@ from gateway.store.rows import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-log = logging.getLogger("oemgateway.spool")
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
@@ -240,8 +237,6 @@ def is_full(error: Exception) -> bool:
 
 def _open(path: Path, max_bytes: int, *, is_last: bool) -> sqlite3.Connection:
     path.parent.mkdir(0o750, parents=True, exist_ok=True)
-    if path.is_file() and not path.stat().st_size and not Path(f"{path}-wal").exists():
-        log.warning("%s is empty: if readings waited in it, they are lost; a new queue begins", path)
     os.close(open_file(path, os.O_RDWR | os.O_CREAT))
     for beside in (Path(f"{path}-journal"), Path(f"{path}-wal")):  # SQLite opens these itself
         if os.path.lexists(beside):
