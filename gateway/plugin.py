@@ -208,12 +208,14 @@ class BadFrame(DeliveryFailure):
 class NodeRefused(BadFrame):
     """The far end takes no frame of a node, whatever its values, and may have taken those before the first.
 
-    Frames of that node are set aside without being sent, and one is tried once an hour.
+    Frames of that node are set aside without being sent, and one is tried once an hour. `stored` says that it
+    has frames of the batch, where some of that node may be among them: it is then asked how many.
     """
 
-    def __init__(self, message: str, node: str) -> None:
+    def __init__(self, message: str, node: str, *, stored: bool = False) -> None:
         super().__init__(message)
         self.node = node
+        self.stored = stored
 
 
 class OutcomeUnknown(DeliveryFailure):

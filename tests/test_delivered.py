@@ -467,6 +467,29 @@ class TestOnceAndInOrder:
             assert [len(feeds["9", key].slots) for key in "123"] == [40, 40, 40]
             assert spool.refused("home") == []
 
+    def test_what_was_stored_before_a_row_with_a_damaged_feed_is_not_sent_again(self, spool, server):
+        # given node 9 whose feed of index 2 is damaged, and a batch that begins with a row of it without that
+        start = int(time.time()) - 1000
+        for node, key in (("9", "1"), ("9", "2"), ("8", "1")):
+            server._take_values(start, node, {key: 0.0})
+            server.inputs[node, key].processes = f"1:{server.feeds.add(node, key).id}"
+        server.feeds.by_id[2].interval = 0
+        server.stored.clear()
+        with dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            spool.put(
+                [
+                    frame(1.0, node="9", wall=start + 10),
+                    frame(2.0, node="8", wall=start + 20),
+                    frame(None, 3.0, node="9", wall=start + 30),
+                    frame(4.0, node="8", wall=start + 40),
+                ]
+            )
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then each is posted once, and only the row with that index is set aside
+        assert [each.value for each in server.stored] == [1.0, 2.0, 3.0, 4.0]
+        assert [each.frame.values for each in spool.refused("home")] == [(None, 3.0)]
+
     def test_when_the_one_before_was_killed_after_sending(self, spool, server):
         # given frames of which some have been sent, and none noted
         some = numbered(*range(30))

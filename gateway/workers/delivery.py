@@ -21,6 +21,7 @@ from gateway.plugin import (
     Batch,
     Delivery,
     Dispatcher,
+    NodeRefused,
     OutcomeUnknown,
     TryLater,
 )
@@ -243,9 +244,10 @@ class DispatcherWorker(ServedWorker):
         suspects = attempt.frames[attempt.confirmed :]
         number, frame = suspects[0]
         now = self.plugin.clock.monotonic()
-        if node := refused_node({frame.node for _, frame in suspects}, refusal):
+        nodes = {frame.node for _, frame in suspects}
+        if isinstance(refusal, NodeRefused) and (node := refused_node(nodes, refusal)):
             self.refused_nodes.refused(node, str(refusal), now)
-            if frame.node == node:
+            if frame.node == node and not refusal.stored:
                 self._attempt = None  # nothing stood before it
                 return
         elif self._blamed == number:

@@ -7,14 +7,12 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.plugin import NodeRefused
-
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterable, Mapping
 
     from gateway.frame import Frame
-    from gateway.plugin import BadFrame
+    from gateway.plugin import NodeRefused
 
 Numbered = list[tuple[int, "Frame"]]
 """Frames with their ids, in order."""
@@ -172,11 +170,9 @@ class RefusedInARow:
         )
 
 
-def refused_node(nodes: set[str], refusal: BadFrame) -> str:
+def refused_node(nodes: set[str], refusal: NodeRefused) -> str:
     """Return which of the nodes of a batch is refused, "" where that is not known.
 
     The far end may call it something else, or cut its name short.
     """
-    if not isinstance(refusal, NodeRefused):
-        return ""
     return refusal.node if refusal.node in nodes else nodes.pop() if len(nodes) == 1 else ""

@@ -146,7 +146,7 @@ class _Post(Delivery):
         data = encode(self._rows)
         failure = self._emoncms.post(data) if data else None
         if isinstance(failure, FeedDamaged) and (node := self._node_of_feed()):
-            failure = NodeRefused(str(failure), node)
+            failure = NodeRefused(str(failure), node, stored=bool(self._rows))
         if failure is not None:
             raise self._emoncms.server.named(failure)
         for row in self._rows:
