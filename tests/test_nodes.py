@@ -403,12 +403,17 @@ def test_letters_without_commas_are_shown_with_them(read, given):
     assert fault.message.endswith(f" or 0 expected, not {given} (did you mean h, H, b?)")
 
 
-@pytest.mark.parametrize("key", ["node", "nodeid", "id"])
-def test_the_number_of_a_node_in_its_section_is_sent_to_the_name_of_the_section(read, key):
+def test_the_number_of_a_node_in_its_section_is_sent_to_the_name_of_the_section(read):
+    said = "no such setting: the number of a node is the name of its section, [[10]]"
     with pytest.raises(config.ConfigFaults) as caught:
-        read(f"[nodes]\n[[emontx]]\n{key} = 10\nnames = a, b\n")
-    said = f"12: {key}: no such setting: the number of a node is the name of its section, [[10]]"
-    assert lines_of(caught.value.faults) == [said]
+        read("[nodes]\n[[emontx]]\nnode = 10\nnames = a, b\n")
+    assert lines_of(caught.value.faults) == [f"12: node: {said}"]
+    # what is nothing like a setting of ours does not keep a gateway from its start
+    configuration = read("[nodes]\n[[10]]\nnodeid = 10\nid = 10\nnames = a, b\n")
+    assert lines_of(configuration.remarks)[:2] == [
+        f"12: nodeid: not used: {said}",
+        f"13: id: not used: {said}",
+    ]
 
 
 def test_a_list_with_semicolons_is_pointed_out(read):

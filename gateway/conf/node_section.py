@@ -112,9 +112,10 @@ def _received(text: Document, node: str, rx: Section) -> dict[str, Entry]:
 def _unknown(text: Document, key: str, entry: Entry, *, misspelt: bool) -> None:
     """Note a fault for `type` and for what may be a misspelt setting, and a remark for anything else."""
     hint = did_you_mean(key, (*_LABELS, *_DECODING))
+    is_fault = key == "type" or (misspelt and hint)
     if key in _NUMBERS:
         hint = f": the number of a node is the name of its section, [[{entry.value or 10}]]"
-    if key == "type" or (misspelt and hint):
+    if is_fault:
         text.fault(entry.line, key, f"no such setting{hint}")
     else:
         text.remark(entry.line, key, f"not used: no such setting{hint}")
