@@ -213,11 +213,39 @@ def test_a_browser_or_a_port_scan_is_a_visitor_and_no_trouble(opened, connect, s
         client = connect(listener)
         client.sendall(visit)
         client.shutdown(socket.SHUT_WR)
-        read_until(listener, stop, lambda count=count: listener.counts["visitor"] == count)
+        read_until(
+            listener,
+            stop,
+            lambda count=count: listener.counts["visitor"] == count and not listener._server.clients,
+        )
         assert client.recv(1) == b""
     assert listener.counts == {"visitor": 6}
     assert listener.health().troubles == []
     assert "refused" not in caplog.text
+
+
+@pytest.mark.parametrize("in_one", [True, False])
+@pytest.mark.parametrize("key", [None, "letmein"])
+def test_a_device_that_begins_with_noise_loses_nothing_of_what_follows(opened, connect, stop, key, in_one):
+    # given a device whose serial line is noisy while it starts
+    listener, word = opened(key=key), b"" if key is None else b" letmein"
+    client = connect(listener)
+    noise, lines = b"\x00\x1f\xff\r\n", b"7 21.5%b\r\n7 21.6%b\r\n" % (word, word)
+    if not in_one:
+        client.sendall(noise)
+        read_until(listener, stop, lambda: listener.counts["visitor"])
+    client.sendall(in_one * noise + lines)
+    assert said(read_frames(listener, stop, 2)) == [("7", (21.5,)), ("7", (21.6,))]
+
+
+@pytest.mark.parametrize("lines", [b"7 1\r7 2\r", b"emontx 1\n"])
+def test_a_device_that_goes_on_in_a_wrong_form_is_a_trouble(opened, connect, stop, lines):
+    listener = opened()
+    for _ in range(3):
+        with connect(listener) as client:
+            client.sendall(lines)
+    read_until(listener, stop, lambda: listener.health().troubles)
+    assert not listener.counts["visitor"]
 
 
 @pytest.mark.parametrize(

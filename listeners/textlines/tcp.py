@@ -23,25 +23,22 @@ if TYPE_CHECKING:
     from listeners.lines import Ignored
 
 _READ = 4096  # bytes at most from one client before the next has its turn
-_VISIT = re.compile(r"(?!POST )[A-Z]+ [^?\s]+ [A-Z]+/[0-9]|.*[\x00-\x08\x0b-\x1f\x7f]", re.DOTALL)
-"""What browsers and port scans begin with: a request without data (of HTTP, RTSP, SIP), or control bytes."""
+_REQUEST = re.compile(r"(?!POST )[A-Z]+ [^?\s]+ [A-Z]+/[0-9]")
+"""What browsers and port scans begin with: a request without data, of HTTP, RTSP or SIP."""
+_BINARY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""What other protocols have in their first line, such as TLS; and what a device may send while it starts."""
 
 
 @dataclass(eq=False)
 class _Client(Client):
     """A connection, what it has sent of its next line, and whether it has sent the key.
 
-    `is_visitor` tells whether its first line is none of a device; None before that.
+    `is_visitor` tells whether all that it has sent is none of a device; None before its first line.
     """
 
     lines: Lines = field(default_factory=lambda: Lines(LONGEST_LINE))
     knows_key: bool = False
     is_visitor: bool | None = None
-
-    def begin(self, line: str) -> None:
-        """Note the first line, or what there is of it at the end."""
-        if self.is_visitor is None and line:
-            self.is_visitor = bool(_VISIT.match(line))
 
 
 @dataclass(kw_only=True)
@@ -50,8 +47,8 @@ class Tcp(TcpListener[_Client]):
 
     Where there is a `key`, each line must contain it, anywhere among its numbers, or follow a line of the
     key alone. A connection that is silent for `idle` seconds is closed, and so is the one that has been
-    silent for longest when there would be more than `clients`. One that begins as no device would is closed,
-    and counted as a visitor.
+    silent for longest when there would be more than `clients`. One that begins as no device would is counted
+    as a visitor, and closed if it begins with a request.
     """
 
     port: int = setting(50011, was=("port_nb",), check=between(0, 65535))
@@ -70,10 +67,11 @@ class Tcp(TcpListener[_Client]):
         for client, data in self._server.receive(ready, _READ):
             client.deadline = now + self.idle
             lines = client.lines.feed(data)
-            client.begin(lines[0] if lines else "")
+            client.is_visitor = None if client.is_visitor is None else client.is_visitor and not data
+            self._look(client, lines)
             if not client.is_visitor:
                 frames += [self._frame(client, line, stamp) for line in lines]
-            if client.has_ended or client.is_visitor:
+            if client.has_ended or (client.is_visitor and _REQUEST.match(lines[0])):
                 self._server.hang_up(client)
         self._server.admit(ready, now)
         return [frame for frame in frames if frame]
@@ -83,10 +81,20 @@ class Tcp(TcpListener[_Client]):
 
     def _closed(self, client: _Client, reason: str) -> None:
         unfinished = client.lines.unfinished.decode("ascii", "replace")
-        client.begin(unfinished)
-        super()._closed(client, "visitor" if client.is_visitor else reason)
+        self._look(client, [unfinished])
+        super()._closed(client, reason)
         if unfinished and not client.is_visitor:
             self.refuse("unterminated", self._shown(client, unfinished))
+
+    def _look(self, client: _Client, lines: list[str]) -> None:
+        """Tell by the first line and those that came with it whether this is a visitor, and count that."""
+        if client.is_visitor is None and any(lines[:1]):
+            is_odd = bool(_REQUEST.match(lines[0]) or _BINARY.search(lines[0]))
+            client.is_visitor = is_odd and not any(
+                isinstance(self._decode(client, line), Values) for line in lines[1:]
+            )
+            if client.is_visitor:
+                self.counts["visitor"] += 1
 
     def _frame(self, client: _Client, line: str, stamp: Stamp) -> Frame | None:
         return self.frame(self._decode(client, line), stamp, self._shown(client, line))
