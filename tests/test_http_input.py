@@ -517,6 +517,7 @@ def test_who_posts_nothing_is_a_visitor_and_no_trouble(running, visit, caplog):
         b"POST /emon HTTP/1.1\r\nContent-Length: 5\r\n\r\ncsv=1",
         b"GET /input/post?json={a: 1} HTTP/1.1\r\n\r\n",
         b"POST /input/post\r\nContent-Length: 5\r\n\r\ncsv=1",
+        b"POST /input/post HTTP/1.1\r\n\r\ncsv=1",
     ],
 )
 def test_a_device_that_posts_to_a_wrong_place_or_in_a_wrong_form_is_a_trouble(running, post):

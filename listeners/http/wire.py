@@ -42,8 +42,8 @@ class Request:
 
     @property
     def has_data(self) -> bool:
-        """Whether it brings anything, as a device does; a browser or a port scan only looks."""
-        return "?" in self.target or bool(self.body)
+        """Whether it brings anything, or means to, as a device does; a browser or a port scan only looks."""
+        return self.method == "POST" or "?" in self.target or bool(self.body)
 
 
 class Refusal(ValueError):
