@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -344,10 +345,28 @@ def test_without_memory_even_for_a_line_of_the_log_it_goes_on_when_there_is_some
         raise MemoryError
 
     monkeypatch.setattr(source.log, "exception", fail)
-    monkeypatch.setattr("gateway.workers.worker.time.sleep", lambda _: None)
+    pauses = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: None)
+    monkeypatch.setattr("gateway.workers.worker.time", pauses)
     started(worker)
     wait_until(lambda: worker.frames == 1 or not worker.is_alive())
-    assert (worker.frames, len(lines)) == (1, 1)
+    assert (worker.frames, len(lines)) == (1, 2)
+
+
+class Unspeakable(OSError):
+    def __str__(self) -> str:
+        raise KeyError("words")
+
+
+def test_a_fault_in_noting_a_failure_is_seen_and_logged_once(spool, started, at_once, monkeypatch, caplog):
+    source = Source(script=[raising(Unspeakable())] * 3 + [lambda: [frame(1)]])
+    worker, troubles = ListenerWorker(source, spool), list[str]()
+    pauses = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: troubles.append(worker.trouble))
+    monkeypatch.setattr("gateway.workers.worker.time", pauses)
+    started(worker)
+    wait_until(lambda: worker.frames == 1)
+    assert troubles == 3 * ["a fault in the program: its traceback is in the log"]
+    assert caplog.messages == ["a fault in the program; it goes on"]
+    assert worker.trouble == ""
 
 
 def test_that_it_opens_is_no_recovery_when_it_was_reading_that_failed(spool, started, at_once, caplog):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Plugin)
 
+_FAULT = "a fault in the program: its traceback is in the log"
 _OVERDUE = 30.0
 """Seconds that a listener may be busy before that is shown, whatever its interval."""
 
@@ -67,7 +69,11 @@ class Worker(threading.Thread, Generic[P]):
                 if self.stop.is_set():
                     break
                 self._try()
-            except Exception:  # noqa: BLE001  (there may be no memory even for a line of the log)
+            except Exception:  # there may be no memory even for a line of the log
+                if self.trouble != _FAULT:
+                    self.trouble = _FAULT
+                    with suppress(Exception):
+                        self.plugin.log.exception("a fault in the program; it goes on")
                 time.sleep(1.0)
         self.finished.set()
 
@@ -80,7 +86,7 @@ class Worker(threading.Thread, Generic[P]):
             pause = self._failed(failure(error))
         except Exception:
             self.plugin.log.exception("a fault in the program; it is tried again")
-            pause = self._failed("a fault in the program: its traceback is in the log")
+            pause = self._failed(_FAULT)
         finally:
             self._close()
             self.tried.set()
