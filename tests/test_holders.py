@@ -214,6 +214,13 @@ def test_the_doctor_knows_which_ports_are_roots_alone(monkeypatch, first, uid, i
     assert str(finding) == (said if is_bad else "ok    : port 80 is free")
 
 
+def test_a_low_port_that_the_running_gateway_has_is_no_fault(monkeypatch):
+    monkeypatch.setattr(Machine, "text", lambda *_: "1024\n")
+    monkeypatch.setattr("gateway.diagnosis.tcp_port.of_port", lambda *_: Holder(pid=812))
+    machine = replace(Machine.below(Path("/")), user="oemgateway", uid=33, gateway=812)
+    assert list(examine_port(machine, "127.0.0.1", 80)) == []
+
+
 def looked(port, gateway=0, *, live=True):
     machine = replace(Machine.below(Path("/")), gateway=gateway, live=live)
     return [

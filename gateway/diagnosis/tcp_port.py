@@ -19,10 +19,12 @@ def examine_port(machine: Machine, host: str, number: int) -> Iterator[Finding]:
     if not machine.live or not number:
         return
     holder = of_port(host, number)
+    if holder and machine.gateway and holder.pid in (0, machine.gateway):
+        return
     first = int(machine.text("/proc/sys/net/ipv4/ip_unprivileged_port_start") or 0)
     if number < first and machine.uid != 0:
         yield bad(f"{machine.user} may not listen at port {number}", f"set a port of {first} or higher")
     elif holder is None:
         yield good(f"port {number} is free")
-    elif not machine.gateway or holder.pid not in (0, machine.gateway):
+    else:
         yield bad(f"port {number} is in use by {holder}", f"{holder.cure}, or set another port")
