@@ -302,7 +302,7 @@ do_purge() {
     ! has_user || userdel oemgateway 2>/dev/null \
         || say "the user oemgateway stays: something runs as it (ps -u oemgateway)"
     # userdel leaves a group that has other members.
-    has_user || ! getent group oemgateway >/dev/null || groupdel oemgateway
+    has_user || ! getent group oemgateway >/dev/null || groupdel oemgateway || say "the group oemgateway stays"
 }
 
 case $ACTION in
