@@ -125,6 +125,23 @@ def test_nothing_is_wider_than_the_screen(browser, width, dark):
             assert browser.evaluate(CUT_OFF) == []
 
 
+def test_the_least_and_the_greatest_of_a_meter_do_not_run_together(browser):
+    meter = value(1, "pulse", value=24_176_543.0, hour=(24_176_012.0, 24_176_543.0), unit="")
+    with serving(Present([meter, value(2)])) as page:
+        browser.look(390, 844)
+        browser.go(address(page))
+        assert browser.evaluate(RANGE) == [1, 1]
+
+
+RANGE = """
+[...document.querySelectorAll('.tile .range > span')].slice(0, 2).map((each) => {
+  const parts = document.createRange();
+  parts.selectNodeContents(each);
+  return new Set([...parts.getClientRects()].map((part) => part.top)).size;
+})
+"""
+"""The lines that the least and the greatest of the first tile take: an arrow belongs to its number."""
+
 CUT_OFF = """
 [...document.querySelectorAll('.tile *')].filter((each) => {
   const tile = each.closest('.tile').getBoundingClientRect(), box = each.getBoundingClientRect();
