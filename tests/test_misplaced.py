@@ -110,6 +110,13 @@ def test_what_beginners_type_is_answered_in_its_place(said, before, after, expec
     assert [answer[-len(end) :] for answer, end in zip(answers, expected, strict=True)] == expected
 
 
+def test_a_section_with_the_name_of_a_setting_whose_type_is_still_commented_out(said):
+    answers = said(edited(("#[[server]]", "[[server]]")))
+    assert answers == [
+        "#type = owserver: #type: remove the #: type is missing in [[server]] (line <[[server]]>)"
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "here", "there", "text"),
     [

@@ -148,7 +148,8 @@ def about_missing_type(text: Document, kind: Kind, section: Section, entries: Ma
             continue
         text.fault(entry.line, key, f"{UNKNOWN} of [[{section.name}]] (did you mean type?)")
         return
-    if key := _key_in_brackets(text, section):
+    key = _key_in_brackets(text, section)
+    if key and not text.commented.setting(section.line, "type"):
         text.fault(section.line, key, _BRACKETS.format(key=key))
     else:
         about_missing(text, section, "type", f"type is missing: {alternatives(known(kind))} expected")
