@@ -494,3 +494,13 @@ def test_a_frame_that_was_refused_reaches_its_server_after_a_retry_and_the_other
             )
         assert len(large.stored) == 3
         assert len(small.stored) == 3
+
+
+def test_an_export_to_the_file_of_standard_output_goes_into_a_pipe(tmp_path):
+    file = tmp_path / "oemgateway.conf"
+    file.write_text(
+        f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\n[dispatchers]\n[[log]]\ntype = log\n"
+    )
+    leave_queue(tmp_path / "state" / "queue.db", [frame(1.5)], "log")
+    done = command("--config-file", file, "queue", "export", "/dev/stdout")
+    assert (done.returncode, values(done.stdout)) == (0, [1.5])

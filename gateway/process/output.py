@@ -57,8 +57,9 @@ def output(name: str) -> Iterator[BinaryIO]:
         return
     directory = Path(name).absolute().parent
     with naming(name), as_owner(directory):
-        file = Path(os.path.realpath(name))
+        file = Path(name).absolute()  # of a pipe, such as /dev/stdout may be, the real path is no path
         is_stream = file.exists() and not file.is_file()
+        file = file if is_stream else Path(os.path.realpath(name))
         handle, part = (os.open(file, os.O_WRONLY), file) if is_stream else beside(file)
     with naming(name), os.fdopen(handle, "wb") as stream:
         if is_stream:
