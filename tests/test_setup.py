@@ -373,7 +373,7 @@ def test_without_a_terminal_it_is_one_line(file):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--to", "cloud"], "--to: 1, 2, 3, 4 or several with commas between expected, or none, not cloud"),
+        (["--to", "cloud"], "--to: 1 (emoncms), 2 (mqtt), 3 (page), 4 (network) or several"),
         (["--url", f"http://emonpi/{'x' * 5000}"], "url: that would not be read as it is meant"),
         (["--url", "emonpi"], "--url: http://host or https://host expected, not emonpi"),
         (["--radio", "ttyUSB0"], "--radio: a number in the list, another port as /dev/..., or none"),

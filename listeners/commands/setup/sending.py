@@ -46,7 +46,8 @@ def read_ways(text: str) -> frozenset[str]:
     numbered = dict(zip("1234", WAYS, strict=True))
     ways = frozenset(numbered.get(word, word) for word in words)
     if wrong := ways - set(WAYS):
-        raise ValueError(f"1, 2, 3, 4 or several with commas between expected, or none, not {min(wrong)}")
+        known = ", ".join(f"{number} ({word})" for number, word in numbered.items())
+        raise ValueError(f"{known} or several with commas between expected, or none, not {min(wrong)}")
     if {PAGE, NETWORK} <= ways:
         raise ValueError("3 or 4 expected, not both: it is the same page")
     if MQTT in ways:
