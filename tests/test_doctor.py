@@ -37,6 +37,8 @@ type = rfm12pi
 type = log
 """
 
+LOG = "[dispatchers]\n[[log]]\ntype = log\n"
+
 
 def test_the_command_on_another_root(pi):
     pi.put("/etc/oemgateway.conf", CONFIGURATION)
@@ -184,6 +186,18 @@ def test_each_trouble_of_the_gateway_itself_is_a_fault(tmp_path, monkeypatch):
         "FAULT gateway: the disk is full",
         "FAULT gateway: the file has faults",
     ]
+
+
+def test_a_file_that_became_faulty_still_names_the_socket_and_the_state_of_the_one_that_runs(tmp_path):
+    file = tmp_path / "oemgateway.conf"
+    file.write_text(f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n" + LOG)
+    file.chmod(0o600)
+    with GatewayProcess(file) as running:
+        file.write_text(file.read_text().replace("type = log", "type = lod"))
+        found = [str(each) for each in doctor.examine(file, Machine.below(Path("/")))]
+        pid = running.process.pid
+    assert f"ok    gateway: it is running, pid {pid}" in found
+    assert f"ok    state: the running gateway keeps it in {tmp_path / 'state'}" in found
 
 
 def test_a_gateway_that_hangs_is_a_fault(monkeypatch):

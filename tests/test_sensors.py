@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +99,15 @@ def test_a_file_with_faults_is_one_line_and_its_good_sections_are_used(run, file
         "Account of Emoncms (and 1 more: `oemgateway check` shows"
     )
     assert "bridge sensor1, cellar" in out
+
+
+def test_a_file_with_faults_still_names_the_socket(file):
+    file.write_text(
+        "[gateway]\nsocket = /run/other\n" + file.read_text().replace("[[log]]", "[[log]]\nlevel = 7")
+    )
+    gateway, listeners = sensors._read(file)
+    assert gateway.socket == Path("/run/other")
+    assert list(listeners) == ["bridge"]
 
 
 def test_a_file_that_is_not_there_is_one_line(run, tmp_path):

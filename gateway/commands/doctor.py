@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.conf import config
-from gateway.conf.config import Gateway
 from gateway.diagnosis.finding import Finding, bad, good, show, unknown
 from gateway.diagnosis.machine import WRITE_SEARCH, Machine
 from gateway.paths import DEFAULT_FILE, own_state
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Mapping
 
+    from gateway.conf.config import Gateway
     from gateway.plugin import Plugin
     from gateway.present.status import SectionStatus, Status
 
@@ -59,7 +59,7 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
         configuration = config.read(file)
     except config.ConfigFaults as faults:
         yield from (replace(bad(""), subject=str(fault)) for fault in faults.faults)
-        gateway, plugins = Gateway(), _usual()
+        gateway, plugins = config.readable_gateway(file), _usual()
     else:
         yield replace(good(f"{file} has no faults"), subject="configuration")
         gateway, plugins = configuration.gateway, {**configuration.listeners, **configuration.dispatchers}

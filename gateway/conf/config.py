@@ -163,6 +163,14 @@ def read_gateway(path: Path | str) -> Gateway:
     return _gateway(document.read(Path(path))) or Gateway()
 
 
+def readable_gateway(path: Path) -> Gateway:
+    """Read [gateway] as `read_gateway` does; its defaults where there is no such file either."""
+    try:
+        return read_gateway(path)
+    except ConfigFaults:
+        return Gateway()
+
+
 def _gateway(text: Document) -> Gateway | None:
     section = text.root.sections.get("gateway")
     if section is None:

@@ -106,11 +106,11 @@ def _read(file: Path) -> tuple[Gateway, Mapping[str, Plugin]]:
         say_aside(f"{first}{others}; going on with what can be read")
     else:
         return configuration.gateway, configuration.listeners
+    gateway = config.readable_gateway(file)
     try:
-        text = document.read(file)
+        return gateway, plugins(document.read(file), "listeners")
     except ConfigFaults:
-        return Gateway(), {}
-    return Gateway(), plugins(text, "listeners")
+        return gateway, {}
 
 
 def _complain_of(survey: Survey) -> None:
