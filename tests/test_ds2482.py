@@ -877,3 +877,18 @@ def test_values_of_a_conversion_that_another_master_may_have_ended_are_none(hous
     # with no time for a second conversion
     assert set(five.read()) == {None}
     assert five.read() == (40.0, 40.0, None, 40.0, 40.0, 40.0)
+
+
+@pytest.mark.parametrize("parasite", [False, True])
+@pytest.mark.parametrize("configuration", [0xF0, 0x78], ids=["no active pull-up", "overdrive"])
+@pytest.mark.parametrize("when", [-1.0, 0.5], ids=["between sweeps", "while they convert"])
+def test_a_configuration_that_another_master_leaves_is_replaced(house, configuration, when, parasite):
+    five = house(clone(parasite=parasite))
+    five.read()
+    # when another program configures the bridge, and ends
+    wait = 10 - five.clock.wall() % 10
+    five.clock.after(wait + when, lambda: five.chip.write_byte_data(0x18, 0xD2, configuration))
+    five.read()
+    # then the sensors have values at the second sweep at the latest
+    assert five.read() == VALUES
+    assert five.read() == VALUES

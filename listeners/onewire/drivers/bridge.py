@@ -66,7 +66,8 @@ class Disturbed(NotConverting):
 class Bridge:
     """A bridge. All methods raise a BusFault when it or its line fails.
 
-    `started` is false after a BridgeFault; `channels` is 8 for a -800, else 1.
+    `started` is false where it is to be started again: after a BridgeFault, and where another program may
+    have changed its settings. `channels` is 8 for a -800, else 1.
     """
 
     def __init__(self, device: Device, clock: Clock) -> None:
@@ -106,6 +107,7 @@ class Bridge:
         if status & SHORT:
             raise self._shorted()
         if not status & PRESENCE:
+            self.started = False  # at overdrive speed, which another program may have set, nothing answers
             raise NoPresence(
                 f"nothing answers on {self._place()}: check its cable, the sensors' supply and the pull-up"
             )
@@ -147,6 +149,7 @@ class Bridge:
         self._command(_SET_READ_POINTER, _CONFIGURATION_REGISTER)
         self.clock.sleep(seconds)
         if self._fetch() & ~STRONG_PULL_UP != ACTIVE_PULL_UP:
+            self.started = False
             raise Disturbed(
                 f"another program uses the DS2482 at {self._device.address:#04x} while sensors convert: "
                 "only one may use it; is owserver running?"
