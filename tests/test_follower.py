@@ -289,6 +289,40 @@ def test_a_rotated_file_that_keeps_its_suffix_is_found(begun, name, compress):
     begun.assert_all_once(10)
 
 
+def test_lines_that_come_after_the_compression_count_once_also_after_a_restart(begun):
+    # given a program that writes on to the file that was compressed under another name meanwhile, and removed
+    with begun.path.open("a") as file:
+        begun.rename()
+        begun.write(3, to=begun.path.with_name("mail.log.1"))
+        begun.compress()
+        file.write("000013 late\n")
+        begun.written += 1
+        file.flush()
+        begun.poll()
+    # when
+    begun.restart()
+    begun.poll()
+    # then
+    begun.assert_all_once(10)
+
+
+def test_a_file_of_which_only_the_first_line_was_read_is_not_taken_for_another(begun):
+    # given two files with the same first line, of which the newer one has nothing else yet
+    for lines in (5, 0):
+        begun.rename()
+        begun.path.write_text("000000 the first line of each file\n")
+        begun.write(lines)
+        begun.poll()
+    # when the gateway is started again, after one more rotation
+    begun.restart()
+    begun.write(2)
+    begun.rename()
+    begun.poll()
+    # then
+    begun.read = [number for number in begun.read if number]
+    begun.assert_all_once(10)
+
+
 def test_rotated_files_of_before_the_first_start_are_not_read(log):
     log.write(5)
     log.rename()

@@ -6,15 +6,37 @@ import errno
 import importlib
 import io
 import os
+import re
 import stat
 import zlib
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _LIBRARIES = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma", ".zst": "compression.zstd"}
 """What reads a compressed file, by its ending; that for zstd comes with Python 3.14."""
+
+
+_BEFORE_SUFFIX = r"(?:\.[0-9]{1,3}|[._-][0-9][-0-9._T:W]{7,})"
+"""Number or date of a rotated file that keeps its suffix; mail-2.log is more likely a log of its own."""
+
+
+def rotated_files(path: Path, folders: Iterable[Path]) -> list[tuple[Path, os.stat_result, str]]:
+    """Return a log's rotated files, the oldest first, with the ending of what compressed each."""
+    name, stem, last = map(re.escape, (path.name, path.stem, path.suffix))
+    before_suffix = rf"|{stem}{_BEFORE_SUFFIX}{last}" if last else ""
+    names = re.compile(rf"(?:{name}[._-][0-9][-0-9._T:W]*{before_suffix})(\.[A-Za-z0-9]{{1,5}})?")
+    found = []
+    for folder in folders:
+        with suppress(OSError):
+            for each in folder.iterdir():
+                if match := names.fullmatch(each.name):
+                    with suppress(OSError):  # it may have got another name by now
+                        found.append((each, each.stat(), match[1] or ""))
+    return sorted(found, key=lambda each: each[1].st_mtime_ns)
 
 
 def open_plain(path: Path) -> IO[bytes]:

@@ -8,13 +8,12 @@ another name or compressed, also after a restart.
 from __future__ import annotations
 
 import os
-import re
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from listeners.lograte.files import crc, open_plain, read, unpacked
+from listeners.lograte.files import crc, open_plain, read, rotated_files, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,8 +24,6 @@ CHUNK = 60_000
 LATE = 10.0
 """Seconds for which a rotated file is still read after its last line: its program may not know yet."""
 _HEAD, _TAIL = 1024, 64
-_BEFORE_SUFFIX = r"(?:\.[0-9]{1,3}|[._-][0-9][-0-9._T:W]{7,})"
-"""Number or date of a rotated file that keeps its suffix; mail-2.log is more likely a log of its own."""
 _KNOWN = 500
 """Rotated files that are remembered."""
 _WANTED = 20
@@ -152,9 +149,6 @@ class Follower:
         self._path = path
         self._folders = {path.parent, olddir or path.parent}
         self._now = now
-        name, stem, suffix = map(re.escape, (path.name, path.stem, path.suffix))
-        before_suffix = rf"|{stem}{_BEFORE_SUFFIX}{suffix}" if suffix else ""
-        self._rotated = re.compile(rf"(?:{name}[._-][0-9][-0-9._T:W]*{before_suffix})(\.[A-Za-z0-9]{{1,5}})?")
         self._sources: list[_Source] = []
         self._is_over: Callable[[], bool] = lambda: False
         self._known: dict[tuple[int, int], None] = {}
@@ -183,7 +177,7 @@ class Follower:
             "known": [
                 [length, crc]
                 for length, crc in self._known
-                if all(source.key(length) != (length, crc) for source in self._sources)
+                if all(each.position.offset or each.key(length) != (length, crc) for each in self._sources)
             ],
         }
 
@@ -285,7 +279,7 @@ class Follower:
 
     def _go_on(self, source: _Source) -> None:
         """Move a source to where its file was left."""
-        for position in reversed(self._wanted):
+        for position in sorted(self._wanted, key=lambda each: each.offset, reverse=True):
             if position.fits(source.file):
                 del self._wanted[position]
                 source.begin(position)
@@ -298,7 +292,7 @@ class Follower:
         """
         added, looked_at = [], set()
         open_now = [*self._sources, *filter(None, [written])]
-        for path, about, ending in self._rotated_files():
+        for path, about, ending in rotated_files(self._path, self._folders):
             signature = (about.st_ino, about.st_mtime_ns, about.st_size)
             if signature in self._looked_at:
                 looked_at.add(signature)
@@ -307,6 +301,9 @@ class Follower:
             with self._unread(path), ExitStack() as opened:
                 source = _Source(path, self._now(), ending)
                 opened.callback(source.close)
+                if source.inode != (about.st_dev, about.st_ino):  # it has got another name by now
+                    looked_at.remove(signature)
+                    continue
                 key, is_new = source.key(), self._is_new(source)
                 same = [each for each in open_now if each.key(key[0]) == key]
                 if is_new and written and (written in same or written.position.fits(source.file)):
@@ -325,8 +322,13 @@ class Follower:
         return added
 
     def _is_new(self, source: _Source) -> bool:
-        """Tell whether a rotated file has not been seen; a short one may have grown since."""
+        """Tell whether a rotated file is to be read; a short one that was seen may have grown since.
+
+        One that was seen, and was open when the last run ended, is read on where that was.
+        """
         key = source.key()
+        if any(since is not None and each.fits(source.file) for each, since in self._wanted.items()):
+            return True
         short = (each for each in self._known if each[0] < _HEAD)
         return bool(key[0]) and key not in self._known and all(source.key(n) != (n, crc) for n, crc in short)
 
@@ -337,14 +339,3 @@ class Follower:
             yield
         except OSError as error:
             self.unreadable = f"{path.name}: {error.strerror or error}"
-
-    def _rotated_files(self) -> list[tuple[Path, os.stat_result, str]]:
-        """Return the rotated files, the oldest first, with what compressed them."""
-        found = []
-        for folder in self._folders:
-            with suppress(OSError):
-                for path in folder.iterdir():
-                    if name := self._rotated.fullmatch(path.name):
-                        with suppress(OSError):  # it may have got another name by now
-                            found.append((path, path.stat(), name[1] or ""))
-        return sorted(found, key=lambda each: each[1].st_mtime_ns)
