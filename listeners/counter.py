@@ -66,7 +66,7 @@ def read_number(path: Path) -> float:
     except NotANumber:
         number = None
     if number is None or number < 0:
-        raise Troubled(f"a number expected, not {text[:20] or 'nothing'}", "no number", ())
+        raise Troubled(f"{path}: a number expected, not {text[:20] or 'nothing'}", "no number", ())
     return number
 
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gateway.plugin import Health, Sampler, Series
 from gateway.process.log_limit import LogLimit
 from gateway.settings import Raw, quoted
+from gateway.text.words import failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 HIGHEST = 199
 """The highest N: a frame has a value or a gap at every index up to its highest."""
@@ -96,6 +97,7 @@ class EntrySampler(Sampler):
     def __post_init__(self) -> None:
         self._faults: Counter[str] = Counter()
         self._troubles: dict[int, str] = {}
+        self._logged: set[int] = set()
         self._limit = LogLimit()
 
     @property
@@ -114,14 +116,18 @@ class EntrySampler(Sampler):
         for number, entry in self.entries.named().items():
             try:
                 found = self.sample_entry(number, entry)
-                self._troubles.pop(number, None)
+                if found:  # otherwise nothing is known yet
+                    self._troubles.pop(number, None)
             except Troubled as trouble:
-                self._note_trouble(number, str(trouble), trouble.fault)
+                self._troubles[number] = str(trouble)
+                self._faults[trouble.fault] += 1
                 found = trouble.values
             except OSError as error:
-                self._note_trouble(number, error.strerror or str(error))
+                self._troubles[number] = failure(error)
+                self._faults[error.strerror or str(error)] += 1
                 found = ()
             values[each * (number - 1) : each * (number - 1) + len(found)] = found
+        self._log_changes()
         return values
 
     def catalogue(self) -> Iterable[Series]:
@@ -143,17 +149,35 @@ class EntrySampler(Sampler):
 
     def health(self) -> Health:
         """Return which entries have no value now, and why."""
-        return Health(dict(self._faults), [*self._troubles.values()])
+        return Health(dict(self._faults), [*self._said(self._troubles)])
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Return that nothing is named, where that is so."""
         if not self.entries.named():
             yield f"{self.entries.PREFIX}1", "nothing is named: there is nothing to read"
 
-    def _note_trouble(self, number: int, words: str, fault: str = "") -> None:
-        """Take note that an entry has no value; a line in the log when that begins, at most one an hour."""
-        text = f"{self.entries.PREFIX}{number} ({self.entries.by_number[number].title}): {words}"
-        if number not in self._troubles and self._limit.allows(str(number), self.clock.monotonic()):
-            self.log.warning("%s", text)
-        self._troubles[number] = text
-        self._faults[fault or words] += 1
+    def _log_changes(self) -> None:
+        """Log which entries have begun to be in trouble, at most once an hour each, and which work again."""
+        begun = {
+            number: words
+            for number, words in self._troubles.items()
+            if number not in self._logged and self._limit.allows(str(number), self.clock.monotonic())
+        }
+        for line in self._said(begun):
+            self.log.warning("%s", line)
+        well = self._logged - self._troubles.keys()
+        for line in self._said(dict.fromkeys(sorted(well), "works again")):
+            self.log.info("%s", line)
+        self._logged = (self._logged - well) | begun.keys()
+
+    def _said(self, words: Mapping[int, str]) -> Iterator[str]:
+        """Yield a line for each entry; those with the same words share one."""
+        together: dict[str, list[int]] = {}
+        for number, said in words.items():
+            together.setdefault(said, []).append(number)
+        for said, numbers in together.items():
+            yield f"{', '.join(self._named(number, said) for number in numbers)}: {said}"
+
+    def _named(self, number: int, said: str) -> str:
+        key, title = f"{self.entries.PREFIX}{number}", self.entries.by_number[number].title
+        return key if title in said else f"{key} ({title})"

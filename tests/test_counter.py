@@ -115,7 +115,7 @@ def test_what_is_no_number_is_a_gap_and_one_trouble_and_no_other_counter_suffers
     listener = counter(counter1=str(bad), counter2=str(good))
     assert read(listener).values == (None, None, None, 1)
     (trouble,) = listener.health().troubles
-    assert trouble.startswith(f"counter1 ({bad}): a number expected")
+    assert trouble.startswith(f"counter1: {bad}: a number expected")
     bad.write_text("5")
     assert read(listener).values[:2] == (None, 5)
     assert listener.health().troubles == []
@@ -139,7 +139,34 @@ def test_what_is_something_else_each_time_is_one_fault(counter, tmp_path):
         file.write_text(f"0.{passed} 0.40 0.30")
         read(listener)
     assert dict(listener.health().faults) == {"no number": 5}
-    assert listener.health().troubles == [f"counter1 ({file}): a number expected, not 0.4 0.40 0.30"]
+    assert listener.health().troubles == [f"counter1: {file}: a number expected, not 0.4 0.40 0.30"]
+
+
+def test_the_log_says_when_a_trouble_begins_and_when_it_is_over(counter, tmp_path, caplog):
+    caplog.set_level("INFO")
+    file = tmp_path / "count"
+    listener = counter(counter1=[str(file), "rain"])
+    for _ in range(3):
+        read(listener)
+    file.write_text("10")
+    for _ in range(3):
+        read(listener)
+    # then it is once an hour at most
+    file.unlink()
+    read(listener)
+    file.write_text("10")
+    read(listener)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"counter1 (rain): {file}: No such file or directory",
+        "counter1 (rain): works again",
+    ]
+    # and one that goes on for longer is in the log in the end
+    file.unlink()
+    caplog.clear()
+    listener.clock.sleep(3600)
+    for _ in range(3):
+        read(listener)
+    assert len(caplog.records) == 1
 
 
 def test_a_rate_after_a_gap_is_over_the_time_that_has_passed(counter, tmp_path):

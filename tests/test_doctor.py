@@ -170,7 +170,7 @@ def test_what_the_running_gateway_has_seen_is_told(tmp_path):
     assert f"ok    state: the running gateway keeps it in {tmp_path}/state" in said
     assert "?     push: the running gateway has had no frame through it yet" in said
     assert f"FAULT radio: the running gateway is in trouble with it: {tmp_path}/nothing: No such file" in said
-    assert "frames since the gateway started, the last" in said
+    assert " since the gateway started, the last " in said
     assert "FAULT demo: the running gateway is in trouble with it: sensor2 28." in said
     assert (
         f"?     gateway: the one that runs, pid {gateway.process.pid}, has another file: {file}" in elsewhere

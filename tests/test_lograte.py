@@ -136,6 +136,16 @@ def test_a_file_that_is_missing_is_a_gap_and_one_line(running, caplog):
     assert running.listener.health().troubles == []
 
 
+def test_a_file_that_is_missing_is_one_line_of_all_its_patterns(running, caplog):
+    running.file.unlink()
+    running.start(pattern2="bounced", pattern4="rejected").read()
+    for _ in range(2):
+        running.read()
+    line = f"pattern1 (sent), pattern2 (bounced), pattern4 (rejected): {running.file} is missing"
+    assert [record.getMessage() for record in caplog.records] == [line]
+    assert running.listener.health().troubles == [line]
+
+
 def test_a_pattern_that_runs_away_is_off_until_it_is_edited_and_the_others_count(
     running, caplog, monkeypatch
 ):

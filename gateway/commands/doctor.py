@@ -148,6 +148,7 @@ def _experience(section: SectionStatus) -> Iterator[Finding]:
     for trouble in section.troubles:
         yield bad(f"the running gateway is in trouble with it: {trouble}")
     if section.age is not None:
-        yield good(f"{section.frames} frames since the gateway started, the last {section.age:.0f} s ago")
+        frames = f"{section.frames} frame{'s' * (section.frames > 1)}"
+        yield good(f"{frames} since the gateway started, the last {section.age:.0f} s ago")
     elif not section.troubles:
         yield unknown("the running gateway has had no frame through it yet")
