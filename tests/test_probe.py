@@ -158,6 +158,18 @@ def test_an_answer_is_an_answer_whatever_its_status(peer, status):
     assert (outcome.kind, outcome.code) == (Kind.ANSWERED, status)
 
 
+@pytest.mark.parametrize("length", [b"", b"Content-Length:\t2\n"])
+def test_lines_of_a_small_device_may_end_with_lf_alone(peer, length):
+    def speak(peer, connection):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 103 Early Hints\n\nHTTP/1.1 200 OK\n" + length + b"\nok")
+        if length:
+            peer.over.wait(10)
+
+    outcome = probe(f"http://127.0.0.1:{peer(speak).port}/", seconds=5.0)
+    assert (outcome.kind, outcome.code) == (Kind.ANSWERED, 200)
+
+
 def test_an_interim_answer_is_not_the_answer(peer):
     hints = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 

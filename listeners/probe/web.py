@@ -25,13 +25,15 @@ _LARGEST = 1_000_000
 """Bytes of a page that are read."""
 _HEAD, _TAIL = 65536, 4096
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
-_INTERIM = re.compile(rb"(?:HTTP/1\.[01] 1(?!01)[0-9]{2}\b.*?\r\n\r\n)+", re.DOTALL)
+_INTERIM = re.compile(rb"(?:HTTP/1\.[01] 1(?!01)[0-9]{2}\b.*?\n\r?\n)+", re.DOTALL)
 """Answers such as 103 Early Hints, which the answer itself follows (RFC 9110, 15.2)."""
-_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]{1,12})")
-_CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding:[^\r\n]*chunked")
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+"""What ends the headers; small devices end lines with LF alone, which may be taken (RFC 9112, 2.2)."""
+_LENGTH = re.compile(rb"(?i)\ncontent-length:[ \t]*([0-9]{1,12})")
+_CHUNKED = re.compile(rb"(?i)\ntransfer-encoding:[^\r\n]*chunked")
 _LAST_CHUNK = re.compile(rb"\r\n0+[ \t]*(?:;[^\r\n]*)?\r\n(?:[^\r\n]+\r\n)*\r\n\Z")
 """The end of an answer in chunks, with its trailers (RFC 9112, 7.1)."""
-_SCHEMES = re.compile(rb"(?i)\r\nproxy-authenticate: *([a-z-]+)")
+_SCHEMES = re.compile(rb"(?i)\nproxy-authenticate: *([a-z-]+)")
 _WANTS_PASSWORD, _UNAUTHORIZED = 407, 401
 _REFUSES = "the proxy refuses proxy_user and proxy_password"
 
@@ -185,15 +187,16 @@ def _read(sock: socket.socket, attempt: Attempt) -> bytes:
 
 def _is_whole(head: bytes, tail: bytes, count: int) -> bool | None:
     """Tell whether so many bytes are all that an answer says that it has; None where it does not say."""
-    before, end, _ = head.partition(b"\r\n\r\n")
+    end = _EMPTY_LINE.search(head)
     if not end:
         return False
+    before = head[: end.start()]
     if _status(head) in (204, 304):
         return True
     if _CHUNKED.search(before):
         return bool(_LAST_CHUNK.search(tail))
     length = _LENGTH.search(before)
-    return count >= len(before) + len(end) + int(length[1]) if length else None
+    return count >= end.end() + int(length[1]) if length else None
 
 
 def _status(head: bytes) -> int:
