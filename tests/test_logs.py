@@ -159,6 +159,7 @@ def test_a_reader_that_stands_still_holds_nobody_up_and_is_told_what_it_missed(m
         there = [read.readline() for _ in range(50)]
         radio("again")
         radio("and on")
+        logs.log.handlers[0].close()
         stderr.close()
         there += read.readlines()
     whole = [line for line in there if line.endswith(" WARNING radio: " + "x" * 500 + "\n")]
@@ -167,6 +168,46 @@ def test_a_reader_that_stands_still_holds_nobody_up_and_is_told_what_it_missed(m
         "radio: again\n",
         "radio: and on\n",
     ]
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "size"), [(True, 100), (True, 501), (False, 100), (False, 4500), (False, 30_000)]
+)
+def test_a_terminal_or_pipe_that_is_read_no_more_holds_nobody_up_in_the_middle_of_a_line(
+    monkeypatch, is_terminal, size
+):
+    reader, writer = os.openpty() if is_terminal else os.pipe()
+    there = bytearray()
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # a terminal ends with one
+            while data := os.read(reader, 1 << 16):
+                there.extend(data)
+        os.close(reader)
+
+    with os.fdopen(writer, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        monkeypatch.setattr(logs, "_READER", 0.05)
+        log_to(None)
+        # when more is said than it holds
+        speaker = threading.Thread(target=lambda: [radio("x" * size) for _ in range(1000)], daemon=True)
+        speaker.start()
+        speaker.join(30)
+        assert not speaker.is_alive()
+        # and it is read again
+        listener, handler, after = threading.Thread(target=read, daemon=True), logs.log.handlers[0], 0
+        listener.start()
+        while handler._dropped or handler._unwritten:
+            radio("and on")
+            after += 1
+        handler.close()
+    listener.join(30)
+    # then the line that was cut goes on, and each of the others is there or counted
+    words = [line[28:] for line in there.decode().splitlines()]
+    dropped = [int(each.split()[1]) for each in words if "of the log were dropped, as nothing took" in each]
+    assert dropped
+    assert {each for each in words if each.startswith("radio: ")} == {"radio: " + "x" * size, "radio: and on"}
+    assert sum(dropped) + len(words) - len(dropped) == 1000 + after
 
 
 def test_a_section_may_log_more_or_less_than_the_others(capsys):

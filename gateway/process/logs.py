@@ -8,6 +8,7 @@ import os
 import queue
 import select
 import socket
+import stat
 import sys
 import threading
 import time
@@ -144,24 +145,55 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._dropped = 0
+        self._dropped, self._unwritten = 0, b""
+        self._own = _reopened(self.stream)
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not self._has_room(0.0 if self._dropped else _READER):
-            self._dropped += 1
-            return
-        if self._dropped:
-            super().emit(_dropped(self._dropped, "nothing took them", record.created))
-            self._dropped = 0
-        super().emit(record)
-
-    def _has_room(self, patience: float) -> bool:
-        poll = select.poll()
+        until = time.monotonic() + (0.0 if self._unwritten or self._dropped else _READER)
         try:
-            poll.register(self.stream, select.POLLOUT)
-        except (TypeError, ValueError, OSError):  # it is closed, or no file
-            return True
-        return bool(poll.poll(patience * 1000))
+            if not self._is_written(until):
+                self._dropped += 1
+                return
+            lines = [_dropped(self._dropped, "nothing took them", record.created)] if self._dropped else []
+            self._dropped = 0
+            text = "".join(f"{self.format(each)}\n" for each in [*lines, record])
+            self._unwritten = text.encode(errors="backslashreplace")
+            self._is_written(until)
+        except (AttributeError, ValueError, OSError):  # it is closed, has gone, or is no file
+            self._unwritten = b""
+            super().emit(record)
+
+    def _is_written(self, until: float) -> bool:
+        """Write what is left of the last lines; tell whether there was room for all of it by then."""
+        number = self.stream.fileno() if self._own is None else self._own
+        poll = select.poll()
+        poll.register(number, select.POLLOUT)
+        try:
+            while poll.poll(max(0.0, until - time.monotonic()) * 1000):
+                self._unwritten = self._unwritten[os.write(number, self._unwritten) :]
+                if not self._unwritten:
+                    return True
+        except BlockingIOError:  # a terminal may have room for less than a character
+            pass
+        return False
+
+    def close(self) -> None:
+        if self._own is not None:
+            os.close(self._own)
+            self._own = None
+        super().close()
+
+
+def _reopened(stream: TextIO) -> int | None:
+    """Return a descriptor of a pipe or terminal that takes what it has room for; None where there is none.
+
+    Those who share the other one are to wait as before.
+    """
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        number = stream.fileno()
+        if os.isatty(number) or stat.S_ISFIFO(os.fstat(number).st_mode):
+            return os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    return None
 
 
 def _dropped(count: int, why: str, created: float) -> logging.LogRecord:
