@@ -210,6 +210,15 @@ def test_a_terminal_or_pipe_that_is_read_no_more_holds_nobody_up_in_the_middle_o
     assert sum(dropped) + len(words) - len(dropped) == 1000 + after
 
 
+def test_a_line_with_wrong_arguments_is_no_trouble_of_who_logs(monkeypatch):
+    reader, writer = os.pipe()
+    with os.fdopen(reader), os.fdopen(writer, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        log_to(None)
+        logging.getLogger("oemgateway.radio").warning("%d packets", "many")
+        logs.log.handlers[0].close()
+
+
 def test_a_section_may_log_more_or_less_than_the_others(capsys):
     log_to(None)
     set_levels({"radio": "ERROR", "bridge": "DEBUG"})

@@ -159,7 +159,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
             text = "".join(f"{self.format(each)}\n" for each in [*lines, record])
             self._unwritten = text.encode(errors="backslashreplace")
             self._is_written(until)
-        except (AttributeError, ValueError, OSError):  # it is closed, has gone, or is no file
+        except Exception:  # noqa: BLE001  (it is closed, has gone, or is no file: what logs is not to suffer)
             self._unwritten = b""
             super().emit(record)
 
