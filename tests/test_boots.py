@@ -119,6 +119,24 @@ def test_a_batch_that_is_halved_keeps_its_times_until_it_is_delivered(boot):
     assert given(boot()) == [*sent[2:], (4, 4), (5, 65)]
 
 
+def test_a_time_that_cannot_be_is_not_believed_where_the_row_of_its_boot_is_lost(boot):
+    # given frames of an earlier boot, and a file in which the table of boots was damaged
+    spool = boot("before")
+    spool.put([at(0, BEGAN + 1000, "before")])
+    spool.set_clock(None)
+    spool.put([at(1, 5.0, "before")])
+    spool.close()
+    with closing(sqlite3.connect(spool._path)) as db, db:
+        db.execute("DELETE FROM boots")
+    # when the clock is right, then what can be right is delivered, and the other is set aside
+    spool = boot()
+    spool.set_clock(BEGAN, lost="never right")
+    assert given(spool) == [(0, 0)]
+    spool.done("a", 1)
+    assert given(spool) == []
+    assert [(each.frame.values, each.undated) for each in spool.refused("a")] == [((1,), True)]
+
+
 def test_a_frame_of_a_boot_that_never_knew_the_time_is_set_aside_once_the_clock_is_right(boot):
     spool = boot("before", "a", "b")
     spool.set_clock(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -108,6 +109,19 @@ def test_what_waits_for_a_dispatcher_that_goes_is_counted_and_for_one_that_takes
     assert spool.set_consumers(["a"]) == 0
     # all go, and what waits does so for the next one
     assert spool.set_consumers([]) == 0
+
+
+@pytest.mark.parametrize(("upto", "waited"), [(3, 0), (1, 2)])
+def test_what_all_have_had_is_not_counted_as_lost_with_a_dispatcher_that_goes(boot, path, upto, waited):
+    # given a file that a rescue has left with three frames that a has had, and b had so many of them
+    spool = boot("first", "a", "b")
+    spool.put([frame(n) for n in range(5)])
+    spool.close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE cursors SET upto = 3 WHERE who = 'a'")
+        db.execute("UPDATE cursors SET upto = ? WHERE who = 'b'", (upto,))
+    # when b goes, then only what waited for b is said to be dropped
+    assert boot("first", "a", "b").set_consumers(["a"]) == waited
 
 
 def test_a_dispatcher_is_not_held_up_by_any_number_of_frames_for_others(spool):

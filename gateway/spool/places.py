@@ -135,6 +135,11 @@ class Places:
         """Return up to which id all consumers, or all of these, have passed; 0 where there are none."""
         return min((self._upto[who] for who in (self.consumers if these is None else these)), default=0)
 
+    def left_at(self) -> int:
+        """Return the lowest id that one who is no consumer any more has come to; a high one without such."""
+        gone = (upto for who, upto in self._upto.items() if who not in self.consumers)
+        return min(gone, default=PROVISIONAL)
+
     def mark(self, who: str, upto: int, *, blind: bool, clock: Row) -> None:
         """Note that frames up to this id may be sent from now on, with the times that follow from `clock`."""
         before = self._marks[who]

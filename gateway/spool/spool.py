@@ -91,8 +91,8 @@ class Spool:
         with self._lock:
             self._contents.places.set_consumers(dispatchers, self._contents.next)
             self._disk.flush()
-            contents = self._contents
-            return contents.census.count(contents.first - 1, contents.places.passed_by_all())
+            contents, places = self._contents, self._contents.places
+            return contents.census.count(max(contents.first - 1, places.left_at()), places.passed_by_all())
 
     def subscribe(self, who: str, flag: Flag) -> None:
         """Raise this flag whenever there is something new for the dispatcher."""

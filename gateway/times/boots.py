@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 TOLERANCE = 2.0
 """Seconds by which a recorded time may differ, such as that of a grid slot, or of a clock that drifts."""
 
+_EARLIEST = 1_356_998_400.0
+"""The beginning of 2013: no gateway has taken a reading before."""
+
 _AHEAD = 60.0
 """Seconds that a frame may be later than the clock, such as that of a slot, or of a clock that drifts."""
 
@@ -168,9 +171,14 @@ class Boots:
         return False
 
     def date(self, frame: Frame, pin: Pin | None = None) -> Frame | None:
-        """Return the frame with its time; None while that is not known. A frame that was sent has a pin."""
+        """Return the frame with its time; None while that is not known. A frame that was sent has a pin.
+
+        The row of a boot may be lost with a damaged file: a time that cannot be is not known then.
+        """
         boot = frame.stamp.boot
         row = pin.row if pin and pin.boot in ("", boot) else self._rows.get(boot)
+        if boot and row is None and frame.stamp.wall < _EARLIEST:
+            return None
         return row.date(frame) if row and boot else frame
 
     def fix(self, frame: Frame) -> Frame:
