@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from gateway.clock import boot_id
 from gateway.settings import convert
-from gateway.text.numeral import NotANumber, parse
+from gateway.text.numeral import SPACE, NotANumber, parse
 from listeners.entries import Entries, EntrySampler, Troubled
 from listeners.files import read_once
 from listeners.kept import Kept
@@ -60,7 +60,7 @@ def read_number(path: Path) -> float:
     The words quote what stands there instead, which may be another thing each time; the fault that is
     counted is the same.
     """
-    text = read_once(path, 100).decode("ascii", "replace").strip()
+    text = read_once(path, 100).decode("ascii", "replace").strip(SPACE)
     try:
         number = parse(text)
     except NotANumber:

@@ -107,7 +107,7 @@ def test_a_wrap_is_no_gap(counter, tmp_path):
     assert read(listener).values == (10.0, 2**32 + 50)
 
 
-@pytest.mark.parametrize("content", [b"", b"abc", b"-5", b"nan", b"\xff\xfe", b"1 2", b"9" * 200])
+@pytest.mark.parametrize("content", [b"", b"abc", b"-5", b"nan", b"\xff\xfe", b"1 2", b"\x1c1", b"9" * 200])
 def test_what_is_no_number_is_a_gap_and_one_trouble_and_no_other_counter_suffers(counter, tmp_path, content):
     bad, good = tmp_path / "bad", tmp_path / "good"
     bad.write_bytes(content)

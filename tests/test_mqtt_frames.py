@@ -247,5 +247,6 @@ def test_where_nothing_is_a_number_the_message_is_refused():
     with pytest.raises(ValueError, match="a number expected for 'status'"):
         frames.from_emoncms(b'{"status":"active","temp":null}', "8", NOW)
     assert [frames.parse_number(text) for text in ("true", " false\n")] == [1, 0]
-    with pytest.raises(ValueError, match="a number expected"):
-        frames.parse_number("on")
+    for text in ("on", "\x1c1", "\xa01"):
+        with pytest.raises(ValueError, match="a number expected"):
+            frames.parse_number(text)

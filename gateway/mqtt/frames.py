@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway.frame import HIGHEST, Frame, Stamp
 from gateway.mqtt.message import Message
 from gateway.mqtt.topics import encode
-from gateway.text.numeral import NotANumber, from_json, load_json, parse
+from gateway.text.numeral import SPACE, NotANumber, from_json, load_json, parse
 from gateway.text.words import distinct
 from gateway.version import MADE
 
@@ -155,7 +155,7 @@ def from_emoncms(payload: bytes, node: str, now: Stamp, names: tuple[str, ...] =
     `names` are the levels of the topic behind the node: with them a number is one value, and the keys of an
     object get them in front.
     """
-    text = text_of(payload).strip()
+    text = text_of(payload).strip(SPACE)
     if not text.startswith("{"):
         values = [parse_number(item) for item in text.split(",")]
         if names:
@@ -259,7 +259,7 @@ def parse_json(payload: bytes) -> Any:  # noqa: ANN401  (JSON)
 
 def parse_number(text: str) -> float | None:
     """Return text as a number, None for no value; true is 1 and false 0, as in JSON."""
-    word = text.strip()
+    word = text.strip(SPACE)
     try:
         return parse({"true": "1", "false": "0"}.get(word, word))
     except NotANumber:
