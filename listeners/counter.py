@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -107,7 +108,7 @@ class Counter(EntrySampler):
         for path, found in self._kept.read().items():
             if path not in self._counted and isinstance(found, list) and len(found) == 3:
                 shown, total, boot = found
-                if isinstance(shown, int | float) and isinstance(total, int | float):
+                if all(isinstance(number, int | float) and isfinite(number) for number in (shown, total)):
                     is_new = boot != boot_id() and path.startswith(("/sys/", "/proc/"))
                     self._counted[path] = Counted(0 if is_new else shown, None, total)
 

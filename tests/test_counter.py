@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 
 import pytest
@@ -226,10 +227,11 @@ def test_the_total_of_a_kernels_counter_goes_on_in_another_boot(counter, monkeyp
     assert total >= 2 * seen
 
 
-def test_a_damaged_file_of_totals_is_as_none(counter, tmp_path):
+@pytest.mark.parametrize("kept", [["x", 1, 2], [1, math.nan, 2], [math.inf, 1, 2]])
+def test_a_damaged_file_of_totals_is_as_none(counter, tmp_path, kept):
     file = tmp_path / "count"
     file.write_text("5")
-    (tmp_path / "counter-net.json").write_text(json.dumps({"a": [1], "b": 3, str(file): ["x", 1, 2]}))
+    (tmp_path / "counter-net.json").write_text(json.dumps({"a": [1], "b": 3, str(file): kept}))
     assert read(counter(counter1=str(file))).values == (None, 5)
 
 

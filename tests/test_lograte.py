@@ -191,7 +191,10 @@ def test_another_file_begins_anew(running):
     assert running.read() == (None, 0)
 
 
-@pytest.mark.parametrize("kept", ["", "[]", '{"totals": 5, "off": 3}', '{"totals": {"x": "y"}, "off": {}}'])
+@pytest.mark.parametrize(
+    "kept",
+    ["", "[]", '{"totals": 5, "off": 3}', '{"totals": {"x": "y"}, "off": {}}', '{"off": [{}, 5]}'],
+)
 def test_a_damaged_state_is_as_none(running, kept):
     if kept.startswith("{"):
         kept = json.dumps({**json.loads(kept), "file": str(running.file)})

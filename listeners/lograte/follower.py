@@ -161,7 +161,7 @@ class Follower:
             given_up = state.get("given_up", [])
             for each in (*given_up, *state["positions"]):
                 position = Position(*map(int, each))
-                if position.offset:
+                if position.offset > 0:
                     self._wanted[position] = None if each in given_up else self._now()
             self._known = {(int(length), int(crc)): None for length, crc in state["known"]}
             return True

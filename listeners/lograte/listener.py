@@ -89,7 +89,8 @@ class Lograte(EntrySampler):
             }
         )
         off = kept.get("off")
-        self._matcher = Matcher(named, named.intersection(off if isinstance(off, list) else ()))
+        words = {each for each in off if isinstance(each, str)} if isinstance(off, list) else set()
+        self._matcher = Matcher(named, named & words)
         self._follower = Follower(self.file, kept, self.clock.monotonic, self.olddir)
         self._counted_at = None
         if self._follower.is_first:
