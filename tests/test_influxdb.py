@@ -538,7 +538,7 @@ def finish(gateway, tmp_path):
 def test_a_bad_line_is_set_aside_and_every_other_is_stored(gateway, tmp_path, version):
     # given a server that refuses what is older than some moment, of which there is one reading
     (tmp_path / "state").mkdir()
-    old = [frame(value, node="old", at=at) for value, at in ((1, AT), (2, AT - 9e8), (3, AT + 1))]
+    old = [frame(value, node="old", at=at) for value, at in ((1, AT), (2, AT - 6e8), (3, AT + 1))]
     leave_queue(tmp_path / "state" / "queue.db", old, "home")
     with FakeInflux(version, oldest=int(AT - 1e6) * 1000) as server:
         with gateway(server, **WAYS[version]) as process:

@@ -154,7 +154,8 @@ def test_what_is_exported_is_for_its_owner_alone_and_comes_back_as_it_was(filled
 @given(kept=st.lists(frames(), max_size=4))
 @settings(max_examples=10, suppress_health_check=list(HealthCheck))
 def test_any_frames_survive_an_export_and_an_import(queue, path, tmp_path, kept):
-    kept = [f for f in kept if f.stamp.wall <= NOW]
+    # the row of their boot is not there, so that a time before 2001 would count as unknown
+    kept = [replace(f, stamp=replace(f.stamp, wall=1e9 + f.stamp.wall % 5e8)) for f in kept]
     for left in path.parent.glob("*"):
         left.unlink()
     leave_queue(path, kept, "a", "b")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 TOLERANCE = 2.0
 """Seconds by which a recorded time may differ, such as that of a grid slot, or of a clock that drifts."""
 
-_EARLIEST = 1_356_998_400.0
-"""The beginning of 2013: no gateway has taken a reading before."""
+_EARLIEST = 1e9
+"""A time in 2001: no gateway has taken a reading before."""
 
 _AHEAD = 60.0
 """Seconds that a frame may be later than the clock, such as that of a slot, or of a clock that drifts."""
