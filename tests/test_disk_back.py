@@ -12,12 +12,12 @@ import pytest
 from gateway.frame import Frame, Stamp
 from gateway.process.control import ask
 from gateway.spool import Spool, SpoolUnusable
-from gateway.store import store
+from gateway.store import salvage, store
 from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted
 from tests.gateway_process import GatewayProcess, command
 from tests.ports import free_port
-from tests.spools import leave_queue, open_queue, refuse
+from tests.spools import finish_rescue, leave_queue, open_queue, refuse
 from tests.test_security import push
 from tests.waiting import wait_until
 
@@ -350,3 +350,48 @@ class OnCard(GatewayProcess):
 
     def waiting(self) -> int:
         return int(self.status()["dispatchers"]["home"]["queue"]["waiting"])
+
+
+@pytest.fixture
+def stuck(path, monkeypatch, clock):
+    """A queue with five frames in a damaged file that cannot be rescued yet, and three that came since.
+
+    "a" has had all of them, "b" the three.
+    """
+    spool = open_queue(path, "a", "b", clock=clock)
+    spool.put([frame(n) for n in range(5)])
+    values(spool, "a")
+    with monkeypatch.context() as disk:
+        disk.setattr(salvage.Salvage, "step", lambda _: failing())
+        spool._file.mend(sqlite3.DatabaseError("database disk image is malformed"))
+        spool.put([frame(n) for n in (5, 6, 7)])
+        assert (values(spool, "a"), values(spool, "b")) == ([5, 6, 7], [5, 6, 7])
+    yield spool
+    spool.close()
+
+
+def failing() -> bool:
+    raise sqlite3.OperationalError("disk I/O error")
+
+
+def test_ids_of_an_epoch_are_delivered_in_order_also_where_memory_goes_ahead_of_the_file(stuck, clock):
+    # so that who counts by them takes what is in the file, too
+    ahead = stuck.epochs.of(stuck.end - 1)
+    clock.sleep(6)
+    stuck.tend()
+    finish_rescue(stuck)
+    later = stuck.peek("b", 10)
+    assert [kept.values[0] for _, kept in later] == [0, 1, 2, 3, 4]
+    assert ahead not in {stuck.epochs.of(number) for number, _ in later}
+
+
+def test_a_dispatcher_that_is_new_while_memory_goes_ahead_gets_what_is_in_the_file(stuck, clock):
+    # given a section that gets another name meanwhile, and looks for more
+    stuck.set_consumers(["a", "c"])
+    assert stuck.peek("c", 10) == []
+    # when the file can be read again
+    clock.sleep(6)
+    stuck.tend()
+    finish_rescue(stuck)
+    # then what waited in it is there
+    assert values(stuck, "c") == [0, 1, 2, 3, 4]

@@ -62,7 +62,8 @@ class Epochs:
     """Which epoch an id belongs to: with that it is never used twice, also where ids are.
 
     After a power cut, or where the disk refused, ids that were sent may be given again. So each start of the
-    gateway begins an epoch. What came while the file could not be read has one of its own.
+    gateway begins an epoch. What came while the file could not be read has one of its own: so the ids of an
+    epoch are delivered in order.
     """
 
     def __init__(self, notes: Notes) -> None:
@@ -73,7 +74,16 @@ class Epochs:
 
     def begin(self, first: int, oldest: int) -> None:
         """Begin an epoch with the id `first`, unless one is begun; no frame has an id below `oldest`."""
-        if self._firsts or first >= PROVISIONAL:
+        if not self._firsts:
+            self._begin(first, oldest)
+
+    def begin_another(self, first: int, oldest: int) -> None:
+        """Begin another epoch of this run: what is from `first` on is delivered before what is older."""
+        if self._firsts and first > self._firsts[-1]:
+            self._begin(first, oldest)
+
+    def _begin(self, first: int, oldest: int) -> None:
+        if first >= PROVISIONAL:
             return
         known = {int(name): text for name, text in self._notes.below(_EPOCH).items() if name.isdecimal()}
         known = known or {0: secrets.token_hex(4)}

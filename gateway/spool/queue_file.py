@@ -272,6 +272,7 @@ class QueueFile:
             with as_owner(self._path.parent):
                 self.contents.db.close()
             self.contents.lose_file(store.stand_in())
+            self.epochs.begin_another(self.contents.places.memory_from or 0, self.contents.first)
 
     def _begin_rescue(self, damage: Exception | None, seconds: float) -> None:
         self._lose_file()

@@ -158,7 +158,7 @@ class Spool:
                 if ready or before == after + 1:
                     return ready
                 if not found:
-                    contents.pass_over(who, before - 1)  # what there is, is for others
+                    contents.delivered(who, before - 1)  # what there is, is for others
                 elif (
                     self._lost and not self._file.trouble and contents.set_lost_aside(who, found, self._lost)
                 ):
