@@ -204,6 +204,14 @@ def test_rows_that_do_not_fit_are_announced_and_the_log_stays(height):
     assert announced == ([f"... {hidden} more"] if height < 70 else [])
 
 
+def test_a_label_that_is_cut_shows_it_and_is_whole_where_there_is_room():
+    tank = a_value(label="hot water tank at the bottom left", hour=[18.0] * 60)
+    assert "  hot water tank at the ..  " in table([tank], 80)[1]
+    (_, line) = table([tank], 140)
+    assert "hot water tank at the bottom left" in line
+    assert line.endswith("▁" * 60)
+
+
 def test_a_label_reaches_the_terminal_escaped():
     (_, line) = table([a_value(label="a\x1b[2J\u202eb", node="\x1bn")], 80)
     assert "\x1b" not in line

@@ -17,7 +17,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 _TRENDS = (60, 30, 20, 15, 12, 10)
 """Characters that the last hour may have: whole minutes each."""
 _LABEL = 24
-"""Characters of a label, at most; 6 at least."""
+"""Characters of a label, 6 at least, and at most where the last hour needs the rest of the line."""
 
 
 def table(values: Sequence[Value], width: int, *, encoding: str = "utf-8") -> list[str]:
@@ -28,7 +28,8 @@ def table(values: Sequence[Value], width: int, *, encoding: str = "utf-8") -> li
     if not any(row[-1] for row in rows):
         widths[-1] = 0
     fixed = sum(part + 2 for part in widths if part) - widths[2] - 4
-    widths[2] = max(6, min(widths[2], _LABEL, width - fixed - 2))
+    most = max(_LABEL, width - fixed - _TRENDS[0] - 4)
+    widths[2] = max(6, min(widths[2], most, width - fixed - 2))
     room = width - fixed - widths[2] - 4 if _has(encoding) else 0
     bars = next((number for number in _TRENDS if number <= room), 0)
     lines = [_line(heading, widths) + ("  last hour" if bars else "")]
@@ -87,7 +88,8 @@ def _cells(value: Value) -> tuple[str, ...]:
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     node, index, label, value, unit, age, signal = (
-        text[:width] for text, width in zip(cells, widths, strict=True)
+        text if len(text) <= width else f"{text[: width - 2]}.."
+        for text, width in zip(cells, widths, strict=True)
     )
     parts = [
         f"{node:>{widths[0]}}",
