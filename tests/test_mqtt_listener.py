@@ -337,6 +337,15 @@ def test_a_subscription_that_is_taken_out_ends_though_the_broker_remembers_it(br
     listener.close()
 
 
+@pytest.mark.parametrize("kept", ["5", "null", "[", "{}"])
+def test_a_damaged_file_of_subscriptions_is_done_without(broker, tmp_path, kept):
+    listening(broker, tmp_path).close()
+    (file,) = tmp_path.glob("mqtt-*-topics.json")
+    file.write_text(kept)
+    listening(broker, tmp_path).close()
+    assert json.loads(file.read_text())
+
+
 def test_a_relay_as_a_program_keeps_node_time_and_order_over_kills_of_itself(tmp_path):
     with (
         Mosquitto(tmp_path, options="max_queued_messages 0") as broker,

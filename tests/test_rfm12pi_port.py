@@ -189,6 +189,13 @@ def test_a_pattern_finds_the_board_under_another_name(plugged, opened, tmp_path,
     assert told(caplog) == [f"the board is at {tmp_path}/ttyUSB{number}" for number in (0, 1)]
 
 
+def test_a_file_that_is_no_port_is_said_to_be_none(opened, tmp_path):
+    (tmp_path / "ttyUSB0").touch()
+    expected = f"{tmp_path}/ttyUSB0: Inappropriate ioctl for device: a serial port expected, and this is none"
+    with pytest.raises(OSError, match=re.escape(expected)):
+        opened(tmp_path / "ttyUSB0")
+
+
 def test_a_pattern_that_several_ports_match_is_not_guessed_about(plugged, opened, tmp_path):
     plugged(name="ttyUSB0")
     plugged(name="ttyUSB1")

@@ -330,7 +330,7 @@ class Mqtt(Broker, CountingListener):
     def _recall(self) -> list[str]:
         """Return what was subscribed to before: the broker remembers it too."""
         if file := self._file("topics"):
-            with suppress(OSError, ValueError, RecursionError):
+            with suppress(OSError, ValueError, TypeError, RecursionError):
                 return [str(topic) for topic in json.loads(read_file(file))]
         return []
 

@@ -94,7 +94,9 @@ class SerialPort:
         try:
             yield
         except (OSError, termios.error) as error:
-            what = error.args[0]
+            # pyserial wraps what the driver says of a file that is no port.
+            within = error.__context__
+            what = (within if isinstance(within, termios.error) else error).args[0]
             raise OSError(f"{self.name}: {self._words(what) if isinstance(what, int) else what}") from error
 
     def _words(self, number: int) -> str:
@@ -107,6 +109,7 @@ class SerialPort:
         user = holders.user_name(os.geteuid())
         advice = {
             errno.ENOENT: f" ({_PLUGGED_IN})",
+            errno.ENOTTY: ": a serial port expected, and this is none: correct port",
             errno.EACCES: f": {user} may not use it: sudo usermod -aG dialout {user}, then log in again",
         }
         return f"{os.strerror(number)}{advice.get(number, '')}"
