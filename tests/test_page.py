@@ -571,3 +571,17 @@ def _counted(page: Page) -> int:
     except (OSError, ValueError):
         return 0
     return sum(point[4] for point in said["points"])
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("127.0.0.1", r"http://127\.0\.0\.1:\d+/ \(this machine only: host = 0\.0\.0\.0 and a password let"),
+        ("0.0.0.0", r"http://ADDRESS-OF-THIS-MACHINE:\d+/ \(`hostname -I` says the address\)"),
+    ],
+)
+def test_the_log_says_an_address_that_a_browser_can_open(caplog, host, said):
+    caplog.set_level("INFO")
+    with serving(Present([value()]), host=host, password="a-word-of-yours"):
+        pass
+    assert re.search(f"the page is at {said}", caplog.text)

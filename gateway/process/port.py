@@ -11,7 +11,8 @@ from gateway.process import holders
 
 _HOST = re.compile(r"(?:[\w-]+\.)*[\w-]+\.?|[0-9a-fA-F:]+:[0-9a-fA-F:.]*(?:%\w+)?")
 _PLACE = re.compile(r"(?:\[(.+)\]|([^:]+))(?::([0-9]{1,5}))?")
-_EVERYWHERE = ("0.0.0.0", "::")
+EVERYWHERE = ("0.0.0.0", "::")
+"""What a section listens on so that every address of the machine takes connections; no address itself."""
 _FREE = 1024
 """The first port that any user may listen at, as Linux comes (net.ipv4.ip_unprivileged_port_start)."""
 
@@ -30,7 +31,7 @@ def exclusive(host: str, number: int) -> tuple[str, ...]:
         return ()
     port = f"{'IPv6 port' if ':' in host else 'port'} {number}"
     address = "127.0.0.1" if host == "localhost" else host
-    return (port if host in _EVERYWHERE else f"{port} of {address}",)
+    return (port if host in EVERYWHERE else f"{port} of {address}",)
 
 
 def refused(host: str, number: int, error: OSError) -> OSError:

@@ -17,7 +17,7 @@ from gateway.dispatchers.page.live import Live
 from gateway.dispatchers.page.now import Now, as_json, key
 from gateway.dispatchers.page.server import Server
 from gateway.plugin import LARGEST_BATCH, Batch, Delivery, Dispatcher, Progress, Wake, Whole
-from gateway.process.port import check_host, exclusive, is_loopback, joined, refused
+from gateway.process.port import EVERYWHERE, check_host, exclusive, is_loopback, joined, refused
 from gateway.settings import SettingsFault, at_least, between, setting
 
 if TYPE_CHECKING:
@@ -114,9 +114,12 @@ class Page(Dispatcher):
         except OSError as error:
             raise refused(self.host, self.port, error) from error
         host, port = self.address
-        others = " (this machine only: host = 0.0.0.0 and a password let others in)"
-        only = others if is_loopback(host) else ""
-        self.log.info("the page is at http://%s/%s", joined(host, port), only)
+        words = ""
+        if is_loopback(host):
+            words = " (this machine only: host = 0.0.0.0 and a password let others in)"
+        elif host in EVERYWHERE:
+            host, words = "ADDRESS-OF-THIS-MACHINE", " (`hostname -I` says the address)"
+        self.log.info("the page is at http://%s/%s", joined(host, port), words)
 
     def _metrics(self) -> Answer:
         refused = dict(self._server.refused) if self._server else {}
