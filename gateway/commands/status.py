@@ -38,7 +38,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="ask the running gateway how it is",
         description="Asks the running gateway how it is, each section, the queue and the clock. The exit "
         "status is 0 if all is well, 1 if there is trouble (shown after a !), 3 if no gateway runs, 4 if "
-        "this user may not ask.",
+        "that is not known, as this user may not ask or the file is gone.",
     )
     parser.add_argument("--json", action="store_true", help="print all that is known as JSON, for a program")
 
