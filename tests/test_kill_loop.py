@@ -97,7 +97,9 @@ def test_every_frame_arrives_once_and_in_order(tmp_path, nodes, kills):
         with gateway:
             (tmp_path / "enough").touch()
             wait_until((tmp_path / "ended").exists)
-            wait_until(lambda: gateway.status()["dispatchers"]["home"]["queue"]["waiting"] == 0)
+            wait_until(
+                lambda: gateway.status()["dispatchers"]["home"]["queue"]["waiting"] == 0, what=gateway.status
+            )
             assert gateway.stop() == 0
     # then each frame that was kept is there, once, after those before it, or set aside with its refused node
     arrived = [int(stored.value) for stored in server.stored if stored.key == "1"]

@@ -11,12 +11,14 @@ from gateway.workers.worker import Worker
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 60.0, what: str = "") -> T:
-    """Return the condition's first true value; fail loudly when it stays false."""
+def wait_until(condition: Callable[[], T], seconds: float = 60.0, what: str | Callable[[], object] = "") -> T:
+    """Return the condition's first true value; fail loudly with `what` when it stays false."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what or condition}")
+            raise AssertionError(
+                f"not within {seconds:g} s: {what() if callable(what) else what or condition}"
+            )
         time.sleep(0.005)
     return result
 
