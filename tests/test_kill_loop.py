@@ -40,7 +40,7 @@ ONCE = (
 LASTING = ("refused", "wrong_key")
 
 
-class Weather(threading.Thread):
+class Troubles(threading.Thread):
     """One trouble after another, until it is told to stop; between them the server works."""
 
     def __init__(self, server: FakeEmoncms) -> None:
@@ -70,6 +70,7 @@ class Weather(threading.Thread):
         self.join()
         for fault in ONCE:
             setattr(self.server, fault, 0)
+        self.server.pace = 0
         self.server.release()
 
 
@@ -85,15 +86,15 @@ def test_every_frame_arrives_once_and_in_order(tmp_path, nodes, kills):
         )
         path = os.pathsep.join([ENVIRONMENT["PYTHONPATH"], str(ROOT), str(install(tmp_path / "site"))])
         gateway = GatewayProcess(file, traced=False, PYTHONPATH=path)
-        weather = Weather(server)
-        weather.start()
+        troubles = Troubles(server)
+        troubles.start()
         # when it is killed again and again, while it starts or does anything else
         for _ in range(kills):
             gateway.launch()
             time.sleep(random.uniform(0, 2))
             gateway.kill()
         # and then has some time in peace
-        weather.stop()
+        troubles.stop()
         with gateway:
             (tmp_path / "enough").touch()
             wait_until((tmp_path / "ended").exists)
@@ -107,7 +108,7 @@ def test_every_frame_arrives_once_and_in_order(tmp_path, nodes, kills):
     aside = [int(refused.frame.values[0] or 0) for refused in spool.refused("home", limit=100_000)]
     spool.close()
     kept, given = read(tmp_path / "kept"), read(tmp_path / "given")
-    faults = f"{'with' if server.redis else 'without'} Redis, {weather.count}"
+    faults = f"{'with' if server.redis else 'without'} Redis, {troubles.count}"
     log.info("%d kills, %d frames kept, %d arrived; %s", kills, len(kept), len(arrived), faults)
     assert sorted(set(kept) - set(arrived) - set(aside)) == []
     assert aside == sorted(set(aside) - set(arrived))

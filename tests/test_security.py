@@ -204,7 +204,7 @@ class TestTls:
             wait_until(lambda: server.stored)
 
     @pytest.mark.parametrize("text", [None, "no certificate\n"])
-    def test_a_ca_file_that_is_none_is_weather(self, tmp_path, text):
+    def test_a_ca_file_that_is_none_is_a_trouble(self, tmp_path, text):
         path = tmp_path / "authority.pem"
         if text is not None:
             path.write_text(text)

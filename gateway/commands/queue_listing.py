@@ -60,10 +60,10 @@ def reading(row: Mapping[str, Any]) -> str:
         for index, value in row["values"].items()
         if value is not None
     )
-    told = [f"for {row['dispatcher']} alone"] if "dispatcher" in row and "reason" not in row else []
-    told += [f"{row['dispatcher']}: {row['reason']}"] if "reason" in row else []
-    told += ["its time is not known"] if row.get("undated") else []
-    remark = f"  ({'; '.join(told)})" if told else ""
+    remarks = [f"for {row['dispatcher']} alone"] if "dispatcher" in row and "reason" not in row else []
+    remarks += [f"{row['dispatcher']}: {row['reason']}"] if "reason" in row else []
+    remarks += ["its time is not known"] if row.get("undated") else []
+    remark = f"  ({'; '.join(remarks)})" if remarks else ""
     return plain(f"{_time(row)}  node {row['node']}  {values}{remark}")
 
 
