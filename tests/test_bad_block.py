@@ -15,7 +15,7 @@ from gateway.dispatchers.page.history.history import History
 from gateway.spool import queue_file
 from gateway.store import commits, leaves, salvage, store
 from listeners.simulated.clock import VirtualClock
-from tests.gateway_process import ENVIRONMENT, run
+from tests.gateway_process import run
 from tests.peers import need
 from tests.spools import finish_rescue, frame, leave_queue, open_queue, refuse, refused, values
 from tests.test_commits import leave
@@ -52,21 +52,19 @@ def library(tmp_path_factory) -> Path:
     return made
 
 
+def rescued(path: Path, library: Path, unreadable: str) -> list[int]:
+    """Return what waits in a queue after its rescue; `unreadable` are an inode, and a first and last byte."""
+    done = run(sys.executable, "-c", RESCUER, path, BADBLOCK=unreadable, LD_PRELOAD=str(library))
+    assert done.returncode == 0, done.stderr
+    return [*map(int, done.stdout.split())]
+
+
 @pytest.mark.parametrize("at", [0.0, 0.3, 0.7])
 def test_what_is_on_all_other_blocks_is_rescued(path, library, at):
     leave_queue(path, [frame(n) for n in range(COUNT)])
     size = path.stat().st_size
     first = int(size * at) // BLOCK * BLOCK
-    bad = {"BADBLOCK": f"{path.stat().st_ino} {first} {first + BLOCK - 1}", "LD_PRELOAD": str(library)}
-    done = subprocess.run(
-        [sys.executable, "-c", RESCUER, path],
-        env=ENVIRONMENT | bad,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    read = [*map(int, done.stdout.split())]
+    read = rescued(path, library, f"{path.stat().st_ino} {first} {first + BLOCK - 1}")
     # the first block has the header and inner pages, each other one frames: sixty bytes each and more
     assert len(read) >= COUNT + 1 - (BLOCK // 60 if at else 0)
     assert read == sorted(set(read))
@@ -80,18 +78,9 @@ def test_what_the_rest_of_the_log_and_the_file_have_is_rescued(path, library, bl
     log = Path(f"{path}-wal")
     count = -(-log.stat().st_size // BLOCK)
     first, end = blocks[0] % count, blocks[1]
-    bad = {"BADBLOCK": f"{log.stat().st_ino} {first * BLOCK} {end * BLOCK - 1}", "LD_PRELOAD": str(library)}
     # when the gateway starts
-    done = subprocess.run(
-        [sys.executable, "-c", RESCUER, path],
-        env=ENVIRONMENT | bad,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    read = rescued(path, library, f"{log.stat().st_ino} {first * BLOCK} {end * BLOCK - 1}")
     # then all is there but what these blocks alone had, and the log is kept
-    assert done.returncode == 0, done.stderr
-    read = [*map(int, done.stdout.split())]
     assert read[:200] == [*range(200)]
     assert len(read) >= (201 if end - first >= count else 500 - BLOCK // 60)
     assert read == sorted(set(read))
