@@ -15,6 +15,7 @@ from gateway.conf import config, indices
 from gateway.conf.changes import changes, is_same
 from gateway.conf.indices import Memory, claimed_by_others
 from gateway.flag import Flag, wait_readable
+from gateway.plugin import Dispatcher
 from gateway.present.collecting import StatusCollector
 from gateway.present.hourly import HOUR, Hourly
 from gateway.present.queue_answers import QueueAnswers
@@ -79,12 +80,9 @@ class Daemon:
         # Before a frame is set aside for one of them.
         self._spool.set_consumers(self._configuration.dispatchers)
         clock, note = Clock(), TimeNote(directory)
-        keeper = Timekeeper(
-            clock,
-            past=passed(self._spool, note, clock.now().boot),
-            doubted=was_doubted(self._spool, clock.now()),
-            mode=gateway.unsynced,
-        )
+        past = passed(self._spool, note, clock.now().boot)
+        doubted = was_doubted(self._spool, clock.now(), past)
+        keeper = Timekeeper(clock, past=past, doubted=doubted, mode=gateway.unsynced)
         self._dating = Dating(self._spool, keeper, clock, note)
         self._queue = QueueAnswers(self._spool, retrying=self._try_refused)
         self._status = StatusCollector(
@@ -228,7 +226,9 @@ class Daemon:
         self._configuration = configuration
         if gone := self._spool.set_consumers(configuration.dispatchers):
             log.warning("readings dropped, as they waited only for a destination that was removed: %s", gone)
-        self._dating.set_consumers(configuration.dispatchers)
+        dispatchers = configuration.dispatchers.items()
+        have_clock = [name for name, each in dispatchers if type(each).time is not Dispatcher.time]
+        self._dating.set_consumers(have_clock)
         claimed = claimed_by_others(configuration.listeners)
         self._present.configure(configuration.listeners, configuration.nodes)
         self._retired = [worker for worker in self._retired if worker.is_alive()]

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from gateway import daemon, paths
+from gateway.clock import Clock
 from gateway.conf import config
 from gateway.daemon import Daemon
 from gateway.frame import Frame
 from gateway.process.control import ask
 from gateway.process.notify import Supervisor
+from gateway.times import timekeeper
 from gateway.workers import trouble
 from gateway.workers.worker import Worker
 from listeners.simulated.clock import VirtualClock
@@ -545,6 +547,20 @@ def test_readings_whose_time_nobody_knows_are_set_aside_at_the_start(file):
     spool.close()
     with running(file) as gateway:
         wait_until(lambda: [kept.undated for kept in gateway._spool.refused("home")] == [True])
+
+
+def test_readings_that_a_server_which_is_gone_had_held_go_on(file, monkeypatch):
+    monkeypatch.setattr(timekeeper, "machine_is_synchronised", lambda: False)
+    # given a reading that is held, as an Emoncms contradicted the clock
+    spool = open_queue(file.parent / "state" / "queue.db", "home")
+    spool.set_clock(None)
+    spool.put([Frame("9", (1.0,), Clock().now())])
+    spool.close()
+    # when the gateway starts with a destination in its place that has no clock
+    text, _, _ = file.read_text().partition("[dispatchers]")
+    file.write_text(f"{text}[dispatchers]\n[[home]]\ntype = log\n")
+    with running(file) as gateway:
+        wait_until(lambda: gateway._dispatchers["home"].frames == 1)
 
 
 def test_a_section_that_comes_back_while_its_thread_hangs_waits_for_it(file, server, port):

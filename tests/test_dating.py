@@ -37,7 +37,7 @@ class Pi:
         self.spool.set_consumers(["a"])
         note = TimeNote(directory)
         known = passed(self.spool, note, boot)
-        doubted = was_doubted(self.spool, self.clock.now())
+        doubted = was_doubted(self.spool, self.clock.now(), known)
         self.keeper = Timekeeper(
             self.clock, past=known, doubted=doubted, synchronised=lambda: kept_right, mode=mode
         )
@@ -278,6 +278,32 @@ def test_a_clock_that_was_doubted_wrongly_is_believed_once_the_server_agrees(boo
     pi = boot(0, clock=pi.clock)
     assert pi.keeper.holding
     pi.dating.note_server_time("a", NOW + 10)
+    assert (pi.keeper.doubt, pi.sent()) == ("", [(1, 0)])
+
+
+def test_a_clock_that_was_behind_what_was_noted_is_believed_once_that_has_passed_also_after_a_restart(boot):
+    # given a clock that shows a time before one that was noted, and a reading that is held for that
+    boot(NOW)
+    pi = boot(NOW - 600, "second")
+    pi.take(1)
+    assert pi.keeper.holding
+    # when the gateway is started again, and the time that was noted passes
+    pi = boot(0, "second", clock=pi.clock)
+    assert pi.keeper.holding
+    pi.passes(700)
+    # then nothing speaks against the clock any more
+    assert (pi.keeper.doubt, pi.sent()) == ("", [(1, -600)])
+
+
+def test_a_doubt_ends_with_the_last_destination_that_could_confirm_it(boot):
+    pi = boot(NOW)
+    pi.dating.note_server_time("a", NOW + DAY)
+    pi.take(1)
+    # when that server is taken out of the configuration, and the gateway is started again
+    pi = boot(0, clock=pi.clock)
+    assert pi.keeper.holding
+    pi.dating.set_consumers([])
+    # then the clock is right, as it is where that is done without a restart
     assert (pi.keeper.doubt, pi.sent()) == ("", [(1, 0)])
 
 

@@ -125,15 +125,17 @@ def passed(spool: Spool, note: TimeNote, boot: str) -> float:
     return known
 
 
-def was_doubted(spool: Spool, now: Stamp) -> bool:
-    """Tell, at the start of a daemon, whether readings are held that were taken on the clock that is `now`.
+def was_doubted(spool: Spool, now: Stamp, past: float) -> bool:
+    """Tell, at the start of a daemon, whether a far end contradicted the clock that is `now`.
 
-    It has not been set since they were taken. Whoever contradicted it may not have been asked again yet.
+    Readings are held then that were taken on it, and it has not been set since; the far end may not have been
+    asked again yet. Those from before `past`, the time that has passed, are held for that reason alone.
     """
     stamps = [each.frame.stamp for each in _newest(spool, 100) if each.held]
     offset = now.wall - now.boottime
     return any(
-        stamp.boot == now.boot and abs(stamp.wall - stamp.boottime - offset) <= STEP for stamp in stamps
+        stamp.boot == now.boot and stamp.wall >= past and abs(stamp.wall - stamp.boottime - offset) <= STEP
+        for stamp in stamps
     )
 
 

@@ -39,9 +39,9 @@ _TIME_ERROR = 5
 class Timekeeper:
     """Follows the wall clock; `look` is to be called now and then, and before a reading is kept.
 
-    `past` is a time that is known to have passed, `doubted` says that this very clock was doubted before the
-    gateway was started again, `synchronised` asks the machine whether something keeps its
-    clock right. Where `mode` is "send" nothing is ever held. `steps` counts how often the clock has been set,
+    `past` is a time that is known to have passed, `doubted` says that a far end contradicted this very clock
+    before the gateway was started again, `synchronised` asks the machine whether something keeps its clock
+    right. Where `mode` is "send" nothing is ever held. `steps` counts how often the clock has been set,
     the last time by `last_step` seconds.
     """
 
@@ -99,8 +99,9 @@ class Timekeeper:
         self._judge()
 
     def set_consumers(self, dispatchers: Collection[str]) -> None:
-        """Forget what the far ends of other dispatchers than these have shown."""
+        """Forget what the far ends of other dispatchers than these, which have a clock, have shown."""
         self._far_offsets = {who: ahead for who, ahead in self._far_offsets.items() if who in dispatchers}
+        self._doubted = self._doubted and bool(dispatchers)
         self._judge()
 
     def age(self, stamp: Stamp) -> float:
