@@ -18,10 +18,12 @@ from gateway.dispatchers.page.history.blocks import DAY, HOUR, Point
 from gateway.dispatchers.page.history.history import Mark
 from gateway.dispatchers.page.history.keeper import Keeper
 from gateway.frame import Frame, Stamp
-from gateway.plugin import Batch
+from gateway.plugin import Batch, TryLater
+from gateway.present.status import ClockStatus
 from tests.gateway_process import GatewayProcess, state
 from tests.pages import Present
 from tests.ports import connect, free_port
+from tests.statuses import status
 from tests.waiting import wait_until
 
 NOW = 1_700_000_000.0 - 1_700_000_000.0 % DAY + 12 * HOUR
@@ -37,7 +39,8 @@ class Queue:
     """Gives frames to a history, each with the next id."""
 
     def __init__(self, file, *, is_sure: bool = False) -> None:
-        self.keeper = Keeper(file, Present([]), LOG, is_sure=lambda: is_sure)
+        self.present = Present([])
+        self.keeper = Keeper(file, self.present, LOG, is_sure=lambda: is_sure)
         self.keeper.open()
         self.next = 1
 
@@ -199,6 +202,21 @@ def test_moved_minutes_are_those_that_a_right_clock_would_have_written(tmp_path_
     everything = [value for there in right.values() for value in there]
     assert min(point.least for point in hours) == min(everything)
     assert max(point.greatest for point in hours) == max(everything)
+
+
+def test_what_came_before_a_start_with_a_clock_that_is_behind_waits_until_it_is_right(queue):
+    # given a boot whose clock is ten minutes behind, as the gateway knows, and readings of the one before
+    before = [frame(n * 10, float(n), NOW - 100, "before") for n in range(3)]
+    queue.present.how = status(clock=ClockStatus(doubt="behind", holding=True, steps=0, last_step=0.0))
+    for _ in range(2):
+        with pytest.raises(TryLater, match="the clock is wrong"):
+            queue.give(*before, first=1, now=NOW - 600)
+    # when it is right
+    queue.present.how = status()
+    queue.give(*before, first=1, now=NOW + 30)
+    # then none of them is left out
+    assert sum(point.count for point in queue.minutes()) == 3
+    assert queue.keeper.history.left_out == {}
 
 
 def test_killed_while_they_move_they_have_moved_once(tmp_path):

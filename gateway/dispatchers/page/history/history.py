@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.dispatchers.page.history.blocks import Day, Hour
     from gateway.dispatchers.page.history.rings import Ring
 
-_AHEAD = 60.0
+AHEAD = 60.0
 """Seconds that a reading may be ahead of the clock."""
 _PAGE = 4096
 _EPOCHS = 8
@@ -196,7 +196,7 @@ class History:
         reason = ""
         if not abs(reading.value) <= LARGEST:
             reason = "not-a-number"
-        elif not reading.at <= now + _AHEAD:
+        elif not reading.at <= now + AHEAD:
             reason = "ahead-of-the-clock"
         elif reading.at < now - DAYS * DAY:
             reason = "older-than-the-history"

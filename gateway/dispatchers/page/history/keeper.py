@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gateway.dispatchers.page.history.blocks import DAY
-from gateway.dispatchers.page.history.history import Damaged, History, Reading, key_of
+from gateway.dispatchers.page.history.history import AHEAD, Damaged, History, Reading, key_of
 from gateway.plugin import TryLater
 from gateway.process.log_limit import LogLimit
 from gateway.process.state_files import as_owner, open_file
@@ -102,7 +102,10 @@ class Keeper:
         self.history.open()
 
     def take(self, batch: Batch, now: float) -> None:
-        """Write the frames of a batch that are not written yet. Raises TryLater where the disk is full."""
+        """Write the frames of a batch that are not written yet.
+
+        Raises TryLater where the disk is full, and where a clock that is known to be wrong is behind them.
+        """
         try:
             if not self._is_open or not self.history.is_there:
                 self._open()
@@ -144,6 +147,8 @@ class Keeper:
             if number > done.get(epoch, 0)
             for index, value in frame.items()
         ]
+        if any(each.at > now + AHEAD for each in readings) and self._present.status().clock.holding:
+            raise TryLater("the clock is wrong: readings from before the start wait until it is right")
         place, is_sure = (epochs[-1], batch.ids[-1]), self._is_sure()
         if lost := self.history.add(readings, place, now, offsets, is_sure=is_sure):
             more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
