@@ -9,11 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from gateway.diagnosis.machine import Machine
 from gateway.dispatchers.mqtt.dispatcher import Mqtt
+from gateway.dispatchers.mqtt.published import Published
+from gateway.dispatchers.mqtt.state import StateStream
+from gateway.mqtt.broker import Lost
+from gateway.plugin import HoldEverything
+from gateway.present.state import State
 from gateway.settings import SettingsFault, build
 from tests import home_assistant
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
@@ -21,6 +27,7 @@ from tests.numbered_listener import install, read
 from tests.ports import free_port
 from tests.simulators.mosquitto import Mosquitto, Subscriber, publish
 from tests.simulators.peer import Peer, passing_on
+from tests.statuses import status as a_status
 from tests.waiting import wait_until
 
 NUMBERED = "[listeners]\n[[numbers]]\ntype = numbered\ndirectory = {directory}\n"
@@ -230,6 +237,31 @@ def test_a_description_that_is_too_large_for_the_broker_holds_no_reading_up(tmp_
             wait_until(lambda: "homeassistant/device/" in gateway.status()["dispatchers"]["house"]["remark"])
             assert gateway.status()["dispatchers"]["house"]["trouble"] == ""
             assert gateway.log.count("is left out: 127.0.0.1") == 1
+
+
+def test_what_this_user_may_not_publish_is_published_once_that_is_allowed():
+    # given a broker that refuses the first message, as the user has no right to it, and ends the connection
+    class Session:
+        taken: ClassVar[list[str]] = []
+
+        def deliver(self, messages, codes):
+            if not self.taken:
+                self.taken.append("refused")
+                codes.append(0x87)
+                raise Lost("the broker ends the connection")
+            self.taken.extend(message.topic for message in messages)
+            codes.extend([0] * len(messages))
+
+    mqtt = Mqtt(topic="home", discovery="no")
+    mqtt.present, mqtt.session = State(), Session()
+    mqtt.present.report_with(a_status)
+    mqtt._stream = StateStream("home", Published(None), None, None)
+    with pytest.raises(HoldEverything, match="may not publish there"):
+        mqtt._publish_state()
+    # when it is asked again
+    mqtt._stream.forget_sent()
+    mqtt._publish_state()
+    assert Session.taken == ["refused", "home/status", "home/gateway"]
 
 
 def test_emonhub_s_and_emoncms_formats(tmp_path):

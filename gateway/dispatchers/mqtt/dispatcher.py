@@ -276,9 +276,9 @@ class Mqtt(Broker, Dispatcher):
         try:
             self.connection().deliver(messages, codes)
         except Lost:  # mosquitto may end the connection after such a refusal
+            self._judge_state(messages, codes)
             if codes and codes[-1] >= FAILED:
                 self._ending.add(messages[len(codes) - 1].topic)
-            self._judge_state(messages, codes)
             raise
         self._judge_state(messages, codes)
         self._stream.delivered()
