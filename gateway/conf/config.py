@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from gateway.conf import document
+from gateway.conf.conflicts import check_conflicts
 from gateway.conf.document import ConfigFaults, Document, Fault, Section
-from gateway.conf.indices import claims, identities, moves
+from gateway.conf.indices import identities, moves
 from gateway.conf.misplaced import (
     SECTIONS,
     about_unknown_top,
@@ -38,16 +38,13 @@ from gateway.settings import (
 from gateway.spool import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Mapping
 
     from gateway.conf.indices import Place
 
 __all__ = ["ConfigFaults", "Configuration", "Fault", "Gateway", "read"]
 
 _DAY = 86400
-
-Writers = dict[str, list[tuple[Part, "Collection[int] | None"]]]
-"""By node, the listeners that claim it, each with its indices (None: all)."""
 
 
 @dataclass(kw_only=True)
@@ -126,12 +123,8 @@ def understood(text: Document, remembered: Mapping[Place, str] = MappingProxyTyp
         kind: [part for section in named.values() if (part := read_part(text, kind, section))]
         for kind, named in sections.items()
     }
-    writers = _writers(parts["listeners"])
-    _check_claims(text, writers)
-    _check_packets(text, parts["listeners"], nodes, writers)
+    check_conflicts(text, parts, nodes)
     remark_on_names(text, parts["listeners"], nodes)
-    _check_exclusive(text, [*parts["listeners"], *parts["dispatchers"]])
-    _check_names(text, parts)
     if gateway:
         _check_moves(text, gateway, parts["listeners"], remembered)
     if gateway and not gateway.simulate:
@@ -239,77 +232,6 @@ def _check_presence(text: Document, sections: dict[Kind, dict[str, Section]]) ->
             text.fault(above[-1] if above else text.length, "", message)
 
 
-def _check_claims(text: Document, writers: Writers) -> None:
-    """Find listeners that write the same index of the same node, or into a node that is another's alone."""
-    for node, parts in writers.items():
-        for at, (part, indices) in enumerate(parts):
-            for other, theirs in parts[:at]:
-                if shared := _shared(node, indices, theirs):
-                    message = f"{shared} is written by {_named(other)} too: give one of them another node"
-                    text.fault(part.section.line, part.section.name, message)
-                    break
-
-
-def _writers(listeners: list[Part]) -> Writers:
-    writers: Writers = {}
-    for part in listeners:
-        for node, indices in claims(part.catalogue).items():
-            writers.setdefault(node, []).append((part, indices))
-    return writers
-
-
-def _check_packets(text: Document, listeners: list[Part], nodes: Nodes, writers: Writers) -> None:
-    """Point out the nodes whose packets are refused, as another listener writes the same inputs."""
-    packets = [
-        (f"[[{node}]]", section.line, node)
-        for node, section in text.root.sections.get("nodes", Section("nodes", 0)).sections.items()
-        if node in nodes.decoders
-    ]
-    packets += [
-        (part.section.name, part.section.line, series.node)
-        for part in listeners
-        for series in part.catalogue
-        if series.index is None and not series.claimed
-    ]
-    for where, line, node in packets:
-        for part, indices in writers.get(node, []):
-            if indices is not None:
-                message = (
-                    f"packets of node {node} are refused, as {_named(part)} writes its inputs: "
-                    "give one of the two another node"
-                )
-                text.remark(line, where, message)
-                break
-
-
-def _shared(node: str, one: Collection[int] | None, other: Collection[int] | None) -> str:
-    """Return, in words, what two listeners both write of a node; "" if nothing."""
-    if one is None or other is None:
-        return f"node {node}"
-    both = sorted({*one} & {*other})
-    return f"index {', '.join(map(str, both))} of node {node}" if both else ""
-
-
-def _check_exclusive(text: Document, parts: list[Part]) -> None:
-    """Find sections that need something that only one can have."""
-    whole: dict[str, Part] = {}
-    beginnings: dict[str, Part] = {}  # "port 80" of "port 80 of 127.0.0.1", which is in conflict with it
-    for part in parts:
-        for ours in part.exclusive:
-            others = (beginnings.get(ours), *map(whole.get, _beginnings(ours)))
-            if other := next(filter(None, others), None):
-                message = f"{ours} is for {_named(other)}: give one of them another, or set active = no in it"
-                text.fault(part.section.line, part.section.name, message)
-        for ours in part.exclusive:
-            whole.setdefault(ours, part)
-            for each in _beginnings(ours):
-                beginnings.setdefault(each, part)
-
-
-def _beginnings(words: str) -> Iterator[str]:
-    return accumulate(words.split(" "), "{} {}".format)
-
-
 def _check_moves(
     text: Document, gateway: Gateway, listeners: list[Part], remembered: Mapping[Place, str]
 ) -> None:
@@ -321,21 +243,13 @@ def _check_moves(
         say(*place(type(part.plugin), part.section, part.entries, key or None), str(move))
 
 
-def _check_names(text: Document, parts: dict[Kind, list[Part]]) -> None:
-    listeners = {part.section.name for part in parts["listeners"]}
-    for part in parts["dispatchers"]:
-        if part.section.name in listeners:
-            message = "a listener has this name too: the log cannot distinguish them"
-            text.remark(part.section.line, part.section.name, message)
-
-
 def _check_simulated(text: Document, parts: dict[Kind, list[Part]]) -> None:
     """Find simulated listeners beside a destination with a key, unless that is allowed."""
     destination = next((part for part in parts["dispatchers"] if secrets(part.plugin)), None)
     for source in parts["listeners"]:
         if source.simulated and destination:
             message = (
-                f"its readings are simulated and would go to {_named(destination)}: "
+                f"its readings are simulated and would go to {destination.in_words}: "
                 "set one of them to active = no, or simulate = yes in [gateway]"
             )
             text.fault(source.section.line, source.section.name, message)
@@ -348,7 +262,3 @@ def _check_secrets(text: Document, parts: list[Part]) -> None:
         others = f", and {len(found) - 1} more below" if len(found) > 1 else ""
         message = f"every user of this machine can read it{others}: chmod 640 {text.path}"
         text.remark(*place(type(part.plugin), part.section, part.entries, key), message)
-
-
-def _named(part: Part) -> str:
-    return f"{part.section.name} (line {part.section.line})"

@@ -34,6 +34,11 @@ class Part:
     catalogue: tuple[Series, ...] = ()
     simulated: bool = False
 
+    @property
+    def in_words(self) -> str:
+        """Which section it is."""
+        return f"{self.section.name} (line {self.section.line})"
+
 
 def read_part(text: Document, kind: Kind, section: Section) -> Part | None:
     """Make the plugin of a section; None if it is switched off or has a fault, which is then noted."""
