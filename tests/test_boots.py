@@ -145,14 +145,14 @@ def test_a_frame_of_a_boot_that_never_knew_the_time_is_set_aside_once_the_clock_
     spool = boot("now", "a", "b")
     spool.set_clock(None)
     spool.put([at(700, 5.0)])
-    assert (given(spool), spool.refusers, spool.standing("a").held) == ([], [], 701)
+    assert (given(spool), [*spool.refused_totals.by], spool.standing("a").held) == ([], [], 701)
     # when it is right
     spool.set_clock(BEGAN, lost="taken between A and B")
     assert given(spool, limit=300) == [(700, 700)]
     lost = spool.refused("a")
     assert [each.frame for each in lost] == [at(n, n, "before") for n in range(700)]
     assert {(each.reason, each.undated) for each in lost} == {("taken between A and B", True)}
-    assert (spool.standing("b").held, spool.holding, spool.refusers) == (0, False, ["a"])
+    assert (spool.standing("b").held, spool.holding, [*spool.refused_totals.by]) == (0, False, ["a"])
     assert given(spool, "b") == [(700, 700)]
     assert not spool.holding
 

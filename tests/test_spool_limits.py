@@ -30,7 +30,7 @@ for n in itertools.count():
     spool.put([Frame("9", (float(n),), Stamp(1.0, "", 1.0), source="x" * (n % 7) * 300)] * 7)
     batch = spool.peek("a", 3)
     spool.done("a", batch[-1][0], refused=[(number, kept, "no") for number, kept in batch])
-    print(spool.dropped, spool.refused_dropped, flush=True)
+    print(spool.dropped, spool.refused_totals.dropped, flush=True)
 """
 
 
@@ -61,7 +61,7 @@ class TestTheCountOfDroppedFrames:
                 dropper.kill()
         spool = Spool(path)
         assert spool.dropped >= last[0] > 100
-        assert spool.refused_dropped >= last[1] > 50
+        assert spool.refused_totals.dropped >= last[1] > 50
         spool.close()
 
     def test_is_on_the_disk_though_the_last_frame_itself_was_dropped(self, opened, path, tmp_path):

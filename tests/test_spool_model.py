@@ -393,7 +393,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             if not waiting and self.next > self.after(who) + 1:
                 self.move(who, self.next - 1)
         assert (self.spool.dropped, self.spool.end) == (self.dropped, self.next)
-        assert self.spool.refused_dropped == self.refused_dropped
+        assert self.spool.refused_totals.dropped == self.refused_dropped
         assert len(self.frames) <= self.limit
 
     def forget(self) -> None:

@@ -54,7 +54,7 @@ class TestWhatWasRefused:
                 batch = spool.peek(who, 300)
                 aside = [(number, kept, "no") for number, kept in batch if number % 3 or who == "b"]
                 spool.done(who, batch[-1][0], refused=aside)
-        assert spool.refused_dropped > 0
+        assert spool.refused_totals.dropped > 0
         assert path.stat().st_size <= 3 * MB
         (pages,) = spool._contents.db.execute(
             "SELECT count(*) FROM dbstat WHERE name LIKE '%refused%'"
@@ -68,14 +68,14 @@ class TestWhatWasRefused:
         spool = opened(refused=250)
         refuse_all(spool, [frame(n) for n in range(1000)])
         assert refused(spool) == list(range(750, 1000))
-        assert (spool.standing("a").refused, spool.refused_dropped, spool.dropped) == (250, 750, 0)
+        assert (spool.standing("a").refused, spool.refused_totals.dropped, spool.dropped) == (250, 750, 0)
         # then the log says so once, and what to do
         (line,) = [record.message for record in caplog.records]
         assert "max_refused" in line
         assert CURE in line
         # and a kill changes nothing
         spool = Spool(killed(path, tmp_path), limits=Limits(refused=250))
-        assert (spool.refused_dropped, spool.refusers) == (750, ["a"])
+        assert (spool.refused_totals.dropped, [*spool.refused_totals.by]) == (750, ["a"])
         assert refused(spool) == list(range(750, 1000))
         spool.close()
 
@@ -90,11 +90,11 @@ class TestWhatWasRefused:
     def test_it_is_full_until_some_are_taken_out(self, opened):
         spool = opened(refused=10)
         refuse_all(spool, [frame(n) for n in range(10)])
-        assert not spool.refused_full
+        assert not spool.refused_totals.full
         refuse_all(spool, [frame(10)])
-        assert spool.refused_full
+        assert spool.refused_totals.full
         spool.admit([], instead_of=spool.refused("a")[:1])
-        assert not spool.refused_full
+        assert not spool.refused_totals.full
         assert refused(spool) == list(range(2, 11))
 
     def test_more_than_there_is_room_for_at_all_leaves_the_newest(self, opened):
@@ -105,7 +105,7 @@ class TestWhatWasRefused:
         kept = refused(spool)
         assert kept == list(range(300 - len(kept), 300))
         assert 30 < len(kept) < 100
-        assert spool.refused_dropped == 300 - len(kept)
+        assert spool.refused_totals.dropped == 300 - len(kept)
 
     def test_what_has_no_time_is_bounded_too(self, opened, path):
         spool = opened("a", "b")
@@ -118,7 +118,7 @@ class TestWhatWasRefused:
         spool.set_clock(clock.wall() - clock.boottime(), lost="lost")
         assert (spool.peek("a", 1000), spool.peek("b", 1000)) == ([], [])
         assert (refused(spool), refused(spool, "b")) == ([], list(range(200, 300)))
-        assert spool.refused_dropped == 500
+        assert spool.refused_totals.dropped == 500
         spool.close()
 
     def test_while_the_disk_refuses_no_more_wait_in_memory_than_may(self, opened):
@@ -127,7 +127,7 @@ class TestWhatWasRefused:
         spool._contents.db = ReadOnly(spool._contents.db)
         for number, _ in spool.peek("a", 100):
             refuse(spool, "a", number, "no")
-        assert (spool.standing("a").refused, spool.refused_dropped) == (10, 90)
+        assert (spool.standing("a").refused, spool.refused_totals.dropped) == (10, 90)
         spool._contents.db = spool._contents.db.db
         spool.put([frame(100)])
         assert refused(spool) == list(range(90, 100))
@@ -139,7 +139,7 @@ class TestWhatWasRefused:
         for n in range(6):
             spool.put([frame(n)])
         assert refused(spool) == list(range(4900, 5000))
-        assert spool.refused_dropped == 4900
+        assert spool.refused_totals.dropped == 4900
 
     def test_in_a_file_of_before_its_pages_are_estimated(self, opened, path):
         spool = opened()
@@ -201,7 +201,7 @@ def test_who_has_refused_is_counted_while_another_dispatcher_refuses(opened):
 
     # when the third refuses in the middle of the count
     spool._contents.refused._on_disk = Interrupted(spool._contents.refused._on_disk)
-    assert spool.refusers == ["a", "b"]
+    assert [*spool.refused_totals.by] == ["a", "b"]
     # then it does so after that
     third.join()
-    assert spool.refusers == ["a", "b", "c"]
+    assert [*spool.refused_totals.by] == ["a", "b", "c"]

@@ -62,14 +62,14 @@ class QueueAnswers:
 
     def status(self) -> dict[str, Any]:
         """Return how the queue stands, per dispatcher; of those that are gone, what they refused."""
-        known = self._spool.dispatchers
-        gone = [who for who in self._spool.refusers if who not in known]
+        known, refused = self._spool.dispatchers, self._spool.refused_totals
+        gone = sorted(refused.by.keys() - known)
         return {
             "dispatchers": {who: self._standing(who) | {"gone": who in gone} for who in known + gone},
             "unclaimed": self._spool.standing("").waiting,
             "dropped": self._spool.dropped,
-            "refused_dropped": self._spool.refused_dropped,
-            "refused_trouble": _FULL if self._spool.refused_full else "",
+            "refused_dropped": refused.dropped,
+            "refused_trouble": _FULL if refused.full else "",
             "bytes": self._spool.size,
             "trouble": self._spool.trouble,
         }

@@ -44,7 +44,7 @@ class QueueFile:
 
     While the file cannot be written to (`is_away`) `trouble` is why. The contents are then a view of it or,
     where it cannot be read either, what came since; they move into the file when it is within reach again.
-    `shift` is by how much provisional ids have changed then. After any call the contents may be others.
+    After any call the contents may be others.
     """
 
     def __init__(self, path: Path, limits: Limits, clock: Clock, *, wake: Callable[[], None]) -> None:
@@ -52,7 +52,7 @@ class QueueFile:
         self.trouble = ""
         self.is_away = False
         self.retry_at = 0.0
-        self.shift = 0
+        self._shift = 0
         self._path = path
         self._limits = limits
         self.clock = clock
@@ -83,6 +83,10 @@ class QueueFile:
     def saved(self) -> int:
         """How many frames of the file, that the contents do not count, are in the new one so far."""
         return self._rescue.saved if self._rescue and self.contents.identity is None else 0
+
+    def real(self, number: int) -> int:
+        """Return the id that a frame has now, of one that may have been provisional."""
+        return number + self._shift if number >= PROVISIONAL else number
 
     def describe(self) -> str:
         """Return why what is put waits in memory only, where a kill takes it, or ""."""
@@ -305,7 +309,7 @@ class QueueFile:
             contents.places.doubt_marks()
         end = contents.next
         if before.identity is None:
-            self.shift = contents.append(before)
+            self._shift = contents.append(before)
         else:
             contents.resume(before)
         contents.places.resume_consumers(before.places, end)

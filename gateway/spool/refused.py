@@ -51,6 +51,17 @@ class RefusedRow(NamedTuple):
         return len(self.text.encode()) + len(self.reason.encode()) + 3 * len(self.who.encode()) + _OVERHEAD
 
 
+class RefusedTotals(NamedTuple):
+    """How many frames are set aside, by dispatcher, there or gone, and how many were dropped, ever.
+
+    `full` says that frames have been dropped since some were last taken out by hand.
+    """
+
+    by: Counter[str]
+    dropped: int
+    full: bool
+
+
 class RefusedFrames:
     """The table `refused` of the file, and what is still to be written there.
 
@@ -91,6 +102,17 @@ class RefusedFrames:
     def by(self) -> Counter[str]:
         """How many there are, by dispatcher."""
         return self._on_disk + Counter(row.who for row in self.unwritten)
+
+    @property
+    def totals(self) -> RefusedTotals:
+        """How many there are, and what became of those that are gone."""
+        return RefusedTotals(self.by, self.dropped, self.full)
+
+    @staticmethod
+    def reasons(db: sqlite3.Connection, who: str) -> dict[str, int]:
+        """Return why the frames of a dispatcher that are in the file were refused, and how many for each."""
+        query = "SELECT reason, count(*) FROM refused WHERE who = ? GROUP BY reason"
+        return dict(db.execute(query, (who,)).fetchall())
 
     @property
     def is_written(self) -> bool:

@@ -21,7 +21,6 @@ from gateway.clock import Clock
 from gateway.process.state_files import size_of
 from gateway.spool.disk import Disk
 from gateway.spool.limits import Limits
-from gateway.spool.places import PROVISIONAL
 from gateway.spool.queue_file import QueueFile
 from gateway.spool.refused import RefusedRow
 from gateway.spool.retention import Retention
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.flag import Flag
     from gateway.frame import Frame, Stamp
     from gateway.spool.contents import Contents, Refused, Standing, Waiting
+    from gateway.spool.refused import RefusedTotals
     from gateway.times.boots import Row
 
 
@@ -78,10 +78,6 @@ class Spool:
     @property
     def _contents(self) -> Contents:
         return self._file.contents
-
-    def _real(self, number: int) -> int:
-        """Return the id that a frame has now, of one that may have been provisional."""
-        return number + self._file.shift if number >= PROVISIONAL else number
 
     def set_consumers(self, dispatchers: Iterable[str]) -> int:
         """Keep frames for these dispatchers from now on; a new one starts with the oldest frame there is.
@@ -142,9 +138,9 @@ class Spool:
                 found = self._disk.read(lambda contents: contents.to_deliver(who, limit))
                 if self._file.is_rescuing:
                     return []  # what is older is on its way into the new file
-                if self._unsafe and found and found[-1].number >= (first := self._real(self._unsafe[0][1])):
-                    found = [kept for kept in found if kept.number < first]
-                    if not found:
+                if self._unsafe and found:
+                    first = self._file.real(self._unsafe[0][1])
+                    if not (found := [kept for kept in found if kept.number < first]):
                         return []
                 contents, places = self._contents, self._contents.places
                 frames = [kept.frame for kept in found]
@@ -174,7 +170,7 @@ class Spool:
         """
         with self._lock:
             clock = self._given.get(who, self._contents.boots.now)
-            self._contents.places.mark(who, self._real(upto), blind=blind, clock=clock)
+            self._contents.places.mark(who, self._file.real(upto), blind=blind, clock=clock)
             self._disk.flush()
 
     def sent(self, who: str) -> tuple[int, bool]:
@@ -199,11 +195,11 @@ class Spool:
         not. While the disk refuses, the place is kept in memory, so that nothing is sent twice.
         """
         with self._lock:
-            upto, place = self._real(upto), self._contents.places.of(who)
+            upto, place = self._file.real(upto), self._contents.places.of(who)
             self._contents.refused.unwritten += [
-                RefusedRow(self._real(number), who, reason, to_text(frame))
+                RefusedRow(self._file.real(number), who, reason, to_text(frame))
                 for number, frame, reason in refused
-                if place < self._real(number) <= upto
+                if place < self._file.real(number) <= upto
             ]
             self._contents.delivered(who, upto)
             self._disk.flush()
@@ -234,7 +230,7 @@ class Spool:
         with self._lock:
             if self._file.is_away:
                 self._disk.check()
-            skipped = self._retention.skip(self._contents, who, before=self._real(before), limit=limit)
+            skipped = self._retention.skip(self._contents, who, before=self._file.real(before), limit=limit)
             self._disk.flush()
             self._disk.check()
             return skipped
@@ -278,7 +274,7 @@ class Spool:
         """Return the oldest frames after this id and after the place of `who`, for any dispatcher."""
         with self._lock:
             place = self._contents.places.of(who) if who else self._contents.first - 1
-            after = max(self._real(after), place)
+            after = max(self._file.real(after), place)
             return self._disk.read(lambda contents: contents.waiting(after, limit, who))
 
     def standing(self, who: str) -> Standing:
@@ -295,10 +291,9 @@ class Spool:
 
     def reasons(self, who: str) -> dict[str, int]:
         """Return why frames were set aside for the dispatcher, and how many for each reason."""
-        query = "SELECT reason, count(*) FROM refused WHERE who = ? GROUP BY reason"
         with self._lock:
             self._disk.flush()
-            return self._disk.read(lambda contents: dict(contents.db.execute(query, (who,)).fetchall()))
+            return self._disk.read(lambda contents: contents.refused.reasons(contents.db, who))
 
     @property
     def dispatchers(self) -> list[str]:
@@ -306,25 +301,15 @@ class Spool:
         return sorted(self._contents.places.consumers)
 
     @property
-    def refusers(self) -> list[str]:
-        """The dispatchers, there or gone, that have frames set aside."""
-        with self._lock:
-            return sorted(self._contents.refused.by)
-
-    @property
     def dropped(self) -> int:
         """How many frames were dropped, ever, because the queue was full or they were too old."""
         return self._contents.dropped
 
     @property
-    def refused_dropped(self) -> int:
-        """How many refused frames were dropped, ever, as there were too many of them."""
-        return self._contents.refused.dropped
-
-    @property
-    def refused_full(self) -> bool:
-        """Whether refused frames have been dropped since some were last taken out by hand."""
-        return self._contents.refused.full
+    def refused_totals(self) -> RefusedTotals:
+        """How many frames are set aside, and what became of those that were."""
+        with self._lock:
+            return self._contents.refused.totals
 
     @property
     def end(self) -> int:
