@@ -224,6 +224,9 @@ class Daemon:
         logs.set_levels({name: plugin.loglevel for name, plugin in plugins.items()})
         logs.log_to_syslog(configuration.gateway.syslog)
         self._configuration = configuration
+        # What comes from here on is sent by nobody who is stopped.
+        retired = _retire(self._listeners, configuration.listeners)
+        retired += _retire(self._dispatchers, configuration.dispatchers)
         if gone := self._spool.set_consumers(configuration.dispatchers):
             log.warning("readings dropped, as they waited only for a destination that was removed: %s", gone)
         dispatchers = configuration.dispatchers.items()
@@ -233,8 +236,7 @@ class Daemon:
         self._present.configure(configuration.listeners, configuration.nodes)
         self._retired = [worker for worker in self._retired if worker.is_alive()]
         gc.collect()  # the others have descriptors, and are in cycles: by itself that may take days
-        self._retired += _retire(self._listeners, configuration.listeners)
-        self._retired += _retire(self._dispatchers, configuration.dispatchers)
+        self._retired += retired
         for name, dispatcher in configuration.dispatchers.items():
             if name not in self._dispatchers:
                 dispatcher.present = self._present

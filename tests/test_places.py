@@ -111,6 +111,31 @@ def test_what_waits_for_a_dispatcher_that_goes_is_counted_and_for_one_that_takes
     assert spool.set_consumers([]) == 0
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_another_has_sent_while_a_dispatcher_was_away_may_have_been_sent(boot, stopped):
+    # given a, whose place b takes, which sends what has come since; c is behind both
+    spool = boot("first", "a", "c")
+    spool.put([frame(1)])
+    spool.mark_sending("a", 1)
+    spool.done("a", 1)
+    spool.set_consumers(["b", "c"])
+    spool.put([frame(2)])
+    spool.mark_sending("b", 2)
+    spool.done("b", 2)
+    # when a comes back, in the same run or the next one
+    if stopped:
+        spool.close()
+        spool = boot("first", "a", "c")
+    else:
+        spool.set_consumers(["a", "c"])
+    # then it has to ask what has arrived
+    assert values(spool, "a") == [2]
+    assert spool.sent("a")[0] == 2
+    # and not of what comes from then on
+    spool.put([frame(3)])
+    assert spool.sent("a")[0] == 2
+
+
 @pytest.mark.parametrize(("upto", "waited"), [(3, 0), (1, 2)])
 def test_what_all_have_had_is_not_counted_as_lost_with_a_dispatcher_that_goes(boot, path, upto, waited):
     # given a file that a rescue has left with three frames that a has had, and b had so many of them

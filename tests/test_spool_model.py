@@ -324,6 +324,11 @@ class SpoolAgainstLists(RuleBasedStateMachine):
     @rule(names=st.sets(NAMES, min_size=1))
     def set_consumers(self, names: set[str]) -> None:
         self.spool.set_consumers(names)
+        for name in names - self.attending:
+            self.doubt[name] = self.next - 1
+        for name in self.sent.keys() - names:
+            upto, _, blind = self.sent[name]
+            self.sent[name] = (upto, "", blind)
         self.attending = names
         for name in names:
             self.place[name] = self.after(name)

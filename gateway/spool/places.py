@@ -84,12 +84,18 @@ class Places:
         ]
 
     def set_consumers(self, dispatchers: Iterable[str], end: int) -> None:
-        """Keep frames for these dispatchers; a new one begins with the oldest frame."""
-        self.consumers = set(dispatchers)
+        """Keep frames for these dispatchers; a new one begins with the oldest frame.
+
+        One that was away for a while may have had another in its place, which has sent what is there.
+        """
+        before, self.consumers = self.consumers, set(dispatchers)
+        for who in self._marks.keys() - self.consumers if self.consumers else ():
+            self._marks[who] = self._marks[who]._replace(boot="")
+        for who in self.consumers - before:
+            self._in_doubt[who] = max(self._in_doubt.get(who, 0), end - 1)
         for who in self.consumers:
             self._upto[who] = max(self._upto.get(who, 0), self.first - 1)
             self._marks.setdefault(who, Mark())
-            self._in_doubt.setdefault(who, end - 1)
         self.is_written = False
 
     def in_file(self, who: str) -> int:
