@@ -171,11 +171,21 @@ def test_a_reader_that_stands_still_holds_nobody_up_and_is_told_what_it_missed(m
 
 
 @pytest.mark.parametrize(
-    ("is_terminal", "size"), [(True, 100), (True, 501), (False, 100), (False, 4500), (False, 30_000)]
+    ("is_terminal", "size", "is_ours"),
+    [
+        (True, 100, True),
+        (True, 501, True),
+        (False, 100, True),
+        (False, 4500, True),
+        (False, 30_000, True),
+        (False, 11_000, False),
+    ],
 )
 def test_a_terminal_or_pipe_that_is_read_no_more_holds_nobody_up_in_the_middle_of_a_line(
-    monkeypatch, is_terminal, size
+    monkeypatch, is_terminal, size, is_ours
 ):
+    if not is_ours:  # another user's pipe, as in a container, cannot be opened once more
+        monkeypatch.setattr(logs, "_reopened", lambda _: None)
     reader, writer = os.openpty() if is_terminal else os.pipe()
     there = bytearray()
 
@@ -208,6 +218,23 @@ def test_a_terminal_or_pipe_that_is_read_no_more_holds_nobody_up_in_the_middle_o
     assert dropped
     assert {each for each in words if each.startswith("radio: ")} == {"radio: " + "x" * size, "radio: and on"}
     assert sum(dropped) + len(words) - len(dropped) == 1000 + after
+
+
+def test_a_line_that_was_cut_is_whole_at_the_end_where_it_is_read_again(monkeypatch):
+    # given a pipe that had no room for all of a line
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as read, os.fdopen(writer, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        monkeypatch.setattr(logs, "_READER", 0.05)
+        log_to(None)
+        for _ in range(3):
+            radio("x" * 30_000)
+        # when it is read, and the log ends
+        there = os.read(reader, 50_000).decode()
+        logs.log.handlers[0].close()
+        stderr.close()
+        words = [line[28:] for line in (there + read.read()).splitlines()]
+    assert words == ["radio: " + "x" * 30_000] * 3
 
 
 def test_a_line_with_wrong_arguments_is_no_trouble_of_who_logs(monkeypatch):

@@ -170,7 +170,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
         poll.register(number, select.POLLOUT)
         try:
             while poll.poll(max(0.0, until - time.monotonic()) * 1000):
-                self._unwritten = self._unwritten[os.write(number, self._unwritten) :]
+                self._unwritten = self._unwritten[os.write(number, self._unwritten[: select.PIPE_BUF]) :]
                 if not self._unwritten:
                     return True
         except BlockingIOError:  # a terminal may have room for less than a character
@@ -178,6 +178,8 @@ class _Stderr(logging.StreamHandler[TextIO]):
         return False
 
     def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._is_written(time.monotonic())
         if self._own is not None:
             os.close(self._own)
             self._own = None
@@ -187,7 +189,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
 def _reopened(stream: TextIO) -> int | None:
     """Return a descriptor of a pipe or terminal that takes what it has room for; None where there is none.
 
-    Those who share the other one are to wait as before.
+    Those who share the other one are to wait as before. A pipe of another user cannot be opened.
     """
     with contextlib.suppress(AttributeError, ValueError, OSError):
         number = stream.fileno()
