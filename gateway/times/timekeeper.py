@@ -166,7 +166,7 @@ class Timekeeper:
             words = f"the clock shows a time {span(self._past - wall)} before one that has passed"
             words += " (where it is right, it was ahead once: start once with unsynced = send)"
         elif self._doubted:
-            words = "the clock was wrong before the gateway was started again, and was not set since"
+            words = "a server contradicted the clock before the gateway was started again"
             words += " (where it is right, start once with unsynced = send)"
         else:
             return ""
