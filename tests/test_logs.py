@@ -228,13 +228,13 @@ def test_a_line_that_was_cut_is_whole_at_the_end_where_it_is_read_again(monkeypa
         monkeypatch.setattr(logs, "_READER", 0.05)
         log_to(None)
         for _ in range(3):
-            radio("x" * 30_000)
+            radio("x" * 25_000)
         # when it is read, and the log ends
         there = os.read(reader, 50_000).decode()
         logs.log.handlers[0].close()
         stderr.close()
         words = [line[28:] for line in (there + read.read()).splitlines()]
-    assert words == ["radio: " + "x" * 30_000] * 3
+    assert words == ["radio: " + "x" * 25_000] * 3
 
 
 def test_a_line_with_wrong_arguments_is_no_trouble_of_who_logs(monkeypatch):
