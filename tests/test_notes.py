@@ -44,6 +44,21 @@ def test_a_note_whose_transaction_fails_is_written_later(tmp_path):
     db.close()
 
 
+def test_a_note_that_a_damaged_file_has_as_no_text_is_none(tmp_path):
+    # given a file in which a flipped bit made bytes of every text
+    spool = open_queue(tmp_path / "queue.db")
+    spool.put([frame(1)], {"relay/x": "5"})
+    spool.close()
+    with sqlite3.connect(tmp_path / "queue.db") as db:
+        db.execute("UPDATE notes SET value = CAST(value AS BLOB)")
+    db.close()
+    # when it is used, then its frames are
+    again = open_queue(tmp_path / "queue.db")
+    assert (again.notes.below("relay/"), again.noted("a")) == ({}, again.sent("a")[0])
+    assert isinstance(again.epochs.of(1), str)
+    again.close()
+
+
 def test_each_start_begins_an_epoch_and_a_frame_keeps_its_own(tmp_path):
     path = tmp_path / "queue.db"
     first = open_queue(path)

@@ -29,7 +29,8 @@ class Notes:
 
     def load(self, db: sqlite3.Connection) -> None:
         """Read the file; what memory has is newer, and is written again."""
-        on_disk = dict(db.execute("SELECT name, value FROM notes"))
+        rows = db.execute("SELECT name, value FROM notes")
+        on_disk = {name: text for name, text in rows if isinstance(name, str) and isinstance(text, str)}
         self._new |= {name for name in self._texts if self._texts[name] != on_disk.get(name)}
         self._texts = {**on_disk, **self._texts}
 
