@@ -111,6 +111,19 @@ def test_what_waits_for_a_dispatcher_that_goes_is_counted_and_for_one_that_takes
     assert spool.set_consumers([]) == 0
 
 
+def test_a_dispatcher_that_is_added_has_sent_nothing_and_one_in_the_place_of_another_may_have(spool):
+    spool.set_consumers(["a"])
+    spool.put([frame(1), frame(2)])
+    # when one is added, then its far end is asked all the same, as it may be one that is known
+    spool.set_consumers(["a", "b"])
+    assert (spool.sent("b")[0], spool.noted("b")) == (2, 0)
+    spool.mark_sending("b", 1)
+    assert spool.noted("b") == 1
+    # and when one takes its place
+    spool.set_consumers(["a", "c"])
+    assert spool.noted("c") == 2
+
+
 @pytest.mark.parametrize("stopped", [False, True])
 def test_what_another_has_sent_while_a_dispatcher_was_away_may_have_been_sent(boot, stopped):
     # given a, whose place b takes, which sends what has come since; c is behind both

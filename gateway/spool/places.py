@@ -61,6 +61,7 @@ class Places:
         self._marks: dict[str, Mark] = {}
         self._at_start = 0
         self._in_doubt: dict[str, int] = {}
+        self._new: set[str] = set()
         self._past: dict[str, int] = {}
 
     def load(self, db: sqlite3.Connection) -> int:
@@ -89,6 +90,8 @@ class Places:
         One that was away for a while may have had another in its place, which has sent what is there.
         """
         before, self.consumers = self.consumers, set(dispatchers)
+        if self._marks and self._marks.keys() <= self.consumers:  # in nobody's place
+            self._new |= self.consumers - self._marks.keys()
         for who in self._marks.keys() - self.consumers if self.consumers else ():
             self._marks[who] = self._marks[who]._replace(boot="")
         for who in self.consumers - before:
@@ -148,6 +151,7 @@ class Places:
 
     def mark(self, who: str, upto: int, *, blind: bool, clock: Row) -> None:
         """Note that frames up to this id may be sent from now on, with the times that follow from `clock`."""
+        self._new.discard(who)
         before = self._marks[who]
         pins = extend_pins(before.pins, Pin(upto, self._boot, clock))
         self._marks[who] = Mark(max(upto, before.upto), self._boot, blind, pins)
@@ -162,11 +166,11 @@ class Places:
         return upto if boot and boot == self._boot else max(upto, self._in_doubt[who]), bool(blind)
 
     def noted(self, who: str, notes: Notes) -> int:
-        """Return the same, or less where the run before took a note at its end, in order.
+        """Return the same, or less where the run before took a note at its end, in order; 0 for a new one.
 
         This is for figures alone: a power cut may have taken a mark that is newer than that note.
         """
-        upto, _ = self.sent(who)
+        upto = 0 if who in self._new else self.sent(who)[0]
         mark, _, noted = notes.below(_END).get(who, "").rpartition(" ")
         return min(upto, int(noted)) if mark == self._marks[who].key and noted.isdecimal() else upto
 
