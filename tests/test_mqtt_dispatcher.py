@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from gateway.dispatchers.mqtt.dispatcher import Mqtt
 from gateway.dispatchers.mqtt.published import Published
 from gateway.dispatchers.mqtt.state import StateStream
 from gateway.mqtt.broker import Lost
-from gateway.plugin import HoldEverything
+from gateway.plugin import BadFrame, Batch, Frame, HoldEverything, Stamp
 from gateway.present.state import State
 from gateway.settings import SettingsFault, build
 from tests import home_assistant
@@ -262,6 +263,27 @@ def test_what_this_user_may_not_publish_is_published_once_that_is_allowed():
     mqtt._stream.forget_sent()
     mqtt._publish_state()
     assert Session.taken == ["refused", "home/status", "home/gateway"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "failure", "taken"),
+    [([0], Lost, 1), ([0, 0x95], BadFrame, 1), ([0, 0x95, 0], BadFrame, 1), ([0, 0, 0], None, 3)],
+)
+def test_what_is_acknowledged_together_with_the_end_of_the_connection_is_taken_and_no_more(
+    codes, failure, taken
+):
+    class Session:
+        def deliver(self, messages, got):
+            got.extend(codes)
+            raise Lost("connection lost", len(messages) - len(codes))
+
+    mqtt = Mqtt(topic="home")
+    mqtt.session = Session()
+    frames = [Frame("5", (float(n),), Stamp(1e9, "b", 1.0)) for n in range(3)]
+    delivery = mqtt.prepare(Batch(frames, range(3), ["e"] * 3))
+    with pytest.raises(failure) if failure else nullcontext():
+        delivery.send()
+    assert delivery.delivered().count == taken
 
 
 def test_emonhub_s_and_emoncms_formats(tmp_path):

@@ -38,20 +38,22 @@ class Messages(Delivery):
         mqtt, session = self._mqtt, self._mqtt.connection()
         flat = [(place, message) for place, of_frame in enumerate(self._messages) for message in of_frame]
         codes: list[int] = []
-        self._taken = 0
+        self._taken, lost = 0, None
         try:
             session.deliver([message for _, message in flat], codes)
-        except Lost as lost:
-            self._taken = at = flat[len(codes)][0]
-            before, mqtt.suspect = mqtt.suspect, self._ids[at]
-            if before == mqtt.suspect and lost.unacknowledged == self.count == 1:
-                raise BadFrame(f"{lost}, each time it is sent") from lost
-            raise
-        for (place, message), code in zip(flat, codes, strict=True):
+        except Lost as error:
+            lost = error
+        for (place, message), code in zip(flat, codes, strict=False):
             if failure := judge(mqtt.where, mqtt.area(message.topic), code):
                 self._taken = place
                 mqtt.suspect = self._ids[place]
                 raise failure
+        if lost and len(codes) < len(flat):  # the last may be acknowledged together with the end
+            self._taken = at = flat[len(codes)][0]
+            before, mqtt.suspect = mqtt.suspect, self._ids[at]
+            if before == mqtt.suspect and lost.unacknowledged == self.count == 1:
+                raise BadFrame(f"{lost}, each time it is sent") from lost
+            raise lost
         self.is_unread = mqtt.is_unread = set(codes) == {NOBODY_READS}
         self._taken = self.count
         mqtt.suspect = None
