@@ -97,6 +97,8 @@ class SerialPort:
             # pyserial wraps what the driver says of a file that is no port.
             within = error.__context__
             what = (within if isinstance(within, termios.error) else error).args[0]
+            if "returned no data" in str(what):  # pyserial's words; no other program can read the port
+                what = f"it gives no more data ({_PLUGGED_IN})"
             raise OSError(f"{self.name}: {self._words(what) if isinstance(what, int) else what}") from error
 
     def _words(self, number: int) -> str:
