@@ -80,7 +80,7 @@ def test_a_power_cut_takes_nothing_that_was_there_at_the_last_sync(tmp_path, blo
         read = values(spool)
         assert read == list(range(len(read)))
         assert len(read) >= 200
-        spool.put([Frame("9", (1000,), Stamp(0, "boot", 0))])
+        spool.put([Frame("9", (1000,), Stamp(1_700_000_000.0, "boot", 0))])
         assert values(spool)[-1] == 1000
         spool.close()
 
@@ -124,10 +124,10 @@ def test_a_full_disk_can_be_emptied_and_takes_frames_again(tmp_path, block):
         fill(card / "others")
         count = 100
         while not spool.trouble:
-            spool.put([Frame("9", (count,), Stamp(0, "boot", 0), ("x" * 200,))])
+            spool.put([Frame("9", (count,), Stamp(1_700_000_000.0, "boot", 0), ("x" * 200,))])
             count += 1
         for _ in range(20):
-            spool.put([Frame("9", (count,), Stamp(0, "boot", 0), ("x" * 200,))])
+            spool.put([Frame("9", (count,), Stamp(1_700_000_000.0, "boot", 0), ("x" * 200,))])
             count += 1
         sent: list[float | None] = []
         while batch := spool.peek("a", 50):
