@@ -20,7 +20,7 @@ from gateway.present.collecting import StatusCollector
 from gateway.present.hourly import HOUR, Hourly
 from gateway.present.queue_answers import QueueAnswers
 from gateway.present.state import State
-from gateway.process import control, logs, state_files
+from gateway.process import control, logs, state_files, syslog
 from gateway.process.notify import Supervisor
 from gateway.spool import Spool
 from gateway.text.words import failure
@@ -222,7 +222,7 @@ class Daemon:
         log.setLevel(configuration.gateway.loglevel)
         plugins = {**configuration.listeners, **configuration.dispatchers}
         logs.set_levels({name: plugin.loglevel for name, plugin in plugins.items()})
-        logs.log_to_syslog(configuration.gateway.syslog)
+        syslog.log_to_syslog(configuration.gateway.syslog)
         self._configuration = configuration
         # What comes from here on is sent by nobody who is stopped.
         retired = _retire(self._listeners, configuration.listeners)

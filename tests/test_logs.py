@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.process import logs
-from gateway.process.logs import check_syslog, log_to, log_to_syslog, set_levels
+from gateway.process import logs, syslog
+from gateway.process.logs import log_to, set_levels
 from gateway.process.port import host_and_port
+from gateway.process.syslog import check_syslog, log_to_syslog
 from tests.waiting import wait_until
 
 log = logging.getLogger("oemgateway")
@@ -299,7 +300,7 @@ def test_what_was_said_before_the_end_is_sent(loghost):
 
 
 def test_the_syslog_of_this_machine(tmp_path, monkeypatch):
-    monkeypatch.setattr(logs, "_LOCAL", str(tmp_path / "log"))
+    monkeypatch.setattr(syslog, "_LOCAL", str(tmp_path / "log"))
     log.handlers = []
     log_to_syslog(("local",))
     # a syslogd that is started later is found

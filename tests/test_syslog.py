@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from gateway.process import logs
-from gateway.process.logs import log_to_syslog
+from gateway.process import syslog
+from gateway.process.syslog import log_to_syslog
 from tests.gateway_process import GatewayProcess, state
 from tests.peers import need
 from tests.ports import free_port
@@ -86,7 +86,7 @@ def nothing_left(monkeypatch):
 
 
 def place(rsyslog, way, monkeypatch):
-    monkeypatch.setattr(logs, "_LOCAL", str(rsyslog.directory / "log"))
+    monkeypatch.setattr(syslog, "_LOCAL", str(rsyslog.directory / "log"))
     return {
         "local": "local",
         "udp": f"127.0.0.1:{rsyslog.udp}",
@@ -120,7 +120,7 @@ def test_each_record_is_one_message_with_facility_severity_and_program(rsyslog, 
 
 
 def test_a_server_that_comes_back_gets_the_lines_that_waited(rsyslog, monkeypatch):
-    monkeypatch.setattr(logs._Stream, "again", 0.1)
+    monkeypatch.setattr(syslog._Stream, "again", 0.1)
     log_to_syslog((place(rsyslog, "tcp", monkeypatch),))
     CELLAR.info("before")
     wait_until(lambda: len(rsyslog.lines()) == 1)
@@ -139,16 +139,16 @@ def test_a_server_that_comes_back_gets_the_lines_that_waited(rsyslog, monkeypatc
 
 
 def test_what_is_dropped_is_counted(rsyslog, monkeypatch):
-    monkeypatch.setattr(logs._Stream, "again", 0.1)
+    monkeypatch.setattr(syslog._Stream, "again", 0.1)
     rsyslog.stop()
     log_to_syslog((place(rsyslog, "tcp", monkeypatch),))
-    for number in range(logs._BACKLOG + 21):
+    for number in range(syslog._BACKLOG + 21):
         CELLAR.info("line %d", number)
     rsyslog.start()
     words = "lines of the log were dropped, as this syslog could not be reached"
     wait_until(lambda: any(words in line[4] for line in rsyslog.lines()))
     (count,) = (int(line[4].split()[1]) for line in rsyslog.lines() if words in line[4])
-    wait_until(lambda: len(rsyslog.lines()) == logs._BACKLOG + 21 - count + 1)
+    wait_until(lambda: len(rsyslog.lines()) == syslog._BACKLOG + 21 - count + 1)
     assert 19 <= count <= 21
 
 
@@ -156,7 +156,8 @@ def test_what_is_dropped_is_counted(rsyslog, monkeypatch):
 def test_a_dead_server_never_blocks_who_logs(death, full_port, peer):
     # given a server that takes nothing: its backlog is full, or it reads nothing, as one that is stopped
     log_to_syslog((f"tcp:127.0.0.1:{full_port if death == 'full' else peer(silence).port}",))
-    (handler,) = (each for each in logging.getLogger("oemgateway").handlers if isinstance(each, logs._Syslog))
+    handlers = logging.getLogger("oemgateway").handlers
+    (handler,) = (each for each in handlers if isinstance(each, syslog._Syslog))
     for _ in range(5000):  # far more than the buffers of a connection hold
         CELLAR.info("x" * 4000)
     # Lines that waited for it would be there, and would take longer than a test may.
@@ -164,8 +165,8 @@ def test_a_dead_server_never_blocks_who_logs(death, full_port, peer):
 
 
 def test_a_connection_that_takes_nothing_more_is_left_for_a_new_one(peer, monkeypatch):
-    monkeypatch.setattr(logs, "_PATIENCE", 0.2)
-    monkeypatch.setattr(logs._Stream, "again", 0.1)
+    monkeypatch.setattr(syslog, "_PATIENCE", 0.2)
+    monkeypatch.setattr(syslog._Stream, "again", 0.1)
 
     def reads_nothing_at_first(server, connection):
         server.seen.append(b"")

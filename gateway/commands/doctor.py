@@ -12,8 +12,9 @@ from gateway.diagnosis.finding import Finding, bad, good, show, unknown
 from gateway.diagnosis.machine import WRITE_SEARCH, Machine
 from gateway.paths import DEFAULT_FILE, own_state
 from gateway.present.asking import RunningGateway
-from gateway.process import control, logs
+from gateway.process import control
 from gateway.process.holders import of_process
+from gateway.process.syslog import syslog_trouble
 from gateway.registry import UnknownType, find, known
 from gateway.settings import build
 from gateway.text.terminal import FAILED, OK
@@ -86,7 +87,7 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
 
 def _examine_syslog(words: tuple[str, ...]) -> Finding:
     place = ", ".join(words)
-    if trouble := logs.syslog_trouble(words):
+    if trouble := syslog_trouble(words):
         cure = "start it, or correct syslog in [gateway]; the log itself goes on"
         return bad(f"{place} is not reached ({trouble})", cure)
     return good(f"{place} can be reached")

@@ -25,7 +25,7 @@ from gateway.conf.section import Part, blame, is_off, place, read_part
 from gateway.nodes import Nodes
 from gateway.paths import find_socket, find_state_dir
 from gateway.plugin import Dispatcher, Listener
-from gateway.process.logs import check_syslog
+from gateway.process.syslog import check_syslog
 from gateway.registry import KINDS, Kind, known
 from gateway.settings import (
     LogLevel,
