@@ -208,8 +208,8 @@ class BadFrame(DeliveryFailure):
 class NodeRefused(BadFrame):
     """The far end takes no frame of a node, whatever its values, and may have taken those before the first.
 
-    Frames of that node are set aside without being sent, and one is tried once an hour. `stored` says that it
-    has frames of the batch, where some of that node may be among them: it is then asked how many.
+    Frames of that node are set aside without being sent, and one is tried once an hour. `stored` says that
+    frames of the batch, perhaps of that node too, were taken before it: the far end is asked how many.
     """
 
     def __init__(self, message: str, node: str, *, stored: bool = False) -> None:

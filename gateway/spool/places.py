@@ -166,16 +166,16 @@ class Places:
         return upto if boot and boot == self._boot else max(upto, self._in_doubt[who]), bool(blind)
 
     def noted(self, who: str, notes: Notes) -> int:
-        """Return the same, or less where the run before took a note at its end, in order; 0 for a new one.
+        """Return up to which id frames may have been sent, as exactly as the last run noted when it stopped.
 
-        This is for figures alone: a power cut may have taken a mark that is newer than that note.
+        It is 0 for a new dispatcher. Only counts may use this: a power cut may have taken a newer mark.
         """
         upto = 0 if who in self._new else self.sent(who)[0]
         mark, _, noted = notes.below(_END).get(who, "").rpartition(" ")
         return min(upto, int(noted)) if mark == self._marks[who].key and noted.isdecimal() else upto
 
     def end(self, notes: Notes) -> None:
-        """Note up to which ids frames can have been sent."""
+        """Note, as the run stops, up to which id frames may have been sent to each dispatcher."""
         notes.update(
             {f"{_END}{who}": f"{self._marks[who].key} {self.noted(who, notes)}" for who in self.consumers}
         )

@@ -184,7 +184,7 @@ class Spool:
             return self._contents.places.sent(who)
 
     def noted(self, who: str) -> int:
-        """Return the same for figures alone: fewer, where the run before ended in order."""
+        """Return up to which id frames may have been sent; lower than `sent`, and only for counts."""
         with self._lock:
             return self._contents.places.noted(who, self.notes)
 

@@ -58,8 +58,8 @@ class _Attempt:
     """Frames that are being sent, or have been and it is not known how many arrived.
 
     `aside` are frames of refused nodes before and among them, and `upto` is the id that the queue may go on
-    after when all of them are delivered. `blind`: the first could not be told from what the far end had. At
-    most so many of them, from the front, were `sent`.
+    after when all of them are delivered. `blind`: the first could not be told from what the far end had.
+    `sent` is how many of them, from the front, may have been sent.
     """
 
     frames: Numbered

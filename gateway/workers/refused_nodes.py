@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import logging
@@ -132,18 +132,26 @@ class RefusedNodes:
             self._nodes = {name: replace(node, frames=0, next_try=0.0) for name, node in self._nodes.items()}
 
 
+class _Refusals(NamedTuple):
+    """Why the last frame of a node was refused, how many were, one after another, and when the last was."""
+
+    reason: str
+    frames: int
+    last: float
+
+
 class RefusedInARow:
     """How many frames of each node were refused one after another; times are of the monotonic clock."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._nodes: dict[str, RefusedNode] = {}
+        self._nodes: dict[str, _Refusals] = {}
 
     def refused(self, name: str, reason: str, now: float) -> None:
         """Count a frame of a node."""
         with self._lock:
-            before = self._nodes.pop(name, None)
-            self._nodes[name] = RefusedNode(reason, before.frames + 1 if before else 1, now, now)
+            frames = self._nodes.pop(name).frames if name in self._nodes else 0
+            self._nodes[name] = _Refusals(reason, frames + 1, now)
             if len(self._nodes) > _MOST:
                 del self._nodes[next(iter(self._nodes))]
 
@@ -157,17 +165,15 @@ class RefusedInARow:
         """Say of which nodes nothing seems to be taken any more, "" where there are none."""
         with self._lock:
             found = [
-                (name, node)
-                for name, node in self._nodes.items()
-                if node.frames >= _IN_A_ROW and now < node.last + _FORGET
+                (name, row)
+                for name, row in self._nodes.items()
+                if row.frames >= _IN_A_ROW and now < row.last + _FORGET
             ]
         if not found:
             return ""
-        name, node = found[0]
+        name, row = found[0]
         others = f", and of {len(found) - 1} more" if len(found) > 1 else ""
-        return (
-            f"the last {node.frames} frames of node {name}{others} were refused and set aside: {node.reason}"
-        )
+        return f"the last {row.frames} frames of node {name}{others} were refused and set aside: {row.reason}"
 
 
 def refused_node(nodes: set[str], refusal: NodeRefused) -> str:

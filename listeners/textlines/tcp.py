@@ -33,7 +33,7 @@ _BINARY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 class _Client(Client):
     """A connection, what it has sent of its next line, and whether it has sent the key.
 
-    `is_visitor` tells whether all that it has sent is none of a device; None before its first line.
+    `is_visitor` says that it has sent nothing yet that a device would; None before its first line.
     """
 
     lines: Lines = field(default_factory=lambda: Lines(LONGEST_LINE))
@@ -67,7 +67,8 @@ class Tcp(TcpListener[_Client]):
         for client, data in self._server.receive(ready, _READ):
             client.deadline = now + self.idle
             lines = client.lines.feed(data)
-            client.is_visitor = None if client.is_visitor is None else client.is_visitor and not data
+            if data and client.is_visitor:
+                client.is_visitor = False
             self._look(client, lines)
             if not client.is_visitor:
                 frames += [self._frame(client, line, stamp) for line in lines]
