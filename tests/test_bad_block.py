@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.dispatchers.page.history.history import History
-from gateway.spool import queue_file
+from gateway.spool import Spool, queue_file
 from gateway.store import commits, leaves, salvage, store
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import run
@@ -88,18 +88,24 @@ def test_what_the_rest_of_the_log_and_the_file_have_is_rescued(path, library, bl
     assert [*path.parent.glob("queue.db-wal.damaged-*")]
 
 
+def tried_in_vain(path: Path, clock: VirtualClock) -> Spool:
+    """Return a queue on a disk that reads nothing, after ten tries in which nothing was given up."""
+    spool = open_queue(path, clock=clock)
+    for _ in range(10):
+        finish_rescue(spool)
+        clock.sleep(6)
+        spool.tend()
+    assert not list(path.parent.glob("*damaged*"))
+    return spool
+
+
 def test_a_disk_that_reads_neither_log_nor_file_takes_nothing(path, monkeypatch):
     # given readings in the file and in its log, and a disk that reads neither for a long time
     leave(path, 20, 30)
     clock = VirtualClock()
     with monkeypatch.context() as disk:
         disk.setattr(commits.os, "pread", failing(os.pread, 1_000_000, errno.EIO))
-        spool = open_queue(path, clock=clock)
-        for _ in range(10):
-            finish_rescue(spool)
-            clock.sleep(6)
-            spool.tend()
-        assert not list(path.parent.glob("*damaged*"))
+        spool = tried_in_vain(path, clock)
     # when it reads again
     clock.sleep(6)
     finish_rescue(spool)
@@ -202,12 +208,7 @@ def test_where_no_page_can_be_read_the_disk_is_at_fault_and_not_the_file(path, m
     with monkeypatch.context() as disk:
         disk.setattr(leaves.os, "pread", failing(os.pread, 1_000_000, errno.EIO))
         disk.setattr(salvage, "readable", failing(salvage.readable, 1_000_000, errno.EIO))
-        spool = open_queue(path, clock=clock)
-        for _ in range(10):
-            finish_rescue(spool)
-            clock.sleep(6)
-            spool.tend()
-        assert not list(path.parent.glob("*damaged*"))
+        spool = tried_in_vain(path, clock)
     # when it reads again
     clock.sleep(6)
     finish_rescue(spool)

@@ -6,8 +6,10 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from logging.handlers import SysLogHandler
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -139,13 +141,20 @@ def test_a_full_disk_is_no_trouble_of_who_logs(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_reader_that_stands_still_holds_nobody_up_and_is_told_what_it_missed(monkeypatch):
-    # given a pipe that nobody reads
+@contextlib.contextmanager
+def logging_to_a_pipe(monkeypatch) -> Iterator[tuple[TextIO, TextIO]]:
+    """Send the log to a pipe that nobody waits for long; yield both of its ends."""
     reader, writer = os.pipe()
     with os.fdopen(reader) as read, os.fdopen(writer, "w") as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
         monkeypatch.setattr(logs, "_READER", 0.05)
         log_to(None)
+        yield read, stderr
+
+
+def test_a_reader_that_stands_still_holds_nobody_up_and_is_told_what_it_missed(monkeypatch):
+    # given a pipe that nobody reads
+    with logging_to_a_pipe(monkeypatch) as (read, stderr):
         # when more is said than it holds, from several threads
         speakers = [
             threading.Thread(target=lambda: [radio("x" * 500) for _ in range(100)], daemon=True)
@@ -223,15 +232,11 @@ def test_a_terminal_or_pipe_that_is_read_no_more_holds_nobody_up_in_the_middle_o
 
 def test_a_line_that_was_cut_is_whole_at_the_end_where_it_is_read_again(monkeypatch):
     # given a pipe that had no room for all of a line
-    reader, writer = os.pipe()
-    with os.fdopen(reader) as read, os.fdopen(writer, "w") as stderr:
-        monkeypatch.setattr(sys, "stderr", stderr)
-        monkeypatch.setattr(logs, "_READER", 0.05)
-        log_to(None)
+    with logging_to_a_pipe(monkeypatch) as (read, stderr):
         for _ in range(3):
             radio("x" * 25_000)
         # when it is read, and the log ends
-        there = os.read(reader, 50_000).decode()
+        there = os.read(read.fileno(), 50_000).decode()
         logs.log.handlers[0].close()
         stderr.close()
         words = [line[28:] for line in (there + read.read()).splitlines()]
