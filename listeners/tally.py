@@ -24,6 +24,7 @@ _SINCE = 600.0
 _RECENT = 3600.0
 """Seconds after which refusals are forgotten: a client that was refused may never come again."""
 _MISSING = "value-missing"
+_MISDATED = "time-not-believed"
 
 
 class Tally(Counter[str]):
@@ -58,6 +59,16 @@ class Tally(Counter[str]):
             if not self[_MISSING]:
                 log.warning("a value is missing in %s, and its place stays empty: %.80a", self._what, line)
             self[_MISSING] += missing
+
+    def misdate(self, who: str, log: logging.Logger, count: int = 1) -> None:
+        """Count the readings that have the time of their arrival; the first time is logged."""
+        if not self[_MISDATED]:
+            log.warning(
+                "%.80s gives a time that cannot be, and its reading has that of its arrival: "
+                "seconds since 1970, or ISO 8601, expected, neither ahead nor ten years old",
+                who,
+            )
+        self[_MISDATED] += count
 
     def count_missed(self, frame: Frame) -> None:
         """Count the messages of a node that were not received.

@@ -425,7 +425,7 @@ def test_a_time_that_cannot_be_is_counted_and_told_once(running, caplog):
         assert requests.get(f"{gateway.url}/input/post?csv=1&time={when}", timeout=60).text == "ok"
     assert gateway.counts == {"time-not-believed": 3}
     (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert told.startswith("127.0.0.1 posts a time that cannot be, and its reading has that of its arrival: ")
+    assert told.startswith("127.0.0.1 gives a time that cannot be, and its reading has that of its arrival: ")
 
 
 BAD = ["csv=%1c1", "csv=1&time=%1c1", "fulljson=%7B%22a%22%3A%22%5Cu001c1%22%7D", "csv=%85", "csv=%e2%80%a8"]

@@ -136,7 +136,8 @@ def test_what_emoncms_and_emonhub_publish_is_read():
     assert read(b"105", "emontx", NOW, ("power1",)) == Frame("emontx", (105,), NOW, ("power1",), by_name=True)
     assert read(b"20.5", "9", NOW, ("3",)) == Frame("9", (None, None, 20.5), NOW)
     frame = read(b'{"power1":100,"time":1700000040,"rssi":-61}', "emontx", NOW)
-    assert frame == Frame("emontx", (100,), Stamp(1700000040.0, "", 0.0), ("power1",), -61, by_name=True)
+    assert frame == Frame("emontx", (100,), frame.stamp, ("power1",), -61, by_name=True)
+    assert (frame.stamp.wall, frame.stamp.boot) == (1700000040.0, "")
 
 
 BAD = [
@@ -241,6 +242,37 @@ def test_a_subscription_that_another_one_covers_is_left_out(patterns, expected):
 )
 def test_a_value_that_is_no_number_does_not_take_the_others_away(payload, expected):
     assert frames.from_emoncms(payload, "8", NOW).values == expected
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ("1700000040", Stamp(1_700_000_040.0, "", 5.0 - 99_999_960)),
+        ('"1700000040"', Stamp(1_700_000_040.0, "", 5.0 - 99_999_960)),
+        ('"2023-11-14T22:14:00"', Stamp(1_700_000_040.0, "", 5.0 - 99_999_960)),
+        ('"2023-11-14T23:14:00+01:00"', Stamp(1_700_000_040.0, "", 5.0 - 99_999_960)),
+        ("null", NOW),
+        ('""', NOW),
+    ],
+)
+@pytest.mark.parametrize("key", ["time", "Time"])
+def test_a_device_may_give_its_time_to_emoncms_in_seconds_or_in_words(key, when, expected):
+    doubts = []
+    payload = f'{{"{key}":{when},"power":5}}'.encode()
+    frame = frames.from_emoncms(payload, "8", NOW, misdated=lambda: doubts.append(1))
+    assert frame == Frame("8", (5,), expected, ("power",), by_name=True)
+    assert not doubts
+
+
+@pytest.mark.parametrize(
+    "when", ["0", "5123", "1800086400", "1700000040000", "NaN", "true", "[1]", '"today"']
+)
+def test_a_time_that_cannot_be_takes_no_reading_away_and_gives_none_a_wrong_time(when):
+    doubts = []
+    payload = f'{{"time":{when},"power":5}}'.encode()
+    frame = frames.from_emoncms(payload, "8", NOW, misdated=lambda: doubts.append(1))
+    assert frame == Frame("8", (5,), NOW, ("power",), by_name=True)
+    assert doubts == [1]
 
 
 def test_where_nothing_is_a_number_the_message_is_refused():

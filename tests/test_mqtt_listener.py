@@ -290,6 +290,21 @@ def test_retained_messages_are_the_past_and_taken_only_where_asked_for(broker, t
         listener.close()
 
 
+def test_a_reading_of_a_device_with_a_wrong_clock_is_taken_and_counted(broker, tmp_path, caplog):
+    listener = listening(broker, tmp_path, format="emoncms")
+    disk = Disk(listener)
+    for when in ("5123", '"today"'):
+        publish(broker, "emon/boiler", f'{{"time":{when},"power":5}}')
+    disk.read_until(2)
+    assert {frame.stamp.boot for frame in disk.frames} == {listener.clock.now().boot}
+    assert listener.health().faults == {"time-not-believed": 2}
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith(
+        "emon/boiler gives a time that cannot be, and its reading has that of its arrival: "
+    )
+    listener.close()
+
+
 def test_nodes_of_two_gateways_are_told_apart_or_refused(broker, tmp_path):
     messages = [
         log_message(f"oemgateway/{name}", Frame("9", (number,), NOW), None)

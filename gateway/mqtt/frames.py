@@ -17,10 +17,11 @@ from gateway.mqtt.message import Message
 from gateway.mqtt.topics import encode
 from gateway.text.numeral import SPACE, NotANumber, from_json, load_json, parse
 from gateway.text.words import distinct
+from gateway.times.given import absolute, unix_time
 from gateway.version import MADE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 LONGEST = 65_536
 """Bytes of a message that is looked into: a frame of 999 values has some 20,000."""
@@ -149,11 +150,18 @@ def identity_of(given: dict[str, Any]) -> Identity | None:
     return Identity(gateway, *own, after, acked)
 
 
-def from_emoncms(payload: bytes, node: str, now: Stamp, names: tuple[str, ...] = ()) -> Frame:
+def from_emoncms(
+    payload: bytes,
+    node: str,
+    now: Stamp,
+    names: tuple[str, ...] = (),
+    misdated: Callable[[], None] = lambda: None,
+) -> Frame:
     """Return the frame of what Emoncms or a reader of emonhub takes: an object, `1,2,3`, or one number.
 
     `names` are the levels of the topic behind the node: with them a number is one value, and the keys of an
-    object get them in front.
+    object get them in front. `misdated` is called where the object has a time that cannot be: it has that of
+    its arrival then, as in Emoncms.
     """
     text = text_of(payload).strip(SPACE)
     if not text.startswith("{"):
@@ -166,7 +174,10 @@ def from_emoncms(payload: bytes, node: str, now: Stamp, names: tuple[str, ...] =
         return Frame(node, tuple(values), now)
     given = parse_object(payload)
     times = [key for key in given if key.lower() == "time"]
-    stamp = _stamp(given[times[0]], now) if times else now
+    when = given[times[0]] if times else None
+    stamp = absolute(unix_time(when), now)
+    if stamp is None and when not in (None, ""):
+        misdated()
     prefix = "".join(f"{name}_" for name in names)
     rssi = None if names else _rssi(given)
     there = {
@@ -175,7 +186,7 @@ def from_emoncms(payload: bytes, node: str, now: Stamp, names: tuple[str, ...] =
         if key not in times and not (key == "rssi" and rssi is not None)
     }
     kept = {f"{prefix}{key}": value for key, value in _numbers(there).items()}
-    return replace(_keyed(node, kept, stamp), rssi=rssi)
+    return replace(_keyed(node, kept, stamp or now), rssi=rssi)
 
 
 def from_emonhub_values(payload: bytes, node: str, now: Stamp) -> Frame:

@@ -7,15 +7,14 @@ Forms, replies and texts are those measured on Emoncms 11.16.8. Where it stores 
 from __future__ import annotations
 
 import json
-import math
 import re
 import zlib
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
-from gateway.frame import Frame, Stamp
+from gateway.frame import Frame
+from gateway.times.given import absolute, relative, unix_time
 from listeners.http.values import (
     Values,
     as_emoncms_keeps,
@@ -31,6 +30,7 @@ from listeners.ports.shared_key import is_key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.frame import Stamp
     from listeners.http.inputs import Inputs
 
 MOST_ROWS = 10_000
@@ -39,9 +39,6 @@ MOST_PLACES = 250_000
 """Positions that the frames of a request may have: the index 999 alone needs 999."""
 LONGEST_INFLATED = 4 << 20
 """Bytes of a compressed bulk request after decompression."""
-
-_PAST, _FUTURE = 10 * 365.25 * 86400.0, 60.0
-"""How many seconds a reading may lie before and after this machine's time."""
 
 Params = dict[str, str]
 
@@ -191,7 +188,7 @@ def _post(params: Params, node: str, now: Stamp) -> Taken:
         values = _named(items)
     else:
         values = lenient(text)
-    stamp = _absolute(_unix_time(when), now)
+    stamp = absolute(unix_time(when), now)
     node = node_name(node or params.get("node", ""))
     return Taken(
         list(values.frames(node, stamp or now)),
@@ -220,24 +217,6 @@ def _named(items: dict[str, object]) -> Values:
             raise Refusal("Input in not a valid JSON object")
         values.add(key, value)
     return values
-
-
-def _unix_time(when: object) -> float:
-    """Return a time in seconds or ISO 8601 as Unix time, NaN where it is neither.
-
-    Without a zone it is in UTC, as in a server whose PHP has no other set.
-    """
-    try:
-        return number(when, "time") or math.nan
-    except Refusal:
-        pass
-    if not isinstance(when, str):
-        return math.nan
-    try:
-        found = datetime.fromisoformat(when)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return math.nan
 
 
 # input/bulk
@@ -314,21 +293,5 @@ def _dating(params: Params, last: int, now: Stamp) -> Callable[[int], Stamp | No
     else:
         if "time" in params:
             start = _seconds(params["time"], "time")
-            return lambda when: _absolute(start + when, now)
-    return lambda when: _relative(when - last - now.wall % 1, now)
-
-
-# Times.
-
-
-def _absolute(wall: float, now: Stamp) -> Stamp | None:
-    """Return the stamp of a device's own time, which a correction of our clock does not change; or None."""
-    stamp = _relative(wall - now.wall, now)
-    return stamp and replace(stamp, wall=wall, boot="")
-
-
-def _relative(seconds: float, now: Stamp) -> Stamp | None:
-    """Return the stamp of so many seconds from now; None where that is impossible."""
-    if not -_PAST <= seconds <= _FUTURE:
-        return None
-    return Stamp(now.wall + seconds, now.boot, now.boottime + seconds)
+            return lambda when: absolute(start + when, now)
+    return lambda when: relative(when - last - now.wall % 1, now)

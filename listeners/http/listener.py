@@ -213,13 +213,7 @@ class Http(TcpListener[_Client]):
             self.counts.take(self.clock.monotonic())
             self._posted += said.frames
         if said.misdated:
-            if not self.counts["time-not-believed"]:
-                self.log.warning(
-                    "%s posts a time that cannot be, and its reading has that of its arrival: "
-                    "seconds since 1970, or ISO 8601, expected, neither ahead nor ten years old",
-                    host,
-                )
-            self.counts["time-not-believed"] += said.misdated
+            self.counts.misdate(host, self.log, said.misdated)
         if said.texts:
             if not self.counts["text-is-no-value"]:
                 self.log.warning("%s posts text, which is not a value, as %.80a", host, ", ".join(said.texts))

@@ -277,7 +277,7 @@ class Mqtt(Broker, CountingListener):
         if self.format == "oemgateway":
             return self._of_gateway(read_log(topic, payload, now))
         base = "/".join(pattern.split("/")[: _fixed(pattern)])
-        frame = read_emon(base, topic, payload, now)
+        frame = read_emon(base, topic, payload, now, lambda: self.counts.misdate(topic, self.log))
         return [frame] if frame else []
 
     def _of_gateway(self, read: Read) -> list[Frame]:

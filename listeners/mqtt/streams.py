@@ -8,6 +8,8 @@ from gateway.frame import check_node
 from gateway.mqtt.frames import from_emoncms, from_emonhub_values, from_log, identity_of, parse_object
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.frame import Frame, Stamp
     from gateway.mqtt.frames import Identity
 
@@ -42,10 +44,13 @@ def read_log(topic: str, payload: bytes, now: Stamp) -> Read:
         return Read(gateway, node, None, identity, str(error))
 
 
-def read_emon(base: str, topic: str, payload: bytes, now: Stamp) -> Frame | None:
+def read_emon(
+    base: str, topic: str, payload: bytes, now: Stamp, misdated: Callable[[], None] = lambda: None
+) -> Frame | None:
     """Return what a message says whose topic is `base` and a node, with names perhaps, or emonhub's rx.
 
-    None for the signal strength beside emonhub's values, which is no value of a node.
+    `misdated` is called where its own time cannot be. None for the signal strength beside emonhub's values,
+    which is no value of a node.
     """
     levels = topic[len(base) + 1 :].split("/")
     if levels[0] == "rx" and len(levels) == 3:
@@ -56,4 +61,4 @@ def read_emon(base: str, topic: str, payload: bytes, now: Stamp) -> Frame | None
         check_node(levels[1])
         return from_emonhub_values(payload, levels[1], now)
     check_node(levels[0])
-    return from_emoncms(payload, levels[0], now, tuple(levels[1:]))
+    return from_emoncms(payload, levels[0], now, tuple(levels[1:]), misdated)
