@@ -1013,6 +1013,44 @@ def test_a_far_end_with_a_wrong_clock_holds_up_no_other(opened, started, at_once
     assert behind.got == []
 
 
+def of_sender(value: float, wall: float, node: str = "9") -> Frame:
+    return Frame(node, (value,), Stamp(wall, "", 0.0))
+
+
+@pytest.mark.parametrize("shows", [0.0, None])
+def test_a_sender_whose_clock_is_ahead_holds_up_no_other(spool, started, at_once, clock, shows, caplog):
+    # given a far end with a clock, or one on this machine, and a reading that its sender dates in a year
+    far = far_end(clock_shows=None if shows is None else clock.wall())
+    worker = dispatching(far, spool, clock, synchronised=True)
+    ahead = of_sender(2, clock.wall() + 365 * 86400, "10")
+    spool.put([Frame("9", (1,), clock.now()), ahead, Frame("9", (3,), clock.now()), ahead])
+    started(worker)
+    # then all others arrive, it is set aside with the reason, and one line says so
+    wait_until(lambda: far.got == [1, 3] and not spool.peek("far", 10))
+    assert [each.frame for each in spool.refused("far")] == [ahead, ahead]
+    assert {each.reason for each in spool.refused("far")} == {
+        "its time, which is its sender's, has not come yet: set the sender's clock right"
+    }
+    assert caplog.text.count("a frame of node 10 is set aside") == 1
+    # and what comes after that is delivered, too; once its time has come it may be sent again
+    clock.set_wall(clock.wall() + 366 * 86400)
+    worker._dating.look()
+    far.clock_shows = None if shows is None else clock.wall()
+    QueueAnswers(spool, clock).retry("far")
+    wait_until(lambda: far.got == [1, 3, 2, 2])
+
+
+@pytest.mark.parametrize("shows", [86400.0, None])
+def test_while_our_own_clock_is_not_sure_no_sender_is_ahead(spool, started, at_once, clock, shows):
+    # given a far end that shows that ours is a day behind, or none, and a reading with the right time
+    far = far_end(clock_shows=None if shows is None else clock.wall() + shows)
+    spool.put([of_sender(1, clock.wall() + 86400)])
+    started(dispatching(far, spool, clock))
+    # then it is sent
+    wait_until(lambda: far.got == [1])
+    assert spool.refused("far") == []
+
+
 @dataclass(kw_only=True)
 class Hasty(Source):
     @property

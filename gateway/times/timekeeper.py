@@ -125,6 +125,10 @@ class Timekeeper:
         shown = self._shown().get(who)
         return math.inf if shown is None else shown + TOLERANCE
 
+    def is_to_come(self, stamp: Stamp) -> bool:
+        """Tell whether a reading has a time of its sender's that has not come, by a clock that is sure."""
+        return not stamp.boot and stamp.wall > self._clock.wall() + TOLERANCE and self.is_vouched
+
     def behind(self, who: str) -> str:
         """Return, in words, why a far end does not take the next reading yet, as `latest` says."""
         shown = self._shown().get(who)

@@ -33,6 +33,7 @@ from gateway.workers.served import ServedWorker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.frame import Frame
     from gateway.spool import Spool
     from gateway.times.dating import Dating
     from gateway.workers.worker import Worker
@@ -51,6 +52,9 @@ _COMPARE_EVERY = 3600.0
 
 _COMPARE_HELD_EVERY = 60.0
 """The same while readings are held: the far end's clock may show that ours is right."""
+
+_TO_COME = "its time, which is its sender's, has not come yet: set the sender's clock right"
+"""Why a frame is set aside unsent: a far end keeps what is older out of a feed that has such a row."""
 
 
 @dataclass
@@ -191,6 +195,11 @@ class DispatcherWorker(ServedWorker):
     def _next_attempt(self, waiting: Numbered) -> _Attempt | None:
         """Return what can be sent now, encoded; None where all of it is set aside unsent."""
         now = self.plugin.clock.monotonic()
+        if early := list(takewhile(lambda pair: self._is_to_come(pair[1]), waiting)):
+            for _, frame in early:
+                self._log_refusal(frame, _TO_COME, now)
+            self._done(early[-1][0], 0, [(*pair, _TO_COME) for pair in early])
+            return None
         frames, aside, upto = self.refused_nodes.choose(self._sendable(waiting), now)
         if not frames:
             self._done(upto, 0, aside)
@@ -200,10 +209,17 @@ class DispatcherWorker(ServedWorker):
         upto = upto if len(going) == len(frames) else going[-1][0]
         return _Attempt(going, aside, upto, delivery, not delivery.count, len(going))
 
+    def _is_to_come(self, frame: Frame) -> bool:
+        """Tell whether a frame is too late for a far end with a clock, by the fault of its sender."""
+        has_clock = type(self.plugin).time is not Dispatcher.time
+        return has_clock and self._dating.keeper.is_to_come(frame.stamp)
+
     def _sendable(self, waiting: Numbered) -> Numbered:
         """Return the frames before the first that is too late for the far end: one such row blocks a feed."""
         latest = self._dating.keeper.latest(self.name)
-        sendable = list(takewhile(lambda pair: pair[1].stamp.wall <= latest, waiting))
+        sendable = list(
+            takewhile(lambda pair: pair[1].stamp.wall <= latest and not self._is_to_come(pair[1]), waiting)
+        )
         if not sendable:
             raise TryLater(self._dating.keeper.behind(self.name))
         return sendable
@@ -251,9 +267,7 @@ class DispatcherWorker(ServedWorker):
                 self._attempt = None  # nothing stood before it
                 return
         elif self._blamed == number:
-            self.refused_in_a_row.refused(frame.node, str(refusal), now)
-            if self._refusals.allows(f"{frame.node}: {refusal}", now):
-                self.plugin.log.error("a frame of node %s is set aside: %s", frame.node, refusal)
+            self._log_refusal(frame, str(refusal), now)
             self._attempt = None
             self._done(number, 0, [*attempt.aside, (number, frame, str(refusal))])
             return
@@ -261,6 +275,11 @@ class DispatcherWorker(ServedWorker):
             self._size = max(1, len(suspects) // 2)
             self._blamed = number if len(suspects) == 1 else None
         self._settle(attempt, at_rest=True)  # it has answered
+
+    def _log_refusal(self, frame: Frame, why: str, now: float) -> None:
+        self.refused_in_a_row.refused(frame.node, why, now)
+        if self._refusals.allows(f"{frame.node}: {why}", now):
+            self.plugin.log.error("a frame of node %s is set aside: %s", frame.node, why)
 
     def _delivered(self, attempt: _Attempt, count: int, *, missing: int = 0) -> None:
         """Go on after so many frames of an attempt; `missing` of them are among those to be set aside."""
