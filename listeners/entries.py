@@ -149,7 +149,7 @@ class EntrySampler(Sampler):
 
     def health(self) -> Health:
         """Return which entries have no value now, and why."""
-        return Health(dict(self._faults), [*self._said(self._troubles)])
+        return Health(dict(self._faults), [*self._said(dict(self._troubles))])
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Return that nothing is named, where that is so."""

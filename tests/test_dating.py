@@ -295,6 +295,49 @@ def test_a_clock_that_was_behind_what_was_noted_is_believed_once_that_has_passed
     assert (pi.keeper.doubt, pi.sent()) == ("", [(1, -600)])
 
 
+def test_a_clock_that_was_behind_a_reading_is_believed_once_that_has_passed_also_after_a_restart(boot):
+    # given readings that came after the last note, before the power was cut
+    pi = boot(NOW)
+    for value in range(30):
+        pi.take(value)
+    # and one that is held, as the clock shows a time before the last of them
+    pi = boot(NOW + 100, "second")
+    pi.take(30)
+    assert "before one that has passed" in pi.keeper.doubt
+    # when the gateway is started again, then it is held for the same reason, until that time has passed
+    pi = boot(0, "second", clock=pi.clock)
+    assert "before one that has passed" in pi.keeper.doubt
+    pi.passes(300)
+    assert pi.keeper.doubt == ""
+
+
+def test_a_reading_of_a_clock_that_was_ahead_holds_nothing_after_one_start_that_sends(boot):
+    # given a reading that waits, of a clock that was ahead, and one of a clock that was believed by hand
+    pi = boot(NOW + YEAR)
+    pi.take(1)
+    pi = boot(NOW, "second", mode="send")
+    pi.take(2)
+    # then the next start believes it
+    assert boot(0, "second", clock=pi.clock).keeper.doubt == ""
+
+
+@pytest.mark.parametrize("vouches", ["server", "machine"])
+def test_a_doubt_from_before_a_restart_ends_for_good_once_the_clock_is_vouched_for(boot, vouches):
+    # given a clock that a server contradicted before the gateway was started again
+    pi = boot(NOW)
+    pi.dating.note_server_time("a", NOW + DAY)
+    pi.take(1)
+    pi = boot(0, clock=pi.clock, kept_right=vouches == "machine")
+    # when that server, set right meanwhile, agrees with it, or the machine keeps it right
+    if vouches == "server":
+        pi.dating.note_server_time("a", NOW + 10)
+    assert pi.keeper.doubt == ""
+    # then it is right also where neither is there any more, such as after a section is renamed
+    pi.keeper._synchronised = lambda: False
+    pi.dating.set_consumers(["b"])
+    assert pi.keeper.doubt == ""
+
+
 def test_a_doubt_ends_with_the_last_destination_that_could_confirm_it(boot):
     pi = boot(NOW)
     pi.dating.note_server_time("a", NOW + DAY)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from gateway.settings import SettingsFault, build, shown
-from listeners.entries import Entries
+from listeners.entries import Entries, EntrySampler
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,17 @@ class Things(Entries):
 @dataclass(kw_only=True)
 class Section:
     things: Things = field(default_factory=Things)
+
+
+@dataclass(kw_only=True)
+class Sampler(EntrySampler):
+    KINDS: ClassVar = (("thing", ""),)
+
+    things: Things = field(default_factory=Things)
+
+    @property
+    def entries(self):
+        return self.things
 
 
 def test_a_number_keeps_its_place_whatever_else_there_is():
@@ -52,3 +63,18 @@ def test_what_is_shown_reads_as_the_same():
 def test_a_wrong_entry_says_what_is_expected(key, raw, words):
     with pytest.raises(SettingsFault, match=words):
         build(Section, {key: raw})
+
+
+def test_its_troubles_are_shown_while_its_thread_changes_them():
+    # given a thread that takes note of another trouble while somebody looks
+    class Words(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            sampler._troubles[len(sampler._troubles) + 1] = "missing"
+            return super().__hash__()
+
+    sampler = build(Sampler, {"node": "5", "thing1": "a", "thing2": "b"})
+    sampler._troubles[1] = Words("missing")
+    # then what was there is shown
+    assert sampler.health().troubles == ["thing1 (a): missing"]

@@ -108,6 +108,9 @@ class Dating:
         self._spool.set_clock(offset, lost=lost, is_vouched=self.keeper.is_vouched)
 
 
+_NEWEST = 100
+"""Readings that are looked at, at the start."""
+
 _NEVER = 2.0**33
 """A time, in the year 2242, that a damaged file may hold."""
 
@@ -115,14 +118,12 @@ _NEVER = 2.0**33
 def passed(spool: Spool, note: TimeNote, boot: str) -> float:
     """Return the latest time that is known to have passed at the start of a daemon, in Unix seconds.
 
-    That is what was noted, or the time of the newest reading that waits, where an earlier boot has dated it
-    on a clock that it believed: notes are minutes apart.
+    That is what was noted, or the time of the newest reading that waits and is not held, where an
+    earlier boot has dated it on a clock that it believed: notes are minutes apart.
     """
-    known = note.read()
-    for each in _newest(spool, 1):
-        if not each.held and each.frame.stamp.boot not in ("", boot):
-            known = max(known, each.frame.stamp.wall)
-    return known
+    dated = [each.frame.stamp for each in _newest(spool) if not each.held]
+    newest = dated[-1].wall if dated and dated[-1].boot not in ("", boot) else 0.0
+    return max(note.read(), newest)
 
 
 def was_doubted(spool: Spool, now: Stamp, past: float) -> bool:
@@ -131,7 +132,7 @@ def was_doubted(spool: Spool, now: Stamp, past: float) -> bool:
     Readings are held then that were taken on it, and it has not been set since; the far end may not have been
     asked again yet. Those from before `past`, the time that has passed, are held for that reason alone.
     """
-    stamps = [each.frame.stamp for each in _newest(spool, 100) if each.held]
+    stamps = [each.frame.stamp for each in _newest(spool) if each.held]
     offset = now.wall - now.boottime
     return any(
         stamp.boot == now.boot and stamp.wall >= past and abs(stamp.wall - stamp.boottime - offset) <= STEP
@@ -139,10 +140,10 @@ def was_doubted(spool: Spool, now: Stamp, past: float) -> bool:
     )
 
 
-def _newest(spool: Spool, count: int) -> list[Waiting]:
+def _newest(spool: Spool) -> list[Waiting]:
     """Return the newest readings that wait; none where the disk cannot be read."""
     with suppress(OSError):
-        return spool.waiting(after=spool.end - 1 - count, limit=count)
+        return spool.waiting(after=spool.end - 1 - _NEWEST, limit=_NEWEST)
     return []
 
 

@@ -151,6 +151,7 @@ class Timekeeper:
             elif not doubt:
                 log.warning("the clock is right: the readings that were held are dated and go on")
         self.doubt = doubt
+        self._doubted = self._doubted and bool(doubt)
 
     def _evidence(self) -> str:
         """Return why the clock is wrong, or "".
