@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from gateway.mqtt.broker import Lost
 from gateway.plugin import BadFrame, Batch, Frame, HoldEverything, Stamp
 from gateway.present.state import State
 from gateway.settings import SettingsFault, build
+from listeners.simulated.clock import VirtualClock
 from tests import home_assistant
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
 from tests.numbered_listener import install, read
@@ -263,6 +265,47 @@ def test_what_this_user_may_not_publish_is_published_once_that_is_allowed():
     mqtt._stream.forget_sent()
     mqtt._publish_state()
     assert Session.taken == ["refused", "home/status", "home/gateway"]
+
+
+@pytest.mark.parametrize(("minutes", "again"), [(0, False), (11, True)])
+def test_what_was_too_large_for_a_broker_is_published_once_it_takes_more(minutes, again, monkeypatch):
+    # given a broker that ends the connection for the first message, as it is too large
+    class Session:
+        is_lost = False
+        taken: ClassVar[list[str]] = []
+
+        def __init__(self, *_, **__):
+            self.open = self.close = lambda: None
+            self.fileno = lambda: pipe[0]
+
+        def deliver(self, messages, codes):
+            if not self.taken:
+                self.taken.append("refused")
+                codes.append(0x95)
+                raise Lost("the broker ends the connection")
+            self.taken.extend(message.topic for message in messages)
+            codes.extend([0] * len(messages))
+
+        def publish(self, message, qos):
+            del message, qos
+
+    monkeypatch.setattr("gateway.dispatchers.mqtt.dispatcher.Session", Session)
+    mqtt = build(Mqtt, {"topic": "home", "discovery": "no"})
+    mqtt.clock, mqtt.present, mqtt.state = VirtualClock(), State(), None
+    mqtt.present.report_with(a_status)
+    pipe = os.pipe()
+    with pytest.raises(Lost):
+        mqtt.open()
+    mqtt.close()
+    # when it is connected to again, at once or after a while
+    mqtt.clock.sleep(60 * minutes)
+    mqtt.open()
+    mqtt.close()
+    for number in pipe:
+        os.close(number)
+    # then that message is tried again, though not at once, as nothing else would ever go then
+    assert Session.taken == ["refused", *["home/status"] * again, "home/gateway"]
+    assert bool(mqtt.remark) == (not again)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ _FORMS = ("node", "nodevar", "json")
 _BIRTH = b"online"
 _PAUSE = 1.0, 10.0
 """Seconds between Home Assistant's birth message and our answer: many gateways hear it at once."""
+_ANEW = 600.0
+"""Seconds after which a connection tries again what ended an earlier one: the broker may take more by now."""
 _TOGETHER = 1.0
 """Seconds between two looks at the present: what comes in between is published together."""
 
@@ -103,7 +105,8 @@ class Mqtt(Broker, Dispatcher):
         self._new_frames = Flag()
         self.gateway = ""
         self._left_out: set[str] = set()
-        self._ending: set[str] = set()  # topics whose message ended the connection
+        self._ending: set[str] = set()  # topics whose message ended the connection, the last one at
+        self._ended_at = -math.inf
         self._draw = random.Random()  # noqa: S311  (it spreads the load, no more)
 
     def remarks(self) -> Iterable[tuple[str, str]]:
@@ -162,6 +165,8 @@ class Mqtt(Broker, Dispatcher):
             if announcer:
                 self.session.subscribe([announcer.birth])
             self._stream.forget_sent()
+            if self.clock.monotonic() >= self._ended_at + _ANEW:
+                self._ending.clear()
             self._left_out &= self._ending
             self._publish_state()
 
@@ -279,6 +284,7 @@ class Mqtt(Broker, Dispatcher):
             self._judge_state(messages, codes)
             if codes and codes[-1] >= FAILED:
                 self._ending.add(messages[len(codes) - 1].topic)
+                self._ended_at = now
             raise
         self._judge_state(messages, codes)
         self._stream.delivered()
