@@ -490,6 +490,21 @@ class TestOnceAndInOrder:
         assert [each.value for each in server.stored] == [1.0, 2.0, 3.0, 4.0]
         assert [each.frame.values for each in spool.refused("home")] == [(None, 3.0)]
 
+    def test_what_a_row_with_a_damaged_feed_has_overwritten_in_the_inputs_is_delivered(self, spool, server):
+        # given a row of node 9, and one of it whose second value has a damaged feed
+        start = int(time.time()) - 1000
+        for key in ("1", "2"):
+            server._take_values(start, "9", {key: 0.0})
+            server.inputs["9", key].processes = f"1:{server.feeds.add('9', key).id}"
+        server.feeds.by_id[2].interval = 0
+        with dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            spool.put([frame(1.0, wall=start + 10), frame(2.0, 3.0, wall=start + 20)])
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then the first is neither set aside nor thought to be sent twice
+        assert [each.frame.values for each in spool.refused("home")] == [(2.0, 3.0)]
+        assert (worker.frames, worker.doubled) == (1, 0)
+
     def test_when_the_one_before_was_killed_after_sending(self, spool, server):
         # given frames of which some have been sent, and none noted
         some = numbered(*range(30))

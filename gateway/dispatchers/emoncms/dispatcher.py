@@ -138,6 +138,7 @@ class _Post(Delivery):
         self._emoncms = emoncms
         self._rows = rows
         self._before = emoncms.inputs.copy()
+        self._stored: Progress | None = None
         super().__init__(progress.distinct(rows, self._before))
 
     def send(self) -> None:
@@ -146,14 +147,16 @@ class _Post(Delivery):
         data = encode(self._rows)
         failure = self._emoncms.post(data) if data else None
         if isinstance(failure, FeedDamaged) and (node := self._node_of_feed()):
-            failure = NodeRefused(str(failure), node, stored=bool(self._rows))
+            failure = NodeRefused(str(failure), node, stored=bool(self._stored))
         if failure is not None:
             raise self._emoncms.server.named(failure)
         for row in self._rows:
             self._emoncms.inputs |= row
 
     def delivered(self) -> Progress:
-        """Ask for the inputs of each node, and work out how many rows they show."""
+        """Ask for the inputs of each node, and work out how many rows they show, unless that is known."""
+        if self._stored:
+            return self._stored
         now: Inputs = {}
         for node in dict.fromkeys(node for row in self._rows for node, _ in row):
             inputs = self._emoncms.ask_inputs(node)
@@ -168,17 +171,20 @@ class _Post(Delivery):
     def _node_of_feed(self) -> str:
         """Return the node of the row that was not stored in its feeds, "" where that is not known.
 
-        That is the last row that the inputs show: a row is shown there before its feeds are written. From
-        here on only those before it count as delivered.
+        That is the last row that the inputs show: a row is shown there before its feeds are written. Those
+        before it count as delivered, although it may have taken their place in the inputs.
         """
         try:
-            count = self.delivered().count or 0
+            found = self.delivered()
         except DeliveryFailure:
             return ""
+        count = found.count or 0
         nodes = {node for row in self._rows[max(0, count - 1) : count or None] for node, _ in row}
         if len(nodes) != 1:
             return ""
-        self._rows = self._rows[: max(0, count - 1)]
+        if (before := count - 1) > 0:
+            missing = frozenset(place for place in found.missing if place < before)
+            self._stored = Progress(before, found.shown, missing)
         return nodes.pop()
 
 
