@@ -664,7 +664,7 @@ def test_the_frames_of_a_refused_node_are_set_aside_without_being_sent_and_told_
     assert far.got == [number for number, node in enumerate(nodes) if node not in far.refuses_nodes]
     assert set_aside(spool) == [number for number, node in enumerate(nodes) if node in far.refuses_nodes]
     assert len(far.batches) <= 5
-    assert worker.frames == 120
+    wait_until(lambda: worker.frames == 120)
     # and each of the two is told once
     assert [r.message.partition(":")[0] for r in caplog.records] == [
         f"node {node} is refused, and its frames are set aside but for one an hour" for node in ("33", "34")
@@ -761,9 +761,9 @@ def test_after_a_restart_a_refused_node_is_known(spool, started, caplog):
     assert {name: node.frames for name, node in worker.refused_nodes.known(0.0).items()} == {"33": 5}
     # and one frame is tried at once; it is not logged again, and the others are counted with those of before
     spool.put([frame(number, "33") for number in range(10, 13)])
-    wait_until(lambda: len(set_aside(spool)) == 9)
+    wait_until(lambda: worker.refused_nodes.known(0.0)["33"].frames == 8)
+    assert len(set_aside(spool)) == 9
     assert far.batches == [1]
-    assert worker.refused_nodes.known(0.0)["33"].frames == 8
     assert caplog.text == ""
     # and where it is taken, that is logged
     far.refuses_nodes.clear()
@@ -790,9 +790,9 @@ def test_what_a_far_end_cannot_have_had_is_set_aside_and_not_passed_over(spool, 
     spool.put(of_nodes("9", "33", "9", "9"))
     spool.mark_sending("far", spool.peek("far", 3)[-1][0])
     worker = started(virtual(dispatching(far, spool)))
-    wait_until(lambda: far.got == [3])
+    wait_until(lambda: worker.frames == 3)
+    assert far.got == [3]
     assert set_aside(spool) == [1]
-    assert worker.frames == 3
 
 
 def test_after_an_unknown_outcome_only_what_was_sent_is_looked_for(spool, started, at_once):
