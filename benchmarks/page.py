@@ -86,7 +86,7 @@ def card(folder: Path, now: float) -> Iterator[Row]:
             for hour in range(hours)
             for series in range(1, SERIES + 1)
         ]
-        history.add(for_day, ("", 0), now)
+        history.add(for_day, {}, now)
     before = written()
     for five in range(288):
         at = now - DAY + five * 300
@@ -96,7 +96,7 @@ def card(folder: Path, now: float) -> Iterator[Row]:
                 for minute in range(5)
                 for number in range(1, SERIES + 1)
             ],
-            ("", five + 1),
+            {"": five + 1},
             now,
         )
     day = (written() - before) / 1e6

@@ -36,7 +36,7 @@ from tests.gateway_process import state as state_line
 from tests.pages import Present, get, serving, value
 
 NOW = 1_700_000_000.0 - 1_700_000_000.0 % DAY + 12 * HOUR
-PLACE = ("epoch", 1)
+PLACE = {"epoch": 1}
 
 
 @pytest.fixture
@@ -62,18 +62,18 @@ def test_a_minute_has_the_mean_and_the_count_of_its_values_and_an_hour_its_least
 
 def test_a_late_reading_lands_at_its_own_time(history):
     history.add([reading(NOW, 5.0)], PLACE, NOW)
-    history.add([reading(NOW - 7 * HOUR, 1.0), reading(NOW - 29 * DAY, 2.0)], ("epoch", 2), NOW)
+    history.add([reading(NOW - 7 * HOUR, 1.0), reading(NOW - 29 * DAY, 2.0)], {"epoch": 2}, NOW)
     times = [point.at for point in history.minutes("9", "1", NOW - 30 * DAY, NOW + 60)]
     assert times == [NOW - 29 * DAY, NOW - 7 * HOUR, NOW]
 
 
 def test_a_slot_is_overwritten_only_by_a_later_hour(history):
     history.add([reading(NOW, 5.0)], PLACE, NOW)
-    history.add([reading(NOW - HOURS * HOUR, 1.0)], ("epoch", 2), NOW)
+    history.add([reading(NOW - HOURS * HOUR, 1.0)], {"epoch": 2}, NOW)
     assert [point.mean for point in history.minutes("9", "1", NOW - HOUR, NOW + 60)] == [5.0]
     assert history.left_out == {"older-than-the-minutes": 1}
     later = NOW + HOURS * HOUR
-    history.add([reading(later, 7.0)], ("epoch", 3), later)
+    history.add([reading(later, 7.0)], {"epoch": 3}, later)
     assert [point.mean for point in history.minutes("9", "1", NOW - HOUR, later + 60)] == [7.0]
     # the hours of both are there
     assert [point.mean for point in history.hours("9", "1", NOW - HOUR, later + 60)] == [5.0, 7.0]
@@ -115,7 +115,7 @@ def test_the_file_stops_growing(tmp_path):
     for turn in range(3):
         first = NOW + turn * HOURS * HOUR
         history.add(
-            [reading(first + hour * HOUR) for hour in range(HOURS)], (f"{turn}", 1), first + HOURS * HOUR
+            [reading(first + hour * HOUR) for hour in range(HOURS)], {f"{turn}": 1}, first + HOURS * HOUR
         )
         with sqlite3.connect(tmp_path / "history.db") as db:
             sizes.append(db.execute("select count(*) from minutes").fetchone()[0])
@@ -126,8 +126,8 @@ def test_the_file_stops_growing(tmp_path):
 def test_of_too_many_series_the_one_silent_for_longest_gives_way_and_is_named(history):
     history.add([reading(NOW + n, float(n), key=str(n)) for n in range(200)], PLACE, NOW + 200)
     late = NOW + 8 * DAY
-    history.add([reading(late, key="0")], ("epoch", 2), late)
-    lost = history.add([reading(late + 1, 5.0, key="=power")], ("epoch", 3), late + 1)
+    history.add([reading(late, key="0")], {"epoch": 2}, late)
+    lost = history.add([reading(late + 1, 5.0, key="=power")], {"epoch": 3}, late + 1)
     assert lost == ["node 9 1"]
     assert len(history.known()) == 200
     assert history.minutes("9", "1", NOW, NOW + HOUR) == []
@@ -138,7 +138,7 @@ def test_of_too_many_series_the_one_silent_for_longest_gives_way_and_is_named(hi
 def test_of_more_series_than_there_is_room_for_those_that_are_there_keep_their_history(history):
     for turn in range(3):
         now = NOW + 300 * turn
-        lost = history.add([reading(now, key=str(n)) for n in range(205)], (f"{turn}", 1), now)
+        lost = history.add([reading(now, key=str(n)) for n in range(205)], {f"{turn}": 1}, now)
         assert lost == []
     assert [len(history.minutes("9", str(n), NOW, NOW + HOUR)) for n in (0, 199, 200)] == [3, 3, 0]
     assert history.left_out == {"of-a-series-too-many": 15}
@@ -146,7 +146,7 @@ def test_of_more_series_than_there_is_room_for_those_that_are_there_keep_their_h
 
 def test_a_replaced_sensor_is_a_mark(history):
     history.add([reading(NOW, identity="28.A"), reading(NOW + 10, identity="28.A")], PLACE, NOW + 10)
-    history.add([reading(NOW + 20, identity=""), reading(NOW + 30, identity="28.B")], ("epoch", 2), NOW + 30)
+    history.add([reading(NOW + 20, identity=""), reading(NOW + 30, identity="28.B")], {"epoch": 2}, NOW + 30)
     (mark,) = history.marks("9", "1", NOW, NOW + HOUR)
     assert mark == Mark(NOW + 30, NOW + 30, "28.A was replaced by 28.B")
     assert history.marks("9", "2", NOW, NOW + HOUR) == []
@@ -154,10 +154,10 @@ def test_a_replaced_sensor_is_a_mark(history):
 
 def test_while_the_gateway_was_off_is_a_mark_of_all_series(tmp_path, history):
     history.add([reading(NOW)], PLACE, NOW)
-    history.add([reading(NOW + HOUR)], ("epoch", 2), NOW + HOUR)  # a sensor that is read once an hour
+    history.add([reading(NOW + HOUR)], {"epoch": 2}, NOW + HOUR)  # a sensor that is read once an hour
     again = History(tmp_path / "history.db")
     again.open()
-    again.add([reading(NOW + HOUR + 60), reading(NOW + 3 * HOUR, key="2")], ("epoch", 4), NOW + 3 * HOUR)
+    again.add([reading(NOW + HOUR + 60), reading(NOW + 3 * HOUR, key="2")], {"epoch": 4}, NOW + 3 * HOUR)
     (mark,) = again.marks("9", "2", NOW, NOW + 4 * HOUR)
     assert (mark.at, mark.until, mark.words) == (
         NOW + HOUR + 60,
@@ -224,6 +224,18 @@ def test_what_is_given_again_after_a_kill_counts_once(keeper):
     # and in another queue, as one that was set aside, the same ids are others
     keeper.take(batch(frames, 1, "b"), NOW + 10)
     assert counts(keeper) == 20
+
+
+def test_what_is_of_several_starts_of_the_gateway_counts_once_also_when_it_is_given_again(keeper):
+    # given a batch of frames that wait since before a start, or many, and of some that came after the last
+    starts = 20
+    epochs = [f"{start}" for start in range(starts) for _ in range(2)]
+    frames = Batch([frame(NOW + n, 1.0) for n in range(2 * starts)], [*range(1, 2 * starts + 1)], epochs)
+    keeper.take(frames, NOW + 60)
+    # when a kill comes before the queue has noted it
+    keeper.take(frames, NOW + 60)
+    # then each is there once
+    assert counts(keeper) == 2 * starts
 
 
 @given(st.integers(0, 2**32))

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 AHEAD = 60.0
 """Seconds that a reading may be ahead of the clock."""
 _PAGE = 4096
-_EPOCHS = 8
-"""Epochs of the queue that are remembered."""
+_EPOCHS = 64
+"""Epochs of the queue that are remembered: what waits may be of several starts of the gateway."""
 _SILENT = 7 * DAY
 """Seconds of silence after which a series may give way to a new one, of too many."""
 _MARKS = 1000
@@ -148,13 +148,13 @@ class History:
     def add(
         self,
         readings: Sequence[Reading],
-        place: tuple[str, int],
+        upto: Mapping[str, int],
         now: float,
         offsets: Mapping[str, float] | None = None,
         *,
         is_sure: bool = False,
     ) -> list[str]:
-        """Write readings and, in the same transaction, the place (epoch and id) up to which they are.
+        """Write readings and, in the same transaction, the id up to which they are in each epoch.
 
         `offsets` are what the right time is ahead of the clock of each boot that readings are of: what is
         written already of a boot moves if that has changed. Returns the series that had to give way. Raises
@@ -177,8 +177,8 @@ class History:
             if self._is_first:
                 clocks.mark_gaps(db, before, sorted(times.items()))
             places = _places(db)
-            epoch, number = place
-            places[epoch] = max(number, places.pop(epoch, number))  # a smaller batch may be repeated
+            for epoch, number in upto.items():
+                places[epoch] = max(number, places.pop(epoch, number))  # a smaller batch may be repeated
             kept = dict([*places.items()][-_EPOCHS:])
             db.execute("insert or replace into state values ('places', ?)", [json.dumps(kept)])
             excess = "delete from marks where rowid <= (select max(rowid) from marks) - ?"

@@ -149,8 +149,8 @@ class Keeper:
         ]
         if any(each.at > now + AHEAD for each in readings) and self._present.status().clock.holding:
             raise TryLater("the clock is wrong: readings from before the start wait until it is right")
-        place, is_sure = (epochs[-1], batch.ids[-1]), self._is_sure()
-        if lost := self.history.add(readings, place, now, offsets, is_sure=is_sure):
+        upto, is_sure = dict(zip(epochs, batch.ids, strict=True)), self._is_sure()
+        if lost := self.history.add(readings, upto, now, offsets, is_sure=is_sure):
             more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
             self._log.warning(
                 "no history any more, as there are too many series: %s%s", ", ".join(lost[:_NAMED]), more
