@@ -111,6 +111,29 @@ def test_what_waits_for_a_dispatcher_that_goes_is_counted_and_for_one_that_takes
     assert spool.set_consumers([]) == 0
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_a_dispatcher_was_to_have_again_goes_to_the_one_that_takes_its_place(boot, stopped):
+    # given a, which had two refused, and is to have them again; it has got the first of them so far
+    spool = boot("first", "a", "b")
+    spool.put([frame(1), frame(2)])
+    spool.done("a", 2, refused=[(number, kept, "full") for number, kept in spool.peek("a", 2)])
+    again = spool.refused("a")
+    spool.admit([(each.frame, "a") for each in again], instead_of=again)
+    spool.done("a", 3)
+    # when it is called c, in the same run or before the next one
+    if stopped:
+        spool.close()
+        spool = boot("first", "c", "b")
+    else:
+        assert spool.set_consumers(["c", "b"]) == 0
+    # then c gets the other one, with those that b has not had yet, and b does not
+    assert values(spool, "c") == [1, 2, 2]
+    assert spool.standing("c").waiting == 3
+    assert values(spool, "b") == [1, 2]
+    # and when c goes, that one was for it alone
+    assert spool.set_consumers(["b"]) == 1
+
+
 def test_a_dispatcher_that_is_added_has_sent_nothing_and_one_in_the_place_of_another_may_have(spool):
     spool.set_consumers(["a"])
     spool.put([frame(1), frame(2)])

@@ -99,7 +99,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.doubt = dict.fromkeys(self.sent, self.next - 1)
         self.boots.setdefault(self.clock.boot, Wrong(self.next))
         self.lost = False
-        self.set_consumers(self.attending)
+        self.set_consumers(self.attending, before=set(self.sent))
 
     # The model.
 
@@ -322,8 +322,19 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             self.move(who, upto)
 
     @rule(names=st.sets(NAMES, min_size=1))
-    def set_consumers(self, names: set[str]) -> None:
+    def change_consumers(self, names: set[str]) -> None:
+        self.set_consumers(names, before=self.attending)
+
+    def set_consumers(self, names: set[str], before: set[str]) -> None:
         self.spool.set_consumers(names)
+        if len(names - before) == 1 and not self.disk_refuses:
+            (heir,) = names - before
+            self.frames = [
+                kept._replace(whose=heir)
+                if kept.whose not in ("", *names) and kept.number > self.after(kept.whose)
+                else kept
+                for kept in self.frames
+            ]
         for name in names - self.attending:
             self.doubt[name] = self.next - 1
         for name in self.sent.keys() - names:

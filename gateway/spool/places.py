@@ -84,12 +84,13 @@ class Places:
             (who, self._upto[who], *mark, pins_to_text(pins)) for who, (*mark, pins) in self._marks.items()
         ]
 
-    def set_consumers(self, dispatchers: Iterable[str], end: int) -> None:
-        """Keep frames for these dispatchers; a new one begins with the oldest frame.
+    def set_consumers(self, dispatchers: Iterable[str], end: int) -> set[str]:
+        """Keep frames for these dispatchers; a new one begins with the oldest frame. Return which are new.
 
         One that was away for a while may have had another in its place, which has sent what is there.
         """
         before, self.consumers = self.consumers, set(dispatchers)
+        new = self.consumers - (before or self._marks.keys())
         if self._marks and self._marks.keys() <= self.consumers:  # in nobody's place
             self._new |= self.consumers - self._marks.keys()
         for who in self._marks.keys() - self.consumers if self.consumers else ():
@@ -100,17 +101,18 @@ class Places:
             self._upto[who] = max(self._upto.get(who, 0), self.first - 1)
             self._marks.setdefault(who, Mark())
         self.is_written = False
+        return new
 
     def in_file(self, who: str) -> int:
         """Return up to which id a dispatcher has passed all frames, in order."""
-        return max(self._upto[who], self.first - 1)
+        return max(self._upto.get(who, 0), self.first - 1)
 
     def in_memory(self, who: str) -> int:
         """Return up to which id it has passed those from `memory_from` on."""
         return self._past.get(who, self.memory_from - 1 if self.memory_from else 0)
 
     def of(self, who: str) -> int:
-        """Return the id after which a dispatcher's next frame is."""
+        """Return the id after which a dispatcher's next frame is, also of one that is gone."""
         place = self.in_file(who)
         if self.memory_from and (self.is_out or place + 1 >= self.memory_from):
             return max(place, self.in_memory(who))

@@ -85,6 +85,22 @@ class Retention:
             contents.let_go(upto + 1)
         return count, upto < before - 1
 
+    def pass_on(self, contents: Contents, new: set[str]) -> None:
+        """Give what waits for one alone that is no consumer any more to the one that is new, if one is."""
+        if len(new) == 1 and (gone := contents.census.owners() - contents.places.consumers):
+            with contents.transaction() as db:
+                rows = [(*new, who, contents.places.of(who)) for who in gone]
+                db.executemany("UPDATE frames SET whose = ? WHERE whose = ? AND id > ?", rows)
+            contents.census.load_owners(contents.db, contents.first)
+
+    def unclaimed(self, contents: Contents) -> int:
+        """Return how many frames wait only for those that are no consumers any more."""
+        census, places = contents.census, contents.places
+        passed = places.passed_by_all()
+        gone = census.owners() - places.consumers if places.consumers else ()
+        owned = sum(census.count_of(who, max(passed, places.of(who))) for who in gone)
+        return owned + census.count(max(contents.first - 1, places.left_at()), passed)
+
     def _drop_oldest(self, contents: Contents, surplus: int) -> None:
         if surplus > 0:
             self._drop(contents, contents.census.oldest(surplus) + 1, "the queue is full")

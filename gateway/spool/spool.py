@@ -85,10 +85,11 @@ class Spool:
         The place of another is remembered, but holds no frame back: return how many only others waited for.
         """
         with self._lock:
-            self._contents.places.set_consumers(dispatchers, self._contents.next)
+            new = self._contents.places.set_consumers(dispatchers, self._contents.next)
             self._disk.flush()
-            contents, places = self._contents, self._contents.places
-            return contents.census.count(max(contents.first - 1, places.left_at()), places.passed_by_all())
+            with suppress(OSError), self._disk.refusing():
+                self._retention.pass_on(self._contents, new)
+            return self._retention.unclaimed(self._contents)
 
     def subscribe(self, who: str, flag: Flag) -> None:
         """Raise this flag whenever there is something new for the dispatcher."""

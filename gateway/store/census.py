@@ -106,6 +106,7 @@ class Census(Runs):
 
     def load_owners(self, db: sqlite3.Connection, first: int) -> None:
         """Note which dispatcher the frames of a file are for, from this id on."""
+        self._for_one.clear()
         query = "SELECT whose, id FROM frames WHERE whose != '' AND id >= ? ORDER BY id"
         for whose, number in db.execute(query, (first,)):
             self._for_one.setdefault(whose, Runs()).add(number, number)
@@ -121,6 +122,14 @@ class Census(Runs):
         for runs in self._for_one.values():
             runs.remove(first, last)
         return super().remove(first, last)
+
+    def owners(self) -> set[str]:
+        """Return the dispatchers that there are frames for, for each alone."""
+        return {whose for whose, runs in self._for_one.items() if runs.total}
+
+    def count_of(self, who: str, after: int) -> int:
+        """Return how many frames behind this id are for this dispatcher alone."""
+        return self._for_one[who].count(after, self.oldest(self.total))
 
     def count(self, after: int, upto: int, who: str = "") -> int:
         """Return how many frames behind `after`, up to and with `upto`, are for this dispatcher, or exist."""
