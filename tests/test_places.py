@@ -80,6 +80,22 @@ class TestWhatMayHaveBeenSent:
         assert spool.noted("a") == spool.sent("a")[0] == 3
         spool.close()
 
+    def test_it_is_no_more_after_the_file_was_away(self, boot, path):
+        # given a run that has sent nothing yet, and a dispatcher that is added to it
+        spool = boot("first")
+        spool.put([frame(1)])
+        spool.mark_sending("a", 1)
+        spool = boot("second")
+        spool.put([frame(2), frame(3)])
+        spool.set_consumers(["a", "b"])
+        before = [(spool.sent(who), spool.noted(who)) for who in "ab"]
+        # when the file is removed, and written anew
+        path.unlink()
+        spool.put([frame(4)])
+        assert path.exists()
+        # then what came in this run was not sent meanwhile
+        assert [(spool.sent(who), spool.noted(who)) for who in "ab"] == before
+
     def test_noting_the_same_once_more_writes_nothing(self, spool):
         spool.put([frame(1)])
         spool.mark_sending("a", 1)

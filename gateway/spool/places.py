@@ -204,7 +204,8 @@ class Places:
         self.is_written = False
 
     def resume(self, before: Places) -> None:
-        """Take over what is newer than the file's rows."""
+        """Take over what is newer than the file's rows: it is the same run, with the same consumers."""
+        self.consumers, self._new = before.consumers, before._new
         places = {**self._upto, **before._upto}
         self._upto = {who: max(place, self._upto.get(who, 0)) for who, place in places.items()}
         self._marks = {**self._marks, **before._marks}
