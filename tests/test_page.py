@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.parse import urljoin
 from urllib.request import urlopen
 
 import pytest
@@ -254,6 +255,17 @@ def test_only_what_is_asked_for_rightly_is_answered(method, path, headers, code)
     with serving(Present([value()]), hosts="heating.example.org") as page:
         assert get(page, path, method, **headers)[0] == code
         assert sum(page._server.refused.values()) == (code != 200)
+
+
+@pytest.mark.parametrize("path", ["/chart", "/api/nothing?a=/", "/a/b/c/", "/meters/"])
+def test_what_is_not_there_leads_back_to_the_page(path):
+    with serving(Present([value()])) as page:
+        code, _, body = get(page, path, Accept="text/html")
+        (style,), (link,) = (
+            re.findall(rb'<link rel="stylesheet" href="(.*?)"', body),
+            re.findall(rb'<a href="(.*?)"', body),
+        )
+        assert (code, urljoin(path, link.decode()), urljoin(path, style.decode())) == (404, "/", "/page.css")
 
 
 def test_without_its_password_nothing_is_shown_and_who_tries_many_is_not_heard():

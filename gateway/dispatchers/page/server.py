@@ -35,11 +35,14 @@ _PRIVATE = (".local", ".lan", ".home", ".localdomain", ".internal", ".home.arpa"
 _SAID = (
     '<!doctype html>\n<html lang="en">\n<head><meta name="viewport" content="width=device-width">'
     '<meta name="color-scheme" content="light dark"><title>{reason}</title>{style}</head>\n'
-    '<body><main><h1>{reason}</h1>\n<p>{code}: there is no answer. <a href="./">Load the page again</a></p>'
-    "</main></body>\n</html>\n"
+    "<body><main><h1>{reason}</h1>\n<p>{code}: there is no answer. "
+    '<a href="{top}">Load the page again</a></p></main></body>\n</html>\n'
 )
-_STYLE = '<link rel="stylesheet" href="page.css">'
+_STYLE = '<link rel="stylesheet" href="{top}page.css">'
 """What a browser shows where there is no answer; the style sheet is behind the password, too."""
+
+_DEEPEST = 9
+"""Folders of an address that is not there, from which a link leads back."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -266,9 +269,11 @@ class Handler(BaseHTTPRequestHandler):
         self.server.count(reason)
         self.close_connection |= code not in (401, 404)
         is_browser = "text/html" in getattr(self, "headers", {}).get("Accept", "")
-        style = "" if code in (401, 429) else _STYLE
+        depth = getattr(self, "path", "/").partition("?")[0].count("/") - 1
+        top = "../" * min(depth, _DEEPEST) or "./"  # a proxy may have put all of it into a folder
+        style = "" if code in (401, 429) else _STYLE.format(top=top)
         said = _SAID if is_browser else "{code} {reason}\n"
-        body = said.format(code=code, reason=reason, style=style).encode()
+        body = said.format(code=code, reason=reason, style=style, top=top).encode()
         kind = f"text/{'html' if is_browser else 'plain'}; charset=utf-8"
         headers = {"Content-Type": kind, "Content-Length": str(len(body))}
         headers["Cache-Control"] = "no-store"
