@@ -19,6 +19,9 @@ def read_once(path: Path, most: int) -> bytes:
     fd = os.open(path, os.O_RDONLY | _FLAGS)
     try:
         return os.read(fd, most)
+    except OSError as error:
+        error.filename = str(path)  # as where it cannot be opened
+        raise
     finally:
         os.close(fd)
 

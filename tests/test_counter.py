@@ -133,6 +133,12 @@ def test_a_file_that_is_missing_or_a_pipe_is_not_waited_for(counter, tmp_path):
     }
 
 
+def test_a_directory_is_named(counter, tmp_path):
+    listener = counter(counter1=[str(tmp_path), "rain"])
+    read(listener)
+    assert listener.health().troubles == [f"counter1 (rain): {tmp_path}: Is a directory"]
+
+
 def test_what_is_something_else_each_time_is_one_fault(counter, tmp_path):
     file = tmp_path / "loadavg"
     listener = counter(counter1=str(file))

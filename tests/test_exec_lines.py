@@ -334,6 +334,27 @@ def test_a_program_that_cannot_be_run_is_an_os_error_with_a_hint(run, tmp_path):
         run(str(script))
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (
+            "#!/bin/sh\r\necho 5 1\r\n",
+            r"its lines end as those of Windows do: sed -i 's/\\r\$//' .*/reader\)",
+        ),
+        (
+            "#!/usr/bin/python2 -u\nprint('5 1')\n",
+            r"what its first line names, /usr/bin/python2, is not there",
+        ),
+    ],
+)
+def test_a_script_that_is_there_is_not_looked_for_elsewhere(run, tmp_path, text, advice):
+    script = tmp_path / "reader"
+    script.write_bytes(text.encode())
+    script.chmod(0o755)
+    with pytest.raises(OSError, match=rf"reader: No such file or directory \({advice}"):
+        run(str(script))
+
+
 def test_it_does_not_run_before_it_is_opened(stop):
     with pytest.raises(OSError, match="not running"):
         build(ExecLines, {"command": "sh"}).read(stop)

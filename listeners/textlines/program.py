@@ -6,17 +6,22 @@ import contextlib
 import errno
 import os
 import select
+import shlex
+import shutil
 import signal
 import subprocess
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from gateway.process import holders
+from listeners.files import read_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PATIENCE = 1.0  # seconds that it has to end after SIGTERM
 _MOMENT = 0.1  # seconds after SIGKILL until the kernel has closed its pipes
+_FIRST_LINE = 256  # bytes, of which the kernel reads no more
 _PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 """What it gets of our environment, which may contain keys."""
 
@@ -49,7 +54,7 @@ class Program:
                 start_new_session=True,
             )
         except OSError as error:
-            raise OSError(f"{arguments[0]}: {error.strerror}{_ADVICE.get(error.errno or 0, '')}") from error
+            raise OSError(f"{arguments[0]}: {error.strerror}{_advice(error, arguments[0])}") from error
         self.out, self.err = cast("tuple[IO[bytes], IO[bytes]]", (self._process.stdout, self._process.stderr))
 
     @property
@@ -81,6 +86,25 @@ class Program:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+def _advice(error: OSError, program: str) -> str:
+    """Return the next step; a script is "not found" as well where what its first line names is not there."""
+    path = shutil.which(program) if error.errno == errno.ENOENT else None
+    if path is None:
+        return _ADVICE.get(error.errno or 0, "")
+    try:
+        first = read_once(Path(path), _FIRST_LINE).partition(b"\n")[0]
+    except OSError:
+        return ""
+    if first.endswith(b"\r"):
+        return f" (its lines end as those of Windows do: sed -i 's/\\r$//' {shlex.quote(path)})"
+    words = first.removeprefix(b"#!").decode("ascii", "replace").split()
+    return (
+        f" (what its first line names, {words[0]:.80}, is not there)"
+        if first.startswith(b"#!") and words
+        else ""
+    )
 
 
 def _is_held(pipe: IO[bytes], seconds: float) -> bool:
