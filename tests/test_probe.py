@@ -605,7 +605,7 @@ def test_a_target_is_what_it_says(text, target):
 def test_an_address_of_the_web_goes_into_a_request_as_it_should():
     found = Targets.parse("https://ü.example:8443/a b?c=d e")
     (url,) = found.what
-    assert (url.authority, url.path) == ("ü.example:8443", "/a%20b?c=d%20e")
+    assert (url.authority, url.path) == ("xn--tda.example:8443", "/a%20b?c=d%20e")
     assert Targets.parse("http://[::1]").what[0].authority == "[::1]"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
@@ -71,6 +72,8 @@ def parse_url(text: str) -> Url:
         raise ValueError("an address without user name and password expected")
     is_https = found.scheme == "https"
     host, port = host_and_port(found.netloc, 443 if is_https else 80)
+    with suppress(UnicodeError):  # otherwise it is no name that anything resolves, which its outcome says
+        host = host.encode("idna").decode()  # as web servers know themselves
     path = f"{found.path or '/'}{'?' if found.query else ''}{found.query}"
     return Url(is_https, host, port, quote(path, safe="/%:@!$&'()*+,;=~-._?"))
 
