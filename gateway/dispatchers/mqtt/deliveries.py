@@ -47,6 +47,8 @@ class Messages(Delivery):
             if failure := judge(mqtt.where, mqtt.area(message.topic), code):
                 self._taken = place
                 mqtt.suspect = self._ids[place]
+                if lost and not isinstance(failure, BadFrame):
+                    raise Lost(str(failure)) from lost  # that is why, and it has to be opened again
                 raise failure
         if lost and len(codes) < len(flat):  # the last may be acknowledged together with the end
             self._taken = at = flat[len(codes)][0]
