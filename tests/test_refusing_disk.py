@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from types import SimpleNamespace
@@ -80,6 +81,25 @@ def test_a_full_disk_can_be_emptied_by_the_ballast_which_is_set_aside_again_when
     spool.put([frame(2)])
     assert ballast.stat().st_blocks * 512 >= 1 << 20
     assert values(spool, "a") == [1, 2]
+
+
+def test_where_the_disk_had_no_room_for_the_ballast_at_the_start_it_is_set_aside_later(
+    opened, path, monkeypatch
+):
+    # given a disk with room for the queue alone
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "posix_fallocate", refuse)
+        spool = opened()
+        spool.put([frame(0)])
+    ballast = path.with_name("queue.ballast")
+    assert ballast.stat().st_size == 0
+    # when room is made on it
+    spool.put([frame(1)])
+    # then it is there for the next time that there is none
+    assert ballast.stat().st_blocks * 512 >= 1 << 20
 
 
 def test_where_no_disk_can_be_had_frames_are_kept_in_memory_and_that_is_said(tmp_path, caplog):

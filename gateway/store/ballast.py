@@ -25,7 +25,7 @@ class Ballast:
     def __init__(self, path: Path) -> None:
         """`path` is that of the queue."""
         self._path = path.with_name("queue.ballast")
-        self._is_dropped = False
+        self._is_missing = True
 
     @property
     def is_there(self) -> bool:
@@ -41,13 +41,13 @@ class Ballast:
             ballast = open_file(self._path, os.O_WRONLY | os.O_CREAT)
             try:
                 os.posix_fallocate(ballast, 0, _SIZE)
-                self._is_dropped = False
+                self._is_missing = False
             finally:
                 os.close(ballast)
 
     def take_again(self) -> None:
-        """Set the bytes aside once more if they were given back and the disk has ample room."""
-        if self._is_dropped:
+        """Set the bytes aside if they are not yet, or not any more, and the disk has ample room."""
+        if self._is_missing:
             with suppress(OSError):
                 disk = os.statvfs(self._path.parent)
                 if disk.f_bavail * disk.f_frsize >= _AMPLE:
@@ -55,6 +55,6 @@ class Ballast:
 
     def drop(self) -> None:
         """Give the bytes back to the disk."""
-        self._is_dropped = True
+        self._is_missing = True
         with suppress(OSError), as_owner(self._path.parent):
             self._path.unlink(missing_ok=True)
