@@ -39,6 +39,7 @@ __all__ = [
     "Listener",
     "Machine",
     "NodeRefused",
+    "NotKept",
     "OutcomeUnknown",
     "Plugin",
     "Present",
@@ -192,6 +193,10 @@ class DeliveryFailure(Exception):
 
 class TryLater(DeliveryFailure):
     """Nothing was taken beyond what is confirmed, for no fault of the frames: the same is tried again."""
+
+
+class NotKept(TryLater):
+    """The same, but the far end shows as arrived what it has not kept: it is not asked what it has."""
 
 
 class HoldEverything(DeliveryFailure):

@@ -356,8 +356,10 @@ def killed(tmp_path):
     """Return what opens the same queue again and again; what the one before had in memory is gone."""
 
     @contextlib.contextmanager
-    def opened_again():
-        spool = open_queue(tmp_path / "queue.db", "home")
+    def opened_again(boot: str = ""):
+        clock = VirtualClock(wall=time.time())
+        clock.boot = boot
+        spool = open_queue(tmp_path / "queue.db", "home", clock=clock if boot else None)
         try:
             yield spool
         finally:
@@ -504,6 +506,25 @@ class TestOnceAndInOrder:
         # then the first is neither set aside nor thought to be sent twice
         assert [each.frame.values for each in spool.refused("home")] == [(2.0, 3.0)]
         assert (worker.frames, worker.doubled) == (1, 0)
+
+    @pytest.mark.parametrize("boot", ["same", "next"])
+    def test_what_a_full_disk_did_not_keep_is_sent_once_more_also_after_a_start(self, killed, server, boot):
+        # given a server whose disk is full: it shows readings as arrived, and has none of them in its feed
+        start = int(time.time()) - 1000
+        server._take_values(start, "9", {"1": 0.0})
+        feed = server.feeds.add("9", "1")
+        server.inputs["9", "1"].processes = f"1:{feed.id}"
+        server.feeds.unwritable = server.feeds.full = True
+        with killed("same") as spool, dispatching(server, spool) as worker:
+            spool.put([frame(float(n), node="9", wall=start + 10 * n) for n in range(1, 31)])
+            wait_until(lambda: worker.failures)
+        # when the gateway ends, or the machine, there is room again, and a first answer is lost
+        server.feeds.unwritable = server.feeds.full = False
+        server.reset_after = 2
+        with killed(boot) as spool, dispatching(server, spool):
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then its feed has all of them
+        assert sorted(feed.slots.values()) == [*range(1, 31)]
 
     def test_when_the_one_before_was_killed_after_sending(self, spool, server):
         # given frames of which some have been sent, and none noted

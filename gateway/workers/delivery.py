@@ -22,6 +22,7 @@ from gateway.plugin import (
     Delivery,
     Dispatcher,
     NodeRefused,
+    NotKept,
     OutcomeUnknown,
     TryLater,
 )
@@ -55,6 +56,10 @@ _COMPARE_HELD_EVERY = 60.0
 
 _TO_COME = "its time, which is its sender's, has not come yet: set the sender's clock right"
 """Why a frame is set aside unsent: a far end keeps what is older out of a feed that has such a row."""
+
+
+_NOT_KEPT = "not kept "
+"""Before the names of dispatchers, in the notes of the queue: what the far end shows, it has not kept."""
 
 
 @dataclass
@@ -99,6 +104,7 @@ class DispatcherWorker(ServedWorker):
         self._new_frames = Flag()
         self._size = plugin.batch
         self._recalled = False
+        self._keeps = True
         self._attempt: _Attempt | None = None
         self._blamed: int | None = None
         self._refusals = LogLimit(_REFUSALS)
@@ -145,8 +151,12 @@ class DispatcherWorker(ServedWorker):
         """At the start, find what an earlier run has sent.
 
         The far end is asked in any case: another kill may follow at once, and what it had before the first
-        batch must be known then.
+        batch must be known then. Not so where it shows what it has not kept: all of that is sent again.
         """
+        self._keeps = self.name not in self._spool.notes.below(_NOT_KEPT)
+        if not self._keeps:
+            self._recalled = True
+            return
         upto, blind = self._spool.sent(self.name)
         sent = [pair for pair in waiting if pair[0] <= upto]
         delivery = self.plugin.prepare(self._batch(sent or waiting))
@@ -175,22 +185,33 @@ class DispatcherWorker(ServedWorker):
             quick = self.plugin.clock.monotonic() - began < _QUICK
             if not self._is_confirmed(attempt):
                 return
-        except TryLater:
+        except TryLater as failure:
             self._attempt = None
+            if isinstance(failure, NotKept):
+                self._note_kept(False)
             raise
         except OutcomeUnknown:
             self._size = max(1, number // 2)
+            if not self._keeps:
+                self._attempt = None
             raise
         except BadFrame as refusal:
             self._refused(attempt, refusal)
             return
         self._attempt = None
+        self._note_kept(True)
         self._delivered(attempt, number)
         self.refused_nodes.taken({frame.node for _, frame in attempt.frames})
         self.succeeded()
         if attempt.upto == waiting[-1][0] and len(waiting) < self._size:
             self.wait(self.plugin.interval)
         self._size = min(self._size * 2, self.plugin.batch) if quick else max(1, number // 2)
+
+    def _note_kept(self, keeps: bool) -> None:
+        """Note whether the far end has what it shows, for the next start as well."""
+        if keeps != self._keeps:
+            self._keeps = keeps
+            self._spool.put((), {f"{_NOT_KEPT}{self.name}": "" if keeps else "since the last batch"})
 
     def _next_attempt(self, waiting: Numbered) -> _Attempt | None:
         """Return what can be sent now, encoded; None where all of it is set aside unsent."""

@@ -81,6 +81,10 @@ DAMAGED_FEED = Answer(
     "/var/www/emoncms/Modules/feed/engine/PHPFina.php:221\nStack trace:\n#0 {main}\n"
     "  thrown in <b>/var/www/emoncms/Modules/feed/engine/PHPFina.php</b> on line <b>221</b><br />\n"
 )
+DISK_FULL = Answer(
+    body="<br />\n<b>Notice</b>:  fwrite(): Write of 4 bytes failed with errno=28 No space left on device in "
+    "<b>/var/www/emoncms/Modules/feed/engine/PHPFina.php</b> on line <b>299</b><br />\nok"
+)
 NOT_JSON = "Format error, json string supplied is not valid"
 
 
@@ -336,6 +340,8 @@ class FakeEmoncms:
             return FATAL
         except DamagedFeed:
             return DAMAGED_FEED
+        if self.feeds.unwritable and self.feeds.full:
+            return DISK_FULL
         return _json({"success": True}) if "fulljson" in params else Answer(body="ok")
 
     # input/bulk

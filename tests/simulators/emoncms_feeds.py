@@ -54,9 +54,10 @@ def _refused(message: str) -> dict[str, Any]:
 class Feeds:
     """All feeds of the account.
 
-    `json_lists`: process lists are set as JSON, and otherwise as text, as with older servers. `unwritable`:
-    values are taken, and not kept. `meta`: the list tells intervals, where it is asked for them. `full`: the
-    disk is, and a feed that is made has an empty file of what it is.
+    `json_lists`: process lists are set as JSON, and otherwise as text, as with older servers.
+    `unwritable`: values are taken, and not kept; if the disk is full as well, PHP says so. `meta`: the
+    list tells intervals, where it is asked for them. `full`: the disk is, and a feed that is made has
+    an empty file of what it is.
     """
 
     json_lists: bool = True

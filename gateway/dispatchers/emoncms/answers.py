@@ -26,6 +26,7 @@ from gateway.plugin import (
     DeliveryFailure,
     HoldEverything,
     NodeRefused,
+    NotKept,
     OutcomeUnknown,
     TryLater,
 )
@@ -39,7 +40,7 @@ _NOT_WRITTEN = re.compile(
     r"(?i)fwrite\(\): write of [0-9]+ bytes failed with errno=[0-9]+ ([\w /]{1,60}) in "
     r"[^\n]{1,300}?/feed/engine/"
 )
-"""What PHP prints before the "ok" where a feed cannot be written, as on a full disk (measured)."""
+"""What PHP prints before the answer where a feed cannot be written, as on a full disk (measured)."""
 
 _DAMAGED = re.compile(r"Uncaught \w*Error\b[^\n]{1,300}?/feed/engine/")
 """What PHP prints where the code of a feed engine fails on the feed's files. What passes is another fault: an
@@ -52,6 +53,10 @@ class Unexpected(DeliveryFailure):
 
 class FeedDamaged(HoldEverything):
     """A feed of the last row that it stored cannot be written; the rest of that row is in no feed either."""
+
+
+class _NotWritten(HoldEverything, NotKept):
+    """Its inputs have the batch, its feeds have not: all of it has to be sent again."""
 
 
 class _NotTaken(HoldEverything, TryLater):
@@ -97,9 +102,9 @@ def judge_status(  # noqa: PLR0911  (a line for each)
 
 def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
     last = last_line(body)
+    if lost := _NOT_WRITTEN.search(body):
+        return _NotWritten(f"its feeds are not written ({lost[1]}): make room on its disk, or repair it")
     if last == "ok":  # after PHP's warnings, where an old Emoncms runs on a new PHP
-        if lost := _NOT_WRITTEN.search(body):
-            return _NotTaken(f"its feeds are not written ({lost[1]}): make room on its disk, or repair it")
         return None
     if not last:
         return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
