@@ -67,6 +67,31 @@ def test_a_silent_topic_is_a_remark_with_what_to_look_at(tmp_path):
         listener.close()
 
 
+def test_a_value_that_no_message_has_is_a_remark(broker, tmp_path):
+    clock = VirtualClock()
+    values = {
+        "value1": ["zigbee2mqtt/cellar", "temperature", "20", "1"],
+        "value2": ["zigbee2mqtt/cellar", "humidty", "20", "2"],
+        "value3": ["zigbee2mqtt/cellar", "battery", "20", "3"],
+    }
+    listener = listening(broker, tmp_path, clock=clock, **values)
+    disk = Disk(listener)
+    publish(broker, "zigbee2mqtt/cellar", '{"temperature": 18.5, "humidity": 60, "battery": null}')
+    disk.read_until(1)
+    assert listener.remark == ""  # it is not long ago
+    clock.sleep(700)
+    assert listener.remark == (
+        "value2: no message of zigbee2mqtt/cellar has had a value at humidty yet; "
+        "value3: no message of zigbee2mqtt/cellar has had a value at battery yet: "
+        "are upper and lower case right?"
+    )
+    # when one comes
+    publish(broker, "zigbee2mqtt/cellar", '{"temperature": 18.5, "battery": 90}')
+    disk.read_until(2)
+    assert "battery" not in listener.remark
+    listener.close()
+
+
 def test_doctor_names_a_topic_that_the_broker_says_may_not_be_read(tmp_path):
     control = need("mosquitto_ctrl", "mosquitto")
     (plugin,) = Path("/usr/lib").glob("*/mosquitto_dynamic_security.so")

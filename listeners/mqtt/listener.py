@@ -23,7 +23,7 @@ from gateway.mqtt.topics import check_filter, matches, widest
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file
 from listeners.mqtt.answers import CURE, NOT_ALLOWED, Answers
-from listeners.mqtt.mappings import Mappings
+from listeners.mqtt.mappings import Mappings, Unfound
 from listeners.mqtt.owners import Owners, Sender
 from listeners.mqtt.relay import Verdict
 from listeners.mqtt.streams import Read, read_emon, read_log
@@ -91,6 +91,7 @@ class Mqtt(Broker, CountingListener):
         self._answers = Answers(self)
         self._taken = TakenMessages()
         self._single = frozenset(self.values.topics())
+        self._unfound = Unfound(self.values)
         self._silent = frozenset([*self.subscriptions, *self._single])
         self._silent_since: float | None = None
 
@@ -128,17 +129,19 @@ class Mqtt(Broker, CountingListener):
 
     @property
     def remark(self) -> str:
-        """Which topics are silent: mosquitto also grants those that its acl_file does not let a user read."""
+        """Which topics are silent, as those that an acl_file withholds, and which values are not found."""
         if self._silent_since is None or self.clock.monotonic() < self._silent_since + _SILENCE:
             return ""
         topics = sorted(self._silent)
+        unfound = self._unfound.remark(self._silent)
         if not topics:
-            return ""
+            return unfound
         others = f" and {len(topics) - 1} more" if len(topics) > 1 else ""
         who = f"user {self.user}" if self.user is not None else "clients without a user name"
         return (
             f"nothing has arrived on {topics[0]}{others} yet: see that something publishes there, and that "
             f"the broker lets {who} read it ({ACL}; it does not say what it withholds)"
+            f"{unfound and '; '}{unfound}"
         )
 
     def health(self) -> Health:
@@ -261,6 +264,7 @@ class Mqtt(Broker, CountingListener):
                 return []
             if topic in self._single:
                 frames = self.values.frames(topic, payload, now)
+                self._unfound.note(frames)
             else:
                 frames = self._of_stream(topic, payload, now)
         except (ValueError, UnicodeDecodeError) as error:

@@ -15,6 +15,8 @@ from gateway.plugin import Series, SettingsFault
 from gateway.settings import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from gateway.plugin import Stamp
     from gateway.settings import Raw
 
@@ -125,6 +127,35 @@ class Mappings:
         if fault and not frames:
             raise fault
         return frames
+
+
+class Unfound:
+    """The single values that no message had yet: their paths may be misspelt."""
+
+    def __init__(self, mappings: Mappings) -> None:
+        self._left = dict(mappings.by_number)
+
+    def note(self, frames: list[Frame]) -> None:
+        """Note what a message had."""
+        if self._left:
+            had = {
+                (frame.node, n)
+                for frame in frames
+                for n, value in enumerate(frame.values, 1)
+                if value is not None
+            }
+            self._left = {
+                count: each for count, each in self._left.items() if (each.node, each.index) not in had
+            }
+
+    def remark(self, silent: Container[str]) -> str:
+        """Return which they are, without those of silent topics, "" for none."""
+        said = [
+            f"value{count}: no message of {each.topic} has had a value at {each.path or _PLAIN} yet"
+            for count, each in self._left.items()
+            if each.topic not in silent
+        ]
+        return f"{'; '.join(said)}: are upper and lower case right?" if said else ""
 
 
 def _walk(value: Any, path: str) -> Any:  # noqa: ANN401  (JSON)
