@@ -688,6 +688,16 @@ def test_a_bad_line_is_named_with_its_column_and_nothing_is_imported(command, fi
     assert not file_of(tmp_path / "state", "page").exists()
 
 
+def test_what_a_spreadsheet_has_saved_is_imported(command, file, tmp_path):
+    given = tmp_path / "in.csv"
+    columns = "unix,seconds,node,index,name,mean,least,greatest,count"
+    given.write_text(
+        f"\ufeff{columns}\r\n{NOW // 60 * 60:.0f},60,9,1,,1,1,1,1\r\n", encoding="utf-8", newline=""
+    )
+    done = command("--config-file", file, "history", "import", given, "--section", "page")
+    assert (done.returncode, done.stdout.partition(" minutes")[0]) == (0, "1 of 1")
+
+
 def test_what_is_imported_takes_the_place_of_no_series(command, file, tmp_path):
     # given a history, and a file with as many series as a history has
     history = History(file_of(tmp_path / "state", "page"))

@@ -107,7 +107,7 @@ def _export(history: History, file: Path) -> int:
 
 def _import(history: History, file: Path) -> int:
     try:
-        with naming(file), file.open(encoding="utf-8", newline="") as given:
+        with naming(file), file.open(encoding="utf-8-sig", newline="") as given:  # a spreadsheet adds a BOM
             if not given.seekable():  # it is read twice
                 raise ValueError("a file expected, not a pipe")  # noqa: TRY301  (one place says what is wrong)
             count = sum(1 for _ in _points(given))  # a bad line anywhere: nothing is imported
