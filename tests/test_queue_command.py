@@ -168,6 +168,23 @@ def test_any_frames_survive_an_export_and_an_import(queue, path, tmp_path, kept)
     spool.close()
 
 
+@pytest.mark.parametrize(
+    ("named", "added"), [((), {"a": 3, "b": 0}), (("--dispatcher", "b"), {"a": 0, "b": 3})]
+)
+def test_what_was_exported_of_one_dispatcher_is_imported_for_it_alone_or_for_the_one_that_is_named(
+    filled, either, tmp_path, named, added
+):
+    # given what waits for one of two
+    before = {who: len(values(either("export", "--dispatcher", who)[1])) for who in "ab"}
+    taken = tmp_path / "taken"
+    assert either("export", "--dispatcher", "a", taken)[0] == 0
+    taken.write_text("".join(taken.read_text().splitlines(keepends=True)[:3]))
+    # when it is imported, the other gets nothing
+    assert either("import", taken, *named)[:2] == (0, "imported: 3\n")
+    for who in "ab":
+        assert len(values(either("export", "--dispatcher", who)[1])) == before[who] + added[who]
+
+
 def test_a_csv_has_a_line_per_value(filled, queue):
     rows = queue("export", "--csv", "--refused")[1].splitlines()
     assert rows[0] == "unix,time,node,index,name,value,rssi,source,dispatcher,reason"

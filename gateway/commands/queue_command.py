@@ -86,10 +86,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         parser.add_argument(
             "--refused", action="store_true", help="those that were refused, not those that wait"
         )
-    for parser in (shown, taken, again, dropped):
-        parser.add_argument(
-            "--dispatcher", type=_name, metavar="NAME", help="of this dispatcher alone (default: of all)"
-        )
+    alone = "of this dispatcher alone (default: of all)"
+    for_it = "for this dispatcher alone (default: as each line says, or for all)"
+    for parser, words in ((shown, alone), (taken, alone), (again, alone), (dropped, alone), (given, for_it)):
+        parser.add_argument("--dispatcher", type=_name, metavar="NAME", help=words)
 
 
 def _count(text: str) -> int:
@@ -142,7 +142,10 @@ def _export(options: argparse.Namespace) -> int:
     with reach(options.config_file) as ask, output(options.file) as stream:
         if options.csv:
             stream.write(CSV_HEADING.encode())
-        for rows in _rows(ask, options):
+        # What is exported of one is imported for it alone.
+        whose = {"dispatcher": options.dispatcher} if options.dispatcher else {}
+        for found in _rows(ask, options):
+            rows = [row | whose for row in found]
             count += len(rows)
             text = csv_lines(rows) if options.csv else "".join(map(json_line, rows))
             stream.write(text.encode())
@@ -165,15 +168,16 @@ def _import(options: argparse.Namespace) -> int:
         with _input(options.file) as given, naming(options.file):
             _copy(given, copy)
         with reach(options.config_file) as ask:
-            there = ask("queue")["dispatchers"].items()
-            known = [who for who, about in there if not about["gone"]]
-            faults = list(islice(_faults(copy, known), _FAULTS))
+            status = ask("queue")
+            _names(status, options)
+            known = [who for who, about in status["dispatchers"].items() if not about["gone"]]
+            faults = list(islice(_faults(copy, known, options.dispatcher), _FAULTS))
             for number, fault in faults:
                 say_aside(f"{options.file}:{number}: {fault}")
             if faults:
                 say_aside("nothing is imported")
                 return FAILED
-            count = _admit(ask, copy, options.file)
+            count = _admit(ask, copy, options.file, options.dispatcher)
     _print(options, {"imported": count}, f"imported: {count}")
     return OK
 
@@ -203,7 +207,7 @@ def _parsed(line: bytes) -> Any:  # noqa: ANN401  (JSON)
     return load_json(line.decode("utf-8-sig"))  # an editor may have put a byte order mark there
 
 
-def _faults(copy: BinaryIO, known: Collection[str]) -> Iterator[tuple[int, str]]:
+def _faults(copy: BinaryIO, known: Collection[str], who: str) -> Iterator[tuple[int, str]]:
     latest = Clock().wall() + AHEAD
     for number, line in _lines(copy):
         try:
@@ -218,13 +222,13 @@ def _faults(copy: BinaryIO, known: Collection[str]) -> Iterator[tuple[int, str]]
         except ValueError as fault:
             yield number, str(fault)
             continue
-        whose = given.get("dispatcher", "")
+        whose = who or given.get("dispatcher", "")
         if whose and whose not in known:
             yield number, f"dispatcher: none is called {whose}; {_known(known)}"
 
 
-def _admit(ask: Ask, copy: BinaryIO, name: str) -> int:
-    """Put the readings into the queue, some at a time; return how many."""
+def _admit(ask: Ask, copy: BinaryIO, name: str, who: str) -> int:
+    """Put the readings into the queue, some at a time, for the one that is named; return how many."""
     count = size = 0
     rows: list[Any] = []
 
@@ -237,7 +241,7 @@ def _admit(ask: Ask, copy: BinaryIO, name: str) -> int:
             ) from error
 
     for _, line in _lines(copy):
-        rows.append(_parsed(line))
+        rows.append(_parsed(line) | ({"dispatcher": who} if who else {}))
         size += len(line)
         if size >= _BATCH:
             count += admit()
