@@ -409,7 +409,7 @@ def test_the_number_of_a_node_in_its_section_is_sent_to_the_name_of_the_section(
         read("[nodes]\n[[emontx]]\nnode = 10\nnames = a, b\n")
     assert lines_of(caught.value.faults) == [f"12: node: {said}"]
     # what is nothing like a setting of ours does not keep a gateway from its start
-    configuration = read("[nodes]\n[[10]]\nnodeid = 10\nid = 10\nnames = a, b\n")
+    configuration = read("[nodes]\n[[10]]\nnodeid = 10, 11\nid = 10\nnames = a, b\n")
     assert lines_of(configuration.remarks)[:2] == [
         f"12: nodeid: not used: {said}",
         f"13: id: not used: {said}",

@@ -114,16 +114,22 @@ def _unknown(text: Document, key: str, entry: Entry, *, misspelt: bool) -> None:
     hint = did_you_mean(key, (*_LABELS, *_DECODING))
     is_fault = key == "type" or (misspelt and hint)
     if key in _NUMBERS:
-        hint = f": the number of a node is the name of its section, [[{entry.value or 10}]]"
+        number = next(filter(None, _listed(entry)), "10")
+        hint = f": the number of a node is the name of its section, [[{number}]]"
     if is_fault:
         text.fault(entry.line, key, f"no such setting{hint}")
     else:
         text.remark(entry.line, key, f"not used: no such setting{hint}")
 
 
+def _listed(entry: Entry) -> Sequence[str]:
+    """Return the values of an entry, which may be one."""
+    return [entry.value] if isinstance(entry.value, str) else entry.value
+
+
 def _check_nodeids(text: Document, node: str, nodeids: Entry) -> None:
     """Point out a section of emonhub's available.conf that is not yet named by its node."""
-    listed = [nodeids.value] if isinstance(nodeids.value, str) else nodeids.value
+    listed = _listed(nodeids)
     if listed and node not in listed:
         message = "not used: the node that a section is about is its name"
         text.remark(nodeids.line, "nodeids", f"{message}, which is [[{node}]], not [[{listed[0]}]]")
