@@ -347,10 +347,19 @@ def test_what_a_dispatcher_that_is_gone_refused_can_be_exported_and_dropped(fill
     file.write_text(file.read_text().replace("[[a]]", "[[c]]"))
     assert "a: not in use any more; 1 refused" in queue()[1]
     assert values(queue("export", "--refused")[1]) == [0]
-    assert queue("retry")[1] == "retried: 0\n"
+    retried, kept = queue("retry")[1].splitlines()
+    assert (retried, kept.partition(",")[0]) == ("retried: 0", "not retried: 1 of a")
     status, _, said = queue("retry", "--dispatcher", "a")
     assert (status, said) == (1, "oemgateway: dispatcher a: none has that name; there are: b, c\n")
-    assert queue("drop", "--refused", "--yes")[1] == "dropped: 1\n"
+    # and be given to another, by the commands that retry names
+    export, admit, drop = (
+        [str(path) if word == "FILE" else "c" if word == "NAME" else word for word in words.split()[1:]]
+        for words in kept.partition("another: ")[2].split(", ")
+        for path in [file.with_name("taken")]
+    )
+    assert [queue(*words)[0] for words in (export, admit)] == [0, 0]
+    assert values(queue("export", "--dispatcher", "c")[1])[-1] == 0
+    assert queue(*drop, "--yes")[1] == "dropped: 1\n"
     assert "a:" not in queue()[1]
 
 

@@ -259,6 +259,13 @@ def _retry(options: argparse.Namespace) -> int:
                     count += piece["count"]
                     undated += piece["undated"]
     words = [f"retried: {count}"]
+    for who, about in status["dispatchers"].items():
+        if about["gone"] and not options.dispatcher:
+            words.append(
+                f"not retried: {about['refused']} of {who}, not in use any more. To give them to another: "
+                f"queue export --refused --dispatcher {who} FILE, queue import --dispatcher NAME FILE, "
+                f"queue drop --refused --dispatcher {who}"
+            )
     if undated:
         words.append(f"not retried: {undated}, whose time is not known: export them, set it, import them")
     _print(options, {"retried": count, "undated": undated}, *words)
