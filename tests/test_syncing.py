@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 
 import pytest
@@ -48,6 +49,39 @@ def test_whoever_puts_a_frame_does_not_wait_for_the_disk(opened, synced):
     spool.syncing.sync_if_due()
     spool.syncing.sync_if_due()
     assert (len(synced), spool.syncing.due()) == (1, math.inf)
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_whoever_wants_a_sync_while_another_goes_on_waits_until_it_is_over(opened, monkeypatch, more):
+    spool = opened(commit_interval=5)
+    spool.put([frame(1)])
+    # given a sync that the disk takes its time for
+    begun, may_end, synced_at_return = threading.Event(), threading.Event(), []
+
+    def slow(_):
+        begun.set()
+        assert may_end.wait(60)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    first = threading.Thread(target=spool.syncing.sync)
+    first.start()
+    assert begun.wait(60)
+    # when a listener demands one, which has put that frame or another one
+    if more:
+        spool.put([frame(2)])
+
+    def demand():
+        spool.syncing.sync()
+        synced_at_return.append(spool.syncing.puts_synced)
+
+    second = threading.Thread(target=demand)
+    second.start()
+    second.join(0.2)
+    may_end.set()
+    for thread in (first, second):
+        thread.join(60)
+    # then it is safe when that returns
+    assert synced_at_return == [spool.syncing.puts]
 
 
 def test_with_no_interval_every_frame_is_safe_at_once(opened, synced):

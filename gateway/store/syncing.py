@@ -39,7 +39,7 @@ class Syncing:
         self._log = Path(f"{path}-wal")
         self._interval = interval
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock, self._in_turn = threading.Lock(), threading.Lock()
         self._since: float | None = None
         self._subscribers: dict[str, Callable[[int], None]] = {}
         self._trouble = ""
@@ -74,7 +74,11 @@ class Syncing:
             self.sync()
 
     def sync(self) -> None:
-        """Have the disk keep what was committed, through a power cut too."""
+        """Have the disk keep what was committed, through a power cut too; one that goes on is waited for."""
+        with self._in_turn:
+            self._sync()
+
+    def _sync(self) -> None:
         with self._lock:
             since, self._since = self._since, None
             written, subscribers = self._puts_written, list(self._subscribers.values())
