@@ -224,7 +224,7 @@ class Daemon:
         logs.set_levels({name: plugin.loglevel for name, plugin in plugins.items()})
         syslog.log_to_syslog(configuration.gateway.syslog)
         self._configuration = configuration
-        # What comes from here on is sent by nobody who is stopped.
+        # A worker that is stopped here sends nothing that comes later.
         retired = _retire(self._listeners, configuration.listeners)
         retired += _retire(self._dispatchers, configuration.dispatchers)
         if gone := self._spool.set_consumers(configuration.dispatchers):
@@ -259,7 +259,7 @@ class Daemon:
                 )
                 self._listeners[name] = reader
                 reader.start()
-        # As in the file. Each assignment is one step for the threads that ask for the status.
+        # In the order of the file. Threads that ask for the status see the old order or the new one.
         self._listeners = {name: self._listeners[name] for name in configuration.listeners}
         self._dispatchers = {name: self._dispatchers[name] for name in configuration.dispatchers}
 

@@ -81,7 +81,7 @@ _VARIABLES = {
     "apikey": "APIKEY",
     **dict.fromkeys(("host", "port", "user", "password"), "MQTT"),
 }
-"""In which of the environment each setting is given."""
+"""Which variable of the environment gives each setting."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -92,7 +92,7 @@ class Session:
 
     def open(self) -> None:
         """Connect, and wait until the broker has said yes; OSError with what it said otherwise."""
-        # RabbitMQ 3.10 closes the connection at a 5 without an answer; a broker that ends does so once.
+        # RabbitMQ 3.10 closes the connection at MQTT 5 without an answer. So may any that is just ending.
         for self.version in (5, 5, 4):
             self._connack, self._ended = None, ""
             if self._connect():

@@ -17,7 +17,7 @@ from gateway.flag import Flag, wait_readable
 
 _PATIENCE = 2.0
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-"""Errors for which a client is not accepted, and stays where it is."""
+"""Errors with which no client can be accepted for now: it goes on waiting."""
 _PAUSE = 1.0
 _HANGS = 10.0
 """Seconds after which accepting a client hangs: where there is no memory for it, a thread may never start."""

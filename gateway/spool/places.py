@@ -19,7 +19,7 @@ _STRETCH = 10_000
 """How many ids are searched at a time: a listener that puts a frame has to wait for that."""
 
 _END = "end "
-"""Before the names of the notes that are taken at the end of a run."""
+"""How the names of the notes begin that are made at the end of a run."""
 
 
 class Mark(NamedTuple):
@@ -36,7 +36,7 @@ class Mark(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What no other mark of the dispatcher has."""
+        """What distinguishes it from all other marks of the dispatcher."""
         return f"{self.upto} {self.boot}"
 
 

@@ -105,8 +105,8 @@ class Mqtt(Broker, Dispatcher):
         self._new_frames = Flag()
         self.gateway = ""
         self._left_out: set[str] = set()
-        self._ending: set[str] = set()  # topics whose message ended the connection, the last one at
-        self._ended_at = -math.inf
+        self._ending: set[str] = set()  # topics whose message ended the connection
+        self._ended_at = -math.inf  # when the last of them did
         self._draw = random.Random()  # noqa: S311  (it spreads the load, no more)
 
     def remarks(self) -> Iterable[tuple[str, str]]:
