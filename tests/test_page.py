@@ -405,6 +405,7 @@ def test_neither_a_path_nor_a_key_is_in_any_answer():
     [
         ("/var/lib/oemgateway/queue.db is damaged", "queue.db is damaged"),
         ("cannot open (/dev/ttyAMA0): no such file", "cannot open (ttyAMA0): no such file"),
+        ("this user may not read home/+/log/+ (<b>x</b>)", "this user may not read home/+/log/+ (<b>x</b>)"),
         ("'/sys/class/net/eth0/rx': gone", "'rx': gone"),
         ("http://emonpi/emoncms/input: not reached", "http://emonpi/emoncms/input: not reached"),
         ("http://h: it answers 404 to /input/bulk: x", "http://h: it answers 404 to /input/bulk: x"),

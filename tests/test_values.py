@@ -219,7 +219,14 @@ def test_a_label_reaches_the_terminal_escaped():
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(11.8125, "11.8125"), (25_377_000.0, "25377000"), (-0.5, "-0.5"), (1e30, "1e+30")]
+    ("value", "shown"),
+    [
+        (11.8125, "11.8125"),
+        (25_377_000.0, "25377000"),
+        (-0.5, "-0.5"),
+        (12_345_678.5, "12345678"),
+        (1e30, "1e+30"),
+    ],
 )
 def test_figures(value, shown):
     assert figure(value) == shown

@@ -49,8 +49,10 @@ def short_span(seconds: float) -> str:
 
 
 def figure(value: float) -> str:
-    """Return a value for people: whole numbers whole, others with six digits."""
-    return f"{value:.0f}" if value == value // 1 and abs(value) < 1e15 else f"{value:.6g}"
+    """Return a value for people: large and whole numbers whole, others with six digits."""
+    return (
+        f"{value:.0f}" if abs(value) < 1e15 and (abs(value) >= 1e5 or value == value // 1) else f"{value:.6g}"
+    )
 
 
 def distinct(names: Sequence[str]) -> list[str]:

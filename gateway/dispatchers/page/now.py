@@ -13,7 +13,7 @@ from gateway.text.plain import plain
 if TYPE_CHECKING:
     from gateway.plugin import Present
 
-_FOLDERS = re.compile(r"(?<![\w/:.])(?!/(?:input|feed)/)(/[\w.+@-]+)*/(?=[\w.+@-])")
+_FOLDERS = re.compile(r"(?<![^\s\"'(\[=])(?!/(?:input|feed)/)(/[\w.+@-]+)*/(?=[\w.+@-])")
 """The folders of a path; what is behind the host of a URL is none, and neither is an API of Emoncms."""
 _SHOWN = ("node", "node_name", "index", "label", "unit", "value", "last", "age", "rssi", "source")
 """What `/api/now` has of a value."""
