@@ -46,7 +46,8 @@ class Watch:
     def add(self, celsius: Mapping[str, float]) -> Warmed | None:
         """Take one sample of each sensor that has one, and return the sensor that is being warmed, if any is.
 
-        It has moved beyond its noise, and no other has moved half as far, relative to its own noise.
+        It has moved beyond its noise, and no other has moved half as far, relative to its own noise, nor
+        further in kelvin: a pipe that heats up meanwhile is rarely at rest.
         """
         for sensor, value in celsius.items():
             self._samples.setdefault(sensor, deque(maxlen=_KEPT)).append(value)
@@ -54,10 +55,9 @@ class Watch:
         part = {sensor: abs(by) / _threshold(self._samples[sensor]) for sensor, by in kelvin.items()}
         for sensor, share in part.items():
             others = part.keys() - {sensor}
-            if share > 1 and all(2 * part[other] < share for other in others):
-                return Warmed(
-                    sensor, kelvin[sensor], max((abs(kelvin[other]) for other in others), default=0.0)
-                )
+            most = max((abs(kelvin[other]) for other in others), default=0.0)
+            if share > 1 and most < abs(kelvin[sensor]) and all(2 * part[other] < share for other in others):
+                return Warmed(sensor, kelvin[sensor], most)
         return None
 
     def moves(self) -> dict[str, float]:
