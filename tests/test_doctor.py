@@ -211,8 +211,9 @@ def test_a_gateway_that_hangs_is_a_fault(monkeypatch):
     assert finding.cure == "look at the disk and the log, then sudo service oemgateway restart"
 
 
-def test_a_gateway_that_hangs_has_its_ports_and_buses_all_the_same(tmp_path):
-    # given a gateway that is stopped, with a port
+@pytest.mark.parametrize("trouble", ["hangs", "has no socket yet"])
+def test_a_gateway_that_does_not_answer_has_its_ports_and_buses_all_the_same(tmp_path, trouble):
+    # given a gateway that is stopped or is about to make its socket, with a port
     file, port = tmp_path / "oemgateway.conf", free_port()
     file.write_text(
         f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {port}\n"
@@ -222,14 +223,17 @@ def test_a_gateway_that_hangs_has_its_ports_and_buses_all_the_same(tmp_path):
     with GatewayProcess(file) as running:
         process = running.process
         process.send_signal(signal.SIGSTOP)
+        if trouble != "hangs":
+            (tmp_path / "state" / "control").unlink()
         try:
             found = [str(each) for each in doctor.examine(file, Machine.below(Path("/")))]
         finally:
             process.send_signal(signal.SIGCONT)
     # then nothing else is a fault, such as its port
-    (fault,) = [each for each in found if each.startswith("FAULT")]
-    assert "runs, but does not answer" in fault
-    assert fault.endswith(f"sudo kill {process.pid}, and start it again")
+    (about,) = [each for each in found if " gateway: " in each]
+    assert [each for each in found if each.startswith("FAULT")] == ([about] if trouble == "hangs" else [])
+    assert ("runs, but does not answer" if trouble == "hangs" else "has the queue, and does not") in about
+    assert about.endswith(f"sudo kill {process.pid}, and start it again")
     assert f"ok    state: the running gateway keeps it in {tmp_path / 'state'}" in found
 
 

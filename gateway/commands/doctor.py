@@ -13,7 +13,7 @@ from gateway.diagnosis.machine import WRITE_SEARCH, Machine
 from gateway.paths import DEFAULT_FILE, own_state
 from gateway.present.asking import RunningGateway
 from gateway.process import control
-from gateway.process.holders import of_process
+from gateway.process.holders import of_file, of_process
 from gateway.process.syslog import syslog_trouble
 from gateway.registry import UnknownType, find, known
 from gateway.settings import build
@@ -116,6 +116,10 @@ def _ask(gateway: Gateway, file: Path) -> tuple[Finding, Status | None, int]:
         cure = f"look at the disk and the log, then {of_process(pid).restart}"
         return bad(str(error), cure), None, pid
     except OSError as error:
+        holder = of_file(gateway.find_state_dir() / "queue.db")
+        if holder and holder.pid and not holder.is_command:
+            found = f"process {holder.pid} has the queue, and does not answer at {running.socket}"
+            return unknown(found, f"wait, if it has just started; or {holder.restart}"), None, holder.pid
         return unknown(str(error)), None, 0
     if not running.runs_with(file, status):
         return unknown(f"the one that runs, pid {status.pid}, has another file: {status.file}"), None, 0
