@@ -125,12 +125,12 @@ def test_nobody_is_judged_before_its_noise_is_known():
 
 
 def test_none_is_named_while_another_has_moved_further():
-    # given a pipe that heats up by 0.12 K a second, with 0.2 K of noise, and the others still
+    # given a pipe that heats up by 0.2 K a second, with 0.9 K of noise, and the others still
     watch = Watch()
     still = dict.fromkeys(SENSORS[2:], 20.0)
-    for second in range(80):
+    for second in range(45):
         # when one of them is 3.8 K warmer at once, as one that was unplugged may be
-        warmer = 3.8 if second > 50 else 0.0
-        pipe = 40 + 0.12 * second + 0.2 * (-1) ** second
-        # then it is not named: the pipe has moved by 4.7 K
+        warmer = 3.8 if second > 30 else 0.0
+        pipe = 40 + 0.2 * second + 0.9 * (-1) ** second
+        # then it is not named: the pipe has moved by 5 K
         assert watch.add({SENSORS[0]: pipe, SENSORS[1]: 30 + warmer} | still) is None
