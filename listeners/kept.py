@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gateway.process.state_files import read_file, write_file
+from gateway.text.numeral import load_json
 
 if TYPE_CHECKING:
     from gateway.plugin import Listener
@@ -39,7 +40,7 @@ class Kept:
         if not self._file:
             return {}
         try:
-            found = json.loads(read_file(self._file, _LARGEST))
+            found = load_json(read_file(self._file, _LARGEST))
             if isinstance(found, dict):
                 return found
             why = "no object of JSON"
@@ -47,7 +48,7 @@ class Kept:
             return {}
         except OSError as error:
             why = error.strerror or str(error)
-        except (ValueError, RecursionError):
+        except ValueError:
             why = "it is damaged"
         self._listener.log.warning("%s cannot be read (%s): what was kept in it begins anew", self._file, why)
         return {}

@@ -233,7 +233,7 @@ def test_the_total_of_a_kernels_counter_goes_on_in_another_boot(counter, monkeyp
     assert total >= 2 * seen
 
 
-@pytest.mark.parametrize("kept", [["x", 1, 2], [1, math.nan, 2], [math.inf, 1, 2]])
+@pytest.mark.parametrize("kept", [["x", 1, 2], [1, math.nan, 2], [math.inf, 1, 2], [1, 10**400, 2]])
 def test_a_damaged_file_of_totals_is_as_none(counter, tmp_path, kept):
     file = tmp_path / "count"
     file.write_text("5")

@@ -193,7 +193,15 @@ def test_another_file_begins_anew(running):
 
 @pytest.mark.parametrize(
     "kept",
-    ["", "[]", '{"totals": 5, "off": 3}', '{"totals": {"x": "y"}, "off": {}}', '{"off": [{}, 5]}'],
+    [
+        "",
+        "[]",
+        '{"totals": 5, "off": 3}',
+        '{"totals": {"x": "y"}, "off": {}}',
+        '{"off": [{}, 5]}',
+        '{"positions": [[1e999, 1, 1]], "known": []}',
+        '{"positions": [[1000000000000000000000, 1, 1]], "known": []}',
+    ],
 )
 def test_a_damaged_state_is_as_none(running, kept):
     if kept.startswith("{"):

@@ -8,6 +8,7 @@ another name or compressed, also after a restart.
 from __future__ import annotations
 
 import os
+import sys
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
@@ -157,11 +158,13 @@ class Follower:
         self.is_first = not self._recall(state)
 
     def _recall(self, state: dict[str, Any]) -> bool:
-        with suppress(KeyError, TypeError, ValueError):
+        with suppress(KeyError, TypeError, ValueError, OverflowError):
             given_up = state.get("given_up", [])
             for each in (*given_up, *state["positions"]):
                 position = Position(*map(int, each))
-                if position.offset > 0:
+                if not 0 <= position.offset <= sys.maxsize:
+                    return False
+                if position.offset:
                     self._wanted[position] = None if each in given_up else self._now()
             self._known = {(int(length), int(crc)): None for length, crc in state["known"]}
             return True
