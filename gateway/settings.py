@@ -210,7 +210,8 @@ class _Reader:
         """Return " (did you mean X?)" for a misspelt setting, such as sensor2 for Sensor02."""
         plain = re.sub(r"(?<=[a-z])s?[\W_]*0*(?=[0-9])", "", key.strip().lower())
         members = [plain for family in self._families.values() if number_of(plain, family)]
-        examples = [f"{family.PREFIX}1" for family in self._families.values()]
+        number = re.search(r"[1-9][0-9]*$", plain)
+        examples = [f"{family.PREFIX}{number[0] if number else 1}" for family in self._families.values()]
         return did_you_mean(key, members or [*self._names, *examples])
 
     def missing(self) -> dict[str, str]:

@@ -296,6 +296,7 @@ def test_a_setting_that_is_needed_and_still_commented_out_is_named_by_its_line(s
         ),
         ("#sensor2 =", "Sensor2 =", "Sensor2: no such setting (did you mean sensor2?)"),
         ("#sensor2 =", "sensor 02 =", "sensor 02: no such setting (did you mean sensor2?)"),
+        ("#sensor2 =", "sensr2 =", "sensr2: no such setting (did you mean sensor2?)"),
         ("#sensor2 =", "sensors_2 =", "sensors_2: no such setting (did you mean sensor2?)"),
         (
             "#interval = 10",

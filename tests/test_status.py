@@ -191,6 +191,7 @@ def home(**changes):
         (radio(silent={"10": 2.0, "15": 9000.0}), "node 10 2 s ago, node 15 2 hours ago (silent)"),
         (radio(faults={"damaged": 15, "too long": 1}), "so far 15 x damaged, 1 x too long"),
         (radio(faults={"damaged": 1}, remark="nothing of it"), "so far 1 x damaged; nothing of it"),
+        (radio(frames=0, faults={"no answer": 1}), "no frame in yet; so far 1 x no answer"),
         (radio(trouble="no port", next_try=4.2), "next try in 4 s"),
         (home(failures=30, last_trouble="no answer"), "2 s ago: no answer; failed 30 times since"),
         (home(troubles=["node 33 is refused"]), "! node 33 is refused"),

@@ -94,7 +94,7 @@ def _wrapped(begin: str, words: str, width: int) -> list[str]:
 
 
 def _listener(about: ListenerStatus) -> Iterator[str]:
-    yield _frames(about, "in") + (f", {rate(about.rate)}" if about.rate else "")
+    yield _frames(about, "in") + (f", {rate(about.rate)}" if about.rate and about.frames else "")
     if about.nodes:
         yield ", ".join(
             f"node {node} {span(heard.age)} ago{' (silent)' * heard.silent}"
