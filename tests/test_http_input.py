@@ -408,6 +408,25 @@ def test_answers_that_nobody_reads_have_a_bound_together(narrow, monkeypatch):
     wait_until(lambda: gateway.counts == {"gone-before-the-answer": 1})
 
 
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_post_that_is_on_disk_is_answered_although_the_gateway_ends(is_kept):
+    listener = Http(port=0)
+    listener.name = "push"
+    listener.open()
+    with socket.create_connection(listener.address, timeout=60) as client:
+        # given a post that was read, and that the core has put on disk or not
+        client.sendall(GET % 5)
+        wait_until(lambda: listener.read(Flag()))
+        if is_kept:
+            listener.synced.note_put(1)
+        # when it is told to stop before it reads again
+        listener.close()
+        # then a device posts again only what is not there
+        if is_kept:
+            assert answer(client) == (200, "ok")
+        assert client.recv(1000) == b""
+
+
 def test_one_host_posts_only_so_often_in_a_second(running):
     gateway = running(rate=3)
     with gateway.connect() as client:

@@ -75,6 +75,7 @@ class Http(TcpListener[_Client]):
         super().__post_init__()
         self._inputs = Inputs()
         self._posted: list[Frame] = []  # on disk by the next read
+        self._lists = 0  # those with frames that `read` has returned
         self._kept: Kept
         self._second = 0
         self._posts_of_second = Counter[str]()
@@ -82,21 +83,25 @@ class Http(TcpListener[_Client]):
     def open(self) -> None:
         """Take the port; OSError where it is not free."""
         self._posted.clear()
+        self._lists = self.synced.kept()
         self._kept = Kept(self, "inputs", _KEEP_EVERY)
         if self._kept.is_there:
             self._inputs.recall(self._kept.read())
         super().open()
 
     def close(self) -> None:
-        """Close all connections and the port: a post that has no answer is posted again."""
+        """Answer what is on disk, and close all connections and the port.
+
+        A post that has no answer is posted again.
+        """
+        if self._posted and self.synced.kept() >= self._lists:
+            self._confirm()
         self._keep()
         super().close()
 
     def read(self, stop: Flag) -> list[Frame]:
         """Answer the posts of the last read, whose frames are on disk by now; wait for more frames."""
-        self._inputs.note(self._posted)
-        self._posted.clear()
-        self._answer()
+        self._confirm()
         if self._inputs.asked and self._kept.is_due():
             self._keep()
         patience = self._server.patience(self.clock.monotonic())
@@ -108,7 +113,14 @@ class Http(TcpListener[_Client]):
         for client, data in self._server.receive(ready, _READ):
             frames += self._hear(client, data, stamp)
         self._server.admit(ready, self.clock.monotonic())
+        self._lists += bool(frames)
         return frames
+
+    def _confirm(self) -> None:
+        """Answer the posts whose frames are on disk."""
+        self._inputs.note(self._posted)
+        self._posted.clear()
+        self._answer()
 
     def _keep(self) -> None:
         """Keep the inputs if anyone ever asked for them; every write wears the card."""
