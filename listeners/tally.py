@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -24,6 +25,23 @@ _SINCE = 600.0
 _RECENT = 3600.0
 """Seconds after which refusals are forgotten: a client that was refused may never come again."""
 _MISSING = "value-missing"
+_NAMELESS = "values-without-names"
+_MEANT = (
+    (re.compile(r"\w+:-?[\d.]+(,\w+:-?[\d.]+)*|\{\s*\".*"), "type = keyvalue reads such lines"),
+    (re.compile(r"OK .*|[\d ]+\(-?\d+\)"), "type = rfm12pi reads such lines"),
+    (re.compile(r"\d+([,;\t]\s*-?[\d.]+)+"), "one space before each value expected"),
+)
+"""What lines look like that a listener of another type reads, or that are almost right."""
+
+
+def _hint(reason: str, line: str) -> str:
+    """Return what to do about lines that are none of this listener's, "" where that is not known."""
+    if reason not in ("not-a-number", _NAMELESS):
+        return ""
+    found = next((words for shape, words in _MEANT if shape.fullmatch(line.strip())), "")
+    return found or ("type = serial reads such lines" if reason == _NAMELESS else "")
+
+
 _MISDATED = "time-not-believed"
 
 
@@ -36,17 +54,21 @@ class Tally(Counter[str]):
         self._next: dict[str, float] = {}
         self._in_a_row = 0
         self._taken_at = -math.inf
-        self._last = ("", 0.0)
+        self._last = ("", "", 0.0)
         self._numbers: dict[str, float] = {}
 
     def refuse(self, reason: str, line: str, log: logging.Logger, now: float) -> None:
         """Count a refused line and log it: a reason's first at once, then at most one a minute of `now`."""
         self[reason] += 1
         self._in_a_row += 1
-        self._last = (reason, now)
+        hint = _hint(reason, line)
+        self._last = (reason, f": {hint}" if hint else "", now)
         if now >= self._next.get(reason, now):
             self._next[reason] = now + _PAUSE
-            log.warning("%s is refused (%s, %d so far): %.80a", self._what, reason, self[reason], line)
+            said = f"; {hint}" if hint else ""
+            log.warning(
+                "%s is refused (%s, %d so far): %.80a%s", self._what, reason, self[reason], line, said
+            )
 
     def take(self, now: float) -> None:
         """Note that one was taken."""
@@ -92,11 +114,11 @@ class Tally(Counter[str]):
 
     def troubles(self, now: float) -> list[str]:
         """Return a line where all of the last ten minutes were refused, none otherwise."""
-        reason, at = self._last
+        reason, hint, at = self._last
         if self._in_a_row < _ALL or now - at > _RECENT or now - self._taken_at < _SINCE:
             return []
         every = self._what.removeprefix("a ")
-        return [f"every {every} is refused: {self._in_a_row} in a row, the last one as {reason}"]
+        return [f"every {every} is refused: {self._in_a_row} in a row, the last one as {reason}{hint}"]
 
 
 @dataclass(kw_only=True)

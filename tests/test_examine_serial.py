@@ -36,6 +36,13 @@ def test_a_board_on_usb_that_is_missing(pi):
     assert not ailing(plugin("rfm12pi", port="/dev/serial/by-id/usb-FTDI-port0").examine(pi.machine))
 
 
+def test_a_port_in_the_root_directory(pi):
+    assert fault(plugin("rfm12pi", port="/ttyUSB0").examine(pi.machine)) == (
+        "/ttyUSB0 is missing",
+        "plug the board in",
+    )
+
+
 def test_a_user_who_is_not_in_the_group_of_the_port(pi):
     pi.put("/etc/group", f"dialout:x:{GROUP}:\n")
     assert fault(plugin("rfm12pi").examine(replace(pi.machine, gids=frozenset()))) == (

@@ -42,6 +42,29 @@ def test_what_a_log_line_quotes_is_short_and_printable(caplog):
     assert record.getMessage().isprintable()
 
 
+@pytest.mark.parametrize(
+    ("reason", "line", "hint"),
+    [
+        ("not-a-number", "MSG:1,Vrms:243.10,P1:-105", "type = keyvalue reads such lines"),
+        ("not-a-number", '{"MSG":1,"Vrms":243.10}', "type = keyvalue reads such lines"),
+        ("not-a-number", "OK 10 1 0 2 0 (-61)", "type = rfm12pi reads such lines"),
+        ("not-a-number", "10 1 0 2 0 (-61)", "type = rfm12pi reads such lines"),
+        ("values-without-names", "OK 10 1 0 2 0 (-61)", "type = rfm12pi reads such lines"),
+        ("values-without-names", "10 100 24105", "type = serial reads such lines"),
+        ("not-a-number", "34,1,2.5,-3", "one space before each value expected"),
+        ("not-a-number", "34 1 x", ""),
+        ("odd-length", "34,1", ""),
+    ],
+)
+def test_a_line_that_another_listener_reads_is_answered_with_its_type(caplog, reason, line, hint):
+    tally = Tally()
+    for _ in range(3):
+        tally.refuse(reason, line, logging.getLogger("oemgateway.test"), 1000.0)
+    assert caplog.messages == [f"a line is refused ({reason}, 1 so far): {line!a}{hint and '; '}{hint}"]
+    (trouble,) = tally.troubles(1000.0)
+    assert trouble.endswith(f"the last one as {reason}{hint and ': '}{hint}")
+
+
 def refuse(tally, times, now=1000.0, reason="no-value"):
     for _ in range(times):
         tally.refuse(reason, "10 nan", logging.getLogger("oemgateway.test"), now)

@@ -74,7 +74,7 @@ class Machine:
         """Return the last parts of the paths that match, sorted, also of links that lead to nothing here."""
         folder, _, name = pattern.strip("/").rpartition("/")
         found: set[str] = set()
-        for directory in self.root.glob(folder):
+        for directory in self.root.glob(folder) if folder else [self.root]:
             with suppress(OSError):
                 found.update(path.name for path in directory.iterdir() if fnmatchcase(path.name, name))
         return sorted(found)

@@ -22,6 +22,7 @@ _READ = 4096  # bytes at most in one read
 _PATIENCE = 1.0  # seconds that a write may take
 _PATTERN = re.compile(r"[*?\[]")
 _PLUGGED_IN = "is the board plugged in?"
+_NO_PORT = ": a serial port expected, and this is none: correct port"
 
 
 def is_pattern(name: str) -> bool:
@@ -111,7 +112,8 @@ class SerialPort:
         user = holders.user_name(os.geteuid())
         advice = {
             errno.ENOENT: f" ({_PLUGGED_IN})",
-            errno.ENOTTY: ": a serial port expected, and this is none: correct port",
+            errno.ENOTTY: _NO_PORT,
+            errno.EISDIR: _NO_PORT,
             errno.EACCES: f": {user} may not use it: sudo usermod -aG dialout {user}, then log in again",
         }
         return f"{os.strerror(number)}{advice.get(number, '')}"
