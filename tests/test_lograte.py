@@ -97,6 +97,29 @@ def test_after_a_kill_nothing_is_counted_twice(running):
     assert running.read() == (None, 2)
 
 
+@pytest.mark.parametrize("truncated", [False, True])
+def test_after_a_kill_no_total_falls_though_a_file_that_was_read_is_deleted(running, truncated):
+    # given a file of which ten lines were counted, that is deleted, and one in its place
+    running.start().read()
+    running.write(*["sent"] * 10)
+    running.read()
+    running.write(*["sent"] * 10)
+    running.read()
+    if truncated:
+        running.file.write_text("")
+    else:
+        running.file.unlink()
+    running.write("sent")
+    assert running.read() == (1, 21)
+    # when the gateway is killed
+    running.listener._matcher.close()
+    running.listener._follower.close()
+    running.start()
+    # then the total goes on
+    running.write("sent")
+    assert running.read() == (None, 22)
+
+
 def test_a_missed_interval_is_a_gap_in_the_count_and_the_total_goes_on(running):
     running.start().read()
     running.write("sent")

@@ -137,6 +137,7 @@ class _Source:
 class Follower:
     """What is new in a log file since the last look; `now` is by the monotonic clock.
 
+    `has_rotated` since `state` was asked for: what that names may be deleted.
     Without a state of an earlier run it `is_first`, and begins at the end of the file. Rotated files are
     beside the file, or in `olddir`. `lost` counts those that were not found, and `unreadable` says which one
     could not be read last, and why.
@@ -147,6 +148,7 @@ class Follower:
     ) -> None:
         self.lost = 0
         self.unreadable = ""
+        self.has_rotated = False
         self._path = path
         self._folders = {path.parent, olddir or path.parent}
         self._now = now
@@ -172,6 +174,7 @@ class Follower:
 
     def state(self) -> dict[str, Any]:
         """Return where it is, as JSON can have it."""
+        self.has_rotated = False
         wanted = [position for position, since in self._wanted.items() if since is not None]
         positions = [*wanted, *(source.position for source in self._sources)]
         return {
@@ -234,6 +237,7 @@ class Follower:
                 if not source.is_behind:
                     source.close()
                     self._sources.remove(source)
+                    self.has_rotated = True
 
     def _look(self) -> FileNotFoundError | None:
         """Find out whether the file was rotated, and open what there is to read then.
@@ -252,6 +256,7 @@ class Follower:
         except FileNotFoundError as error:
             missing = error
         added = self._open_rotated(new or (None if is_truncated else current))
+        self.has_rotated |= is_truncated or bool(new or added)
         if new:
             if current:
                 current.since = self._now()

@@ -138,7 +138,7 @@ class Lograte(EntrySampler):
             self._matcher.close()
         self._is_late, self._counted_at = is_late or self._follower.is_behind, now
         values = super().sample()
-        if self._kept.is_due():
+        if self._kept.is_due() or self._follower.has_rotated:
             self._keep(self._follower)
         return values
 
