@@ -246,6 +246,20 @@ def test_the_end_of_a_line_is_no_packet_of_another_node(wire, stop, opened):
     assert [frame.values for frame in listener.read(stop)] == [(3,)]
 
 
+def test_a_line_that_a_restart_of_the_board_cuts_off_is_no_shorter_packet(wire, stop, opened):
+    listener = opened(wire.port)
+    # given a board that tells the signal strength with every packet of node 10, and with none of node 5
+    wire.send(b"OK 10 1 0 215 0 (-61) \r\nOK 5 7 0 \r\n")
+    assert [frame.values for frame in listener.read(stop)] == [(1, 215), (7,)]
+    # when it restarts while it prints one
+    wire.send(b"OK 10 2 0 21\r\nOK 10 2 0 215 0\r\nOK 10 2 0 21 0\r\nOK 5 8 0 \r\n")
+    assert [frame.values for frame in listener.read(stop)] == [(8,)]
+    assert listener.counts == {"no-rssi": 3}
+    # then it is heard again afterwards, also with a firmware that tells none
+    wire.send(b"[RF12demo.14] O i15 g210 @ 433 MHz q1\r\nOK 10 3 0 215 0\r\n")
+    assert [frame.values for frame in listener.read(stop)] == [(3, 215)]
+
+
 def test_all_that_has_come_is_one_list(wire, stop, opened):
     listener = opened(wire.port)
     wire.send(b"OK 10 1 0 \r\nOK 11 2 0\r\nOK 12 3 0 (-50)\nOK 13 4")

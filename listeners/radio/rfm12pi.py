@@ -75,7 +75,7 @@ class Rfm12pi(SerialListener):
         self._simulator: SimulatedRfm12pi | None = None
         self._search: BaudSearch | None = None
         self._rates: tuple[int, ...] = RATES if self.baud == "auto" else (self.baud,)
-        self._configuration, self._says_ok = "", False
+        self._configuration, self._says_ok, self._with_rssi = "", False, set[int | None]()
         self._board = Board({}, self.clock, self.log)
         self._groups = Groups(self.group)
 
@@ -114,7 +114,7 @@ class Rfm12pi(SerialListener):
         """Open the port; what has already arrived there is dropped."""
         super().open()
         self._search = BaudSearch(self.clock, self._rates) if self.baud == "auto" else None
-        self._configuration, self._says_ok = "", False
+        self._configuration, self._says_ok, self._with_rssi = "", False, set[int | None]()
         self._board = Board(self.wanted(), self.clock, self._board_log, time_every=self.sendtimeinterval)
 
     def close(self) -> None:
@@ -147,10 +147,17 @@ class Rfm12pi(SerialListener):
             says_ok = line.lstrip(" \r").startswith("OK")
             if self._says_ok and not says_ok:
                 return Rejected("no-ok")  # firmware says it always or never: the line has lost its beginning
+            if said.rssi is None and said.node in self._with_rssi:
+                return Rejected("no-rssi")  # so has its RSSI: the line has lost its end
             self._says_ok = says_ok
+            if said.rssi is not None:
+                self._with_rssi.add(said.node)
             return self._groups.judge(with_header(said) if self.header == "raw" else said, self.log)
         if isinstance(said, Ignored):
             self._board.hear(said)
+            if said.kind in ("banner", "config"):  # it may have got another firmware
+                self._says_ok = False
+                self._with_rssi.clear()
         if isinstance(said, Configuration) and line.strip() != self._configuration:
             self._configuration = line.strip()
             self._board_log.info("the board says: %s", self._configuration)
