@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from listeners.entries import Entry
 
 _KEEP_EVERY = 3600.0
-"""Seconds between two writes of the totals; after a kill what came since is read off the counter itself."""
+"""Seconds between two writes of the totals; after a kill what came since is read off the counter itself.
+
+That tells it only where the counter has not begun again since: when it does, they are written at once.
+"""
 
 _ROUNDED = 6
 """Decimals of a rate; one count a day is 0.000012."""
@@ -120,8 +123,10 @@ class Counter(EntrySampler):
     def sample(self) -> Sequence[float | None]:
         """Return the rates and totals."""
         self._sampled.clear()
+        before = self._counted.copy()
         values = super().sample()
-        if self._kept.is_due():
+        began = any(self._counted[path].shown < counted.shown for path, counted in before.items())
+        if began or self._kept.is_due():
             self._keep()
         return values
 

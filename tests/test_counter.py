@@ -205,6 +205,23 @@ def test_the_total_survives_a_restart_and_a_kill(counter, tmp_path):
     assert read(after).values[1] == 1030
 
 
+@pytest.mark.parametrize(("first", "total"), [(1000, 10**9 + 1000), (2**32 - 1000, 2**32 + 10**9)])
+def test_the_total_does_not_fall_after_a_kill_where_the_file_began_again(counter, tmp_path, first, total):
+    # given a counter that is set back to 0 or wraps, and is then goes far
+    pulses = tmp_path / "pulses"
+    pulses.write_text(str(first))
+    listener = counter(counter1=str(pulses))
+    read(listener)
+    listener.close()
+    listener = counter(counter1=str(pulses))
+    for shown in (0, 1500, 10**9):
+        pulses.write_text(str(shown))
+        read(listener)
+    assert read(listener).values[1] == total
+    # when it is killed, and another begins
+    assert read(counter(counter1=str(pulses))).values[1] == total
+
+
 def test_the_first_rate_after_a_start_is_a_gap(counter, tmp_path):
     # given a number that goes up by 1 a second, kept once
     file = tmp_path / "count"
