@@ -84,7 +84,7 @@ class Daemon:
         doubted = was_doubted(self._spool, clock.now(), past)
         keeper = Timekeeper(clock, past=past, doubted=doubted, mode=gateway.unsynced)
         self._dating = Dating(self._spool, keeper, clock, note)
-        self._queue = QueueAnswers(self._spool, retrying=self._try_refused)
+        self._queue = QueueAnswers(self._spool, taking_out=self._try_refused)
         self._status = StatusCollector(
             self._file, lambda: self._listeners, lambda: self._dispatchers, self._queue, keeper
         )

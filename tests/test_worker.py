@@ -711,7 +711,7 @@ def test_who_retries_has_the_node_tried_at_once(spool, started):
     wait_until_idle(worker)
     spool.put([frame(number, "33") for number in range(5)])
     wait_until(lambda: len(set_aside(spool)) == 5)
-    queue = QueueAnswers(spool, retrying=lambda _: worker.refused_nodes.try_now())
+    queue = QueueAnswers(spool, taking_out=lambda _: worker.refused_nodes.try_now())
     # when there is no room yet
     sent = len(far.batches)
     queue.retry("far")
@@ -722,6 +722,23 @@ def test_who_retries_has_the_node_tried_at_once(spool, started):
     queue.retry("far")
     wait_until(lambda: far.got == [0, 1, 2, 3, 4])
     assert set_aside(spool) == []
+
+
+def test_frames_of_a_refused_node_that_are_dropped_by_hand_are_not_said_to_wait_for_a_retry(
+    spool, started, caplog
+):
+    far = far_end(refuses_nodes={"33"})
+    worker = started(virtual(dispatching(far, spool)))
+    wait_until_idle(worker)
+    spool.put([frame(number, "33") for number in range(5)])
+    wait_until(lambda: len(set_aside(spool)) == 5)
+    QueueAnswers(spool, taking_out=lambda _: worker.refused_nodes.try_now()).drop_refused("far")
+    assert [each.frames for each in worker.refused_nodes.known(0.0).values()] == [0]
+    far.refuses_nodes.clear()
+    spool.put([frame(5, "33")])
+    wait_until(lambda: far.got == [5])
+    wait_until(lambda: "node 33 is taken now" in caplog.text)
+    assert "wait for oemgateway queue retry" not in caplog.text
 
 
 @pytest.mark.parametrize("slow", [False, True])

@@ -41,12 +41,12 @@ class QueueAnswers:
     """
 
     def __init__(
-        self, spool: Spool, clock: Clock | None = None, *, retrying: Callable[[str], None] = lambda _: None
+        self, spool: Spool, clock: Clock | None = None, *, taking_out: Callable[[str], None] = lambda _: None
     ) -> None:
-        """`retrying` is told the dispatcher that is to have its refused frames again."""
+        """`taking_out` is told the dispatcher whose refused frames it is to have again, or are dropped."""
         self._spool = spool
         self._clock = clock or Clock()
-        self._retrying = retrying
+        self._taking_out = taking_out
 
     def by_name(self) -> dict[str, Callable[..., Any]]:
         """Return the answers by the names of their questions."""
@@ -145,7 +145,7 @@ class QueueAnswers:
         _check_id(before, "before")
         page, more = self._aside(who, after)
         again = [refused for refused in page if refused.number < before and not refused.undated]
-        self._retrying(who)
+        self._taking_out(who)
         self._spool.admit([(refused.frame, who) for refused in again], instead_of=again)
         undated = sum(refused.undated for refused in page)
         return {"count": len(again), "undated": undated, "more": more and {**more, "before": before}}
@@ -155,6 +155,7 @@ class QueueAnswers:
         page, more = self._aside(who, after)
         if page and not after:
             log.info("the readings that were set aside for %s are dropped by hand", who)
+        self._taking_out(who)
         self._spool.admit([], instead_of=page)
         return {"count": len(page), "more": more}
 

@@ -127,7 +127,7 @@ class RefusedNodes:
                 self._log.warning("node %s is taken now%s", name, rest)
 
     def try_now(self) -> None:
-        """Try the next frame of each node: those that were set aside are sent again."""
+        """Try the next frame of each node: those that were set aside are sent again, or dropped."""
         with self._lock:
             self._nodes = {name: replace(node, frames=0, next_try=0.0) for name, node in self._nodes.items()}
 
