@@ -526,6 +526,38 @@ class TestOnceAndInOrder:
         # then its feed has all of them
         assert sorted(feed.slots.values()) == [*range(1, 31)]
 
+    @pytest.mark.parametrize("fault", [each for each in FAULTS if not each.startswith("hang")])
+    @pytest.mark.parametrize("halved", [False, True])
+    def test_what_a_full_disk_did_not_keep_is_sent_again_whatever_befalls_the_server_then(
+        self, spool, server, monkeypatch, fault, halved
+    ):
+        # given a server whose disk is full: it shows readings as arrived, and has none of them in its feeds
+        start = int(time.time()) - 1000
+        for node in ("8", "9"):
+            server._take_values(start, node, {"1": 0.0})
+            server.inputs[node, "1"].processes = f"1:{server.feeds.add(node, '1').id}"
+        server.feeds.unwritable = server.feeds.full = True
+        faults = [*["reset_before", ""] * halved, fault]  # after a lost answer batches are half as large
+        handle = server.handle
+
+        def handle_with_faults(request: Request) -> Answer | None:
+            if request.path.endswith("/input/bulk") and not server.feeds.full and faults:
+                setattr(server, faults.pop(0) or "delay", 1)
+            return handle(request)
+
+        monkeypatch.setattr(server, "handle", handle_with_faults)
+        some = [frame(float(n), node="8" if n < 16 else "9", wall=start + 10 * n) for n in range(1, 31)]
+        with dispatching(server, spool) as worker:
+            spool.put(some)
+            wait_until(lambda: worker.failures)
+            # when there is room again, and something else befalls it before it has all of them
+            server.feeds.unwritable = server.feeds.full = False
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then its feeds have all of them
+        kept = [value for feed in server.feeds.by_id.values() for value in feed.slots.values()]
+        assert sorted(kept) == [*range(1, 31)]
+        assert faults == []
+
     def test_when_the_one_before_was_killed_after_sending(self, spool, server):
         # given frames of which some have been sent, and none noted
         some = numbered(*range(30))

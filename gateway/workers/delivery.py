@@ -57,7 +57,6 @@ _COMPARE_HELD_EVERY = 60.0
 _TO_COME = "its time, which is its sender's, has not come yet: set the sender's clock right"
 """Why a frame is set aside unsent: a far end keeps what is older out of a feed that has such a row."""
 
-
 _NOT_KEPT = "not kept "
 """Before the names of dispatchers, in the notes of the queue: what the far end shows, it has not kept."""
 
@@ -192,14 +191,13 @@ class DispatcherWorker(ServedWorker):
             raise
         except OutcomeUnknown:
             self._size = max(1, number // 2)
-            if not self._keeps:
-                self._attempt = None
             raise
         except BadFrame as refusal:
             self._refused(attempt, refusal)
             return
         self._attempt = None
-        self._note_kept(True)
+        if not self._keeps and attempt.upto >= self._spool.sent(self.name)[0]:
+            self._note_kept(True)  # it has all that was sent before, too
         self._delivered(attempt, number)
         self.refused_nodes.taken({frame.node for _, frame in attempt.frames})
         self.succeeded()
@@ -256,7 +254,13 @@ class DispatcherWorker(ServedWorker):
         return not delivery.unconfirmed
 
     def _settle(self, attempt: _Attempt, *, at_rest: bool) -> None:
-        """Go on after those frames that the far end has; `at_rest`: it is not storing them any more."""
+        """Go on after those frames that the far end has; `at_rest`: it is not storing them any more.
+
+        Where it shows what it has not kept, it is not asked: all of them are sent again.
+        """
+        if not self._keeps:
+            self._attempt = None
+            return
         progress, looks = attempt.delivery.delivered(), 1
         while progress is not None and not at_rest:
             if looks == _LOOKS:
