@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
+import os
 import socket
 import struct
 import threading
@@ -424,6 +426,26 @@ def test_a_post_that_is_on_disk_is_answered_although_the_gateway_ends(is_kept):
         # then a device posts again only what is not there
         if is_kept:
             assert answer(client) == (200, "ok")
+        assert client.recv(1000) == b""
+
+
+def test_a_post_that_is_read_when_no_further_client_can_be_accepted_is_not_answered(monkeypatch):
+    def admit(ready: set[int], now: float) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    listener = Http(port=0)
+    listener.name = "push"
+    listener.open()
+    with socket.create_connection(listener.address, timeout=60) as client:
+        wait_until(lambda: listener.read(Flag()) or listener._server.clients)
+        # given a post that comes together with another client, for which there is no descriptor
+        client.sendall(GET % 5)
+        monkeypatch.setattr(listener._server, "admit", admit)
+        with pytest.raises(OSError, match="Too many open files"):
+            listener.read(Flag())
+        # when the core closes the listener for that, without the frames
+        listener.close()
+        # then the device posts it again
         assert client.recv(1000) == b""
 
 

@@ -75,7 +75,7 @@ class Http(TcpListener[_Client]):
         super().__post_init__()
         self._inputs = Inputs()
         self._posted: list[Frame] = []  # on disk by the next read
-        self._lists = 0  # those with frames that `read` has returned
+        self._kept_at = 0  # what `synced.kept` is once they are on disk
         self._kept: Kept
         self._second = 0
         self._posts_of_second = Counter[str]()
@@ -83,7 +83,6 @@ class Http(TcpListener[_Client]):
     def open(self) -> None:
         """Take the port; OSError where it is not free."""
         self._posted.clear()
-        self._lists = self.synced.kept()
         self._kept = Kept(self, "inputs", _KEEP_EVERY)
         if self._kept.is_there:
             self._inputs.recall(self._kept.read())
@@ -94,7 +93,7 @@ class Http(TcpListener[_Client]):
 
         A post that has no answer is posted again.
         """
-        if self._posted and self.synced.kept() >= self._lists:
+        if self._posted and self.synced.kept() >= self._kept_at:
             self._confirm()
         self._keep()
         super().close()
@@ -102,6 +101,7 @@ class Http(TcpListener[_Client]):
     def read(self, stop: Flag) -> list[Frame]:
         """Answer the posts of the last read, whose frames are on disk by now; wait for more frames."""
         self._confirm()
+        self._kept_at = self.synced.kept() + 1
         if self._inputs.asked and self._kept.is_due():
             self._keep()
         patience = self._server.patience(self.clock.monotonic())
@@ -113,7 +113,6 @@ class Http(TcpListener[_Client]):
         for client, data in self._server.receive(ready, _READ):
             frames += self._hear(client, data, stamp)
         self._server.admit(ready, self.clock.monotonic())
-        self._lists += bool(frames)
         return frames
 
     def _confirm(self) -> None:
