@@ -9,6 +9,7 @@ import re
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -531,3 +532,21 @@ def test_an_export_to_the_file_of_standard_output_goes_into_a_pipe(tmp_path):
     leave_queue(tmp_path / "state" / "queue.db", [frame(1.5)], "log")
     done = command("--config-file", file, "queue", "export", "/dev/stdout")
     assert (done.returncode, values(done.stdout)) == (0, [1.5])
+
+
+def test_a_gateway_that_is_just_starting_is_waited_for(tmp_path):
+    # given one that has the queue, and makes its socket a second later
+    file = tmp_path / "oemgateway.conf"
+    file.write_text(
+        f"{state(tmp_path)}[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n"
+        "[dispatchers]\n[[log]]\ntype = log\n"
+    )
+    socket = tmp_path / "state" / "control"
+    with GatewayProcess(file):
+        away = socket.rename(socket.with_name("away"))
+        later = threading.Timer(1.0, away.rename, [socket])
+        later.start()
+        done = command("--config-file", file, "queue")
+        later.join()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "log: none waits" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from gateway.conf import config
 from gateway.present.asking import RunningGateway
 from gateway.present.queue_answers import QueueAnswers
-from gateway.spool import Spool
+from gateway.process.holders import of_file
+from gateway.spool import Spool, SpoolUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
     Ask = Callable[..., Any]
     """Asks the queue for one thing, by name and arguments; OSError if there is no answer."""
+
+_START = 5.0
+"""Seconds that a gateway which has the file may take until it answers."""
 
 _PATIENCE = 30.0
 """Seconds that one answer may take: an SD card can be slow."""
@@ -32,11 +37,7 @@ def reach(config_file: Path) -> Iterator[Ask]:
     Raises ConfigFaults, OSError, and SpoolUnusable if a gateway has the file and does not answer.
     """
     gateway = RunningGateway.of(config_file)
-    try:
-        gateway.status()
-    except ConnectionError:
-        configuration = config.read(config_file)
-        spool = _open(configuration.gateway.find_state_dir() / "queue.db", configuration)
+    if spool := _open_unless_it_runs(gateway, config_file):
         answers = QueueAnswers(spool).by_name()
         try:
             yield lambda what, **arguments: _answer(answers[what], arguments)
@@ -44,6 +45,25 @@ def reach(config_file: Path) -> Iterator[Ask]:
             spool.close()
     else:
         yield partial(gateway.ask, patience=_PATIENCE)
+
+
+def _open_unless_it_runs(gateway: RunningGateway, config_file: Path) -> Spool | None:
+    """Open the file of the queue; None where a gateway answers, which one that starts soon does."""
+    until = time.monotonic() + _START
+    while True:
+        try:
+            gateway.status()
+        except ConnectionError:
+            configuration = config.read(config_file)
+        else:
+            return None
+        file = configuration.gateway.find_state_dir() / "queue.db"
+        try:
+            return _open(file, configuration)
+        except SpoolUnusable:
+            if time.monotonic() >= until or not of_file(file):
+                raise
+        time.sleep(0.2)
 
 
 def _answer(answer: Ask, arguments: dict[str, Any]) -> Any:  # noqa: ANN401  (JSON)
