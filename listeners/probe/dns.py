@@ -32,9 +32,9 @@ def question(name: str, kind: str) -> bytes:
     try:
         labels = name.rstrip(".").encode("idna").split(b".")
     except UnicodeError:
-        raise ValueError(f"a name expected, not {name}") from None
+        raise ValueError(f"a name expected, not {name or 'nothing'}") from None
     if not all(0 < len(label) < 64 for label in labels):
-        raise ValueError(f"a name expected, not {name}")
+        raise ValueError(f"a name expected, not {name or 'nothing'}")
     encoded = b"".join(bytes([len(label)]) + label for label in labels)
     return encoded + b"\0" + struct.pack("!2H", TYPES[kind], 1)
 

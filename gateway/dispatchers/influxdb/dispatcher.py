@@ -179,7 +179,7 @@ class InfluxDb(Dispatcher):
             if not found and (later or (answer.status < 400 and is_page(answer.text))):
                 self._check(answer)  # something in between answers: the next answer may be the server's
             self.found = found or 0
-            if not self.found and answer.status not in (401, 403):
+            if not self.found and answer.status not in (401, 403) and not is_page(answer.text):
                 self.log.warning(
                     "%s is no InfluxDB: start VictoriaMetrics with -dedup.minScrapeInterval=1ms, or readings "
                     "that are sent again are there twice",
