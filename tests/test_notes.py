@@ -59,6 +59,20 @@ def test_a_note_that_a_damaged_file_has_as_no_text_is_none(tmp_path):
     again.close()
 
 
+def test_notes_are_read_while_another_thread_makes_one():
+    notes = Notes()
+
+    class Name(str):
+        __slots__ = ()
+
+        def startswith(self, *_: object) -> bool:
+            notes.update({"other": "new"})  # as when another thread has its turn here
+            return True
+
+    notes.update({Name("mine"): "1", Name("mine too"): "2"})
+    assert list(notes.below("mine")) == ["", " too"]
+
+
 def test_each_start_begins_an_epoch_and_a_frame_keeps_its_own(tmp_path):
     path = tmp_path / "queue.db"
     first = open_queue(path)

@@ -51,10 +51,10 @@ class Notes:
         self._new.clear()
 
     def below(self, prefix: str) -> dict[str, str]:
-        """Return those whose names begin with this, without it."""
+        """Return those whose names begin with this, without it; any thread may ask."""
         return {
             name.removeprefix(prefix): text
-            for name, text in self._texts.items()
+            for name, text in self._texts.copy().items()
             if name.startswith(prefix) and text
         }
 
