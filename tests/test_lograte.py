@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,16 @@ def test_a_damaged_state_is_as_none(running, kept):
     (running.directory / "lograte-mail.json").write_text(kept)
     running.start()
     assert running.read() == (None, 0)
+
+
+def test_a_place_beyond_two_gigabytes_is_recalled_on_a_machine_of_32_bits(running, monkeypatch):
+    monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
+    with running.file.open("ab") as file:
+        file.truncate(3 << 30)
+    running.start().read()
+    running.listener.close()
+    running.write("sent")
+    assert running.start().read() == (None, 1)
 
 
 @pytest.mark.parametrize("left", [b"", b"\0" * 100, b"[]", b"\xff", None])

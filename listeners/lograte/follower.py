@@ -8,7 +8,6 @@ another name or compressed, also after a restart.
 from __future__ import annotations
 
 import os
-import sys
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
@@ -164,7 +163,7 @@ class Follower:
             given_up = state.get("given_up", [])
             for each in (*given_up, *state["positions"]):
                 position = Position(*map(int, each))
-                if not 0 <= position.offset <= sys.maxsize:
+                if not 0 <= position.offset < 1 << 63:
                     return False
                 if position.offset:
                     self._wanted[position] = None if each in given_up else self._now()
