@@ -25,13 +25,23 @@ _SINCE = 600.0
 _RECENT = 3600.0
 """Seconds after which refusals are forgotten: a client that was refused may never come again."""
 _MISSING = "value-missing"
+_MISDATED = "time-not-believed"
 _NAMELESS = "values-without-names"
 _MEANT = (
-    (re.compile(r"\w+:-?[\d.]+(,\w+:-?[\d.]+)*|\{\s*\".*"), "type = keyvalue reads such lines"),
-    (re.compile(r"OK .*|[\d ]+\(-?\d+\)"), "type = rfm12pi reads such lines"),
+    (
+        re.compile(r"\w+:-?\d+(\.\d+)?(,\w+:-?\d+(\.\d+)?)*|\{\s*\"[^{\[]*\}"),
+        "type = keyvalue reads such lines",
+    ),
+    (
+        re.compile(r"OK( G\d{1,3})?( \d{1,3})+( \(-?\d+\))?|(\d{1,3} )+\(-?\d+\)"),
+        "type = rfm12pi reads such lines",
+    ),
     (re.compile(r"\d+([,;\t]\s*-?[\d.]+)+"), "one space before each value expected"),
 )
-"""What lines look like that a listener of another type reads, or that are almost right."""
+"""What lines look like that a listener of another type reads, or that are almost right.
+
+Only whole ones: the listener of that type refuses damaged ones, too.
+"""
 
 
 def _hint(reason: str, line: str) -> str:
@@ -40,9 +50,6 @@ def _hint(reason: str, line: str) -> str:
         return ""
     found = next((words for shape, words in _MEANT if shape.fullmatch(line.strip())), "")
     return found or ("type = serial reads such lines" if reason == _NAMELESS else "")
-
-
-_MISDATED = "time-not-believed"
 
 
 class Tally(Counter[str]):

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.frame import Frame, Stamp
+from listeners.lines import Rejected
+from listeners.radio import grammar
 from listeners.tally import Tally
+from listeners.textlines import keyvalue
 
 STAMP = Stamp(0.0, "", 0.0)
 
@@ -63,6 +66,23 @@ def test_a_line_that_another_listener_reads_is_answered_with_its_type(caplog, re
     assert caplog.messages == [f"a line is refused ({reason}, 1 so far): {line!a}{hint and '; '}{hint}"]
     (trouble,) = tally.troubles(1000.0)
     assert trouble.endswith(f"the last one as {reason}{hint and ': '}{hint}")
+
+
+@pytest.mark.parametrize(
+    ("decode", "line"),
+    [
+        (grammar.decode, "OK 10 1 2 3x (-61)"),
+        (grammar.decode, "OK 10 1  2 (-61)"),
+        (grammar.decode, "10 1  2 (-61)"),
+        (keyvalue.decode, "P1:1,P2:2.5.1"),
+        (keyvalue.decode, '{"P1":[1,2]}'),
+    ],
+)
+def test_a_damaged_line_is_not_answered_with_the_type_that_reads_it(caplog, decode, line):
+    refused = decode(line)
+    assert refused == Rejected("not-a-number")
+    Tally().refuse(refused.reason, line, logging.getLogger("oemgateway.test"), 1000.0)
+    assert caplog.messages == [f"a line is refused (not-a-number, 1 so far): {line!a}"]
 
 
 def refuse(tally, times, now=1000.0, reason="no-value"):
