@@ -196,7 +196,10 @@ class TryLater(DeliveryFailure):
 
 
 class NotKept(TryLater):
-    """The same, but the far end shows as arrived what it has not kept: it is not asked what it has."""
+    """The same, but the far end shows as arrived what it has not kept.
+
+    Until all that was sent is delivered, it is not asked what it has.
+    """
 
 
 class HoldEverything(DeliveryFailure):

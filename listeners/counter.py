@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _KEEP_EVERY = 3600.0
 """Seconds between two writes of the totals; after a kill what came since is read off the counter itself.
 
-That tells it only where the counter has not begun again since: when it does, they are written at once.
+One that has begun again since does not tell that, so they are written at once when one does.
 """
 
 _ROUNDED = 6

@@ -86,7 +86,7 @@ class Retention:
         return count, upto < before - 1
 
     def pass_on(self, contents: Contents, new: set[str]) -> None:
-        """Give what waits for one alone that is no consumer any more to the one that is new, if one is."""
+        """Give the frames that were for a removed consumer alone to the new one, where just one is new."""
         if len(new) == 1 and (gone := contents.census.owners() - contents.places.consumers):
             with contents.transaction() as db:
                 rows = [(*new, who, contents.places.of(who)) for who in gone]

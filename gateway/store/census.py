@@ -124,7 +124,7 @@ class Census(Runs):
         return super().remove(first, last)
 
     def owners(self) -> set[str]:
-        """Return the dispatchers that there are frames for, for each alone."""
+        """Return the dispatchers that some frames are for, and for no other."""
         return {whose for whose, runs in self._for_one.items() if runs.total}
 
     def count_of(self, who: str, after: int) -> int:

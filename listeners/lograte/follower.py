@@ -136,7 +136,7 @@ class _Source:
 class Follower:
     """What is new in a log file since the last look; `now` is by the monotonic clock.
 
-    `has_rotated` since `state` was asked for: what that names may be deleted.
+    `has_rotated` says that a file was rotated since `state` was asked for: files that it names may be gone.
     Without a state of an earlier run it `is_first`, and begins at the end of the file. Rotated files are
     beside the file, or in `olddir`. `lost` counts those that were not found, and `unreadable` says which one
     could not be read last, and why.
