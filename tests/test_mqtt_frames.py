@@ -259,7 +259,7 @@ def test_a_value_that_is_no_number_does_not_take_the_others_away(payload, expect
 def test_a_device_may_give_its_time_to_emoncms_in_seconds_or_in_words(key, when, expected):
     doubts = []
     payload = f'{{"{key}":{when},"power":5}}'.encode()
-    frame = frames.from_emoncms(payload, "8", NOW, misdated=lambda: doubts.append(1))
+    frame = frames.from_emoncms(payload, "8", NOW, misdated=lambda _: doubts.append(1))
     assert frame == Frame("8", (5,), expected, ("power",), by_name=True)
     assert not doubts
 
@@ -270,7 +270,7 @@ def test_a_device_may_give_its_time_to_emoncms_in_seconds_or_in_words(key, when,
 def test_a_time_that_cannot_be_takes_no_reading_away_and_gives_none_a_wrong_time(when):
     doubts = []
     payload = f'{{"time":{when},"power":5}}'.encode()
-    frame = frames.from_emoncms(payload, "8", NOW, misdated=lambda: doubts.append(1))
+    frame = frames.from_emoncms(payload, "8", NOW, misdated=lambda _: doubts.append(1))
     assert frame == Frame("8", (5,), NOW, ("power",), by_name=True)
     assert doubts == [1]
 

@@ -17,6 +17,7 @@ from gateway.plugin import Batch
 from gateway.settings import SettingsFault, build
 from listeners.mqtt.listener import Mqtt
 from listeners.mqtt.streams import Read, read_emon, read_log
+from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import GatewayProcess, state
 from tests.listening import NOW, Disk, listening
 from tests.simulators.mosquitto import Mosquitto, Subscriber, old, publish
@@ -302,6 +303,29 @@ def test_a_reading_of_a_device_with_a_wrong_clock_is_taken_and_counted(broker, t
     assert told.startswith(
         "emon/boiler gives a time that cannot be, and its reading has that of its arrival: "
     )
+    listener.close()
+
+
+@pytest.mark.parametrize("is_sure", [True, False])
+def test_while_our_clock_may_not_be_set_yet_what_waited_at_the_broker_keeps_its_time(
+    broker, tmp_path, is_sure
+):
+    # given a machine without a clock battery, that was off for three hours
+    clock = VirtualClock(wall=1_790_000_000.0)
+    listener = listening(broker, tmp_path, clock=clock, format="emoncms")
+    listener.is_sure = lambda: is_sure
+    disk = Disk(listener)
+    # when it gets what came to the broker meanwhile, and something in milliseconds
+    times = [1_790_000_000 + minute * 60 for minute in (20, 100, 179)]
+    for when in (*times, times[-1] * 1000):
+        publish(broker, "emon/boiler", f'{{"time":{when},"power":5}}')
+    disk.read_until(4)
+    # then each has the time that its sender gave it, unless a time server says that our clock is right
+    *found, last = [(frame.stamp.wall, frame.stamp.boot) for frame in disk.frames]
+    arrival = (clock.wall(), clock.now().boot)
+    assert found == ([arrival] * 3 if is_sure else [(when, "") for when in times])
+    assert last == arrival
+    assert listener.health().faults == {"time-not-believed": 4 if is_sure else 1}
     listener.close()
 
 

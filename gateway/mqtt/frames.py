@@ -155,13 +155,13 @@ def from_emoncms(
     node: str,
     now: Stamp,
     names: tuple[str, ...] = (),
-    misdated: Callable[[], None] = lambda: None,
+    misdated: Callable[[float], Stamp | None] = lambda _: None,
 ) -> Frame:
     """Return the frame of what Emoncms or a reader of emonhub takes: an object, `1,2,3`, or one number.
 
     `names` are the levels of the topic behind the node: with them a number is one value, and the keys of an
-    object get them in front. `misdated` is called where the object has a time that cannot be: it has that of
-    its arrival then, as in Emoncms.
+    object get them in front. `misdated` is called with a time of the object that cannot be, in Unix seconds:
+    where it returns none, the frame has that of its arrival, as in Emoncms.
     """
     text = text_of(payload).strip(SPACE)
     if not text.startswith("{"):
@@ -175,9 +175,10 @@ def from_emoncms(
     given = parse_object(payload)
     times = [key for key in given if key.lower() == "time"]
     when = given[times[0]] if times else None
-    stamp = absolute(unix_time(when), now)
+    wall = unix_time(when)
+    stamp = absolute(wall, now)
     if stamp is None and when not in (None, ""):
-        misdated()
+        stamp = misdated(wall)
     prefix = "".join(f"{name}_" for name in names)
     rssi = None if names else _rssi(given)
     there = {

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _PAST, _FUTURE = 10 * 365.25 * 86400.0, 60.0
 """How many seconds a reading may lie before and after this machine's time."""
 
+_LATEST = 2.0**32
+"""A time in Unix seconds, of the year 2106, that nothing makes credible."""
+
 
 def unix_time(when: object) -> float:
     """Return a time in seconds or ISO 8601 as Unix time, NaN where it is neither.
@@ -41,6 +44,14 @@ def absolute(wall: float, now: Stamp) -> Stamp | None:
     """
     stamp = relative(wall - now.wall, now)
     return stamp and replace(stamp, wall=wall, boot="")
+
+
+def ahead(wall: float, now: Stamp) -> Stamp | None:
+    """Return the stamp of a device's own time that our clock, which may not be set yet, has not come to.
+
+    None where that time is impossible.
+    """
+    return replace(now, wall=wall, boot="") if now.wall < wall < _LATEST else None
 
 
 def relative(seconds: float, now: Stamp) -> Stamp | None:

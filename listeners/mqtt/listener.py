@@ -22,11 +22,13 @@ from gateway.mqtt.session import FAILED, Session
 from gateway.mqtt.topics import check_filter, matches, widest
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file
+from gateway.times.given import ahead
+from gateway.times.timekeeper import machine_is_synchronised
 from listeners.mqtt.answers import CURE, NOT_ALLOWED, Answers
 from listeners.mqtt.mappings import Mappings, Unfound
 from listeners.mqtt.owners import Owners, Sender
 from listeners.mqtt.relay import Verdict
-from listeners.mqtt.streams import Read, read_emon, read_log
+from listeners.mqtt.streams import Read, base_of, read_emon, read_log
 from listeners.mqtt.taken_messages import TakenMessages
 from listeners.tally import CountingListener
 
@@ -83,6 +85,7 @@ class Mqtt(Broker, CountingListener):
         if self.prefix != "no" and self.format != "oemgateway":
             message = "format = oemgateway expected: other messages do not say whose they are"
             raise SettingsFault([("prefix", message)])
+        self.is_sure = machine_is_synchronised
         self._id = ""
         self._session: Session | None = None
         self._unsynced: deque[_List] = deque()
@@ -280,8 +283,14 @@ class Mqtt(Broker, CountingListener):
             return []  # of a subscription of before
         if self.format == "oemgateway":
             return self._of_gateway(read_log(topic, payload, now))
-        base = "/".join(pattern.split("/")[: _fixed(pattern)])
-        frame = read_emon(base, topic, payload, now, lambda: self.counts.misdate(topic, self.log))
+
+        def misdated(wall: float) -> Stamp | None:
+            if (stamp := ahead(wall, now)) and not self.is_sure():
+                return stamp  # what waited while the machine was off would all have the time of its arrival
+            self.counts.misdate(topic, self.log)
+            return None
+
+        frame = read_emon(base_of(pattern), topic, payload, now, misdated)
         return [frame] if frame else []
 
     def _of_gateway(self, read: Read) -> list[Frame]:
@@ -337,9 +346,3 @@ class Mqtt(Broker, CountingListener):
             with suppress(OSError, ValueError, TypeError, RecursionError):
                 return [str(topic) for topic in json.loads(read_file(file))]
         return []
-
-
-def _fixed(pattern: str) -> int:
-    """Return how many levels of a topic stand before its first wildcard."""
-    levels = pattern.split("/")
-    return next((at for at, level in enumerate(levels) if level in ("+", "#")), len(levels) - 1)

@@ -44,13 +44,24 @@ def read_log(topic: str, payload: bytes, now: Stamp) -> Read:
         return Read(gateway, node, None, identity, str(error))
 
 
+def base_of(pattern: str) -> str:
+    """Return the levels of a topic before its first wildcard, or its last level."""
+    levels = pattern.split("/")
+    end = next((at for at, level in enumerate(levels) if level in ("+", "#")), len(levels) - 1)
+    return "/".join(levels[:end])
+
+
 def read_emon(
-    base: str, topic: str, payload: bytes, now: Stamp, misdated: Callable[[], None] = lambda: None
+    base: str,
+    topic: str,
+    payload: bytes,
+    now: Stamp,
+    misdated: Callable[[float], Stamp | None] = lambda _: None,
 ) -> Frame | None:
     """Return what a message says whose topic is `base` and a node, with names perhaps, or emonhub's rx.
 
-    `misdated` is called where its own time cannot be. None for the signal strength beside emonhub's values,
-    which is no value of a node.
+    `misdated` is called as by `from_emoncms`. None for the signal strength beside emonhub's values, which is
+    no value of a node.
     """
     levels = topic[len(base) + 1 :].split("/")
     if levels[0] == "rx" and len(levels) == 3:
