@@ -35,6 +35,14 @@ ROW = {
     "time": 100,
     "value": 18.5,
 }
+NO_RIGHTS = Answer(
+    body="<br />\n<b>Warning</b>:  fopen(/data/phpfina/1.meta): Failed to open stream: Permission denied in "
+    "<b>/www/Modules/feed/engine/PHPFina.php</b> on line <b>125</b><br />\n<br />\n<b>Fatal error</b>:  "
+    "Uncaught TypeError: fseek(): Argument #1 ($stream) must be of type resource, bool given in "
+    "/www/Modules/feed/engine/PHPFina.php:126\nStack trace:\n#0 {main}\n  thrown in "
+    "<b>/www/Modules/feed/engine/PHPFina.php</b> on line <b>126</b><br />\n"
+)
+"""What Emoncms 11.16.8 answers where a .meta belongs to another user, to whatever reads it, the list of feeds too."""
 INPUT = Input(3, "9", "1", "flow", "2:0.1,1:7", 100, 18.5)
 
 
@@ -279,6 +287,14 @@ class TestAsking:
     def test_warnings_of_php_may_stand_before_the_json(self, fake, account):
         fake.canned = [Answer(body="<b>Deprecated</b>: x<br />\n" + json.dumps([ROW]))]
         assert account.inputs() == [INPUT]
+
+    def test_one_feed_whose_files_cannot_be_read_does_not_hide_the_others(self, fake, account):
+        feeds = [fake.feeds.add("9", "flow"), fake.feeds.add("9", "return")]
+        fake.canned = [NO_RIGHTS]
+        assert [each.id for each in account.feeds()] == [1, 2]
+        fake.canned = [NO_RIGHTS]
+        with pytest.raises(Unexpected, match=r"/feed/getmeta.json: Warning : fopen\(/data/phpfina/1.meta\)"):
+            account.interval(Feed(feeds[0].id, "9", "flow", 5, 0, None))
 
     def test_the_key_is_in_no_address_body_or_message(self, fake, account):
         fake.canned = [Answer(body=f'"{fake.key}"'), Answer(body=f"<p>{fake.key}")]

@@ -210,6 +210,8 @@ def decode(path: str, status: int, body: str, location: str = "", secret: str = 
     with suppress(ValueError):
         return read_json(last_line(body))
     failure = _judge_text(body, secret)
+    if isinstance(failure, FeedDamaged):  # other requests do not need that feed
+        raise Unexpected(f"it answers to {path}: {quote(body, secret)}")
     if isinstance(failure, HoldEverything) and last_line(body):
         raise failure
     # HTML is the login page; where a feed has an infinity, the answer is empty.

@@ -46,8 +46,11 @@ class Account:
         return self._understood("/input/list.json", read_inputs)
 
     def feeds(self) -> list[Feed]:
-        """Return all its feeds."""
-        return self._understood("/feed/list.json", read_feeds, meta=1)
+        """Return all its feeds, with their intervals where it can tell them."""
+        try:
+            return self._understood("/feed/list.json", read_feeds, meta=1)
+        except Unexpected:  # PHP ends at the first .meta that it may not read
+            return self._understood("/feed/list.json", read_feeds)
 
     def interval(self, feed: Feed) -> int:
         """Return the seconds of a slot of a PHPFina feed; raises Unexpected for a damaged feed."""

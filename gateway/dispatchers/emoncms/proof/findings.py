@@ -93,8 +93,9 @@ def _judge_log(there: Input, log: Log, last: str, *, is_late: bool) -> Finding:
     if log.trouble:
         return bad(
             f"{last}; {feed} cannot be read: {log.trouble}",
-            "where its interval is 0, its .meta there is empty, and no reading passes: put it back from "
-            "a backup, or delete the feed and take it out of the process list; then: oemgateway queue retry",
+            "where its interval is 0, its .meta there is empty, and no reading passes: put it back from a "
+            "backup, as a file of the web server's user, or delete the feed and take it out of the process "
+            "list; then: oemgateway queue retry",
         )
     if why := why_unknown(feed, there):
         return unknown(f"{last}; {feed} {why}")
