@@ -42,7 +42,7 @@ NO_RIGHTS = Answer(
     "/www/Modules/feed/engine/PHPFina.php:126\nStack trace:\n#0 {main}\n  thrown in "
     "<b>/www/Modules/feed/engine/PHPFina.php</b> on line <b>126</b><br />\n"
 )
-"""What Emoncms 11.16.8 answers where a .meta belongs to another user, to whatever reads it, the list of feeds too."""
+"""What Emoncms 11.16.8 answers where a .meta belongs to another user: to the list of feeds, too."""
 INPUT = Input(3, "9", "1", "flow", "2:0.1,1:7", 100, 18.5)
 
 
