@@ -176,6 +176,21 @@ class TestTime:
             rows = [frame(*map(float, range(1000))) for _ in range(250)]
             assert type(failure_within(10, emoncms, *rows)) is OutcomeUnknown
 
+    def test_nothing_of_what_was_given_up_arrives_afterwards(self):
+        # given a machine that takes the beginning of a batch, as where a wireless network fails meanwhile
+        with socket.socket() as listening:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            with dispatcher(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.6) as emoncms:
+                rows = [frame(*map(float, range(100))) for _ in range(100)]
+                # when its delivery is given up, and then taken again there
+                assert type(failure_of(emoncms, *rows)) is OutcomeUnknown
+                connection, _ = listening.accept()
+                # then its rest does not come, as it is sent once more
+                with connection, connection.makefile("rb") as request, pytest.raises(ConnectionResetError):
+                    request.read()
+
     def test_a_handshake_that_nobody_answers_has_the_same(self, peer):
         with dispatcher(f"https://127.0.0.1:{peer(silence).port}", timeout=0.6) as emoncms:
             assert type(failure_within(10, emoncms)) is TryLater

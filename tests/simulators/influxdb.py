@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import zlib
 from dataclasses import dataclass, field
@@ -19,6 +20,15 @@ LARGEST = 25_000_000
 LATEST = 2**63 // 1_000_000
 """Milliseconds whose nanoseconds a signed integer of 64 bits has not."""
 UNAUTHORIZED = {1: "authorization failed", 2: "unauthorized access", 3: "unauthorized access"}
+
+
+class _Server(ThreadingHTTPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionResetError):  # as a client ends a connection
+            super().handle_error(request, client_address)
 
 
 @dataclass
@@ -72,9 +82,7 @@ class FakeInflux:
             def log_message(self, *_: object) -> None:
                 pass
 
-        ThreadingHTTPServer.allow_reuse_address = True
-        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", self.port), Handler)
         self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import struct
 import time
 import zlib
 from contextvars import ContextVar
@@ -44,6 +45,11 @@ _KEPT = frozenset(
     }
 )
 """The headers that are used here; requests fails on some values of others, and parses cookies."""
+_ABORT = struct.pack("ii", 1, 0)
+"""For SO_LINGER: what is not sent yet is dropped with its connection, also by a kill (socket(7)).
+
+The kernel goes on sending it otherwise, for minutes, and a batch arrives that was sent once more meanwhile.
+"""
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """The window bits that zlib needs for each encoding."""
 
@@ -190,6 +196,7 @@ class _Bounded:
                 sock.connect(address)
                 sock.settimeout(bounds.left(_CONNECT))  # for the handshake of TLS
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
             except OSError as error:
                 sock.close()
                 failure = error
