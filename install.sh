@@ -106,6 +106,7 @@ place() {
 # Copy what the program consists of, without what running it here has left.
 stage() {
     STAGE=$(mktemp -d)
+    chmod 0755 "$STAGE"
     trap 'rm -rf "$STAGE"' EXIT
     cp -R setup.cfg pyproject.toml README.rst LICENSE docs gateway listeners etc "$STAGE"
     find "$STAGE" -name __pycache__ -prune -exec rm -rf {} +

@@ -83,6 +83,20 @@ def test_a_missing_configuration(pi):
     assert str(first).startswith(f"FAULT {pi.root}/etc/oemgateway.conf: ")
 
 
+def test_a_file_that_only_root_may_read_is_a_fault_of_the_service(pi):
+    # given a file as an editor or a backup of root's leaves it
+    pi.put("/etc/oemgateway.conf", CONFIGURATION)
+    file = pi.path("/etc/oemgateway.conf")
+    file.chmod(0o600)
+    service = replace(pi.machine, user="oemgateway", uid=pi.machine.uid + 1)
+    # when root looks, who may read everything
+    found = [each for each in doctor.examine(file, service) if each.subject == "configuration"]
+    cure = "sudo chgrp oemgateway /etc/oemgateway.conf, then sudo chmod g+r /etc/oemgateway.conf"
+    assert fault(found[1:]) == ("oemgateway may not read /etc/oemgateway.conf", cure)
+    file.chmod(0o644)
+    assert not ailing([each for each in doctor.examine(file, service) if each.subject == "configuration"])
+
+
 def finding_on_state(pi, machine, text=CONFIGURATION):
     pi.put("/etc/oemgateway.conf", text)
     findings = doctor.examine(pi.path("/etc/oemgateway.conf"), machine)

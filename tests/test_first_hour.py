@@ -151,6 +151,20 @@ def test_a_file_that_this_user_may_not_read_asks_for_sudo(monkeypatch, capsys):
     assert typed(capsys, "check") == (78, f"/etc/oemgateway.conf: {words}\n")
 
 
+def test_a_file_that_the_service_may_not_read_is_named_with_its_cure(monkeypatch, capsys):
+    # given a file that an editor of root's has written anew, and a service for which sudo does nothing
+    def refuse(*_, **__):
+        raise PermissionError(13, os.strerror(13))
+
+    monkeypatch.setattr(document, "open", refuse, raising=False)
+    monkeypatch.setattr(document, "user_name", lambda _: "oemgateway")
+    words = (
+        "/etc/oemgateway.conf: cannot be read: Permission denied: oemgateway may not read it: "
+        "sudo chgrp oemgateway /etc/oemgateway.conf, then sudo chmod g+r /etc/oemgateway.conf\n"
+    )
+    assert typed(capsys, "check") == (78, words)
+
+
 def test_the_file_that_is_missing_comes_with_the_installation(monkeypatch, capsys):
     def miss(*_, **__):
         raise FileNotFoundError(2, os.strerror(2))

@@ -133,6 +133,7 @@ def everything(machine):
         "/etc /home /opt /run /usr/bin /usr/local /usr/share/oemgateway /lib/systemd/system /var/lib /var/log"
     )
     notes = ("*/__pycache__", "/var/lib/dpkg", "/var/lib/ucf", "/var/log/dpkg.log", "/run/adduser")
+    notes += ("/run/.s-s-d-notify.*",)  # of a start that was given up
     pruned = " ".join(f"-path '{note}' -prune -o" for note in notes)
     done = machine(
         "sh", "-c", f"find {places} {pruned} -printf '%p %y %m %u %g %l %s %T@\\n' 2>/dev/null | sort"
@@ -601,6 +602,18 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PL
     assert "ucf-dist" not in said
     assert gateway.pid() == running
     assert gateway.service("status")[0] == 0
+
+    # A gateway that does not start is no failure of the package.
+    gateway.edit(SETTINGS)
+    assert gateway.service("stop")[0] == 0
+    machine(
+        "sh", "-c", "cp -p /etc/default/oemgateway /root && echo DAEMON_ARGS=--x >>/etc/default/oemgateway"
+    )
+    said = dpkg("--install", "/root/second.deb")
+    assert "oemgateway: it is installed, and could not be started: its log says why\n" in said
+    machine("cp", "-p", "/root/oemgateway", "/etc/default/oemgateway")
+    assert gateway.service("start")[0] == 0
+    running = gateway.pid()
 
     # Removed, it leaves settings and readings, and after a purge nothing.
     dpkg("--remove", "oemgateway")

@@ -144,6 +144,21 @@ def test_it_starts_once_and_stops_twice(service):
 
 
 @pytest.mark.needs_root
+@pytest.mark.parametrize("action", ["start", "restart"])
+def test_of_two_at_once_the_second_waits_for_the_first(service, action):
+    # given a start that is not over when the second begins
+    service.be("time.sleep(1)")
+    both = f"service oemgateway {action} & first=$!; sleep 0.3; service oemgateway {action}; wait $first"
+    done = service.machine("sh", "-c", both)
+    assert "failed" not in done.stdout
+
+    # then one gateway runs, which the script knows
+    running = service.machine("pgrep", "--uid", "oemgateway").stdout.split()
+    assert running == [str(service.pid())]
+    assert len(service.started()) == (1 if action == "start" else 2)
+
+
+@pytest.mark.needs_root
 def test_what_root_or_another_gateway_has_left_is_given_to_the_user(service):
     # given the files of a gateway that root has run in the foreground, and the log of another user's
     machine = service.machine

@@ -38,7 +38,7 @@ def main(folder: Path, shipped: str = "/usr/share/oemgateway/oemgateway.conf") -
     date = datetime.fromtimestamp(MADE, UTC).date().isoformat()
     subprocess.run(  # noqa: S603
         [
-            *(sys.executable, "-c", "from argparse_manpage.cli import main; main()"),
+            *(sys.executable, "-P", "-c", "from argparse_manpage.cli import main; main()"),
             *("--module", "gateway.commands.main", "--function", "parser", "--prog", "oemgateway"),
             *("--project-name", "oemgateway", "--version", VERSION, "--manual-title", "User Commands"),
             *("--description", "sensor and radio readings, by index, to Emoncms"),

@@ -64,6 +64,9 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
     else:
         yield replace(good(f"{file} has no faults"), subject="configuration")
         gateway, plugins = configuration.gateway, {**configuration.listeners, **configuration.dispatchers}
+        if file == machine.path(DEFAULT_FILE):
+            # root reads it in any case, and the service does not
+            yield from (replace(each, subject="configuration") for each in machine.unreadable(DEFAULT_FILE))
     running: Mapping[str, SectionStatus] = {}
     if machine.live:
         finding, status, pid = _ask(gateway, file)

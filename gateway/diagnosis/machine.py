@@ -19,6 +19,11 @@ READ, READ_WRITE, WRITE_SEARCH = 0o4, 0o6, 0o3
 """Permission bits that a user needs: for a file, for a device, and for a directory."""
 
 
+def to_read(user: str, file: Path) -> str:
+    """Return the commands that let a user with a group of that name read a file, and its owner still."""
+    return f"sudo chgrp {user} {file}, then sudo chmod g+r {file}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """The system below `root`, for a user with a name, an id and the ids of the user's groups.
@@ -115,7 +120,7 @@ class Machine:
     def unreadable(self, *files: Path | None) -> list[Finding]:
         """Return a fault for each of these files that is there and that the user may not read."""
         return [
-            bad(f"{self.user} may not read {file}", f"sudo chgrp {self.user} {file}")
+            bad(f"{self.user} may not read {file}", to_read(self.user, file))
             for file in files
             if file and self.exists(file) and not self.allows(file, READ)
         ]
