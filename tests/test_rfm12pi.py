@@ -33,7 +33,7 @@ from tests.reading import read_and_stop, read_frames
 # The grammar of a data line, written down a second time: SP is one space, and nothing else parts numbers.
 GRAMMAR = re.compile(
     r"( ?(OK )?(G\d{1,3} )?| ?(OK)?G \d{1,3} )\d{1,3}( \d{1,3})+( \(-?\d{1,3}\))? ?"
-    r"|OKX [0-9A-F]{4,}( \([0-9A-F]{2}\))? ?",
+    r"|OKX (G[0-9A-F]{2} )?[0-9A-F]{4,}( \([0-9A-F]{2}\))? ?",
     re.ASCII,
 )
 
@@ -96,6 +96,8 @@ def test_a_whole_header_byte_is_taken_apart(vector):
         ("OK 255 007 01", Packet(255, b"\7\1")),
         ("OK 0 1 0", Packet(0, b"\1\0")),
         ("OKX 0A15", Packet(10, b"\x15")),
+        ("OKX GD2 0A15 (3A)", Packet(10, b"\x15", -29, 210)),  # in group 0, as RF12demo prints it
+        ("OKX GD 0A15", Rejected("not-a-number")),
         ("OKX 0A", Rejected("no-payload")),
         ("OKX 0A1", Rejected("not-a-number")),
         ("OKX 0A1500 (3)", Rejected("bad-rssi")),

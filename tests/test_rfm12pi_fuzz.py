@@ -51,7 +51,7 @@ def test_a_packet_is_what_the_grammar_allows_and_holds_the_numbers_of_its_line()
         text = line.strip("\r")
         assert GRAMMAR.fullmatch(text), line
         if text.startswith("OKX"):
-            numbers = list(bytes.fromhex(re.findall(r"[0-9A-F]+", text)[0]))
+            numbers = list(bytes.fromhex(re.findall(r" ([0-9A-F]+)", text)[0]))
         else:
             numbers = [int(digits) for digits in re.findall(r"[0-9]+", re.sub(r"G ?[0-9]+|\(.*", "", text))]
         assert [said.node, *said.data] == numbers, line

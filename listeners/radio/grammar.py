@@ -111,7 +111,7 @@ _RSSI = {f"-{level})": -level for level in range(128)} | {"0)": 0}
 _RAW_RSSI = {f"{register:02X})": -(register >> 1) for register in range(256)}
 
 _PACKET = re.compile(r"(?: ?(?:OK)?G ([0-9]{1,3}) | ?(?:OK )?(?:G([0-9]{1,3}) )?)([-0-9].*)")
-_HEX_PACKET = re.compile(r"OKX ((?:[0-9A-F]{2})+)")
+_HEX_PACKET = re.compile(r"OKX (?:G([0-9A-F]{2}) )?((?:[0-9A-F]{2})+)")
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
@@ -138,15 +138,16 @@ def _packet(text: str) -> Packet | Rejected:
 
 
 def _hex_packet(text: str) -> Packet | Rejected:
-    """Decode `OKX 0A7B043801 (3A)`: hexadecimal mode, with the raw register of the signal strength."""
+    """Decode `OKX GD2 0A7B043801 (3A)`: hexadecimal mode, with the raw register of the signal strength."""
     numbers, bracket, rssi = text.partition(" (")
     match = _HEX_PACKET.fullmatch(numbers)
     if not match:
         return Rejected("not-a-number")
     if bracket and rssi not in _RAW_RSSI:
         return Rejected("bad-rssi")
-    node, *data = bytes.fromhex(match[1])
-    return _checked(Packet(node, bytes(data), _RAW_RSSI.get(rssi)))
+    group = int(match[1], 16) if match[1] else None
+    node, *data = bytes.fromhex(match[2])
+    return _checked(Packet(node, bytes(data), _RAW_RSSI.get(rssi), group))
 
 
 def _checked(packet: Packet) -> Packet | Rejected:
