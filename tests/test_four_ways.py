@@ -15,6 +15,7 @@ import pytest
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom, crc8
 from listeners.simulated.ds18b20 import Ds18b20
+from tests.simulators.ds18s20 import Ds18s20
 from tests.simulators.noise import Noise
 from tests.ways import WAYS, House
 
@@ -348,6 +349,21 @@ def test_a_brown_out_costs_a_healthy_sensor_one_reading_at_most(house, resolutio
         for raw, value in zip(group, values[:2] + values[3:], strict=True):
             # by OWFS at the resolution that it has in the EEPROM, at first
             assert value in ((raw & -1 << 12 - resolution) / 16, raw / 16)
+
+
+def test_a_ds18s20_has_its_value_again_after_a_brown_out_and_when_plugged_in_again(way, tmp_path):
+    # given one of the family that has no resolution to set
+    sensor = Ds18s20("10.72B2221A5800", 23.3125)
+    with WAYS[way]([sensor], {"sensor1": sensor.id, "resolution": "10"}, tmp_path) as house:
+        assert house.read() == (23.3125,)
+        for befall in (sensor.brown_out, lambda: vars(sensor).update(_present=False)):
+            # when its power goes for a moment, or for a sweep
+            befall()
+            house.read()
+            sensor.present = True
+            # then its value is there at the second sweep
+            house.read()
+            assert house.read() == (23.3125,)
 
 
 def brown_out_again_and_again(house):

@@ -18,6 +18,8 @@ from listeners.simulated.ds18b20 import Ds18b20, crc8
 from listeners.simulated.ds2482 import BUSY, PRESENCE, RESET, Ds2482
 
 CHIP = 0x18
+DS18S20 = 0x10
+"""The family without a configuration byte: the kernel shows no `resolution` of it."""
 TRIES = 5
 POLLS = 100
 CONVERSION_S = {9: 0.095, 10: 0.190, 11: 0.375, 12: 0.750}
@@ -64,11 +66,13 @@ class Kernel(Attributes):
         slave = _Slave(sensor.rom)
         home = self._root / f"{sensor.rom[0]:02x}-{sensor.rom[6:0:-1].hex()}"
         home.mkdir()
-        for name in ATTRIBUTES:
-            (home / name).touch()
         self._slaves[home.name] = slave
+        for name in ATTRIBUTES:
+            if name != "resolution" or sensor.rom[0] != DS18S20:
+                (home / name).touch()
         self._ext_power(slave)
-        self._resolution(slave)
+        if sensor.rom[0] != DS18S20:
+            self._resolution(slave)
 
     def read(self, file: Path) -> bytes:
         """Return what a file holds when it is read."""
