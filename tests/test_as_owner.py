@@ -23,8 +23,9 @@ from gateway.dispatchers.page.history.blocks import Point
 from gateway.dispatchers.page.history.history import History
 from gateway.dispatchers.page.history.keeper import Keeper
 from gateway.present.state import State
+from gateway.process.holders import user_name
 from gateway.process.logs import log_to
-from gateway.process.state_files import as_owner, open_file, read_file, write_file
+from gateway.process.state_files import as_owner, open_file, read_file, refusal, write_file
 from gateway.spool import Spool, SpoolUnusable
 from gateway.times.dating import TimeNote
 from tests.gateway_process import GatewayProcess, command
@@ -322,3 +323,45 @@ def test_the_log_that_root_begins_is_the_owners(state, monkeypatch):
     log_to(state / "log")
     assert (state / "log").stat().st_uid == USER
     log_to(None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "made", "said"),
+    [
+        ("a file of another user", 13, True, "{place}: Permission denied: sudo chown {user} {place}"),
+        (
+            "in a directory of another user",
+            13,
+            False,
+            "{place}: Permission denied: sudo chown {user} {folder}",
+        ),
+        (
+            "read-only for the service",
+            30,
+            True,
+            "{place}: Read-only file system; if for the service only: {edit} ReadWritePaths={folder}",
+        ),
+        ("full", 28, True, "{place}: No space left on device"),
+    ],
+)
+def test_what_refuses_a_file_comes_with_the_command_that_opens_it(
+    tmp_path, monkeypatch, kind, number, made, said
+):
+    monkeypatch.setenv("INVOCATION_ID", "0")
+    folder = tmp_path / "state"
+    if made:
+        folder.mkdir()
+    place = folder / "queue.db"
+    error = OSError(number, os.strerror(number), str(place))
+    assert refusal(error) == said.format(
+        place=place,
+        folder=folder,
+        user=user_name(os.geteuid()),
+        edit="sudo systemctl edit oemgateway, and below [Service] the line",
+    ), kind
+
+
+def test_where_no_systemd_has_started_it_a_read_only_disk_is_no_setting_of_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("INVOCATION_ID", raising=False)
+    error = OSError(30, os.strerror(30), str(tmp_path))
+    assert refusal(error) == f"{tmp_path}: Read-only file system"

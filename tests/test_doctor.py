@@ -114,6 +114,19 @@ def test_a_state_directory_that_cannot_be_written(pi):
     assert finding_on_state(pi, replace(pi.machine, uid=0)).is_bad
 
 
+def test_a_link_is_no_state_directory_to_systemd(pi):
+    # given a directory on another disk, which /var/lib/oemgateway leads to
+    pi.path("/mnt/disk").mkdir(parents=True)
+    pi.path("/var/lib").mkdir(parents=True)
+    pi.path("/var/lib/oemgateway").symlink_to(pi.path("/mnt/disk"))
+    text = CONFIGURATION.replace("state_dir", "#state_dir")
+    assert "is a link" not in str(finding_on_state(pi, pi.machine, text))
+    pi.path("/run/systemd/system").mkdir(parents=True)
+    found, cure = fault([finding_on_state(pi, pi.machine, text)])
+    assert found == "/var/lib/oemgateway is a link, which systemd refuses"
+    assert cure.startswith("name the directory that it leads to as state_dir")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.conf import config
 from gateway.diagnosis.finding import Finding, bad, good, show, unknown
 from gateway.diagnosis.machine import WRITE_SEARCH, Machine
-from gateway.paths import DEFAULT_FILE, own_state
+from gateway.paths import DEFAULT_FILE, STATE, own_state
 from gateway.present.asking import RunningGateway
 from gateway.process import control
 from gateway.process.holders import of_file, of_process
@@ -133,6 +133,9 @@ def _examine_state(gateway: Gateway, machine: Machine) -> Finding:
     directory = gateway.find_state_dir()
     if machine.running:
         return good(f"the running gateway keeps it in {directory}")
+    if directory == STATE and machine.path(STATE).is_symlink() and machine.exists("/run/systemd/system"):
+        cure = "name the directory that it leads to as state_dir, and below [Service] as ReadWritePaths="
+        return bad(f"{STATE} is a link, which systemd refuses", f"{cure} (sudo systemctl edit oemgateway)")
     there = next(path for path in (directory, *directory.parents) if machine.exists(path))
     if machine.path(there).is_dir() and machine.allows(there, WRITE_SEARCH):
         return good(f"{machine.user} may write to {directory}")

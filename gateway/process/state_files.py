@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.process.holders import user_name
+from gateway.text.words import failure
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -156,3 +159,22 @@ def is_volatile(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) ->
     resolved = directory.resolve()
     kind = next((kinds[path] for path in (resolved, *resolved.parents) if path in kinds), "")
     return kind if kind in _VOLATILE else ""
+
+
+def refusal(error: Exception) -> str:
+    """Return what an error in the state directory says, with the command that lets this user write."""
+    said = failure(error)
+    if not isinstance(error, OSError) or not error.filename:
+        return said
+    place, directory = Path(error.filename), Path(error.filename).parent
+    if error.errno == errno.EACCES:
+        closed = place if os.access(directory, os.W_OK | os.X_OK) else directory
+        return f"{said}: sudo chown {user_name(os.geteuid())} {closed}"
+    # systemd says so in what it starts; the file system itself may be fine
+    if error.errno == errno.EROFS and "INVOCATION_ID" in os.environ:
+        open_to = next(each for each in (place, *place.parents) if each.is_dir())
+        return (
+            f"{said}; if for the service only: sudo systemctl edit oemgateway, and below [Service] the line "
+            f"ReadWritePaths={open_to}"
+        )
+    return said

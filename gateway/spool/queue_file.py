@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.process.state_files import as_owner
+from gateway.process.state_files import as_owner, refusal
 from gateway.spool.contents import Contents
 from gateway.spool.notes import Epochs, Notes
 from gateway.spool.places import PROVISIONAL
@@ -115,9 +115,9 @@ class QueueFile:
             log.error(
                 "the file of the queue cannot be used (%s): frames are kept in memory only, and do not "
                 "survive an end of the daemon, until it can: it is tried again",
-                failure(error),
+                refusal(error),
             )
-            self.is_away, self.trouble = True, failure(error)
+            self.is_away, self.trouble = True, refusal(error)
             self.retry_at = self.clock.monotonic() + RETRY
             with suppress(OSError, sqlite3.Error):
                 if not salvage.is_begun(self._path):
@@ -160,7 +160,7 @@ class QueueFile:
                     failure(error),
                 )
             self._is_stuck = self.is_away = True
-            self.trouble = failure(error)
+            self.trouble = refusal(error)
             self.retry_at = self.clock.monotonic() + RETRY
             self.wake()
 
@@ -174,7 +174,7 @@ class QueueFile:
                 self._open(at_once)
         except (OSError, sqlite3.Error, SpoolUnusable) as error:
             if self.is_away:
-                self.trouble = failure(error)
+                self.trouble = refusal(error)
 
     def write(self) -> bool:
         """Write what is not on the disk yet; return whether there was something.
