@@ -214,6 +214,18 @@ def test_what_is_no_owserver_is_an_oserror(peer, answer, words):
         listener(peer(answering(answer)).port).open()
 
 
+def refusing_all_but_a_ping(peer, client):
+    asked = client.recv(4096)[24:]
+    client.sendall(struct.pack(">6i", 0, 0, -5 if asked.rstrip(b"\0") else 0, 0, 0, 0))
+
+
+def test_a_server_that_refuses_every_request_is_a_fault_of_the_bus(peer):
+    bus = listener(peer(refusing_all_but_a_ping).port)
+    bus.open()
+    with pytest.raises(BusFault, match=r"it cannot be listed \(: 5 \); look at its bus master"):
+        sweep(bus, FLOW)
+
+
 def dripping(before, drop):
     """Return what answers until `before` is asked for; that answer comes drop by drop, for ever."""
 

@@ -159,7 +159,7 @@ class Owfs(OneWire):
             if elsewhere := [rom for rom in missing if rom in self._places]:
                 readings |= self._swept(elsewhere)
         self._answered = any(isinstance(reading, float) for reading in readings.values())
-        if len(missing) == len(roms) and not self._buses and not self._tree.names(""):
+        if len(missing) == len(roms) and not self._buses and self._is_empty():
             raise BusFault(f"{self._tree} is empty: is owfs running, and mounted there?")
         return readings
 
@@ -179,6 +179,14 @@ class Owfs(OneWire):
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
         """Return resolution and power supply, as far as a bus master has shown them."""
         return self._masters.traits(rom) if self._masters else (None, None)
+
+    def _is_empty(self) -> bool:
+        try:
+            return not self._tree.names("")
+        except Unavailable as refusal:
+            raise BusFault(
+                f"{self._tree}: it cannot be listed ({refusal}); look at its bus master"
+            ) from refusal
 
     def _reach(self) -> Tree:
         return Server(self.server) if self.server else Mount(self.path or MOUNT_POINT)
