@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.frame import Stamp
+from gateway.listener import Health
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build, shown
 from listeners.lines import Ignored, Rejected
@@ -327,7 +328,7 @@ def test_the_streams(stream, wire, stop, opened):
 def test_the_configuration_line_is_logged_and_the_other_text_is_no_fault(wire, stop, opened, caplog):
     caplog.set_level("INFO", logger="oemgateway")
     listener = opened(wire.port)
-    wire.send(b"\r\n[RF12demo.14] O i15 g210 @ 433 MHz q1\r\n> 210g\r\n ? 6 255 0\r\n")
+    wire.send(b"\r\n[RF12demo.14] O i15 g210 @ 433 MHz q1\r\n> 210g\r\n -> 4 b\r\n")
     assert listener.read(stop) == []
     assert listener.counts == {}
     (record,) = caplog.records
@@ -377,6 +378,14 @@ def test_a_bad_line_is_counted_and_told_once(wire, stop, opened, caplog):
     assert listener.read(stop) == []
     assert listener.counts["odd-length"] == 50
     assert len(caplog.records) == 1
+
+
+def test_damaged_packets_that_the_board_prints_are_counted_and_not_logged(wire, stop, opened, caplog):
+    listener = opened(wire.port)
+    wire.send(b"\r\n" + b" ? 6 255 0\r\n" * 50)
+    assert listener.read(stop) == []
+    assert listener.health() == Health({"damaged-packet": 50}, [])
+    assert not caplog.records
 
 
 def test_a_raw_header_names_the_sender_or_nobody(wire, stop, opened):

@@ -154,6 +154,8 @@ class Rfm12pi(SerialListener):
                 self._with_rssi.add(said.node)
             return self._groups.judge(with_header(said) if self.header == "raw" else said, self.log)
         if isinstance(said, Ignored):
+            if said.kind == "bad-crc":  # no fault of the line, and many of them say something of the antenna
+                self.counts["damaged-packet"] += 1
             self._board.hear(said)
             if said.kind in ("banner", "config"):  # it may have got another firmware
                 self._says_ok = False
