@@ -324,6 +324,28 @@ class TestAsking:
         ]
         assert all(request.headers["authorization"] == f"Bearer {KEY}" for request in server.requests)
 
+    def test_after_a_failure_it_goes_on_with_the_node_that_was_not_told(self, server, monkeypatch):
+        handle = server.handle
+
+        def lose_the_third_and_the_sixth(request):
+            answer = handle(request)
+            return None if len(server.requests) in (3, 6) else answer
+
+        some = [frame(float(number), node=str(number)) for number in range(5)]
+        with dispatcher(server.url) as killed, dispatcher(server.url) as emoncms:
+            send(killed, some[:4])
+            server.requests.clear()
+            monkeypatch.setattr(server, "handle", lose_the_third_and_the_sixth)
+            delivery = prepare(emoncms, some)
+            for _ in range(2):
+                with pytest.raises(DeliveryFailure):
+                    delivery.delivered()
+            assert delivery.delivered().count == 4
+            # and what is asked again is asked whole
+            assert delivery.delivered().count == 4
+        asked = [request.path.rpartition("=")[2] for request in server.requests]
+        assert asked == [*"012", *"234", *"4", *"01234"]
+
     def test_a_key_that_writes_only_cannot_tell(self, server):
         with dispatcher(server.url, apikey=server.device_key) as emoncms:
             send(emoncms, [frame(1.0)])
@@ -414,6 +436,21 @@ class TestOnceAndInOrder:
             setattr(server, fault, 0)
         assert stored(server) == list(range(60))
         assert spool.refused("home") == []
+        assert worker.doubled == 0
+
+    def test_many_nodes_get_through_where_every_fourth_request_fails(self, spool, server, monkeypatch):
+        handle = server.handle
+
+        def mostly(request):
+            answer = handle(request)
+            is_first = [each.method for each in server.requests].count("POST") == 1 and request.body
+            return None if is_first or len(server.requests) % 4 == 0 else answer
+
+        monkeypatch.setattr(server, "handle", mostly)
+        with dispatching(server, spool) as worker:
+            spool.put([frame(float(number), node=str(number)) for number in range(20)])
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        assert sorted(stored(server)) == list(range(20))
         assert worker.doubled == 0
 
     @pytest.mark.parametrize("fault", ["wrong_key", "html_fatal", "status_500"])

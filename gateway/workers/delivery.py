@@ -24,6 +24,7 @@ from gateway.plugin import (
     NodeRefused,
     NotKept,
     OutcomeUnknown,
+    Progress,
     TryLater,
 )
 from gateway.process.log_limit import LogLimit
@@ -67,7 +68,8 @@ class _Attempt:
 
     `aside` are frames of refused nodes before and among them, and `upto` is the id that the queue may go on
     after when all of them are delivered. `blind`: the first could not be told from what the far end had.
-    `sent` is how many of them, from the front, may have been sent.
+    `sent` is how many of them, from the front, may have been sent. `seen` is what the far end showed when it
+    was last asked.
     """
 
     frames: Numbered
@@ -77,6 +79,7 @@ class _Attempt:
     blind: bool
     sent: int
     confirmed: int = 0
+    seen: Progress | None = None
 
 
 class DispatcherWorker(ServedWorker):
@@ -262,13 +265,13 @@ class DispatcherWorker(ServedWorker):
             self._attempt = None
             return
         progress, looks = attempt.delivery.delivered(), 1
-        while progress is not None and not at_rest:
+        while progress is not None and not at_rest and progress != attempt.seen:
+            attempt.seen = progress
             if looks == _LOOKS:
                 raise TryLater("it is still storing what it was sent: it is asked again later")
             if self.wait(_APART):
                 return
-            before, progress, looks = progress, attempt.delivery.delivered(), looks + 1
-            at_rest = progress == before
+            progress, looks = attempt.delivery.delivered(), looks + 1
         self._attempt = None
         self._recalled = self._recalled or not progress or progress.count != len(attempt.frames)
         arrived = 0 if progress is None or progress.count is None else progress.count - len(progress.missing)

@@ -57,6 +57,8 @@ class Emoncms(Dispatcher):
     _left_out: set[tuple[str, int]] = field(default_factory=set, init=False, repr=False, compare=False)
     inputs: Inputs = field(default_factory=dict, init=False, repr=False, compare=False)
     """What the server's inputs have, as far as is known."""
+    asked: dict[str, Inputs] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What nodes were found to have before a request for another one failed: that is asked next."""
 
     def __post_init__(self) -> None:
         self.url = self.url.rstrip("/")
@@ -144,6 +146,7 @@ class _Post(Delivery):
     def send(self) -> None:
         """Post the rows; where none has a value there is no request."""
         self._rows = self._rows[: self.count or 1]
+        self._emoncms.asked.clear()
         data = encode(self._rows)
         failure = self._emoncms.post(data) if data else None
         if isinstance(failure, FeedDamaged) and (node := self._node_of_feed()):
@@ -157,14 +160,17 @@ class _Post(Delivery):
         """Ask for the inputs of each node, and work out how many rows they show, unless that is known."""
         if self._stored:
             return self._stored
-        now: Inputs = {}
-        for node in dict.fromkeys(node for row in self._rows for node, _ in row):
+        asked = self._emoncms.asked
+        for node in dict.fromkeys(node for row in self._rows for node, _ in row if node not in asked):
             inputs = self._emoncms.ask_inputs(node)
             if inputs is None:
+                asked.clear()
                 return Progress(None)
             if isinstance(inputs, DeliveryFailure):
                 raise self._emoncms.server.named(inputs)
-            now |= inputs
+            asked[node] = inputs
+        now = {where: reading for inputs in asked.values() for where, reading in inputs.items()}
+        asked.clear()
         self._emoncms.inputs |= now
         return progress.find(self._rows, now, self._before)
 
