@@ -129,6 +129,30 @@ def test_a_listener_all_of_whose_nodes_are_anothers_is_not_healthy(file):
         assert "! every frame is refused: its node is another listener's" in status(file).stdout
 
 
+def test_a_node_that_two_listeners_hear_is_a_trouble(file):
+    ports = free_port(), free_port()
+    sections = "".join(f"[[lines{at}]]\ntype = tcp\nport = {port}\n" for at, port in enumerate(ports))
+    file.write_text(file.read_text().replace(LOG, sections + LOG))
+
+    def say(*lines):
+        for port, line in zip(ports, lines, strict=True):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(line)
+
+    with GatewayProcess(file) as gateway:
+        # given a node of which little comes from a second listener, as by damaged lines
+        say(b"7 21.5\n" * 10, b"7 3\n" * 9 + b"8 1\n")
+        wait_until(lambda: "8" in gateway.status()["listeners"]["lines1"]["nodes"])
+        assert gateway.status()["troubles"] == []
+        # when more comes, then that is said
+        say(b"7 21.5\n", b"7 3\n")
+        (trouble,) = wait_until(lambda: gateway.status()["troubles"])
+        assert trouble == (
+            "node 7 comes from lines0 and lines1: one device is stored twice, or two are mixed; "
+            "switch one section off, or give one device another node"
+        )
+
+
 def test_a_node_that_is_refused_is_a_trouble_until_it_is_taken(file, tmp_path):
     # given an account with room for one node, which is another's
     with FakeEmoncms(max_nodes=1) as server:

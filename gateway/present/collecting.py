@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _NAMED, _LISTED = 5, 30
 """How many refused nodes have a line of their own, and how many of the others are named."""
 
+_OFTEN = 10
+"""Frames of a node that show that its device is there; a damaged line may give a few."""
+
 
 class StatusCollector:
     """Looks at the daemon's parts; any thread may ask, while a reload changes them.
@@ -93,7 +96,7 @@ class StatusCollector:
             name: _dispatcher(worker, now, QueueStatus(**queue["dispatchers"].get(name, {})))
             for name, worker in dict(self._dispatchers()).items()
         }
-        troubles = list(self._troubles(queue["trouble"], queue["refused_trouble"]))
+        troubles = [*self._troubles(queue["trouble"], queue["refused_trouble"]), *self._shared_nodes(now)]
         sections = (*listeners.values(), *dispatchers.values())
         return Status(
             version=VERSION,
@@ -115,6 +118,21 @@ class StatusCollector:
                 last_step=round(self._keeper.last_step, 1),
             ),
         )
+
+    def _shared_nodes(self, now: float) -> Iterator[str]:
+        """Yield a line for each node that more than one listener hears, and gives values by index."""
+        heard_by: dict[str, list[str]] = {}
+        for name, worker in dict(self._listeners()).items():
+            for node, latest in worker.latest.nodes().items():
+                often = latest.frames >= _OFTEN and not latest.is_silent(now)
+                if often and latest.valued and not latest.valued.by_name:
+                    heard_by.setdefault(node, []).append(name)
+        for node, names in heard_by.items():
+            if len(names) > 1:
+                yield (
+                    f"node {node} comes from {' and '.join(names)}: one device is stored twice, or two are "
+                    "mixed; switch one section off, or give one device another node"
+                )
 
     def _troubles(self, *of_queue: str) -> Iterator[str]:
         if self.faulty_edit:
