@@ -212,6 +212,20 @@ class TestTls:
             Emoncms(apikey=KEY, ca_file=path).open()
         assert not isinstance(caught.value, ssl.SSLError)
 
+    @pytest.mark.parametrize("text", [None, "no certificate\n"])
+    def test_a_ca_file_that_is_none_any_more_is_named_and_not_the_server(self, certificate, tmp_path, text):
+        path = tmp_path / "authority.pem"
+        path.write_text(certificate[0].read_text())
+        with (
+            FakeEmoncms(key=KEY, tls=certificate) as server,
+            dispatcher(server.url, ca_file=path) as emoncms,
+        ):
+            path.unlink() if text is None else path.write_text(text)
+            failure = failure_of(emoncms)
+        assert type(failure) is TryLater
+        assert f"ca_file {path}: PEM certificates expected: " in str(failure)
+        assert "server up" not in str(failure)
+
 
 class TestNoOtherHost:
     @pytest.fixture

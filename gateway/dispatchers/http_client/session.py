@@ -15,6 +15,7 @@ import requests
 from gateway.dispatchers.http_client.bounded_http import BoundedHttp
 from gateway.dispatchers.http_client.failures import no_answer
 from gateway.dispatchers.http_client.pages import excerpt
+from gateway.plugin import TryLater
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
@@ -61,13 +62,17 @@ class Server:
 
     def open(self) -> None:
         """Read the certificates of `ca_file`; the first request makes the connection, which is then kept."""
+        if fault := self._fault():
+            raise OSError(fault)
+
+    def _fault(self) -> str:
+        """Return what is wrong with `ca_file` now, "" where nothing is."""
         if self._ca_file is not None:
             try:
                 ssl.create_default_context(cafile=self._ca_file)
             except OSError as error:
-                raise OSError(
-                    f"ca_file {self._ca_file}: PEM certificates expected: {error.strerror}"
-                ) from None
+                return f"ca_file {self._ca_file}: PEM certificates expected: {error.strerror}"
+        return ""
 
     def close(self) -> None:
         """Drop the connection."""
@@ -108,6 +113,8 @@ class Server:
                 size=size,
             )
         except OSError as error:  # as every requests.RequestException is
+            if sent.tell() == 0 and (fault := self._fault()):  # it may have been edited meanwhile
+                return TryLater(fault)
             return no_answer(error, sent=sent.tell() > 0, secret=self.key)
         return Answer(
             reply.status,
