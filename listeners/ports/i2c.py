@@ -74,6 +74,10 @@ class Device:
             if error.errno == errno.EBUSY:
                 raise explained(error, self._bus, self.address) from error
 
+    def explained(self, error: OSError) -> OSError:
+        """Return what a failed transfer means, with the place and what to do."""
+        return explained(error, self._bus, self.address)
+
     def drop(self) -> None:
         """Close the bus and keep the lock."""
         opened, self._opened = self._opened, None
@@ -183,7 +187,8 @@ def explained(error: OSError, bus: str, address: int) -> OSError:
         return OSError(
             f"{place}: nothing answers: check wiring and address (`i2cdetect -y {bus}` shows what does)"
         )
-    return error
+    what = error.strerror or error
+    return OSError(f"{place}: {what}: is its adapter plugged in? `oemgateway doctor` says more")
 
 
 def place_of(bus: str, address: int) -> str:

@@ -220,7 +220,7 @@ class Bridge:
         if error.errno in NOT_ACKNOWLEDGED:
             return self._failed("does not answer; check its wiring and supply")
         self.started = False
-        return error
+        return self._device.explained(error)
 
     def _shorted(self) -> Shorted:
         return Shorted(f"{self._place()} is shorted: look for data touching ground")
