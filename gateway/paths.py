@@ -26,6 +26,12 @@ def _home() -> Path:
     return Path("/")
 
 
+def closed_above(path: Path) -> Path | None:
+    """Return the first directory above a path that this user may not enter, None if there is none."""
+    above = reversed(path.absolute().parents)
+    return next((each for each in above if os.access(each, os.F_OK) and not os.access(each, os.X_OK)), None)
+
+
 def make_state_dir(named: Path | None) -> Path:
     """Return the directory of queue and indices, made where it is missing.
 

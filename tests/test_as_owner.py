@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import version
+from gateway import paths, version
 from gateway.commands.main import main
 from gateway.conf.config import read
 from gateway.conf.indices import Memory
@@ -330,10 +330,10 @@ def test_the_log_that_root_begins_is_the_owners(state, monkeypatch):
     [
         ("a file of another user", 13, True, "{place}: Permission denied: sudo chown {user} {place}"),
         (
-            "in a directory of another user",
+            "a directory that may not be made",
             13,
             False,
-            "{place}: Permission denied: sudo chown {user} {folder}",
+            "{place}: Permission denied: sudo install -d -o {user} {folder}",
         ),
         (
             "read-only for the service",
@@ -353,7 +353,7 @@ def test_what_refuses_a_file_comes_with_the_command_that_opens_it(
         folder.mkdir()
     place = folder / "queue.db"
     error = OSError(number, os.strerror(number), str(place))
-    assert refusal(error) == said.format(
+    assert refusal(error, folder) == said.format(
         place=place,
         folder=folder,
         user=user_name(os.geteuid()),
@@ -364,4 +364,27 @@ def test_what_refuses_a_file_comes_with_the_command_that_opens_it(
 def test_where_no_systemd_has_started_it_a_read_only_disk_is_no_setting_of_it(tmp_path, monkeypatch):
     monkeypatch.delenv("INVOCATION_ID", raising=False)
     error = OSError(30, os.strerror(30), str(tmp_path))
-    assert refusal(error) == f"{tmp_path}: Read-only file system"
+    assert refusal(error, tmp_path) == f"{tmp_path}: Read-only file system"
+
+
+def test_a_file_of_roots_is_given_to_the_owner_of_the_state_that_root_goes_on_with(folder):
+    # given a state directory of another user's, and in it a file that is root's alone
+    place = folder / "state" / "queue.db"
+    place.touch(0o600)
+    # when a gateway that root runs opens it
+    with pytest.raises(PermissionError) as refused:
+        open_file(place, os.O_RDWR)
+    # then the cure gives it to that user, and not to root, whose it is
+    words = f"{place}: Permission denied: sudo chown {user_name(USER)} {place}"
+    assert refusal(refused.value, folder / "state") == words
+
+
+def test_a_closed_directory_above_the_state_is_named_and_no_owner_changed(tmp_path, monkeypatch):
+    # given a state directory in a home that this user may not enter
+    monkeypatch.setattr(paths.os, "access", lambda place, mode: mode == os.F_OK or place != tmp_path)
+    place = tmp_path / "state" / "queue.db"
+    said = refusal(PermissionError(13, os.strerror(13), str(place)), place.parent)
+    assert said == (
+        f"{place}: Permission denied: {user_name(os.geteuid())} may not enter {tmp_path}: "
+        "name another directory, [gateway] state_dir"
+    )

@@ -164,6 +164,14 @@ def test_a_file_that_the_service_may_not_read_is_named_with_its_cure(monkeypatch
     )
     assert typed(capsys, "check") == (78, words)
 
+    # where the directory is closed, no mode of the file helps
+    monkeypatch.setattr(document, "closed_above", lambda _: "/home/pi")
+    words = (
+        "/etc/oemgateway.conf: cannot be read: Permission denied: oemgateway may not enter /home/pi: "
+        "keep the file in another directory, such as /etc\n"
+    )
+    assert typed(capsys, "check") == (78, words)
+
 
 def test_the_file_that_is_missing_comes_with_the_installation(monkeypatch, capsys):
     def miss(*_, **__):

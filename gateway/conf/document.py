@@ -14,7 +14,7 @@ from configobj import ConfigObj, ConfigObjError, DuplicateError, NestingError
 
 from gateway.conf.commented import Commented
 from gateway.diagnosis.machine import SERVICE, to_read
-from gateway.paths import DEFAULT_FILE
+from gateway.paths import DEFAULT_FILE, closed_above
 from gateway.process.holders import user_name
 from gateway.settings import Raw
 from gateway.text.plain import escaped, plain
@@ -145,6 +145,8 @@ def read(path: Path) -> Document:
 def _cure(path: Path) -> str:
     """Return how a file that this user may not read is read after all: sudo helps no service."""
     if user_name(os.geteuid()) == SERVICE:
+        if closed := closed_above(path):
+            return f"{SERVICE} may not enter {closed}: keep the file in another directory, such as /etc"
         return f"{SERVICE} may not read it: {to_read(SERVICE, path)}"
     return "put sudo before the command, as it holds a key"
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.paths import closed_above
 from gateway.process.holders import user_name
 from gateway.text.words import failure
 
@@ -161,15 +162,19 @@ def is_volatile(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) ->
     return kind if kind in _VOLATILE else ""
 
 
-def refusal(error: Exception) -> str:
-    """Return what an error in the state directory says, with the command that lets this user write."""
+def refusal(error: Exception, directory: Path) -> str:
+    """Return what an error in this state directory says, with the command that lets its user write there."""
     said = failure(error)
     if not isinstance(error, OSError) or not error.filename:
         return said
-    place, directory = Path(error.filename), Path(error.filename).parent
+    place = Path(error.filename)
     if error.errno == errno.EACCES:
-        closed = place if os.access(directory, os.W_OK | os.X_OK) else directory
-        return f"{said}: sudo chown {user_name(os.geteuid())} {closed}"
+        user = user_name(os.geteuid() or _owner(directory)[0])
+        if closed := closed_above(directory):
+            return f"{said}: {user} may not enter {closed}: name another directory, [gateway] state_dir"
+        if not os.access(directory, os.F_OK):
+            return f"{said}: sudo install -d -o {user} {directory}"
+        return f"{said}: sudo chown {user} {place if os.access(directory, os.W_OK | os.X_OK) else directory}"
     # systemd says so in what it starts; the file system itself may be fine
     if error.errno == errno.EROFS and "INVOCATION_ID" in os.environ:
         open_to = next(each for each in (place, *place.parents) if each.is_dir())

@@ -115,9 +115,9 @@ class QueueFile:
             log.error(
                 "the file of the queue cannot be used (%s): frames are kept in memory only, and do not "
                 "survive an end of the daemon, until it can: it is tried again",
-                refusal(error),
+                refusal(error, self._path.parent),
             )
-            self.is_away, self.trouble = True, refusal(error)
+            self.is_away, self.trouble = True, refusal(error, self._path.parent)
             self.retry_at = self.clock.monotonic() + RETRY
             with suppress(OSError, sqlite3.Error):
                 if not salvage.is_begun(self._path):
@@ -160,7 +160,7 @@ class QueueFile:
                     failure(error),
                 )
             self._is_stuck = self.is_away = True
-            self.trouble = refusal(error)
+            self.trouble = refusal(error, self._path.parent)
             self.retry_at = self.clock.monotonic() + RETRY
             self.wake()
 
@@ -174,7 +174,7 @@ class QueueFile:
                 self._open(at_once)
         except (OSError, sqlite3.Error, SpoolUnusable) as error:
             if self.is_away:
-                self.trouble = refusal(error)
+                self.trouble = refusal(error, self._path.parent)
 
     def write(self) -> bool:
         """Write what is not on the disk yet; return whether there was something.
