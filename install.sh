@@ -87,7 +87,7 @@ place_configuration() {
     elif cmp -s etc/oemgateway.conf "$ROOT$CONFIG"; then
         rm -f "$ROOT$CONFIG.new"
     elif ! cmp -s etc/oemgateway.conf "$LAST/etc/oemgateway.conf"; then
-        install -m 0644 etc/oemgateway.conf "$ROOT$CONFIG.new"
+        install -m 0640 etc/oemgateway.conf "$ROOT$CONFIG.new"
         say "$CONFIG is kept; what is new is in $CONFIG.new"
     fi
     [ -n "$ROOT" ] || guard_configuration
@@ -109,6 +109,8 @@ stage() {
     chmod 0755 "$STAGE"
     trap 'rm -rf "$STAGE"' EXIT
     cp -R setup.cfg pyproject.toml README.rst LICENSE docs gateway listeners etc "$STAGE"
+    # It has a key where someone has filled it in here, and not in /etc.
+    chmod 0640 "$STAGE/etc/oemgateway.conf"
     find "$STAGE" -name __pycache__ -prune -exec rm -rf {} +
 }
 

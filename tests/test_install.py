@@ -411,6 +411,8 @@ def test_a_gateway_of_the_same_name_is_stopped_and_its_script_kept(machine, prog
     there = everything(machine)
     assert f"oemgateway: {CONFIG} {GUARDED}\n" in said
     assert there[CONFIG].startswith("f 640 root oemgateway ")
+    # Nor is that of a file which was filled in where the sources are.
+    assert there[f"{PREFIX}/source/etc/oemgateway.conf"].startswith("f 640 root root ")
     assert there["/var/log/oemgateway"].startswith("d 2750 oemgateway adm ")
     assert there["/var/log/oemgateway/oemgateway.log"].startswith("f 644 oemgateway adm ")
     assert "/etc/rc2.d/S01oemgateway" in there
