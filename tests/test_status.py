@@ -111,7 +111,7 @@ def test_a_listener_whose_lines_are_all_refused_is_not_healthy_until_one_is_take
         client.sendall(lines)
         wait_until(lambda: not gateway.status()["healthy"])
         ill = status(file)
-        client.sendall(b"9 nan 2\n")
+        client.sendall(b"5 nan 2\n")
         wait_until(lambda: gateway.status()["healthy"])
         well = status(file)
     assert (ill.returncode, well.returncode) == (1, 0)
@@ -140,8 +140,9 @@ def test_a_node_that_two_listeners_hear_is_a_trouble(file):
                 client.sendall(line)
 
     with GatewayProcess(file) as gateway:
-        # given a node of which little comes from a second listener, as by damaged lines
-        say(b"7 21.5\n" * 10, b"7 3\n" * 9 + b"8 1\n")
+        # given a node of which little comes from a second listener, as by damaged lines,
+        # and one in which each listener has indices of its own, as of two buses
+        say(b"5 nan 2\n" * 10 + b"7 21.5\n" * 10, b"5 1 nan\n" * 10 + b"7 3\n" * 9 + b"8 1\n")
         wait_until(lambda: "8" in gateway.status()["listeners"]["lines1"]["nodes"])
         assert gateway.status()["troubles"] == []
         # when more comes, then that is said

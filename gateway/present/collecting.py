@@ -120,17 +120,18 @@ class StatusCollector:
         )
 
     def _shared_nodes(self, now: float) -> Iterator[str]:
-        """Yield a line for each node that more than one listener hears, and gives values by index."""
-        heard_by: dict[str, list[str]] = {}
+        """Yield a line for each node of which more than one listener gives values of the same index."""
+        heard_by: dict[str, dict[str, list[int]]] = {}
         for name, worker in dict(self._listeners()).items():
             for node, latest in worker.latest.nodes().items():
                 often = latest.frames >= _OFTEN and not latest.is_silent(now)
                 if often and latest.valued and not latest.valued.by_name:
-                    heard_by.setdefault(node, []).append(name)
-        for node, names in heard_by.items():
-            if len(names) > 1:
+                    heard_by.setdefault(node, {})[name] = [index for index, _ in latest.valued.items()]
+        for node, given in heard_by.items():
+            every = [index for indices in given.values() for index in indices]
+            if len(every) > len({*every}):
                 yield (
-                    f"node {node} comes from {' and '.join(names)}: one device is stored twice, or two are "
+                    f"node {node} comes from {' and '.join(given)}: one device is stored twice, or two are "
                     "mixed; switch one section off, or give one device another node"
                 )
 
