@@ -15,6 +15,7 @@ import gateway
 from gateway.commands.main import COMMANDS, main
 from gateway.conf import config, document
 from gateway.conf.config import ConfigFaults, Gateway
+from gateway.diagnosis import machine
 from gateway.nodes import Decoder
 from gateway.registry import find, known
 from gateway.settings import declared
@@ -157,7 +158,7 @@ def test_a_file_that_the_service_may_not_read_is_named_with_its_cure(monkeypatch
         raise PermissionError(13, os.strerror(13))
 
     monkeypatch.setattr(document, "open", refuse, raising=False)
-    monkeypatch.setattr(document, "user_name", lambda _: "oemgateway")
+    monkeypatch.setattr(machine, "user_name", lambda _: "oemgateway")
     words = (
         "/etc/oemgateway.conf: cannot be read: Permission denied: oemgateway may not read it: "
         "sudo chgrp oemgateway /etc/oemgateway.conf, then sudo chmod g+r /etc/oemgateway.conf\n"
@@ -165,7 +166,7 @@ def test_a_file_that_the_service_may_not_read_is_named_with_its_cure(monkeypatch
     assert typed(capsys, "check") == (78, words)
 
     # where the directory is closed, no mode of the file helps
-    monkeypatch.setattr(document, "closed_above", lambda _: "/home/pi")
+    monkeypatch.setattr(machine, "closed_above", lambda _: "/home/pi")
     words = (
         "/etc/oemgateway.conf: cannot be read: Permission denied: oemgateway may not enter /home/pi: "
         "keep the file in another directory, such as /etc\n"

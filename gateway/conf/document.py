@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from configobj import ConfigObj, ConfigObjError, DuplicateError, NestingError
 
 from gateway.conf.commented import Commented
-from gateway.diagnosis.machine import SERVICE, to_read
-from gateway.paths import DEFAULT_FILE, closed_above
-from gateway.process.holders import user_name
+from gateway.diagnosis.machine import cure_to_read
+from gateway.paths import DEFAULT_FILE
 from gateway.settings import Raw
 from gateway.text.plain import escaped, plain
 
@@ -136,19 +135,10 @@ def read(path: Path) -> Document:
         message = f"there is no such file: {cure} name another with --config-file"
         raise ConfigFaults([Fault(file, 0, "", message)]) from error
     except OSError as error:
-        hint = f": {_cure(path)}" if isinstance(error, PermissionError) else ""
+        hint = f": {cure_to_read(path)}" if isinstance(error, PermissionError) else ""
         raise ConfigFaults([Fault(file, 0, "", f"cannot be read: {error.strerror}{hint}")]) from error
     public = stat.S_ISREG(mode) and bool(mode & stat.S_IROTH)
     return parse(path, data, public=public)
-
-
-def _cure(path: Path) -> str:
-    """Return how a file that this user may not read is read after all: sudo helps no service."""
-    if user_name(os.geteuid()) == SERVICE:
-        if closed := closed_above(path):
-            return f"{SERVICE} may not enter {closed}: keep the file in another directory, such as /etc"
-        return f"{SERVICE} may not read it: {to_read(SERVICE, path)}"
-    return "put sudo before the command, as it holds a key"
 
 
 def too_large(path: Path) -> Fault:

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from gateway.diagnosis.finding import Finding, bad, good
+from gateway.paths import closed_above
 from gateway.process.holders import Holder, of_file, text_of, user_name
 
 SERVICE = "oemgateway"
@@ -22,6 +23,15 @@ READ, READ_WRITE, WRITE_SEARCH = 0o4, 0o6, 0o3
 def to_read(user: str, file: Path) -> str:
     """Return the commands that let a user with a group of that name read a file, and its owner still."""
     return f"sudo chgrp {user} {file}, then sudo chmod g+r {file}"
+
+
+def cure_to_read(file: Path) -> str:
+    """Return how a configuration that this user may not read is read after all: sudo helps no service."""
+    if user_name(os.geteuid()) != SERVICE:
+        return "put sudo before the command, as it holds a key"
+    if closed := closed_above(file):
+        return f"{SERVICE} may not enter {closed}: keep the file in another directory, such as /etc"
+    return f"{SERVICE} may not read it: {to_read(SERVICE, file)}"
 
 
 @dataclass(frozen=True, kw_only=True)
