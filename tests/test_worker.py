@@ -1046,7 +1046,7 @@ def test_a_sender_whose_clock_is_ahead_holds_up_no_other(spool, started, at_once
     wait_until(lambda: far.got == [1, 3] and not spool.peek("far", 10))
     assert [each.frame for each in spool.refused("far")] == [ahead, ahead]
     assert {each.reason for each in spool.refused("far")} == {
-        "its time, which is its sender's, has not come yet: set the sender's clock right"
+        "its time, given by its sender, is still to come: set the sender's clock right"
     }
     assert caplog.text.count("a frame of node 10 is set aside") == 1
     # and what comes after that is delivered, too; once its time has come it may be sent again

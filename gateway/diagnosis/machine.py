@@ -21,7 +21,7 @@ READ, READ_WRITE, WRITE_SEARCH = 0o4, 0o6, 0o3
 
 
 def to_read(user: str, file: Path) -> str:
-    """Return the commands that let a user with a group of that name read a file, and its owner still."""
+    """Return the commands that let a user read a file by the group of the same name; its owner still may."""
     return f"sudo chgrp {user} {file}, then sudo chmod g+r {file}"
 
 

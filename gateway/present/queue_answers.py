@@ -43,7 +43,7 @@ class QueueAnswers:
     def __init__(
         self, spool: Spool, clock: Clock | None = None, *, taking_out: Callable[[str], None] = lambda _: None
     ) -> None:
-        """`taking_out` is told the dispatcher whose refused frames it is to have again, or are dropped."""
+        """`taking_out` is called with a dispatcher before its refused frames wait again, or are dropped."""
         self._spool = spool
         self._clock = clock or Clock()
         self._taking_out = taking_out

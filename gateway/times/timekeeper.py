@@ -126,7 +126,7 @@ class Timekeeper:
         return math.inf if shown is None else shown + TOLERANCE
 
     def is_to_come(self, stamp: Stamp) -> bool:
-        """Tell whether a reading has a time of its sender's that has not come, by a clock that is sure."""
+        """Tell whether a sender gave a reading a time to come, by our clock, which is vouched for."""
         return not stamp.boot and stamp.wall > self._clock.wall() + TOLERANCE and self.is_vouched
 
     def behind(self, who: str) -> str:

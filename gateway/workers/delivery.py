@@ -55,7 +55,7 @@ _COMPARE_EVERY = 3600.0
 _COMPARE_HELD_EVERY = 60.0
 """The same while readings are held: the far end's clock may show that ours is right."""
 
-_TO_COME = "its time, which is its sender's, has not come yet: set the sender's clock right"
+_TO_COME = "its time, given by its sender, is still to come: set the sender's clock right"
 """Why a frame is set aside unsent: a far end keeps what is older out of a feed that has such a row."""
 
 _NOT_KEPT = "not kept "

@@ -54,7 +54,7 @@ _BIRTH = b"online"
 _PAUSE = 1.0, 10.0
 """Seconds between Home Assistant's birth message and our answer: many gateways hear it at once."""
 _ANEW = 600.0
-"""Seconds after which a connection tries again what ended an earlier one: the broker may take more by now."""
+"""Seconds after which a message that the broker ended a connection for is sent again: it may take it now."""
 _TOGETHER = 1.0
 """Seconds between two looks at the present: what comes in between is published together."""
 
