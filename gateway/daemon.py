@@ -15,7 +15,6 @@ from gateway.conf import config, indices
 from gateway.conf.changes import changes, is_same
 from gateway.conf.indices import Memory, claimed_by_others
 from gateway.flag import Flag, wait_readable
-from gateway.plugin import Dispatcher
 from gateway.present.collecting import StatusCollector
 from gateway.present.hourly import HOUR, Hourly
 from gateway.present.queue_answers import QueueAnswers
@@ -230,7 +229,7 @@ class Daemon:
         if gone := self._spool.set_consumers(configuration.dispatchers):
             log.warning("readings dropped, as they waited only for a destination that was removed: %s", gone)
         dispatchers = configuration.dispatchers.items()
-        have_clock = [name for name, each in dispatchers if type(each).time is not Dispatcher.time]
+        have_clock = [name for name, each in dispatchers if each.has_clock]
         self._dating.set_consumers(have_clock)
         claimed = claimed_by_others(configuration.listeners)
         self._present.configure(configuration.listeners, configuration.nodes)

@@ -171,6 +171,11 @@ class Dispatcher(Plugin):
         """
         return None
 
+    @property
+    def has_clock(self) -> bool:
+        """Whether its far end has a clock that can be asked."""
+        return type(self).time is not Dispatcher.time
+
     def wake(self) -> Wake:
         """Return when `serve` is wanted next; asked before every wait, while the dispatcher is open.
 
@@ -196,9 +201,9 @@ class TryLater(DeliveryFailure):
 
 
 class NotKept(TryLater):
-    """The same, but the far end shows as arrived what it has not kept.
+    """The far end has not kept what it shows as arrived: everything is sent again.
 
-    Until all that was sent is delivered, it is not asked what it has.
+    Until all that was sent before is delivered, it is not asked what it has.
     """
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from gateway.plugin import Health, Listener
+from listeners.line_hints import hint_for
 from listeners.lines import Ignored, Rejected
 
 if TYPE_CHECKING:
@@ -26,30 +26,6 @@ _RECENT = 3600.0
 """Seconds after which refusals are forgotten: a client that was refused may never come again."""
 _MISSING = "value-missing"
 _MISDATED = "time-not-believed"
-_NAMELESS = "values-without-names"
-_MEANT = (
-    (
-        re.compile(r"\w+:-?\d+(\.\d+)?(,\w+:-?\d+(\.\d+)?)*|\{\s*\"[^{\[]*\}"),
-        "type = keyvalue reads such lines",
-    ),
-    (
-        re.compile(r"OK( G\d{1,3})?( \d{1,3})+( \(-?\d+\))?|(\d{1,3} )+\(-?\d+\)"),
-        "type = rfm12pi reads such lines",
-    ),
-    (re.compile(r"\d+([,;\t]\s*-?[\d.]+)+"), "one space before each value expected"),
-)
-"""What lines look like that a listener of another type reads, or that are almost right.
-
-Only whole ones: the listener of that type refuses damaged ones, too.
-"""
-
-
-def _hint(reason: str, line: str) -> str:
-    """Return what to do about lines that are none of this listener's, "" where that is not known."""
-    if reason not in ("not-a-number", _NAMELESS):
-        return ""
-    found = next((words for shape, words in _MEANT if shape.fullmatch(line.strip())), "")
-    return found or ("type = serial reads such lines" if reason == _NAMELESS else "")
 
 
 class Tally(Counter[str]):
@@ -68,7 +44,7 @@ class Tally(Counter[str]):
         """Count a refused line and log it: a reason's first at once, then at most one a minute of `now`."""
         self[reason] += 1
         self._in_a_row += 1
-        hint = _hint(reason, line)
+        hint = hint_for(reason, line)
         self._last = (reason, f": {hint}" if hint else "", now)
         if now >= self._next.get(reason, now):
             self._next[reason] = now + _PAUSE

@@ -271,11 +271,16 @@ def test_a_clock_that_was_doubted_still_is_after_a_restart(boot, wrong):
     assert (pi.keeper.doubt, pi.sent()) == ("", [(1, 0), (2, 10)])
 
 
-def test_a_clock_that_was_doubted_wrongly_is_believed_once_the_server_agrees(boot):
+def started_again_in_doubt(boot, **how):
+    """Return a gateway that holds a reading, as a server contradicted the clock before it was started."""
     pi = boot(NOW)
     pi.dating.note_server_time("a", NOW + DAY)
     pi.take(1)
-    pi = boot(0, clock=pi.clock)
+    return boot(0, clock=pi.clock, **how)
+
+
+def test_a_clock_that_was_doubted_wrongly_is_believed_once_the_server_agrees(boot):
+    pi = started_again_in_doubt(boot)
     assert pi.keeper.holding
     pi.dating.note_server_time("a", NOW + 10)
     assert (pi.keeper.doubt, pi.sent()) == ("", [(1, 0)])
@@ -323,11 +328,7 @@ def test_a_reading_of_a_clock_that_was_ahead_holds_nothing_after_one_start_that_
 
 @pytest.mark.parametrize("vouches", ["server", "machine"])
 def test_a_doubt_from_before_a_restart_ends_for_good_once_the_clock_is_vouched_for(boot, vouches):
-    # given a clock that a server contradicted before the gateway was started again
-    pi = boot(NOW)
-    pi.dating.note_server_time("a", NOW + DAY)
-    pi.take(1)
-    pi = boot(0, clock=pi.clock, kept_right=vouches == "machine")
+    pi = started_again_in_doubt(boot, kept_right=vouches == "machine")
     # when that server, set right meanwhile, agrees with it, or the machine keeps it right
     if vouches == "server":
         pi.dating.note_server_time("a", NOW + 10)
@@ -339,12 +340,9 @@ def test_a_doubt_from_before_a_restart_ends_for_good_once_the_clock_is_vouched_f
 
 
 def test_a_doubt_ends_with_the_last_destination_that_could_confirm_it(boot):
-    pi = boot(NOW)
-    pi.dating.note_server_time("a", NOW + DAY)
-    pi.take(1)
-    # when that server is taken out of the configuration, and the gateway is started again
-    pi = boot(0, clock=pi.clock)
+    pi = started_again_in_doubt(boot)
     assert pi.keeper.holding
+    # when that server is taken out of the configuration
     pi.dating.set_consumers([])
     # then the clock is right, as it is where that is done without a restart
     assert (pi.keeper.doubt, pi.sent()) == ("", [(1, 0)])

@@ -11,7 +11,6 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -242,21 +241,33 @@ def test_a_description_that_is_too_large_for_the_broker_holds_no_reading_up(tmp_
             assert gateway.log.count("is left out: 127.0.0.1") == 1
 
 
+class RefusesTheFirst:
+    """A session whose broker refuses the first message with a code, and ends the connection with it."""
+
+    is_lost = False
+
+    def __init__(self, code):
+        self.taken = []
+        self._code = code
+        self.open = self.close = lambda: None
+
+    def deliver(self, messages, codes):
+        if not self.taken:
+            self.taken.append("refused")
+            codes.append(self._code)
+            raise Lost("the broker ends the connection")
+        self.taken.extend(message.topic for message in messages)
+        codes.extend([0] * len(messages))
+
+    def publish(self, message, qos):
+        del message, qos
+
+
 def test_what_this_user_may_not_publish_is_published_once_that_is_allowed():
     # given a broker that refuses the first message, as the user has no right to it, and ends the connection
-    class Session:
-        taken: ClassVar[list[str]] = []
-
-        def deliver(self, messages, codes):
-            if not self.taken:
-                self.taken.append("refused")
-                codes.append(0x87)
-                raise Lost("the broker ends the connection")
-            self.taken.extend(message.topic for message in messages)
-            codes.extend([0] * len(messages))
-
+    session = RefusesTheFirst(0x87)
     mqtt = Mqtt(topic="home", discovery="no")
-    mqtt.present, mqtt.session = State(), Session()
+    mqtt.present, mqtt.session = State(), session
     mqtt.present.report_with(a_status)
     mqtt._stream = StateStream("home", Published(None), None, None)
     with pytest.raises(HoldEverything, match="may not publish there"):
@@ -264,36 +275,18 @@ def test_what_this_user_may_not_publish_is_published_once_that_is_allowed():
     # when it is asked again
     mqtt._stream.forget_sent()
     mqtt._publish_state()
-    assert Session.taken == ["refused", "home/status", "home/gateway"]
+    assert session.taken == ["refused", "home/status", "home/gateway"]
 
 
 @pytest.mark.parametrize(("minutes", "again"), [(0, False), (11, True)])
 def test_what_was_too_large_for_a_broker_is_published_once_it_takes_more(minutes, again, monkeypatch):
     # given a broker that ends the connection for the first message, as it is too large
-    class Session:
-        is_lost = False
-        taken: ClassVar[list[str]] = []
-
-        def __init__(self, *_, **__):
-            self.open = self.close = lambda: None
-            self.fileno = lambda: pipe[0]
-
-        def deliver(self, messages, codes):
-            if not self.taken:
-                self.taken.append("refused")
-                codes.append(0x95)
-                raise Lost("the broker ends the connection")
-            self.taken.extend(message.topic for message in messages)
-            codes.extend([0] * len(messages))
-
-        def publish(self, message, qos):
-            del message, qos
-
-    monkeypatch.setattr("gateway.dispatchers.mqtt.dispatcher.Session", Session)
+    session, pipe = RefusesTheFirst(0x95), os.pipe()
+    session.fileno = lambda: pipe[0]
     mqtt = build(Mqtt, {"topic": "home", "discovery": "no"})
+    monkeypatch.setattr("gateway.dispatchers.mqtt.dispatcher.Session", lambda *_, **__: session)
     mqtt.clock, mqtt.present, mqtt.state = VirtualClock(), State(), None
     mqtt.present.report_with(a_status)
-    pipe = os.pipe()
     with pytest.raises(Lost):
         mqtt.open()
     mqtt.close()
@@ -304,7 +297,7 @@ def test_what_was_too_large_for_a_broker_is_published_once_it_takes_more(minutes
     for number in pipe:
         os.close(number)
     # then that message is tried again, though not at once, as nothing else would ever go then
-    assert Session.taken == ["refused", *["home/status"] * again, "home/gateway"]
+    assert session.taken == ["refused", *["home/status"] * again, "home/gateway"]
     assert bool(mqtt.remark) == (not again)
 
 

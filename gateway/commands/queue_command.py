@@ -142,10 +142,8 @@ def _export(options: argparse.Namespace) -> int:
     with reach(options.config_file) as ask, output(options.file) as stream:
         if options.csv:
             stream.write(CSV_HEADING.encode())
-        # What is exported of one is imported for it alone.
-        whose = {"dispatcher": options.dispatcher} if options.dispatcher else {}
         for found in _rows(ask, options):
-            rows = [row | whose for row in found]
+            rows = [row | _whose(options.dispatcher) for row in found]
             count += len(rows)
             text = csv_lines(rows) if options.csv else "".join(map(json_line, rows))
             stream.write(text.encode())
@@ -207,6 +205,11 @@ def _parsed(line: bytes) -> Any:  # noqa: ANN401  (JSON)
     return load_json(line.decode("utf-8-sig"))  # an editor may have put a byte order mark there
 
 
+def _whose(who: str) -> dict[str, str]:
+    """Return what a row has if it is for one dispatcher alone: what is exported of one is imported for it."""
+    return {"dispatcher": who} if who else {}
+
+
 def _faults(copy: BinaryIO, known: Collection[str], who: str) -> Iterator[tuple[int, str]]:
     latest = Clock().wall() + AHEAD
     for number, line in _lines(copy):
@@ -241,7 +244,7 @@ def _admit(ask: Ask, copy: BinaryIO, name: str, who: str) -> int:
             ) from error
 
     for _, line in _lines(copy):
-        rows.append(_parsed(line) | ({"dispatcher": who} if who else {}))
+        rows.append(_parsed(line) | _whose(who))
         size += len(line)
         if size >= _BATCH:
             count += admit()

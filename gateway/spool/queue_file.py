@@ -112,12 +112,12 @@ class QueueFile:
         except (OSError, sqlite3.Error) as error:
             if not in_memory:
                 raise SpoolUnusable(f"{self._path} cannot be used: {failure(error)}") from error
+            self.is_away, self.trouble = True, refusal(error, self._path.parent)
             log.error(
                 "the file of the queue cannot be used (%s): frames are kept in memory only, and do not "
                 "survive an end of the daemon, until it can: it is tried again",
-                refusal(error, self._path.parent),
+                self.trouble,
             )
-            self.is_away, self.trouble = True, refusal(error, self._path.parent)
             self.retry_at = self.clock.monotonic() + RETRY
             with suppress(OSError, sqlite3.Error):
                 if not salvage.is_begun(self._path):

@@ -233,8 +233,7 @@ class DispatcherWorker(ServedWorker):
 
     def _is_to_come(self, frame: Frame) -> bool:
         """Tell whether a frame is too late for a far end with a clock, by the fault of its sender."""
-        has_clock = type(self.plugin).time is not Dispatcher.time
-        return has_clock and self._dating.keeper.is_to_come(frame.stamp)
+        return self.plugin.has_clock and self._dating.keeper.is_to_come(frame.stamp)
 
     def _sendable(self, waiting: Numbered) -> Numbered:
         """Return the frames before the first that is too late for the far end: one such row blocks a feed."""

@@ -1,0 +1,32 @@
+"""What to do about lines that a listener refuses since one of another type reads them."""
+
+from __future__ import annotations
+
+import re
+
+_NAMELESS = "values-without-names"
+"""The reason for which `keyvalue` refuses a line of `serial`."""
+
+_MEANT = (
+    (
+        re.compile(r"\w+:-?\d+(\.\d+)?(,\w+:-?\d+(\.\d+)?)*|\{\s*\"[^{\[]*\}"),
+        "type = keyvalue reads such lines",
+    ),
+    (
+        re.compile(r"OK( G\d{1,3})?( \d{1,3})+( \(-?\d+\))?|(\d{1,3} )+\(-?\d+\)"),
+        "type = rfm12pi reads such lines",
+    ),
+    (re.compile(r"\d+([,;\t]\s*-?[\d.]+)+"), "one space before each value expected"),
+)
+"""What lines look like that a listener of another type reads, or that are almost right.
+
+Only whole ones: the listener of that type refuses damaged ones, too.
+"""
+
+
+def hint_for(reason: str, line: str) -> str:
+    """Return what to do about lines that are none of this listener's, "" where that is not known."""
+    if reason not in ("not-a-number", _NAMELESS):
+        return ""
+    found = next((words for shape, words in _MEANT if shape.fullmatch(line.strip())), "")
+    return found or ("type = serial reads such lines" if reason == _NAMELESS else "")
