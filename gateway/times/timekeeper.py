@@ -126,7 +126,10 @@ class Timekeeper:
         return math.inf if shown is None else shown + TOLERANCE
 
     def is_to_come(self, stamp: Stamp) -> bool:
-        """Tell whether a sender gave a reading a time to come, by our clock, which is vouched for."""
+        """Tell whether the time that a reading's sender gave is in the future.
+
+        It is not said to be while nothing vouches for our own clock.
+        """
         return not stamp.boot and stamp.wall > self._clock.wall() + TOLERANCE and self.is_vouched
 
     def behind(self, who: str) -> str:

@@ -58,7 +58,7 @@ class Emoncms(Dispatcher):
     inputs: Inputs = field(default_factory=dict, init=False, repr=False, compare=False)
     """What the server's inputs have, as far as is known."""
     asked: dict[str, Inputs] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What nodes were found to have before a request for another one failed: that is asked next."""
+    """The inputs of the nodes asked for before a request failed: the next look goes on from there."""
 
     def __post_init__(self) -> None:
         self.url = self.url.rstrip("/")

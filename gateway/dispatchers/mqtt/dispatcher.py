@@ -280,7 +280,7 @@ class Mqtt(Broker, Dispatcher):
         codes: list[int] = []
         try:
             self.connection().deliver(messages, codes)
-        except Lost:  # mosquitto may end the connection after such a refusal
+        except Lost:  # a broker may end the connection with such a refusal
             self._judge_state(messages, codes)
             if codes and codes[-1] >= FAILED:
                 self._ending.add(messages[len(codes) - 1].topic)
