@@ -17,7 +17,7 @@ from gateway.mqtt.message import Message
 from gateway.mqtt.topics import encode
 from gateway.text.numeral import SPACE, NotANumber, from_json, load_json, parse
 from gateway.text.words import distinct
-from gateway.times.given import absolute, unix_time
+from gateway.times.device_time import absolute, unix_time
 from gateway.version import MADE
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from gateway.frame import Frame
-from gateway.times.given import absolute, relative, unix_time
+from gateway.times.device_time import absolute, relative, unix_time
 from listeners.http.values import (
     Values,
     as_emoncms_keeps,

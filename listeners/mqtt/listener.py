@@ -22,7 +22,7 @@ from gateway.mqtt.session import FAILED, Session
 from gateway.mqtt.topics import check_filter, matches, widest
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
 from gateway.process.state_files import read_file, write_file
-from gateway.times.given import ahead
+from gateway.times.device_time import ahead
 from gateway.times.timekeeper import machine_is_synchronised
 from listeners.mqtt.answers import CURE, NOT_ALLOWED, Answers
 from listeners.mqtt.mappings import Mappings, Unfound
