@@ -153,7 +153,7 @@ def test_those_who_send_slowly_give_way_though_they_take_every_place(house):
 
 
 def test_who_does_not_read_is_cut_off(monkeypatch):
-    monkeypatch.setattr(server, "_PATIENCE", 1.0)
+    monkeypatch.setattr(server, "_PATIENCE", 5.0)
     many = [value(n, "x" * 500) for n in range(200)]
     with serving(Present(many)) as page, contextlib.ExitStack() as stack:
         for _ in range(32):
