@@ -21,6 +21,7 @@ from gateway.present.queue_answers import QueueAnswers
 from gateway.present.state import State
 from gateway.process import control, logs, state_files, syslog
 from gateway.process.notify import Supervisor
+from gateway.process.threaded_server import SCARCE
 from gateway.spool import Spool
 from gateway.text.words import failure
 from gateway.times.dating import Dating, TimeNote, passed, was_doubted
@@ -62,6 +63,7 @@ class Daemon:
         self._stuck: set[Worker[Any]] = set()
         self._retired: list[Worker[Any]] = []
         self._remarked: set[tuple[str, str]] = set()
+        self._lacks = ""
         self._control: control.Control | None = None
         self._has_no_socket = False
 
@@ -153,13 +155,11 @@ class Daemon:
             self._watch()
             self._open_control()
             now = _signature(self._file)
-            if self.hangup.fileno() in ready:
+            if self.hangup.fileno() in ready or (now != settled and now == seen):
                 self.hangup.clear()
-                self._reload()
-                settled = now
-            elif now != settled and now == seen:
-                self._reload()
-                settled = now
+                settled = now if self._reload() else None
+            elif self._lacks:
+                self._start_missing()
             seen = now
             if time.monotonic() >= summary_due:
                 summary_due += HOUR
@@ -196,21 +196,26 @@ class Daemon:
             self._spool.tend()
         return ready
 
-    def _reload(self) -> None:
-        """Apply the edited file as a whole, or not at all."""
+    def _reload(self) -> bool:
+        """Apply the edited file as a whole, or not at all; tell whether it could be read."""
         self._supervisor.reloading()
+        is_read = True
         try:
             configuration = config.read(self._file, self._memory.recall())
         except config.ConfigFaults as faults:
+            is_read = getattr(faults.__cause__, "errno", None) not in SCARCE
+            if is_read or not self._status.faulty_edit:
+                for line in faults.lines():
+                    log.error("%s", line)
+                again = "" if is_read else ", and it is tried again"
+                log.error("%s has faults: the previous settings stay active%s", self._file, again)
             self._status.faulty_edit = True
-            for line in faults.lines():
-                log.error("%s", line)
-            log.error("%s has faults: the previous settings stay active", self._file)
         else:
             self._status.faulty_edit = False
             log.info("%s: %s", self._file, changes(self._configuration, configuration))
             self._apply(configuration)
         self._supervisor.ready()
+        return is_read
 
     def _apply(self, configuration: Configuration) -> None:
         for remark in configuration.remarks:
@@ -231,36 +236,52 @@ class Daemon:
         dispatchers = configuration.dispatchers.items()
         have_clock = [name for name, each in dispatchers if each.has_clock]
         self._dating.set_consumers(have_clock)
-        claimed = claimed_by_others(configuration.listeners)
         self._present.configure(configuration.listeners, configuration.nodes)
         self._retired = [worker for worker in self._retired if worker.is_alive()]
         gc.collect()  # the others have descriptors, and are in cycles: by itself that may take days
         self._retired += retired
-        for name, dispatcher in configuration.dispatchers.items():
-            if name not in self._dispatchers:
-                dispatcher.present = self._present
-                dispatcher.state = self._directory
-                worker = DispatcherWorker(
-                    dispatcher, self._spool, self._dating, after=self._before(dispatcher)
-                )
-                self._dispatchers[name] = worker
-                worker.start()
+        claimed = claimed_by_others(configuration.listeners)
         for name, listener in configuration.listeners.items():
             running = self._listeners.get(name)
             plugin = running.plugin if running else listener
             plugin.claimed, plugin.nodes = claimed[name], configuration.nodes
-            if not running:
-                listener.state = self._directory
-                latest = self._present.begin(name)
-                listener.notes = partial(self._spool.notes.below, f"{name}/")
-                reader = ListenerWorker(
-                    listener, self._dating, latest, self._spool.syncing, after=self._before(listener)
-                )
-                self._listeners[name] = reader
-                reader.start()
+        self._start_missing()
+
+    def _start_missing(self) -> None:
+        """Start the sections that do not run; one for which something is missing is tried again at the next look."""
+        wanted, lacks, name = self._configuration, "", ""
+        try:
+            for name, dispatcher in wanted.dispatchers.items():
+                if name not in self._dispatchers:
+                    dispatcher.present = self._present
+                    dispatcher.state = self._directory
+                    sender = DispatcherWorker(
+                        dispatcher, self._spool, self._dating, after=self._before(dispatcher)
+                    )
+                    sender.start()
+                    self._dispatchers[name] = sender
+            for name, listener in wanted.listeners.items():
+                if name not in self._listeners:
+                    listener.state = self._directory
+                    latest = self._present.begin(name)
+                    listener.notes = partial(self._spool.notes.below, f"{name}/")
+                    reader = ListenerWorker(
+                        listener, self._dating, latest, self._spool.syncing, after=self._before(listener)
+                    )
+                    reader.start()
+                    self._listeners[name] = reader
+        except (OSError, RuntimeError, MemoryError) as error:
+            lacks = failure(error)
+            if not self._lacks:
+                log.error("%s and the sections after it cannot be started: %s; tried again", name, lacks)
+        self._lacks = lacks
         # In the order of the file. Threads that ask for the status see the old order or the new one.
-        self._listeners = {name: self._listeners[name] for name in configuration.listeners}
-        self._dispatchers = {name: self._dispatchers[name] for name in configuration.dispatchers}
+        self._listeners = {
+            name: self._listeners[name] for name in wanted.listeners if name in self._listeners
+        }
+        self._dispatchers = {
+            name: self._dispatchers[name] for name in wanted.dispatchers if name in self._dispatchers
+        }
 
     def _before(self, plugin: Plugin) -> list[Worker[Any]]:
         """Return the workers that have to end before this plugin can be opened."""

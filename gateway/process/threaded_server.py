@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 from gateway.flag import Flag, wait_readable
 
 _PATIENCE = 2.0
-_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-"""Errors with which no client can be accepted for now: it goes on waiting."""
+SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Errors of a process that has no more of something for now: what failed with one may go well later."""
 _PAUSE = 1.0
 _HANGS = 10.0
 """Seconds after which accepting a client hangs: where there is no memory for it, a thread may never start."""
@@ -64,7 +64,7 @@ class ThreadedServer(ThreadingMixIn, TCPServer):
         try:
             return super().get_request()
         except OSError as error:
-            if error.errno in _SCARCE:
+            if error.errno in SCARCE:
                 self._stop.wait(_PAUSE)
             raise
 

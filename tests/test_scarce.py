@@ -1,0 +1,66 @@
+"""An edit while the process has no descriptors left."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+
+from tests.gateway_process import GatewayProcess, state
+from tests.ports import connect, free_port
+from tests.waiting import wait_until
+
+SPARE = 4
+"""Descriptors that remain for the file and the first of the sections."""
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    file = tmp_path / "oemgateway.conf"
+    file.touch(0o600)
+    write(file, free_port())
+    return file
+
+
+def write(file: Path, *ports: int) -> None:
+    sections = "".join(f"[[push{port}]]\ntype = tcp\nport = {port}\n" for port in ports)
+    new = file.with_suffix(".new")
+    new.touch(0o600)
+    new.write_text(f"{state(file.parent)}[listeners]\n{sections}[dispatchers]\n[[log]]\ntype = log\n")
+    new.replace(file)
+
+
+def limit_descriptors(pid: int, spare: int) -> tuple[int, int]:
+    """Leave a process so many descriptors; return the limits that it had."""
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = (number for number in range(1024) if number not in used)
+    last = [next(free) for _ in range(spare + 1)][-1]
+    hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+    return resource.prlimit(pid, resource.RLIMIT_NOFILE, (last, hard))
+
+
+@pytest.mark.parametrize(
+    ("spare", "words"),
+    [
+        (SPARE, "and the sections after it cannot be started: Too many open files; tried again"),
+        (0, "has faults: the previous settings stay active, and it is tried again"),
+    ],
+)
+def test_an_edit_for_which_there_are_no_descriptors_waits_for_them(file, spare, words):
+    with GatewayProcess(file) as gateway:
+        # given a process with few descriptors or none
+        limits = limit_descriptors(gateway.process.pid, spare)
+        # when sections are added
+        ports = [free_port(), free_port()]
+        write(file, *ports)
+        wait_until(lambda: words in gateway.log, what="the edit")
+        # then they run once there are descriptors, and that was said once
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, limits)
+        for port in ports:
+            connect(port).close()
+        wait_until(gateway.is_ready)
+        assert list(gateway.status()["listeners"]) == [f"push{port}" for port in ports]
+        assert gateway.log.count(words) == 1
+        assert gateway.stop() == 0
