@@ -248,7 +248,7 @@ class Daemon:
         self._start_missing()
 
     def _start_missing(self) -> None:
-        """Start the sections that do not run; one for which something is missing is tried again at the next look."""
+        """Start the sections that do not run; where something is missing for that, it is tried again."""
         wanted, lacks, name = self._configuration, "", ""
         try:
             for name, dispatcher in wanted.dispatchers.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def write(file: Path, *ports: int) -> None:
 
 def limit_descriptors(pid: int, spare: int) -> tuple[int, int]:
     """Leave a process so many descriptors; return the limits that it had."""
-    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    used = {int(link.name) for link in Path(f"/proc/{pid}/fd").iterdir()}
     free = (number for number in range(1024) if number not in used)
     last = [next(free) for _ in range(spare + 1)][-1]
     hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
