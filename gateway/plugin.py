@@ -83,12 +83,14 @@ class Progress:
     """How many of some frames, from the front, a far end has; None where that cannot be told.
 
     `shown` is what it shows of them, in any form that can be compared. `missing` are positions within those
-    `count` that it does not have all the same, as it takes nothing of their nodes.
+    `count` that it does not have all the same, as it takes nothing of their nodes. `none_there` says that it
+    surely has none of them, nor a part of one: they may be sent with other times.
     """
 
     count: int | None
     shown: frozenset[object] = frozenset()
     missing: frozenset[int] = frozenset()
+    none_there: bool = False
 
 
 class Delivery:

@@ -103,6 +103,22 @@ def test_a_step_between_peek_and_send_leaves_the_times_that_are_sent(boot):
     assert given(spool) == [(0, DAY), (1, DAY + 1)]
 
 
+def test_what_has_not_arrived_has_its_right_time_but_not_where_more_may_have_been_sent(boot):
+    spool = boot()
+    spool.put([at(n, BEGAN + 1000 + n + DAY) for n in range(4)])
+    first = spool.peek("a", 1)[-1][0]
+    last = send(spool, 3)
+    spool.set_clock(BEGAN)
+    # when nothing of the first one has arrived, then all keep their times
+    spool.unmark("a", first)
+    assert given(spool) == [(0, DAY), (1, DAY + 1), (2, DAY + 2), (3, 3)]
+    # when nothing has of any, then none does, after a start as well
+    spool.unmark("a", last)
+    for _ in range(2):
+        assert given(spool) == [(n, n) for n in range(4)]
+        spool = boot()
+
+
 def test_a_batch_that_is_halved_keeps_its_times_until_it_is_delivered(boot):
     spool = boot()
     spool.put([at(n, BEGAN + 1000 + n + DAY) for n in range(6)])

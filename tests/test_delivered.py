@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import struct
+import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.clock import Clock
 from gateway.dispatchers.emoncms.answers import judge_inputs, parse_inputs
 from gateway.dispatchers.emoncms.dispatcher import Emoncms
 from gateway.dispatchers.emoncms.encoding import Inputs, Reading, row_of
@@ -28,11 +31,12 @@ from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.at_emoncms import KEY, dispatcher, encoded, frame, prepare, send
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import connect, free_port
-from tests.simulators.emoncms import FAULTS, Answer, FakeEmoncms, Request
+from tests.simulators.emoncms import FATAL, FAULTS, Answer, FakeEmoncms, Request
 from tests.spools import left_by_an_earlier_run, open_queue
 from tests.waiting import wait_until, wait_until_idle
 
 NODES = ("9", "10", "roof top")
+DAY = 86_400
 
 
 def readings_of(frames: Sequence[Frame]) -> list[Inputs]:
@@ -113,9 +117,11 @@ class TestFindingThePlace:
         for stored in range(len(batch) + 1):
             if stored:
                 model.take(later[stored - 1 : stored])
-            count = find(batch, model.shown(), before).count
+            found = find(batch, model.shown(), before)
+            count = found.count
             # then no row is passed over that it does not have
             assert (count or 0) <= stored
+            assert not (found.none_there and any(batch[:stored]))
             # and none it has is sent again, but for a first one that cannot be told from the one before it
             again = [number for number in range(count or 0, stored) if batch[number]]
             assert again == [] or (count is None and again == [0] and not distinct(batch[:1], before))
@@ -437,6 +443,36 @@ class TestOnceAndInOrder:
         assert stored(server) == list(range(60))
         assert spool.refused("home") == []
         assert worker.doubled == 0
+
+    @pytest.mark.parametrize(("stored", "days"), [({}, 0), ({"1": 1.0}, -1)])
+    def test_only_what_cannot_have_arrived_is_sent_with_another_time(
+        self, spool, server, monkeypatch, stored, days
+    ):
+        # given a clock that is a day behind, and a server that stores nothing of a row, or a part
+        handle, working = server.handle, threading.Event()
+        server.clock_ahead = None
+
+        def store_in_part(request):
+            if request.method == "POST" and not working.is_set():
+                server._take_values(int(now.wall) - DAY, "9", stored)
+                return FATAL
+            return handle(request)
+
+        monkeypatch.setattr(server, "handle", store_in_part)
+        with dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            now = Clock().now()
+            spool.put([Frame("9", (1.0, 2.0), replace(now, wall=now.wall - DAY))])
+            wait_until(lambda: worker.failures)
+            # when the clock is set before the server works
+            spool.set_clock(now.wall - now.boottime)
+            working.set()
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then all of it has one time
+        assert {(kept.key, round((kept.time - now.wall) / DAY)) for kept in server.stored} == {
+            ("1", days),
+            ("2", days),
+        }
 
     def test_many_nodes_get_through_where_every_fourth_request_fails(self, spool, server, monkeypatch):
         handle = server.handle

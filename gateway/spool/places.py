@@ -159,6 +159,13 @@ class Places:
         self._marks[who] = Mark(max(upto, before.upto), self._boot, blind, pins)
         self.is_written = self.is_written and self._marks[who] == before
 
+    def unpin(self, who: str, upto: int) -> None:
+        """Note that no frame up to this id, of those that may have been sent, is anywhere with its time."""
+        mark = self._marks[who]
+        if mark.pins and mark.pins[-1].upto <= upto:
+            self._marks[who] = mark._replace(pins=())
+            self.is_written = False
+
     def sent(self, who: str) -> tuple[int, bool]:
         """Return up to which id frames may have been sent, and whether the last batch was `blind`.
 

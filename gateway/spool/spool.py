@@ -3,7 +3,6 @@
 A frame is committed when `put` returns, so that no kill can lose it, and deleted in the transaction that
 moves the last dispatcher's cursor past it. A power cut may take what was put since the last `sync`: that is
 not done at each commit, as it wears an SD card. Ids only ever grow, so that a cursor never skips a frame.
-Before a batch is sent its end is noted: frames past that mark cannot have been sent before a kill.
 """
 
 from __future__ import annotations
@@ -40,12 +39,11 @@ if TYPE_CHECKING:
 class Spool:
     """The queue between listeners and dispatchers; any thread may call it.
 
-    Frames that the disk refuses wait in memory, and are delivered from there if need be. Where the file
-    cannot be used at all, all frames wait there, until `tend` finds that it can. Without `in_memory`
-    SpoolUnusable is raised instead. What can be read of a damaged file is copied into a new one, also by
-    `tend`; what is put meanwhile comes after it. `notes` are those kept with frames, and `epochs` tells in
-    which run of the gateway the id of a frame was given. What returns frames or figures raises OSError where
-    the disk cannot be read.
+    Frames that the disk refuses wait in memory, and are delivered from there if need be: all of them where
+    the file cannot be used, until `tend` finds that it can. Without `in_memory` SpoolUnusable is raised then.
+    What can be read of a damaged file is copied into a new one, also by `tend`; what is put meanwhile comes
+    after it. `notes` are those kept with frames, and `epochs` tells in which run of the gateway the id of a
+    frame was given. What returns frames or figures raises OSError where the disk cannot be read.
     """
 
     def __init__(
@@ -61,12 +59,10 @@ class Spool:
         self._clock = clock or Clock()
         self._lock = threading.Lock()
         self._subscribers: dict[str, Flag] = {}
-        # What each dispatcher was last given was dated by this.
-        self._given: dict[str, Row] = {}
+        self._given: dict[str, Row] = {}  # what each dispatcher was last given was dated by this
         # Frames that came with notes, which no dispatcher gets before a sync: (puts, first id).
         self._unsafe: deque[tuple[int, int]] = deque()
-        self._lost = ""
-        self._is_vouched = False
+        self._lost, self._is_vouched = "", False
         self._retention = Retention(limits or Limits())
         self.syncing = Syncing(path, commit_interval, self._clock)
         self.syncing.subscribe_to_sync("", self._note_synced)
@@ -105,10 +101,9 @@ class Spool:
     def put(self, frames: Sequence[Frame], notes: Mapping[str, str] = MappingProxyType({})) -> None:
         """Keep the frames: they are on disk when this returns, unless the disk refuses (logged once).
 
-        The notes are kept in the same transaction. They say what the source of these frames may forget
-        once a sync has made them safe; until then it sends them again. So these frames, and those after
-        them, are delivered after that sync only. Raises ValueError if a frame cannot be written to any
-        file, and then keeps none of them.
+        The notes are kept in the same transaction. They say what the source of these frames may forget once
+        a sync has made them safe; until then it sends them again, so nothing from these frames on is
+        delivered before. Raises ValueError, and keeps none, if a frame cannot be written to any file.
         """
         texts = [(frame, to_text(frame)) for frame in frames]
         with self._lock:
@@ -166,7 +161,7 @@ class Spool:
     def mark_sending(self, who: str, upto: int, *, blind: bool = False) -> None:
         """Note, before the dispatcher sends what it was given last, that it does so up to this id.
 
-        Until `done` these keep the times that they are sent with, whatever is learnt of the clock meanwhile.
+        Until `done` or `unmark` these keep their times, whatever is learnt of the clock meanwhile.
         `blind` says that the first of them looks the same as one that the far end has.
         """
         with self._lock:
@@ -174,12 +169,17 @@ class Spool:
             self._contents.places.mark(who, self._file.real(upto), blind=blind, clock=clock)
             self._disk.flush()
 
+    def unmark(self, who: str, upto: int) -> None:
+        """Note that the far end has nothing of what was sent up to this id: its times may still change."""
+        with self._lock:
+            self._contents.places.unpin(who, self._file.real(upto))
+            self._disk.flush()
+
     def sent(self, who: str) -> tuple[int, bool]:
         """Return up to which id frames may have been sent, and whether that was `blind`.
 
-        That is what was noted, unless the note is of another boot, as a power cut may have taken the last
-        one: then any frame may have been sent that was there when this run began, or first knew the
-        dispatcher.
+        That is what was noted or, in another boot, as a power cut may have taken the last note, all that was
+        there when this run began, or first knew the dispatcher.
         """
         with self._lock:
             return self._contents.places.sent(who)

@@ -271,6 +271,8 @@ class DispatcherWorker(ServedWorker):
             if self.wait(_APART):
                 return
             progress, looks = attempt.delivery.delivered(), looks + 1
+        if progress and progress.none_there:
+            self._spool.unmark(self.name, attempt.frames[-1][0])
         self._attempt = None
         self._recalled = self._recalled or not progress or progress.count != len(attempt.frames)
         arrived = 0 if progress is None or progress.count is None else progress.count - len(progress.missing)

@@ -102,7 +102,8 @@ def find(rows: Sequence[Inputs], now: Inputs, before: Inputs) -> Progress:
     never = any(_never_received(where, reading, now, before) for where, reading in (first or {}).items())
     nodes = {node for node, _ in now}
     missing = (number for number in range(count) if any(node not in nodes for node, _ in rows[number]))
-    return Progress(count if count or never else None, frozenset(seen), frozenset(missing))
+    none_there = never and not seen
+    return Progress(count if count or never else None, frozenset(seen), frozenset(missing), none_there)
 
 
 def _never_received(where: tuple[str, str], reading: Reading, now: Inputs, before: Inputs) -> bool:
