@@ -158,7 +158,7 @@ class Daemon:
             if self.hangup.fileno() in ready or (now != settled and now == seen):
                 self.hangup.clear()
                 settled = now if self._reload() else None
-            elif self._lacks:
+            else:
                 self._start_missing()
             seen = now
             if time.monotonic() >= summary_due:
@@ -255,25 +255,23 @@ class Daemon:
                 if name not in self._dispatchers:
                     dispatcher.present = self._present
                     dispatcher.state = self._directory
-                    sender = DispatcherWorker(
+                    self._dispatchers[name] = DispatcherWorker(
                         dispatcher, self._spool, self._dating, after=self._before(dispatcher)
                     )
-                    sender.start()
-                    self._dispatchers[name] = sender
+                self._dispatchers[name].start()
             for name, listener in wanted.listeners.items():
                 if name not in self._listeners:
                     listener.state = self._directory
                     latest = self._present.begin(name)
                     listener.notes = partial(self._spool.notes.below, f"{name}/")
-                    reader = ListenerWorker(
+                    self._listeners[name] = ListenerWorker(
                         listener, self._dating, latest, self._spool.syncing, after=self._before(listener)
                     )
-                    reader.start()
-                    self._listeners[name] = reader
+                self._listeners[name].start()
         except (OSError, RuntimeError, MemoryError) as error:
             lacks = failure(error)
             if not self._lacks:
-                log.error("%s and the sections after it cannot be started: %s; tried again", name, lacks)
+                log.error("%s and what comes after it cannot be started: %s; tried again", name, lacks)
         self._lacks = lacks
         # In the order of the file. Threads that ask for the status see the old order or the new one.
         self._listeners = {
@@ -304,7 +302,8 @@ class Daemon:
             worker.stop.set()
         deadline = time.monotonic() + _GRACE
         for worker in workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker.is_alive():
+                worker.join(max(0.0, deadline - time.monotonic()))
             if worker.is_alive():
                 log.warning(
                     "%s does not answer, and is not waited for: what is stored stays on disk", worker.name

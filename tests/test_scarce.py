@@ -1,12 +1,15 @@
-"""An edit while the process has no descriptors left."""
+"""An edit while the process has no descriptors left, or no memory for a thread."""
 
 from __future__ import annotations
 
+import _thread
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests import gateway_thread
 from tests.gateway_process import GatewayProcess, state
 from tests.ports import connect, free_port
 from tests.waiting import wait_until
@@ -43,7 +46,7 @@ def limit_descriptors(pid: int, spare: int) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("spare", "words"),
     [
-        (SPARE, "and the sections after it cannot be started: Too many open files; tried again"),
+        (SPARE, "and what comes after it cannot be started: Too many open files; tried again"),
         (0, "has faults: the previous settings stay active, and it is tried again"),
     ],
 )
@@ -63,3 +66,20 @@ def test_an_edit_for_which_there_are_no_descriptors_waits_for_them(file, spare, 
         assert list(gateway.status()["listeners"]) == [f"push{port}" for port in ports]
         assert gateway.log.count(words) == 1
         assert gateway.stop() == 0
+
+
+def test_a_section_whose_thread_cannot_begin_is_started_at_a_later_look(file, monkeypatch):
+    # given a thread that has no memory for its first call
+    begin, refused = _thread.start_new_thread, []
+
+    def never_at_first(action: Callable[[], None], arguments: tuple[()], *more: object) -> object:
+        if getattr(action, "__name__", "") == "_begin" and not refused:
+            refused.append(action)
+            return None
+        return begin(action, arguments, *more)
+
+    monkeypatch.setattr(_thread, "start_new_thread", never_at_first)
+    # then it runs all the same
+    with gateway_thread.running(file):
+        wait_until(lambda: gateway_thread.answers(file) and refused)
+        connect(int(file.read_text().partition("port = ")[2].partition("\n")[0])).close()

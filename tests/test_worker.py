@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import _thread
 import errno
 import logging
 import random
@@ -348,7 +349,7 @@ def test_without_memory_even_for_a_line_of_the_log_it_goes_on_when_there_is_some
     pauses = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: None)
     monkeypatch.setattr("gateway.workers.worker.time", pauses)
     started(worker)
-    wait_until(lambda: worker.frames == 1 or not worker.is_alive())
+    wait_until(lambda: worker.frames == 1 or worker.finished.is_set())
     assert (worker.frames, len(lines)) == (1, 2)
 
 
@@ -1096,6 +1097,28 @@ def test_one_whose_thread_has_died_is_stuck(spool, monkeypatch):
     worker.start()
     worker.join(60)
     assert worker.stuck == "its thread has died"
+
+
+def test_the_start_of_one_whose_thread_does_not_begin_is_not_waited_for_and_can_be_tried_again(
+    spool, monkeypatch
+):
+    # given a thread that has no memory for its first call
+    source = Source(script=[lambda: [frame(1)]])
+    worker = ListenerWorker(source, spool)
+    with monkeypatch.context() as context:
+        context.setattr(_thread, "start_new_thread", lambda *_: None)
+        # when it is started
+        worker.start()
+    # then it does not run, is none that ended, and nobody has to wait for it
+    assert (worker.is_alive(), worker.stuck) == (False, "")
+    assert ListenerWorker(Source(), spool, after=[worker]).predecessors() == []
+    # and runs once there is memory
+    worker.start()
+    wait_until(lambda: worker.frames == 1)
+    worker.start()
+    worker.stop.set()
+    worker.join(60)
+    assert source.done.count("open") == 1
 
 
 def test_one_that_waits_for_a_stuck_one_is_stuck_as_well(spool, started):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import random
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -30,8 +32,8 @@ _OVERDUE = 30.0
 """Seconds that a listener may be busy before that is shown, whatever its interval."""
 
 
-class Worker(threading.Thread, Generic[P]):
-    """Runs one plugin. Its trouble is logged once when it begins, and once when it has been over for a while.
+class Worker(Generic[P]):
+    """Runs one plugin in a thread. Its trouble is logged when it begins, and when it has long been over.
 
     `trouble` is what it fails with now, and `failures` how often it has failed. `after` are the workers that
     this one replaces: it opens the plugin when their threads have ended. `tried` is raised after the first
@@ -40,7 +42,7 @@ class Worker(threading.Thread, Generic[P]):
     """
 
     def __init__(self, plugin: P, *, after: Sequence[Worker[Any]] = ()) -> None:
-        super().__init__(name=plugin.name, daemon=True)
+        self.name = plugin.name
         self.plugin = plugin
         self.stop = Flag()
         self.finished = Flag()
@@ -51,12 +53,38 @@ class Worker(threading.Thread, Generic[P]):
         self.next_try: float | None = None
         self.frames = 0
         self.last: float | None = None
+        self._begun = threading.Lock()  # locked by the thread that has begun
         self._after = list(after)
         self._backoff = Backoff(random.Random())  # noqa: S311  (it spreads retries, no more)
         self._failing_since: float | None = None
         self._episode = Episode()
         self._opened = False
         self._failed_to_open = False
+
+    def start(self) -> None:
+        """Have a thread run it, unless one has begun to; RuntimeError where there can be none.
+
+        `threading.Thread` would wait for it to begin, which without memory for its first call it never does.
+        """
+        if not self._begun.locked():
+            _thread.start_new_thread(self._begin, ())
+
+    def _begin(self) -> None:
+        if not self._begun.acquire(blocking=False):
+            return
+        sys.settrace(threading.gettrace())  # as threading.Thread does
+        try:
+            self.run()
+        finally:
+            self.finished.set()
+
+    def is_alive(self) -> bool:
+        """Tell whether its thread has begun and not ended."""
+        return self._begun.locked() and not self.finished.is_set()
+
+    def join(self, seconds: float) -> None:
+        """Wait for its end, so many seconds at most."""
+        self.finished.wait(seconds)
 
     def run(self) -> None:
         """Work until `stop` is raised."""
@@ -75,7 +103,6 @@ class Worker(threading.Thread, Generic[P]):
                     with suppress(Exception):
                         self.plugin.log.exception("a fault in the program; it goes on")
                 time.sleep(1.0)
-        self.finished.set()
 
     def _try(self) -> None:
         """Work until something fails, and then pause."""
@@ -126,7 +153,7 @@ class Worker(threading.Thread, Generic[P]):
         """Why it does not work any more: its thread has died, or hangs; "" otherwise."""
         for worker in self.predecessors():
             return worker.stuck
-        if not self.is_alive():
+        if self.finished.is_set():
             return "its thread has died"
         busy = self._busy_for()
         return f"it hangs, for {busy:.0f} s now" if busy > self.plugin.busy_limit else ""
