@@ -385,7 +385,7 @@ def test_its_faults_come_all_at_once_with_their_lines(read):
     assert lines_of(caught.value.faults) == [
         "11: loose: [nodes] has no settings of its own: a [[node]] expected above it",
         "13: nams: no such setting (did you mean names?)",
-        "14: type: no such setting",
+        "14: type: no such setting of [[5]]",
         "15: datacodes: b, B, h, H, i, I, l, L, q, Q, f, d or 0 expected, not x",
         "16: scales: a number expected, not z",
         "17: whitening: yes or no expected, not perhaps",
@@ -459,7 +459,7 @@ def test_what_emonhub_passes_over_is_a_remark(read):
         f"11: [[300]]: {unheard}: the number of a node, 0 to 255, or a short name expected, not 300",
         f"13: [[{LONG}]]: {unheard}: {A_SHORT_NAME} expected, not {LONG}",
         "16: name: not used: the node is called by its nodename",
-        "17: colour: not used: no such setting",
+        "17: colour: not used: no such setting of [[5]]",
         "18: scale: not used: [[[rx]]] says what the values are, as in emonhub",
         "20: name: not used: it belongs in [[5]], above [[[rx]]]",
         "21: nams: not used: no such setting (did you mean names?)",
@@ -468,12 +468,20 @@ def test_what_emonhub_passes_over_is_a_remark(read):
         f"25: units: as there are datacodes: 2 expected, not 3; {rest}",
         "26: [[[[deep]]]]: not used: [[[rx]]] has no sections in it",
         "28: [[[rxx]]]: not used: no such section (did you mean rx?)",
-        "30: colour: not used: no such setting",
+        "30: colour: not used: no such setting of [[6]]",
         "33: scales: not used, as in emonhub, which wants two or more: try scale = 0.01",
     ]
     assert list(configuration.nodes.decoders) == ["5", "6"]
     assert configuration.nodes.decode("5", struct.pack("<hL", 100, 7)) == Decoded((10, 7), ("a", "b"))
     assert "    index 3" not in "\n".join(describe(configuration))
+
+
+def test_a_sensor_below_nodes_is_told_where_it_belongs(read):
+    configuration = read("[nodes]\n[[10]]\ndatacodes = h, h\nsensor4 = 28.33F749050000\n")
+    types = "type = ds2482, owfs, owserver or w1"
+    assert lines_of(configuration.remarks) == [
+        f"13: sensor4: not used: no such setting of [[10]]: it is one of a section with {types}"
+    ]
 
 
 # What emonhub 2.7.19 made of the same section and bytes (its _process_rx, run on them).

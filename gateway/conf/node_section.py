@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gateway.conf.misplaced import remark_on_settings_below_commented
+from gateway.conf.misplaced import about_unknown, remark_on_settings_below_commented
 from gateway.conf.section import blame
 from gateway.nodes import Decoder, check_id
 from gateway.plugin import Listener
-from gateway.settings import ANSWERS, SettingsFault, build, declared, did_you_mean
+from gateway.settings import ANSWERS, UNKNOWN, SettingsFault, build, declared, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,40 +86,42 @@ def _entries(text: Document, section: Section, rx: Section | None) -> dict[str, 
         elif key in _DECODING:
             text.remark(entry.line, key, "not used: [[[rx]]] says what the values are, as in emonhub")
         elif key not in _UNUSED:
-            _unknown(text, key, entry, misspelt=rx is None)
+            _unknown(text, section, key, entry, misspelt=rx is None)
     for name, inner in section.sections.items():
         if name not in ("rx", *_UNUSED):
             hint = did_you_mean(name, ("rx",))
             text.remark(inner.line, f"[[[{name}]]]", f"not used: no such section{hint}")
-    return used | (_received(text, section.name, rx) if rx else {})
+    return used | (_received(text, section, rx) if rx else {})
 
 
-def _received(text: Document, node: str, rx: Section) -> dict[str, Entry]:
+def _received(text: Document, section: Section, rx: Section) -> dict[str, Entry]:
     """Return those of [[[rx]]]."""
     used: dict[str, Entry] = {}
     for key, entry in rx.entries.items():
         if key in _DECODING:
             used[key] = entry
         elif key in _LABELS:
-            text.remark(entry.line, key, f"not used: it belongs in [[{node}]], above [[[rx]]]")
+            text.remark(entry.line, key, f"not used: it belongs in [[{section.name}]], above [[[rx]]]")
         else:
-            _unknown(text, key, entry, misspelt=False)
+            _unknown(text, section, key, entry, misspelt=False)
     for inner in rx.sections.values():
         text.remark(inner.line, f"[[[[{inner.name}]]]]", "not used: [[[rx]]] has no sections in it")
     return used
 
 
-def _unknown(text: Document, key: str, entry: Entry, *, misspelt: bool) -> None:
+def _unknown(text: Document, section: Section, key: str, entry: Entry, *, misspelt: bool) -> None:
     """Note a fault for `type` and for what may be a misspelt setting, and a remark for anything else."""
     hint = did_you_mean(key, (*_LABELS, *_DECODING))
-    is_fault = key == "type" or (misspelt and hint)
+    message = f"{UNKNOWN}{hint}"
     if key in _NUMBERS:
         number = next(filter(None, _listed(entry)), "10")
-        hint = f": the number of a node is the name of its section, [[{number}]]"
-    if is_fault:
-        text.fault(entry.line, key, f"no such setting{hint}")
+        message = f"{UNKNOWN}: the number of a node is the name of its section, [[{number}]]"
+    elif not hint:
+        message = about_unknown(text, section, {key: UNKNOWN})[key]
+    if key == "type" or (misspelt and hint):
+        text.fault(entry.line, key, message)
     else:
-        text.remark(entry.line, key, f"not used: no such setting{hint}")
+        text.remark(entry.line, key, f"not used: {message}")
 
 
 def _listed(entry: Entry) -> Sequence[str]:
