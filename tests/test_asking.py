@@ -106,6 +106,7 @@ def test_where_none_answers_nothing_is_claimed(machine, oemgateway):
     assert status == 4, err
     assert err.count("\n") == 1
     assert f"this user may not read {machine.file}, which may name another socket: sudo" in err
+    assert oemgateway("--config-file", machine.file, "values")[1:] == ("", err)
     # and what waits cannot be looked at without the file
     assert oemgateway("--config-file", machine.file, "queue")[0] == 78
 

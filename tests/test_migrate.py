@@ -426,6 +426,31 @@ OURS = "[listeners]\n[[a]]\n{}\n[dispatchers]\n[[b]]\ntype = log\n"
 
 
 @pytest.mark.parametrize(
+    ("closed", "cure"),
+    [
+        ("old.conf", "put sudo before the command"),
+        ("new.conf", "put sudo before the command, or name another file with -o"),
+    ],
+)
+def test_where_this_user_may_not_read_or_write_the_next_step_is_said(
+    tmp_path, capsys, monkeypatch, closed, cure
+):
+    old, new, usual = tmp_path / "old.conf", tmp_path / "new.conf", os.open
+    old.write_text(HUB)
+
+    def refuse(path, *arguments, **more):
+        if str(path) == str(tmp_path / closed):
+            raise PermissionError(13, os.strerror(13), str(path))
+        return usual(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: os.read(os.open(path, os.O_RDONLY), 10_000))
+    assert main(["migrate", str(old), "-o", str(new)]) == 1
+    assert capsys.readouterr().err == f"oemgateway: {tmp_path / closed}: Permission denied: {cure}\n"
+    assert not new.exists()
+
+
+@pytest.mark.parametrize(
     "text",
     [
         *(text for text in SHIPPED.values() if text.startswith("#")),

@@ -52,16 +52,12 @@ def run(options: argparse.Namespace) -> int:
         say_aside(str(error))
         return UNKNOWN
     except ConnectionRefusedError as error:
-        if gateway.is_secret:
-            unread = f"this user may not read {gateway.file}, which may name another socket: sudo"
-            say_aside(f"{error}; {unread}")
-            return UNKNOWN
-        if gateway.unread:  # the gateway of a file that is gone may still run
+        if gateway.unread and not gateway.is_secret:  # the gateway of a file that is gone may still run
             elsewhere = f"none answers at {gateway.socket}, and the file may have named another socket"
             say_aside(f"{gateway.unread}; {elsewhere} (sudo service oemgateway status says whether one runs)")
             return UNKNOWN
         say_aside(str(error))
-        return NOT_RUNNING
+        return UNKNOWN if gateway.is_secret else NOT_RUNNING
     if options.json:
         say_json(asdict(status))
     else:

@@ -77,8 +77,10 @@ class RunningGateway:
                 f"{self.socket}: a gateway may be running, but this user may not ask it: sudo"
             ) from None
         except (FileNotFoundError, ConnectionRefusedError) as error:
+            elsewhere = f"; this user may not read {self.file}, which may name another socket: sudo"
             raise ConnectionRefusedError(
                 f"no gateway answers at {self.socket} ({error.strerror}): sudo service oemgateway start"
+                f"{elsewhere if self.is_secret else ''}"
             ) from error
         except TimeoutError:
             raise

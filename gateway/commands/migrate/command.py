@@ -38,6 +38,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the new file and print what became of the old one."""
+    try:
+        return _migrate(options)
+    except PermissionError as error:
+        cure = "put sudo before the command"
+        if error.filename != str(options.file):
+            cure += ", or name another file with -o"
+        raise PermissionError(f"{error.filename}: {error.strerror}: {cure}") from error
+
+
+def _migrate(options: argparse.Namespace) -> int:
     new: Path = options.output or options.config_file
     if new.exists() and new.samefile(options.file):
         say_aside(f"{new} is the old file, which stays as it is: name another with -o")
