@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from gateway.clock import boot_id
+from gateway.plugin import bad, good
 from gateway.settings import convert
 from gateway.text.numeral import SPACE, NotANumber, parse
+from gateway.text.words import failure
 from listeners.entries import Entries, EntrySampler, Troubled
 from listeners.files import read_once
 from listeners.kept import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from gateway.plugin import Finding, Machine
     from listeners.entries import Entry
 
 _KEEP_EVERY = 3600.0
@@ -140,6 +143,16 @@ class Counter(EntrySampler):
         self._counted[entry.text] = counted
         self._sampled[entry.text] = (rate, counted.total)
         return rate, counted.total
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Say which files have no number, or one that the user may not read."""
+        for entry in self.counters.named().values():
+            try:
+                read_number(machine.path(entry.what))
+            except OSError as error:
+                yield bad(failure(error), "one number that grows is expected there: correct the path")
+            else:
+                yield from machine.unreadable(entry.what) or [good(f"{entry.what} has a number")]
 
     def _keep(self) -> None:
         named = {entry.text for entry in self.counters.named().values()}

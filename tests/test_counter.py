@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.diagnosis.machine import Machine
 from gateway.settings import build
 from listeners.counter import Counter, increase
 from listeners.simulated.clock import VirtualClock, VirtualFlag
@@ -267,3 +269,21 @@ def test_the_totals_are_written_once_an_hour(counter, tmp_path):
     listener.clock.sleep(3600)
     read(listener)
     assert (tmp_path / "counter-net.json").exists()
+
+
+def test_the_doctor_says_which_file_has_no_number(counter, tmp_path):
+    pulses = tmp_path / "pulses"
+    pulses.write_text("7\n")
+    listener = counter(
+        counter1=str(pulses), counter2=str(tmp_path), counter3="/proc/uptime", counter4="Dummy"
+    )
+    machine = Machine(root=Path("/"), user="root", uid=0, gids=frozenset(), live=True)
+    cure = "one number that grows is expected there: correct the path"
+    first, second, third = map(str, listener.examine(machine))
+    assert first == f"ok    : {pulses} has a number"
+    assert second == f"FAULT : {tmp_path}: Is a directory: {cure}"
+    assert third.startswith("FAULT : /proc/uptime: a number expected, not ")
+    assert third.endswith(cure)
+    pulses.chmod(0o600)
+    service = Machine(root=Path("/"), user="oemgateway", uid=990, gids=frozenset(), live=True)
+    assert "FAULT : oemgateway may not read " in next(map(str, listener.examine(service)))

@@ -327,6 +327,18 @@ def test_the_doctor_says_whether_the_service_may_read_the_rotated_files(running)
     assert said() == []
 
 
+def test_a_directory_or_a_file_of_the_kernel_is_no_log(running):
+    machine = Machine(root=Path("/"), user="root", uid=0, gids=frozenset(), live=True)
+    directory = build(Lograte, {"node": "mail", "file": str(running.directory), "pattern1": "sent"})
+    (finding,) = directory.examine(machine)
+    assert str(finding) == f"FAULT : {running.directory} is no plain file: name the log itself"
+    assert not list(directory.remarks())
+    kernel = build(Lograte, {"node": "mail", "file": "/proc/uptime", "pattern1": "sent"})
+    assert list(kernel.remarks()) == [
+        ("file", "no line is ever added to /proc/uptime: type = counter reads a number there")
+    ]
+
+
 def test_a_file_that_may_not_be_read_at_first_is_read_from_its_end_later(running, monkeypatch):
     # given a file that the user may not read
     def denied(*_):

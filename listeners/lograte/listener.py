@@ -153,10 +153,18 @@ class Lograte(EntrySampler):
             raise OSError(self._trouble)
         return None if self._is_late else self._counts[entry.what], self._totals[entry.what]
 
+    def remarks(self) -> Iterable[tuple[str, str]]:
+        """Point out a file that never grows."""
+        yield from super().remarks()
+        if str(self.file).startswith(("/proc/", "/sys/")):
+            yield "file", f"no line is ever added to {self.file}: type = counter reads a number there"
+
     def examine(self, machine: Machine) -> Iterable[Finding]:
         """Say whether the user may read the file."""
         if not machine.exists(self.file):
             yield bad(f"{self.file} is missing", "a log in the journal is read by type = exec and journalctl")
+        elif not machine.path(self.file).is_file():
+            yield bad(f"{self.file} is no plain file", "name the log itself")
         elif not machine.allows(self.file, 0o4):
             yield bad(
                 f"{machine.user} may not read {self.file}",
