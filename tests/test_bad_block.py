@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -161,6 +164,32 @@ def test_a_history_with_a_bad_block_counts_as_damaged_wherever_that_is(tmp_path,
     bad = {"BADBLOCK": f"{file.stat().st_ino} {first} {first + BLOCK - 1}", "LD_PRELOAD": str(library)}
     said = run(sys.executable, "-c", OPENER, file, **bad)
     assert (said.stdout[:8], said.stderr) == ("damaged:", "")
+
+
+KEEPER = """
+import logging, sys
+from pathlib import Path
+from gateway.dispatchers.page.history.keeper import Keeper
+
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+Keeper(Path(sys.argv[1]), None, logging.getLogger()).open()
+"""
+
+
+def test_a_history_whose_log_cannot_be_read_for_a_moment_is_not_set_aside(tmp_path, library):
+    # given what a kill left in the log
+    file, killed = tmp_path / "history-page.db", tmp_path / "killed"
+    killed.mkdir()
+    History(file).open()
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("insert into state values ('a', 'b')")
+        db.commit()
+        shutil.copy(file, killed)
+        log = shutil.copy(f"{file}-wal", killed)
+    bad = {"BADBLOCK": f"{Path(log).stat().st_ino} 0 {BLOCK}", "LD_PRELOAD": str(library)}
+    said = run(sys.executable, "-c", KEEPER, killed / file.name, **bad)
+    assert (said.stdout, said.stderr) == ("the history cannot be opened: Input/output error\n", "")
+    assert Path(log).exists()
 
 
 def failing(call: Callable[..., object], times: int, error: int) -> Callable[..., object]:

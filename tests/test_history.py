@@ -325,9 +325,29 @@ def test_a_disk_that_cannot_read_for_a_while_takes_nothing_of_it(tmp_path, keepe
     monkeypatch.setattr(History, "open", fail(opened))
     monkeypatch.setattr(keeper_module, "_read_through", cannot_read)
     # when it is written, and where that fails written again
-    for _ in range(3):
+    for _ in range(5):
         with contextlib.suppress(TryLater):
             keeper.take(batch([frame(NOW + 60, 1.0)], 2), NOW + 60)
+    # then all of it is there
+    assert counts(keeper) == 2
+    assert not list(tmp_path.glob("*.damaged-*"))
+
+
+@pytest.mark.parametrize("where", ["open", "add"])
+def test_a_disk_that_cannot_read_now_and_then_takes_nothing_of_it(tmp_path, keeper, monkeypatch, where):
+    # given that a read failed each time, but not where all of the file was read
+    keeper.take(batch([frame(NOW, 1.0)], 1), NOW)
+    left, really = [keeper_module._TRIES], getattr(History, where)
+
+    def fail(*arguments: object, **named: object) -> object:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise Damaged("database disk image is malformed")
+        return really(*arguments, **named)
+
+    monkeypatch.setattr(History, where, fail)
+    keeper.open()
+    keeper.take(batch([frame(NOW + 60, 1.0)], 2), NOW + 60)
     # then all of it is there
     assert counts(keeper) == 2
     assert not list(tmp_path.glob("*.damaged-*"))

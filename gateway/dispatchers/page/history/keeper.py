@@ -34,7 +34,7 @@ _QUARTERS = DAY // QUARTER
 _NAMED = 5
 """Series that one line of the log names."""
 _TRIES = 10
-"""How often a disk that cannot read is asked again, some two minutes, before the file counts as damaged."""
+"""How often a file is tried again before it counts as damaged; some two minutes on a disk that cannot read."""
 
 
 def file_of(state: Path, name: str) -> Path:
@@ -78,17 +78,25 @@ class Keeper:
 
     def _open(self) -> None:
         self._is_open = False
+        self._work(self.history.open)
+        self._is_open = True
+
+    def _work(self, work: Callable[[], None]) -> None:
+        """Work with the file, again where it seems to be damaged, and in the end with a new one.
+
+        SQLite also says so of a disk that cannot read: it is asked again at once where all of the file can be
+        read, and later where it cannot.
+        """
         try:
-            self.history.open()
-        except Damaged:  # SQLite also says so of a disk that cannot read
+            work()
+        except Damaged as error:
             self._tries += 1
-            if self._tries <= _TRIES:
-                _read_through(self._file)
-            try:
-                self.history.open()
-            except Damaged as error:
+            if self._tries > _TRIES:
                 self._set_aside(error)
-        self._is_open, self._tries = True, 0
+                work()
+            else:
+                _read_through(self._file)
+                self._work(work)
 
     def _set_aside(self, error: Damaged) -> None:
         aside = named(self._file, free_name(self._file))
@@ -100,6 +108,7 @@ class Keeper:
             "the history is damaged (%s) and set aside as %s; a new one begins", error, aside.name
         )
         self.history.open()
+        self._tries = 0
 
     def take(self, batch: Batch, now: float) -> None:
         """Write the frames of a batch that are not written yet.
@@ -109,22 +118,10 @@ class Keeper:
         try:
             if not self._is_open or not self.history.is_there:
                 self._open()
-            try:
-                self._take(batch, now)
-            except Damaged:
-                self._open()
-                self._take_again(batch, now)
+            self._work(lambda: self._take(batch, now))
+            self._tries = 0
         except (OSError, Damaged) as error:
             raise TryLater(f"the history cannot be written: {failure(error)}") from error
-
-    def _take_again(self, batch: Batch, now: float) -> None:
-        """Write frames after the file was opened again, which does not find all damage."""
-        try:
-            self._take(batch, now)
-        except Damaged as error:
-            _read_through(self._file)
-            self._set_aside(error)
-            self._take(batch, now)
 
     def _take(self, batch: Batch, now: float) -> None:
         epochs: Sequence[str] = batch.epochs or [""] * len(batch.ids)
@@ -202,10 +199,11 @@ class Keeper:
 
 
 def _read_through(file: Path) -> None:
-    """Raise OSError where the disk cannot read all of a file."""
-    with os.fdopen(open_file(file, os.O_RDONLY), "rb") as data:
-        while data.read(1 << 20):
-            pass
+    """Raise OSError where the disk cannot read all of a file and its log."""
+    for part in (file, file.with_name(f"{file.name}-wal")):
+        with suppress(FileNotFoundError), os.fdopen(open_file(part, os.O_RDONLY), "rb") as data:
+            while data.read(1 << 20):
+                pass
 
 
 def _time(stamp: Stamp, offsets: Mapping[str, float]) -> float:
