@@ -34,7 +34,7 @@ _QUARTERS = DAY // QUARTER
 _NAMED = 5
 """Series that one line of the log names."""
 _TRIES = 10
-"""How often a file is tried again before it counts as damaged; some two minutes on a disk that cannot read."""
+"""How often a file is tried before it counts as damaged: some two minutes where the disk cannot read it."""
 
 
 def file_of(state: Path, name: str) -> Path:
