@@ -80,6 +80,7 @@ class Emoncms(Dispatcher):
 
     def open(self) -> None:
         """Open the session; the first batch makes the connection, which is then kept."""
+        self.server.pace.clock = self.clock
         self.server.open()
 
     def close(self) -> None:
@@ -119,7 +120,8 @@ class Emoncms(Dispatcher):
         answer = self.server.ask("GET", "/input/get", query={"node": node})
         if isinstance(answer, DeliveryFailure):
             return answer
-        if 300 <= answer.status < 500 and (failure := self.refusal()):
+        no_page = 300 <= answer.status < 500 and answer.status not in (408, 429)
+        if no_page and (failure := self.refusal()):
             return failure  # otherwise the key may write and not read, or the server has no such page
         return judge_inputs(node, answer.status, answer.text, self.apikey)
 

@@ -14,6 +14,7 @@ import requests
 
 from gateway.dispatchers.http_client.bounded_http import BoundedHttp
 from gateway.dispatchers.http_client.failures import no_answer
+from gateway.dispatchers.http_client.pace import Pace
 from gateway.dispatchers.http_client.pages import excerpt
 from gateway.plugin import TryLater
 from gateway.version import VERSION
@@ -58,6 +59,7 @@ class Server:
         self.key = key
         self._ca_file = ca_file
         self._timeout = timeout
+        self.pace = Pace()
         self._http = BoundedHttp()
 
     def open(self) -> None:
@@ -106,6 +108,7 @@ class Server:
                 data=None if content is None else sent,
                 headers={**self._headers(with_key=with_key), **(headers or {})},
             ).prepare()
+            self.pace.wait()
             reply = self._http.exchange(
                 request,
                 verify=True if self._ca_file is None else str(self._ca_file),
@@ -116,6 +119,7 @@ class Server:
             if sent.tell() == 0 and (fault := self._fault()):  # it may have been edited meanwhile
                 return TryLater(fault)
             return no_answer(error, sent=sent.tell() > 0, secret=self.key)
+        self.pace.answered(reply.status)
         return Answer(
             reply.status,
             reply.body.decode("utf-8-sig", "replace"),

@@ -125,6 +125,7 @@ class InfluxDb(Dispatcher):
 
     def open(self) -> None:
         """Read the certificates; the first request makes the connection, which is then kept."""
+        self._server.pace.clock = self.clock
         self._server.open()
 
     def close(self) -> None:

@@ -1,0 +1,44 @@
+"""The time between two requests to a server, or a proxy before it, that allows only so many."""
+
+from __future__ import annotations
+
+import math
+
+from gateway.clock import Clock
+
+_TOO_MANY = (429, 503)
+"""What a limit answers; nginx's limit_req says 503 unless told otherwise."""
+_FIRST, _LONGEST = 1.0, 4.0
+"""Seconds between two requests, at first and at most."""
+_KEPT = 60.0
+"""Seconds after which a limit is believed to be gone."""
+
+
+class Pace:
+    """Keeps requests apart once one was refused that followed another too soon.
+
+    A limit without a burst refuses the second of any two. A pause after the failure is no cure, as more than
+    one request is made then. A server that is down refuses all, and is not waited for here.
+    """
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self._apart = 0.0
+        self._until = self._last = self._taken = -math.inf
+
+    def wait(self) -> None:
+        """Wait until the next request may be made."""
+        now = self.clock.monotonic()
+        if now >= self._until:
+            self._apart = 0.0
+        elif (wait := self._last + self._apart - now) > 0:
+            self.clock.sleep(wait)
+
+    def answered(self, status: int) -> None:
+        """Take note of an answer."""
+        self._last = now = self.clock.monotonic()
+        if status not in _TOO_MANY:
+            self._taken = now
+        elif now < self._taken + 2 * max(self._apart, _FIRST):
+            self._apart = min(_LONGEST, 2 * self._apart or _FIRST)
+            self._until = now + _KEPT

@@ -1,0 +1,73 @@
+"""A server that allows one request at a time: nginx's limit_req without a burst, and others."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+
+import pytest
+
+from gateway.dispatchers.http_client.pace import Pace
+from listeners.simulated.clock import VirtualClock
+from tests.simulators.emoncms import Answer, FakeEmoncms, Request
+from tests.spools import open_queue
+from tests.test_delivered import dispatching, numbered, stored
+from tests.waiting import wait_until
+
+
+@dataclass
+class LimitedEmoncms(FakeEmoncms):
+    """It refuses what comes sooner than `apart` seconds after the last request that it took."""
+
+    apart: float = 0.0
+    refuses_with: int = 429
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.clock = VirtualClock()
+        self.taken = -math.inf
+
+    def handle(self, request: Request) -> Answer | None:
+        if self.clock.monotonic() < self.taken + self.apart:
+            return Answer(self.refuses_with, "too many requests")
+        self.taken = self.clock.monotonic()
+        return super().handle(request)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("apart", [0.1, 1.0, 3.0])
+def test_everything_arrives_once_where_two_requests_must_be_apart(tmp_path, status, apart):
+    frames = numbered(*range(40))
+    queue = contextlib.closing(open_queue(tmp_path / "queue.db", "home"))
+    server = LimitedEmoncms(apart=apart, refuses_with=status)
+    with server, queue as spool, dispatching(server, spool, batch=10) as worker:
+        server.clock = worker.plugin.clock
+        spool.put(frames)
+        wait_until(lambda: spool.standing("home").waiting == 0)
+    assert stored(server) == [each.values[0] for each in frames]
+    assert worker.doubled == 0
+
+
+class TestPace:
+    def test_a_server_that_is_down_is_not_waited_for(self):
+        pace = Pace()
+        pace.clock = VirtualClock()
+        for status in (200, 200, 503, 503):
+            pace.clock.sleep(10)
+            pace.wait()
+            pace.answered(status)
+        assert pace.clock.monotonic() == 40
+
+    def test_a_limit_is_forgotten_after_a_minute(self):
+        pace = Pace()
+        pace.clock = VirtualClock()
+        for status in (200, 429):
+            pace.wait()
+            pace.answered(status)
+        pace.wait()
+        assert pace.clock.monotonic() == 1
+        pace.clock.sleep(60)
+        pace.answered(200)
+        pace.wait()
+        assert pace.clock.monotonic() == 61
