@@ -205,13 +205,14 @@ def test_what_the_running_gateway_has_seen_is_told(tmp_path):
 
 
 def test_each_trouble_of_the_gateway_itself_is_a_fault(tmp_path, monkeypatch):
-    troubled = status(healthy=False, troubles=["the disk is full", "the file has faults"])
+    troubles = ["the disk refuses", "the file has faults"]
+    troubled = status(healthy=False, troubles=troubles, queue_trouble="the disk refuses")
     monkeypatch.setattr(doctor, "_ask", lambda *_: (good("it is running"), troubled, 812))
     found = [str(each) for each in doctor.examine(tmp_path / "none", Machine.below(Path("/")))]
     assert found[1:4] == [
         "ok    gateway: it is running",
-        "FAULT gateway: the disk is full",
         "FAULT gateway: the file has faults",
+        "FAULT state: the disk refuses",
     ]
 
 

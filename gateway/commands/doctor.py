@@ -68,15 +68,19 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
             # root reads it in any case, and the service does not
             yield from (replace(each, subject="configuration") for each in machine.unreadable(DEFAULT_FILE))
     running: Mapping[str, SectionStatus] = {}
+    in_queue = ""
     if machine.live:
         finding, status, pid = _ask(gateway, file)
         yield replace(finding, subject="gateway")
+        in_queue = status.queue_trouble if status else ""
         for trouble in status.troubles if status else []:
-            yield replace(bad(trouble), subject="gateway")
+            if trouble != in_queue:
+                yield replace(bad(trouble), subject="gateway")
         running = status.sections if status else {}
         # One that hangs has its buses and ports all the same.
         machine = replace(machine, running=frozenset(running if status or not pid else plugins), gateway=pid)
-    yield replace(_examine_state(gateway, machine), subject="state")
+    state = bad(in_queue) if in_queue else _examine_state(gateway, machine)
+    yield replace(state, subject="state")
     if machine.live and gateway.syslog:
         yield replace(_examine_syslog(gateway.syslog), subject="syslog")
     for name, plugin in plugins.items():

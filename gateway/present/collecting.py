@@ -106,6 +106,7 @@ class StatusCollector:
             ready=self.ready,
             healthy=not troubles and not any(section.troubles for section in sections),
             troubles=troubles,
+            queue_trouble=queue["trouble"],
             listeners=listeners,
             dispatchers=dispatchers,
             dropped=queue["dropped"],

@@ -100,7 +100,10 @@ class ClockStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """The whole gateway. It is healthy where neither it nor any of its sections has troubles."""
+    """The whole gateway. It is healthy where neither it nor any of its sections has troubles.
+
+    `queue_trouble` is that of `troubles` which is about the queue's file.
+    """
 
     version: str
     pid: int
@@ -109,6 +112,7 @@ class Status:
     ready: bool
     healthy: bool
     troubles: list[str]
+    queue_trouble: str = ""
     listeners: dict[str, ListenerStatus] = field(default_factory=dict)
     dispatchers: dict[str, DispatcherStatus] = field(default_factory=dict)
     dropped: int
