@@ -532,6 +532,27 @@ def package(tmp_path):
     return file
 
 
+@pytest.mark.parametrize("line", ["apikey = 0123456789abcdef0123456789abcdef", "password=secret"])
+def test_no_key_gets_into_a_package(tmp_path, line):
+    # given sources whose configuration was filled in where they are
+    place = tmp_path / "package"
+    copy_sources(place)
+    file = place / "etc" / "oemgateway.conf"
+    file.write_text(re.sub("(?m)^    apikey = .*$", f"    {line}", file.read_text()))
+    # when a package is to be made of them
+    made = subprocess.run(
+        [need("make", "make"), "-C", place, "deb", f"VENV={ROOT / '.venv'}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # then none is, and it is said why and what to do
+    assert made.returncode != 0
+    assert "etc/oemgateway.conf has a key or password" in made.stdout
+    assert "git checkout etc/oemgateway.conf" in made.stdout
+    assert not (place / "dist").exists()
+
+
 def next_version(package, version, folder):
     """Return the file of the same package, of another version and with a line more in the configuration."""
     subprocess.run(["dpkg-deb", "--raw-extract", package, folder], check=True)
