@@ -15,6 +15,7 @@ from gateway.conf import config, indices
 from gateway.conf.changes import changes, is_same
 from gateway.conf.indices import Memory, claimed_by_others
 from gateway.flag import Flag, wait_readable
+from gateway.plugin import Dispatcher
 from gateway.present.collecting import StatusCollector
 from gateway.present.hourly import HOUR, Hourly
 from gateway.present.queue_answers import QueueAnswers
@@ -283,9 +284,15 @@ class Daemon:
 
     def _before(self, plugin: Plugin) -> list[Worker[Any]]:
         """Return the workers that have to end before this plugin can be opened."""
-        return [
-            worker for worker in self._retired if worker.name == plugin.name or is_same(worker.plugin, plugin)
-        ]
+        return [worker for worker in self._retired if self._is_before(worker.plugin, plugin)]
+
+    def _is_before(self, old: Plugin, new: Plugin) -> bool:
+        """Tell whether these may share what they work on, such as a port, or readings on their way.
+
+        A dispatcher that got another name and other settings in one edit gets its readings as a new one.
+        """
+        is_renamed = type(old) is type(new) and old.name not in self._configuration.dispatchers
+        return old.name == new.name or is_same(old, new) or (isinstance(new, Dispatcher) and is_renamed)
 
     def _note_indices(self, configuration: Configuration) -> None:
         now = indices.identities(listener.catalogue() for listener in configuration.listeners.values())

@@ -30,7 +30,6 @@ from tests.spools import open_queue
 from tests.waiting import wait_until
 from tests.wire import Wire
 
-
 @pytest.fixture(autouse=True)
 def quick_look(monkeypatch):
     monkeypatch.setattr(daemon, "_LOOK", 0.05)
@@ -584,6 +583,31 @@ def test_a_section_that_comes_back_while_its_thread_hangs_waits_for_it(file, ser
         server.hang = 0
         wait_until(lambda: gateway._dispatchers["home"].frames)
         assert hanging.finished.is_set()
+
+
+def test_a_section_that_gets_another_name_and_another_setting_sends_nothing_that_is_on_its_way(
+    file, server, port
+):
+    # given a reading that a slow server is about to store
+    with running(file) as gateway:
+        push(port, "15 1")
+        wait_until(lambda: gateway._dispatchers["home"].frames)
+        server.slow, server.delay, before = 1, 60, len(server.requests)
+        push(port, "15 2")
+        wait_until(lambda: len(server.requests) > before)
+        # when the section is renamed in the same edit that changes something else in it
+        new = file.with_suffix(".new")
+        new.touch(0o600)
+        new.write_text(file.read_text().replace("[[home]]", "[[house]]") + "batch = 7\n")
+        new.replace(file)
+        gateway.hangup.set()
+        wait_until(lambda: list(gateway._dispatchers) == ["house"])
+        # then it waits for what is under way, and the server gets it once
+        assert not gateway._dispatchers["house"].tried.wait(0.5)
+        server.release()
+        push(port, "15 3")
+        wait_until(lambda: ("15", "1", 3) in stored(server))
+    assert stored(server) == [("15", "1", 1), ("15", "1", 2), ("15", "1", 3)]
 
 
 def test_where_every_second_reply_is_lost_that_is_one_line_until_it_has_been_good_for_a_while(
