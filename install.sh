@@ -74,9 +74,12 @@ make_user() {
 # A file that was there before may be readable by all, or by root only.
 guard_configuration() {
     [ -n "$(find -H "$CONFIG" \( -perm /o=rwx -o -user root -group root \))" ] || return 0
-    chown root:oemgateway "$CONFIG"
-    chmod 0640 "$CONFIG"
-    say "$CONFIG holds the key: from now on only root and the group oemgateway may read it"
+    if chown root:oemgateway "$CONFIG" && chmod 0640 "$CONFIG"; then
+        say "$CONFIG holds the key: from now on only root and the group oemgateway may read it"
+    else
+        say "$CONFIG holds the key, and it cannot be set who may read it (FAT, as of /boot/firmware, keeps no owners):" \
+            "better have the file itself in /etc"
+    fi
 }
 
 # The configuration holds the key, and is never overwritten.

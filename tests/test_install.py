@@ -67,6 +67,7 @@ case $1 in
 esac
 """
 ACCOUNTS = re.compile(r"/etc/(passwd|shadow|group|gshadow|subuid|subgid)-? ")
+UNGUARDED = "holds the key, and it cannot be set who may read it (FAT, as of /boot/firmware, keeps no owners)"
 GUARDED = "holds the key: from now on only root and the group oemgateway may read it"
 FAULTY = SETTINGS.replace("interval = 1", "interval = often")
 FAULT = f"{CONFIG}:10: interval: "
@@ -425,6 +426,26 @@ def test_a_gateway_of_the_same_name_is_stopped_and_its_script_kept(machine, prog
     assert script.read_text() == machine.path("/etc/oemgateway.init.old").read_text() == ANCESTOR
 
 
+def put_on_a_disk_without_owners(machine):
+    """Put the settings where root may set neither owner nor mode, as on a FAT."""
+    machine.path("/srv/oemgateway.conf").write_text(SETTINGS)
+    machine("ln", "-s", "/srv/oemgateway.conf", CONFIG)
+    machine("chmod", "0755", "/srv/oemgateway.conf")
+    assert machine("chattr", "+i", "/srv/oemgateway.conf").returncode == 0
+
+
+@pytest.mark.needs_root
+def test_a_file_that_cannot_be_guarded_does_not_stop_make_install(machine, program):
+    # given settings that are linked to a disk that keeps no owners
+    put_on_a_disk_without_owners(machine)
+    gateway = FromSources(machine, program)
+    # when it is installed, then it says so, and runs
+    said = gateway.make("install")
+    assert f"oemgateway: {CONFIG} {UNGUARDED}: better have the file itself in /etc\n" in said
+    assert GUARDED not in said
+    assert gateway.service("status")[0] == 0
+
+
 @pytest.mark.needs_root
 def test_below_destdir_files_are_put_in_place_and_nothing_else_is_done(machine):
     gateway = FromSources(machine)
@@ -647,6 +668,16 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PL
     dpkg("--purge", "oemgateway")
     assert unlike(before, everything(machine)) == set()
     assert machine("getent", "passwd", "oemgateway").stdout == ""
+
+    # A file that cannot be guarded, as on a FAT, does not stop the package half-way.
+    put_on_a_disk_without_owners(machine)
+    said = dpkg("--install", "/root/first.deb")
+    assert f"oemgateway: {CONFIG} {UNGUARDED}: better have the file itself in /etc\n" in said
+    assert GUARDED not in said
+    assert gateway.service("status")[0] == 0
+    dpkg("--purge", "oemgateway")
+    machine("chattr", "-i", "/srv/oemgateway.conf")
+    machine("rm", "/srv/oemgateway.conf")
 
     # A gateway of the same name is stopped, and its script kept.
     ancestor = run_ancestor(machine)
