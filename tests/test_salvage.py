@@ -402,6 +402,32 @@ def test_frames_that_come_meanwhile_are_on_the_disk_at_once_and_come_behind_the_
     spool.close()
 
 
+@pytest.mark.parametrize("interval", [0.0, 5.0])
+def test_frames_that_come_meanwhile_are_safe_from_a_power_cut_after_the_interval(
+    damaged, monkeypatch, interval
+):
+    piecewise(monkeypatch)
+    synced, clock, real = [], VirtualClock(), os.fdatasync
+
+    def sync(fd: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{fd}").readlink().name)
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    spool = open_queue(damaged, clock=clock, commit_interval=interval)
+    kept = Path(f"{damaged}.rescue-wal")
+    spool.put([frame(20_000)], {"in/relay": "1"})
+    clock.sleep(interval)
+    spool.tend()
+    assert (synced, kept.exists(), spool.due()) == ([kept.name], True, 0)
+    # but what is noted with them is safe with the whole file only
+    assert spool.syncing.puts_synced == 0
+    finish_rescue(spool)
+    spool.syncing.sync()
+    assert spool.syncing.puts_synced == 1
+    spool.close()
+
+
 _KILLED_AT = {"open", "os.rename", "os.remove", "sqlite3.connect", "statement"}
 _LEAVES_THE_DISK = ("SELECT", "INSERT", "--")
 """What is read, what is on the disk with its COMMIT only, and what a pragma does inside (--)."""

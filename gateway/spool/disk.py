@@ -55,6 +55,8 @@ class Disk:
             self.file.trouble = str(error)
             self.file.ballast.drop()
             self._retention.bound_memory(self.file.contents)
+            if self.file.is_kept:
+                self._syncing.committed(all_puts=False)  # not their notes
             return
         if self.file.trouble:
             log.warning("the disk works again")

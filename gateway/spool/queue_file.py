@@ -80,6 +80,12 @@ class QueueFile:
         return self._rescue is not None and not self._is_stuck
 
     @property
+    def is_kept(self) -> bool:
+        """Whether the new file of a rescue has what waits in memory."""
+        unwritten = self.contents.unwritten
+        return bool(unwritten) and unwritten[-1].number <= self._kept_upto
+
+    @property
     def saved(self) -> int:
         """How many frames of the file, that the contents do not count, are in the new one so far."""
         return self._rescue.saved if self._rescue and self.contents.identity is None else 0

@@ -1,4 +1,4 @@
-"""Files that are set aside: renamed or copied with their date, never deleted."""
+"""Files beside another: those that are set aside, renamed or copied with their date, are never deleted."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
 _NAMES = 1_000_000
 """Files that are kept in one day."""
+
+
+def rescue_of(path: Path) -> Path:
+    """Return the name of the new file while one is rescued from damage."""
+    return path.with_name(f"{path.name}.rescue")
 
 
 def free_name(path: Path, what: str = "damaged") -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from gateway.process.state_files import as_owner, sync_names
 from gateway.store import leaves, store
-from gateway.store.aside import free_name, named
+from gateway.store.aside import free_name, named, rescue_of
 from gateway.store.census import Census, Runs, runs
 from gateway.store.first_page import readable
 from gateway.store.frame_text import is_frame
@@ -50,7 +50,7 @@ _SIZE, _MTIME, _DONE = _NOTES = ("rescue size", "rescue mtime", "rescue done")
 def is_begun(path: Path) -> bool:
     """Tell whether the file at this path is being rescued, or was when the last run ended. Raises OSError."""
     try:
-        _work(path).lstat()
+        rescue_of(path).lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
@@ -78,7 +78,7 @@ class Salvage:
         self._runs = runs(self._target, 0)
 
     def _begin(self, identity: int) -> sqlite3.Connection:
-        work = _work(self._path)
+        work = rescue_of(self._path)
         try:
             target = store.open_store(work, max_bytes=_UNLIMITED)
         except sqlite3.Error as error:
@@ -183,7 +183,7 @@ class Salvage:
                 raise sqlite3.OperationalError("the new file of the queue cannot be completed")
         finally:
             self.close()
-        work = _work(self._path)
+        work = rescue_of(self._path)
         with as_owner(self._path.parent):
             _rename(self._path, aside)
             sync_names(self._path.parent)
@@ -202,7 +202,7 @@ class Salvage:
         self.close()
         with as_owner(self._path.parent):
             for suffix in ("-wal", ""):
-                Path(f"{_work(self._path)}{suffix}").unlink(missing_ok=True)
+                Path(f"{rescue_of(self._path)}{suffix}").unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close both files; what has been rescued stays."""
@@ -280,10 +280,6 @@ def _keep(
         db.execute(_LATE)
         db.executemany("INSERT OR IGNORE INTO late VALUES (?, ?, 0)", rows)
         db.executemany("INSERT OR REPLACE INTO boots VALUES (?, ?, ?, ?)", boots)
-
-
-def _work(path: Path) -> Path:
-    return path.with_name(f"{path.name}.rescue")
 
 
 def _set_aside(path: Path) -> None:

@@ -7,11 +7,13 @@ import math
 import os
 import threading
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.flag import Flag
 from gateway.process.state_files import open_file
+from gateway.store.aside import rescue_of
 from gateway.text.words import failure
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Syncing:
         self.unsynced = Flag()
         self.puts = self.puts_synced = self._puts_written = 0
         self._log = Path(f"{path}-wal")
+        self._log_of_rescue = Path(f"{rescue_of(path)}-wal")
         self._interval = interval
         self._clock = clock
         self._lock, self._in_turn = threading.Lock(), threading.Lock()
@@ -49,10 +52,10 @@ class Syncing:
         with self._lock:
             self._subscribers[who] = synced
 
-    def committed(self) -> None:
-        """Note that there is something that a power cut would take, and that all puts are in it."""
+    def committed(self, *, all_puts: bool = True) -> None:
+        """Note that there is something that a power cut would take, and whether all puts are in it."""
         with self._lock:
-            self._puts_written = self.puts
+            self._puts_written = self.puts if all_puts else self._puts_written
             if self._since is None:
                 self._since = self._clock.monotonic()
                 if self._interval:
@@ -85,11 +88,9 @@ class Syncing:
         if since is None:
             return
         try:
-            fd = open_file(self._log, os.O_RDONLY)
-            try:
-                os.fdatasync(fd)
-            finally:
-                os.close(fd)
+            with suppress(FileNotFoundError):
+                _write_through(self._log_of_rescue)
+            _write_through(self._log)
         except FileNotFoundError:
             return  # SQLite has brought all of it into the file
         except OSError as error:
@@ -104,6 +105,14 @@ class Syncing:
         self.puts_synced = written
         for synced in subscribers:
             synced(written)
+
+
+def _write_through(log: Path) -> None:
+    fd = open_file(log, os.O_RDONLY)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
 
 
 class Synced:
