@@ -264,7 +264,7 @@ class TestAsking:
             (Answer(body='[{"id":1e999,"nodeid":9,"name":1}]'), Unexpected, "list: .*Infinity"),
             (Answer(body="false"), Unexpected, "it answers to /input/list: false"),
             (Answer(body='{"success":false,"message":"no"}'), Unexpected, "it answers to /input/list: no"),
-            (Answer(401), HoldEverything, "apikey"),
+            (Answer(401, "Invalid API key"), HoldEverything, "apikey"),
             (Answer(404), HoldEverything, "404 to /input/list.json: check url"),
             (Answer(500), OutcomeUnknown, "500"),
             (

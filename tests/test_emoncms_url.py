@@ -272,8 +272,11 @@ class TestWhenItIsTried:
         assert words in str(sent)
         assert str(asked.value) == str(sent)
 
-    def test_a_page_that_wants_a_password_is_not_taken_for_emoncms(self):
-        failure = judge(401, "<html><head><title>401 Unauthorized</title></head>...", "", KEY)
+    @pytest.mark.parametrize(
+        "body", ["<html><title>401 Unauthorized</title>...", "401 Unauthorized\n", "Unauthorized"]
+    )
+    def test_a_proxy_that_wants_a_password_is_not_taken_for_emoncms(self, body):
+        failure = judge(401, body, "", KEY)
         assert isinstance(failure, HoldEverything)
         assert "a web server before Emoncms wants a user name and a password (401 Unauthorized)" in str(
             failure

@@ -79,13 +79,13 @@ def judge_status(  # noqa: PLR0911  (a line for each)
     """Return the failure for an answer whose status is not 200."""
     if 300 <= status < 400:
         return _NotTaken(redirected("Emoncms", path, location, secret))
-    if status == 401 and is_page(body):
+    if status == 401 and re.search(r"(?i)(API|device) key", body):
+        return _NotTaken("it refuses the key: put the write key of the Emoncms account in apikey")
+    if status == 401:
         return _NotTaken(
             f"a web server before Emoncms wants a user name and a password "
             f"({with_status(status, body, secret)}): let the gateway pass without"
         )
-    if status == 401:
-        return _NotTaken("it refuses the key: put the write key of the Emoncms account in apikey")
     if status == 413:
         return BadFrame("the batch is too large for it")
     if PLAIN_TO_TLS.search(body):
