@@ -14,7 +14,7 @@ from gateway.diagnosis.machine import Machine
 from gateway.dispatchers.influxdb.dispatcher import InfluxDb
 from gateway.dispatchers.influxdb.line import Encoder, escaped, number
 from gateway.frame import Frame, Stamp
-from gateway.plugin import BadFrame, Batch, HoldEverything, TryLater
+from gateway.plugin import BadFrame, Batch, HoldEverything, OutcomeUnknown, TryLater
 from gateway.settings import SettingsFault, build, shown
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
@@ -327,11 +327,11 @@ def test_a_retry_after_that_is_no_number_of_seconds_does_not_hang_it_up(to, head
         assert raised(made) is None
 
 
-def test_a_lost_answer_is_tried_again_and_nothing_is_there_twice(to):
+def test_after_a_lost_answer_smaller_writes_go_and_nothing_is_there_twice(to):
     with FakeInflux(1, lost=1) as server:
         made = to(server, database="home", version="1")
         delivery = made.prepare(batch(frame(1)))
-        with pytest.raises(TryLater):
+        with pytest.raises(OutcomeUnknown):
             delivery.send()
         assert delivery.delivered().count == 0
         assert raised(made) is None

@@ -870,6 +870,27 @@ def test_batches_shrink_while_answers_are_slow_or_do_not_come_and_grow_again(spo
     assert far.batches == [8, 4, 2, 1, 2, 4, 8, 8, 5]
 
 
+def test_where_large_batches_have_no_answer_in_time_small_ones_go_for_ten_minutes(spool, started):
+    # given a line that large packets do not pass
+    far = far_end(batch=8)
+    worker = virtual(dispatching(far, spool))
+    clock = worker.plugin.clock
+
+    def vanish():
+        clock.sleep(60)
+        raise OutcomeUnknown("timeout")
+
+    far.script = [vanish] * 2
+    spool.put([frame(n) for n in range(12)])
+    started(worker)
+    wait_until(lambda: len(far.got) == 12)
+    assert far.batches == [8, 4, *[2] * 6]
+    clock.sleep(600)
+    spool.put([frame(n) for n in range(12, 26)])
+    wait_until(lambda: len(far.got) == 26)
+    assert far.batches[8:] == [2, 4, 8]
+
+
 def test_the_interval_gathers_what_comes_but_a_backlog_goes_at_once(spool, started):
     far = far_end(batch=2, interval=1000.0)
     spool.put([frame(n) for n in range(5)])

@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 _QUICK = 10.0
 """Seconds within which a batch should be taken; one that takes longer is followed by one of half its size."""
 
+_SMALLER_FOR = 600.0
+"""Seconds in which no batch is as large as one that was sent and had no answer in that time.
+
+On a line that large packets do not pass, each such batch costs the whole time-out.
+"""
+
 _LOOKS, _APART = 30, 1.0
 """How often a far end that is still storing frames is asked before a longer pause, and how far apart."""
 
@@ -104,7 +110,8 @@ class DispatcherWorker(ServedWorker):
         self._compared_after: tuple[int, int] | None = None
         self._compared_at = 0.0
         self._new_frames = Flag()
-        self._size = plugin.batch
+        self._size = self._largest = plugin.batch
+        self._smaller_until = -math.inf
         self._recalled = False
         self._keeps = True
         self._attempt: _Attempt | None = None
@@ -194,6 +201,8 @@ class DispatcherWorker(ServedWorker):
             raise
         except OutcomeUnknown:
             self._size = max(1, number // 2)
+            if (now := self.plugin.clock.monotonic()) >= began + _QUICK:
+                self._largest, self._smaller_until = self._size, now + _SMALLER_FOR
             raise
         except BadFrame as refusal:
             self._refused(attempt, refusal)
@@ -206,7 +215,9 @@ class DispatcherWorker(ServedWorker):
         self.succeeded()
         if attempt.upto == waiting[-1][0] and len(waiting) < self._size:
             self.wait(self.plugin.interval)
-        self._size = min(self._size * 2, self.plugin.batch) if quick else max(1, number // 2)
+        if self.plugin.clock.monotonic() >= self._smaller_until:
+            self._largest = self.plugin.batch
+        self._size = min(self._size * 2, self._largest) if quick else max(1, number // 2)
 
     def _note_kept(self, keeps: bool) -> None:
         """Note whether the far end has what it shows, for the next start as well."""

@@ -20,7 +20,6 @@ from gateway.plugin import (
     Delivery,
     DeliveryFailure,
     Dispatcher,
-    OutcomeUnknown,
     Progress,
     TryLater,
     at_least,
@@ -207,8 +206,6 @@ class InfluxDb(Dispatcher):
             headers={**(headers or {}), **self._authorization()},
             with_key=False,
         )
-        if isinstance(answer, OutcomeUnknown):
-            answer = TryLater(*answer.args)  # what was taken is overwritten by the same
         if isinstance(answer, DeliveryFailure):
             raise self._server.named(answer)
         return answer
