@@ -30,6 +30,7 @@ from tests.spools import open_queue
 from tests.waiting import wait_until
 from tests.wire import Wire
 
+
 @pytest.fixture(autouse=True)
 def quick_look(monkeypatch):
     monkeypatch.setattr(daemon, "_LOOK", 0.05)
