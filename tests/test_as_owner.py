@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sqlite3
 import stat
 import tempfile
 import threading
@@ -275,6 +276,23 @@ def test_the_history_of_a_page_is_the_owners_and_no_link_is_followed(state, prec
 
 
 @pytest.mark.needs_root
+@pytest.mark.parametrize("end", ["", "-wal"])
+def test_a_history_that_may_not_be_opened_is_named_with_its_cure(state, caplog, end):
+    # given a history of another user's, as from a backup
+    file = state / "history-page.db"
+    History(file).open()
+    place = file.with_name(file.name + end)
+    place.touch()
+    place.chmod(0o600)
+    os.chown(place, 0, 0)
+    # when it is opened
+    Keeper(file, State(), logging.getLogger("oemgateway.page")).open()
+    # then it is said which file it is, and what gives it to the owner
+    cure = f"{place}: Permission denied: sudo chown {user_name(USER)} {place}"
+    assert f"the history cannot be opened: {cure}" in caplog.text
+
+
+@pytest.mark.needs_root
 def test_a_damaged_file_that_root_comes_upon_is_rescued_for_its_owner(state):
     path = state / "queue.db"
     leave_queue(path, [frame(n) for n in range(300)])
@@ -333,7 +351,7 @@ def test_the_log_that_root_begins_is_the_owners(state, monkeypatch):
             "a directory that may not be made",
             13,
             False,
-            "{place}: Permission denied: sudo install -d -o {user} {folder}",
+            "{place}: Permission denied: sudo install -d -o {user} {folder}, once its disk is mounted",
         ),
         (
             "read-only for the service",
@@ -365,6 +383,18 @@ def test_where_no_systemd_has_started_it_a_read_only_disk_is_no_setting_of_it(tm
     monkeypatch.delenv("INVOCATION_ID", raising=False)
     error = OSError(30, os.strerror(30), str(tmp_path))
     assert refusal(error, tmp_path) == f"{tmp_path}: Read-only file system"
+
+
+@pytest.mark.needs_root
+def test_a_directory_that_takes_no_file_is_named_where_sqlite_does_not_say_why(state):
+    # given a directory that the owner may not write to
+    state.chmod(0o500)
+    # when SQLite says only that it cannot write, then it is said why, with the cure
+    said = refusal(sqlite3.OperationalError("attempt to write a readonly database"), state)
+    assert said == f"{state}: Permission denied: sudo chown {user_name(USER)} {state}"
+    # but not of a file that is in trouble by itself
+    state.chmod(0o700)
+    assert refusal(sqlite3.OperationalError("disk I/O error"), state) == "disk I/O error"
 
 
 def test_a_file_of_roots_is_given_to_the_owner_of_the_state_that_root_goes_on_with(folder):

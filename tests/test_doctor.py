@@ -107,7 +107,7 @@ def test_a_state_directory_that_cannot_be_written(pi):
     pi.path("/var/lib").mkdir(parents=True, mode=0o755)
     assert fault([finding_on_state(pi, pi.machine)]) == (
         "pi may not write to /var/lib/oemgateway",
-        "sudo install -d -o pi /var/lib/oemgateway, or name another as state_dir",
+        "sudo install -d -o pi /var/lib/oemgateway, once its disk is mounted, or name another as state_dir",
     )
     assert not ailing([finding_on_state(pi, replace(pi.machine, uid=0))])
     pi.put("/var/lib/oemgateway")

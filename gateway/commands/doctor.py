@@ -145,7 +145,8 @@ def _examine_state(gateway: Gateway, machine: Machine) -> Finding:
         return good(f"{machine.user} may write to {directory}")
     refused = f"{machine.user} may not write to {directory}"
     if gateway.state_dir or machine.uid == 0:
-        return bad(refused, f"sudo install -d -o {machine.user} {directory}, or name another as state_dir")
+        cure = f"sudo install -d -o {machine.user} {directory}, once its disk is mounted"
+        return bad(refused, f"{cure}, or name another as state_dir")
     return unknown(refused, f"started by {machine.user} the gateway keeps it in {own_state()}")
 
 

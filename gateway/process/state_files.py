@@ -164,6 +164,8 @@ def is_volatile(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) ->
 
 def refusal(error: Exception, directory: Path) -> str:
     """Return what an error in this state directory says, with the command that lets its user write there."""
+    if not isinstance(error, OSError) or not error.filename:
+        error = _refused(directory) or error
     said = failure(error)
     if not isinstance(error, OSError) or not error.filename:
         return said
@@ -173,7 +175,7 @@ def refusal(error: Exception, directory: Path) -> str:
         if closed := closed_above(directory):
             return f"{said}: {user} may not enter {closed}: name another directory, [gateway] state_dir"
         if not os.access(directory, os.F_OK):
-            return f"{said}: sudo install -d -o {user} {directory}"
+            return f"{said}: sudo install -d -o {user} {directory}, once its disk is mounted"
         return f"{said}: sudo chown {user} {place if os.access(directory, os.W_OK | os.X_OK) else directory}"
     # systemd says so in what it starts; the file system itself may be fine
     if error.errno == errno.EROFS and "INVOCATION_ID" in os.environ:
@@ -183,3 +185,13 @@ def refusal(error: Exception, directory: Path) -> str:
             f"ReadWritePaths={open_to}"
         )
     return said
+
+
+def _refused(directory: Path) -> OSError | None:
+    """Return why no file can be made in a directory, as SQLite does not say that; None where one can."""
+    try:
+        with as_owner(directory):
+            os.close(os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o600))
+    except OSError as error:
+        return error if error.errno in (errno.EACCES, errno.EROFS, errno.ENOSPC) else None
+    return None

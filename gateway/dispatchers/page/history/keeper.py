@@ -14,9 +14,8 @@ from gateway.dispatchers.page.history.blocks import DAY
 from gateway.dispatchers.page.history.history import AHEAD, Damaged, History, Reading, key_of
 from gateway.plugin import TryLater
 from gateway.process.log_limit import LogLimit
-from gateway.process.state_files import as_owner, open_file
+from gateway.process.state_files import as_owner, open_file, refusal
 from gateway.store.aside import free_name, named
-from gateway.text.words import failure
 from gateway.times.timekeeper import machine_is_synchronised
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class Keeper:
         try:
             self._open()
         except OSError as error:
-            self._log.warning("the history cannot be opened: %s", failure(error))
+            self._log.warning("the history cannot be opened: %s", self._why(error))
 
     def _open(self) -> None:
         self._is_open = False
@@ -121,7 +120,16 @@ class Keeper:
             self._work(lambda: self._take(batch, now))
             self._tries = 0
         except (OSError, Damaged) as error:
-            raise TryLater(f"the history cannot be written: {failure(error)}") from error
+            raise TryLater(f"the history cannot be written: {self._why(error)}") from error
+
+    def _why(self, error: Exception) -> str:
+        """Return what an error says, with its cure; SQLite does not say why a file cannot be opened."""
+        if self.history.is_there:
+            try:
+                os.close(open_file(self._file, os.O_RDWR))
+            except OSError as cause:
+                error = cause
+        return refusal(error, self._file.parent)
 
     def _take(self, batch: Batch, now: float) -> None:
         epochs: Sequence[str] = batch.epochs or [""] * len(batch.ids)
