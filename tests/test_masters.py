@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
@@ -82,6 +83,28 @@ def test_twenty_sensors_wait_for_one_conversion(served):
     assert house.sweep() == list(range(20))
 
     assert house.clock.waits == [0.75]
+
+
+def test_two_sections_on_the_same_buses_share_a_conversion(served):
+    # given two that read the same bus, and a sensor that has converted once
+    house = served(Ds18b20(FLOW, 21.5), resolution=12)
+    house.sweep()
+    sensor, rom = house.bridge.sensors[0], Rom.parse(FLOW)
+    other = Masters(house.tree, house.paths, 12, house.clock)
+    sensor.temperature, sensor.seconds_at_12_bits = 30.0, 0.3
+    others = []
+
+    def wait(seconds):
+        time.sleep(0.2)
+        if not others:
+            others.append(None)
+            others[:] = [other.sweep([rom])[rom]]
+
+    house.clock.sleep = wait
+
+    # when the second begins in the middle of the first one's wait, then neither has the value of before
+    assert house.sweep() == [30.0]
+    assert others == [30.0]
 
 
 def test_the_resolution_is_set_in_the_scratchpad_only_and_then_waited_for(served):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from listeners.onewire.bus import BusFault
 from listeners.onewire.drivers.couplers import uncached
+from listeners.onewire.drivers.shared_conversion import shared_conversion
 from listeners.onewire.ds18b20 import (
     DS18S20,
     DS28EA00,
@@ -60,6 +61,7 @@ class Masters:
         self._buses = buses
         self._resolution = resolution
         self._clock = clock
+        self._conversion = shared_conversion((str(tree), *buses))
         self._sensors: dict[Rom, OnBus] = {}
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
@@ -71,12 +73,13 @@ class Masters:
         if all(map(self._converts_alone, sensors)):
             return {sensor.rom: self._reading(sensor, self._buses, FINEST) for sensor in sensors}
         given = max(sensor.bits or FINEST for sensor in sensors)
-        converting = [bus for bus in self._buses if self._convert(bus)]
+        converting = self._conversion.wait(
+            lambda: [bus for bus in self._buses if self._convert(bus)], conversion_time(given), self._clock
+        )
         if not converting:
             raise BusFault(
                 f"{self._tree}: no conversion can be started; look for a short, and at the bus master"
             )
-        self._clock.sleep(conversion_time(given))
         return {sensor.rom: self._reading(sensor, converting, given) for sensor in sensors}
 
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
