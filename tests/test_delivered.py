@@ -46,8 +46,8 @@ def readings_of(frames: Sequence[Frame]) -> list[Inputs]:
 class Model:
     """A server without the wire, which takes rows from the front and shows what its inputs hold."""
 
-    def __init__(self, *, redis: bool = True) -> None:
-        self._server = FakeEmoncms(key=KEY, redis=redis)
+    def __init__(self, server: FakeEmoncms | None = None, *, redis: bool = True) -> None:
+        self._server = server or FakeEmoncms(key=KEY, redis=redis)
         self._headers = {
             "authorization": f"Bearer {KEY}",
             "content-type": "application/x-www-form-urlencoded",
@@ -473,6 +473,22 @@ class TestOnceAndInOrder:
             ("1", days),
             ("2", days),
         }
+
+    @pytest.mark.parametrize("arrived", [900, 1900, 2900])
+    def test_what_a_power_cut_takes_the_note_of_is_found_though_it_was_many_batches(
+        self, spool, server, arrived
+    ):
+        # given a backlog of which the server has stored more than is asked for at first
+        frames = numbered(*range(3000))
+        for first in range(0, arrived, 100):
+            Model(server).take(frames[first : first + 100])
+        left_by_an_earlier_run(spool, frames)
+        # when the gateway starts, without a note of that
+        with dispatching(server, spool) as worker:
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then each arrives once
+        assert stored(server) == list(range(3000))
+        assert worker.doubled == 0
 
     def test_many_nodes_get_through_where_every_fourth_request_fails(self, spool, server, monkeypatch):
         handle = server.handle

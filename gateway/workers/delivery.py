@@ -55,6 +55,10 @@ _LOOKS, _APART = 30, 1.0
 _REFUSALS = 100
 """Refusals of frames that are logged within an hour, at most."""
 
+_LOOKED_FOR = 8 * LARGEST_BATCH
+"""Readings that are looked for at a time after a start. A far end shows the last one that it has: of those
+before it nothing is known without it. A power cut takes the notes of a few seconds in which many are sent."""
+
 _COMPARE_EVERY = 3600.0
 """Seconds after which the far end's clock is asked for again: clocks drift, and are set."""
 
@@ -168,6 +172,10 @@ class DispatcherWorker(ServedWorker):
             return
         upto, blind = self._spool.sent(self.name)
         sent = [pair for pair in waiting if pair[0] <= upto]
+        if len(sent) == LARGEST_BATCH:
+            sent = [pair for pair in self._spool.peek(self.name, _LOOKED_FOR) if pair[0] <= upto]
+            if not sent:
+                return  # what waits has changed meanwhile
         delivery = self.plugin.prepare(self._batch(sent or waiting))
         if sent:
             noted = self._spool.noted(self.name)
@@ -175,8 +183,8 @@ class DispatcherWorker(ServedWorker):
             self._attempt = _Attempt(sent, [], sent[-1][0], delivery, blind, count)
         else:
             delivery.delivered()
-        # Where all of the largest batch may have been sent, so may what follows it.
-        self._recalled = len(sent) < LARGEST_BATCH
+        # Where all of these may have been sent, so may what follows them.
+        self._recalled = len(sent) < _LOOKED_FOR
 
     def _batch(self, numbered: Numbered) -> Batch:
         ids = [number for number, _ in numbered]
