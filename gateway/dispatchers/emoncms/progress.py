@@ -10,6 +10,7 @@ may show different rows.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING
 
 from gateway.plugin import Progress
@@ -30,6 +31,8 @@ _APART = 1.8
 What is shown is up to 0.56 away from what was sent (half a unit and the rounding of a float32), and must not
 be within _SHOWN of the other value.
 """
+_REACH = 2e-5
+"""How far apart two values are at most that are not _APART, relative to either: a unit is 1e-5 at most."""
 _FLOAT32 = 2.0**-149
 """The smallest float32: two numbers closer than this may be the same number there."""
 
@@ -46,6 +49,13 @@ def _is_apart(one: float, other: float) -> bool:
     never overlap.
     """
     return abs(one - other) > _APART * _unit(max(abs(one), abs(other))) + _FLOAT32
+
+
+def _is_new(value: float, others: Sequence[float]) -> bool:
+    """Tell whether this value is apart from all others, which are in order; there may be thousands."""
+    reach = _REACH * abs(value) + 2 * _FLOAT32
+    near = others[bisect_left(others, value - reach) : bisect_right(others, value + reach)]
+    return all(_is_apart(value, other) for other in near)
 
 
 def _unit(value: float) -> float:
@@ -66,10 +76,10 @@ def _traces(rows: Iterable[Inputs], before: Inputs) -> Iterator[Inputs]:
         yield {
             where: (second, value)
             for where, (second, value) in row.items()
-            if all(_is_apart(value, other) for other in seen.get((where, second), ()))
+            if _is_new(value, seen.get((where, second), ()))
         }
         for where, (second, value) in row.items():
-            seen.setdefault((where, second), []).append(value)
+            insort(seen.setdefault((where, second), []), value)
 
 
 def distinct(rows: Sequence[Inputs], before: Inputs) -> int:
