@@ -398,11 +398,11 @@ def killed(tmp_path):
 
 
 @contextlib.contextmanager
-def dispatching(server: FakeEmoncms, spool: Spool, *, real: bool = False, **settings):
+def dispatching(server: FakeEmoncms, spool: Spool, name: str = "home", *, real: bool = False, **settings):
     """Run a worker on the server; its pauses pass at once unless they are `real`."""
     clock = VirtualClock(wall=time.time())
     emoncms = Emoncms(**({"url": server.url, "apikey": KEY, "interval": 0.0, "timeout": 30.0} | settings))
-    emoncms.name, emoncms.clock = "home", clock
+    emoncms.name, emoncms.clock = name, clock
     keeper = Timekeeper(clock, past=MADE, synchronised=lambda: False)
     worker = DispatcherWorker(emoncms, spool, Dating(spool, keeper, clock, TimeNote(spool._path.parent)))
     if not real:
@@ -604,8 +604,10 @@ class TestOnceAndInOrder:
         assert [each.frame.values for each in spool.refused("home")] == [(2.0, 3.0)]
         assert (worker.frames, worker.doubled) == (1, 0)
 
-    @pytest.mark.parametrize("boot", ["same", "next"])
-    def test_what_a_full_disk_did_not_keep_is_sent_once_more_also_after_a_start(self, killed, server, boot):
+    @pytest.mark.parametrize(("boot", "name"), [("same", "home"), ("next", "home"), ("same", "house")])
+    def test_what_a_full_disk_did_not_keep_is_sent_once_more_also_after_a_start(
+        self, killed, server, boot, name
+    ):
         # given a server whose disk is full: it shows readings as arrived, and has none of them in its feed
         start = int(time.time()) - 1000
         server._take_values(start, "9", {"1": 0.0})
@@ -618,8 +620,10 @@ class TestOnceAndInOrder:
         # when the gateway ends, or the machine, there is room again, and a first answer is lost
         server.feeds.unwritable = server.feeds.full = False
         server.reset_after = 2
-        with killed(boot) as spool, dispatching(server, spool):
-            wait_until(lambda: spool.standing("home").waiting == 0)
+        with killed(boot) as spool:
+            spool.set_consumers([name])  # and the section may be renamed
+            with dispatching(server, spool, name):
+                wait_until(lambda: spool.standing(name).waiting == 0)
         # then its feed has all of them
         assert sorted(feed.slots.values()) == [*range(1, 31)]
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _EPOCH = "epoch "
 
+NOT_KEPT = "not kept "
+"""Before the names of dispatchers, in the notes of the queue: what the far end shows, it has not kept."""
+
 
 class Notes:
     """Texts in the file of the queue; what is new is written in the same transaction as frames are."""

@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from gateway.spool.limits import Limits, NoRoom
+from gateway.spool.notes import NOT_KEPT
 from gateway.store import store
 
 if TYPE_CHECKING:
@@ -86,7 +87,14 @@ class Retention:
         return count, upto < before - 1
 
     def pass_on(self, contents: Contents, new: set[str]) -> None:
-        """Give the frames that were for a removed consumer alone to the new one, where just one is new."""
+        """Give the frames that were for a removed consumer alone to the new one, where just one is new.
+
+        Its far end may also be that of one whose far end had not kept what it shows.
+        """
+        unkept = contents.notes.below(NOT_KEPT)
+        for who in unkept.keys() - contents.places.consumers if new else ():
+            notes = {f"{NOT_KEPT}{each}": unkept[who] for each in new}
+            contents.notes.update({**notes, f"{NOT_KEPT}{who}": ""})
         if len(new) == 1 and (gone := contents.census.owners() - contents.places.consumers):
             with contents.transaction() as db:
                 rows = [(*new, who, contents.places.of(who)) for who in gone]

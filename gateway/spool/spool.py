@@ -82,9 +82,9 @@ class Spool:
         """
         with self._lock:
             new = self._contents.places.set_consumers(dispatchers, self._contents.next)
-            self._disk.flush()
             with suppress(OSError), self._disk.refusing():
                 self._retention.pass_on(self._contents, new)
+            self._disk.flush()
             return self._retention.unclaimed(self._contents)
 
     def subscribe(self, who: str, flag: Flag) -> None:

@@ -28,6 +28,7 @@ from gateway.plugin import (
     TryLater,
 )
 from gateway.process.log_limit import LogLimit
+from gateway.spool.notes import NOT_KEPT
 from gateway.workers.backoff import longest_pause
 from gateway.workers.refused_nodes import Aside, Numbered, RefusedInARow, RefusedNodes, refused_node
 from gateway.workers.served import ServedWorker
@@ -67,9 +68,6 @@ _COMPARE_HELD_EVERY = 60.0
 
 _TO_COME = "its time, given by its sender, is still to come: set the sender's clock right"
 """Why a frame is set aside unsent: a far end keeps what is older out of a feed that has such a row."""
-
-_NOT_KEPT = "not kept "
-"""Before the names of dispatchers, in the notes of the queue: what the far end shows, it has not kept."""
 
 
 @dataclass
@@ -166,7 +164,7 @@ class DispatcherWorker(ServedWorker):
         The far end is asked in any case: another kill may follow at once, and what it had before the first
         batch must be known then. Not so where it shows what it has not kept: all of that is sent again.
         """
-        self._keeps = self.name not in self._spool.notes.below(_NOT_KEPT)
+        self._keeps = self.name not in self._spool.notes.below(NOT_KEPT)
         if not self._keeps:
             self._recalled = True
             return
@@ -231,7 +229,7 @@ class DispatcherWorker(ServedWorker):
         """Note whether the far end has what it shows, for the next start as well."""
         if keeps != self._keeps:
             self._keeps = keeps
-            self._spool.put((), {f"{_NOT_KEPT}{self.name}": "" if keeps else "since the last batch"})
+            self._spool.put((), {f"{NOT_KEPT}{self.name}": "" if keeps else "since the last batch"})
 
     def _next_attempt(self, waiting: Numbered) -> _Attempt | None:
         """Return what can be sent now, encoded; None where all of it is set aside unsent."""
