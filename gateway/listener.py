@@ -209,6 +209,11 @@ class Listener(Plugin):
         """Wait for readings, or for `stop`, and return them: one list is one transaction on the disk."""
         raise NotImplementedError
 
+    @property
+    def sets(self) -> Mapping[str, str]:
+        """What it sets at each reading, by the name of the thing: no other section should set another."""
+        return {}
+
     def catalogue(self) -> Iterable[Series]:
         """Return what the configuration fixes of the values it gives; no I/O."""
         return ()

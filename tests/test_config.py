@@ -481,6 +481,20 @@ class TestBetweenSections:
     def test_but_what_each_can_have_for_itself(self, written, first, second):
         assert config.read(written(whole(f"{first}\n[[other]]\n{second}\n"))).listeners
 
+    def test_a_sensor_with_two_resolutions_is_remarked(self, remarks):
+        # given two sections that have a sensor in common, and one more each
+        text = "[listeners]\n"
+        for node, bits, other in ((9, 9, "28.33F749050001"), (10, 12, "28.33F749050002")):
+            sensors = f"sensor1 = {other}\nsensor2 = 28.33F749050000\n"
+            text += f"[[s{node}]]\ntype = owfs\nnode = {node}\nresolution = {bits}\n{sensors}"
+        text += "[dispatchers]\n[[out]]\ntype = log\n"
+        # then each would set it again at every reading
+        (remark,) = remarks(text)
+        where, _, said = remark.partition("28.33F749050000 has ")
+        assert where == "oemgateway.conf:8: s10: "
+        assert said == "resolution = 12 here and resolution = 9 in s9 (line 2): give it the same in both"
+        assert remarks(text.replace("= 12", "= 9")) == []
+
     def test_one_name_in_both_lists_is_remarked(self, remarks):
         assert remarks(whole().replace("[[cloud]]", "[[probe]]")) == [
             "oemgateway.conf:7: probe: a listener has this name too: the log cannot distinguish them"

@@ -25,6 +25,7 @@ def check_conflicts(text: Document, parts: Mapping[Kind, list[Part]], nodes: Nod
     writers = _writers(parts["listeners"])
     _check_claims(text, writers)
     _check_packets(text, parts["listeners"], nodes, writers)
+    _check_sets(text, parts["listeners"])
     _check_exclusive(text, [*parts["listeners"], *parts["dispatchers"]])
     _check_names(text, parts)
 
@@ -77,6 +78,20 @@ def _check_packets(text: Document, listeners: list[Part], nodes: Nodes, writers:
                     "give one of the two another node"
                 )
                 text.remark(line, where, message)
+                break
+
+
+def _check_sets(text: Document, listeners: list[Part]) -> None:
+    """Point out what two sections keep setting differently."""
+    first: dict[str, tuple[Part, str]] = {}
+    for part in listeners:
+        for thing, ours in part.sets.items():
+            other, theirs = first.setdefault(thing, (part, ours))
+            if theirs != ours:
+                message = (
+                    f"{thing} has {ours} here and {theirs} in {other.in_words}: give it the same in both"
+                )
+                text.remark(part.section.line, part.section.name, message)
                 break
 
 

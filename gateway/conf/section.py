@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.conf.document import Document, Entry, Section
 from gateway.conf.misplaced import (
@@ -33,6 +33,7 @@ class Part:
     exclusive: tuple[str, ...]
     catalogue: tuple[Series, ...] = ()
     simulated: bool = False
+    sets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def in_words(self) -> str:
@@ -85,6 +86,7 @@ def _made(text: Document, section: Section, entries: dict[str, Entry], named: st
     part = Part(section, entries, named, plugin, tuple(plugin.exclusive))
     if isinstance(plugin, Listener):
         part.catalogue, part.simulated = tuple(plugin.catalogue()), plugin.simulated
+        part.sets = plugin.sets
     remark_on_settings_below_commented(text, entries)
     for key, message in plugin.remarks():
         text.remark(*place(cls, section, entries, key), message)

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 from gateway.plugin import Health, Sampler, Series, SettingsFault, setting
-from listeners.onewire.ds18b20 import Fault, Reading
+from listeners.onewire.ds18b20 import DS18S20, Fault, Reading
 from listeners.onewire.families import readable, unread
 from listeners.onewire.report import Record, Report
 from listeners.onewire.rom import Rom, lookalike
@@ -17,7 +17,7 @@ from listeners.onewire.slots import Offsets, Slot, Slots
 from listeners.onewire.troubles import FailureLog, troubled
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gateway.plugin import Flag, Frame
 
@@ -62,6 +62,12 @@ class OneWire(Sampler):
     def place(self) -> str:
         """Which bus it reads, in words: two listeners with the same words read the same bus."""
         raise NotImplementedError
+
+    @property
+    def sets(self) -> Mapping[str, str]:
+        """The resolution of each sensor."""
+        roms = () if self.simulated else self.sensors.roms()
+        return {str(rom): f"resolution = {self.resolution}" for rom in roms if rom.family != DS18S20}
 
     def catalogue(self) -> Iterable[Series]:
         """Return each index up to the highest, and the sensor that is there; a Dummy where there is none."""
