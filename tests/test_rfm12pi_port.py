@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import struct
+import threading
 
 import pytest
 
-from gateway.flag import Flag
+from gateway.flag import Flag, wait_readable
 from gateway.settings import build
 from gateway.workers import worker
 from listeners.radio import baud as radio_baud
@@ -234,6 +236,29 @@ def test_no_packet_is_lost_while_settings_are_sent(firmware, plugged, opened):
     frames += read(listener, number - len(frames))
     assert [frame.values for frame in frames] == [divmod(n, 1000) for n in range(number)]
     read_until(listener, lambda _: (firmware.group, firmware.band, firmware.node) == (212, 8, 7))
+
+
+def test_what_a_board_hears_while_it_answers_is_printed_too(plugged, at_end):
+    # given two threads that print, as that of a test and that of the board do, and one that reads
+    board = plugged()
+    port = os.open(board.port, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    at_end.callback(os.close, port)
+    each, got = 4000, bytearray()
+
+    def print_lines() -> None:
+        for number in range(each):
+            wait_until(lambda: 2 * number - got.count(b"!") < 100)  # noqa: B023  (called here and now)
+            board.print("!")
+
+    printing = [threading.Thread(target=print_lines) for _ in range(2)]
+    for thread in printing:
+        thread.start()
+    # then every line is there
+    while got.count(b"!\r\n") < 2 * each and wait_readable([port], 10):
+        got += os.read(port, 4096)
+    for thread in printing:
+        thread.join(60)
+    assert got.count(b"!\r\n") == 2 * each
 
 
 # --- the whole way ----------------------------------------------------------------------------------------

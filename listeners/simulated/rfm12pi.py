@@ -50,6 +50,7 @@ class SimulatedRfm12pi:
         self._period = period
         self._loses_space = True
         self._master: int | None = None
+        self._writing = threading.Lock()
         self.replug()
 
     @property
@@ -108,7 +109,8 @@ class SimulatedRfm12pi:
     def _write(self, text: str) -> None:
         data = text.encode("latin-1")
         if self._master is not None:
-            with contextlib.suppress(BlockingIOError):
+            # A second thread that writes would be refused, and not wait.
+            with self._writing, contextlib.suppress(BlockingIOError):
                 os.write(self._master, data if self._is_at_right_baud() else data.translate(_WRONG_BAUD))
 
     def _is_at_right_baud(self) -> bool:
