@@ -27,7 +27,6 @@ LARGE = {
     "prometheus",
     "prometheus-blackbox-exporter",
     "promtool",
-    "rsyslogd",
     "victoria-metrics",
     "zstd",
 }
