@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import socket
 import subprocess
 import sys
@@ -244,7 +245,7 @@ def test_a_description_that_is_too_large_for_the_broker_holds_no_reading_up(tmp_
 class RefusesTheFirst:
     """A session whose broker refuses the first message with a code, and ends the connection with it."""
 
-    is_lost = False
+    is_lost = is_silent = False
 
     def __init__(self, code):
         self.taken = []
@@ -327,6 +328,52 @@ def test_what_is_acknowledged_together_with_the_end_of_the_connection_is_taken_a
     with pytest.raises(kind, match=failure) if failure else nullcontext():
         delivery.send()
     assert delivery.delivered().count == taken
+
+
+def passing_small_packets(port, most):
+    """Return what passes nothing more once more than so many bytes came without an answer from the port."""
+
+    def speak(_, connection):
+        since = 0
+        with socket.create_connection(("127.0.0.1", port)) as there:
+            while True:
+                ready, _, _ = select.select([connection, there], [], [])
+                for source in ready:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    since = 0 if source is there and since <= most else since + len(data)
+                    if source is there or since <= most:
+                        (connection if source is there else there).sendall(data)
+
+    return speak
+
+
+def test_where_many_messages_together_are_lost_fewer_are_under_way_for_ten_minutes(tmp_path, broker):
+    # given a line that large packets do not pass
+    with Peer(passing_small_packets(broker.port, 1300)) as line:
+        mqtt = Mqtt(host="127.0.0.1", port=line.port, topic="home", discovery="no", timeout=1.0)
+        mqtt.clock, mqtt.state = VirtualClock(), tmp_path
+        frames = [Frame("5", (float(n),), Stamp(1e9 + n, "b", 1.0)) for n in range(200)]
+        arrived, losses = 0, 0
+        while arrived < len(frames):
+            if mqtt.session is None:
+                mqtt.open()
+            ids = range(arrived, len(frames))
+            delivery = mqtt.prepare(Batch(frames[arrived:], ids, ["e"] * len(ids)))
+            try:
+                delivery.send()
+            except Lost:
+                losses += 1
+                mqtt.close()
+            arrived += delivery.delivered().count
+        assert losses <= 5
+        assert mqtt.session.window < 20
+        mqtt.close()
+        mqtt.clock.sleep(600)
+        mqtt.open()
+        assert mqtt.session.window == 20
+        mqtt.close()
 
 
 def test_emonhub_s_and_emoncms_formats(tmp_path):

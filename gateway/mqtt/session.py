@@ -58,6 +58,7 @@ class Session:
 
     With a `session_expiry` in seconds the broker keeps what comes while nobody is connected, and messages are
     acknowledged by `acknowledge` only; it then sends up to `receive_maximum` before it waits for that.
+    `is_silent` says that nothing more was acknowledged while `window` messages were under way.
     """
 
     def __init__(
@@ -76,17 +77,15 @@ class Session:
         self._receive_maximum = receive_maximum
         self.origin = ""
         self.received: deque[MQTTMessage] = deque()
-        self.version = 5
-        self.largest = 0
-        self.is_resumed = False
+        self.version, self.largest = 5, 0
+        self.window = IN_FLIGHT
+        self.is_resumed = self.is_silent = False
         self._connack: tuple[int, str] | None = None
         self._ended = ""
         self._opened_at = math.inf
-        self._under_way = self._own = 0
-        self._window = IN_FLIGHT
+        self._under_way = self._own = self._received_bytes = 0
         self._outcomes: dict[int, int] = {}
         self._awaited: set[int] = set()
-        self._received_bytes = 0
         self._subscribing: int | None = None
         self._subscribed: list[int] | None = None
 
@@ -236,7 +235,7 @@ class Session:
         mids: list[int] = []
         until = time.monotonic() + self._broker.timeout
         while len(codes) < len(messages):
-            while len(mids) < len(messages) and len(mids) - len(codes) < self._window:
+            while len(mids) < len(messages) and len(mids) - len(codes) < self.window:
                 mids.append(self.submit(messages[len(mids)]))
             self._under_way = len(mids) - len(codes)
             before = len(codes)
@@ -249,6 +248,7 @@ class Session:
             if len(codes) > before:
                 until = time.monotonic() + self._broker.timeout
             elif time.monotonic() >= until:
+                self.is_silent = True
                 raise Lost(f"{self._broker.where} acknowledges nothing for {self._broker.timeout:g} s")
 
     def submit(self, message: Message) -> int:
@@ -313,7 +313,7 @@ class Session:
         self._opened_at = time.monotonic()
         self.is_resumed = flags.session_present
         self.largest = getattr(properties, "MaximumPacketSize", 0)
-        self._window = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
+        self.window = min(self.window, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
 
     def _on_disconnect(
         self, _c: Client, _u: object, flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None

@@ -22,7 +22,7 @@ from gateway.mqtt.confirmations import Confirmations
 from gateway.mqtt.frames import Identity, emoncms_message, emonhub_messages, log_message
 from gateway.mqtt.gateway_id import gateway_id
 from gateway.mqtt.message import Message
-from gateway.mqtt.session import FAILED, Session
+from gateway.mqtt.session import FAILED, IN_FLIGHT, Session
 from gateway.mqtt.topics import check_published, default_topic
 from gateway.plugin import (
     LARGEST_BATCH,
@@ -55,6 +55,11 @@ _PAUSE = 1.0, 10.0
 """Seconds between Home Assistant's birth message and our answer: many gateways hear it at once."""
 _ANEW = 600.0
 """Seconds after which a message that the broker ended a connection for is sent again: it may take it now."""
+_SMALLER_FOR = 600.0
+"""Seconds in which fewer messages are under way than the broker left without an acknowledgement.
+
+On a line that large packets do not pass, many small messages together are lost for good.
+"""
 _TOGETHER = 1.0
 """Seconds between two looks at the present: what comes in between is published together."""
 
@@ -107,6 +112,7 @@ class Mqtt(Broker, Dispatcher):
         self._left_out: set[str] = set()
         self._ending: set[str] = set()  # topics whose message ended the connection
         self._ended_at = -math.inf  # when the last of them did
+        self._window, self._smaller_until = IN_FLIGHT, -math.inf
         self._draw = random.Random()  # noqa: S311  (it spreads the load, no more)
 
     def remarks(self) -> Iterable[tuple[str, str]]:
@@ -153,6 +159,9 @@ class Mqtt(Broker, Dispatcher):
         will = Message(self._stream.status, b"offline", retain=True) if self._stream else None
         self.session = Session(self, self.client or f"oemgateway-{gateway}-{self.name}", will=will)
         self.session.origin = gateway
+        if self.clock.monotonic() >= self._smaller_until:
+            self._window = IN_FLIGHT
+        self.session.window = self._window
         self.session.open()
         if self.confirm == "relay":
             self.confirmations = self.confirmations or Confirmations(gateway)
@@ -181,6 +190,9 @@ class Mqtt(Broker, Dispatcher):
                         self.session.deliver(self._stream.removal(), [])
                     else:
                         self.session.publish(Message(self._stream.status, b"offline", retain=True), qos=0)
+            if self.session.is_silent:
+                self._window = max(1, self.session.window // 2)
+                self._smaller_until = self.clock.monotonic() + _SMALLER_FOR
             self.session.close()
         self.session = self._poll = self.unconfirmed = None
 
