@@ -28,7 +28,7 @@ def _home() -> Path:
 
 def closed_above(path: Path) -> Path | None:
     """Return the first directory above a path that this user may not enter, None if there is none."""
-    above = reversed(path.absolute().parents)
+    above = [*reversed(path.absolute().parents), *reversed(path.resolve().parents)]
     return next((each for each in above if os.access(each, os.F_OK) and not os.access(each, os.X_OK)), None)
 
 

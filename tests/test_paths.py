@@ -87,3 +87,13 @@ def test_a_directory_that_a_power_cut_empties_is_told(tmp_path, directory, kind)
 
 def test_where_the_kernel_does_not_tell_nothing_is_said(tmp_path):
     assert is_volatile(tmp_path, tmp_path / "nothing") == ""
+
+
+def test_a_closed_directory_that_a_link_leads_into_is_named(tmp_path, monkeypatch):
+    # given a file in a home that this user may not enter, and a link to it
+    home, link = tmp_path / "home", tmp_path / "oemgateway.conf"
+    home.mkdir()
+    link.symlink_to(home / "dotfiles" / "oemgateway.conf")
+    monkeypatch.setattr(paths.os, "access", lambda place, mode: mode == os.F_OK or place != home)
+    # when it is asked what is closed, then it is the home
+    assert paths.closed_above(link) == home
