@@ -77,8 +77,8 @@ guard_configuration() {
     if chown root:oemgateway "$CONFIG" && chmod 0640 "$CONFIG"; then
         say "$CONFIG holds the key: from now on only root and the group oemgateway may read it"
     else
-        say "$CONFIG holds the key, and it cannot be set who may read it (FAT, as of /boot/firmware, keeps no owners):" \
-            "better have the file itself in /etc"
+        say "$CONFIG holds the key, and it cannot be set who may read it (FAT, as of /boot/firmware, keeps no" \
+            "owners): better have the file itself in /etc"
     fi
 }
 
@@ -122,8 +122,15 @@ runs_here() {
     "$PROGRAM/bin/python" -P -c "$1" 2>/dev/null
 }
 
+# Tell whether it was installed for the Python that Debian has now.
+is_of_this_python() {
+    runs_here 'import pathlib, sysconfig
+raise SystemExit(pathlib.Path(sysconfig.get_path("purelib")).parent.is_symlink())'
+}
+
 is_up_to_date() {
-    diff -rq "$STAGE" "$LAST" >/dev/null 2>&1 && [ -L "$LINK" ] && runs_here 'import gateway.commands.main'
+    diff -rq "$STAGE" "$LAST" >/dev/null 2>&1 && [ -L "$LINK" ] && runs_here 'import gateway.commands.main' \
+        && is_of_this_python
 }
 
 # fetch NEXT COMMAND...: run a command that fetches packages; if it fails, say why, and what to do before NEXT.
@@ -168,10 +175,15 @@ make_manual() {
 
 install_program() {
     # When Debian has replaced its Python by another version, the environment has to be made again.
-    runs_here 'import pip' || "$PYTHON" -m venv --clear "$PROGRAM"
+    { runs_here 'import pip' && is_of_this_python; } || "$PYTHON" -m venv --clear "$PROGRAM"
     # pip fetches and builds everything before it replaces anything: a failure leaves the gateway as it was.
     runs_here 'import setuptools, wheel' || pip_install "setuptools >= 66" wheel
     pip_install --no-build-isolation "$STAGE"
+    # Until then the service goes on with these: they are in Python, and a newer one runs them.
+    here=$(basename "$(dirname "$("$PROGRAM/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')")")
+    for minor in 12 13 14 15 16 17; do
+        [ -e "$PROGRAM/lib/python3.$minor" ] || ln -s "$here" "$PROGRAM/lib/python3.$minor"
+    done
     rm -rf "$STAGE/build" "$STAGE"/*.egg-info "$LAST"
     cp -R "$STAGE" "$LAST"
     make_manual

@@ -311,6 +311,16 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     assert "oemgateway: 0.1.0 is installed\n" in gateway.make("install")
     assert gateway.service("status")[0] == 0
 
+    # When Debian replaces its Python by another version, it goes on, and is installed anew by the next make.
+    minor = int(machine("/usr/bin/python3", "-c", "import sys; print(sys.version_info[1])").stdout)
+    library = machine.path(f"{PREFIX}/lib")
+    assert str((library / f"python3.{minor + 1}").readlink()) == f"python3.{minor}"
+    machine("sh", "-c", f"cd {PREFIX}/lib && mv python3.{minor} before && ln -s before python3.{minor}")
+    assert gateway.service("restart")[0] == 0
+    assert "oemgateway: 0.1.0 is installed\n" in gateway.make("install")
+    assert not (library / f"python3.{minor}").is_symlink()
+    assert gateway.service("status")[0] == 0
+
     # Removed, it leaves settings and readings, whether or not its program is there ...
     running = gateway.pid()
     machine("rm", "-r", PREFIX)
