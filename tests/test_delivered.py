@@ -627,6 +627,20 @@ class TestOnceAndInOrder:
         # then its feed has all of them
         assert sorted(feed.slots.values()) == [*range(1, 31)]
 
+    def test_what_was_retried_last_is_no_proof_that_a_renamed_section_has_sent_nothing(self, spool, server):
+        # given an older reading that was retried, all delivered, which another destination has not passed
+        spool.set_consumers(["home", "other"])
+        with dispatching(server, spool):
+            spool.put(numbered(4, 5, 6))
+            spool.admit([(frame, "home") for frame in numbered(1, 2)])
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # when it is renamed
+        spool.set_consumers(["house", "other"])
+        with dispatching(server, spool, "house") as worker:
+            wait_until(lambda: spool.standing("house").waiting == 0)
+        assert stored(server) == [4, 5, 6, 1, 2]
+        assert worker.doubled == 0
+
     @pytest.mark.parametrize("fault", [each for each in FAULTS if not each.startswith("hang")])
     @pytest.mark.parametrize("halved", [False, True])
     def test_what_a_full_disk_did_not_keep_is_sent_again_whatever_befalls_the_server_then(

@@ -97,8 +97,8 @@ class Retention:
             contents.notes.update({**notes, f"{NOT_KEPT}{who}": ""})
         if len(new) == 1 and (gone := contents.census.owners() - contents.places.consumers):
             with contents.transaction() as db:
-                rows = [(*new, who, contents.places.of(who)) for who in gone]
-                db.executemany("UPDATE frames SET whose = ? WHERE whose = ? AND id > ?", rows)
+                rows = [(*new, who) for who in gone]
+                db.executemany("UPDATE frames SET whose = ? WHERE whose = ?", rows)
             contents.census.load_owners(contents.db, contents.first)
 
     def unclaimed(self, contents: Contents) -> int:
