@@ -8,8 +8,10 @@ from gateway.clock import Clock
 
 _TOO_MANY = (429, 503)
 """What a limit answers; nginx's limit_req says 503 unless told otherwise."""
-_FIRST, _LONGEST = 1.0, 4.0
+_FIRST, _LONGEST = 0.25, 4.0
 """Seconds between two requests, at first and at most."""
+_SOON = 2.0
+"""Seconds after one that was taken in which a request may be refused for coming too soon."""
 _KEPT = 60.0
 """Seconds after which a limit is believed to be gone."""
 
@@ -39,6 +41,6 @@ class Pace:
         self._last = now = self.clock.monotonic()
         if status not in _TOO_MANY:
             self._taken = now
-        elif now < self._taken + 2 * max(self._apart, _FIRST):
+        elif now < self._taken + max(2 * self._apart, _SOON):
             self._apart = min(_LONGEST, 2 * self._apart or _FIRST)
             self._until = now + _KEPT
