@@ -3,6 +3,7 @@ from __future__ import annotations
 import _thread
 import errno
 import logging
+import os
 import random
 import threading
 import time
@@ -541,6 +542,21 @@ def test_however_many_were_sent_and_not_noted_the_far_end_is_asked_for_them(spoo
     wait_until(lambda: spool.standing("far").waiting == 0)
     assert far.got == list(range(8500))
     assert worker.doubled == 0
+
+
+def test_of_a_backlog_a_power_cut_takes_no_more_notes_than_are_looked_for(opened, started, monkeypatch):
+    # given a disk that is made to write once an hour
+    delivered_at: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _: delivered_at.append(len(far.got)))
+    far = far_end()
+    spool = opened("far", commit_interval=3600)
+    spool.put([frame(float(n)) for n in range(9000)])
+    delivered_at.clear()
+    # when many readings are delivered
+    started(virtual(dispatching(far, spool)))
+    wait_until(lambda: spool.standing("far").waiting == 0)
+    # then it also writes after each few thousand
+    assert delivered_at == [4000, 8000]
 
 
 def test_what_waits_at_the_start_and_was_never_sent_is_not_passed_over(spool, started):

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("oemgateway.spool")
 
 
+_DELIVERED = 4000
+"""Readings that are delivered between two syncs at most. A power cut takes the notes of these, and the far
+end is asked for twice as many at a time."""
+
 _RETRY = 5.0
 """Seconds after which a disk that could not sync is asked again."""
 
@@ -44,6 +48,7 @@ class Syncing:
         self._clock = clock
         self._lock, self._in_turn = threading.Lock(), threading.Lock()
         self._since: float | None = None
+        self._delivered = 0
         self._subscribers: dict[str, Callable[[int], None]] = {}
         self._trouble = ""
 
@@ -60,6 +65,13 @@ class Syncing:
                 self._since = self._clock.monotonic()
                 if self._interval:
                     self.unsynced.set()
+
+    def delivered(self, count: int) -> None:
+        """Note that so many frames were delivered, which is committed; of many the disk keeps it at once."""
+        with self._lock:
+            self._delivered += count
+        if self._delivered >= _DELIVERED:
+            self.sync()
 
     def due(self) -> float:
         """Return in how many seconds a `sync` is due; infinity where there is nothing to be kept."""
@@ -83,7 +95,7 @@ class Syncing:
 
     def _sync(self) -> None:
         with self._lock:
-            since, self._since = self._since, None
+            since, self._since, self._delivered = self._since, None, 0
             written, subscribers = self._puts_written, list(self._subscribers.values())
         if since is None:
             return

@@ -344,5 +344,6 @@ class DispatcherWorker(ServedWorker):
         self._spool.done(self.name, upto, refused=refused)
         self.refused_nodes.set_aside((frame.node for _, frame, _ in refused), self.plugin.clock.monotonic())
         if delivered:
+            self._spool.syncing.delivered(delivered)
             self.frames += delivered
             self.last = time.monotonic()
