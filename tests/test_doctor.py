@@ -97,6 +97,24 @@ def test_a_file_that_only_root_may_read_is_a_fault_of_the_service(pi):
     assert not ailing([each for each in doctor.examine(file, service) if each.subject == "configuration"])
 
 
+def test_a_closed_home_that_a_link_to_the_file_leads_into_is_a_fault_of_the_service(pi):
+    # given settings in a home that only its user may enter
+    pi.put("/home/pi/dotfiles/oemgateway.conf", CONFIGURATION)
+    pi.path("/home/pi").chmod(0o700)
+    file = pi.path("/etc/oemgateway.conf")
+    file.parent.mkdir(exist_ok=True)
+    file.symlink_to(pi.path("/home/pi/dotfiles/oemgateway.conf"))
+    service = replace(pi.machine, user="oemgateway", uid=pi.machine.uid + 1)
+    # when root looks, then it is no mode of the file that is named
+    found = [each for each in doctor.examine(file, service) if each.subject == "configuration"]
+    assert fault(found[1:]) == (
+        "oemgateway may not enter /home/pi, where /etc/oemgateway.conf is",
+        "keep the file in another directory, such as /etc",
+    )
+    pi.path("/home/pi").chmod(0o711)
+    assert not ailing([each for each in doctor.examine(file, service) if each.subject == "configuration"])
+
+
 def finding_on_state(pi, machine, text=CONFIGURATION):
     pi.put("/etc/oemgateway.conf", text)
     findings = doctor.examine(pi.path("/etc/oemgateway.conf"), machine)

@@ -16,7 +16,7 @@ from gateway.process.holders import Holder, of_file, text_of, user_name
 SERVICE = "oemgateway"
 """The user of the service."""
 
-READ, READ_WRITE, WRITE_SEARCH = 0o4, 0o6, 0o3
+READ, READ_WRITE, SEARCH, WRITE_SEARCH = 0o4, 0o6, 0o1, 0o3
 """Permission bits that a user needs: for a file, for a device, and for a directory."""
 
 
@@ -129,11 +129,26 @@ class Machine:
 
     def unreadable(self, *files: Path | None) -> list[Finding]:
         """Return a fault for each of these files that is there and that the user may not read."""
-        return [
-            bad(f"{self.user} may not read {file}", to_read(self.user, file))
-            for file in files
-            if file and self.exists(file) and not self.allows(file, READ)
-        ]
+        faults = []
+        for file in files:
+            if not file or not self.exists(file):
+                continue
+            if not self.allows(file, READ):
+                faults.append(bad(f"{self.user} may not read {file}", to_read(self.user, file)))
+            elif closed := self._closed_above(file):
+                fault = f"{self.user} may not enter {closed}, where {file} is"
+                faults.append(bad(fault, "keep the file in another directory, such as /etc"))
+        return faults
+
+    def _closed_above(self, file: Path) -> Path | None:
+        """Return the first directory above a file, or above what it links to, that the user may not enter."""
+        place = self.path(file)
+        for above in (*reversed(place.parents), *reversed(place.resolve().parents)):
+            if above != self.root and above.is_relative_to(self.root):
+                directory = Path("/") / above.relative_to(self.root)
+                if not self.allows(directory, SEARCH):
+                    return directory
+        return None
 
     def examine_rights(self, path: str, usual: str) -> Finding:
         """Return whether the user may use a device; on most machines the group `usual` may."""
