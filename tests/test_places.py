@@ -150,6 +150,19 @@ def test_what_a_dispatcher_was_to_have_again_goes_to_the_one_that_takes_its_plac
     assert spool.set_consumers(["b"]) == 2
 
 
+def test_what_is_dropped_is_counted_at_one_edit_though_another_dispatcher_has_not_passed_it(spool):
+    # given two that only a waits for, of which one is behind what b waits for
+    spool.set_consumers(["a", "b", "c"])
+    spool.put([frame(1), frame(2)])
+    spool.done("b", 1)
+    spool.done("c", 2)
+    spool.admit([(frame(3), "a")])
+    assert spool.set_consumers(["b", "c"]) == 2
+    # then the next edits do not count them again, but what only waits for another that goes
+    assert spool.set_consumers(["b", "c"]) == 0
+    assert spool.set_consumers(["c"]) == 1
+
+
 def test_a_dispatcher_that_is_added_has_sent_nothing_and_one_in_the_place_of_another_may_have(spool):
     spool.set_consumers(["a"])
     spool.put([frame(1), frame(2)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.spool.limits import Limits, NoRoom
 from gateway.spool.notes import NOT_KEPT
+from gateway.spool.places import PROVISIONAL
 from gateway.store import store
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Retention:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._reasons: set[str] = set()
+        # Up to which id frames of each that is no consumer, or of all (""), were counted as dropped.
+        self._counted: dict[str, int] = {}
 
     def keep_within(self, contents: Contents) -> None:
         """Remove the oldest frames beyond the limit."""
@@ -102,12 +105,14 @@ class Retention:
             contents.census.load_owners(contents.db, contents.first)
 
     def unclaimed(self, contents: Contents) -> int:
-        """Return how many frames wait only for those that are no consumers any more."""
+        """Return how many frames wait only for those that are no consumers any more; each is counted once."""
         census, places = contents.census, contents.places
         passed = places.passed_by_all()
         gone = census.owners() - places.consumers if places.consumers else ()
-        owned = sum(census.count_of(who, max(passed, places.of(who))) for who in gone)
-        return owned + census.count(max(contents.first - 1, places.left_at()), passed)
+        counted, end = self._counted, contents.next - 1
+        owned = sum(census.count_of(who, max(passed, places.of(who), counted.get(who, 0))) for who in gone)
+        self._counted = {**dict.fromkeys(gone, end), "": passed} if end < PROVISIONAL else {}
+        return owned + census.count(max(contents.first - 1, places.left_at(), counted.get("", 0)), passed)
 
     def _drop_oldest(self, contents: Contents, surplus: int) -> None:
         if surplus > 0:
