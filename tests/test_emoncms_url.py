@@ -283,6 +283,13 @@ class TestWhenItIsTried:
         )
         assert "apikey" not in str(failure)
 
+    def test_a_proxy_that_wants_a_certificate_is_not_taken_for_a_wrong_address(self):
+        # nginx with ssl_verify_client on; others end the handshake
+        page = "<html><head><title>400 No required SSL certificate was sent</title></head>...</html>"
+        failure = judge(400, page, "", KEY)
+        assert isinstance(failure, HoldEverything)
+        assert "it wants a certificate of this machine, which is not supported" in str(failure)
+
     def test_a_redirect_is_named_as_a_whole_address(self, server):
         server.canned = [Answer(301, "", {"Location": "/emoncms/input/bulk"})]
         with dispatcher(server.url, apikey=server.key) as emoncms:

@@ -11,7 +11,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from gateway.dispatchers.http_client.failures import PLAIN_TO_TLS, WRITE_HTTPS
+from gateway.dispatchers.http_client.failures import NO_CERTIFICATE, PLAIN_TO_TLS, WANT_NONE, WRITE_HTTPS
 from gateway.dispatchers.http_client.pages import (
     excerpt,
     is_page,
@@ -90,6 +90,8 @@ def judge_status(  # noqa: PLR0911  (a line for each)
         return BadFrame("the batch is too large for it")
     if PLAIN_TO_TLS.search(body):
         return _NotTaken(WRITE_HTTPS)
+    if NO_CERTIFICATE.search(body):
+        return _NotTaken(WANT_NONE)
     if 400 <= status < 500 and status not in (408, 429):
         return _NotTaken(
             f"it answers {status} to {path}: check url, at which Emoncms's own page must open in a browser "

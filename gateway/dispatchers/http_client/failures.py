@@ -24,6 +24,9 @@ _TLS_ALERT = "\x15\x03"
 """How other TLS servers begin their answer to http: with an alert (RFC 8446, 5.1)."""
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
 """OpenSSL's reasons where the other end does not use TLS."""
+NO_CERTIFICATE = re.compile(r"No required SSL certificate was sent|The SSL certificate error")
+"""What nginx answers, with status 400, to who gives no certificate, or one that it does not know."""
+WANT_NONE = "it wants a certificate of this machine, which is not supported: have it want none"
 WRITE_HTTPS = "https is spoken at this port: write https:// in url"
 
 _ISSUER = "name the file of the authority that signed it in ca_file"
@@ -59,9 +62,7 @@ def _of_tls(cause: ssl.SSLError, *, sent: bool) -> DeliveryFailure | None:
     """Return the failure of a handshake where there is a cure."""
     reason = cause.reason or ""
     if "CERTIFICATE_REQUIRED" in reason:  # TLS 1.3 says so after the request
-        return HoldEverything(
-            "it wants a certificate of this machine, which is not supported: have it want none"
-        )
+        return HoldEverything(WANT_NONE)
     if sent:
         return None
     if isinstance(cause, ssl.SSLCertVerificationError):
