@@ -22,7 +22,8 @@ CONFIG=/etc/oemgateway.conf
 STATE=/var/lib/oemgateway
 LOGS=/var/log/oemgateway
 # Files in /etc, beside the configuration, that are not overwritten once they have been edited.
-SETTINGS="default/oemgateway logrotate.d/oemgateway udev/rules.d/60-oemgateway.rules"
+RULE=udev/rules.d/60-oemgateway.rules
+SETTINGS="default/oemgateway logrotate.d/oemgateway $RULE"
 
 say() {
     echo "oemgateway: $*"
@@ -298,6 +299,8 @@ do_install() {
 }
 
 do_uninstall() {
+    # Unless it was edited: it would take the place of the one in a package that is installed later.
+    ! cmp -s "$LAST/etc/$RULE" "$ROOT/etc/$RULE" || rm -f "$ROOT/etc/$RULE"
     if [ -z "$ROOT" ]; then
         need_root
         forget_service
@@ -333,7 +336,9 @@ case $ACTION in
         ;;
     uninstall)
         do_uninstall
-        say "removed; kept are $CONFIG, $STATE, $LOGS, their user, and in /etc: $SETTINGS"
+        kept=
+        for file in $SETTINGS; do [ ! -e "$ROOT/etc/$file" ] || kept="$kept $file"; done
+        say "removed; kept are $CONFIG, $STATE, $LOGS, their user, and in /etc:$kept"
         say "sudo make purge removes these too"
         ;;
     purge)

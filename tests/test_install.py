@@ -482,6 +482,10 @@ def test_below_destdir_files_are_put_in_place_and_nothing_else_is_done(machine):
     )
     machine("rm", "-r", f"/image{PREFIX}/bin")
     assert gateway.version() == "0.1.0"
+    # A rule that nobody has edited does not stay: it would take the place of the one in a package.
+    said = gateway.make("uninstall", "DESTDIR=/image")
+    assert said.splitlines()[-2].endswith("in /etc: default/oemgateway logrotate.d/oemgateway")
+    assert not machine.path("/image/etc/udev/rules.d/60-oemgateway.rules").exists()
     gateway.make("purge", "DESTDIR=/image")
     assert machine("find", "/image", "-type", "f", "-o", "-type", "l").stdout == ""
 
@@ -536,6 +540,9 @@ def test_an_interpreter_that_only_root_may_run_is_refused_before_anything_is_don
     assert done.returncode != 0
     assert "only root may run /root/own/python3: sudo make install PYTHON=/usr/bin/python3" in done.stdout
     assert unlike(before, everything(machine)) == set()
+
+
+RULE = "/etc/udev/rules.d/60-oemgateway.rules"
 
 
 @pytest.fixture
@@ -692,7 +699,9 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PL
     # A gateway of the same name is stopped, and its script kept.
     ancestor = run_ancestor(machine)
     gateway.edit(SETTINGS)
+    machine("sh", "-c", f"mkdir -p $(dirname {RULE}) && echo '# of an earlier installation' >{RULE}")
     said = dpkg("--install", "/root/first.deb")
+    assert f"oemgateway: {RULE} takes the place of the rule in the package: remove it" in said
     assert "/etc/init.d/oemgateway was another gateway's: that one is stopped" in said
     assert f"oemgateway: {CONFIG} {GUARDED}\n" in said
     assert not machine.path(f"/proc/{ancestor}").exists()
