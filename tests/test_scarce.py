@@ -14,6 +14,8 @@ from tests.gateway_process import GatewayProcess, state
 from tests.ports import connect, free_port
 from tests.waiting import wait_until
 
+SETTLED = 50
+"""Looks in a row, some milliseconds apart, at which a process has the same descriptors."""
 SPARE = 4
 """Descriptors that remain for the file and the first of the sections."""
 
@@ -35,9 +37,15 @@ def write(file: Path, *ports: int) -> None:
 
 
 def limit_descriptors(pid: int, spare: int) -> tuple[int, int]:
-    """Leave a process so many descriptors; return the limits that it had."""
-    used = {int(link.name) for link in Path(f"/proc/{pid}/fd").iterdir()}
-    free = (number for number in range(1024) if number not in used)
+    """Leave a process so many descriptors, once it closes none any more; return the limits that it had."""
+    looks: list[set[int]] = []
+
+    def has_settled() -> bool:
+        looks.append({int(link.name) for link in Path(f"/proc/{pid}/fd").iterdir()})
+        return len(looks) > SETTLED and all(look == looks[-1] for look in looks[-SETTLED:])
+
+    wait_until(has_settled, what="the last client to be hung up on")
+    free = (number for number in range(1024) if number not in looks[-1])
     last = [next(free) for _ in range(spare + 1)][-1]
     hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
     return resource.prlimit(pid, resource.RLIMIT_NOFILE, (last, hard))
