@@ -245,7 +245,8 @@ def test_a_description_that_is_too_large_for_the_broker_holds_no_reading_up(tmp_
 class RefusesTheFirst:
     """A session whose broker refuses the first message with a code, and ends the connection with it."""
 
-    is_lost = is_silent = False
+    is_lost = False
+    window = 20
 
     def __init__(self, code):
         self.taken = []
@@ -368,11 +369,33 @@ def test_where_many_messages_together_are_lost_fewer_are_under_way_for_ten_minut
                 mqtt.close()
             arrived += delivery.delivered().count
         assert losses <= 5
-        assert mqtt.session.window < 20
-        mqtt.close()
+        assert mqtt.connection().window < 20
+        # in the same session too, which may last for months
         mqtt.clock.sleep(600)
+        assert mqtt.connection().window == 20
+        mqtt.close()
+
+
+def test_a_single_message_without_an_acknowledgement_is_no_reason_to_send_fewer_at_a_time(tmp_path, broker):
+    with Peer(passing_small_packets(broker.port, 1300)) as line:
+        mqtt = Mqtt(host="127.0.0.1", port=line.port, topic="home", discovery="no", timeout=1.0)
+        mqtt.clock, mqtt.state = VirtualClock(), tmp_path
         mqtt.open()
-        assert mqtt.session.window == 20
+        large = Frame("5", tuple(float(n) for n in range(300)), Stamp(1e9, "b", 1.0))
+        with pytest.raises(Lost):
+            mqtt.prepare(Batch([large], [1], ["e"])).send()
+        mqtt.close()
+        mqtt.open()
+        assert mqtt.connection().window == 20
+        mqtt.close()
+
+
+def test_no_more_messages_are_under_way_than_the_broker_allows(tmp_path):
+    with Mosquitto(tmp_path, "allow_anonymous true\nmax_inflight_messages 7") as broker:
+        mqtt = Mqtt(host="127.0.0.1", port=broker.port, topic="home", discovery="no")
+        mqtt.clock, mqtt.state = VirtualClock(), tmp_path
+        mqtt.open()
+        assert mqtt.connection().window == 7
         mqtt.close()
 
 

@@ -58,7 +58,7 @@ class Session:
 
     With a `session_expiry` in seconds the broker keeps what comes while nobody is connected, and messages are
     acknowledged by `acknowledge` only; it then sends up to `receive_maximum` before it waits for that.
-    `is_silent` says that nothing more was acknowledged while `window` messages were under way.
+    `window` messages may be under way: as many as are `allowed`, and fewer once several went unanswered.
     """
 
     def __init__(
@@ -77,9 +77,8 @@ class Session:
         self._receive_maximum = receive_maximum
         self.origin = ""
         self.received: deque[MQTTMessage] = deque()
-        self.version, self.largest = 5, 0
-        self.window = IN_FLIGHT
-        self.is_resumed = self.is_silent = False
+        self.version, self.largest, self.is_resumed = 5, 0, False
+        self.window = self.allowed = IN_FLIGHT
         self._connack: tuple[int, str] | None = None
         self._ended = ""
         self._opened_at = math.inf
@@ -248,7 +247,7 @@ class Session:
             if len(codes) > before:
                 until = time.monotonic() + self._broker.timeout
             elif time.monotonic() >= until:
-                self.is_silent = True
+                self.window = self.window // 2 if self._under_way > 1 else self.window
                 raise Lost(f"{self._broker.where} acknowledges nothing for {self._broker.timeout:g} s")
 
     def submit(self, message: Message) -> int:
@@ -313,7 +312,8 @@ class Session:
         self._opened_at = time.monotonic()
         self.is_resumed = flags.session_present
         self.largest = getattr(properties, "MaximumPacketSize", 0)
-        self.window = min(self.window, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
+        self.allowed = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
+        self.window = min(self.window, self.allowed)
 
     def _on_disconnect(
         self, _c: Client, _u: object, flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None

@@ -112,7 +112,7 @@ class Mqtt(Broker, Dispatcher):
         self._left_out: set[str] = set()
         self._ending: set[str] = set()  # topics whose message ended the connection
         self._ended_at = -math.inf  # when the last of them did
-        self._window, self._smaller_until = IN_FLIGHT, -math.inf
+        self._window, self._smaller_until = IN_FLIGHT, math.inf
         self._draw = random.Random()  # noqa: S311  (it spreads the load, no more)
 
     def remarks(self) -> Iterable[tuple[str, str]]:
@@ -159,8 +159,6 @@ class Mqtt(Broker, Dispatcher):
         will = Message(self._stream.status, b"offline", retain=True) if self._stream else None
         self.session = Session(self, self.client or f"oemgateway-{gateway}-{self.name}", will=will)
         self.session.origin = gateway
-        if self.clock.monotonic() >= self._smaller_until:
-            self._window = IN_FLIGHT
         self.session.window = self._window
         self.session.open()
         if self.confirm == "relay":
@@ -190,8 +188,8 @@ class Mqtt(Broker, Dispatcher):
                         self.session.deliver(self._stream.removal(), [])
                     else:
                         self.session.publish(Message(self._stream.status, b"offline", retain=True), qos=0)
-            if self.session.is_silent:
-                self._window = max(1, self.session.window // 2)
+            if self.session.window < self._window:
+                self._window = self.session.window
                 self._smaller_until = self.clock.monotonic() + _SMALLER_FOR
             self.session.close()
         self.session = self._poll = self.unconfirmed = None
@@ -256,6 +254,9 @@ class Mqtt(Broker, Dispatcher):
         """Return the connection; Lost where there is none."""
         if self.session is None:
             raise Lost(f"{self.where}: not connected")
+        if self.clock.monotonic() >= self._smaller_until:
+            self._window, self._smaller_until = IN_FLIGHT, math.inf
+            self.session.window = self.session.allowed
         return self.session
 
     def _messages(self, frame: Frame, identity: Identity | None) -> list[Message]:
