@@ -7,6 +7,7 @@ import json
 import struct
 import threading
 import time
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import urlencode
@@ -481,6 +482,17 @@ class TestOnceAndInOrder:
         assert distinct(rows, {}) == 8000
         assert find(rows, {**rows[4999]}, {}).count == 5000
         assert time.process_time() - began < 10
+
+    def test_telling_large_readings_of_many_seconds_apart_takes_little_memory(self):
+        rows: list[Inputs] = [{("9", str(n)): (second, 1.0) for n in range(60)} for second in range(1000)]
+        tracemalloc.start()
+        try:
+            assert distinct(rows, {}) == 1000
+            assert find(rows, rows[499], {}).count == 500
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert most < 1_000_000
 
     @pytest.mark.parametrize("arrived", [900, 1900, 2900])
     def test_what_a_power_cut_takes_the_note_of_is_found_though_it_was_many_batches(

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from gateway.plugin import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from gateway.dispatchers.emoncms.encoding import Inputs, Reading
 
@@ -67,12 +68,23 @@ def _shows(shown: Reading | None, sent: Reading) -> bool:
     return shown is not None and shown[0] == sent[0] and is_shown(shown[1], sent[1])
 
 
-def _traces(rows: Iterable[Inputs], before: Inputs) -> Iterator[Inputs]:
+def _moments(readings: Inputs) -> set[tuple[str, float]]:
+    """Return the nodes and seconds of these."""
+    return {(node, second) for (node, _), (second, _) in readings.items()}
+
+
+def _traces(rows: Sequence[Inputs], before: Inputs) -> Iterator[Inputs]:
     """Yield, for each row, its readings that differ from `before` and from all rows before it."""
+    often = Counter(_moments(before))
+    for row in rows:
+        often.update(_moments(row))
     seen: dict[tuple[tuple[str, str], float], list[float]] = {}
     for where, (second, value) in before.items():
         seen[where, second] = [value]
     for row in rows:
+        if all(often[moment] == 1 for moment in _moments(row)):
+            yield row  # as most are: there may be hundreds of thousands of readings
+            continue
         yield {
             where: (second, value)
             for where, (second, value) in row.items()
