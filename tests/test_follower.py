@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from listeners.lograte.follower import CHUNK, LATE, Follower
 
+LINE = len("000000 a line of some length, as they are\n")
+
 
 class Log:
     """A log file whose lines are numbered, and what was read of it."""
@@ -28,6 +30,7 @@ class Log:
         self.touched = 1_700_000_000
         self.state = {}
         self.olddir = None
+        self.offset = None
         self.begin()
 
     def begin(self):
@@ -39,11 +42,24 @@ class Log:
         self.begin()
 
     def write(self, count=1, to=None):
-        with (to or self.path).open("a") as file:
+        with (to or self.path).open("a" if to or self.offset is None else "r+") as file:
+            if not to and self.offset is not None:
+                file.seek(self.offset)
+                self.offset += count * LINE
             for _ in range(count):
                 file.write(f"{self.written:06} a line of some length, as they are\n")
                 self.written += 1
         self.touch(to or self.path)
+
+    def keep_offset(self):
+        """Have its program write on at its own offset, as `program > mail.log` does."""
+        self.path.touch()
+        self.offset = self.path.stat().st_size
+
+    def begin_file(self):
+        self.path.touch()
+        if self.offset is not None:
+            self.offset = 0
 
     def touch(self, path):
         """Give a file a time of its own: the clock of a file system is coarse, and these tests are quick."""
@@ -64,7 +80,7 @@ class Log:
     def rename(self):
         self.shift()
         self.path.rename(self.path.with_name("mail.log.1"))
-        self.path.touch()
+        self.begin_file()
 
     def restart_without_a_file(self):
         """Have the file missing at a start; its rotated ones are there."""
@@ -73,7 +89,7 @@ class Log:
         self.restart()
         with suppress(FileNotFoundError):
             self.poll()
-        self.path.touch()
+        self.begin_file()
 
     def copytruncate(self, *, restart=False):
         self.shift()
@@ -251,6 +267,31 @@ def test_a_file_that_grew_beyond_the_old_offset_after_it_was_truncated(begun):
     begun.poll()
     # then
     begun.assert_all_once(10)
+
+
+@pytest.mark.parametrize("compress", [True, False])
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_program_that_writes_on_at_its_own_offset_after_a_truncation(begun, compress, restart):
+    # given NULs before its lines, more than are read at a time, from the first rotation on
+    begun.keep_offset()
+    begun.write(2 * CHUNK // LINE)
+    begun.poll()
+    for size in (100, 40, 1):
+        # when
+        begun.copytruncate()
+        begun.write(size)
+        if restart:
+            begun.restart()
+        begun.poll()
+        begun.write(3)
+        if compress:
+            begun.compress()
+    begun.poll()
+    begun.now += 2 * LATE
+    begun.poll()
+    # then
+    begun.assert_all_once(10)
+    assert begun.follower.lost == 0
 
 
 @pytest.mark.parametrize("is_read", [True, False])
@@ -630,9 +671,15 @@ ACTS = [
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.sampled_from(ACTS), max_size=25), st.lists(st.integers(1, 60), min_size=25, max_size=25))
-def test_whatever_happens_each_line_is_read_once(tmp_path_factory, acts, sizes):
+@given(
+    st.lists(st.sampled_from(ACTS), max_size=25),
+    st.lists(st.integers(1, 60), min_size=25, max_size=25),
+    st.booleans(),
+)
+def test_whatever_happens_each_line_is_read_once(tmp_path_factory, acts, sizes, keeps_offset):
     log = Log(tmp_path_factory.mktemp("log"))
+    if keeps_offset:
+        log.keep_offset()
     log.write(1)
     log.poll()
     for act, size in zip(acts, sizes, strict=False):

@@ -20,6 +20,9 @@ _LIBRARIES = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma", ".zst": "compression.
 """What reads a compressed file, by its ending; that for zstd comes with Python 3.14."""
 
 
+_PIECE = 60_000
+
+
 _BEFORE_SUFFIX = r"(?:\.[0-9]{1,3}|[._-][0-9][-0-9._T:W]{7,})"
 """Number or date of a rotated file that keeps its suffix; mail-2.log is more likely a log of its own."""
 
@@ -67,6 +70,22 @@ def read(file: IO[bytes], offset: int, size: int) -> bytes:
         raise
     except Exception as error:  # what is compressed is damaged; each library has its own
         raise OSError(str(error)) from error
+
+
+def start_of_text(file: IO[bytes]) -> int:
+    """Return where the NULs end with which a file begins; 0 where nothing follows them."""
+    offset = 0
+    if isinstance(file, io.FileIO):
+        try:
+            offset = os.lseek(file.fileno(), 0, os.SEEK_DATA)
+        except OSError as error:  # nothing follows, or the file system does not know holes
+            if error.errno == errno.ENXIO:
+                return 0
+    while piece := read(file, offset, _PIECE if offset else 1):
+        if text := piece.lstrip(b"\0"):
+            return offset + len(piece) - len(text)
+        offset += len(piece)
+    return 0
 
 
 def crc(file: IO[bytes], offset: int, size: int) -> int:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import astuple, dataclass
-from typing import IO, TYPE_CHECKING, Any
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
 
-from listeners.lograte.files import crc, open_plain, read, rotated_files, unpacked
+from listeners.lograte.files import open_plain, read, rotated_files, start_of_text, unpacked
+from listeners.lograte.position import HEAD, START, TAIL, Position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,39 +24,10 @@ CHUNK = 60_000
 """Bytes that are read at a time; a line that is longer is cut there. A pipe holds as much."""
 LATE = 10.0
 """Seconds for which a rotated file is still read after its last line: its program may not know yet."""
-_HEAD, _TAIL = 1024, 64
 _KNOWN = 500
 """Rotated files that are remembered."""
 _WANTED = 20
 """Positions whose files have not been found again that are remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A file, by checksums of its first bytes and of those before the offset, where reading goes on."""
-
-    offset: int
-    head: int
-    tail: int
-
-    @classmethod
-    def at(cls, file: IO[bytes], offset: int) -> Position:
-        """Return the position at an offset of a file."""
-        before = min(offset, _TAIL)
-        return cls(offset, crc(file, 0, min(offset, _HEAD)), crc(file, offset - before, before))
-
-    def fits(self, file: IO[bytes]) -> bool:
-        """Tell whether a file is this one, of which something was read, or a copy that was made before."""
-        if not self.offset or crc(file, 0, min(self.offset, _HEAD)) != self.head:
-            return False
-        return read(file, self.offset - 1, 1) == b"" or self.holds(file)
-
-    def holds(self, file: IO[bytes]) -> bool:
-        """Tell whether a file still has what was read of it."""
-        return Position.at(file, self.offset) == self
-
-
-START = Position(0, 0, 0)
 
 
 class _Source:
@@ -73,19 +45,20 @@ class _Source:
             self.close = opened.pop_all().close
         about = os.fstat(plain.fileno())
         self.inode = (about.st_dev, about.st_ino)
-        self.position, self._last = START, b""
+        self.position, self._last, self._start = START, b"", 0
         self._is_cut = False
         self.is_behind = False
 
-    def key(self, length: int = _HEAD) -> tuple[int, int]:
-        """Return how long the beginning of the file is, up to a length, and its checksum."""
-        head = read(self.file, 0, length)
+    def key(self, length: int = HEAD) -> tuple[int, int]:
+        """Return how long the beginning of the file's text is, up to a length, and its checksum."""
+        self._start = self._start or start_of_text(self.file)
+        head = read(self.file, self._start, length)
         return len(head), zlib.crc32(head)
 
     def begin(self, position: Position) -> None:
         """Go on from a position."""
-        before = min(position.offset, _TAIL)
-        self.position = position
+        before = min(position.offset, TAIL)
+        self.position, self._start = position, position.start
         self._last = read(self.file, position.offset - before, before)
 
     def begin_at_end(self) -> None:
@@ -93,14 +66,15 @@ class _Source:
         size = os.fstat(self.file.fileno()).st_size
         last = read(self.file, size - CHUNK, CHUNK)
         offset = size - len(last) + last.rfind(b"\n") + 1 if b"\n" in last else size
-        self.begin(Position.at(self.file, offset))
+        start = start_of_text(self.file)
+        self.begin(Position.at(self.file, max(offset, start), start))
 
     def _take(self, data: bytes) -> None:
         """Go on after these bytes. The file is not looked at for it: it may be another one by now."""
-        offset, head, _ = astuple(self.position)
-        self._last = (self._last + data[-_TAIL:])[-_TAIL:]
-        head = zlib.crc32(data[: max(0, _HEAD - offset)], head)
-        self.position = Position(offset + len(data), head, zlib.crc32(self._last))
+        offset, head, _, start = astuple(self.position)
+        self._last = (self._last + data[-TAIL:])[-TAIL:]
+        head = zlib.crc32(data[: max(0, start + HEAD - offset)], head)
+        self.position = Position(offset + len(data), head, zlib.crc32(self._last), start)
 
     def lines(self, is_over: Callable[[], bool], *, rest: bool = False) -> Iterator[bytes]:
         """Yield whole lines, some at a time; the file has been read so far when the next are asked for.
@@ -110,6 +84,8 @@ class _Source:
         """
         data = b""
         self.is_behind = False
+        if not self.position.is_begun and (start := start_of_text(self.file)):
+            self.begin(Position.at(self.file, start, start))
         while True:
             offset = self.position.offset
             data += read(self.file, offset + len(data), CHUNK - len(data))
@@ -163,9 +139,9 @@ class Follower:
             given_up = state.get("given_up", [])
             for each in (*given_up, *state["positions"]):
                 position = Position(*map(int, each))
-                if not 0 <= position.offset < 1 << 63:
+                if not 0 <= position.start <= position.offset < 1 << 63:
                     return False
-                if position.offset:
+                if position.is_begun:
                     self._wanted[position] = None if each in given_up else self._now()
             self._known = {(int(length), int(crc)): None for length, crc in state["known"]}
             return True
@@ -182,7 +158,7 @@ class Follower:
             "known": [
                 [length, crc]
                 for length, crc in self._known
-                if all(each.position.offset or each.key(length) != (length, crc) for each in self._sources)
+                if all(each.position.is_begun or each.key(length) != (length, crc) for each in self._sources)
             ],
         }
 
@@ -336,7 +312,7 @@ class Follower:
         key = source.key()
         if any(since is not None and each.fits(source.file) for each, since in self._wanted.items()):
             return True
-        short = (each for each in self._known if each[0] < _HEAD)
+        short = (each for each in self._known if each[0] < HEAD)
         return bool(key[0]) and key not in self._known and all(source.key(n) != (n, crc) for n, crc in short)
 
     @contextmanager
