@@ -908,6 +908,32 @@ def test_where_large_batches_have_no_answer_in_time_small_ones_go_for_ten_minute
     assert far.batches[8:] == [2, 4, 8]
 
 
+@pytest.mark.parametrize(
+    ("waiting", "before"), [(1, [1]), (2, [2, 1])], ids=["of a single reading", "and another failure"]
+)
+def test_an_outage_that_begins_without_an_answer_says_nothing_of_the_size_of_batches(
+    spool, started, waiting, before
+):
+    # given a far end that does not answer to what is sent, and is away then
+    far = far_end(batch=8)
+    worker = virtual(dispatching(far, spool))
+
+    def vanish():
+        worker.plugin.clock.sleep(60)
+        raise OutcomeUnknown("timeout")
+
+    far.script = [vanish, raising(TryLater("not reached"))][:waiting]
+    spool.put([frame(n) for n in range(waiting)])
+    started(worker)
+    wait_until(lambda: len(far.got) == waiting)
+    # when it is back, and has much to get
+    far.batches.clear()
+    spool.put([frame(n) for n in range(waiting, waiting + 20)])
+    wait_until(lambda: len(far.got) == waiting + 20)
+    # then all of it goes at full speed
+    assert 8 in far.batches
+
+
 def test_the_interval_gathers_what_comes_but_a_backlog_goes_at_once(spool, started):
     far = far_end(batch=2, interval=1000.0)
     spool.put([frame(n) for n in range(5)])

@@ -45,10 +45,8 @@ _QUICK = 10.0
 """Seconds within which a batch should be taken; one that takes longer is followed by one of half its size."""
 
 _SMALLER_FOR = 600.0
-"""Seconds in which no batch is as large as one that was sent and had no answer in that time.
-
-On a line that large packets do not pass, each such batch costs the whole time-out.
-"""
+"""Seconds in which batches stay as small as the one that arrived after a larger one had no answer in time.
+On a line that large packets do not pass, each costs the time-out. If all else failed, it was an outage."""
 
 _LOOKS, _APART = 30, 1.0
 """How often a far end that is still storing frames is asked before a longer pause, and how far apart."""
@@ -113,9 +111,8 @@ class DispatcherWorker(ServedWorker):
         self._compared_at = 0.0
         self._new_frames = Flag()
         self._size = self._largest = plugin.batch
-        self._smaller_until = -math.inf
-        self._recalled = False
-        self._keeps = True
+        self._smaller_until, self._vanished = -math.inf, -1
+        self._recalled, self._keeps = False, True
         self._attempt: _Attempt | None = None
         self._blamed: int | None = None
         self._refusals = LogLimit(_REFUSALS)
@@ -207,8 +204,8 @@ class DispatcherWorker(ServedWorker):
             raise
         except OutcomeUnknown:
             self._size = max(1, number // 2)
-            if (now := self.plugin.clock.monotonic()) >= began + _QUICK:
-                self._largest, self._smaller_until = self._size, now + _SMALLER_FOR
+            if number > 1 and self.plugin.clock.monotonic() >= began + _QUICK:
+                self._vanished = self.failures + 1
             raise
         except BadFrame as refusal:
             self._refused(attempt, refusal)
@@ -221,8 +218,11 @@ class DispatcherWorker(ServedWorker):
         self.succeeded()
         if attempt.upto == waiting[-1][0] and len(waiting) < self._size:
             self.wait(self.plugin.interval)
-        if self.plugin.clock.monotonic() >= self._smaller_until:
+        if self._vanished == self.failures:
+            self._largest, self._smaller_until = self._size, self.plugin.clock.monotonic() + _SMALLER_FOR
+        elif self.plugin.clock.monotonic() >= self._smaller_until:
             self._largest = self.plugin.batch
+        self._vanished = -1
         self._size = min(self._size * 2, self._largest) if quick else max(1, number // 2)
 
     def _note_kept(self, keeps: bool) -> None:
