@@ -482,6 +482,21 @@ def test_a_resolver_that_fails_is_refused_and_a_port_without_one_as_well(resolve
     assert probe(f"dns ad.example @127.0.0.1:{closed_port()}").kind is Kind.REFUSED
 
 
+@pytest.mark.parametrize("is_silent", [True, False])
+def test_a_resolver_that_listens_at_one_of_its_two_addresses_alone_is_found(resolver, monkeypatch, is_silent):
+    # given a name whose first address refuses, or says nothing
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        ports = (deaf.getsockname()[1] if is_silent else closed_port(), resolver().port)
+        found = [info for port in ports for info in socket.getaddrinfo("127.0.0.1", port, type=2)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        # when
+        outcome = probe("dns ad.example @here.example A", seconds=1.0)
+    # then
+    assert outcome.kind is Kind.ANSWERED
+    assert outcome.ms < 500
+
+
 ASKED = dns.question("ad.example", "A")
 
 
@@ -513,6 +528,13 @@ ADDRESS = record(1, bytes([192, 0, 2, 1]), name=b"\x05other\x07example\0")
 def test_what_an_answer_says(flags, records, kind):
     packet = struct.pack("!6H", 7, flags, 1, len(records), 0, 0) + ASKED + b"".join(records)
     assert dns.judge(packet, 7, ASKED).kind is kind
+
+
+def test_a_refusal_without_the_question_is_one():
+    # given what unbound answers to one whom it does not serve
+    assert dns.judge(struct.pack("!6H", 7, 0x8105, 0, 0, 0, 0), 7, ASKED) == Outcome(Kind.REFUSED, "REFUSED")
+    # and what nobody sends
+    assert dns.judge(struct.pack("!6H", 7, 0x8100, 0, 0, 0, 0), 7, ASKED) is None
 
 
 @given(st.binary(max_size=300), st.integers(0, 65535))

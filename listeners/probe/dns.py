@@ -46,13 +46,15 @@ def query(number: int, asked: bytes) -> bytes:
 
 def judge(packet: bytes, number: int, asked: bytes) -> Outcome | None:
     """Return what an answer says, without its time; None for a packet that does not answer this question."""
-    if len(packet) < _HEADER.size + len(asked):
+    if len(packet) < _HEADER.size:
         return None
     found, flags, questions, answers, _, _ = _HEADER.unpack_from(packet)
     repeated = packet[_HEADER.size : _HEADER.size + len(asked)]
-    if found != number or not flags & 0x8000 or questions != 1 or repeated.lower() != asked.lower():
-        return None
     code = flags & 0xF
+    # What only refuses may have no question in it: unbound's answer to whom it does not serve.
+    is_repeated = repeated.lower() == asked.lower() if questions == 1 else bool(code) and not questions
+    if found != number or not flags & 0x8000 or not is_repeated:
+        return None
     if code == _NXDOMAIN:
         return Outcome(Kind.UNRESOLVED, "NXDOMAIN")
     if code:
@@ -93,13 +95,28 @@ def usual_server() -> str:
 def probe_dns(attempt: Attempt, name: str, server: str, port: int, kind: str) -> Outcome:
     """Return the outcome of a question; without a server it goes to the usual one."""
     asked, number = question(name, kind), int.from_bytes(os.urandom(2), "big")
-    family, _, _, _, address = attempt.resolve(server or usual_server(), port, socket.SOCK_DGRAM)[0]
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        attempt.hold(sock).connect(address)
-        began = time.monotonic()
-        sock.send(query(number, asked))
-        while True:
-            packet = attempt.hold(sock).recv(4096)
-            ms = attempt.milliseconds(began)
-            if outcome := judge(packet, number, asked):
-                return outcome._replace(ms=ms) if outcome.kind is Kind.ANSWERED else outcome
+    failure: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
+    found = attempt.resolve(server or usual_server(), port, socket.SOCK_DGRAM)
+    for place, (family, _, _, _, address) in enumerate(found):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                attempt.hold(sock).connect(address)
+                outcome = _ask(sock, number, asked, attempt.left() / (len(found) - place))
+        except OSError as error:  # refused or silent: a server may listen at its other address alone
+            failure = error
+        else:
+            return outcome
+    raise failure
+
+
+def _ask(sock: socket.socket, number: int, asked: bytes, seconds: float) -> Outcome:
+    """Return the outcome of a question at one address; raises OSError where nothing answers in time."""
+    began = time.monotonic()
+    sock.send(query(number, asked))
+    while (left := began + seconds - time.monotonic()) > 0:
+        sock.settimeout(left)
+        packet = sock.recv(4096)
+        ms = round((time.monotonic() - began) * 1000, 3)
+        if outcome := judge(packet, number, asked):
+            return outcome._replace(ms=ms) if outcome.kind is Kind.ANSWERED else outcome
+    raise TimeoutError
