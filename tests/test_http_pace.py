@@ -59,6 +59,20 @@ class TestPace:
             pace.answered(status)
         assert pace.clock.monotonic() == 40
 
+    def test_where_an_outage_began_soon_after_a_request_nothing_is_waited_for_at_its_end(self):
+        pace = Pace()
+        pace.clock = VirtualClock()
+        for pause, status in [(0, 200), (0, 503), (4, 503), (4, 503), (8, 200)]:
+            pace.clock.sleep(pause)
+            pace.wait()
+            pace.answered(status)
+        assert pace.clock.monotonic() == 16
+        # when the inputs of many nodes are asked for, one after the other
+        for _ in range(60):
+            pace.wait()
+            pace.answered(200)
+        assert pace.clock.monotonic() == 16
+
     def test_a_limit_is_forgotten_after_a_minute(self):
         pace = Pace()
         pace.clock = VirtualClock()

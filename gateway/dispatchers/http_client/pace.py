@@ -44,3 +44,5 @@ class Pace:
         elif now < self._taken + max(2 * self._apart, _SOON):
             self._apart = min(_LONGEST, 2 * self._apart or _FIRST)
             self._until = now + _KEPT
+        elif now >= self._taken + 2 * _LONGEST:
+            self._until = now  # it is an outage
