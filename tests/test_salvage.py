@@ -12,6 +12,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from gateway.clock import Clock
 from gateway.frame import Frame, Stamp
 from gateway.spool import Spool, queue_file
 from gateway.store import census, salvage, store
+from gateway.store.rows import ascending
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, UNTRACED, GatewayProcess, state
 from tests.spools import finish_rescue, open_queue
@@ -284,6 +286,28 @@ def test_a_first_page_that_was_half_written_when_a_rescue_was_killed_is_written_
     spool = rescued(path)
     assert values(spool) == list(range(300))
     spool.close()
+
+
+def test_pages_that_are_out_of_date_do_not_lead_it_back_again_and_again(path):
+    # given two leaves with what is on the one before them, and then one that cannot be read
+    fill(path)
+    there = pages(path)
+    first, second, third, fourth = list(dict.fromkeys(there[n] for n in range(6000, 6080)))[:4]
+    data = path.read_bytes()
+    old = data[first * PAGE : (first + 1) * PAGE]
+    with path.open("r+b") as file:
+        for page in (second, third):
+            file.seek(page * PAGE)
+            file.write(old)
+    overwrite(path, fourth)
+    # when its frames are read
+    with closing(store.open_view(path)) as db:
+        rows = list(islice(ascending(db, "frames", 0, is_last=True), 50_000))
+    # then that ends, with all frames of the other pages
+    assert len(rows) < 50_000
+    found = {row["id"] - 1 for _, row in rows if row}
+    assert len(found) > 11_900
+    assert max(found) == 11_999
 
 
 def test_the_limit_of_its_size_holds_again_afterwards(damaged):

@@ -62,14 +62,17 @@ def _next_readable(
         try:
             with closing(db.execute(query, (probe,))) as cursor:
                 row = cursor.fetchone()
-                found = row and _checked(cursor, row)
+                there = row and _checked(cursor, row)
         except sqlite3.Error as error:
             _check_is_lasting(error, is_last=is_last)
             if not _is_local(error):
                 return None
             bad = probe
         else:
-            good = probe
+            if there and there[0] <= after:  # a page that is out of date: from here it would go on for ever
+                bad = probe
+            else:
+                good, found = probe, there
         if good is not None:
             probe = (bad + good) // 2
         elif bad > HIGHEST:
