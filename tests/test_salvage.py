@@ -677,6 +677,33 @@ def test_where_the_new_file_gets_damaged_itself_it_is_made_anew(damaged, monkeyp
     spool.close()
 
 
+def test_a_power_cut_that_leaves_out_a_page_of_its_log_takes_nothing_that_was_safe(
+    damaged, monkeypatch, tmp_path
+):
+    # given a rescue, frames that were put during it and are safe, and others that are not
+    piecewise(monkeypatch)
+    spool = open_queue(damaged)
+    log = Path(f"{damaged}.rescue-wal")
+    for n in range(20_000, 20_030):
+        spool.put([frame(n)])
+    spool.syncing.sync()
+    safe = log.stat().st_size
+    for n in range(20_030, 20_040):
+        spool.put([frame(n)])
+    # when a power cut takes the first page of what was not safe, and not those after it
+    cut = shutil.copytree(damaged.parent, tmp_path / "cut")
+    spool.close()
+    with (cut / log.name).open("r+b") as file:
+        file.seek(safe)
+        file.write(bytes(24 + PAGE))
+    # then what was safe is there
+    spool = rescued(cut / damaged.name)
+    read = values(spool)
+    assert len(read) > 11_900
+    assert set(range(20_000, 20_030)) <= set(read)
+    spool.close()
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 6))
 def test_any_damage_leaves_all_the_rest(tmp_path_factory, seed, count):

@@ -84,8 +84,10 @@ class Salvage:
         except sqlite3.Error as error:
             if not store.is_damage(error):
                 raise
+            late, boots = _kept(work)
             _set_aside(work)
             target = store.open_store(work, max_bytes=_UNLIMITED)
+            _keep(target, late, boots)
         try:
             mark, noted = self._mark(), dict(target.execute("SELECT name, value FROM counters"))
             if _DONE not in noted and _SIZE in noted and mark and mark != (noted[_SIZE], noted[_MTIME]):
@@ -280,6 +282,20 @@ def _keep(
         db.execute(_LATE)
         db.executemany("INSERT OR IGNORE INTO late VALUES (?, ?, 0)", rows)
         db.executemany("INSERT OR REPLACE INTO boots VALUES (?, ?, ?, ?)", boots)
+
+
+def _kept(path: Path) -> tuple[list[tuple[int, str]], list[tuple[object, ...]]]:
+    """Return what can be read of the frames that were kept in a new file which is damaged, and its boots.
+
+    SQLite takes the log up to the damage: after a power cut all that was safe. More may be behind it.
+    """
+    late: dict[int, str] = {}
+    boots: dict[object, tuple[object, ...]] = {}
+    for opened in (store.open_view, readable):
+        with suppress(OSError, sqlite3.Error), closing(opened(path)) as db:
+            late |= dict(read_late(db))
+            boots |= {row[0]: row for row in db.execute("SELECT * FROM boots")}
+    return sorted(late.items()), [*boots.values()]
 
 
 def _set_aside(path: Path) -> None:
