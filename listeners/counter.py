@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _KEEP_EVERY = 3600.0
 """Seconds between two writes of the totals; after a kill what came since is read off the counter itself.
 
-One that has begun again since does not tell that, so they are written at once when one does.
+One that has begun again since does not tell that, so they are written at once when one does, or is new.
 """
 
 _ROUNDED = 6
@@ -128,7 +128,10 @@ class Counter(EntrySampler):
         self._sampled.clear()
         before = self._counted.copy()
         values = super().sample()
-        began = any(self._counted[path].shown < counted.shown for path, counted in before.items())
+        began = any(
+            path not in before or counted.shown < before[path].shown
+            for path, counted in self._counted.items()
+        )
         if began or self._kept.is_due():
             self._keep()
         return values

@@ -224,6 +224,17 @@ def test_the_total_does_not_fall_after_a_kill_where_the_file_began_again(counter
     assert read(counter(counter1=str(pulses))).values[1] == total
 
 
+def test_the_total_does_not_fall_after_a_power_cut_in_the_first_hour(counter, tmp_path):
+    # given a counter that was read once
+    pulses = tmp_path / "pulses"
+    pulses.write_text("5000000")
+    read(counter(counter1=str(pulses)))
+    # when the power is cut, and it begins again
+    pulses.write_text("3")
+    # then
+    assert read(counter(counter1=str(pulses))).values == (None, 5000003)
+
+
 def test_the_first_rate_after_a_start_is_a_gap(counter, tmp_path):
     # given a number that goes up by 1 a second, kept once
     file = tmp_path / "count"
@@ -260,15 +271,21 @@ def test_a_damaged_file_of_totals_is_as_none(counter, tmp_path, kept):
     assert read(counter(counter1=str(file))).values == (None, 5)
 
 
-def test_the_totals_are_written_once_an_hour(counter, tmp_path):
-    file = tmp_path / "count"
+def test_the_totals_are_written_at_first_and_once_an_hour(counter, tmp_path):
+    # given
+    file, kept = tmp_path / "count", tmp_path / "counter-net.json"
     file.write_text("5")
     listener = counter(counter1=str(file))
     read(listener)
-    assert not (tmp_path / "counter-net.json").exists()
+    assert kept.exists()
+    kept.unlink()
+    # when
+    read(listener)
+    assert not kept.exists()
     listener.clock.sleep(3600)
     read(listener)
-    assert (tmp_path / "counter-net.json").exists()
+    # then
+    assert kept.exists()
 
 
 def test_the_doctor_says_which_file_has_no_number(counter, tmp_path):
