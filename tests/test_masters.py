@@ -10,9 +10,11 @@ import pytest
 from gateway.clock import Clock
 from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owserver import Address, Server
+from listeners.onewire.drivers.shared_conversion import SharedConversion
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom, crc8
 from listeners.onewire.tree import Unavailable, buses
+from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from tests.simulators.ds18s20 import Ds18s20
@@ -30,9 +32,14 @@ class CountingClock(Clock):
 
     def __init__(self):
         self.waits = []
+        self._ahead = 0.0
+
+    def monotonic(self):
+        return super().monotonic() + self._ahead
 
     def sleep(self, seconds):
         self.waits.append(seconds)
+        self._ahead += seconds
         super().sleep(2 * QUICK)
 
 
@@ -105,6 +112,50 @@ def test_two_sections_on_the_same_buses_share_a_conversion(served):
     # when the second begins in the middle of the first one's wait, then neither has the value of before
     assert house.sweep() == [30.0]
     assert others == [30.0]
+
+
+def test_a_conversion_that_is_over_is_not_shared():
+    # given a section whose wait for a conversion a busy machine ends a minute late
+    clock, shared, begun = VirtualClock(), SharedConversion(), []
+
+    def convert():
+        begun.append(clock.monotonic())
+        return ["bus.0/"]
+
+    class Busy(VirtualClock):
+        def monotonic(self):
+            return clock.monotonic()
+
+        def sleep(self, seconds):
+            clock.sleep(seconds + 60)
+            # when another section reads the same bus meanwhile
+            shared.wait(convert, 0.75, clock)
+
+    shared.wait(convert, 0.75, Busy())
+    # then it has a conversion of its own
+    assert begun == [0, 60.75]
+
+
+def test_a_section_with_coarser_sensors_takes_part_in_the_conversion_of_one_with_finer_ones():
+    # given a section that waits for sensors of 12 bits
+    clock, shared, begun, waits = VirtualClock(), SharedConversion(), [], []
+
+    def convert():
+        begun.append(clock.monotonic())
+        return ["bus.0/"]
+
+    class Late(VirtualClock):
+        def sleep(self, seconds):
+            clock.sleep(0.5)
+            # when one with sensors of 9 bits, and then another of 12 bits, read the same bus meanwhile
+            for each in (0.75 / 8, 0.75):
+                before = clock.monotonic()
+                shared.wait(convert, each, clock)
+                waits.append(clock.monotonic() - before)
+
+    shared.wait(convert, 0.75, Late())
+    # then they wait for what is left
+    assert (begun, waits) == ([0], [0, 0.25])
 
 
 def test_the_resolution_is_set_in_the_scratchpad_only_and_then_waited_for(served):

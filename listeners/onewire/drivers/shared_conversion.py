@@ -20,12 +20,11 @@ _lock = Lock()
 
 
 class SharedConversion:
-    """What some sections wait for now: since when, and on which buses."""
+    """The last conversion: since when, until when some section waits for it, and on which buses."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._waiting = 0
-        self._begun = 0.0
+        self._begun = self._end = float("-inf")
         self._buses: Sequence[str] = ()
 
     def wait(self, convert: Callable[[], Sequence[str]], seconds: float, clock: Clock) -> Sequence[str]:
@@ -35,20 +34,15 @@ class SharedConversion:
         waited for. `seconds` is how long the caller's sensors take.
         """
         with self._lock:
-            left = seconds
-            if self._waiting:
-                left -= clock.monotonic() - self._begun
-            else:
+            now = clock.monotonic()
+            if now >= self._end:
                 self._buses = convert()
-                self._begun = clock.monotonic()
-            buses = self._buses
-            self._waiting += 1
-        try:
+                self._begun = now = clock.monotonic()
+            buses, left = self._buses, seconds - (now - self._begun)
             if buses:
-                clock.sleep(max(0.0, left))
-        finally:
-            with self._lock:
-                self._waiting -= 1
+                self._end = max(self._end, now + left)
+        if buses:
+            clock.sleep(max(0.0, left))
         return buses
 
 
