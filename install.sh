@@ -10,6 +10,7 @@ ROOT=${DESTDIR:+$(realpath -m "$DESTDIR")}
 # All else finds the program by the link to its command in /usr/local/bin. docs/install.rst names this folder too.
 PREFIX=/opt/oemgateway
 PROGRAM=$ROOT$PREFIX
+NEW=$PROGRAM.new
 COMMAND=$PROGRAM/bin/oemgateway
 # A copy of what was installed last: it shows what is new, and which file in /etc has been edited since.
 LAST=$PROGRAM/source
@@ -111,7 +112,7 @@ place() {
 stage() {
     STAGE=$(mktemp -d)
     chmod 0755 "$STAGE"
-    trap 'rm -rf "$STAGE"' EXIT
+    trap 'rm -rf "$STAGE" "$NEW"' EXIT
     cp -R setup.cfg pyproject.toml README.rst LICENSE docs gateway listeners etc "$STAGE"
     # It has a key where someone has filled it in here, and not in /etc.
     chmod 0640 "$STAGE/etc/oemgateway.conf"
@@ -175,8 +176,12 @@ make_manual() {
 }
 
 install_program() {
-    # When Debian has replaced its Python by another version, the environment has to be made again.
-    { runs_here 'import pip' && is_of_this_python; } || "$PYTHON" -m venv --clear "$PROGRAM"
+    there=$PROGRAM
+    # When Debian has replaced its Python by another version, the environment has to be made again. What is there may run.
+    if ! { runs_here 'import pip' && is_of_this_python; }; then
+        PROGRAM=$NEW
+        "$PYTHON" -m venv --clear "$PROGRAM"
+    fi
     # pip fetches and builds everything before it replaces anything: a failure leaves the gateway as it was.
     runs_here 'import setuptools, wheel' || pip_install "setuptools >= 66" wheel
     pip_install --no-build-isolation "$STAGE"
@@ -185,12 +190,15 @@ install_program() {
     for minor in 12 13 14 15 16 17; do
         [ -e "$PROGRAM/lib/python3.$minor" ] || ln -s "$here" "$PROGRAM/lib/python3.$minor"
     done
+    grep -rlI "$PROGRAM" "$PROGRAM/bin" "$PROGRAM/pyvenv.cfg" | xargs -r sed -i "s|$PROGRAM|$PREFIX|g"
+    if [ "$PROGRAM" = "$NEW" ]; then
+        rm -rf "$there"
+        mv "$NEW" "$there"
+        PROGRAM=$there
+    fi
     rm -rf "$STAGE/build" "$STAGE"/*.egg-info "$LAST"
     cp -R "$STAGE" "$LAST"
     make_manual
-    if [ -n "$ROOT" ]; then
-        grep -rlI "$ROOT/" "$PROGRAM/bin" "$PROGRAM/pyvenv.cfg" | xargs -r sed -i "s|$ROOT/|/|g"
-    fi
     mkdir -p "$(dirname "$LINK")"
     ln -sfn "$PREFIX/bin/oemgateway" "$LINK"
 }
@@ -299,15 +307,15 @@ do_install() {
 }
 
 do_uninstall() {
-    # Unless it was edited: it would take the place of the one in a package that is installed later.
-    ! cmp -s "$LAST/etc/$RULE" "$ROOT/etc/$RULE" || rm -f "$ROOT/etc/$RULE"
     if [ -z "$ROOT" ]; then
         need_root
         forget_service
     else
         rm -f "$ROOT/$UNIT" "$ROOT/etc/$SCRIPT"
     fi
-    rm -rf "$PROGRAM" "$LINK" "$MAN/man1/oemgateway.1" "$MAN/man5/oemgateway.conf.5" "$COMPLETIONS/oemgateway"
+    # Unless it was edited: it would take the place of the one in a package that is installed later.
+    ! cmp -s "$LAST/etc/$RULE" "$ROOT/etc/$RULE" || rm -f "$ROOT/etc/$RULE"
+    rm -rf "$PROGRAM" "$NEW" "$LINK" "$MAN/man1/oemgateway.1" "$MAN/man5/oemgateway.conf.5" "$COMPLETIONS/oemgateway"
     rmdir --ignore-fail-on-non-empty "$MAN/man1" "$MAN/man5" "$COMPLETIONS" "$(dirname "$COMPLETIONS")" 2>/dev/null || :
 }
 

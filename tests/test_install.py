@@ -317,9 +317,22 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     assert str((library / f"python3.{minor + 1}").readlink()) == f"python3.{minor}"
     machine("sh", "-c", f"cd {PREFIX}/lib && mv python3.{minor} before && ln -s before python3.{minor}")
     assert gateway.service("restart")[0] == 0
+    # Where nothing can be fetched, what there is stays.
+    offline = machine(
+        *("env", "PIP_INDEX_URL=http://127.0.0.1:9/", "PIP_RETRIES=0", "make", "-C", "/usr/src/oemgateway"),
+        *("PYTHON=/usr/bin/python3", "install"),
+    )
+    assert "connect to the network once, then make install again" in offline.stdout
+    assert not machine.path(f"{PREFIX}.new").exists()
+    assert gateway.service("restart")[0] == 0
     assert "oemgateway: 0.1.0 is installed\n" in gateway.make("install")
     assert not (library / f"python3.{minor}").is_symlink()
     assert gateway.service("status")[0] == 0
+    assert machine("grep", "-rlI", f"{PREFIX}.new", PREFIX).stdout == ""
+
+    # Nobody but root removes it.
+    refused = machine("runuser", "-u", "nobody", "--", "make", "-C", "/usr/src/oemgateway", "uninstall")
+    assert (refused.returncode, "root is needed: sudo make uninstall" in refused.stdout) == (2, True)
 
     # Removed, it leaves settings and readings, whether or not its program is there ...
     running = gateway.pid()
