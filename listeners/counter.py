@@ -150,12 +150,15 @@ class Counter(EntrySampler):
     def examine(self, machine: Machine) -> Iterable[Finding]:
         """Say which files have no number, or one that the user may not read."""
         for entry in self.counters.named().values():
+            if closed := machine.unreadable(entry.what):
+                yield from closed
+                continue
             try:
                 read_number(machine.path(entry.what))
             except OSError as error:
                 yield bad(failure(error), "one number that grows is expected there: correct the path")
             else:
-                yield from machine.unreadable(entry.what) or [good(f"{entry.what} has a number")]
+                yield good(f"{entry.what} has a number")
 
     def _keep(self) -> None:
         named = {entry.text for entry in self.counters.named().values()}

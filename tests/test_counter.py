@@ -301,6 +301,8 @@ def test_the_doctor_says_which_file_has_no_number(counter, tmp_path):
     assert second == f"FAULT : {tmp_path}: Is a directory: {cure}"
     assert third.startswith("FAULT : /proc/uptime: a number expected, not ")
     assert third.endswith(cure)
+    # and what the user may not read first, as no other path helps there
+    pulses.write_text("")
     pulses.chmod(0o600)
     service = Machine(root=Path("/"), user="oemgateway", uid=990, gids=frozenset(), live=True)
     assert "FAULT : oemgateway may not read " in next(map(str, listener.examine(service)))
