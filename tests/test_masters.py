@@ -56,7 +56,7 @@ class House:
         self.again()
 
     def again(self):
-        self.masters = Masters(self.tree, self.paths, self.resolution, self.clock)
+        self.masters = Masters(self.tree, self.paths, lambda _: self.resolution, self.clock)
 
     def sweep(self, *ids):
         ids = ids or [sensor.id for sensor in itertools.chain(*self.bridge.channels)]
@@ -97,7 +97,7 @@ def test_two_sections_on_the_same_buses_share_a_conversion(served):
     house = served(Ds18b20(FLOW, 21.5), resolution=12)
     house.sweep()
     sensor, rom = house.bridge.sensors[0], Rom.parse(FLOW)
-    other = Masters(house.tree, house.paths, 12, house.clock)
+    other = Masters(house.tree, house.paths, lambda _: 12, house.clock)
     sensor.temperature, sensor.seconds_at_12_bits = 30.0, 0.3
     others = []
 
@@ -271,7 +271,7 @@ def test_a_sensor_whose_bus_does_not_convert_waits_for_that_bus():
             f"{home}scratchpad": pad + bytes([crc8(pad)]),
         }
     )
-    masters = Masters(tree, ["bus.0/", "bus.1/"], 12, CountingClock())
+    masters = Masters(tree, ["bus.0/", "bus.1/"], lambda _: 12, CountingClock())
     assert masters.sweep([rom]) == {rom: 25.0}
 
     del tree.files["bus.0/simultaneous/temperature"]
@@ -283,11 +283,13 @@ def test_a_ds28ea00_has_no_scratchpad_there_and_is_read_as_a_number():
     rom = Rom.parse("42.33F749050000")
     files = {f"bus.0/uncached/{rom}/temperature11": b"      21.125", "bus.0/simultaneous/temperature": b""}
 
-    assert Masters(Files(files), ["bus.0/"], 11, CountingClock()).sweep([rom]) == {rom: 21.125}
+    assert Masters(Files(files), ["bus.0/"], lambda _: 11, CountingClock()).sweep([rom]) == {rom: 21.125}
 
 
 def test_a_ds28ea00_at_85_degrees_has_no_value_as_it_has_them_at_power_on_too():
     rom = Rom.parse("42.33F749050000")
     files = {f"bus.0/uncached/{rom}/temperature12": b"          85", "bus.0/simultaneous/temperature": b""}
 
-    assert Masters(Files(files), ["bus.0/"], 12, CountingClock()).sweep([rom]) == {rom: Fault.POWER_ON}
+    assert Masters(Files(files), ["bus.0/"], lambda _: 12, CountingClock()).sweep([rom]) == {
+        rom: Fault.POWER_ON
+    }

@@ -164,8 +164,8 @@ def test_the_bus_below_a_mount_is_searched(tmp_path):
 def test_the_resolution_is_set_through_a_mount_and_one_conversion_waited_for(tmp_path):
     sensors = [quick(f"28.{n:02X}A749050000", n + 0.5625) for n in range(3)]
     with owserver(Ds2482(Clock(), sensors), tmp_path) as port, owfs_mount(port, tmp_path) as path:
-        bus = opened(path, resolution="9")
         ids = [sensor.id for sensor in sensors]
+        bus = opened(path, resolution="9", **{f"sensor{n}": each for n, each in enumerate(ids, 1)})
 
         sweeps = [sweep(bus, *ids) for _ in range(3)]
 

@@ -39,6 +39,22 @@ def test_a_sensor_on_a_line_without_parasites_has_its_own_supply(tmp_path):
         assert house.listener.traits(GONE) == (None, None)
 
 
+@pytest.mark.parametrize("way", ["owserver", "owfs", "w1"])
+def test_a_sensor_that_has_no_index_here_keeps_its_resolution_as_it_may_be_one_of_another_section(
+    way, tmp_path
+):
+    # given a section with one of two sensors
+    sensors = [Ds18b20(str(rom), 20.0) for rom in (OWN, FED)]
+    with WAYS[way](sensors, {"sensor1": str(OWN), "resolution": "9"}, tmp_path) as house:
+        # when it looks what else there is, as it does once a minute
+        for _ in range(3):
+            house.read()
+            house.listener.look()
+        # then it has set its own alone, and reads both
+        assert [house.listener.traits(rom) for rom in (OWN, FED)] == [(9, False), (12, False)]
+        assert [house.listener.record.notes[rom].reading for rom in (OWN, FED)] == [20.0, 20.0]
+
+
 @pytest.mark.parametrize(
     ("text", "fed"), [("0\n", True), ("1\n", False), ("-5\n", None), ("", None), (None, None)]
 )

@@ -160,7 +160,7 @@ def test_a_driver_that_asks_to_come_again_gives_no_value(tree, monkeypatch):
 def test_another_resolution_is_set_once_and_again_after_a_fault(tree):
     path = tree({FLOW: {"w1_slave": w1_slave("59 01 4b 46 1f ff 07 10"), "resolution": b"12\n"}})
     attribute = path / FLOW.linux / "resolution"
-    bus = listener(path, resolution="9")
+    bus = listener(path, resolution="9", sensor1=str(FLOW))
 
     assert bus.sweep([FLOW]) == {FLOW: 21.5}
     assert int(attribute.read_bytes()) == 9

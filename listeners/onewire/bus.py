@@ -69,6 +69,10 @@ class OneWire(Sampler):
         roms = () if self.simulated else self.sensors.roms()
         return {str(rom): f"resolution = {self.resolution}" for rom in roms if rom.family != DS18S20}
 
+    def resolution_for(self, rom: Rom) -> int | None:
+        """Return what a sensor is set to; None for one without an index, as another section may set it."""
+        return self.resolution if rom in self.sensors.roms() else None
+
     def catalogue(self) -> Iterable[Series]:
         """Return each index up to the highest, and the sensor that is there; a Dummy where there is none."""
         return [

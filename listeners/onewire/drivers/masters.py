@@ -35,7 +35,7 @@ from listeners.onewire.sensor import Sensor
 from listeners.onewire.tree import Unavailable, read_temperature
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.clock import Clock
     from listeners.onewire.rom import Rom
@@ -46,13 +46,16 @@ OnBus = Sensor[str | None]
 
 
 class Masters:
-    """The sensors on the buses with these paths, and on branches of couplers whose paths `places` has."""
+    """The sensors on the buses with these paths, and on branches of couplers whose paths `places` has.
+
+    `resolution` tells what a sensor is set to, None where it keeps what it has.
+    """
 
     def __init__(
         self,
         tree: Tree,
         buses: Sequence[str],
-        resolution: int,
+        resolution: Callable[[Rom], int | None],
         clock: Clock,
         places: Mapping[Rom, str] = MappingProxyType({}),
     ) -> None:
@@ -131,7 +134,7 @@ class Masters:
         rom, home = sensor.rom, f"{uncached(bus)}{sensor.rom}/"
         if rom.family == DS28EA00:
             # OWFS does not show its scratchpad: nothing tells a true 85 °C from that of a power-on.
-            reading = read_temperature(self._tree, f"{home}temperature{self._resolution}")
+            reading = read_temperature(self._tree, f"{home}temperature{self._resolution(rom) or FINEST}")
             return Fault.POWER_ON if reading == POWER_ON_C else reading
 
         def read() -> bytes:
@@ -162,11 +165,12 @@ class Masters:
         That belief outlives the sensor's power: where asking has not helped, it is made to change twice.
         """
         sensor.bits = bits
-        if bits == self._resolution:
+        wanted = self._resolution(sensor.rom)
+        if wanted in (None, bits):
             sensor.tries = 0
         elif sensor.tries < 2:
-            detour = 9 if self._resolution > 9 else 10
-            for asked in (detour, self._resolution)[1 - sensor.tries :]:
+            detour = 9 if wanted > 9 else 10
+            for asked in (detour, wanted)[1 - sensor.tries :]:
                 with suppress(Unavailable):
                     self._tree.read(f"{home}temperature{asked}")
             sensor.tries += 1

@@ -200,7 +200,9 @@ class Owfs(OneWire):
         real = [bus for bus, name in found.items() if not name.startswith(SIMULATED)]
         self._places = {}
         self._searched = False
-        self._masters = Masters(self._tree, real, self.resolution, self.clock, self._places) if real else None
+        self._masters = (
+            Masters(self._tree, real, self.resolution_for, self.clock, self._places) if real else None
+        )
         if "Simulated-Random" in found.values():
             self._warn_once(
                 f"{self._tree} serves FAKE SENSORS with random values, as Debian's /etc/owfs.conf does until "

@@ -180,7 +180,7 @@ class W1(OneWire):
         self._at_once(self._set_up_one, roms)
 
     def _set_up_one(self, rom: Rom) -> None:
-        set_up(self._sensor(rom), self._files, self.resolution, self.clock.monotonic())
+        set_up(self._sensor(rom), self._files, self.resolution_for(rom), self.clock.monotonic())
 
     def _conversion_time(self, roms: Iterable[Rom]) -> float:
         """Return how long the kernel waits for conversions of these, of each by itself.

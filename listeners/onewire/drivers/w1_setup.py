@@ -52,8 +52,8 @@ class Attributes:
         write_once(file, data)
 
 
-def set_up(sensor: Sensor[Path], files: Attributes, resolution: int, now: float) -> None:
-    """Set up what is not set up so far.
+def set_up(sensor: Sensor[Path], files: Attributes, resolution: int | None, now: float) -> None:
+    """Set up what is not set up so far; without a resolution the sensor keeps its own.
 
     A file that may not be written, or is not there, is tried again the next time: that costs nothing.
     """
@@ -71,7 +71,9 @@ def set_up(sensor: Sensor[Path], files: Attributes, resolution: int, now: float)
                 return
         except OSError:
             refused = True
-    if sensor.bits != resolution and not fixed:
+    if resolution is None and not fixed:
+        resolution = sensor.bits = shown_resolution(files, home)
+    if resolution and sensor.bits != resolution and not fixed:
         try:
             files.write(home / "resolution", b"%d\n" % resolution)
             sensor.bits = None
