@@ -544,6 +544,16 @@ def test_however_many_were_sent_and_not_noted_the_far_end_is_asked_for_them(spoo
     assert worker.doubled == 0
 
 
+@pytest.mark.parametrize(("size", "most"), [(60, 8000), (200, 2000), (999, 1000)])
+def test_of_large_readings_fewer_are_looked_for_at_a_time_as_memory_is_small(spool, started, size, most):
+    far = far_end(keeps_what_is_before=True)
+    values = tuple(map(float, range(size)))
+    left_by_an_earlier_run(spool, [replace(frame(1.0), values=values) for _ in range(8500)])
+    started(virtual(dispatching(far, spool)))
+    wait_until(lambda: far.asked)
+    assert far.asked[0] == most
+
+
 def test_of_a_backlog_a_power_cut_takes_no_more_notes_than_are_looked_for(opened, started, monkeypatch):
     # given a disk that is made to write once an hour
     delivered_at: list[int] = []

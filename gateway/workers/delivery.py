@@ -54,9 +54,9 @@ _LOOKS, _APART = 30, 1.0
 _REFUSALS = 100
 """Refusals of frames that are logged within an hour, at most."""
 
-_LOOKED_FOR = 8 * LARGEST_BATCH
-"""Readings that are looked for at a time after a start. A far end shows the last one that it has: of those
-before it nothing is known without it. A power cut takes the notes of a few seconds in which many are sent."""
+_LOOKED_FOR, _VALUES = 8, 500_000
+"""The largest batches that are looked for at once after a start, and values at most, as memory is small. The
+last reading of all is what a far end shows, and a power cut takes the notes of seconds in which many go."""
 
 _COMPARE_EVERY = 3600.0
 """Seconds after which the far end's clock is asked for again: clocks drift, and are set."""
@@ -167,8 +167,9 @@ class DispatcherWorker(ServedWorker):
             return
         upto, blind = self._spool.sent(self.name)
         sent = [pair for pair in waiting if pair[0] <= upto]
-        if len(sent) == LARGEST_BATCH:
-            sent = [pair for pair in self._spool.peek(self.name, _LOOKED_FOR) if pair[0] <= upto]
+        if len(sent) == (most := LARGEST_BATCH):
+            most *= max(1, min(_LOOKED_FOR, _VALUES // sum(len(frame.values) for _, frame in sent)))
+            sent = [pair for pair in self._spool.peek(self.name, most) if pair[0] <= upto]
             if not sent:
                 return  # what waits has changed meanwhile
         delivery = self.plugin.prepare(self._batch(sent or waiting))
@@ -179,7 +180,7 @@ class DispatcherWorker(ServedWorker):
         else:
             delivery.delivered()
         # Where all of these may have been sent, so may what follows them.
-        self._recalled = len(sent) < _LOOKED_FOR
+        self._recalled = len(sent) < most
 
     def _batch(self, numbered: Numbered) -> Batch:
         ids = [number for number, _ in numbered]
