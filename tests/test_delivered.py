@@ -616,9 +616,18 @@ class TestOnceAndInOrder:
         assert [each.frame.values for each in spool.refused("home")] == [(2.0, 3.0)]
         assert (worker.frames, worker.doubled) == (1, 0)
 
-    @pytest.mark.parametrize(("boot", "name"), [("same", "home"), ("next", "home"), ("same", "house")])
+    @pytest.mark.parametrize(
+        ("boot", "edits"),
+        [
+            ("same", ["home"]),
+            ("next", ["home"]),
+            ("same", ["house"]),
+            ("same", ["other", "other home"]),
+            ("same", ["other", "other home", "other house"]),
+        ],
+    )
     def test_what_a_full_disk_did_not_keep_is_sent_once_more_also_after_a_start(
-        self, killed, server, boot, name
+        self, killed, server, boot, edits
     ):
         # given a server whose disk is full: it shows readings as arrived, and has none of them in its feed
         start = int(time.time()) - 1000
@@ -633,7 +642,9 @@ class TestOnceAndInOrder:
         server.feeds.unwritable = server.feeds.full = False
         server.reset_after = 2
         with killed(boot) as spool:
-            spool.set_consumers([name])  # and the section may be renamed
+            for sections in edits:  # and the section may be renamed, or be away for a while
+                spool.set_consumers(sections.split())
+            name = edits[-1].split()[-1]
             with dispatching(server, spool, name):
                 wait_until(lambda: spool.standing(name).waiting == 0)
         # then its feed has all of them

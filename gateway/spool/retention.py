@@ -23,6 +23,8 @@ log = logging.getLogger("oemgateway.spool")
 
 _PIECE = 500
 """How many frames that are too old are removed at a time."""
+_PASSED_ON = "another may have its place"
+"""What is noted of one whose far end has not kept what it shows, once it is gone and a new one is there."""
 
 
 class Retention:
@@ -92,13 +94,14 @@ class Retention:
     def pass_on(self, contents: Contents, new: set[str]) -> None:
         """Give the frames that were for a removed consumer alone to the new one, where just one is new.
 
-        Its far end may also be that of one whose far end had not kept what it shows.
+        Its far end may also be that of one whose far end had not kept what it shows. That one may come back.
         """
-        unkept = contents.notes.below(NOT_KEPT)
-        for who in unkept.keys() - contents.places.consumers if new else ():
-            notes = {f"{NOT_KEPT}{each}": unkept[who] for each in new}
-            contents.notes.update({**notes, f"{NOT_KEPT}{who}": ""})
-        if len(new) == 1 and (gone := contents.census.owners() - contents.places.consumers):
+        unkept, consumers = contents.notes.below(NOT_KEPT), contents.places.consumers
+        gone = {who for who in unkept.keys() - consumers if new and unkept[who] != _PASSED_ON}
+        these = (unkept.keys() & consumers) | (new if gone else set())
+        texts = dict.fromkeys(these, "what was sent") | dict.fromkeys(gone, _PASSED_ON)
+        contents.notes.update({f"{NOT_KEPT}{who}": text for who, text in texts.items()})
+        if len(new) == 1 and (gone := contents.census.owners() - consumers):
             with contents.transaction() as db:
                 rows = [(*new, who) for who in gone]
                 db.executemany("UPDATE frames SET whose = ? WHERE whose = ?", rows)
