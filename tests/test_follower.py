@@ -203,6 +203,28 @@ def test_a_restart_goes_on_where_it_was_however_often_it_was_rotated_meanwhile(
     begun.assert_all_once(10)
 
 
+@pytest.mark.parametrize("more", [0, 1, 30])
+def test_a_log_that_lost_its_end_in_a_power_cut_is_not_read_again(begun, more):
+    # given a log of which the last lines were read, and not on the disk yet when the power went
+    begun.write(100)
+    begun.poll()
+    os.truncate(begun.path, 90 * LINE)
+    # when others have come before the gateway starts again
+    begun.write(more)
+    begun.restart()
+    begun.poll()
+    # then no line counts twice, and each that comes from now on counts
+    seen = begun.written
+    begun.write(5)
+    begun.poll()
+    assert len(begun.read) == len(set(begun.read))
+    assert set(range(seen, begun.written)) <= set(begun.read)
+    # nor is a file missing
+    begun.now += 2 * LATE
+    begun.poll()
+    assert begun.follower.lost == 0
+
+
 def test_lines_that_come_late_into_the_renamed_file_are_read(begun):
     begun.rename()
     begun.write(2)

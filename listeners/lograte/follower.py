@@ -69,6 +69,15 @@ class _Source:
         start = start_of_text(self.file)
         self.begin(Position.at(self.file, max(offset, start), start))
 
+    def begin_after_cut(self, position: Position) -> None:
+        """Go on from a position in a file that has lost what was before it, or has other lines there."""
+        before = read(self.file, position.offset - 1, CHUNK)
+        if not before:
+            self.begin_at_end()
+            return
+        offset = position.offset + max(0, before.find(b"\n"))
+        self.begin(Position.at(self.file, offset, position.start))
+
     def _take(self, data: bytes) -> None:
         """Go on after these bytes. The file is not looked at for it: it may be another one by now."""
         offset, head, _, start = astuple(self.position)
@@ -257,16 +266,20 @@ class Follower:
         if self.is_first:
             new.begin_at_end()
         else:
-            self._go_on(new)
+            self._go_on(new, is_log=True)
         return new
 
-    def _go_on(self, source: _Source) -> None:
-        """Move a source to where its file was left."""
-        for position in sorted(self._wanted, key=lambda each: each.offset, reverse=True):
-            if position.fits(source.file):
-                del self._wanted[position]
-                source.begin(position)
-                return
+    def _go_on(self, source: _Source, *, is_log: bool = False) -> None:
+        """Move a source to where its file was left; of the log itself a power cut may have taken the end."""
+        wanted = sorted(self._wanted, key=lambda each: each.offset, reverse=True)
+        if found := next((each for each in wanted if each.holds(source.file)), None):
+            source.begin(found)
+        elif is_log and (found := next((each for each in wanted if each.begins(source.file)), None)):
+            source.begin_after_cut(found)
+        elif found := next((each for each in wanted if each.fits(source.file)), None):
+            source.begin(found)
+        if found:
+            del self._wanted[found]
 
     def _open_rotated(self, written: _Source | None) -> list[_Source]:
         """Return the rotated files that are not known yet, the oldest first.

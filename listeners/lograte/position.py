@@ -38,9 +38,11 @@ class Position:
 
     def fits(self, file: IO[bytes]) -> bool:
         """Tell whether a file is this one, of which something was read, or a copy that was made before."""
-        if not self.is_begun or crc(file, self.start, min(self.offset - self.start, HEAD)) != self.head:
-            return False
-        return read(file, self.offset - 1, 1) == b"" or self.holds(file)
+        return self.begins(file) and (read(file, self.offset - 1, 1) == b"" or self.holds(file))
+
+    def begins(self, file: IO[bytes]) -> bool:
+        """Tell whether a file begins as this one, of which something was read."""
+        return self.is_begun and crc(file, self.start, min(self.offset - self.start, HEAD)) == self.head
 
     def holds(self, file: IO[bytes]) -> bool:
         """Tell whether a file still has what was read of it."""
