@@ -596,6 +596,14 @@ def test_a_host_that_replies(host):
     assert 0 < outcome.ms < 1000
 
 
+@pytest.mark.usefixtures("may_ping")
+def test_more_requests_than_the_time_has_room_for_lose_none():
+    # given twenty requests, and a time in which ten are sent 0.2 s apart
+    outcome = probe("icmp 127.0.0.1", seconds=2.0, count=20)
+    # then
+    assert (outcome.kind, outcome.loss) == (Kind.ANSWERED, 0)
+
+
 def test_a_user_that_may_not_is_told_and_nothing_is_known_of_the_target(monkeypatch):
     def denied(*_):
         raise PermissionError(errno.EPERM, "no")

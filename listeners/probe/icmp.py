@@ -19,7 +19,7 @@ _REPLY: dict[int, int] = {socket.AF_INET: 0, socket.AF_INET6: 129}
 _PROTOCOL: dict[int, int] = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket.IPPROTO_ICMPV6}
 _HEADER = struct.Struct("!BBHHH")
 _APART = 0.2
-"""Seconds between two requests."""
+"""Seconds between two requests; all are sent in the first half of the time, as each is to have its reply."""
 
 NOT_ALLOWED = "this user may send no echo requests: `oemgateway doctor` says what to do"
 
@@ -71,6 +71,7 @@ def probe_icmp(attempt: Attempt, count: int, host: str) -> Outcome:
     family, _, _, _, address = attempt.resolve(host, 0, socket.SOCK_DGRAM)[0]
     sock, raw = _open(family)
     payload = os.urandom(16)
+    apart = min(_APART, attempt.left() / 2 / count)
     sent: list[float] = []
     times: dict[int, float] = {}
     with sock:
@@ -80,11 +81,11 @@ def probe_icmp(attempt: Attempt, count: int, host: str) -> Outcome:
         try:
             while len(times) < count:
                 left = attempt.left()
-                if len(sent) < count and attempt.milliseconds(sent[-1] if sent else 0) >= _APART * 1000:
+                if len(sent) < count and attempt.milliseconds(sent[-1] if sent else 0) >= apart * 1000:
                     sent.append(time.monotonic())
                     sock.sendto(request(family, len(sent), payload), address)
                 if len(sent) < count:
-                    left = min(left, _APART - attempt.milliseconds(sent[-1]) / 1000)
+                    left = min(left, apart - attempt.milliseconds(sent[-1]) / 1000)
                 if not poll.poll(max(1, left * 1000)):
                     continue
                 packet = sock.recv(2048)
