@@ -109,7 +109,7 @@ def test_a_closed_home_that_a_link_to_the_file_leads_into_is_a_fault_of_the_serv
     found = [each for each in doctor.examine(file, service) if each.subject == "configuration"]
     assert fault(found[1:]) == (
         "oemgateway may not enter /home/pi, where /etc/oemgateway.conf is",
-        "keep the file in another directory, such as /etc",
+        "keep the file itself in another directory, such as /etc",
     )
     pi.path("/home/pi").chmod(0o711)
     assert not ailing([each for each in doctor.examine(file, service) if each.subject == "configuration"])

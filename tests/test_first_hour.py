@@ -169,7 +169,7 @@ def test_a_file_that_the_service_may_not_read_is_named_with_its_cure(monkeypatch
     monkeypatch.setattr(machine, "closed_above", lambda _: "/home/pi")
     words = (
         "/etc/oemgateway.conf: cannot be read: Permission denied: oemgateway may not enter /home/pi: "
-        "keep the file in another directory, such as /etc\n"
+        "keep the file itself in another directory, such as /etc\n"
     )
     assert typed(capsys, "check") == (78, words)
 

@@ -30,7 +30,7 @@ def cure_to_read(file: Path) -> str:
     if user_name(os.geteuid()) != SERVICE:
         return "put sudo before the command, as it holds a key"
     if closed := closed_above(file):
-        return f"{SERVICE} may not enter {closed}: keep the file in another directory, such as /etc"
+        return f"{SERVICE} may not enter {closed}: keep the file itself in another directory, such as /etc"
     return f"{SERVICE} may not read it: {to_read(SERVICE, file)}"
 
 
@@ -137,7 +137,7 @@ class Machine:
                 faults.append(bad(f"{self.user} may not read {file}", to_read(self.user, file)))
             elif closed := self._closed_above(file):
                 fault = f"{self.user} may not enter {closed}, where {file} is"
-                faults.append(bad(fault, "keep the file in another directory, such as /etc"))
+                faults.append(bad(fault, "keep the file itself in another directory, such as /etc"))
         return faults
 
     def _closed_above(self, file: Path) -> Path | None:
