@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -97,6 +97,44 @@ def test_all_are_told_to_convert_and_then_read(tree):
 
     assert bus.sweep([FLOW, RETURN]) == {FLOW: 21.5625, RETURN: -10.125}
     assert (path / "w1_bus_master1" / "therm_bulk_read").read_bytes() == b"trigger\n"
+
+
+def test_two_sections_have_the_bus_one_after_the_other(tree):
+    # given a section whose sensor converts
+    path = tree({FLOW: {"w1_slave": w1_slave(WARM)}, RETURN: {"w1_slave": w1_slave(COLD)}})
+    converts, begun, over, used = Event(), Event(), Event(), []
+
+    class Kept(Attributes):
+        def __init__(self, name):
+            self.name = name
+
+        def read(self, file):
+            used.append(self.name)
+            return super().read(file)
+
+        def write(self, file, data):
+            used.append(self.name)
+            if file.name == "therm_bulk_read":
+                (begun if self.name == "second" else converts).set()
+                assert self.name == "second" or over.wait(10)
+            super().write(file, data)
+
+    sections = {"first": (listener(path), FLOW), "second": (listener(path), RETURN)}
+    sweeps = []
+    for name, (bus, rom) in sections.items():
+        vars(bus).update(_files=Kept(name))
+        sweeps.append(Thread(target=bus.sweep, args=([rom],)))
+    sweeps[0].start()
+    assert converts.wait(10)
+    # when another section reads the same bus meanwhile
+    sweeps[1].start()
+    assert not begun.wait(0.3)
+    over.set()
+    for thread in sweeps:
+        thread.join(10)
+    # then it begins once the first one has read its sensor
+    assert begun.is_set()
+    assert used == sorted(used)
 
 
 def test_without_a_common_conversion_each_read_converts(tree):

@@ -18,6 +18,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from gateway.settings import setting
@@ -48,6 +49,13 @@ AT_ONCE = 16
 
 _TRANSFERS = 8
 """How many reads take as long as setting a sensor up and reading it again, at most."""
+
+_SWEEPS: dict[Path, Lock] = {}
+"""By directory, what one section at a time may have.
+
+A conversion for all that another section began would make the sensors begin anew, and the kernel shows none
+of them until it is over.
+"""
 
 _FIRST_LINE = re.compile(rb"((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)")
 
@@ -111,6 +119,10 @@ class W1(OneWire):
         Those that have lost their power are set up again and convert a second time, each by itself, if that
         does not delay the next sweep. If it would, that sweep is the first in which they have a value.
         """
+        with _SWEEPS.setdefault(self.path, Lock()):
+            return self._swept(roms)
+
+    def _swept(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         self._check_directory()
         self._set_up(rom for rom in roms if self._sensor(rom).due <= self.clock.monotonic())
         lost: dict[Rom, Reading] = {}
