@@ -418,3 +418,15 @@ def test_a_closed_directory_above_the_state_is_named_and_no_owner_changed(tmp_pa
         f"{place}: Permission denied: {user_name(os.geteuid())} may not enter {tmp_path}: "
         "name another directory, [gateway] state_dir"
     )
+
+
+def test_a_power_cut_leaves_a_file_as_it_was_or_as_it_is_to_be(tmp_path, monkeypatch):
+    # given a disk that keeps the names of files at once, and of what is in them only what is synced
+    kept = {}
+    monkeypatch.setattr(os, "fsync", lambda fd: kept.update({os.fstat(fd).st_ino: os.fstat(fd).st_size}))
+    note = tmp_path / "last-time"
+    for text in ("1700000000\n", "1700000600\n"):
+        # when a file is written
+        write_file(note, text)
+        # then all of what has its name is there after a power cut
+        assert kept.get(note.stat().st_ino) == len(text)

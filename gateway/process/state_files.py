@@ -111,15 +111,14 @@ def read_file(path: Path, most: int = 1 << 20) -> str:
 def write_file(path: Path, text: str, *, synced: bool = False) -> None:
     """Put this text in place of a file of the state directory, in one step. Raises OSError.
 
-    Where it is `synced` no power cut takes it after that; otherwise one may, for some seconds.
+    Where it is `synced` no power cut takes it after that; otherwise one may bring the file before it back.
     """
     new = path.with_name(f"{path.name}.new")
     with as_owner(path.parent):
         with open(open_file(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w", encoding="utf-8") as file:
             file.write(text)
-            if synced:
-                file.flush()
-                os.fsync(file.fileno())
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut may leave an empty file under the name
         try:
             new.replace(path)
         except OSError:  # such as a directory of that name
