@@ -99,12 +99,13 @@ def test_all_are_told_to_convert_and_then_read(tree):
     assert (path / "w1_bus_master1" / "therm_bulk_read").read_bytes() == b"trigger\n"
 
 
-def test_two_sections_have_the_bus_one_after_the_other(tree):
+@pytest.mark.parametrize(("interval", "waits"), [("10", True), ("1", False)])
+def test_two_sections_have_the_bus_one_after_the_other_where_there_is_time_for_it(tree, interval, waits):
     # given a section whose sensor converts
     path = tree({FLOW: {"w1_slave": w1_slave(WARM)}, RETURN: {"w1_slave": w1_slave(COLD)}})
     converts, begun, over, used = Event(), Event(), Event(), []
 
-    class Kept(Attributes):
+    class Noted(Attributes):
         def __init__(self, name):
             self.name = name
 
@@ -119,22 +120,22 @@ def test_two_sections_have_the_bus_one_after_the_other(tree):
                 assert self.name == "second" or over.wait(10)
             super().write(file, data)
 
-    sections = {"first": (listener(path), FLOW), "second": (listener(path), RETURN)}
     sweeps = []
-    for name, (bus, rom) in sections.items():
-        vars(bus).update(_files=Kept(name))
+    for name, rom in (("first", FLOW), ("second", RETURN)):
+        bus = listener(path, interval=interval)
+        vars(bus).update(_files=Noted(name))
         sweeps.append(Thread(target=bus.sweep, args=([rom],)))
     sweeps[0].start()
     assert converts.wait(10)
     # when another section reads the same bus meanwhile
     sweeps[1].start()
-    assert not begun.wait(0.3)
+    assert begun.wait(0.3 if waits else 10) is not waits
     over.set()
     for thread in sweeps:
         thread.join(10)
-    # then it begins once the first one has read its sensor
+    # then it begins once the first one has read its sensor, unless that would cost it a reading
     assert begun.is_set()
-    assert used == sorted(used)
+    assert (used == sorted(used)) is waits
 
 
 def test_without_a_common_conversion_each_read_converts(tree):

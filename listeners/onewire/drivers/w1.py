@@ -119,8 +119,14 @@ class W1(OneWire):
         Those that have lost their power are set up again and convert a second time, each by itself, if that
         does not delay the next sweep. If it would, that sweep is the first in which they have a value.
         """
-        with _SWEEPS.setdefault(self.path, Lock()):
+        bus = _SWEEPS.setdefault(self.path, Lock())
+        # No longer than leaves time enough: with an interval of a second or two it would cost readings.
+        is_alone = bus.acquire(timeout=max(0.0, self.interval / 2 - 1))
+        try:
             return self._swept(roms)
+        finally:
+            if is_alone:
+                bus.release()
 
     def _swept(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         self._check_directory()
