@@ -704,6 +704,34 @@ def test_a_power_cut_that_leaves_out_a_page_of_its_log_takes_nothing_that_was_sa
     spool.close()
 
 
+def test_whichever_page_of_the_log_a_power_cut_leaves_out_what_was_refused_before_is_there(path, tmp_path):
+    # given refused frames that are safe, and others, for which their table needs more pages
+    spool = open_queue(path)
+
+    def refuse(numbers: range) -> None:
+        for n in numbers:
+            spool.put([frame(n)])
+            [(number, put)] = spool.peek("a", 1)
+            spool.done("a", number, refused=[(number, put, "refused: " + "x" * 200)])
+
+    log = Path(f"{path}-wal")
+    refuse(range(2))
+    spool.syncing.sync()
+    safe = log.stat().st_size
+    refuse(range(2, 10))
+    cut = shutil.copytree(path.parent, tmp_path / "cut")
+    spool.close()
+    data = (cut / log.name).read_bytes()
+    for start in range(safe, len(data), 24 + PAGE):
+        # when one page of what was not safe is missing
+        one = shutil.copytree(cut, tmp_path / f"cut {start}")
+        (one / log.name).write_bytes(data[:start] + bytes(24 + PAGE) + data[start + 24 + PAGE :])
+        # then those that were safe are there
+        spool = rescued(one / path.name)
+        assert {0, 1} <= {each.frame.values[0] for each in spool.refused("a")}
+        spool.close()
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 6))
 def test_any_damage_leaves_all_the_rest(tmp_path_factory, seed, count):

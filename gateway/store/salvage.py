@@ -20,6 +20,7 @@ from gateway.process.state_files import as_owner, sync_names
 from gateway.store import leaves, store
 from gateway.store.aside import free_name, named, rescue_of
 from gateway.store.census import Census, Runs, runs
+from gateway.store.commits import LogDamaged
 from gateway.store.first_page import readable
 from gateway.store.frame_text import is_frame
 from gateway.store.rows import HIGHEST, Row, ascending, columns, is_right, passing_over
@@ -219,6 +220,8 @@ class Salvage:
     def _readable(self) -> Generator[Row, None, None]:
         """Yield what the damaged file gives, each table in the order of its rowids: so pages are filled."""
         is_last = self._failures >= TRIES
+        if isinstance(self._why, LogDamaged):
+            yield from self._refused_before(is_last=is_last)
         try:
             with passing_over(is_last=is_last):  # SQLite reads nothing of what is no database
                 self._source = self._source or readable(self._path, is_last=is_last)
@@ -228,6 +231,13 @@ class Salvage:
         if self._source is not None:
             yield from self._reached(self._source, is_last=is_last)
         yield from self._not_reached(is_last=is_last)
+
+    def _refused_before(self, *, is_last: bool) -> Iterator[Row]:
+        """Yield what was refused before the damage in the log: a later page may refer to one that is lost."""
+        passed = suppress(*[OSError] if is_last else [])
+        with passed, passing_over(is_last=is_last), closing(store.open_view(self._path)) as view:
+            yield from ascending(view, "refused", 0, is_last=is_last)
+        yield from [("refused", None)] * _PIECE  # on the disk before the log is mended
 
     def _reached(self, source: sqlite3.Connection, *, is_last: bool) -> Iterator[Row]:
         for table in _SMALL:
