@@ -509,6 +509,16 @@ def test_a_damaged_state_is_as_none(tmp_path, state):
     log.follower.close()
 
 
+def test_an_earlier_version_can_read_where_it_was(begun):
+    begun.write(5)
+    begun.poll()
+    begun.restart()
+    assert [len(position) for position in begun.state["positions"]] == [3]  # it begins anew with four
+    begun.write(5)
+    begun.poll()
+    begun.assert_all_once(10)
+
+
 @pytest.mark.parametrize("rotate", ROTATIONS)
 @pytest.mark.parametrize(("ending", "compress"), [(".bz2", bz2.compress), (".xz", lzma.compress)])
 def test_what_another_program_compressed_is_read(begun, rotate, ending, compress):

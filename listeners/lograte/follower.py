@@ -162,8 +162,8 @@ class Follower:
         wanted = [position for position, since in self._wanted.items() if since is not None]
         positions = [*wanted, *(source.position for source in self._sources)]
         return {
-            "positions": [astuple(position) for position in positions],
-            "given_up": [astuple(position) for position, since in self._wanted.items() if since is None],
+            "positions": [position.numbers for position in positions],
+            "given_up": [each.numbers for each, since in self._wanted.items() if since is None],
             "known": [
                 [length, crc]
                 for length, crc in self._known

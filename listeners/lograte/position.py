@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import IO
 
 from listeners.lograte.files import crc, read
@@ -35,6 +35,11 @@ class Position:
     def is_begun(self) -> bool:
         """Whether something of the text was read."""
         return self.offset > self.start
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """What makes it again; three where the text begins the file, as an earlier version reads them."""
+        return astuple(self)[: 4 if self.start else 3]
 
     def fits(self, file: IO[bytes]) -> bool:
         """Tell whether a file is this one, of which something was read, or a copy that was made before."""
