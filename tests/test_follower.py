@@ -225,6 +225,28 @@ def test_a_log_that_lost_its_end_in_a_power_cut_is_not_read_again(begun, more):
     assert begun.follower.lost == 0
 
 
+@pytest.mark.parametrize("count", [1, 300])
+def test_a_new_log_that_begins_as_the_rotated_one_is_not_taken_for_one_that_lost_its_end(log, count):
+    # given a log whose program writes a long line without a time first
+    banner = f"000000 {'x' * 1200}\n"
+    log.path.write_text(banner)
+    log.written = 1
+    log.write(100)
+    log.poll()
+    log.write(9)
+    log.poll()
+    # when it is rotated while the gateway is stopped
+    log.rename()
+    log.path.write_text(banner)
+    log.write(count)
+    log.restart()
+    log.poll()
+    log.poll()
+    # then its lines are read, and those of the rotated one not again
+    log.read.remove(0)
+    log.assert_all_once(101)
+
+
 def test_lines_that_come_late_into_the_renamed_file_are_read(begun):
     begun.rename()
     begun.write(2)
@@ -314,6 +336,26 @@ def test_a_program_that_writes_on_at_its_own_offset_after_a_truncation(begun, co
     # then
     begun.assert_all_once(10)
     assert begun.follower.lost == 0
+
+
+def test_a_program_that_begins_its_file_anew_before_there_is_a_whole_line_behind_the_nuls(begun):
+    # given half a line behind NULs
+    begun.keep_offset()
+    begun.write(100)
+    begun.poll()
+    begun.copytruncate()
+    begun.poll()
+    with begun.path.open("r+") as file:
+        file.seek(begun.offset)
+        file.write("half a line")
+    begun.poll()
+    # when its program starts again, and writes less than was there
+    begun.path.write_text("")
+    begun.offset = 0
+    begun.write(5)
+    begun.poll()
+    # then
+    begun.assert_all_once(10)
 
 
 @pytest.mark.parametrize("is_read", [True, False])

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import zlib
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import astuple
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from listeners.lograte.files import open_plain, read, rotated_files, start_of_text, unpacked
@@ -93,7 +94,7 @@ class _Source:
         """
         data = b""
         self.is_behind = False
-        if not self.position.is_begun and (start := start_of_text(self.file)):
+        if not self.position.is_begun and (start := start_of_text(self.file)) != self.position.start:
             self.begin(Position.at(self.file, start, start))
         while True:
             offset = self.position.offset
@@ -274,12 +275,22 @@ class Follower:
         wanted = sorted(self._wanted, key=lambda each: each.offset, reverse=True)
         if found := next((each for each in wanted if each.holds(source.file)), None):
             source.begin(found)
-        elif is_log and (found := next((each for each in wanted if each.begins(source.file)), None)):
+        elif is_log and (found := next(filter(partial(self._is_cut, source), wanted), None)):
             source.begin_after_cut(found)
         elif found := next((each for each in wanted if each.fits(source.file)), None):
             source.begin(found)
         if found:
             del self._wanted[found]
+
+    def _is_cut(self, log: _Source, position: Position) -> bool:
+        """Tell whether the log begins as the file of a position, which is no rotated one."""
+        if not position.begins(log.file):
+            return False
+        for path, _, ending in rotated_files(self._path, self._folders):
+            with suppress(OSError), closing(_Source(path, 0.0, ending)) as rotated:
+                if position.holds(rotated.file):
+                    return False
+        return True
 
     def _open_rotated(self, written: _Source | None) -> list[_Source]:
         """Return the rotated files that are not known yet, the oldest first.
