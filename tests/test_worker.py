@@ -544,7 +544,7 @@ def test_however_many_were_sent_and_not_noted_the_far_end_is_asked_for_them(spoo
     assert worker.doubled == 0
 
 
-@pytest.mark.parametrize(("size", "most"), [(60, 8000), (200, 2000), (999, 1000)])
+@pytest.mark.parametrize(("size", "most"), [(20, 8000), (200, 2000), (999, 1200)])
 def test_of_large_readings_fewer_are_looked_for_at_a_time_as_memory_is_small(spool, started, size, most):
     far = far_end(keeps_what_is_before=True)
     values = tuple(map(float, range(size)))
@@ -554,19 +554,22 @@ def test_of_large_readings_fewer_are_looked_for_at_a_time_as_memory_is_small(spo
     assert far.asked[0] == most
 
 
-def test_of_a_backlog_a_power_cut_takes_no_more_notes_than_are_looked_for(opened, started, monkeypatch):
+@pytest.mark.parametrize(("size", "every"), [(1, 4000), (200, 500)])
+def test_of_a_backlog_a_power_cut_takes_no_more_notes_than_are_looked_for(
+    opened, started, monkeypatch, size, every
+):
     # given a disk that is made to write once an hour
     delivered_at: list[int] = []
     monkeypatch.setattr(os, "fdatasync", lambda _: delivered_at.append(len(far.got)))
     far = far_end()
     spool = opened("far", commit_interval=3600)
-    spool.put([frame(float(n)) for n in range(9000)])
+    spool.put([replace(frame(float(n)), values=(float(n),) * size) for n in range(9 * every // 4)])
     delivered_at.clear()
     # when many readings are delivered
     started(virtual(dispatching(far, spool)))
     wait_until(lambda: spool.standing("far").waiting == 0)
-    # then it also writes after each few thousand
-    assert delivered_at == [4000, 8000]
+    # then it also writes after each few thousand, and of large ones after fewer
+    assert delivered_at == [every, 2 * every]
 
 
 def test_what_waits_at_the_start_and_was_never_sent_is_not_passed_over(spool, started):

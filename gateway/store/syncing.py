@@ -17,16 +17,16 @@ from gateway.store.aside import rescue_of
 from gateway.text.words import failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from gateway.clock import Clock
 
 log = logging.getLogger("oemgateway.spool")
 
 
-_DELIVERED = 4000
-"""Readings that are delivered between two syncs at most. A power cut takes the notes of these, and the far
-end is asked for twice as many at a time."""
+_DELIVERED, _LEAST = 100_000, 25
+"""Values that are delivered between two syncs at most, and as how many a reading counts at least. A power cut
+takes the notes of these, and the far end is asked for twice as many at a time."""
 
 _RETRY = 5.0
 """Seconds after which a disk that could not sync is asked again."""
@@ -66,10 +66,10 @@ class Syncing:
                 if self._interval:
                     self.unsynced.set()
 
-    def delivered(self, count: int) -> None:
-        """Note that so many frames were delivered, which is committed; of many the disk keeps it at once."""
+    def delivered(self, sizes: Iterable[int]) -> None:
+        """Note that frames with so many values were delivered; of many the disk keeps that at once."""
         with self._lock:
-            self._delivered += count
+            self._delivered += sum(max(_LEAST, size) for size in sizes)
         if self._delivered >= _DELIVERED:
             self.sync()
 

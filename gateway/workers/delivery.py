@@ -54,9 +54,9 @@ _LOOKS, _APART = 30, 1.0
 _REFUSALS = 100
 """Refusals of frames that are logged within an hour, at most."""
 
-_LOOKED_FOR, _VALUES = 8, 500_000
-"""The largest batches that are looked for at once after a start, and values at most, as memory is small. The
-last reading of all is what a far end shows, and a power cut takes the notes of seconds in which many go."""
+_LOOKED_FOR, _VALUES = 8 * LARGEST_BATCH, 200_000
+"""Readings that are looked for at once after a start, and values in those behind the first batch. A far end
+shows the last one that it has, so these are more than a power cut takes the notes of (see Syncing)."""
 
 _COMPARE_EVERY = 3600.0
 """Seconds after which the far end's clock is asked for again: clocks drift, and are set."""
@@ -168,7 +168,7 @@ class DispatcherWorker(ServedWorker):
         upto, blind = self._spool.sent(self.name)
         sent = [pair for pair in waiting if pair[0] <= upto]
         if len(sent) == (most := LARGEST_BATCH):
-            most *= max(1, min(_LOOKED_FOR, _VALUES // sum(len(frame.values) for _, frame in sent)))
+            most = min(_LOOKED_FOR, most + _VALUES * most // sum(len(frame.values) or 1 for _, frame in sent))
             sent = [pair for pair in self._spool.peek(self.name, most) if pair[0] <= upto]
             if not sent:
                 return  # what waits has changed meanwhile
@@ -331,11 +331,11 @@ class DispatcherWorker(ServedWorker):
     def _delivered(self, attempt: _Attempt, count: int, *, missing: int = 0) -> None:
         """Go on after so many frames of an attempt; `missing` of them are among those to be set aside."""
         if count > attempt.confirmed:
-            self.refused_in_a_row.taken(
-                {frame.node for _, frame in attempt.frames[attempt.confirmed : count]}
-            )
+            arrived = attempt.frames[attempt.confirmed : count]
+            self.refused_in_a_row.taken({frame.node for _, frame in arrived})
             upto = attempt.upto if count == len(attempt.frames) else attempt.frames[count - 1][0]
-            self._done(upto, count - attempt.confirmed - missing, attempt.aside)
+            self._done(upto, len(arrived) - missing, attempt.aside)
+            self._spool.syncing.delivered(len(frame.values) for _, frame in arrived)
             attempt.aside = [each for each in attempt.aside if each[0] > upto]
             attempt.confirmed = count
 
@@ -345,6 +345,5 @@ class DispatcherWorker(ServedWorker):
         self._spool.done(self.name, upto, refused=refused)
         self.refused_nodes.set_aside((frame.node for _, frame, _ in refused), self.plugin.clock.monotonic())
         if delivered:
-            self._spool.syncing.delivered(delivered)
             self.frames += delivered
             self.last = time.monotonic()
