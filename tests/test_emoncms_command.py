@@ -820,6 +820,27 @@ class TestEnergy:
         assert made(server)["inputs"]["8", "1"][1] == "1:1,4:2"
         assert len(made(server)["feeds"]) == 2
 
+    def test_a_feed_of_kwh_that_was_deleted_is_made_anew_as_it_says(self, file, server, emoncms):
+        write(file, server, RADIO, POWER)
+        send(server, "8", _1=100.0)
+        emoncms("--energy")
+        del server.feeds.by_id[2]
+        said = emoncms("--energy")
+        assert said.status == 1
+        assert "^FAULT .* 8, 1 power1: its kWh go to feed 2, which does not exist: .* --energy then" in said
+        # when its owner does so
+        server.inputs["8", "1"].processes = "1:1"
+        assert r"made feed \d+ .8: power1_kwh." in emoncms("--energy")
+
+    def test_no_feed_is_promised_for_an_input_that_keeps_other_processes(self, file, server, emoncms):
+        write(file, server, RADIO, POWER)
+        send(server, "8", _1=100.0)
+        emoncms("--energy")
+        del server.feeds.by_id[1]
+        (line,) = [line for line in emoncms().lines if "does not exist" in line]
+        assert "--provision" not in line
+        assert "take that out of its process list and log it to a new feed" in line
+
     def test_a_name_that_another_input_needs_is_not_taken(self, file, server, emoncms):
         write(file, server, RADIO, "[nodes]\n[[8]]\nnames = power1, power1_kwh\nunits = W, kWh\n")
         send(server, "8", _1=100.0, _2=5.0)

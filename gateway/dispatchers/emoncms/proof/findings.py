@@ -17,7 +17,7 @@ from gateway.times.timekeeper import TOLERANCE
 from gateway.version import MADE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from gateway.dispatchers.emoncms.proof.records import Input
     from gateway.dispatchers.emoncms.proof.wanted import Wanted
@@ -85,11 +85,31 @@ def judge_input(wanted: Wanted, there: Input, logs: Sequence[Log], now: float) -
     return [_judge_log(there, log, last, is_late=is_late) for log in logs]
 
 
+def judge_energy(wanted: Wanted, there: Input, feeds: Container[int]) -> list[Finding]:
+    """Name the feeds of kWh of an input that are not among those that exist: Emoncms is silent about them."""
+    return [
+        bad(
+            f"{wanted}: its kWh go to feed {number}, which does not exist",
+            _cure(there, "--energy", "add Power to kWh with a new feed"),
+        )
+        for number in there.energy()
+        if number not in feeds
+    ]
+
+
+def _cure(there: Input, option: str, anew: str) -> str:
+    """Return what to do about a feed that is gone; an input that keeps processes may not be given another."""
+    others = len(there.processes.split(",")) - 1
+    if not others or (option == "--energy" and others == len([*there.logs()]) == 1):
+        return f"take that out of its process list, on the page Inputs there; {option} then makes a feed"
+    return f"on the page Inputs there, take that out of its process list and {anew}"
+
+
 def _judge_log(there: Input, log: Log, last: str, *, is_late: bool) -> Finding:
     feed = log.feed
     if feed is None:
-        cure = "take that out of its process list, on the page Inputs there; --provision then makes a feed"
-        return bad(f"{last}, logged to feed {log.id}, which does not exist", cure)
+        found = f"{last}, logged to feed {log.id}, which does not exist"
+        return bad(found, _cure(there, "--provision", "log it to a new feed"))
     if log.trouble:
         return bad(
             f"{last}; {feed} cannot be read: {log.trouble}",

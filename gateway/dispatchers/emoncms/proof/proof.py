@@ -13,6 +13,7 @@ from gateway.dispatchers.emoncms.proof.account import Account
 from gateway.dispatchers.emoncms.proof.findings import (
     Log,
     judge_clock,
+    judge_energy,
     judge_full,
     judge_input,
     judge_missing,
@@ -208,7 +209,7 @@ class Proof:
             _stored(account, there, Log(number, as_it_came, feeds.get(number)))
             for number, as_it_came in there.logs()
         ]
-        return judge_input(wanted, there, logs, self._now())
+        return judge_input(wanted, there, logs, self._now()) + judge_energy(wanted, there, feeds)
 
 
 def _stored(account: Account, there: Input, log: Log) -> Log:
