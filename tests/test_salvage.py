@@ -23,6 +23,7 @@ from gateway.clock import Clock
 from gateway.frame import Frame, Stamp
 from gateway.spool import Spool, queue_file
 from gateway.store import census, salvage, store
+from gateway.store.commits import LogDamaged
 from gateway.store.rows import ascending
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, UNTRACED, GatewayProcess, state
@@ -273,7 +274,7 @@ def test_a_first_page_that_was_half_written_when_a_rescue_was_killed_is_written_
 
     def killed_in_it() -> None:
         rescue = salvage.Salvage(path, None)
-        next(rescue._rows)
+        next(table for table, _ in rescue._rows if table != "refused")
         rescue.close()
 
     killed_in_it()
@@ -704,7 +705,10 @@ def test_a_power_cut_that_leaves_out_a_page_of_its_log_takes_nothing_that_was_sa
     spool.close()
 
 
-def test_whichever_page_of_the_log_a_power_cut_leaves_out_what_was_refused_before_is_there(path, tmp_path):
+@pytest.mark.parametrize("steps", [0, 1, 9])
+def test_whichever_page_of_the_log_a_power_cut_leaves_out_what_was_refused_before_is_there(
+    path, tmp_path, steps
+):
     # given refused frames that are safe, and others, for which their table needs more pages
     spool = open_queue(path)
 
@@ -726,6 +730,11 @@ def test_whichever_page_of_the_log_a_power_cut_leaves_out_what_was_refused_befor
         # when one page of what was not safe is missing
         one = shutil.copytree(cut, tmp_path / f"cut {start}")
         (one / log.name).write_bytes(data[:start] + bytes(24 + PAGE) + data[start + 24 + PAGE :])
+        # and the rescue is killed
+        begun = salvage.Salvage(one / path.name, LogDamaged())
+        for _ in range(steps):
+            begun.step()
+        begun.close()
         # then those that were safe are there
         spool = rescued(one / path.name)
         assert {0, 1} <= {each.frame.values[0] for each in spool.refused("a")}

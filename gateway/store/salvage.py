@@ -20,7 +20,6 @@ from gateway.process.state_files import as_owner, sync_names
 from gateway.store import leaves, store
 from gateway.store.aside import free_name, named, rescue_of
 from gateway.store.census import Census, Runs, runs
-from gateway.store.commits import LogDamaged
 from gateway.store.first_page import readable
 from gateway.store.frame_text import is_frame
 from gateway.store.rows import HIGHEST, Row, ascending, columns, is_right, passing_over
@@ -220,8 +219,7 @@ class Salvage:
     def _readable(self) -> Generator[Row, None, None]:
         """Yield what the damaged file gives, each table in the order of its rowids: so pages are filled."""
         is_last = self._failures >= TRIES
-        if isinstance(self._why, LogDamaged):
-            yield from self._refused_before(is_last=is_last)
+        yield from self._refused_before(is_last=is_last)
         try:
             with passing_over(is_last=is_last):  # SQLite reads nothing of what is no database
                 self._source = self._source or readable(self._path, is_last=is_last)
@@ -237,7 +235,9 @@ class Salvage:
         passed = suppress(*[OSError] if is_last else [])
         with passed, passing_over(is_last=is_last), closing(store.open_view(self._path)) as view:
             yield from ascending(view, "refused", 0, is_last=is_last)
-        yield from [("refused", None)] * _PIECE  # on the disk before the log is mended
+        yield from [("refused", None)] * _PIECE  # in the new file before the log is mended, and on the disk
+        with suppress(sqlite3.Error):
+            self._target.execute("PRAGMA wal_checkpoint").fetchall()
 
     def _reached(self, source: sqlite3.Connection, *, is_last: bool) -> Iterator[Row]:
         for table in _SMALL:
