@@ -99,7 +99,7 @@ def test_all_are_told_to_convert_and_then_read(tree):
     assert (path / "w1_bus_master1" / "therm_bulk_read").read_bytes() == b"trigger\n"
 
 
-@pytest.mark.parametrize(("interval", "waits"), [("10", True), ("1", False)])
+@pytest.mark.parametrize(("interval", "waits"), [("4", True), ("1", False)])
 def test_two_sections_have_the_bus_one_after_the_other_where_there_is_time_for_it(tree, interval, waits):
     # given a section whose sensor converts
     path = tree({FLOW: {"w1_slave": w1_slave(WARM)}, RETURN: {"w1_slave": w1_slave(COLD)}})
@@ -129,7 +129,7 @@ def test_two_sections_have_the_bus_one_after_the_other_where_there_is_time_for_i
     assert converts.wait(10)
     # when another section reads the same bus meanwhile
     sweeps[1].start()
-    assert begun.wait(0.3 if waits else 10) is not waits
+    assert begun.wait(1.3 if waits else 10) is not waits
     over.set()
     for thread in sweeps:
         thread.join(10)

@@ -121,7 +121,7 @@ class W1(OneWire):
         """
         bus = _SWEEPS.setdefault(self.path, Lock())
         # No longer than leaves time enough: with an interval of a second or two it would cost readings.
-        is_alone = bus.acquire(timeout=max(0.0, self.interval / 2 - 1))
+        is_alone = bus.acquire(timeout=max(0.0, min(self.interval / 2, self.interval - 2)))
         try:
             return self._swept(roms)
         finally:
