@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from gateway import paths
@@ -232,7 +233,9 @@ class Daemon:
         # A worker that is stopped here sends nothing that comes later.
         retired = _retire(self._listeners, configuration.listeners)
         retired += _retire(self._dispatchers, configuration.dispatchers)
-        if gone := self._spool.set_consumers(configuration.dispatchers):
+        pairs = product(configuration.dispatchers.values(), retired)
+        renamed = {new.name: old.name for new, old in pairs if is_same(old.plugin, new)}
+        if gone := self._spool.set_consumers(configuration.dispatchers, renamed):
             log.warning("readings dropped, as they waited only for a destination that was removed: %s", gone)
         dispatchers = configuration.dispatchers.items()
         have_clock = [name for name, each in dispatchers if each.has_clock]

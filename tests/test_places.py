@@ -150,6 +150,28 @@ def test_what_a_dispatcher_was_to_have_again_goes_to_the_one_that_takes_its_plac
     assert spool.set_consumers(["b"]) == 2
 
 
+def test_a_dispatcher_that_is_renamed_goes_on_where_it_was(spool):
+    # given a that has sent all but one, while b is behind
+    spool.set_consumers(["a", "b"])
+    spool.put([frame(n) for n in range(5)])
+    spool.mark_sending("a", 4)
+    spool.done("a", 4)
+    # when it is called c
+    assert spool.set_consumers(["c", "b"], {"c": "a"}) == 0
+    # then it gets what is left, of which its far end is asked, and b all
+    assert values(spool, "c") == [4]
+    assert spool.sent("c")[0] == 5
+    assert values(spool, "b") == [0, 1, 2, 3, 4]
+    # and when it is called a again, it goes on there as well
+    spool.done("c", 5)
+    spool.set_consumers(["a", "b"], {"a": "c"})
+    assert values(spool, "a") == []
+    # and a name that is not new, or one that stays, changes nothing
+    spool.set_consumers(["a", "b"], {"b": "a", "a": "b"})
+    spool.set_consumers(["a", "b", "d"], {"d": "a"})
+    assert values(spool, "b") == values(spool, "d") == [0, 1, 2, 3, 4]
+
+
 def test_what_is_dropped_is_counted_at_one_edit_though_another_dispatcher_has_not_passed_it(spool):
     # given two that only a waits for, of which one is behind what b waits for
     spool.set_consumers(["a", "b", "c"])

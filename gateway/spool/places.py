@@ -8,7 +8,7 @@ from gateway.times.boots import Pin, Pins, Row, extend_pins, pins_from_text, pin
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from gateway.spool.notes import Notes
 
@@ -84,10 +84,12 @@ class Places:
             (who, self._upto[who], *mark, pins_to_text(pins)) for who, (*mark, pins) in self._marks.items()
         ]
 
-    def set_consumers(self, dispatchers: Iterable[str], end: int) -> set[str]:
+    def set_consumers(self, dispatchers: Iterable[str], end: int, renamed: Mapping[str, str]) -> set[str]:
         """Keep frames for these dispatchers; a new one begins with the oldest frame. Return which are new.
 
-        One that was away for a while may have had another in its place, which has sent what is there.
+        One that is `renamed` begins where it was under the other name: it has sent what is before, which may
+        be more than is looked for. One that was away for a while may have had another in its place, which has
+        sent what is there.
         """
         before, self.consumers = self.consumers, set(dispatchers)
         new = self.consumers - (before or self._marks.keys())
@@ -100,6 +102,12 @@ class Places:
         for who in self.consumers:
             self._upto[who] = max(self._upto.get(who, 0), self.first - 1)
             self._marks.setdefault(who, Mark())
+        for who in new & renamed.keys():
+            if (was := renamed[who]) in self._marks and was not in self.consumers:
+                self._upto[who] = max(self._upto[who], self._upto[was])
+                self._marks[who] = self._marks[was]
+                if was in self._past:
+                    self._past[who] = self._past[was]
         self.is_written = False
         return new
 
@@ -234,6 +242,6 @@ class Places:
         """Keep frames for the same consumers; `end` is the next id but for what is in memory."""
         if not before.gave_from_memory:
             self.memory_from = None
-        self.set_consumers(before.consumers, end)
+        self.set_consumers(before.consumers, end, {})
         for who in self.consumers:
             self._upto[who] = self.of(who)

@@ -75,13 +75,13 @@ class Spool:
     def _contents(self) -> Contents:
         return self._file.contents
 
-    def set_consumers(self, dispatchers: Iterable[str]) -> int:
-        """Keep frames for these dispatchers from now on; a new one starts with the oldest frame there is.
+    def set_consumers(self, dispatchers: Iterable[str], renamed: Mapping[str, str] | None = None) -> int:
+        """Keep frames for these from now on; a new one starts with the oldest, a `renamed` one where it was.
 
         The place of another is remembered, but holds no frame back: return how many only others waited for.
         """
         with self._lock:
-            new = self._contents.places.set_consumers(dispatchers, self._contents.next)
+            new = self._contents.places.set_consumers(dispatchers, self._contents.next, renamed or {})
             with suppress(OSError), self._disk.refusing():
                 self._retention.pass_on(self._contents, new)
             self._disk.flush()
