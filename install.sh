@@ -9,7 +9,8 @@ ACTION=$1
 ROOT=${DESTDIR:+$(realpath -m "$DESTDIR")}
 # All else finds the program by the link to its command in /usr/local/bin. docs/install.rst names this folder too.
 PREFIX=/opt/oemgateway
-PROGRAM=$ROOT$PREFIX
+# It may be a link, as to a larger disk.
+PROGRAM=$(realpath -m "$ROOT$PREFIX")
 NEW=$PROGRAM.new
 COMMAND=$PROGRAM/bin/oemgateway
 # A copy of what was installed last: it shows what is new, and which file in /etc has been edited since.
@@ -192,11 +193,13 @@ install_program() {
     done
     grep -rlI "$PROGRAM" "$PROGRAM/bin" "$PROGRAM/pyvenv.cfg" | xargs -r sed -i "s|$PROGRAM|$PREFIX|g"
     if [ "$PROGRAM" = "$NEW" ]; then
-        rm -rf "$there"
+        # On the disk first, and by names alone: a power cut is to leave the one or the other.
+        sync -f "$NEW"
+        [ ! -e "$there" ] || mv "$there" "$NEW/before"
         mv "$NEW" "$there"
         PROGRAM=$there
     fi
-    rm -rf "$STAGE/build" "$STAGE"/*.egg-info "$LAST"
+    rm -rf "$PROGRAM/before" "$STAGE/build" "$STAGE"/*.egg-info "$LAST"
     cp -R "$STAGE" "$LAST"
     make_manual
     mkdir -p "$(dirname "$LINK")"
@@ -315,7 +318,8 @@ do_uninstall() {
     fi
     # Unless it was edited: it would take the place of the one in a package that is installed later.
     ! cmp -s "$LAST/etc/$RULE" "$ROOT/etc/$RULE" || rm -f "$ROOT/etc/$RULE"
-    rm -rf "$PROGRAM" "$NEW" "$LINK" "$MAN/man1/oemgateway.1" "$MAN/man5/oemgateway.conf.5" "$COMPLETIONS/oemgateway"
+    rm -rf "$PROGRAM" "$NEW" "$ROOT$PREFIX" "$LINK" "$COMPLETIONS/oemgateway"
+    rm -f "$MAN/man1/oemgateway.1" "$MAN/man5/oemgateway.conf.5"
     rmdir --ignore-fail-on-non-empty "$MAN/man1" "$MAN/man5" "$COMPLETIONS" "$(dirname "$COMPLETIONS")" 2>/dev/null || :
 }
 

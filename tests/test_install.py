@@ -325,10 +325,15 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
     assert "connect to the network once, then make install again" in offline.stdout
     assert not machine.path(f"{PREFIX}.new").exists()
     assert gateway.service("restart")[0] == 0
+    # Whoever has moved it to another disk keeps it there.
+    machine("sh", "-c", f"mv {PREFIX} /srv && ln -s /srv/oemgateway {PREFIX}")
     assert "oemgateway: 0.1.0 is installed\n" in gateway.make("install")
+    assert str(machine.path(PREFIX).readlink()) == "/srv/oemgateway"
+    library = machine.path("/srv/oemgateway/lib")
     assert not (library / f"python3.{minor}").is_symlink()
+    assert not machine.path("/srv/oemgateway/before").exists()
     assert gateway.service("status")[0] == 0
-    assert machine("grep", "-rlI", f"{PREFIX}.new", PREFIX).stdout == ""
+    assert machine("grep", "-rlI", "/oemgateway.new", "/srv/oemgateway").stdout == ""
 
     # Nobody but root removes it.
     refused = machine("runuser", "-u", "nobody", "--", "make", "-C", "/usr/src/oemgateway", "uninstall")
@@ -336,7 +341,7 @@ def test_the_life_of_the_service_from_make_install_to_make_purge(machine):  # no
 
     # Removed, it leaves settings and readings, whether or not its program is there ...
     running = gateway.pid()
-    machine("rm", "-r", PREFIX)
+    machine("rm", "-r", "/srv/oemgateway")
     said = gateway.make("uninstall")
     assert f"kept are {CONFIG}, {STATE}" in said
     assert not machine.path(f"/proc/{running}").exists()
