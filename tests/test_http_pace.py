@@ -73,6 +73,22 @@ class TestPace:
             pace.answered(200)
         assert pace.clock.monotonic() == 16
 
+    def test_an_outage_of_seconds_that_began_soon_after_a_request_is_no_slow_limit(self):
+        # given a server that refused three tries, the first two soon after what it took last
+        pace = Pace()
+        pace.clock = VirtualClock()
+        for pause, status in [(0, 200), (0.1, 503), (0.7, 503), (1.0, 503), (5.0, 200)]:
+            pace.clock.sleep(pause)
+            pace.wait()
+            pace.answered(status)
+        # when the inputs of all the nodes that an account may have are asked for, and what waits is sent
+        began = pace.clock.monotonic()
+        for _ in range(33):
+            pace.wait()
+            pace.answered(200)
+        # then that is soon enough after a pause of some seconds
+        assert pace.clock.monotonic() - began < 9
+
     def test_a_limit_is_forgotten_after_a_minute(self):
         pace = Pace()
         pace.clock = VirtualClock()

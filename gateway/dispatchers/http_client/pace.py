@@ -20,7 +20,8 @@ class Pace:
     """Keeps requests apart once one was refused that followed another too soon.
 
     A limit without a burst refuses the second of any two. A pause after the failure is no cure, as more than
-    one request is made then. A server that is down refuses all, and is not waited for here.
+    one request is made then. A server that is down refuses all, and is not waited for here: only what is
+    refused right after one that was taken tells of a limit.
     """
 
     def __init__(self) -> None:
@@ -38,10 +39,10 @@ class Pace:
 
     def answered(self, status: int) -> None:
         """Take note of an answer."""
-        self._last = now = self.clock.monotonic()
+        before, self._last = self._last, (now := self.clock.monotonic())
         if status not in _TOO_MANY:
             self._taken = now
-        elif now < self._taken + max(2 * self._apart, _SOON):
+        elif self._taken == before and now < self._taken + max(2 * self._apart, _SOON):
             self._apart = min(_LONGEST, 2 * self._apart or _FIRST)
             self._until = now + _KEPT
         elif now >= self._taken + 2 * _LONGEST:
