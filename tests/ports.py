@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import socket
 from pathlib import Path
@@ -10,8 +11,6 @@ from tests.waiting import wait_until
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 """The first and last port that the kernel gives to who asks for any, or connects."""
-
-_claims: list[socket.socket] = []
 
 
 def free_port() -> int:
@@ -31,7 +30,7 @@ def free_port() -> int:
         except OSError:
             claim.close()
             continue
-        _claims.append(claim)
+        atexit.register(claim.close)
         return port
     raise AssertionError(f"no free port: the kernel keeps {first} to {last} to itself ({_EPHEMERAL})")
 
