@@ -49,23 +49,24 @@ def test_everything_arrives_once_where_two_requests_must_be_apart(tmp_path, stat
     assert worker.doubled == 0
 
 
+def paced(*exchanges: tuple[float, int]) -> Pace:
+    """Return the pace after these requests: the seconds before each, and the status of its answer."""
+    pace = Pace()
+    pace.clock = VirtualClock()
+    for pause, status in exchanges:
+        pace.clock.sleep(pause)
+        pace.wait()
+        pace.answered(status)
+    return pace
+
+
 class TestPace:
     def test_a_server_that_is_down_is_not_waited_for(self):
-        pace = Pace()
-        pace.clock = VirtualClock()
-        for status in (200, 200, 503, 503):
-            pace.clock.sleep(10)
-            pace.wait()
-            pace.answered(status)
+        pace = paced((10, 200), (10, 200), (10, 503), (10, 503))
         assert pace.clock.monotonic() == 40
 
     def test_where_an_outage_began_soon_after_a_request_nothing_is_waited_for_at_its_end(self):
-        pace = Pace()
-        pace.clock = VirtualClock()
-        for pause, status in [(0, 200), (0, 503), (4, 503), (4, 503), (8, 200)]:
-            pace.clock.sleep(pause)
-            pace.wait()
-            pace.answered(status)
+        pace = paced((0, 200), (0, 503), (4, 503), (4, 503), (8, 200))
         assert pace.clock.monotonic() == 16
         # when the inputs of many nodes are asked for, one after the other
         for _ in range(60):
@@ -75,12 +76,7 @@ class TestPace:
 
     def test_an_outage_of_seconds_that_began_soon_after_a_request_is_no_slow_limit(self):
         # given a server that refused three tries, the first two soon after what it took last
-        pace = Pace()
-        pace.clock = VirtualClock()
-        for pause, status in [(0, 200), (0.1, 503), (0.7, 503), (1.0, 503), (5.0, 200)]:
-            pace.clock.sleep(pause)
-            pace.wait()
-            pace.answered(status)
+        pace = paced((0, 200), (0.1, 503), (0.7, 503), (1.0, 503), (5.0, 200))
         # when the inputs of all the nodes that an account may have are asked for, and what waits is sent
         began = pace.clock.monotonic()
         for _ in range(33):
@@ -90,11 +86,7 @@ class TestPace:
         assert pace.clock.monotonic() - began < 9
 
     def test_a_limit_is_forgotten_after_a_minute(self):
-        pace = Pace()
-        pace.clock = VirtualClock()
-        for status in (200, 429):
-            pace.wait()
-            pace.answered(status)
+        pace = paced((0, 200), (0, 429))
         pace.wait()
         assert pace.clock.monotonic() == 0.25
         pace.clock.sleep(60)
