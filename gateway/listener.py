@@ -211,7 +211,7 @@ class Listener(Plugin):
 
     @property
     def sets(self) -> Mapping[str, str]:
-        """What it sets at each reading, by the name of the thing: no other section should set another."""
+        """The value that it sets on each device, by name: another section should not set a different one."""
         return {}
 
     def catalogue(self) -> Iterable[Series]:

@@ -19,6 +19,9 @@ SERVICE = "oemgateway"
 READ, READ_WRITE, SEARCH, WRITE_SEARCH = 0o4, 0o6, 0o1, 0o3
 """Permission bits that a user needs: for a file, for a device, and for a directory."""
 
+_ELSEWHERE = "keep the file itself in another directory, such as /etc"
+"""The cure where a user may not enter a directory above a file, or above what it links to."""
+
 
 def to_read(user: str, file: Path) -> str:
     """Return the commands that let a user read a file by the group of the same name; its owner still may."""
@@ -30,7 +33,7 @@ def cure_to_read(file: Path) -> str:
     if user_name(os.geteuid()) != SERVICE:
         return "put sudo before the command, as it holds a key"
     if closed := closed_above(file):
-        return f"{SERVICE} may not enter {closed}: keep the file itself in another directory, such as /etc"
+        return f"{SERVICE} may not enter {closed}: {_ELSEWHERE}"
     return f"{SERVICE} may not read it: {to_read(SERVICE, file)}"
 
 
@@ -137,7 +140,7 @@ class Machine:
                 faults.append(bad(f"{self.user} may not read {file}", to_read(self.user, file)))
             elif closed := self._closed_above(file):
                 fault = f"{self.user} may not enter {closed}, where {file} is"
-                faults.append(bad(fault, "keep the file itself in another directory, such as /etc"))
+                faults.append(bad(fault, _ELSEWHERE))
         return faults
 
     def _closed_above(self, file: Path) -> Path | None:

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 _LIBRARIES = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma", ".zst": "compression.zstd"}
 """What reads a compressed file, by its ending; that for zstd comes with Python 3.14."""
 
-
 _PIECE = 60_000
-
+"""Bytes that are read at a time to find where the text begins."""
 
 _BEFORE_SUFFIX = r"(?:\.[0-9]{1,3}|[._-][0-9][-0-9._T:W]{7,})"
 """Number or date of a rotated file that keeps its suffix; mail-2.log is more likely a log of its own."""

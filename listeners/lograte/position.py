@@ -38,7 +38,7 @@ class Position:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """What makes it again; three where the text begins the file, as an earlier version reads them."""
+        """Its fields, as they are stored: three, as in earlier versions, where the text begins the file."""
         return astuple(self)[: 4 if self.start else 3]
 
     def fits(self, file: IO[bytes]) -> bool:

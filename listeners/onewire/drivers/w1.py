@@ -51,10 +51,10 @@ _TRANSFERS = 8
 """How many reads take as long as setting a sensor up and reading it again, at most."""
 
 _SWEEPS: dict[Path, Lock] = {}
-"""By directory, what one section at a time may have.
+"""A lock for each directory: one section at a time sweeps it.
 
-A conversion for all that another section began would make the sensors begin anew, and the kernel shows none
-of them until it is over.
+A second command to convert makes all sensors of a bus begin anew, and the kernel shows none of them until the
+conversion is over.
 """
 
 _FIRST_LINE = re.compile(rb"((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)")
