@@ -14,7 +14,7 @@ import pytest
 from gateway.clock import Clock
 from gateway.diagnosis.finding import Verdict
 from gateway.diagnosis.machine import Machine
-from listeners.onewire.checks.examine_owfs import examine_tree, is_here
+from listeners.onewire.checks.examine_owfs import examine_tree, is_served
 from listeners.onewire.checks.owfs_conf import options
 from listeners.onewire.drivers.ds2482 import ADDRESSES
 from listeners.onewire.drivers.owfs import Mount
@@ -358,7 +358,10 @@ def test_the_file_of_debian_serves_fake_sensors(pi):
     assert fault(plugin("owserver").examine(pi.machine)) == expected
     pi.mount()
     assert fault(plugin("owfs").examine(pi.machine)) == expected
-    assert not ailing(plugin("owserver", server="attic").examine(pi.machine))
+    for server in ("attic", "localhost:4305"):
+        assert not list(plugin("owserver", server=server).examine(pi.machine))
+    pi.put("/etc/owfs.conf", "\n! server: server = localhost:4305\nserver: FAKE = DS18S20,DS2405\n")
+    assert not ailing(plugin("owfs").examine(pi.machine))
 
 
 def test_our_own_file_has_no_faults(owfs):
@@ -421,11 +424,25 @@ def test_an_option_may_be_shortened(pi):
 
 
 @pytest.mark.parametrize(
-    ("server", "here"),
-    [("localhost:4304", True), ("4304", True), ("127.0.0.1", True), ("[::1]:4304", True), ("pi:4304", False)],
+    ("lines", "server", "expected"),
+    [
+        ("", "localhost:4304", True),
+        ("", "4304", True),
+        ("", "127.0.0.1", True),
+        ("", "[::1]:4304", True),
+        ("", "pi:4304", False),
+        ("", "localhost:4305", False),
+        ("server: port = localhost:4305\nhttp: port = 4306", "localhost:4305", True),
+        ("server: port = localhost:4305\nhttp: port = 4306", "localhost", False),
+        ("server: port = localhost:4305\nhttp: port = 4306", "localhost:4306", False),
+        ("port = 4305\nserver: port = [::]:4306", "4305", True),
+        ("port = 4305\nserver: port = [::]:4306", "127.0.0.1:4306", True),
+        ("server: port = 192.168.1.7", "localhost:4304", True),
+    ],
 )
-def test_an_owserver_of_this_machine(server, here):
-    assert is_here(server) is here
+def test_the_file_of_owfs_is_that_of_the_owserver_which_it_has_listen_there(pi, lines, server, expected):
+    pi.put("/etc/owfs.conf", f"{lines}\n")
+    assert is_served(pi.machine, server) is expected
 
 
 def test_debians_owserver_on_a_bridge_answers_and_one_that_makes_sensors_up_is_called_so(pi, tmp_path):

@@ -56,7 +56,8 @@ def examine_mount(machine: Machine, path: Path, tree: Tree) -> Iterator[Finding]
     yield good(f"OWFS is mounted at {mount.point}") if mount else _why_unmounted(machine, path)
     yield from _examine_access(machine, path, mount)
     yield from examine_sources(machine, "owfs")
-    if any(option.is_one_of("server") and is_here(option.value) for option in options(machine, "owfs")):
+    servers = [option.value for option in options(machine, "owfs") if option.is_one_of("server")]
+    if any(is_served(machine, server) for server in servers):
         yield from examine_sources(machine, "owserver")
     if mount:
         yield from examine_tree(tree)
@@ -108,9 +109,9 @@ def _examine_access(machine: Machine, path: Path, mount: Mounted | None) -> Iter
         )
 
 
-def examine_server(machine: Machine, tree: Tree, *, here: bool) -> Iterator[Finding]:
-    """Yield the findings on an owserver; `here` tells that it is one of this machine."""
-    if here:
+def examine_server(machine: Machine, tree: Tree, server: str) -> Iterator[Finding]:
+    """Yield the findings on an owserver, as host:port."""
+    if is_served(machine, server):
         yield from examine_sources(machine, "owserver")
     if machine.live:
         yield from examine_tree(tree)
@@ -147,6 +148,13 @@ def _device(tree: Tree, path: str) -> str:
         return ""
 
 
-def is_here(server: str) -> bool:
-    """Tell whether an owserver, as host:port or port, is one of this machine."""
-    return re.fullmatch(r"((localhost|127\.[0-9.]+|\[::1\])(:|$))?[0-9]*", server) is not None
+def is_served(machine: Machine, server: str) -> bool:
+    """Tell whether an owserver, as host:port or port, is the one of this machine that the file is for."""
+    here = re.fullmatch(r"((localhost|127\.[0-9.]+|\[::1\])(:|$))?[0-9]*", server)
+    ports = [option.value for option in options(machine, "owserver") if option.is_one_of("port")]
+    return here is not None and _port(server) in [_port(port) for port in ports or [""]]
+
+
+def _port(text: str) -> str:
+    found = re.search(r"(?:^|:)([0-9]+)$", text)
+    return found[1] if found else "4304"

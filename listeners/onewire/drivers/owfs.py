@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from gateway.settings import SettingsFault, setting
 from listeners.files import read_once, write_once
 from listeners.onewire.bus import BusFault, OneWire
-from listeners.onewire.checks.examine_owfs import examine_mount, examine_server, is_here
+from listeners.onewire.checks.examine_owfs import examine_mount, examine_server
 from listeners.onewire.drivers.couplers import locate
 from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owserver import Address, Server
@@ -119,7 +119,7 @@ class Owfs(OneWire):
     def examine(self, machine: Machine) -> Iterable[Finding]:
         """Return what the doctor finds on the way to the sensors."""
         if self.server:
-            return examine_server(machine, self._reach(), here=is_here(str(self.server)))
+            return examine_server(machine, self._reach(), str(self.server))
         path = self.path or MOUNT_POINT
         return examine_mount(machine, path, Mount(machine.path(path)))
 
