@@ -111,8 +111,9 @@ uninstall purge:
 # Built in a copy, as dpkg-buildpackage writes its result beside the folder, and many files into it.
 # It asks for a compiler too, which nothing here needs.
 deb: $(VENV)/.manual
-	@! grep -qE '^[[:space:]]*(apikey|key|password|proxy_password|token)[[:space:]]*=[[:space:]]*[^#[:space:]]' \
-	etc/oemgateway.conf || { echo "etc/oemgateway.conf has a key or password, which all who have the package could read:" \
+	@! grep -E '^[[:space:]]*(apikey|key|password|proxy_password|token)[[:space:]]*=' etc/oemgateway.conf \
+	| grep -qvE "^[^=]*=[[:space:]]*(\"\"|'')?[[:space:]]*(#.*)?\$$" \
+	|| { echo "etc/oemgateway.conf has a key or password, which all who have the package could read:" \
 	"copy the file to /etc/oemgateway.conf, then git checkout etc/oemgateway.conf"; exit 1; }
 	@command -v dpkg-buildpackage dh dh_python3 >/dev/null \
 	|| { echo "What builds packages is missing: sudo apt install dpkg-dev debhelper dh-python"; exit 1; }

@@ -609,6 +609,33 @@ def test_no_key_gets_into_a_package(tmp_path, line):
     assert not (place / "dist").exists()
 
 
+@pytest.mark.parametrize(
+    ("value", "is_key"),
+    [('""', False), ("''  # none", False), ('"""secret"""', True), ('"" # =', False), ("a= #", True)],
+)
+def test_an_empty_key_is_none_that_a_package_could_show(tmp_path, value, is_key):
+    # given sources whose configuration has this as its key, on a machine without what builds packages
+    place = tmp_path / "package"
+    copy_sources(place)
+    file = place / "etc" / "oemgateway.conf"
+    file.write_text(re.sub("(?m)^    apikey = .*$", f"    apikey = {value}", file.read_text()))
+    # when a package is to be made of them
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("sh", "grep", "python3"):
+        (tools / tool).symlink_to(need(tool, tool))
+    made = subprocess.run(
+        [need("make", "make"), "-C", place, "deb", f"VENV={ROOT / '.venv'}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": str(tools)},
+    )
+    # then it is the key that stops it, or what is missing for it
+    said = ("has a key or password" in made.stdout, "apt install dpkg-dev" in made.stdout)
+    assert said == (is_key, not is_key)
+
+
 def next_version(package, version, folder):
     """Return the file of the same package, of another version and with a line more in the configuration."""
     subprocess.run(["dpkg-deb", "--raw-extract", package, folder], check=True)
