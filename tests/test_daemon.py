@@ -611,6 +611,28 @@ def test_a_section_that_gets_another_name_and_another_setting_sends_nothing_that
     assert stored(server) == [("15", "1", 1), ("15", "1", 2), ("15", "1", 3)]
 
 
+def test_what_a_renamed_section_has_refused_and_which_nodes_it_knows_as_refused_follow_it(file, server, port):
+    # given a node that the full account of an Emoncms does not take
+    def about(name: str) -> dict:
+        return ask(file.parent / "state" / "control", "status")["dispatchers"][name]
+
+    server.max_nodes = 0
+    with running(file) as gateway:
+        push(port, "15 1")
+        wait_until(lambda: about("home")["queue"]["refused"] == 1)
+        # when its section is renamed
+        new = file.with_suffix(".new")
+        new.touch(0o600)
+        new.write_text(file.read_text().replace("[[home]]", "[[house]]"))
+        new.replace(file)
+        gateway.hangup.set()
+        wait_until(lambda: list(gateway._dispatchers) == ["house"])
+        # then what was refused is there under the new name, as is that the node is refused
+        assert about("house")["queue"]["refused"] == 1
+        assert about("house")["refused_nodes"]["15"]["frames"] == 1
+        assert list(ask(file.parent / "state" / "control", "queue")["dispatchers"]) == ["house"]
+
+
 def test_where_every_second_reply_is_lost_that_is_one_line_until_it_has_been_good_for_a_while(
     server, file, port, caplog, monkeypatch
 ):

@@ -180,6 +180,74 @@ class TestWhatWasRefused:
         assert (refused(spool), spool.dropped, values(spool)) == ([2], 2, [3, 4])
 
 
+class TestWhatARenamedOneHasRefused:
+    def test_follows_it(self, opened, path, tmp_path):
+        # given what a has refused, of which one is to be sent again, and what b has, which is gone
+        spool = opened("a", "b", "c")
+        refuse_all(spool, [frame(n) for n in range(1, 5)])
+        refuse_all(spool, [frame(5)], "b")
+        spool.set_consumers(["a", "c"])
+        again = spool.refused("a", limit=1)
+        spool.admit([(each.frame, "a") for each in again], instead_of=again)
+        # when it gets another name, and one more is added in the same edit
+        assert spool.set_consumers(["renamed", "c", "new"], {"renamed": "a"}) == 0
+        # then all of it is that of the new name, also after a kill
+        for each in (spool, open_queue(killed(path, tmp_path), "renamed", "c", "new")):
+            assert (refused(each, "renamed"), each.reasons("renamed")) == (
+                [2, 3, 4],
+                {"32 nodes are the limit": 3},
+            )
+            assert each.refused_totals.by == {"renamed": 3, "b": 5}
+            assert values(each, "renamed")[-1] == 1
+        # and can be sent again
+        rest = spool.refused("renamed")
+        spool.admit([(each.frame, "renamed") for each in rest], instead_of=rest)
+        assert (spool.refused_totals.by, values(spool, "renamed")[-4:]) == ({"b": 5}, [1, 2, 3, 4])
+
+    def test_replaces_the_same_under_a_name_that_had_been_used_before(self, opened):
+        spool = opened("a", "b")
+        refuse_all(spool, [frame(1)], reason="no")
+        refuse_all(spool, [frame(2)], "b", reason="nor that")
+        spool.set_consumers(["b", "c"])
+        spool.set_consumers(["a", "c"], {"a": "b"})
+        assert (refused(spool, "a"), spool.reasons("a")) == ([1, 2], {"nor that": 2})
+        assert spool.refused_totals.by == {"a": 2}
+
+    @pytest.mark.parametrize(
+        "names", [{"c": "a"}, {"a": "b", "b": "a"}], ids=["another has the name now", "swapped"]
+    )
+    def test_stays_where_the_name_is_that_of_another(self, opened, names):
+        spool = opened("a", "b")
+        refuse_all(spool, [frame(1)])
+        spool.set_consumers(["a", "b", *names], names)
+        assert spool.refused_totals.by == {"a": 1}
+
+    def test_stays_where_the_longer_name_would_cost_some_of_it(self, opened):
+        spool = opened("a", "b", refused_bytes=MB)
+        refuse_all(spool, [frame(n) for n in range(5000)])
+        before = spool.refused_totals
+        spool.set_consumers(["c" * 40, "b"], {"c" * 40: "a"})
+        spool.put([frame(5000)])
+        assert spool.refused_totals == before
+        assert len(values(spool, "b")) == 5001
+
+    def test_follows_it_from_memory_too(self, opened, path, tmp_path):
+        # given a disk that takes nothing more when a has refused the second
+        spool = opened("a", "b")
+        refuse_all(spool, [frame(1)])
+        spool._contents.db = ReadOnly(spool._contents.db)
+        refuse_all(spool, [frame(2)])
+        # when it is renamed
+        spool.set_consumers(["c", "b"], {"c": "a"})
+        # then what is on the disk stays as it was, and what is not yet follows, to the disk as well
+        assert spool.refused_totals.by == {"a": 1, "c": 1}
+        spool._contents.db = spool._contents.db.db
+        spool.put([frame(3)])
+        assert spool.trouble == ""
+        spool = open_queue(killed(path, tmp_path), "c", "b")
+        assert (refused(spool, "a"), refused(spool, "c")) == ([1], [2])
+
+
 def test_who_has_refused_is_counted_while_another_dispatcher_refuses(opened):
     # given frames of two dispatchers that are set aside, and a third dispatcher
     spool = opened("a", "b", "c")

@@ -84,15 +84,18 @@ class Places:
             (who, self._upto[who], *mark, pins_to_text(pins)) for who, (*mark, pins) in self._marks.items()
         ]
 
-    def set_consumers(self, dispatchers: Iterable[str], end: int, renamed: Mapping[str, str]) -> set[str]:
-        """Keep frames for these dispatchers; a new one begins with the oldest frame. Return which are new.
+    def set_consumers(
+        self, dispatchers: Iterable[str], end: int, renamed: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Keep frames for these dispatchers; a new one begins with the oldest frame.
 
-        One that is `renamed` begins where it was under the other name: it has sent what is before, which may
-        be more than is looked for. One that was away for a while may have had another in its place, which has
+        Return which are new, each with its name before, or "". One that is `renamed` begins where it was
+        under that: it has sent what is before, which may be more than is looked for. It is a new one where
+        another has that name now. One that was away for a while may have had another in its place, which has
         sent what is there.
         """
         before, self.consumers = self.consumers, set(dispatchers)
-        new = self.consumers - (before or self._marks.keys())
+        new = dict.fromkeys(self.consumers - (before or self._marks.keys()), "")
         if self._marks and self._marks.keys() <= self.consumers:  # in nobody's place
             self._new |= self.consumers - self._marks.keys()
         for who in self._marks.keys() - self.consumers if self.consumers else ():
@@ -102,8 +105,9 @@ class Places:
         for who in self.consumers:
             self._upto[who] = max(self._upto.get(who, 0), self.first - 1)
             self._marks.setdefault(who, Mark())
-        for who in new & renamed.keys():
+        for who in new.keys() & renamed.keys():
             if (was := renamed[who]) in self._marks and was not in self.consumers:
+                new[who] = was
                 self._upto[who] = max(self._upto[who], self._upto[was])
                 self._marks[who] = self._marks[was]
                 if was in self._past:

@@ -7,14 +7,13 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.spool.limits import Limits, NoRoom
 from gateway.store.commits import PAGE
 from gateway.store.store import pages_used
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
-
-    from gateway.spool.limits import Limits
+    from collections.abc import Iterable, Mapping, Sequence
 
     _State = tuple[Counter[str], int, int, tuple[int, ...]]
 
@@ -139,6 +138,19 @@ class RefusedFrames:
     def restore(self, state: _State) -> None:
         """Put back what `state` returned."""
         self._on_disk, self.pages, self.dropped, self._noted = state
+
+    def rename(self, db: sqlite3.Connection, renamed: Mapping[str, str]) -> None:
+        """Have what the file has of these names be that of others; inside a transaction, which may fail.
+
+        Raises NoRoom where longer names would cost the oldest their room.
+        """
+        before, rows = pages_used(db), [(who, was) for was, who in renamed.items()]
+        db.executemany("UPDATE OR REPLACE refused SET who = ? WHERE who = ?", rows)
+        self.pages += pages_used(db) - before
+        if self.pages > self._limits.refused_bytes // PAGE:
+            raise NoRoom(0.0)
+        self._on_disk = Counter(dict(db.execute("SELECT who, count(*) FROM refused GROUP BY who").fetchall()))
+        self._note(db)
 
     def write(self, db: sqlite3.Connection) -> None:
         """Write what is `unwritten`, within the limits; inside a transaction, which may fail."""

@@ -14,7 +14,7 @@ from gateway.store import store
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gateway.frame import Stamp
     from gateway.spool.contents import Contents
@@ -91,21 +91,28 @@ class Retention:
             contents.let_go(upto + 1)
         return count, upto < before - 1
 
-    def pass_on(self, contents: Contents, new: set[str]) -> None:
+    def pass_on(self, contents: Contents, new: Mapping[str, str]) -> None:
         """Give the frames that were for a removed consumer alone to the new one, where just one is new.
 
-        Its far end may also be that of one whose far end had not kept what it shows. That one may come back.
+        `new` has the names before, or "": what such a one has refused gets the new name, too. The far end of
+        a new one may be that of one whose far end had not kept what it shows. That one may come back.
         """
         unkept, consumers = contents.notes.below(NOT_KEPT), contents.places.consumers
         gone = {who for who in unkept.keys() - consumers if new and unkept[who] != _PASSED_ON}
-        these = (unkept.keys() & consumers) | (new if gone else set())
+        these = (unkept.keys() & consumers) | (new.keys() if gone else set())
         texts = dict.fromkeys(these, "what was sent") | dict.fromkeys(gone, _PASSED_ON)
         contents.notes.update({f"{NOT_KEPT}{who}": text for who, text in texts.items()})
-        if len(new) == 1 and (gone := contents.census.owners() - consumers):
+        renamed, refused = {was: who for who, was in new.items() if was}, contents.refused
+        refused.unwritten = [row._replace(who=renamed.get(row.who, row.who)) for row in refused.unwritten]
+        gone = contents.census.owners() - consumers
+        if heirs := dict.fromkeys(gone, *new) if len(new) == 1 else renamed:
             with contents.transaction() as db:
-                rows = [(*new, who) for who in gone]
+                rows = [(who, was) for was, who in heirs.items()]
                 db.executemany("UPDATE frames SET whose = ? WHERE whose = ?", rows)
             contents.census.load_owners(contents.db, contents.first)
+        if renamed:
+            with contents.transaction() as db:
+                refused.rename(db, renamed)
 
     def unclaimed(self, contents: Contents) -> int:
         """Return how many frames wait only for those that are no consumers any more; each is counted once."""
