@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.mqtt.broker import Broker, Lost, Unreachable
+from gateway.mqtt.broker import FAILED, Broker, Lost, Unreachable
 from gateway.mqtt.message import Message
-from gateway.mqtt.session import FAILED, TOO_LARGE, Session
+from gateway.mqtt.session import TOO_LARGE, Session
 from gateway.settings import SettingsFault
 from tests.certificates import make_certificate
 from tests.gateway_process import run

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PLAIN_PORT, TLS_PORT = 1883, 8883
+FAILED = 0x80
+"""The first reason code of MQTT 5 that is a failure (section 2.4)."""
 _OF_FILE = "name a file in PEM that the user of the gateway may read"
 
 ACL = "in mosquitto a line `topic readwrite ...` below `user ...` in its acl_file"

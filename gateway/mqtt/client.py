@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any, Literal
 
 from paho.mqtt.client import Client
@@ -33,6 +34,10 @@ _PUBLISH = 0x30
 _REASON = 2
 """Where the reason code of a PUBACK is, behind the number of the message (MQTT 5, section 3.4.2)."""
 _UNSPECIFIED = 0x80
+
+_MOST_SUBSCRIPTIONS = (1 << 28) - 1
+"""The highest number of a subscription (MQTT 5, section 3.8.2.1.2)."""
+_UNNUMBERED = frozenset([0])
 
 ORIGIN = "oemgateway"
 """The property of a message that says which gateway has published it."""
@@ -116,6 +121,18 @@ def of_message(origin: str, expiry: float | None) -> Properties:
     if origin:
         properties.UserProperty = (ORIGIN, origin)
     return properties
+
+
+def of_subscription(topic: str) -> Properties:
+    """Return the properties of SUBSCRIBE: a number of the topic, which the messages bring that match it."""
+    properties = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]  # paho's
+    properties.SubscriptionIdentifier = zlib.crc32(topic.encode()) % _MOST_SUBSCRIPTIONS + 1
+    return properties
+
+
+def subscriptions_of(message: MQTTMessage) -> frozenset[int]:
+    """Return the numbers of the subscriptions that a message comes by, 0 for those that have none."""
+    return frozenset(getattr(message.properties, "SubscriptionIdentifier", ())) or _UNNUMBERED
 
 
 def origin_of(message: MQTTMessage) -> str:

@@ -16,10 +16,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.mqtt.broker import ACL, CURES, Lost, Unreachable
+from gateway.mqtt.broker import CURES, FAILED, Lost, Unreachable
 from gateway.mqtt.client import BoundedClient, of_connection, of_message
+from gateway.mqtt.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,8 +47,8 @@ _MOST = 2000
 _MOST_BYTES = 4 << 20
 """The same for the bytes of their payloads and topics."""
 
-_UNSUPPORTED_VERSION, TOO_LARGE, FAILED = 0x84, 0x95, 0x80
-"""Reason codes of MQTT 5 (section 2.4); from FAILED on they are failures."""
+_UNSUPPORTED_VERSION, TOO_LARGE = 0x84, 0x95
+"""Reason codes of MQTT 5 (section 2.4)."""
 
 
 class Session:
@@ -85,8 +85,6 @@ class Session:
         self._under_way = self._own = self._received_bytes = 0
         self._outcomes: dict[int, int] = {}
         self._awaited: set[int] = set()
-        self._subscribing: int | None = None
-        self._subscribed: list[int] | None = None
 
     def open(self) -> None:
         """Connect, and wait until the broker has said yes; OSError with what it said otherwise."""
@@ -112,7 +110,7 @@ class Session:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
-        client.on_subscribe = self._on_subscribe
+        self.subscriptions = Subscriptions(client, broker, self.wait)
         client.on_message = self._on_message
         if broker.user is not None:
             client.username_pw_set(broker.user, broker.password)
@@ -273,33 +271,9 @@ class Session:
             raise self._lost()
         return info.mid
 
-    def unsubscribe(self, topics: Sequence[str]) -> None:
-        """End subscriptions that the broker has kept."""
-        if topics:
-            self._client.unsubscribe(list(topics))
-
     def subscribe(self, topics: Iterable[str], *, retained: bool = True) -> None:
-        """Subscribe with QoS 1 and wait for the answer; OSError with the topic that is refused."""
-        topics = list(topics)
-        if not topics:
-            return
-        options: Any = 1
-        if self.version == 5:
-            options = SubscribeOptions(qos=1, noLocal=True)
-            if_new, never = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB, SubscribeOptions.RETAIN_DO_NOT_SEND
-            options.retainHandling = if_new if retained else never
-        self._subscribed = None
-        _, self._subscribing = self._client.subscribe([(topic, options) for topic in topics])
-        until = time.monotonic() + self._broker.timeout
-        while self._subscribed is None:
-            if (left := until - time.monotonic()) <= 0:
-                raise OSError(f"{self._broker.where} does not answer a subscription")
-            self.wait(left)
-        for topic, code in zip(topics, self._subscribed, strict=False):
-            if code >= FAILED:
-                raise Unreachable(
-                    f"{self._broker.where} does not let this user read {topic}", f"allow it there: {ACL}"
-                )
+        """Subscribe with QoS 1 and wait for the answers; OSError with the topic that is refused."""
+        self.subscriptions.add(topics, is_5=self.version == 5, retained=retained)
 
     def acknowledge(self, message: MQTTMessage) -> None:
         """Tell the broker that it may forget a message."""
@@ -311,6 +285,8 @@ class Session:
         self._connack = reason.value, str(reason)
         self._opened_at = time.monotonic()
         self.is_resumed = flags.session_present
+        knows_numbers = getattr(properties, "SubscriptionIdentifierAvailable", 1)
+        self.subscriptions.are_numbered = self.version == 5 and bool(knows_numbers)
         self.largest = getattr(properties, "MaximumPacketSize", 0)
         self.allowed = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
         self.window = min(self.window, self.allowed)
@@ -334,12 +310,6 @@ class Session:
         if mid in self._awaited:
             self._awaited.discard(mid)
             self._outcomes[mid] = code
-
-    def _on_subscribe(
-        self, _c: Client, _u: object, mid: int, reasons: list[ReasonCode], _p: Properties | None
-    ) -> None:
-        if mid == self._subscribing:
-            self._subscribed = [reason.value for reason in reasons]
 
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
         self.received.append(message)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gateway.mqtt.broker import ACL
+from gateway.mqtt.broker import ACL, FAILED
 from gateway.mqtt.frames import parse_object
 from gateway.mqtt.message import Message
-from gateway.mqtt.session import FAILED
 from listeners.mqtt.relay import Positions, Verdict, answer, put_last
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,18 +12,19 @@ from urllib.parse import quote
 from paho.mqtt.client import MQTTMessage
 
 from gateway.frame import check_node
-from gateway.mqtt.broker import ACL, Broker
+from gateway.mqtt.broker import ACL, FAILED, Broker
 from gateway.mqtt.client import origin_of
 from gateway.mqtt.examine import examine_broker
 from gateway.mqtt.gateway_id import gateway_id
 from gateway.mqtt.message import Message
-from gateway.mqtt.session import FAILED, Session
+from gateway.mqtt.session import Session
 from gateway.mqtt.topics import check_filter, matches, widest
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
-from gateway.process.state_files import read_file, write_file
 from gateway.times.device_time import ahead
 from gateway.times.timekeeper import machine_is_synchronised
 from listeners.mqtt.answers import CURE, NOT_ALLOWED, Answers
+from listeners.mqtt.copies import Copies
+from listeners.mqtt.kept_topics import UNSURE, recall, remember
 from listeners.mqtt.mappings import Mappings, Unfound
 from listeners.mqtt.owners import Owners, Sender
 from listeners.mqtt.relay import Verdict
@@ -48,8 +48,6 @@ _SYNC_AT_OF_OLD = 10
 """The same with MQTT 3.1.1, where the broker says how many it sends: RabbitMQ 10, mosquitto 20."""
 _SILENCE = 600.0
 """Seconds without a message of a topic that are worth a remark."""
-_UNSURE = ""
-"""Is noted before the topics of a session that the broker may have made anew since."""
 _DEFAULTS = {"oemgateway": ("oemgateway/+/log/+",), "emonhub": ("emon/#",), "emoncms": ("emon/#",)}
 
 
@@ -93,6 +91,7 @@ class Mqtt(Broker, CountingListener):
         self._owners = Owners()
         self._answers = Answers(self)
         self._taken = TakenMessages()
+        self._copies = Copies()
         self._single = frozenset(self.values.topics())
         self._unfound = Unfound(self.values)
         self._silent = frozenset([*self.subscriptions, *self._single])
@@ -159,10 +158,11 @@ class Mqtt(Broker, CountingListener):
         self._session = session = Session(
             self, client, session_expiry=_WEEKS, receive_maximum=_UNACKNOWLEDGED
         )
-        before = self._recall()
+        topics = self._file("topics")
+        before = recall(topics)
         # A broker that has lost the session makes one without subscriptions, and its answer may be lost.
-        if not self._remember([_UNSURE, *before]):
-            before = [_UNSURE, *before]
+        if not remember(topics, [UNSURE, *before]):
+            before = [UNSURE, *before]
         session.open()
         self._taken.begin(self._file("again"), is_resumed=session.is_resumed)
         self._subscribe(session, before if session.is_resumed else [])
@@ -178,10 +178,15 @@ class Mqtt(Broker, CountingListener):
         data = widest([*self.subscriptions, *self.values.topics()])
         wanted = [*data, *self._answer_topics()]
         if before != wanted:
-            session.unsubscribe([topic for topic in before if topic not in (*wanted, _UNSURE)])
+            gone = [topic for topic in before if topic not in (*wanted, UNSURE)]
+            # Both at a time lose nothing, and bring some messages twice: it takes numbers to know these.
+            if not session.subscriptions.are_numbered:
+                session.subscriptions.end(gone)
             session.subscribe(data, retained=self.retained)
             session.subscribe(self._answer_topics(), retained=False)
-        self._remember(wanted)
+            if session.subscriptions.are_numbered:
+                session.subscriptions.end(gone)
+        remember(self._file("topics"), wanted)
 
     def close(self) -> None:
         """Acknowledge what the disk can be made to keep, and end the connection; the rest comes again."""
@@ -263,7 +268,9 @@ class Mqtt(Broker, CountingListener):
                 self.counts["retained"] += 1
                 return []
             is_numbered = self.format == "oemgateway" and topic not in self._single
-            if not is_numbered and self._taken.has(message):
+            if not is_numbered and (
+                self._taken.has(message) or self._copies.has(message, self.clock.monotonic())
+            ):
                 return []
             if topic in self._single:
                 frames = self.values.frames(topic, payload, now)
@@ -329,20 +336,3 @@ class Mqtt(Broker, CountingListener):
 
     def _file(self, what: str) -> Path | None:
         return self.state and self.state / f"mqtt-{quote(self.name, safe='')}-{what}.json"
-
-    def _remember(self, topics: list[str]) -> bool:
-        """Note the topics; tell whether that is possible."""
-        topics, file = list(dict.fromkeys(topics)), self._file("topics")
-        if file and topics != self._recall():
-            try:
-                write_file(file, json.dumps(topics))
-            except OSError:
-                return False
-        return True
-
-    def _recall(self) -> list[str]:
-        """Return what was subscribed to before: the broker remembers it too."""
-        if file := self._file("topics"):
-            with suppress(OSError, ValueError, TypeError, RecursionError):
-                return [str(topic) for topic in json.loads(read_file(file))]
-        return []

@@ -43,7 +43,7 @@ class TakenMessages:
     def has(self, message: MQTTMessage) -> bool:
         """Tell whether a message is one of those, sent again; one that is not takes its number over."""
         if message.dup:
-            return self._known.get(message.mid) == _digest(message)
+            return self._known.get(message.mid) == digest_of(message)
         self._is_changed |= self._known.pop(message.mid, None) is not None
         return False
 
@@ -51,7 +51,7 @@ class TakenMessages:
         """Note messages that are safe on the disk, and are about to be acknowledged."""
         for message in taken:
             self._known.pop(message.mid, None)
-            self._known[message.mid] = _digest(message)
+            self._known[message.mid] = digest_of(message)
             self._is_changed = True
         while len(self._known) > _MOST:
             del self._known[next(iter(self._known))]
@@ -64,7 +64,7 @@ class TakenMessages:
                 self._is_changed = False
 
 
-def _digest(message: MQTTMessage) -> str:
+def digest_of(message: MQTTMessage) -> str:
     """Return what a message has in common with itself sent again (MQTT 5, section 4.4)."""
     said = message._topic + b"\0" + bytes(message.payload)  # noqa: SLF001  (`topic` raises where it is not UTF-8)
     return blake2b(said, digest_size=8).hexdigest()

@@ -17,12 +17,12 @@ from gateway.dispatchers.mqtt.nodes import node_states
 from gateway.dispatchers.mqtt.published import Published
 from gateway.dispatchers.mqtt.reasons import judge
 from gateway.dispatchers.mqtt.state import StateStream
-from gateway.mqtt.broker import Broker, Lost
+from gateway.mqtt.broker import FAILED, Broker, Lost
 from gateway.mqtt.confirmations import Confirmations
 from gateway.mqtt.frames import Identity, emoncms_message, emonhub_messages, log_message
 from gateway.mqtt.gateway_id import gateway_id
 from gateway.mqtt.message import Message
-from gateway.mqtt.session import FAILED, IN_FLIGHT, Session
+from gateway.mqtt.session import IN_FLIGHT, Session
 from gateway.mqtt.topics import check_published, default_topic
 from gateway.plugin import (
     LARGEST_BATCH,

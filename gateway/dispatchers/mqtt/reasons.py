@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.mqtt.session import FAILED, TOO_LARGE
+from gateway.mqtt.broker import FAILED
+from gateway.mqtt.session import TOO_LARGE
 from gateway.plugin import BadFrame, DeliveryFailure, HoldEverything
 
 NOBODY_READS = 0x10

@@ -1,0 +1,34 @@
+"""The topics that the broker has kept subscriptions for, as a file remembers them."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from gateway.process.state_files import read_file, write_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNSURE = ""
+"""Is noted before the topics of a session that the broker may have made anew since."""
+
+
+def remember(file: Path | None, topics: list[str]) -> bool:
+    """Note the topics; tell whether that is possible."""
+    topics = list(dict.fromkeys(topics))
+    if file and topics != recall(file):
+        try:
+            write_file(file, json.dumps(topics))
+        except OSError:
+            return False
+    return True
+
+
+def recall(file: Path | None) -> list[str]:
+    """Return what was subscribed to before: the broker remembers it too."""
+    if file:
+        with suppress(OSError, ValueError, TypeError, RecursionError):
+            return [str(topic) for topic in json.loads(read_file(file))]
+    return []
