@@ -65,7 +65,6 @@ class Daemon:
         self._stuck: set[Worker[Any]] = set()
         self._retired: list[Worker[Any]] = []
         self._remarked: set[tuple[str, str]] = set()
-        self._lacks = ""
         self._control: control.Control | None = None
         self._has_no_socket = False
 
@@ -273,10 +272,10 @@ class Daemon:
                     )
                 self._listeners[name].start()
         except (OSError, RuntimeError, MemoryError) as error:
-            lacks = failure(error)
-            if not self._lacks:
-                log.error("%s and what comes after it cannot be started: %s; tried again", name, lacks)
-        self._lacks = lacks
+            lacks = f"{name} and what comes after it cannot be started: {failure(error)}; tried again"
+            if not self._status.lacks:
+                log.error("%s", lacks)
+        self._status.lacks = lacks
         # In the order of the file. Threads that ask for the status see the old order or the new one.
         self._listeners = {
             name: self._listeners[name] for name in wanted.listeners if name in self._listeners

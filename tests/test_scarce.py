@@ -66,13 +66,18 @@ def test_an_edit_for_which_there_are_no_descriptors_waits_for_them(file, spare, 
         ports = [free_port(), free_port()]
         write(file, *ports)
         wait_until(lambda: words in gateway.log, what="the edit")
-        # then they run once there are descriptors, and that was said once
+        # then that is a trouble, as far as it can be asked
+        if spare:
+            (trouble,) = wait_until(lambda: gateway.is_ready() and gateway.status()["troubles"])
+            assert trouble.endswith(words)
+        # and they run once there are descriptors, and that was said once
         resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, limits)
         for port in ports:
             connect(port).close()
         wait_until(gateway.is_ready)
         assert list(gateway.status()["listeners"]) == [f"push{port}" for port in ports]
         assert gateway.log.count(words) == 1
+        wait_until(lambda: not gateway.status()["troubles"])
         assert gateway.stop() == 0
 
 

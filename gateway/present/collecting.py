@@ -42,7 +42,8 @@ _OFTEN = 10
 class StatusCollector:
     """Looks at the daemon's parts; any thread may ask, while a reload changes them.
 
-    The daemon sets `ready`, and `faulty_edit` while the file has a fault and is not followed.
+    The daemon sets `ready`, `faulty_edit` while the file has a fault and is not followed, and in `lacks`
+    which section cannot be started, and why.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class StatusCollector:
     ) -> None:
         self.ready = False
         self.faulty_edit = False
+        self.lacks = ""
         self._file = file
         self._started = time.monotonic()
         self._listeners = listeners
@@ -139,7 +141,7 @@ class StatusCollector:
     def _troubles(self, *of_queue: str) -> Iterator[str]:
         if self.faulty_edit:
             yield f"{self._file} has faults (oemgateway check shows them): the previous settings stay active"
-        yield from filter(None, of_queue)
+        yield from filter(None, (self.lacks, *of_queue))
         if self._keeper.doubt:
             what = "held until it is right" if self._keeper.holding else "sent all the same"
             yield f"{self._keeper.doubt}: readings are {what}"
