@@ -246,6 +246,21 @@ def test_what_would_come_under_a_wrong_node_is_off(migrate, old, key):
     assert f": {key}: " in printed
 
 
+@pytest.mark.parametrize(
+    ("section", "is_named"),
+    [
+        (RADIO.replace("baseid = 5", "datacode = H"), True),
+        (RADIO.replace("baseid = 5", "datacode = 0"), True),
+        (RADIO.replace("baseid = 5", "datacode = h"), False),
+        (LINES + "        datacode = h\n", True),
+        (LINES + "        datacode = 0\n", False),
+    ],
+)
+def test_a_datacode_that_is_not_the_default_of_its_interfacer_is_named(migrate, section, is_named):
+    _, printed, _ = migrate(HUB + section + HTTP)
+    assert (": datacode: " in printed) == is_named
+
+
 def test_destinations_that_emonhub_keeps_apart_are_named(migrate):
     _, printed, _ = migrate(REAL["readings kept apart by channels"])
     assert "[[emoncms]]: it gets the readings of [[RFM2Pi]] too: there are no channels here" in printed

@@ -57,13 +57,15 @@ def _common(old: Old, new: New) -> None:
     for key, (harmless, reason) in _EVERYWHERE.items():
         if key not in old.used and old.text(key).lower() not in ("", *harmless):
             new.lose(old, key, reason, needed=key == "nodeoffset")
+    usual = "h" if old.type in ("EmonHubJeeInterfacer", "EmonHubOEMInterfacer") else "0"
+    if "datacode" not in old.used and old.text("datacode", usual) != usual:  # H is not h
+        new.lose(old, "datacode", _OF_BYTES if new.type == "rfm12pi" else _OF_TEXT)
     for key in old.entries.keys() - old.used - _UNNEEDED:
         new.lose(old, key, _LOST.get(key, "there is no such setting here"))
 
 
 _EVERYWHERE = {
     "nodeoffset": (("0",), "the numbers of nodes are not shifted here"),
-    "datacode": (("h", "0"), "give it to the sections in [nodes] that have neither datacode nor datacodes"),
     "scale": (("1",), "give it to the sections in [nodes] that have neither scale nor scales"),
     "timestamped": (("false", "0"), "a reading has the time at which it arrived"),
     "targeted": (("false", "0"), "there are no targets here"),
@@ -71,6 +73,8 @@ _EVERYWHERE = {
     "sendstatus": (("0",), "the page MyIP of Emoncms is not told the address of this machine"),
     "calibration": (("230v",), "it is not sent to the board"),
 }
+_OF_BYTES = "give it to the sections in [nodes] that have neither datacode nor datacodes"
+_OF_TEXT = "a number that comes as text is a value here, and no byte of one"
 _UNNEEDED = {
     "pubchannels",
     "subchannels",
