@@ -193,6 +193,15 @@ def test_a_directory_inside_the_mount_will_do_as_well(tmp_path, below):
 
 
 @pytest.mark.needs_root
+def test_a_directory_is_the_same_by_a_link_and_without_the_cache(tmp_path):
+    for name in ("mount/settings", "mount/uncached", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "mount")
+    roots = {Mount(tmp_path / name).root for name in ("mount", "mount/uncached", "link", "link/uncached")}
+    assert roots == {str(tmp_path / "mount")}
+    assert Mount(tmp_path / "other").root not in roots
+
+
 def test_a_power_on_value_of_uncached_alone_is_none(tmp_path):
     sensor = quick(FLOW, 85.0)
     with owserver(Ds2482(Clock(), [sensor]), tmp_path) as port, owfs_mount(port, tmp_path) as path:

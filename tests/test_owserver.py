@@ -15,7 +15,7 @@ from gateway.settings import SettingsFault, build
 from listeners.onewire.bus import BusFault
 from listeners.onewire.drivers import owserver as owserver_driver
 from listeners.onewire.drivers.owfs import Owfs, Owserver
-from listeners.onewire.drivers.owserver import Server
+from listeners.onewire.drivers.owserver import Address, Server
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom
 from listeners.simulated.clock import VirtualFlag
@@ -160,6 +160,21 @@ def test_a_restart_between_two_sweeps_goes_unnoticed(tmp_path):
 
     with owserver_process(port, tmp_path, [f"--fake={FLOW}"]):
         assert isinstance(sweep(bus, FLOW)[0], float)
+
+
+def test_an_owserver_at_another_port_is_another_one(tmp_path):
+    ports = free_port(), free_port()
+    with (
+        owserver_process(ports[0], tmp_path, [f"--fake={FLOW}"]),
+        owserver_process(ports[1], tmp_path, [f"--fake={FLOW}"]),
+    ):
+        roots = []
+        for port in (*ports, ports[0]):
+            server = Server(Address("localhost", port))
+            server.open()
+            roots.append(server.root)
+
+    assert roots[0] == roots[2] != roots[1]
 
 
 def test_a_server_that_is_killed_is_an_oserror(tmp_path):

@@ -8,7 +8,7 @@ from gateway.text.numeral import SPACE, parse
 from listeners.onewire.ds18b20 import Fault, Reading, plausible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
 SERVER = "tcp"
 """The name of a bus that is another owserver, with buses of its own below it."""
@@ -29,6 +29,10 @@ class Unavailable(Exception):
 
 class Tree(Protocol):
     """Files and directories below a root, by relative path; OSError where the root itself is gone."""
+
+    @property
+    def root(self) -> Hashable:
+        """What is the same for each name of the same tree, once it is open."""
 
     def open(self) -> None:
         """Make sure that the root is there."""

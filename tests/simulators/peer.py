@@ -13,16 +13,17 @@ Speak = Callable[[Any, socket.socket], object]
 
 
 class Peer:
-    """A server at `port` of 127.0.0.1, from its beginning; `over` is set at its end.
+    """A server at `port` of this machine, from its beginning; `over` is set at its end.
 
     Each connection has a thread of its own. `seen` is for the requests.
     """
 
-    def __init__(self, speak: Speak) -> None:
+    def __init__(self, speak: Speak, host: str = "127.0.0.1", port: int = 0) -> None:
         self.speak = speak
         self.seen: list[bytes] = []
         self.over = threading.Event()
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listening = socket.create_server((host, port), family=family, backlog=64)
         self.port = int(self._listening.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -64,7 +64,7 @@ class Masters:
         self._buses = buses
         self._resolution = resolution
         self._clock = clock
-        self._conversion = shared_conversion((str(tree), *buses))
+        self._conversion = shared_conversion((tree.root, *buses))
         self._sensors: dict[Rom, OnBus] = {}
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:

@@ -48,6 +48,11 @@ class Mount:
     def __str__(self) -> str:
         return str(self._path)
 
+    @property
+    def root(self) -> str:
+        """The directory, without links."""
+        return os.path.realpath(self._root)
+
     def open(self) -> None:
         """Make sure that the directory opens."""
         try:

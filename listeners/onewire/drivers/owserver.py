@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pyownet import protocol
 
-from gateway.process.port import host_and_port, joined
+from gateway.process.port import host_and_port, is_loopback, joined
 from listeners.onewire.tree import Unavailable
 
 if TYPE_CHECKING:
@@ -86,6 +86,15 @@ class Server:
 
     def __str__(self) -> str:
         return f"owserver at {self._address}"
+
+    @property
+    def root(self) -> tuple[str, int]:
+        """Its address and port; all addresses of this machine are one."""
+        family, place = self._proxy._family, self._proxy._sockaddr  # noqa: SLF001  (where it has answered)
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(place)  # sends nothing
+            own, address = probe.getsockname()[0], probe.getpeername()[0]
+        return ("" if own == address or is_loopback(address) else address, place[1])
 
     def open(self) -> None:
         """Make sure that owserver answers."""
