@@ -105,6 +105,14 @@ def test_it_prints_its_usage_with_its_own_name(made_up, action):
     assert done.stderr == f"Usage: {ROOT}/init.d/owfs {{start|stop|restart|force-reload|status}}\n"
 
 
+def test_the_line_ends_of_windows_belong_to_no_setting(tmp_path):
+    # given the program, as Windows ends its line
+    service = Service(tmp_path, DAEMON="/bin/true\r")
+    # then it is found, and what is wrong is another thing
+    service.config.unlink()
+    assert service("start").returncode == 6
+
+
 def test_without_the_program_it_is_not_installed(tmp_path):
     assert Service(tmp_path, DAEMON="/nowhere/owfs")("start").returncode == 5
 

@@ -144,6 +144,13 @@ def test_it_starts_once_and_stops_twice(service):
 
 
 @pytest.mark.needs_root
+def test_the_line_ends_of_windows_belong_to_no_setting(service):
+    service.default("# how it starts\r\n\r\nDAEMON_USER=oemgateway\r\nDAEMON_ARGS='--one --two'\r\n")
+    assert service("start") == (0, "Starting: oemgateway.\n")
+    assert service.started()[0].endswith(".log --one --two")
+
+
+@pytest.mark.needs_root
 @pytest.mark.parametrize("action", ["start", "restart"])
 def test_of_two_at_once_the_second_waits_for_the_first(service, action):
     # given a start that is not over when the second begins
