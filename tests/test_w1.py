@@ -21,7 +21,7 @@ from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from tests.simulators.w1_kernel import Kernel
 from tests.waiting import wait_until
-from tests.ways import by_w1
+from tests.ways import I2C_HZ, by_w1
 
 FLOW, RETURN = Rom.parse("28-00000549f733"), Rom.parse("28-0000054a56db")
 WARM, COLD = "59 01 4b 46 7f ff 07 10", "5e ff 4b 46 7f ff 02 10"  # 21.5625, -10.125
@@ -99,43 +99,62 @@ def test_all_are_told_to_convert_and_then_read(tree):
     assert (path / "w1_bus_master1" / "therm_bulk_read").read_bytes() == b"trigger\n"
 
 
-@pytest.mark.parametrize(("interval", "waits"), [("4", True), ("1", False)])
-def test_two_sections_have_the_bus_one_after_the_other_where_there_is_time_for_it(tree, interval, waits):
-    # given a section whose sensor converts
-    path = tree({FLOW: {"w1_slave": w1_slave(WARM)}, RETURN: {"w1_slave": w1_slave(COLD)}})
-    converts, begun, over, used = Event(), Event(), Event(), []
+@pytest.mark.parametrize("interval", ["4", "1"])
+def test_two_sections_have_the_bus_one_after_the_other_and_share_a_conversion(tmp_path, interval):
+    # given two sections whose sensors are set up, the first of which lets them convert
+    clock = VirtualClock()
+    sensors = [Ds18b20(str(FLOW), 21.5), Ds18b20(str(RETURN), 18.0)]
+    kernel = Kernel(Ds2482(clock, sensors, i2c_hz=I2C_HZ), clock, tmp_path)
+    converts, asked, over, used = Event(), Event(), Event(), []
+
+    class Watched(VirtualClock):
+        def monotonic(self):
+            now = clock.monotonic()
+            asked.set()
+            return now
 
     class Noted(Attributes):
         def __init__(self, name):
             self.name = name
 
         def read(self, file):
-            used.append(self.name)
-            return super().read(file)
+            used.append((self.name, file.name))
+            return kernel.read(file)
 
         def write(self, file, data):
-            used.append(self.name)
-            if file.name == "therm_bulk_read":
-                (begun if self.name == "second" else converts).set()
-                assert self.name == "second" or over.wait(10)
-            super().write(file, data)
+            used.append((self.name, file.name))
+            kernel.write(file, data)
+            if converts.is_set():
+                return
+            converts.set()
+            assert over.wait(10)
 
-    sweeps = []
+    sections = {}
     for name, rom in (("first", FLOW), ("second", RETURN)):
-        bus = listener(path, interval=interval)
+        sections[name] = bus = listener(tmp_path, interval=interval)
+        bus.clock = clock
+        vars(bus).update(_files=kernel)
+        bus.sweep([rom])
         vars(bus).update(_files=Noted(name))
-        sweeps.append(Thread(target=bus.sweep, args=([rom],)))
-    sweeps[0].start()
+    readings = {}
+    threads = [
+        Thread(target=lambda name=name, rom=rom: readings.update(sections[name].sweep([rom])))
+        for name, rom in (("first", FLOW), ("second", RETURN))
+    ]
+    sections["second"].clock = Watched()
+    threads[0].start()
     assert converts.wait(10)
-    # when another section reads the same bus meanwhile
-    sweeps[1].start()
-    assert begun.wait(1.3 if waits else 10) is not waits
+    sensors[0].temperature, sensors[1].temperature = 50.0, 60.0
+    # when the other one reads the same bus meanwhile
+    threads[1].start()
+    assert asked.wait(10)
+    clock.sleep(0.001)
     over.set()
-    for thread in sweeps:
+    for thread in threads:
         thread.join(10)
-    # then it begins once the first one has read its sensor, unless that would cost it a reading
-    assert begun.is_set()
-    assert (used == sorted(used)) is waits
+    # then it reads its sensor after the first one, without another conversion
+    assert used == [("first", "therm_bulk_read"), ("first", "w1_slave"), ("second", "w1_slave")]
+    assert readings == {FLOW: 21.5, RETURN: 18.0}
 
 
 def test_without_a_common_conversion_each_read_converts(tree):

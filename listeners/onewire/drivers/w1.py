@@ -39,7 +39,7 @@ from listeners.onewire.rom import Rom
 from listeners.onewire.sensor import Sensor, found_bits
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
@@ -50,12 +50,8 @@ AT_ONCE = 16
 _TRANSFERS = 8
 """How many reads take as long as setting a sensor up and reading it again, at most."""
 
-_SWEEPS: dict[Path, Lock] = {}
-"""A lock for each directory: one section at a time sweeps it.
-
-A second command to convert makes all sensors of a bus begin anew, and the kernel shows none of them until the
-conversion is over.
-"""
+_PATIENCE_S = 1.0
+"""Seconds that a section waits for another one's sweep at least: about as long as a conversion takes."""
 
 _FIRST_LINE = re.compile(rb"((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)")
 
@@ -82,6 +78,22 @@ def scratchpad_in(w1_slave: bytes) -> tuple[bytes, bool]:
     """Return the nine bytes of the first line, none where there is no such line, and the kernel's verdict."""
     line = _FIRST_LINE.match(w1_slave)
     return (bytes.fromhex(line[1].decode()), line[2] == b"YES") if line else (b"", False)
+
+
+class _Bus:
+    """What the sections that read one directory share: one at a time sweeps it, and the last conversion.
+
+    A second command to convert makes all sensors of a bus begin anew, and the kernel shows none of them until
+    the conversion is over.
+    """
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.converted: Mapping[Path, bool | None] = {}
+        self.ended = -math.inf
+
+
+_BUSES: dict[Path, _Bus] = {}
 
 
 @dataclass(kw_only=True)
@@ -119,21 +131,27 @@ class W1(OneWire):
         Those that have lost their power are set up again and convert a second time, each by itself, if that
         does not delay the next sweep. If it would, that sweep is the first in which they have a value.
         """
-        bus = _SWEEPS.setdefault(self.path, Lock())
-        # No longer than leaves time enough: with an interval of a second or two it would cost readings.
-        is_alone = bus.acquire(timeout=max(0.0, min(self.interval / 2, self.interval - 2)))
+        bus = _BUSES.setdefault(self.path.resolve(), _Bus())
+        asked = self.clock.monotonic()
+        least = _PATIENCE_S if any(os.access(each, os.W_OK) for each in self._triggers()) else 0.0
+        is_alone = bus.lock.acquire(timeout=max(least, min(self.interval / 2, self.interval - 2)))
         try:
-            return self._swept(roms)
+            return self._swept(roms, bus, asked)
         finally:
             if is_alone:
-                bus.release()
+                bus.lock.release()
 
-    def _swept(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
+    def _swept(self, roms: Sequence[Rom], bus: _Bus, asked: float) -> dict[Rom, Reading]:
         self._check_directory()
-        self._set_up(rom for rom in roms if self._sensor(rom).due <= self.clock.monotonic())
+        due = [rom for rom in roms if self._sensor(rom).due <= self.clock.monotonic()]
+        self._set_up(due)
         lost: dict[Rom, Reading] = {}
         triggers = self._triggers()
-        converted = self._at_once(self._convert, triggers)
+        # A conversion that ended while this section waited for its turn is as good as one of its own.
+        if due or bus.ended <= asked or not all(bus.converted.get(trigger) for trigger in triggers):
+            bus.converted = self._at_once(self._convert, triggers)
+            bus.ended = self.clock.monotonic()
+        converted = bus.converted
         if any(done is not None for done in converted.values()):
             self._unread = set(self._sensors)
         if not all(converted.get(trigger) for trigger in triggers):
