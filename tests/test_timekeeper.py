@@ -57,6 +57,17 @@ def test_a_clock_that_the_server_contradicts_is_doubted(caplog):
     assert len([r for r in caplog.records if "the clock is right" in r.message]) == 1
 
 
+def test_of_readings_that_are_sent_all_the_same_none_is_said_to_be_held(caplog):
+    # given
+    machine = Machine(0.0, mode="send")
+    # when
+    machine.set(NOW)
+    # then
+    doubted, _, right = [record.message for record in caplog.records]
+    assert doubted.endswith(": readings are sent all the same")
+    assert right == "the clock is right"
+
+
 def test_the_server_knows_better_than_what_was_noted_here():
     machine = Machine(NOW - 2 * 86400)
     assert machine.keeper.holding

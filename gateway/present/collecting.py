@@ -143,8 +143,7 @@ class StatusCollector:
             yield f"{self._file} has faults (oemgateway check shows them): the previous settings stay active"
         yield from filter(None, (self.lacks, *of_queue))
         if self._keeper.doubt:
-            what = "held until it is right" if self._keeper.holding else "sent all the same"
-            yield f"{self._keeper.doubt}: readings are {what}"
+            yield f"{self._keeper.doubt}: readings are {self._keeper.consequence}"
 
 
 def _age(at: float, now: float) -> float:

@@ -78,6 +78,11 @@ class Timekeeper:
         """Whether readings are to be held back."""
         return bool(self.doubt) and self.mode == "hold"
 
+    @property
+    def consequence(self) -> str:
+        """What becomes of readings while the clock is in doubt."""
+        return "held until it is right" if self.mode == "hold" else "sent all the same"
+
     def look(self) -> bool:
         """Look at the clock; return whether it has been set since the last time."""
         offset = self.offset()
@@ -150,9 +155,10 @@ class Timekeeper:
         doubt = self._evidence()
         if doubt != self.doubt:
             if doubt and not self.doubt:
-                log.warning("%s: readings are held until it is right", doubt)
+                log.warning("%s: readings are %s", doubt, self.consequence)
             elif not doubt:
-                log.warning("the clock is right: the readings that were held are dated and go on")
+                held = ": the readings that were held are dated and go on" if self.mode == "hold" else ""
+                log.warning("the clock is right%s", held)
         self.doubt = doubt
         self._doubted = self._doubted and bool(doubt)
 
