@@ -233,8 +233,12 @@ class Daemon:
         retired = _retire(self._listeners, configuration.listeners)
         retired += _retire(self._dispatchers, configuration.dispatchers)
         pairs = product(configuration.dispatchers.values(), retired)
-        renamed = {new.name: old.name for new, old in pairs if is_same(old.plugin, new)}
-        if gone := self._spool.set_consumers(configuration.dispatchers, renamed):
+        heirs = [(new.name, old) for new, old in pairs if is_same(old.plugin, new)]
+        renamed = {name: old.name for name, old in heirs}
+        gone = self._spool.set_consumers(configuration.dispatchers, renamed)
+        for name, old in heirs:
+            old.name = name  # what is under way is that one's, too
+        if gone:
             log.warning("readings dropped, as they waited only for a destination that was removed: %s", gone)
         dispatchers = configuration.dispatchers.items()
         have_clock = [name for name, each in dispatchers if each.has_clock]

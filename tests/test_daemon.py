@@ -611,6 +611,45 @@ def test_a_section_that_gets_another_name_and_another_setting_sends_nothing_that
     assert stored(server) == [("15", "1", 1), ("15", "1", 2), ("15", "1", 3)]
 
 
+def test_two_sections_that_swap_their_names_get_what_each_lacks(file, server, port):
+    # given one whose server is slow to store a reading, and one that is down
+    with FakeEmoncms() as down, running(file) as gateway:
+        down.status_500 = math.inf
+        text = file.read_text()
+        text += f"[[other]]\ntype = emoncms\nurl = {down.url}\napikey = {down.key}\ninterval = 0\n"
+        replace(file, text)
+        gateway.hangup.set()
+        push(port, "15 1")
+        wait_until(lambda: stored(server) and down.requests)
+        server.slow, server.delay, before = 1, 60, len(server.requests)
+        push(port, "15 2")
+        wait_until(lambda: len(server.requests) > before)
+        # when they swap their names
+        swapped = (
+            text.replace("[[home]]", "[[x]]").replace("[[other]]", "[[home]]").replace("[[x]]", "[[other]]")
+        )
+        old = gateway._dispatchers["home"]
+        replace(file, swapped)
+        gateway.hangup.set()
+        wait_until(lambda: gateway._dispatchers.get("home", old) is not old)
+        server.release()
+        wait_until(old.finished.is_set)
+        down.status_500 = 0
+        push(port, "15 3")
+        # then each has everything once
+        every = [("15", "1", 1), ("15", "1", 2), ("15", "1", 3)]
+        wait_until(lambda: len(stored(down)) == len(stored(server)) == 3)
+        assert stored(down) == stored(server) == every
+
+
+def replace(file: Path, text: str) -> None:
+    """Put another file in its place: a half of it would be another configuration."""
+    new = file.with_suffix(".new")
+    new.touch(0o600)
+    new.write_text(text)
+    new.replace(file)
+
+
 def test_what_a_renamed_section_has_refused_and_which_nodes_it_knows_as_refused_follow_it(file, server, port):
     # given a node that the full account of an Emoncms does not take
     def about(name: str) -> dict:

@@ -166,10 +166,23 @@ def test_a_dispatcher_that_is_renamed_goes_on_where_it_was(spool):
     spool.done("c", 5)
     spool.set_consumers(["a", "b"], {"a": "c"})
     assert values(spool, "a") == []
-    # and a name that is not new, or one that stays, changes nothing
+    # and where two swap their names, or another takes the old one, each goes on there as well
     spool.set_consumers(["a", "b"], {"b": "a", "a": "b"})
-    spool.set_consumers(["a", "b", "d"], {"d": "a"})
-    assert values(spool, "b") == values(spool, "d") == [0, 1, 2, 3, 4]
+    assert (values(spool, "a"), values(spool, "b")) == ([0, 1, 2, 3, 4], [])
+    spool.set_consumers(["a", "b", "c"], {"c": "b", "b": "a"})
+    assert (values(spool, "b"), values(spool, "c")) == ([0, 1, 2, 3, 4], [])
+
+
+def test_a_dispatcher_that_is_renamed_goes_on_where_it_was_also_where_another_had_the_name(spool):
+    # given b, which is gone and was ahead of a
+    spool.set_consumers(["a", "b", "c"])
+    spool.put([frame(1), frame(2)])
+    spool.done("b", 2)
+    spool.set_consumers(["a", "c"])
+    # when a is called b
+    spool.set_consumers(["b", "c"], {"b": "a"})
+    # then it gets all
+    assert values(spool, "b") == [1, 2]
 
 
 def test_what_is_dropped_is_counted_at_one_edit_though_another_dispatcher_has_not_passed_it(spool):

@@ -86,34 +86,35 @@ class Places:
 
     def set_consumers(
         self, dispatchers: Iterable[str], end: int, renamed: Mapping[str, str]
-    ) -> dict[str, str]:
+    ) -> tuple[set[str], dict[str, str]]:
         """Keep frames for these dispatchers; a new one begins with the oldest frame.
 
-        Return which are new, each with its name before, or "". One that is `renamed` begins where it was
-        under that: it has sent what is before, which may be more than is looked for. It is a new one where
-        another has that name now. One that was away for a while may have had another in its place, which has
-        sent what is there.
+        Return which names are new, and what those that are `renamed` were called. Each of these goes on where
+        it was: it has sent what is before, which may be more than is looked for. Another may have its name
+        now, or have had the new one before. One that was away for a while may have had another in its place,
+        which has sent what is there.
         """
         before, self.consumers = self.consumers, set(dispatchers)
-        new = dict.fromkeys(self.consumers - (before or self._marks.keys()), "")
+        new = self.consumers - (before or self._marks.keys())
+        renamed = {who: was for who, was in renamed.items() if who in self.consumers and was in before}
         if self._marks and self._marks.keys() <= self.consumers:  # in nobody's place
             self._new |= self.consumers - self._marks.keys()
         for who in self._marks.keys() - self.consumers if self.consumers else ():
             self._marks[who] = self._marks[who]._replace(boot="")
-        for who in self.consumers - before:
+        for who in (self.consumers - before) | renamed.keys():
             self._in_doubt[who] = max(self._in_doubt.get(who, 0), end - 1)
         for who in self.consumers:
             self._upto[who] = max(self._upto.get(who, 0), self.first - 1)
             self._marks.setdefault(who, Mark())
-        for who in new.keys() & renamed.keys():
-            if (was := renamed[who]) in self._marks and was not in self.consumers:
-                new[who] = was
-                self._upto[who] = max(self._upto[who], self._upto[was])
-                self._marks[who] = self._marks[was]
-                if was in self._past:
-                    self._past[who] = self._past[was]
+        upto, marks, past = self._upto.copy(), self._marks.copy(), self._past.copy()
+        for who, was in renamed.items():
+            self._upto[who] = max(upto[was], self.first - 1)
+            self._marks[who] = marks[was]._replace(boot="")
+            self._past.pop(who, None)
+            if was in past:
+                self._past[who] = past[was]
         self.is_written = False
-        return new
+        return new, renamed
 
     def in_file(self, who: str) -> int:
         """Return up to which id a dispatcher has passed all frames, in order."""

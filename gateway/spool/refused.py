@@ -13,7 +13,7 @@ from gateway.store.store import pages_used
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     _State = tuple[Counter[str], int, int, tuple[int, ...]]
 
@@ -139,13 +139,13 @@ class RefusedFrames:
         """Put back what `state` returned."""
         self._on_disk, self.pages, self.dropped, self._noted = state
 
-    def rename(self, db: sqlite3.Connection, renamed: Mapping[str, str]) -> None:
-        """Have what the file has of these names be that of others; inside a transaction, which may fail.
+    def rename(self, db: sqlite3.Connection, steps: Sequence[tuple[str, str]]) -> None:
+        """Give what the file has of some names, the second ones, others; inside a transaction.
 
-        Raises NoRoom where longer names would cost the oldest their room.
+        That may fail. Raises NoRoom where longer names would cost the oldest their room.
         """
-        before, rows = pages_used(db), [(who, was) for was, who in renamed.items()]
-        db.executemany("UPDATE OR REPLACE refused SET who = ? WHERE who = ?", rows)
+        before = pages_used(db)
+        db.executemany("UPDATE OR REPLACE refused SET who = ? WHERE who = ?", steps)
         self.pages += pages_used(db) - before
         if self.pages > self._limits.refused_bytes // PAGE:
             raise NoRoom(0.0)

@@ -91,28 +91,30 @@ class Retention:
             contents.let_go(upto + 1)
         return count, upto < before - 1
 
-    def pass_on(self, contents: Contents, new: Mapping[str, str]) -> None:
+    def pass_on(self, contents: Contents, new: set[str], renamed: Mapping[str, str]) -> None:
         """Give the frames that were for a removed consumer alone to the new one, where just one is new.
 
-        `new` has the names before, or "": what such a one has refused gets the new name, too. The far end of
-        a new one may be that of one whose far end had not kept what it shows. That one may come back.
+        What is there for one that is `renamed`, or of it, gets its name. The far end of a new one may be that
+        of one whose far end had not kept what it shows. That one may come back.
         """
         unkept, consumers = contents.notes.below(NOT_KEPT), contents.places.consumers
+        contents.notes.update({f"{NOT_KEPT}{who}": unkept.get(was, "") for who, was in renamed.items()})
+        unkept = contents.notes.below(NOT_KEPT)
         gone = {who for who in unkept.keys() - consumers if new and unkept[who] != _PASSED_ON}
-        these = (unkept.keys() & consumers) | (new.keys() if gone else set())
+        these = (unkept.keys() & consumers) | (new if gone else set())
         texts = dict.fromkeys(these, "what was sent") | dict.fromkeys(gone, _PASSED_ON)
         contents.notes.update({f"{NOT_KEPT}{who}": text for who, text in texts.items()})
-        renamed, refused = {was: who for who, was in new.items() if was}, contents.refused
-        refused.unwritten = [row._replace(who=renamed.get(row.who, row.who)) for row in refused.unwritten]
-        gone = contents.census.owners() - consumers
-        if heirs := dict.fromkeys(gone, *new) if len(new) == 1 else renamed:
+        now, refused = {was: who for who, was in renamed.items()}, contents.refused
+        refused.unwritten = [row._replace(who=now.get(row.who, row.who)) for row in refused.unwritten]
+        owners = contents.census.owners()
+        heirs = dict.fromkeys(owners - consumers, *new) if len(new) == 1 else {}
+        if heirs := {was: who for was, who in {**heirs, **now}.items() if was in owners}:
             with contents.transaction() as db:
-                rows = [(who, was) for was, who in heirs.items()]
-                db.executemany("UPDATE frames SET whose = ? WHERE whose = ?", rows)
+                db.executemany("UPDATE frames SET whose = ? WHERE whose = ?", _steps(heirs))
             contents.census.load_owners(contents.db, contents.first)
-        if renamed:
+        if now:
             with contents.transaction() as db:
-                refused.rename(db, renamed)
+                refused.rename(db, _steps(now))
 
     def unclaimed(self, contents: Contents) -> int:
         """Return how many frames wait only for those that are no consumers any more; each is counted once."""
@@ -134,6 +136,12 @@ class Retention:
             self._reasons.add(why)
             log.error("%s: from now on the oldest frames are dropped, and counted", why)
         contents.dropped += contents.let_go(first)
+
+
+def _steps(names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the steps that give each its new name, by one that no section can have where it is taken."""
+    steps = [(f"\n{who}" if who in names else who, was) for was, who in names.items()]
+    return steps + [(who, f"\n{who}") for who in names.values() if who in names]
 
 
 def _limit_is_ours(contents: Contents, error: sqlite3.Error) -> bool:

@@ -81,9 +81,9 @@ class Spool:
         The place of another is remembered, but holds no frame back: return how many only others waited for.
         """
         with self._lock:
-            new = self._contents.places.set_consumers(dispatchers, self._contents.next, renamed or {})
+            known = self._contents.places.set_consumers(dispatchers, self._contents.next, renamed or {})
             with suppress(OSError), self._disk.refusing():
-                self._retention.pass_on(self._contents, new)
+                self._retention.pass_on(self._contents, *known)
             self._disk.flush()
             return self._retention.unclaimed(self._contents)
 
