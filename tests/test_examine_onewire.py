@@ -226,6 +226,14 @@ def test_a_mount_that_can_be_read(owfs):
     ]
 
 
+def test_the_file_of_owfs_is_not_that_of_a_mount_elsewhere(pi):
+    pi.put("/etc/owfs.conf", "owfs: mountpoint = /mnt/1wire\nfake = DS18S20\n")
+    pi.mount("/mnt/attic")
+    assert not ailing(plugin("owfs", path="/mnt/attic").examine(pi.machine))
+    pi.mount("/mnt/1wire")
+    assert ailing(plugin("owfs").examine(pi.machine))
+
+
 @pytest.mark.parametrize("below", ["uncached", "bus.0"])
 def test_a_directory_inside_the_mount_will_do(owfs, below):
     owfs.mount()

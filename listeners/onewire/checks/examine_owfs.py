@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
+    from listeners.onewire.checks.owfs_conf import Option
     from listeners.onewire.tree import Tree
 
 FUSE = "/etc/fuse.conf"
@@ -55,16 +56,22 @@ def examine_mount(machine: Machine, path: Path, tree: Tree) -> Iterator[Finding]
         return
     yield good(f"OWFS is mounted at {mount.point}") if mount else _why_unmounted(machine, path)
     yield from _examine_access(machine, path, mount)
-    yield from examine_sources(machine, "owfs")
-    servers = [option.value for option in options(machine, "owfs") if option.is_one_of("server")]
-    if any(is_served(machine, server) for server in servers):
-        yield from examine_sources(machine, "owserver")
+    points = _mount_points(machine)
+    if not mount or not points or path.is_relative_to(points[-1].value):
+        yield from examine_sources(machine, "owfs")
+        servers = [option.value for option in options(machine, "owfs") if option.is_one_of("server")]
+        if any(is_served(machine, server) for server in servers):
+            yield from examine_sources(machine, "owserver")
     if mount:
         yield from examine_tree(tree)
 
 
+def _mount_points(machine: Machine) -> list[Option]:
+    return [option for option in options(machine, "owfs") if option.is_one_of("mountpoint")]
+
+
 def _why_unmounted(machine: Machine, path: Path) -> Finding:
-    points = [option for option in options(machine, "owfs") if option.is_one_of("mountpoint")]
+    points = _mount_points(machine)
     if not points:
         return bad(
             f"nothing is mounted at {path}, as {PATH} names no mountpoint",
