@@ -425,6 +425,31 @@ def test_a_gateway_that_breaks_off_is_one_line(filled, queue, tmp_path, monkeypa
     other.close()
 
 
+def test_an_import_without_an_answer_is_not_said_to_have_put_nothing_into_the_queue(
+    filled, queue, path, tmp_path, monkeypatch
+):
+    # given: a gateway that is killed when it has put the readings into the queue
+    spool = open_queue(path, "a", "b")
+    answers = QueueAnswers(spool).by_name()
+    gateway = control.Control(tmp_path / "state/control", {"status": answer, **answers})
+    real = control.ask
+
+    def ask(path: Path, what: str, **arguments: object) -> object:
+        answered = real(path, what, **arguments)
+        if what == "queue-admit":
+            raise OSError("the daemon hung up without an answer")
+        return answered
+
+    monkeypatch.setattr(control, "ask", ask)
+    # when
+    _, _, said = queue("import", "-", piped=json.dumps(to_object(frame(9))))
+    # then
+    assert 9.0 in values(queue("export")[1])
+    assert "only the first 0 are in the queue, and perhaps the 1 after them (oemgateway queue says" in said
+    gateway.close()
+    spool.close()
+
+
 def test_who_may_not_ask_or_write_is_told_to_be_another(filled, queue, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert "may not write there" in queue()[2]

@@ -239,9 +239,10 @@ def _admit(ask: Ask, copy: BinaryIO, name: str, who: str) -> int:
         try:
             return int(ask("queue-admit", rows=rows)["count"])
         except OSError as error:
-            raise OSError(
-                f"{name}: of its readings only the first {count} are in the queue: {failure(error)}"
-            ) from error
+            there = f"{name}: of its readings only the first {count} are in the queue"
+            if isinstance(error, ConnectionError | TimeoutError):  # it may have taken them before it ended
+                there += f", and perhaps the {len(rows)} after them (oemgateway queue says how many wait)"
+            raise OSError(f"{there}: {failure(error)}") from error
 
     for _, line in _lines(copy):
         rows.append(_parsed(line) | _whose(who))
