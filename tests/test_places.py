@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from gateway.spool.notes import NOT_KEPT
 from listeners.simulated.clock import VirtualClock
 from tests.refusing import TROUBLES, Disk
 from tests.spools import full_frame as frame
@@ -171,6 +172,13 @@ def test_a_dispatcher_that_is_renamed_goes_on_where_it_was(spool):
     assert (values(spool, "a"), values(spool, "b")) == ([0, 1, 2, 3, 4], [])
     spool.set_consumers(["a", "b", "c"], {"c": "b", "b": "a"})
     assert (values(spool, "b"), values(spool, "c")) == ([0, 1, 2, 3, 4], [])
+
+
+def test_what_a_far_end_has_not_kept_is_known_of_it_by_the_name_that_it_swaps_for(spool):
+    spool.set_consumers(["a", "b"])
+    spool.put((), {f"{NOT_KEPT}a": "since the last batch"})
+    spool.set_consumers(["a", "b"], {"a": "b", "b": "a"})
+    assert list(spool.notes.below(NOT_KEPT)) == ["b"]
 
 
 def test_a_dispatcher_that_is_renamed_goes_on_where_it_was_also_where_another_had_the_name(spool):
