@@ -27,10 +27,10 @@ KEY = "0123456789abcdef0123456789abcdef"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
-def take(*arguments):
-    """Return what is taken, or the refusal."""
+def take(*arguments, is_sure=True):
+    """Return what is taken, or the refusal; a time server says that our clock is right, or none does."""
     try:
-        return api.take(*arguments)
+        return api.take(*arguments, lambda: is_sure)
     except Refusal as refusal:
         return refusal
 
@@ -429,6 +429,30 @@ ROWS = [[0, 1, 1], [7.5, 1, 2], [10, 2, 3]]
 def test_what_the_times_of_rows_count_from(params, offset):
     # in whole seconds, as in Emoncms
     assert times(bulk(ROWS, **params)) == [offset, offset + 7, offset + 10]
+
+
+@pytest.mark.parametrize("is_sure", [True, False])
+def test_while_our_clock_may_not_be_set_yet_what_a_device_kept_has_its_own_time(is_sure):
+    # given a machine without a clock battery that was off for hours, and an IoTaWatt, which has one
+    late = [int(NOW.wall) + 7200, int(NOW.wall) + 7210]
+    rows = json.dumps([[when, "iota", 1] for when in late])
+    fulljson = json.dumps({"time": late[0], "amp": 1})
+    # when it posts what it kept meanwhile
+    taken = [
+        take(Request("GET", f"{path}?{urlencode(params)}", {}), None, NOW, Inputs(), is_sure=is_sure)
+        for path, params in (
+            ("/input/bulk", {"time": 0, "data": rows}),
+            ("/input/post", {"time": late[1], "csv": 1}),
+            ("/input/post", {"fulljson": fulljson}),
+            ("/input/post", {"time": late[1] * 1000, "csv": 1}),
+        )
+    ]
+    # then it keeps its times, unless a time server says that our clock is right
+    believed = [late, late[1:], late[:1]]
+    arrival = [[NOW.wall] * len(wanted) for wanted in believed]
+    assert list(map(times, taken)) == [*(arrival if is_sure else believed), [NOW.wall]]
+    assert [each.misdated for each in taken] == ([2, 1, 1, 1] if is_sure else [0, 0, 0, 1])
+    assert {frame.stamp.boot for frame in taken[0].frames} == {NOW.boot if is_sure else ""}
 
 
 def test_rows_may_have_unix_times():

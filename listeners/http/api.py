@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from gateway.frame import Frame
-from gateway.times.device_time import absolute, relative, unix_time
+from gateway.times.device_time import absolute, ahead, relative, unix_time
 from listeners.http.values import (
     Values,
     as_emoncms_keeps,
@@ -28,8 +29,6 @@ from listeners.http.wire import Refusal, Request
 from listeners.ports.shared_key import is_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gateway.frame import Stamp
     from listeners.http.inputs import Inputs
 
@@ -41,6 +40,8 @@ LONGEST_INFLATED = 4 << 20
 """Bytes of a compressed bulk request after decompression."""
 
 Params = dict[str, str]
+Dating = Callable[[float], "Stamp | None"]
+"""Makes a stamp of a Unix time, None where that cannot be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,11 @@ class Taken:
     texts: tuple[str, ...] = ()
 
 
-def take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken:
+def take(request: Request, key: str | None, now: Stamp, inputs: Inputs, is_sure: Callable[[], bool]) -> Taken:
     """Return what a request says, or the answer of the `inputs`; whatever it holds, only Refusal is raised.
+
+    `is_sure` tells whether our clock is known to be right. Before that a device's time may be ahead of it:
+    what a device kept while this machine was off would otherwise all have the time of its arrival.
 
     Where there is a `key`, a request must contain it: as `apikey` in the address or the form, or in the
     header Authorization, with or without the word Bearer before it. Where there is none, the web sites that
@@ -91,7 +95,13 @@ def take(request: Request, key: str | None, now: Stamp, inputs: Inputs) -> Taken
         params["data"] = _inflate(_unhex(params.get("data", "")))
     if action == "get":
         return Taken([], _get(address, places, inputs))
-    taken = _bulk(params, now) if action == "bulk" else _post(params, "".join(places), now)
+
+    def dated(wall: float) -> Stamp | None:
+        stamp = absolute(wall, now)
+        late = None if stamp else ahead(wall, now)
+        return stamp or (late if late and not is_sure() else None)
+
+    taken = _bulk(params, now, dated) if action == "bulk" else _post(params, "".join(places), now, dated)
     return replace(taken, reply='{"success": true}') if "fulljson" in params else taken
 
 
@@ -175,7 +185,7 @@ def _get(params: Params, places: list[str], inputs: Inputs) -> str:
 # input/post
 
 
-def _post(params: Params, node: str, now: Stamp) -> Taken:
+def _post(params: Params, node: str, now: Stamp, dated: Dating) -> Taken:
     text = next((params[name] for name in ("json", "fulljson", "csv", "data") if name in params), "")
     if not text:
         raise Refusal("Request contains no data via csv, json or data tag")
@@ -188,7 +198,7 @@ def _post(params: Params, node: str, now: Stamp) -> Taken:
         values = _named(items)
     else:
         values = lenient(text)
-    stamp = absolute(unix_time(when), now)
+    stamp = dated(unix_time(when))
     node = node_name(node or params.get("node", ""))
     return Taken(
         list(values.frames(node, stamp or now)),
@@ -222,7 +232,7 @@ def _named(items: dict[str, object]) -> Values:
 # input/bulk
 
 
-def _bulk(params: Params, now: Stamp) -> Taken:
+def _bulk(params: Params, now: Stamp, dated: Dating) -> Taken:
     rows = strict_json(params.get("data", ""), is_form=not {"c", "cb"} & params.keys())
     if not isinstance(rows, list) or not rows:
         raise Refusal("Format error, json string supplied is not valid")
@@ -231,7 +241,7 @@ def _bulk(params: Params, now: Stamp) -> Taken:
     last = rows[-1]
     if not isinstance(last, list) or not last or last[0] is None:
         raise Refusal("Format error, last item in bulk data does not contain any data")
-    dated = _dating(params, _seconds(last[0], "the last row's time"), now)
+    row_dated = _dating(params, _seconds(last[0], "the last row's time"), now, dated)
     frames: list[Frame] = []
     texts: list[str] = []
     misdated = places = 0
@@ -243,7 +253,7 @@ def _bulk(params: Params, now: Stamp) -> Taken:
         places += values.places
         if places > MOST_PLACES:
             raise Refusal(f"at most {MOST_PLACES} places for values expected", 413, "too-large")
-        stamp = dated(when)
+        stamp = row_dated(when)
         of_row = list(values.frames(node, stamp or now))
         misdated += len(of_row) if stamp is None else 0
         frames += of_row
@@ -279,7 +289,7 @@ def _seconds(value: object, what: str) -> int:
     return int(seconds)
 
 
-def _dating(params: Params, last: int, now: Stamp) -> Callable[[int], Stamp | None]:
+def _dating(params: Params, last: int, now: Stamp, dated: Dating) -> Dating:
     """Return the function that makes a stamp of a row's time, in seconds.
 
     With `sentat` or `offset` that is relative to this machine's time minus that number, with `time` to that
@@ -293,5 +303,5 @@ def _dating(params: Params, last: int, now: Stamp) -> Callable[[int], Stamp | No
     else:
         if "time" in params:
             start = _seconds(params["time"], "time")
-            return lambda when: absolute(start + when, now)
+            return lambda when: dated(start + when)
     return lambda when: relative(when - last - now.wall % 1, now)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from gateway.flag import wait_readable
 from gateway.process.port import is_loopback
 from gateway.settings import SettingsFault, at_least, between, setting
+from gateway.times.timekeeper import machine_is_synchronised
 from listeners.http.api import Taken, refusal_text, take
 from listeners.http.inputs import Inputs
 from listeners.http.wire import CONTINUE, Refusal, Request, Requests, answer
@@ -73,6 +74,7 @@ class Http(TcpListener[_Client]):
             message = f"a key expected, as others can connect to {self.host} (openssl rand -hex 16 makes one)"
             raise SettingsFault([("apikey", message)])
         super().__post_init__()
+        self.is_sure = machine_is_synchronised
         self._inputs = Inputs()
         self._posted: list[Frame] = []  # on disk by the next read
         self._kept_at = 0  # what `synced.kept` is once they are on disk
@@ -205,7 +207,7 @@ class Http(TcpListener[_Client]):
         if self._is_too_often(host):
             raise Refusal(f"at most {self.rate} requests a second expected", 429, "too-often")
         try:
-            said = take(request, self.apikey, stamp, self._inputs)
+            said = take(request, self.apikey, stamp, self._inputs, self.is_sure)
         except Refusal:
             raise
         except Exception:  # the other clients must not suffer from it
