@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -129,7 +130,7 @@ def test_its_errors_go_to_the_log_but_never_fill_it(run, stop, clock, caplog, tm
     go_on = tmp_path / "go-on"
     os.mkfifo(go_on)
     complains = "for n in $(seq 50); do echo oh $n >&2; done"
-    listener = run(*sh(f"{complains}; echo 5 1; read _ <{go_on}; echo again >&2"))
+    listener = run(*sh(f"{complains}; echo 5 1; read _ <{shlex.quote(str(go_on))}; echo again >&2"))
     listener.read(stop)
     # when that is a minute later
     clock.sleep(60)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import Clock
 from gateway.frame import Frame, Stamp, check_node
+from gateway.version import MADE
 from listeners.http import api
 from listeners.http.api import LONGEST_INFLATED, MOST_ROWS, Taken, refusal_text
 from listeners.http.inputs import Inputs
@@ -453,6 +454,14 @@ def test_while_our_clock_may_not_be_set_yet_what_a_device_kept_has_its_own_time(
     assert list(map(times, taken)) == [*(arrival if is_sure else believed), [NOW.wall]]
     assert [each.misdated for each in taken] == ([2, 1, 1, 1] if is_sure else [0, 0, 0, 1])
     assert {frame.stamp.boot for frame in taken[0].frames} == {NOW.boot if is_sure else ""}
+
+
+@pytest.mark.parametrize("wall", [2**32 - 1, 2_085_978_496, int(MADE) + 400 * 86400])
+def test_a_time_years_ahead_is_never_believed(wall):
+    # given a device whose own clock is not set: it counts from 0 of NTP, or has -1
+    request = Request("GET", f"/input/post?csv=1&time={wall}", {})
+    taken = take(request, None, NOW, Inputs(), is_sure=False)
+    assert (times(taken), taken.misdated) == ([NOW.wall], 1)
 
 
 def test_rows_may_have_unix_times():

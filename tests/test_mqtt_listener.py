@@ -315,17 +315,17 @@ def test_while_our_clock_may_not_be_set_yet_what_waited_at_the_broker_keeps_its_
     listener = listening(broker, tmp_path, clock=clock, format="emoncms")
     listener.is_sure = lambda: is_sure
     disk = Disk(listener)
-    # when it gets what came to the broker meanwhile, and something in milliseconds
+    # when it gets what came to the broker meanwhile, something in milliseconds, and -1 of 32 bits
     times = [1_790_000_000 + minute * 60 for minute in (20, 100, 179)]
-    for when in (*times, times[-1] * 1000):
+    for when in (*times, times[-1] * 1000, 2**32 - 1):
         publish(broker, "emon/boiler", f'{{"time":{when},"power":5}}')
-    disk.read_until(4)
+    disk.read_until(5)
     # then each has the time that its sender gave it, unless a time server says that our clock is right
-    *found, last = [(frame.stamp.wall, frame.stamp.boot) for frame in disk.frames]
+    *found, late, last = [(frame.stamp.wall, frame.stamp.boot) for frame in disk.frames]
     arrival = (clock.wall(), clock.now().boot)
     assert found == ([arrival] * 3 if is_sure else [(when, "") for when in times])
-    assert last == arrival
-    assert listener.health().faults == {"time-not-believed": 4 if is_sure else 1}
+    assert late == last == arrival
+    assert listener.health().faults == {"time-not-believed": 5 if is_sure else 2}
     listener.close()
 
 

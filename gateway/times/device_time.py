@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gateway.text.numeral import NotANumber, from_json
+from gateway.version import MADE
 
 if TYPE_CHECKING:
     from gateway.frame import Stamp
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
 _PAST, _FUTURE = 10 * 365.25 * 86400.0, 60.0
 """How many seconds a reading may lie before and after this machine's time."""
 
-_LATEST = 2.0**32
-"""A time in Unix seconds, of the year 2106, that nothing makes credible."""
+_OFF = 366 * 86400.0
+"""Seconds that a machine may have been off, whose clock has not been set since.
+
+A time beyond that is a fault of the device: of one beyond 2038 Emoncms' database makes an error, for which
+everything would wait.
+"""
 
 
 def unix_time(when: object) -> float:
@@ -51,7 +56,8 @@ def ahead(wall: float, now: Stamp) -> Stamp | None:
 
     None where that time is impossible.
     """
-    return replace(now, wall=wall, boot="") if now.wall < wall < _LATEST else None
+    is_possible = now.wall < wall <= max(now.wall, MADE) + _OFF
+    return replace(now, wall=wall, boot="") if is_possible else None
 
 
 def relative(seconds: float, now: Stamp) -> Stamp | None:
