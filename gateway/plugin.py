@@ -205,7 +205,8 @@ class TryLater(DeliveryFailure):
 class NotKept(TryLater):
     """The far end has not kept what it shows as arrived: everything is sent again.
 
-    Until all that was sent before is delivered, it is not asked what it has.
+    That includes what it showed after answers that were lost just before. Until all that was sent before is
+    delivered, it is not asked what it has.
     """
 
 

@@ -650,6 +650,40 @@ class TestOnceAndInOrder:
         # then its feed has all of them
         assert sorted(feed.slots.values()) == [*range(1, 31)]
 
+    @pytest.mark.parametrize("nodes", ["99", "9889"])
+    def test_what_a_full_disk_did_not_keep_is_sent_again_though_its_answer_was_lost(
+        self, spool, server, monkeypatch, nodes
+    ):
+        # given a server whose disk is full: the feed of node 9 needs a block, and that of node 8 has room
+        start = int(time.time()) - 1000
+        for node in ("8", "9"):
+            server._take_values(start, node, {"1": 0.0})
+            server.inputs[node, "1"].processes = f"1:{server.feeds.add(node, '1').id}"
+        server.clock_ahead = None  # the worker's clock runs ahead of it
+        handle, is_full, lost = server.handle, threading.Event(), [1]
+        is_full.set()
+
+        def handle_with_full_disk(request: Request) -> Answer | None:
+            server.feeds.unwritable = server.feeds.full = is_full.is_set() and b"%229%22" in request.body
+            if request.path.endswith("/input/bulk") and lost:
+                server.reset_after = lost.pop()
+            return handle(request)
+
+        monkeypatch.setattr(server, "handle", handle_with_full_disk)
+        with dispatching(server, spool, batch=1) as worker:
+            # when the answer to the first reading is lost, and those to the next are not
+            for number, node in enumerate(nodes[:-1]):
+                spool.put([frame(90.0 + number, node=node, wall=start + 10 * number)])
+                wait_until(lambda: spool.standing("home").waiting == 0)
+            spool.put([frame(99.0, node=nodes[-1], wall=start + 990)])
+            wait_until(lambda: "not written" in worker.trouble)
+            # then all of them are sent again, and each counts once
+            is_full.clear()
+            wait_until(lambda: spool.standing("home").waiting == 0)
+            assert worker.frames == len(nodes)
+        kept = [value for feed in server.feeds.by_id.values() for value in feed.slots.values()]
+        assert sorted(kept) == [*(90.0 + number for number in range(len(nodes) - 1)), 99.0]
+
     def test_what_was_retried_last_is_no_proof_that_a_renamed_section_has_sent_nothing(self, spool, server):
         # given an older reading that was retried, all delivered, which another destination has not passed
         spool.set_consumers(["home", "other"])

@@ -32,6 +32,30 @@ def test_what_is_delivered_is_gone_for_good_and_ids_are_never_used_again(spool, 
     assert spool.peek("a", 10)[0][0] > last
 
 
+def test_at_most_a_thousand_ids_are_kept_for_one_that_is_not_sure_of_them(spool):
+    spool.put([frame(n) for n in range(1500)])
+    for upto in (600, 1200, 1500):
+        spool.done("a", upto, sure=False)
+    assert values(spool, "a") == []
+    assert spool.go_back("a") == 1000
+    assert values(spool, "a", 2) == [500, 501]
+    # once it is sure, it cannot go back
+    spool.done("a", 1500)
+    assert spool.go_back("a") == 0
+    assert values(spool, "a") == []
+
+
+def test_what_one_is_not_sure_of_follows_it_to_another_name(spool):
+    spool.set_consumers(["a", "b"])
+    spool.put([frame(n) for n in range(4)])
+    spool.done("a", 1)
+    spool.done("a", 3, sure=False)
+    spool.done("b", 4)
+    spool.set_consumers(["a", "b"], renamed={"a": "b", "b": "a"})
+    assert (spool.go_back("a"), spool.go_back("b")) == (0, 2)
+    assert (values(spool, "a"), values(spool, "b")) == ([], [1, 2, 3])
+
+
 def test_a_subscriber_is_woken_by_what_is_new(spool):
     flag = Flag()
     spool.subscribe("a", flag)

@@ -83,6 +83,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.frames: list[Kept] = []
         self.attending = {"a", "b"}
         self.place = dict.fromkeys("abc", 0)
+        self.sure: dict[str, int] = {}
         self.sent: dict[str, tuple[int, str, bool]] = {}
         self.pins: dict[str, dict[int, float]] = {who: {} for who in "abc"}
         self.boots: dict[str, Wrong] = {}
@@ -97,6 +98,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         self.spool = Spool(self.folder / "queue.db", limits=limits, clock=self.clock)
         self.first = min((kept.number for kept in self.frames), default=self.next)
         self.doubt = dict.fromkeys(self.sent, self.next - 1)
+        self.sure = {}
         self.boots.setdefault(self.clock.boot, Wrong(self.next))
         self.lost = False
         self.set_consumers(self.attending, before=set(self.sent))
@@ -113,7 +115,11 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             self.in_memory += [kept.number for kept in frames]
         self.next += len(frames)
         if len(self.frames) > self.limit:
+            self.be_sure()
+        if len(self.frames) > self.limit:
             self.drop(self.frames[-self.limit].number)
+        if len(self.in_memory) > IN_MEMORY:
+            self.be_sure()
         while len(self.in_memory) > IN_MEMORY:
             number = self.in_memory.pop(0)
             self.frames = [kept for kept in self.frames if kept.number != number]
@@ -130,7 +136,15 @@ class SpoolAgainstLists(RuleBasedStateMachine):
 
     def move(self, who: str, upto: int) -> None:
         self.place[who] = max(self.place[who], upto)
-        self.let_go(max(self.first, min(self.place[name] for name in self.attending) + 1))
+        self.let_go_of_passed()
+
+    def be_sure(self) -> None:
+        self.sure = {}
+        self.let_go_of_passed()
+
+    def let_go_of_passed(self) -> None:
+        upto = min(self.sure.get(name, self.place[name]) for name in self.attending)
+        self.let_go(max(self.first, upto + 1))
 
     def set_aside(self, refusals: list[Refusal]) -> None:
         if self.disk_refuses:
@@ -252,6 +266,9 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         for kept in list(self.frames):
             if not self.dated(kept.stamp) or now - kept.stamp.boottime <= OLDEST:
                 break
+            self.be_sure()
+            if kept not in self.frames:
+                continue
             self.dropped += 1
             self.let_go(kept.number + 1)
 
@@ -262,9 +279,10 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         meanwhile=st.sampled_from(["", "doubt_clock", "set_clock"]),
         acknowledged=st.booleans(),
         refused=st.integers(0, 2),
+        sure=st.booleans(),
     )
     def deliver(
-        self, who: str, n: int, blind: bool, meanwhile: str, acknowledged: bool, refused: int
+        self, who: str, n: int, blind: bool, meanwhile: str, acknowledged: bool, refused: int, sure: bool
     ) -> None:
         if who not in self.attending:
             return
@@ -278,9 +296,20 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             self.pins[who] = {number: kept.stamp.wall for number, kept in batch} | self.pins[who]
             if acknowledged:
                 refused_ones = [(number, kept, "no") for number, kept in batch[:refused]]
-                self.spool.done(who, upto, refused=refused_ones)
+                self.spool.done(who, upto, refused=refused_ones, sure=sure)
+                if sure or refused_ones:
+                    self.sure.pop(who, None)
+                else:
+                    self.sure.setdefault(who, self.after(who))
                 self.move(who, upto)
                 self.set_aside([Refusal(n, who, kept.values[0], kept.stamp) for n, kept, _ in refused_ones])
+
+    @rule(who=NAMES)
+    def go_back(self, who: str) -> None:
+        if who in self.attending:
+            before = len(self.waiting(who))
+            self.place[who] = self.sure.pop(who, self.place[who])
+            assert self.spool.go_back(who) == len(self.waiting(who)) - before
 
     @rule(who=NAMES)
     def refuse(self, who: str) -> None:
@@ -291,6 +320,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             number, kept = batch[0]
             refuse(self.spool, who, number, "no")
             self.set_aside([Refusal(number, who, kept.values[0], kept.stamp)])
+            self.sure.pop(who, None)
             self.move(who, number)
 
     @rule(who=NAMES)
@@ -319,6 +349,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
                 assert self.spool.skip(who, before=self.next + beyond, limit=n) == (passed, upto < end - 1)
             except OSError:
                 assert self.disk_refuses
+            self.sure.pop(who, None)
             self.move(who, upto)
 
     @rule(names=st.sets(NAMES, min_size=1))
@@ -341,6 +372,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             upto, _, blind = self.sent[name]
             self.sent[name] = (upto, "", blind)
         self.attending = names
+        self.sure = {name: upto for name, upto in self.sure.items() if name in names}
         for name in names:
             self.place[name] = self.after(name)
             self.sent.setdefault(name, (0, "", False))

@@ -234,9 +234,13 @@ class Contents:
         self.places.move(who, upto)
         self._let_go_of_passed()
 
-    def _let_go_of_passed(self) -> None:
-        if self.places.consumers:
-            self.let_go(self.places.passed_by_all() + 1)
+    def be_sure(self) -> int:
+        """Remove what is kept only so that a dispatcher can go back; return how many frames that were."""
+        self.places.be_sure()
+        return self._let_go_of_passed()
+
+    def _let_go_of_passed(self) -> int:
+        return self.let_go(self.places.sure_of_all() + 1)
 
     def let_go(self, first: int) -> int:
         """Remove the frames before this id; return how many there were."""

@@ -13,8 +13,9 @@ from gateway.spool.queue_file import RETRY
 from gateway.store import store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from gateway.frame import Frame
     from gateway.spool.contents import Contents
     from gateway.spool.queue_file import QueueFile
     from gateway.spool.retention import Retention
@@ -79,6 +80,16 @@ class Disk:
                 self.file.mend(error)
                 self._flush_if_open()
                 return read(self.file.contents)
+
+    def admit(self, frames: Sequence[tuple[Frame, str]], instead_of: Sequence[tuple[str, int]]) -> None:
+        """Put frames at the end in place of refused ones, all or nothing: see `Spool.admit`."""
+        self._retention.check_admits(self.file.contents, len(frames))
+        with self.refusing():
+            self.flush()
+            if self.file.contents.unwritten:
+                raise sqlite3.OperationalError(self.file.trouble)
+            self.file.contents.admit(frames, instead_of)
+        self._syncing.committed()
 
     @contextmanager
     def refusing(self) -> Iterator[None]:

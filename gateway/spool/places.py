@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 PROVISIONAL = 1 << 62
 """The first id while it is not known which ids the file has used: no frame in a file has one as high."""
 
+_HELD = 1000
+"""How many ids a dispatcher may be ahead of what it is sure of."""
+
 _STRETCH = 10_000
 """How many ids are searched at a time: a listener that puts a frame has to wait for that."""
 
@@ -63,6 +66,7 @@ class Places:
         self._in_doubt: dict[str, int] = {}
         self._new: set[str] = set()
         self._past: dict[str, int] = {}
+        self._sure: dict[str, int] = {}  # up to which id each is sure, where it has passed more
 
     def load(self, db: sqlite3.Connection) -> int:
         """Read the table; return the highest id in it."""
@@ -107,12 +111,15 @@ class Places:
             self._upto[who] = max(self._upto.get(who, 0), self.first - 1)
             self._marks.setdefault(who, Mark())
         upto, marks, past = self._upto.copy(), self._marks.copy(), self._past.copy()
+        sure = self._sure.copy()
         for who, was in renamed.items():
             self._upto[who] = max(upto[was], self.first - 1)
             self._marks[who] = marks[was]._replace(boot="")
             self._past.pop(who, None)
             if was in past:
                 self._past[who] = past[was]
+            self._sure[who] = sure.get(was, self._upto[who])
+        self._sure = {who: place for who, place in self._sure.items() if who in self.consumers}
         self.is_written = False
         return new, renamed
 
@@ -155,9 +162,27 @@ class Places:
         self._past[who] = max(self._past.get(who, before), upto)
         return min((self._past.get(name, before) for name in self.consumers), default=before)
 
-    def passed_by_all(self, these: Iterable[str] | None = None) -> int:
-        """Return up to which id all consumers, or all of these, have passed; 0 where there are none."""
-        return min((self._upto[who] for who in (self.consumers if these is None else these)), default=0)
+    def sure_of_all(self) -> int:
+        """Return up to which id all consumers have passed, and none goes back; 0 where there are none."""
+        return min((self._sure.get(who, self._upto[who]) for who in self.consumers), default=0)
+
+    def hold(self, who: str, upto: int, *, sure: bool) -> None:
+        """Keep what a dispatcher passes up to this id until it is `sure` of it, so that it can go back."""
+        if sure:
+            self._sure.pop(who, None)
+        elif self.memory_from is None:
+            self._sure[who] = max(self._sure.get(who, self.in_file(who)), upto - _HELD)
+
+    def be_sure(self) -> None:
+        """Note that no dispatcher goes back."""
+        self._sure.clear()
+
+    def go_back(self, who: str) -> tuple[int, int]:
+        """Move a dispatcher back to what it is sure of; return between which ids its next frames are."""
+        upto = self._upto[who]
+        self._upto[who] = self._sure.pop(who, upto)
+        self.is_written = False
+        return self.in_file(who), upto
 
     def left_at(self) -> int:
         """Return the lowest id that one who is no consumer any more has come to; a high one without such."""
@@ -214,7 +239,7 @@ class Places:
     def lose_file(self, memory_from: int) -> None:
         """Deliver from memory, as the frames before this id cannot be read."""
         self.memory_from = memory_from
-        self._past = {}
+        self._past, self._sure = {}, {}
         self.gave_from_memory = False
         self.is_out = True
 

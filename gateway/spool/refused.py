@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.spool.limits import Limits, NoRoom
 from gateway.store.commits import PAGE
+from gateway.store.frame_text import to_text
 from gateway.store.store import pages_used
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
+
+    from gateway.frame import Frame
 
     _State = tuple[Counter[str], int, int, tuple[int, ...]]
 
@@ -117,6 +120,10 @@ class RefusedFrames:
     def is_written(self) -> bool:
         """Whether the file has all of it, and the counts."""
         return not self.unwritten and self._noted == (self.pages, self.dropped, self._last_out)
+
+    def add(self, who: str, rows: Iterable[tuple[int, Frame, str]]) -> None:
+        """Set frames aside for a dispatcher, each with its id and reason."""
+        self.unwritten += [RefusedRow(number, who, why, to_text(frame)) for number, frame, why in rows]
 
     def adopt(self, other: RefusedFrames) -> None:
         """Take over what waits to be written elsewhere, and its counts."""

@@ -59,6 +59,8 @@ class Retention:
 
     def bound_memory(self, contents: Contents) -> None:
         """Remove the oldest of what waits in memory for the disk, beyond the limit."""
+        if len(contents.unwritten) > self.limits.memory:
+            contents.be_sure()
         while len(contents.unwritten) > self.limits.memory:
             number = contents.unwritten.popleft().number
             contents.dropped += contents.census.remove(number, number)
@@ -73,6 +75,8 @@ class Retention:
             return False
         oldest = contents.waiting(contents.first - 1, _PIECE)
         old = list(takewhile(lambda kept: not kept.held and age(kept.frame.stamp) > self.limits.age, oldest))
+        if old and contents.be_sure():
+            return True  # some of these were delivered
         if old:
             self._drop(contents, old[-1].number + 1, "there are readings older than max_age")
             contents.places.begin_at_first()
@@ -82,10 +86,11 @@ class Retention:
         """Move a dispatcher, or all (""), past the next `limit` ids, up to this one: see `Spool.skip`."""
         before = min(before, contents.next)
         whose = [who] if who else list(contents.places.consumers)
-        start = max(contents.places.passed_by_all(whose), contents.first - 1)
+        start = min(map(contents.places.in_file, whose), default=contents.first - 1)
         upto = min(start + limit, before - 1)
         count = contents.census.count(start, upto, who)
         for name in whose:
+            contents.places.hold(name, upto, sure=True)
             contents.pass_over(name, upto)
         if not who:
             contents.let_go(upto + 1)
@@ -119,7 +124,7 @@ class Retention:
     def unclaimed(self, contents: Contents) -> int:
         """Return how many frames wait only for those that are no consumers any more; each is counted once."""
         census, places = contents.census, contents.places
-        passed = places.passed_by_all()
+        passed = places.sure_of_all()
         gone = census.owners() - places.consumers if places.consumers else ()
         counted, end = self._counted, contents.next - 1
         owned = sum(census.count_of(who, max(passed, places.of(who), counted.get(who, 0))) for who in gone)
@@ -127,7 +132,7 @@ class Retention:
         return owned + census.count(max(contents.first - 1, places.left_at(), counted.get("", 0)), passed)
 
     def _drop_oldest(self, contents: Contents, surplus: int) -> None:
-        if surplus > 0:
+        if surplus > 0 and (surplus := surplus - contents.be_sure()) > 0:
             self._drop(contents, contents.census.oldest(surplus) + 1, "the queue is full")
 
     def _drop(self, contents: Contents, first: int, why: str) -> None:

@@ -7,7 +7,6 @@ not done at each commit, as it wears an SD card. Ids only ever grow, so that a c
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import deque
 from contextlib import suppress
@@ -21,7 +20,6 @@ from gateway.process.state_files import size_of
 from gateway.spool.disk import Disk
 from gateway.spool.limits import Limits
 from gateway.spool.queue_file import QueueFile
-from gateway.spool.refused import RefusedRow
 from gateway.spool.retention import Retention
 from gateway.store.frame_text import to_text
 from gateway.store.syncing import Syncing
@@ -189,21 +187,29 @@ class Spool:
         with self._lock:
             return self._contents.places.noted(who, self.notes)
 
-    def done(self, who: str, upto: int, *, refused: Sequence[tuple[int, Frame, str]] = ()) -> None:
+    def done(
+        self, who: str, upto: int, *, refused: Sequence[tuple[int, Frame, str]] = (), sure: bool = True
+    ) -> None:
         """Note that the dispatcher has delivered every frame up to this id, but for those that are `refused`.
 
         These are set aside for it in the same transaction, each with its reason, whether they were sent or
-        not. While the disk refuses, the place is kept in memory, so that nothing is sent twice.
+        not. While the disk refuses, the place is kept in memory, so that nothing is sent twice. Until it is
+        `sure`, it can `go_back`.
         """
         with self._lock:
             upto, place = self._file.real(upto), self._contents.places.of(who)
-            self._contents.refused.unwritten += [
-                RefusedRow(self._file.real(number), who, reason, to_text(frame))
-                for number, frame, reason in refused
-                if place < self._file.real(number) <= upto
-            ]
+            rows = ((self._file.real(number), frame, reason) for number, frame, reason in refused)
+            self._contents.refused.add(who, (row for row in rows if place < row[0] <= upto))
+            self._contents.places.hold(who, upto, sure=sure or bool(refused))
             self._contents.delivered(who, upto)
             self._disk.flush()
+
+    def go_back(self, who: str) -> int:
+        """Have the dispatcher send again what it was not sure of; return how many frames that are."""
+        with self._lock:
+            after, upto = self._contents.places.go_back(who)
+            self._disk.flush()
+            return self._contents.census.count(after, upto, who)
 
     def admit(self, frames: Sequence[tuple[Frame, str]], *, instead_of: Sequence[Refused] = ()) -> None:
         """Put frames at the end, each for the dispatcher beside it or all (""), in place of refused ones.
@@ -212,13 +218,7 @@ class Spool:
         none, or where the disk does not take it. The time that a frame comes with stands.
         """
         with self._lock:
-            self._retention.check_admits(self._contents, len(frames))
-            with self._disk.refusing():
-                self._disk.flush()
-                if self._contents.unwritten:
-                    raise sqlite3.OperationalError(self._file.trouble)
-                self._contents.admit(frames, [(each.who, each.number) for each in instead_of])
-            self.syncing.committed()
+            self._disk.admit(frames, [(each.who, each.number) for each in instead_of])
             self._wake_subscribers()
         self.syncing.sync_at_once()
 

@@ -28,8 +28,8 @@ from gateway.plugin import (
     TryLater,
 )
 from gateway.process.log_limit import LogLimit
-from gateway.spool.notes import NOT_KEPT
 from gateway.workers.backoff import longest_pause
+from gateway.workers.kept import Kept
 from gateway.workers.refused_nodes import Aside, Numbered, RefusedInARow, RefusedNodes, refused_node
 from gateway.workers.served import ServedWorker
 
@@ -112,7 +112,7 @@ class DispatcherWorker(ServedWorker):
         self._new_frames = Flag()
         self._size = self._largest = plugin.batch
         self._smaller_until, self._vanished = -math.inf, -1
-        self._recalled, self._keeps = False, True
+        self._recalled, self._kept = False, Kept(spool, plugin.name)
         self._attempt: _Attempt | None = None
         self._blamed: int | None = None
         self._refusals = LogLimit(_REFUSALS)
@@ -161,8 +161,8 @@ class DispatcherWorker(ServedWorker):
         The far end is asked in any case: another kill may follow at once, and what it had before the first
         batch must be known then. Not so where it shows what it has not kept: all of that is sent again.
         """
-        self._keeps = self.name not in self._spool.notes.below(NOT_KEPT)
-        if not self._keeps:
+        self._kept.recall()
+        if not self._kept.trusted:
             self._recalled = True
             return
         upto, blind = self._spool.sent(self.name)
@@ -201,7 +201,7 @@ class DispatcherWorker(ServedWorker):
         except TryLater as failure:
             self._attempt = None
             if isinstance(failure, NotKept):
-                self._note_kept(False)
+                self.frames -= self._kept.refused()
             raise
         except OutcomeUnknown:
             self._size = max(1, number // 2)
@@ -212,10 +212,10 @@ class DispatcherWorker(ServedWorker):
             self._refused(attempt, refusal)
             return
         self._attempt = None
-        if not self._keeps and attempt.upto >= self._spool.sent(self.name)[0]:
-            self._note_kept(True)  # it has all that was sent before, too
+        nodes = {frame.node for _, frame in attempt.frames}
+        self._kept.taken(nodes, attempt.upto)
         self._delivered(attempt, number)
-        self.refused_nodes.taken({frame.node for _, frame in attempt.frames})
+        self.refused_nodes.taken(nodes)
         self.succeeded()
         if attempt.upto == waiting[-1][0] and len(waiting) < self._size:
             self.wait(self.plugin.interval)
@@ -225,12 +225,6 @@ class DispatcherWorker(ServedWorker):
             self._largest = self.plugin.batch
         self._vanished = -1
         self._size = min(self._size * 2, self._largest) if quick else max(1, number // 2)
-
-    def _note_kept(self, keeps: bool) -> None:
-        """Note whether the far end has what it shows, for the next start as well."""
-        if keeps != self._keeps:
-            self._keeps = keeps
-            self._spool.put((), {f"{NOT_KEPT}{self.name}": "" if keeps else "since the last batch"})
 
     def _next_attempt(self, waiting: Numbered) -> _Attempt | None:
         """Return what can be sent now, encoded; None where all of it is set aside unsent."""
@@ -278,7 +272,7 @@ class DispatcherWorker(ServedWorker):
 
         Where it shows what it has not kept, it is not asked: all of them are sent again.
         """
-        if not self._keeps:
+        if not self._kept.trusted:
             self._attempt = None
             return
         progress, looks = attempt.delivery.delivered(), 1
@@ -299,6 +293,8 @@ class DispatcherWorker(ServedWorker):
         elif progress.count:
             why = "nothing of its node was taken"
             attempt.aside += [(*attempt.frames[place], why) for place in sorted(progress.missing)]
+            if not at_rest:
+                self._kept.shown(frame.node for _, frame in attempt.frames[: progress.count])
             self._delivered(attempt, progress.count, missing=len(progress.missing))
             self.succeeded()
 
@@ -342,7 +338,7 @@ class DispatcherWorker(ServedWorker):
     def _done(self, upto: int, delivered: int, aside: Aside) -> None:
         """Go on after an id, before which so many frames were delivered, and the others are set aside."""
         refused = [each for each in aside if each[0] <= upto]
-        self._spool.done(self.name, upto, refused=refused)
+        self._spool.done(self.name, upto, refused=refused, sure=self._kept.sure)
         self.refused_nodes.set_aside((frame.node for _, frame, _ in refused), self.plugin.clock.monotonic())
         if delivered:
             self.frames += delivered

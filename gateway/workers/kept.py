@@ -1,0 +1,66 @@
+"""Whether a far end has kept what it shows as arrived.
+
+One that shows frames before it stores them may not have them, where its disk is full. Only an answer says so.
+Where that was lost, the next ones tell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.spool.notes import NOT_KEPT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.spool import Spool
+
+_ANSWERS = 10
+"""Good answers after which what was shown counts as kept, though none of them was to frames of its nodes."""
+
+
+class Kept:
+    """What a dispatcher knows of this.
+
+    Where what its far end shows is not `trusted`, everything is sent again. It is `sure` where each node that
+    was only shown has had a good answer since.
+    """
+
+    def __init__(self, spool: Spool, who: str) -> None:
+        self.trusted = True
+        self._spool = spool
+        self._who = who
+        self._only_shown: dict[str, int] = {}
+
+    @property
+    def sure(self) -> bool:
+        """Whether all that counts as delivered has been kept, as far as answers can tell."""
+        return not self._only_shown
+
+    def recall(self) -> None:
+        """Go on with what an earlier run has noted."""
+        self.trusted = self._who not in self._spool.notes.below(NOT_KEPT)
+
+    def shown(self, nodes: Iterable[str]) -> None:
+        """Note that frames of these nodes are shown as arrived, after an answer that was lost."""
+        self._only_shown |= dict.fromkeys(nodes, _ANSWERS)
+
+    def taken(self, nodes: set[str], upto: int) -> None:
+        """Note that an answer says that frames of these nodes were taken, up to this id."""
+        self._only_shown = {
+            node: left - 1 for node, left in self._only_shown.items() if node not in nodes and left > 1
+        }
+        if not self.trusted and upto >= self._spool.sent(self._who)[0]:
+            self._note(trusted=True)  # it has all that was sent before, too
+
+    def refused(self) -> int:
+        """Note that an answer says that nothing was kept; return how many frames are sent again for that."""
+        self._only_shown.clear()
+        self._note(trusted=False)
+        return self._spool.go_back(self._who)
+
+    def _note(self, *, trusted: bool) -> None:
+        """Note it for the next start as well."""
+        if trusted != self.trusted:
+            self.trusted = trusted
+            self._spool.put((), {f"{NOT_KEPT}{self._who}": "" if trusted else "since the last batch"})
