@@ -35,6 +35,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Tests of rights make files that others may read, which a umask of 077 would not.
+os.umask(0o022)
 
 SHARED_MEMORY = Path("/dev/shm")
 LONGEST = [
