@@ -37,6 +37,7 @@ def test_at_most_a_thousand_ids_are_kept_for_one_that_is_not_sure_of_them(spool)
     for upto in (600, 1200, 1500):
         spool.done("a", upto, sure=False)
     assert values(spool, "a") == []
+    assert spool.waiting() == []
     assert spool.go_back("a") == 1000
     assert values(spool, "a", 2) == [500, 501]
     # once it is sure, it cannot go back

@@ -162,6 +162,10 @@ class Places:
         self._past[who] = max(self._past.get(who, before), upto)
         return min((self._past.get(name, before) for name in self.consumers), default=before)
 
+    def passed_by(self, these: Iterable[str]) -> int:
+        """Return up to which id all of these have passed what is kept."""
+        return min(map(self.in_file, these), default=self.first - 1)
+
     def sure_of_all(self) -> int:
         """Return up to which id all consumers have passed, and none goes back; 0 where there are none."""
         return min((self._sure.get(who, self._upto[who]) for who in self.consumers), default=0)

@@ -86,7 +86,7 @@ class Retention:
         """Move a dispatcher, or all (""), past the next `limit` ids, up to this one: see `Spool.skip`."""
         before = min(before, contents.next)
         whose = [who] if who else list(contents.places.consumers)
-        start = min(map(contents.places.in_file, whose), default=contents.first - 1)
+        start = contents.places.passed_by(whose)
         upto = min(start + limit, before - 1)
         count = contents.census.count(start, upto, who)
         for name in whose:

@@ -193,8 +193,7 @@ class Spool:
         """Note that the dispatcher has delivered every frame up to this id, but for those that are `refused`.
 
         These are set aside for it in the same transaction, each with its reason, whether they were sent or
-        not. While the disk refuses, the place is kept in memory, so that nothing is sent twice. Until it is
-        `sure`, it can `go_back`.
+        not. While the disk refuses, the place is kept in memory. Until it is `sure`, it can `go_back`.
         """
         with self._lock:
             upto, place = self._file.real(upto), self._contents.places.of(who)
@@ -274,7 +273,8 @@ class Spool:
     def waiting(self, *, after: int = 0, limit: int = 1000, who: str = "") -> list[Waiting]:
         """Return the oldest frames after this id and after the place of `who`, for any dispatcher."""
         with self._lock:
-            place = self._contents.places.of(who) if who else self._contents.first - 1
+            places = self._contents.places
+            place = places.of(who) if who else places.passed_by(places.consumers)
             after = max(self._file.real(after), place)
             return self._disk.read(lambda contents: contents.waiting(after, limit, who))
 
