@@ -634,6 +634,41 @@ def test_the_answers_of_a_far_end_at_work_are_not_believed(spool, started):
     assert clock.monotonic() - start == 8
 
 
+@dataclass(kw_only=True)
+class AtWork(Far):
+    """Takes 1.4 seconds for a frame, and goes on after the time-out."""
+
+    began: float = 0.0
+
+    def take(self, frames) -> None:
+        self.began = self.clock.monotonic()
+        super().take(frames)
+
+    def arrived(self, frames) -> Progress:
+        return Progress(min(len(frames), int((self.clock.monotonic() - self.began) // 1.4)))
+
+
+def test_one_that_takes_seconds_for_a_frame_is_not_taken_to_be_at_rest(spool, started):
+    # given
+    far = AtWork(batch=24)
+    far.name = "far"
+    worker = virtual(dispatching(far, spool))
+    clock = worker.plugin.clock
+
+    def time_out():
+        clock.sleep(10)
+        raise OutcomeUnknown("timeout")
+
+    far.script = [time_out]
+    spool.put([frame(n) for n in range(24)])
+    # when
+    started(worker)
+    # then nothing comes twice
+    wait_until(lambda: worker.frames == 24)
+    assert far.batches == [24]
+    assert worker.doubled == 0
+
+
 def test_one_that_never_comes_to_rest_is_left_alone_for_a_while(spool, started, at_once):
     far = far_end(places=[Progress(None, frozenset({n})) for n in range(30)] + [Progress(1)] * 2)
     left_by_an_earlier_run(spool, [frame(1), frame(2)])

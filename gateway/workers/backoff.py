@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import random
 
+APART, _LONGEST_APART = 1.0, 5.0
+"""Seconds between two looks at what a far end has stored, at least and at most."""
+
 _SHORTEST = 2 / 3
 """The shortest pause as a part of the longest: many gateways must not try at the same moment."""
 
@@ -23,6 +26,14 @@ _LATER = 600.0
 def longest_pause(failing_for: float) -> float:
     """Return the longest pause of a dispatcher that has failed for so many seconds."""
     return _LONGEST_PAUSE if failing_for < _LATER else _LONGEST_PAUSE_LATER
+
+
+def between_looks(took: float, stored: int) -> float:
+    """Return the seconds between two looks at a far end that may still be storing.
+
+    One that showed so many frames after so many seconds needs about their ratio for the next one.
+    """
+    return min(max(APART, 2 * took / stored if stored else 0.0), _LONGEST_APART)
 
 
 class Backoff:

@@ -28,7 +28,7 @@ from gateway.plugin import (
     TryLater,
 )
 from gateway.process.log_limit import LogLimit
-from gateway.workers.backoff import longest_pause
+from gateway.workers.backoff import APART, between_looks, longest_pause
 from gateway.workers.kept import Kept
 from gateway.workers.refused_nodes import Aside, Numbered, RefusedInARow, RefusedNodes, refused_node
 from gateway.workers.served import ServedWorker
@@ -48,8 +48,8 @@ _SMALLER_FOR = 600.0
 """Seconds in which batches stay as small as the one that arrived after a larger one had no answer in time.
 On a line that large packets do not pass, each costs the time-out. If all else failed, it was an outage."""
 
-_LOOKS, _APART = 30, 1.0
-"""How often a far end that is still storing frames is asked before a longer pause, and how far apart."""
+_LOOKS = 30
+"""How often a far end that is still storing frames is asked before a longer pause."""
 
 _REFUSALS = 100
 """Refusals of frames that are logged within an hour, at most."""
@@ -75,7 +75,7 @@ class _Attempt:
     `aside` are frames of refused nodes before and among them, and `upto` is the id that the queue may go on
     after when all of them are delivered. `blind`: the first could not be told from what the far end had.
     `sent` is how many of them, from the front, may have been sent. `seen` is what the far end showed when it
-    was last asked.
+    was last asked, `took` the seconds after which a try had no answer, `apart` those between two looks.
     """
 
     frames: Numbered
@@ -86,6 +86,8 @@ class _Attempt:
     sent: int
     confirmed: int = 0
     seen: Progress | None = None
+    took: float = 0.0
+    apart: float = APART
 
 
 class DispatcherWorker(ServedWorker):
@@ -126,7 +128,7 @@ class DispatcherWorker(ServedWorker):
     @property
     def longest_pause(self) -> float:
         """The longest pause before the next try; asking the far end twice takes a second more."""
-        return longest_pause(self.failing_for) - (_APART if self.in_doubt else 0.0)
+        return longest_pause(self.failing_for) - (APART if self.in_doubt else 0.0)
 
     def round(self) -> None:
         """Deliver a batch, or sleep until there is something to deliver."""
@@ -187,12 +189,10 @@ class DispatcherWorker(ServedWorker):
         return Batch([frame for _, frame in numbered], ids, [*map(self._spool.epochs.of, ids)])
 
     def _deliver(self, waiting: Numbered) -> None:
-        attempt = self._next_attempt(waiting)
-        if attempt is None:
+        if (attempt := self._next_attempt(waiting)) is None:
             return
         self._spool.mark_sending(self.name, attempt.frames[-1][0], blind=attempt.blind)
-        self._attempt, number = attempt, len(attempt.frames)
-        began = self.plugin.clock.monotonic()
+        self._attempt, number, began = attempt, len(attempt.frames), self.plugin.clock.monotonic()
         try:
             attempt.delivery.send()
             quick = self.plugin.clock.monotonic() - began < _QUICK
@@ -204,8 +204,8 @@ class DispatcherWorker(ServedWorker):
                 self.frames -= self._kept.refused()
             raise
         except OutcomeUnknown:
-            self._size = max(1, number // 2)
-            if number > 1 and self.plugin.clock.monotonic() >= began + _QUICK:
+            self._size, attempt.took = max(1, number // 2), self.plugin.clock.monotonic() - began
+            if number > 1 and attempt.took >= _QUICK:
                 self._vanished = self.failures + 1
             raise
         except BadFrame as refusal:
@@ -280,7 +280,8 @@ class DispatcherWorker(ServedWorker):
             attempt.seen = progress
             if looks == _LOOKS:
                 raise TryLater("it is still storing what it was sent: it is asked again later")
-            if self.wait(_APART):
+            attempt.apart = max(attempt.apart, between_looks(attempt.took, progress.count or 0))
+            if self.wait(attempt.apart):
                 return
             progress, looks = attempt.delivery.delivered(), looks + 1
         if progress and progress.none_there:
