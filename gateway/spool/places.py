@@ -181,12 +181,10 @@ class Places:
         """Note that no dispatcher goes back."""
         self._sure.clear()
 
-    def go_back(self, who: str) -> tuple[int, int]:
-        """Move a dispatcher back to what it is sure of; return between which ids its next frames are."""
-        upto = self._upto[who]
-        self._upto[who] = self._sure.pop(who, upto)
+    def go_back(self, who: str) -> None:
+        """Move a dispatcher back to what it is sure of."""
+        self._upto[who] = self._sure.pop(who, self._upto[who])
         self.is_written = False
-        return self.in_file(who), upto
 
     def left_at(self) -> int:
         """Return the lowest id that one who is no consumer any more has come to; a high one without such."""

@@ -193,7 +193,8 @@ class Spool:
         """Note that the dispatcher has delivered every frame up to this id, but for those that are `refused`.
 
         These are set aside for it in the same transaction, each with its reason, whether they were sent or
-        not. While the disk refuses, the place is kept in memory. Until it is `sure`, it can `go_back`.
+        not. While the disk refuses, the place is kept in memory, so that nothing is sent twice. Until it is
+        `sure`, it can `go_back`.
         """
         with self._lock:
             upto, place = self._file.real(upto), self._contents.places.of(who)
@@ -203,12 +204,11 @@ class Spool:
             self._contents.delivered(who, upto)
             self._disk.flush()
 
-    def go_back(self, who: str) -> int:
-        """Have the dispatcher send again what it was not sure of; return how many frames that are."""
+    def go_back(self, who: str) -> None:
+        """Have the dispatcher send again what it was not sure of."""
         with self._lock:
-            after, upto = self._contents.places.go_back(who)
+            self._contents.places.go_back(who)
             self._disk.flush()
-            return self._contents.census.count(after, upto, who)
 
     def admit(self, frames: Sequence[tuple[Frame, str]], *, instead_of: Sequence[Refused] = ()) -> None:
         """Put frames at the end, each for the dispatcher beside it or all (""), in place of refused ones.

@@ -53,11 +53,11 @@ class Kept:
         if not self.trusted and upto >= self._spool.sent(self._who)[0]:
             self._note(trusted=True)  # it has all that was sent before, too
 
-    def refused(self) -> int:
-        """Note that an answer says that nothing was kept; return how many frames are sent again for that."""
+    def refused(self) -> None:
+        """Note that an answer says that nothing was kept: what was only shown is sent again."""
         self._only_shown.clear()
         self._note(trusted=False)
-        return self._spool.go_back(self._who)
+        self._spool.go_back(self._who)
 
     def _note(self, *, trusted: bool) -> None:
         """Note it for the next start as well."""
