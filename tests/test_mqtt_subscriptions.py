@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from contextlib import suppress
 from threading import Semaphore, Thread
@@ -10,7 +11,6 @@ import pytest
 
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.session import Session
-from listeners.simulated.clock import VirtualClock
 from tests.listening import Disk, listening
 from tests.ports import connect
 from tests.simulators.mosquitto import old, publish
@@ -79,12 +79,13 @@ def test_a_message_that_two_topics_match_comes_once_also_where_its_text_repeats(
 
 @pytest.mark.parametrize("before", [WIDE, NARROW, ACROSS], ids=str)
 @pytest.mark.parametrize("after", [WIDE, NARROW, ACROSS, [*NARROW, *ACROSS]], ids=str)
-def test_no_message_is_lost_or_doubled_while_topics_are_edited(broker, tmp_path, peer, before, after):
+@pytest.mark.parametrize("step", [1, 0], ids=["a counter", "equal values"])
+def test_no_message_is_lost_or_doubled_while_topics_are_edited(broker, tmp_path, peer, before, after, step):
     # given messages that are published at each moment of a change of subscriptions
     sent = []
 
     def publish_one():
-        sent.append(len(sent))
+        sent.append(len(sent) * step)
         publish(broker, "emon/x/p", str(sent[-1]))
 
     through = peer(publishing_meanwhile(broker, publish_one))
@@ -126,20 +127,64 @@ def test_an_edit_that_is_interrupted_loses_and_doubles_no_message(broker, tmp_pa
     assert [frame.values[0] for frame in disk.frames] == sent
 
 
-def test_a_value_that_stays_the_same_comes_again_by_the_new_subscription(broker, tmp_path):
-    # given a message that came by a subscription that is then taken out
-    listening(broker, tmp_path, format="emoncms", topics=WIDE).close()
-    publish(broker, "emon/x/p", "0")
-    clock = VirtualClock()
-    listener = listening(broker, tmp_path, clock=clock, format="emoncms", topics=NARROW)
+def test_a_message_of_a_log_without_a_number_comes_once_while_topics_are_edited(broker, tmp_path, peer):
+    # given a log that says not whose it is
+    sent = []
+
+    def publish_one():
+        sent.append(len(sent))
+        publish(broker, "house/log/5", json.dumps({"values": {"1": sent[-1]}}))
+
+    through = peer(publishing_meanwhile(broker, publish_one))
+    listening(through, tmp_path, topics=["+/log/5"]).close()
+    # when the topics are edited
+    listener = listening(through, tmp_path, topics=["house/log/+"])
+    # then each message comes once
+    publish_one()
     disk = Disk(listener)
-    disk.read_until(1)
-    # when the same comes a second later by the new one
-    clock.sleep(1)
-    publish(broker, "emon/x/p", "0")
-    # then it is another reading
-    disk.read_until(2)
+    disk.read_until(len(sent))
+    disk.read_until_nothing()
     listener.close()
+    assert [frame.values[0] for frame in disk.frames] == sent
+
+
+def test_what_is_retained_comes_once_where_topics_overlap(broker, tmp_path):
+    # given a retained message
+    publish(broker, "emon/x/p", "7", "-r")
+    # when two topics are subscribed to that match it
+    disk = Disk(listening(broker, tmp_path, format="emoncms", topics=[*ACROSS, *NARROW], retained="yes"))
+    publish(broker, "emon/x/p", "8")
+    # then it comes once
+    disk.read_until(2)
+    disk.read_until_nothing()
+    disk.listener.close()
+    assert [frame.values[0] for frame in disk.frames] == [7, 8]
+
+
+@pytest.mark.parametrize("known", [b"\0", b"\1"], ids=["not known", "known"])
+def test_subscriptions_without_numbers_begin_right_after_the_end_of_the_old_ones(peer, tmp_path, known):
+    # given a broker that confirms the end of a subscription later than the beginning of the next
+    order = []
+
+    def speak(_, connection):
+        for kind, packet in packets(connection):
+            if kind in (SUBSCRIBE, UNSUBSCRIBE):
+                order.append(kind)
+            if kind == CONNECT:
+                connection.sendall(b"\x20\5\1\0\2\x29" + known)
+            elif kind == SUBSCRIBE:
+                connection.sendall(b"\x90\4" + packet[2:4] + b"\0\1")
+            elif kind == UNSUBSCRIBE and known == b"\1":
+                connection.sendall(b"\xb0\4" + packet[2:4] + b"\0\0")
+
+    broker = peer(speak)
+    listening(broker, tmp_path, format="emoncms", topics=WIDE, timeout="2").close()
+    # when the topics are edited
+    order.clear()
+    listening(broker, tmp_path, format="emoncms", topics=NARROW, timeout="2").close()
+    # then it does not wait for that, as messages would be lost; with numbers the old ones end last
+    expected = [UNSUBSCRIBE, SUBSCRIBE]
+    assert order == (expected if known == b"\0" else expected[::-1])
 
 
 @pytest.mark.parametrize(("known", "expected"), [(b"\0", False), (b"\1", True)], ids=["not known", "known"])

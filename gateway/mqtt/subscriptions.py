@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 class Subscriptions:
     """What a client is subscribed to; `wait` reads what the broker has sent.
 
-    With `are_numbered` a message says by which of them it comes: see `subscriptions_of`.
+    With `are_numbered` a message says by which of them it comes: see `subscriptions_of`. `changed` tells when
+    the broker has confirmed a change, in seconds of the monotonic clock, as the `timestamp` of a message.
     """
 
     def __init__(self, client: Client, broker: Broker, wait: Callable[[float], object]) -> None:
         self.are_numbered = False
+        self.changed: list[float] = []
         self._client = client
         self._broker = broker
         self._wait = wait
@@ -51,10 +53,12 @@ class Subscriptions:
                     f"{self._broker.where} does not let this user read {topic}", f"allow it there: {ACL}"
                 )
 
-    def end(self, topics: Iterable[str]) -> None:
-        """End subscriptions, and wait for the answer."""
+    def end(self, topics: Iterable[str], *, waits: bool) -> None:
+        """End subscriptions; with `waits` until the broker has confirmed it."""
         if topics := list(topics):
-            self._answered(self._client.unsubscribe(topics)[1])
+            _, mid = self._client.unsubscribe(topics)
+            if waits:
+                self._answered(mid)
 
     def _answered(self, *mids: int | None) -> list[list[int]]:
         """Wait for the answers with these numbers, and return the reason codes in each."""
@@ -69,5 +73,6 @@ class Subscriptions:
     def _on_answer(
         self, _c: Client, _u: object, mid: int, reasons: list[ReasonCode], _p: Properties | None
     ) -> None:
+        self.changed.append(time.monotonic())
         if mid in self._answers:
             self._answers[mid] = [reason.value for reason in reasons]

@@ -9,23 +9,28 @@ from listeners.mqtt.relay import put_last
 from listeners.mqtt.taken_messages import digest_of
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import MQTTMessage
+    from collections.abc import Sequence
 
-_TOGETHER_S = 0.5
-"""Seconds in which the copies of a message come: a broker sends them one after the other."""
+    from paho.mqtt.client import MQTTMessage
 
 
 class Copies:
     """Tells a copy from a message that repeats the one before: the copy comes by another subscription."""
 
     def __init__(self) -> None:
+        self.changed: Sequence[float] = ()
+        """When the broker has confirmed a change of the subscriptions, on the clock of `timestamp`."""
         # By topic the last message, the subscriptions that it came by, and when.
         self._last: dict[str, tuple[str, frozenset[int], float]] = {}
 
-    def has(self, message: MQTTMessage, now: float) -> bool:
-        """Tell whether a message is a copy of the one before it on its topic."""
-        ways, digest = subscriptions_of(message), digest_of(message)
+    def has(self, message: MQTTMessage) -> bool:
+        """Tell whether a message is a copy of the one before it on its topic.
+
+        By a new subscription comes what is published from then on, and what is retained.
+        """
+        ways, digest, now = subscriptions_of(message), digest_of(message), message.timestamp
         before, by, at = self._last.get(message.topic, ("", ways, now))
-        is_copy = digest == before and not ways & by and now < at + _TOGETHER_S
+        is_later = not message.retain and any(at < change <= now for change in self.changed)
+        is_copy = digest == before and not ways & by and not is_later
         put_last(self._last, message.topic, (digest, ways | by if is_copy else ways, now))
         return is_copy

@@ -165,6 +165,7 @@ class Mqtt(Broker, CountingListener):
             before = [UNSURE, *before]
         session.open()
         self._taken.begin(self._file("again"), is_resumed=session.is_resumed)
+        self._copies.changed = session.subscriptions.changed
         self._subscribe(session, before if session.is_resumed else [])
         if self._answers.is_new:
             self.synced.demand()  # what an earlier run has left is safe after that
@@ -180,12 +181,13 @@ class Mqtt(Broker, CountingListener):
         if before != wanted:
             gone = [topic for topic in before if topic not in (*wanted, UNSURE)]
             # Both at a time lose nothing, and bring some messages twice: it takes numbers to know these.
+            # There the end and the beginning follow at once: what is published between them is lost.
             if not session.subscriptions.are_numbered:
-                session.subscriptions.end(gone)
+                session.subscriptions.end(gone, waits=False)
             session.subscribe(data, retained=self.retained)
             session.subscribe(self._answer_topics(), retained=False)
             if session.subscriptions.are_numbered:
-                session.subscriptions.end(gone)
+                session.subscriptions.end(gone, waits=True)
         remember(self._file("topics"), wanted)
 
     def close(self) -> None:
@@ -268,9 +270,7 @@ class Mqtt(Broker, CountingListener):
                 self.counts["retained"] += 1
                 return []
             is_numbered = self.format == "oemgateway" and topic not in self._single
-            if not is_numbered and (
-                self._taken.has(message) or self._copies.has(message, self.clock.monotonic())
-            ):
+            if self._copies.has(message) or (not is_numbered and self._taken.has(message)):
                 return []
             if topic in self._single:
                 frames = self.values.frames(topic, payload, now)
