@@ -19,8 +19,10 @@ from listeners.onewire.tree import Unavailable, buses
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
+from tests.ports import free_port
 from tests.simulators.ds18s20 import Ds18s20
-from tests.simulators.owfs_peers import owserver
+from tests.simulators.i2c_server import i2c_server
+from tests.simulators.owfs_peers import owserver, owserver_process
 from tests.simulators.peer import Peer, passing_on
 
 FLOW, RETURN, STORE = "28.33F749050000", "28.DB564A050000", "28.AB1663050000"
@@ -130,6 +132,26 @@ def test_two_sections_on_the_same_buses_share_a_conversion(served, at_end, host)
     # when the second begins in the middle of the first one's wait, then neither has the value of before
     assert house.sweep() == [30.0]
     assert others == [30.0]
+
+
+def test_two_servers_at_one_port_of_two_addresses_share_no_conversion(served, at_end, tmp_path):
+    # given another owserver behind another address of this machine, at the same port
+    house = served(Ds18b20(FLOW, 21.5))
+    bridge, port, rom = Ds2482(Clock(), [Ds18b20(FLOW, 40.0)]), free_port(), Rom.parse(FLOW)
+    bridge.sensors[0].seconds_at_12_bits = QUICK
+    environment = at_end.enter_context(i2c_server(bridge))
+    at_end.enter_context(owserver_process(port, tmp_path, ["--i2c=/dev/i2c-98:0"], environment))
+    at_end.enter_context(Peer(passing_on(port), "127.0.0.2", house.port))
+    tree = Server(Address("127.0.0.2", house.port))
+    tree.open()
+    other = Masters(tree, house.paths, lambda _: 9, CountingClock())
+    other.sweep([rom])
+    bridge.sensors[0].temperature = 50.0
+    others = []
+    house.clock.sleep = lambda _: others.append(other.sweep([rom])[rom])
+    # when it is read while the sensors of the first convert, then its own convert as well
+    assert house.sweep() == [21.5]
+    assert others == [50.0]
 
 
 def test_a_conversion_that_is_over_is_not_shared():

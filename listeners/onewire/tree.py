@@ -69,6 +69,14 @@ def buses(tree: Tree) -> Iterator[tuple[str, str]]:
             pending[:0] = [f"{path}bus.{number}/" for number in NUMBERS]
 
 
+def device(tree: Tree, path: str) -> str:
+    """Return what a bus is driven by, as /dev/i2c-1:18, or "" where the tree does not tell."""
+    try:
+        return tree.read(f"{path}interface/settings/address").decode("ascii", "replace").strip()
+    except Unavailable:
+        return ""
+
+
 _TO_CELSIUS: Mapping[str, Callable[[float], float]] = {
     "C": lambda value: value,
     "F": lambda value: _to_sixteenths((value - 32) / 1.8),

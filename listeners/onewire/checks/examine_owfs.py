@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good
 from listeners.onewire.checks.owfs_conf import PATH, REAL, examine_sources, options
-from listeners.onewire.tree import Unavailable, buses
+from listeners.onewire.tree import buses, device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +129,7 @@ def examine_tree(tree: Tree) -> Iterator[Finding]:
     try:
         tree.open()
         found = dict(buses(tree))
-        devices = [_device(tree, path) for path in found]
+        devices = [device(tree, path) for path in found]
     except OSError as error:
         yield bad(str(error))
         return
@@ -146,13 +146,6 @@ def examine_tree(tree: Tree) -> Iterator[Finding]:
         )
     else:
         yield good(f"{tree} answers, and has {', '.join(found.values())}")
-
-
-def _device(tree: Tree, path: str) -> str:
-    try:
-        return tree.read(f"{path}interface/settings/address").decode("ascii", "replace").strip()
-    except Unavailable:
-        return ""
 
 
 def is_served(machine: Machine, server: str) -> bool:

@@ -32,7 +32,7 @@ from listeners.onewire.ds18b20 import (
     resolution_of,
 )
 from listeners.onewire.sensor import Sensor
-from listeners.onewire.tree import Unavailable, read_temperature
+from listeners.onewire.tree import Unavailable, device, read_temperature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,7 +64,8 @@ class Masters:
         self._buses = buses
         self._resolution = resolution
         self._clock = clock
-        self._conversion = shared_conversion((tree.root, *buses))
+        # By the devices, too: two servers may have the same port at different addresses of this machine.
+        self._conversion = shared_conversion((tree.root, *((bus, device(tree, bus)) for bus in buses)))
         self._sensors: dict[Rom, OnBus] = {}
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
