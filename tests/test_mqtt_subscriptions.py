@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from contextlib import suppress
 from threading import Semaphore, Thread
 
@@ -123,6 +124,21 @@ def test_an_edit_that_is_interrupted_loses_and_doubles_no_message(broker, tmp_pa
     # then what was published meanwhile comes once
     disk.read_until(len(sent))
     disk.read_until_nothing()
+    disk.listener.close()
+    assert [frame.values[0] for frame in disk.frames] == sent
+
+
+def test_topics_are_edited_while_more_waits_at_the_broker_than_is_taken_into_memory(broker, tmp_path):
+    # given a session for which the broker has kept 5 MB
+    listening(broker, tmp_path, format="emoncms", topics=WIDE).close()
+    sent = list(range(900))
+    lines = "".join(f"{value:<5600}\n" for value in sent)
+    command = ["mosquitto_pub", "-p", str(broker.port), "-q", "1", "-t", "emon/x/p", "-l"]
+    subprocess.run(command, input=lines, text=True, check=True, timeout=60)
+    # when the topics are edited
+    disk = Disk(listening(broker, tmp_path, format="emoncms", topics=NARROW, timeout="5"))
+    # then all that comes
+    disk.read_until(len(sent))
     disk.listener.close()
     assert [frame.values[0] for frame in disk.frames] == sent
 

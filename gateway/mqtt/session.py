@@ -47,6 +47,9 @@ _MOST = 2000
 _MOST_BYTES = 4 << 20
 """The same for the bytes of their payloads and topics."""
 
+_TIMES_UNCONFIRMED = 16
+"""How many times as much waits where the answer to a subscription is behind it."""
+
 _UNSUPPORTED_VERSION, TOO_LARGE = 0x84, 0x95
 """Reason codes of MQTT 5 (section 2.4)."""
 
@@ -217,7 +220,8 @@ class Session:
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         for _ in range(_AT_ONCE):
-            is_full = len(self.received) >= _MOST or self._received_bytes >= _MOST_BYTES
+            times = _TIMES_UNCONFIRMED if self.subscriptions.are_unconfirmed else 1
+            is_full = len(self.received) >= _MOST * times or self._received_bytes >= _MOST_BYTES * times
             if self._client.socket() is None or is_full:
                 return
             if not (has_pending and sock.pending()) and not poll.poll(0):

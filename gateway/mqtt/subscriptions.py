@@ -36,6 +36,11 @@ class Subscriptions:
         self._answers: dict[int, list[int] | None] = {}
         client.on_subscribe = client.on_unsubscribe = self._on_answer
 
+    @property
+    def are_unconfirmed(self) -> bool:
+        """Whether an answer is waited for: it comes behind the messages that the broker has kept."""
+        return None in self._answers.values()
+
     def add(self, topics: Iterable[str], *, is_5: bool, retained: bool) -> None:
         """Subscribe with QoS 1 and wait for the answers; OSError with the topic that is refused."""
         options: Any = 1
@@ -64,7 +69,7 @@ class Subscriptions:
         """Wait for the answers with these numbers, and return the reason codes in each."""
         self._answers = {mid: None for mid in mids if mid}  # none where the connection has ended
         until = time.monotonic() + self._broker.timeout
-        while None in self._answers.values() or None in mids:
+        while self.are_unconfirmed or None in mids:
             if (left := until - time.monotonic()) <= 0:
                 raise OSError(f"{self._broker.where} does not answer a subscription")
             self._wait(left)
