@@ -232,21 +232,23 @@ class Daemon:
         # A worker that is stopped here sends nothing that comes later.
         retired = _retire(self._listeners, configuration.listeners)
         retired += _retire(self._dispatchers, configuration.dispatchers)
-        pairs = product(configuration.dispatchers.values(), retired)
-        heirs = [(new.name, old) for new, old in pairs if is_same(old.plugin, new)]
-        renamed = {name: old.name for name, old in heirs}
-        gone = self._spool.set_consumers(configuration.dispatchers, renamed)
-        for name, old in heirs:
-            old.name = name  # what is under way is that one's, too
+        late = [*(worker for worker in self._retired if worker.is_alive()), *retired]
+        wanted = configuration.dispatchers
+        begun = [new for name, new in wanted.items() if name not in self._dispatchers]
+        heirs = {old: new.name for old, new in product(late, begun) if is_same(old.plugin, new)}
+        renamed = {heirs[old]: old.name for old in retired if old in heirs}
+        with self._spool.lock:
+            gone = self._spool.set_consumers(wanted, renamed)
+            for old in late:  # what is under way is that one's, too, or nobody's
+                old.is_replaced = old not in heirs and (old.is_replaced or old.name in renamed)
+                old.name = heirs.get(old, old.name)
         if gone:
             log.warning("readings dropped, as they waited only for a destination that was removed: %s", gone)
-        dispatchers = configuration.dispatchers.items()
-        have_clock = [name for name, each in dispatchers if each.has_clock]
+        have_clock = [name for name, each in wanted.items() if each.has_clock]
         self._dating.set_consumers(have_clock)
         self._present.configure(configuration.listeners, configuration.nodes)
-        self._retired = [worker for worker in self._retired if worker.is_alive()]
+        self._retired = late
         gc.collect()  # the others have descriptors, and are in cycles: by itself that may take days
-        self._retired += retired
         claimed = claimed_by_others(configuration.listeners)
         for name, listener in configuration.listeners.items():
             running = self._listeners.get(name)

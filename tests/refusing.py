@@ -1,8 +1,9 @@
-"""A connection to a disk that refuses."""
+"""A connection to a disk that refuses, or is slow."""
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 
 
 class Disk:
@@ -47,3 +48,21 @@ class ReadOnly:
             error.sqlite_errorcode = sqlite3.SQLITE_READONLY
             raise error
         return self.db.execute(statement, *arguments)
+
+
+class Slow:
+    """Stands before the connection: a transaction `waits` until `go_on` is set."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self.waits = False
+        self.go_on = threading.Event()
+
+    def __getattr__(self, name: str):
+        return getattr(self._db, name)
+
+    def execute(self, statement: str, *arguments):
+        if statement.startswith("BEGIN"):
+            self.waits = True
+            self.go_on.wait(60)
+        return self._db.execute(statement, *arguments)

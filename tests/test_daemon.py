@@ -5,6 +5,8 @@ import logging
 import math
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from listeners.textlines.tcp import Tcp
 from tests.gateway_process import state
 from tests.gateway_thread import answers, running
 from tests.ports import connect, free_port
+from tests.refusing import Slow
 from tests.simulators.emoncms import FakeEmoncms
 from tests.simulators.supervisor import FakeSupervisor
 from tests.spools import open_queue
@@ -611,35 +614,78 @@ def test_a_section_that_gets_another_name_and_another_setting_sends_nothing_that
     assert stored(server) == [("15", "1", 1), ("15", "1", 2), ("15", "1", 3)]
 
 
-def test_two_sections_that_swap_their_names_get_what_each_lacks(file, server, port):
-    # given one whose server is slow to store a reading, and one that is down
+@contextmanager
+def one_late_and_one_down(file: Path, server: FakeEmoncms, port: int) -> Iterator[tuple[Daemon, FakeEmoncms]]:
+    """Run a gateway with home, whose server is slow to store a second reading, and other, which is down."""
     with FakeEmoncms() as down, running(file) as gateway:
         down.status_500 = math.inf
-        text = file.read_text()
-        text += f"[[other]]\ntype = emoncms\nurl = {down.url}\napikey = {down.key}\ninterval = 0\n"
-        replace(file, text)
+        section = f"[[other]]\ntype = emoncms\nurl = {down.url}\napikey = {down.key}\ninterval = 0\n"
+        replace(file, file.read_text() + section)
         gateway.hangup.set()
+        wait_until(lambda: "other" in gateway._dispatchers)
         push(port, "15 1")
         wait_until(lambda: stored(server) and down.requests)
         server.slow, server.delay, before = 1, 60, len(server.requests)
         push(port, "15 2")
         wait_until(lambda: len(server.requests) > before)
-        # when they swap their names
-        swapped = (
-            text.replace("[[home]]", "[[x]]").replace("[[other]]", "[[home]]").replace("[[x]]", "[[other]]")
-        )
-        old = gateway._dispatchers["home"]
-        replace(file, swapped)
-        gateway.hangup.set()
-        wait_until(lambda: gateway._dispatchers.get("home", old) is not old)
+        yield gateway, down
+
+
+def swapped(text: str) -> str:
+    """Return a configuration where home and other have swapped their names."""
+    return text.replace("[[home]]", "[[x]]").replace("[[other]]", "[[home]]").replace("[[x]]", "[[other]]")
+
+
+@pytest.mark.parametrize("swaps", [1, 2])
+def test_sections_that_swap_their_names_get_what_each_lacks(file, server, port, swaps):
+    with one_late_and_one_down(file, server, port) as (gateway, down):
+        # when they swap their names, or also swap them back, before the slow one has stored it
+        late = gateway._dispatchers["home"]
+        for _ in range(swaps):
+            before = gateway._dispatchers["home"]
+            replace(file, swapped(file.read_text()))
+            gateway.hangup.set()
+            wait_until(lambda before=before: gateway._dispatchers.get("home", before) is not before)
         server.release()
-        wait_until(old.finished.is_set)
+        wait_until(late.finished.is_set)
         down.status_500 = 0
         push(port, "15 3")
         # then each has everything once
-        every = [("15", "1", 1), ("15", "1", 2), ("15", "1", 3)]
         wait_until(lambda: len(stored(down)) == len(stored(server)) == 3)
-        assert stored(down) == stored(server) == every
+        assert stored(down) == stored(server) == [("15", "1", 1), ("15", "1", 2), ("15", "1", 3)]
+
+
+def test_an_answer_that_comes_while_two_sections_swap_their_names_is_for_its_own(file, server, port):
+    with one_late_and_one_down(file, server, port) as (gateway, down):
+        # when the disk is slow to take that they swap their names, and the answer comes
+        late, contents = gateway._dispatchers["home"], gateway._spool._contents
+        disk = contents.db = Slow(contents.db)
+        replace(file, swapped(file.read_text()))
+        gateway.hangup.set()
+        wait_until(lambda: disk.waits)
+        server.release()
+        wait_until(lambda: ("15", "1", 2) in stored(server))
+        assert not late.finished.wait(0.2)
+        disk.go_on.set()
+        wait_until(late.finished.is_set)
+        down.status_500 = 0
+        # then the other gets everything
+        wait_until(lambda: stored(down) == [("15", "1", 1), ("15", "1", 2)])
+
+
+def test_an_answer_to_a_section_that_is_removed_is_not_for_the_one_that_takes_its_name(file, server, port):
+    with one_late_and_one_down(file, server, port) as (gateway, down):
+        # when the slow one is removed, and the other has its name
+        late = gateway._dispatchers["home"]
+        listeners, _, sections = file.read_text().partition("[[home]]")
+        replace(file, listeners + "[[home]]" + sections.partition("[[other]]")[2])
+        gateway.hangup.set()
+        wait_until(lambda: gateway._dispatchers.get("home", late) is not late)
+        server.release()
+        wait_until(late.finished.is_set)
+        down.status_500 = 0
+        # then it gets everything
+        wait_until(lambda: stored(down) == [("15", "1", 1), ("15", "1", 2)])
 
 
 def replace(file: Path, text: str) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Spool:
-    """The queue between listeners and dispatchers; any thread may call it.
+    """The queue between listeners and dispatchers; any thread may call it. An edit holds `lock` to rename.
 
     Frames that the disk refuses wait in memory, and are delivered from there if need be: all of them where
     the file cannot be used, until `tend` finds that it can. Without `in_memory` SpoolUnusable is raised then.
@@ -55,7 +55,7 @@ class Spool:
     ) -> None:
         self._path = path
         self._clock = clock or Clock()
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
         self._subscribers: dict[str, Flag] = {}
         self._given: dict[str, Row] = {}  # what each dispatcher was last given was dated by this
         # Frames that came with notes, which no dispatcher gets before a sync: (puts, first id).
@@ -78,7 +78,7 @@ class Spool:
 
         The place of another is remembered, but holds no frame back: return how many only others waited for.
         """
-        with self._lock:
+        with self.lock:
             known = self._contents.places.set_consumers(dispatchers, self._contents.next, renamed or {})
             with suppress(OSError), self._disk.refusing():
                 self._retention.pass_on(self._contents, *known)
@@ -87,7 +87,7 @@ class Spool:
 
     def subscribe(self, who: str, flag: Flag) -> None:
         """Raise this flag whenever there is something new for the dispatcher."""
-        with self._lock:
+        with self.lock:
             self._subscribers[who] = flag
 
     def _wake_subscribers(self) -> None:
@@ -104,7 +104,7 @@ class Spool:
         delivered before. Raises ValueError, and keeps none, if a frame cannot be written to any file.
         """
         texts = [(frame, to_text(frame)) for frame in frames]
-        with self._lock:
+        with self.lock:
             self.syncing.puts += 1
             if notes and frames:
                 self._unsafe.append((self.syncing.puts, self._contents.next))
@@ -116,7 +116,7 @@ class Spool:
         self.syncing.sync_at_once()
 
     def _note_synced(self, puts: int) -> None:
-        with self._lock:
+        with self.lock:
             while self._unsafe and self._unsafe[0][0] <= puts:
                 self._unsafe.popleft()
                 self._wake_subscribers()
@@ -128,7 +128,7 @@ class Spool:
         never be known, is set aside as soon as the clock is right.
         """
         while True:
-            with self._lock:
+            with self.lock:
                 found = self._disk.read(lambda contents: contents.to_deliver(who, limit))
                 if self._file.is_rescuing:
                     return []  # what is older is on its way into the new file
@@ -162,14 +162,14 @@ class Spool:
         Until `done` or `unmark` these keep their times, whatever is learnt of the clock meanwhile.
         `blind` says that the first of them looks the same as one that the far end has.
         """
-        with self._lock:
+        with self.lock:
             clock = self._given.get(who, self._contents.boots.now)
             self._contents.places.mark(who, self._file.real(upto), blind=blind, clock=clock)
             self._disk.flush()
 
     def unmark(self, who: str, upto: int) -> None:
         """Note that the far end has nothing of what was sent up to this id: its times may still change."""
-        with self._lock:
+        with self.lock:
             self._contents.places.unpin(who, self._file.real(upto))
             self._disk.flush()
 
@@ -179,12 +179,12 @@ class Spool:
         That is what was noted or, in another boot, as a power cut may have taken the last note, all that was
         there when this run began, or first knew the dispatcher.
         """
-        with self._lock:
+        with self.lock:
             return self._contents.places.sent(who)
 
     def noted(self, who: str) -> int:
         """Return up to which id frames may have been sent; lower than `sent`, and only for counts."""
-        with self._lock:
+        with self.lock:
             return self._contents.places.noted(who, self.notes)
 
     def done(
@@ -196,7 +196,7 @@ class Spool:
         not. While the disk refuses, the place is kept in memory, so that nothing is sent twice. Until it is
         `sure`, it can `go_back`.
         """
-        with self._lock:
+        with self.lock:
             upto, place = self._file.real(upto), self._contents.places.of(who)
             rows = ((self._file.real(number), frame, reason) for number, frame, reason in refused)
             self._contents.refused.add(who, (row for row in rows if place < row[0] <= upto))
@@ -206,7 +206,7 @@ class Spool:
 
     def go_back(self, who: str) -> None:
         """Have the dispatcher send again what it was not sure of."""
-        with self._lock:
+        with self.lock:
             self._contents.places.go_back(who)
             self._disk.flush()
 
@@ -216,7 +216,7 @@ class Spool:
         All of it happens, or nothing, and no frame is dropped to make room: raises OSError where there is
         none, or where the disk does not take it. The time that a frame comes with stands.
         """
-        with self._lock:
+        with self.lock:
             self._disk.admit(frames, [(each.who, each.number) for each in instead_of])
             self._wake_subscribers()
         self.syncing.sync_at_once()
@@ -227,7 +227,7 @@ class Spool:
         Return how many frames that were, and whether there may be more before that one. Raises OSError where
         the disk does not take it.
         """
-        with self._lock:
+        with self.lock:
             if self._file.is_away:
                 self._disk.check()
             skipped = self._retention.skip(self._contents, who, before=self._file.real(before), limit=limit)
@@ -243,7 +243,7 @@ class Spool:
         more = True
         with suppress(OSError):
             while more:
-                with self._lock:
+                with self.lock:
                     more = self._disk.read(lambda contents: self._retention.expire(contents, age))
                     self._disk.flush()
 
@@ -256,7 +256,7 @@ class Spool:
         reason with which those are set aside that were taken in an earlier boot whose clock was never right;
         where the clock `is_vouched` for, that is one, too, whose frames are later than it.
         """
-        with self._lock:
+        with self.lock:
             self._lost, self._is_vouched = lost, is_vouched
             if self._contents.boots.set_clock(offset, self._clock.boottime()):
                 self._disk.flush()
@@ -265,14 +265,14 @@ class Spool:
     @property
     def holding(self) -> bool:
         """Whether frames may wait for their time; those whose time is lost wait only to be set aside."""
-        with self._lock:
+        with self.lock:
             return not self._lost and bool(self._contents.held_from(self._contents.first - 1))
 
     # What there is.
 
     def waiting(self, *, after: int = 0, limit: int = 1000, who: str = "") -> list[Waiting]:
         """Return the oldest frames after this id and after the place of `who`, for any dispatcher."""
-        with self._lock:
+        with self.lock:
             places = self._contents.places
             place = places.of(who) if who else places.passed_by(places.consumers)
             after = max(self._file.real(after), place)
@@ -280,19 +280,19 @@ class Spool:
 
     def standing(self, who: str) -> Standing:
         """Return a dispatcher's figures."""
-        with self._lock:
+        with self.lock:
             standing = self._disk.read(lambda contents: contents.standing(who, self._file.saved))
             return standing._replace(held=0) if self._lost else standing
 
     def refused(self, who: str, *, after: int = 0, limit: int = 1000) -> list[Refused]:
         """Return the oldest frames after this id that were set aside for the dispatcher."""
-        with self._lock:
+        with self.lock:
             self._disk.flush()
             return self._disk.read(lambda contents: contents.set_aside(who, after, limit))
 
     def reasons(self, who: str) -> dict[str, int]:
         """Return why frames were set aside for the dispatcher, and how many for each reason."""
-        with self._lock:
+        with self.lock:
             self._disk.flush()
             return self._disk.read(lambda contents: contents.refused.reasons(contents.db, who))
 
@@ -309,7 +309,7 @@ class Spool:
     @property
     def refused_totals(self) -> RefusedTotals:
         """How many frames are set aside, and what became of those that were."""
-        with self._lock:
+        with self.lock:
             return self._contents.refused.totals
 
     @property
@@ -320,7 +320,7 @@ class Spool:
     @property
     def trouble(self) -> str:
         """Why what is put waits in memory only, where a kill takes it, or ""."""
-        with self._lock:
+        with self.lock:
             return self._file.describe()
 
     @property
@@ -340,11 +340,11 @@ class Spool:
         A rescue is due again at once, so that the caller can do other things between two pieces of it.
         """
         self.syncing.sync_if_due()
-        with self._lock:
+        with self.lock:
             self._disk.tend()
 
     def close(self) -> None:
         """Close the file, once more trying to write what waits in memory."""
-        with self._lock:
+        with self.lock:
             self._contents.places.end(self.notes)
             self._disk.close()

@@ -339,7 +339,9 @@ class DispatcherWorker(ServedWorker):
     def _done(self, upto: int, delivered: int, aside: Aside) -> None:
         """Go on after an id, before which so many frames were delivered, and the others are set aside."""
         refused = [each for each in aside if each[0] <= upto]
-        self._spool.done(self.name, upto, refused=refused, sure=self._kept.sure)
+        with self._spool.lock:  # an edit may rename it at any time
+            if not self.is_replaced:
+                self._spool.done(self.name, upto, refused=refused, sure=self._kept.sure)
         self.refused_nodes.set_aside((frame.node for _, frame, _ in refused), self.plugin.clock.monotonic())
         if delivered:
             self.frames += delivered

@@ -38,12 +38,14 @@ class Worker(Generic[P]):
     `trouble` is what it fails with now, and `failures` how often it has failed. `after` are the workers that
     this one replaces: it opens the plugin when their threads have ended. `tried` is raised after the first
     attempt to open it. `frames` counts those that went through; `last` is when the last one did, and
-    `next_try` when it is opened again, in seconds of the monotonic clock.
+    `next_try` when it is opened again, in seconds of the monotonic clock. `is_replaced` says that its name
+    is that of another far end now.
     """
 
     def __init__(self, plugin: P, *, after: Sequence[Worker[Any]] = ()) -> None:
         self.name = plugin.name
         self.plugin = plugin
+        self.is_replaced = False
         self.stop = Flag()
         self.finished = Flag()
         self.tried = Flag()
