@@ -395,3 +395,11 @@ def test_a_dispatcher_that_is_new_while_memory_goes_ahead_gets_what_is_in_the_fi
     finish_rescue(stuck)
     # then what waited in it is there
     assert values(stuck, "c") == [0, 1, 2, 3, 4]
+
+
+def test_dispatchers_that_swap_their_names_while_memory_goes_ahead_go_on_where_they_were(stuck, clock):
+    stuck.set_consumers(["a", "b"], {"a": "b", "b": "a"})
+    clock.sleep(6)
+    stuck.tend()
+    finish_rescue(stuck)
+    assert (values(stuck, "a"), values(stuck, "b")) == ([0, 1, 2, 3, 4], [])

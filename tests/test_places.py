@@ -11,7 +11,7 @@ from gateway.spool.notes import NOT_KEPT
 from listeners.simulated.clock import VirtualClock
 from tests.refusing import TROUBLES, Disk
 from tests.spools import full_frame as frame
-from tests.spools import killed, open_queue
+from tests.spools import killed, open_queue, refuse
 from tests.spools import peeked as values
 
 
@@ -179,6 +179,26 @@ def test_what_a_far_end_has_not_kept_is_known_of_it_by_the_name_that_it_swaps_fo
     spool.put((), {f"{NOT_KEPT}a": "since the last batch"})
     spool.set_consumers(["a", "b"], {"a": "b", "b": "a"})
     assert list(spool.notes.below(NOT_KEPT)) == ["b"]
+    # and of none that has its old name, nor of another
+    spool.set_consumers(["a", "b", "c"], {"c": "b"})
+    spool.set_consumers(["a", "b", "d"], {"d": "c"})
+    assert list(spool.notes.below(NOT_KEPT)) == ["d"]
+
+
+def test_what_waits_for_a_removed_one_alone_is_not_for_one_that_is_renamed_in_the_same_edit(spool):
+    # given what a has delivered, and b is to be sent again
+    spool.set_consumers(["a", "b"])
+    spool.put([frame(1)])
+    spool.done("a", 1)
+    refuse(spool, "b", 1, "no")
+    again = spool.refused("b")
+    spool.admit([(each.frame, "b") for each in again], instead_of=again)
+    # when b is removed, a is called c, and d is new, then it is for d
+    assert spool.set_consumers(["c", "d"], {"c": "a"}) == 0
+    assert (values(spool, "c"), values(spool, "d")) == ([], [1])
+    # and without a new one for none
+    assert spool.set_consumers(["e"], {"e": "c"}) == 1
+    assert values(spool, "e") == []
 
 
 def test_a_dispatcher_that_is_renamed_goes_on_where_it_was_also_where_another_had_the_name(spool):

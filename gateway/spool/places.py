@@ -93,16 +93,16 @@ class Places:
     ) -> tuple[set[str], dict[str, str]]:
         """Keep frames for these dispatchers; a new one begins with the oldest frame.
 
-        Return which names are new, and what those that are `renamed` were called. Each of these goes on where
+        Return which are new, and what those that are `renamed` were called. Each of these goes on where
         it was: it has sent what is before, which may be more than is looked for. Another may have its name
         now, or have had the new one before. One that was away for a while may have had another in its place,
         which has sent what is there.
         """
         before, self.consumers = self.consumers, set(dispatchers)
-        new = self.consumers - (before or self._marks.keys())
         renamed = {who: was for who, was in renamed.items() if who in self.consumers and was in before}
+        new = self.consumers - (before or self._marks.keys()) - renamed.keys()
         if self._marks and self._marks.keys() <= self.consumers:  # in nobody's place
-            self._new |= self.consumers - self._marks.keys()
+            self._new |= new - self._marks.keys()
         for who in self._marks.keys() - self.consumers if self.consumers else ():
             self._marks[who] = self._marks[who]._replace(boot="")
         for who in (self.consumers - before) | renamed.keys():
@@ -253,8 +253,7 @@ class Places:
     def resume(self, before: Places) -> None:
         """Take over what is newer than the file's rows: it is the same run, with the same consumers."""
         self.consumers, self._new = before.consumers, before._new
-        places = {**self._upto, **before._upto}
-        self._upto = {who: max(place, self._upto.get(who, 0)) for who, place in places.items()}
+        self._upto = {**self._upto, **before._upto}
         self._marks = {**self._marks, **before._marks}
         self._in_doubt = {**self._in_doubt, **before._in_doubt}
         self.memory_from, self._past = before.memory_from, before._past

@@ -103,7 +103,11 @@ class Retention:
         of one whose far end had not kept what it shows. That one may come back.
         """
         unkept, consumers = contents.notes.below(NOT_KEPT), contents.places.consumers
-        contents.notes.update({f"{NOT_KEPT}{who}": unkept.get(was, "") for who, was in renamed.items()})
+        moved = {
+            **dict.fromkeys(renamed.values(), ""),
+            **{who: unkept.get(renamed[who], "") for who in renamed},
+        }
+        contents.notes.update({f"{NOT_KEPT}{who}": text for who, text in moved.items()})
         unkept = contents.notes.below(NOT_KEPT)
         gone = {who for who in unkept.keys() - consumers if new and unkept[who] != _PASSED_ON}
         these = (unkept.keys() & consumers) | (new if gone else set())
