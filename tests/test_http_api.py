@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -456,12 +457,18 @@ def test_while_our_clock_may_not_be_set_yet_what_a_device_kept_has_its_own_time(
     assert {frame.stamp.boot for frame in taken[0].frames} == {NOW.boot if is_sure else ""}
 
 
-@pytest.mark.parametrize("wall", [2**32 - 1, 2_085_978_496, int(MADE) + 400 * 86400])
+@pytest.mark.parametrize("wall", [2**32 - 1, 2_085_978_496, int(MADE) + 1900 * 86400])
 def test_a_time_years_ahead_is_never_believed(wall):
     # given a device whose own clock is not set: it counts from 0 of NTP, or has -1
     request = Request("GET", f"/input/post?csv=1&time={wall}", {})
     taken = take(request, None, NOW, Inputs(), is_sure=False)
     assert (times(taken), taken.misdated) == ([NOW.wall], 1)
+
+
+def test_a_clock_of_1970_and_a_version_of_some_years_ago_leave_a_device_its_time():
+    request = Request("GET", f"/input/post?csv=1&time={int(MADE) + 1400 * 86400}", {})
+    taken = take(request, None, replace(NOW, wall=30.0), Inputs(), is_sure=False)
+    assert (times(taken), taken.misdated) == ([MADE + 1400 * 86400], 0)
 
 
 def test_rows_may_have_unix_times():

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 _PAST, _FUTURE = 10 * 365.25 * 86400.0, 60.0
 """How many seconds a reading may lie before and after this machine's time."""
 
-_OFF = 366 * 86400.0
-"""Seconds that a machine may have been off, whose clock has not been set since.
+_AHEAD = 5 * 366 * 86400.0
+"""Seconds that a device may be ahead of a clock that is not set, or of this version where that shows 1970.
 
-A time beyond that is a fault of the device: of one beyond 2038 Emoncms' database makes an error, for which
-everything would wait.
+A time beyond that is a fault of the device, such as 2036, where the time of NTP begins anew. Of one beyond
+2038 Emoncms' database makes an error, for which everything would wait.
 """
 
 
@@ -56,7 +56,7 @@ def ahead(wall: float, now: Stamp) -> Stamp | None:
 
     None where that time is impossible.
     """
-    is_possible = now.wall < wall <= max(now.wall, MADE) + _OFF
+    is_possible = now.wall < wall <= max(now.wall, MADE) + _AHEAD
     return replace(now, wall=wall, boot="") if is_possible else None
 
 
