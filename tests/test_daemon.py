@@ -18,6 +18,7 @@ from gateway.daemon import Daemon
 from gateway.frame import Frame
 from gateway.process.control import ask
 from gateway.process.notify import Supervisor
+from gateway.spool.notes import NOT_KEPT
 from gateway.times import timekeeper
 from gateway.workers import trouble
 from gateway.workers.worker import Worker
@@ -671,6 +672,21 @@ def test_an_answer_that_comes_while_two_sections_swap_their_names_is_for_its_own
         down.status_500 = 0
         # then the other gets everything
         wait_until(lambda: stored(down) == [("15", "1", 1), ("15", "1", 2)])
+
+
+def test_that_a_far_end_has_not_kept_what_was_under_way_is_noted_of_the_name_that_it_has_now(
+    file, server, port
+):
+    with one_late_and_one_down(file, server, port) as (gateway, _):
+        # when two swap their names before one answers that its disk is full
+        late = gateway._dispatchers["home"]
+        replace(file, swapped(file.read_text()))
+        gateway.hangup.set()
+        wait_until(lambda: gateway._dispatchers.get("home", late) is not late)
+        server.feeds.unwritable = server.feeds.full = True
+        server.release()
+        wait_until(late.finished.is_set)
+        assert list(gateway._spool.notes.below(NOT_KEPT)) == ["other"]
 
 
 def test_an_answer_to_a_section_that_is_removed_is_not_for_the_one_that_takes_its_name(file, server, port):

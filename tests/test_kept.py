@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from gateway.workers.kept import Kept
 
 
 def test_an_answer_proves_what_was_shown_of_its_nodes(spool):
-    kept = Kept(spool, "a")
+    kept = Kept(spool, SimpleNamespace(name="a"))
     kept.shown(["9", "10"])
     kept.taken({"9", "8"}, 1)
     assert not kept.sure
@@ -15,7 +17,7 @@ def test_an_answer_proves_what_was_shown_of_its_nodes(spool):
 
 
 def test_a_node_that_is_silent_from_then_on_is_waited_for_until_the_tenth_answer(spool):
-    kept = Kept(spool, "a")
+    kept = Kept(spool, SimpleNamespace(name="a"))
     kept.shown(["9"])
     answers = []
     while not kept.sure:

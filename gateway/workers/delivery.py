@@ -114,7 +114,7 @@ class DispatcherWorker(ServedWorker):
         self._new_frames = Flag()
         self._size = self._largest = plugin.batch
         self._smaller_until, self._vanished = -math.inf, -1
-        self._recalled, self._kept = False, Kept(spool, plugin.name)
+        self._recalled, self._kept = False, Kept(spool, self)
         self._attempt: _Attempt | None = None
         self._blamed: int | None = None
         self._refusals = LogLimit(_REFUSALS)

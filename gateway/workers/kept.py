@@ -6,7 +6,7 @@ Where that was lost, the next ones tell.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.spool.notes import NOT_KEPT
 
@@ -14,22 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.spool import Spool
+    from gateway.workers.worker import Worker
 
 _ANSWERS = 10
 """Good answers after which what was shown counts as kept, though none of them was to frames of its nodes."""
 
 
 class Kept:
-    """What a dispatcher knows of this.
+    """What a dispatcher's worker, which an edit may rename, knows of this.
 
     Where what its far end shows is not `trusted`, everything is sent again. It is `sure` where each node that
     was only shown has had a good answer since.
     """
 
-    def __init__(self, spool: Spool, who: str) -> None:
+    def __init__(self, spool: Spool, worker: Worker[Any]) -> None:
         self.trusted = True
         self._spool = spool
-        self._who = who
+        self._worker = worker
         self._only_shown: dict[str, int] = {}
 
     @property
@@ -39,7 +40,7 @@ class Kept:
 
     def recall(self) -> None:
         """Go on with what an earlier run has noted."""
-        self.trusted = self._who not in self._spool.notes.below(NOT_KEPT)
+        self.trusted = self._worker.name not in self._spool.notes.below(NOT_KEPT)
 
     def shown(self, nodes: Iterable[str]) -> None:
         """Note that frames of these nodes are shown as arrived, after an answer that was lost."""
@@ -50,17 +51,18 @@ class Kept:
         self._only_shown = {
             node: left - 1 for node, left in self._only_shown.items() if node not in nodes and left > 1
         }
-        if not self.trusted and upto >= self._spool.sent(self._who)[0]:
+        if not self.trusted and upto >= self._spool.sent(self._worker.name)[0]:
             self._note(trusted=True)  # it has all that was sent before, too
 
     def refused(self) -> None:
         """Note that an answer says that nothing was kept: what was only shown is sent again."""
         self._only_shown.clear()
-        self._note(trusted=False)
-        self._spool.go_back(self._who)
+        if not self._worker.is_replaced:
+            self._note(trusted=False)
+            self._spool.go_back(self._worker.name)
 
     def _note(self, *, trusted: bool) -> None:
         """Note it for the next start as well."""
         if trusted != self.trusted:
             self.trusted = trusted
-            self._spool.put((), {f"{NOT_KEPT}{self._who}": "" if trusted else "since the last batch"})
+            self._spool.put((), {f"{NOT_KEPT}{self._worker.name}": "" if trusted else "since the last batch"})
