@@ -111,7 +111,7 @@ uninstall purge:
 # Built in a copy, as dpkg-buildpackage writes its result beside the folder, and many files into it.
 # It asks for a compiler too, which nothing here needs.
 deb: $(VENV)/.manual
-	@! grep -E '^[[:space:]]*(apikey|key|password|proxy_password|token)[[:space:]]*=' etc/oemgateway.conf \
+	@! grep -aE '^[[:space:]]*(apikey|key|password|proxy_password|token)[[:space:]]*=' etc/oemgateway.conf \
 	| grep -qvE "^[^=]*=[[:space:]]*(\"\"|'')?[[:space:]]*(#.*)?\$$" \
 	|| { echo "etc/oemgateway.conf has a key or password, which all who have the package could read:" \
 	"copy the file to /etc/oemgateway.conf, then git checkout etc/oemgateway.conf"; exit 1; }

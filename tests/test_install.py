@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import re
 import ssl
 import subprocess
@@ -588,19 +589,28 @@ def package(tmp_path):
     return file
 
 
-@pytest.mark.parametrize("line", ["apikey = 0123456789abcdef0123456789abcdef", "password=secret"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "apikey = 0123456789abcdef0123456789abcdef",
+        "password=secret",
+        "# Not UTF-8: K\udcfcche\n    apikey = secret",
+    ],
+)
 def test_no_key_gets_into_a_package(tmp_path, line):
     # given sources whose configuration was filled in where they are
     place = tmp_path / "package"
     copy_sources(place)
     file = place / "etc" / "oemgateway.conf"
-    file.write_text(re.sub("(?m)^    apikey = .*$", f"    {line}", file.read_text()))
+    text = re.sub("(?m)^    apikey = .*$", f"    {line}", file.read_text())
+    file.write_text(text, errors="surrogateescape")
     # when a package is to be made of them
     made = subprocess.run(
         [need("make", "make"), "-C", place, "deb", f"VENV={ROOT / '.venv'}"],
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
     )
     # then none is, and it is said why and what to do
     assert made.returncode != 0
