@@ -594,7 +594,7 @@ def package(tmp_path):
     [
         "apikey = 0123456789abcdef0123456789abcdef",
         "password=secret",
-        "# Not UTF-8: K\udcfcche\n    apikey = secret",
+        "apikey = secret  # K\udcfcche",
     ],
 )
 def test_no_key_gets_into_a_package(tmp_path, line):
