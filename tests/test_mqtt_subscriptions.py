@@ -62,6 +62,14 @@ def publishing_meanwhile(broker, publish_one):
     return speak
 
 
+def expect_once(listener, sent) -> None:
+    disk = Disk(listener)
+    disk.read_until(len(sent))
+    disk.read_until_nothing()
+    listener.close()
+    assert [frame.values[0] for frame in disk.frames] == sent
+
+
 def test_a_message_that_two_topics_match_comes_once_also_where_its_text_repeats(broker, tmp_path):
     # given two topics that overlap, none of which covers the other
     listener = listening(broker, tmp_path, format="emoncms", topics=[*ACROSS, *NARROW])
@@ -96,11 +104,7 @@ def test_no_message_is_lost_or_doubled_while_topics_are_edited(broker, tmp_path,
     listener = listening(through, tmp_path, format="emoncms", topics=after)
     publish_one()
     # then each comes once
-    disk = Disk(listener)
-    disk.read_until(len(sent))
-    disk.read_until_nothing()
-    listener.close()
-    assert [frame.values[0] for frame in disk.frames] == sent
+    expect_once(listener, sent)
 
 
 def test_an_edit_that_is_interrupted_loses_and_doubles_no_message(broker, tmp_path, peer):
@@ -157,11 +161,7 @@ def test_a_message_of_a_log_without_a_number_comes_once_while_topics_are_edited(
     listener = listening(through, tmp_path, topics=["house/log/+"])
     # then each message comes once
     publish_one()
-    disk = Disk(listener)
-    disk.read_until(len(sent))
-    disk.read_until_nothing()
-    listener.close()
-    assert [frame.values[0] for frame in disk.frames] == sent
+    expect_once(listener, sent)
 
 
 def test_what_is_retained_comes_once_where_topics_overlap(broker, tmp_path):
