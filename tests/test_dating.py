@@ -135,6 +135,20 @@ def test_a_step_while_a_queue_waits_dates_it_anew_and_in_order(boot):
     assert pi.sent() == [(1, 0), (2, 10)]
 
 
+def test_what_a_dispatcher_goes_back_to_keeps_the_time_with_which_it_was_sent(boot):
+    pi = boot(NOW)
+    pi.take(1)
+    pi.begin_to_send(1)
+    pi.spool.done("a", 1, sure=False)
+    # when the clock is in doubt, nothing waits for it
+    pi.spool.set_clock(None)
+    assert not pi.spool.holding
+    # then what was sent is sent as it was
+    pi.set(NOW - 3600 + 10)
+    pi.spool.go_back("a")
+    assert pi.sent() == [(1, 0)]
+
+
 def test_readings_of_a_boot_that_never_knew_the_time_are_set_aside_with_their_bounds(boot):
     boot(NOW - 86400).take(0)
     pi = boot(5.0, "second")

@@ -240,6 +240,19 @@ def test_a_dispatcher_that_is_added_has_sent_nothing_and_one_in_the_place_of_ano
 
 
 @pytest.mark.parametrize("stopped", [False, True])
+def test_what_all_have_passed_and_one_is_not_sure_of_is_nothing_for_one_that_is_new(boot, stopped):
+    spool = boot("first", "a", "b")
+    spool.put([frame(n) for n in range(4)])
+    spool.done("b", 3)
+    spool.done("a", 4, sure=False)
+    if stopped:
+        spool = boot("second", "a", "c")
+    else:
+        spool.set_consumers(["a", "c"])
+    assert values(spool, "c") == [3]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
 def test_what_another_has_sent_while_a_dispatcher_was_away_may_have_been_sent(boot, stopped):
     # given a, whose place b takes, which sends what has come since; c is behind both
     spool = boot("first", "a", "c")
@@ -287,9 +300,9 @@ def test_a_dispatcher_is_not_held_up_by_any_number_of_frames_for_others(spool):
 
 
 def test_a_dispatcher_that_goes_while_it_delivers_harms_nobody(spool):
-    spool.put([frame(1)])
+    spool.put([frame(1), frame(2)])
     ((number, _),) = spool.peek("a", 1)
     spool.set_consumers([])
     spool.done("a", number)
     spool.set_consumers(["b"])
-    assert values(spool, "b") == [1]
+    assert values(spool, "b") == [2]

@@ -59,6 +59,14 @@ def test_nothing_is_dropped_for_what_is_admitted(opened):
     assert (values(spool, "a"), spool.dropped) == ([1, 2], 0)
 
 
+def test_what_is_kept_only_until_an_answer_proves_it_is_no_reason_to_admit_nothing(opened):
+    spool = opened(frames=3)
+    spool.put([frame(1), frame(2), frame(3)])
+    spool.done("a", 2, sure=False)
+    spool.admit([(frame(4), "")])
+    assert (values(spool, "a"), spool.dropped) == ([3, 4], 0)
+
+
 def test_what_waits_is_passed_over_for_one_or_for_all(spool):
     spool.set_consumers(["a", "b"])
     spool.put([frame(n) for n in range(5)])

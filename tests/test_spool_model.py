@@ -370,10 +370,11 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         for name in self.sent.keys() - names:
             upto, _, blind = self.sent[name]
             self.sent[name] = (upto, "", blind)
+        begin = min(map(self.after, self.sent), default=0)
         self.attending = names
         self.sure = {name: upto for name, upto in self.sure.items() if name in names}
         for name in names:
-            self.place[name] = self.after(name)
+            self.place[name] = max(self.after(name), 0 if name in self.sent else begin)
             self.sent.setdefault(name, (0, "", False))
             self.doubt.setdefault(name, self.next - 1)
 

@@ -91,7 +91,7 @@ class Places:
     def set_consumers(
         self, dispatchers: Iterable[str], end: int, renamed: Mapping[str, str]
     ) -> tuple[set[str], dict[str, str]]:
-        """Keep frames for these dispatchers; a new one begins with the oldest frame.
+        """Keep frames for these dispatchers; a new one begins with the oldest that another has not passed.
 
         Return which are new, and what those that are `renamed` were called. Each of these goes on where
         it was: it has sent what is before, which may be more than is looked for. Another may have its name
@@ -107,8 +107,9 @@ class Places:
             self._marks[who] = self._marks[who]._replace(boot="")
         for who in (self.consumers - before) | renamed.keys():
             self._in_doubt[who] = max(self._in_doubt.get(who, 0), end - 1)
+        begin = self.passed_by(self._marks)
         for who in self.consumers:
-            self._upto[who] = max(self._upto.get(who, 0), self.first - 1)
+            self._upto[who] = max(self._upto.get(who, begin), self.first - 1)
             self._marks.setdefault(who, Mark())
         upto, marks, past = self._upto.copy(), self._marks.copy(), self._past.copy()
         sure = self._sure.copy()
@@ -149,7 +150,8 @@ class Places:
         """Move a dispatcher to this id: all frames up to it are done."""
         self._upto[who] = max(self._upto[who], upto)
         if (mark := self._marks.get(who)) and mark.pins:
-            self._marks[who] = mark._replace(pins=tuple(pin for pin in mark.pins if pin.upto > upto))
+            sure = self._sure.get(who, upto)
+            self._marks[who] = mark._replace(pins=tuple(pin for pin in mark.pins if pin.upto > sure))
         if not self.is_out:
             self._upto[who] = self.of(who)
         self.is_written = False
@@ -162,9 +164,9 @@ class Places:
         self._past[who] = max(self._past.get(who, before), upto)
         return min((self._past.get(name, before) for name in self.consumers), default=before)
 
-    def passed_by(self, these: Iterable[str]) -> int:
-        """Return up to which id all of these have passed what is kept."""
-        return min(map(self.in_file, these), default=self.first - 1)
+    def passed_by(self, these: Iterable[str] | None = None) -> int:
+        """Return up to which id all of these, or all consumers, have passed what is kept."""
+        return min(map(self.in_file, self.consumers if these is None else these), default=self.first - 1)
 
     def sure_of_all(self) -> int:
         """Return up to which id all consumers have passed, and none goes back; 0 where there are none."""

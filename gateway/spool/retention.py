@@ -42,7 +42,8 @@ class Retention:
 
     def check_admits(self, contents: Contents, count: int) -> None:
         """Raise OSError where there is no room for so many more frames."""
-        if contents.census.total + count > self.limits.frames:
+        surplus = contents.census.total + count - self.limits.frames
+        if surplus > 0 and contents.be_sure() < surplus:
             raise OSError(f"the queue is full: max_frames is {self.limits.frames}")
 
     def make_room(self, contents: Contents, error: sqlite3.Error) -> bool:

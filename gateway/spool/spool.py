@@ -74,7 +74,7 @@ class Spool:
         return self._file.contents
 
     def set_consumers(self, dispatchers: Iterable[str], renamed: Mapping[str, str] | None = None) -> int:
-        """Keep frames for these from now on; a new one starts with the oldest, a `renamed` one where it was.
+        """Keep frames for these; a new one starts where the last of all is, a `renamed` one where it was.
 
         The place of another is remembered, but holds no frame back: return how many only others waited for.
         """
@@ -266,15 +266,15 @@ class Spool:
     def holding(self) -> bool:
         """Whether frames may wait for their time; those whose time is lost wait only to be set aside."""
         with self.lock:
-            return not self._lost and bool(self._contents.held_from(self._contents.first - 1))
+            contents = self._contents
+            return not self._lost and bool(contents.held_from(contents.places.passed_by()))
 
     # What there is.
 
     def waiting(self, *, after: int = 0, limit: int = 1000, who: str = "") -> list[Waiting]:
         """Return the oldest frames after this id and after the place of `who`, for any dispatcher."""
         with self.lock:
-            places = self._contents.places
-            place = places.of(who) if who else places.passed_by(places.consumers)
+            place = self._contents.places.of(who) if who else self._contents.places.passed_by()
             after = max(self._file.real(after), place)
             return self._disk.read(lambda contents: contents.waiting(after, limit, who))
 
