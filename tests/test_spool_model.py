@@ -233,6 +233,8 @@ class SpoolAgainstLists(RuleBasedStateMachine):
     @rule(whose=st.sampled_from(["", "a", "b", "c"]), n=COUNTS)
     def admit(self, whose: str, n: int) -> None:
         values, frames = self.taken(n, has_boot=False)
+        if len(self.frames) + n > self.limit:
+            self.be_sure()
         try:
             self.spool.admit([(frame, whose) for frame in frames])
         except OSError:
