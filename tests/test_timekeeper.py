@@ -71,7 +71,7 @@ def test_of_readings_that_are_sent_all_the_same_none_is_said_to_be_held(caplog):
 def test_the_server_knows_better_than_what_was_noted_here():
     machine = Machine(NOW - 2 * 86400)
     assert machine.keeper.holding
-    machine.keeper.note_server_time("far", NOW - 2 * 86400 + 30)
+    machine.keeper.note_server_time("far", NOW - 2 * 86400 + 4)
     assert not machine.keeper.holding
 
 
@@ -99,6 +99,45 @@ def test_of_several_servers_each_has_a_clock_and_the_one_that_agrees_is_believed
     # when the machine's own is set wrong none of them agrees
     machine.set(NOW + 7200)
     assert "120 minutes ahead of the server's" in machine.keeper.doubt
+
+
+class TestSoonAfterABoot:
+    """A Pi without a battery starts with the time at which it went down: behind by as long as that took."""
+
+    @pytest.mark.parametrize("behind", [10, 14, 45])
+    def test_a_clock_that_is_seconds_behind_the_servers_is_doubted_until_it_is_set(self, behind):
+        # given
+        machine = Machine(NOW)
+        # when
+        machine.keeper.note_server_time("far", NOW + behind)
+        # then
+        assert f"the clock is {behind} s behind the server's" in machine.keeper.doubt
+        # and
+        machine.set(NOW + behind)
+        assert not machine.keeper.holding
+
+    @pytest.mark.parametrize("off", [-50, -1, 0, 4])
+    def test_one_that_is_not_is_believed(self, off):
+        machine = Machine(NOW)
+        machine.keeper.note_server_time("far", NOW + off)
+        assert not machine.keeper.holding
+
+    def test_one_that_something_keeps_right_is_believed(self):
+        machine = Machine(NOW)
+        machine.synchronised = True
+        machine.keeper.note_server_time("far", NOW + 45)
+        assert not machine.keeper.holding
+
+    def test_where_nothing_sets_it_readings_go_on_after_ten_minutes(self):
+        # given
+        machine = Machine(NOW)
+        machine.keeper.note_server_time("far", NOW + 14)
+        assert machine.keeper.holding
+        # when
+        machine.clock.sleep(600)
+        machine.keeper.look()
+        # then
+        assert not machine.keeper.holding
 
 
 class TestAServerWhoseClockIsWrong:

@@ -4,7 +4,8 @@ A Pi starts with the time of its last shutdown, or 1970, until something sets it
 taken before are held back, and dated by the boot's own clock once the wall clock is right. A clock is doubted
 on evidence only: it shows a time that is known to have passed, or one that the far end's clock contradicts,
 which is no evidence where that one shows a time that has passed itself. A clock
-that nothing synchronises is not doubted for that: many a Pi cannot reach NTP and has the right time.
+that nothing synchronises is not doubted for that: many a Pi cannot reach NTP and has the right time. Soon
+after a boot a smaller difference is enough, as something may yet set it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ log = logging.getLogger("oemgateway.clock")
 
 TOLERANCE = 60.0
 """Seconds that two clocks may differ: Emoncms takes a row that is later than its own time for that long."""
+
+_SETTLING = 600.0
+"""Seconds since the boot within which a time server sets the clock, where there is one."""
+
+_BEHIND = 5.0
+"""Seconds that it may be behind a far end's meanwhile: a Pi starts with the time of its shutdown."""
 
 STEP = 2.0
 """Seconds by which the wall clock must have moved against the boot's own to have been set."""
@@ -198,7 +205,9 @@ class Timekeeper:
     def _confirmed(self) -> bool:
         """Tell whether a far end's clock, which may be right, agrees with ours."""
         wall = self._clock.wall()
-        return any(time >= MADE and abs(wall - time) <= TOLERANCE for time in self._shown().values())
+        settling = self._clock.boottime() < _SETTLING and not self._synchronised()
+        behind = _BEHIND if settling else TOLERANCE
+        return any(time >= MADE and -TOLERANCE <= time - wall <= behind for time in self._shown().values())
 
 
 def machine_is_synchronised(timesyncd: Path = Path("/run/systemd/timesync/synchronized")) -> bool:
