@@ -15,7 +15,7 @@ from gateway.dispatchers.emoncms.answers import judge
 from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer
 from gateway.dispatchers.http_client.failures import no_answer
 from gateway.dispatchers.http_client.pages import excerpt
-from gateway.plugin import BadFrame, HoldEverything, NodeRefused, OutcomeUnknown, TryLater
+from gateway.plugin import BadFrame, HoldEverything, NodeRefused, NotKept, OutcomeUnknown, TryLater
 from gateway.registry import find
 from gateway.settings import SettingsFault, build, shown
 from gateway.version import VERSION
@@ -132,6 +132,31 @@ class TestJudgement:
         assert str(failure).startswith("its feeds are not written (No space left on device): make room")
         # but a log that it cannot write does no harm
         assert judge(200, notice.replace("Modules/feed/engine/PHPFina", "Lib/EmonLogger") + "\nok") is None
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            "Error: Failed opening required 'Modules/feed/engine/PHPFina.php' in /a/feed_model.php:77",
+            "ArgumentCountError: Too few arguments to PHPFina::post() in /a/feed/engine/PHPFina.php:2",
+            "Error: Call to undefined method PHPFina::x() in /a/Modules/feed/engine/PHPFina.php:9",
+            "ParseError: syntax error, unexpected end of file in /a/Modules/feed/engine/PHPFina.php:9",
+        ],
+    )
+    def test_an_engine_that_an_upgrade_has_half_replaced_is_no_damaged_feed(self, error):
+        failure = judge(200, f"<b>Fatal error</b>: Uncaught {error}")
+        assert str(failure).startswith(
+            "its program is not complete (let its upgrade end, or repeat it): Fatal"
+        )
+        # and all of it is sent once more, as its inputs have what its feeds lack
+        assert isinstance(failure, NotKept)
+
+    def test_where_another_file_is_missing_it_has_stored_nothing(self):
+        failure = judge(
+            200, "<b>Fatal error</b>: Uncaught Error: Failed opening required 'core.php' in /a/x:1"
+        )
+        assert str(failure).startswith("its program is not complete")
+        assert isinstance(failure, HoldEverything)
+        assert not isinstance(failure, NotKept)
 
     @pytest.mark.parametrize(
         ("status", "body", "kind", "words"),

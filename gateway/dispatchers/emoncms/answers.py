@@ -42,9 +42,12 @@ _NOT_WRITTEN = re.compile(
 )
 """What PHP prints before the answer where a feed cannot be written, as on a full disk (measured)."""
 
-_DAMAGED = re.compile(r"Uncaught \w*Error\b[^\n]{1,300}?/feed/engine/")
+_DAMAGED = re.compile(r"Uncaught (?:Type|Value|Arithmetic|DivisionByZero)Error\b[^\n]{1,300}?/feed/engine/")
 """What PHP prints where the code of a feed engine fails on the feed's files. What passes is another fault: an
 exception of the database, or a limit of time or memory, which is not an uncaught one."""
+
+_INCOMPLETE = re.compile(r"Failed opening required|Call to undefined|\b(?:Parse|ArgumentCount)Error\b")
+"""What PHP prints where files of Emoncms are missing, cut off, or of two versions."""
 
 
 class Unexpected(DeliveryFailure):
@@ -122,6 +125,9 @@ def _judge_fatal(body: str, secret: str) -> HoldEverything:
     said = quote(body, secret)
     if _DAMAGED.search(body):
         return FeedDamaged(f"one of its feeds is damaged (oemgateway emoncms says which): {said}")
+    if _INCOMPLETE.search(body):
+        kind = _NotWritten if "/feed/engine/" in body else HoldEverything
+        return kind(f"its program is not complete (let its upgrade end, or repeat it): {said}")
     is_limit = "Maximum execution time" in body or "Allowed memory size" in body
     what = "PHP has too little time or memory there" if is_limit else "its database or Redis is in trouble"
     return HoldEverything(f"{what}: {said}")
