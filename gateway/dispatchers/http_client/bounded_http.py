@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import http.client
 import io
+import math
+import re
 import socket
 import struct
 import time
@@ -38,6 +40,7 @@ _KEPT = frozenset(
         "content-encoding",
         "content-length",
         "date",
+        "keep-alive",
         "location",
         "retry-after",
         "transfer-encoding",
@@ -45,6 +48,9 @@ _KEPT = frozenset(
     }
 )
 """The headers that are used here; requests fails on some values of others, and parses cookies."""
+_KEEPS = re.compile(r"\btimeout=([0-9]{1,9})\b")
+_MARGIN = 1.0
+"""Seconds before the server closes a connection from which on it is not used: the two would cross."""
 _ABORT = struct.pack("ii", 1, 0)
 """For SO_LINGER: what is not sent yet is dropped with its connection, also by a kill (socket(7)).
 
@@ -230,7 +236,9 @@ class _HttpsPool(HTTPSConnectionPool):
 
 
 class BoundedHttp(HTTPAdapter):
-    """Makes requests, over a connection that is kept."""
+    """Makes requests, over a connection that is kept as long as the server says that it keeps it."""
+
+    _kept_until = math.inf
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (passed on)
         """Use the connection classes above."""
@@ -244,6 +252,9 @@ class BoundedHttp(HTTPAdapter):
         """
         bounds = _Bounds(seconds, size)
         _BOUNDS.set(bounds)
+        if time.monotonic() >= self._kept_until:
+            self.close()
+            self._kept_until = math.inf
         try:
             timeout = (bounds.left(_CONNECT), seconds)
             answer = self.send(request, stream=True, timeout=timeout, verify=verify)
@@ -254,6 +265,8 @@ class BoundedHttp(HTTPAdapter):
                     bounds.check(len(body))
             finally:
                 answer.close()
+            if keeps := _KEEPS.search(answer.headers.get("Keep-Alive", "")):
+                self._kept_until = time.monotonic() + int(keeps[1]) - _MARGIN
             coding = answer.headers.get("Content-Encoding", "").strip().lower()
             return Reply(
                 answer.status_code, answer.headers, bounds.decoded(bytes(body), coding), bounds.local
