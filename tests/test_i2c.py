@@ -138,6 +138,21 @@ def test_the_lock_is_taken_where_run_lock_cannot_be_written(monkeypatch, tmp_pat
     lock.release()
 
 
+@pytest.fixture
+def private_umask():
+    """Give new files to their owner alone, as hardened machines do."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("private_umask")
+def test_the_lock_that_root_has_made_can_be_taken_by_the_user_of_the_service(monkeypatch, tmp_path):
+    monkeypatch.setattr(i2c, "LOCKS", tmp_path)
+    i2c.Lock("3", 0x76).release()
+    assert (tmp_path / "oemgateway-i2c-3-0x76").stat().st_mode & 0o777 == 0o644
+
+
 @pytest.mark.parametrize("kind", ["pipe", "link"])
 def test_what_others_put_in_the_place_of_the_lock_is_neither_waited_for_nor_followed(
     monkeypatch, tmp_path, kind

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -138,11 +139,15 @@ class Lock:
 def _open_lock(path: Path) -> int:
     # Any user may put something into that directory: no link is followed, no pipe waited for.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
+    with suppress(FileNotFoundError):
         # Another user's file in a sticky directory may be opened, but not with O_CREAT.
         return os.open(path, flags)
-    except FileNotFoundError:
-        return os.open(path, flags | os.O_CREAT, 0o644)
+    try:
+        made = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:  # another process was quicker
+        return os.open(path, flags)
+    os.fchmod(made, 0o644)  # other users have to open it, whatever the umask
+    return made
 
 
 def open_bus(bus: str, address: int) -> SMBus:
