@@ -267,9 +267,10 @@ def test_the_exit_status_is_the_same_where_standard_error_is_closed_or_full(
     tmp_path, stderr, arguments, status
 ):
     (tmp_path / "empty.conf").touch()
-    line = f"{sys.executable} -m gateway --config-file empty.conf {arguments} {stderr}"
+    line = f'exec "$@" {arguments} {stderr}'
+    command = ["sh", "-c", line, "sh", sys.executable, "-m", "gateway", "--config-file", "empty.conf"]
     done = subprocess.run(
-        ["sh", "-c", line], stdin=subprocess.DEVNULL, env=ENVIRONMENT, cwd=tmp_path, timeout=60, check=False
+        command, stdin=subprocess.DEVNULL, env=ENVIRONMENT, cwd=tmp_path, timeout=60, check=False
     )
     assert done.returncode == status
 

@@ -335,12 +335,22 @@ def test_a_program_that_cannot_be_run_is_an_os_error_with_a_hint(run, tmp_path):
         run(str(script))
 
 
+@pytest.mark.parametrize("arguments", [(), ("2",)])
+def test_a_program_in_a_folder_with_a_space_in_its_name_is_run(run, stop, tmp_path, arguments):
+    script = tmp_path / "My scripts" / "reader"
+    script.parent.mkdir()
+    script.write_text('#!/bin/sh\necho 5 "${1:-1}"\nsleep 100\n')
+    script.chmod(0o755)
+    (frame,) = run(str(script), *arguments).read(stop)
+    assert frame.values == (float(*arguments or "1"),)
+
+
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
         (
             "#!/bin/sh\r\necho 5 1\r\n",
-            r"its lines end as those of Windows do: sed -i 's/\\r\$//' .*/reader\)",
+            r"its lines end as those of Windows do: sed -i 's/\\r\$//' .*/reader'?\)",
         ),
         (
             "#!/usr/bin/python2 -u\nprint('5 1')\n",

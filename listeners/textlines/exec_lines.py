@@ -46,8 +46,16 @@ def decode(line: str) -> Values | Pairs | Ignored | Rejected:
 
 
 def split(command: Sequence[str]) -> list[str]:
-    """Return a program and its arguments, from a list or from one text as a shell would split it."""
-    return shlex.split(command[0]) if len(command) == 1 else list(command)
+    """Return a program and its arguments, from a list or from one text as a shell would split it.
+
+    The path of a program may have spaces.
+    """
+    is_list = len(command) > 1 or _is_program(command[0])
+    return list(command) if is_list else shlex.split(command[0])
+
+
+def _is_program(text: str) -> bool:
+    return os.path.isabs(text) and os.path.isfile(text)  # noqa: PTH113, PTH117  (it may be out of reach)
 
 
 def _check_command(command: Sequence[str]) -> None:
@@ -59,7 +67,7 @@ def _check_command(command: Sequence[str]) -> None:
         raise ValueError("a program and its arguments expected, not nothing")
     if "/" in program and not program.startswith("/"):
         raise ValueError(f"the name of a program or its absolute path expected, not {program}")
-    if len(command) > 1 and " " in program:
+    if len(command) > 1 and " " in program and not _is_program(program):
         raise ValueError(
             f"a program expected before the comma, not {program} (text with a comma needs quotes)"
         )
