@@ -11,7 +11,10 @@ from gateway.dispatchers.http_client.session import Answer, Server
 
 
 class KeepingServer(ThreadingHTTPServer):
-    """Says `keep` of how long it keeps a connection; `clients` are the ports from which it was asked."""
+    """Says `keep` of how long it keeps a connection, as Apache only to a client that wants it kept.
+
+    `clients` are the ports from which it was asked.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -29,7 +32,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.clients.append(self.client_address[1])
         self.send_response(200)
-        if self.server.keep:
+        if self.server.keep and self.headers["Connection"] == "keep-alive":
             self.send_header("Keep-Alive", self.server.keep)
         self.send_header("Content-Length", "2")
         self.end_headers()

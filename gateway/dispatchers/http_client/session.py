@@ -133,6 +133,7 @@ class Server:
         headers: dict[str, str | bytes] = {
             "Accept": "*/*",
             "Accept-Encoding": "gzip",
+            "Connection": "keep-alive",  # Apache says only then how long it keeps it
             "Cache-Control": "no-cache",  # what was so a while ago is no answer to any question here
             "Content-Type": "application/x-www-form-urlencoded",
             "User-Agent": f"oemgateway/{VERSION}",
