@@ -136,17 +136,17 @@ class TestJudgement:
     @pytest.mark.parametrize(
         "error",
         [
-            "Error: Failed opening required 'Modules/feed/engine/PHPFina.php' in /a/feed_model.php:77",
-            "ArgumentCountError: Too few arguments to PHPFina::post() in /a/feed/engine/PHPFina.php:2",
-            "Error: Call to undefined method PHPFina::x() in /a/Modules/feed/engine/PHPFina.php:9",
-            "ParseError: syntax error, unexpected end of file in /a/Modules/feed/engine/PHPFina.php:9",
+            "Fatal error</b>:  Uncaught Error: Failed opening required 'Modules/feed/engine/PHPFina.php'",
+            "Fatal error</b>:  Uncaught ArgumentCountError: Too few arguments in /a/feed/engine/PHPFina.php",
+            "Fatal error</b>:  Uncaught Error: Call to undefined method x() in /a/feed/engine/PHPFina.php",
+            "Parse error</b>:  Unclosed '{' on line 106 in <b>/a/Modules/feed/engine/PHPFina.php</b>",
+            "Fatal error</b>:  Uncaught Error: Class &quot;PHPFina&quot; not found in /a/feed/feed_model.php",
+            "Fatal error</b>:  Class PHPFina contains 1 abstract method in <b>/a/feed/engine/PHPFina.php</b>",
         ],
     )
     def test_an_engine_that_an_upgrade_has_half_replaced_is_no_damaged_feed(self, error):
-        failure = judge(200, f"<b>Fatal error</b>: Uncaught {error}")
-        assert str(failure).startswith(
-            "its program is not complete (let its upgrade end, or repeat it): Fatal"
-        )
+        failure = judge(200, f"<br />\n<b>{error}<br />\n")
+        assert str(failure).startswith("its program is not complete (let its upgrade end, or repeat it): ")
         # and all of it is sent once more, as its inputs have what its feeds lack
         assert isinstance(failure, NotKept)
 

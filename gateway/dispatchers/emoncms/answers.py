@@ -46,8 +46,11 @@ _DAMAGED = re.compile(r"Uncaught (?:Type|Value|Arithmetic|DivisionByZero)Error\b
 """What PHP prints where the code of a feed engine fails on the feed's files. What passes is another fault: an
 exception of the database, or a limit of time or memory, which is not an uncaught one."""
 
-_INCOMPLETE = re.compile(r"Failed opening required|Call to undefined|\b(?:Parse|ArgumentCount)Error\b")
-"""What PHP prints where files of Emoncms are missing, cut off, or of two versions."""
+_INCOMPLETE = re.compile(
+    r"Failed opening required|Call to undefined|ArgumentCountError|"
+    r"Parse error|Class [^\n]{1,99} (?:not found|contains [0-9]+ abstract method)"
+)
+"""What PHP prints where files of Emoncms are missing, cut off, empty, or of two versions (measured)."""
 
 
 class Unexpected(DeliveryFailure):
@@ -113,7 +116,7 @@ def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
         return None
     if not last:
         return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
-    if "Fatal error" in body:
+    if "Fatal error" in body or "Parse error" in body:
         return _judge_fatal(body, secret)
     if failure := _judge_refusal(_message(last)[:_LONGEST], secret):
         return failure
@@ -126,7 +129,7 @@ def _judge_fatal(body: str, secret: str) -> HoldEverything:
     if _DAMAGED.search(body):
         return FeedDamaged(f"one of its feeds is damaged (oemgateway emoncms says which): {said}")
     if _INCOMPLETE.search(body):
-        kind = _NotWritten if "/feed/engine/" in body else HoldEverything
+        kind = _NotWritten if "/feed/" in body else HoldEverything
         return kind(f"its program is not complete (let its upgrade end, or repeat it): {said}")
     is_limit = "Maximum execution time" in body or "Allowed memory size" in body
     what = "PHP has too little time or memory there" if is_limit else "its database or Redis is in trouble"
