@@ -179,18 +179,6 @@ class TestWhatWasRefused:
         spool.done("a", batch[-1][0], refused=[(number, kept, "no") for number, kept in batch])
         assert (refused(spool), spool.dropped, values(spool)) == ([2], 2, [3, 4])
 
-    def test_what_is_refused_once_more_is_not_for_one_that_takes_its_place(self, opened):
-        # given a reading that a has refused twice, while b waits for it
-        spool = opened("a", "b")
-        refuse_all(spool, [frame(1)])
-        again = spool.refused("a")
-        spool.admit([(each.frame, "a") for each in again], instead_of=again)
-        refuse(spool, "a", spool.peek("a", 1)[0][0], "no")
-        # when a section takes the place of a
-        spool.set_consumers(["b", "c"])
-        # then it gets the reading once
-        assert values(spool, "c") == [1]
-
 
 class TestWhatARenamedOneHasRefused:
     def test_follows_it(self, opened, path, tmp_path):

@@ -98,7 +98,7 @@ class Retention:
         return count, upto < before - 1
 
     def pass_on(self, contents: Contents, new: set[str], renamed: Mapping[str, str]) -> None:
-        """Give the frames that waited for a removed consumer alone to the new one, where just one is new.
+        """Give the frames that were for a removed consumer alone to the new one, where just one is new.
 
         What is there for one that is `renamed`, or of it, gets its name. The far end of a new one may be that
         of one whose far end had not kept what it shows. That one may come back.
@@ -117,13 +117,10 @@ class Retention:
         now, refused = {was: who for who, was in renamed.items()}, contents.refused
         refused.unwritten = [row._replace(who=now.get(row.who, row.who)) for row in refused.unwritten]
         owners = contents.census.owners()
-        rows = [(*step, 0) for step in _steps({was: who for was, who in now.items() if was in owners})]
-        for heir in new if len(new) == 1 else ():
-            others = owners - consumers - now.keys()
-            rows += [(heir, was, contents.places.in_file(was)) for was in others]
-        if rows:
+        heirs = dict.fromkeys(owners - consumers, *new) if len(new) == 1 else {}
+        if heirs := {was: who for was, who in {**heirs, **now}.items() if was in owners}:
             with contents.transaction() as db:
-                db.executemany("UPDATE frames SET whose = ? WHERE whose = ? AND id > ?", rows)
+                db.executemany("UPDATE frames SET whose = ? WHERE whose = ?", _steps(heirs))
             contents.census.load_owners(contents.db, contents.first)
         if now:
             with contents.transaction() as db:
