@@ -362,10 +362,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
         if len(names - before) == 1 and not self.disk_refuses:
             (heir,) = names - before
             self.frames = [
-                kept._replace(whose=heir)
-                if kept.whose not in ("", *names) and kept.number > self.after(kept.whose)
-                else kept
-                for kept in self.frames
+                kept._replace(whose=heir) if kept.whose not in ("", *names) else kept for kept in self.frames
             ]
         for name in names - self.attending:
             self.doubt[name] = self.next - 1
