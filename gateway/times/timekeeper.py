@@ -183,6 +183,8 @@ class Timekeeper:
         if expected is not None:
             side = "ahead of" if wall > expected else "behind"
             words = f"the clock is {span(abs(wall - expected))} {side} the server's"
+            if abs(wall - expected) <= TOLERANCE:
+                words += " (believed ten minutes after the boot, if no time server sets it before)"
         elif wall < self._past:
             words = f"the clock shows a time {span(self._past - wall)} before one that has passed"
             words += " (where it is right, it was ahead once: start once with unsynced = send)"
