@@ -11,6 +11,8 @@ from gateway.text.numeral import NotANumber, from_json
 from gateway.version import MADE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.frame import Stamp
 
 _PAST, _FUTURE = 10 * 365.25 * 86400.0, 60.0
@@ -19,8 +21,8 @@ _PAST, _FUTURE = 10 * 365.25 * 86400.0, 60.0
 _AHEAD = 5 * 366 * 86400.0
 """Seconds that a device may be ahead of a clock that is not set, or of this version where that shows 1970.
 
-A time beyond that is a fault of the device, such as 2036, where the time of NTP begins anew. Of one beyond
-2038 Emoncms' database makes an error, for which everything would wait.
+A time beyond that is a fault of the device, such as 2036, when the seconds of NTP start again at 0. Emoncms's
+database refuses a time beyond 2038, and everything would wait for it.
 """
 
 
@@ -51,13 +53,16 @@ def absolute(wall: float, now: Stamp) -> Stamp | None:
     return stamp and replace(stamp, wall=wall, boot="")
 
 
-def ahead(wall: float, now: Stamp) -> Stamp | None:
-    """Return the stamp of a device's own time that our clock, which may not be set yet, has not come to.
+def believed(wall: float, now: Stamp, is_sure: Callable[[], bool]) -> Stamp | None:
+    """Return the stamp of a device's own time, also of one ahead of our clock; None if it is impossible.
 
-    None where that time is impossible.
+    It may be ahead unless `is_sure` says that our clock is right: what a device kept while this machine was
+    off would otherwise all have the time of its arrival.
     """
+    if stamp := absolute(wall, now):
+        return stamp
     is_possible = now.wall < wall <= max(now.wall, MADE) + _AHEAD
-    return replace(now, wall=wall, boot="") if is_possible else None
+    return replace(now, wall=wall, boot="") if is_possible and not is_sure() else None
 
 
 def relative(seconds: float, now: Stamp) -> Stamp | None:

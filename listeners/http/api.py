@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from gateway.frame import Frame
-from gateway.times.device_time import absolute, ahead, relative, unix_time
+from gateway.times.device_time import believed, relative, unix_time
 from listeners.http.values import (
     Values,
     as_emoncms_keeps,
@@ -61,8 +61,7 @@ class Taken:
 def take(request: Request, key: str | None, now: Stamp, inputs: Inputs, is_sure: Callable[[], bool]) -> Taken:
     """Return what a request says, or the answer of the `inputs`; whatever it holds, only Refusal is raised.
 
-    `is_sure` tells whether our clock is known to be right. Before that a device's time may be ahead of it:
-    what a device kept while this machine was off would otherwise all have the time of its arrival.
+    `is_sure` tells whether our clock is known to be right: see `believed`.
 
     Where there is a `key`, a request must contain it: as `apikey` in the address or the form, or in the
     header Authorization, with or without the word Bearer before it. Where there is none, the web sites that
@@ -97,9 +96,7 @@ def take(request: Request, key: str | None, now: Stamp, inputs: Inputs, is_sure:
         return Taken([], _get(address, places, inputs))
 
     def dated(wall: float) -> Stamp | None:
-        stamp = absolute(wall, now)
-        late = None if stamp else ahead(wall, now)
-        return stamp or (late if late and not is_sure() else None)
+        return believed(wall, now, is_sure)
 
     taken = _bulk(params, now, dated) if action == "bulk" else _post(params, "".join(places), now, dated)
     return replace(taken, reply='{"success": true}') if "fulljson" in params else taken

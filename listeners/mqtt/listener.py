@@ -20,7 +20,7 @@ from gateway.mqtt.message import Message
 from gateway.mqtt.session import Session
 from gateway.mqtt.topics import check_filter, matches, widest
 from gateway.plugin import SettingsFault, bad, setting, wait_readable
-from gateway.times.device_time import ahead
+from gateway.times.device_time import believed
 from gateway.times.timekeeper import machine_is_synchronised
 from listeners.mqtt.answers import CURE, NOT_ALLOWED, Answers
 from listeners.mqtt.copies import Copies
@@ -180,8 +180,8 @@ class Mqtt(Broker, CountingListener):
         wanted = [*data, *self._answer_topics()]
         if before != wanted:
             gone = [topic for topic in before if topic not in (*wanted, UNSURE)]
-            # Both at a time lose nothing, and bring some messages twice: it takes numbers to know these.
-            # There the end and the beginning follow at once: what is published between them is lost.
+            # With the old and the new at once nothing is lost, and some messages come twice, which only their
+            # numbers tell. Without numbers the old ones end first: what is published in between is lost.
             if not session.subscriptions.are_numbered:
                 session.subscriptions.end(gone, waits=False)
             session.subscribe(data, retained=self.retained)
@@ -292,8 +292,8 @@ class Mqtt(Broker, CountingListener):
             return self._of_gateway(read_log(topic, payload, now))
 
         def misdated(wall: float) -> Stamp | None:
-            if (stamp := ahead(wall, now)) and not self.is_sure():
-                return stamp  # what waited while the machine was off would all have the time of its arrival
+            if stamp := believed(wall, now, self.is_sure):
+                return stamp
             self.counts.misdate(topic, self.log)
             return None
 
