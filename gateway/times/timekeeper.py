@@ -207,8 +207,7 @@ class Timekeeper:
     def _confirmed(self) -> bool:
         """Tell whether a far end's clock, which may be right, agrees with ours."""
         wall = self._clock.wall()
-        settling = self._clock.boottime() < _SETTLING and not self._synchronised()
-        behind = _BEHIND if settling else TOLERANCE
+        behind = _BEHIND if self._clock.boottime() < _SETTLING else TOLERANCE
         return any(time >= MADE and -TOLERANCE <= time - wall <= behind for time in self._shown().values())
 
 
