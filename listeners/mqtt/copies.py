@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from gateway.mqtt.client import subscriptions_of
@@ -26,11 +27,12 @@ class Copies:
     def has(self, message: MQTTMessage) -> bool:
         """Tell whether a message is a copy of the one before it on its topic.
 
-        By a new subscription comes what is published from then on, and what is retained.
+        It is none if a subscription began or ended between the two: a new one brings what is published from
+        then on. It also brings what is retained, of which it may be a copy.
         """
         ways, digest, now = subscriptions_of(message), digest_of(message), message.timestamp
         before, by, at = self._last.get(message.topic, ("", ways, now))
-        is_later = not message.retain and any(at < change <= now for change in self.changed)
+        is_later = not message.retain and bisect_right(self.changed, at) < bisect_right(self.changed, now)
         is_copy = digest == before and not ways & by and not is_later
         put_last(self._last, message.topic, (digest, ways | by if is_copy else ways, now))
         return is_copy
