@@ -455,4 +455,6 @@ class SpoolAgainstLists(RuleBasedStateMachine):
 TestSpoolAgainstLists = SpoolAgainstLists.TestCase
 
 
-TestSpoolAgainstLists.settings = settings(max_examples=40, stateful_step_count=30)
+TestSpoolAgainstLists.settings = settings(
+    max_examples=settings.default.max_examples * 2 // 5, stateful_step_count=30
+)
