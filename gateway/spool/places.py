@@ -93,10 +93,9 @@ class Places:
     ) -> tuple[set[str], dict[str, str]]:
         """Keep frames for these dispatchers; a new one begins with the oldest that another has not passed.
 
-        Return which are new, and what those that are `renamed` were called. Each of these goes on where
-        it was: it has sent what is before, which may be more than is looked for. Another may have its name
-        now, or have had the new one before. One that was away for a while may have had another in its place,
-        which has sent what is there.
+        Return which are new, and the old name of each that is `renamed`. A renamed one goes on where it was,
+        also where two swap their names: it has sent everything before that, which may be more than it would
+        look for. One that was away may have had another in its place, which has sent what is there.
         """
         before, self.consumers = self.consumers, set(dispatchers)
         renamed = {who: was for who, was in renamed.items() if who in self.consumers and was in before}

@@ -147,9 +147,9 @@ class RefusedFrames:
         self._on_disk, self.pages, self.dropped, self._noted = state
 
     def rename(self, db: sqlite3.Connection, steps: Sequence[tuple[str, str]]) -> None:
-        """Give what the file has of some names, the second ones, others; inside a transaction.
+        """Rename dispatchers in the file, by steps of (new, old name); inside a transaction, which may fail.
 
-        That may fail. Raises NoRoom where longer names would cost the oldest their room.
+        Raises NoRoom where longer names would push out the oldest frames.
         """
         before = pages_used(db)
         db.executemany("UPDATE OR REPLACE refused SET who = ? WHERE who = ?", steps)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.frame import Stamp
     from gateway.spool.contents import Contents
+    from gateway.spool.notes import Notes
 
 log = logging.getLogger("oemgateway.spool")
 
@@ -100,20 +101,10 @@ class Retention:
     def pass_on(self, contents: Contents, new: set[str], renamed: Mapping[str, str]) -> None:
         """Give the frames that were for a removed consumer alone to the new one, where just one is new.
 
-        What is there for one that is `renamed`, or of it, gets its name. The far end of a new one may be that
-        of one whose far end had not kept what it shows. That one may come back.
+        A `renamed` one keeps all that was its own.
         """
-        unkept, consumers = contents.notes.below(NOT_KEPT), contents.places.consumers
-        moved = {
-            **dict.fromkeys(renamed.values(), ""),
-            **{who: unkept.get(renamed[who], "") for who in renamed},
-        }
-        contents.notes.update({f"{NOT_KEPT}{who}": text for who, text in moved.items()})
-        unkept = contents.notes.below(NOT_KEPT)
-        gone = {who for who in unkept.keys() - consumers if new and unkept[who] != _PASSED_ON}
-        these = (unkept.keys() & consumers) | (new if gone else set())
-        texts = dict.fromkeys(these, "what was sent") | dict.fromkeys(gone, _PASSED_ON)
-        contents.notes.update({f"{NOT_KEPT}{who}": text for who, text in texts.items()})
+        consumers = contents.places.consumers
+        _pass_on_not_kept(contents.notes, consumers, new, renamed)
         now, refused = {was: who for who, was in renamed.items()}, contents.refused
         refused.unwritten = [row._replace(who=now.get(row.who, row.who)) for row in refused.unwritten]
         owners = contents.census.owners()
@@ -148,8 +139,23 @@ class Retention:
         contents.dropped += contents.let_go(first)
 
 
+def _pass_on_not_kept(notes: Notes, consumers: set[str], new: set[str], renamed: Mapping[str, str]) -> None:
+    """Move the notes on far ends that have not kept what they show, to `renamed` ones and to new ones.
+
+    The far end of a new one may be that of one that is gone, which may come back.
+    """
+    unkept = notes.below(NOT_KEPT)
+    moved = dict.fromkeys(renamed.values(), "") | {who: unkept.get(was, "") for who, was in renamed.items()}
+    notes.update({f"{NOT_KEPT}{who}": text for who, text in moved.items()})
+    unkept = notes.below(NOT_KEPT)
+    gone = {who for who in unkept.keys() - consumers if new and unkept[who] != _PASSED_ON}
+    these = (unkept.keys() & consumers) | (new if gone else set())
+    texts = dict.fromkeys(these, "what was sent") | dict.fromkeys(gone, _PASSED_ON)
+    notes.update({f"{NOT_KEPT}{who}": text for who, text in texts.items()})
+
+
 def _steps(names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the steps that give each its new name, by one that no section can have where it is taken."""
+    """Return (new, old name) for each; where the new one is still taken, by way of one that none can have."""
     steps = [(f"\n{who}" if who in names else who, was) for was, who in names.items()]
     return steps + [(who, f"\n{who}") for who in names.values() if who in names]
 

@@ -201,7 +201,7 @@ class DispatcherWorker(ServedWorker):
         except TryLater as failure:
             self._attempt = None
             if isinstance(failure, NotKept):
-                self._kept.refused()
+                self._kept.not_kept()
             raise
         except OutcomeUnknown:
             self._size, attempt.took = max(1, number // 2), self.plugin.clock.monotonic() - began

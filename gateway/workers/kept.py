@@ -54,7 +54,7 @@ class Kept:
         if not self.trusted and upto >= self._spool.sent(self._worker.name)[0]:
             self._note(trusted=True)  # it has all that was sent before, too
 
-    def refused(self) -> None:
+    def not_kept(self) -> None:
         """Note that an answer says that nothing was kept: what was only shown is sent again."""
         self._only_shown.clear()
         if not self._worker.is_replaced:
