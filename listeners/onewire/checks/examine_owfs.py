@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good
 from listeners.onewire.checks.owfs_conf import PATH, REAL, examine_sources, options
-from listeners.onewire.drivers.owserver import PORT
 from listeners.onewire.tree import buses, device
 
 if TYPE_CHECKING:
@@ -158,4 +157,4 @@ def is_served(machine: Machine, server: str) -> bool:
 
 def _port(text: str) -> str:
     found = re.search(r"(?:^|:)([0-9]+)$", text)
-    return found[1] if found else str(PORT)
+    return found[1] if found else "4304"
