@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import struct
 import threading
 import time
 import tracemalloc
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from urllib.parse import urlencode
 
 import pytest
@@ -615,6 +618,42 @@ class TestOnceAndInOrder:
         # then the first is neither set aside nor thought to be sent twice
         assert [each.frame.values for each in spool.refused("home")] == [(2.0, 3.0)]
         assert (worker.frames, worker.doubled) == (1, 0)
+
+    @pytest.mark.parametrize("before", [0, 1, 2, 7, 8])
+    @pytest.mark.parametrize("redis", [True, False])
+    def test_while_the_database_of_the_feeds_fails_no_reading_counts_as_arrived(
+        self, spool, server, before, redis
+    ):
+        # given a server whose inputs take what comes, and whose feeds fail after some values
+        server.redis = redis
+        start = int(time.time()) - 1000
+        for node, key in product(("8", "9"), "12"):
+            server._take_values(start, node, {key: 0.0})
+            server.inputs[node, key].processes = f"1:{server.feeds.add(node, key).id}"
+        server.stored.clear()
+        server.feeds.no_database = before
+        frames = [
+            frame(n + 1.0, n + 1.5, node=node, wall=start + 10 * (n + 1))
+            for n in range(20)
+            for node in ("8", "9")
+        ]
+        with dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            # when it does so for some tries
+            spool.put(frames)
+            wait_until(lambda: worker.failures > 5)
+            assert worker.frames == before // 2
+            server.feeds.no_database = math.inf
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then all of it is in the feeds, and only the row at which it failed was posted again
+        assert [len(feed.slots) for feed in server.feeds.by_id.values()] == [20] * 4
+        posted = Counter(each.value for each in server.stored if (each.node, each.key) == ("8", "1"))
+        posted |= Counter(each.value + 100 for each in server.stored if (each.node, each.key) == ("9", "1"))
+        assert [value for value, times in posted.items() if times > 1] == [
+            (before // 4 + 1.0) + (100 if before // 2 % 2 else 0)
+        ]
+        assert spool.refused("home") == []
+        assert worker.doubled == 0
 
     @pytest.mark.parametrize(
         ("boot", "edits"),

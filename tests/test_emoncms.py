@@ -183,6 +183,12 @@ class TestJudgement:
                 HoldEverything,
                 "its database or Redis is in trouble: Fatal error : Uncaught mysqli",
             ),
+            (
+                200,
+                "<b>Fatal error</b>: Uncaught mysqli_sql_exception: Table feed_2 crashed in /feed/engine/M",
+                HoldEverything,
+                "one of its feeds is damaged (oemgateway emoncms says which): Fatal error : Uncaught mysqli",
+            ),
             (200, "Device not initialized.", HoldEverything, "single device"),
             (
                 200,

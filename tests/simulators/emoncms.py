@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from tests.simulators.emoncms_feeds import DamagedFeed, Feeds, Params
+from tests.simulators.emoncms_feeds import DamagedFeed, Feeds, NoDatabase, Params
 
 
 class Stored(NamedTuple):
@@ -336,7 +336,7 @@ class FakeEmoncms:
             action(params)
         except _Refused as refused:
             return refusal(str(refused))
-        except _Fatal:
+        except (_Fatal, NoDatabase):
             return FATAL
         except DamagedFeed:
             return DAMAGED_FEED

@@ -23,6 +23,10 @@ class DamagedFeed(Exception):
     """PHP ends here, as it divides by the interval 0 of a feed whose .meta is empty."""
 
 
+class NoDatabase(Exception):
+    """PHP ends here, as MySQL cannot read the table of the feeds, or is stopped."""
+
+
 @dataclass
 class Feed:
     """A feed; `time` and `value` are what was last meant for it, stored or not.
@@ -57,13 +61,14 @@ class Feeds:
     `json_lists`: process lists are set as JSON, and otherwise as text, as with older servers.
     `unwritable`: values are taken, and not kept; if the disk is full as well, PHP says so. `meta`: the
     list tells intervals, where it is asked for them. `full`: the disk is, and a feed that is made has
-    an empty file of what it is.
+    an empty file of what it is. `no_database`: the values that are kept before their database fails.
     """
 
     json_lists: bool = True
     unwritable: bool = False
     full: bool = False
     meta: bool = True
+    no_database: float = math.inf
     by_id: dict[int, Feed] = field(default_factory=dict)
 
     def add(self, tag: str, name: str, interval: int = 10, engine: int = PHPFINA, unit: str = "") -> Feed:
@@ -168,6 +173,9 @@ class Feeds:
             if name == "2":
                 value *= float(argument)
             elif name == "1" and (feed := self.by_id.get(int(argument))):
+                if self.no_database <= 0:
+                    raise NoDatabase
+                self.no_database -= 1
                 if not self.unwritable:
                     feed.put(time, value)
                 feed.time, feed.value = time, value

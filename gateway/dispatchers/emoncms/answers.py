@@ -42,9 +42,16 @@ _NOT_WRITTEN = re.compile(
 )
 """What PHP prints before the answer where a feed cannot be written, as on a full disk (measured)."""
 
-_DAMAGED = re.compile(r"Uncaught (?:Type|Value|Arithmetic|DivisionByZero)Error\b[^\n]{1,300}?/feed/engine/")
-"""What PHP prints where the code of a feed engine fails on the feed's files. What passes is another fault: an
-exception of the database, or a limit of time or memory, which is not an uncaught one."""
+_DAMAGED = re.compile(
+    r"Uncaught (?:(?:Type|Value|Arithmetic|DivisionByZero)Error\b|"
+    r"mysqli_sql_exception: [^\n]{1,200}?\bfeed_[0-9]+\b)[^\n]{1,300}?/feed/engine/"
+)
+"""What PHP prints where the code of a feed engine fails on the feed's files, or on its table in MySQL. What
+passes is another fault: any other exception of the database, or a limit of time or memory, which is not an
+uncaught one."""
+
+_DATABASE = re.compile(r"Uncaught (?:mysqli_sql|Redis|PDO)_?[Ee]xception\b")
+"""What PHP prints where the database or Redis fails, or ends, in the middle of its work."""
 
 _INCOMPLETE = re.compile(
     r"Failed opening required|Call to undefined|ArgumentCountError|"
@@ -59,6 +66,10 @@ class Unexpected(DeliveryFailure):
 
 class FeedDamaged(HoldEverything):
     """A feed of the last row that it stored cannot be written; the rest of that row is in no feed either."""
+
+
+class RowUnfinished(HoldEverything):
+    """The last row that its inputs show may be in no feed: the database failed as it was stored."""
 
 
 class _NotWritten(HoldEverything, NotKept):
@@ -131,6 +142,8 @@ def _judge_fatal(body: str, secret: str) -> HoldEverything:
     if _INCOMPLETE.search(body):
         kind = _NotWritten if "/feed/" in body else HoldEverything
         return kind(f"its program is not complete (let its upgrade end, or repeat it): {said}")
+    if _DATABASE.search(body):
+        return RowUnfinished(f"its database or Redis is in trouble: {said}")
     is_limit = "Maximum execution time" in body or "Allowed memory size" in body
     what = "PHP has too little time or memory there" if is_limit else "its database or Redis is in trouble"
     return HoldEverything(f"{what}: {said}")

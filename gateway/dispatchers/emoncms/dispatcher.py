@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gateway.dispatchers.emoncms import progress
-from gateway.dispatchers.emoncms.answers import FeedDamaged, judge, judge_inputs
+from gateway.dispatchers.emoncms.answers import FeedDamaged, RowUnfinished, judge, judge_inputs
 from gateway.dispatchers.emoncms.encoding import Inputs, Keys, encode, row_of, storable
 from gateway.dispatchers.emoncms.url import check_url, odd_port
 from gateway.dispatchers.http_client.session import Server
@@ -143,6 +143,7 @@ class _Post(Delivery):
         self._rows = rows
         self._before = emoncms.inputs.copy()
         self._stored: Progress | None = None
+        self._unfinished = False
         super().__init__(progress.distinct(rows, self._before))
 
     def send(self) -> None:
@@ -153,6 +154,7 @@ class _Post(Delivery):
         failure = self._emoncms.post(data) if data else None
         if isinstance(failure, FeedDamaged) and (node := self._node_of_feed()):
             failure = NodeRefused(str(failure), node, stored=bool(self._stored))
+        self._unfinished = isinstance(failure, RowUnfinished)
         if failure is not None:
             raise self._emoncms.server.named(failure)
         for row in self._rows:
@@ -174,7 +176,8 @@ class _Post(Delivery):
         now = {where: reading for inputs in asked.values() for where, reading in inputs.items()}
         asked.clear()
         self._emoncms.inputs |= now
-        return progress.find(self._rows, now, self._before)
+        found = progress.find(self._rows, now, self._before)
+        return progress.unfinished(self._rows, found) if self._unfinished else found
 
     def _node_of_feed(self) -> str:
         """Return the node of the row that was not stored in its feeds, "" where that is not known.

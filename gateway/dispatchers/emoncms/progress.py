@@ -128,6 +128,20 @@ def find(rows: Sequence[Inputs], now: Inputs, before: Inputs) -> Progress:
     return Progress(count if count or never else None, frozenset(seen), frozenset(missing), none_there)
 
 
+def unfinished(rows: Sequence[Inputs], found: Progress) -> Progress:
+    """Return how many count as stored where the server failed while it stored one of these rows.
+
+    The inputs of a row are set before its feeds are written. So the last row that they show may be in no
+    feed, and a single one is not.
+    """
+    if len(rows) == 1:
+        return Progress(0, found.shown, none_there=found.none_there)
+    last = (found.count or 0) - 1
+    if last < 0 or not found.shown.issuperset(rows[last].items()):
+        return found  # it failed before it had set all inputs of a row
+    return Progress(last, found.shown, found.missing - {last})
+
+
 def _never_received(where: tuple[str, str], reading: Reading, now: Inputs, before: Inputs) -> bool:
     """Tell whether an input proves that it never had this reading: it has an older one, or none."""
     return (
