@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -19,7 +18,7 @@ from gateway.spool import Spool, queue_file
 from gateway.store import commits, leaves, salvage, store
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import run
-from tests.peers import need
+from tests.preloaded import SOURCES, preloaded
 from tests.spools import finish_rescue, frame, leave_queue, open_queue, refuse, refused, values
 from tests.test_commits import leave
 
@@ -46,13 +45,9 @@ spool.close()
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory) -> Path:
+def library() -> Path:
     """Return the library that makes a block of a file unreadable, for real: SQLite is told so, too."""
-    made = tmp_path_factory.mktemp("preload") / "bad_block.so"
-    source = Path(__file__).parent / "preload" / "bad_block.c"
-    compiler = need("cc", "gcc libc6-dev")
-    subprocess.run([compiler, "-O1", "-fPIC", "-shared", "-o", made, source, "-ldl"], check=True)
-    return made
+    return preloaded(SOURCES / "bad_block.c")
 
 
 def rescued(path: Path, library: Path, unreadable: str) -> list[int]:

@@ -22,8 +22,8 @@ from gateway.flag import wait_readable
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
-from tests.peers import need
 from tests.ports import connect, free_port
+from tests.preloaded import preloaded
 from tests.simulators.i2c_server import i2c_server
 from tests.simulators.owfs_peers import owfs_mount, owserver_process
 from tests.waiting import wait_until
@@ -191,7 +191,7 @@ def name_server(tmp_path, stack):
 def child(tmp_path, stack):
     """A program ignores SIGTERM, and so does what it has started."""
     script = tmp_path / "deaf.sh"
-    deaf = f"trap '' TERM; touch {tmp_path}/up; sleep 3600"
+    deaf = f"trap '' TERM; touch '{tmp_path}/up'; sleep 3600"
     script.write_text(f'#!/bin/sh\ntrap "" TERM INT HUP\nsh -c "{deaf}" &\nwhile :; do sleep 1; done\n')
     script.chmod(0o755)
     return Hang(
@@ -232,10 +232,9 @@ int fsync(int fd) { hang(); return ((int (*)(int)) dlsym(RTLD_NEXT, "fsync"))(fd
 
 def disk(tmp_path, stack):
     """The disk does not come back from fdatasync, whoever asks, and the queue's lock is held meanwhile."""
-    source, library = tmp_path / "slow.c", tmp_path / "slow.so"
+    source = tmp_path / "slow.c"
     source.write_text(SLOW_DISK)
-    compiler = need("cc", "gcc libc6-dev")
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    library = preloaded(source)
     hang, hung, port = tmp_path / "hang", tmp_path / "hung", free_port()
 
     def hangs(gateway: GatewayProcess) -> bool:

@@ -6,19 +6,14 @@ import errno
 import os
 import select
 import socket
-import subprocess
 import tempfile
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
-from pathlib import Path
 
 from gateway.flag import Flag
 from listeners.simulated.ds2482 import Ds2482
-from tests.peers import need
-
-SOURCE = Path(__file__).parents[1] / "preload" / "i2c.c"
+from tests.preloaded import SOURCES, preloaded
 
 
 @contextmanager
@@ -27,7 +22,7 @@ def i2c_server(bridge: Ds2482, *, kernel_owns: Collection[int] = ()) -> Iterator
 
     `kernel_owns` are the addresses that a driver of the kernel has taken: I2C_SLAVE gives EBUSY for them.
     """
-    library = Path(_compiled().name) / "i2c.so"
+    library = preloaded(SOURCES / "i2c.c")
     with (
         tempfile.TemporaryDirectory() as folder,
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening,
@@ -43,16 +38,6 @@ def i2c_server(bridge: Ds2482, *, kernel_owns: Collection[int] = ()) -> Iterator
         finally:
             stop.set()
             server.join()
-
-
-@cache
-def _compiled() -> tempfile.TemporaryDirectory:
-    """Return the folder that holds the library as long as this process lives."""
-    compiler = need("cc", "gcc libc6-dev")
-    folder = tempfile.TemporaryDirectory(prefix="oemgateway-preload-")
-    library = f"{folder.name}/i2c.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
-    return folder
 
 
 def _serve(bridge: Ds2482, kernel_owns: Collection[int], listening: socket.socket, stop: Flag) -> None:
