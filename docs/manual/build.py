@@ -44,7 +44,8 @@ def main(folder: Path, shipped: str = "/usr/share/oemgateway/oemgateway.conf") -
             *("--description", "sensor and radio readings, by index, to Emoncms"),
             *("--include", HERE / "oemgateway.1.include", "--output", folder / "oemgateway.1"),
         ],
-        env={**os.environ, "SOURCE_DATE_EPOCH": f"{MADE:.0f}", "COLUMNS": "80", "NO_COLOR": "1"},
+        # argparse-manpage writes the date of the local zone.
+        env={**os.environ, "SOURCE_DATE_EPOCH": f"{MADE:.0f}", "TZ": "UTC", "COLUMNS": "80", "NO_COLOR": "1"},
         check=True,
     )
     page = (HERE / "oemgateway.conf.5").read_text(encoding="utf-8")
