@@ -18,6 +18,7 @@ ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if key not in ("EMONCMS", "APIKEY", "MQTT")},
     "PYTHONPATH": str(Path(gateway.__file__).parents[1]),
     "PYTHONUNBUFFERED": "1",
+    "NO_COLOR": "1",  # Python 3.14 colours the help at a terminal
 }
 
 

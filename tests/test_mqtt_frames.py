@@ -153,7 +153,7 @@ BAD = [
     (rb'{"values":{"1":1},"names":{"1":"\ud800"}}', "names: Unicode expected"),
     (b'{"values":{"1":1},"gateway":"../x"}', "gateway: an id expected"),
     (b'{"values":{"1":1},"gateway":"ab","epoch":"e","n":-1}', "epoch and n: an epoch and a number expected"),
-    (b"[" * 50_000, "too many nested brackets"),
+    (b"[" * 50_000, "too many nested brackets|not JSON"),  # which Python says depends on its stack
     (b" " * 70_000, "at most 65536 bytes expected, not 70000"),
 ]
 
