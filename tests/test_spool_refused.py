@@ -192,13 +192,14 @@ class TestWhatARenamedOneHasRefused:
         # when it gets another name, and one more is added in the same edit
         assert spool.set_consumers(["renamed", "c", "new"], {"renamed": "a"}) == 0
         # then all of it is that of the new name, also after a kill
-        for each in (spool, open_queue(killed(path, tmp_path), "renamed", "c", "new")):
-            assert (refused(each, "renamed"), each.reasons("renamed")) == (
-                [2, 3, 4],
-                {"32 nodes are the limit": 3},
-            )
-            assert each.refused_totals.by == {"renamed": 3, "b": 5}
-            assert values(each, "renamed")[-1] == 1
+        with contextlib.closing(open_queue(killed(path, tmp_path), "renamed", "c", "new")) as later:
+            for each in (spool, later):
+                assert (refused(each, "renamed"), each.reasons("renamed")) == (
+                    [2, 3, 4],
+                    {"32 nodes are the limit": 3},
+                )
+                assert each.refused_totals.by == {"renamed": 3, "b": 5}
+                assert values(each, "renamed")[-1] == 1
         # and can be sent again
         rest = spool.refused("renamed")
         spool.admit([(each.frame, "renamed") for each in rest], instead_of=rest)
@@ -254,8 +255,8 @@ class TestWhatARenamedOneHasRefused:
         spool._contents.db = spool._contents.db.db
         spool.put([frame(3)])
         assert spool.trouble == ""
-        spool = open_queue(killed(path, tmp_path), "c", "b")
-        assert (refused(spool, "a"), refused(spool, "c")) == ([1], [2])
+        with contextlib.closing(open_queue(killed(path, tmp_path), "c", "b")) as later:
+            assert (refused(later, "a"), refused(later, "c")) == ([1], [2])
 
 
 def test_who_has_refused_is_counted_while_another_dispatcher_refuses(opened):

@@ -31,7 +31,8 @@ def clock():
 
 
 @pytest.fixture
-def table(clock):
+def table(clock, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     table = Table(title="the demo")
     table.clock, table.out, table.present = clock, io.StringIO(), Present([CELLAR])
     yield table
