@@ -203,7 +203,7 @@ class TestJudgement:
             (403, "", HoldEverything, "check url"),
             (408, "", TryLater, "408: nothing more"),
             (429, "slow down", TryLater, "429: slow down"),
-            (500, "", OutcomeUnknown, "500: nothing more"),
+            (500, "", OutcomeUnknown, "500: nothing more. PHP fails there and shows no error"),
             (502, "<h1>Bad Gateway</h1>", OutcomeUnknown, "502: Bad Gateway"),
             (503, "", OutcomeUnknown, "503"),
             (204, "", OutcomeUnknown, "204"),

@@ -60,6 +60,11 @@ _INCOMPLETE = re.compile(
 """What PHP prints where files of Emoncms are missing, cut off, empty, or of two versions (measured)."""
 
 
+_NO_ERROR_SHOWN = (
+    "nothing more. PHP fails there and shows no error: its error log says why, as where a database is down"
+)
+
+
 class Unexpected(DeliveryFailure):
     """It answered something else than was asked for; other requests may still work."""
 
@@ -116,7 +121,8 @@ def judge_status(  # noqa: PLR0911  (a line for each)
         )
     kind = TryLater if status in (408, 429) else OutcomeUnknown
     words = quote(body, secret).removeprefix(str(status)).strip()
-    return kind(f"it answers {status}: {words or 'nothing more'}")
+    nothing = _NO_ERROR_SHOWN if status == 500 else "nothing more"
+    return kind(f"it answers {status}: {words or nothing}")
 
 
 def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
