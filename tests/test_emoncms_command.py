@@ -683,6 +683,19 @@ class TestInputsThatGetNothingAnyMore:
         assert "node 10: nothing goes to 1, 2, temp any more" in said
         assert "not looked at" not in said
 
+    def test_a_device_that_posts_by_index_has_the_names_that_nodes_gives_it(self, server, emoncms, heard):
+        # given a device at a listener http, which had a value at its second index before
+        nodes = "[nodes]\n[[emontx]]\nnames = power1, temp\nunits = W, C\n"
+        heard({"node": "emontx", "values": {"1": 100.0, "2": None}}, nodes=nodes)
+        send(server, "emontx", _1=100.0, _2=20.5)
+        emoncms("--energy")
+        assert [name for _, name, _ in made(server)["feeds"]] == ["power1", "power1_kwh", "temp"]
+        assert made(server)["units"] == ["W", "kWh", "°C"]
+        assert made(server)["inputs"] == {
+            ("emontx", "1"): ("power1", "1:1,4:2"),
+            ("emontx", "2"): ("temp", "1:3"),
+        }
+
     def test_of_a_node_whose_names_come_with_it(self, server, emoncms, heard):
         heard({"node": "tx", "values": {"1": 1.0}, "names": {"1": "P1"}, "by_name": True})
         send(server, "tx", ago=3700, Old=1.0)

@@ -64,12 +64,12 @@ def find_wanted(
     nodes |= {frame.node for frame in free}
     named = [frame for frame in _decoded(configuration, there) if frame.node not in nodes]
     found: dict[tuple[str, str], Wanted] = {}
-    catalogue, units = Catalogue(listeners, configuration.nodes), _units(configuration)
+    catalogue, described = Catalogue(listeners, configuration.nodes), _described(configuration)
     for frame in (*fixed, *free, *named):
         for index, (key, value) in enumerate(zip(keys_of(frame, keys), frame.values, strict=True), 1):
             if value is not None:
                 series = catalogue.of(frame, index)
-                wanted = Wanted(frame.node, key, frame.name(index), series.interval, feed_unit(series.unit))
+                wanted = Wanted(frame.node, key, series.label, series.interval, feed_unit(series.unit))
                 found.setdefault((frame.node, key), wanted)
     # What they were heard with last, if at all, need not be all that they have.
     heard_last = {frame.node: frame for frame in free}
@@ -81,7 +81,8 @@ def find_wanted(
     for node in dict.fromkeys((*heard_last, *whole)):
         interval = whole.get(node, 0.0)
         for key in _kept_up(there.get(node, {}), heard_last.get(node), keys):
-            found.setdefault((node, key), Wanted(node, key, "", interval, units.get((node, key), "")))
+            label, unit = described.get((node, key), ("", ""))
+            found.setdefault((node, key), Wanted(node, key, label, interval, unit))
     return list(found.values())
 
 
@@ -95,7 +96,7 @@ def unused(
     """
     ours = {frame.node for frame in frames}
     ours |= {node for listener in configuration.listeners.values() for node in claims(listener.catalogue())}
-    named = _units(configuration).keys()
+    named = _described(configuration).keys()
     used = {(each.node, each.key) for each in wanted}
     return [
         each
@@ -125,11 +126,11 @@ def _kept_up(there: Mapping[str, Input], frame: Frame | None, keys: Keys) -> Ite
             yield key
 
 
-def _units(configuration: Configuration) -> dict[tuple[str, str], str]:
-    """Return the units that [nodes] has for the values of a node, by each key that these may have."""
+def _described(configuration: Configuration) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return label and unit that [nodes] has for the values of a node, by each key that these may have."""
     described = [series for _, series in Catalogue({}, configuration.nodes).items()]
     return {
-        (series.node, key): feed_unit(series.unit)
+        (series.node, key): (series.label, feed_unit(series.unit))
         for series in reversed(described)  # of two with the same name the first counts
         for key in (str(series.index), series.name, as_kept(series.name))
     }
