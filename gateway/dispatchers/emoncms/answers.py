@@ -64,6 +64,9 @@ _NO_ERROR_SHOWN = (
     "nothing more. PHP fails there and shows no error: its error log says why, as where a database is down"
 )
 
+_NO_KEY_CAME = "and a proxy before it has to pass on the header Authorization, in which the key is"
+"""What Emoncms answers without a key is what it answers to a read key, or the page to log in (measured)."""
+
 
 class Unexpected(DeliveryFailure):
     """It answered something else than was asked for; other requests may still work."""
@@ -132,7 +135,8 @@ def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
     if last == "ok":  # after PHP's warnings, where an old Emoncms runs on a new PHP
         return None
     if not last:
-        return HoldEverything("it answers nothing, as it does to a read key: apikey must be the write key")
+        nothing = "it answers nothing, as it does to a read key: apikey must be the write key"
+        return HoldEverything(f"{nothing}, {_NO_KEY_CAME}")
     if "Fatal error" in body or "Parse error" in body:
         return _judge_fatal(body, secret)
     if failure := _judge_refusal(_message(last)[:_LONGEST], secret):
@@ -161,7 +165,9 @@ def _foreign(body: str, secret: str) -> str:
         return ""
     title = quote(body, secret)
     if title.lower().startswith("emoncms"):
-        return f'a page for people answers ("{title}"): url must be the address of Emoncms alone'
+        return (
+            f'a page for people answers ("{title}"): url must be the address of Emoncms alone, {_NO_KEY_CAME}'
+        )
     return (
         f'a web page answers that is not Emoncms ("{title}"): check url, and whether a login page of this '
         "network stands in between"
