@@ -11,7 +11,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dispatchers.emoncms.answers import judge
+from gateway.dispatchers.emoncms.answers import FeedDamaged, RowUnfinished, judge
 from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer
 from gateway.dispatchers.http_client.failures import no_answer
 from gateway.dispatchers.http_client.pages import excerpt
@@ -113,6 +113,9 @@ class TestEncoding:
         ]
 
 
+REFUSES = "see Process List of its inputs there): Fatal error : Uncaught mysqli"
+
+
 class TestJudgement:
     @pytest.mark.parametrize(
         "body", ["ok", "ok\n", "\r\nok\r\n\r\n", "<br />\n<b>Deprecated</b>: x<br />\nok"]
@@ -157,6 +160,32 @@ class TestJudgement:
         assert str(failure).startswith("its program is not complete")
         assert isinstance(failure, HoldEverything)
         assert not isinstance(failure, NotKept)
+
+    @pytest.mark.parametrize(
+        ("error", "place", "kind", "words"),
+        [
+            ("Table 'emoncms.schedule' doesn't exist", "schedule/schedule_model", FeedDamaged, REFUSES),
+            ("Unknown column 'timezone' in 'SELECT'", "schedule/schedule_model", FeedDamaged, REFUSES),
+            ("Table 'emoncms.feed_7' doesn't exist", "process/process_processlist", FeedDamaged, REFUSES),
+            ("Out of range value for column 'value'", "feed/feed_model", FeedDamaged, REFUSES),
+            ("MySQL server has gone away", "schedule/schedule_model", RowUnfinished, "in trouble"),
+            ("Table 'emoncms.feeds' doesn't exist", "feed/feed_model", RowUnfinished, "in trouble"),
+            ("Table 'emoncms.device' doesn't exist", "device/device_model", RowUnfinished, "in trouble"),
+            ("Out of range value for column 'time'", "input/input_model", RowUnfinished, "in trouble"),
+        ],
+    )
+    def test_what_the_database_refuses_to_one_process_is_no_trouble_of_the_database(
+        self, error, place, kind, words
+    ):
+        # when PHP ends at an exception of the database
+        failure = judge(
+            200,
+            f"<b>Fatal error</b>: Uncaught mysqli_sql_exception: {error} in /a/Modules/{place}.php:38\n"
+            "Stack trace:\n#0 /a/Modules/schedule/schedule_processlist.php(87)",
+        )
+        # then its text and the file that it comes from tell whether it passes
+        assert isinstance(failure, kind)
+        assert words in str(failure)
 
     @pytest.mark.parametrize(
         ("status", "body", "kind", "words"),

@@ -50,6 +50,13 @@ _DAMAGED = re.compile(
 passes is another fault: any other exception of the database, or a limit of time or memory, which is not an
 uncaught one."""
 
+_ROW_REFUSED = re.compile(
+    r"Uncaught mysqli_sql_exception: (?:Out of range value [^\n]{1,300}?/feed/|"
+    r"(?:Table|Unknown column) [^\n]{1,300}?/(?:schedule|process)/)"
+)
+"""What PHP prints where the database works, and refuses what a process of an input does: a value, or a table
+of its own that is missing or damaged. That does not pass, and other nodes have nothing to do with it."""
+
 _DATABASE = re.compile(r"Uncaught (?:mysqli_sql|Redis|PDO)_?[Ee]xception\b")
 """What PHP prints where the database or Redis fails, or ends, in the middle of its work."""
 
@@ -73,7 +80,10 @@ class Unexpected(DeliveryFailure):
 
 
 class FeedDamaged(HoldEverything):
-    """A feed of the last row that it stored cannot be written; the rest of that row is in no feed either."""
+    """A feed of the last row that it stored cannot be written; the rest of that row is in no feed either.
+
+    So it is where a process before the feed fails for good.
+    """
 
 
 class RowUnfinished(HoldEverything):
@@ -149,6 +159,9 @@ def _judge_fatal(body: str, secret: str) -> HoldEverything:
     said = quote(body, secret)
     if _DAMAGED.search(body):
         return FeedDamaged(f"one of its feeds is damaged (oemgateway emoncms says which): {said}")
+    if _ROW_REFUSED.search(body):
+        process = "what a process of this node does (see Process List of its inputs there)"
+        return FeedDamaged(f"its database refuses {process}: {said}")
     if _INCOMPLETE.search(body):
         kind = _NotWritten if "/feed/" in body else HoldEverything
         return kind(f"its program is not complete (let its upgrade end, or repeat it): {said}")
