@@ -24,7 +24,6 @@ _KINDS = {
     0x14: ("DS1971", "a memory"),
     0x18: ("DS1963S", "a memory"),
     0x1D: ("DS2423", "a counter"),
-    COUPLER: ("DS2409", "a coupler"),
     0x20: ("DS2450", "a voltmeter"),
     0x21: ("DS1921", "a temperature logger"),
     0x23: ("DS2433", "a memory"),
@@ -49,6 +48,8 @@ def unread(rom: Rom) -> str:
     """Return in words that a device is not supported; "" where it is."""
     if rom.family in FAMILIES:
         return ""
+    if rom.family == COUPLER:
+        return "family 1F is a DS2409 (a coupler): by way of OWFS the sensors behind it are read"
     if rom.family not in _KINDS:
         return f"family {rom.family:02X} is not supported"
     part, what = _KINDS[rom.family]
