@@ -655,6 +655,32 @@ class TestOnceAndInOrder:
         assert spool.refused("home") == []
         assert worker.doubled == 0
 
+    @pytest.mark.parametrize("before", range(9))
+    def test_where_the_database_fails_at_the_inputs_of_a_row_those_before_it_are_not_sent_again(
+        self, spool, server, before
+    ):
+        # given a server with two nodes
+        start = int(time.time()) - 1000
+        for node, key in product(("8", "9"), "12"):
+            server._take_values(start, node, {key: 0.0})
+        server.stored.clear()
+        with dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            # when its database fails before, between or after the two inputs of a row
+            server.no_database = before
+            spool.put(
+                [frame(n + 1.0, n + 1.5, node="89"[n % 2], wall=start + 10 * (n + 1)) for n in range(6)]
+            )
+            wait_until(lambda: spool.standing("home").waiting == 0)
+            assert worker.failures == 1
+        # then only what it had of that row comes twice
+        posted = [each.value for each in server.stored]
+        assert sorted({*posted}) == [value for n in range(6) for value in (n + 1.0, n + 1.5)]
+        assert [value for value in posted if posted.count(value) > 1] == [before // 2 + 1.0] * (
+            before % 2
+        ) * 2
+        assert worker.doubled == 0
+
     @pytest.mark.parametrize(
         ("boot", "edits"),
         [

@@ -11,7 +11,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dispatchers.emoncms.answers import FeedDamaged, RowUnfinished, judge
+from gateway.dispatchers.emoncms.answers import DatabaseFailed, FeedDamaged, RowUnfinished, judge
 from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer
 from gateway.dispatchers.http_client.failures import no_answer
 from gateway.dispatchers.http_client.pages import excerpt
@@ -113,7 +113,7 @@ class TestEncoding:
         ]
 
 
-REFUSES = "see Process List of its inputs there): Fatal error : Uncaught mysqli"
+PROCESSING, INPUTS = "Process-&gt;input()", "InputMethods-&gt;process_node()"
 
 
 class TestJudgement:
@@ -162,29 +162,28 @@ class TestJudgement:
         assert not isinstance(failure, NotKept)
 
     @pytest.mark.parametrize(
-        ("error", "place", "kind", "words"),
+        ("error", "place", "calls", "kind"),
         [
-            ("Table 'emoncms.schedule' doesn't exist", "schedule/schedule_model", FeedDamaged, REFUSES),
-            ("Unknown column 'timezone' in 'SELECT'", "schedule/schedule_model", FeedDamaged, REFUSES),
-            ("Table 'emoncms.feed_7' doesn't exist", "process/process_processlist", FeedDamaged, REFUSES),
-            ("Out of range value for column 'value'", "feed/feed_model", FeedDamaged, REFUSES),
-            ("MySQL server has gone away", "schedule/schedule_model", RowUnfinished, "in trouble"),
-            ("Table 'emoncms.feeds' doesn't exist", "feed/feed_model", RowUnfinished, "in trouble"),
-            ("Table 'emoncms.device' doesn't exist", "device/device_model", RowUnfinished, "in trouble"),
-            ("Out of range value for column 'time'", "input/input_model", RowUnfinished, "in trouble"),
+            ("Table 'emoncms.schedule' doesn't exist", "schedule/schedule_model", PROCESSING, FeedDamaged),
+            ("Unknown column 'timezone' in 'SELECT'", "schedule/schedule_model", PROCESSING, FeedDamaged),
+            ("Table 'emoncms.feed_7' doesn't exist", "process/process_processlist", PROCESSING, FeedDamaged),
+            ("Out of range value for column 'value'", "feed/feed_model", PROCESSING, FeedDamaged),
+            ("MySQL server has gone away", "schedule/schedule_model", PROCESSING, RowUnfinished),
+            ("Table 'emoncms.feeds' doesn't exist", "feed/feed_model", PROCESSING, RowUnfinished),
+            ("Table 'emoncms.device' doesn't exist", "device/device_model", INPUTS, DatabaseFailed),
+            ("Out of range value for column 'time'", "input/input_model", INPUTS, DatabaseFailed),
         ],
     )
-    def test_what_the_database_refuses_to_one_process_is_no_trouble_of_the_database(
-        self, error, place, kind, words
-    ):
-        # when PHP ends at an exception of the database
+    def test_an_exception_of_the_database_tells_what_became_of_the_row(self, error, place, calls, kind):
+        # when PHP ends at one
         failure = judge(
             200,
             f"<b>Fatal error</b>: Uncaught mysqli_sql_exception: {error} in /a/Modules/{place}.php:38\n"
-            "Stack trace:\n#0 /a/Modules/schedule/schedule_processlist.php(87)",
+            f"Stack trace:\n#0 /a/Modules/input/input_methods.php(300): {calls}\n#1 {{main}}",
         )
-        # then its text and the file that it comes from tell whether it passes
-        assert isinstance(failure, kind)
+        # then its text, the file that it comes from and the calls tell whether it passes, and what is shown
+        assert type(failure) is kind
+        words = "see Process List of its inputs there" if kind is FeedDamaged else "Redis is in trouble"
         assert words in str(failure)
 
     @pytest.mark.parametrize(

@@ -76,6 +76,12 @@ FATAL = Answer(
     body="<br />\n<b>Fatal error</b>:  Uncaught mysqli_sql_exception: Connection refused in index.php:65\n"
     "Stack trace:\n#0 {main}\n  thrown in <b>index.php</b> on line <b>65</b><br />\n"
 )
+NO_DATABASE = Answer(
+    body="<br />\n<b>Fatal error</b>:  Uncaught mysqli_sql_exception: MySQL server has gone away in "
+    "/var/www/emoncms/Modules/feed/feed_model.php:269\nStack trace:\n"
+    "#0 /var/www/emoncms/Modules/feed/feed_model.php(269): mysqli-&gt;query()\n"
+    "#1 /var/www/emoncms/Modules/input/input_methods.php(362): Process-&gt;input()\n#2 {main}\n"
+)
 DAMAGED_FEED = Answer(
     body="<br />\n<b>Fatal error</b>:  Uncaught DivisionByZeroError: Division by zero in "
     "/var/www/emoncms/Modules/feed/engine/PHPFina.php:221\nStack trace:\n#0 {main}\n"
@@ -120,6 +126,7 @@ class FakeEmoncms:
     now: Callable[[], float] = time.time
     version: str = "11.16.8"
     clock_ahead: float | None = 0  # seconds that its Date is ahead; None: it shows none
+    no_database: float = math.inf  # values that inputs take until the database fails once
     closed_to_new: bool = False  # values of inputs that are not there are dropped, and it says ok
 
     reset_before: float = 0  # the connection is reset, and nothing stored
@@ -336,8 +343,10 @@ class FakeEmoncms:
             action(params)
         except _Refused as refused:
             return refusal(str(refused))
-        except (_Fatal, NoDatabase):
+        except _Fatal:
             return FATAL
+        except NoDatabase:
+            return NO_DATABASE
         except DamagedFeed:
             return DAMAGED_FEED
         if self.feeds.unwritable and self.feeds.full:
@@ -415,6 +424,10 @@ class FakeEmoncms:
         if node not in nodes and self.devices is not None and node not in self.devices:
             self.devices.append(node)
         for name, value in values.items():
+            if self.no_database <= 0:
+                self.no_database = math.inf
+                raise _Fatal
+            self.no_database -= 1
             key = _kept(name)
             if self.closed_to_new and (node, key) not in self.inputs:
                 continue

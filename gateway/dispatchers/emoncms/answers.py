@@ -60,6 +60,9 @@ of its own that is missing or damaged. That does not pass, and other nodes have 
 _DATABASE = re.compile(r"Uncaught (?:mysqli_sql|Redis|PDO)_?[Ee]xception\b")
 """What PHP prints where the database or Redis fails, or ends, in the middle of its work."""
 
+_PROCESSING = re.compile(r"\bProcess-(?:>|&gt;)input\(")
+"""What is in the list of calls that PHP prints where all inputs of a row were set before."""
+
 _INCOMPLETE = re.compile(
     r"Failed opening required|Call to undefined|ArgumentCountError|"
     r"Parse error|Class [^\n]{1,99} (?:not found|contains [0-9]+ abstract method)"
@@ -86,8 +89,12 @@ class FeedDamaged(HoldEverything):
     """
 
 
-class RowUnfinished(HoldEverything):
-    """The last row that its inputs show may be in no feed: the database failed as it was stored."""
+class DatabaseFailed(HoldEverything):
+    """The database failed as a row was stored, before its inputs had it."""
+
+
+class RowUnfinished(DatabaseFailed):
+    """The last row that its inputs show may be in no feed: the database failed as it was processed."""
 
 
 class _NotWritten(HoldEverything, NotKept):
@@ -166,7 +173,8 @@ def _judge_fatal(body: str, secret: str) -> HoldEverything:
         kind = _NotWritten if "/feed/" in body else HoldEverything
         return kind(f"its program is not complete (let its upgrade end, or repeat it): {said}")
     if _DATABASE.search(body):
-        return RowUnfinished(f"its database or Redis is in trouble: {said}")
+        failed = RowUnfinished if _PROCESSING.search(body) else DatabaseFailed
+        return failed(f"its database or Redis is in trouble: {said}")
     is_limit = "Maximum execution time" in body or "Allowed memory size" in body
     what = "PHP has too little time or memory there" if is_limit else "its database or Redis is in trouble"
     return HoldEverything(f"{what}: {said}")

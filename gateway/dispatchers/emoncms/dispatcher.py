@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gateway.dispatchers.emoncms import progress
-from gateway.dispatchers.emoncms.answers import FeedDamaged, RowUnfinished, judge, judge_inputs
+from gateway.dispatchers.emoncms.answers import (
+    DatabaseFailed,
+    FeedDamaged,
+    RowUnfinished,
+    judge,
+    judge_inputs,
+)
 from gateway.dispatchers.emoncms.encoding import Inputs, Keys, encode, row_of, storable
 from gateway.dispatchers.emoncms.url import check_url, odd_port
 from gateway.dispatchers.http_client.session import Server
@@ -143,7 +149,7 @@ class _Post(Delivery):
         self._rows = rows
         self._before = emoncms.inputs.copy()
         self._stored: Progress | None = None
-        self._unfinished = False
+        self._failed: DatabaseFailed | None = None
         super().__init__(progress.distinct(rows, self._before))
 
     def send(self) -> None:
@@ -154,7 +160,7 @@ class _Post(Delivery):
         failure = self._emoncms.post(data) if data else None
         if isinstance(failure, FeedDamaged) and (node := self._node_of_feed()):
             failure = NodeRefused(str(failure), node, stored=bool(self._stored))
-        self._unfinished = isinstance(failure, RowUnfinished)
+        self._failed = failure if isinstance(failure, DatabaseFailed) else None
         if failure is not None:
             raise self._emoncms.server.named(failure)
         for row in self._rows:
@@ -177,7 +183,9 @@ class _Post(Delivery):
         asked.clear()
         self._emoncms.inputs |= now
         found = progress.find(self._rows, now, self._before)
-        return progress.unfinished(self._rows, found) if self._unfinished else found
+        if not self._failed:
+            return found
+        return progress.unfinished(self._rows, found, shown=isinstance(self._failed, RowUnfinished))
 
     def _node_of_feed(self) -> str:
         """Return the node of the row that was not stored in its feeds, "" where that is not known.

@@ -128,17 +128,17 @@ def find(rows: Sequence[Inputs], now: Inputs, before: Inputs) -> Progress:
     return Progress(count if count or never else None, frozenset(seen), frozenset(missing), none_there)
 
 
-def unfinished(rows: Sequence[Inputs], found: Progress) -> Progress:
+def unfinished(rows: Sequence[Inputs], found: Progress, *, shown: bool) -> Progress:
     """Return how many count as stored where the server failed while it stored one of these rows.
 
-    The inputs of a row are set before its feeds are written. So the last row that they show may be in no
-    feed, and a single one is not.
+    The inputs of a row are set before its feeds are written. `shown`: it failed after that, so the last row
+    that they show may be in no feed. A single one is not, in either case.
     """
     if len(rows) == 1:
         return Progress(0, found.shown, none_there=found.none_there)
     last = (found.count or 0) - 1
-    if last < 0 or not found.shown.issuperset(rows[last].items()):
-        return found  # it failed before it had set all inputs of a row
+    if last < 0 or not shown:
+        return found
     return Progress(last, found.shown, found.missing - {last})
 
 
