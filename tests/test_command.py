@@ -266,7 +266,7 @@ def test_output_on_a_full_disk_is_one_line_and_a_failure(file, arguments):
 def test_the_exit_status_is_the_same_where_standard_error_is_closed_or_full(
     tmp_path, stderr, arguments, status
 ):
-    (tmp_path / "empty.conf").touch()
+    (tmp_path / "empty.conf").write_text(state(tmp_path))
     line = f'exec "$@" {arguments} {stderr}'
     command = ["sh", "-c", line, "sh", sys.executable, "-m", "gateway", "--config-file", "empty.conf"]
     done = subprocess.run(
@@ -275,9 +275,10 @@ def test_the_exit_status_is_the_same_where_standard_error_is_closed_or_full(
     assert done.returncode == status
 
 
-def test_without_a_standard_input_it_starts_as_it_does_with_one():
+def test_without_a_standard_input_it_starts_as_it_does_with_one(tmp_path):
+    (tmp_path / "empty.conf").write_text(state(tmp_path))
     without = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "gateway"]
-    done = run(*without, "queue", "drop", "--waiting")
+    done = run(*without, "--config-file", tmp_path / "empty.conf", "queue", "drop", "--waiting")
     assert done.returncode in (1, 78)
     assert "Traceback" not in done.stderr
     bare = run(*without, "--config-file", "nowhere.conf")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import paths
 from gateway.clock import Clock
 from gateway.process import control
 from listeners.onewire.commands import sensors
@@ -51,6 +52,7 @@ def run(file, tmp_path, monkeypatch, capsys):
         clock, [Ds18b20(rom, celsius) for rom, celsius in ((CELLAR, 18.5), (FLOW, 40.0), (TANK, 52.0))]
     )
     monkeypatch.setattr(i2c, "LOCKS", tmp_path)
+    monkeypatch.setattr(paths, "SOCKET", tmp_path / "control")
     monkeypatch.setattr(ds2482, "open_bus", lambda bus, address: chip)
     monkeypatch.setattr(sensors, "usual_listeners", list)
     monkeypatch.setattr(sensors, "Clock", lambda: clock)

@@ -597,11 +597,23 @@ class _Server(ThreadingHTTPServer):
         self.emoncms = emoncms
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self._context: ssl.SSLContext | None = None
         if emoncms.tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*emoncms.tls)
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(*emoncms.tls)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        request, address = super().get_request()
+        if not self._context:
+            return request, address
+        try:
+            request.getpeername()  # of one that is gone again, `wrap_socket` would leave a socket open
             # The handshake is the handler's business: it must not keep others from being accepted.
-            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+            secured = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        except OSError:
+            request.close()
+            raise
+        return secured, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
