@@ -207,10 +207,20 @@ def test_of_two_sensors_both_are_the_bus_and_one_is_itself(said):
     assert said() == ["all 2 sensors: no answer; check the bus: its cable, supply and pull-up"]
 
 
-def test_what_the_bus_is_at_fault_for_is_one_trouble_in_the_status():
-    thermometers = bus_of_twenty(BusFault("the line is shorted"))
+def test_what_the_bus_is_at_fault_for_is_one_trouble_in_the_status_with_its_cause():
+    # given a bus that fails in one way and then in another
+    faults = [BusFault("the line is shorted"), BusFault("it is empty")]
+    thermometers = bus_of_twenty(*faults, dict.fromkeys(TWENTY, 20.0), {})
     read(thermometers)
-    assert thermometers.health().troubles == ["all 20 sensors: the bus does not work"]
+    # then the status says how it fails now
+    assert thermometers.health().troubles == ["all 20 sensors: the line is shorted"]
+    read(thermometers)
+    assert thermometers.health().troubles == ["all 20 sensors: it is empty"]
+    # and when it answers again, nothing is left of that
+    read(thermometers)
+    assert thermometers.health().troubles == []
+    read(thermometers)
+    assert thermometers.health().troubles == ["all 20 sensors: no answer"]
 
 
 def test_a_failure_that_is_no_fault_of_the_bus_is_raised():

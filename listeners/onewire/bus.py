@@ -97,7 +97,7 @@ class OneWire(Sampler):
     def read(self, stop: Flag) -> list[Frame]:
         """Search the bus if that is due; wait for the next grid point and return one frame with its time."""
         sensors = len(readable(self.sensors.roms()))
-        is_well = self.record.sweeps > 0 and not self._failure_log.bus_failing
+        is_well = self.record.sweeps > 0 and not self._failure_log.bus_fault
         if is_well and self.search_schedule.is_due(sensors):
             with suppress(BusFault, OSError):  # the next sweep logs what is wrong
                 self.look()
@@ -168,7 +168,7 @@ class OneWire(Sampler):
             searched=None if searched is None else round(now - searched, 1),
             **self.record.shown(self.sensors, now),
         )
-        troubles = list(troubled(self.sensors, self.record.notes))
+        troubles = list(troubled(self.sensors, self.record.notes, self._failure_log.bus_fault))
         return Health(report.faults, troubles, {"onewire": asdict(report)})
 
     @cached_property

@@ -43,13 +43,16 @@ def are_many(roms: Collection[Rom], sensors: int) -> bool:
     return len(roms) >= MANY or 1 < len(roms) == sensors
 
 
-def troubled(slots: Slots, notes: Mapping[Rom, Note]) -> Iterator[str]:
-    """Yield a line for each sensor whose last reading failed; many with the same fault share one."""
+def troubled(slots: Slots, notes: Mapping[Rom, Note], bus_fault: str) -> Iterator[str]:
+    """Yield a line for each sensor whose last reading failed; many with the same fault share one.
+
+    `bus_fault` says how the bus fails, if it does.
+    """
     roms = readable(slots.roms())
     last = {rom: notes[rom].reading for rom in roms if rom in notes}
     failed = {rom: reading for rom, reading in last.items() if isinstance(reading, Fault)}
     for fault, together in troubles(failed, len(roms)):
-        yield f"{named(slots, *together)}: {fault}"
+        yield f"{named(slots, *together)}: {(fault is Fault.BUS and bus_fault) or fault}"
     for rom in slots.roms():
         if words := unread(rom):
             yield f"{named(slots, rom)}: {words}"
@@ -63,7 +66,7 @@ class FailureLog:
     """
 
     def __init__(self, slots: Slots, log: logging.Logger, now: Callable[[], float]) -> None:
-        self.bus_failing = False
+        self.bus_fault = ""
         self._is_bus_logged = False
         self._failing: set[Rom] = set()
         self._slots = slots
@@ -73,7 +76,7 @@ class FailureLog:
 
     def bus_failed(self, fault: str) -> None:
         """Log that no sensor can be read, unless that is known."""
-        self.bus_failing = True
+        self.bus_fault = fault
         if not self._is_bus_logged and self._limit.allows("the bus", self._now()):
             self._is_bus_logged = True
             self._log.warning(f"{fault}; its sensors have no value until it answers")
@@ -82,7 +85,7 @@ class FailureLog:
         self, readings: Mapping[Rom, Reading], lookalikes: Callable[[Collection[Rom]], Mapping[Rom, str]]
     ) -> None:
         """Log what has changed; `lookalikes` gives, for sensors without an answer, a hint at a wrong id."""
-        self.bus_failing = False
+        self.bus_fault = ""
         if self._is_bus_logged:
             if set(readings.values()) == {Fault.NO_ANSWER}:
                 return  # the same trouble still
