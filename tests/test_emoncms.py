@@ -190,7 +190,7 @@ class TestJudgement:
         ("status", "body", "kind", "words"),
         [
             (200, "", HoldEverything, "apikey must be the write key"),
-            (200, " \n\n", HoldEverything, "a proxy before it has to pass on the header Authorization"),
+            (200, " \n\n", HoldEverything, "a proxy in front of it must pass on the header Authorization"),
             (401, "Invalid API key", HoldEverything, "write key of the Emoncms account in apikey"),
             (200, "<br /><b>Fatal error</b>: Uncaught Error: x", HoldEverything, "Fatal error : Uncaught"),
             (

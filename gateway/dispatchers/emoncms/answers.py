@@ -71,10 +71,10 @@ _INCOMPLETE = re.compile(
 
 
 _NO_ERROR_SHOWN = (
-    "nothing more. PHP fails there and shows no error: its error log says why, as where a database is down"
+    "nothing more. PHP fails there and shows no error: its error log says why, often a database that is down"
 )
 
-_NO_KEY_CAME = "and a proxy before it has to pass on the header Authorization, in which the key is"
+_NO_KEY_CAME = "and a proxy in front of it must pass on the header Authorization, which has the key"
 """What Emoncms answers without a key is what it answers to a read key, or the page to log in (measured)."""
 
 
@@ -85,7 +85,7 @@ class Unexpected(DeliveryFailure):
 class FeedDamaged(HoldEverything):
     """A feed of the last row that it stored cannot be written; the rest of that row is in no feed either.
 
-    So it is where a process before the feed fails for good.
+    The same holds where a process before the feed fails for good.
     """
 
 
