@@ -124,7 +124,7 @@ class Daemon:
         return directory
 
     def _open_control(self) -> None:
-        """Open the socket for commands, unless it is there: it may be removed, and its disk be back."""
+        """Open the socket for commands, unless it is open: it may have been removed, or its disk be back."""
         if self._control and not self._control.is_gone:
             return
         if self._control:
@@ -187,7 +187,7 @@ class Daemon:
             self._supervisor.alive()
 
     def _rest(self, seconds: float, *flags: Flag) -> set[int]:
-        """Wait for a flag, so many seconds at most, and let the queue do what is due while waiting."""
+        """Wait for a flag, for at most so many seconds, and let the queue do what is due meanwhile."""
         until, unsynced = time.monotonic() + seconds, self._spool.syncing.unsynced
         ready: set[int] = set()
         while not ready and (left := until - time.monotonic()) > 0:
@@ -220,7 +220,7 @@ class Daemon:
 
     def _apply(self, configuration: Configuration) -> None:
         for remark in configuration.remarks:
-            if (remark.where, remark.message) not in self._remarked:  # its line is another after most edits
+            if (remark.where, remark.message) not in self._remarked:  # most edits move its line
                 log.warning("%s", remark)
         self._remarked = {(remark.where, remark.message) for remark in configuration.remarks}
         self._note_indices(configuration)
@@ -239,7 +239,7 @@ class Daemon:
         renamed = {heirs[old]: old.name for old in retired if old in heirs}
         with self._spool.lock:
             gone = self._spool.set_consumers(wanted, renamed)
-            for old in late:  # what is under way is that one's, too, or nobody's
+            for old in late:  # readings on their way are that one's, too, or nobody's
                 old.is_replaced = old not in heirs and (old.is_replaced or old.name in renamed)
                 old.name = heirs.get(old, old.name)
         if gone:
@@ -248,7 +248,7 @@ class Daemon:
         self._dating.set_consumers(have_clock)
         self._present.configure(configuration.listeners, configuration.nodes)
         self._retired = late
-        gc.collect()  # the others have descriptors, and are in cycles: by itself that may take days
+        gc.collect()  # earlier ones have descriptors, and are in cycles, which may otherwise stay for days
         claimed = claimed_by_others(configuration.listeners)
         for name, listener in configuration.listeners.items():
             running = self._listeners.get(name)
@@ -297,7 +297,7 @@ class Daemon:
     def _is_before(self, old: Plugin, new: Plugin) -> bool:
         """Tell whether these may share what they work on, such as a port, or readings on their way.
 
-        A dispatcher that got another name and other settings in one edit gets its readings as a new one.
+        A dispatcher whose name and settings change in one edit gets its readings as a new one.
         """
         is_renamed = type(old) is type(new) and old.name not in self._configuration.dispatchers
         return old.name == new.name or is_same(old, new) or (isinstance(new, Dispatcher) and is_renamed)

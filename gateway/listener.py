@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 
 _MISSED = 3
-"""How many of its usual pauses a node may let pass."""
+"""How many of its usual pauses a node may be silent for."""
 _LEAST = 60.0
-"""Seconds of silence that mean nothing."""
+"""Seconds of silence that are not reported."""
 _KNOWN = 10
 """Frames before which no pause counts as usual: some nodes, such as a doorbell, have none."""
 
@@ -61,7 +61,7 @@ class Plugin:
 
     @property
     def busy_limit(self) -> float:
-        """The seconds it may work between two waits; after that it is taken to hang."""
+        """The seconds it may work between two waits; after that it counts as hanging."""
         return 300.0
 
     @property
@@ -74,15 +74,15 @@ class Plugin:
 
     @property
     def remark(self) -> str:
-        """What is worth knowing of how it fares, and is no trouble; another thread asks for it."""
+        """What is worth knowing of its state, and is no trouble; another thread asks for it."""
         return ""
 
     def remarks(self) -> Iterable[tuple[str, str]]:
-        """Return (setting, message) of what is allowed but worth a remark; no I/O."""
+        """Return (setting, message) for each thing that is allowed but worth a remark; no I/O."""
         return ()
 
     def examine(self, machine: Machine) -> Iterable[Finding]:  # noqa: ARG002  (the default has nothing to look at)
-        """Return what `oemgateway doctor` says of what it works on; nothing is changed."""
+        """Return what `oemgateway doctor` reports on what it works on; nothing is changed."""
         return ()
 
     def open(self) -> None:
@@ -116,7 +116,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Health:
-    """How a listener is: counts of its `faults` by their words, a line for each sensor in trouble now.
+    """The state of a listener: counts of its `faults` by their words, a line for each sensor in trouble now.
 
     `details` is whatever else it knows, as JSON can have it.
     """
@@ -168,13 +168,13 @@ class Present(Protocol):
         """Return what people call a node, "" where [nodes] does not say."""
 
     def values(self) -> list[Value]:
-        """Return each value as it is now, sorted; also those configured that were not heard yet."""
+        """Return each value as it is now, sorted, with those that are configured but not heard yet."""
 
     def reads_from(self, source: str, place: str) -> bool:
         """Tell whether a listener reads what is published at a place: see `Listener.reads_from`."""
 
     def status(self) -> Status:
-        """Return how the gateway is, as `oemgateway status --json` has it; OSError where that fails."""
+        """Return the state of the gateway, as `oemgateway status --json` has it; OSError where that fails."""
 
     def subscribe(self, flag: Flag) -> None:
         """Have a flag raised at each new frame, for as long as the caller keeps it."""
@@ -226,5 +226,5 @@ class Listener(Plugin):
         return False
 
     def health(self) -> Health:
-        """Return how it is; another thread calls this, so it only copies what `read` has left there."""
+        """Return its state; another thread calls this, so it only copies what `read` has left there."""
         return Health()

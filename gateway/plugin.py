@@ -96,8 +96,8 @@ class Progress:
 class Delivery:
     """A batch as a dispatcher has encoded it, once. The core sends it, and asks what became of it.
 
-    `count` is how many of the frames go, from the front. It is 0 where the far end has something that the
-    first frame could not be told from: that one goes alone. `unconfirmed` is how many of those that went,
+    `count` is how many of the frames are sent, from the front. It is 0 if the far end has something that
+    cannot be told from the first frame: that one is sent alone. `unconfirmed` is how many of those that went,
     from the back, the far end has still to confirm after `send` has returned. The core then sends nothing
     more, and waits as `Dispatcher.wake` says, until `serve` has brought it down to 0 or raised a failure.
     """
@@ -114,15 +114,15 @@ class Delivery:
     def delivered(self) -> Progress | None:
         """Return how many of the frames that were sent the far end has; None where it cannot be asked.
 
-        Before `send` that is of all frames of the batch: an earlier run may have sent them. Called again, a
-        second later, until two answers are equal: a far end may still be at work. Since `send` the dispatcher
-        may have been closed and opened. Raises a failure, or OSError, where the far end cannot be asked now.
+        Before `send` that is of all frames of the batch: an earlier run may have sent them. It is called
+        again, a second later, until two answers are equal: the far end may still be storing. Since `send` the
+        dispatcher may have been closed and opened. Raises a failure, or OSError, if it cannot be asked now.
         """
         return None
 
 
 class Whole(Delivery):
-    """A batch that goes through `Dispatcher.send` as it is."""
+    """A batch that is passed to `Dispatcher.send` as it is."""
 
     def __init__(self, send: Callable[[Batch], None], batch: Batch) -> None:
         super().__init__(len(batch.frames))
@@ -148,9 +148,9 @@ class Wake:
 
 @dataclass(kw_only=True)
 class Dispatcher(Plugin):
-    """A destination of frames, asked `interval` seconds apart (0: at once) with at most `batch` of them.
+    """A destination of frames, called every `interval` seconds (0: at once) with at most `batch` of them.
 
-    It implements `send`, or `prepare` where it can say more of a batch than that it was sent.
+    It implements `send`, or `prepare` if it can say more about a batch than that it was sent.
     The core gives it what is `present`; None where no gateway runs.
     """
 
@@ -199,7 +199,7 @@ class DeliveryFailure(Exception):
 
 
 class TryLater(DeliveryFailure):
-    """Nothing was taken beyond what is confirmed, for no fault of the frames: the same is tried again."""
+    """Nothing was taken beyond what is confirmed, through no fault of the frames: they are tried again."""
 
 
 class NotKept(TryLater):
@@ -211,7 +211,7 @@ class NotKept(TryLater):
 
 
 class HoldEverything(DeliveryFailure):
-    """A wrong key or address, or a fault at the far end: nothing passes until someone corrects it."""
+    """A wrong key or address, or a fault at the far end: nothing gets through until someone corrects it."""
 
 
 class BadFrame(DeliveryFailure):

@@ -74,13 +74,13 @@ class UnknownType(ValueError):
 
 
 def known(kind: Kind) -> list[str]:
-    """Return the types that there are; the names of 2013 are understood, but not advertised."""
+    """Return all types; the names of 2013 are understood, but not advertised."""
     built_in = [name for name in BUILT_IN[kind] if not name.startswith("OemGateway")]
     return built_in + [point.name for point in _installed(kind)]
 
 
 def kind_of(name: str) -> Kind | None:
-    """Return of which kind a type is, None where there is no such type, or one of either kind."""
+    """Return the kind of a type, None if there is no such type, or one of either kind."""
     kinds = [kind for kind in KINDS if name in BUILT_IN[kind] or name in known(kind)]
     return kinds[0] if len(kinds) == 1 else None
 

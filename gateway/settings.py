@@ -21,13 +21,13 @@ LogLevel = Literal["DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL"]
 """How much is logged."""
 
 UNKNOWN = "no such setting"
-"""What is wrong with a key that is not a setting of its section, nor similar to one."""
+"""The fault of a key that is neither a setting of its section nor similar to one."""
 
 T = TypeVar("T")
 
 _EMPTY = "a value expected, not nothing"
 _MOST = 1_000_000_000
-"""As seconds 31 years: three times as much is still an expiry of MQTT, and a time-out of the system."""
+"""31 years in seconds: three times that still fits an expiry of MQTT, and a time-out of the system."""
 _TYPOGRAPHIC = re.compile(r"[\u2018-\u201f\xab\xbb].*[\u2018-\u201f\xab\xbb]", re.DOTALL)
 """A value in the quotes of printed text, as it is copied from a web page or a word processor."""
 
@@ -97,7 +97,7 @@ def alternatives(words: Iterable[object]) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return " (did you mean X?)" for the known word nearest to this one, or ""."""
-    import difflib  # noqa: PLC0415  (140 kB that no right file needs)
+    import difflib  # noqa: PLC0415  (140 kB that no correct file needs)
 
     by_lower = {name.lower(): name for name in sorted(known)}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
@@ -294,7 +294,7 @@ def shown(settings: Any) -> dict[str, str]:  # noqa: ANN401  (any dataclass of s
             lines[name] = in_full(value)
         elif isinstance(value, tuple):
             lines[name] = ", ".join(quoted(text) or '""' for text in value) + "," * (len(value) == 1)
-        elif value != "":  # text that a file cannot give
+        elif value != "":  # text that a file cannot hold
             lines[name] = "" if value is None else quoted(str(value))
     return lines
 

@@ -3,4 +3,4 @@
 VERSION = "0.1.0"
 
 MADE = 1_795_564_800.0
-"""When this version was made, in Unix time: no right clock shows an earlier one."""
+"""When this version was made, in Unix time: no correct clock shows an earlier time."""

@@ -21,7 +21,7 @@ class Header(NamedTuple):
     owner: str
 
     def message(self, below: str, line: int) -> str:
-        """Return what to say of a line below this name: what it counts as part of."""
+        """Return, for a message, what a line below this name counts as part of."""
         owner = self.owner or "no section"
         return f"remove the #: {below} (line {line}) is below it, and counts as part of {owner}"
 

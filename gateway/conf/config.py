@@ -1,4 +1,4 @@
-"""oemgateway.conf as what would run: plugin objects, or every fault at once with its file and line."""
+"""oemgateway.conf as plugin objects, or every fault in it at once with its file and line."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def read(path: Path | str, remembered: Mapping[Place, str] = MappingProxyType({}
 
 
 def understood(text: Document, remembered: Mapping[Place, str] = MappingProxyType({})) -> Configuration:
-    """Return the same of the text of a file."""
+    """Do the same with the text of a file."""
     check_emonhub(text)
     readable = not text.faults
     gateway = _gateway(text)

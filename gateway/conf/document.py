@@ -89,7 +89,7 @@ class Document:
     """The file, with the faults and remarks that were found in it; `length` is its number of lines.
 
     `public` tells that every user of the machine can read it, `displaced` that sections are not where they
-    belong; `takers` tell, by type, whether it has a setting of a name, once that has been asked.
+    belong; `takers` are functions, by type, that tell whether it has a setting of a name; made when needed.
     """
 
     path: Path
@@ -161,7 +161,7 @@ def parse(path: Path, data: bytes, *, public: bool = False) -> Document:
 
 
 def _is_unmatched(line: str) -> bool:
-    """Tell whether many brackets do not match, over which ConfigObj would not return for minutes."""
+    """Tell whether so many brackets do not match that ConfigObj would take minutes."""
     section = line.strip().partition("#")[0]
     if not section.startswith("[") or section.count("[") + section.count("]") <= _BRACKETS:
         return False
@@ -172,8 +172,8 @@ def _is_unmatched(line: str) -> bool:
 class _Lines:
     """Turns the lines of a file into sections and entries.
 
-    A line that cannot be read is reported, and the rest is read without it. With the name of a section goes
-    all that belongs to it, which would otherwise be taken for its neighbour's.
+    A line that cannot be read is reported, and the rest is read without it. If it names a section, all of the
+    section is ignored, as it would otherwise count as part of its neighbour.
     """
 
     def __init__(self, file: str, raw: list[bytes]) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.settings import Raw
 
     Place = tuple[str, ...]
-    """The names of the sections that an entry is in, and its key; or those of a section."""
+    """The names of the sections that an entry is in, and its key; or the names that lead to a section."""
 
 _ITEM = r"""(?:"[^"]*"|'[^']*'|[^'",\#\s][^,\#]*?)"""
 _ENTRY = re.compile(
@@ -38,7 +38,7 @@ _NUMBERED = re.compile(r"(\D+)([0-9]+)")
 
 
 class Unwritable(ValueError):
-    """What a change of the file would put there cannot be read as it is meant."""
+    """What a change would write into the file cannot be read back as intended."""
 
 
 class Draft:
@@ -192,7 +192,7 @@ class Draft:
         return min(lines, default=len(self._lines) + 1)
 
     def _accept(self, line: int, instead: int, new: list[str], wanted: Mapping[Place, Raw | None]) -> None:
-        """Put lines instead of, or before, a line, if the file then has what is wanted and all else."""
+        """Put lines in place of, or before, a line, if that changes only what is wanted."""
         added = [(text if text.endswith("\r") else f"{text}{self._end}").encode() for text in new]
         lines = [*self._lines[: line - 1], *added, *self._lines[line - 1 + instead :]]
         text = document.parse(self.path, b"\n".join(lines))

@@ -39,7 +39,7 @@ def claims(catalogue: Iterable[Series]) -> dict[str, dict[int, Series] | None]:
 
 
 def claimed_by_others(listeners: Mapping[str, Listener]) -> dict[str, frozenset[str]]:
-    """Return the nodes that other listeners claim, and it does not, for each listener by name."""
+    """Return, for each listener by name, the nodes that others claim and it does not."""
     nodes = {name: claims(listener.catalogue()).keys() for name, listener in listeners.items()}
     everyones = frozenset().union(*nodes.values())
     return {name: everyones - ours for name, ours in nodes.items()}

@@ -45,7 +45,7 @@ def check_text(text: str) -> None:
 
 
 def check_broker(host: str) -> None:
-    """Raise ValueError for what is not the name or address of a host."""
+    """Raise ValueError for text that is not the name or address of a host."""
     name, colon, port = host.partition(":")
     if colon and port.isdecimal():
         raise ValueError(f"the broker alone expected, {name}, and the port on its own line: port = {port}")
@@ -118,7 +118,7 @@ class Broker(Plugin):
         return joined(*self.address)
 
     def who(self, code: int) -> str:
-        """Return whom a broker refuses, "" where that is not about the user."""
+        """Return the user that a broker refuses, "" if the refusal is not about the user."""
         user = f" user {self.user}" if self.user is not None else ", who gives no user name"
         return user if code in _OF_USER else ""
 

@@ -18,7 +18,7 @@ LARGEST = 1 << 20
 """Bytes of a packet that the broker may send: it leaves a larger one out."""
 
 _KEPT = 1 << 17
-"""Bytes that are kept of a longer packet: more than any message that is looked into has."""
+"""Bytes that are kept of a longer packet: more than any message that is parsed has."""
 
 _MOST_PROPERTIES = 4096
 """Bytes of the properties of a message that is read with them."""
@@ -32,7 +32,7 @@ _EXACTLY_ONCE = 20
 _PUBLISH = 0x30
 
 _REASON = 2
-"""Where the reason code of a PUBACK is, behind the number of the message (MQTT 5, section 3.4.2)."""
+"""Where the reason code of a PUBACK is, after the number of the message (MQTT 5, section 3.4.2)."""
 _UNSPECIFIED = 0x80
 
 _MOST_SUBSCRIPTIONS = (1 << 28) - 1
@@ -46,10 +46,10 @@ ORIGIN = "oemgateway"
 class BoundedClient(Client):
     """paho's client, which takes a packet of up to 256 MB into memory, with a limit.
 
-    Of a longer one, as a broker without MQTT 5 may send, the beginning is kept, and all of it read: it would
-    come again, and nothing behind it, if the connection ended there.
+    Of a longer one, which a broker without MQTT 5 may send, the beginning is kept and the rest read: if the
+    connection ended there, it would come again, and nothing after it.
 
-    `codes` has the reason codes by message that paho does not know for an acknowledgement, and would end the
+    `codes` has, by message, the reason codes of acknowledgements that paho does not know, and would end the
     connection for: mosquitto's for a message beyond its message_size_limit.
     """
 
@@ -104,7 +104,7 @@ def _leave_out_properties(packet: bytearray, at: int) -> None:
 
 
 def of_connection(session_expiry: int, receive_maximum: int) -> Properties:
-    """Return the properties of CONNECT: how many seconds a session is kept, and what may come at a time."""
+    """Return the properties of CONNECT: how long a session is kept, and how much may come at a time."""
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
     properties.SessionExpiryInterval = session_expiry
     properties.MaximumPacketSize = LARGEST
@@ -131,7 +131,7 @@ def of_subscription(topic: str) -> Properties:
 
 
 def subscriptions_of(message: MQTTMessage) -> frozenset[int]:
-    """Return the numbers of the subscriptions that a message comes by, 0 for those that have none."""
+    """Return the numbers of the subscriptions that a message matches, 0 for those without one."""
     return frozenset(getattr(message.properties, "SubscriptionIdentifier", ())) or _UNNUMBERED
 
 

@@ -1,4 +1,4 @@
-"""What a relay has confirmed of our messages, as it publishes that. Pure."""
+"""Which of our messages a relay has confirmed, as it publishes that. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A frame as the JSON of one message, and back: our own form, and those of emonhub and of Emoncms.
 
-A gap is left out in the log, and null in the present state. What came is data: ValueError names in one line
-why it is no frame.
+A gap is left out in the log, and null in the present state. What came is data: ValueError says in one line
+why it is not a frame.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 LONGEST = 65_536
-"""Bytes of a message that is looked into: a frame of 999 values has some 20,000."""
+"""Bytes of a message that is parsed: a frame of 999 values has some 20,000."""
 
 _INDEX = re.compile(r"[1-9][0-9]{0,2}")
 _ID = re.compile(r"[0-9a-z]{1,32}")
@@ -34,7 +34,7 @@ _LONGEST_NAME = 64
 
 
 class Identity(NamedTuple):
-    """What tells a message of a gateway from all others: its epoch, and its number in that.
+    """What distinguishes a message of a gateway from all others: its epoch, and its number in that.
 
     `after` is the number before it in the order of sending, and `acked` the last one whose arrival the sender
     knows of; each as (epoch, n), None where there is none.
@@ -138,7 +138,7 @@ def from_log(given: dict[str, Any], node: str, now: Stamp) -> Frame:
 
 
 def identity_of(given: dict[str, Any]) -> Identity | None:
-    """Return who a message of the log is, if it says so."""
+    """Return the identity of a message of the log, if it has one."""
     if "gateway" not in given:
         return None
     gateway, epoch, n = given["gateway"], given.get("epoch"), given.get("n")
@@ -159,9 +159,9 @@ def from_emoncms(
 ) -> Frame:
     """Return the frame of what Emoncms or a reader of emonhub takes: an object, `1,2,3`, or one number.
 
-    `names` are the levels of the topic behind the node: with them a number is one value, and the keys of an
-    object get them in front. `misdated` is called with a time of the object that cannot be, in Unix seconds:
-    where it returns none, the frame has that of its arrival, as in Emoncms.
+    `names` are the levels of the topic after the node: with them a number is one value, and they are put in
+    front of the keys of an object. `misdated` is called with an impossible time of the object, in Unix
+    seconds: if it returns none, the frame has the time of its arrival, as in Emoncms.
     """
     text = text_of(payload).strip(SPACE)
     if not text.startswith("{"):
@@ -191,14 +191,14 @@ def from_emoncms(
 
 
 def from_emonhub_values(payload: bytes, node: str, now: Stamp) -> Frame:
-    """Return the frame of emonhub's `rx/<node>/values`: `1,2,3`, with the rssi at the end perhaps."""
+    """Return the frame of emonhub's `rx/<node>/values`: `1,2,3`, possibly with the rssi at the end."""
     values = [parse_number(item) for item in text_of(payload).split(",")]
     check_places(len(values))
     return Frame(node, tuple(values), now)
 
 
 def _numbers(given: dict[str, Any]) -> dict[str, float | None]:
-    """Return the values of an object; one that is no number has none, as Emoncms takes the others, too.
+    """Return the values of an object; one that is not a number is a gap: Emoncms takes the others, too.
 
     Raises ValueError where none of them is a number.
     """
@@ -328,7 +328,7 @@ def _object(given: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _rssi(given: dict[str, Any]) -> int | None:
-    """Return the signal strength that an object says, in dBm."""
+    """Return the signal strength that an object gives, in dBm."""
     rssi = given.get("rssi")
     return rssi if type(rssi) is int and abs(rssi) < 1000 else None
 

@@ -21,7 +21,7 @@ _unkept: list[str] = []
 def gateway_id(state: Path | None) -> str:
     """Return the id kept in the state directory, made at the first time.
 
-    Where it cannot be kept it is one for as long as this process lives.
+    If it cannot be kept it lasts as long as this process.
     """
     if state:
         with suppress(OSError, UnicodeDecodeError):

@@ -1,8 +1,8 @@
 """One connection to a broker, from CONNECT to its end, without a thread; a failure is an OSError.
 
 After a failure a new one is made: what was not acknowledged is then sent again from our own queue, and never
-from the library's memory. MQTT 5 is spoken, and 3.1.1 only with a broker that does not know it: such a broker
-acknowledges also what it refuses.
+from the library's memory. MQTT 5 is spoken, and 3.1.1 only with a broker that does not know 5: such a broker
+also acknowledges what it refuses.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 
 IN_FLIGHT = 20
-"""Messages without an acknowledgement: more are not faster, as measured."""
+"""The most messages without an acknowledgement: more are not faster, as measured."""
 
 _AT_ONCE = 500
 """Packets read before the caller has its turn."""
 
 _BRIEF = 60.0
-"""Seconds that a connection lasts at least where nothing is wrong."""
+"""The least seconds that a connection lasts if nothing is wrong."""
 
 _MOST = 2000
 """Messages that wait in `received`: what comes beyond waits in the connection."""
@@ -48,7 +48,7 @@ _MOST_BYTES = 4 << 20
 """The same for the bytes of their payloads and topics."""
 
 _TIMES_UNCONFIRMED = 16
-"""How many times as much waits where the answer to a subscription is behind it."""
+"""How many times as much may wait if the answer to a subscription comes after it."""
 
 _UNSUPPORTED_VERSION, TOO_LARGE = 0x84, 0x95
 """Reason codes of MQTT 5 (section 2.4)."""
@@ -57,7 +57,7 @@ _UNSUPPORTED_VERSION, TOO_LARGE = 0x84, 0x95
 class Session:
     """A connection with a broker. `received` has the messages that came, the oldest first.
 
-    All that is published says its `origin`, where there is one (MQTT 5): who reads it knows its own.
+    All that is published carries its `origin`, if there is one (MQTT 5), so that a reader knows its own.
 
     With a `session_expiry` in seconds the broker keeps what comes while nobody is connected, and messages are
     acknowledged by `acknowledge` only; it then sends up to `receive_maximum` before it waits for that.
@@ -90,7 +90,7 @@ class Session:
         self._awaited: set[int] = set()
 
     def open(self) -> None:
-        """Connect, and wait until the broker has said yes; OSError with what it said otherwise."""
+        """Connect, and wait until the broker accepts; otherwise OSError with its answer."""
         # RabbitMQ 3.10 closes the connection at MQTT 5 without an answer. So may any that is just ending.
         for self.version in (5, 5, 4):
             self._connack, self._ended = None, ""
@@ -203,7 +203,7 @@ class Session:
                 self._client.loop_write()
             self._client.loop_misc()
         except Exception as error:
-            # A broker may send anything, and the library raises whatever it meets there.
+            # A broker may send anything, and the library may then raise anything.
             self.close()
             raise Lost(f"{self._broker.where} sent what is not MQTT: {error!r}") from error
         if self._client.socket() is None and self._connack and not self._connack[0]:
@@ -301,7 +301,7 @@ class Session:
         if flags.is_disconnect_packet_from_server:
             self._ended = f"the broker ends the connection: {reason}"
         elif reason.value == FAILED and time.monotonic() < self._opened_at + _BRIEF:
-            # As mosquitto does to the first of two with the same id, without a word.
+            # As mosquitto silently does to the first of two with the same id.
             again = f"if that goes on, see whether another client has the id {self._id}, too"
             self._ended = f"it closes the connection soon after it was made; {again}"
         else:

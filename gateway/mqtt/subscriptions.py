@@ -38,7 +38,7 @@ class Subscriptions:
 
     @property
     def are_unconfirmed(self) -> bool:
-        """Whether an answer is waited for: it comes behind the messages that the broker has kept."""
+        """Whether it waits for an answer, which comes after the messages that the broker has kept."""
         return None in self._answers.values()
 
     def add(self, topics: Iterable[str], *, is_5: bool, retained: bool) -> None:

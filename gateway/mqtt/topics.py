@@ -16,8 +16,8 @@ _FORBIDDEN = re.compile(r"[+#\x00-\x1f\x7f-\x9f]")
 def encode(name: str) -> str:
     """Return the name in letters, digits, _ and -, never the same for two names.
 
-    A byte of UTF-8 that is none of the first three is -XX in hexadecimal: this is what Home Assistant takes
-    as the id of an object.
+    A byte of UTF-8 that is none of the first three is -XX in hexadecimal: Home Assistant accepts this as the
+    id of an object.
     """
     return "".join(
         chr(byte) if byte < 0x80 and _PLAIN.match(chr(byte)) else f"-{byte:02x}" for byte in name.encode()

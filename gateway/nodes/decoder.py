@@ -87,7 +87,7 @@ class _Meaning(NamedTuple):
 
     @classmethod
     def of(cls, name: str, scale: str | None, unit: str) -> _Meaning:
-        from fractions import Fraction  # noqa: PLC0415  (200 kB, which only who has [nodes] needs)
+        from fractions import Fraction  # noqa: PLC0415  (200 kB, needed only with [nodes])
 
         is_temperature = unit.lower() in _CELSIUS if unit else bool(_TEMPERATURE.fullmatch(name))
         return cls(*Fraction(scale or 1).as_integer_ratio(), is_temperature, bool(unit or scale))

@@ -110,7 +110,7 @@ def _remove_stale_socket(path: Path) -> None:
 
 
 def process_at(path: Path) -> int:
-    """Return the process that has a socket, which need not answer; 0 where that cannot be seen."""
+    """Return the process that has a socket, even if it does not answer; 0 if that cannot be seen."""
     with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
         client.setblocking(False)
         client.connect(os.fspath(path))

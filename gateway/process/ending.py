@@ -34,7 +34,7 @@ def end_in_time(stop: Flag) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    # Who started this may have blocked them: what is blocked stays so through an exec.
+    # The parent may have blocked them: a blocked signal stays blocked through an exec.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     reader, writer = socket.socketpair()
     writer.setblocking(False)

@@ -27,7 +27,7 @@ _SERVICE = re.compile(r"/system\.slice/(?:.*/)?([\w@.-]+)\.service$", re.MULTILI
 class Holder:
     """A process (0: this user may not see which), with its program, user, and service of systemd.
 
-    `is_command` is one of ours on the queue, which ends by itself: to end it could leave a part undone.
+    `is_command` is one of ours on the queue. It ends by itself; killing it could leave work half done.
     """
 
     pid: int = 0
@@ -81,7 +81,7 @@ def of_process(pid: int, proc: Path = PROC) -> Holder:
 
 
 def of_port(host: str, number: int, proc: Path = PROC) -> Holder | None:
-    """Return who keeps a server from this address and TCP port; None where nobody is seen to listen there."""
+    """Return who occupies this address and TCP port; None if nobody is seen to listen there."""
     for name in ("tcp", "tcp6"):
         for line in text_of(proc / "net" / name).splitlines()[1:]:
             fields = line.split()

@@ -1,4 +1,4 @@
-"""How often the same is logged: once an hour, however often it happens."""
+"""How often the same message is logged: once an hour, however often it occurs."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ class LimitedLog(logging.LoggerAdapter[logging.Logger]):
         self._limit = LogLimit(most)
 
     def log(self, level: int, msg: object, *args: object, **more: Any) -> None:  # noqa: ANN401  (as in its base)
-        """Log a line, unless there is one too many."""
+        """Log a line, unless the limit is reached."""
         if self.isEnabledFor(level) and self._limit.allows(str(msg) % args, self._now()):
             super().log(level, msg, *args, **more)

@@ -106,7 +106,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
             text = "".join(f"{self.format(each)}\n" for each in records)
             self._unwritten = text.encode(errors="backslashreplace")
             self._is_written(until)
-        except Exception:  # noqa: BLE001  (it is closed, has gone, or is no file: what logs is not to suffer)
+        except Exception:  # noqa: BLE001  (it is closed, gone, or not a file: the code that logs must not fail)
             self._unwritten = b""
             super().emit(record)
 
@@ -136,7 +136,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
 def _reopened(stream: TextIO) -> int | None:
     """Return a descriptor of a pipe or terminal that takes what it has room for; None where there is none.
 
-    Those who share the other one are to wait as before. A pipe of another user cannot be opened.
+    Others that share the original still wait as before. A pipe of another user cannot be opened.
     """
     with contextlib.suppress(AttributeError, ValueError, OSError):
         number = stream.fileno()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def naming(place: Path | str) -> Iterator[None]:
-    """Add the place to an OSError that names none, as one of a read or write does not."""
+    """Add the file's name to an OSError that has none, such as that of a read or write."""
     try:
         yield
     except OSError as error:
@@ -57,7 +57,7 @@ def output(name: str) -> Iterator[BinaryIO]:
         return
     directory = Path(name).absolute().parent
     with naming(name), as_owner(directory):
-        file = Path(name).absolute()  # of a pipe, such as /dev/stdout may be, the real path is no path
+        file = Path(name).absolute()  # the real path of a pipe, which /dev/stdout may be, is not usable
         is_stream = file.exists() and not file.is_file()
         file = file if is_stream else Path(os.path.realpath(name))
         handle, part = (os.open(file, os.O_WRONLY), file) if is_stream else beside(file)

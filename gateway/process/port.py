@@ -12,9 +12,9 @@ from gateway.process import holders
 _HOST = re.compile(r"(?:[\w-]+\.)*[\w-]+\.?|[0-9a-fA-F:]+:[0-9a-fA-F:.]*(?:%\w+)?")
 _PLACE = re.compile(r"(?:\[(.+)\]|([^:]+))(?::([0-9]{1,5}))?")
 EVERYWHERE = ("0.0.0.0", "::")
-"""What a section listens on so that every address of the machine takes connections; no address itself."""
+"""What a section listens on to take connections at every address of the machine; not an address itself."""
 _FREE = 1024
-"""The first port that any user may listen at, as Linux comes (net.ipv4.ip_unprivileged_port_start)."""
+"""The first port that any user may listen on, by default in Linux (net.ipv4.ip_unprivileged_port_start)."""
 
 
 def is_loopback(host: str) -> bool:
@@ -26,7 +26,7 @@ def is_loopback(host: str) -> bool:
 
 
 def exclusive(host: str, number: int) -> tuple[str, ...]:
-    """Return what no other can open at the same time, in words; IPv6 has ports of its own."""
+    """Return, in words, what only one can have open at a time; IPv6 has ports of its own."""
     if not number:
         return ()
     port = f"{'IPv6 port' if ':' in host else 'port'} {number}"

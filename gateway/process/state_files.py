@@ -36,7 +36,7 @@ def as_owner(directory: Path) -> Iterator[None]:
         return
     user, group = _owner(directory)
     if user and os.getgroups():
-        os.setgroups([])  # root's groups would open what is theirs; root itself needs none
+        os.setgroups([])  # root's groups would give access to their files; root itself needs none
     before = _act_as(user, group)
     try:
         yield

@@ -60,7 +60,7 @@ def check_syslog(words: Sequence[str]) -> None:
 
 
 def syslog_trouble(words: Sequence[str]) -> str:
-    """Return why a syslog is not reached, "" where nothing speaks against it; UDP has no answer."""
+    """Return why a syslog cannot be reached, "" if no problem is seen; UDP has no answer."""
     host, port = host_and_port(words[0].removeprefix("tcp:"), _PORT)
     try:
         if words[0].startswith("tcp:"):
@@ -195,7 +195,7 @@ class _Stream(_Sender):
 
     def _connected(self) -> socket.socket:
         if self._connection and wait_readable([self._connection], 0):
-            self._hang_up()  # a server of syslog says nothing: it has ended
+            self._hang_up()  # a syslog server sends nothing: it has closed the connection
         if not self._connection:
             self._connection = socket.create_connection(self._place, _PATIENCE)
         return self._connection

@@ -17,7 +17,7 @@ from gateway.flag import Flag, wait_readable
 
 _PATIENCE = 2.0
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-"""Errors of a process that has no more of something for now: what failed with one may go well later."""
+"""Errors of a process that has run out of something for now: a retry may succeed later."""
 _PAUSE = 1.0
 _HANGS = 10.0
 """Seconds after which accepting a client hangs: where there is no memory for it, a thread may never start."""
@@ -26,8 +26,8 @@ _HANGS = 10.0
 class ThreadedServer(ThreadingMixIn, TCPServer):
     """Serves up to CLIENTS at a time, and PER_ADDRESS of them from one address.
 
-    For one more, the client is hung up on that has been the longest to send a request; where there is none,
-    the one more is. A handler says `waits` before it reads a request, and `begins` after.
+    For one more, the client that has been longest in sending a request is disconnected; if none is, the new
+    one is. A handler says `waits` before it reads a request, and `begins` after.
     `NAME` is that of its thread, and of its log. `refused` counts what was not answered, by its reason.
     """
 
@@ -54,7 +54,7 @@ class ThreadedServer(ThreadingMixIn, TCPServer):
 
     @property
     def is_dead(self) -> bool:
-        """Whether nobody is accepted any more: its thread has died, or hangs."""
+        """Whether it no longer accepts clients: its thread has died, or hangs."""
         busy_since = self._stop.unattended
         hangs = busy_since is not None and time.monotonic() > busy_since + _HANGS
         return hangs or not self._thread.is_alive()

@@ -1,4 +1,4 @@
-"""What a queue holds: what its open file has, and what waits in memory to be written there."""
+"""The contents of a queue: what its open file has, and what waits in memory to be written there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Waiting(NamedTuple):
-    """A frame in the queue: for the dispatcher `whose`, or all (""), and whether its time is not known."""
+    """A frame in the queue: for the dispatcher `whose`, or all (""), and whether its time is unknown."""
 
     number: int
     frame: Frame
@@ -34,7 +34,7 @@ class Waiting(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A frame that was set aside for a dispatcher. Where it is `undated` its time is not known."""
+    """A frame that was set aside for a dispatcher; if it is `undated` its time is unknown."""
 
     frame: Frame
     reason: str
@@ -44,7 +44,7 @@ class Refused(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How many frames a dispatcher has still to deliver, how many of them wait for a time, and the oldest."""
+    """How many frames a dispatcher still has to deliver, how many of them wait for a time, the oldest."""
 
     waiting: int
     held: int
@@ -53,7 +53,7 @@ class Standing(NamedTuple):
 
 
 class Unwritten(NamedTuple):
-    """A frame that is not on the disk yet, and the text that it will be there."""
+    """A frame that is not on the disk yet, and the text that will be written for it."""
 
     number: int
     frame: Frame
@@ -71,7 +71,7 @@ class Contents:
     def __init__(
         self, db: sqlite3.Connection, limits: Limits, boot: str, counted: Census | None = None
     ) -> None:
-        """`boot` is the one that is now; `counted` are the frames of the file where they are known."""
+        """`boot` is the current one; `counted` are the frames of the file if they are known."""
         self.db = db
         self.unwritten: deque[Unwritten] = deque()
         self.places = Places(boot)
@@ -103,7 +103,7 @@ class Contents:
         return self.places.first
 
     def know_nothing(self) -> None:
-        """Begin with provisional ids, as long as it is not known what is in the file."""
+        """Begin with provisional ids, until it is known what is in the file."""
         self.next = self._first_on_disk = self.places.memory_from = PROVISIONAL
         self.places.begin(PROVISIONAL, PROVISIONAL)
         self.boots.load(self.db, PROVISIONAL, PROVISIONAL)
@@ -114,7 +114,7 @@ class Contents:
         self.db = stand_in
         self.places.lose_file(self.unwritten[0].number if self.unwritten else self.next)
 
-    # What is there.
+    # Reading.
 
     def waiting(self, after: int, limit: int, who: str = "") -> list[Waiting]:
         """Return the oldest frames after this id, for whichever dispatcher, with their times for `who`."""
@@ -145,7 +145,7 @@ class Contents:
         return dated
 
     def set_aside(self, who: str, after: int, limit: int) -> list[Refused]:
-        """Return the oldest frames behind this id that were set aside for the dispatcher."""
+        """Return the oldest frames after this id that were set aside for the dispatcher."""
         query = "SELECT frame, reason, id, undated FROM refused WHERE who = ? AND id > ? ORDER BY id LIMIT ?"
         found = []
         for text, reason, number, undated in self.db.execute(query, (who, after, limit)).fetchall():
@@ -157,7 +157,7 @@ class Contents:
     def standing(self, who: str, saved: int) -> Standing:
         """Return a dispatcher's figures; `saved` frames wait in a rescue and are not counted here.
 
-        Of "" they are what waits for a dispatcher while there is none.
+        Those of "" count what waits while there is no dispatcher.
         """
         refused = self.refused.by[who]
         if who not in self.places.consumers:
@@ -174,11 +174,11 @@ class Contents:
         return Standing(waiting, held, refused, oldest)
 
     def held_from(self, after: int) -> int:
-        """Return the id behind this one from which on frames wait for their time; 0 where none does."""
+        """Return the first id after this one whose frame waits for its time; 0 if there is none."""
         unknown = ((max(first - 1, after), last) for first, last in self.boots.unknown(self.next))
         return next((first + 1 for first, last in unknown if self.census.count(first, last)), 0)
 
-    # What comes and goes.
+    # Adding and removing frames.
 
     def put(self, frames: Sequence[tuple[Frame, str]]) -> None:
         """Add frames, each with its text, at the end."""
@@ -190,7 +190,7 @@ class Contents:
     def admit(self, frames: Sequence[tuple[Frame, str]], instead_of: Sequence[tuple[str, int]]) -> None:
         """Write frames at the end of the file, each for one dispatcher or all (""), in place of refused ones.
 
-        Nothing may wait to be written. Raises OSError, and leaves all as it is, where some of those are gone.
+        Nothing may be waiting to be written. Raises OSError, and changes nothing, if some of those are gone.
         """
         rows = [
             (number, to_text(self.boots.fix(frame)), whose)
@@ -207,7 +207,7 @@ class Contents:
         self.next += len(rows)
 
     def set_lost_aside(self, who: str, found: Iterable[Waiting], reason: str) -> bool:
-        """Set the first frames aside whose time will never be known; return whether there were any."""
+        """Set aside the first frames whose time will never be known; return whether there were any."""
         lost = list(takewhile(lambda kept: self.boots.is_lost(kept.frame), found))
         self.refused.unwritten += [
             RefusedRow(n, who, reason, to_text(frame), undated=True) for n, frame, *_ in lost
@@ -230,7 +230,7 @@ class Contents:
         self.census.remove(memory_from, by_all)
 
     def pass_over(self, who: str, upto: int) -> None:
-        """Move a dispatcher to this id, and remove the frames that all have passed."""
+        """Move a dispatcher to this id, and remove the frames that every dispatcher has passed."""
         self.places.move(who, upto)
         self._let_go_of_passed()
 
@@ -254,7 +254,7 @@ class Contents:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Do all of what is done with the connection, or nothing."""
+        """Run a transaction: all that is done with the connection is kept, or nothing."""
         refused = self.refused.state()
         try:
             with store.transaction(self.db):
@@ -264,7 +264,7 @@ class Contents:
             raise
 
     def write(self) -> bool:
-        """Bring to the disk what is not there yet; return whether there was something."""
+        """Write what is not on the disk yet; return whether there was anything."""
         if not (
             self.unwritten
             or not self.places.is_written
@@ -300,21 +300,21 @@ class Contents:
         return True
 
     def check_room(self, db: sqlite3.Connection) -> None:
-        """Raise NoRoom where what waits takes more of the file than it may; inside a transaction."""
+        """Raise NoRoom if what waits takes more of the file than allowed; inside a transaction."""
         used = store.pages_used(db) - self.refused.pages
         surplus = used - self._limits.bytes // PAGE
         if surplus > 0:
             raise NoRoom(surplus / used)
 
     def take_late(self, rows: Sequence[tuple[int, str]]) -> None:
-        """Add the frames that came while the file was rescued after its own; they may have been sent."""
+        """Add, after the file's own, the frames that came during its rescue; they may have been sent."""
         self.put([(from_text(text), text) for _, text in rows])
         self.places.begin(self.first, self.next)
 
     # A file that can be used again, and what came while it could not.
 
     def resume(self, before: Contents) -> None:
-        """Take over what memory knows of this file: it is what could not be written to it."""
+        """Take over what memory has for this file and could not be written to it."""
         is_empty = self.first == self.next
         self.unwritten = before.unwritten
         self.next = max(self.next, before.next)

@@ -1,4 +1,4 @@
-"""Reads and writes; where the disk refuses, what is new waits in memory and is tried again."""
+"""Reads and writes; if the disk refuses, what is new waits in memory and is tried again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Disk:
             self.file.ballast.take()
 
     def flush(self) -> None:
-        """Bring to the disk what is not there yet; that it refuses is said once, and when it is over."""
+        """Write what is not on the disk yet; a refusal is logged once, and so is its end."""
         try:
             self._write_and_make_room()
         except sqlite3.Error as error:
@@ -93,7 +93,7 @@ class Disk:
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Turn what the disk refuses into OSError."""
+        """Turn a refusal of the disk into an OSError."""
         try:
             yield
         except NoRoom as error:
@@ -102,18 +102,18 @@ class Disk:
             raise OSError(f"the queue's disk refuses: {error}") from error
 
     def check(self) -> None:
-        """Raise OSError where the disk refuses what is to be on it."""
+        """Raise OSError if the disk refuses what has to be on it."""
         if self.file.trouble:
             raise OSError(f"the queue's disk refuses: {self.file.trouble}")
 
     def due(self) -> float:
-        """Return in how many seconds there is something for `tend` to do; infinity where there is nothing."""
+        """Return the seconds until `tend` has something to do; infinity if there is nothing."""
         if self.file.is_rescuing:
             return 0.0
         return max(0.0, self.file.retry_at - self.file.clock.monotonic()) if self.file.trouble else math.inf
 
     def tend(self) -> None:
-        """Bring on a rescue by a piece, or try a disk that refused again, where that is due."""
+        """Do one piece of a rescue, or retry a disk that refused, if that is due."""
         if self.due():
             return
         if self.file.is_rescuing:
@@ -130,12 +130,12 @@ class Disk:
         self.file.close()
 
     def _flush_if_open(self) -> None:
-        """Bring to the file, which may be another by now, what waited for it."""
+        """Write what waited to the file, which may be a different one by now."""
         if not self.file.is_away:
             self.flush()
 
     def _write_and_make_room(self) -> None:
-        """Write; for an error do what can be done about it, and try again, once, or as long as that helps."""
+        """Write; after an error do what can be done about it, and retry once, or as long as that helps."""
         tried = False
         while True:
             try:
@@ -149,7 +149,7 @@ class Disk:
                 return
 
     def _make_room(self, error: sqlite3.Error) -> bool:
-        """Do what can be done about an error; return whether frames went, as it can be that more have to."""
+        """Do what can be done about an error; return whether frames were removed: more may have to be."""
         if store.is_damage(error):
             self.file.mend(error)
         elif self._retention.make_room(self.file.contents, error):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is kept; beyond it the oldest frames go first, and are counted.
+    """How much is kept; beyond that the oldest frames are removed first, and counted.
 
     `frames` and `bytes` (on the disk) are for what waits, `refused` and `refused_bytes` for what was refused.
     `memory` is the number of frames that wait in memory while the disk does not take them, and `age` the
@@ -25,7 +25,7 @@ class Limits:
 
     @property
     def file_bytes(self) -> int:
-        """The bytes that the file may have: neither what waits nor what was refused takes the other's room.
+        """The bytes that the file may have: waiting and refused frames do not take each other's room.
 
         In the middle of a transaction it may be somewhat more than both.
         """
@@ -33,7 +33,7 @@ class Limits:
 
 
 class NoRoom(sqlite3.OperationalError):
-    """What waits takes more of the file than it may: by `share` of it, from 0 to 1."""
+    """What waits takes more of the file than allowed: by `share` of it, from 0 to 1."""
 
     sqlite_errorcode = sqlite3.SQLITE_FULL
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _EPOCH = "epoch "
 
 NOT_KEPT = "not kept "
-"""Before the names of dispatchers, in the notes of the queue: what the far end shows, it has not kept."""
+"""Prefix of a dispatcher's name in the queue's notes: its far end has not kept what it shows."""
 
 
 class Notes:
@@ -63,7 +63,7 @@ class Notes:
 
 
 class Epochs:
-    """Which epoch an id belongs to: with that it is never used twice, also where ids are.
+    """Which epoch an id belongs to: the pair is unique, even if an id is used twice.
 
     After a power cut, or where the disk refused, ids that were sent may be given again. So each start of the
     gateway begins an epoch. What came while the file could not be read has one of its own: so the ids of an
@@ -82,7 +82,7 @@ class Epochs:
             self._begin(first, oldest)
 
     def begin_another(self, first: int, oldest: int) -> None:
-        """Begin another epoch of this run: what is from `first` on is delivered before what is older."""
+        """Begin another epoch of this run: frames from `first` on are delivered before older ones."""
         if self._firsts and first > self._firsts[-1]:
             self._begin(first, oldest)
 

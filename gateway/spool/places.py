@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gateway.spool.notes import Notes
 
 PROVISIONAL = 1 << 62
-"""The first id while it is not known which ids the file has used: no frame in a file has one as high."""
+"""The first id while the ids that the file has used are unknown: no frame in a file has one as high."""
 
 _HELD = 1000
 """How many ids a dispatcher may be ahead of what it is sure of."""
@@ -22,7 +22,7 @@ _STRETCH = 10_000
 """How many ids are searched at a time: a listener that puts a frame has to wait for that."""
 
 _END = "end "
-"""How the names of the notes begin that are made at the end of a run."""
+"""Prefix of the names of notes that are made at the end of a run."""
 
 
 class Mark(NamedTuple):
@@ -52,7 +52,7 @@ class Places:
     """
 
     def __init__(self, boot: str) -> None:
-        """`boot` is the one that is now."""
+        """`boot` is the current one."""
         self.first = 1
         self.consumers: set[str] = set()
         self.is_written = True
@@ -66,7 +66,7 @@ class Places:
         self._in_doubt: dict[str, int] = {}
         self._new: set[str] = set()
         self._past: dict[str, int] = {}
-        self._sure: dict[str, int] = {}  # up to which id each is sure, where it has passed more
+        self._sure: dict[str, int] = {}  # the id up to which each is sure, if it has passed more
 
     def load(self, db: sqlite3.Connection) -> int:
         """Read the table; return the highest id in it."""
@@ -78,7 +78,7 @@ class Places:
         return max([0, *self._upto.values(), *(mark.upto for mark in self._marks.values())])
 
     def begin(self, first: int, end: int) -> None:
-        """Note the oldest id and the next one: whatever is there at the start may have been sent before."""
+        """Note the oldest id and the next one: all that is there at the start may have been sent before."""
         self.first, self._at_start = first, end - 1
         self._in_doubt = dict.fromkeys(self._marks, end - 1)
 
@@ -94,13 +94,13 @@ class Places:
         """Keep frames for these dispatchers; a new one begins with the oldest that another has not passed.
 
         Return which are new, and the old name of each that is `renamed`. A renamed one goes on where it was,
-        also where two swap their names: it has sent everything before that, which may be more than it would
-        look for. One that was away may have had another in its place, which has sent what is there.
+        even if two swap their names: it has sent everything before that, which may be more than it would
+        look for. One that was away may have been replaced by another, which has sent what is there.
         """
         before, self.consumers = self.consumers, set(dispatchers)
         renamed = {who: was for who, was in renamed.items() if who in self.consumers and was in before}
         new = self.consumers - (before or self._marks.keys()) - renamed.keys()
-        if self._marks and self._marks.keys() <= self.consumers:  # in nobody's place
+        if self._marks and self._marks.keys() <= self.consumers:  # it replaces no other
             self._new |= new - self._marks.keys()
         for who in self._marks.keys() - self.consumers if self.consumers else ():
             self._marks[who] = self._marks[who]._replace(boot="")
@@ -124,15 +124,15 @@ class Places:
         return new, renamed
 
     def in_file(self, who: str) -> int:
-        """Return up to which id a dispatcher has passed all frames, in order."""
+        """Return the id up to which a dispatcher has passed all frames, in order."""
         return max(self._upto.get(who, 0), self.first - 1)
 
     def in_memory(self, who: str) -> int:
-        """Return up to which id it has passed those from `memory_from` on."""
+        """Return the id up to which it has passed the frames from `memory_from` on."""
         return self._past.get(who, self.memory_from - 1 if self.memory_from else 0)
 
     def of(self, who: str) -> int:
-        """Return the id after which a dispatcher's next frame is, also of one that is gone."""
+        """Return the id after which a dispatcher's next frame is, even if the dispatcher is gone."""
         place = self.in_file(who)
         if self.memory_from and (self.is_out or place + 1 >= self.memory_from):
             return max(place, self.in_memory(who))
@@ -164,11 +164,11 @@ class Places:
         return min((self._past.get(name, before) for name in self.consumers), default=before)
 
     def passed_by(self, these: Iterable[str] | None = None) -> int:
-        """Return up to which id all of these, or all consumers, have passed what is kept."""
+        """Return the id up to which all of these, or all consumers, have passed what is kept."""
         return min(map(self.in_file, self.consumers if these is None else these), default=self.first - 1)
 
     def sure_of_all(self) -> int:
-        """Return up to which id all consumers have passed, and none goes back; 0 where there are none."""
+        """Return the id that all consumers have passed and will not go back before; 0 if there are none."""
         return min((self._sure.get(who, self._upto[who]) for who in self.consumers), default=0)
 
     def hold(self, who: str, upto: int, *, sure: bool) -> None:
@@ -188,7 +188,7 @@ class Places:
         self.is_written = False
 
     def left_at(self) -> int:
-        """Return the lowest id that one who is no consumer any more has come to; a high one without such."""
+        """Return the lowest place of those that are no longer consumers; a high id if there are none."""
         gone = (upto for who, upto in self._upto.items() if who not in self.consumers)
         return min(gone, default=PROVISIONAL)
 
@@ -201,22 +201,22 @@ class Places:
         self.is_written = self.is_written and self._marks[who] == before
 
     def unpin(self, who: str, upto: int) -> None:
-        """Note that no frame up to this id, of those that may have been sent, is anywhere with its time."""
+        """Note that of the frames up to this id that may have been sent, none is anywhere with its time."""
         mark = self._marks[who]
         if mark.pins and mark.pins[-1].upto <= upto:
             self._marks[who] = mark._replace(pins=())
             self.is_written = False
 
     def sent(self, who: str) -> tuple[int, bool]:
-        """Return up to which id frames may have been sent, and whether the last batch was `blind`.
+        """Return the id up to which frames may have been sent, and whether the last batch was `blind`.
 
-        That is the mark or, if it is of another boot, all of the start.
+        That is the mark or, if it is of another boot, all that was there at the start.
         """
         upto, boot, blind, _ = self._marks[who]
         return upto if boot and boot == self._boot else max(upto, self._in_doubt[who]), bool(blind)
 
     def noted(self, who: str, notes: Notes) -> int:
-        """Return up to which id frames may have been sent, as exactly as the last run noted when it stopped.
+        """Return the id up to which frames may have been sent, as exactly as the last run noted at its end.
 
         It is 0 for a new dispatcher. Only counts may use this: a power cut may have taken a newer mark.
         """
@@ -225,13 +225,13 @@ class Places:
         return min(upto, int(noted)) if mark == self._marks[who].key and noted.isdecimal() else upto
 
     def end(self, notes: Notes) -> None:
-        """Note, as the run stops, up to which id frames may have been sent to each dispatcher."""
+        """Note, as the run stops, the id up to which frames may have been sent to each dispatcher."""
         notes.update(
             {f"{_END}{who}": f"{self._marks[who].key} {self.noted(who, notes)}" for who in self.consumers}
         )
 
     def pins(self, who: str) -> Pins:
-        """Return by which clocks frames were sent to a dispatcher."""
+        """Return the clocks that dated the frames sent to a dispatcher."""
         return self._marks[who].pins if who in self._marks else ()
 
     def begin_at_first(self) -> None:
@@ -247,7 +247,7 @@ class Places:
         self.is_out = True
 
     def doubt_marks(self) -> None:
-        """Trust none of the marks: more may have been sent than they say."""
+        """Trust none of the marks: more may have been sent than they show."""
         self._marks = {who: mark._replace(boot="") for who, mark in self._marks.items()}
         self.is_written = False
 

@@ -1,4 +1,4 @@
-"""The file of a queue: opened, opened again after it was gone, or rescued from damage."""
+"""The file of a queue: opened, reopened after it was gone, or rescued from damage."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class QueueFile:
 
     While the file cannot be written to (`is_away`) `trouble` is why. The contents are then a view of it or,
     where it cannot be read either, what came since; they move into the file when it is within reach again.
-    After any call the contents may be others.
+    Any call may replace the contents.
     """
 
     def __init__(self, path: Path, limits: Limits, clock: Clock, *, wake: Callable[[], None]) -> None:
-        """`wake` is called where dispatchers may find something that they did not before."""
+        """`wake` is called when there may be something new for dispatchers."""
         self.trouble = ""
         self.is_away = False
         self.retry_at = 0.0
@@ -76,7 +76,7 @@ class QueueFile:
 
     @property
     def is_rescuing(self) -> bool:
-        """Whether a rescue goes on: what is older than the contents is on its way into the new file."""
+        """Whether a rescue is running: what is older than the contents is being copied into the new file."""
         return self._rescue is not None and not self._is_stuck
 
     @property
@@ -91,11 +91,11 @@ class QueueFile:
         return self._rescue.saved if self._rescue and self.contents.identity is None else 0
 
     def real(self, number: int) -> int:
-        """Return the id that a frame has now, of one that may have been provisional."""
+        """Return the present id of a frame whose id may have been provisional."""
         return number + self._shift if number >= PROVISIONAL else number
 
     def describe(self) -> str:
-        """Return why what is put waits in memory only, where a kill takes it, or ""."""
+        """Return why new frames are only in memory, where a kill loses them, or ""."""
         if self._rescue and self.is_rescuing:
             return (
                 f"{self._path} is damaged: what can be read of it is brought into a new file, "
@@ -138,11 +138,11 @@ class QueueFile:
 
     def mend(self, error: Exception) -> None:
         """Go on with what can be read of a damaged file; places and limits are those in memory."""
-        with suppress(OSError, SpoolUnusable):  # somebody else is at it, or its disk fails: it is tried again
+        with suppress(OSError, SpoolUnusable):  # another program has it, or its disk fails: it is tried again
             self._begin_rescue(error, AT_ONCE)
 
     def advance(self, seconds: float) -> None:
-        """Bring on the rescue of a damaged file, for so long at most, or by one piece."""
+        """Continue the rescue of a damaged file, for so long at most, or by one piece."""
         until = self.clock.monotonic() + seconds
         try:
             rescue = self._rescue = self._rescue or self._begin_salvage()
@@ -171,10 +171,10 @@ class QueueFile:
             self.wake()
 
     def try_again(self, at_once: float = AT_ONCE) -> None:
-        """See whether the disk has the file by now."""
+        """Check whether the file can be used again."""
         self.retry_at = self.clock.monotonic() + RETRY
         try:
-            # The file is another than the one that is open after a disk was pulled out and put back.
+            # After a disk was pulled out and put back, the file is not the one that is open.
             is_another = removed.which(self._path) not in (None, self._file)
             if self.is_away or is_another or salvage.is_begun(self._path):
                 self._open(at_once)
@@ -229,7 +229,7 @@ class QueueFile:
             self.contents.db.close()
 
     def _open(self, seconds: float) -> None:
-        """Go on with the file, or with what can be read of it, for which there are so many seconds."""
+        """Go on with the file, or with what can be read of it within so many seconds."""
         damage: sqlite3.Error | None = None
         try:
             if not salvage.is_begun(self._path):
@@ -247,7 +247,7 @@ class QueueFile:
         self._begin_rescue(damage, seconds)
 
     def _read(self, db: sqlite3.Connection, counted: Census | None = None) -> Contents:
-        """Return the contents of an open file, which is to be the one that is known, if one is."""
+        """Return the contents of an open file, which must be the known one, if one is known."""
         known = self.contents.identity
         try:
             contents = Contents(db, self._limits, self._boot, counted)
@@ -269,7 +269,7 @@ class QueueFile:
         self.epochs.begin(contents.next, contents.first)
 
     def _know_file(self) -> None:
-        """Have the file tell from now on that it is this one; note which one is open."""
+        """Give the file its identity; note which one is open."""
         self._file, self._open_log = removed.which(self._path), removed.which(self._log)
         if not self.contents.identity:
             with suppress(sqlite3.Error):

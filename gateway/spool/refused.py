@@ -29,11 +29,11 @@ CURE = (
 """What can be done about refused frames."""
 
 _PIECE = 1000
-"""How many frames are dropped in one transaction beyond those that make room for new ones: a limit that was
-lowered is reached after several."""
+"""How many frames are dropped in one transaction beyond those that make room for new ones: it takes several
+to reach a limit that was lowered."""
 
 _OVERHEAD = 80
-"""Bytes that a row takes beside its texts, in the table and its two indices; 60 are the least (measured)."""
+"""Bytes that a row takes besides its texts, in the table and its two indices; 60 are the least (measured)."""
 
 _COUNTERS = ("refused_pages", "refused_dropped", "refused_last_out")
 
@@ -49,7 +49,7 @@ class RefusedRow(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes that it takes in the file, about."""
+        """About how many bytes it takes in the file."""
         return len(self.text.encode()) + len(self.reason.encode()) + 3 * len(self.who.encode()) + _OVERHEAD
 
 
@@ -107,7 +107,7 @@ class RefusedFrames:
 
     @property
     def totals(self) -> RefusedTotals:
-        """How many there are, and what became of those that are gone."""
+        """How many there are, and how many are gone."""
         return RefusedTotals(self.by, self.dropped, self.full)
 
     @staticmethod
@@ -139,7 +139,7 @@ class RefusedFrames:
         del self.unwritten[:surplus]
 
     def state(self) -> _State:
-        """Return what is to be put back where a transaction fails."""
+        """Return what has to be restored if a transaction fails."""
         return Counter(self._on_disk), self.pages, self.dropped, self._noted
 
     def restore(self, state: _State) -> None:
@@ -184,7 +184,7 @@ class RefusedFrames:
         return all(count for _, count in there)
 
     def _newest_that_fit(self, rows: list[RefusedRow]) -> list[RefusedRow]:
-        """Drop those at the front that would have no room even in an empty table."""
+        """Drop those at the front that would not fit even into an empty table."""
         most = self._limits.refused
         first = max(0, len(rows) - most)
         while _pages(rows[first:]) > self._limits.refused_bytes // PAGE:

@@ -25,7 +25,7 @@ log = logging.getLogger("oemgateway.spool")
 _PIECE = 500
 """How many frames that are too old are removed at a time."""
 _PASSED_ON = "another may have its place"
-"""What is noted of one whose far end has not kept what it shows, once it is gone and a new one is there."""
+"""The note on a removed dispatcher whose far end has not kept what it shows, once there is a new one."""
 
 
 class Retention:
@@ -34,7 +34,7 @@ class Retention:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._reasons: set[str] = set()
-        # Up to which id frames of each that is no consumer, or of all (""), were counted as dropped.
+        # The id up to which frames of each former consumer, or of all (""), were counted as dropped.
         self._counted: dict[str, int] = {}
 
     def keep_within(self, contents: Contents) -> None:
@@ -50,7 +50,7 @@ class Retention:
     def make_room(self, contents: Contents, error: sqlite3.Error) -> bool:
         """Remove frames where the file has reached its own limit; return whether there were any.
 
-        It can be that more have to.
+        More may have to be.
         """
         if not _limit_is_ours(contents, error):
             return False
@@ -118,7 +118,7 @@ class Retention:
                 refused.rename(db, _steps(now))
 
     def unclaimed(self, contents: Contents) -> int:
-        """Return how many frames wait only for those that are no consumers any more; each is counted once."""
+        """Return how many frames wait only for former consumers; each is counted once."""
         census, places = contents.census, contents.places
         passed = places.sure_of_all()
         gone = census.owners() - places.consumers if places.consumers else ()
@@ -155,13 +155,13 @@ def _pass_on_not_kept(notes: Notes, consumers: set[str], new: set[str], renamed:
 
 
 def _steps(names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return (new, old name) for each; where the new one is still taken, by way of one that none can have."""
+    """Return (new, old name) for each; if the new one is still taken, by way of a name that none can have."""
     steps = [(f"\n{who}" if who in names else who, was) for was, who in names.items()]
     return steps + [(who, f"\n{who}") for who in names.values() if who in names]
 
 
 def _limit_is_ours(contents: Contents, error: sqlite3.Error) -> bool:
-    """Tell whether the limit was reached, and not the end of the disk."""
+    """Tell whether the limit was reached, rather than the end of the disk."""
     if isinstance(error, NoRoom) or not store.is_full(error):
         return isinstance(error, NoRoom)
     (pages,), (most,) = (contents.db.execute(f"PRAGMA {n}_count").fetchone() for n in ("page", "max_page"))

@@ -57,7 +57,7 @@ class Spool:
         self._clock = clock or Clock()
         self.lock = threading.RLock()
         self._subscribers: dict[str, Flag] = {}
-        self._given: dict[str, Row] = {}  # what each dispatcher was last given was dated by this
+        self._given: dict[str, Row] = {}  # the clock that dated what each dispatcher was last given
         # Frames that came with notes, which no dispatcher gets before a sync: (puts, first id).
         self._unsafe: deque[tuple[int, int]] = deque()
         self._lost, self._is_vouched = "", False
@@ -76,7 +76,7 @@ class Spool:
     def set_consumers(self, dispatchers: Iterable[str], renamed: Mapping[str, str] | None = None) -> int:
         """Keep frames for these; a new one starts where the last of all is, a `renamed` one where it was.
 
-        The place of another is remembered, but holds no frame back: return how many only others waited for.
+        The places of others are remembered, but keep no frames: return how many only those waited for.
         """
         with self.lock:
             known = self._contents.places.set_consumers(dispatchers, self._contents.next, renamed or {})
@@ -148,7 +148,7 @@ class Spool:
                 if ready or before == after + 1:
                     return ready
                 if not found:
-                    contents.delivered(who, before - 1)  # what there is, is for others
+                    contents.delivered(who, before - 1)  # all of it is for others
                 elif (
                     self._lost and not self._file.trouble and contents.set_lost_aside(who, found, self._lost)
                 ):
@@ -157,7 +157,7 @@ class Spool:
                     return []
 
     def mark_sending(self, who: str, upto: int, *, blind: bool = False) -> None:
-        """Note, before the dispatcher sends what it was given last, that it does so up to this id.
+        """Note, before the dispatcher sends what it was last given, that it sends it up to this id.
 
         Until `done` or `unmark` these keep their times, whatever is learnt of the clock meanwhile.
         `blind` says that the first of them looks the same as one that the far end has.
@@ -174,23 +174,23 @@ class Spool:
             self._disk.flush()
 
     def sent(self, who: str) -> tuple[int, bool]:
-        """Return up to which id frames may have been sent, and whether that was `blind`.
+        """Return the id up to which frames may have been sent, and whether that was `blind`.
 
-        That is what was noted or, in another boot, as a power cut may have taken the last note, all that was
-        there when this run began, or first knew the dispatcher.
+        That is what was noted. In another boot, as a power cut may have taken the last note, it is all that
+        was there when this run began, or first knew the dispatcher.
         """
         with self.lock:
             return self._contents.places.sent(who)
 
     def noted(self, who: str) -> int:
-        """Return up to which id frames may have been sent; lower than `sent`, and only for counts."""
+        """Return the id up to which frames may have been sent; lower than `sent`, and only for counts."""
         with self.lock:
             return self._contents.places.noted(who, self.notes)
 
     def done(
         self, who: str, upto: int, *, refused: Sequence[tuple[int, Frame, str]] = (), sure: bool = True
     ) -> None:
-        """Note that the dispatcher has delivered every frame up to this id, but for those that are `refused`.
+        """Note that the dispatcher has delivered every frame up to this id except those that are `refused`.
 
         These are set aside for it in the same transaction, each with its reason, whether they were sent or
         not. While the disk refuses, the place is kept in memory, so that nothing is sent twice. Until it is
@@ -211,10 +211,10 @@ class Spool:
             self._disk.flush()
 
     def admit(self, frames: Sequence[tuple[Frame, str]], *, instead_of: Sequence[Refused] = ()) -> None:
-        """Put frames at the end, each for the dispatcher beside it or all (""), in place of refused ones.
+        """Put frames at the end, each for the dispatcher given with it or all (""), in place of refused ones.
 
-        All of it happens, or nothing, and no frame is dropped to make room: raises OSError where there is
-        none, or where the disk does not take it. The time that a frame comes with stands.
+        It is all or nothing, and no frame is dropped to make room: raises OSError if there is no room, or the
+        disk refuses. The time that a frame comes with is kept.
         """
         with self.lock:
             self._disk.admit(frames, [(each.who, each.number) for each in instead_of])
@@ -224,8 +224,8 @@ class Spool:
     def skip(self, who: str, *, before: int, limit: int) -> tuple[int, bool]:
         """Move a dispatcher, or all (""), past the next `limit` ids, up to this one.
 
-        Return how many frames that were, and whether there may be more before that one. Raises OSError where
-        the disk does not take it.
+        Return how many frames those were, and whether there may be more before that id. Raises OSError if
+        the disk refuses.
         """
         with self.lock:
             if self._file.is_away:
@@ -238,7 +238,7 @@ class Spool:
     def expire(self, age: Callable[[Stamp], float]) -> None:
         """Remove the oldest readings that are older than the limit, up to the first without a known time.
 
-        `age` tells how old a reading is at least, in seconds.
+        `age` returns the least age of a reading, in seconds.
         """
         more = True
         with suppress(OSError):
@@ -250,11 +250,11 @@ class Spool:
     # What is known of the clock.
 
     def set_clock(self, offset: float | None, *, lost: str = "", is_vouched: bool = False) -> None:
-        """Note what the wall clock is ahead of this boot's own from now on, in seconds; None: it is wrong.
+        """Note by how many seconds the wall clock is ahead of this boot's own from now on; None: it is wrong.
 
-        Frames of this boot have the time that follows from it, and wait while it is not known. `lost` is the
-        reason with which those are set aside that were taken in an earlier boot whose clock was never right;
-        where the clock `is_vouched` for, that is one, too, whose frames are later than it.
+        Frames of this boot get their time from it, and wait while it is unknown. `lost` is the reason for
+        setting aside those that were taken in an earlier boot whose clock was never right. If the clock
+        `is_vouched` for, a boot whose frames are later than it counts as one, too.
         """
         with self.lock:
             self._lost, self._is_vouched = lost, is_vouched
@@ -269,7 +269,7 @@ class Spool:
             contents = self._contents
             return not self._lost and bool(contents.held_from(contents.places.passed_by()))
 
-    # What there is.
+    # Reading.
 
     def waiting(self, *, after: int = 0, limit: int = 1000, who: str = "") -> list[Waiting]:
         """Return the oldest frames after this id and after the place of `who`, for any dispatcher."""
@@ -319,7 +319,7 @@ class Spool:
 
     @property
     def trouble(self) -> str:
-        """Why what is put waits in memory only, where a kill takes it, or ""."""
+        """Why new frames are only in memory, where a kill loses them, or ""."""
         with self.lock:
             return self._file.describe()
 
@@ -328,14 +328,14 @@ class Spool:
         """The bytes that the queue takes on the disk."""
         return size_of(self._path) + size_of(Path(f"{self._path}-wal"))
 
-    # What is to be done now and then, and at the end.
+    # Periodic work, and the end.
 
     def due(self) -> float:
-        """Return in how many seconds there is something for `tend` to do; infinity where there is nothing."""
+        """Return the seconds until `tend` has something to do; infinity if there is nothing."""
         return min(self.syncing.due(), self._disk.due())
 
     def tend(self) -> None:
-        """Do what is due: a `sync`, a piece of a rescue, another try of a disk that refuses.
+        """Do what is due: a `sync`, a piece of a rescue, a retry of a disk that refuses.
 
         A rescue is due again at once, so that the caller can do other things between two pieces of it.
         """

@@ -1,1 +1,1 @@
-"""The SQLite file that the queue is in: its tables, when it is synced, and what a damaged one still gives."""
+"""The SQLite file of the queue: its tables, when it is synced, and what can be read of a damaged one."""

@@ -1,4 +1,4 @@
-"""Files beside another: those that are set aside, renamed or copied with their date, are never deleted."""
+"""Files next to another: those set aside, renamed or copied with their date, are never deleted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMES = 1_000_000
 
 
 def rescue_of(path: Path) -> Path:
-    """Return the name of the new file while one is rescued from damage."""
+    """Return the name of the new file during the rescue of a damaged one."""
     return path.with_name(f"{path.name}.rescue")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _SIZE = 1 << 20
 _AMPLE = 8 << 20
-"""Free bytes with which the disk is not full any more."""
+"""Free bytes from which the disk no longer counts as full."""
 
 
 class Ballast:
@@ -29,14 +29,14 @@ class Ballast:
 
     @property
     def is_there(self) -> bool:
-        """Whether it is there, in its whole size."""
+        """Whether it exists at its full size."""
         try:
             return self._path.lstat().st_size == _SIZE
         except OSError:
             return False
 
     def take(self) -> None:
-        """Set the bytes aside, where the disk has as many."""
+        """Set the bytes aside, if the disk has that many."""
         with suppress(OSError):
             ballast = open_file(self._path, os.O_WRONLY | os.O_CREAT)
             try:
@@ -46,7 +46,7 @@ class Ballast:
                 os.close(ballast)
 
     def take_again(self) -> None:
-        """Set the bytes aside if they are not yet, or not any more, and the disk has ample room."""
+        """Set the bytes aside if they are not now, and the disk has ample room."""
         if self._is_missing:
             with suppress(OSError):
                 disk = os.statvfs(self._path.parent)

@@ -37,7 +37,7 @@ class Runs:
         self.total += last - first + 1
 
     def remove(self, first: int, last: int) -> int:
-        """Take out the ids from `first` to `last`; return how many of them were there."""
+        """Remove the ids from `first` to `last`; return how many of them were there."""
         begin, end = bisect_left(self._lasts, first), bisect_right(self._firsts, last)
         if begin >= end or first > last:
             return 0
@@ -50,7 +50,7 @@ class Runs:
         return removed
 
     def count(self, after: int, upto: int) -> int:
-        """Return how many there are behind `after`, up to and with `upto`."""
+        """Return how many there are after `after`, up to and including `upto`."""
         begin, end = bisect_right(self._lasts, after), bisect_right(self._firsts, upto)
         if begin >= end or after >= upto:
             return 0
@@ -118,21 +118,21 @@ class Census(Runs):
             self._for_one.setdefault(whose, Runs()).add(first, last)
 
     def remove(self, first: int, last: int) -> int:
-        """Take out the frames from `first` to `last`; return how many there were."""
+        """Remove the frames from `first` to `last`; return how many there were."""
         for runs in self._for_one.values():
             runs.remove(first, last)
         return super().remove(first, last)
 
     def owners(self) -> set[str]:
-        """Return the dispatchers that some frames are for, and for no other."""
+        """Return the dispatchers for which alone there are some frames."""
         return {whose for whose, runs in self._for_one.items() if runs.total}
 
     def count_of(self, who: str, after: int) -> int:
-        """Return how many frames behind this id are for this dispatcher alone."""
+        """Return how many frames after this id are for this dispatcher alone."""
         return self._for_one[who].count(after, self.oldest(self.total))
 
     def count(self, after: int, upto: int, who: str = "") -> int:
-        """Return how many frames behind `after`, up to and with `upto`, are for this dispatcher, or exist."""
+        """Return how many frames after `after`, to `upto` inclusive, are for this dispatcher, or exist."""
         count = super().count(after, upto)
         if who:
             of_others = (runs for whose, runs in self._for_one.items() if whose != who)

@@ -1,8 +1,8 @@
 """The log of commits (-wal) beside the queue file, where SQLite itself would ignore some of it.
 
-SQLite takes a log up to the first frame whose checksum is wrong, and overwrites the rest, or all of it where
-the header is damaged. But each checksum continues the one before, so the other frames can be verified, and a
-log be made of them that SQLite takes.
+SQLite accepts a log up to the first frame whose checksum is wrong, and overwrites the rest, or all of it if
+the header is damaged. But each checksum continues the one before, so the other frames can be verified, and
+written as a log that SQLite accepts.
 The format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log.
 """
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("oemgateway.spool")
 
 PAGE = 1024
-"""Bytes of a page of the file. Small: a commit writes whole ones, and an SD card wears by what is written."""
+"""Bytes of a page of the file. Small: a commit writes whole pages, and writing wears an SD card."""
 
 MAGIC = b"SQLite format 3\0"
 """The beginning of a file."""
 _MAGIC, _VERSION = 0x377F0682, 3007000
 _HEADER, _FRAME = 32, 24 + PAGE
 _SALTS = (1, 2)
-"""These distinguish the frames of a log from those of an earlier one; SQLite draws them at random."""
+"""These distinguish the frames of a log from those of an earlier one; SQLite chooses them at random."""
 _MOST = 64 << 20
 """Bytes of a log that are read; SQLite starts it again from the beginning after 1000 pages."""
 _BLOCK = 4096
-"""Bytes that are read at a time: on a disk they are read together, or not at all."""
+"""Bytes that are read at a time: a disk reads them all, or none."""
 _IDENTITY = slice(68, 72)
 """Where the first page of a file has the number that identifies it."""
 _LOCKS = 0x40000000, 512
@@ -62,7 +62,7 @@ class Commit(NamedTuple):
 
 
 class LogDamaged(sqlite3.DatabaseError):
-    """Pages are missing in the log, so that others in the file are out of date: it has to be rescued."""
+    """Pages are missing in the log, so pages in the file are out of date: it has to be rescued."""
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
@@ -119,7 +119,7 @@ def _checked(data: bytes) -> Iterator[tuple[Commit, bool]]:
             before = _lost_sums(commit, its_salts, sums)
         is_good = (
             before is not None
-            and commit.number > 0  # zeros have a right checksum
+            and commit.number > 0  # the checksum of zeros is valid
             and its_salts == (salts or its_salts)
             and _checksum(commit.content, before) == sums
         )
@@ -129,7 +129,7 @@ def _checked(data: bytes) -> Iterator[tuple[Commit, bool]]:
 
 
 def is_taken(path: Path) -> bool:
-    """Tell whether SQLite takes anything of the log at this path. Raises OSError."""
+    """Tell whether SQLite accepts anything of the log at this path. Raises OSError."""
     if not path.exists() or path.stat().st_size < length(1):
         return False
     data, unread = _read(path)
@@ -140,13 +140,13 @@ def is_taken(path: Path) -> bool:
 
 
 def set_foreign_aside(path: Path, size: int = PAGE) -> None:
-    """Take away what SQLite would write into this file, of pages of this size, although it is of another one.
+    """Move away what SQLite would write into this file (pages of this size) although it belongs to another.
 
-    That is any journal, as our files have a log instead, except while they are made; and the log of another
-    file. They are kept under another name. Nothing is done where another process has the file open.
+    That is the log of another file, and any journal: our files have a log instead, except while they are
+    made. Both are kept under another name. Nothing is done where another process has the file open.
     """
     beside = [Path(f"{path}{suffix}") for suffix in ("-journal", "-wal")]
-    # Whoever has no reason to opens no file that this process has open: SQLite's locks would be lost with it.
+    # A file that this process has open is not opened without need: closing it would drop SQLite's locks.
     if not any(map(os.path.lexists, beside)) or not path.exists() or path.stat().st_size <= size:
         return
     with as_owner(path.parent), locked(path) as is_ours:
@@ -164,14 +164,14 @@ def _is_of_another(path: Path, size: int) -> bool:
         return False
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
         first = file.read(PAGE)
-    own = first[_IDENTITY] if first.startswith(MAGIC) else b""  # of a damaged page it may be anything
+    own = first[_IDENTITY] if first.startswith(MAGIC) else b""  # on a damaged page it may be anything
     pages = (commit for commit, *_ in logged(_read(commits)[0], size))
     its = next((page.page[_IDENTITY] for page in pages if page.number == 1), own)
     return bool(any(own) and any(its) and own != its)
 
 
 def mend(path: Path, *, gaps: bool = False, is_last: bool = False) -> None:
-    """Have SQLite take all that can be verified of the log beside this file.
+    """Have SQLite accept all that can be verified of the log of this file.
 
     The log as it was is kept under another name, with zeros for what the disk cannot read. Nothing is done
     where another process has the file open. Raises LogDamaged where pages are missing, unless `gaps` are
@@ -192,7 +192,7 @@ def mend(path: Path, *, gaps: bool = False, is_last: bool = False) -> None:
             commits.rename(aside)
             outcome = "its queue file is empty, and without that it cannot be used"
         elif (found := verified(data)).is_whole and _head(data) and not unread:
-            return  # SQLite takes all of it
+            return  # SQLite accepts all of it
         elif found.commits:
             if not (found.is_whole or gaps):
                 raise LogDamaged(f"{commits} is damaged")

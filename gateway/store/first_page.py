@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _HEADER = 100
 """Bytes in front of the first page's own cells."""
 _SALTS = (1, 1)
-"""These mark a log of ours: the salts that SQLite writes are random."""
+"""These mark a log as ours: the salts that SQLite writes are random."""
 
 
 def readable(path: Path, *, is_last: bool = True) -> sqlite3.Connection:
@@ -55,7 +55,7 @@ def readable(path: Path, *, is_last: bool = True) -> sqlite3.Connection:
 def _opened(path: Path) -> sqlite3.Connection:
     source = store.open_view(path)
     try:
-        source.execute("PRAGMA writable_schema=ON")  # else one that was cut off gives nothing
+        source.execute("PRAGMA writable_schema=ON")  # otherwise nothing of a truncated one can be read
     except sqlite3.Error:
         source.close()
         raise
@@ -79,7 +79,7 @@ def _holds_commits(log: Path) -> bool:
 
 
 def _candidates(path: Path) -> Iterator[bytes]:
-    """Return what the first page may have been: with a right header, and then as a new file has it."""
+    """Return what the first page may have been: first with its header corrected, then as in a new file."""
     with os.fdopen(open_file(path, os.O_RDONLY), "rb", buffering=0) as file:
         pages = (os.fstat(file.fileno()).st_size + PAGE - 1) // PAGE
         own = b""
@@ -92,7 +92,7 @@ def _candidates(path: Path) -> Iterator[bytes]:
     fresh[18:20] = b"\x02\x02"  # written and read with a log
     fresh[28:32] = struct.pack(">I", pages)
     fresh[32:40] = bytes(8)  # no page is free
-    fresh[92:96] = fresh[24:28]  # the number of pages is a right one
+    fresh[92:96] = fresh[24:28]  # the number of pages is valid
     if own:
         yield bytes(fresh[:_HEADER]) + own[_HEADER:]
     yield bytes(fresh)

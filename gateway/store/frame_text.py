@@ -9,7 +9,7 @@ from math import isfinite
 from gateway.frame import Frame, Stamp
 
 _decode = json.JSONDecoder().raw_decode
-"""A text of the queue has no blanks around it, so that json.loads would look for them in vain."""
+"""Decodes without skipping blanks, as json.loads would: a text of the queue has none around it."""
 
 
 class GarbledFrame(sqlite3.DatabaseError):
@@ -39,7 +39,7 @@ def to_text(frame: Frame) -> str:
 
 
 def from_text(text: str) -> Frame:
-    """Return the frame again; raises GarbledFrame."""
+    """Return the frame of a text; raises GarbledFrame."""
     try:
         (node, values, stamp, names, *rest), end = _decode(text)
         frame = Frame(node, tuple(values), Stamp(*stamp), tuple(names), *rest)

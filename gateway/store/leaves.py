@@ -1,6 +1,6 @@
-"""Frames on the pages of a damaged file, read without SQLite: no other page has to lead to theirs.
+"""Frames on the pages of a damaged file, read without SQLite, so that no other page has to lead to them.
 
-Where an inner page of the table is lost SQLite reaches nothing below it, though those pages are good. The
+If an inner page of the table is lost, SQLite reaches nothing below it, though those pages are good. The
 format: https://www.sqlite.org/fileformat2.html#b_tree_pages.
 """
 
@@ -35,11 +35,11 @@ Row = tuple[int, list[int | str | None]]
 def frames(
     path: Path, is_known: Callable[[int, int, int], bool], *, is_last: bool = True
 ) -> Iterator[Row | None]:
-    """Yield the frames on the pages of a file and of its log, the newest first; None where time passes.
+    """Yield the frames on the pages of a file and of its log, the newest first; None to let others run.
 
     `is_known` is asked about each page, with its first id, its last, and its number of rows. Raises OSError
-    where the disk cannot read, or the file is gone. In a try that `is_last` only where it can read no page;
-    those that it cannot read are left out.
+    where the disk cannot read, or the file is gone. In a try that `is_last` unreadable pages are left out,
+    and OSError is raised only if no page can be read.
     """
     file = open_file(path, os.O_RDONLY)
     try:
@@ -74,7 +74,7 @@ def _log(path: Path, *, is_last: bool) -> bytes:
 
 
 def _blocks(page: Callable[[int], bytes], count: int, *, is_last: bool) -> Iterator[bytes]:
-    """Yield the first `count` pages, and nothing in place of one on a bad block."""
+    """Yield the first `count` pages, leaving out those on bad blocks."""
     good = False
     for number in range(1, count + 1):
         try:

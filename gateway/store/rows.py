@@ -16,7 +16,7 @@ HIGHEST = 1 << 62
 _NUMBERS = {"frames": ("id",), "refused": ("id",), "cursors": ("upto", "sent"), "counters": ("value",)}
 """The columns of each table that have ids or counts."""
 _EXACT = 64
-"""Ids that are tried one by one after damage."""
+"""How many ids are tried one by one after damage."""
 _COARSE = 16
 """After those, a step is the distance divided by this."""
 
@@ -109,7 +109,7 @@ def passing_over(*, is_last: bool) -> Iterator[None]:
 
 
 def _check_is_lasting(error: sqlite3.Error, *, is_last: bool) -> None:
-    """Raise this error again where it says nothing of the file, and may be over at the next try."""
+    """Raise this error again if it says nothing about the file, and may be gone at the next try."""
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if code in _PASSING or (code == sqlite3.SQLITE_IOERR and not is_last):
         raise error

@@ -1,8 +1,8 @@
-"""What a damaged queue file still gives, brought into a new file a piece at a time.
+"""What can be read of a damaged queue file, copied into a new file a piece at a time.
 
-The damaged file is only read, and stays in its place until the new one is complete and on the disk. Until
-then the new one is called queue.db.rescue. It notes how far it has come, so a rescue that was interrupted is
-continued. At the end the damaged file is renamed (it is never deleted), and the new one takes its place.
+The damaged file is only read, and stays in place until the new one is complete and on the disk. Until then
+the new one is called queue.db.rescue. It records the progress, so an interrupted rescue is continued.
+At the end the damaged file is renamed (it is never deleted), and the new one takes its place.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LATE = """
 """
 """Frames that were put during the rescue. The table exists only where there are such frames."""
 _SIZE, _MTIME, _DONE = _NOTES = ("rescue size", "rescue mtime", "rescue done")
-"""Counters in the new file: which file is being rescued, and, once it is, under which name it is kept."""
+"""Counters in the new file: which file is being rescued, and, once it is, the name it is kept under."""
 
 
 def is_begun(path: Path) -> bool:
@@ -124,7 +124,7 @@ class Salvage:
 
     @property
     def late(self) -> list[tuple[int, str]]:
-        """Frames that were put while an earlier run was at this rescue: number and text."""
+        """Frames that were put during this rescue in an earlier run: number and text."""
         return read_late(self._target)
 
     def keep(self, rows: Sequence[tuple[int, str]], boots: Sequence[tuple[object, ...]]) -> None:
@@ -132,10 +132,10 @@ class Salvage:
         _keep(self._target, rows, boots)
 
     def step(self) -> bool:
-        """Bring on the rescue by a piece; return whether all that can be read is in the new file, counted."""
+        """Do one piece of the rescue; return whether all that can be read is in the new file, and counted."""
         if self._done() is not None:
             return self._count()
-        with as_owner(self._path.parent):  # of a damaged file SQLite may open the log at every read
+        with as_owner(self._path.parent):  # SQLite may open the log of a damaged file at every read
             try:
                 self._pending = self._pending or list(islice(self._rows, _PIECE))
             except (OSError, sqlite3.Error):  # the next try begins at the start, and adds what is missing
@@ -209,7 +209,7 @@ class Salvage:
     def close(self) -> None:
         """Close both files; what has been rescued stays."""
         with ExitStack() as stack:
-            with suppress(OSError):  # they are not to stay locked where the disk fails
+            with suppress(OSError):  # they must not stay locked if the disk fails
                 stack.enter_context(as_owner(self._path.parent))
             self._rows.close()
             if self._source is not None:
@@ -217,11 +217,11 @@ class Salvage:
             self._target.close()
 
     def _readable(self) -> Generator[Row, None, None]:
-        """Yield what the damaged file gives, each table in the order of its rowids: so pages are filled."""
+        """Yield what is readable of the damaged file, each table by rising rowid: this fills pages."""
         is_last = self._failures >= TRIES
         yield from self._refused_before(is_last=is_last)
         try:
-            with passing_over(is_last=is_last):  # SQLite reads nothing of what is no database
+            with passing_over(is_last=is_last):  # SQLite reads nothing from a file that is not a database
                 self._source = self._source or readable(self._path, is_last=is_last)
         except OSError as error:
             if not (error.errno == errno.ENOENT or (is_last and error.errno == errno.EIO)):
@@ -231,7 +231,7 @@ class Salvage:
         yield from self._not_reached(is_last=is_last)
 
     def _refused_before(self, *, is_last: bool) -> Iterator[Row]:
-        """Yield what was refused before the damage in the log: a later page may refer to one that is lost."""
+        """Yield what was refused before the damage in the log: a later page may refer to a lost one."""
         passed = suppress(*[OSError] if is_last else [])
         with passed, passing_over(is_last=is_last), closing(store.open_view(self._path)) as view:
             yield from ascending(view, "refused", 0, is_last=is_last)
@@ -280,7 +280,7 @@ def read_late(db: sqlite3.Connection) -> list[tuple[int, str]]:
 
 
 def forget(db: sqlite3.Connection) -> None:
-    """Take what a rescue has noted out of the file; its `late` frames have to be in the queue."""
+    """Remove a rescue's notes from the file; its `late` frames must be in the queue already."""
     db.execute("DROP TABLE IF EXISTS late")
     db.execute(f"DELETE FROM counters WHERE name IN {_NOTES}")  # noqa: S608  (our names)
 
@@ -295,7 +295,7 @@ def _keep(
 
 
 def _kept(path: Path) -> tuple[list[tuple[int, str]], list[tuple[object, ...]]]:
-    """Return what can be read of the frames that were kept in a new file which is damaged, and its boots.
+    """Return the readable frames that were kept in a new file which is damaged itself, and its boots.
 
     SQLite takes the log up to the damage: after a power cut all that was safe. More may be behind it.
     """

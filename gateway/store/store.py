@@ -78,12 +78,12 @@ _SCHEMAS = (
     CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     """,
 )
-"""What turns each version of the file into the next; user_version counts them."""
+"""The statements that turn each version of the file into the next; user_version counts them."""
 
 _TABLES = {"frames", "cursors", "counters"}
-"""The tables that a queue of any version has; of a damaged one some may be lost."""
+"""The tables that a queue of any version has; a damaged one may have lost some."""
 _LATEST = 1000
-"""A version that there will never be: where the file says so, it is damaged."""
+"""A version that will never exist: a file that has it is damaged."""
 _NOT_OURS = "move it away, or name another directory as state_dir; it is left as it is"
 _CHUNK = 1 << 16
 _CONTROL = re.compile(rb"[\0-\x08]")
@@ -182,7 +182,7 @@ def pages_used(db: sqlite3.Connection) -> int:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Do all of what is done inside, or nothing."""
+    """Run a transaction: all that is done inside is kept, or nothing."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -212,7 +212,7 @@ def in_order(rows: list[Row], after: int) -> list[Row]:
 
 
 def check_numbers(db: sqlite3.Connection) -> None:
-    """Raise OutOfPlace where an id or a count of the file cannot be one."""
+    """Raise OutOfPlace if an id or a count in the file is impossible."""
     for (number,) in db.execute(_ALL_NUMBERS):
         if number is not None and not is_number(number):
             raise OutOfPlace(f"a number in it is {number!r:.40}")

@@ -25,7 +25,7 @@ log = logging.getLogger("oemgateway.spool")
 
 
 _DELIVERED, _LEAST = 100_000, 25
-"""Values that are delivered between two syncs at most, and as how many a reading counts at least. A power cut
+"""The most values that are delivered between two syncs, and the fewest that a reading counts as. A power cut
 takes the notes of these, and the far end is asked for twice as many at a time."""
 
 _RETRY = 5.0
@@ -53,7 +53,7 @@ class Syncing:
         self._trouble = ""
 
     def subscribe_to_sync(self, who: str, synced: Callable[[int], None]) -> None:
-        """Call a listener's function after each sync, with what `puts_synced` is then."""
+        """Call a listener's function after each sync, with the value of `puts_synced`."""
         with self._lock:
             self._subscribers[who] = synced
 
@@ -67,14 +67,14 @@ class Syncing:
                     self.unsynced.set()
 
     def delivered(self, sizes: Iterable[int]) -> None:
-        """Note that frames with so many values were delivered; of many the disk keeps that at once."""
+        """Note that frames with so many values were delivered; after many it syncs at once."""
         with self._lock:
             self._delivered += sum(max(_LEAST, size) for size in sizes)
         if self._delivered >= _DELIVERED:
             self.sync()
 
     def due(self) -> float:
-        """Return in how many seconds a `sync` is due; infinity where there is nothing to be kept."""
+        """Return the seconds until a `sync` is due; infinity if there is nothing to sync."""
         since = self._since
         return math.inf if since is None else max(0.0, since + self._interval - self._clock.monotonic())
 
@@ -89,7 +89,7 @@ class Syncing:
             self.sync()
 
     def sync(self) -> None:
-        """Have the disk keep what was committed, through a power cut too; one that goes on is waited for."""
+        """Make what was committed safe from a power cut; a sync that is under way is waited for."""
         with self._in_turn:
             self._sync()
 

@@ -47,7 +47,7 @@ def parse(text: str) -> float | None:
 
 def bounded(value: float) -> float | None:
     """Return the value, or None where it is not finite or beyond LARGEST."""
-    return value if abs(value) <= LARGEST else None  # which NaN is not
+    return value if abs(value) <= LARGEST else None  # false for NaN
 
 
 def from_json(value: object) -> float | None:

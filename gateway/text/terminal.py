@@ -50,6 +50,6 @@ def say_aside(words: str) -> None:
 
 
 def warn(lines: Iterable[str]) -> None:
-    """Print lines on standard error; where that takes none, the exit status is what is left."""
+    """Print lines on standard error; if that fails, only the exit status is left."""
     with suppress(OSError):
         sys.stderr.writelines(f"{line}\n" for line in lines)

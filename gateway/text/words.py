@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def local(unix: float, zone: tzinfo | None = None) -> datetime:
-    """Return a time in a time zone, by default this machine's; in UTC where TZ is none there can be."""
+    """Return a time in a time zone, by default this machine's; in UTC if TZ is impossible."""
     time = datetime.fromtimestamp(unix, UTC)
     with suppress(ValueError):  # a day or more from UTC
         return time.astimezone(zone)
@@ -56,7 +56,7 @@ def figure(value: float) -> str:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """Return names by position; the index where one is empty, a number, or there twice."""
+    """Return names by position; the index in place of one that is empty, a number, or there twice."""
     return [
         name if name and not name.isdecimal() and names.count(name) == 1 else str(index)
         for index, name in enumerate(names, 1)
@@ -75,7 +75,7 @@ def runs(numbers: Iterable[int], word: str = "") -> str:
 def failure(error: Exception) -> str:
     """Return what an exception says, without numbers: of an error of the system the file and the words.
 
-    Of a time-out of TLS that is without the place in the source of Python.
+    For a time-out of TLS, the place in Python's source is left out.
     """
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

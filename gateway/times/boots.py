@@ -1,7 +1,7 @@
 """When a reading was taken, where the wall clock was wrong: what is known of the clock of each boot.
 
 A frame has its time by the wall clock, and by the clock of the boot it was taken in, which is never set. Once
-it is known by how much the two differ, the right time follows from the other. No frame is rewritten for that.
+it is known by how much the two differ, the right time follows from the latter. No frame is rewritten.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from gateway.frame import Frame
 
 TOLERANCE = 2.0
-"""Seconds by which a recorded time may differ, such as that of a grid slot, or of a clock that drifts."""
+"""Seconds by which a recorded time may be off, as that of a grid slot or a drifting clock is."""
 
 _EARLIEST = 1e9
-"""A time in 2001: no gateway has taken a reading before."""
+"""A time in 2001: no gateway took a reading before that."""
 
 _AHEAD = 60.0
-"""Seconds that a frame may be later than the clock, such as that of a slot, or of a clock that drifts."""
+"""Seconds that a frame may be later than the clock, as one with a slot's time or a drifting clock is."""
 
 
 class Row(NamedTuple):
     """The clock of a boot: times that were recorded up to `until`, in seconds since boot, may be wrong.
 
-    `offset` is what the right time is ahead of the boot's own, in seconds; None while it is not known.
+    `offset` is by how many seconds the right time is ahead of the boot's own; None while unknown.
     `first` is an id: no frame of the boot has a lower one. The first slot of a grid may be before the boot.
     """
 
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
     @property
     def was_set(self) -> bool:
-        """Whether anything has been said of the clock."""
+        """Whether anything is known of the clock."""
         return self.until > -math.inf
 
     def date(self, frame: Frame) -> Frame | None:
@@ -98,7 +98,7 @@ class Boots:
     """The table `boots` of the file: a row for each boot that something in the file was taken in."""
 
     def __init__(self, boot: str) -> None:
-        """`boot` is the one that is now; "" where the kernel has no name for it."""
+        """`boot` is the current one; "" where the kernel has no name for it."""
         self._boot = boot
         self._rows: dict[str, Row] = {}
         self.is_written = False
@@ -136,14 +136,14 @@ class Boots:
         return self._rows[self._boot]
 
     def adopt(self, other: Boots) -> None:
-        """Take over what another table, in the same boot, knows better, or alone."""
+        """Take over what another table of the same boot knows better, or alone knows."""
         best = other.now if other.now.was_set else self.now
         best = best._replace(first=min(self.now.first, other.now.first))
         self._rows = {**other._rows, **self._rows, self._boot: best}
         self.is_written = False
 
     def set_clock(self, offset: float | None, boottime: float) -> bool:
-        """Note what the wall clock is ahead of this boot's own from now on; None while it is wrong.
+        """Note by how much the wall clock is ahead of this boot's own from now on; None while it is wrong.
 
         Return whether that changes the time of any frame.
         """
@@ -159,7 +159,7 @@ class Boots:
     def doubt_ahead(self, frames: Iterable[Frame], wall: float) -> bool:
         """Doubt the clock of an earlier boot that has frames later than this time, which is right.
 
-        Nobody knows by how much it was wrong. Return whether that changes the time of any frame.
+        By how much it was wrong is unknown. Return whether that changes the time of any frame.
         """
         ahead = {frame.stamp.boot for frame in frames if frame.stamp.wall > wall + _AHEAD}
         for boot in ahead - {self._boot} & self._rows.keys():
@@ -173,7 +173,7 @@ class Boots:
     def date(self, frame: Frame, pin: Pin | None = None) -> Frame | None:
         """Return the frame with its time; None while that is not known. A frame that was sent has a pin.
 
-        The row of a boot may be lost with a damaged file: a time that cannot be is not known then.
+        A damaged file may have lost the row of a boot: an impossible time then counts as unknown.
         """
         boot = frame.stamp.boot
         row = pin.row if pin and pin.boot in ("", boot) else self._rows.get(boot)
@@ -182,7 +182,7 @@ class Boots:
         return row.date(frame) if row and boot else frame
 
     def fix(self, frame: Frame) -> Frame:
-        """Return a frame so that its time is kept, where the table says another: without its boot."""
+        """Return a frame whose time stays, even if the table has another: without its boot."""
         dated = self.date(frame)
         is_to_wait = dated is None and frame.stamp.boot == self._boot
         return frame if dated == frame or is_to_wait else replace(frame, stamp=replace(frame.stamp, boot=""))

@@ -30,7 +30,7 @@ _NOTE_EVERY = 600.0
 """Seconds between two notes of the time: each makes the SD card write."""
 
 _EXPIRE_EVERY = 60.0
-"""Seconds between two looks for readings that are too old."""
+"""Seconds between two searches for readings that are too old."""
 
 _SETTLED = 3600.0
 """Seconds without a step or a doubt after which the clock may say that a reading is too old."""
@@ -65,7 +65,7 @@ class Dating:
             self._follow()
 
     def set_consumers(self, dispatchers: Collection[str]) -> None:
-        """Trust the far ends of these dispatchers only: others were removed from the configuration."""
+        """Trust only the far ends of these dispatchers: others were removed from the configuration."""
         with self._lock:
             self.keeper.set_consumers(dispatchers)
             self._follow()
@@ -88,7 +88,7 @@ class Dating:
     def _follow(self) -> None:
         stepped = self.keeper.look()
         if stepped:
-            self._note_due = self._clock.monotonic()  # what was noted may not have passed
+            self._note_due = self._clock.monotonic()  # the noted time may not have passed
         if stepped or self.keeper.doubt:
             self._expire_due = self._clock.monotonic() + _SETTLED
         if stepped or self.keeper.holding != self._holding:
@@ -129,8 +129,8 @@ def passed(spool: Spool, note: TimeNote, boot: str) -> float:
 def was_doubted(spool: Spool, now: Stamp, past: float) -> bool:
     """Tell, at the start of a daemon, whether a far end contradicted the clock that is `now`.
 
-    Readings are held then that were taken on it, and it has not been set since; the far end may not have been
-    asked again yet. Those from before `past`, the time that has passed, are held for that reason alone.
+    Then readings that were taken on it are held, and it has not been set since; the far end may not have been
+    asked again yet. Readings from before `past`, a time that has passed, are held for that reason alone.
     """
     stamps = [each.frame.stamp for each in _newest(spool) if each.held]
     offset = now.wall - now.boottime
@@ -164,7 +164,7 @@ class TimeNote:
     def write(self, wall: float) -> None:
         """Note a time; a disk that refuses is ignored here."""
         try:
-            write_file(self._file, f"{wall // 1:.0f}\n")  # rounded up it would not have passed yet
+            write_file(self._file, f"{wall // 1:.0f}\n")  # rounded up, it might not have passed yet
         except OSError as error:
             log.debug("%s: %s", self._file, error)
 

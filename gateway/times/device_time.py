@@ -19,7 +19,7 @@ _PAST, _FUTURE = 10 * 365.25 * 86400.0, 60.0
 """How many seconds a reading may lie before and after this machine's time."""
 
 _AHEAD = 5 * 366 * 86400.0
-"""Seconds that a device may be ahead of a clock that is not set, or of this version where that shows 1970.
+"""Seconds that a device may be ahead of a clock that is not set, or of this version if the clock shows 1970.
 
 A time beyond that is a fault of the device, such as 2036, when the seconds of NTP start again at 0. Emoncms's
 database refuses a time beyond 2038, and everything would wait for it.
@@ -29,7 +29,7 @@ database refuses a time beyond 2038, and everything would wait for it.
 def unix_time(when: object) -> float:
     """Return a time in seconds or ISO 8601 as Unix time, NaN where it is neither.
 
-    Without a zone it is in UTC, as in a server whose PHP has no other set.
+    Without a zone it is UTC, as on a server whose PHP has no zone set.
     """
     try:
         return from_json(when) or math.nan

@@ -18,7 +18,7 @@ _LOOK_S = 60.0
 """Seconds after which a long wait looks at the clock again: it may have been set."""
 
 _SET_S = 2.0
-"""A slot stands where the clock was set by so many seconds at most, and by a quarter of the interval."""
+"""A slot stays valid if the clock was set by at most so many seconds, and a quarter of the interval."""
 
 
 class Grid:

@@ -2,10 +2,10 @@
 
 A Pi starts with the time of its last shutdown, or 1970, until something sets its clock. Readings that are
 taken before are held back, and dated by the boot's own clock once the wall clock is right. A clock is doubted
-on evidence only: it shows a time that is known to have passed, or one that the far end's clock contradicts,
-which is no evidence where that one shows a time that has passed itself. A clock
-that nothing synchronises is not doubted for that: many a Pi cannot reach NTP and has the right time. Soon
-after a boot a smaller difference is enough, as something may yet set it.
+only on evidence: it shows a time that is known to have passed, or the far end's clock contradicts it. A far
+end whose clock itself shows a time that has passed is no evidence. A clock that nothing synchronises is not
+doubted for that: many a Pi cannot reach NTP and has the right time. Soon after a boot a smaller difference is
+enough, as something may yet set the clock.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SETTLING = 600.0
 """Seconds since the boot within which a time server sets the clock, where there is one."""
 
 _BEHIND = 5.0
-"""Seconds that it may be behind a far end's meanwhile: a Pi starts with the time of its shutdown."""
+"""Seconds that it may be behind a far end's clock until then: a Pi starts with the time of its shutdown."""
 
 STEP = 2.0
 """Seconds by which the wall clock must have moved against the boot's own to have been set."""
@@ -71,18 +71,18 @@ class Timekeeper:
         self._began = clock.boottime()
         self._synchronised = synchronised or machine_is_synchronised
         self._offset = self.offset()
-        # What the clock of a dispatcher's far end is ahead of the boot's own. Replaced, as others read it.
+        # How far a far end's clock is ahead of the boot's own, by dispatcher. Replaced, as others read it.
         self._far_offsets: dict[str, float] = {}
         self.look()
 
     def offset(self) -> float:
-        """Return what the wall clock is ahead of the boot's own, in seconds."""
+        """Return by how many seconds the wall clock is ahead of the boot's own."""
         now = self._clock.now()
         return now.wall - now.boottime
 
     @property
     def holding(self) -> bool:
-        """Whether readings are to be held back."""
+        """Whether readings must be held back."""
         return bool(self.doubt) and self.mode == "hold"
 
     @property
@@ -111,7 +111,7 @@ class Timekeeper:
         self._judge()
 
     def set_consumers(self, dispatchers: Collection[str]) -> None:
-        """Forget what the far ends of other dispatchers than these, which have a clock, have shown."""
+        """Forget what far ends have shown, except those of these dispatchers, which have a clock."""
         self._far_offsets = {who: ahead for who, ahead in self._far_offsets.items() if who in dispatchers}
         self._doubted = self._doubted and bool(dispatchers)
         self._judge()
@@ -119,8 +119,8 @@ class Timekeeper:
     def age(self, stamp: Stamp) -> float:
         """Return how old a reading is at least, in seconds.
 
-        Within this boot the boot's own clock tells, and what is of an earlier one is older than this boot.
-        Beyond that the wall clock tells, but only where the machine or the far end vouches for it.
+        Within this boot its own clock tells, and a reading of an earlier boot is older than this one.
+        Beyond that the wall clock tells, but only if the machine or the far end vouches for it.
         """
         now = self._clock.now()
         if stamp.boot and stamp.boot == now.boot:
@@ -133,19 +133,19 @@ class Timekeeper:
         return not self.doubt and (self._confirmed() or self._synchronised())
 
     def latest(self, who: str) -> float:
-        """Return the latest time that a far end takes without harm; infinity where that is not known."""
+        """Return the latest time that is safe to send to a far end; infinity if that is unknown."""
         shown = self._shown().get(who)
         return math.inf if shown is None else shown + TOLERANCE
 
     def is_to_come(self, stamp: Stamp) -> bool:
         """Tell whether the time that a reading's sender gave is in the future.
 
-        It is not said to be while nothing vouches for our own clock.
+        It returns False while nothing vouches for our own clock.
         """
         return not stamp.boot and stamp.wall > self._clock.wall() + TOLERANCE and self.is_vouched
 
     def behind(self, who: str) -> str:
-        """Return, in words, why a far end does not take the next reading yet, as `latest` says."""
+        """Return, in words, why a far end cannot take the next reading yet, according to `latest`."""
         shown = self._shown().get(who)
         behind = 0.0 if shown is None else self._clock.wall() - shown
         if behind > 2 * TOLERANCE:
@@ -196,7 +196,7 @@ class Timekeeper:
         return "" if self._synchronised() else words
 
     def expected(self) -> float | None:
-        """Return the time that the far ends show, of several the one nearest to ours; None if there is none.
+        """Return the time that the far ends show, the one nearest to ours if there are several; else None.
 
         A time that has passed does not count.
         """
@@ -215,6 +215,6 @@ def machine_is_synchronised(timesyncd: Path = Path("/run/systemd/timesync/synchr
     """Tell whether the kernel or systemd-timesyncd says that the clock is kept right."""
     if timesyncd.exists():
         return True
-    timex = (ctypes.c_long * 64)()  # room for a struct timex, whose modes of 0 say that nothing is to be set
+    timex = (ctypes.c_long * 64)()  # room for a struct timex; modes of 0 set nothing
     state: int = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
     return 0 <= state < _TIME_ERROR

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     import random
 
 APART, _LONGEST_APART = 1.0, 5.0
-"""Seconds between two looks at what a far end has stored, at least and at most."""
+"""Seconds between two checks of what a far end has stored, at least and at most."""
 
 _SHORTEST = 2 / 3
-"""The shortest pause as a part of the longest: many gateways must not try at the same moment."""
+"""The shortest pause as a fraction of the longest: many gateways must not try at the same moment."""
 
 _LONGEST_PAUSE, _LONGEST_PAUSE_LATER = 15.0, 30.0
 """Seconds between two tries of a dispatcher in the first ten minutes of an outage, and later, at most.
@@ -29,7 +29,7 @@ def longest_pause(failing_for: float) -> float:
 
 
 def between_looks(took: float, stored: int) -> float:
-    """Return the seconds between two looks at a far end that may still be storing.
+    """Return the seconds between two checks of a far end that may still be storing.
 
     One that showed so many frames after so many seconds needs about their ratio for the next one.
     """
@@ -37,7 +37,7 @@ def between_looks(took: float, stored: int) -> float:
 
 
 class Backoff:
-    """Pauses that double from 1 s up to a limit, each random between two thirds of that and all of it."""
+    """Pauses that double from 1 s up to a limit, each cut at random by up to a third."""
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw

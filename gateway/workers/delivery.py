@@ -1,8 +1,8 @@
 """A dispatcher's thread: frames from the queue to a far end, each once, in order.
 
-The way of a batch: `_next_attempt` takes what may be sent now and has it encoded; `_deliver` marks it in the
-queue as being sent, and sends it. It is delivered then; or something in it is refused (`_refused`); or nobody
-knows, and the far end is asked how much of it has arrived (`_settle`).
+The steps of a batch: `_next_attempt` takes what may be sent now and has it encoded; `_deliver` marks it in
+the queue as being sent, and sends it. Then it is delivered; or something in it is refused (`_refused`); or
+the outcome is unknown, and the far end is asked how much of it has arrived (`_settle`).
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ _COMPARE_HELD_EVERY = 60.0
 """The same while readings are held: the far end's clock may show that ours is right."""
 
 _TO_COME = "its time, given by its sender, is still to come: set the sender's clock right"
-"""Why a frame is set aside unsent: a far end keeps what is older out of a feed that has such a row."""
+"""Why a frame is set aside unsent: a feed that has such a row takes no older ones."""
 
 
 @dataclass
 class _Attempt:
     """Frames that are being sent, or have been and it is not known how many arrived.
 
-    `aside` are frames of refused nodes before and among them, and `upto` is the id that the queue may go on
-    after when all of them are delivered. `blind`: the first could not be told from what the far end had.
+    `aside` are frames of refused nodes before and among them, and `upto` is the id after which the queue goes
+    on when all of them are delivered. `blind`: the first could not be told from what the far end had.
     `sent` is how many of them, from the front, may have been sent. `seen` is what the far end showed when it
-    was last asked, `took` the seconds after which a try had no answer, `apart` those between two looks.
+    was last asked, `took` the seconds after which a try had no answer, `apart` those between two checks.
     """
 
     frames: Numbered
@@ -94,8 +94,8 @@ class DispatcherWorker(ServedWorker):
     """Takes frames from disk, oldest first, and forgets them only when they are delivered.
 
     `doubled` counts those that are sent again because the far end cannot tell whether it has them. When a
-    batch is refused, smaller ones go until the frame to blame stands alone; refused once more, it is set
-    aside. The frames of a node that is refused as a whole are set aside unsent, but for one an hour.
+    batch is refused, smaller ones are sent until the bad frame is alone; refused once more, it is set
+    aside. The frames of a node that is refused as a whole are set aside unsent, except for one an hour.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class DispatcherWorker(ServedWorker):
             self.wait(_COMPARE_HELD_EVERY if held else math.inf, self._new_frames)
 
     def _compare_clocks(self, every: float) -> bool:
-        """Ask the far end for the time: at first, after a failure or a step, and every so many seconds."""
+        """Ask the far end for the time: at the start, after a failure or a step, and at intervals."""
         changes, now = (self._dating.keeper.steps, self.failures), self.plugin.clock.monotonic()
         if self._compared_after == changes and now < self._compared_at + every:
             return False
@@ -160,8 +160,8 @@ class DispatcherWorker(ServedWorker):
     def _recall(self, waiting: Numbered) -> None:
         """At the start, find what an earlier run has sent.
 
-        The far end is asked in any case: another kill may follow at once, and what it had before the first
-        batch must be known then. Not so where it shows what it has not kept: all of that is sent again.
+        The far end is always asked: another kill may follow at once, and what it had before the first batch
+        must be known then. If it shows what it has not kept it is not asked: all of that is sent again.
         """
         self._kept.recall()
         if not self._kept.trusted:
@@ -181,7 +181,7 @@ class DispatcherWorker(ServedWorker):
             self._attempt = _Attempt(sent, [], sent[-1][0], delivery, blind, count)
         else:
             delivery.delivered()
-        # Where all of these may have been sent, so may what follows them.
+        # If all of these may have been sent, so may those that follow.
         self._recalled = len(sent) < most
 
     def _batch(self, numbered: Numbered) -> Batch:
@@ -244,7 +244,7 @@ class DispatcherWorker(ServedWorker):
         return _Attempt(going, aside, upto, delivery, not delivery.count, len(going))
 
     def _is_to_come(self, frame: Frame) -> bool:
-        """Tell whether a frame is too late for a far end with a clock, by the fault of its sender."""
+        """Tell whether a frame is too late for a far end with a clock, through its sender's fault."""
         return self.plugin.has_clock and self._dating.keeper.is_to_come(frame.stamp)
 
     def _sendable(self, waiting: Numbered) -> Numbered:
@@ -258,7 +258,7 @@ class DispatcherWorker(ServedWorker):
         return sendable
 
     def _is_confirmed(self, attempt: _Attempt) -> bool:
-        """Wait until all that was sent is confirmed; False where the gateway stops before."""
+        """Wait until all that was sent is confirmed; False if the gateway stops first."""
         delivery = attempt.delivery
         while delivery.unconfirmed and not self.stop.is_set():
             try:
@@ -308,7 +308,7 @@ class DispatcherWorker(ServedWorker):
         if isinstance(refusal, NodeRefused) and (node := refused_node(nodes, refusal)):
             self.refused_nodes.refused(node, str(refusal), now)
             if frame.node == node and not refusal.stored:
-                self._attempt = None  # nothing stood before it
+                self._attempt = None  # nothing was before it
                 return
         elif self._blamed == number:
             self._log_refusal(frame, str(refusal), now)

@@ -1,7 +1,7 @@
 """Whether a far end has kept what it shows as arrived.
 
-One that shows frames before it stores them may not have them, where its disk is full. Only an answer says so.
-Where that was lost, the next ones tell.
+One that shows frames before it stores them may not have stored them, if its disk is full. Only an answer
+says so; if that was lost, the next ones do.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _MOST = 256
 """The most nodes that are remembered: other people's senders may use any name."""
 
 _IN_A_ROW = 10
-"""Frames of a node that are refused one after another when it is a trouble, and no single bad frames."""
+"""How many frames of a node are refused in a row before it is a trouble, not single bad frames."""
 
 _REASON = re.compile(r"node (.*?) is refused: (.*)", re.DOTALL)
 """Why a frame is set aside, in the queue: so the next run knows of the node."""
@@ -74,7 +74,7 @@ class RefusedNodes:
             return {name: node for name, node in self._nodes.items() if now < node.last + _FORGET}
 
     def choose(self, window: Numbered, now: float) -> tuple[Numbered, Aside, int]:
-        """Return which of these frames to send, which to set aside unsent, and up to which id that goes.
+        """Return which of these frames to send, which to set aside unsent, and the id up to which that goes.
 
         It goes up to the first frame of a refused node that is due to be tried, which is then sent alone.
         """
@@ -111,7 +111,7 @@ class RefusedNodes:
             )
 
     def set_aside(self, names: Iterable[str], now: float) -> None:
-        """Count a frame of each of these nodes that was set aside."""
+        """Count, for each of these nodes, a frame that was set aside."""
         with self._lock:
             for name in names:
                 if node := self._nodes.pop(name, None):
@@ -162,7 +162,7 @@ class RefusedInARow:
                 self._nodes.pop(name, None)
 
     def trouble(self, now: float) -> str:
-        """Say of which nodes nothing seems to be taken any more, "" where there are none."""
+        """Say which nodes seem to have nothing taken any more, "" if there are none."""
         with self._lock:
             found = [
                 (name, row)

@@ -1,4 +1,4 @@
-"""Which failures of a section are logged: one trouble is one line, also where it comes and goes."""
+"""Which failures of a section are logged: one trouble is one line, even if it comes and goes."""
 
 from __future__ import annotations
 

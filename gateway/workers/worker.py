@@ -29,7 +29,7 @@ P = TypeVar("P", bound=Plugin)
 
 _FAULT = "a fault in the program: its traceback is in the log"
 _OVERDUE = 30.0
-"""Seconds that a listener may be busy before that is shown, whatever its interval."""
+"""Seconds that a listener may be busy, whatever its interval, before that is shown."""
 
 
 class Worker(Generic[P]):
@@ -39,7 +39,7 @@ class Worker(Generic[P]):
     this one replaces: it opens the plugin when their threads have ended. `tried` is raised after the first
     attempt to open it. `frames` counts those that went through; `last` is when the last one did, and
     `next_try` when it is opened again, in seconds of the monotonic clock. `is_replaced` says that its name
-    is that of another far end now.
+    now belongs to another far end.
     """
 
     def __init__(self, plugin: P, *, after: Sequence[Worker[Any]] = ()) -> None:
@@ -55,7 +55,7 @@ class Worker(Generic[P]):
         self.next_try: float | None = None
         self.frames = 0
         self.last: float | None = None
-        self._begun = threading.Lock()  # locked by the thread that has begun
+        self._begun = threading.Lock()  # held by the thread that has begun
         self._after = list(after)
         self._backoff = Backoff(random.Random())  # noqa: S311  (it spreads retries, no more)
         self._failing_since: float | None = None
@@ -152,7 +152,7 @@ class Worker(Generic[P]):
 
     @property
     def stuck(self) -> str:
-        """Why it does not work any more: its thread has died, or hangs; "" otherwise."""
+        """Why it no longer works: its thread has died, or hangs; "" otherwise."""
         for worker in self.predecessors():
             return worker.stuck
         if self.finished.is_set():
@@ -172,7 +172,7 @@ class Worker(Generic[P]):
 
     def _failed(self, trouble: str) -> float:
         """Note a failure; return for how many seconds to pause after it."""
-        # Opening it again proves that it works only where opening is what failed.
+        # Opening it again proves that it works only if opening is what failed.
         self._failed_to_open = not self._opened
         self.last_trouble = Trouble(trouble, time.monotonic())
         self.trouble = trouble
