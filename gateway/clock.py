@@ -11,7 +11,7 @@ from gateway.frame import Stamp
 
 @cache
 def boot_id() -> str:
-    """Return the kernel's id of this boot, or "" where it has none."""
+    """Return the kernel's id of this boot, or "" if it has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -69,7 +69,7 @@ class Daemon:
         self._has_no_socket = False
 
     def run(self) -> None:
-        """Run until `stop` is raised. Raises ConfigFaults, SpoolUnusable or OSError where it cannot start."""
+        """Run until `stop` is raised. Raises ConfigFaults, SpoolUnusable or OSError if it cannot start."""
         gateway = self._configuration.gateway
         directory = self._state_dir()
         log.info("oemgateway %s, %s; state in %s", VERSION, self._file, directory)
@@ -257,7 +257,7 @@ class Daemon:
         self._start_missing()
 
     def _start_missing(self) -> None:
-        """Start the sections that do not run; where something is missing for that, it is tried again."""
+        """Start the sections that do not run; if something is missing for that, it is tried again."""
         wanted, lacks, name = self._configuration, "", ""
         try:
             for name, dispatcher in wanted.dispatchers.items():

@@ -33,10 +33,10 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One reading of one node: `values[0]` has index 1, and None stands where there is no value.
+    """One reading of one node: `values[0]` has index 1, and None means no value.
 
-    `names` holds labels by position, "" or nothing where there is none. `rssi` is in dBm.
-    `source` is the name of the listener's section; the core fills it in where it is "". Where `by_name` is
+    `names` holds labels by position, "" or nothing if there is none. `rssi` is in dBm.
+    `source` is the name of the listener's section; the core fills it in where it is "". If `by_name` is
     set, the names identify the values, and the positions mean nothing.
     """
 
@@ -53,5 +53,5 @@ class Frame:
         return [(index, value) for index, value in enumerate(self.values, 1) if value is not None]
 
     def name(self, index: int) -> str:
-        """Return the label of an index, or "" where it has none."""
+        """Return the label of an index, or "" if it has none."""
         return self.names[index - 1] if 0 < index <= len(self.names) else ""

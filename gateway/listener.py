@@ -42,11 +42,11 @@ _KNOWN = 10
 class Plugin:
     """What listeners and dispatchers share. The core gives `name` (that of its section) and `clock`.
 
-    `state` is the directory of what is to outlive a restart, None where there is none.
+    `state` is the directory of what is to outlive a restart, None if there is none.
     """
 
     usual: ClassVar[Mapping[str, str] | None] = None
-    """The settings with which `oemgateway doctor` examines it where the configuration cannot be read."""
+    """The settings with which `oemgateway doctor` examines it if the configuration cannot be read."""
 
     active: bool = setting(default=True)
     loglevel: LogLevel | None = setting(None, compare=False)
@@ -86,7 +86,7 @@ class Plugin:
         return ()
 
     def open(self) -> None:
-        """Acquire what it works on; OSError where that is not there yet."""
+        """Acquire what it works on; OSError if that is not there yet."""
 
     def close(self) -> None:
         """Release it. It is called after every `open`, also one that failed, and possibly a second time."""
@@ -94,11 +94,11 @@ class Plugin:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """What the configuration fixes of the values at an index of a node, or of those with a `name`.
+    """What the configuration fixes about the values at an index of a node, or those with a `name`.
 
     Without an `index` it is the whole node. `identity` is the sensor's own, so that a sensor that moves is
-    noticed. `kind` is the quantity, such as "temperature". `interval` is in seconds, 0 where values come at
-    any time. `setting` is the key of the section that says so, as sensor3 does. Where it is not `claimed`,
+    noticed. `kind` is the quantity, such as "temperature". `interval` is in seconds, 0 if values come at
+    any time. `setting` is the key of the section that says so, as sensor3 does. If it is not `claimed`,
     other listeners may write there: a Dummy, or a node of a radio.
     """
 
@@ -132,7 +132,7 @@ class Latest:
 
     It may have no value at all, and its time may be wrong while the clock is; `valued` is the last that had
     a value, which came at `valued_at`. `frames` counts those with a value. `usual` is the usual pause in
-    seconds, None before the second frame; of several frames that come at once it is that between two times.
+    seconds, None before the second frame; several frames that come at once count as one.
     """
 
     frame: Frame
@@ -165,7 +165,7 @@ class Present(Protocol):
         """Return the names of all listeners."""
 
     def node_name(self, node: str) -> str:
-        """Return what people call a node, "" where [nodes] does not say."""
+        """Return what people call a node, "" if [nodes] does not say."""
 
     def values(self) -> list[Value]:
         """Return each value as it is now, sorted, with those that are configured but not heard yet."""
@@ -174,7 +174,7 @@ class Present(Protocol):
         """Tell whether a listener reads what is published at a place: see `Listener.reads_from`."""
 
     def status(self) -> Status:
-        """Return the state of the gateway, as `oemgateway status --json` has it; OSError where that fails."""
+        """Return the state of the gateway, as `oemgateway status --json` has it; OSError if that fails."""
 
     def subscribe(self, flag: Flag) -> None:
         """Have a flag raised at each new frame, for as long as the caller keeps it."""

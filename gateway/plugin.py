@@ -80,7 +80,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Progress:
-    """How many of some frames, from the front, a far end has; None where that cannot be told.
+    """How many of some frames, from the front, a far end has; None if that cannot be told.
 
     `shown` is what it shows of them, in any form that can be compared. `missing` are positions within those
     `count` that it does not have all the same, as it takes nothing of their nodes. `none_there` says that it
@@ -112,7 +112,7 @@ class Delivery:
         raise NotImplementedError
 
     def delivered(self) -> Progress | None:
-        """Return how many of the frames that were sent the far end has; None where it cannot be asked.
+        """Return how many of the frames that were sent the far end has; None if it cannot be asked.
 
         Before `send` that is of all frames of the batch: an earlier run may have sent them. It is called
         again, a second later, until two answers are equal: the far end may still be storing. Since `send` the
@@ -151,7 +151,7 @@ class Dispatcher(Plugin):
     """A destination of frames, called every `interval` seconds (0: at once) with at most `batch` of them.
 
     It implements `send`, or `prepare` if it can say more about a batch than that it was sent.
-    The core gives it what is `present`; None where no gateway runs.
+    The core gives it what is `present`; None if no gateway runs.
     """
 
     interval: float = setting(0.0, check=at_least(0))
@@ -167,9 +167,9 @@ class Dispatcher(Plugin):
         return Whole(self.send, batch)
 
     def time(self) -> float | None:
-        """Return what the far end's clock shows, in Unix seconds, or None where it shows none.
+        """Return what the far end's clock shows, in Unix seconds, or None if it shows none.
 
-        Raises a failure, or OSError, where it cannot be asked.
+        Raises a failure, or OSError, if it cannot be asked.
         """
         return None
 
@@ -189,7 +189,7 @@ class Dispatcher(Plugin):
     def serve(self) -> None:
         """Do what is due between batches: keep-alive, acknowledgements. It returns soon.
 
-        Raises OSError where the connection is lost, and the failures below: those that concern a batch while
+        Raises OSError if the connection is lost, and the failures below: those that concern a batch while
         one is unconfirmed.
         """
 

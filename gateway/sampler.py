@@ -27,9 +27,9 @@ class Sampler(Listener):
     NAMES_NODES: ClassVar = False
 
     def sample(self) -> Sequence[float | None]:
-        """Return the values, by index from 1, None where there is none now; an empty sequence gives no frame.
+        """Return the values, by index from 1, None if there is none now; an empty sequence gives no frame.
 
-        Raises OSError where the device itself is not there.
+        Raises OSError if the device itself is not there.
         """
         raise NotImplementedError
 
@@ -38,7 +38,7 @@ class Sampler(Listener):
         return ()
 
     def catalogue(self) -> Iterable[Series]:
-        """Return the values that have a label, or the whole node where there is none."""
+        """Return the values that have a label, or the whole node if there is none."""
         labels = self.labels()
         return [
             Series(node=self.node, index=index, label=label, interval=self.interval)

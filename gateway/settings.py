@@ -50,8 +50,8 @@ def setting(  # noqa: PLR0913  (each is a property of its own)
     """Declare a field that is a setting; without a default it is required.
 
     `was` are older names it is also read by, `check` raises ValueError for a value that is not allowed, and a
-    `secret` is shown neither in repr nor in --show-settings. Where `compare` is false, an edit of it alone
-    does not reopen the plugin; where `at_start` is true, an edit takes effect at the next start of the
+    `secret` is shown neither in repr nor in --show-settings. If `compare` is false, an edit of it alone
+    does not reopen the plugin; if `at_start` is true, an edit takes effect at the next start of the
     gateway. `hint` says what it is, or where to find it, to a user who has left it empty.
     """
     return dataclasses.field(
@@ -125,7 +125,7 @@ def declared(cls: type) -> dict[str, dataclasses.Field[Any]]:
 
 
 def number_of(key: str, family: Any) -> int | None:  # noqa: ANN401  (any type with a PREFIX)
-    """Return the number of a key that is the PREFIX of a type and a number, None where it is another key."""
+    """Return the number of a key that is the PREFIX of a type and a number, None if it is another key."""
     found = re.fullmatch(f"{family.PREFIX}([1-9][0-9]*)", key)
     return int(found[1][:9]) if found else None
 

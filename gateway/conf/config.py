@@ -151,13 +151,13 @@ def understood(text: Document, remembered: Mapping[Place, str] = MappingProxyTyp
 def read_gateway(path: Path | str) -> Gateway:
     """Read only [gateway], whatever is wrong elsewhere; its defaults if it has faults itself.
 
-    Raises ConfigFaults where there is no such file.
+    Raises ConfigFaults if there is no such file.
     """
     return _gateway(document.read(Path(path))) or Gateway()
 
 
 def readable_gateway(path: Path) -> Gateway:
-    """Read [gateway] as `read_gateway` does; its defaults where there is no such file either."""
+    """Read [gateway] as `read_gateway` does; its defaults if there is no such file either."""
     try:
         return read_gateway(path)
     except ConfigFaults:

@@ -1,4 +1,4 @@
-"""What two sections of oemgateway.conf both want, although only one of them can have it."""
+"""Conflicts: what two sections of oemgateway.conf both want and only one of them can have."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _writers(listeners: list[Part]) -> Writers:
 
 
 def _check_claims(text: Document, writers: Writers) -> None:
-    """Find listeners that write the same index of the same node, or into a node that is another's alone."""
+    """Find listeners that write the same index of the same node, or a node that belongs to another alone."""
     for node, parts in writers.items():
         for at, (part, indices) in enumerate(parts):
             for other, theirs in parts[:at]:

@@ -49,7 +49,7 @@ class Draft:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file. Raises ConfigFaults where that cannot be done, and OSError for a pipe or device."""
+        """Read the file. Raises ConfigFaults if that cannot be done, and OSError for a pipe or device."""
         document.read(path)
         self.path = path.resolve()  # a link to the file stays one
         check_plain(self.path)
@@ -81,7 +81,7 @@ class Draft:
         return {key: entry.value for key, entry in entries_of(self.sections(kind)[name]).items()}
 
     def value(self, kind: Kind, name: str, key: str) -> str:
-        """Return a value of a section as text, "" where it has none."""
+        """Return a value of a section as text, "" if it has none."""
         value = self.values(kind, name).get(key, "")
         return value if isinstance(value, str) else ", ".join(value)
 
@@ -119,7 +119,7 @@ class Draft:
         return f"{key} = {_written(value)}"
 
     def begin(self, kind: Kind, type_: str) -> str:
-        """Begin a section of a type, where one is commented out or else below the others; return its name."""
+        """Begin a section of a type, where one is commented out or below the others; return its name."""
         taken = {*self.sections("listeners"), *self.sections("dispatchers")}
         for header in self.text.commented.headers:
             top = next((top for top in self._tops(kind) if top.line < header.line < self._end_of(top)), None)
@@ -135,13 +135,13 @@ class Draft:
         return name
 
     def suggested(self, kind: Kind, name: str, key: str) -> str:
-        """Return the value of an entry of a section that is commented out, "" where there is none."""
+        """Return the value of an entry of a section that is commented out, "" if there is none."""
         return self._commented_value(self.sections(kind)[name].line, key)
 
     def write(self) -> None:
         """Put the changed file in the place of the old one, in one step, with its owner and mode.
 
-        Raises ValueError where someone else has changed it meanwhile, and OSError where it cannot be written.
+        Raises ValueError if someone else has changed it meanwhile, and OSError if it cannot be written.
         """
         rewrite(self.path, self.data, before=self._read)
         self._read = self.data
@@ -264,7 +264,7 @@ def _indent(line: str) -> str:
 def rewrite(path: Path, data: bytes, *, before: bytes | None = None, mode: int = 0o7777) -> None:
     """Put data in the place of a file in one step, and on the disk; of its mode the bits in `mode` stay.
 
-    Its owner and group stay. Raises ValueError where it is not what it was `before`, and OSError.
+    Its owner and group stay. Raises ValueError if it is not what it was `before`, and OSError.
     """
     check_plain(path)
     about = path.stat()

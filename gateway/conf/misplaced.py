@@ -1,4 +1,4 @@
-"""What is in the wrong section of oemgateway.conf, or commented out although it is needed."""
+"""Finds what is in the wrong section of oemgateway.conf, or commented out although it is needed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One section of [nodes] as a decoder, with its faults and remarks.
 
-A section of an emonhub can stand here as it is, and gives the same values. emonhub looks for what concerns
-decoding in [[[rx]]] alone, and passes over everything that it does not know. So what would be a fault
+A section of an emonhub can stand here as it is, and gives the same values. emonhub looks for
+decoding settings only in [[[rx]]], and ignores everything that it does not know. So what would be a fault
 elsewhere is a remark here, unless there is no [[[rx]]] and it looks like a setting of ours that is misspelt.
 """
 
@@ -29,13 +29,13 @@ _LABELS = ("nodename", "name")
 _NUMBERS = ("node", "nodeid", "node_id", "id")
 """What people write for the number of a node."""
 _UNUSED = ("hardware", "firmware", "nodeids", "tx")
-"""What emonhub has in the section of a node and is not needed here."""
+"""Entries that emonhub has in the section of a node and that are not needed here."""
 
 
 def read_node(text: Document, section: Section) -> Decoder | None:
     """Return the decoder of a section; None if it has a fault, which is then noted.
 
-    None as well where no node can be called that.
+    Also None if no node can be called that.
     """
     node = section.name
     rx = section.sections.get("rx")
@@ -157,7 +157,7 @@ def _drop_other_whitening(text: Document, entries: dict[str, Entry]) -> None:
 
 
 def _check_lengths(text: Document, decoder: Decoder, entries: dict[str, Entry]) -> None:
-    """Point out names, scales and units of more values than there are, and a list with semicolons."""
+    """Point out names, scales and units for more values than there are, and a list with semicolons."""
     count = len(decoder.codes)
     for key in ("names", "scales", "units"):
         given = len(getattr(decoder, key))

@@ -69,7 +69,7 @@ class Lost(OSError):
 
 
 class _TlsSocket(ssl.SSLSocket):
-    """A socket that is closed where the handshake fails, which paho leaves to the garbage collection."""
+    """A socket that is closed if the handshake fails: paho leaves that to the garbage collection."""
 
     def do_handshake(self, block: bool = False) -> None:
         """Do it, or close."""
@@ -129,7 +129,7 @@ class Broker(Plugin):
             yield "password", "it crosses the network unencrypted: tls = yes or a ca_file encrypts it"
 
     def context(self) -> ssl.SSLContext | None:
-        """Return what TLS is made with, None without TLS; OSError naming the file that cannot be used."""
+        """Return the TLS context, None without TLS; OSError naming the file that cannot be used."""
         if not self.secure:
             return None
         try:

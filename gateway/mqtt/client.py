@@ -136,6 +136,6 @@ def subscriptions_of(message: MQTTMessage) -> frozenset[int]:
 
 
 def origin_of(message: MQTTMessage) -> str:
-    """Return the gateway that has published a message, "" where it is not known."""
+    """Return the gateway that has published a message, "" if it is not known."""
     given = getattr(message.properties, "UserProperty", [])
     return next((value for name, value in given if name == ORIGIN), "")

@@ -37,7 +37,7 @@ class Identity(NamedTuple):
     """What distinguishes a message of a gateway from all others: its epoch, and its number in that.
 
     `after` is the number before it in the order of sending, and `acked` the last one whose arrival the sender
-    knows of; each as (epoch, n), None where there is none.
+    knows of; each as (epoch, n), None if there is none.
     """
 
     gateway: str
@@ -200,7 +200,7 @@ def from_emonhub_values(payload: bytes, node: str, now: Stamp) -> Frame:
 def _numbers(given: dict[str, Any]) -> dict[str, float | None]:
     """Return the values of an object; one that is not a number is a gap: Emoncms takes the others, too.
 
-    Raises ValueError where none of them is a number.
+    Raises ValueError if none of them is a number.
     """
     found: dict[str, float | None] = {}
     fault: ValueError | None = None

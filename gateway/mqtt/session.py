@@ -98,7 +98,7 @@ class Session:
                 return
 
     def _connect(self) -> bool:
-        """Connect with this version; False where it is 5, and the broker does not know that."""
+        """Connect with this version; False if it is 5, and the broker does not know that."""
         broker, is_5, keeps = self._broker, self.version == 5, self._session_expiry > 0
         self._client = client = BoundedClient(
             CallbackAPIVersion.VERSION2,
@@ -177,7 +177,7 @@ class Session:
 
     @property
     def due(self) -> float:
-        """The same, and 0 where messages have come that the descriptor does not show."""
+        """The same, and 0 if messages have come that the descriptor does not show."""
         sock: Any = self._client.socket()
         return 0.0 if self.received or (hasattr(sock, "pending") and sock.pending()) else self.patience
 
@@ -189,7 +189,7 @@ class Session:
     def wait(self, seconds: float = 0.0, sources: Sequence[int] = ()) -> set[int]:
         """Wait for the broker or one of these descriptors, then read and write what there is.
 
-        Return those that are readable. Raises Lost where the connection has ended.
+        Return those that are readable. Raises Lost if the connection has ended.
         """
         own = self.fileno()
         poll = select.poll()
@@ -268,7 +268,7 @@ class Session:
         return self._outcomes.pop(number, None)
 
     def publish(self, message: Message, *, qos: int) -> int:
-        """Publish without waiting for an outcome; Lost where there is no connection."""
+        """Publish without waiting for an outcome; Lost if there is no connection."""
         properties = of_message(self.origin, message.expiry) if self.version == 5 else None
         info = self._client.publish(message.topic, message.payload, qos, message.retain, properties)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:

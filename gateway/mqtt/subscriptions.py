@@ -67,7 +67,7 @@ class Subscriptions:
 
     def _answered(self, *mids: int | None) -> list[list[int]]:
         """Wait for the answers with these numbers, and return the reason codes in each."""
-        self._answers = {mid: None for mid in mids if mid}  # none where the connection has ended
+        self._answers = {mid: None for mid in mids if mid}  # none if the connection has ended
         until = time.monotonic() + self._broker.timeout
         while self.are_unconfirmed or None in mids:
             if (left := until - time.monotonic()) <= 0:

@@ -126,7 +126,7 @@ class Decoder:
 
     @property
     def size(self) -> int:
-        """The length of a payload, or 0 where any number of values may come."""
+        """The length of a payload, or 0 if any number of values may come."""
         return sum(_SIZES[code] for code in self.codes)
 
     def decode(self, data: bytes) -> Decoded | str:

@@ -58,7 +58,7 @@ class Control(ThreadedServer, UnixStreamServer):
 
     @property
     def is_gone(self) -> bool:
-        """Whether nobody can ask any more: its socket was removed or replaced, or its thread is dead."""
+        """Whether it can no longer be asked: its socket was removed or replaced, or its thread is dead."""
         if self.is_dead:
             return True
         try:

@@ -92,7 +92,7 @@ def of_port(host: str, number: int, proc: Path = PROC) -> Holder | None:
 
 
 def of_file(path: Path | str) -> Holder | None:
-    """Return which other process has a file or device open; None where none is seen to."""
+    """Return which other process has a file or device open; None if none is seen to."""
     return _opener(os.path.realpath(path), PROC, but=os.getpid())
 
 
@@ -102,7 +102,7 @@ def is_ours(path: Path | str, proc: Path = PROC) -> bool:
 
 
 def user_name(uid: int) -> str:
-    """Return the name of a user, or the number where there is none."""
+    """Return the name of a user, or the number if there is none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -110,7 +110,7 @@ def user_name(uid: int) -> str:
 
 
 def _collides(host: str, listening: str) -> bool:
-    """Tell whether a server at `host` cannot be where one listens at this address of /proc/net/tcp."""
+    """Tell whether a server on `host` conflicts with one that listens at this address of /proc/net/tcp."""
     words = [struct.pack("=I", int(listening[at : at + 8], 16)) for at in range(0, len(listening), 8)]
     theirs = ipaddress.ip_address(b"".join(words))
     try:
@@ -146,7 +146,7 @@ def _leads_to(target: str, descriptor: Path) -> bool:
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a file, "" where it cannot be read."""
+    """Return the text of a file, "" if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

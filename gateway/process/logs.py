@@ -134,7 +134,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 
 def _reopened(stream: TextIO) -> int | None:
-    """Return a descriptor of a pipe or terminal that takes what it has room for; None where there is none.
+    """Return a descriptor of a pipe or terminal that takes what it has room for; None if there is none.
 
     Others that share the original still wait as before. A pipe of another user cannot be opened.
     """
@@ -146,7 +146,7 @@ def _reopened(stream: TextIO) -> int | None:
 
 
 def dropped_lines(count: int, why: str, created: float) -> logging.LogRecord:
-    """Return the line that takes the place of so many; `created` is in Unix seconds."""
+    """Return the line that stands for so many dropped ones; `created` is in Unix seconds."""
     words = f"{count} lines of the log were dropped, as {why}"
     return logging.makeLogRecord(
         {"name": "gateway", "msg": words, "levelname": "WARNING", "created": created}

@@ -1,4 +1,4 @@
-"""The file that a command writes to: whole or not at all, and named where it cannot be written."""
+"""The file that a command writes to: whole or not at all, and named if it cannot be written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def naming(place: Path | str) -> Iterator[None]:
 
 
 def check_plain(file: Path) -> None:
-    """Raise OSError where something is there that is no plain file, such as a device or a directory."""
+    """Raise OSError if the name is taken by something other than a plain file, such as a directory."""
     if file.exists() and not file.is_file():
         raise OSError(f"{file}: a plain file expected, and no directory, pipe or device")
 

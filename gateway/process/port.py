@@ -55,7 +55,7 @@ def joined(host: str, port: int | str) -> str:
 
 
 def check_host(text: str) -> str:
-    """Return a name or an address of a host; raises ValueError where it is none."""
+    """Return a name or an address of a host; raises ValueError if it is neither."""
     if not _HOST.fullmatch(text) or len(text) > 253:
         raise ValueError(f"the name or the IP address of a host expected, not {text or 'nothing'}")
     return text

@@ -29,7 +29,7 @@ def as_owner(directory: Path) -> Iterator[None]:
 
     The service's user can replace any file there by a link, at any moment. Acting as that user, root can do
     no more than that user could, and what it makes belongs to that user. Other threads are not changed, as
-    listeners open devices meanwhile. Start no thread inside. Raises OSError where root may not do this.
+    listeners open devices meanwhile. Start no thread inside. Raises OSError if root may not do this.
     """
     if os.geteuid():
         yield
@@ -111,7 +111,7 @@ def read_file(path: Path, most: int = 1 << 20) -> str:
 def write_file(path: Path, text: str, *, synced: bool = False) -> None:
     """Put this text in place of a file of the state directory, in one step. Raises OSError.
 
-    Where it is `synced` no power cut takes it after that; otherwise one may bring the file before it back.
+    If it is `synced` it then survives a power cut; otherwise the previous file may come back.
     """
     new = path.with_name(f"{path.name}.new")
     with as_owner(path.parent):
@@ -129,7 +129,7 @@ def write_file(path: Path, text: str, *, synced: bool = False) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file; 0 where it is missing or cannot be looked at."""
+    """Return the bytes of a file; 0 if it is missing or cannot be looked at."""
     try:
         return path.stat().st_size
     except OSError:
@@ -187,7 +187,7 @@ def refusal(error: Exception, directory: Path) -> str:
 
 
 def _refused(directory: Path) -> OSError | None:
-    """Return why no file can be made in a directory, as SQLite does not say that; None where one can."""
+    """Return why no file can be made in a directory, as SQLite does not say that; None if one can."""
     try:
         with as_owner(directory):
             os.close(os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o600))

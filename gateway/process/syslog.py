@@ -87,7 +87,7 @@ class _Syslog(QueueHandler):
         self._thread.start()
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Keep a line, or count it where too many wait."""
+        """Queue a line, or count it as dropped if too many wait."""
         try:
             self.queue.put_nowait(record)
         except queue.Full:
@@ -134,7 +134,7 @@ class _Syslog(QueueHandler):
 
 
 class _Sender(SysLogHandler):
-    """Sends to a syslog server, as soon as it can be reached; `again` is after how many seconds a line is."""
+    """Sends to a syslog server once it can be reached; a line is retried after `again` seconds."""
 
     append_nul = False
     again = 0.0

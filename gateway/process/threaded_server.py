@@ -20,7 +20,7 @@ SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 """Errors of a process that has run out of something for now: a retry may succeed later."""
 _PAUSE = 1.0
 _HANGS = 10.0
-"""Seconds after which accepting a client hangs: where there is no memory for it, a thread may never start."""
+"""Seconds after which accepting a client hangs: if there is no memory for it, a thread may never start."""
 
 
 class ThreadedServer(ThreadingMixIn, TCPServer):
@@ -60,7 +60,7 @@ class ThreadedServer(ThreadingMixIn, TCPServer):
         return hangs or not self._thread.is_alive()
 
     def get_request(self) -> Any:  # noqa: ANN401  (socketserver's type)
-        """Accept a client; where that takes what the process has no more of, pause before the next try."""
+        """Accept a client; if the process is out of something for that, pause before the next try."""
         try:
             return super().get_request()
         except OSError as error:
@@ -80,7 +80,7 @@ class ThreadedServer(ThreadingMixIn, TCPServer):
             self.refused[reason] += 1
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (socketserver's types)
-        """Serve a client in a thread, or close its connection where there are too many."""
+        """Serve a client in a thread, or close its connection if there are too many."""
         host = str(client_address[:1])
         with self._lock:
             has_room = self._clients.total() < self.CLIENTS and self._clients[host] < self.PER_ADDRESS
@@ -103,7 +103,7 @@ class ThreadedServer(ThreadingMixIn, TCPServer):
             raise
 
     def _longest_waiting(self, host: str) -> Any:  # noqa: ANN401  (socketserver's type)
-        """Return the connection that is to give way to one from this address, None where there is none."""
+        """Return the connection that is to give way to one from this address, None if there is none."""
         if self._clients.total() >= 2 * self.CLIENTS:  # those that gave way have not ended yet
             return None
         is_full = self._clients[host] < self.PER_ADDRESS

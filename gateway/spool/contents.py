@@ -65,7 +65,7 @@ class Contents:
 
     `next` is the id of the next frame, and `unwritten` those that are not in the file. `dropped` counts the
     frames that were removed, ever, because the queue was full or they were too old. `identity` is the number
-    that identifies the file; None where the file could not be read.
+    that identifies the file; None if the file could not be read.
     """
 
     def __init__(

@@ -69,7 +69,7 @@ class Disk:
     def read(self, read: Callable[[Contents], T]) -> T:
         """Return what is read of the contents; of a damaged file, what is left of them.
 
-        Raises OSError where the disk cannot be read.
+        Raises OSError if the disk cannot be read.
         """
         with self.refusing():
             try:

@@ -65,7 +65,7 @@ class Notes:
 class Epochs:
     """Which epoch an id belongs to: the pair is unique, even if an id is used twice.
 
-    After a power cut, or where the disk refused, ids that were sent may be given again. So each start of the
+    After a power cut, or if the disk refused, ids that were sent may be given again. So each start of the
     gateway begins an epoch. What came while the file could not be read has one of its own: so the ids of an
     epoch are delivered in order.
     """

@@ -26,7 +26,7 @@ _END = "end "
 
 
 class Mark(NamedTuple):
-    """What was noted before the last batch was sent, and in which boot; "" where that is not known.
+    """What was noted before the last batch was sent, and in which boot; "" if that is not known.
 
     `blind` says that its first frame looks the same as what the far end had before. `pins` keep the times
     with which it was sent, until it is delivered.

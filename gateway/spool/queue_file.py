@@ -43,7 +43,7 @@ class QueueFile:
     """Keeps the contents of the queue, also while its file cannot be used.
 
     While the file cannot be written to (`is_away`) `trouble` is why. The contents are then a view of it or,
-    where it cannot be read either, what came since; they move into the file when it is within reach again.
+    if it cannot be read either, what came since; they move into the file when it can be used again.
     Any call may replace the contents.
     """
 
@@ -185,7 +185,7 @@ class QueueFile:
     def write(self) -> bool:
         """Write what is not on the disk yet; return whether there was something.
 
-        Raises sqlite3.Error, also where the file is away; a rescue has then what was put on the disk.
+        Raises sqlite3.Error, also if the file is away; a rescue then has on disk what was put.
         """
         if not self.is_away:
             if self._file and removed.is_gone(self._path, self._file):
@@ -277,7 +277,7 @@ class QueueFile:
                 self.contents.identity = store.identity(self.contents.db)
 
     def _lose_file(self) -> None:
-        """Go on without the file, whose ids are known: its frames wait for it to come back."""
+        """Go on without the file, whose ids are known: its frames wait until it comes back."""
         if not self.contents.places.is_out:
             with as_owner(self._path.parent):
                 self.contents.db.close()
@@ -299,7 +299,7 @@ class QueueFile:
         contents, self._kept_upto = self.contents, 0
         rescue = Salvage(self._path, self._damage, identity=contents.identity or 0)
         if contents.identity is None and contents.next == PROVISIONAL and (late := rescue.late):
-            # The numbers that they have there, or higher ones: no other frame is to be kept under these.
+            # The numbers that they have there, or higher ones: no other frame may get these.
             contents.next = contents.places.first = max(PROVISIONAL, late[-1][0] + 1 - len(late))
             contents.take_late(late)
             self._kept_upto = contents.next - 1
@@ -307,7 +307,7 @@ class QueueFile:
         return rescue
 
     def _absorb(self, db: sqlite3.Connection, counted: Census | None = None) -> None:
-        """Go on with the file: with what memory knows better than it, and behind it what waits in memory."""
+        """Go on with the file: with what is newer in memory, and after its frames those that wait there."""
         before, contents = self.contents, self._read(db, counted)
         with suppress(OSError, sqlite3.Error), as_owner(self._path.parent):
             before.db.close()

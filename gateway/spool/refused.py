@@ -149,7 +149,7 @@ class RefusedFrames:
     def rename(self, db: sqlite3.Connection, steps: Sequence[tuple[str, str]]) -> None:
         """Rename dispatchers in the file, by steps of (new, old name); inside a transaction, which may fail.
 
-        Raises NoRoom where longer names would push out the oldest frames.
+        Raises NoRoom if longer names would push out the oldest frames.
         """
         before = pages_used(db)
         db.executemany("UPDATE OR REPLACE refused SET who = ? WHERE who = ?", steps)
@@ -228,7 +228,7 @@ class RefusedFrames:
             self.full = True
 
     def _note(self, db: sqlite3.Connection) -> None:
-        """Write the counts to the file where they have changed."""
+        """Write the counts to the file if they have changed."""
         now = (self.pages, self.dropped, self._last_out)
         if self._noted != now:
             db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", zip(_COUNTERS, now, strict=True))

@@ -1,4 +1,4 @@
-"""Which frames are removed undelivered: because the queue is full, they are too old, or by hand."""
+"""Which frames are removed undelivered: because the queue is full, because they are too old, or by hand."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Retention:
         self._drop_oldest(contents, contents.census.total - self.limits.frames)
 
     def check_admits(self, contents: Contents, count: int) -> None:
-        """Raise OSError where there is no room for so many more frames."""
+        """Raise OSError if there is no room for so many more frames."""
         surplus = contents.census.total + count - self.limits.frames
         if surplus > 0 and contents.be_sure() < surplus:
             raise OSError(f"the queue is full: max_frames is {self.limits.frames}")
 
     def make_room(self, contents: Contents, error: sqlite3.Error) -> bool:
-        """Remove frames where the file has reached its own limit; return whether there were any.
+        """Remove frames if the file has reached its own limit; return whether there were any.
 
         More may have to be.
         """
@@ -99,7 +99,7 @@ class Retention:
         return count, upto < before - 1
 
     def pass_on(self, contents: Contents, new: set[str], renamed: Mapping[str, str]) -> None:
-        """Give the frames that were for a removed consumer alone to the new one, where just one is new.
+        """If just one consumer is new, give it the frames that were only for a removed one.
 
         A `renamed` one keeps all that was its own.
         """
@@ -142,7 +142,7 @@ class Retention:
 def _pass_on_not_kept(notes: Notes, consumers: set[str], new: set[str], renamed: Mapping[str, str]) -> None:
     """Move the notes on far ends that have not kept what they show, to `renamed` ones and to new ones.
 
-    The far end of a new one may be that of one that is gone, which may come back.
+    A new one may have the far end of one that is gone, which may come back.
     """
     unkept = notes.below(NOT_KEPT)
     moved = dict.fromkeys(renamed.values(), "") | {who: unkept.get(was, "") for who, was in renamed.items()}

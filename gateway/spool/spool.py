@@ -41,7 +41,7 @@ class Spool:
     the file cannot be used, until `tend` finds that it can. Without `in_memory` SpoolUnusable is raised then.
     What can be read of a damaged file is copied into a new one, also by `tend`; what is put meanwhile comes
     after it. `notes` are those kept with frames, and `epochs` tells in which run of the gateway the id of a
-    frame was given. What returns frames or figures raises OSError where the disk cannot be read.
+    frame was given. What returns frames or figures raises OSError if the disk cannot be read.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ class Runs:
         return whole - max(0, after + 1 - self._firsts[begin]) - max(0, self._lasts[end - 1] - upto)
 
     def oldest(self, count: int) -> int:
-        """Return the id of the last of the `count` oldest, or of the last at all; 0 where there is none."""
+        """Return the id of the last of the `count` oldest, or of the last at all; 0 if there is none."""
         for first, last in zip(self._firsts, self._lasts, strict=True):
             if count <= last - first + 1:
                 return first + count - 1

@@ -174,7 +174,7 @@ def mend(path: Path, *, gaps: bool = False, is_last: bool = False) -> None:
     """Have SQLite accept all that can be verified of the log of this file.
 
     The log as it was is kept under another name, with zeros for what the disk cannot read. Nothing is done
-    where another process has the file open. Raises LogDamaged where pages are missing, unless `gaps` are
+    where another process has the file open. Raises LogDamaged if pages are missing, unless `gaps` are
     allowed, and OSError: also for a block that cannot be read, as it may be at the next try, unless this one
     `is_last`, and for a disk that reads nothing.
     """
@@ -212,7 +212,7 @@ def mend(path: Path, *, gaps: bool = False, is_last: bool = False) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Lock the file as SQLite does; yield False where another process has it."""
+    """Lock the file as SQLite does; yield False if another process has it."""
     with os.fdopen(open_file(path, os.O_RDWR), "rb") as file:
         start, size = _LOCKS
         try:
@@ -245,7 +245,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _head(data: bytes) -> tuple[Pair, Pair] | None:
-    """Return salts and checksum of the log's header, or None where it is damaged."""
+    """Return salts and checksum of the log's header, or None if it is damaged."""
     magic, version, _, _, first, second, *sums = struct.unpack_from(">8I", data)
     if (magic, version) != (_MAGIC, _VERSION) or _checksum(data[:24], (0, 0)) != tuple(sums):
         return None
@@ -255,7 +255,7 @@ def _head(data: bytes) -> tuple[Pair, Pair] | None:
 def _lost_sums(first: Commit, salts: Pair, sums: Pair) -> Pair | None:
     """Return the checksum of a lost header, of which only the count of checkpoints is not known.
 
-    It is found by going back from the first frame; None where that is damaged, too.
+    It is found by going back from the first frame; None if that is damaged, too.
     """
     found = _undone(first.content, sums)
     before_salts = _undone(struct.pack(">2I", *salts), found)

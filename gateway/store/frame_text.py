@@ -63,7 +63,7 @@ def is_frame(text: object) -> bool:
 def _has_right_types(frame: Frame) -> bool:
     """Tell whether the fields that everybody relies on can be sent on.
 
-    Raises TypeError where a number is none, and OverflowError where it is larger than any float.
+    Raises TypeError if a number is not one, and OverflowError if it is larger than any float.
     """
     stamp = frame.stamp
     texts = (frame.node, stamp.boot, frame.source, *frame.names)

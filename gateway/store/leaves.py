@@ -38,7 +38,7 @@ def frames(
     """Yield the frames on the pages of a file and of its log, the newest first; None to let others run.
 
     `is_known` is asked about each page, with its first id, its last, and its number of rows. Raises OSError
-    where the disk cannot read, or the file is gone. In a try that `is_last` unreadable pages are left out,
+    if the disk cannot read, or the file is gone. In a try that `is_last` unreadable pages are left out,
     and OSError is raised only if no page can be read.
     """
     file = open_file(path, os.O_RDONLY)
@@ -63,7 +63,7 @@ def frames(
 
 
 def _log(path: Path, *, is_last: bool) -> bytes:
-    """Return what is in the log of a file; nothing where there is none."""
+    """Return what is in the log of a file; nothing if there is none."""
     try:
         with os.fdopen(open_file(Path(f"{path}-wal"), os.O_RDONLY), "rb") as log:
             return log.read()

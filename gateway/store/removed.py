@@ -1,4 +1,4 @@
-"""A queue file or its log that was removed or replaced while it was open: its contents are written anew.
+"""Rewrites a queue file if it or its log was removed or replaced while it was open.
 
 A deleted file can be read for as long as a process has it open, and is lost when that process ends.
 """
@@ -20,7 +20,7 @@ log = logging.getLogger("oemgateway.spool")
 
 
 def which(path: Path) -> tuple[int, int] | None:
-    """Return the device and inode of a file; None where it is missing or cannot be looked at."""
+    """Return the device and inode of a file; None if it is missing or cannot be looked at."""
     try:
         about = path.stat()
     except OSError:
@@ -31,7 +31,7 @@ def which(path: Path) -> tuple[int, int] | None:
 def is_gone(path: Path, which: tuple[int, int]) -> bool:
     """Tell whether an open file is no longer at its path.
 
-    It is not gone where the path is on another file system now: a disk was pulled out, and may come back.
+    It is not gone if the path is now on another file system: a disk was pulled out, and may come back.
     """
     device, inode = which
     try:
@@ -57,7 +57,7 @@ def keep(path: Path, db: sqlite3.Connection) -> None:
 
 
 def _check_is_free(path: Path) -> None:
-    """Raise OSError where another process has a queue at this path."""
+    """Raise OSError if another process has a queue at this path."""
     try:
         check_is_file(path)
     except OSError:
@@ -68,7 +68,7 @@ def _check_is_free(path: Path) -> None:
 
 
 def write(path: Path, db: sqlite3.Connection, identity: int | None) -> None:
-    """Put all that an open queue has into a new file at its path; what took its place is renamed.
+    """Write all that an open queue has to a new file at its path; what took its place is renamed.
 
     Raises OSError, also where another gateway has what took its place, or sqlite3.Error; everything is then
     as it was before.
@@ -92,7 +92,7 @@ def write(path: Path, db: sqlite3.Connection, identity: int | None) -> None:
 
 
 def complete(path: Path, db: sqlite3.Connection) -> None:
-    """Bring what is in the removed log of an open queue file into that file, so that `db` can be closed.
+    """Write the removed log of an open queue file into that file, so that `db` can be closed.
 
     What took its place is renamed. Raises sqlite3.Error or OSError.
     """
@@ -103,7 +103,7 @@ def complete(path: Path, db: sqlite3.Connection) -> None:
 
 
 def _set_aside(path: Path) -> str:
-    """Rename what took the place of a file; return that in words, "" where nothing did."""
+    """Rename what took the place of a file; return that in words, "" if nothing did."""
     if not os.path.lexists(path):
         return ""
     path.rename(other := named(path, free_name(path, "replaced"), "replaced"))

@@ -24,7 +24,7 @@ _PASSING = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, 
 """Errors for which the file is not to blame."""
 
 Row = tuple[str, dict[str, object] | None]
-"""Table, and the row by column; None where the row is damaged, or to let others have their turn."""
+"""Table, and the row by column; None if the row is damaged, or to let others run."""
 
 
 def ascending(db: sqlite3.Connection, table: str, after: int, *, is_last: bool) -> Iterator[Row]:
@@ -41,7 +41,7 @@ def ascending(db: sqlite3.Connection, table: str, after: int, *, is_last: bool) 
                 after = max(after, rowid) if good else after
                 yield table, good
             return
-        # A row is not given where the step to the next one fails, so it is looked for again.
+        # A row is not returned if the step to the next one fails, so it is looked for again.
         found = yield from _next_readable(db, table, after, is_last=is_last)
         if found is None:
             return
@@ -69,7 +69,7 @@ def _next_readable(
                 return None
             bad = probe
         else:
-            if there and there[0] <= after:  # a page that is out of date: from here it would go on for ever
+            if there and there[0] <= after:  # a page that is out of date: from here it would loop for ever
                 bad = probe
             else:
                 good, found = probe, there
@@ -83,7 +83,7 @@ def _next_readable(
 
 
 def _checked(cursor: sqlite3.Cursor, row: Sequence[object]) -> tuple[int, dict[str, object] | None]:
-    """Return the rowid that a row begins with, and the row by column, or None where it holds no frame."""
+    """Return the rowid that a row begins with, and the row by column, or None if it holds no frame."""
     named = dict(zip(columns(cursor)[1:], row[1:], strict=True))
     rowid = row[0] if isinstance(row[0], int) else 0
     return rowid, named if is_frame(named.get("frame")) else None
@@ -101,7 +101,7 @@ def is_number(value: object) -> bool:
 
 @contextmanager
 def passing_over(*, is_last: bool) -> Iterator[None]:
-    """Pass over what is damaged and, where this try `is_last`, over what the disk cannot read."""
+    """Pass over what is damaged and, if this try `is_last`, over what the disk cannot read."""
     try:
         yield
     except sqlite3.Error as error:

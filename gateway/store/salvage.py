@@ -42,7 +42,7 @@ _SMALL = ("counters", "cursors", "boots", "notes")
 _LATE = """
     CREATE TABLE IF NOT EXISTS late (id INTEGER PRIMARY KEY, frame TEXT NOT NULL, held INTEGER NOT NULL)
 """
-"""Frames that were put during the rescue. The table exists only where there are such frames."""
+"""Frames that were put during the rescue. The table exists only if there are such frames."""
 _SIZE, _MTIME, _DONE = _NOTES = ("rescue size", "rescue mtime", "rescue done")
 """Counters in the new file: which file is being rescued, and, once it is, the name it is kept under."""
 
@@ -60,7 +60,7 @@ class Salvage:
     """The rescue of the file at `path`. `saved` frames could be read so far; at its end `census` has them.
 
     Every method may raise OSError or sqlite3.Error for the disk that the new file is on; `step` and `keep`
-    can then be called again. Raises SpoolUnusable where another program does the same.
+    can then be called again. Raises SpoolUnusable if another program does the same.
     """
 
     def __init__(self, path: Path, why: Exception | None, *, identity: int = 0) -> None:
@@ -108,7 +108,7 @@ class Salvage:
         return target
 
     def _mark(self) -> tuple[int, int] | None:
-        """Return what identifies the damaged file; None where it is gone."""
+        """Return what identifies the damaged file; None if it is gone."""
         try:
             about = self._path.lstat()
         except OSError:

@@ -120,7 +120,7 @@ def open_store(path: Path, *, max_bytes: int, is_last: bool = False) -> sqlite3.
     """Open the file, made where it is missing. Nobody else can open it meanwhile.
 
     In a try that `is_last`, what the disk cannot read of the log counts as lost. Raises SpoolUnusable where
-    another program has the file or a newer version wrote it, and OSError or sqlite3.Error where it cannot be
+    another program has the file or a newer version wrote it, and OSError or sqlite3.Error if it cannot be
     opened; `is_damage` tells which of these a rescue can help.
     """
     with as_owner(path.parent):
@@ -136,7 +136,7 @@ def open_view(path: Path) -> sqlite3.Connection:
         check_is_file(path)
         log = Path(f"{path}-wal")
         # SQLite reads a log only if it can lock it, or if locks are switched off (unix-none). It would make a
-        # log where there is none, and delete one without a valid commit, unless the file is immutable.
+        # log if there is none, and delete one without a valid commit, unless the file is immutable.
         how = "vfs=unix-none" if commits.is_taken(log) else "immutable=1"
         db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro&{how}",
@@ -164,13 +164,13 @@ def stand_in() -> sqlite3.Connection:
 
 
 def identity(db: sqlite3.Connection) -> int:
-    """Return the number that identifies the file of this queue; 0 where it has none yet."""
+    """Return the number that identifies the file of this queue; 0 if it has none yet."""
     (number,) = db.execute("PRAGMA application_id").fetchone()
     return int(number)
 
 
 def identify(db: sqlite3.Connection, number: int) -> None:
-    """Give the file this number, of at most 31 bits."""
+    """Give the file this number, of at most 31 bits, as its identity."""
     db.execute(f"PRAGMA application_id={number:d}")
 
 
@@ -291,7 +291,7 @@ def _check_is_ours(path: Path) -> None:
 
 
 def _check(store: sqlite3.Connection) -> None:
-    """Raise OutOfPlace where pages do not fit together."""
+    """Raise OutOfPlace if pages do not fit together."""
     (said,) = store.execute("PRAGMA quick_check(1)").fetchone()
     if said != "ok":
         raise OutOfPlace(" ".join(said.split()))
@@ -305,7 +305,7 @@ def _prepared(store: sqlite3.Connection, max_bytes: int) -> sqlite3.Connection:
         "journal_mode=WAL",
         "synchronous=NORMAL",
         "cache_size=-1000",  # in kB; twice as much would not be faster: frames are read once, in their order
-        "journal_size_limit=4000000",  # a log that has grown, as by a drop of all, is cut off again
+        "journal_size_limit=4000000",  # a log that has grown, as after all frames were dropped, is truncated
         f"max_page_count={max_bytes // PAGE}",
     ):
         store.execute(f"PRAGMA {pragma}").fetchall()

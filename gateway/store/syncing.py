@@ -1,4 +1,4 @@
-"""When the disk is made to keep what was committed: a card wears by how often that is."""
+"""When commits are synced to the disk: each sync wears an SD card."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Syncing:
         return math.inf if since is None else max(0.0, since + self._interval - self._clock.monotonic())
 
     def sync_at_once(self) -> None:
-        """Do a `sync` where that is wanted after each frame: only then does a listener wait for the card."""
+        """Do a `sync` if that is wanted after each frame: only then does a listener wait for the card."""
         if not self._interval:
             self.sync()
 

@@ -3,7 +3,7 @@
 A number is an optional sign, ASCII digits with at most one point among them, and an optional exponent, in at
 most LONGEST characters. Spaces, underscores, digits of other scripts and hexadecimal are not part of one.
 
-A few words say that there is no value: what C, Arduino, Python and JavaScript print for one (`nan`, `inf`,
+A few words mean that there is no value: what C, Arduino, Python and JavaScript print (`nan`, `inf`,
 `ovf`, `null`, `None`), and `-`. So does a number beyond LARGEST. Such a value is a gap. Anything else is not
 a number, and the line or post that it is part of is refused.
 """
@@ -34,7 +34,7 @@ class NotANumber(ValueError):
 
 
 def parse(text: str) -> float | None:
-    """Return the number, an int where it is written as one, or None where there is no value."""
+    """Return the number, an int where it is written as one, or None if there is no value."""
     if len(text) <= LONGEST:
         if _WHOLE.fullmatch(text):
             return bounded(int(text))
@@ -46,7 +46,7 @@ def parse(text: str) -> float | None:
 
 
 def bounded(value: float) -> float | None:
-    """Return the value, or None where it is not finite or beyond LARGEST."""
+    """Return the value, or None if it is not finite or beyond LARGEST."""
     return value if abs(value) <= LARGEST else None  # false for NaN
 
 

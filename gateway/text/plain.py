@@ -1,7 +1,7 @@
 """Text from outside as a line that is safe in a log and on a terminal.
 
 Characters that would end the line, move the cursor or change the direction of writing are escaped. What looks
-like a key is masked, as people paste theirs where a name belongs.
+like a key is masked, as people paste theirs in place of a name.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def pins_to_text(pins: Pins) -> str:
 
 
 def pins_from_text(text: str) -> Pins:
-    """Return pins again; none where the text is garbled."""
+    """Return pins again; none if the text is garbled."""
     try:
         pins = tuple(Pin(int(upto), str(boot), Row(*row)) for upto, boot, *row in json.loads(text))
     except (ValueError, TypeError, RecursionError):
@@ -98,7 +98,7 @@ class Boots:
     """The table `boots` of the file: a row for each boot that something in the file was taken in."""
 
     def __init__(self, boot: str) -> None:
-        """`boot` is the current one; "" where the kernel has no name for it."""
+        """`boot` is the current one; "" if the kernel has no name for it."""
         self._boot = boot
         self._rows: dict[str, Row] = {}
         self.is_written = False

@@ -141,7 +141,7 @@ def was_doubted(spool: Spool, now: Stamp, past: float) -> bool:
 
 
 def _newest(spool: Spool) -> list[Waiting]:
-    """Return the newest readings that wait; none where the disk cannot be read."""
+    """Return the newest readings that wait; none if the disk cannot be read."""
     with suppress(OSError):
         return spool.waiting(after=spool.end - 1 - _NEWEST, limit=_NEWEST)
     return []

@@ -27,7 +27,7 @@ database refuses a time beyond 2038, and everything would wait for it.
 
 
 def unix_time(when: object) -> float:
-    """Return a time in seconds or ISO 8601 as Unix time, NaN where it is neither.
+    """Return a time in seconds or ISO 8601 as Unix time, NaN if it is neither.
 
     Without a zone it is UTC, as on a server whose PHP has no zone set.
     """
@@ -47,7 +47,7 @@ def unix_time(when: object) -> float:
 def absolute(wall: float, now: Stamp) -> Stamp | None:
     """Return the stamp of a device's own time, which a correction of our clock does not change.
 
-    None where that time is impossible.
+    None if that time is impossible.
     """
     stamp = relative(wall - now.wall, now)
     return stamp and replace(stamp, wall=wall, boot="")
@@ -66,7 +66,7 @@ def believed(wall: float, now: Stamp, is_sure: Callable[[], bool]) -> Stamp | No
 
 
 def relative(seconds: float, now: Stamp) -> Stamp | None:
-    """Return the stamp of so many seconds from now; None where that is impossible."""
+    """Return the stamp of so many seconds from now; None if that is impossible."""
     if not -_PAST <= seconds <= _FUTURE:
         return None
     return replace(now, wall=now.wall + seconds, boottime=now.boottime + seconds)

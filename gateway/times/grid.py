@@ -24,7 +24,7 @@ _SET_S = 2.0
 class Grid:
     """Every `interval` seconds on the wall clock: 10 s is :00 :10 :20, as a feed's slots are.
 
-    Where the last sweep took too long, the next slot begins somewhat late if that is enough; otherwise it is
+    If the last sweep took too long, the next slot begins somewhat late when that is enough; otherwise it is
     skipped, not made up for. The wait itself is monotonic, so a clock that is set neither stops the grid nor
     makes it hurry, and no reading gets the time of a slot in which it was not taken.
     """
@@ -51,7 +51,7 @@ class Grid:
                 return None
             shown = wall + self._clock.monotonic() - began
             wall = self._clock.wall()
-            # Where the clock was set while we waited, or the process was stopped, the next slot counts.
+            # If the clock was set while we waited, or the process was stopped, the next slot counts.
             is_set = min(abs(wall - shown), abs(wall - slot)) > min(_SET_S, self._interval / 4)
             if is_near and not is_set and wall < slot + self._interval:
                 return self._begun(slot)

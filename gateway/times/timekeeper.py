@@ -31,7 +31,7 @@ TOLERANCE = 60.0
 """Seconds that two clocks may differ: Emoncms takes a row that is later than its own time for that long."""
 
 _SETTLING = 600.0
-"""Seconds since the boot within which a time server sets the clock, where there is one."""
+"""Seconds since the boot within which a time server sets the clock, if there is one."""
 
 _BEHIND = 5.0
 """Seconds that it may be behind a far end's clock until then: a Pi starts with the time of its shutdown."""
@@ -48,7 +48,7 @@ class Timekeeper:
 
     `past` is a time that is known to have passed, `doubted` says that a far end contradicted this very clock
     before the gateway was started again, `synchronised` asks the machine whether something keeps its clock
-    right. Where `mode` is "send" nothing is ever held. `steps` counts how often the clock has been set,
+    right. If `mode` is "send" nothing is ever held. `steps` counts how often the clock has been set,
     the last time by `last_step` seconds.
     """
 
@@ -104,7 +104,7 @@ class Timekeeper:
         return stepped
 
     def note_server_time(self, who: str, time: float | None) -> None:
-        """Note what the clock of a dispatcher's far end shows: None where it shows nothing."""
+        """Note what the clock of a dispatcher's far end shows: None if it shows nothing."""
         others = {name: ahead for name, ahead in self._far_offsets.items() if name != who}
         shown = {} if time is None else {who: time - self._clock.boottime()}
         self._far_offsets = others | shown

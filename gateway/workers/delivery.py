@@ -105,7 +105,7 @@ class DispatcherWorker(ServedWorker):
         self.doubled = 0
         self.refused_nodes = RefusedNodes(plugin.log)
         self.refused_in_a_row = RefusedInARow()
-        with suppress(OSError):  # it is learnt again where the disk cannot be read
+        with suppress(OSError):  # it is learnt again if the disk cannot be read
             self.refused_nodes.recall(spool.reasons(plugin.name), plugin.clock.monotonic())
         self._spool = spool
         self._dating = dating
@@ -227,7 +227,7 @@ class DispatcherWorker(ServedWorker):
         self._size = min(self._size * 2, self._largest) if quick else max(1, number // 2)
 
     def _next_attempt(self, waiting: Numbered) -> _Attempt | None:
-        """Return what can be sent now, encoded; None where all of it is set aside unsent."""
+        """Return what can be sent now, encoded; None if all of it is set aside unsent."""
         now = self.plugin.clock.monotonic()
         if early := list(takewhile(lambda pair: self._is_to_come(pair[1]), waiting)):
             for _, frame in early:
@@ -270,7 +270,7 @@ class DispatcherWorker(ServedWorker):
     def _settle(self, attempt: _Attempt, *, at_rest: bool) -> None:
         """Go on after those frames that the far end has; `at_rest`: it is not storing them any more.
 
-        Where it shows what it has not kept, it is not asked: all of them are sent again.
+        If it shows what it has not kept, it is not asked: all of them are sent again.
         """
         if not self._kept.trusted:
             self._attempt = None

@@ -21,9 +21,9 @@ _ANSWERS = 10
 
 
 class Kept:
-    """What a dispatcher's worker, which an edit may rename, knows of this.
+    """What the worker of a dispatcher, which an edit may rename, knows about what is kept.
 
-    Where what its far end shows is not `trusted`, everything is sent again. It is `sure` where each node that
+    If what its far end shows is not `trusted`, everything is sent again. It is `sure` if each node that
     was only shown has had a good answer since.
     """
 

@@ -94,7 +94,7 @@ class RefusedNodes:
         return frames, aside, upto
 
     def refused(self, name: str, reason: str, now: float) -> None:
-        """Note that a frame of a node was refused, and log it where that is new."""
+        """Note that a frame of a node was refused, and log it if that is new."""
         known = self.known(now)
         with self._lock:
             self._nodes = known
@@ -177,7 +177,7 @@ class RefusedInARow:
 
 
 def refused_node(nodes: set[str], refusal: NodeRefused) -> str:
-    """Return which of the nodes of a batch is refused, "" where that is not known.
+    """Return which of the nodes of a batch is refused, "" if that is not known.
 
     The far end may call it something else, or cut its name short.
     """

@@ -64,7 +64,7 @@ class Worker(Generic[P]):
         self._failed_to_open = False
 
     def start(self) -> None:
-        """Have a thread run it, unless one has begun to; RuntimeError where there can be none.
+        """Have a thread run it, unless one has begun to; RuntimeError if there can be none.
 
         `threading.Thread` would wait for it to begin, which without memory for its first call it never does.
         """
