@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from listeners.entries import Entry
 
 _KEEP_EVERY = 3600.0
-"""Seconds between two writes of the totals; after a kill what came since is read off the counter itself.
+"""Seconds between two writes of the totals; after a kill the counter itself shows what came since.
 
-One that has begun again since does not tell that, so they are written at once when one does, or is new.
+A counter that was reset does not, so they are written at once when one is reset or new.
 """
 
 _ROUNDED = 6
-"""Decimals of a rate; one count a day is 0.000012."""
+"""Decimals of a rate; one count per day is 0.000012."""
 
 
 def increase(before: float, now: float) -> float | None:
-    """Return by how much a counter of 16, 32 or 64 bits went on, None where it was set back.
+    """Return by how much a counter of 16, 32 or 64 bits went on, None if it was set back.
 
     A smaller number is a wrap only from the top tenth of the smallest such range into its lowest tenth.
     """
@@ -46,7 +46,7 @@ def increase(before: float, now: float) -> float | None:
 class Counted(NamedTuple):
     """What a counter showed at a second of the monotonic clock, and its total, which no reset ends.
 
-    The second is None for what an earlier run has kept: nobody knows when that was read.
+    The second is None for what an earlier run has kept: the time of that reading is unknown.
     """
 
     shown: float
@@ -62,10 +62,10 @@ class Counted(NamedTuple):
 
 
 def read_number(path: Path) -> float:
-    """Return the number that a file has; OSError where there is none. No pipe or device is waited for.
+    """Return the number that a file has; OSError if there is none. No pipe or device is waited for.
 
-    The words quote what stands there instead, which may be another thing each time; the fault that is
-    counted is the same.
+    The message quotes what is there instead, which may differ each time; the fault that is counted is the
+    same.
     """
     text = read_once(path, 100).decode("ascii", "replace").strip(SPACE)
     try:
@@ -109,7 +109,7 @@ class Counter(EntrySampler):
         return self.counters
 
     def open(self) -> None:
-        """Recall the totals. What a file of the kernel counted in an earlier boot is gone, and not in it."""
+        """Recall the totals. A kernel file's counts of an earlier boot are gone, and not part of it."""
         self._kept = Kept(self, "counter", _KEEP_EVERY)
         for path, found in self._kept.read().items():
             if path not in self._counted and isinstance(found, list) and len(found) == 3:
@@ -137,7 +137,7 @@ class Counter(EntrySampler):
         return values
 
     def sample_entry(self, number: int, entry: Entry) -> Sequence[float | None]:  # noqa: ARG002  (a file says all)
-        """Return rate and total of a file, which is read once; OSError where it has no number."""
+        """Return rate and total of a file, which is read once; OSError if it has no number."""
         if entry.text in self._sampled:
             return self._sampled[entry.text]
         shown, at = read_number(entry.what), self.clock.monotonic()

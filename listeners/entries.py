@@ -1,7 +1,7 @@
 """What is read at numbered entries: `nameN = SOMETHING | Dummy`, with a label after a comma.
 
-N fixes the indices of what is named there, as that of `sensorN` does: each entry has as many as its listener
-has kinds of values.
+N fixes the indices of the entry, as with `sensorN`: each entry has as many as its listener has kinds of
+values.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Entries:
         }
 
     def named(self) -> dict[int, Entry]:
-        """Return the entries that are no Dummy."""
+        """Return the entries that are not a Dummy."""
         return {number: entry for number, entry in self.by_number.items() if entry.what is not None}
 
 
@@ -106,7 +106,7 @@ class EntrySampler(Sampler):
         raise NotImplementedError
 
     def sample_entry(self, number: int, entry: Entry) -> Sequence[float | None]:
-        """Return the values of an entry; raises OSError where it has none."""
+        """Return the values of an entry; raises OSError if it has none."""
         raise NotImplementedError
 
     def sample(self) -> Sequence[float | None]:
@@ -152,7 +152,7 @@ class EntrySampler(Sampler):
         return Health(dict(self._faults), [*self._said(dict(self._troubles))])
 
     def remarks(self) -> Iterable[tuple[str, str]]:
-        """Return that nothing is named, where that is so."""
+        """Return that nothing is named, if so."""
         if not self.entries.named():
             yield f"{self.entries.PREFIX}1", "nothing is named: there is nothing to read"
 

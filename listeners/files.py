@@ -12,7 +12,7 @@ _FLAGS = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def read_once(path: Path, most: int) -> bytes:
-    """Return what one read of a file gives, at most so many bytes. Raises OSError.
+    """Return what one read of a file gives, at most that many bytes. Raises OSError.
 
     No pipe or device is waited for.
     """
@@ -27,7 +27,7 @@ def read_once(path: Path, most: int) -> bytes:
 
 
 def write_once(path: Path, data: bytes) -> None:
-    """Write to a file that is there, by one write; none is made, and none made shorter. Raises OSError."""
+    """Write to an existing file, in one write; it is neither created nor truncated. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | _FLAGS)
     try:
         os.write(fd, data)

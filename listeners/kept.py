@@ -20,7 +20,7 @@ _LARGEST = 1 << 22
 class Kept:
     """The file of a listener; it keeps nothing where there is no state directory.
 
-    It is due every so many seconds, as a card is to be written seldom.
+    It is due at intervals, since a card should be written rarely.
     """
 
     def __init__(self, listener: Listener, kind: str, every: float) -> None:
@@ -54,11 +54,11 @@ class Kept:
         return {}
 
     def is_due(self) -> bool:
-        """Tell whether so many seconds have passed since it was written."""
+        """Tell whether that many seconds have passed since it was written."""
         return self._listener.clock.monotonic() >= self._written + self._every
 
     def write(self, found: dict[str, Any]) -> None:
-        """Keep this. A disk that does not take it costs what would have been kept, and no reading."""
+        """Keep this. If the disk does not take it, only this is lost, not a reading."""
         self._written = self._listener.clock.monotonic()
         if self._file:
             try:

@@ -1,4 +1,4 @@
-"""What to do about lines that a listener refuses since one of another type reads them."""
+"""What to do about lines that a listener refuses because they are for a listener of another type."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MEANT = (
     ),
     (re.compile(r"\d+([,;\t]\s*-?[\d.]+)+"), "one space before each value expected"),
 )
-"""What lines look like that a listener of another type reads, or that are almost right.
+"""The form of lines that are for a listener of another type, or that are almost right.
 
 Only whole ones: the listener of that type refuses damaged ones, too.
 """
 
 
 def hint_for(reason: str, line: str) -> str:
-    """Return what to do about lines that are none of this listener's, "" where that is not known."""
+    """Return what to do about lines that are not for this listener, "" if that is not known."""
     if reason not in ("not-a-number", _NAMELESS):
         return ""
     found = next((words for shape, words in _MEANT if shape.fullmatch(line.strip())), "")

@@ -23,7 +23,7 @@ class DataLine(Protocol):
 
     @property
     def missing(self) -> int:
-        """How many values it has a place for and does not give."""
+        """How many values it has a place for but does not give."""
 
     def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame | Rejected:
         """Return its values with the scales and names that [nodes] gives them."""
@@ -47,7 +47,7 @@ class Lines:
     """Cuts a byte stream, however it is segmented, into lines that end in LF or CR LF.
 
     A byte that is not ASCII becomes U+FFFD and damages only its own line. A line longer than `limit` bytes is
-    cut, but not so far that it would no longer be too long: a stream without line ends fills no memory.
+    cut, so that a stream without line ends does not fill the memory, but it still shows as too long.
     `is_whole` tells of the first line whether it is more than the end of one, which is dropped.
     """
 

@@ -21,7 +21,7 @@ _PAUSE = 60.0
 _ALL = 3
 """Refusals in a row that are a trouble."""
 _SINCE = 600.0
-"""Seconds without one that was taken: between two of its own nodes a radio may hear many of a neighbour."""
+"""Seconds without an accepted line: between two of its own nodes a radio may hear many of a neighbour's."""
 _RECENT = 3600.0
 """Seconds after which refusals are forgotten: a client that was refused may never come again."""
 _MISSING = "value-missing"
@@ -29,7 +29,7 @@ _MISDATED = "time-not-believed"
 
 
 class Tally(Counter[str]):
-    """Counts by reason the lines, or `what` it is, that were refused, and what is missing in the others."""
+    """Counts by reason the lines, or `what` they are, that were refused, and the values missing in others."""
 
     def __init__(self, what: str = "a line") -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Tally(Counter[str]):
             self[key] += int(number - last) - 1
 
     def troubles(self, now: float) -> list[str]:
-        """Return a line where all of the last ten minutes were refused, none otherwise."""
+        """Return a line if everything in the last ten minutes was refused, otherwise none."""
         reason, hint, at = self._last
         if self._in_a_row < _ALL or now - at > _RECENT or now - self._taken_at < _SINCE:
             return []
@@ -122,7 +122,7 @@ class CountingListener(Listener):
         self.counts.refuse(reason, line, self.log, self.clock.monotonic())
 
     def frame(self, said: DataLine | Ignored | Rejected, stamp: Stamp, line: str) -> Frame | None:
-        """Return the frame of a decoded line, None where it has none; `line` is what the log may show."""
+        """Return the frame of a decoded line, None if it has none; `line` is what the log may show."""
         if isinstance(said, Ignored):
             return None
         if not isinstance(said, Rejected):

@@ -77,7 +77,7 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
             if trouble != in_queue:
                 yield replace(bad(trouble), subject="gateway")
         running = status.sections if status else {}
-        # One that hangs has its buses and ports all the same.
+        # A gateway that hangs still holds its buses and ports.
         machine = replace(machine, running=frozenset(running if status or not pid else plugins), gateway=pid)
     state = bad(in_queue) if in_queue else _examine_state(gateway, machine)
     yield replace(state, subject="state")
@@ -114,7 +114,7 @@ def _usual() -> dict[str, Plugin]:
 
 
 def _ask(gateway: Gateway, file: Path) -> tuple[Finding, Status | None, int]:
-    """Ask the running gateway how it is, and return its process (0: it does not run with this file)."""
+    """Ask the running gateway for its status, and return its process (0: it does not run with this file)."""
     running = RunningGateway(file, gateway.find_socket())
     try:
         status = running.status()

@@ -50,7 +50,7 @@ _OF_A_SERVICE = ("start", "stop", "restart", "reload", "enable", "disable")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 failed, 2 usage, 78 configuration."""
-    if sys.stdin is None:  # closed by who started this
+    if sys.stdin is None:  # closed by the parent process
         sys.stdin = Path(os.devnull).open()  # noqa: SIM115  (until the process ends)
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
@@ -113,14 +113,14 @@ def _understood(typed: list[str]) -> argparse.Namespace:
 
 
 def _no_command(word: str) -> str:
-    """Return what to type instead of a command that there is not."""
+    """Return what to type instead of an unknown command."""
     if word in _OF_A_SERVICE:
         return f"the gateway is a service: sudo service oemgateway {word}"
     return f"{word} is not a command{did_you_mean(word, COMMANDS)}; `oemgateway --help` lists them"
 
 
 def _overview() -> Iterator[str]:
-    """Yield the commands there are, and whether a gateway runs."""
+    """Yield the available commands, and whether a gateway runs."""
     yield from parser().format_help().splitlines()
     yield ""
     try:
@@ -142,9 +142,9 @@ def _nobody_reads() -> bool:
 
 
 def _drop_unwritten() -> bool:
-    """Drop what standard output does not take, as a full disk: Python would say so once more at its end.
+    """Drop what standard output does not take, as on a full disk: Python would complain again at exit.
 
-    Return whether there is such.
+    Return whether there was any.
     """
     try:
         sys.stdout.flush()

@@ -93,21 +93,21 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _count(text: str) -> int:
-    """Return a number of readings; argparse names what is none."""
+    """Return a number of readings; argparse reports anything else."""
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"a whole number expected, not {quoted(text)}")
     return int(text[:18])
 
 
 def _name(text: str) -> str:
-    """Return the name of a dispatcher. An empty one, as of a variable that is not set, does not mean all."""
+    """Return the name of a dispatcher. An empty one, as from an unset variable, does not mean all."""
     if not text:
         raise argparse.ArgumentTypeError("a name expected, not nothing")
     return text
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the action; it has succeeded as well if the reader of its output closes the pipe."""
+    """Run the action; it also counts as a success if the reader of its output closes the pipe."""
     options.dispatcher = options.dispatcher or ""
     try:
         status: int = options.act(options)
@@ -186,7 +186,7 @@ def _pieces_of(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _copy(given: BinaryIO, copy: BinaryIO) -> None:
-    """Copy what is given up to a line that is too long. Raises OSError where it is too much."""
+    """Copy the input up to a line that is too long. Raises OSError if it is too much."""
     for line in _pieces_of(given):
         copy.write(line)
         if len(line) == _LONGEST_LINE:

@@ -48,7 +48,7 @@ def reach(config_file: Path) -> Iterator[Ask]:
 
 
 def _open_unless_it_runs(gateway: RunningGateway, config_file: Path) -> Spool | None:
-    """Open the file of the queue; None where a gateway answers, which one that starts soon does."""
+    """Open the file of the queue; None if a gateway answers, which may still be starting."""
     until = time.monotonic() + _START
     while True:
         try:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from gateway.present.status import ClockStatus, DispatcherStatus, ListenerStatus, SectionStatus, Status
 
 HEALTHY, DEGRADED, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
-"""The exit statuses; the last two are LSB's, of a service that does not run or cannot be asked."""
+"""The exit statuses; the last two are LSB's for a service that does not run or cannot be asked."""
 
 _WIDTH = 100
 """Characters of a line, at most; a terminal may have less."""
 
 _NUMBERS = re.compile(r"(?<=\d) (?=\w)")
-"""The space behind a number, as before its unit: no line ends there."""
+"""The space after a number, as before its unit: lines do not break there."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

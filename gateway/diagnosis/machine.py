@@ -29,7 +29,7 @@ def to_read(user: str, file: Path) -> str:
 
 
 def cure_to_read(file: Path) -> str:
-    """Return how a configuration that this user may not read is read after all: sudo helps no service."""
+    """Return how this user can get to read the configuration after all: sudo does not help a service."""
     if user_name(os.geteuid()) != SERVICE:
         return "put sudo before the command, as it holds a key"
     if closed := closed_above(file):

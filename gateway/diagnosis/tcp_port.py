@@ -1,4 +1,4 @@
-"""What keeps a section from the TCP port that it listens at: another program."""
+"""What keeps a section from the TCP port that it listens on: another program."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Table(Dispatcher):
         """Take the frames: what is shown is the present."""
 
     def wake(self) -> Wake:
-        """Be served when the next table is due."""
+        """Ask to be served when the next table is due."""
         return Wake(seconds=max(0.0, self._due - self.clock.monotonic()))
 
     def serve(self) -> None:

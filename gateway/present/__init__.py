@@ -1,1 +1,1 @@
-"""How the running gateway is now: what was heard last, and its status."""
+"""The present state of the running gateway: what was heard last, and its status."""

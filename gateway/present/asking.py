@@ -1,4 +1,4 @@
-"""The running gateway, as a command finds and asks it; its user may perhaps not read the configuration."""
+"""The running gateway, as a command finds and asks it; its user may be unable to read the configuration."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ class RunningGateway:
     def ask(self, what: str, *, patience: float = 4.0, **arguments: object) -> Any:  # noqa: ANN401  (JSON)
         """Return its answer, for which it has `patience` seconds.
 
-        Raises ConnectionRefusedError where none runs, TimeoutError where it hangs, another ConnectionError
-        where what answers is no answer, PermissionError where this user may not ask, and OSError where the
-        gateway answers that it cannot.
+        Raises ConnectionRefusedError if none runs, TimeoutError if it hangs, another ConnectionError if the
+        answer makes no sense, PermissionError if this user may not ask, and OSError if the gateway answers
+        that it cannot.
         """
         try:
             answer = control.ask(self.socket, what, patience=patience, **arguments)

@@ -26,7 +26,7 @@ _KINDS = {
     "va": "apparent power",
     "hpa": "pressure",
 }
-"""The quantity that a unit is of."""
+"""The quantity that a unit measures."""
 
 
 class Catalogue:

@@ -79,7 +79,7 @@ class StatusCollector:
         return {name: details for name, details in found.items() if details}
 
     def exclusive(self) -> dict[str, list[str]]:
-        """Return, by listener, what it has to itself, such as a serial port or a chip, in words."""
+        """Return, by listener, what only it can use, such as a serial port or a chip, in words."""
         return {name: list(worker.plugin.exclusive) for name, worker in dict(self._listeners()).items()}
 
     def nodes(self) -> dict[str, list[dict[str, Any]]]:
@@ -90,7 +90,7 @@ class StatusCollector:
         }
 
     def status(self) -> Status:
-        """Return the status; OSError where the queue's disk cannot be read."""
+        """Return the status; OSError if the queue's disk cannot be read."""
         now = time.monotonic()
         queue = self._queue.status()
         listeners = {name: _listener(worker, now) for name, worker in dict(self._listeners()).items()}
@@ -123,7 +123,7 @@ class StatusCollector:
         )
 
     def _shared_nodes(self, now: float) -> Iterator[str]:
-        """Yield a line for each node of which more than one listener gives values of the same index."""
+        """Yield a line for each node for which more than one listener gives values at the same index."""
         heard_by: dict[str, dict[str, list[int]]] = {}
         for name, worker in dict(self._listeners()).items():
             for node, latest in worker.latest.nodes().items():

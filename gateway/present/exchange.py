@@ -130,7 +130,7 @@ def _wall(given: Mapping[str, Any], latest: float) -> float:
 
 
 def _by_index(given: Mapping[str, Any], key: str) -> list[Any]:
-    """Return what stands at each index, from 1 on; None where nothing does."""
+    """Return what stands at each index, from 1 on; None if nothing does."""
     entries = given.get(key, {})
     if not isinstance(entries, dict) or not all(map(_INDEX.fullmatch, entries)):
         raise ValueError(f'{key}: by index expected, as in {{"1": ...}}')

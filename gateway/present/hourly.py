@@ -37,7 +37,7 @@ class Hourly:
 
 
 def _grown(before: int, count: int) -> int:
-    """Return how much a count has grown; one of a section that was opened again starts at zero."""
+    """Return how much a count has grown; it starts at zero when its section is opened again."""
     return count - before if count >= before else count
 
 

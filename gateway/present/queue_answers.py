@@ -1,7 +1,7 @@
 """What `oemgateway queue` asks of the queue, in JSON's terms, whether a gateway runs or not.
 
-Each answer is a short piece, and says in `more` what to ask for next (null: that was all), so that a million
-frames neither hold up those who put and deliver nor fill the memory.
+Each answer is a short piece, and says in `more` what to ask for next (null: that was all). So a million
+frames neither delay listeners and dispatchers nor fill the memory.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class QueueAnswers:
         }
 
     def status(self) -> dict[str, Any]:
-        """Return how the queue stands, per dispatcher; of those that are gone, what they refused."""
+        """Return the state of the queue, per dispatcher; for those that are gone, what they refused."""
         known, refused = self._spool.dispatchers, self._spool.refused_totals
         gone = sorted(refused.by.keys() - known)
         return {
@@ -85,7 +85,7 @@ class QueueAnswers:
         }
 
     def _age(self, stamp: Stamp) -> float:
-        """Return seconds; within a boot they are right whatever the wall clock showed."""
+        """Return seconds that are right within a boot, whatever the wall clock showed."""
         now = self._clock.now()
         if stamp.boot and stamp.boot == now.boot:
             return now.boottime - stamp.boottime

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _WEIGHT = 0.1
 """The weight of one more pause against those before it."""
 _AT_ONCE_S = 1.0
-"""Frames of a node within so many seconds came at once, as from a device that keeps some and posts them."""
+"""Frames of a node within that many seconds came at once, as from a device that posts in batches."""
 _NODES = 256
 """Nodes of one listener that are remembered; the devices of a network may call themselves anything."""
 
@@ -62,7 +62,7 @@ class LatestFrames:
         self._noted = noted
 
     def note(self, frame: Frame, now: float) -> None:
-        """Note a frame. Of too many nodes the one that has been silent for longest is forgotten."""
+        """Note a frame. If there are too many nodes, the one silent for longest is forgotten."""
         with self._lock:
             before = self._nodes.pop(frame.node, None)
             if before:
@@ -148,7 +148,7 @@ class State:
         return self._catalogue.sources
 
     def node_name(self, node: str) -> str:
-        """Return what people call a node, "" where [nodes] does not say."""
+        """Return what people call a node, "" if [nodes] does not say."""
         return self._catalogue.node_names.get(node, "")
 
     def reads_from(self, source: str, place: str) -> bool:
@@ -157,7 +157,7 @@ class State:
         return listener is not None and listener.reads_from(place)
 
     def values(self) -> list[Value]:
-        """Return each value as it is now, also of what is configured and was not heard yet; sorted."""
+        """Return each value as it is now, sorted, including what is configured but not heard yet."""
         now = time.monotonic()
         with self._lock:
             frames = dict(self._frames)
@@ -205,7 +205,7 @@ class State:
         )
 
     def status(self) -> Status:
-        """Return how the gateway is; OSError where the queue's disk cannot be read."""
+        """Return the gateway's status; OSError if the queue's disk cannot be read."""
         return self._status()
 
     def report_with(self, status: Callable[[], Status]) -> None:

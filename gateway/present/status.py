@@ -1,4 +1,4 @@
-"""How the running gateway is: what `oemgateway status --json` prints. Ages and other times are in seconds."""
+"""The gateway's state: what `oemgateway status --json` prints. Ages and other times are in seconds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SectionStatus:
     """A section: the frames that went through it, the last one `age` ago, and its troubles.
 
     `trouble` is what it fails with now, and `failures` is how often it has failed. `troubles` has a line for
-    whatever keeps it from being healthy. `remark` is what is worth knowing of it and no trouble.
+    whatever keeps it from being healthy. `remark` is what is worth knowing but not a trouble.
     """
 
     frames: int
@@ -38,7 +38,7 @@ class SectionStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeStatus:
-    """A node: how many frames with a value came of it, the last `age` ago, and their `usual` pause."""
+    """A node: how many frames with a value came from it, the last `age` ago, and their `usual` pause."""
 
     frames: int
     age: float
@@ -135,7 +135,7 @@ class Status:
 def from_json(cls: type[T], given: Any) -> T:  # noqa: ANN401  (JSON)
     """Return a dataclass from its `asdict`, with those in it; what it does not know is left out.
 
-    Raises TypeError, AttributeError or KeyError where `given` is something else.
+    Raises TypeError, AttributeError or KeyError if `given` is something else.
     """
     kinds = typing.get_type_hints(cls)
     names = [each.name for each in dataclasses.fields(cls) if each.name in given]  # type: ignore[arg-type]

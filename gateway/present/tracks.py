@@ -22,7 +22,7 @@ class Heard:
     """An index: the last frame that it was in, and where; the last that had a value there, and when it came.
 
     `valued_at` is in seconds of the monotonic clock. `minutes` are the means of the last hour, oldest first,
-    None where nothing came.
+    None if nothing came.
     """
 
     frame: Frame

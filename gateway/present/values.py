@@ -6,16 +6,16 @@ import sys
 from dataclasses import dataclass, field
 
 MISSED = 3
-"""Intervals, or usual pauses, after which a value is not the present one any more."""
+"""Intervals, or usual pauses, after which a value no longer counts as present."""
 LEAST_UNKNOWN = 600.0
-"""Seconds that a value stands at least where the configuration does not have its interval."""
+"""The least seconds for which a value stands if the configuration does not have its interval."""
 _LEAST = 60.0
 """The same where it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """An index of a node, or a name (`index` is None), and its value now; None where it has none.
+    """An index of a node, or a name (`index` is None), and its value now; None if it has none.
 
     `last` is its last value, `age` seconds ago; both are None before the first. `hour` has the mean of each
     of the last 60 minutes, oldest first. `dummy`: no value is expected. Without a node's name `node_name` is
@@ -38,7 +38,7 @@ class Value:
 
     @property
     def place(self) -> tuple[int, str, int, str]:
-        """By what values are sorted: node 9 before node 10, and names after numbers."""
+        """The sort key of values: node 9 before node 10, and names after numbers."""
         node = (int(self.node), "") if self.node.isdecimal() else (sys.maxsize, self.node)
         return (*node, self.index or 0, self.label)
 
@@ -49,7 +49,7 @@ def lifetime(interval: float, usual: float | None) -> float:
 
 
 def carry_forward(minutes: list[float | None], seconds: float) -> list[float | None]:
-    """Return the means of minutes; one without a mean has that before it, for at most so many seconds."""
+    """Return the means of minutes; one without a mean has that before it, for at most that many seconds."""
     found: list[float | None] = []
     last, left = None, 0.0
     for mean in minutes:

@@ -42,7 +42,7 @@ def table(values: Sequence[Value], width: int, *, encoding: str = "utf-8") -> li
 def screen(lines: Sequence[str], below: Iterable[str], width: int, height: int) -> list[str]:
     """Return lines that fit the screen, and below them the end of a log, newest line last.
 
-    At least a third of the height is for the log, where it has so much. Lines that do not fit are announced.
+    At least a third of the height is for the log, if it is that long. Lines that do not fit are announced.
     """
     log: list[str] = []
     for message in reversed([*below]):

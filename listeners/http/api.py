@@ -41,7 +41,7 @@ LONGEST_INFLATED = 4 << 20
 
 Params = dict[str, str]
 Dating = Callable[[float], "Stamp | None"]
-"""Makes a stamp of a Unix time, None where that cannot be right."""
+"""Makes a stamp of a Unix time, None if that cannot be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,12 @@ def take(request: Request, key: str | None, now: Stamp, inputs: Inputs, is_sure:
 
     `is_sure` tells whether our clock is known to be right: see `believed`.
 
-    Where there is a `key`, a request must contain it: as `apikey` in the address or the form, or in the
-    header Authorization, with or without the word Bearer before it. Where there is none, the web sites that
-    somebody looks at on this machine are still refused: a browser would let them post.
+    If there is a `key`, a request must contain it: as `apikey` in the address or the form, or in the
+    header Authorization, with or without the word Bearer before it. If there is none, web sites open in a
+    browser on this machine are still refused: the browser would let them post.
     """
     if request.method == "HEAD":
-        return Taken([], "")  # a gateway asks for the time, which every answer has
+        return Taken([], "")  # a gateway asks for the time, which is in every answer
     path, _, query = request.target.partition("?")
     action, *places = _route(path)
     if request.method not in ("GET", "POST"):
@@ -189,7 +189,7 @@ def _post(params: Params, node: str, now: Stamp, dated: Dating) -> Taken:
     when: object = params.get("time")
     if "fulljson" in params:
         items = _object(text)
-        if "time" not in params:  # of which Emoncms keeps Time as a value, too
+        if "time" not in params:  # Emoncms keeps Time as a value, too
             when = {key.lower(): value for key, value in items.items()}.get("time")
             items.pop("time", None)
         values = _named(items)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.frame import Frame
 
 MOST = 20_000
-"""Inputs that are remembered; beyond that the nodes silent for longest are forgotten."""
+"""Inputs that are remembered; beyond that, the nodes silent for longest are forgotten."""
 
 
 class Inputs:
@@ -59,7 +59,7 @@ class Inputs:
         return {node: _shown(keys) for node, keys in self._nodes.items()}
 
     def recall(self, kept: Mapping[str, Any]) -> None:
-        """Go on with what was `shown` before a restart, as someone asked for it then; take no damaged one."""
+        """Go on with what was `shown` before a restart, which someone asked for; ignore damaged entries."""
         self.asked = True
         with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError, OverflowError):
             self._nodes = {

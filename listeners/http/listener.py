@@ -83,7 +83,7 @@ class Http(TcpListener[_Client]):
         self._posts_of_second = Counter[str]()
 
     def open(self) -> None:
-        """Take the port; OSError where it is not free."""
+        """Take the port; OSError if it is not free."""
         self._posted.clear()
         self._kept = Kept(self, "inputs", _KEEP_EVERY)
         if self._kept.is_there:
@@ -174,7 +174,7 @@ class Http(TcpListener[_Client]):
         while not client.parting and (request := client.requests.take()):
             frames += self._frames(client, request, stamp)
             had_begun = client.may_continue = False
-            # What it asks for in advance is not answered: it has to ask again, on another connection.
+            # Pipelined requests are not answered: the client has to ask again, on another connection.
             client.parting |= len(client.answers) > _ANSWERED and client.requests.begun
         if client.requests.expects_continue and not client.may_continue:
             client.may_continue = client.send(CONTINUE)
@@ -201,7 +201,7 @@ class Http(TcpListener[_Client]):
         return frames
 
     def _take(self, host: str, request: Request | Refusal, stamp: Stamp) -> Taken:
-        """Return what a request says; Refusal where it is not taken."""
+        """Return what a request says; Refusal if it is not taken."""
         if isinstance(request, Refusal):
             raise request
         if self._is_too_often(host):
@@ -214,7 +214,7 @@ class Http(TcpListener[_Client]):
             if not self.counts[_BUG]:
                 self.log.exception("a request is refused because it makes the program fail")
             raise Refusal("a fault in the program, which is in its log", 500, _BUG) from None
-        # What would be dropped is refused, so that the device does not believe that it is stored.
+        # What would be dropped is refused, so that the device does not take it for stored.
         if claimed := sorted(self.claimed.intersection(frame.node for frame in said.frames)):
             message = f"node {claimed[0]} belongs to another listener here: another node expected"
             raise Refusal(message, 400, "claimed-node")

@@ -115,17 +115,17 @@ def lenient(text: str) -> Values:
     for item in re.sub(r"[\[\]{}\"']", "", text).split(","):
         first, *more = item.split(":")
         if more:
-            values.add(first, more[0])  # Emoncms takes no notice of a second colon
+            values.add(first, more[0])  # Emoncms ignores a second colon
         else:
             values.append(first)
     return values
 
 
 def strict_json(text: str, *, is_form: bool) -> object:
-    """Return what JSON says; raise Refusal where it is not JSON.
+    """Return what JSON says; raise Refusal if it is not JSON.
 
     Emoncms takes the backslashes out of a form: a key with an escaped letter has the digits of its code
-    there. What is no JSON then is read as it is.
+    there. If the result is not JSON, the text is read as it is.
     """
     for written in (_BACKSLASH.sub(r"\1", text), text) if is_form else (text,):
         with suppress(ValueError):
@@ -136,7 +136,7 @@ def strict_json(text: str, *, is_form: bool) -> object:
 def as_emoncms_keeps(name: str) -> str:
     """Return a name as Emoncms stores it: without the characters that it does not allow.
 
-    Spaces stay, also around it: of `{a:1, b:2}` the second name begins with one.
+    Spaces stay, even around it: in `{a:1, b:2}` the second name begins with one.
     """
     return re.sub(r"[^\w\s.-]", "", name)
 

@@ -85,7 +85,7 @@ class Requests:
         self._unread += data
 
     def take(self) -> Request | Refusal | None:
-        """Return the next request, None where it is not complete yet."""
+        """Return the next request, None if it is not complete yet."""
         if self._head is None:
             head = self._take_head()
             if not isinstance(head, Request):

@@ -3,8 +3,8 @@
 It reads how long a pattern may take and the patterns, and then pieces of text, each after its length in 4
 bytes. It answers a piece with the number of lines that each pattern matches, in 4 bytes.
 
-It is started once an interval, and imports only what every Python has imported to start: `re` would take as
-long as all the rest. So the patterns come compiled.
+It is started once per interval, and imports only modules that every Python loads at its start: `re` would
+take as long as all the rest. So the patterns come compiled.
 """
 
 import _sre  # type: ignore[import-not-found]  # what `re` is made with has no types

@@ -36,7 +36,7 @@ def rotated_files(path: Path, folders: Iterable[Path]) -> list[tuple[Path, os.st
         with suppress(OSError):
             for each in folder.iterdir():
                 if match := names.fullmatch(each.name):
-                    with suppress(OSError):  # it may have got another name by now
+                    with suppress(OSError):  # it may have been renamed by now
                         found.append((each, each.stat(), match[1] or ""))
     return sorted(found, key=lambda each: each[1].st_mtime_ns)
 
@@ -51,7 +51,7 @@ def open_plain(path: Path) -> IO[bytes]:
 
 
 def unpacked(file: IO[bytes], ending: str) -> IO[bytes]:
-    """Return what gives the contents of a compressed file; OSError where nothing does."""
+    """Return what gives the contents of a compressed file; OSError if nothing does."""
     try:
         library = importlib.import_module(_LIBRARIES[ending])
     except (KeyError, ImportError):
@@ -61,7 +61,7 @@ def unpacked(file: IO[bytes], ending: str) -> IO[bytes]:
 
 
 def read(file: IO[bytes], offset: int, size: int) -> bytes:
-    """Return up to so many bytes from an offset on; fewer only at the end."""
+    """Return up to that many bytes from an offset on; fewer only at the end."""
     try:
         file.seek(max(0, offset))
         return file.read(size)
@@ -72,7 +72,7 @@ def read(file: IO[bytes], offset: int, size: int) -> bytes:
 
 
 def start_of_text(file: IO[bytes]) -> int:
-    """Return where the NULs end with which a file begins; 0 where nothing follows them."""
+    """Return where the NULs at the start of a file end; 0 if nothing follows them."""
     offset = 0
     if isinstance(file, io.FileIO):
         try:
@@ -88,5 +88,5 @@ def start_of_text(file: IO[bytes]) -> int:
 
 
 def crc(file: IO[bytes], offset: int, size: int) -> int:
-    """Return the checksum of so many bytes from an offset on."""
+    """Return the checksum of that many bytes from an offset on."""
     return zlib.crc32(read(file, offset, size)) if size else 0

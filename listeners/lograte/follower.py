@@ -1,8 +1,8 @@
 """Reads each line of a log file once, however the file is rotated.
 
-An inode is no identity: it is used again at once (20 times of 20 on ext4). A file is known by its beginning
-and by what stands before the offset, which no rotation changes. By these a rotated file is found again, under
-another name or compressed, also after a restart.
+An inode is not an identity: it is reused at once (20 times out of 20 on ext4). A file is known by its
+beginning and by the bytes before the offset, which no rotation changes. By these a rotated file is found
+again, under another name or compressed, even after a restart.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ LATE = 10.0
 _KNOWN = 500
 """Rotated files that are remembered."""
 _WANTED = 20
-"""Positions whose files have not been found again that are remembered."""
+"""Positions that are remembered while their files are missing."""
 
 
 class _Source:
-    """An open file and how far it has been read; something came last, or it was rotated, at `since`.
+    """An open file and how far it has been read; `since` is when it last grew or was rotated.
 
     `final` says that nothing is written to it any more: it is compressed, as its `ending` says.
     """
@@ -71,7 +71,7 @@ class _Source:
         self.begin(Position.at(self.file, max(offset, start), start))
 
     def begin_after_cut(self, position: Position) -> None:
-        """Go on from a position in a file that has lost what was before it, or has other lines there."""
+        """Go on from a position in a file whose text before it is gone or different."""
         before = read(self.file, position.offset - 1, CHUNK)
         if not before:
             self.begin_at_end()
@@ -80,7 +80,7 @@ class _Source:
         self.begin(Position.at(self.file, offset, position.start))
 
     def _take(self, data: bytes) -> None:
-        """Go on after these bytes. The file is not looked at for it: it may be another one by now."""
+        """Go on after these bytes. The file is not read for this: it may be another one by now."""
         offset, head, _, start = astuple(self.position)
         self._last = (self._last + data[-TAIL:])[-TAIL:]
         head = zlib.crc32(data[: max(0, start + HEAD - offset)], head)
@@ -179,7 +179,7 @@ class Follower:
         self._sources = []
 
     def begin(self) -> None:
-        """Find out where to begin, as far as there is a file that can be read."""
+        """Find out where to begin, if there is a file that can be read."""
         with suppress(OSError):
             self._look()
 
@@ -189,10 +189,10 @@ class Follower:
         return any(source.is_behind for source in self._sources)
 
     def poll(self, is_over: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
-        """Yield the lines that are new, some at a time; what was yielded last is taken when it goes on.
+        """Yield the new lines, some at a time; those yielded last count as read when it resumes.
 
         When the time `is_over`, the rest is for the next poll: a file may grow as fast as it is read. Raises
-        OSError where the file cannot be read.
+        OSError if the file cannot be read.
         """
         self._is_over = is_over
         for source in [*self._sources]:
@@ -225,7 +225,7 @@ class Follower:
                     self.has_rotated = True
 
     def _look(self) -> FileNotFoundError | None:
-        """Find out whether the file was rotated, and open what there is to read then.
+        """Find out whether the file was rotated, and if so open what there is to read.
 
         Return the error where the file itself is missing, and was not open before.
         """
@@ -271,7 +271,7 @@ class Follower:
         return new
 
     def _go_on(self, source: _Source, *, is_log: bool = False) -> None:
-        """Move a source to where its file was left; of the log itself a power cut may have taken the end."""
+        """Move a source to where its file was left; a power cut may have cut off the end of the log."""
         wanted = sorted(self._wanted, key=lambda each: each.offset, reverse=True)
         if found := next((each for each in wanted if each.holds(source.file)), None):
             source.begin(found)
@@ -283,7 +283,7 @@ class Follower:
             del self._wanted[found]
 
     def _is_cut(self, log: _Source, position: Position) -> bool:
-        """Tell whether the log begins as the file of a position, which is no rotated one."""
+        """Tell whether the log begins like the file of a position, which is not a rotated one."""
         if not position.begins(log.file):
             return False
         for path, _, ending in rotated_files(self._path, self._folders):
@@ -295,7 +295,7 @@ class Follower:
     def _open_rotated(self, written: _Source | None) -> list[_Source]:
         """Return the rotated files that are not known yet, the oldest first.
 
-        `written` is the file itself, None where it was truncated since the last look.
+        `written` is the file itself, None if it was truncated since the last look.
         """
         added, looked_at = [], set()
         open_now = [*self._sources, *filter(None, [written])]
@@ -308,13 +308,13 @@ class Follower:
             with self._unread(path), ExitStack() as opened:
                 source = _Source(path, self._now(), ending)
                 opened.callback(source.close)
-                if source.inode != (about.st_dev, about.st_ino):  # it has got another name by now
+                if source.inode != (about.st_dev, about.st_ino):  # it has been renamed by now
                     looked_at.remove(signature)
                     continue
                 key, is_new = source.key(), self._is_new(source)
                 same = [each for each in open_now if each.key(key[0]) == key]
                 if is_new and written and (written in same or written.position.fits(source.file)):
-                    # It was copied, and is about to be truncated: the next look tells.
+                    # It was copied, and is about to be truncated: the next poll shows it.
                     looked_at.remove(signature)
                     continue
                 if key[0]:
@@ -331,7 +331,7 @@ class Follower:
     def _is_new(self, source: _Source) -> bool:
         """Tell whether a rotated file is to be read; a short one that was seen may have grown since.
 
-        One that was seen, and was open when the last run ended, is read on where that was.
+        One that was seen, and was open when the last run ended, is read on from there.
         """
         key = source.key()
         if any(since is not None and each.fits(source.file) for each, since in self._wanted.items()):
@@ -341,7 +341,7 @@ class Follower:
 
     @contextmanager
     def _unread(self, path: Path) -> Iterator[None]:
-        """Take note that a rotated file cannot be read."""
+        """Note that a rotated file cannot be read."""
         try:
             yield
         except OSError as error:

@@ -25,7 +25,7 @@ _KEEP_EVERY = 600.0
 """Seconds between two writes of position and totals, which belong together: a kill costs none of either."""
 
 _KEPT_RUNNING = 30.0
-"""Seconds of an interval from which on the process is ended in between: it has 10 MB, and starts quickly."""
+"""In seconds, the interval from which on the process is ended in between: it takes 10 MB, and starts fast."""
 
 _LIST = 0o5
 """Permission bits that a user needs to read what is in a directory."""
@@ -33,7 +33,7 @@ _LIST = 0o5
 _SHARE = 0.5
 """The part of an interval in which the file is read; what is left then is counted in the next."""
 _LATE = 1.5
-"""Intervals after which a count is not one of an interval any more, and only in the total."""
+"""Intervals after which a count no longer counts for an interval, and is only in the total."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Lograte(EntrySampler):
     def sample(self) -> Sequence[float | None]:
         """Return the matches of the interval and in all; gaps where the file cannot be read.
 
-        What was not read in time, as after a restart, is in the total alone.
+        What was not read in time, as after a restart, is only in the total.
         """
         if self._follower is None:
             raise OSError("the file is not open")
@@ -146,7 +146,7 @@ class Lograte(EntrySampler):
         return lambda: self._stop.is_set() or self.clock.monotonic() >= until
 
     def sample_entry(self, number: int, entry: Entry) -> Sequence[float | None]:  # noqa: ARG002  (a pattern says all)
-        """Return what was counted of a pattern; OSError where it is not counted."""
+        """Return what was counted of a pattern; OSError if it is not counted."""
         if entry.what in self._matcher.runaways:
             raise OSError("it takes too long, and is off until it is edited")
         if self._trouble:
@@ -176,7 +176,7 @@ class Lograte(EntrySampler):
             yield bad(f"{machine.user} may not read {self.olddir}", "correct olddir, or its rights")
 
     def _note_lost(self, follower: Follower) -> None:
-        """Take note that rotated files are not found; a line in the log, at most one an hour."""
+        """Note that rotated files are not found; a line in the log, at most one an hour."""
         if not follower.lost:
             return
         self._faults["rotated file not found"] += follower.lost
@@ -190,6 +190,6 @@ class Lograte(EntrySampler):
 
     def _keep(self, follower: Follower) -> None:
         if follower.is_first:
-            return  # the file could not be read yet, and will be from its end on
+            return  # the file could not be read yet, and will be read from its end
         off = [*self._matcher.runaways]
         self._kept.write({"file": str(self.file), "totals": self._totals, "off": off, **follower.state()})

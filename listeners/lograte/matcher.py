@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from gateway.flag import Flag
 
 LIMIT = 5.0
-"""Seconds of the processor that a pattern may take for one piece of text."""
+"""Seconds of processor time that a pattern may take for one piece of text."""
 
 _PATIENCE = 60.0
-"""Seconds for an answer; a machine that is busy, or was asleep, is no fault of a pattern."""
+"""Seconds for an answer; a busy machine, or one that was asleep, is not a pattern's fault."""
 
 _MUCH = LIMIT / 10
-"""Seconds of the processor after which no answer is a pattern's fault, although the machine is busy."""
+"""Seconds of processor time after which a missing answer is a pattern's fault, even on a busy machine."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -44,7 +44,7 @@ class Matcher:
     def count(self, text: bytes, stop: Flag) -> Counter[str] | None:
         """Return how many lines of a text, of at most a pipe's 64 KB, match each pattern; None when stopped.
 
-        Raises OSError where the process does not do its work.
+        Raises OSError if the process does not do its work.
         """
         counts: Counter[str] = Counter()
         while left := [p for p in self._patterns if p not in self.runaways and p not in counts]:
@@ -101,7 +101,7 @@ class Matcher:
         return self._process
 
     def _note_end(self, pattern: str) -> None:
-        """Take note of why the process has ended while it had to answer for a pattern."""
+        """Note why the process ended while it had to answer for a pattern."""
         status = self.close()
         if status != -signal.SIGVTALRM:
             raise OSError(f"the process that matches patterns has ended with status {status}")
@@ -118,6 +118,6 @@ class Matcher:
 
 
 def _processor_s(pid: int) -> float:
-    """Return how many seconds of the processor a process of ours has had."""
+    """Return how many seconds of processor time a process of ours has had."""
     about = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")  # proc(5); the name is in brackets
     return int(about.rpartition(")")[2].split()[11]) / _TICKS

@@ -36,7 +36,7 @@ _CLASS = re.compile(r"(\\.)|\[:(\w*):\]", re.DOTALL)
 
 
 def translate(pattern: str) -> str:
-    """Return a pattern as Python's `re` takes it; raises ValueError where it is none."""
+    """Return a pattern as Python's `re` takes it; raises ValueError if it is not one."""
     if len(pattern) > LONGEST:
         raise ValueError(f"a pattern of at most {LONGEST} characters expected, not {len(pattern)}")
     parts = [_token(found[0]) for found in _TOKEN.finditer(pattern)]
@@ -55,7 +55,7 @@ def translate(pattern: str) -> str:
 def compiled(pattern: str) -> tuple[object, ...]:
     """Return a pattern as `re._compiler.compile` (Python 3.11 to 3.14) gives it to `_sre.compile`.
 
-    A process can do with that which has no `re`.
+    A process without `re` can use it.
     """
     text = translate(pattern)
     with warnings.catch_warnings():

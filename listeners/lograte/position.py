@@ -15,8 +15,8 @@ HEAD, TAIL = 1024, 64
 class Position:
     """A file, by checksums of its first bytes and of those before the offset, where reading goes on.
 
-    Its text begins at `start`: NULs stand before it where a program goes on at its own offset after the file
-    was truncated, as one does whose output a shell has sent there by `>`.
+    Its text begins at `start`: NULs precede it if a program goes on at its own offset after the file was
+    truncated, as with output that a shell redirects by `>`.
     """
 
     offset: int
@@ -46,7 +46,7 @@ class Position:
         return self.begins(file) and (read(file, self.offset - 1, 1) == b"" or self.holds(file))
 
     def begins(self, file: IO[bytes]) -> bool:
-        """Tell whether a file begins as this one, of which something was read."""
+        """Tell whether a file begins like this one, of which something was read."""
         return self.is_begun and crc(file, self.start, min(self.offset - self.start, HEAD)) == self.head
 
     def holds(self, file: IO[bytes]) -> bool:

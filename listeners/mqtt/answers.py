@@ -48,7 +48,7 @@ class Answers:
         self._others: set[str] = set()
 
     def begin(self, relay: str, notes: Mapping[str, str]) -> None:
-        """Begin with a new connection, at what is kept: a read that failed may have gone further.
+        """Begin a new connection from what is kept: a read that failed may have gone further.
 
         `relay` is the id of this gateway.
         """
@@ -69,7 +69,7 @@ class Answers:
             counts["out-of-order"] += 1
             asked = self._positions.of(identity.gateway), now
             before, at = self._asked.get(identity.gateway, ({}, -math.inf))
-            # What is on its way behind the gap is no reason to ask again.
+            # Messages in flight after the gap are no reason to ask again.
             if asked[0] != before or now > at + _ASK_EVERY:
                 put_last(self._asked, identity.gateway, asked)
                 self._due[topic] = (identity.gateway, True)
@@ -111,7 +111,7 @@ class Answers:
         self._due.clear()
 
     def look_at_outcome(self, session: Session) -> None:
-        """Take note of what the broker says to the first answer."""
+        """Note what the broker says to the first answer."""
         if self._first and (code := session.outcome(self._first[0])) is not None:
             before = self.refused
             self.refused = NOT_ALLOWED.format(self._listener.where, self._first[1]) if code >= FAILED else ""

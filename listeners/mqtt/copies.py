@@ -27,8 +27,8 @@ class Copies:
     def has(self, message: MQTTMessage) -> bool:
         """Tell whether a message is a copy of the one before it on its topic.
 
-        It is none if a subscription began or ended between the two: a new one brings what is published from
-        then on. It also brings what is retained, of which it may be a copy.
+        It is not one if a subscription began or ended between the two: a new one brings what is published
+        from then on. It also brings retained messages, and may be a copy of one of these.
         """
         ways, digest, now = subscriptions_of(message), digest_of(message), message.timestamp
         before, by, at = self._last.get(message.topic, ("", ways, now))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNSURE = ""
-"""Is noted before the topics of a session that the broker may have made anew since."""
+"""Noted before the topics of a session that the broker may have replaced since."""
 
 
 def remember(file: Path | None, topics: list[str]) -> bool:

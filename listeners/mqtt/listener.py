@@ -1,4 +1,4 @@
-"""Values from an MQTT broker, acknowledged once no power cut can take them any more."""
+"""Values from an MQTT broker, acknowledged once a power cut can no longer lose them."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Mqtt(Broker, CountingListener):
     def _examine_rights(self, session: Session) -> Iterable[Finding]:
         """Yield whether the gateways would get answers: an empty message that is not retained shows it.
 
-        Raises OSError where the broker says that a topic may not be read.
+        Raises OSError if the broker says that a topic may not be read.
         """
         session.subscribe([*self.subscriptions, *self.values.topics()], retained=False)
         answers = self._answer_topics() if session.version == 5 else []
@@ -131,7 +131,7 @@ class Mqtt(Broker, CountingListener):
 
     @property
     def remark(self) -> str:
-        """Which topics are silent, as those that an acl_file withholds, and which values are not found."""
+        """Which topics are silent, as an acl_file may make them, and which values are not found."""
         if self._silent_since is None or self.clock.monotonic() < self._silent_since + _SILENCE:
             return ""
         topics = sorted(self._silent)
@@ -168,7 +168,7 @@ class Mqtt(Broker, CountingListener):
         self._copies.changed = session.subscriptions.changed
         self._subscribe(session, before if session.is_resumed else [])
         if self._answers.is_new:
-            self.synced.demand()  # what an earlier run has left is safe after that
+            self.synced.demand()  # after that, what an earlier run left is safe
         self.noted.clear()
         self._answers.begin(self._id, self.notes())
         if self._silent_since is None:
@@ -180,8 +180,8 @@ class Mqtt(Broker, CountingListener):
         wanted = [*data, *self._answer_topics()]
         if before != wanted:
             gone = [topic for topic in before if topic not in (*wanted, UNSURE)]
-            # With the old and the new at once nothing is lost, and some messages come twice, which only their
-            # numbers tell. Without numbers the old ones end first: what is published in between is lost.
+            # With the old and the new at once nothing is lost, but some messages come twice, which only their
+            # numbers show. Without numbers the old ones end first: what is published in between is lost.
             if not session.subscriptions.are_numbered:
                 session.subscriptions.end(gone, waits=False)
             session.subscribe(data, retained=self.retained)
@@ -260,7 +260,7 @@ class Mqtt(Broker, CountingListener):
             topic, payload = message.topic, bytes(message.payload)
             if self._silent:
                 self._silent = frozenset(each for each in self._silent if not matches(each, topic))
-            # An empty one takes a retained message away; our own would go round for ever.
+            # An empty one removes a retained message; our own would circulate for ever.
             if not payload or origin_of(message) == self._id:
                 return []
             if topic.endswith("/ack") and any(matches(each, topic) for each in self._answer_topics()):
@@ -287,7 +287,7 @@ class Mqtt(Broker, CountingListener):
     def _of_stream(self, topic: str, payload: bytes, now: Stamp) -> list[Frame]:
         pattern = next((pattern for pattern in self.subscriptions if matches(pattern, topic)), None)
         if pattern is None:
-            return []  # of a subscription of before
+            return []  # of an earlier subscription
         if self.format == "oemgateway":
             return self._of_gateway(read_log(topic, payload, now))
 

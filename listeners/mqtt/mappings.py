@@ -36,7 +36,7 @@ class Value:
     label: str = ""
 
     def find(self, message: bytes) -> float | None:
-        """Return the value in a message, None for no value. Raises ValueError where it is not there."""
+        """Return the value in a message, None for no value. Raises ValueError if it is not there."""
         if not self.path:
             return parse_number(text_of(message))
         return number(_walk(parse_json(message), self.path), self.path)
@@ -105,7 +105,7 @@ class Mappings:
         ]
 
     def frames(self, topic: str, message: bytes, now: Stamp) -> list[Frame]:
-        """Return a frame for each node that the message has a value for; ValueError where it has none."""
+        """Return a frame for each node that the message has a value for; ValueError if it has none."""
         found: dict[str, dict[int, tuple[float | None, str]]] = defaultdict(dict)
         fault: ValueError | None = None
         for value in self.by_number.values():

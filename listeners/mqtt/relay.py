@@ -1,4 +1,4 @@
-"""How far each gateway's log has come here: nothing is taken twice, and nothing out of order. Pure."""
+"""How far each gateway's log has arrived here: nothing is taken twice, and nothing out of order. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 _EPOCHS = 64
 """Epochs of one gateway that are remembered; each start of it begins one, and a batch has eight at most.
 
-A card that was copied takes a gateway back behind many starts, and what it sends again has to be known.
+A copied card takes a gateway back by many starts, and what it sends again has to be recognised.
 """
 
 _GATEWAYS = 10_000

@@ -19,7 +19,7 @@ _LOG = "log"
 class Read(NamedTuple):
     """What a message of a log says: the topic of its gateway, the node, the frame, and who it is.
 
-    The frame is None where it is none, for the reason `fault`; it need not have an identity.
+    The frame is None if it is not valid, for the reason `fault`; it need not have an identity.
     """
 
     gateway: str

@@ -1,4 +1,4 @@
-"""Messages that were taken, and that the broker may send again as it has missed their acknowledgement."""
+"""Messages that were taken, and that the broker may send again because it missed their acknowledgement."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TakenMessages:
             self._is_changed = True
 
     def has(self, message: MQTTMessage) -> bool:
-        """Tell whether a message is one of those, sent again; one that is not takes its number over."""
+        """Tell whether a message is one of those, sent again; a new one takes over its number."""
         if message.dup:
             return self._known.get(message.mid) == digest_of(message)
         self._is_changed |= self._known.pop(message.mid, None) is not None

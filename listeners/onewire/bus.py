@@ -46,7 +46,7 @@ class OneWire(Sampler):
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         """Let these sensors convert together; return their readings (a sensor left out did not answer).
 
-        Raises BusFault where no sensor can be read, and OSError where the bus itself cannot be reached.
+        Raises BusFault if no sensor can be read, and OSError if the bus itself cannot be reached.
         """
         raise NotImplementedError
 
@@ -106,7 +106,7 @@ class OneWire(Sampler):
     def sample(self) -> Sequence[float | None]:
         """Sweep the bus, log what began or stopped failing, and return the temperatures by index.
 
-        It is empty where no sensor is named.
+        It is empty if no sensor is named.
         """
         roms = readable(self.sensors.roms())
         if not roms:
@@ -123,13 +123,13 @@ class OneWire(Sampler):
         return self.offsets.applied(self.sensors.frame_values(readings))
 
     def has_time(self, seconds: float) -> bool:
-        """Tell whether so many seconds are left before the next sweep."""
+        """Tell whether that many seconds are left before the next sweep."""
         return seconds < self.interval - self.clock.wall() % self.interval
 
     def look(self, roms: Sequence[Rom] = ()) -> None:
         """Search the bus, and read these sensors and all that have no index.
 
-        Raises BusFault or OSError where that cannot be done.
+        Raises BusFault or OSError if that cannot be done.
         """
         with self.search_schedule.searching():
             indexed = set(self.sensors.roms())

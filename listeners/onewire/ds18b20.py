@@ -14,7 +14,7 @@ DS18S20, DS1822, DS18B20, DS1825, DS28EA00 = 0x10, 0x22, 0x28, 0x3B, 0x42
 FAMILIES = frozenset((DS18S20, DS1822, DS18B20, DS1825, DS28EA00))
 
 FINEST = 12
-"""The finest resolution in bits: a sensor that nothing is known of may need its time to convert."""
+"""The finest resolution in bits: an unknown sensor may need that long to convert."""
 
 MARKER = bytes((0x5A, 0xDB))
 """What is written to TH and TL, but not to the EEPROM: alarms at 90 and -37 °C, unlikely to be set by chance.
@@ -28,7 +28,7 @@ _POWER_ON_OTHERS = 0x0550
 POWER_ON_C = _POWER_ON_OTHERS / 16
 """What a part has at power-on, in °C, unless it is one of some clones."""
 _POWER_ON_CLONES = 0x0190
-"""25 °C, which clones of Petrich's families D1 and D2 have at power-on."""
+"""25 °C, the value of clones of Petrich's families D1 and D2 at power-on."""
 
 _RESERVED = (0xFF, 0x10)
 """Bytes 5 and 7 of a genuine part and of the clones that have 85 °C at power-on, as it has."""
@@ -157,7 +157,7 @@ def setup(rom: Rom, resolution: int, marker: bytes) -> bytes:
 
 
 def damage(rom: Rom, scratchpad: bytes) -> Fault | None:
-    """Return why the bytes are not a scratchpad, or None where they are one."""
+    """Return why the bytes are not a scratchpad, or None if they are one."""
     if rom.family not in FAMILIES:
         return Fault.UNREADABLE
     if set(scratchpad) == {0}:  # whose CRC is right

@@ -1,4 +1,4 @@
-"""What is on a 1-Wire bus beside thermometers, by the family code that an id begins with.
+"""What is on a 1-Wire bus besides thermometers, by the family code that an id begins with.
 
 Source: the data sheets, as OWFS lists them.
 """
@@ -40,12 +40,12 @@ _KINDS = {
 
 
 def readable(roms: Iterable[Rom]) -> list[Rom]:
-    """Return those of a supported family."""
+    """Return those that are of a supported family."""
     return [rom for rom in roms if rom.family in FAMILIES]
 
 
 def unread(rom: Rom) -> str:
-    """Return in words that a device is not supported; "" where it is."""
+    """Return in words that a device is not supported; "" if it is."""
     if rom.family in FAMILIES:
         return ""
     if rom.family == COUPLER:

@@ -1,4 +1,4 @@
-"""What a 1-Wire listener knows of its sensors, as other threads and processes are given it."""
+"""What a 1-Wire listener knows of its sensors, in the form that other threads and processes get."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from listeners.onewire.slots import Slots
 
     Traits = Callable[[Rom], tuple[int | None, bool | None]]
-    """Gives the resolution of a sensor in bits and whether the line feeds it; None where it is not known."""
+    """Gives the resolution of a sensor in bits and whether the line feeds it; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Note:
     """The last reading of a sensor, taken at a second of the monotonic clock.
 
     `heard`: it has given a temperature, now or before. `resolution` is in bits, and `parasite` tells that it
-    takes its power from the line; both are None where that is not known.
+    takes its power from the line; both are None if that is not known.
     """
 
     reading: Reading

@@ -58,7 +58,7 @@ class Rom:
     def parse(cls, text: str) -> Rom:
         """Return the id of a spelling: 28.33F749050000 (also .1B or 1B after it), 28-00000549f733, wire hex.
 
-        Raises ValueError with the character that is wrong, or with why the whole is.
+        Raises ValueError with the wrong character, or with why the whole id is wrong.
         """
         _check_characters(text)
         shape = re.sub("[0-9A-Fa-f]+", lambda digits: str(len(digits[0])), text)

@@ -1,4 +1,4 @@
-"""When to search a bus for other devices: between two sweeps, and only where that never fits, during one."""
+"""When to search a bus for other devices: between two sweeps or, only if that never fits, during one."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DISTRUSTED = 100
-"""After damage, how many of a sensor's scratchpads have to come twice until once is enough again."""
+"""After damage, how many of a sensor's scratchpads have to come twice before once is enough again."""
 
 NEAR = 0.5
 """Degrees by which a temperature may differ from the one before and confirm it.
@@ -53,7 +53,7 @@ Place = TypeVar("Place")
 
 @dataclass
 class Sensor(Generic[Place]):
-    """What is known of a sensor; None is what is not known.
+    """What is known of a sensor; None means not known.
 
     `place` is where it is read, as its driver has it. `bits` is its resolution as it was last found, and
     `parasite` tells that it takes its power from the line. `marker` is what TH and TL must hold, None where
@@ -83,7 +83,7 @@ class Sensor(Generic[Place]):
         return conversion_time(self.bits or FINEST, self.rom.family)
 
     def scratchpad(self, read: Callable[[], bytes]) -> bytes:
-        """Return a scratchpad that came undamaged; where damage was of late, one that came twice, or b""."""
+        """Return a scratchpad that came undamaged; after recent damage, one that came twice, or b""."""
         first = read()
         self.heard = True
         if set(first) == {0xFF}:
@@ -126,7 +126,7 @@ class Sensor(Generic[Place]):
         return reading
 
     def has_converted(self, scratchpad: bytes, *, seen: bool = False) -> bool:
-        """Tell whether a value is one of a conversion since it got power; `seen`: its line has shown that.
+        """Tell whether a value comes from a conversion since it got power; `seen`: its line has shown that.
 
         The marker tells that power was not lost since it was written, but not that a command to convert was
         ever heard: one proof is enough as long as it stands.

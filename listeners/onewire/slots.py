@@ -90,7 +90,7 @@ class Slots:
         return [index for index, _ in self.numbered() if index not in self.by_index]
 
     def frame_values(self, readings: Mapping[Rom, Reading]) -> tuple[float | None, ...]:
-        """Return the temperatures by position, None where there is none."""
+        """Return the temperatures by position, None if there is none."""
         return tuple(_temperature(readings, slot.rom) for _, slot in self.numbered())
 
     def remarks(self) -> Iterator[tuple[str, str]]:

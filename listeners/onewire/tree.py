@@ -20,7 +20,7 @@ HERE = "./"
 """The path of a bus whose own directory is the root of the tree."""
 
 _SERVERS = 8
-"""Servers that are asked, one behind another: two may name each other."""
+"""Servers that are followed in a chain: two may name each other."""
 
 
 class Unavailable(Exception):
@@ -28,23 +28,23 @@ class Unavailable(Exception):
 
 
 class Tree(Protocol):
-    """Files and directories below a root, by relative path; OSError where the root itself is gone."""
+    """Files and directories below a root, by relative path; OSError if the root itself is gone."""
 
     @property
     def root(self) -> Hashable:
-        """What is the same for each name of the same tree, once it is open."""
+        """An identity that is the same for all names of one tree, once it is open."""
 
     def open(self) -> None:
         """Make sure that the root is there."""
 
     def names(self, path: str) -> list[str]:
-        """Return the names in a directory; Unavailable where it cannot be listed."""
+        """Return the names in a directory; Unavailable if it cannot be listed."""
 
     def read(self, path: str) -> bytes:
-        """Return what a file holds; Unavailable where it cannot be read."""
+        """Return what a file holds; Unavailable if it cannot be read."""
 
     def write(self, path: str, data: bytes) -> None:
-        """Write to a file that is there; Unavailable where that cannot be done."""
+        """Write to a file that is there; Unavailable if that cannot be done."""
 
     def temperature_scale(self) -> str:
         """Return the scale of its temperatures: C, F, K or R."""
@@ -70,7 +70,7 @@ def buses(tree: Tree) -> Iterator[tuple[str, str]]:
 
 
 def device(tree: Tree, path: str) -> str:
-    """Return what a bus is driven by, as /dev/i2c-1:18, or "" where the tree does not tell."""
+    """Return what a bus is driven by, as /dev/i2c-1:18, or "" if the tree does not tell."""
     try:
         return tree.read(f"{path}interface/settings/address").decode("ascii", "replace").strip()
     except Unavailable:
@@ -86,7 +86,7 @@ _TO_CELSIUS: Mapping[str, Callable[[float], float]] = {
 
 
 def read_temperature(tree: Tree, path: str) -> Reading:
-    """Return the temperature that a file has as text; Unavailable where it cannot be read."""
+    """Return the temperature that a file has as text; Unavailable if it cannot be read."""
     try:
         value = parse(tree.read(path).decode("ascii").strip(SPACE))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Many sensors that fail in the same way at once are one trouble: the cause is what they share."""
+"""Many sensors that fail in the same way at once are one trouble: they share its cause."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from listeners.onewire.slots import Slots
 
 MANY = 3
-"""From this many on they are reported in one line; two as well, where there are no others."""
+"""From this many on they are reported in one line; two also are, if there are no others."""
 
 _ADVICE_OF_ALL = "check the bus: its cable, supply and pull-up"
 _ADVICE_OF_SOME = "they may share a cable: check it, its plug and its supply"

@@ -30,7 +30,7 @@ class Adapter(NamedTuple):
 
 
 class AdapterMemory:
-    """The adapter that a section has read; no other section reads it in the place of its own."""
+    """The adapter that a section has read; no other section reads it in place of its own."""
 
     def __init__(self) -> None:
         self.adapter: Adapter | None = None
@@ -41,7 +41,7 @@ _memories: list[weakref.ref[AdapterMemory]] = []
 
 
 def adapter_of(port: str) -> Adapter | None:
-    """Return the adapter of a port; None where it is not on USB, or another one cannot be told from it."""
+    """Return the adapter of a port; None if it is not on USB, or another one cannot be told from it."""
     with suppress(OSError):
         found = _adapter(port)
         return found if found and len(_ports(found)) == 1 else None
@@ -51,7 +51,7 @@ def adapter_of(port: str) -> Adapter | None:
 def follow(port: str, memory: AdapterMemory) -> str:
     """Return where the adapter is that was read at this port, or the port if another has replaced it.
 
-    Raises OSError where the one in its place is of another kind, or is the one of another section.
+    Raises OSError if the one in its place is of another kind, or is the one of another section.
     """
     adapter = memory.adapter
     if adapter is None or (now := _adapter(port)) == adapter:

@@ -35,8 +35,8 @@ class Device:
 
     From `open` to `close` no other section and no other process of this package can have the chip, unless
     `locked` is false. In between, the bus may be dropped and opened again. An adapter that is pulled out
-    leaves a descriptor on which nothing comes any more, and which keeps the kernel from removing it; put
-    back, it is another device.
+    leaves a dead descriptor, which keeps the kernel from removing the device; plugged in again, it is another
+    device.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Device:
 
     @property
     def i2c(self) -> SMBus:
-        """The open bus, for transfers with `address`; OSError where it has been dropped."""
+        """The open bus, for transfers with `address`; OSError if it has been dropped."""
         if self._opened is None:
             raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
         return self._opened
@@ -65,7 +65,7 @@ class Device:
         self.check()
 
     def check(self) -> None:
-        """Raise Claimed where a driver of the kernel's has taken the chip meanwhile."""
+        """Raise Claimed if a driver of the kernel's has taken the chip meanwhile."""
         fd = getattr(self._opened, "fd", None)  # a simulated bus has none
         if fd is None:
             return
@@ -152,7 +152,7 @@ def _open_lock(path: Path) -> int:
 
 def open_bus(bus: str, address: int) -> SMBus:
     """Return /dev/i2c-`bus` once the chip at the address answers; OSError with what to do about it if not."""
-    from smbus2 import SMBus  # noqa: PLC0415  (who has no I2C bus need not have it)
+    from smbus2 import SMBus  # noqa: PLC0415  (not needed without an I2C bus)
 
     try:
         i2c = SMBus(int(bus))

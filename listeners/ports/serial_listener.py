@@ -45,7 +45,7 @@ class SerialListener(CountingListener):
         self._adapter = AdapterMemory()
 
     def hear(self, line: str) -> DataLine | Ignored | Rejected:
-        """Take in a line and return what it says; nothing that it holds raises an exception."""
+        """Take in a line and return what it says; no line raises an exception."""
         raise NotImplementedError
 
     def examine(self, machine: Machine) -> Iterable[Finding]:

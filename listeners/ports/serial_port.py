@@ -39,7 +39,7 @@ def check_port(name: str) -> None:
 def find_port(name: str, memory: AdapterMemory) -> str:
     """Return the port of a name or pattern, or wherever the USB adapter is that was read there before.
 
-    Raises OSError where a pattern matches none or several, and as `follow` does.
+    Raises OSError if a pattern matches none or several, and as `follow` does.
     """
     if not is_pattern(name):
         return follow(name, memory)
@@ -55,7 +55,7 @@ class SerialPort:
     """An open port that no other program can open, by the `name` found; what has already arrived is dropped.
 
     `adapter` is the USB adapter that it is on, and `memory` has the one that was read before. Raises OSError
-    where it cannot be opened, also as another adapter is there, and in every method once it has gone.
+    if it cannot be opened or another adapter is there, and in every method once it is gone.
     """
 
     def __init__(self, name: str, baud: int, memory: AdapterMemory | None = None) -> None:
@@ -91,11 +91,11 @@ class SerialPort:
 
     @contextlib.contextmanager
     def _named_failure(self) -> Iterator[None]:
-        """Turn what pyserial and the driver raise into an OSError that names the port."""
+        """Turn errors of pyserial and the driver into an OSError that names the port."""
         try:
             yield
         except (OSError, termios.error) as error:
-            # pyserial wraps what the driver says of a file that is no port.
+            # pyserial wraps what the driver says of a file that is not a port.
             within = error.__context__
             what = (within if isinstance(within, termios.error) else error).args[0]
             if "returned no data" in str(what):  # pyserial's words; no other program can read the port

@@ -13,5 +13,5 @@ def check_key(key: str) -> None:
 
 
 def is_key(text: str, key: str) -> bool:
-    """Tell whether the text is the key, in a time that does not depend on how much of it is right."""
+    """Tell whether the text is the key, in constant time."""
     return compare_digest(text.encode(), key.encode())

@@ -57,7 +57,7 @@ class TcpListener(CountingListener, Generic[C]):
         return examine_port(machine, self.host, self.port)
 
     def open(self) -> None:
-        """Take the port; OSError where it is not free."""
+        """Take the port; OSError if it is not free."""
         self._server.open()
         local = f" (this machine only: {self.LETS_OTHERS_IN})" if is_loopback(self.host) else ""
         self.log.info("listens on %s:%d%s", *self.address, local)

@@ -68,7 +68,7 @@ class TcpServer(Generic[C]):
         self._room: select.epoll | None = None  # readable when a client that has `unsent` can be sent more
 
     def open(self) -> None:
-        """Take the port; OSError where it is not free, or the address is not this machine's."""
+        """Take the port; OSError if it is not free, or the address is not this machine's."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
             self._socket = socket.create_server((self._host, self._number), family=family, backlog=128)
@@ -90,12 +90,12 @@ class TcpServer(Generic[C]):
 
     @property
     def exclusive(self) -> tuple[str, ...]:
-        """What no other can open at the same time, in words."""
+        """What no other section can open at the same time, in words."""
         return exclusive(self._host, self._number)
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens: host and port. OSError where it is not open."""
+        """Where it listens: host and port. OSError if it is not open."""
         host, number, *_ = self._opened().getsockname()
         return host, number
 
@@ -105,7 +105,7 @@ class TcpServer(Generic[C]):
         return list(self._clients.values())
 
     def sources(self) -> list[object]:
-        """Return what to wait for: the port and the clients. OSError where it is not open."""
+        """Return what to wait for: the port and the clients. OSError if it is not open."""
         reading = (each for each in self._clients.values() if not each.has_ended and not each.unsent)
         return [self._opened(), self._room, *reading]
 
@@ -126,12 +126,12 @@ class TcpServer(Generic[C]):
         return True
 
     def patience(self, now: float) -> float | None:
-        """Return the seconds until the first deadline, or None where there is none."""
+        """Return the seconds until the first deadline, or None if there is none."""
         first = min((client.deadline for client in self._clients.values()), default=math.inf)
         return None if first == math.inf else first - now
 
     def receive(self, ready: set[int], most: int) -> Iterator[tuple[C, bytes]]:
-        """Yield at most so many bytes of each client that has sent some, b"" of one that has ended."""
+        """Yield at most that many bytes of each client that has sent some, b"" of one that has ended."""
         for fd in ready & self._clients.keys():
             client = self._clients[fd]  # the caller closes none but the client that it was given
             try:
@@ -154,7 +154,7 @@ class TcpServer(Generic[C]):
             return
         try:
             connection, (host, *_) = port.accept()
-        except (BlockingIOError, ConnectionError):  # it has gone again
+        except (BlockingIOError, ConnectionError):  # it is gone again
             return
         connection.setblocking(False)
         if len(self._clients) >= self._limit:

@@ -27,7 +27,7 @@ _PORTS_ROW = 64
 _AT_ONCE = 32
 """Local ports that are tried at a time: each that fails takes the whole time-out."""
 _ABORT = struct.pack("ii", 1, 0)
-"""SO_LINGER that ends a connection at once, so that its port can be used again at once."""
+"""SO_LINGER that ends a connection at once, so that its port can be reused at once."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -71,7 +71,7 @@ def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def port_range(text: str) -> range:
-    """Return the ports of A-B; raises ValueError where it is no range of ports."""
+    """Return the ports of A-B; raises ValueError if it is no range of ports."""
     found = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", text)
     if not found or not 0 < int(found[1]) <= int(found[2]) < 65536:
         raise ValueError(f"two ports expected, such as 40000-40999, not {text}")
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
 
 @dataclass
 class Watch:
-    """What has come of the tries so far, and how it is printed: rows of sixteen, then failures / tries."""
+    """The results of the tries so far, and how they are printed: rows of sixteen, then failures / tries."""
 
     milliseconds: list[float] = field(default_factory=list)
     failures: int = 0
@@ -102,7 +102,7 @@ class Watch:
     kinds: dict[str, int] = field(default_factory=dict)
 
     def add(self, outcome: Outcome) -> str:
-        """Return what is to be printed of one more try."""
+        """Return what to print for one more try."""
         self.tries += 1
         if outcome.kind is Kind.ANSWERED and outcome.ms is not None:
             self.milliseconds.append(outcome.ms)

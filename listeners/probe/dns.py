@@ -51,7 +51,7 @@ def judge(packet: bytes, number: int, asked: bytes) -> Outcome | None:
     found, flags, questions, answers, _, _ = _HEADER.unpack_from(packet)
     repeated = packet[_HEADER.size : _HEADER.size + len(asked)]
     code = flags & 0xF
-    # What only refuses may have no question in it: unbound's answer to whom it does not serve.
+    # A refusal may have no question in it, such as unbound's answer to clients that it does not serve.
     is_repeated = repeated.lower() == asked.lower() if questions == 1 else bool(code) and not questions
     if found != number or not flags & 0x8000 or not is_repeated:
         return None
@@ -59,7 +59,7 @@ def judge(packet: bytes, number: int, asked: bytes) -> Outcome | None:
         return Outcome(Kind.UNRESOLVED, "NXDOMAIN")
     if code:
         return Outcome(Kind.REFUSED, _CODES.get(code, f"code {code}"))
-    # What does not fit is left out, as of a name with many addresses: there is such a record then.
+    # If the answer did not fit, as for a name with many addresses, there is such a record.
     if flags & _TRUNCATED or asked[-4:] in _kinds(packet, _HEADER.size + len(asked), answers):
         return Outcome(Kind.ANSWERED)
     return Outcome(Kind.UNRESOLVED, "no such record")
@@ -83,7 +83,7 @@ def _kinds(packet: bytes, at: int, records: int) -> Iterator[bytes]:
 
 
 def usual_server() -> str:
-    """Return the first server of resolv.conf; raises OSError where there is none."""
+    """Return the first server of resolv.conf; raises OSError if there is none."""
     found = re.search(
         r"(?m)^\s*nameserver\s+(\S+)", _RESOLV_CONF.read_text(encoding="utf-8", errors="replace")
     )
@@ -110,7 +110,7 @@ def probe_dns(attempt: Attempt, name: str, server: str, port: int, kind: str) ->
 
 
 def _ask(sock: socket.socket, number: int, asked: bytes, seconds: float) -> Outcome:
-    """Return the outcome of a question at one address; raises OSError where nothing answers in time."""
+    """Return the outcome of a question at one address; raises OSError if nothing answers in time."""
     began = time.monotonic()
     sock.send(query(number, asked))
     while (left := began + seconds - time.monotonic()) > 0:

@@ -64,9 +64,9 @@ def _open(family: int) -> tuple[socket.socket, bool]:
 
 
 def probe_icmp(attempt: Attempt, count: int, host: str) -> Outcome:
-    """Return the outcome of so many echo requests: their mean time, and how many were lost.
+    """Return the outcome of that many echo requests: their mean time, and how many were lost.
 
-    Raises NotAllowed where this user may send none.
+    Raises NotAllowed if this user may send none.
     """
     family, _, _, _, address = attempt.resolve(host, 0, socket.SOCK_DGRAM)[0]
     sock, raw = _open(family)

@@ -27,7 +27,7 @@ _UNITS = "/etc/systemd/system/oemgateway.service.d"
 
 
 _MARGIN = 0.1
-"""The part of an interval, without the time-out, in which the values before are taken and none is probed."""
+"""The part of an interval, without the time-out, in which the last values are taken and none is probed."""
 
 
 def _check_proxy(text: str) -> None:
@@ -70,12 +70,12 @@ class _Prober(threading.Thread):
                 self._outcome = outcome
 
     def end(self) -> None:
-        """Let it end; a name that is being resolved keeps it for a while, which nothing waits for."""
+        """Let it end; a name that is being resolved may delay that, but nothing waits for it."""
         self._end.set()
         self.take()
 
     def take(self) -> Outcome | Exception | None:
-        """Return how the probe of this interval ended; None where there was none. A late one is abandoned."""
+        """Return how the probe of this interval ended; None if there was none. A late one is abandoned."""
         outcome, self._outcome = self._outcome, None
         attempt = self._attempt
         return attempt.abandon() if attempt else outcome

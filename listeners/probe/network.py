@@ -51,7 +51,7 @@ class NotAllowed(OSError):
 
 
 class Attempt:
-    """The time that a probe has, what it is at, and what ends it when that time is over.
+    """The time that a probe has, what it is doing, and what ends it when that time is over.
 
     `is_resolving` says that it waits for the address of a name, which nothing can end.
     """
@@ -62,7 +62,7 @@ class Attempt:
         self.is_resolving = self.is_abandoned = False
 
     def left(self) -> float:
-        """Return the seconds that are left; raises TimeoutError where there are none."""
+        """Return the seconds that are left; raises TimeoutError if there are none."""
         left = self._until - time.monotonic()
         if left <= 0:
             raise TimeoutError(_SILENT)
@@ -124,9 +124,9 @@ class Attempt:
 
 
 def failed(error: OSError) -> Outcome:
-    """Return the outcome that an error shows: refused is what somebody has answered."""
+    """Return the outcome that an error shows: a refusal is an answer."""
     words = error.strerror or str(error)
-    # What ssl says has the place in OpenSSL's source in it.
+    # ssl's messages contain the place in OpenSSL's source.
     if verify := getattr(error, "verify_message", ""):
         words = f"certificate not accepted: {verify}"
     elif reason := getattr(error, "reason", ""):

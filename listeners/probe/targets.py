@@ -66,7 +66,7 @@ class Targets(Entries):
 
 
 def parse_url(text: str) -> Url:
-    """Return an address of the web; raises ValueError where it is none, or has a password in it."""
+    """Return an address of the web; raises ValueError if it is not one, or has a password in it."""
     found = urlsplit(text)
     if "@" in found.netloc:
         raise ValueError("an address without user name and password expected")

@@ -56,7 +56,7 @@ class Url:
 
 @dataclass(frozen=True)
 class Way:
-    """How web servers are asked: by a proxy, with a query that no cache answers, by which certificates.
+    """How web servers are asked: through a proxy, with a query that no cache answers, by which certificates.
 
     `login` is USER:PASSWORD for the proxy, "" for none.
     """
@@ -167,7 +167,7 @@ def _checked(way: Way, head: bytes) -> int:
 
 
 def _read(sock: socket.socket, attempt: Attempt) -> bytes:
-    """Return the beginning of an answer, which is read to its end, or as far as it may be long."""
+    """Return the beginning of an answer, which is read to its end or its largest size."""
     head, tail, count = b"", b"", 0
     while count < _LARGEST:
         piece = attempt.hold(sock).recv(_HEAD)
@@ -186,7 +186,7 @@ def _read(sock: socket.socket, attempt: Attempt) -> bytes:
 
 
 def _is_whole(head: bytes, tail: bytes, count: int) -> bool | None:
-    """Tell whether so many bytes are all that an answer says that it has; None where it does not say."""
+    """Tell whether that many bytes are the whole answer by its own account; None if it does not say."""
     end = _EMPTY_LINE.search(head)
     if not end:
         return False

@@ -58,7 +58,7 @@ class BaudSearch:
         return ASK
 
     def is_over(self) -> bool:
-        """Tell whether the time of a rate is over; the next is tried then. OSError where none is left."""
+        """Tell whether the time of a rate is over; the next is tried then. OSError if none is left."""
         if not self._asked or self._clock.monotonic() < self.due:
             return False
         if self._at + 1 == len(self._rates):

@@ -1,4 +1,4 @@
-"""What is sent to a board: its settings where they differ, the time, and orders of clients.
+"""What is sent to a board: its settings if they differ, the time, and orders of clients.
 
 Lines and the time go in, commands come out: nothing here reads, writes or waits.
 """
@@ -137,7 +137,7 @@ class Board:
                 return
 
     def _missing(self) -> list[Setting]:
-        """Return the settings that differ; `quiet` only where the firmware has it."""
+        """Return the settings that differ; `quiet` only if the firmware has it."""
         return [
             Setting(letter, value)
             for letter, value in self._wanted.items()
@@ -219,7 +219,7 @@ def _confirms(order: Order) -> Callable[[Ignored], bool]:
 
 
 def _outcome(order: Order, said: Ignored | None) -> str:
-    """Return "" where an order was carried out, otherwise what happened."""
+    """Return "" if an order was carried out, otherwise what happened."""
     match order, said:
         case _, None:
             return "the board does not confirm it"

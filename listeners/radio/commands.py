@@ -53,7 +53,7 @@ class Dialect:
     sends_bytes: bool
 
     def spell(self, order: Order) -> bytes:
-        """Return the command; ValueError where this firmware has none."""
+        """Return the command; ValueError if this firmware has none."""
         match order:
             case Setting(letter, value):
                 return self.setting.format(letter=letter, value=value).encode()

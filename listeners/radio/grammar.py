@@ -38,7 +38,7 @@ class Packet(NamedTuple):
 
     @property
     def missing(self) -> int:
-        """How many values it does not give: none, it has no places for them."""
+        """How many values it does not give: always 0, as it has no places for them."""
         return 0
 
     def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame | Rejected:
@@ -52,7 +52,7 @@ class Packet(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sent(Ignored):
-    """The board has sent a packet of so many bytes."""
+    """The board has sent a packet of that many bytes."""
 
     length: int
 
@@ -72,7 +72,7 @@ class Comment(Ignored):
 
 
 def decode(line: str) -> Packet | Ignored | Rejected:
-    """Return what a line says; nothing that a line holds raises an exception."""
+    """Return what a line says; no line raises an exception."""
     if len(line) > LONGEST_LINE:
         return Rejected("too-long")
     text = line.strip("\r").removesuffix(" ")

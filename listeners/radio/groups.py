@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Groups:
-    """Takes the packets of the group that is set, or else of the first one that is heard.
+    """Takes the packets of the group that is set, or of the first one that is heard.
 
     Where every group is wanted (0), each node has its own group: that in which it was first heard.
     """
 
     wanted: int | None
-    _found: dict[int | None, int] = field(default_factory=dict)  # by node, or that of all
+    _found: dict[int | None, int] = field(default_factory=dict)  # by node, or one for all
 
     def judge(self, packet: Packet, log: logging.Logger) -> Packet | Ignored | Rejected:
         """Return a packet that is to be taken, or why not."""

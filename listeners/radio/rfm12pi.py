@@ -154,10 +154,10 @@ class Rfm12pi(SerialListener):
                 self._with_rssi.add(said.node)
             return self._groups.judge(with_header(said) if self.header == "raw" else said, self.log)
         if isinstance(said, Ignored):
-            if said.kind == "bad-crc":  # no fault of the line, and many of them say something of the antenna
+            if said.kind == "bad-crc":  # not a fault of the line, and many of them hint at the antenna
                 self.counts["damaged-packet"] += 1
             self._board.hear(said)
-            if said.kind in ("banner", "config"):  # it may have got another firmware
+            if said.kind in ("banner", "config"):  # its firmware may have been replaced
                 self._says_ok = False
                 self._with_rssi.clear()
         if isinstance(said, Configuration) and line.strip() != self._configuration:
@@ -167,7 +167,7 @@ class Rfm12pi(SerialListener):
 
     @cached_property
     def _board_log(self) -> LimitedLog:
-        """The log of what the board says and has: with a bad supply it restarts all day."""
+        """Logs what the board says and how it is set: with a bad supply it restarts all day."""
         return LimitedLog(self.log, self.clock.monotonic, _LINES)
 
     def _connect(self) -> SerialPort:

@@ -1,4 +1,4 @@
-"""A DS18B20 thermometer bit by bit, as Maxim's datasheet (19-7487) draws its flow charts."""
+"""A DS18B20 thermometer bit by bit, after the flow charts of Maxim's datasheet (19-7487)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class SimulatedRfm12pi:
     With a period of 0 it hears nothing. With a `link` the port is this symbolic link, which stays the same
     when the board is plugged in again.
 
-    At another baud rate than that of the firmware what is read is garbled, and what is written is ignored.
+    At a baud rate other than the firmware's, what is read is garbled, and what is written is ignored.
     Faults: `garble_next` garbles the next packet, `glue_next` loses the next line end; `unplug` and `replug`.
     """
 
@@ -76,7 +76,7 @@ class SimulatedRfm12pi:
         self._thread.start()
 
     def unplug(self) -> None:
-        """Unplug it: the port is gone for who has it open. May be called twice."""
+        """Unplug it: the port is gone for whoever has it open. May be called twice."""
         if self._master is None:
             return
         self._stop.set()
@@ -109,7 +109,7 @@ class SimulatedRfm12pi:
     def _write(self, text: str) -> None:
         data = text.encode("latin-1")
         if self._master is not None:
-            # A second thread that writes would be refused, and not wait.
+            # A second writing thread would be refused instead of waiting.
             with self._writing, contextlib.suppress(BlockingIOError):
                 os.write(self._master, data if self._is_at_right_baud() else data.translate(_WRONG_BAUD))
 

@@ -28,12 +28,12 @@ _OF_A_SHELL = ("|", "||", "&", "&&", ";", "<", ">", ">>", "2>&1")
 _READ = 65536  # bytes, which is what a pipe holds
 _PACE = 10.0  # seconds from one start to the next of a program that gives readings and ends
 _SILENCE = 600.0
-"""Seconds without output after which one that has ended is started again, whatever else has its output."""
+"""Seconds without output after which an ended program is restarted, even if its output is still open."""
 _ERRORS, _MINUTE = 20, 60.0  # how many lines of its stderr are logged in that many seconds
 
 
 def decode(line: str) -> Values | Pairs | Ignored | Rejected:
-    """Return what a line says; nothing that a line holds raises an exception."""
+    """Return what a line says; no line raises an exception."""
     if ":" not in line or len(line) > LONGEST_LINE:
         return decode_values(line)
     node, *tokens = line.rstrip(" ").split(" ")
@@ -101,7 +101,7 @@ class ExecLines(CountingListener):
                 return
 
     def open(self) -> None:
-        """Start the program; OSError where it cannot be started."""
+        """Start the program; OSError if it cannot be started."""
         self._program = program = Program(split(self.command))
         self._sources = [program.out, program.err]
         self._lines, self._error_lines = Lines(LONGEST_LINE), Lines(LONGEST_LINE)
@@ -154,7 +154,7 @@ class ExecLines(CountingListener):
                 self.log.warning("the program says more in this minute, which is not logged")
 
     def _ended(self, program: Program, stop: Flag) -> OSError:
-        """Return how the program has ended, after a pause if it gave readings: it is started again then."""
+        """Return how the program has ended, after a pause if it gave readings: then it is started again."""
         outcome = program.outcome()
         rest = os.read(program.err.fileno(), _READ) if wait_readable([program.err], 0) else b""
         self._hear_errors(rest + b"\n")

@@ -30,13 +30,13 @@ _TALK = re.compile(r"(?P<blank>)|(?P<info>\|.*)|(?P<describe>describe:.*)|(?P<ba
 """What is not data: a line that does not begin with `name:value`, without a space at the colon."""
 
 _NAMELESS = re.compile(r"(?:OK )?[0-9]{1,3}(?: -?[0-9.]+)+(?: \(-?[0-9]+\) ?)?")
-"""What a device prints that the listener `serial` or `rfm12pi` is for."""
+"""What a device for the listener `serial` or `rfm12pi` prints."""
 
 
 class Pairs(NamedTuple):
-    """What a line said: names, each of them once, and the value of each, None where there is none.
+    """What a line said: names, each of them once, and the value of each, None if there is none.
 
-    `node` is "" where the line does not say which.
+    `node` is "" if the line does not say which.
     """
 
     names: tuple[str, ...]
@@ -55,7 +55,7 @@ class Pairs(NamedTuple):
 
 
 def decode(line: str) -> Pairs | Ignored | Rejected:
-    """Return what a line says; nothing that a line holds raises an exception."""
+    """Return what a line says; no line raises an exception."""
     if len(line) > LONGEST_LINE:
         return Rejected("too-long")
     text = line.strip(" \t\r")

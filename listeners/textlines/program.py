@@ -35,8 +35,8 @@ _ADVICE = {
 class Program:
     """A running program, not through a shell, whose output and errors are read from `out` and `err`.
 
-    It has a process group of its own, so that what it starts ends with it; so does what has left that group
-    and still has our pipes. Raises OSError where it cannot be run.
+    It has a process group of its own, so what it starts ends with it; so does any process that has left that
+    group but still has our pipes. Raises OSError if it cannot be run.
     """
 
     def __init__(self, arguments: Sequence[str]) -> None:
@@ -59,7 +59,7 @@ class Program:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has ended itself; what it has started may still have its output."""
+        """Whether it has ended; what it has started may still hold its output open."""
         return self._process.poll() is not None
 
     def outcome(self) -> str:
@@ -89,7 +89,7 @@ class Program:
 
 
 def _advice(error: OSError, program: str) -> str:
-    """Return the next step; a script is "not found" as well where what its first line names is not there."""
+    """Return the next step; a script is also "not found" if the interpreter in its first line is missing."""
     path = shutil.which(program) if error.errno == errno.ENOENT else None
     if path is None:
         return _ADVICE.get(error.errno or 0, "")
@@ -108,7 +108,7 @@ def _advice(error: OSError, program: str) -> str:
 
 
 def _is_held(pipe: IO[bytes], seconds: float) -> bool:
-    """Wait, so many seconds at most, until no process has a pipe; tell whether one still has it."""
+    """Wait, that many seconds at most, until no process has a pipe; tell whether one still has it."""
     held = select.poll()
     held.register(pipe, 0)
     return not held.poll(seconds * 1000)

@@ -26,7 +26,7 @@ _READ = 4096  # bytes at most from one client before the next has its turn
 _REQUEST = re.compile(r"(?!POST )[A-Z]+ [^?\s]+ [A-Z]+/[0-9]")
 """What browsers and port scans begin with: a request without data, of HTTP, RTSP or SIP."""
 _BINARY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-"""What other protocols have in their first line, such as TLS; and what a device may send while it starts."""
+"""What other protocols, such as TLS, have in their first line; and what a device may send while it starts."""
 
 
 @dataclass(eq=False)
@@ -45,10 +45,10 @@ class _Client(Client):
 class Tcp(TcpListener[_Client]):
     """Listens for lines on a TCP port, from up to `clients` connections.
 
-    Where there is a `key`, each line must contain it, anywhere among its numbers, or follow a line of the
+    If there is a `key`, each line must contain it, anywhere among its numbers, or follow a line of the
     key alone. A connection that is silent for `idle` seconds is closed, and so is the one that has been
-    silent for longest when there would be more than `clients`. One that begins as no device would is counted
-    as a visitor, and closed if it begins with a request.
+    silent for longest when there would be more than `clients`. A client that does not begin like a device is
+    counted as a visitor, and closed if it begins with a request.
     """
 
     port: int = setting(50011, was=("port_nb",), check=between(0, 65535))

@@ -17,14 +17,14 @@ _NODE = re.compile(r"[0-9]{1,3}")
 
 
 class Values(NamedTuple):
-    """What a line said: the node id (0..255) and its values, None where there is none."""
+    """What a line said: the node id (0..255) and its values, None if there is none."""
 
     node: int
     values: tuple[float | None, ...]
 
     @property
     def missing(self) -> int:
-        """How many values there are places for, and no value."""
+        """How many places there are without a value."""
         return self.values.count(None)
 
     def frame(self, nodes: Nodes, stamp: Stamp, source: str) -> Frame | Rejected:
@@ -37,7 +37,7 @@ class Values(NamedTuple):
 
 
 def decode(line: str) -> Values | Ignored | Rejected:
-    """Return what a line says; nothing that a line holds raises an exception.
+    """Return what a line says; no line raises an exception.
 
     One space separates two numbers: a second one shows that a value is missing, and the values after it would
     move to other indices. Spaces at the end of the line move nothing. A word for no value, such as `nan` (see

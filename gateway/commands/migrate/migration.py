@@ -1,4 +1,4 @@
-"""The sections of the old file as those of the new one, and what is to be said of them."""
+"""The sections of the old file as those of the new one, and the remarks on them."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Migration:
                 new.off = new.off or f"it has no {own}channels: emonhub does not run it either"
 
     def _deeper(self, sections: Iterable[Section]) -> None:
-        """Name sections that are nested deeper than what either program reads."""
+        """Name sections that are nested deeper than either program reads."""
         for section in sections:
             self.lost.append(
                 (section.line, f"[[[{section.name}]]]", "nothing is read from so deep: move it up")

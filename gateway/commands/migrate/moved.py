@@ -25,7 +25,7 @@ class Old:
         return self.section.name
 
     def raw(self, key: str) -> Raw:
-        """Return the value of a key, "" where it is not given; it counts as moved from now on."""
+        """Return the value of a key, "" if it is not given; it counts as moved from now on."""
         self.used.add(key)
         return self.entries[key].value if key in self.entries else ""
 

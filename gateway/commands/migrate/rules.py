@@ -27,7 +27,7 @@ _PLACEHOLDER = "x" * 8
 class Rule:
     """What a type becomes: `copied` are its keys by their old names, `usual` values where none are given.
 
-    `finish` does what takes more than that; it may return further sections.
+    `finish` does what needs more than that; it may return further sections.
     """
 
     kind: Kind
@@ -37,7 +37,7 @@ class Rule:
     finish: Callable[[Old, New], list[New] | None] | None = None
 
     def apply(self, old: Old) -> list[New]:
-        """Return the sections that an old one becomes; what it does not use of that is lost."""
+        """Return the sections that an old one becomes; settings that are not used are lost."""
         new = New(self.kind, self.type, old.name, old.section)
         for before, after in self.copied.items():
             if value := old.text(before):
@@ -263,7 +263,7 @@ NOT_HERE = {f"{name}Interfacer": reason for reason, names in _REASONS.items() fo
 
 
 def rule_of(named: str, above: Kind | None) -> Rule | None:
-    """Return what a type in a section of this kind (None: emonhub's) becomes, None where it is nothing here.
+    """Return what a type in a section of this kind (None: emonhub's) becomes, None if it is nothing here.
 
     A type of oem_gateway gets its name of today, with the settings by theirs; one of ours stays what it is.
     """
@@ -288,7 +288,7 @@ def _renamed(old: Old, new: New, finish: Callable[[Old, New], None] | None) -> N
 
 
 def _address(old: Old, new: New) -> None:
-    """Put the address of Emoncms together, which oem_gateway has in three parts."""
+    """Put together the address of Emoncms, which oem_gateway has in three parts."""
     path = old.text("path").strip("/") if "path" in old.entries else "emoncms"
     url = f"{old.text('protocol', 'http://')}{old.text('domain', 'localhost')}/{path}"
     new.put("url", url.rstrip("/"), old.line_of("domain") if "domain" in old.entries else 0)

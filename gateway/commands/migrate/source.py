@@ -27,7 +27,7 @@ def as_comment(text: str) -> str:
 
 @dataclass
 class Source:
-    """A file with `lines`, whose numbers are those that a person sees, and `faults` that were found in it.
+    """A file with `lines`, numbered as an editor shows them, and `faults` that were found in it.
 
     An excerpt of an emonhub.conf, as the examples of emonhub are, begins with a [[section]]: it counts as
     part of [interfacers].
@@ -113,7 +113,7 @@ class Source:
 
 
 def entry_of(section: Section, key: str) -> Raw:
-    """Return the value of a key, "" where there is none."""
+    """Return the value of a key, "" if there is none."""
     return section.entries[key].value if key in section.entries else ""
 
 

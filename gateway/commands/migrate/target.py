@@ -103,9 +103,9 @@ def _written(value: Raw) -> str:
 
 
 def _refuse(moving: Migration, lines: list[Line], faults: list[Fault]) -> list[tuple[int, str, str]]:
-    """Take what `check` refuses out of force; return that, with the line of the old file.
+    """Disable what `check` refuses; return that, with the line of the old file.
 
-    A listener or dispatcher is switched off. Where that does not help, and elsewhere, the line is refused.
+    A listener or dispatcher is switched off. If that does not help, or elsewhere, the line is refused.
     """
     lost = []
     for fault in faults:
@@ -121,9 +121,9 @@ def _refuse(moving: Migration, lines: list[Line], faults: list[Fault]) -> list[t
 
 
 def write(moving: Migration, file: Path, *, overwrite: bool) -> list[tuple[int, str, str]]:
-    """Write a file that passes `check`; return what had to be taken out of force for that.
+    """Write a file that passes `check`; return what had to be disabled for that.
 
-    Raises FileExistsError where there is a file already, unless it may be overwritten; its owner and group
+    Raises FileExistsError if there is a file already, unless it may be overwritten; its owner and group
     then stay. Nothing is left behind where it cannot be written.
     """
     file = Path(os.path.realpath(file))  # a link to the file stays one
@@ -151,7 +151,7 @@ def _reserve(file: Path) -> None:
 
 
 def _accepted(moving: Migration, file: Path) -> tuple[bytes, list[tuple[int, str, str]]]:
-    """Return what the file is to be, which `check` accepts, and what was taken out of force for that."""
+    """Return the text of the file, which `check` accepts, and what was disabled for that."""
     lost: list[tuple[int, str, str]] = []
     for rounds in count():
         lines = list(compose(moving))

@@ -40,34 +40,34 @@ _NOT_WRITTEN = re.compile(
     r"(?i)fwrite\(\): write of [0-9]+ bytes failed with errno=[0-9]+ ([\w /]{1,60}) in "
     r"[^\n]{1,300}?/feed/engine/"
 )
-"""What PHP prints before the answer where a feed cannot be written, as on a full disk (measured)."""
+"""What PHP prints before the answer if a feed cannot be written, as on a full disk (measured)."""
 
 _DAMAGED = re.compile(
     r"Uncaught (?:(?:Type|Value|Arithmetic|DivisionByZero)Error\b|"
     r"mysqli_sql_exception: [^\n]{1,200}?\bfeed_[0-9]+\b)[^\n]{1,300}?/feed/engine/"
 )
-"""What PHP prints where the code of a feed engine fails on the feed's files, or on its table in MySQL. What
-passes is another fault: any other exception of the database, or a limit of time or memory, which is not an
-uncaught one."""
+"""What PHP prints if the code of a feed engine fails on the feed's files, or on its table in MySQL. Other
+exceptions of the database pass by themselves, as do limits of time or memory, which are not uncaught
+exceptions."""
 
 _ROW_REFUSED = re.compile(
     r"Uncaught mysqli_sql_exception: (?:Out of range value [^\n]{1,300}?/feed/|"
     r"(?:Table|Unknown column) [^\n]{1,300}?/(?:schedule|process)/)"
 )
-"""What PHP prints where the database works, and refuses what a process of an input does: a value, or a table
-of its own that is missing or damaged. That does not pass, and other nodes have nothing to do with it."""
+"""What PHP prints when the database works but refuses what a process of an input does: a value, or a table of
+its own that is missing or damaged. This does not pass, and does not affect other nodes."""
 
 _DATABASE = re.compile(r"Uncaught (?:mysqli_sql|Redis|PDO)_?[Ee]xception\b")
-"""What PHP prints where the database or Redis fails, or ends, in the middle of its work."""
+"""What PHP prints if the database or Redis fails or ends in the middle of its work."""
 
 _PROCESSING = re.compile(r"\bProcess-(?:>|&gt;)input\(")
-"""What is in the list of calls that PHP prints where all inputs of a row were set before."""
+"""What PHP's list of calls contains if all inputs of the row had already been set."""
 
 _INCOMPLETE = re.compile(
     r"Failed opening required|Call to undefined|ArgumentCountError|"
     r"Parse error|Class [^\n]{1,99} (?:not found|contains [0-9]+ abstract method)"
 )
-"""What PHP prints where files of Emoncms are missing, cut off, empty, or of two versions (measured)."""
+"""What PHP prints if files of Emoncms are missing, truncated, empty, or of two versions (measured)."""
 
 
 _NO_ERROR_SHOWN = (
@@ -75,11 +75,11 @@ _NO_ERROR_SHOWN = (
 )
 
 _NO_KEY_CAME = "and a proxy in front of it must pass on the header Authorization, which has the key"
-"""What Emoncms answers without a key is what it answers to a read key, or the page to log in (measured)."""
+"""Without a key, Emoncms answers as it does to a read key, or with the login page (measured)."""
 
 
 class Unexpected(DeliveryFailure):
-    """It answered something else than was asked for; other requests may still work."""
+    """It did not answer what was asked for; other requests may still work."""
 
 
 class FeedDamaged(HoldEverything):
@@ -90,19 +90,19 @@ class FeedDamaged(HoldEverything):
 
 
 class DatabaseFailed(HoldEverything):
-    """The database failed as a row was stored, before its inputs had it."""
+    """The database failed while a row was being stored, before its inputs were set."""
 
 
 class RowUnfinished(DatabaseFailed):
-    """The last row that its inputs show may be in no feed: the database failed as it was processed."""
+    """The last row that its inputs show may be in no feed: the database failed as it processed that row."""
 
 
 class _NotWritten(HoldEverything, NotKept):
-    """Its inputs have the batch, its feeds have not: all of it has to be sent again."""
+    """Its inputs have the batch, but its feeds do not: all of it has to be sent again."""
 
 
 class _NotTaken(HoldEverything, TryLater):
-    """Nothing passes until someone corrects it, and all of this has to be sent again then."""
+    """Nothing is stored until someone fixes it; then all of this has to be sent again."""
 
 
 def judge(status: int, body: str, location: str = "", secret: str = "") -> DeliveryFailure | None:
@@ -181,7 +181,7 @@ def _judge_fatal(body: str, secret: str) -> HoldEverything:
 
 
 def _foreign(body: str, secret: str) -> str:
-    """Say what a web page in the place of an answer means; "" where it is not a page."""
+    """Say what a web page in place of an answer means; "" if it is not a page."""
     if not is_page(body):
         return ""
     title = quote(body, secret)
@@ -199,7 +199,7 @@ def _judge_refusal(message: str, secret: str) -> DeliveryFailure | None:
     if "Device not initialized" in message or "does not belong to device" in message:
         return HoldEverything("apikey is the key of a single device: put the account's write key there")
     if full := re.search(r"NodeIds(?:, limit is ([0-9]{1,9}))?.*Node '(.*)' was ignored", message):
-        # A neighbour's radio is enough to reach the limit; the nodes that exist go on.
+        # A neighbour's radio is enough to reach the limit; existing nodes still work.
         limit, node = f"{full[1]} " if full[1] else "", full[2]
         return NodeRefused(
             f"it has all the {limit}nodes it allows and refuses node {excerpt(node, secret)}: "
@@ -214,7 +214,7 @@ def _judge_refusal(message: str, secret: str) -> DeliveryFailure | None:
 def judge_inputs(node: str, status: int, body: str, secret: str = "") -> Inputs | DeliveryFailure | None:
     """Return what an answer to input/get means: what the node's inputs have, a failure to raise, or None.
 
-    None where the server does not answer such questions at all.
+    None if the server does not answer such questions at all.
     """
     if status == 200:
         inputs = parse_inputs(node, body)
@@ -232,10 +232,10 @@ def judge_inputs(node: str, status: int, body: str, secret: str = "") -> Inputs 
 
 
 def parse_inputs(node: str, text: str) -> Inputs | None:
-    """Return the readings in an answer to input/get for a node, or None where it is not such an answer.
+    """Return the readings in an answer to input/get for a node, or None if it is not such an answer.
 
-    A node that does not exist has none. One whose keys are exactly 0 to n-1 comes as a list. Where an input
-    shows no time or no value, infinity stands for it.
+    A node that does not exist has none. One whose keys are exactly 0 to n-1 comes as a list. Infinity stands
+    for a missing time or value.
     """
     try:
         answer = read_json(last_line(text))  # PHP's warnings may stand before it
@@ -261,7 +261,7 @@ def _number(value: Any) -> float:  # noqa: ANN401  (JSON)
 
 
 def decode(path: str, status: int, body: str, location: str = "", secret: str = "") -> Any:  # noqa: ANN401  (JSON)
-    """Return the JSON that a path answers; raises a DeliveryFailure where it answers something else."""
+    """Return the JSON that a path answers; raises a DeliveryFailure if it answers something else."""
     if status != 200:
         raise judge_status(path, status, body, location, secret)
     with suppress(ValueError):

@@ -1,7 +1,7 @@
 """Frames to Emoncms, in one POST of input/bulk a batch.
 
-Measured on Emoncms 11.16.8: it answers 200 to nearly everything, and of a batch that it refuses it keeps the
-rows before the one that is wrong.
+Measured on Emoncms 11.16.8: it answers 200 to nearly everything. If it refuses a batch, it keeps the rows
+before the wrong one.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Emoncms(Dispatcher):
 
     @property
     def busy_limit(self) -> float:
-        """The seconds in which a slow server answers a request for each node."""
+        """The seconds that a slow server takes to answer a request for each node."""
         return max(super().busy_limit, (_NODES + 1) * (10 + self.timeout))
 
     def remarks(self) -> Iterable[tuple[str, str]]:
@@ -122,7 +122,7 @@ class Emoncms(Dispatcher):
         return judge(answer.status, answer.text, answer.location, self.apikey)
 
     def ask_inputs(self, node: str) -> Inputs | DeliveryFailure | None:
-        """Return the readings of a node's inputs, None where the server does not say, or the failure."""
+        """Return the readings of a node's inputs, None if the server does not say, or the failure."""
         answer = self.server.ask("GET", "/input/get", query={"node": node})
         if isinstance(answer, DeliveryFailure):
             return answer
@@ -153,7 +153,7 @@ class _Post(Delivery):
         super().__init__(progress.distinct(rows, self._before))
 
     def send(self) -> None:
-        """Post the rows; where none has a value there is no request."""
+        """Post the rows; if none has a value, no request is made."""
         self._rows = self._rows[: self.count or 1]
         self._emoncms.asked.clear()
         data = encode(self._rows)
@@ -188,7 +188,7 @@ class _Post(Delivery):
         return progress.unfinished(self._rows, found, shown=isinstance(self._failed, RowUnfinished))
 
     def _node_of_feed(self) -> str:
-        """Return the node of the row that was not stored in its feeds, "" where that is not known.
+        """Return the node of the row that was not stored in its feeds, "" if that is not known.
 
         That is the last row that the inputs show: a row is shown there before its feeds are written. Those
         before it count as delivered, although it may have taken their place in the inputs.
@@ -224,7 +224,7 @@ class EmoncmsBuffer(Emoncms):
         super().__post_init__()
 
     def remarks(self) -> Iterable[tuple[str, str]]:
-        """Add which setting has no effect any more."""
+        """Add which setting no longer has an effect."""
         yield from super().remarks()
         if self.buffer_size is not None:
             yield "buffer_size", "has no effect: frames wait on disk"

@@ -1,6 +1,6 @@
 """Frames as the rows of input/bulk: which inputs they address, and their JSON.
 
-A null is stored as 0.0 (measured on Emoncms 11.16.8), so that a row has only the values that are there.
+A null is stored as 0.0 (measured on Emoncms 11.16.8), so a row has only the values that exist.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Inputs = dict[tuple[str, str], Reading]
 def row_of(frame: Frame, keys: Keys) -> Inputs:
     """Return the readings of a frame that a feed can hold, all of the same second."""
     labels = keys_of(frame, keys)
-    # The milliseconds first: a slot's time that was worked out anew may be a hair below the full second.
+    # The milliseconds first: a recalculated slot time may be slightly below the full second.
     second = math.floor(round(frame.stamp.wall, 3))
     return {
         (frame.node, labels[index - 1]): (second, _number(value))
@@ -44,7 +44,7 @@ def row_of(frame: Frame, keys: Keys) -> Inputs:
 
 
 def encode(rows: Iterable[Inputs]) -> str:
-    """Return the JSON of a bulk request, or "" where no row has a reading.
+    """Return the JSON of a bulk request, or "" if no row has a reading.
 
     A row is `[seconds, node, {key: value}, ...]`, one object for each value that is there: this addresses the
     same inputs as a plain list of values does, and leaves those without a value alone.

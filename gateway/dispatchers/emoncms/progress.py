@@ -27,13 +27,13 @@ _SHOWN = 1.2
 One unit, as the last digit may be rounded up or down, and the rounding of a float32.
 """
 _APART = 1.8
-"""How far apart two values must be so that what is shown tells which one was sent, in the same units.
+"""How far apart two values must be for the server to show which one was sent, in the same units.
 
 What is shown is up to 0.56 away from what was sent (half a unit and the rounding of a float32), and must not
 be within _SHOWN of the other value.
 """
 _REACH = 2e-5
-"""How far apart two values are at most that are not _APART, relative to either: a unit is 1e-5 at most."""
+"""The largest distance between two values that are not _APART, relative to either: a unit is 1e-5 at most."""
 _FLOAT32 = 2.0**-149
 """The smallest float32: two numbers closer than this may be the same number there."""
 
@@ -108,8 +108,8 @@ def distinct(rows: Sequence[Inputs], before: Inputs) -> int:
 def find(rows: Sequence[Inputs], now: Inputs, before: Inputs) -> Progress:
     """Return how many rows a server has stored whose inputs had `before`, as far as is known, and have `now`.
 
-    The count is None where they show none of the rows, and do not prove either that the first one was never
-    stored. A row of a node without inputs cannot have been stored: an account has a limit of nodes.
+    The count is None if they show none of the rows, but do not prove that the first one was never stored. A
+    row of a node without inputs cannot have been stored: an account has a limit of nodes.
     """
     count, seen, first = 0, set[object](), None
     for number, (row, trace) in enumerate(zip(rows, _traces(rows, before), strict=True)):
@@ -132,7 +132,7 @@ def unfinished(rows: Sequence[Inputs], found: Progress, *, shown: bool) -> Progr
     """Return how many count as stored where the server failed while it stored one of these rows.
 
     The inputs of a row are set before its feeds are written. `shown`: it failed after that, so the last row
-    that they show may be in no feed. A single one is not, in either case.
+    that they show may be in no feed. A single row is in no feed in either case.
     """
     if len(rows) == 1:
         return Progress(0, found.shown, none_there=found.none_there)

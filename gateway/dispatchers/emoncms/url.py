@@ -17,7 +17,7 @@ _PAGE = re.compile(
     r"/(view|list|edit|login|logout|register|profile|info|api)(\.json)?)(?=/|$)",
     re.IGNORECASE,
 )
-"""The part of a path after Emoncms's own that names one of its pages (Modules/*/*_controller.php)."""
+"""The part of a path after Emoncms's own path that names one of its pages (Modules/*/*_controller.php)."""
 
 
 def check_url(url: str) -> None:
@@ -67,7 +67,7 @@ def _check_host(netloc: str) -> None:
 
 
 def odd_port(url: str) -> str:
-    """Say that the port is the usual one of the other scheme, http or https; "" where it is not."""
+    """Say that the port is the usual one of the other scheme, http or https; "" if it is not."""
     found = urlsplit(url)
     if (found.scheme, found.port) == ("http", 443):
         return "port 443 is that of https: write https:// if the server speaks that there"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
 
 _CONNECT = 10.0
-"""Seconds that one address of a host has to accept a connection, at most: each has its part of the time."""
+"""Seconds that one address of a host has to accept a connection, at most: they share the time."""
 _OVERHEAD = 100_000
 """Bytes of headers and chunk sizes that an answer may have on the wire beyond twice its size."""
 _PIECE = 65536
@@ -50,11 +50,11 @@ _KEPT = frozenset(
 """The headers that are used here; requests fails on some values of others, and parses cookies."""
 _KEEPS = re.compile(r"\btimeout=([0-9]{1,9})\b")
 _MARGIN = 1.0
-"""Seconds before the server closes a connection from which on it is not used: the two would cross."""
+"""A connection is not used in these last seconds before the server closes it: the two would cross."""
 _ABORT = struct.pack("ii", 1, 0)
-"""For SO_LINGER: what is not sent yet is dropped with its connection, also by a kill (socket(7)).
+"""For SO_LINGER: unsent data is dropped with its connection, even on a kill (socket(7)).
 
-The kernel goes on sending it otherwise, for minutes, and a batch arrives that was sent once more meanwhile.
+Otherwise the kernel goes on sending it for minutes, and a batch arrives that has been sent again since.
 """
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """The window bits that zlib needs for each encoding."""
@@ -90,21 +90,21 @@ class _Bounds:
         self.lacks = "complete answer"
 
     def left(self, longest: float = float("inf")) -> float:
-        """Return the seconds until the deadline, at most `longest`; raises Overdue where it has passed."""
+        """Return the seconds until the deadline, at most `longest`; raises Overdue if it has passed."""
         left = self._until - time.monotonic()
         if left <= 0:
             raise Overdue(f"no {self.lacks} within {self._seconds:g} s")
         return min(left, longest)
 
     def came(self, count: int) -> None:
-        """Count bytes that have come; raises Unusable where these are too many."""
+        """Count bytes that have come; raises Unusable if these are too many."""
         self._wire -= count
         self.has_ended = not count
         if self._wire < 0:
             raise self.too_long()
 
     def check(self, size: int) -> None:
-        """Raise Unusable for a body of so many bytes that is too long."""
+        """Raise Unusable if a body of that many bytes is too long."""
         if size > self._size:
             raise self.too_long()
 
@@ -112,7 +112,7 @@ class _Bounds:
         return Unusable(f"its answer is longer than {self._size // 1_000_000} MB")
 
     def decoded(self, body: bytes, coding: str) -> bytes:
-        """Return a body decompressed; raises Unusable where it cannot be, or is too long then."""
+        """Return a decompressed body; raises Unusable if that fails or the result is too long."""
         if not body or coding in ("", "identity"):  # an answer to HEAD has no body, whatever its headers say
             return body
         if coding not in _WINDOW:
@@ -248,7 +248,7 @@ class BoundedHttp(HTTPAdapter):
     def exchange(self, request: PreparedRequest, *, verify: bool | str, seconds: float, size: int) -> Reply:
         """Return the answer to a request, of which the body may have `size` bytes.
 
-        Raises OSError: Overdue where `seconds` do not suffice, Unusable for what is too long or no answer.
+        Raises OSError: Overdue if `seconds` do not suffice, Unusable for what is too long or no answer.
         """
         bounds = _Bounds(seconds, size)
         _BOUNDS.set(bounds)

@@ -1,4 +1,4 @@
-"""What it means that a request got no answer, and what to do about it."""
+"""Why a request got no answer, and what to do about it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TLS_ALERT = "\x15\x03"
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
 """OpenSSL's reasons where the other end does not use TLS."""
 NO_CERTIFICATE = re.compile(r"No required SSL certificate was sent|The SSL certificate error")
-"""What nginx answers, with status 400, to who gives no certificate, or one that it does not know."""
+"""What nginx answers, with status 400, to a client without a certificate, or with one it does not know."""
 WANT_NONE = "it wants a certificate of this machine, which is not supported: have it want none"
 WRITE_HTTPS = "https is spoken at this port: write https:// in url"
 
@@ -76,13 +76,13 @@ def _of_tls(cause: ssl.SSLError, *, sent: bool) -> DeliveryFailure | None:
 
 
 def _behind(error: BaseException) -> BaseException | None:
-    """Return what an error was made of; urllib3 gives it as an argument, too."""
+    """Return the cause of an error; urllib3 may also give it as an argument."""
     given = (each for each in error.args if isinstance(each, BaseException))
     return error.__cause__ or error.__context__ or next(given, None)
 
 
 def _words(error: Exception) -> str:
-    """Return what an error says, without the place in the source of OpenSSL."""
+    """Return what an error says, without the place in OpenSSL's source."""
     if isinstance(error, ssl.SSLError):
         words = error.reason or re.sub(r" *\(_ssl\.c:[0-9]+\)", "", error.strerror or "it ends")
         return f"no TLS: {words.replace('_', ' ').lower()}"

@@ -11,17 +11,17 @@ _TOO_MANY = (429, 503)
 _FIRST, _LONGEST = 0.25, 4.0
 """Seconds between two requests, at first and at most."""
 _SOON = 2.0
-"""Seconds after one that was taken in which a request may be refused for coming too soon."""
+"""Seconds after an accepted request in which the next may be refused for coming too soon."""
 _KEPT = 60.0
 """Seconds after which a limit is believed to be gone."""
 
 
 class Pace:
-    """Keeps requests apart once one was refused that followed another too soon.
+    """Keeps requests apart once one was refused because it followed another too soon.
 
     A limit without a burst refuses the second of any two. A pause after the failure is no cure, as more than
-    one request is made then. A server that is down refuses all, and is not waited for here: only what is
-    refused right after one that was taken tells of a limit.
+    one request is made then. A server that is down refuses all requests, and is not waited for here: only a
+    refusal right after an accepted request shows a limit.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Pace:
             self.clock.sleep(wait)
 
     def answered(self, status: int) -> None:
-        """Take note of an answer."""
+        """Note an answer."""
         before, self._last = self._last, (now := self.clock.monotonic())
         if status not in _TOO_MANY:
             self._taken = now

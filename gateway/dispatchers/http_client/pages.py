@@ -16,7 +16,7 @@ _LOGIN = re.compile(r"(//)[^/?#\s]*@")
 
 
 def read_json(text: str) -> Any:  # noqa: ANN401  (JSON)
-    """Return the value of a text in JSON; ValueError where it is not JSON, or nested too deeply."""
+    """Return the value of a text in JSON; ValueError if it is not JSON, or nested too deeply."""
     try:
         answer = json.loads(text)
     except RecursionError:
@@ -36,14 +36,14 @@ def _inside(value: object) -> list[Any]:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that is not blank, "" where there is none."""
+    """Return the last line that is not blank, "" if there is none."""
     return text.rstrip().rpartition("\n")[2].strip()
 
 
 def excerpt(text: str, secret: str = "", limit: int = 160) -> str:
     """Return the beginning of a text as one line without tags, control characters or the secret.
 
-    It ends with a whole word, and "..." where there would be more.
+    It ends with a whole word, and "..." if it was cut.
     """
     looked_at = text[:_LOOKED_AT]
     line = " ".join(re.sub(r"<[^<>]*>", " ", looked_at).split())
@@ -66,7 +66,7 @@ def is_page(text: str) -> bool:
 def quote(text: str, secret: str = "") -> str:
     """Return the words of a text for a person: the title of a web page, or the beginning of any other text.
 
-    Of an error of PHP the stack trace is left out.
+    The stack trace of a PHP error is left out.
     """
     title = _TITLE.search(text[:_LOOKED_AT]) if is_page(text) else None
     if title and title[1].strip():
@@ -87,7 +87,7 @@ def address(url: str, secret: str = "") -> str:
 
 
 def redirected(server: str, path: str, location: str, secret: str = "") -> str:
-    """Say where a redirect of a path goes, and what to do: with the same path it is the server, elsewhere."""
+    """Say where a redirect goes, and what to do: with the same path, the server itself has moved."""
     to = location.partition("?")[0].rstrip("/")
     if to.endswith(path):
         return f"it redirects to {address(to.removesuffix(path), secret)}: put that address in url"

@@ -34,7 +34,7 @@ _SHORT = 1_000_000
 class Answer(NamedTuple):
     """An answer; `location` is the target of a redirect.
 
-    `time` is the server's clock in Unix seconds, None where it does not show it; an answer that a cache has
+    `time` is the server's clock in Unix seconds, None if it does not show it; an answer that a cache has
     kept for a while says so. `local`: the server is on this machine.
     """
 
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
 
     def clock(self, since: float, until: float) -> float | None:
-        """Return `time`, None where it is the clock of this machine, which shows these times itself."""
+        """Return `time`, None if it is the clock of this machine, which shows these times itself."""
         is_ours = self.time is not None and since - 1 <= self.time <= until + 1
         return None if self.local and is_ours else self.time
 
@@ -68,7 +68,7 @@ class Server:
             raise OSError(fault)
 
     def _fault(self) -> str:
-        """Return what is wrong with `ca_file` now, "" where nothing is."""
+        """Return what is wrong with `ca_file` now, "" if nothing is."""
         if self._ca_file is not None:
             try:
                 ssl.create_default_context(cafile=self._ca_file)
@@ -94,8 +94,8 @@ class Server:
     ) -> Answer | DeliveryFailure:
         """Return the answer, or the failure; an exception raised here would refer to the request and its key.
 
-        At most `size` bytes of an answer are read. A `body` goes in the place of a form; `headers` go in the
-        place of those for a form.
+        At most `size` bytes of an answer are read. A `body` replaces the form; `headers` replace those for a
+        form.
         """
         # Its position shows whether any of it was sent.
         content = body if form is None else urlencode(form).encode()
@@ -133,8 +133,8 @@ class Server:
         headers: dict[str, str | bytes] = {
             "Accept": "*/*",
             "Accept-Encoding": "gzip",
-            "Connection": "keep-alive",  # Apache says only then how long it keeps it
-            "Cache-Control": "no-cache",  # what was so a while ago is no answer to any question here
+            "Connection": "keep-alive",  # only then does Apache say how long it keeps it
+            "Cache-Control": "no-cache",  # no question here can be answered by an old answer
             "Content-Type": "application/x-www-form-urlencoded",
             "User-Agent": f"oemgateway/{VERSION}",
         }
@@ -159,7 +159,7 @@ def _absolute(url: str, location: str) -> str:
 
 
 def _time(date: str, age: str) -> float | None:
-    """Return the time of a Date header (RFC 9110, IMF-fixdate), or None where it is none.
+    """Return the time of a Date header (RFC 9110, IMF-fixdate), or None if it is not one.
 
     The seconds of an Age header, which a cache adds (RFC 9111, 5.1), have passed since.
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gateway.dispatchers.http_client.session import Answer
 
 _PATH = re.compile(r"/(ping|write|api/v2/write|api/v3/write_lp)$")
-"""What is asked for, of any version, at the end of an address."""
+"""The paths that are requested, of any version, at the end of an address."""
 
 _LONGEST_WAIT = 3600.0
 """Seconds of a Retry-After that are believed."""
@@ -81,7 +81,7 @@ def retry_after(answer: Answer) -> float:
 
 
 def shown(answer: Answer) -> str:
-    """Return the version that an answer to /ping shows, "" where it shows none, as VictoriaMetrics."""
+    """Return the version that an answer to /ping shows, "" if it shows none, as with VictoriaMetrics."""
     try:
         text = answer.headers.get("X-Influxdb-Version") or str(json.loads(answer.text)["version"])
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -1,4 +1,4 @@
-"""Frames to InfluxDB: points that are written twice are one point, so that a lost answer is sent again."""
+"""Frames to InfluxDB: writing a point twice makes one point, so a batch without an answer is sent again."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class InfluxDb(Dispatcher):
         return _Write(self, "\n".join(self._encoder.lines(batch.frames)), len(batch.frames))
 
     def time(self) -> float | None:
-        """Return the time that the server shows; None where it is the time of this machine."""
+        """Return the time that the server shows; None if it is the time of this machine."""
         before = self.clock.wall()
         answer = self.ask("GET", "/ping")
         return answer.clock(before, self.clock.wall())
@@ -177,7 +177,7 @@ class InfluxDb(Dispatcher):
             found = major(answer)
             later = answer.status >= 500 or answer.status in (408, 429)
             if not found and (later or (answer.status < 400 and is_page(answer.text))):
-                self._check(answer)  # something in between answers: the next answer may be the server's
+                self._check(answer)  # a proxy may have answered: the next answer may be the server's
             self.found = found or 0
             if not self.found and answer.status not in (401, 403) and not is_page(answer.text):
                 self.log.warning(
@@ -234,5 +234,5 @@ class _Write(Delivery):
             self._server.write(self._lines)
 
     def delivered(self) -> Progress:
-        """Return that none need be there: what is there already is overwritten by the same."""
+        """Return that none need be there: what is there already is overwritten with the same data."""
         return Progress(0)

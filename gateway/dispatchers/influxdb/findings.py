@@ -27,7 +27,7 @@ def examine(influx: InfluxDb, machine: Machine) -> Iterator[Finding]:
         yield _identify(influx)
         influx.write("")
         yield good(f"it takes what is written to {influx.target}")
-    except BadFrame:  # it finds nothing in it, but has looked
+    except BadFrame:  # the write is empty, but the server has looked at it
         yield good(f"it takes what is written to {influx.target}")
     except (DeliveryFailure, OSError) as failure:
         yield bad(str(failure))

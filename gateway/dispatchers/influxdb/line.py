@@ -49,8 +49,8 @@ def number(value: float) -> str:
 class Encoder:
     """How frames become lines.
 
-    `index` and `name` say what tells the values of a node apart. With `seed` the milliseconds of a probe are
-    the seconds of a measurement `latency`, as the script wrote them that this is compatible with.
+    `index` and `name` say what tells the values of a node apart. With `seed`, the milliseconds of a probe
+    become seconds in a measurement `latency`, for compatibility with the script that wrote them so.
     """
 
     measurement: str = "reading"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.mqtt.message import Message
 
 _PATIENCE = 3
-"""Timeouts without progress after which what a relay has not confirmed is sent again."""
+"""Timeouts without progress after which messages that a relay has not confirmed are sent again."""
 _EPOCHS = 8
 """Epochs of one batch, at most: a relay remembers the latest sixty-four."""
 
@@ -48,7 +48,7 @@ class Messages(Delivery):
                 self._taken = place
                 mqtt.suspect = self._ids[place]
                 if lost and not isinstance(failure, BadFrame):
-                    raise Lost(str(failure)) from lost  # that is why, and it has to be opened again
+                    raise Lost(str(failure)) from lost  # this is why, and it has to be opened again
                 raise failure
         if lost and len(codes) < len(flat):  # the last may be acknowledged together with the end
             self._taken = at = flat[len(codes)][0]
@@ -83,7 +83,7 @@ class Confirmed(Messages):
         self.until = 0.0
 
     def send(self) -> None:
-        """Publish all of them; what is confirmed later `look` finds."""
+        """Publish all of them; `look` finds what is confirmed later."""
         self._confirmations.again = False
         super().send()
         self._wait_from(self._mqtt.clock.monotonic())
@@ -94,7 +94,7 @@ class Confirmed(Messages):
             )
 
     def look(self, now: float) -> None:
-        """Take note of what is confirmed by now. Raises TryLater where it is to be sent again."""
+        """Note what is confirmed by now. Raises TryLater if it has to be sent again."""
         left = self.count - self._confirmations.count(self._own)
         if left < self.unconfirmed:
             self._wait_from(now)
@@ -109,7 +109,7 @@ class Confirmed(Messages):
             raise TryLater(f"{self._mqtt.where}: no relay confirms what it gets; is one running?")
 
     def delivered(self) -> Progress | None:
-        """Return how many the relay has; one that has never answered takes none of them twice."""
+        """Return how many the relay has; a relay that has never answered takes none of them twice."""
         return Progress(self._confirmations.count(self._own))
 
     def _wait_from(self, now: float) -> None:

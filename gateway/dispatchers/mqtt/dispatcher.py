@@ -1,4 +1,4 @@
-"""Frames to an MQTT broker, each acknowledged by it, and beside them the present state."""
+"""Frames to an MQTT broker, each acknowledged by it, and the present state."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ _BIRTH = b"online"
 _PAUSE = 1.0, 10.0
 """Seconds between Home Assistant's birth message and our answer: many gateways hear it at once."""
 _ANEW = 600.0
-"""Seconds after which a message that the broker ended a connection for is sent again: it may take it now."""
+"""Seconds after which a message that made the broker disconnect is sent again: it may take it now."""
 _SMALLER_FOR = 600.0
-"""Seconds in which fewer messages are under way than the broker left without an acknowledgement.
+"""Seconds in which fewer messages are in flight than the broker left unacknowledged.
 
 On a line that large packets do not pass, many small messages together are lost for good.
 """
@@ -95,7 +95,7 @@ class Mqtt(Broker, Dispatcher):
     """The batch that a relay is to confirm."""
     session: Session | None = field(default=None, init=False, repr=False, compare=False)
     suspect: int | None = field(default=None, init=False, repr=False, compare=False)
-    """The first frame under way when the connection was lost: the broker may hang up for it."""
+    """The first frame in flight when the connection was lost: it may make the broker disconnect."""
     is_unread: bool = field(default=False, init=False, repr=False, compare=False)
     """Whether nobody subscribes to what was published last."""
 
@@ -127,7 +127,7 @@ class Mqtt(Broker, Dispatcher):
 
     @property
     def remark(self) -> str:
-        """That nobody gets what is published, as a broker with MQTT 5 says."""
+        """That nobody subscribes to what is published, as an MQTT 5 broker says."""
         if self._left_out:
             first, *more = sorted(self._left_out)
             return f"the broker refuses {first}{f' and {len(more)} more' if more else ''}: see the log"
@@ -146,7 +146,7 @@ class Mqtt(Broker, Dispatcher):
 
     @property
     def prefix(self) -> str:
-        """Home Assistant's topic, "" where it is told nothing."""
+        """Home Assistant's topic, "" if it is told nothing."""
         return "" if ANSWERS.get(self.discovery.lower()) is False else self.discovery.rstrip("/")
 
     def open(self) -> None:
@@ -178,7 +178,7 @@ class Mqtt(Broker, Dispatcher):
             self._publish_state()
 
     def close(self) -> None:
-        """Say that the gateway goes, or take back all that is retained, and end the connection."""
+        """Say that the gateway is going offline, or remove all that is retained, and end the connection."""
         if self._poll:
             self._poll.close()
         if self.session:
@@ -246,12 +246,12 @@ class Mqtt(Broker, Dispatcher):
         return f"{self.base}/ack"
 
     def area(self, topic: str) -> str:
-        """Return what a topic is a part of, so that one trouble with all of it is one line."""
+        """Return what a topic is a part of, so that a trouble with all of it is reported in one line."""
         prefix = self.prefix if self.prefix and topic.startswith(f"{self.prefix}/") else self.base
         return f"{prefix.rstrip('/')}/#"
 
     def connection(self) -> Session:
-        """Return the connection; Lost where there is none."""
+        """Return the connection; Lost if there is none."""
         if self.session is None:
             raise Lost(f"{self.where}: not connected")
         if self.clock.monotonic() >= self._smaller_until:
@@ -262,8 +262,8 @@ class Mqtt(Broker, Dispatcher):
     def _messages(self, frame: Frame, identity: Identity | None) -> list[Message]:
         """Return what is published of a frame.
 
-        In the formats of others that is nothing where it came from there: two gateways that read and publish
-        the same topics would send it to each other for ever.
+        In the formats of others that is nothing if it came from there: two gateways that read and publish the
+        same topics would send it to each other for ever.
         """
         if self.format == "oemgateway":
             return [log_message(self.base, frame, identity)]
@@ -276,10 +276,10 @@ class Mqtt(Broker, Dispatcher):
         return [each for each in messages if not reads_from(frame.source, f"{self.where}/{each.topic}")]
 
     def _publish_state(self) -> None:
-        """Publish what has changed of the present state. Raises HoldEverything where that is not allowed.
+        """Publish what has changed of the present state. Raises HoldEverything if that is not allowed.
 
-        What the broker refuses for what it is, such as the description of a node with very many values, is
-        left out with a line in the log: all else goes on.
+        A message that the broker refuses for its content, such as the description of a node with very many
+        values, is left out and logged: everything else is still published.
         """
         self._look_at = None
         if self._stream is None or self.present is None:

@@ -59,7 +59,7 @@ def _state(
 
 
 def _key(series: Series) -> str:
-    """Return the key of a series in the present state, "" where it is the whole node."""
+    """Return the key of a series in the present state, "" if it is the whole node."""
     return str(series.index) if series.index else encode(series.name)
 
 

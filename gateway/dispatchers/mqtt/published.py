@@ -1,4 +1,4 @@
-"""Which retained messages a broker has of us, remembered so that they can be taken away again."""
+"""Which of our retained messages a broker has, remembered so that they can be removed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _UNHEARD = 3 * 256
-"""The most topics that are kept of nodes that are not there, three of each: anyone may make up nodes."""
+"""The most topics that are kept for absent nodes, three for each: anyone may make up nodes."""
 
 
 @dataclass(frozen=True)
 class Retained:
     """A retained message: plain text, or a device message with components (one that is None: other code's).
 
-    `source` is the listener that it is about. What an `open_ended` device had once stays a part of it.
+    `source` is the listener that it is about. Whatever an `open_ended` device once had remains part of it.
     """
 
     topic: str
@@ -55,8 +55,8 @@ class _Known:
 class Published:
     """The retained topics of one dispatcher, with the components of device messages.
 
-    They are kept in a file, or only in memory where `file` is None. A file that cannot be used is done
-    without: at worst Home Assistant goes on to show something that is gone.
+    They are kept in a file, or only in memory where `file` is None. If the file cannot be used, it works
+    without: at worst Home Assistant still shows something that is gone.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -75,7 +75,7 @@ class Published:
         return list(self._known)
 
     def forget_sent(self) -> None:
-        """Have everything be sent again, as Home Assistant or the broker may have started anew."""
+        """Have everything sent again, as Home Assistant or the broker may have restarted."""
         self._sent.clear()
 
     def changes(
@@ -83,9 +83,9 @@ class Published:
     ) -> list[Message]:
         """Return what is to be published so that the broker has what is wanted and nothing else.
 
-        Of what is not wanted `unheard` says by topic and source what stays, as it is of a node that may come
-        again. A component that is gone is sent once with its platform alone, as Home Assistant keeps it
-        otherwise. `delivered` is to be called when the broker has all of these.
+        Of what is not wanted, `unheard` says by topic and source what stays because its node may come back. A
+        component that is gone is sent once with its platform alone; otherwise Home Assistant would keep it.
+        `delivered` is to be called when the broker has all of these.
         """
         messages: list[Message] = []
         self._after = {}
@@ -110,7 +110,7 @@ class Published:
             self._after[each.topic] = self._known[each.topic]
             messages += self._unless_sent(each.message)
         gone_topics = [topic for topic in left if topic not in self._after]
-        # Noted before it is sent, so that what a kill interrupts is known as well.
+        # Noted before it is sent, so that it is known even if a kill interrupts the sending.
         self._note({**self._known, **{t: k for t, k in self._after.items() if t not in self._known}})
         return [*(Message(topic, b"", retain=True) for topic in gone_topics), *messages]
 

@@ -21,7 +21,7 @@ _OF_BROKER = {
 
 
 def judge(where: str, topic: str, code: int) -> DeliveryFailure | None:
-    """Return the failure that a reason code of PUBACK stands for, None where the broker has the message."""
+    """Return the failure that a reason code of PUBACK stands for, None if the broker has the message."""
     if code < FAILED:
         return None
     if code in _OF_FRAME:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.dispatchers.mqtt.published import Published
 
 _GATEWAY_EVERY = 10.0
-"""Seconds between two messages on the gateway itself, where nothing is wrong that was not before."""
+"""Seconds between two messages on the gateway itself, unless there is a new trouble."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class NodeState:
     open_ended: bool = True
 
     def expire_after(self) -> float:
-        """Return the seconds after which its values are not present any more."""
+        """Return the seconds after which its values are no longer present."""
         if self.interval:
             return MISSED * self.interval
         silent = lifetime(0.0, self.usual)
@@ -85,7 +85,7 @@ class StateStream:
         return f"{self._topic}/status"
 
     def forget_sent(self) -> None:
-        """Have everything be published again."""
+        """Have everything published again."""
         self._published.forget_sent()
         for shown in self._shown.values():
             shown.frame = None
@@ -115,7 +115,7 @@ class StateStream:
             self._published.delivered(self._retained)
 
     def removal(self) -> list[Message]:
-        """Return what takes away all that is retained."""
+        """Return the messages that remove all that is retained."""
         return [Message(topic, b"", retain=True) for topic in self._published.topics]
 
     def is_gateway_due(self, now: float) -> bool:
@@ -182,8 +182,8 @@ class StateStream:
     def _reading(self, each: NodeState, now: float) -> Iterable[Message]:
         """Yield the present values of a node, if they are new.
 
-        A frame by name need not have all names of its node: of the others the last value stands until it
-        expires. A frame by index has its gaps where no value is now.
+        A frame by name need not have all names of its node: the others keep their last value until it
+        expires. A frame by index has gaps where there is no value now.
         """
         shown = self._shown[each.node]
         if each.frame is None or shown.frame == each.frame:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FRESH = 1.0
-"""Seconds for which an answer of now is given again."""
+"""Seconds for which a present answer is reused."""
 _SMALL = 500
 """Bytes below which compression gains nothing."""
 
@@ -36,12 +36,12 @@ class Answer:
 
     @cached_property
     def zipped(self) -> bytes | None:
-        """The body compressed, None where that gains nothing."""
+        """The body compressed, None if that gains nothing."""
         return gzip.compress(self.body, 4, mtime=0) if len(self.body) > _SMALL else None
 
 
 class Fresh:
-    """An answer that is made anew when it is asked for, and at most once a second."""
+    """An answer that is made again on request, at most once a second."""
 
     def __init__(self, make: Callable[[], Answer]) -> None:
         self._make = make

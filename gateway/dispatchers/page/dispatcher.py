@@ -32,7 +32,7 @@ _AWAKE = 3600.0
 _REDRAWN = 300
 """Seconds after which curves of 24 hours are drawn and sent again; those of an hour are each minute."""
 _OPEN = "none"
-"""The password that says that there is to be none."""
+"""The value that stands for no password."""
 
 
 def _check_password(password: str) -> None:
@@ -49,8 +49,8 @@ def _check_hosts(names: Iterable[str]) -> None:
 class Page(Dispatcher):
     """Serves the page on a port; other machines are let in with a `password`, or with the word none.
 
-    `hosts` are names by which browsers reach it beside the machine's own, as through a proxy. What it shows
-    as present does not come from the queue; the queue feeds the history, where it is to `keep` one.
+    `hosts` are names by which browsers reach it besides the machine's own, as through a proxy. What it shows
+    as present does not come from the queue; the queue feeds the history, if it is to `keep` one.
     """
 
     port: int = setting(8088, check=between(0, 65535))
@@ -84,14 +84,14 @@ class Page(Dispatcher):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens: host and port. OSError where it is not open."""
+        """Where it listens: host and port. OSError if it is not open."""
         if self._server is None:
             raise OSError(f"{self.host}:{self.port}: not open")
         host, port, *_ = self._server.socket.getsockname()
         return host, port
 
     def open(self) -> None:
-        """Take the port; OSError where it is not free."""
+        """Take the port; OSError if it is not free."""
         if self.present is None:
             raise OSError("no gateway runs that it could show")
         self._files = {name: files(__package__).joinpath(name).read_bytes() for name in _FILES}
@@ -145,7 +145,7 @@ class Page(Dispatcher):
             self._keeper.take(batch, self.clock.wall())
 
     def wake(self) -> Wake:
-        """Have the page stay open while the history cannot be written."""
+        """Keep the page open while the history cannot be written."""
         return Wake(seconds=_AWAKE)
 
     def _respond(self, path: str, query: str) -> Answer | Iterator[bytes] | None:
@@ -207,7 +207,7 @@ class _Written(Whole):
     """A batch for the history."""
 
     def delivered(self) -> Progress:
-        """Return that none need be there: the history counts each once, however often it is given."""
+        """Return that none need be there: the history counts each frame once, however often it gets it."""
         return Progress(0)
 
 

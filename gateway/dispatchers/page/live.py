@@ -1,4 +1,4 @@
-"""Server-sent events: what has changed, for browsers that look; nothing runs while none does."""
+"""Server-sent events: what has changed, for connected browsers; nothing runs while there are none."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gateway.plugin import Present
 
 _FOLDERS = re.compile(r"(?<![^\s\"'(\[=])(?!/(?:input|feed)/)(/[\w.+@-]+)*/(?=[\w.+@-])")
-"""The folders of a path; what is behind the host of a URL is none, and neither is an API of Emoncms."""
+"""The folders of a path; neither the path of a URL nor an API path of Emoncms is one."""
 _SHOWN = ("node", "node_name", "index", "label", "unit", "value", "last", "age", "rssi", "source")
 """What `/api/now` has of a value."""
 

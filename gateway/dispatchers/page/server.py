@@ -28,7 +28,7 @@ _TRIES, _FORGIVEN = 10, 60.0
 _ADDRESSES = 1000
 """Addresses that are remembered, with their wrong passwords."""
 _ABSOLUTE = re.compile(r"(?i)https?://([^/?#]*)")
-"""How a whole address begins, which may stand in the place of a path (RFC 9112, 3.2.2)."""
+"""How a whole address begins, which may replace a path (RFC 9112, 3.2.2)."""
 _PRIVATE = (".local", ".lan", ".home", ".localdomain", ".internal", ".home.arpa", ".fritz.box")
 """What may follow the name of this machine in a Host header: names that nobody can register."""
 
@@ -55,7 +55,7 @@ HEADERS = {
 class Server(ThreadedServer):
     """Answers on a port, each connection in a thread of its own.
 
-    `respond` returns the answer to a path and query, or None where there is nothing, or an iterator of
+    `respond` returns the answer to a path and query, or None if there is nothing, or an iterator of
     bytes for a stream.
     """
 
@@ -94,10 +94,10 @@ class Server(ThreadedServer):
         return True
 
     def lets_in(self, host: str, sent_by: str, authorization: str | None) -> int:
-        """Return 200 for who may look, 401 for who has to give the password, 429 after too many tries.
+        """Return 200 if the client may look, 401 if it has to give the password, 429 after too many tries.
 
-        A proxy's clients have one address, `host`, and differ in `sent_by`, which anybody can write. So their
-        tries count together, but for those of clients that have given the right password before.
+        A proxy's clients have one address, `host`, and differ in `sent_by`, which anybody can forge. So their
+        tries count together, except for clients that have given the right password before.
         """
         if not self._password:
             return 200
@@ -136,7 +136,7 @@ class _Beyond(OSError):
 
 
 class _Bounded(io.RawIOBase):
-    """What a client sends, limited in bytes and in time; it ends where nothing of a request came."""
+    """What a client sends, limited in bytes and in time; it ends if nothing of a request has come."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection

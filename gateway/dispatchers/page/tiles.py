@@ -1,4 +1,4 @@
-"""What the page shows of a value, of a destination and of the whole, as text: in HTML, and live."""
+"""What the page shows of a value, a destination and the whole gateway, as text: in HTML, and live."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 DASH = "\u2013"
 _GROUPED = 10_000
-"""Figures from here on have a space after each three digits."""
+"""Figures from here on have a space after every three digits."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The curve of a tile, and the numbers among which are the least and the greatest of its time."""
+    """The curve of a tile, and the numbers that give the least and the greatest of its time."""
 
     line: str
     area: str
@@ -36,7 +36,7 @@ class Curve:
 class Tile:
     """A value: its figure (a dash where there is none now), what is said below it, and its curve.
 
-    `age` is in seconds, None where no value came yet; `note` stands before it.
+    `age` is in seconds, None if no value came yet; `note` stands before it.
     """
 
     line: str
@@ -98,7 +98,7 @@ def ago(seconds: float | None) -> str:
 
 
 def headline(now: Now) -> str:
-    """Return the line that says how all is."""
+    """Return the line on the overall state."""
     if not now.troubles:
         return "All is well"
     return f"{len(now.troubles)} thing{'s are' if len(now.troubles) > 1 else ' is'} wrong"

@@ -27,7 +27,7 @@ _WHERE = ("bus", "address", "path", "server")
 def read_names(text: str, labels: Mapping[Rom, str]) -> dict[Rom, str]:
     """Return the names of sensors, given in their order with commas between; an empty one stays as it is.
 
-    Raises ValueError where there are too many, or one cannot be written.
+    Raises ValueError if there are too many, or one cannot be written.
     """
     names = [name.strip() for name in text.split(",")] if text.strip() else []
     if len(names) > len(labels):
@@ -41,7 +41,7 @@ def read_names(text: str, labels: Mapping[Rom, str]) -> dict[Rom, str]:
 
 
 def check_name(name: str) -> str:
-    """Return a name. Raises ValueError where the file cannot have it."""
+    """Return a name. Raises ValueError if the file cannot have it."""
     if not name.isprintable() or ('"' in name and "'" in name):
         raise ValueError("a name of printable characters expected, with one kind of quotes at most")
     return name
@@ -56,9 +56,9 @@ def add_sensors(
 ) -> dict[Rom, tuple[str, str]]:
     """Give each sensor that has no entry one; return section and key of each.
 
-    A section that names no sensor is filled from index 1 on: the Dummy of the shipped file keeps no place.
+    A section that names no sensor is filled from index 1 on: the Dummy of the shipped file does not count.
     An index that had a sensor once, by `remembered`, is not used again. `listeners` are those of the sections
-    that are yet to be begun.
+    still to be created.
     """
     for name, report in survey.reports.items():
         if name not in survey.types:
@@ -77,7 +77,7 @@ def add_sensors(
 
 
 def _begin(draft: Draft, type_: str, node: str, listener: OneWire) -> str:
-    """Begin a section for a bus, or take one of its type that names no sensor; return its name."""
+    """Create a section for a bus, or use one of its type that names no sensor; return its name."""
     names = list(draft.sections("listeners"))
     used = {draft.value("listeners", name, "node") for name in names}
     empty = [

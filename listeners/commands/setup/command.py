@@ -1,4 +1,4 @@
-"""`oemgateway setup`: shows what it finds, asks little, and writes what is agreed to into the file."""
+"""`oemgateway setup`: shows what it finds, asks a few questions, and writes what the user agrees to."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class _Setup:
             return False
 
     def _await_values(self, sections: set[str]) -> bool:
-        """Wait until the gateway runs these sections and has a value; tell whether that was in time."""
+        """Wait until the gateway runs these sections and has a value; tell whether it did in time."""
         until = time.monotonic() + _PATIENCE
         while time.monotonic() < until:
             with suppress(OSError):

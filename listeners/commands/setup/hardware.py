@@ -1,4 +1,4 @@
-"""What is attached to this machine: 1-Wire buses and serial ports. What a gateway has is left alone."""
+"""What is attached to this machine: 1-Wire buses and serial ports. Whatever a gateway uses is left alone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PINS = "1"
 class Attached:
     """The 1-Wire buses: those of the gateway that runs with the file, if one does, and others.
 
-    `held` is what each listener of that gateway and of the file has to itself, in words. `own` reads the
+    `held` is what each listener of that gateway and of the file has exclusively, in words. `own` reads the
     other buses.
     """
 
@@ -48,7 +48,7 @@ class Attached:
     def find(cls, running: RunningGateway, text: Document, machine: Machine) -> Attached:
         """Ask the gateway, and prepare to look at what it does not have; nothing is opened yet.
 
-        Raises OSError where one runs and does not say what it has.
+        Raises OSError if one runs and does not say what it has.
         """
         gateway: GatewaySensors | None = None
         taken: Mapping[str, list[str]] = {}
@@ -83,12 +83,12 @@ class Attached:
         return max(each.period for each in (self.own, self.gateway) if each)
 
     def sample(self) -> Mapping[str, float]:
-        """Wait for the next sample of all sensors; of those on the gateway's buses it has what it reads."""
+        """Wait for the next sample of all sensors; the gateway's buses give what the gateway reads."""
         theirs = self.gateway.sample() if self.gateway and self.gateway.has_sensors else {}
         return {**theirs, **self.own.sample()}
 
     def holder(self, port: str) -> str:
-        """Return the listener of the running gateway that has a serial port, "" where none has."""
+        """Return the listener of the running gateway that has a serial port, "" if none has."""
         real = os.path.realpath(port)
         for name, held in self.held.items():
             for what in held:
@@ -146,7 +146,7 @@ def ports(machine: Machine) -> dict[str, str]:
 
 
 def ask_board(port: str) -> int:
-    """Ask whether a radio board is at a port, and return its bits a second. Raises OSError where none is.
+    """Ask whether a radio board is at a port, and return its bits a second. Raises OSError if none is.
 
     The question is written to the port at each rate that boards have, which takes half a minute at most.
     """

@@ -39,7 +39,7 @@ SECRETS = {
     "broker-password": "the password of the user at the broker",
     "page-password": "the password of the page",
 }
-"""Those that a file answers, or the environment: an argument can be read by every user of the machine."""
+"""Those that a file or the environment answers: any user of the machine can read an argument."""
 
 
 class Refused(ValueError):
@@ -61,7 +61,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def answered(options: argparse.Namespace) -> dict[str, str]:
-    """Return the answers that were given beforehand. Raises OSError where a file of one cannot be read."""
+    """Return the answers that were given beforehand. Raises OSError if a file of one cannot be read."""
     given = {name: getattr(options, name.replace("-", "_")) for name in ANSWERS}
     for name in SECRETS:
         file = getattr(options, f"{name.replace('-', '_')}_file")
@@ -81,7 +81,7 @@ def _secret_in(file: str) -> str:
 
 
 class Questions:
-    """Asks one thing after another. `given` are answers by name; where `quiet`, defaults are the others."""
+    """Asks one thing after another. `given` are answers by name; if `quiet`, the others are the defaults."""
 
     def __init__(self, given: Mapping[str, str], *, quiet: bool) -> None:
         self._given = dict(given)

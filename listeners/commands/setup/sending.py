@@ -1,4 +1,4 @@
-"""The second step: where the readings go. What is answered is tried at once."""
+"""The second step: where the readings go. Each answer is tried at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _KIND: Kind = "dispatchers"
 _NO_KEY = "0" * 32
 _HERE, _EVERYWHERE = "127.0.0.1", "0.0.0.0"
 _ALONE = "[listeners]\n[[nothing]]\ntype = tcp\nactive = no\n[dispatchers]\n"
-"""What a file has beside a section that is tried alone."""
+"""What a file has besides a section that is tried alone."""
 
 
 def read_ways(text: str) -> frozenset[str]:
@@ -212,7 +212,7 @@ class Sending:
         return self.questions.agrees("", words, default=self.questions.quiet)
 
     def _proves(self, name: str) -> bool:
-        """Tell whether `oemgateway emoncms` is content with a section, which it tries alone."""
+        """Tell whether `oemgateway emoncms` accepts a section, which it tries alone."""
         values = self.draft.values(_KIND, name).items()
         lines = [f"{key} = {quoted(value)}\n" for key, value in values if isinstance(value, str)]
         with tempfile.TemporaryDirectory() as folder:

@@ -25,7 +25,7 @@ class Source(Protocol):
 def identify(source: Source, labels: Mapping[str, str], out: TextIO) -> Warmed:
     """Sample until one sensor, and it alone, has left its noise; return it.
 
-    `labels` are the labels of the sensors by id. Progress goes to `out`. Raises OSError where the source is
+    `labels` are the labels of the sensors by id. Progress goes to `out`. Raises OSError if the source is
     gone.
     """
     progress = _Progress(out)

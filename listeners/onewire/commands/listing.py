@@ -25,7 +25,7 @@ _HEADER = ("id", "°C", "bits", "power", "seen by", "in the configuration")
 _SEEN_BY = _HEADER.index("seen by")
 
 _FIRST_NODE = 10
-"""The node of a section that is yet to be written: this, or the next that is free."""
+"""The node of a section still to be written: this, or the next free one."""
 
 
 def listing(survey: Survey, rows: Sequence[Row], file: Path) -> str:
@@ -127,7 +127,7 @@ def _blocks(lines: Mapping[str, Sequence[str]], heading: str) -> Iterator[str]:
 
 
 def corrections(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Return, by section, what should stand instead of the entries with an id that nobody has."""
+    """Return, by section, what should replace the entries with an id that no sensor has."""
     lines = defaultdict(list)
     for row in rows:
         for place in row.places if row.intended else ():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def relabel(file: Path, section: str, index: int, rom: Rom, label: str) -> str:
     """Set the label after a sensor's id, or remove it (""); return place and entry, as they are now.
 
-    The id stays as it was written. Raises ValueError where the file does not name this sensor there or the
+    The id stays as it was written. Raises ValueError if the file does not name this sensor there or the
     label cannot be written, and OSError or ConfigFaults where the file cannot.
     """
     label = label.strip()

@@ -46,7 +46,7 @@ class Survey:
 
 
 class GatewaySensors:
-    """The buses as the running gateway reads them. Raises OSError where none answers."""
+    """The buses as the running gateway reads them. Raises OSError if none answers."""
 
     samples_new = False
     """Whether `sample` has sensors that the configuration does not name."""

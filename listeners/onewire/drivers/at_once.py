@@ -14,11 +14,11 @@ T = TypeVar("T", bound="Hashable")
 R = TypeVar("R")
 
 PATIENCE_S = 10.0
-"""Seconds in which nothing has ended after which what is still in work hangs."""
+"""If nothing has ended for this many seconds, whatever is still running hangs."""
 
 
 class AtOnce:
-    """Actions for items, in up to so many threads. An item that hangs is left alone until it does no more.
+    """Actions for items, in up to that many threads. An item that hangs is left alone until it does no more.
 
     The threads are daemons. Those of an executor are joined when the interpreter exits: one that hangs in a
     read would keep the process from ending.

@@ -1,4 +1,4 @@
-"""Where sensors are in the tree of OWFS: on a bus itself, or on a branch of a coupler (DS2409) on it.
+"""Where sensors are in OWFS's tree: on a bus itself, or on a branch of a coupler (DS2409) on it.
 
 OWFS shows a coupler's branches as directories below its own, `1F.0123456789AB/main/` and `aux/`, laid out
 like that of a bus. It switches a branch on for each request there.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BRANCHES = ("main", "aux")
 
 _DEEPEST = 3
-"""How many couplers behind each other are followed."""
+"""How many couplers in a chain are followed."""
 
 _BUS = re.compile(r"(?:bus[.][0-9]+/)+|\./")
 
@@ -36,7 +36,7 @@ def uncached(path: str) -> str:
 def locate(tree: Tree, buses: Iterable[str]) -> dict[Rom, str]:
     """Return where each device is: the path of its bus or branch. OWFS searches each of them for it.
 
-    Raises Unavailable where a bus cannot be listed.
+    Raises Unavailable if a bus cannot be listed.
     """
     places: dict[Rom, str] = {}
     for bus in buses:

@@ -137,7 +137,7 @@ class Ds2482(OneWire):
         return self._thermometers.traits(rom)
 
     def _reach(self) -> None:
-        """Open the bus unless it is open. Raises BusFault where it is not there, and Claimed."""
+        """Open the bus unless it is open. Raises BusFault if it is not there, and Claimed."""
         try:
             self._device.open()
         except Claimed:

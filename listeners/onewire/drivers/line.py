@@ -45,7 +45,7 @@ class Line:
     def convert(self, rom: Rom | None = None) -> None:
         """Start a conversion of all sensors, or of one; the line feeds them where that is needed.
 
-        Raises NotConverting where those with a supply of their own do not start.
+        Raises NotConverting if those with a supply of their own do not start.
         """
         self._address(rom)
         if self.parasite:

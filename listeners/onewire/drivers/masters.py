@@ -48,7 +48,7 @@ OnBus = Sensor[str | None]
 class Masters:
     """The sensors on the buses with these paths, and on branches of couplers whose paths `places` has.
 
-    `resolution` tells what a sensor is set to, None where it keeps what it has.
+    `resolution` tells what a sensor is set to, None if it keeps what it has.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Masters:
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         """Let all buses convert, wait once for the slowest sensor, and judge each scratchpad.
 
-        Raises BusFault where no bus takes the conversion.
+        Raises BusFault if no bus takes the conversion.
         """
         sensors = [self._sensors.setdefault(rom, Sensor(rom, None)) for rom in roms]
         if all(map(self._converts_alone, sensors)):
@@ -134,7 +134,7 @@ class Masters:
     def _reading_on(self, bus: str, sensor: OnBus, given: int) -> Reading:
         rom, home = sensor.rom, f"{uncached(bus)}{sensor.rom}/"
         if rom.family == DS28EA00:
-            # OWFS does not show its scratchpad: nothing tells a true 85 °C from that of a power-on.
+            # OWFS does not show its scratchpad, so a true 85 °C cannot be told from that of a power-on.
             reading = read_temperature(self._tree, f"{home}temperature{self._resolution(rom) or FINEST}")
             return Fault.POWER_ON if reading == POWER_ON_C else reading
 

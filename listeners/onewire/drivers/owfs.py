@@ -36,7 +36,7 @@ _LONGEST = 4096
 """The bytes that are read of a file: more than any of them has."""
 
 SIMULATED = "Simulated-"
-"""How the name of a bus begins that OWFS simulates."""
+"""How the name of a bus that OWFS simulates begins."""
 
 
 class Mount:
@@ -54,7 +54,7 @@ class Mount:
         return os.path.realpath(self._root)
 
     def open(self) -> None:
-        """Make sure that the directory opens."""
+        """Make sure that the directory can be opened."""
         try:
             os.scandir(self._path).close()
         except OSError as error:
@@ -69,7 +69,7 @@ class Mount:
         return self._ask(lambda: read_once(self._root / path, _LONGEST))
 
     def write(self, path: str, data: bytes) -> None:
-        """Write to a file that is there, and create none."""
+        """Write to an existing file; create none."""
         self._ask(lambda: write_once(self._root / path, data))
 
     def temperature_scale(self) -> str:
@@ -82,13 +82,13 @@ class Mount:
 
     @property
     def _root(self) -> Path:
-        """The directory, or the one without `uncached` of which it shows the sensors and not the buses."""
+        """The directory, or the one without `uncached`, if it shows that one's sensors but not its buses."""
         root = Path(*(part for part in self._path.parts if part != "uncached"))
         is_owfs = any(os.path.isdir(root / name) for name in ("interface", "settings"))  # noqa: PTH112  (it may be unreachable)
         return root if is_owfs else self._path
 
     def _ask(self, request: Callable[[], T]) -> T:
-        """Return the answer; Unavailable where the path has none, OSError where the directory is gone."""
+        """Return the answer; Unavailable if the path has none, OSError if the directory is gone."""
         try:
             return request()
         except OSError as error:
@@ -108,7 +108,7 @@ class Owfs(OneWire):
     _tree: Tree = field(init=False, compare=False, repr=False)
     _buses: dict[str, str] = field(default_factory=dict, init=False, compare=False, repr=False)
     _masters: Masters | None = field(default=None, init=False, compare=False, repr=False)
-    # The branches of those sensors that are on one of a coupler.
+    # The branches of those sensors that are on a coupler.
     _places: dict[Rom, str] = field(default_factory=dict, init=False, compare=False, repr=False)
     _searched: bool = field(default=False, init=False, compare=False, repr=False)
     _warned: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
@@ -140,7 +140,7 @@ class Owfs(OneWire):
 
     @property
     def bus_masters(self) -> list[str]:
-        """The names that OWFS has for what drives its buses, once they are known."""
+        """OWFS's names for what drives its buses, once they are known."""
         return list(self._buses.values())
 
     def open(self) -> None:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 PORT = 4304
 _ENCODING = ("utf-8", "surrogateescape")
-"""How names are text and bytes again, whatever stands in them: an alias is as its file has it."""
+"""How names are decoded and encoded, whatever they contain: an alias is as in its file."""
 
 TIMEOUT = 10.0
 """Seconds that one answer may take, also where owserver reports that it is working; a silent one gets 2."""
@@ -148,10 +148,10 @@ class Server:
         raise failure
 
     def _ask(self, request: Callable[[], T]) -> T:
-        """Return the answer; Unavailable where owserver reports an error, OSError where it does not answer.
+        """Return the answer; Unavailable if owserver reports an error, OSError if it does not answer.
 
         pyownet asserts what it expects of a server, and only some of its own errors are OSErrors. The number
-        of owserver's error says nothing: it is 1 for a missing sensor as for anything else.
+        of owserver's error means nothing: it is 1 for a missing sensor as for anything else.
         """
         try:
             return request()

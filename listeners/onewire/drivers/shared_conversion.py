@@ -1,7 +1,7 @@
 """One conversion for all sections that read the same buses at the same time.
 
-All sensors of a bus hear the command to convert, also those of another section. Given again while they
-convert, it makes them begin anew: the section that waits already would read what they had before.
+All sensors of a bus hear the command to convert, including those of another section. If it is given again
+while they convert, they start over: the section that already waits would read their old values.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class SharedConversion:
         self._buses: Sequence[str] = ()
 
     def wait(self, convert: Callable[[], Sequence[str]], seconds: float, clock: Clock) -> Sequence[str]:
-        """Let sensors convert, unless they do so for another section, and wait until these have.
+        """Let sensors convert, unless they already do so for another section, and wait until they have.
 
-        Return the buses on which they do, as `convert` returned them; where there is none, nothing is
+        Return the buses on which they do, as `convert` returned them; if there is none, nothing is
         waited for. `seconds` is how long the caller's sensors take.
         """
         with self._lock:

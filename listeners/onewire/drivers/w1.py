@@ -1,11 +1,11 @@
 """Thermometers through the Linux kernel's own 1-Wire driver, in sysfs.
 
-Source: drivers/w1/slaves/w1_therm.c. Whatever fails there shows as an empty file. `w1_slave` has the bytes of
+Source: drivers/w1/slaves/w1_therm.c. Any failure there shows as an empty file. `w1_slave` has the bytes of
 the scratchpad. Where `alarms` may be written, a marker in TH and TL tells a power-on; elsewhere each reading
 has to prove that it is not one.
 
 The kernel waits for the time of a conversion and does not check that it began or ended. A sensor that did not
-hear the command, or never finishes, shows its old value once more, and no file tells that. So an old value
+hear the command, or never finishes, shows its old value once more, and no file shows that. So an old value
 may pass where the part has kept its power. A part that has lost it is believed again once its value proves a
 conversion.
 """
@@ -81,9 +81,9 @@ def scratchpad_in(w1_slave: bytes) -> tuple[bytes, bool]:
 
 
 class _Bus:
-    """What the sections that read one directory share: one at a time sweeps it, and the last conversion.
+    """Shared by the sections that read one directory: the turn to sweep it, and the last conversion.
 
-    A second command to convert makes all sensors of a bus begin anew, and the kernel shows none of them until
+    A second command to convert makes all sensors of a bus start over, and the kernel shows none of them until
     the conversion is over.
     """
 
@@ -98,7 +98,7 @@ _BUSES: dict[Path, _Bus] = {}
 
 @dataclass(kw_only=True)
 class W1(OneWire):
-    """Thermometers that the kernel shows in a directory each, as 28-00000549f733."""
+    """Thermometers that the kernel shows in a directory each, such as 28-00000549f733."""
 
     path: Path = setting(Path("/sys/bus/w1/devices"))
     _files: Attributes = field(default_factory=Attributes, init=False, compare=False, repr=False)
@@ -196,7 +196,7 @@ class W1(OneWire):
         return (sensor.bits, sensor.parasite) if sensor else (None, None)
 
     def _convert(self, trigger: Path) -> bool | None:
-        """Let the sensors of a bus convert together; tell whether they did, None where that is refused.
+        """Let the sensors of a bus convert together; tell whether they did, None if that is refused.
 
         The write returns when the conversion is over: where it returns at once, no sensor was there, and the
         kernel believes all the same that they have converted.
@@ -212,7 +212,7 @@ class W1(OneWire):
         return self._sensors.setdefault(rom, Sensor(rom, self.path / rom.linux))
 
     def _set_up(self, roms: Iterable[Rom]) -> None:
-        """Set resolution and marker, in the scratchpad, of those that do not have them so far."""
+        """Set resolution and marker, in the scratchpad, of those that do not have them yet."""
         self._at_once(self._set_up_one, roms)
 
     def _set_up_one(self, rom: Rom) -> None:
@@ -254,12 +254,12 @@ class W1(OneWire):
         if reading in (Fault.POWER_ON, Fault.RESOLUTION):
             sensor.due = 0.0
             if found_bits(rom, scratchpad_in(w1_slave)[0]) != sensor.bits:
-                # The kernel waits as the resolution that it read last needs, and reads it when it is asked.
+                # The kernel waits as long as the last resolution it read needs, and reads it on request.
                 sensor.bits = shown_resolution(self._files, sensor.place)
         return reading
 
     def _waits_too_little(self, sensor: Sensor[Path]) -> bool:
-        """Tell whether the kernel may wait too short for a conversion: it may not know the resolution."""
+        """Tell whether the kernel may wait too briefly for a conversion: it may not know the resolution."""
         fixed = sensor.rom.family == DS18S20
         return sensor.bits is None and not fixed and (sensor.place / "resolution").exists()
 

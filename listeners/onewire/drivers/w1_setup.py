@@ -37,7 +37,7 @@ _PAGE = 4096
 """The bytes that an attribute of the kernel has at most."""
 
 RETRY_S = 60.0
-"""Seconds after which what a sensor did not take is written to it again."""
+"""Seconds after which settings that a sensor did not take are written to it again."""
 
 
 class Attributes:
@@ -53,7 +53,7 @@ class Attributes:
 
 
 def set_up(sensor: Sensor[Path], files: Attributes, resolution: int | None, now: float) -> None:
-    """Set up what is not set up so far; without a resolution the sensor keeps its own.
+    """Set up what is not set up yet; without a resolution the sensor keeps its own.
 
     A file that may not be written, or is not there, is tried again the next time: that costs nothing.
     """
@@ -93,13 +93,13 @@ def set_up(sensor: Sensor[Path], files: Attributes, resolution: int | None, now:
 
 
 def shown_resolution(files: Attributes, home: Path) -> int | None:
-    """Return a sensor's resolution, None where it cannot be read. The kernel waits for it from then on."""
+    """Return a sensor's resolution, None if it cannot be read. The kernel waits for it from then on."""
     bits = _number(files, home / "resolution")
     return bits if bits in range(9, 13) else None  # a negative one is an error of the kernel's
 
 
 def _mark(files: Attributes, alarms: Path) -> tuple[bytes | None, bool]:
-    """Write the marker; return what TH and TL must hold, None where they do not take it, and if it answers.
+    """Write the marker; return what TH and TL must hold, None if they do not take it, and if it answers.
 
     A sensor that cannot be read now must have the marker once it can.
     """
@@ -112,7 +112,7 @@ def _mark(files: Attributes, alarms: Path) -> tuple[bytes | None, bool]:
 
 
 def _number(files: Attributes, file: Path) -> int | None:
-    """Return the number that a file shows, None where it shows none."""
+    """Return the number that a file shows, None if it shows none."""
     try:
         return int(files.read(file))
     except (OSError, ValueError):

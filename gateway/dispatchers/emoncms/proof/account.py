@@ -75,7 +75,7 @@ class Account:
         return self._understood("/input/process/get.json", read_processes, inputid=input_id)
 
     def create_feed(self, tag: str, name: str, interval: int, unit: str = "") -> int:
-        """Create a feed with slots of so many seconds; return its id. Older servers need datatype 1.
+        """Create a feed with slots of that many seconds; return its id. Older servers need datatype 1.
 
         A server whose disk is full makes a feed without an interval, and each reading for it would end in a
         fatal error. Such a feed is deleted again; raises Unexpected.
@@ -92,7 +92,7 @@ class Account:
             unit=unit,
         )
         try:
-            with suppress(HoldEverything, OutcomeUnknown, TryLater):  # the next request says so, too
+            with suppress(HoldEverything, OutcomeUnknown, TryLater):  # the next request shows it, too
                 self._understood("/feed/getmeta.json", read_interval, id=made)
         except Unexpected:
             self._read("/feed/delete.json", {"id": made})

@@ -38,7 +38,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print each finding as soon as it is there."""
+    """Print each finding as soon as it is made."""
     configuration = config.read(options.config_file)
     servers = {name: each for name, each in configuration.dispatchers.items() if isinstance(each, Emoncms)}
     if not servers:

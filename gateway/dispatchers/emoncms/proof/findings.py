@@ -1,4 +1,4 @@
-"""What is found at an Emoncms: a line for each thing that was examined."""
+"""The findings on an Emoncms: a line for each thing that was examined."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _SHOWN = 6
 class Log:
     """The feed of this id that an input is logged to, and what was found there.
 
-    `feed` is None where there is no such feed; `stored` is what its slot has for the input's time; `trouble`
-    says why that cannot be told.
+    `feed` is None if there is no such feed; `stored` is what its slot has for the input's time; `trouble`
+    says why that is unknown.
     """
 
     id: int
@@ -153,7 +153,7 @@ def judge_full(refusal: str, inputs: Iterable[Input]) -> Finding:
 
 
 def judge_refused(node: str, reason: str) -> Finding:
-    """Say that a node was refused for a reason, or is as there is no room for it (""), and what to do."""
+    """Say that a node was refused for a reason, or for lack of room (""), and what to do."""
     if not reason:
         found = f"node {node} is refused: the account has all the nodes it allows"
         return bad(found, "delete nodes there that are not used any more, then: oemgateway queue retry")
@@ -169,7 +169,7 @@ def judge_missing(missing: Iterable[Wanted]) -> Iterator[Finding]:
 
 
 def judge_unused(inputs: Iterable[Input]) -> Iterator[Finding]:
-    """Name the inputs of our nodes that get no values from here any more, in a line for each node."""
+    """Name the inputs of our nodes that no longer get values from here, in a line for each node."""
     in_order = sorted(inputs, key=lambda each: (each.node, len(each.key), each.key))
     for node, group in groupby(in_order, key=lambda each: each.node):
         found = f"node {node}: nothing goes to {_some([each.key for each in group])} any more"

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class Heard(NamedTuple):
-    """The last frame of each node, and the nodes that are refused to each dispatcher, with the reason."""
+    """The last frame of each node, and the nodes that each dispatcher's server refuses, with the reason."""
 
     frames: Sequence[Frame] = ()
     refused: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
 def heard(configuration: Configuration) -> Heard:
-    """Ask the gateway that runs with this file; nothing where none answers.
+    """Ask the gateway that runs with this file; empty if none answers.
 
-    Raises PermissionError where this user may not ask it.
+    Raises PermissionError if this user may not ask it.
     """
     gateway = RunningGateway(configuration.path, configuration.gateway.find_socket())
     try:

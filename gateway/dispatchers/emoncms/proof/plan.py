@@ -36,7 +36,7 @@ _LONGEST = 64
 class FeedStep:
     """A process and its feed, with a slot for every `interval` seconds: it is `there`, or to be created.
 
-    `blocked` says why it may be neither, as where the name is that of somebody else's feed.
+    `blocked` says why neither is possible, for example because the name is that of somebody else's feed.
     """
 
     process: Process
@@ -54,11 +54,11 @@ class FeedStep:
 
 
 class FeedPlan:
-    """Names the feeds, and finds those that exist; `unused` are inputs that get no values any more.
+    """Names the feeds, and finds those that exist; `unused` are inputs that no longer get values.
 
     A feed is called by our label, or else by the description or key of its input, and tagged with the node.
-    The same name under the tag of another node is another feed; under any other tag it may be what somebody
-    has made for the very same sensor.
+    The same name under the tag of another node is another feed; under any other tag it may have been made by
+    somebody for the same sensor.
     """
 
     def __init__(

@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 _LONGEST = 1000
 """Characters of a line, at most."""
 _LOOKS = 3
-"""How often a fault is looked at before it is reported: a reading may have come in between."""
+"""How often a fault is checked before it is reported: a reading may have arrived in between."""
 
 
 class Proof:
     """Examines one Emoncms for a configuration, with what a running gateway has heard.
 
-    `provision` is whether feeds are made there, and `energy` whether those of kWh are, too.
+    `provision` tells whether to create feeds there, and `energy` whether to create those of kWh too.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Proof:
                 row = probe_row(value, stamp)
                 delivery = self._send(row)
             except NodeRefused as full:
-                # There is no place for its node: it is one input more in a node that is there.
+                # There is no room for its node: it becomes one more input of an existing node.
                 self._is_full = True
                 inputs = self._account.inputs()
                 yield judge_full(str(full), inputs)
@@ -186,7 +186,7 @@ class Proof:
             yield from judge_others(others)
 
     def _look(self, account: Account, wanted: Sequence[Wanted]) -> list[Finding]:
-        """Examine the inputs that exist; those with a fault again, as readings may have come meanwhile."""
+        """Examine the inputs; check those with a fault again, as readings may have arrived in between."""
         found: dict[Wanted, list[Finding]] = {}
         pending = list(wanted)
         for look in range(_LOOKS):

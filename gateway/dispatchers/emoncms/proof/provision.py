@@ -1,8 +1,8 @@
 """Makes what an Emoncms lacks for a dashboard: feeds, what fills them, their units, and descriptions.
 
 Only what is empty is filled: an input keeps its process list and its description, and a feed that exists is
-not changed, but for a missing unit. An input without processes, such as one that was deleted and created
-again by the next reading, is logged to the feed of its name again.
+not changed, except to add a missing unit. An input without processes, such as one that was deleted and
+created again by the next reading, is logged to the feed of its name again.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _POWER = "W"
 
 
 class Provisioner:
-    """Makes what is missing in an account, given its inputs and feeds, and those inputs that are `unused`.
+    """Creates what an account lacks, given its inputs and feeds, and those inputs that are `unused`.
 
-    With `energy` the power feed of a value in W gets one of kWh beside it.
+    With `energy`, a value in W gets a kWh feed besides its power feed.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class Provisioner:
         self._energy = energy
 
     def make(self, pairs: Sequence[Pair]) -> Iterator[Finding]:
-        """Make what these inputs lack, and say so; what the server does not understand is passed over.
+        """Create what these inputs lack, and say so; skip what the server does not understand.
 
-        It ends with a feed that nothing can be logged to: there would be no end of them.
+        It stops at a feed that nothing can be logged to: otherwise it would create such feeds without end.
         """
         plan = FeedPlan(pairs, self._inputs, self._feeds, self._unused)
         is_whole = True

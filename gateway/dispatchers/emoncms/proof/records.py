@@ -46,7 +46,7 @@ _LONGEST_UNIT = 10
 
 @dataclass(frozen=True)
 class Input:
-    """An input; `time`, in Unix seconds, and `value` are None where nothing has come yet.
+    """An input; `time`, in Unix seconds, and `value` are None if nothing has come yet.
 
     `processes` is what is done with a value: "2:0.1,1:7" scales it, then logs it to feed 7.
     """
@@ -85,7 +85,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Feed:
-    """A feed; `interval` is 0 and `unit` None where the server does not say.
+    """A feed; `interval` is 0 and `unit` None if the server does not say.
 
     `time` is when a value was last meant for it, in Unix seconds: None for never, infinity where the
     server does not say. It does not prove that the value was stored.
@@ -104,7 +104,7 @@ class Feed:
 
 
 def read_inputs(answer: Any) -> list[Input]:  # noqa: ANN401  (JSON)
-    """Return what an answer to input/list says; ValueError, TypeError or KeyError where it is none."""
+    """Return what an answer to input/list says; ValueError, TypeError or KeyError if it is not one."""
     return [
         Input(
             id=read_id(row["id"]),
@@ -120,7 +120,7 @@ def read_inputs(answer: Any) -> list[Input]:  # noqa: ANN401  (JSON)
 
 
 def read_feeds(answer: Any) -> list[Feed]:  # noqa: ANN401  (JSON)
-    """Return what an answer to feed/list says; ValueError, TypeError or KeyError where it is none."""
+    """Return what an answer to feed/list says; ValueError, TypeError or KeyError if it is not one."""
     return [
         Feed(
             id=read_id(row["id"]),
@@ -138,7 +138,7 @@ def read_feeds(answer: Any) -> list[Feed]:  # noqa: ANN401  (JSON)
 def read_slot(answer: Any, start: int) -> float | None:  # noqa: ANN401  (JSON)
     """Return the value that an answer to feed/data has for a slot; older servers give milliseconds.
 
-    None where the slot is empty; ValueError or TypeError where it is no such answer.
+    None if the slot is empty; ValueError or TypeError if it is no such answer.
     """
     if not isinstance(answer, list):
         raise TypeError
@@ -146,7 +146,7 @@ def read_slot(answer: Any, start: int) -> float | None:  # noqa: ANN401  (JSON)
 
 
 def read_interval(answer: Any) -> int:  # noqa: ANN401  (JSON)
-    """Return the seconds of a slot, by feed/getmeta; ValueError, TypeError or KeyError where it is none."""
+    """Return the seconds of a slot, by feed/getmeta; ValueError, TypeError or KeyError if it is not one."""
     interval = read_id(answer["interval"])
     if interval < 1:
         raise ValueError
@@ -154,7 +154,7 @@ def read_interval(answer: Any) -> int:  # noqa: ANN401  (JSON)
 
 
 def read_id(value: object) -> int:
-    """Return an id; ValueError where it is none."""
+    """Return an id; ValueError if it is not one."""
     number = from_json(value)
     if number is None:
         raise ValueError
@@ -162,7 +162,7 @@ def read_id(value: object) -> int:
 
 
 def read_rows(answer: Any) -> list[dict[str, Any]]:  # noqa: ANN401  (JSON)
-    """Return the entries of a list; TypeError where it is none."""
+    """Return the entries of a list; TypeError if it is not one."""
     rows = [*answer.values()] if isinstance(answer, dict) else [*answer]
     if not all(isinstance(row, dict) for row in rows):
         raise TypeError
@@ -170,7 +170,7 @@ def read_rows(answer: Any) -> list[dict[str, Any]]:  # noqa: ANN401  (JSON)
 
 
 def read_text(value: object) -> str:
-    """Return a text, "" where it is null."""
+    """Return a text, "" if it is null."""
     return "" if value is None else str(value)
 
 
@@ -194,7 +194,7 @@ def feed_part(text: str) -> str:
 
 
 def feed_unit(text: str) -> str:
-    """Return a unit as Emoncms accepts it for a feed, and its dashboards know it; "" where it has none."""
+    """Return a unit as Emoncms accepts it for a feed, and its dashboards know it; "" if it has none."""
     unit = text.strip()
     if unit.lower() in ("c", "°c"):
         return "°C"

@@ -28,7 +28,7 @@ _AT_REST = 3600.0
 class Wanted:
     """An input that is ours, by node and key.
 
-    `interval` is in seconds, 0 where values come at any time; `unit` is "" where nobody says what it is.
+    `interval` is in seconds, 0 where values come at any time; `unit` is "" if nobody says what it is.
     """
 
     node: str
@@ -51,8 +51,8 @@ def find_wanted(
 ) -> list[Wanted]:
     """Return our inputs: `frames` are those that were heard, `inputs` those that the server has.
 
-    That is what values are sent to: not what else a node of ours has there from before, as when its keys
-    were indices and are names now.
+    Those are the ones that values are sent to, not older inputs of our nodes, such as indices where keys are
+    names now.
     """
     there: dict[str, dict[str, Input]] = {}
     for each in inputs:
@@ -71,7 +71,7 @@ def find_wanted(
                 series = catalogue.of(frame, index)
                 wanted = Wanted(frame.node, key, series.label, series.interval, feed_unit(series.unit))
                 found.setdefault((frame.node, key), wanted)
-    # What they were heard with last, if at all, need not be all that they have.
+    # Their last frame, if any, may not have all their values.
     heard_last = {frame.node: frame for frame in free}
     whole = {
         series.node: series.interval
@@ -89,10 +89,10 @@ def find_wanted(
 def unused(
     configuration: Configuration, frames: Iterable[Frame], wanted: Iterable[Wanted], inputs: Iterable[Input]
 ) -> list[Input]:
-    """Return our inputs to which no values are sent, or none any more.
+    """Return our inputs to which no values are sent, or no longer.
 
-    Of a node that was heard, or that a listener claims, they are all ours; of one that only [nodes] knows,
-    those are that have the index or the name of one of its values.
+    If a node was heard, or a listener claims it, all its inputs are ours. If only [nodes] has it, those
+    inputs are ours that have the index or name of one of its values.
     """
     ours = {frame.node for frame in frames}
     ours |= {node for listener in configuration.listeners.values() for node in claims(listener.catalogue())}
@@ -109,7 +109,7 @@ def _kept_up(there: Mapping[str, Input], frame: Frame | None, keys: Keys) -> Ite
     """Yield the keys of a node that values come to, by its last frame, if any, and by their own times.
 
     Where positions carry the identity a frame has a key for each of them, and a longer one has more indices.
-    Where names do, or no frame is known, an input gets nothing any more whose last value is much older than
+    Where names do, or no frame is known, an input no longer gets values if its last one is much older than
     the newest of the node.
     """
     by_position = frame is not None and not frame.by_name

@@ -67,7 +67,7 @@ class Block:
         return self.layout.pack(*(number for column in self.columns for number in column))
 
     def add(self, place: int, mean: float, least: float, greatest: float, count: int = 1) -> None:
-        """Add what so many values had to a place."""
+        """Add what that many values had to a place."""
         before = self.counts[place]
         self.means[place] += (mean - self.means[place]) * count / (before + count)
         for column, number, choose in zip(self.columns[1:-1], (least, greatest), (min, max), strict=False):
@@ -102,7 +102,7 @@ class Block:
                 yield Point(at, self.means[place], least[place], greatest[place], count)
 
     def summary(self, first: int, end: int) -> Point | None:
-        """Return the mean, least, greatest and count of some places, None where they have no value."""
+        """Return the mean, least, greatest and count of some places, None if they have no value."""
         counts = self.counts[first:end]
         if not any(counts):
             return None
@@ -121,7 +121,7 @@ class Hour(Block):
     step, places, most, layout = MINUTE, 60, 255, struct.Struct("<60f60B")
 
     def quarters(self) -> list[float | None]:
-        """Return the means of its four quarters, None where nothing came."""
+        """Return the means of its four quarters, None if nothing came."""
         found: list[float | None] = []
         for first in range(0, 60, 15):
             counts = self.counts[first : first + 15]

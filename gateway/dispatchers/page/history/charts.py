@@ -64,10 +64,10 @@ class Charts:
     files: Mapping[str, str]
 
     def respond(self, path: str, query: str, now: float) -> Answer | None:
-        """Return the answer to one of PATHS, None where there is no such series."""
+        """Return the answer to one of PATHS, None if there is no such series."""
         try:
             asked = _asked(query, now)
-        except (ValueError, KeyError, OSError) as error:  # a time zone that there is not is a KeyError
+        except (ValueError, KeyError, OSError) as error:  # an unknown time zone is a KeyError
             del error
             return Answer(b"400 node, index or name, span (24h, 7d, 30d, 2y) and tz expected\n", status=400)
         try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     B = TypeVar("B", bound=Block)
 
 STOPPED = 600.0
-"""Seconds without any reading before a start after which the gateway is said to have been off."""
+"""Seconds without a reading before a start from which the gateway counts as having been off."""
 _KEPT = 8
 """Clocks that are remembered."""
 
@@ -38,7 +38,7 @@ OFF = "the gateway had no readings"
 
 
 class Clock(NamedTuple):
-    """The clock of a boot: its number, and what its times are ahead of the boot's own, in seconds.
+    """The clock of a boot: its number, and how far its times are ahead of the boot's own, in seconds.
 
     `first` and `last` are the times of its readings in the history, and `before` that of the newest before.
     """
@@ -52,7 +52,7 @@ class Clock(NamedTuple):
 
 
 def newest(db: sqlite3.Connection) -> float:
-    """Return the time of the newest reading, 0 where there is none."""
+    """Return the time of the newest reading, 0 if there is none."""
     return float(db.execute("select coalesce(max(last), 0) from clocks").fetchone()[0])
 
 
@@ -86,10 +86,10 @@ def mark_gaps(db: sqlite3.Connection, before: float, times: Iterable[tuple[float
 
 
 def correct(db: sqlite3.Connection, offsets: Mapping[str, float], left_out: Counter[str]) -> None:
-    """Move what the history has of each boot whose clock is known by now to have been wrong.
+    """Move what the history has of each boot whose clock has turned out to have been wrong.
 
-    `offsets` are what the right time is ahead of the boot's own. Where values have no slot at their right
-    time, they are counted.
+    `offsets` are how far the right time is ahead of the boot's own. Values without a slot at their right time
+    are counted.
     """
     for boot, offset in offsets.items():
         if boot and (clock := find(db, boot)) and (minutes := round((offset - clock.offset) / MINUTE)):
@@ -125,7 +125,7 @@ def _move(db: sqlite3.Connection, clock: Clock, minutes: int, left_out: Counter[
 
 
 def _shifted(blocks: Mapping[int, B], places: int, kind: type[B]) -> dict[int, B]:
-    """Return blocks at other times, by so many places."""
+    """Return blocks at other times, by that many places."""
     moved: dict[int, B] = defaultdict(kind)
     on, by = divmod(places, kind.places)
     for time, block in blocks.items():
@@ -136,7 +136,7 @@ def _shifted(blocks: Mapping[int, B], places: int, kind: type[B]) -> dict[int, B
 
 
 def _days(days: Mapping[int, Day], hours: Mapping[int, Hour], minutes: int) -> dict[int, Day]:
-    """Return the hours of days at other times; an hour that comes to lie in two is split by its minutes."""
+    """Return the hours of days at other times; an hour that falls into two is split by its minutes."""
     on, by = divmod(minutes, 60)
     if not by:
         return _shifted(days, on, Day)

@@ -36,7 +36,7 @@ _NAME = f"a name of 1 to {_LONGEST_NAME} characters"
 _SHOWN = 40
 """Characters of a wrong value that are shown."""
 _LONGEST_LINE = 1024
-"""Characters of a line that are read at a time: what is longer is none of ours."""
+"""Characters of a line that are read at a time: a longer line is not ours."""
 _AT_ONCE = 50_000
 """Lines that are imported at a time: a whole history would not fit in the memory of a Pi."""
 
@@ -169,7 +169,7 @@ def _cell(
     is_right: Callable[[T], bool],
     what: str,
 ) -> T:
-    """Return the value in a column; raises ValueError where something other than `what` is there."""
+    """Return the value in a column; raises ValueError if something other than `what` is there."""
     text = row[column] or ""
     with suppress(ValueError, OverflowError):
         if is_right(value := kind(text)):

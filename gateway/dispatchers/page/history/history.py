@@ -35,9 +35,9 @@ AHEAD = 60.0
 """Seconds that a reading may be ahead of the clock."""
 _PAGE = 4096
 _EPOCHS = 64
-"""Epochs of the queue that are remembered: what waits may be of several starts of the gateway."""
+"""Epochs of the queue that are remembered: waiting frames may come from several starts of the gateway."""
 _SILENT = 7 * DAY
-"""Seconds of silence after which a series may give way to a new one, of too many."""
+"""Seconds of silence after which a series may give way to a new one if there are too many."""
 _MARKS = 1000
 
 _SCHEMA = f"""
@@ -51,14 +51,14 @@ create table if not exists state (name text primary key, value text not null);
 
 
 class Damaged(Exception):
-    """The file is no history, or is damaged."""
+    """The file is not a history, or is damaged."""
 
 
 @dataclass(frozen=True)
 class Reading:
     """A value: when, of which node and key (an index, or a name with = before it), of which sensor.
 
-    `boot` is the boot whose clock it was dated by, "" where its time stands.
+    `boot` is the boot whose clock it was dated by, "" if its time stands.
     """
 
     at: float
@@ -135,7 +135,7 @@ class History:
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[sqlite3.Connection]:
-        """All that is done inside is written and counted, or nothing: it may be tried again."""
+        """Everything done inside is written and counted, or nothing is: it may be tried again."""
         left_out = self.left_out.copy()
         try:
             with self._connect() as db, transaction(db):
@@ -156,10 +156,10 @@ class History:
     ) -> list[str]:
         """Write readings and, in the same transaction, the id up to which they are in each epoch.
 
-        `offsets` are what the right time is ahead of the clock of each boot that readings are of: what is
-        written already of a boot moves if that has changed. Returns the series that had to give way. Raises
-        Damaged, or OSError.
-        Where the clock `is_sure`, what an earlier boot wrote whose clock was ahead takes no slot from these.
+        `offsets` are how far the right time is ahead of the clock of each boot of the readings: what is
+        already written of a boot moves if that has changed. Returns the series that had to give way. Raises
+        Damaged, or OSError. If the clock `is_sure`, older values from a boot whose clock was ahead take no
+        slot from these.
         """
         with self._written() as db:
             taken = [each for each in readings if self._is_taken(each, now)]
@@ -232,10 +232,10 @@ class History:
     def _number(
         self, db: sqlite3.Connection, node: str, key: str, silent_since: float
     ) -> tuple[int | None, list[str]]:
-        """Return the number of a series, and the one that gave way to it as there are too many, if one did.
+        """Return the number of a series, and the one that gave way to it, if there were too many.
 
-        That is the one silent for longest, if it has been since before a time: of more series than there is
-        room for that all have readings, each would take the history of the next. None where none gives way.
+        That is the one silent for longest, if since before a given time: otherwise, with too many active
+        series, each would take the history of the next. None if none gives way.
         """
         row = db.execute("select number from series where node = ? and key = ?", [node, key])
         if found := row.fetchone():
@@ -257,7 +257,7 @@ class History:
         return int(number), lost
 
     def newest(self) -> float:
-        """Return the time of the newest reading, 0 where there is none. Raises Damaged, or OSError."""
+        """Return the time of the newest reading, 0 if there is none. Raises Damaged, or OSError."""
         with self._connect() as db:
             row = db.execute("select max(last) from series").fetchone()
             return float(row[0] or 0.0)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 QUARTER = 900
 _SET = 2.0
-"""Seconds by which the clock of a boot differs from what was known of it, at least, if it was set."""
+"""Seconds from which a difference between a boot's clock and what was known of it means that it was set."""
 _QUARTERS = DAY // QUARTER
 _NAMED = 5
 """Series that one line of the log names."""
@@ -68,7 +68,7 @@ class Keeper:
     def open(self) -> None:
         """Make the file where there is none; one that is damaged is set aside.
 
-        Where it cannot be made, as the disk is full, that is tried again with the next batch.
+        If it cannot be made because the disk is full, that is tried again with the next batch.
         """
         try:
             self._open()
@@ -81,10 +81,10 @@ class Keeper:
         self._is_open = True
 
     def _work(self, work: Callable[[], None]) -> None:
-        """Work with the file, again where it seems to be damaged, and in the end with a new one.
+        """Work with the file; retry if it seems to be damaged, and finally use a new one.
 
-        SQLite also says so of a disk that cannot read: it is asked again at once where all of the file can be
-        read, and later where it cannot.
+        SQLite also reports damage if the disk cannot read: it is asked again at once if all of the file can
+        be read, and later if not.
         """
         try:
             work()
@@ -112,7 +112,7 @@ class Keeper:
     def take(self, batch: Batch, now: float) -> None:
         """Write the frames of a batch that are not written yet.
 
-        Raises TryLater where the disk is full, and where a clock that is known to be wrong is behind them.
+        Raises TryLater if the disk is full, or if the clock is known to be wrong and is behind them.
         """
         try:
             if not self._is_open or not self.history.is_there:
@@ -207,7 +207,7 @@ class Keeper:
 
 
 def _read_through(file: Path) -> None:
-    """Raise OSError where the disk cannot read all of a file and its log."""
+    """Raise OSError if the disk cannot read all of a file and its log."""
     for part in (file, file.with_name(f"{file.name}-wal")):
         with suppress(FileNotFoundError), os.fdopen(open_file(part, os.O_RDONLY), "rb") as data:
             while data.read(1 << 20):
@@ -215,6 +215,6 @@ def _read_through(file: Path) -> None:
 
 
 def _time(stamp: Stamp, offsets: Mapping[str, float]) -> float:
-    """Return when a frame was taken: one that was sent before has the time by what was known then."""
+    """Return when a frame was taken; one that was sent before keeps the time that was known then."""
     wall = stamp.boottime + offsets.get(stamp.boot, math.inf)
     return wall if _SET < abs(wall - stamp.wall) < math.inf else stamp.wall

@@ -1,4 +1,4 @@
-"""The slots of the file: a time stands at the time modulo the size of its ring, so that it stops growing.
+"""The slots of the file: a time's slot is the time modulo the size of its ring, so the file stops growing.
 
 The slots of all series at one time are neighbours, so that a write changes few pages of the card. A series
 has two rows in a slot: one with the values whose times stand, and one with those of the clock of a boot,
