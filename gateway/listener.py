@@ -42,7 +42,7 @@ _KNOWN = 10
 class Plugin:
     """What listeners and dispatchers share. The core gives `name` (that of its section) and `clock`.
 
-    `state` is the directory of what is to outlive a restart, None if there is none.
+    `state` is the directory for what must survive a restart, None if there is none.
     """
 
     usual: ClassVar[Mapping[str, str] | None] = None
@@ -193,7 +193,7 @@ class Listener(Plugin):
     claimed: frozenset[str] = field(default=frozenset(), init=False, compare=False, repr=False)
     synced: Synced = field(default_factory=Synced, init=False, compare=False, repr=False)
     noted: dict[str, str] = field(default_factory=dict, init=False, compare=False, repr=False)
-    """Texts by name that are to be kept with the frames that `read` returns next, in one transaction."""
+    """Texts by name to keep with the frames that `read` returns next, in one transaction."""
     notes: Callable[[], Mapping[str, str]] = field(default=dict, init=False, compare=False, repr=False)
     """Gives what was kept that way; a text that is empty was taken away."""
 

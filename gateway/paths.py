@@ -53,7 +53,7 @@ def find_state_dir(named: Path | None) -> Path:
 
 
 def make_socket_path(named: Path | None, state_dir: Path) -> Path:
-    """Return where to put the socket: named, in /run/oemgateway, or beside the queue."""
+    """Return where to put the socket: as configured, in /run/oemgateway, or next to the queue."""
     if named:
         return named
     return SOCKET if _writable(SOCKET.parent) else state_dir / "control"

@@ -136,7 +136,7 @@ class Whole(Delivery):
 
 @dataclass(frozen=True)
 class Wake:
-    """When a dispatcher is to be served: once a descriptor is readable, or after so many seconds.
+    """When to serve a dispatcher: once a descriptor is readable, or after so many seconds.
 
     None stands for never. Several descriptors, or one to be written to, go into an epoll object, which has a
     descriptor of its own.

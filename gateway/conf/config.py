@@ -157,7 +157,7 @@ def read_gateway(path: Path | str) -> Gateway:
 
 
 def readable_gateway(path: Path) -> Gateway:
-    """Read [gateway] as `read_gateway` does; its defaults if there is no such file either."""
+    """Read [gateway] as `read_gateway` does; return its defaults also if there is no such file."""
     try:
         return read_gateway(path)
     except ConfigFaults:
@@ -244,7 +244,7 @@ def _check_moves(
 
 
 def _check_simulated(text: Document, parts: dict[Kind, list[Part]]) -> None:
-    """Find simulated listeners beside a destination with a key, unless that is allowed."""
+    """Find simulated listeners along with a destination with a key, unless that is allowed."""
     destination = next((part for part in parts["dispatchers"] if secrets(part.plugin)), None)
     for source in parts["listeners"]:
         if source.simulated and destination:

@@ -59,7 +59,7 @@ class ConfigFaults(Exception):
         super().__init__("\n".join(map(str, self.faults)))
 
     def lines(self) -> list[str]:
-        """Return the first faults, and how many more there are: a file of another kind has any number."""
+        """Return the first faults, and how many more there are: a file of another kind can have many."""
         lines = [str(fault) for fault in self.faults[:_SHOWN]]
         if more := len(self.faults) - len(lines):
             lines.append(f"{more} faults more: `oemgateway check` shows all of them")

@@ -183,7 +183,7 @@ class Session:
 
     @property
     def patience(self) -> float:
-        """The seconds after which `wait` is to be called again, for the broker's keep-alive."""
+        """The seconds after which `wait` must be called again, for the broker's keep-alive."""
         return (self._client.keepalive or self._broker.keepalive) / 4
 
     def wait(self, seconds: float = 0.0, sources: Sequence[int] = ()) -> set[int]:

@@ -20,7 +20,7 @@ class LogLimit:
         self._logged: dict[str, float] = {}
 
     def allows(self, text: str, now: float) -> bool:
-        """Tell whether a message is to be logged, and take it as logged then."""
+        """Tell whether to log a message; if so, it counts as logged."""
         self._logged = {each: at for each, at in self._logged.items() if now < at + _HOUR}
         if text in self._logged or len(self._logged) >= self._most:
             return False

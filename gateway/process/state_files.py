@@ -45,7 +45,7 @@ def as_owner(directory: Path) -> Iterator[None]:
 
 
 def _owner(directory: Path) -> tuple[int, int]:
-    """Return user and group of a directory, or of the one that it is to be made in.
+    """Return user and group of a directory, or of the one that it will be made in.
 
     Those of a link count, unless it is root's: a link may be anybody's.
     """

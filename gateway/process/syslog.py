@@ -134,7 +134,7 @@ class _Syslog(QueueHandler):
 
 
 class _Sender(SysLogHandler):
-    """Sends to a syslog server once it can be reached; a line is retried after `again` seconds."""
+    """Sends to a syslog server once it can be reached; a line is retried after `again` seconds (0: never)."""
 
     append_nul = False
     again = 0.0

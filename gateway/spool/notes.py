@@ -43,7 +43,7 @@ class Notes:
         self._new.update(texts)
 
     def write(self, db: sqlite3.Connection) -> None:
-        """Write what is new; `written` is to be called when that is committed."""
+        """Write what is new; call `written` once that is committed."""
         rows = [(name, self._texts[name]) for name in self._new]
         db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", [row for row in rows if row[1]])
         db.executemany("DELETE FROM notes WHERE name = ?", [(name,) for name, text in rows if not text])

@@ -185,7 +185,7 @@ class QueueFile:
     def write(self) -> bool:
         """Write what is not on the disk yet; return whether there was something.
 
-        Raises sqlite3.Error, also if the file is away; a rescue then has on disk what was put.
+        Raises sqlite3.Error, also if the file is away. A rescue has then written what was put.
         """
         if not self.is_away:
             if self._file and removed.is_gone(self._path, self._file):

@@ -193,7 +193,7 @@ class RefusedFrames:
         return rows[first:]
 
     def _make_room(self, db: sqlite3.Connection, frames: int, pages: int) -> None:
-        """Drop the oldest, so that there is room for so many more frames, on so many pages."""
+        """Drop the oldest, to make room for so many more frames, on so many pages."""
         left = frames + _PIECE
         while surplus := min(left, self._surplus(frames, pages)):
             query = "SELECT rowid, who, id FROM refused ORDER BY id, who LIMIT ?"
@@ -205,7 +205,7 @@ class RefusedFrames:
             left -= surplus
 
     def _surplus(self, frames: int, pages: int) -> int:
-        """Return how many of those on the disk have to go for so many more."""
+        """Return how many of those on the disk must be dropped to make room for so many more."""
         there = self._on_disk.total()
         for_pages = self.pages + pages - self._limits.refused_bytes // PAGE
         those = math.ceil(for_pages * there / self.pages) if self.pages else 0

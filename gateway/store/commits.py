@@ -253,7 +253,7 @@ def _head(data: bytes) -> tuple[Pair, Pair] | None:
 
 
 def _lost_sums(first: Commit, salts: Pair, sums: Pair) -> Pair | None:
-    """Return the checksum of a lost header, of which only the count of checkpoints is not known.
+    """Return the checksum of a lost header: only its count of checkpoints is unknown.
 
     It is found by going back from the first frame; None if that is damaged, too.
     """

@@ -106,7 +106,7 @@ def _rows(
 
 
 def _payload(data: bytes, start: int, size: int, page: Callable[[int], bytes]) -> bytes:
-    """Return the bytes of a row, the last of which may be on further pages."""
+    """Return the bytes of a row, which may continue on further pages."""
     if size <= _LOCAL:
         return data[start : start + size]
     here = _LEAST + (size - _LEAST) % (PAGE - 4)

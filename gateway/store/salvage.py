@@ -128,7 +128,7 @@ class Salvage:
         return read_late(self._target)
 
     def keep(self, rows: Sequence[tuple[int, str]], boots: Sequence[tuple[object, ...]]) -> None:
-        """Have the disk keep frames that are put while the rescue goes on, and the table of boots."""
+        """Write frames that are put during the rescue, and the table of boots, to the disk."""
         _keep(self._target, rows, boots)
 
     def step(self) -> bool:
@@ -176,7 +176,7 @@ class Salvage:
     def finish(self) -> None:
         """Put the new file in the place of the damaged one, which is kept; nothing is open afterwards.
 
-        To be called when `step` has returned True. Interrupted at any point, a new Salvage goes on with it.
+        To be called when `step` has returned True. If interrupted anywhere, a new Salvage continues it.
         """
         try:
             aside = named(self._path, self._done() or 0)

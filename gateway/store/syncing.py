@@ -36,7 +36,7 @@ class Syncing:
     """Syncs the log of the file at `path`, `interval` seconds after a commit; any thread may call it.
 
     `unsynced` is raised when a sync is due earlier than before. `puts` counts how often frames were put in
-    this run, and `puts_synced` how many of these a power cut cannot take any more.
+    this run, and `puts_synced` how many of these are safe from a power cut.
     """
 
     def __init__(self, path: Path, interval: float, clock: Clock) -> None:

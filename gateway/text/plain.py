@@ -18,7 +18,7 @@ _UNSAFE = re.compile(
     r"\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _KEY = re.compile(r"(?<![\w-])[0-9A-Fa-f]{32,64}(?![\w-])")
-"""The keys of Emoncms have 32 hexadecimal digits. Those beside - or _, as in a port's name, are not one."""
+"""The keys of Emoncms have 32 hexadecimal digits. Digits next to - or _, as in a port's name, are not one."""
 
 
 def escaped(text: str) -> str:

@@ -44,7 +44,7 @@ _TIME_ERROR = 5
 
 
 class Timekeeper:
-    """Follows the wall clock; `look` is to be called now and then, and before a reading is kept.
+    """Follows the wall clock; call `look` now and then, and before a reading is kept.
 
     `past` is a time that is known to have passed, `doubted` says that a far end contradicted this very clock
     before the gateway was started again, `synchronised` asks the machine whether something keeps its clock

@@ -268,7 +268,7 @@ class DispatcherWorker(ServedWorker):
         return not delivery.unconfirmed
 
     def _settle(self, attempt: _Attempt, *, at_rest: bool) -> None:
-        """Go on after those frames that the far end has; `at_rest`: it is not storing them any more.
+        """Go on after those frames that the far end has; `at_rest`: it is no longer storing any.
 
         If it shows what it has not kept, it is not asked: all of them are sent again.
         """

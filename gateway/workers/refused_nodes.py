@@ -1,4 +1,4 @@
-"""The nodes of which a far end takes no frame, and when each is tried again."""
+"""The nodes whose frames a far end refuses, and when each is tried again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Numbered = list[tuple[int, "Frame"]]
 """Frames with their ids, in order."""
 
 Aside = list[tuple[int, "Frame", str]]
-"""Frames that are to be set aside, with their ids and the reason for each."""
+"""Frames to set aside, with their ids and the reason for each."""
 
 TRY_EVERY = 3600.0
 """Seconds after which one more frame of a refused node is sent."""
@@ -33,7 +33,7 @@ _IN_A_ROW = 10
 """How many frames of a node are refused in a row before it is a trouble, not single bad frames."""
 
 _REASON = re.compile(r"node (.*?) is refused: (.*)", re.DOTALL)
-"""Why a frame is set aside, in the queue: so the next run knows of the node."""
+"""Why a frame is set aside; kept in the queue, so that the next run knows of the node."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class RefusedInARow:
                 self._nodes.pop(name, None)
 
     def trouble(self, now: float) -> str:
-        """Say which nodes seem to have nothing taken any more, "" if there are none."""
+        """Say which nodes the far end seems to refuse now, "" if there are none."""
         with self._lock:
             found = [
                 (name, row)

@@ -35,7 +35,7 @@ class Episode:
         self._good_since: float | None = None
 
     def failed(self, text: str, now: float) -> bool:
-        """Note a failure; tell whether it is to be logged."""
+        """Note a failure; tell whether to log it."""
         with self._lock:
             self._good_since = None
             is_new = text != self._last
