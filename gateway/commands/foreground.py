@@ -61,7 +61,7 @@ def serve(daemon: Daemon) -> None:
 
 
 def log_death(about: threading.ExceptHookArgs) -> None:
-    """Log why a thread has died; whoever needs it makes it anew."""
+    """Log why a thread has died; whoever needs it starts a new one."""
     name = about.thread.name if about.thread else "?"
     fault = about.exc_value or about.exc_type()
     log.error("the thread %s has died: %r", name, fault, exc_info=fault)

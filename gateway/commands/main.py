@@ -132,7 +132,7 @@ def _overview() -> Iterator[str]:
 
 
 def _nobody_reads() -> bool:
-    """Tell whether what is printed goes into a pipe that nobody reads any more; drop it from then on."""
+    """Tell whether what is printed goes into a pipe that nobody reads; drop it from then on."""
     poll = select.poll()
     poll.register(sys.stdout, select.POLLOUT)
     gone = any(event & select.POLLERR for _, event in poll.poll(0))

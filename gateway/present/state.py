@@ -209,7 +209,7 @@ class State:
         return self._status()
 
     def report_with(self, status: Callable[[], Status]) -> None:
-        """Have `status` give what this returns."""
+        """Answer `status` with what this returns."""
         self._status = status
 
     def subscribe(self, flag: Flag) -> None:

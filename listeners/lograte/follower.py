@@ -34,7 +34,7 @@ _WANTED = 20
 class _Source:
     """An open file and how far it has been read; `since` is when it last grew or was rotated.
 
-    `final` says that nothing is written to it any more: it is compressed, as its `ending` says.
+    `final` says that it is no longer written to: it is compressed, as its `ending` says.
     """
 
     def __init__(self, path: Path, since: float, ending: str = "") -> None:
@@ -215,7 +215,7 @@ class Follower:
                 source.since = self._now()
 
     def _finish(self) -> Iterator[bytes]:
-        """Close the rotated files to which nothing is written any more."""
+        """Close the rotated files that are no longer written to."""
         for source in self._sources[:-1]:
             if source.final or self._now() >= source.since + LATE:
                 yield from self._read(source, rest=True)
@@ -227,7 +227,7 @@ class Follower:
     def _look(self) -> FileNotFoundError | None:
         """Find out whether the file was rotated, and if so open what there is to read.
 
-        Return the error where the file itself is missing, and was not open before.
+        Return the error if the file itself is missing and was not open before.
         """
         current = self._sources[-1] if self._sources else None
         is_truncated = current is not None and not current.position.holds(current.file)

@@ -88,7 +88,7 @@ class FailureLog:
         self.bus_fault = ""
         if self._is_bus_logged:
             if set(readings.values()) == {Fault.NO_ANSWER}:
-                return  # the same trouble still
+                return  # still the same trouble
             self._log.info("the bus answers again")
         self._is_bus_logged = False
         failed = {rom: reading for rom, reading in readings.items() if isinstance(reading, Fault)}

@@ -39,7 +39,7 @@ NAMES = {"g": "group", "b": "frequency", "i": "baseid", "q": "quiet"}
 class Board:
     """A board that has just been opened, and is to have the `wanted` settings, by their letters.
 
-    Where nothing is wanted, nothing is sent. No command to store the settings is sent (RF12demo stores them
+    If nothing is wanted, nothing is sent. No command to store the settings is sent (RF12demo stores them
     by itself; the firmware of 2023 would on `s`): a board that has restarted is set up again.
     """
 

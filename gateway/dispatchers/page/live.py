@@ -74,7 +74,7 @@ class Live:
             self._make_events()
         except BaseException:
             with self._changed:
-                self._is_making = False  # the next client has this thread made anew
+                self._is_making = False  # the next client starts a new thread
             raise
 
     def _make_events(self) -> None:

@@ -60,7 +60,7 @@ class NotConverting(LineFault):
 
 
 class Disturbed(NotConverting):
-    """A conversion may have begun anew, or not at all: another program used the bridge during it."""
+    """A conversion may have started over, or never begun: another program used the bridge during it."""
 
 
 class Bridge:

@@ -75,7 +75,7 @@ class Block:
         self.counts[place] = min(self.most, before + count)
 
     def merge(self, other: Self) -> None:
-        """Add all that another block has of the same time."""
+        """Add everything that another block has of the same time."""
         least, greatest = other.range
         columns = [*zip(self.columns, other.columns, strict=True)]
         for place, count in enumerate(other.counts):

@@ -50,7 +50,7 @@ class Ring(Generic[B]):
         )
 
     def add(self, db: sqlite3.Connection, series: int, clock: int, points: Iterable[Point]) -> int:
-        """Add points; return how many values have no slot any more."""
+        """Add points; return how many values no longer have a slot."""
         blocks: dict[int, B] = defaultdict(self.block)
         for point in points:
             time, within = divmod(point.at, self.seconds)
@@ -67,7 +67,7 @@ class Ring(Generic[B]):
         db.executemany(delete, [(place, place + 1, after) for place in places])
 
     def write(self, db: sqlite3.Connection, series: int, clock: int, time: int, block: B) -> int:
-        """Add a block to what is there of its time; return how many values have no slot any more."""
+        """Add a block to what is there of its time; return how many values no longer have a slot."""
         settled = time % self.size * _PER_SLOT + 2 * series
         query = f"select id, time, clock, data from {self.table} where id in (?, ?)"  # noqa: S608
         rows = {row[0]: row[1:] for row in db.execute(query, [settled, settled + 1])}
@@ -80,7 +80,7 @@ class Ring(Generic[B]):
             before = self.block.unpack(rows[at][2])
             if rows[at][1] == clock:
                 block.merge(before)
-            else:  # an earlier boot's, whose clock is not set any more
+            else:  # an earlier boot's, whose clock is no longer set
                 self.write(db, series, 0, time, before)
         insert = f"insert or replace into {self.table} values (?, ?, ?, ?)"  # noqa: S608
         db.execute(insert, [at, time, clock, block.pack()])
