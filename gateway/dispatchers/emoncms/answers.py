@@ -172,12 +172,12 @@ def _judge_fatal(body: str, secret: str) -> HoldEverything:
     if _INCOMPLETE.search(body):
         kind = _NotWritten if "/feed/" in body else HoldEverything
         return kind(f"its program is not complete (let its upgrade end, or repeat it): {said}")
-    if _DATABASE.search(body):
-        failed = RowUnfinished if _PROCESSING.search(body) else DatabaseFailed
-        return failed(f"its database or Redis is in trouble: {said}")
     is_limit = "Maximum execution time" in body or "Allowed memory size" in body
     what = "PHP has too little time or memory there" if is_limit else "its database or Redis is in trouble"
-    return HoldEverything(f"{what}: {said}")
+    kind = HoldEverything
+    if _DATABASE.search(body):
+        kind = RowUnfinished if _PROCESSING.search(body) else DatabaseFailed
+    return kind(f"{what}: {said}")
 
 
 def _foreign(body: str, secret: str) -> str:
