@@ -14,7 +14,7 @@ from gateway.text.numeral import SPACE, NotANumber, parse
 from gateway.text.words import failure
 from listeners.entries import Entries, EntrySampler, Troubled
 from listeners.files import read_once
-from listeners.kept import Kept
+from listeners.state_file import StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -110,8 +110,8 @@ class Counter(EntrySampler):
 
     def open(self) -> None:
         """Recall the totals. A kernel file's counts of an earlier boot are gone, and not part of it."""
-        self._kept = Kept(self, "counter", _KEEP_EVERY)
-        for path, found in self._kept.read().items():
+        self._state_file = StateFile(self, "counter", _KEEP_EVERY)
+        for path, found in self._state_file.read().items():
             if path not in self._counted and isinstance(found, list) and len(found) == 3:
                 shown, total, boot = found
                 if all(isinstance(number, int | float) and isfinite(number) for number in (shown, total)):
@@ -132,7 +132,7 @@ class Counter(EntrySampler):
             path not in before or counted.shown < before[path].shown
             for path, counted in self._counted.items()
         )
-        if began or self._kept.is_due():
+        if began or self._state_file.is_due():
             self._keep()
         return values
 
@@ -162,7 +162,7 @@ class Counter(EntrySampler):
 
     def _keep(self) -> None:
         named = {entry.text for entry in self.counters.named().values()}
-        self._kept.write(
+        self._state_file.write(
             {
                 path: [counted.shown, counted.total, boot_id()]
                 for path, counted in self._counted.items()

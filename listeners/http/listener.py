@@ -15,10 +15,10 @@ from gateway.times.timekeeper import machine_is_synchronised
 from listeners.http.api import Taken, refusal_text, take
 from listeners.http.inputs import Inputs
 from listeners.http.wire import CONTINUE, Refusal, Request, Requests, answer
-from listeners.kept import Kept
 from listeners.ports.shared_key import check_key
 from listeners.ports.tcp_listener import TcpListener
 from listeners.ports.tcp_server import Client
+from listeners.state_file import StateFile
 
 if TYPE_CHECKING:
     from gateway.flag import Flag
@@ -78,16 +78,16 @@ class Http(TcpListener[_Client]):
         self._inputs = Inputs()
         self._posted: list[Frame] = []  # on disk by the next read
         self._kept_at = 0  # what `synced.kept` is once they are on disk
-        self._kept: Kept
+        self._state_file: StateFile
         self._second = 0
         self._posts_of_second = Counter[str]()
 
     def open(self) -> None:
         """Take the port; OSError if it is not free."""
         self._posted.clear()
-        self._kept = Kept(self, "inputs", _KEEP_EVERY)
-        if self._kept.is_there:
-            self._inputs.recall(self._kept.read())
+        self._state_file = StateFile(self, "inputs", _KEEP_EVERY)
+        if self._state_file.is_there:
+            self._inputs.recall(self._state_file.read())
         super().open()
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class Http(TcpListener[_Client]):
         """Answer the posts of the last read, whose frames are on disk by now; wait for more frames."""
         self._confirm()
         self._kept_at = self.synced.kept() + 1
-        if self._inputs.asked and self._kept.is_due():
+        if self._inputs.asked and self._state_file.is_due():
             self._keep()
         patience = self._server.patience(self.clock.monotonic())
         ready = wait_readable([stop, *self._server.sources()], patience)
@@ -126,7 +126,7 @@ class Http(TcpListener[_Client]):
     def _keep(self) -> None:
         """Keep the inputs if anyone ever asked for them; every write wears the card."""
         if self._inputs.asked:
-            self._kept.write(self._inputs.shown())
+            self._state_file.write(self._inputs.shown())
 
     def _answer(self) -> None:
         """Send the answers, as far as their clients read them; one has `timeout` seconds for each piece."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 from gateway.plugin import at_least, bad, good, setting
 from gateway.process.log_limit import LogLimit
 from listeners.entries import Entries, EntrySampler
-from listeners.kept import Kept
 from listeners.lograte.follower import Follower
 from listeners.lograte.matcher import Matcher
 from listeners.lograte.pattern import translate
+from listeners.state_file import StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -75,8 +75,8 @@ class Lograte(EntrySampler):
 
     def open(self) -> None:
         """Go on where it was; at the first start, at the end of the file."""
-        self._kept = Kept(self, "lograte", _KEEP_EVERY)
-        kept = self._kept.read()
+        self._state_file = StateFile(self, "lograte", _KEEP_EVERY)
+        kept = self._state_file.read()
         if kept.get("file") != str(self.file):
             kept = {}
         named = {entry.what for entry in self.patterns.named().values()}
@@ -138,7 +138,7 @@ class Lograte(EntrySampler):
             self._matcher.close()
         self._is_late, self._counted_at = is_late or self._follower.is_behind, now
         values = super().sample()
-        if self._kept.is_due() or self._follower.has_rotated:
+        if self._state_file.is_due() or self._follower.has_rotated:
             self._keep(self._follower)
         return values
 
@@ -192,4 +192,6 @@ class Lograte(EntrySampler):
         if follower.is_first:
             return  # the file could not be read yet, and will be read from its end
         off = [*self._matcher.runaways]
-        self._kept.write({"file": str(self.file), "totals": self._totals, "off": off, **follower.state()})
+        self._state_file.write(
+            {"file": str(self.file), "totals": self._totals, "off": off, **follower.state()}
+        )

@@ -17,8 +17,8 @@ _LARGEST = 1 << 22
 """Bytes of a file that are read."""
 
 
-class Kept:
-    """The file of a listener; it keeps nothing where there is no state directory.
+class StateFile:
+    """The file of a listener; it keeps nothing if there is no state directory.
 
     It is due at intervals, since a card should be written rarely.
     """
@@ -36,7 +36,7 @@ class Kept:
         return bool(self._file and os.path.lexists(self._file))
 
     def read(self) -> dict[str, Any]:
-        """Return what was kept; nothing, which the log says, where it cannot be read."""
+        """Return what was kept; nothing, which the log says, if it cannot be read."""
         if not self._file:
             return {}
         try:
