@@ -23,7 +23,7 @@ from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
 from tests.ports import connect, free_port
-from tests.preloaded import preloaded
+from tests.preloaded import SOURCES, preloaded
 from tests.simulators.i2c_server import i2c_server
 from tests.simulators.owfs_peers import owfs_mount, owserver_process
 from tests.waiting import wait_until
@@ -214,27 +214,9 @@ def deaf_port(tmp_path, stack):
     return Hang(f"[listeners]\n[[radio]]\ntype = rfm12pi\nport = {os.ttyname(slave)}\n{OUT}")
 
 
-SLOW_DISK = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
-static void hang(void) {
-    if (access(getenv("HANG"), F_OK) != 0) return;
-    close(open(getenv("HUNG"), O_CREAT | O_WRONLY, 0600));
-    for (;;) pause();
-}
-int fdatasync(int fd) { hang(); return ((int (*)(int)) dlsym(RTLD_NEXT, "fdatasync"))(fd); }
-int fsync(int fd) { hang(); return ((int (*)(int)) dlsym(RTLD_NEXT, "fsync"))(fd); }
-"""
-
-
 def disk(tmp_path, stack):
     """The disk does not come back from fdatasync, whoever asks, and the queue's lock is held meanwhile."""
-    source = tmp_path / "slow.c"
-    source.write_text(SLOW_DISK)
-    library = preloaded(source)
+    library = preloaded(SOURCES / "hanging_disk.c")
     hang, hung, port = tmp_path / "hang", tmp_path / "hung", free_port()
 
     def hangs(gateway: GatewayProcess) -> bool:
