@@ -1,4 +1,4 @@
-"""Libraries that stand before those of the system in a program of the tests: LD_PRELOAD names them."""
+"""C libraries for LD_PRELOAD, which replace functions of the system in a program under test."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ FLOW, BATTERY = "28.33F749050000", "26.0102030405FF"
         (0x12, "family 12 is a DS2406, which is not supported (a switch)"),
         (0x81, "family 81 is a DS1420, which is not supported (the serial number of an adapter)"),
         (0x18, "family 18 is a DS1963S, which is not supported (a memory)"),
-        (0x1F, "family 1F is a DS2409 (a coupler): by way of OWFS the sensors behind it are read"),
+        (0x1F, "family 1F is a DS2409 (a coupler): the sensors behind it can be read through OWFS"),
         (0x77, "family 77 is not supported"),
         *((family, "") for family in FAMILIES),
     ],

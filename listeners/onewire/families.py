@@ -49,7 +49,7 @@ def unread(rom: Rom) -> str:
     if rom.family in FAMILIES:
         return ""
     if rom.family == COUPLER:
-        return "family 1F is a DS2409 (a coupler): by way of OWFS the sensors behind it are read"
+        return "family 1F is a DS2409 (a coupler): the sensors behind it can be read through OWFS"
     if rom.family not in _KINDS:
         return f"family {rom.family:02X} is not supported"
     part, what = _KINDS[rom.family]

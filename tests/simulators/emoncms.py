@@ -607,7 +607,7 @@ class _Server(ThreadingHTTPServer):
         if not self._context:
             return request, address
         try:
-            request.getpeername()  # of one that is gone again, `wrap_socket` would leave a socket open
+            request.getpeername()  # if the client is gone, `wrap_socket` would leave a socket open
             # The handshake is the handler's business: it must not keep others from being accepted.
             secured = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
         except OSError:
