@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +18,14 @@ from gateway.plugin import (
     LARGEST_BATCH,
     BadFrame,
     Batch,
-    Delivery,
     Dispatcher,
     NodeRefused,
     NotKept,
     OutcomeUnknown,
-    Progress,
     TryLater,
 )
 from gateway.process.log_limit import LogLimit
+from gateway.workers.attempt import Attempt
 from gateway.workers.backoff import APART, between_looks, longest_pause
 from gateway.workers.kept import Kept
 from gateway.workers.refused_nodes import Aside, Numbered, RefusedInARow, RefusedNodes, refused_node
@@ -68,28 +66,6 @@ _TO_COME = "its time, given by its sender, is still to come: set the sender's cl
 """Why a frame is set aside unsent: a feed that has such a row takes no older ones."""
 
 
-@dataclass
-class _Attempt:
-    """Frames that are being sent, or have been and it is not known how many arrived.
-
-    `aside` are frames of refused nodes before and among them, and `upto` is the id after which the queue goes
-    on when all of them are delivered. `blind`: the first could not be told from what the far end had.
-    `sent` is how many of them, from the front, may have been sent. `seen` is what the far end showed when it
-    was last asked, `took` the seconds after which a try had no answer, `apart` those between two checks.
-    """
-
-    frames: Numbered
-    aside: Aside
-    upto: int
-    delivery: Delivery
-    blind: bool
-    sent: int
-    confirmed: int = 0
-    seen: Progress | None = None
-    took: float = 0.0
-    apart: float = APART
-
-
 class DispatcherWorker(ServedWorker):
     """Takes frames from disk, oldest first, and forgets them only when they are delivered.
 
@@ -115,7 +91,7 @@ class DispatcherWorker(ServedWorker):
         self._size = self._largest = plugin.batch
         self._smaller_until, self._vanished = -math.inf, -1
         self._recalled, self._kept = False, Kept(spool, self)
-        self._attempt: _Attempt | None = None
+        self._attempt: Attempt | None = None
         self._blamed: int | None = None
         self._refusals = LogLimit(_REFUSALS)
         spool.subscribe(plugin.name, self._new_frames)
@@ -178,7 +154,7 @@ class DispatcherWorker(ServedWorker):
         if sent:
             noted = self._spool.noted(self.name)
             count = sum(number <= noted for number, _ in sent)
-            self._attempt = _Attempt(sent, [], sent[-1][0], delivery, blind, count)
+            self._attempt = Attempt(sent, [], sent[-1][0], delivery, blind, count)
         else:
             delivery.delivered()
         # If all of these may have been sent, so may those that follow.
@@ -226,7 +202,7 @@ class DispatcherWorker(ServedWorker):
         self._vanished = -1
         self._size = min(self._size * 2, self._largest) if quick else max(1, number // 2)
 
-    def _next_attempt(self, waiting: Numbered) -> _Attempt | None:
+    def _next_attempt(self, waiting: Numbered) -> Attempt | None:
         """Return what can be sent now, encoded; None if all of it is set aside unsent."""
         now = self.plugin.clock.monotonic()
         if early := list(takewhile(lambda pair: self._is_to_come(pair[1]), waiting)):
@@ -241,7 +217,7 @@ class DispatcherWorker(ServedWorker):
         delivery = self.plugin.prepare(self._batch(frames))
         going = frames[: delivery.count or 1]
         upto = upto if len(going) == len(frames) else going[-1][0]
-        return _Attempt(going, aside, upto, delivery, not delivery.count, len(going))
+        return Attempt(going, aside, upto, delivery, not delivery.count, len(going))
 
     def _is_to_come(self, frame: Frame) -> bool:
         """Tell whether a frame is too late for a far end with a clock, through its sender's fault."""
@@ -257,7 +233,7 @@ class DispatcherWorker(ServedWorker):
             raise TryLater(self._dating.keeper.behind(self.name))
         return sendable
 
-    def _is_confirmed(self, attempt: _Attempt) -> bool:
+    def _is_confirmed(self, attempt: Attempt) -> bool:
         """Wait until all that was sent is confirmed; False if the gateway stops first."""
         delivery = attempt.delivery
         while delivery.unconfirmed and not self.stop.is_set():
@@ -267,7 +243,7 @@ class DispatcherWorker(ServedWorker):
                 self._delivered(attempt, len(attempt.frames) - delivery.unconfirmed)
         return not delivery.unconfirmed
 
-    def _settle(self, attempt: _Attempt, *, at_rest: bool) -> None:
+    def _settle(self, attempt: Attempt, *, at_rest: bool) -> None:
         """Go on after those frames that the far end has; `at_rest`: it is no longer storing any.
 
         If it shows what it has not kept, it is not asked: all of them are sent again.
@@ -299,7 +275,7 @@ class DispatcherWorker(ServedWorker):
             self._delivered(attempt, progress.count, missing=len(progress.missing))
             self.succeeded()
 
-    def _refused(self, attempt: _Attempt, refusal: BadFrame) -> None:
+    def _refused(self, attempt: Attempt, refusal: BadFrame) -> None:
         """Set aside what is refused, once it is known: a node, or a frame that was refused alone, twice."""
         suspects = attempt.frames[attempt.confirmed :]
         number, frame = suspects[0]
@@ -325,7 +301,7 @@ class DispatcherWorker(ServedWorker):
         if self._refusals.allows(f"{frame.node}: {why}", now):
             self.plugin.log.error("a frame of node %s is set aside: %s", frame.node, why)
 
-    def _delivered(self, attempt: _Attempt, count: int, *, missing: int = 0) -> None:
+    def _delivered(self, attempt: Attempt, count: int, *, missing: int = 0) -> None:
         """Go on after so many frames of an attempt; `missing` of them are among those to be set aside."""
         if count > attempt.confirmed:
             arrived = attempt.frames[attempt.confirmed : count]
