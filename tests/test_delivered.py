@@ -655,6 +655,34 @@ class TestOnceAndInOrder:
         assert spool.refused("home") == []
         assert worker.doubled == 0
 
+    @pytest.mark.parametrize("batch", [1, 100])
+    @pytest.mark.parametrize("before", [0, 1, 2, 5, 6])
+    def test_where_the_database_fails_and_the_gateway_ends_at_once_no_reading_counts_as_arrived(
+        self, killed, server, before, batch
+    ):
+        # given a server with a node that has two feeds
+        start = int(time.time()) - 1000
+        for key in "12":
+            server._take_values(start, "9", {key: 0.0})
+            server.inputs["9", key].processes = f"1:{server.feeds.add('9', key).id}"
+        server.stored.clear()
+        server.feeds.no_database = before
+        # when the database of its feeds fails, and the gateway ends before it asks what has arrived
+        with killed() as spool, dispatching(server, spool, real=True, batch=batch) as worker:
+            spool.put([frame(n + 1.0, n + 1.5, node="9", wall=start + 10 * (n + 1)) for n in range(6)])
+            wait_until(lambda: worker.failures)
+        server.feeds.no_database = math.inf
+        with killed() as spool, dispatching(server, spool) as worker:
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then all of it is in the feeds, and only the row at which it failed was posted again
+        assert [len(feed.slots) for feed in server.feeds.by_id.values()] == [6, 6]
+        posted = Counter(each.value for each in server.stored)
+        assert {value for value, times in posted.items() if times > 1} <= {
+            before // 2 + 1.0,
+            before // 2 + 1.5,
+        }
+        assert worker.doubled == 0
+
     @pytest.mark.parametrize("before", range(9))
     def test_where_the_database_fails_at_the_inputs_of_a_row_those_before_it_are_not_sent_again(
         self, spool, server, before

@@ -17,6 +17,9 @@ _EPOCH = "epoch "
 NOT_KEPT = "not kept "
 """Prefix of a dispatcher's name in the queue's notes: its far end has not kept what it shows."""
 
+FAILED = "failed "
+"""The same: how its far end failed in the middle of a frame of the batch that was sent last."""
+
 
 class Notes:
     """Texts in the file of the queue; what is new is written in the same transaction as frames are."""

@@ -19,6 +19,7 @@ from gateway.plugin import (
     BadFrame,
     Batch,
     Dispatcher,
+    HoldEverything,
     NodeRefused,
     NotKept,
     OutcomeUnknown,
@@ -139,7 +140,7 @@ class DispatcherWorker(ServedWorker):
         The far end is always asked: another kill may follow at once, and what it had before the first batch
         must be known then. If it shows what it has not kept it is not asked: all of that is sent again.
         """
-        self._kept.recall()
+        failed = self._kept.recall()
         if not self._kept.trusted:
             self._recalled = True
             return
@@ -151,6 +152,7 @@ class DispatcherWorker(ServedWorker):
             if not sent:
                 return  # what waits has changed meanwhile
         delivery = self.plugin.prepare(self._batch(sent or waiting))
+        delivery.failed = failed
         if sent:
             noted = self._spool.noted(self.name)
             count = sum(number <= noted for number, _ in sent)
@@ -183,6 +185,9 @@ class DispatcherWorker(ServedWorker):
             self._size, attempt.took = max(1, number // 2), self.plugin.clock.monotonic() - began
             if number > 1 and attempt.took >= _QUICK:
                 self._vanished = self.failures + 1
+            raise
+        except HoldEverything:
+            self._kept.failed(attempt.delivery.failed)
             raise
         except BadFrame as refusal:
             self._refused(attempt, refusal)
@@ -274,6 +279,7 @@ class DispatcherWorker(ServedWorker):
                 self._kept.shown(frame.node for _, frame in attempt.frames[: progress.count])
             self._delivered(attempt, progress.count, missing=len(progress.missing))
             self.succeeded()
+        self._kept.failed("")
 
     def _refused(self, attempt: Attempt, refusal: BadFrame) -> None:
         """Set aside what is refused, once it is known: a node, or a frame that was refused alone, twice."""

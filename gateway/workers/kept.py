@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.spool.notes import NOT_KEPT
+from gateway.spool.notes import FAILED, NOT_KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,15 +32,18 @@ class Kept:
         self._spool = spool
         self._worker = worker
         self._only_shown: dict[str, int] = {}
+        self._failed = ""
 
     @property
     def sure(self) -> bool:
         """Whether all that counts as delivered has been kept, as far as answers can tell."""
         return not self._only_shown
 
-    def recall(self) -> None:
-        """Go on with what an earlier run has noted."""
+    def recall(self) -> str:
+        """Go on with what an earlier run has noted; return how its far end failed last, or ""."""
         self.trusted = self._worker.name not in self._spool.notes.below(NOT_KEPT)
+        self._failed = self._spool.notes.below(FAILED).get(self._worker.name, "")
+        return self._failed
 
     def shown(self, nodes: Iterable[str]) -> None:
         """Note that frames of these nodes are shown as arrived, after an answer that was lost."""
@@ -60,6 +63,12 @@ class Kept:
         if not self._worker.is_replaced:
             self._note(trusted=False)
             self._spool.go_back(self._worker.name)
+
+    def failed(self, how: str) -> None:
+        """Note how the far end failed in the middle of a frame, for the next start; "" once it was asked."""
+        if how != self._failed:
+            self._failed = how
+            self._spool.put((), {f"{FAILED}{self._worker.name}": how})
 
     def _note(self, *, trusted: bool) -> None:
         """Note it for the next start as well."""

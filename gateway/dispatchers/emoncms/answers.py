@@ -92,9 +92,13 @@ class FeedDamaged(HoldEverything):
 class DatabaseFailed(HoldEverything):
     """The database failed while a row was being stored, before its inputs were set."""
 
+    where = "inputs"
+
 
 class RowUnfinished(DatabaseFailed):
     """The last row that its inputs show may be in no feed: the database failed as it processed that row."""
+
+    where = "feeds"
 
 
 class _NotWritten(HoldEverything, NotKept):

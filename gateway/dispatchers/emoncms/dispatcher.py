@@ -149,7 +149,6 @@ class _Post(Delivery):
         self._rows = rows
         self._before = emoncms.inputs.copy()
         self._stored: Progress | None = None
-        self._failed: DatabaseFailed | None = None
         super().__init__(progress.distinct(rows, self._before))
 
     def send(self) -> None:
@@ -160,7 +159,7 @@ class _Post(Delivery):
         failure = self._emoncms.post(data) if data else None
         if isinstance(failure, FeedDamaged) and (node := self._node_of_feed()):
             failure = NodeRefused(str(failure), node, stored=bool(self._stored))
-        self._failed = failure if isinstance(failure, DatabaseFailed) else None
+        self.failed = failure.where if isinstance(failure, DatabaseFailed) else ""
         if failure is not None:
             raise self._emoncms.server.named(failure)
         for row in self._rows:
@@ -183,9 +182,9 @@ class _Post(Delivery):
         asked.clear()
         self._emoncms.inputs |= now
         found = progress.find(self._rows, now, self._before)
-        if not self._failed:
+        if not self.failed:
             return found
-        return progress.unfinished(self._rows, found, shown=isinstance(self._failed, RowUnfinished))
+        return progress.unfinished(self._rows, found, shown=self.failed == RowUnfinished.where)
 
     def _node_of_feed(self) -> str:
         """Return the node of the row that was not stored in its feeds, "" if that is not known.
