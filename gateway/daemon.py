@@ -24,7 +24,7 @@ from gateway.present.state import State
 from gateway.process import control, logs, state_files, syslog
 from gateway.process.notify import Supervisor
 from gateway.process.threaded_server import SCARCE
-from gateway.spool import Spool
+from gateway.spool.opening import open_queue
 from gateway.text.words import failure
 from gateway.times.dating import Dating, TimeNote, passed, was_doubted
 from gateway.times.timekeeper import Timekeeper
@@ -76,9 +76,7 @@ class Daemon:
         self._directory = directory
         self._memory = Memory(directory)
         self._configuration = config.read(self._file, self._memory.recall())
-        self._spool = Spool(
-            directory / "queue.db", limits=gateway.limits, commit_interval=gateway.commit_interval
-        )
+        self._spool = open_queue(directory / "queue.db", gateway.limits, gateway.commit_interval, self.stop)
         # Before a frame is set aside for one of them.
         self._spool.set_consumers(self._configuration.dispatchers)
         clock, note = Clock(), TimeNote(directory)

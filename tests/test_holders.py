@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,12 @@ import pytest
 from gateway.diagnosis.finding import Verdict
 from gateway.diagnosis.machine import Machine
 from gateway.diagnosis.tcp_port import examine_port
+from gateway.flag import Flag
 from gateway.process import holders
 from gateway.process.holders import Holder, of_file, of_port, of_process
 from gateway.process.port import refused
-from gateway.spool import Spool, SpoolUnusable
+from gateway.spool import Limits, Spool, SpoolUnusable
+from gateway.spool.opening import open_queue
 from listeners.ports import i2c
 from listeners.ports.serial_port import SerialPort
 from tests.gateway_process import ENVIRONMENT
@@ -97,7 +100,24 @@ def test_a_command_that_has_the_queue_is_waited_for_and_not_ended(path):
         )
         with pytest.raises(SpoolUnusable, match=said):
             Spool(path)
-        process.communicate(b"\n", timeout=30)
+        stop = Flag()
+        with ThreadPoolExecutor() as pool:
+            # when a gateway starts: it opens the queue once that has ended
+            opened = pool.submit(open_queue, path, Limits(), 5.0, stop)
+            assert not wait([opened], 1.5).done
+            process.communicate(b"\n", timeout=30)
+            opened.result(30).close()
+
+
+def test_a_gateway_that_waits_for_a_command_can_be_stopped(path):
+    # given a program, perhaps of another user, that has the queue for ever, and a gateway that is stopped
+    holding = Spool(path)
+    stop = Flag()
+    stop.set()
+    # then it says who has it, at once
+    with pytest.raises(SpoolUnusable, match="in use: another oemgateway is running"):
+        open_queue(path, Limits(), 5.0, stop)
+    holding.close()
 
 
 def test_a_serial_port_names_the_program_that_has_it(wire):

@@ -116,6 +116,10 @@ class SpoolUnusable(Exception):
     """The file cannot be used as it is. The message says what to do about it."""
 
 
+class SpoolInUse(SpoolUnusable):
+    """Another program has the file: a command, which will end, or one that this user cannot see."""
+
+
 def open_store(path: Path, *, max_bytes: int, is_last: bool = False) -> sqlite3.Connection:
     """Open the file, made where it is missing. Nobody else can open it meanwhile.
 
@@ -257,7 +261,8 @@ def _open(path: Path, max_bytes: int, *, is_last: bool) -> sqlite3.Connection:
             holder = holders.of_file(path)
             who = f", {holder}: {holder.cure}" if holder else "; stop that one (sudo service oemgateway stop)"
             what = "a command" if holder and holder.is_command else "another oemgateway"
-            raise SpoolUnusable(f"{path} is in use: {what} is running{who}") from None
+            kind = SpoolUnusable if holder and not holder.is_command else SpoolInUse
+            raise kind(f"{path} is in use: {what} is running{who}") from None
         raise
     except (OSError, SpoolUnusable):
         store.close()
