@@ -95,6 +95,10 @@ def alternatives(words: Iterable[object]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
+_ADDRESS = ("url", "server", "host", "domain", "address", "broker", "hostname", "ip")
+"""Words for where a far end is; each type has one of them."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return " (did you mean X?)" for the known word nearest to this one, or ""."""
     import difflib  # noqa: PLC0415  (140 kB that no correct file needs)
@@ -212,6 +216,9 @@ class _Reader:
         members = [plain for family in self._families.values() if number_of(plain, family)]
         number = re.search(r"[1-9][0-9]*$", plain)
         examples = [f"{family.PREFIX}{number[0] if number else 1}" for family in self._families.values()]
+        address = next((word for word in _ADDRESS if word in self._names), "")
+        if address and plain in _ADDRESS:
+            return f" (did you mean {address}?)"
         return did_you_mean(key, members or [*self._names, *examples])
 
     def missing(self) -> dict[str, str]:

@@ -110,6 +110,21 @@ def test_what_beginners_type_is_answered_in_its_place(said, before, after, expec
     assert [answer[-len(end) :] for answer, end in zip(answers, expected, strict=True)] == expected
 
 
+@pytest.mark.parametrize(
+    ("type_", "key", "meant"),
+    [
+        ("owserver", "host", "server"),
+        ("page", "address", "host"),
+        ("mqtt", "broker", "host"),
+        ("emoncms", "ip", "url"),
+    ],
+)
+def test_another_word_for_the_address_of_a_far_end_is_answered_with_that_of_its_type(said, type_, key, meant):
+    kind = "listeners" if type_ == "owserver" else "dispatchers"
+    found = said(f"[{kind}]\n[[x]]\ntype = {type_}\n{key} = 192.168.1.5\n")
+    assert f"{key} = 192.168.1.5: {key}: no such setting (did you mean {meant}?)" in found
+
+
 def test_a_section_with_the_name_of_a_setting_whose_type_is_still_commented_out(said):
     answers = said(edited(("#[[server]]", "[[server]]")))
     assert answers == [
