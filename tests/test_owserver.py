@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import struct
+from contextlib import suppress
 
 import pytest
 from pyownet import protocol
@@ -160,6 +161,39 @@ def test_a_restart_between_two_sweeps_goes_unnoticed(tmp_path):
 
     with owserver_process(port, tmp_path, [f"--fake={FLOW}"]):
         assert isinstance(sweep(bus, FLOW)[0], float)
+
+
+def test_a_bus_that_owserver_did_not_have_at_first_is_found_by_the_next_search(tmp_path):
+    port = free_port()
+    with (
+        owserver(Ds2482(Clock(), [quick(FLOW, 21.5)]), tmp_path) as first,
+        owserver(Ds2482(Clock(), [quick(RETURN, 18.0)]), tmp_path) as second,
+    ):
+        servers = [["-s", f"127.0.0.1:{each}"] for each in (first, second)]
+        # given an owserver with one bus
+        bus = listener(port)
+        with owserver_process(port, tmp_path, servers[0]) as process:
+            bus.open()
+            assert sweep(bus, FLOW, RETURN) == [21.5, Fault.NO_ANSWER]
+            process.kill()
+            process.wait()
+
+        # when it is started anew with a second one between two sweeps, then a search finds its sensors
+        with owserver_process(port, tmp_path, [*servers[0], *servers[1]]) as process:
+            assert Rom.parse(RETURN) in bus.search()
+            assert [21.5, 18.0] in (sweep(bus, FLOW, RETURN) for _ in range(3))
+            process.kill()
+            process.wait()
+
+        # and where that bus is missing during a search, they are read as soon as it is back
+        with owserver_process(port, tmp_path, servers[0]) as process:
+            with suppress(BusFault):
+                bus.search()
+            assert sweep(bus, FLOW, RETURN) == [21.5, Fault.BUS]
+            process.kill()
+            process.wait()
+        with owserver_process(port, tmp_path, [*servers[0], *servers[1]]):
+            assert [21.5, 18.0] in (sweep(bus, FLOW, RETURN) for _ in range(3))
 
 
 def test_an_owserver_at_another_port_is_another_one(tmp_path):

@@ -9,6 +9,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.settings import SettingsFault, setting
@@ -23,7 +24,7 @@ from listeners.onewire.rom import Rom
 from listeners.onewire.tree import Tree, Unavailable, buses, read_temperature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
@@ -170,6 +171,9 @@ class Owfs(OneWire):
 
     def search(self) -> Collection[Rom]:
         """Return the sensors that the tree lists; for that OWFS searches its buses and their couplers."""
+        # A server behind this one may have come up, or this one started anew with another bus. One that does
+        # not answer now stays.
+        self._find_buses(known=self._buses)
         self._searched = True
         try:
             found = locate(self._tree, self._buses or [""])
@@ -196,9 +200,9 @@ class Owfs(OneWire):
     def _reach(self) -> Tree:
         return Server(self.server) if self.server else Mount(self.path or MOUNT_POINT)
 
-    def _find_buses(self) -> None:
-        """See which buses there are, and log once where they are not real."""
-        found = dict(buses(self._tree))
+    def _find_buses(self, known: Mapping[str, str] = MappingProxyType({})) -> None:
+        """See which buses there are besides those known, and log once where they are not real."""
+        found = {**known, **dict(buses(self._tree))}
         if found == self._buses:
             return
         self._buses = found
