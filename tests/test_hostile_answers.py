@@ -174,7 +174,7 @@ class TestTime:
     def test_a_request_that_nobody_reads_has_the_same(self, peer):
         with dispatcher(f"http://127.0.0.1:{peer(silence).port}", timeout=0.6) as emoncms:
             rows = [frame(*map(float, range(1000))) for _ in range(250)]
-            assert type(failure_within(10, emoncms, *rows)) is OutcomeUnknown
+            assert type(failure_within(60, emoncms, *rows)) is OutcomeUnknown  # encoding them takes its time
 
     def test_nothing_of_what_was_given_up_arrives_afterwards(self):
         # given a machine that takes the beginning of a batch, as where a wireless network fails meanwhile
