@@ -118,6 +118,8 @@ def test_a_section_of_its_node_gives_scales_to_names():
     ("line", "values"),
     [
         ("temp:300,humidity:401,batt:33", (300, 401, 33)),  # an emonTH: tenths, so 30 degrees
+        ("temp:209,tempex0:300,batt:33", (209, 300, 33)),  # an emonTH 2, the same
+        ("temp:20.9,tempex1:302.0,tempex2:-4.5,batt:3.04", (20.9, None, -4.5, 3.04)),  # an emonTH 3: degrees
         ("MSG:1,T1:300.00,T2:20.50", (1, None, 20.5)),  # an emonTx: degrees, and no sensor
         ('{"MSG":1,"T1":304.00,"T2":300}', (1, None, 300)),
     ],

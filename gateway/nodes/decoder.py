@@ -31,7 +31,7 @@ _MOST_HINTED = 50
 """Letters of datacodes without commas that are repeated with them."""
 _WHITENED = bytes(byte ^ 0x55 for byte in range(256))
 _CELSIUS = ("c", "°c")
-_TEMPERATURE = re.compile(r"t[0-9]+|(.*[^a-z])?temp(erature)?([^a-z].*)?", re.IGNORECASE)
+_TEMPERATURE = re.compile(r"t[0-9]+|(.*[^a-z])?temp(erature|ex)?([^a-z].*)?", re.IGNORECASE)
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")
 
 
