@@ -683,6 +683,28 @@ class TestOnceAndInOrder:
         }
         assert worker.doubled == 0
 
+    @pytest.mark.parametrize("before", range(3, 8))
+    def test_where_a_row_is_stored_in_part_as_the_gateway_ends_those_before_it_are_not_sent_again(
+        self, killed, server, before
+    ):
+        # given a server whose database fails between two inputs of a row, or before it
+        server._take_values(1.0, "9", {"1": 0.0, "2": 0.0})
+        server.stored.clear()
+        server.no_database = before
+        # when the gateway ends before it asks what has arrived
+        with killed() as spool, dispatching(server, spool, real=True) as worker:
+            spool.put([frame(n + 1.0, n + 1.5, wall=time.time() + 10 * n - 1000) for n in range(6)])
+            wait_until(lambda: worker.failures)
+        with killed() as spool, dispatching(server, spool) as worker:
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then only what it had of that row comes twice
+        posted = [each.value for each in server.stored]
+        assert sorted({*posted}) == [value for n in range(6) for value in (n + 1.0, n + 1.5)]
+        assert [value for value in posted if posted.count(value) > 1] == [before // 2 + 1.0] * (
+            before % 2
+        ) * 2
+        assert worker.doubled == 0
+
     @pytest.mark.parametrize("before", range(9))
     def test_where_the_database_fails_at_the_inputs_of_a_row_those_before_it_are_not_sent_again(
         self, spool, server, before

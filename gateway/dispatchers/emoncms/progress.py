@@ -111,13 +111,14 @@ def find(rows: Sequence[Inputs], now: Inputs, before: Inputs) -> Progress:
     The count is None if they show none of the rows, but do not prove that the first one was never stored. A
     row of a node without inputs cannot have been stored: an account has a limit of nodes.
     """
-    count, seen, first = 0, set[object](), None
+    count, first = 0, None
+    seen: set[tuple[tuple[str, str], Reading]] = set()
     for number, (row, trace) in enumerate(zip(rows, _traces(rows, before), strict=True)):
         there = {where: reading for where, reading in trace.items() if _shows(now.get(where), reading)}
         seen |= there.items()
         if there and all(_shows(now.get(where), reading) for where, reading in row.items()):
             count = number + 1
-        elif any(where in before for where in there):
+        elif there and (before.keys() & there or row.keys() <= {where for where, _ in seen}):
             count = number  # the server stopped in the middle of this row
         if first is None and row:
             first = trace
