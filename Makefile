@@ -24,6 +24,10 @@ HOST_PIP = $(eval HOST_PIP := $(shell $(PYTHON) -m pip --python "$$(command -v $
 	&& echo yes))$(HOST_PIP)
 PIP = $(if $(HOST_PIP),$(PYTHON) -m pip --python $(BIN)/python,$(BIN)/python -m pip) --disable-pip-version-check -q
 
+# After an upgrade of Python the environment has no packages for the new one: it is made anew.
+$(shell [ ! -f $(VENV)/pyvenv.cfg ] || $(BIN)/python -c 'import os, sysconfig; os.stat(sysconfig.get_path("purelib"))' \
+	2>/dev/null || rm -rf $(VENV))
+
 # The tests start hundreds of processes: each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 

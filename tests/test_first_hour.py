@@ -228,6 +228,31 @@ def test_make_says_what_it_can_make():
     assert "make install " in done.stdout
 
 
+@pytest.mark.parametrize("points_to", [sys.executable, "/nowhere/python3"])
+def test_after_an_upgrade_of_python_make_sets_itself_up_again(tmp_path, points_to):
+    # given an environment whose packages are for a Python that was there before
+    old = tmp_path / "old"
+    (old / "lib/python3.1/site-packages").mkdir(parents=True)
+    (old / "bin").mkdir()
+    (old / "bin/python").symlink_to(points_to)
+    (old / "pyvenv.cfg").touch()
+    for done in ("runtime", "manual", "test", "lint"):
+        (old / f".{done}").touch()
+
+    # when anything is made with it, then it is made anew
+    planned = run("make", "-n", "-C", OURS, "demo", f"VENV={old}", f"PYTHON={sys.executable}").stdout
+    assert re.search(rf"-m venv .*{re.escape(str(old))}", planned)
+    assert f"Setting up {old}" in planned
+
+
+def test_an_environment_of_this_python_is_kept(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "own"], check=True)
+    (tmp_path / "own/.runtime").touch()
+    planned = run("make", "-n", "-C", OURS, "demo", f"VENV={tmp_path / 'own'}", f"PYTHON={sys.executable}")
+    assert "-m venv" not in planned.stdout
+    assert (tmp_path / "own/.runtime").exists()
+
+
 @pytest.mark.parametrize(
     ("pip_says", "words"),
     [
