@@ -16,7 +16,8 @@ class Attempt:
     `aside` are frames of refused nodes before and among them, and `upto` is the id after which the queue goes
     on when all of them are delivered. `blind`: the first could not be told from what the far end had.
     `sent` is how many of them, from the front, may have been sent. `seen` is what the far end showed when it
-    was last asked, `took` the seconds after which a try had no answer, `apart` those between two checks.
+    was last asked, `took` the seconds after which a try had no answer (infinite for one of an earlier run),
+    and `apart` those between two checks.
     """
 
     frames: Numbered

@@ -156,7 +156,7 @@ class DispatcherWorker(ServedWorker):
         if sent:
             noted = self._spool.noted(self.name)
             count = sum(number <= noted for number, _ in sent)
-            self._attempt = Attempt(sent, [], sent[-1][0], delivery, blind, count)
+            self._attempt = Attempt(sent, [], sent[-1][0], delivery, blind, count, took=math.inf)
         else:
             delivery.delivered()
         # If all of these may have been sent, so may those that follow.
@@ -261,7 +261,8 @@ class DispatcherWorker(ServedWorker):
             attempt.seen = progress
             if looks == _LOOKS:
                 raise TryLater("it is still storing what it was sent: it is asked again later")
-            attempt.apart = max(attempt.apart, between_looks(attempt.took, progress.count or 0))
+            if progress.count != len(attempt.frames):
+                attempt.apart = max(attempt.apart, between_looks(attempt.took, progress.count or 0))
             if self.wait(attempt.apart):
                 return
             progress, looks = attempt.delivery.delivered(), looks + 1
