@@ -460,6 +460,8 @@ class TestOnceAndInOrder:
             if request.method == "POST" and not working.is_set():
                 server._take_values(int(now.wall) - DAY, "9", stored)
                 return FATAL
+            if request.path.endswith("/input/get"):
+                assert working.wait(30)
             return handle(request)
 
         monkeypatch.setattr(server, "handle", store_in_part)
@@ -468,7 +470,7 @@ class TestOnceAndInOrder:
             now = Clock().now()
             spool.put([Frame("9", (1.0, 2.0), replace(now, wall=now.wall - DAY))])
             wait_until(lambda: worker.failures)
-            # when the clock is set before the server works
+            # when the clock is set before the server works, and says what it has
             spool.set_clock(now.wall - now.boottime)
             working.set()
             wait_until(lambda: spool.standing("home").waiting == 0)
