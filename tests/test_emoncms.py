@@ -187,6 +187,61 @@ class TestJudgement:
         assert words in str(failure)
 
     @pytest.mark.parametrize(
+        "error",
+        [
+            "Exception: DateTimeZone::__construct(): Unknown or bad timezone (Kiev) in /a/process/x.php",
+            "TypeError: Unsupported operand types: string + int in /a/process/x.php",
+            "Error: Call to a member function post() on array in /a/feed/feed_model.php",
+        ],
+    )
+    def test_a_process_that_fails_sets_its_node_aside(self, error):
+        # given what Emoncms answers if a process of an input fails: the inputs are set, the feeds are not
+        calls = "Stack trace:\n#0 /a/Modules/input/input_methods.php(362): Process-&gt;input()\n#1 {main}"
+        failure = judge(200, f"<br />\n<b>Fatal error</b>:  Uncaught {error}:7\n{calls}")
+        assert type(failure) is FeedDamaged
+        assert str(failure).startswith("what a process of this node does fails there (see Process List of ")
+        # but outside of the processes of an input it says nothing of a node
+        assert type(judge(200, f"<b>Fatal error</b>:  Uncaught {error}:7\n#0 {{main}}")) is HoldEverything
+
+    @pytest.mark.parametrize(
+        "warning",
+        [
+            '<b>Warning</b>:  Attempt to read property "num_rows" on bool in <b>/a/feed/feed_model.php</b>',
+            "<b>Notice</b>:  Trying to get property 'num_rows' of non-object in <b>/a/feed_model.php</b>",
+        ],
+    )
+    def test_a_feed_that_an_older_php_does_not_find_is_the_database_that_failed(self, warning):
+        # given what it prints if it then fails at the next row: this row is in its inputs, and in no feed
+        fatal = (
+            "<b>Fatal error</b>: Uncaught Error: Call to a member function execute() on bool in /a/input/x"
+        )
+        assert type(judge(200, f"{warning}<br />\n{fatal}\n#0 {{main}}")) is RowUnfinished
+        # and if only that table cannot be read: no row is in a feed
+        failure = judge(200, f"{warning}<br />\nok")
+        assert isinstance(failure, NotKept)
+        assert "its database is in trouble" in str(failure)
+
+    @pytest.mark.parametrize("method", ["fetch_object", "fetch_array", "execute", "bind_param"])
+    @pytest.mark.parametrize(
+        ("model", "kind"),
+        [
+            ("feed", RowUnfinished),
+            ("input", RowUnfinished),
+            ("device", RowUnfinished),
+            ("schedule", FeedDamaged),
+        ],
+    )
+    def test_a_query_that_gives_nothing_is_a_database_that_failed(self, method, model, kind):
+        # given what an older PHP ends with, whose mysqli raises nothing
+        failure = judge(
+            200,
+            f"Fatal error</b>: Uncaught Error: Call to a member function {method}() on bool in /{model}/x:7\n"
+            f"Stack trace:\n#0 /a/Modules/input/input_methods.php(300): {PROCESSING}",
+        )
+        # then it passes, unless only a process of this node needs that table
+        assert type(failure) is kind
+
+    @pytest.mark.parametrize(
         ("status", "body", "kind", "words"),
         [
             (200, "", HoldEverything, "apikey must be the write key"),

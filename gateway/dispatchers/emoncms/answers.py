@@ -57,8 +57,17 @@ _ROW_REFUSED = re.compile(
 """What PHP prints when the database works but refuses what a process of an input does: a value, or a table of
 its own that is missing or damaged. This does not pass, and does not affect other nodes."""
 
-_DATABASE = re.compile(r"Uncaught (?:mysqli_sql|Redis|PDO)_?[Ee]xception\b")
-"""What PHP prints if the database or Redis fails or ends in the middle of its work."""
+_DATABASE = re.compile(
+    r"Uncaught (?:(?:mysqli_sql|Redis|PDO)_?[Ee]xception\b|"
+    r"Error: Call to a member function (?:fetch_\w+|bind_param|execute|close)\(\) on (?:bool|null)"
+    r"[^\n]{1,300}?/(?:feed|input|device|user)/)"
+)
+"""What PHP prints if the database or Redis fails or ends in the middle of its work. Before PHP 8.1 a query
+that failed gives false; a table that only one process needs may be missing for good."""
+
+_NO_RESULT = re.compile(r"(?:Attempt to read|Trying to get) property (?:[\"']|&quot;)num_rows\b")
+"""What PHP before 8.1 prints where Emoncms goes on although a query failed: it takes a feed for one that is
+not there, and writes nothing to it (measured)."""
 
 _PROCESSING = re.compile(r"\bProcess-(?:>|&gt;)input\(")
 """What PHP's list of calls contains if all inputs of the row had already been set."""
@@ -154,7 +163,8 @@ def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
     if lost := _NOT_WRITTEN.search(body):
         return _NotWritten(f"its feeds are not written ({lost[1]}): make room on its disk, or repair it")
     if last == "ok":  # after PHP's warnings, where an old Emoncms runs on a new PHP
-        return None
+        failed = _NO_RESULT.search(body)
+        return _NotWritten(f"its database is in trouble: {quote(body, secret)}") if failed else None
     if not last:
         nothing = "it answers nothing, as it does to a read key: apikey must be the write key"
         return HoldEverything(f"{nothing}, {_NO_KEY_CAME}")
@@ -178,9 +188,13 @@ def _judge_fatal(body: str, secret: str) -> HoldEverything:
         return kind(f"its program is not complete (let its upgrade end, or repeat it): {said}")
     is_limit = "Maximum execution time" in body or "Allowed memory size" in body
     what = "PHP has too little time or memory there" if is_limit else "its database or Redis is in trouble"
+    in_process = _PROCESSING.search(body)
     kind = HoldEverything
     if _DATABASE.search(body):
-        kind = RowUnfinished if _PROCESSING.search(body) else DatabaseFailed
+        kind = RowUnfinished if in_process or _NO_RESULT.search(body) else DatabaseFailed
+    elif in_process and not is_limit:
+        kind = FeedDamaged
+        what = "what a process of this node does fails there (see Process List of its inputs)"
     return kind(f"{what}: {said}")
 
 
