@@ -314,6 +314,36 @@ def test_a_slow_client_is_cut_off_however_busy_it_is(running):
     assert gateway.counts == {"too-slow": 1}
 
 
+@pytest.mark.parametrize(
+    ("begun", "words"),
+    [
+        (
+            b"POST /input/post HTTP/1.1\r\nContent-Length: 99\r\n\r\ncsv=1",
+            "127.0.0.1: 5 of 99 bytes of a body came in 10 s (timeout)",
+        ),
+        (
+            b"GET /input/post?csv=1 HTTP/1.1\r\nHost: pi",
+            "127.0.0.1: no end of a request came in 10 s (timeout)",
+        ),
+    ],
+)
+def test_a_device_that_never_ends_its_post_is_told_of(running, begun, words, caplog):
+    gateway = running(timeout=10, idle=60)
+    clock = gateway.listener.clock
+    for _ in range(3):
+        with gateway.connect() as device, gateway.connect() as visitor:
+            device.sendall(begun)
+            wait_until(lambda: any(each.requests.begun for each in gateway.listener._server.clients))
+            clock.sleep(11)
+            visitor.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert is_hung_up_on(device)
+    assert gateway.counts["too-slow"] == 3
+    assert f"a request is refused (too-slow, 1 so far): '{words}'" in caplog.text
+    assert gateway.listener.health().troubles == [
+        "every request is refused: 3 in a row, the last one as too-slow"
+    ]
+
+
 def test_who_connects_and_says_nothing_is_hung_up_on(running):
     gateway = running(timeout=10, idle=60)
     clock = gateway.listener.clock

@@ -29,6 +29,7 @@ _UNSENT = 16 << 20  # bytes of answers to all clients that may wait for them to 
 _READ = 65536  # bytes at most from one client before the next has its turn
 _BUG = "fault-in-the-program"
 _GONE = "gone-before-the-answer"
+_SLOW = "too-slow"
 _KEEP_EVERY = 60.0  # seconds between two writes of what the inputs were
 _PARTING = 2.0  # seconds for a client to read its last answer and close the connection
 
@@ -159,8 +160,11 @@ class Http(TcpListener[_Client]):
         if reason == "idle" and client.unsent:
             reason = _GONE
         elif reason == "idle":
-            reason = "" if client.parting else "too-slow" if client.requests.begun else "idle"
-        super()._closed(client, reason)
+            reason = "" if client.parting else _SLOW if client.requests.begun else "idle"
+        if reason == _SLOW and (unfinished := client.requests.unfinished):
+            self.refuse(_SLOW, f"{client.host}: {unfinished} came in {self.timeout:g} s (timeout)")
+        else:
+            super()._closed(client, reason)
 
     def _hear(self, client: _Client, data: bytes, stamp: Stamp) -> list[Frame]:
         if client.has_ended:

@@ -76,6 +76,14 @@ class Requests:
         return self._head is not None or bool(self._unread)
 
     @property
+    def unfinished(self) -> str:
+        """What has come of a request with data whose rest has not, "" if it may be a visitor's."""
+        if self._head is not None:
+            return f"{len(self._unread)} of {self._head.length} bytes of a body"
+        means_data = self._unread.startswith(b"POST ") or b"?" in self._unread
+        return "no end of a request" if means_data else ""
+
+    @property
     def expects_continue(self) -> bool:
         """Whether the client waits for permission to send the body it has announced."""
         return self._head is not None and self._head.headers.get("expect", "").lower() == "100-continue"
