@@ -7,6 +7,8 @@ import itertools
 import socket
 from pathlib import Path
 
+import pytest
+
 from tests.waiting import wait_until
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -33,6 +35,15 @@ def free_port() -> int:
         atexit.register(claim.close)
         return port
     raise AssertionError(f"no free port: the kernel keeps {first} to {last} to itself ({_EPHEMERAL})")
+
+
+def need_address(host: str) -> None:
+    """Skip the test where this machine does not have that address: IPv6 may be switched off."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, 0), family=family).close()
+    except OSError:
+        pytest.skip(f"this machine has no address {host}")
 
 
 def listens(port: int) -> bool:

@@ -25,7 +25,7 @@ from gateway.spool.opening import open_queue
 from listeners.ports import i2c
 from listeners.ports.serial_port import SerialPort
 from tests.gateway_process import ENVIRONMENT
-from tests.ports import free_port
+from tests.ports import free_port, need_address
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 LINE = "   0: {address}:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000 0 {uid} 0 {inode} 1\n"
@@ -65,6 +65,7 @@ def listening(host, port):
     ],
 )
 def test_the_process_that_listens_at_a_port_is_found(theirs, ours, collide):
+    need_address(theirs)
     port = free_port()
     with program(listening(theirs, port)) as other:
         found = of_port(ours, port)

@@ -19,7 +19,7 @@ from listeners.onewire.tree import Unavailable, buses
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
-from tests.ports import free_port
+from tests.ports import free_port, need_address
 from tests.simulators.ds18s20 import Ds18s20
 from tests.simulators.i2c_server import i2c_server
 from tests.simulators.owfs_peers import owserver, owserver_process
@@ -113,6 +113,7 @@ def test_two_sections_on_the_same_buses_share_a_conversion(served, at_end, host)
     house.sweep()
     sensor, rom = house.bridge.sensors[0], Rom.parse(FLOW)
     host = own_address() if host == "its own" else host
+    need_address(host)
     if host not in ("127.0.0.1", "localhost"):
         at_end.enter_context(Peer(passing_on(house.port), host, house.port))
     tree = Server(Address(host, house.port))

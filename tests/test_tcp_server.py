@@ -9,6 +9,7 @@ import pytest
 from gateway.flag import wait_readable
 from gateway.process.port import is_loopback
 from listeners.ports.tcp_server import Client, TcpServer
+from tests.ports import need_address
 
 
 class Served:
@@ -90,12 +91,8 @@ def test_an_address_that_is_not_ours_is_an_os_error():
 
 
 def test_it_can_listen_on_ipv6(serve):
-    if not socket.has_ipv6:
-        pytest.skip("this kernel has no IPv6")
-    try:
-        served = serve(host="::1")
-    except OSError as error:
-        pytest.skip(f"no IPv6 here: {error}")
+    need_address("::1")
+    served = serve(host="::1")
     with served.connect() as client:
         client.sendall(b"1")
         served.turn()
