@@ -7,7 +7,7 @@ FOREIGN = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     # The words of errors are compared.
-    *("LANGUAGE", "PYTHONWARNINGS"),
+    *("LANGUAGE", "PYTHONWARNINGS", "FORCE_COLOR"),
     # A terminal that systemd has started passes it on: there the log would leave out its times.
     "JOURNAL_STREAM",
 )
