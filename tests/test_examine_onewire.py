@@ -372,6 +372,32 @@ def test_the_file_of_debian_serves_fake_sensors(pi):
     assert not ailing(plugin("owfs").examine(pi.machine))
 
 
+@pytest.mark.parametrize(
+    "master",
+    [
+        *(
+            "usb = all",
+            "w1",
+            "link = 10.0.0.3",
+            "ha7net = 10.0.0.2",
+            "HA7E = /dev/ttyUSB0",
+            "HA3 = /dev/ttyUSB0",
+        ),
+        *(
+            "ENET = 10.0.0.5",
+            "pbm = /dev/ttyUSB0",
+            "masterhub = 10.0.0.4",
+            "etherweather = 10.0.0.6",
+            "browse",
+        ),
+        *("xport = 10.0.0.7:10001", "passive = /dev/ttyS0", "autoserver", "ds1wm = 0x1000", "external"),
+    ],
+)
+def test_every_bus_master_of_owfs_is_one(pi, master):
+    pi.put("/etc/owfs.conf", f"! server: server = localhost:4304\nserver: {master}\n")
+    assert well(plugin("owserver").examine(pi.machine)) == ["/etc/owfs.conf names a bus for owserver"]
+
+
 def test_our_own_file_has_no_faults(owfs):
     assert well(plugin("owserver").examine(owfs.machine)) == ["/etc/owfs.conf names a bus for owserver"]
 

@@ -23,7 +23,11 @@ PATH = "/etc/owfs.conf"
 PROGRAMS = {"owserver": "server", "owfs": "owfs", "owhttpd": "http", "owftpd": "ftp"}
 """The programs that share the file, and what they are called in it."""
 
-SOURCES = ("i2c", "device", "usb", "server", "fake", "tester", "mock", "ha7", "link", "w1")
+SOURCES = (
+    *("i2c", "device", "usb", "w1", "server", "autoserver", "browse", "fake", "tester", "mock"),
+    *("link", "enet", "ha7net", "ha7e", "ha7s", "ha3", "ha4b", "ha5", "pbm", "masterhub", "etherweather"),
+    *("xport", "passive", "ds1wm", "k1wm", "external"),
+)
 MADE_UP = ("fake", "tester", "mock")
 """Options that name a bus master, and those of them whose sensors are simulated."""
 
