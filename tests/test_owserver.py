@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import struct
-from contextlib import suppress
 
 import pytest
 from pyownet import protocol
@@ -163,7 +162,7 @@ def test_a_restart_between_two_sweeps_goes_unnoticed(tmp_path):
         assert isinstance(sweep(bus, FLOW)[0], float)
 
 
-def test_a_bus_that_owserver_did_not_have_at_first_is_found_by_the_next_search(tmp_path):
+def test_a_bus_that_owserver_did_not_have_at_first_is_found_by_the_next_search(tmp_path, monkeypatch):
     port = free_port()
     with (
         owserver(Ds2482(Clock(), [quick(FLOW, 21.5)]), tmp_path) as first,
@@ -185,10 +184,15 @@ def test_a_bus_that_owserver_did_not_have_at_first_is_found_by_the_next_search(t
             process.kill()
             process.wait()
 
-        # and where that bus is missing during a search, they are read as soon as it is back
+        # and where that bus is missing during a search, no other is looked for, and they are read as soon as
+        # it is back
         with owserver_process(port, tmp_path, servers[0]) as process:
-            with suppress(BusFault):
+            asked = []
+            monkeypatch.setattr(bus, "_find_buses", asked.append)
+            with pytest.raises(BusFault, match="the bus cannot be searched"):
                 bus.search()
+            assert not asked
+            monkeypatch.undo()
             assert sweep(bus, FLOW, RETURN) == [21.5, Fault.BUS]
             process.kill()
             process.wait()

@@ -171,19 +171,25 @@ class Owfs(OneWire):
 
     def search(self) -> Collection[Rom]:
         """Return the sensors that the tree lists; for that OWFS searches its buses and their couplers."""
-        # A server behind this one may have come up, or this one started anew with another bus. One that does
-        # not answer now stays.
-        self._find_buses(known=self._buses)
-        self._searched = True
-        try:
-            found = locate(self._tree, self._buses or [""])
-        except Unavailable as refusal:
-            raise BusFault(f"{self._tree}: the bus cannot be searched ({refusal})") from refusal
+        self._searched, known = True, self._buses
+        found = self._located()
+        # A restart of this owserver may have added a bus, or one behind it may have come up. They are looked
+        # for once those that are known have answered: where one hangs it would take a minute.
+        self._find_buses(known)
+        if self._buses != known:
+            self._searched, found = True, self._located()
         for rom, path in found.items():
             self._places.pop(rom, None)
             if path not in self._buses and path:
                 self._places[rom] = path
         return found.keys()
+
+    def _located(self) -> dict[Rom, str]:
+        """Return where each device is; BusFault if a bus cannot be searched."""
+        try:
+            return locate(self._tree, self._buses or [""])
+        except Unavailable as refusal:
+            raise BusFault(f"{self._tree}: the bus cannot be searched ({refusal})") from refusal
 
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
         """Return resolution and power supply, as far as a bus master has shown them."""
@@ -201,7 +207,7 @@ class Owfs(OneWire):
         return Server(self.server) if self.server else Mount(self.path or MOUNT_POINT)
 
     def _find_buses(self, known: Mapping[str, str] = MappingProxyType({})) -> None:
-        """See which buses there are besides those known, and log once where they are not real."""
+        """See which buses there are besides those known, which stay; log once where they are not real."""
         found = {**known, **dict(buses(self._tree))}
         if found == self._buses:
             return
