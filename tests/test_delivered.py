@@ -11,7 +11,7 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from urllib.parse import urlencode
 
@@ -35,7 +35,7 @@ from listeners.simulated.clock import VirtualClock, VirtualFlag
 from tests.at_emoncms import KEY, dispatcher, encoded, frame, prepare, send
 from tests.gateway_process import GatewayProcess, command, state
 from tests.ports import connect, free_port
-from tests.simulators.emoncms import FATAL, FAULTS, Answer, FakeEmoncms, Request
+from tests.simulators.emoncms import FATAL, FAULTS, NO_DATABASE, Answer, FakeEmoncms, Request
 from tests.spools import left_by_an_earlier_run, open_queue
 from tests.waiting import wait_until, wait_until_idle
 
@@ -313,7 +313,7 @@ class TestReadingAnAnswer:
         ],
     )
     def test_trouble_is_no_answer(self, status, text, kind):
-        assert type(judge_inputs("9", status, text)) is kind
+        assert isinstance(judge_inputs("9", status, text), kind)
 
     @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
     def test_whatever_comes_is_understood_or_not(self, text):
@@ -430,6 +430,22 @@ def numbered(*numbers: int) -> list[Frame]:
 
 def stored(server: FakeEmoncms) -> list[float]:
     return [kept.value for kept in server.stored if kept.key == "1"]
+
+
+@dataclass
+class RestartedEmoncms(FakeEmoncms):
+    """It is restarted, so many times, where its feeds cannot take a value: no answer comes."""
+
+    restarts: int = 1
+
+    def handle(self, request: Request) -> Answer | None:
+        answer = super().handle(request)
+        if answer != NO_DATABASE:
+            return answer
+        self.restarts -= 1
+        if self.restarts == 0:
+            self.feeds.no_database = math.inf
+        return None
 
 
 class TestOnceAndInOrder:
@@ -655,6 +671,28 @@ class TestOnceAndInOrder:
             (before // 4 + 1.0) + (100 if before // 2 % 2 else 0)
         ]
         assert spool.refused("home") == []
+        assert worker.doubled == 0
+
+    @pytest.mark.parametrize("restarts", [1, 2])
+    @pytest.mark.parametrize("before", range(10))
+    def test_a_row_within_which_the_server_is_restarted_is_sent_again_once(self, spool, before, restarts):
+        # given a server that is restarted after it has set the inputs of a row, and before its feeds have it
+        start = int(time.time()) - 1000
+        with RestartedEmoncms(key=KEY, restarts=restarts) as server, dispatching(server, spool) as worker:
+            for key in "12":
+                server._take_values(start, "9", {key: 0.0})
+                server.inputs["9", key].processes = f"1:{server.feeds.add('9', key).id}"
+            server.stored.clear()
+            server.feeds.no_database = before
+            wait_until_idle(worker)
+            spool.put([frame(n + 1.0, n + 1.5, node="9", wall=start + 10 * (n + 1)) for n in range(6)])
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then only that row is posted twice, and counts if the server ends there each time
+        lost = (restarts - 1) * (2 - before % 2)
+        assert sum(len(feed.slots) for feed in server.feeds.by_id.values()) == 12 - lost
+        posted = Counter(each.value for each in server.stored)
+        row = before // 2 + 1.0
+        assert {value for value, times in posted.items() if times > 1} == {row, row + 0.5}
         assert worker.doubled == 0
 
     @pytest.mark.parametrize("batch", [1, 100])

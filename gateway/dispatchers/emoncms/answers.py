@@ -110,6 +110,10 @@ class RowUnfinished(DatabaseFailed):
     where = "feeds"
 
 
+class EndedSilently(OutcomeUnknown):
+    """PHP shows no errors: a feed may fail at each try, and nothing says so."""
+
+
 class _NotWritten(HoldEverything, NotKept):
     """Its inputs have the batch, but its feeds do not: all of it has to be sent again."""
 
@@ -152,7 +156,8 @@ def judge_status(  # noqa: PLR0911  (a line for each)
             f"it answers {status} to {path}: check url, at which Emoncms's own page must open in a browser "
             "(on an emonPi that is http://emonpi/emoncms)"
         )
-    kind = TryLater if status in (408, 429) else OutcomeUnknown
+    unknown = EndedSilently if status == 500 else OutcomeUnknown
+    kind = TryLater if status in (408, 429) else unknown
     words = quote(body, secret).removeprefix(str(status)).strip()
     nothing = _NO_ERROR_SHOWN if status == 500 else "nothing more"
     return kind(f"it answers {status}: {words or nothing}")

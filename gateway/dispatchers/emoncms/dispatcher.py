@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from gateway.dispatchers.emoncms import progress
 from gateway.dispatchers.emoncms.answers import (
     DatabaseFailed,
+    EndedSilently,
     FeedDamaged,
     RowUnfinished,
     judge,
@@ -22,7 +23,16 @@ from gateway.dispatchers.emoncms.answers import (
 from gateway.dispatchers.emoncms.encoding import Inputs, Keys, encode, row_of, storable
 from gateway.dispatchers.emoncms.url import check_url, odd_port
 from gateway.dispatchers.http_client.session import Server
-from gateway.plugin import BadFrame, Batch, Delivery, DeliveryFailure, Dispatcher, NodeRefused, Progress
+from gateway.plugin import (
+    BadFrame,
+    Batch,
+    Delivery,
+    DeliveryFailure,
+    Dispatcher,
+    NodeRefused,
+    OutcomeUnknown,
+    Progress,
+)
 from gateway.settings import at_least, between, setting
 
 if TYPE_CHECKING:
@@ -63,6 +73,8 @@ class Emoncms(Dispatcher):
     _left_out: set[tuple[str, int]] = field(default_factory=set, init=False, repr=False, compare=False)
     inputs: Inputs = field(default_factory=dict, init=False, repr=False, compare=False)
     """What the server's inputs have, as far as is known."""
+    cut: Inputs = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The row that was last sent again because its server may have ended within it."""
     asked: dict[str, Inputs] = field(default_factory=dict, init=False, repr=False, compare=False)
     """The inputs of the nodes asked for before a request failed: the next look goes on from there."""
 
@@ -149,6 +161,8 @@ class _Post(Delivery):
         self._rows = rows
         self._before = emoncms.inputs.copy()
         self._stored: Progress | None = None
+        self._may_be_cut = False
+        self._cut_before = emoncms.cut
         super().__init__(progress.distinct(rows, self._before))
 
     def send(self) -> None:
@@ -159,6 +173,7 @@ class _Post(Delivery):
         failure = self._emoncms.post(data) if data else None
         if isinstance(failure, FeedDamaged) and (node := self._node_of_feed()):
             failure = NodeRefused(str(failure), node, stored=bool(self._stored))
+        self._may_be_cut = isinstance(failure, OutcomeUnknown) and not isinstance(failure, EndedSilently)
         self.failed = failure.where if isinstance(failure, DatabaseFailed) else ""
         if failure is not None:
             raise self._emoncms.server.named(failure)
@@ -183,8 +198,22 @@ class _Post(Delivery):
         self._emoncms.inputs |= now
         found = progress.find(self._rows, now, self._before)
         if not self.failed:
-            return found
+            return self._without_cut(found) if self._may_be_cut else found
         return progress.unfinished(self._rows, found, shown=self.failed == RowUnfinished.where)
+
+    def _without_cut(self, found: Progress) -> Progress:
+        """Return the same without the last row if that may be cut; a row that was sent again already counts.
+
+        The inputs are taken for what they were before it, or else it could not be told from itself.
+        """
+        last = self._rows[(found.count or 0) - 1]
+        if last == self._cut_before or not progress.last_may_be_cut(self._rows, found):
+            return found
+        self._emoncms.cut = last
+        for where in last:
+            self._emoncms.inputs.pop(where)
+            self._emoncms.inputs |= {where: self._before[where]} if where in self._before else {}
+        return progress.unfinished(self._rows, found, shown=True)
 
     def _node_of_feed(self) -> str:
         """Return the node of the row that was not stored in its feeds, "" if that is not known.

@@ -143,6 +143,19 @@ def unfinished(rows: Sequence[Inputs], found: Progress, *, shown: bool) -> Progr
     return Progress(last, found.shown, found.missing - {last})
 
 
+def last_may_be_cut(rows: Sequence[Inputs], found: Progress) -> bool:
+    """Tell whether the last row that the inputs show may be in no feed, as no answer came.
+
+    A server that is restarted ends within a row. If the inputs show a part of the next one, that was it; if
+    they show all rows, only the answer was lost.
+    """
+    count = found.count or 0
+    if not 0 < count < len(rows):
+        return False
+    earlier = {reading for row in rows[:count] for reading in row.items()}
+    return not (rows[count].items() - earlier) & found.shown
+
+
 def _never_received(where: tuple[str, str], reading: Reading, now: Inputs, before: Inputs) -> bool:
     """Tell whether an input proves that it never had this reading: it has an older one, or none."""
     return (
