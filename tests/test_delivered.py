@@ -695,6 +695,28 @@ class TestOnceAndInOrder:
         assert {value for value, times in posted.items() if times > 1} == {row, row + 0.5}
         assert worker.doubled == 0
 
+    @pytest.mark.parametrize("before", range(10))
+    def test_a_row_within_which_the_server_is_restarted_is_sent_again_by_the_next_run(self, killed, before):
+        # given a server that is restarted within a row, and a gateway that ends before it asks for it
+        start = int(time.time()) - 1000
+        with RestartedEmoncms(key=KEY) as server:
+            for key in "12":
+                server._take_values(start, "9", {key: 0.0})
+                server.inputs["9", key].processes = f"1:{server.feeds.add('9', key).id}"
+            server.stored.clear()
+            server.feeds.no_database = before
+            with killed() as spool, dispatching(server, spool, real=True) as worker:
+                spool.put([frame(n + 1.0, n + 1.5, node="9", wall=start + 10 * (n + 1)) for n in range(6)])
+                wait_until(lambda: worker.failures)
+            # when the next one delivers what waits
+            with killed() as spool, dispatching(server, spool) as worker:
+                wait_until(lambda: spool.standing("home").waiting == 0)
+        # then the feeds have all of it, and that row was posted twice
+        assert [len(feed.slots) for feed in server.feeds.by_id.values()] == [6, 6]
+        posted = Counter(each.value for each in server.stored)
+        row = before // 2 + 1.0
+        assert {value for value, times in posted.items() if times > 1} == {row, row + 0.5}
+
     @pytest.mark.parametrize("batch", [1, 100])
     @pytest.mark.parametrize("before", [0, 1, 2, 5, 6])
     def test_where_the_database_fails_and_the_gateway_ends_at_once_no_reading_counts_as_arrived(

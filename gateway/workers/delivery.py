@@ -185,6 +185,7 @@ class DispatcherWorker(ServedWorker):
             self._size, attempt.took = max(1, number // 2), self.plugin.clock.monotonic() - began
             if number > 1 and attempt.took >= _QUICK:
                 self._vanished = self.failures + 1
+            self._kept.failed(attempt.delivery.failed)
             raise
         except HoldEverything:
             self._kept.failed(attempt.delivery.failed)

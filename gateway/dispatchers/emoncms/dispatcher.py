@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 _NODES = 32
 """The most nodes of an account, unless its server sets another limit (max_node_id_limit)."""
 
+_NO_ANSWER = "no answer"
+"""How a batch failed if its server may have ended anywhere in it."""
+
 
 def _check_domain(domain: str) -> None:
     if not re.fullmatch(r"[^\s/?#@]+", domain):
@@ -161,7 +164,6 @@ class _Post(Delivery):
         self._rows = rows
         self._before = emoncms.inputs.copy()
         self._stored: Progress | None = None
-        self._may_be_cut = False
         self._cut_before = emoncms.cut
         super().__init__(progress.distinct(rows, self._before))
 
@@ -173,8 +175,10 @@ class _Post(Delivery):
         failure = self._emoncms.post(data) if data else None
         if isinstance(failure, FeedDamaged) and (node := self._node_of_feed()):
             failure = NodeRefused(str(failure), node, stored=bool(self._stored))
-        self._may_be_cut = isinstance(failure, OutcomeUnknown) and not isinstance(failure, EndedSilently)
-        self.failed = failure.where if isinstance(failure, DatabaseFailed) else ""
+        if isinstance(failure, DatabaseFailed):
+            self.failed = failure.where
+        elif isinstance(failure, OutcomeUnknown) and not isinstance(failure, EndedSilently):
+            self.failed = _NO_ANSWER
         if failure is not None:
             raise self._emoncms.server.named(failure)
         for row in self._rows:
@@ -197,9 +201,11 @@ class _Post(Delivery):
         asked.clear()
         self._emoncms.inputs |= now
         found = progress.find(self._rows, now, self._before)
-        if not self.failed:
-            return self._without_cut(found) if self._may_be_cut else found
-        return progress.unfinished(self._rows, found, shown=self.failed == RowUnfinished.where)
+        if self.failed == _NO_ANSWER:
+            return self._without_cut(found)
+        if self.failed:
+            return progress.unfinished(self._rows, found, shown=self.failed == RowUnfinished.where)
+        return found
 
     def _without_cut(self, found: Progress) -> Progress:
         """Return the same without the last row if that may be cut; a row that was sent again already counts.
@@ -211,7 +217,7 @@ class _Post(Delivery):
             return found
         self._emoncms.cut = last
         for where in last:
-            self._emoncms.inputs.pop(where)
+            self._emoncms.inputs.pop(where, None)
             self._emoncms.inputs |= {where: self._before[where]} if where in self._before else {}
         return progress.unfinished(self._rows, found, shown=True)
 
