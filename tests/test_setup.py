@@ -295,6 +295,45 @@ def test_a_second_run_changes_only_what_is_answered_differently(ready, bus, serv
     assert changed(before.decode(), ready) == [f"sensor2 = {FLOW}, supply", "active = no"]
 
 
+OF_2013 = """
+[buffers]
+[[old]]
+    type = OemGatewayEmoncmsBuffer
+    [[[init_settings]]]
+    [[[runtime_settings]]]
+        domain = {domain}
+        path = ""
+        apikey = {key}
+        active = True
+[listeners]
+[[Socket]]
+    type = OemGatewaySocketListener
+"""
+
+
+def test_an_emoncms_of_oem_gateway_counts_as_the_account_that_there_is(tmp_path, server):
+    # given a file of oem_gateway whose readings go to an Emoncms
+    file = tmp_path / "old.conf"
+    text = state(tmp_path) + OF_2013.format(domain=server.url[7:], key=server.key)
+    file.write_text(text)
+    # when the same account is asked for, then it is tried, and does not get a second section
+    with at_terminal(file, "setup", *NO_RADIO) as person:
+        person.answers_with(("Which [1", "1"))
+        assert person.waits() == 0, person.seen
+    assert "[[old]] stays as it is" in person.seen
+    assert "a test row came back" in person.seen
+    assert file.read_text() == text
+    # when an address is given for it, then that is refused, with the place for it
+    done = command("--config-file", file, "setup", "--yes", *NO_RADIO, "--url", "http://emonpi/emoncms")
+    assert done.returncode == 2
+    assert "--url: [[old]] has the settings of oem_gateway: its domain, path and apikey" in done.stderr
+    assert file.read_text() == text
+    # when another destination is asked for, then it is off
+    done = command("--config-file", file, "setup", "--yes", *NO_RADIO, "--to", "page")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert changed(text, file) == ["active = no", "[[page]]", "type = page"]
+
+
 def test_a_new_sensor_gets_an_index_that_none_had(ready, bus, chip):
     # given a sensor at index 3 that is gone, of which only the gateway's memory knows
     with GatewayProcess(ready, **bus):

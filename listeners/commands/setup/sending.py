@@ -18,7 +18,7 @@ from gateway.process.port import is_loopback, joined
 from gateway.registry import UnknownType, find
 from gateway.settings import SettingsFault, build, quoted
 from gateway.text.terminal import say
-from listeners.commands.setup.questions import Questions
+from listeners.commands.setup.questions import Questions, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,8 @@ _MENU = (
     "  4  the same page for other machines too, with a password",
 )
 _KIND: Kind = "dispatchers"
+_OF_2013 = "OemGatewayEmoncmsBuffer"
+"""Emoncms with the settings of oem_gateway, to which the questions do not lead."""
 _NO_KEY = "0" * 32
 _HERE, _EVERYWHERE = "127.0.0.1", "0.0.0.0"
 _ALONE = "[listeners]\n[[nothing]]\ntype = tcp\nactive = no\n[dispatchers]\n"
@@ -72,8 +74,9 @@ def ways_of(draft: Draft) -> frozenset[str]:
     """Return the ways that are on in the file; in one without a key yet, what most people want."""
     hosts = [draft.value(_KIND, name, "host") or _HERE for name in draft.on(_KIND, PAGE)]
     ways = {PAGE if is_loopback(host) else NETWORK for host in hosts}
-    ways |= {way for way in (EMONCMS, MQTT) if draft.on(_KIND, way)}
-    has_key = any(draft.value(_KIND, name, "apikey") for name in draft.on(_KIND, EMONCMS))
+    emoncms = [*draft.on(_KIND, EMONCMS), *draft.on(_KIND, _OF_2013)]
+    ways |= {way for way, names in ((EMONCMS, emoncms), (MQTT, draft.on(_KIND, MQTT))) if names}
+    has_key = any(draft.value(_KIND, name, "apikey") for name in emoncms)
     return frozenset({EMONCMS, PAGE} if ways == {EMONCMS} and not has_key else ways)
 
 
@@ -111,6 +114,8 @@ class Sending:
             self._page(is_open=NETWORK in ways)
         for way in sorted({EMONCMS, MQTT, PAGE} - ways - {PAGE if NETWORK in ways else ""}):
             self._switch_off(way)
+            if way == EMONCMS:
+                self._switch_off(_OF_2013)
 
     def _switch_off(self, type_: str) -> None:
         for name in self.draft.on(_KIND, type_):
@@ -128,6 +133,9 @@ class Sending:
         return name
 
     def _emoncms(self) -> None:
+        if (old := self.draft.on(_KIND, _OF_2013)) and not self.draft.on(_KIND, EMONCMS):
+            self._keep(old[0])
+            return
         name = self._section(EMONCMS)
         while True:
             usual = "https://emoncms.org"
@@ -139,6 +147,16 @@ class Sending:
                 return
             if self._proves(name) or self._goes_on():
                 return
+
+    def _keep(self, name: str) -> None:
+        """Try a section of oem_gateway. A second one beside it would send everything twice."""
+        where = f"its domain, path and apikey are edited in {self.draft.path}"
+        for answer, option in (("url", "--url"), ("apikey", "--apikey-file")):
+            if self.questions.has(answer):
+                raise Refused(f"{option}: [[{name}]] has the settings of oem_gateway: {where}")
+        say([f"[[{name}]] stays as it is, with the settings of oem_gateway: {where}"])
+        if not self._proves(name) and not self._goes_on():
+            self._switch_off(_OF_2013)
 
     def _mqtt(self) -> None:
         name = self._section(MQTT)
