@@ -717,6 +717,38 @@ class TestOnceAndInOrder:
         row = before // 2 + 1.0
         assert {value for value, times in posted.items() if times > 1} == {row, row + 0.5}
 
+    @pytest.mark.parametrize("cls", [FakeEmoncms, RestartedEmoncms])
+    @pytest.mark.parametrize("before", [0, 1, 2, 5, 6])
+    def test_a_row_that_is_to_be_sent_again_is_sent_by_the_next_run(self, killed, monkeypatch, cls, before):
+        # given a server that fails within a row
+        start = int(time.time()) - 1000
+        with cls(key=KEY) as server:
+            for key in "12":
+                server._take_values(start, "9", {key: 0.0})
+                server.inputs["9", key].processes = f"1:{server.feeds.add('9', key).id}"
+            server.feeds.no_database = before
+            with killed() as spool, dispatching(server, spool) as worker:
+                wait_until_idle(worker)
+                handle = server.handle
+
+                def stop_at_the_second_look(request):
+                    answer = handle(request)
+                    if [each.method for each in server.requests][-3:] == ["POST", "GET", "GET"]:
+                        worker.stop.set()
+                    return answer
+
+                # when the gateway ends as soon as it knows what has arrived
+                monkeypatch.setattr(server, "handle", stop_at_the_second_look)
+                spool.put([frame(n + 1.0, n + 1.5, node="9", wall=start + 10 * (n + 1)) for n in range(6)])
+                worker.join(30)
+            monkeypatch.undo()
+            server.feeds.no_database = math.inf
+            with killed() as spool, dispatching(server, spool) as worker:
+                wait_until(lambda: spool.standing("home").waiting == 0)
+        # then the feeds have all of it
+        assert [len(feed.slots) for feed in server.feeds.by_id.values()] == [6, 6]
+        assert worker.doubled == 0
+
     @pytest.mark.parametrize("batch", [1, 100])
     @pytest.mark.parametrize("before", [0, 1, 2, 5, 6])
     def test_where_the_database_fails_and_the_gateway_ends_at_once_no_reading_counts_as_arrived(

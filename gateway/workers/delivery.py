@@ -152,8 +152,8 @@ class DispatcherWorker(ServedWorker):
             if not sent:
                 return  # what waits has changed meanwhile
         delivery = self.plugin.prepare(self._batch(sent or waiting))
-        delivery.failed = failed
         if sent:
+            delivery.failed = failed
             noted = self._spool.noted(self.name)
             count = sum(number <= noted for number, _ in sent)
             self._attempt = Attempt(sent, [], sent[-1][0], delivery, blind, count, took=math.inf)
@@ -170,6 +170,7 @@ class DispatcherWorker(ServedWorker):
         if (attempt := self._next_attempt(waiting)) is None:
             return
         self._spool.mark_sending(self.name, attempt.frames[-1][0], blind=attempt.blind)
+        failed = self._kept.failed("")  # of the batch before this one: what was to be sent again goes now
         self._attempt, number, began = attempt, len(attempt.frames), self.plugin.clock.monotonic()
         try:
             attempt.delivery.send()
@@ -178,6 +179,7 @@ class DispatcherWorker(ServedWorker):
                 return
         except TryLater as failure:
             self._attempt = None
+            self._kept.failed(failed)
             if isinstance(failure, NotKept):
                 self._kept.not_kept()
             raise
@@ -281,7 +283,6 @@ class DispatcherWorker(ServedWorker):
                 self._kept.shown(frame.node for _, frame in attempt.frames[: progress.count])
             self._delivered(attempt, progress.count, missing=len(progress.missing))
             self.succeeded()
-        self._kept.failed("")
 
     def _refused(self, attempt: Attempt, refusal: BadFrame) -> None:
         """Set aside what is refused, once it is known: a node, or a frame that was refused alone, twice."""

@@ -64,11 +64,15 @@ class Kept:
             self._note(trusted=False)
             self._spool.go_back(self._worker.name)
 
-    def failed(self, how: str) -> None:
-        """Note how the far end failed in the middle of a frame, for the next start; "" once it was asked."""
-        if how != self._failed:
-            self._failed = how
+    def failed(self, how: str) -> str:
+        """Note for the next start how the far end failed in the middle of a frame; return what it was before.
+
+        It holds until the next batch is sent: a frame that is to be sent again was shown as arrived.
+        """
+        before, self._failed = self._failed, how
+        if how != before and not self._worker.is_replaced:
             self._spool.put((), {f"{FAILED}{self._worker.name}": how})
+        return before
 
     def _note(self, *, trusted: bool) -> None:
         """Note it for the next start as well."""
