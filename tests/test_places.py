@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from gateway.spool.notes import NOT_KEPT
+from gateway.spool.notes import FAILED, NOT_KEPT
 from listeners.simulated.clock import VirtualClock
 from tests.refusing import TROUBLES, Disk
 from tests.spools import full_frame as frame
@@ -183,6 +183,15 @@ def test_what_a_far_end_has_not_kept_is_known_of_it_by_the_name_that_it_swaps_fo
     spool.set_consumers(["a", "b", "c"], {"c": "b"})
     spool.set_consumers(["a", "b", "d"], {"d": "c"})
     assert list(spool.notes.below(NOT_KEPT)) == ["d"]
+
+
+def test_how_a_far_end_failed_is_known_of_it_by_its_new_name(spool):
+    spool.set_consumers(["a", "b"])
+    spool.put((), {f"{FAILED}a": "in its feeds"})
+    spool.set_consumers(["a", "b"], {"a": "b", "b": "a"})
+    assert spool.notes.below(FAILED) == {"b": "in its feeds"}
+    spool.set_consumers(["a", "c"], {"c": "b"})
+    assert spool.notes.below(FAILED) == {"c": "in its feeds"}
 
 
 def test_what_waits_for_a_removed_one_alone_is_not_for_one_that_is_renamed_in_the_same_edit(spool):

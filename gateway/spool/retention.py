@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from gateway.spool.limits import Limits, NoRoom
-from gateway.spool.notes import NOT_KEPT
+from gateway.spool.notes import FAILED, NOT_KEPT
 from gateway.spool.places import PROVISIONAL
 from gateway.store import store
 
@@ -104,7 +104,9 @@ class Retention:
         A `renamed` one keeps all that was its own.
         """
         consumers = contents.places.consumers
-        _pass_on_not_kept(contents.notes, consumers, new, renamed)
+        _rename(contents.notes, FAILED, renamed)
+        _rename(contents.notes, NOT_KEPT, renamed)
+        _pass_on_not_kept(contents.notes, consumers, new)
         now, refused = {was: who for who, was in renamed.items()}, contents.refused
         refused.unwritten = [row._replace(who=now.get(row.who, row.who)) for row in refused.unwritten]
         owners = contents.census.owners()
@@ -139,14 +141,18 @@ class Retention:
         contents.dropped += contents.let_go(first)
 
 
-def _pass_on_not_kept(notes: Notes, consumers: set[str], new: set[str], renamed: Mapping[str, str]) -> None:
-    """Move the notes on far ends that have not kept what they show, to `renamed` ones and to new ones.
+def _rename(notes: Notes, prefix: str, renamed: Mapping[str, str]) -> None:
+    """Move the notes with this prefix to the new names of their dispatchers."""
+    texts = notes.below(prefix)
+    moved = dict.fromkeys(renamed.values(), "") | {who: texts.get(was, "") for who, was in renamed.items()}
+    notes.update({f"{prefix}{who}": text for who, text in moved.items()})
+
+
+def _pass_on_not_kept(notes: Notes, consumers: set[str], new: set[str]) -> None:
+    """Give the notes on far ends that are gone, and have not kept what they show, to new ones.
 
     A new one may have the far end of one that is gone, which may come back.
     """
-    unkept = notes.below(NOT_KEPT)
-    moved = dict.fromkeys(renamed.values(), "") | {who: unkept.get(was, "") for who, was in renamed.items()}
-    notes.update({f"{NOT_KEPT}{who}": text for who, text in moved.items()})
     unkept = notes.below(NOT_KEPT)
     gone = {who for who in unkept.keys() - consumers if new and unkept[who] != _PASSED_ON}
     these = (unkept.keys() & consumers) | (new if gone else set())
