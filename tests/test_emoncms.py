@@ -207,7 +207,7 @@ class TestJudgement:
         "warning",
         [
             '<b>Warning</b>:  Attempt to read property "num_rows" on bool in <b>/a/feed/feed_model.php</b>',
-            "<b>Notice</b>:  Trying to get property 'num_rows' of non-object in <b>/a/feed_model.php</b>",
+            "<b>Notice</b>:  Trying to get property 'num_rows' of non-object in <b>/a/feed/feed_m.php</b>",
         ],
     )
     def test_a_feed_that_an_older_php_does_not_find_is_the_database_that_failed(self, warning):
@@ -220,6 +220,10 @@ class TestJudgement:
         failure = judge(200, f"{warning}<br />\nok")
         assert isinstance(failure, NotKept)
         assert "its database is in trouble" in str(failure)
+
+    def test_a_table_that_only_a_process_needs_holds_up_nothing_on_an_older_php(self):
+        warning = 'Attempt to read property "num_rows" on bool in <b>/a/schedule/schedule_model.php</b>'
+        assert judge(200, f"<b>Warning</b>:  {warning}<br />\nok") is None
 
     @pytest.mark.parametrize("method", ["fetch_object", "fetch_array", "execute", "bind_param"])
     @pytest.mark.parametrize(

@@ -65,7 +65,9 @@ _DATABASE = re.compile(
 """What PHP prints if the database or Redis fails or ends in the middle of its work. Before PHP 8.1 a query
 that failed gives false; a table that only one process needs may be missing for good."""
 
-_NO_RESULT = re.compile(r"(?:Attempt to read|Trying to get) property (?:[\"']|&quot;)num_rows\b")
+_NO_RESULT = re.compile(
+    r"(?:Attempt to read|Trying to get) property (?:[\"']|&quot;)num_rows\b[^\n]{1,300}?/feed/"
+)
 """What PHP before 8.1 prints where Emoncms goes on although a query failed: it takes a feed for one that is
 not there, and writes nothing to it (measured)."""
 
