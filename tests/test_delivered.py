@@ -1105,6 +1105,16 @@ class TestOnceAndInOrder:
         assert stored(server) == list(range(20))
         assert [refused.node for refused, *_ in spool.refused("home")] == ["attic"]
 
+    def test_a_refused_node_whose_first_frame_has_no_value_takes_no_row_along_twice(self, spool, server):
+        # given a server with room for one more node
+        server.max_nodes = 2
+        with dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            spool.put([frame(None, node="attic"), *numbered(0, 1, 2), frame(99.0, node="attic")])
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        assert stored(server) == [0, 1, 2]
+        assert [refused.frame.values for refused in spool.refused("home")] == [(99.0,)]
+
     def test_a_full_account_takes_its_nodes_as_fast_as_ever(self, spool, server, caplog):
         # given an account of 32 nodes, and a backlog of 45
         start = int(time.time()) - 2000

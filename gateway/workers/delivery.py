@@ -292,7 +292,8 @@ class DispatcherWorker(ServedWorker):
         nodes = {frame.node for _, frame in suspects}
         if isinstance(refusal, NodeRefused) and (node := refused_node(nodes, refusal)):
             self.refused_nodes.refused(node, str(refusal), now)
-            if frame.node == node and not refusal.stored:
+            first = next((each for _, each in suspects if each.items()), frame)
+            if first.node == node and not refusal.stored:
                 self._attempt = None  # nothing was before it
                 return
         elif self._blamed == number:
