@@ -628,24 +628,25 @@ def test_the_answers_of_a_far_end_at_work_are_not_believed(spool, started):
     clock = worker.plugin.clock
     start = clock.monotonic()
     started(worker)
-    # then it is asked a second apart, or five once it has shown a part of them; the last two answers count
+    # then it is asked five seconds apart, as it shows a part of them; the last two answers count
     wait_until(lambda: far.got == [3])
     assert len(far.asked) == 9
-    assert clock.monotonic() - start == 5 * 1 + 3 * 5
+    assert clock.monotonic() - start == 8 * 5
 
 
 @dataclass(kw_only=True)
 class AtWork(Far):
-    """Takes 1.4 seconds for a frame, and goes on after the time-out."""
+    """Takes some seconds for a frame, and goes on after the time-out."""
 
     began: float = 0.0
+    pace: float = 1.4
 
     def take(self, frames) -> None:
         self.began = self.clock.monotonic()
         super().take(frames)
 
     def arrived(self, frames) -> Progress:
-        return Progress(min(len(frames), int((self.clock.monotonic() - self.began) // 1.4)))
+        return Progress(min(len(frames), int((self.clock.monotonic() - self.began) // self.pace)))
 
 
 def test_one_that_takes_seconds_for_a_frame_is_not_taken_to_be_at_rest(spool, started):
@@ -667,6 +668,30 @@ def test_one_that_takes_seconds_for_a_frame_is_not_taken_to_be_at_rest(spool, st
     wait_until(lambda: worker.frames == 24)
     assert far.batches == [24]
     assert worker.doubled == 0
+
+
+def test_nor_is_one_whose_only_frame_so_far_may_be_cut(spool, started):
+    # given a far end that shows one frame at the time-out, which may not be whole
+    @dataclass(kw_only=True)
+    class AtFirst(AtWork):
+        def arrived(self, frames) -> Progress:
+            found = super().arrived(frames)
+            return found if found.count != 1 else Progress(0, frozenset({1}))
+
+    far = AtFirst(batch=24, pace=4.0)
+    far.name = "far"
+    worker = virtual(dispatching(far, spool))
+    clock = worker.plugin.clock
+
+    def time_out():
+        clock.sleep(3.5)
+        raise OutcomeUnknown("timeout")
+
+    far.script = [time_out]
+    spool.put([frame(n) for n in range(24)])
+    started(worker)
+    wait_until(lambda: worker.frames == 24)
+    assert far.batches == [24]
 
 
 def test_nor_is_one_that_was_sent_them_by_an_earlier_run(spool, started):

@@ -265,7 +265,8 @@ class DispatcherWorker(ServedWorker):
             if looks == _LOOKS:
                 raise TryLater("it is still storing what it was sent: it is asked again later")
             if progress.count != len(attempt.frames):
-                attempt.apart = max(attempt.apart, between_looks(attempt.took, progress.count or 0))
+                stored = progress.count or int(bool(progress.shown))
+                attempt.apart = max(attempt.apart, between_looks(attempt.took, stored))
             if self.wait(attempt.apart):
                 return
             progress, looks = attempt.delivery.delivered(), looks + 1
