@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import struct
@@ -716,6 +717,40 @@ class TestOnceAndInOrder:
         posted = Counter(each.value for each in server.stored)
         row = before // 2 + 1.0
         assert {value for value, times in posted.items() if times > 1} == {row, row + 0.5}
+
+    def test_where_only_the_answer_is_lost_frames_without_values_at_the_end_have_nothing_sent_twice(
+        self, spool, server
+    ):
+        with dispatching(server, spool):
+            spool.put(numbered(0))
+            wait_until(lambda: spool.standing("home").waiting == 0)
+            server.reset_after = 1
+            spool.put([*numbered(1, 2), frame(None), frame(None, None)])
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        assert stored(server) == [0, 1, 2]
+
+    @pytest.mark.parametrize("rows", [[(1.0,), (2.0,)], [(1.0,), (None,)]])
+    def test_a_row_that_is_sent_again_does_not_count_by_what_its_inputs_had_before(
+        self, spool, monkeypatch, rows
+    ):
+        # given a server that is restarted within a row, and whose database fails as that is sent again
+        start = int(time.time()) - 1000
+        with RestartedEmoncms(key=KEY) as server, dispatching(server, spool) as worker:
+            server._take_values(start, "9", {"1": 0.0})
+            server.inputs["9", "1"].processes = f"1:{server.feeds.add('9', '1').id}"
+            server.feeds.no_database = 0
+            wait_until_idle(worker)
+            handle, posts = server.handle, itertools.count(1)
+
+            def fail_once(request):
+                return FATAL if request.method == "POST" and next(posts) == 2 else handle(request)
+
+            monkeypatch.setattr(server, "handle", fail_once)
+            spool.put([frame(*row, wall=start + 10 * n) for n, row in enumerate([*rows, (3.0,), (4.0,)], 1)])
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then its feed has all of it
+        values = [row[0] for row in [*rows, (3.0,), (4.0,)] if row[0]]
+        assert [*server.feeds.by_id[1].slots.values()] == values
 
     @pytest.mark.parametrize("cls", [FakeEmoncms, RestartedEmoncms])
     @pytest.mark.parametrize("before", [0, 1, 2, 5, 6])

@@ -203,8 +203,9 @@ class _Post(Delivery):
         found = progress.find(self._rows, now, self._before)
         if self.failed == _NO_ANSWER:
             return self._without_cut(found)
-        if self.failed:
-            return progress.unfinished(self._rows, found, shown=self.failed == RowUnfinished.where)
+        if self.failed:  # a row that was sent again may show what it had before
+            again = self._rows[(found.count or 0) - 1] == self._cut_before
+            return progress.unfinished(self._rows, found, shown=again or self.failed == RowUnfinished.where)
         return found
 
     def _without_cut(self, found: Progress) -> Progress:

@@ -135,7 +135,7 @@ def unfinished(rows: Sequence[Inputs], found: Progress, *, shown: bool) -> Progr
     The inputs of a row are set before its feeds are written. `shown`: it failed after that, so the last row
     that they show may be in no feed. A single row is in no feed in either case.
     """
-    if len(rows) == 1:
+    if sum(map(bool, rows)) == 1:
         return Progress(0, found.shown, none_there=found.none_there)
     last = (found.count or 0) - 1
     if last < 0 or not shown:
@@ -150,10 +150,11 @@ def last_may_be_cut(rows: Sequence[Inputs], found: Progress) -> bool:
     they show all rows, only the answer was lost.
     """
     count = found.count or 0
-    if not 0 < count < len(rows):
+    next_row = next(filter(None, rows[count:]), None)
+    if not count or not next_row:
         return False
     earlier = {reading for row in rows[:count] for reading in row.items()}
-    return not (rows[count].items() - earlier) & found.shown
+    return not (next_row.items() - earlier) & found.shown
 
 
 def _never_received(where: tuple[str, str], reading: Reading, now: Inputs, before: Inputs) -> bool:
