@@ -275,6 +275,20 @@ def test_a_client_that_reads_no_answers_is_hung_up_on(running):
     assert repeater.ask("1,10s") == ["OK"]
 
 
+def test_a_client_with_many_commands_unanswered_is_not_read_until_they_are(board, running):
+    # given a board that does not confirm
+    repeater = running()
+    board.firmware.unsure = True
+    refused = repeater.listener.commands
+    with repeater.connect() as client, client.makefile() as said:
+        # when a client sends more commands than it has answers for
+        client.sendall(b"1,10s\n" + b"z\n" * 40_000)
+        # then most of them wait where the client has sent them, and all are answered in their order
+        assert said.readline() == "ERR the board does not confirm it\n"
+        assert refused["not-allowed"] < 20_000
+        assert [said.readline() for _ in range(40_000)] == ["ERR not-allowed\n"] * 40_000
+
+
 def test_packets_come_in_while_commands_go_out(board, running):
     repeater = running()
     board.hear(10, b"\1\0")

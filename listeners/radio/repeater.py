@@ -68,6 +68,7 @@ def _judge_message(data: list[int], node: int, letter: str) -> Message | Rejecte
 _READ = 4096  # bytes at most from one client before the next has its turn
 _CLIENTS = 16
 _WAITING = 16  # orders; a board takes one a second
+_UNANSWERED = 64  # commands of a client; with so many it is not read: they are answered in their order
 
 
 @dataclass
@@ -158,7 +159,8 @@ class Repeater(Rfm12pi):
         super().close()
 
     def _others(self) -> Iterable[object]:
-        return self._server.sources()
+        full = [client for client in self._server.clients if len(client.replies) >= _UNANSWERED]
+        return [source for source in self._server.sources() if source not in full]
 
     def _attend(self, ready: set[int]) -> None:
         for client, data in self._server.receive(ready, _READ):
