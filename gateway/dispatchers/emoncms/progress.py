@@ -133,7 +133,7 @@ def unfinished(rows: Sequence[Inputs], found: Progress, *, shown: bool) -> Progr
     """Return how many count as stored where the server failed while it stored one of these rows.
 
     The inputs of a row are set before its feeds are written. `shown`: it failed after that, so the last row
-    that they show may be in no feed. A single row is in no feed in either case.
+    that they show may be in no feed. A row that was sent alone is in no feed in either case.
     """
     if sum(map(bool, rows)) == 1:
         return Progress(0, found.shown, none_there=found.none_there)
