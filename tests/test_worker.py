@@ -694,6 +694,32 @@ def test_nor_is_one_whose_only_frame_so_far_may_be_cut(spool, started):
     assert far.batches == [24]
 
 
+def test_nor_is_one_that_is_asked_only_long_after_the_time_out(spool, started):
+    # given a far end that takes two seconds for a frame, and cannot be asked at first
+    @dataclass(kw_only=True)
+    class BusyAtFirst(AtWork):
+        def arrived(self, frames) -> Progress:
+            if self.clock.monotonic() < self.began + 21:
+                raise TryLater("not reached")
+            return super().arrived(frames)
+
+    far = BusyAtFirst(batch=24, pace=2.0)
+    far.name = "far"
+    worker = virtual(dispatching(far, spool))
+    clock = worker.plugin.clock
+
+    def time_out():
+        clock.sleep(5)
+        raise OutcomeUnknown("timeout")
+
+    far.script = [time_out]
+    spool.put([frame(n) for n in range(24)])
+    started(worker)
+    # then nothing comes twice
+    wait_until(lambda: worker.frames == 24)
+    assert far.batches == [24]
+
+
 def test_nor_is_one_that_was_sent_them_by_an_earlier_run(spool, started):
     # given a far end that was sent a batch four seconds ago
     far = AtWork(batch=24)

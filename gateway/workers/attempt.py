@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gateway.plugin import Delivery, Progress
@@ -16,8 +17,8 @@ class Attempt:
     `aside` are frames of refused nodes before and among them, and `upto` is the id after which the queue goes
     on when all of them are delivered. `blind`: the first could not be told from what the far end had.
     `sent` is how many of them, from the front, may have been sent. `seen` is what the far end showed when it
-    was last asked, `took` the seconds after which a try had no answer (infinite for one of an earlier run),
-    and `apart` those between two checks.
+    was last asked, and `apart` the seconds between two checks. `unanswered_since` is when it was sent, on the
+    monotonic clock, if no answer came; an earlier run may have sent it at any time.
     """
 
     frames: Numbered
@@ -28,5 +29,5 @@ class Attempt:
     sent: int
     confirmed: int = 0
     seen: Progress | None = None
-    took: float = 0.0
+    unanswered_since: float = math.inf
     apart: float = APART

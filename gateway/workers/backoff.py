@@ -28,12 +28,12 @@ def longest_pause(failing_for: float) -> float:
     return _LONGEST_PAUSE if failing_for < _LATER else _LONGEST_PAUSE_LATER
 
 
-def between_looks(took: float, stored: int) -> float:
+def between_looks(waited: float, stored: int) -> float:
     """Return the seconds between two checks of a far end that may still be storing.
 
     One that showed so many frames after so many seconds needs about their ratio for the next one.
     """
-    return min(max(APART, 2 * took / stored if stored else 0.0), _LONGEST_APART)
+    return min(max(APART, 2 * waited / stored if stored else 0.0), _LONGEST_APART)
 
 
 class Backoff:

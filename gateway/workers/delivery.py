@@ -156,7 +156,8 @@ class DispatcherWorker(ServedWorker):
             delivery.failed = failed
             noted = self._spool.noted(self.name)
             count = sum(number <= noted for number, _ in sent)
-            self._attempt = Attempt(sent, [], sent[-1][0], delivery, blind, count, took=math.inf)
+            self._attempt = Attempt(sent, [], sent[-1][0], delivery, blind, count)
+            self._attempt.unanswered_since = -math.inf
         else:
             delivery.delivered()
         # If all of these may have been sent, so may those that follow.
@@ -184,8 +185,8 @@ class DispatcherWorker(ServedWorker):
                 self._kept.not_kept()
             raise
         except OutcomeUnknown:
-            self._size, attempt.took = max(1, number // 2), self.plugin.clock.monotonic() - began
-            if number > 1 and attempt.took >= _QUICK:
+            self._size, attempt.unanswered_since = max(1, number // 2), began
+            if number > 1 and self.plugin.clock.monotonic() - began >= _QUICK:
                 self._vanished = self.failures + 1
             self._kept.failed(attempt.delivery.failed)
             raise
@@ -266,7 +267,8 @@ class DispatcherWorker(ServedWorker):
                 raise TryLater("it is still storing what it was sent: it is asked again later")
             if progress.count != len(attempt.frames):
                 stored = progress.count or int(bool(progress.shown))
-                attempt.apart = max(attempt.apart, between_looks(attempt.took, stored))
+                waited = self.plugin.clock.monotonic() - attempt.unanswered_since
+                attempt.apart = max(attempt.apart, between_looks(waited, stored))
             if self.wait(attempt.apart):
                 return
             progress, looks = attempt.delivery.delivered(), looks + 1
