@@ -425,6 +425,36 @@ def test_a_gateway_that_breaks_off_is_one_line(filled, queue, tmp_path, monkeypa
     other.close()
 
 
+def test_an_import_that_is_interrupted_says_how_much_of_it_is_in_the_queue(
+    filled, queue, path, tmp_path, monkeypatch
+):
+    # given: a file of several pieces, and Ctrl-C when the second of them is in the queue
+    spool = open_queue(path, "a", "b")
+    gateway = control.Control(tmp_path / "state/control", {"status": answer, **QueueAnswers(spool).by_name()})
+    real = control.ask
+    admitted: list[int] = []
+
+    def ask(path: Path, what: str, **arguments: object) -> object:
+        answered = real(path, what, **arguments)
+        if what == "queue-admit":
+            admitted.append(answered["count"])
+            if len(admitted) == 2:
+                raise KeyboardInterrupt
+        return answered
+
+    monkeypatch.setattr(control, "ask", ask)
+    given = tmp_path / "given"
+    given.write_text("".join(json.dumps(to_object(frame(n / 100))) + "\n" for n in range(4000)))
+    # when
+    status, _, said = queue("import", given)
+    # then
+    assert status == 1
+    assert f"{given}: of its readings only the first {admitted[0]} are in the queue, and " in said
+    assert f"perhaps the {admitted[1]} after them (oemgateway queue says how many wait): interrupted" in said
+    gateway.close()
+    spool.close()
+
+
 def test_an_import_without_an_answer_is_not_said_to_have_put_nothing_into_the_queue(
     filled, queue, path, tmp_path, monkeypatch
 ):

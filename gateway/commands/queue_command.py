@@ -236,21 +236,22 @@ def _admit(ask: Ask, copy: BinaryIO, name: str, who: str) -> int:
     rows: list[Any] = []
 
     def admit() -> int:
-        try:
-            return int(ask("queue-admit", rows=rows)["count"])
-        except OSError as error:
-            there = f"{name}: of its readings only the first {count} are in the queue"
-            if isinstance(error, ConnectionError | TimeoutError):  # it may have taken them before it ended
-                there += f", and perhaps the {len(rows)} after them (oemgateway queue says how many wait)"
-            raise OSError(f"{there}: {failure(error)}") from error
+        return int(ask("queue-admit", rows=rows)["count"])
 
-    for _, line in _lines(copy):
-        rows.append(_parsed(line) | _whose(who))
-        size += len(line)
-        if size >= _BATCH:
-            count += admit()
-            rows, size = [], 0
-    return count + admit() if rows else count
+    try:
+        for _, line in _lines(copy):
+            rows.append(_parsed(line) | _whose(who))
+            size += len(line)
+            if size >= _BATCH:
+                count += admit()
+                rows, size = [], 0
+        return count + admit() if rows else count
+    except (OSError, KeyboardInterrupt) as error:
+        why = "interrupted" if isinstance(error, KeyboardInterrupt) else failure(error)
+        there = f"{name}: of its readings only the first {count} are in the queue"
+        if isinstance(error, KeyboardInterrupt | ConnectionError | TimeoutError):  # it may have taken them
+            there += f", and perhaps the {len(rows)} after them (oemgateway queue says how many wait)"
+        raise OSError(f"{there}: {why}") from error
 
 
 def _retry(options: argparse.Namespace) -> int:
