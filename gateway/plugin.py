@@ -100,12 +100,12 @@ class Delivery:
     cannot be told from the first frame: that one is sent alone. `unconfirmed` is how many of those that went,
     from the back, the far end has still to confirm after `send` has returned. The core then sends nothing
     more, and waits as `Dispatcher.wake` says, until `serve` has brought it down to 0 or raised a failure.
-    `failed` says how the far end failed in the middle of a frame, if `delivered` must know it. The core sets
-    it again after a restart.
+    `failed` says how the far end failed in the middle of a frame, if `delivered` must know it; `failed_in` is
+    how many frames were sent then, from the front. The core sets both again after a restart.
     """
 
     unconfirmed = 0
-    failed = ""
+    failed, failed_in = "", 0
 
     def __init__(self, count: int) -> None:
         self.count = count

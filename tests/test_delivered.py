@@ -784,6 +784,43 @@ class TestOnceAndInOrder:
         assert [len(feed.slots) for feed in server.feeds.by_id.values()] == [6, 6]
         assert worker.doubled == 0
 
+    @pytest.mark.parametrize("is_cut", [False, True])
+    def test_the_next_run_knows_which_rows_were_sent_last(self, killed, server, monkeypatch, is_cut):
+        # given two rows without an answer; the server may have ended within the first
+        start = int(time.time()) - 1000
+        server._take_values(start, "9", {"1": 0.0})
+        server.inputs["9", "1"].processes = f"1:{server.feeds.add('9', '1').id}"
+        server.stored.clear()
+        server.feeds.no_database = 0 if is_cut else math.inf
+        with killed() as spool, dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            handle, posts = server.handle, itertools.count(1)
+
+            def lose_two(request):
+                if request.method != "POST":
+                    return handle(request)
+                if next(posts) == 1:
+                    if is_cut:
+                        handle(request)
+                    server.feeds.no_database = math.inf
+                    return None
+                worker.stop.set()
+                if is_cut:
+                    return FATAL
+                handle(request)
+                return None
+
+            # when the first is then sent alone, and the gateway ends before it asks what has arrived
+            monkeypatch.setattr(server, "handle", lose_two)
+            spool.put([frame(n, wall=start + 10 * n) for n in (1.0, 2.0)])
+            worker.join(30)
+        monkeypatch.undo()
+        with killed() as spool, dispatching(server, spool):
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then it is sent again only if it failed
+        assert [*server.feeds.by_id[1].slots.values()] == [1.0, 2.0]
+        assert stored(server) == [1.0, *([1.0] if is_cut else []), 2.0]
+
     @pytest.mark.parametrize("batch", [1, 100])
     @pytest.mark.parametrize("before", [0, 1, 2, 5, 6])
     def test_where_the_database_fails_and_the_gateway_ends_at_once_no_reading_counts_as_arrived(

@@ -140,7 +140,7 @@ class DispatcherWorker(ServedWorker):
         The far end is always asked: another kill may follow at once, and what it had before the first batch
         must be known then. If it shows what it has not kept it is not asked: all of that is sent again.
         """
-        failed = self._kept.recall()
+        failed, failed_upto = self._kept.recall()
         if not self._kept.trusted:
             self._recalled = True
             return
@@ -153,11 +153,11 @@ class DispatcherWorker(ServedWorker):
                 return  # what waits has changed meanwhile
         delivery = self.plugin.prepare(self._batch(sent or waiting))
         if sent:
-            delivery.failed = failed
+            if last := sum(number <= failed_upto for number, _ in sent):
+                delivery.failed, delivery.failed_in = failed, last
             noted = self._spool.noted(self.name)
             count = sum(number <= noted for number, _ in sent)
-            self._attempt = Attempt(sent, [], sent[-1][0], delivery, blind, count)
-            self._attempt.unanswered_since = -math.inf
+            self._attempt = Attempt(sent, [], sent[-1][0], delivery, blind, count, unanswered_since=-math.inf)
         else:
             delivery.delivered()
         # If all of these may have been sent, so may those that follow.
@@ -180,7 +180,7 @@ class DispatcherWorker(ServedWorker):
                 return
         except TryLater as failure:
             self._attempt = None
-            self._kept.failed(failed)
+            self._kept.failed(*failed)
             if isinstance(failure, NotKept):
                 self._kept.not_kept()
             raise
@@ -188,10 +188,10 @@ class DispatcherWorker(ServedWorker):
             self._size, attempt.unanswered_since = max(1, number // 2), began
             if number > 1 and self.plugin.clock.monotonic() - began >= _QUICK:
                 self._vanished = self.failures + 1
-            self._kept.failed(attempt.delivery.failed)
+            self._kept.failed(attempt.delivery.failed, attempt.frames[-1][0])
             raise
         except HoldEverything:
-            self._kept.failed(attempt.delivery.failed)
+            self._kept.failed(attempt.delivery.failed, attempt.frames[-1][0])
             raise
         except BadFrame as refusal:
             self._refused(attempt, refusal)

@@ -32,17 +32,18 @@ class Kept:
         self._spool = spool
         self._worker = worker
         self._only_shown: dict[str, int] = {}
-        self._failed = ""
+        self._failed = ("", 0)
 
     @property
     def sure(self) -> bool:
         """Whether all that counts as delivered has been kept, as far as answers can tell."""
         return not self._only_shown
 
-    def recall(self) -> str:
-        """Go on with what an earlier run has noted; return how its far end failed last, or ""."""
+    def recall(self) -> tuple[str, int]:
+        """Go on with what an earlier run has noted; return how its far end failed, and up to which id."""
         self.trusted = self._worker.name not in self._spool.notes.below(NOT_KEPT)
-        self._failed = self._spool.notes.below(FAILED).get(self._worker.name, "")
+        how, _, upto = self._spool.notes.below(FAILED).get(self._worker.name, "").rpartition(" ")
+        self._failed = (how, int(upto)) if upto.isdecimal() else ("", 0)
         return self._failed
 
     def shown(self, nodes: Iterable[str]) -> None:
@@ -64,14 +65,15 @@ class Kept:
             self._note(trusted=False)
             self._spool.go_back(self._worker.name)
 
-    def failed(self, how: str) -> str:
+    def failed(self, how: str, upto: int = 0) -> tuple[str, int]:
         """Note for the next start how the far end failed in the middle of a frame; return what it was before.
 
-        It holds until the next batch is sent: a frame that is to be sent again was shown as arrived.
+        `upto` is the id of the last frame that was sent then. It holds until the next batch is sent: a frame
+        that is to be sent again was shown as arrived.
         """
-        before, self._failed = self._failed, how
-        if how != before and not self._worker.is_replaced:
-            self._spool.put((), {f"{FAILED}{self._worker.name}": how})
+        before, self._failed = self._failed, (how, upto)
+        if self._failed != before and not self._worker.is_replaced:
+            self._spool.put((), {f"{FAILED}{self._worker.name}": f"{how} {upto}" if how else ""})
         return before
 
     def _note(self, *, trusted: bool) -> None:

@@ -170,6 +170,7 @@ class _Post(Delivery):
     def send(self) -> None:
         """Post the rows; if none has a value, no request is made."""
         self._rows = self._rows[: self.count or 1]
+        self.failed_in = len(self._rows)
         self._emoncms.asked.clear()
         data = encode(self._rows)
         failure = self._emoncms.post(data) if data else None
@@ -201,26 +202,29 @@ class _Post(Delivery):
         asked.clear()
         self._emoncms.inputs |= now
         found = progress.find(self._rows, now, self._before)
+        if not self.failed:
+            return found
+        # If more are shown, that was another batch: a power cut has taken the newer note.
+        rows = self._rows[: self.failed_in] if (found.count or 0) <= self.failed_in else self._rows
         if self.failed == _NO_ANSWER:
-            return self._without_cut(found)
-        if self.failed:  # a row that was sent again may show what it had before
-            again = self._rows[(found.count or 0) - 1] == self._cut_before
-            return progress.unfinished(self._rows, found, shown=again or self.failed == RowUnfinished.where)
-        return found
+            return self._without_cut(rows, found)
+        # A row that was sent again may show what it had before.
+        again = rows[(found.count or 0) - 1] == self._cut_before
+        return progress.unfinished(rows, found, shown=again or self.failed == RowUnfinished.where)
 
-    def _without_cut(self, found: Progress) -> Progress:
+    def _without_cut(self, rows: list[Inputs], found: Progress) -> Progress:
         """Return the same without the last row if that may be cut; a row that was sent again already counts.
 
         The inputs are taken for what they were before it, or else it could not be told from itself.
         """
-        last = self._rows[(found.count or 0) - 1]
-        if last == self._cut_before or not progress.last_may_be_cut(self._rows, found):
+        last = rows[(found.count or 0) - 1]
+        if last == self._cut_before or not progress.last_may_be_cut(rows, found):
             return found
         self._emoncms.cut = last
         for where in last:
             self._emoncms.inputs.pop(where, None)
             self._emoncms.inputs |= {where: self._before[where]} if where in self._before else {}
-        return progress.unfinished(self._rows, found, shown=True)
+        return progress.unfinished(rows, found, shown=True)
 
     def _node_of_feed(self) -> str:
         """Return the node of the row that was not stored in its feeds, "" if that is not known.
