@@ -23,3 +23,14 @@ def test_a_node_that_is_silent_from_then_on_is_waited_for_until_the_tenth_answer
     while not kept.sure:
         answers.append(kept.taken({"8"}, 1))
     assert len(answers) == 10
+
+
+def test_only_a_failure_in_the_middle_of_a_frame_is_written_down(spool):
+    written = []
+    kept = Kept(
+        SimpleNamespace(put=lambda _, notes: written.append(notes)),
+        SimpleNamespace(name="a", is_replaced=False),
+    )
+    for how in ("", "in its feeds", "in its feeds", ""):
+        kept.failed(how, 7)
+    assert written == [{"failed a": "in its feeds 7"}, {"failed a": ""}]

@@ -18,7 +18,7 @@ NOT_KEPT = "not kept "
 """Prefix of a dispatcher's name in the queue's notes: its far end has not kept what it shows."""
 
 FAILED = "failed "
-"""The same: how its far end failed in the middle of a frame of the batch that was sent last."""
+"""The same: how its far end failed in the middle of the batch that was sent last, and the last id of that."""
 
 
 class Notes:

@@ -71,7 +71,7 @@ class Kept:
         `upto` is the id of the last frame that was sent then. It holds until the next batch is sent: a frame
         that is to be sent again was shown as arrived.
         """
-        before, self._failed = self._failed, (how, upto)
+        before, self._failed = self._failed, (how, upto if how else 0)
         if self._failed != before and not self._worker.is_replaced:
             self._spool.put((), {f"{FAILED}{self._worker.name}": f"{how} {upto}" if how else ""})
         return before
