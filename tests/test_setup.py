@@ -367,6 +367,27 @@ def test_beside_the_running_gateway_its_bus_is_asked_and_not_opened(ready, bus, 
         assert "another process" not in gateway.log
 
 
+def test_new_sensors_get_no_node_that_packets_have(file, chip, tmp_path):
+    # given a gateway that hears nodes 10 and 19, and a file that describes node 11
+    board = SimulatedRfm12pi(tmp_path / "board", period=0.1)
+    try:
+        file.write_text(
+            f"{state(tmp_path)}[listeners]\n[[radio]]\ntype = rfm12pi\nport = {board.port}\n"
+            "[dispatchers]\n[[log]]\ntype = log\n[nodes]\n[[11]]\nnames = power,\n"
+        )
+        with GatewayProcess(file), i2c_server(chip) as bus:
+            wait_until(lambda: "node 10" in command("--config-file", file, "status").stdout, what="a packet")
+            # when sensors are found
+            listed = command("--config-file", file, "sensors", **bus)
+            done = command("--config-file", file, "setup", "--yes", *NO_RADIO, **bus)
+        # then they get a node of their own
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "node = 12" in file.read_text()
+        assert "node = 12" in listed.stdout
+    finally:
+        board.close()
+
+
 def test_a_port_of_the_running_gateway_is_not_opened(file, tmp_path):
     board = SimulatedRfm12pi(tmp_path / "board", period=0)
     try:

@@ -166,6 +166,15 @@ def test_sensors_of_the_kernel_get_the_section_that_waits_for_them(draft_of):
     assert draft.on("listeners") == ["kernel"]
 
 
+def test_the_section_that_waits_gets_another_node_where_packets_have_its_own(draft_of):
+    draft = draft_of(SHIPPED)
+    survey = Survey(
+        "x", {"w1": report([CELLAR], node="1")}, types={"w1": "w1"}, nodes=frozenset({"10", "12"})
+    )
+    lines = added(draft, survey, listeners={"w1": build(W1, {"node": "1"})})
+    assert "node = 11                  # no default" in lines
+
+
 def test_a_bridge_at_another_address_takes_the_section_that_names_no_sensor(draft_of):
     draft = draft_of(SMALL.format("sensor1 = Dummy"))
     bridge = build(Ds2482, {"node": "1", "bus": "3", "address": "0x1b"})

@@ -115,6 +115,16 @@ def test_a_section_to_be_written_has_a_node_that_is_free():
     assert [line.strip() for line in lines if "node =" in line] == ["node = 11", "node = 12"]
 
 
+def test_a_section_to_be_written_has_no_node_that_packets_have():
+    survey = Survey(
+        "this command",
+        {"w1": report(seen(CELLAR), node="1")},
+        types={"w1": "w1"},
+        nodes=frozenset({"10", "11"}),
+    )
+    assert "    node = 12" in shown(survey)
+
+
 def test_a_wrong_id_is_answered_with_the_one_that_is_there_and_its_line():
     wrong, hint = "28.DB564A050001", f"{FLOW} is on the bus, which differs in character 15"
     survey = Survey(

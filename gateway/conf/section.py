@@ -80,6 +80,17 @@ def plugins(text: Document, kind: Kind) -> dict[str, Plugin]:
     return {part.plugin.name: part.plugin for part in parts if part}
 
 
+def nodes_in(text: Document) -> frozenset[str]:
+    """Return the nodes that a file names: those that it describes, and those of its listeners."""
+    tops = list(text.root.sections.values())
+    described = (node for top in tops if top.name == "nodes" for node in top.sections)
+    listeners = (
+        each for top in tops if SECTIONS.get(top.name) == "listeners" for each in top.sections.values()
+    )
+    own = (inner.entries for each in listeners for inner in (each, *each.sections.values()))
+    return frozenset((*described, *(str(entries["node"].value) for entries in own if "node" in entries)))
+
+
 def _made(text: Document, section: Section, entries: dict[str, Entry], named: str, cls: type[Plugin]) -> Part:
     plugin = build(cls, {key: entry.value for key, entry in entries.items() if key != "type"})
     plugin.name = section.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gateway.conf.section import nodes_in
 from gateway.registry import UnknownType, find
 from gateway.settings import declared, number_of, shown
 from listeners.onewire.bus import OneWire
@@ -69,24 +70,26 @@ def add_sensors(
     entries = {}
     for name, node, index, rom in placed(survey, rows):
         if name in survey.types and name not in begun:
-            begun[name] = _begin(draft, survey.types[name], node, listeners[name])
+            begun[name] = _begin(draft, survey.types[name], node, listeners[name], survey.nodes)
         section = begun.get(name, name)
         entries[rom] = section, f"sensor{index}"
         draft.set("listeners", section, f"sensor{index}", str(rom))
     return entries
 
 
-def _begin(draft: Draft, type_: str, node: str, listener: OneWire) -> str:
+def _begin(
+    draft: Draft, type_: str, node: str, listener: OneWire, taken: frozenset[str] = frozenset()
+) -> str:
     """Create a section for a bus, or use one of its type that names no sensor; return its name."""
     names = list(draft.sections("listeners"))
-    used = {draft.value("listeners", name, "node") for name in names}
     empty = [
         name for name in names if draft.value("listeners", name, "type") == type_ and not _named(draft, name)
     ]
     name = empty[0] if empty else draft.begin("listeners", type_)
     if not empty:
+        taken |= nodes_in(draft.text)
         suggested = draft.suggested("listeners", name, "node")
-        draft.set("listeners", name, "node", suggested if suggested and suggested not in used else node)
+        draft.set("listeners", name, "node", suggested if suggested and suggested not in taken else node)
     draft.switch("listeners", name, on=True)
     usual = {key: field.default for key, field in declared(type(listener)).items()}
     given = draft.values("listeners", name)

@@ -75,6 +75,7 @@ class Attached:
             theirs = self.gateway.look()
             survey.reports = theirs.reports | survey.reports
             survey.troubles |= theirs.troubles
+            survey.nodes |= theirs.nodes
         return survey
 
     @property

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.conf.edit import Draft
 from gateway.conf.indices import Place
+from gateway.conf.section import nodes_in
 from gateway.diagnosis.machine import Machine
 from gateway.text.terminal import say
 from listeners.commands.setup import changes, hardware
@@ -44,6 +45,7 @@ class Reading:
         """Look, show, ask, and change the draft as it is answered."""
         say(["Looking for 1-Wire sensors ..."])
         survey = self.attached.look()
+        survey.nodes |= nodes_in(self.draft.text)
         known = {*survey.types, *self.draft.sections("listeners")}  # a gateway may not have taken an edit
         survey.reports = {name: report for name, report in survey.reports.items() if name in known}
         rows = [row for row in roster(survey) if row.is_thermometer and (row.places or _is_real(survey, row))]

@@ -153,7 +153,8 @@ def placed(survey: Survey, rows: Sequence[Row]) -> Iterator[tuple[str, str, int,
     highest: dict[str, int] = defaultdict(int)
     for report in survey.reports.values():
         highest[report.node] = max(highest[report.node], report.highest)
-    unused = (str(number) for number in count(_FIRST_NODE) if str(number) not in highest)
+    taken = highest.keys() | survey.nodes
+    unused = (node for node in map(str, count(_FIRST_NODE)) if node not in taken)
     nodes = {name: report.node for name, report in survey.reports.items() if name not in survey.types}
     for section, rom in _new(survey, rows):
         if section not in nodes:

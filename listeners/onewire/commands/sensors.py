@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.conf import config, document
 from gateway.conf.config import ConfigFaults, Gateway
-from gateway.conf.section import plugins
+from gateway.conf.section import nodes_in, plugins
 from gateway.present.asking import RunningGateway
 from gateway.text.plain import plain
 from gateway.text.terminal import FAILED, OK, USAGE, say_aside
@@ -67,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _show(source: Source, options: argparse.Namespace) -> int:
     survey = source.look()
+    with suppress(ConfigFaults):
+        survey.nodes |= nodes_in(document.read(options.config_file))
     is_reached = not survey.reports.keys() <= survey.troubles.keys()
     _complain_of(survey)
     if not is_reached:
@@ -84,16 +86,18 @@ def _show(source: Source, options: argparse.Namespace) -> int:
 def _source(file: Path) -> Source:
     """Return the running gateway where there is one, and otherwise the buses as this process reads them."""
     gateway, listeners = _read(file)
+    nodes: frozenset[str] = frozenset()
     try:
         running = GatewaySensors(RunningGateway(file, gateway.find_socket()), Clock())
         if running.has_sensors:
             return running
+        nodes = running.look().nodes
     except ConnectionRefusedError:
         pass
     except PermissionError as error:
         say_aside(failure(error))
     onewire = {name: each for name, each in listeners.items() if isinstance(each, OneWire)}
-    return OwnListeners(onewire, usual_listeners(), Clock())
+    return OwnListeners(onewire, usual_listeners(), Clock(), nodes)
 
 
 def _read(file: Path) -> tuple[Gateway, Mapping[str, Plugin]]:

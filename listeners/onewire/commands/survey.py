@@ -36,13 +36,14 @@ class Survey:
     """What each listener knows, by the name of its section, and `who` has read the buses, in words.
 
     `troubles` says why the report of a listener is missing or incomplete. `types` has the types of those
-    listeners that have no section in the configuration.
+    listeners that have no section in the configuration. `nodes` are those that a new section may not have.
     """
 
     who: str
     reports: dict[str, Report] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
+    nodes: frozenset[str] = frozenset()
 
 
 class GatewaySensors:
@@ -70,6 +71,7 @@ class GatewaySensors:
             f"the running gateway (pid {status.pid})",
             self._reports,
             {name: about.trouble for name, about in sections.items() if about.trouble},
+            nodes=frozenset(node for about in status.listeners.values() for node in about.nodes),
         )
 
     @property
@@ -106,13 +108,23 @@ class GatewaySensors:
 
 
 class OwnListeners:
-    """The buses as this process reads them: by the listeners of a configuration, and by others as a try."""
+    """The buses as this process reads them: by the listeners of a configuration, and by others as a try.
+
+    `nodes` are those that a running gateway hears.
+    """
 
     samples_new = True
 
-    def __init__(self, configured: Mapping[str, OneWire], others: Iterable[OneWire], clock: Clock) -> None:
+    def __init__(
+        self,
+        configured: Mapping[str, OneWire],
+        others: Iterable[OneWire],
+        clock: Clock,
+        nodes: frozenset[str] = frozenset(),
+    ) -> None:
         self._configured = dict(configured)
         self._others = list(others)
+        self._nodes = nodes
         self._clock = clock
         self._open: dict[str, OneWire] = {}
         self._due = 0.0
@@ -124,7 +136,7 @@ class OwnListeners:
 
     def look(self) -> Survey:
         """Open each listener, search its bus and read all that is there."""
-        survey = Survey("this command")
+        survey = Survey("this command", nodes=self._nodes)
         for name, listener in self._configured.items():
             self._look(name, listener, survey)
         known = {listener.place for listener in self._configured.values()}
