@@ -119,14 +119,14 @@ def test_a_listener_whose_lines_are_all_refused_is_not_healthy_until_one_is_take
     assert "1 x value-missing" in well.stdout
 
 
-def test_a_listener_all_of_whose_nodes_are_anothers_is_not_healthy(file):
+def test_a_listener_one_of_whose_nodes_is_anothers_is_not_healthy(file):
     port = free_port()
     file.write_text(file.read_text().replace(LOG, f"[[lines]]\ntype = tcp\nport = {port}\n{LOG}"))
     with GatewayProcess(file) as gateway, socket.create_connection(("127.0.0.1", port)) as client:
-        client.sendall(b"9 1\n")
+        client.sendall(b"5 1\n9 1\n")
         wait_until(lambda: gateway.status()["listeners"]["lines"]["troubles"])
         assert gateway.status()["healthy"] is False
-        assert "! every frame is refused: its node is another listener's" in status(file).stdout
+        assert "! node 9 is refused: the configuration gives it to another listener" in status(file).stdout
 
 
 def test_a_node_that_two_listeners_hear_is_a_trouble(file):

@@ -183,8 +183,11 @@ def _listener(worker: ListenerWorker, now: float) -> ListenerStatus:
         if latest.valued_at is not None
     }
     refused = {"of a node that is another listener's": worker.refused} if worker.refused else {}
-    all_refused = "every frame is refused: its node is another listener's" if not worker.frames else ""
-    troubles = [worker.overdue, *health.troubles, all_refused if refused else "", *_silences(nodes)]
+    claimed = [
+        f"node {node} is refused: the configuration gives it to another listener; change the one or the other"
+        for node in worker.refused_nodes(now)[:_NAMED]
+    ]
+    troubles = [worker.overdue, *health.troubles, *claimed, *_silences(nodes)]
     return ListenerStatus(
         **_section(worker, now, *troubles),
         rate=round(worker.latest.rate(now), 2),

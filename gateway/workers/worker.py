@@ -31,6 +31,9 @@ _FAULT = "a fault in the program: its traceback is in the log"
 _OVERDUE = 30.0
 """Seconds that a listener may be busy, whatever its interval, before that is shown."""
 
+_SHOWN = 3600.0
+"""Seconds for which it is shown that frames of a node were refused."""
+
 
 class Worker(Generic[P]):
     """Runs one plugin in a thread. Its trouble is logged when it begins, and when it has long been over.
@@ -228,7 +231,7 @@ class ListenerWorker(Worker[Listener]):
         if disk:
             disk.subscribe_to_sync(plugin.name, plugin.synced.note_synced)
             plugin.synced.demand = self._sync
-        self._refused_nodes: set[str] = set()
+        self._refused_nodes: dict[str, float] = {}
 
     def step(self) -> None:
         """Read once, and keep the frames that have a value."""
@@ -267,15 +270,19 @@ class ListenerWorker(Worker[Listener]):
             else ""
         )
 
+    def refused_nodes(self, now: float) -> list[str]:
+        """Return the nodes, of other listeners, of which frames were refused within the last hour."""
+        return [node for node, at in self._refused_nodes.items() if now - at < _SHOWN]
+
     def _is_claimed(self, frame: Frame) -> bool:
         if frame.node not in self.plugin.claimed:
             return False
         self.refused += 1
         if frame.node not in self._refused_nodes:
-            self._refused_nodes.add(frame.node)
             self.plugin.log.error(
                 "node %s is refused: the configuration gives that node to another listener; "
                 "change the one or the other, or values would mix",
                 frame.node,
             )
+        self._refused_nodes[frame.node] = time.monotonic()
         return True
