@@ -433,6 +433,17 @@ def stored(server: FakeEmoncms) -> list[float]:
     return [kept.value for kept in server.stored if kept.key == "1"]
 
 
+def posted(server: FakeEmoncms) -> tuple[set[float], set[float]]:
+    """Return the values that the inputs were sent, and those of them that came more than once."""
+    times = Counter(each.value for each in server.stored)
+    return {*times}, {value for value, often in times.items() if often > 1}
+
+
+def torn(before: int) -> set[float]:
+    """Return what came of the row, of two values, at which a server failed after so many of them."""
+    return {before // 2 + 1.0} if before % 2 else set()
+
+
 @dataclass
 class RestartedEmoncms(FakeEmoncms):
     """It is restarted, so many times, where its feeds cannot take a value: no answer comes."""
@@ -666,9 +677,9 @@ class TestOnceAndInOrder:
             wait_until(lambda: spool.standing("home").waiting == 0)
         # then all of it is in the feeds, and only the row at which it failed was posted again
         assert [len(feed.slots) for feed in server.feeds.by_id.values()] == [20] * 4
-        posted = Counter(each.value for each in server.stored if (each.node, each.key) == ("8", "1"))
-        posted |= Counter(each.value + 100 for each in server.stored if (each.node, each.key) == ("9", "1"))
-        assert [value for value, times in posted.items() if times > 1] == [
+        times = Counter(each.value for each in server.stored if (each.node, each.key) == ("8", "1"))
+        times |= Counter(each.value + 100 for each in server.stored if (each.node, each.key) == ("9", "1"))
+        assert [value for value, often in times.items() if often > 1] == [
             (before // 4 + 1.0) + (100 if before // 2 % 2 else 0)
         ]
         assert spool.refused("home") == []
@@ -691,9 +702,7 @@ class TestOnceAndInOrder:
         # then only that row is posted twice, and counts if the server ends there each time
         lost = (restarts - 1) * (2 - before % 2)
         assert sum(len(feed.slots) for feed in server.feeds.by_id.values()) == 12 - lost
-        posted = Counter(each.value for each in server.stored)
-        row = before // 2 + 1.0
-        assert {value for value, times in posted.items() if times > 1} == {row, row + 0.5}
+        assert posted(server)[1] == {before // 2 + 1.0, before // 2 + 1.5}
         assert worker.doubled == 0
 
     @pytest.mark.parametrize("before", range(10))
@@ -714,9 +723,7 @@ class TestOnceAndInOrder:
                 wait_until(lambda: spool.standing("home").waiting == 0)
         # then the feeds have all of it, and that row was posted twice
         assert [len(feed.slots) for feed in server.feeds.by_id.values()] == [6, 6]
-        posted = Counter(each.value for each in server.stored)
-        row = before // 2 + 1.0
-        assert {value for value, times in posted.items() if times > 1} == {row, row + 0.5}
+        assert posted(server)[1] == {before // 2 + 1.0, before // 2 + 1.5}
 
     def test_where_only_the_answer_is_lost_frames_without_values_at_the_end_have_nothing_sent_twice(
         self, spool, server
@@ -842,11 +849,7 @@ class TestOnceAndInOrder:
             wait_until(lambda: spool.standing("home").waiting == 0)
         # then all of it is in the feeds, and only the row at which it failed was posted again
         assert [len(feed.slots) for feed in server.feeds.by_id.values()] == [6, 6]
-        posted = Counter(each.value for each in server.stored)
-        assert {value for value, times in posted.items() if times > 1} <= {
-            before // 2 + 1.0,
-            before // 2 + 1.5,
-        }
+        assert posted(server)[1] <= {before // 2 + 1.0, before // 2 + 1.5}
         assert worker.doubled == 0
 
     @pytest.mark.parametrize("before", range(3, 8))
@@ -864,11 +867,7 @@ class TestOnceAndInOrder:
         with killed() as spool, dispatching(server, spool) as worker:
             wait_until(lambda: spool.standing("home").waiting == 0)
         # then only what it had of that row comes twice
-        posted = [each.value for each in server.stored]
-        assert sorted({*posted}) == [value for n in range(6) for value in (n + 1.0, n + 1.5)]
-        assert [value for value in posted if posted.count(value) > 1] == [before // 2 + 1.0] * (
-            before % 2
-        ) * 2
+        assert posted(server) == ({n + half for n in range(1, 7) for half in (0, 0.5)}, torn(before))
         assert worker.doubled == 0
 
     @pytest.mark.parametrize("before", range(9))
@@ -890,11 +889,7 @@ class TestOnceAndInOrder:
             wait_until(lambda: spool.standing("home").waiting == 0)
             assert worker.failures == 1
         # then only what it had of that row comes twice
-        posted = [each.value for each in server.stored]
-        assert sorted({*posted}) == [value for n in range(6) for value in (n + 1.0, n + 1.5)]
-        assert [value for value in posted if posted.count(value) > 1] == [before // 2 + 1.0] * (
-            before % 2
-        ) * 2
+        assert posted(server) == ({n + half for n in range(1, 7) for half in (0, 0.5)}, torn(before))
         assert worker.doubled == 0
 
     @pytest.mark.parametrize(

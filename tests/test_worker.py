@@ -649,15 +649,37 @@ class AtWork(Far):
         return Progress(min(len(frames), int((self.clock.monotonic() - self.began) // self.pace)))
 
 
-def test_one_that_takes_seconds_for_a_frame_is_not_taken_to_be_at_rest(spool, started):
-    # given
-    far = AtWork(batch=24)
+@dataclass(kw_only=True)
+class AtFirst(AtWork):
+    """Shows the first frame for one that may not be whole."""
+
+    def arrived(self, frames) -> Progress:
+        found = super().arrived(frames)
+        return found if found.count != 1 else Progress(0, frozenset({1}))
+
+
+@dataclass(kw_only=True)
+class BusyAtFirst(AtWork):
+    """Cannot be asked in the beginning."""
+
+    def arrived(self, frames) -> Progress:
+        if self.clock.monotonic() < self.began + 21:
+            raise TryLater("not reached")
+        return super().arrived(frames)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pace", "timeout"), [(AtWork, 1.4, 10), (AtFirst, 4.0, 3.5), (BusyAtFirst, 2.0, 5)]
+)
+def test_one_that_takes_seconds_for_a_frame_is_not_taken_to_be_at_rest(spool, started, kind, pace, timeout):
+    # given a far end that is still at work when the time is over
+    far = kind(batch=24, pace=pace)
     far.name = "far"
     worker = virtual(dispatching(far, spool))
     clock = worker.plugin.clock
 
     def time_out():
-        clock.sleep(10)
+        clock.sleep(timeout)
         raise OutcomeUnknown("timeout")
 
     far.script = [time_out]
@@ -668,56 +690,6 @@ def test_one_that_takes_seconds_for_a_frame_is_not_taken_to_be_at_rest(spool, st
     wait_until(lambda: worker.frames == 24)
     assert far.batches == [24]
     assert worker.doubled == 0
-
-
-def test_nor_is_one_whose_only_frame_so_far_may_be_cut(spool, started):
-    # given a far end that shows one frame at the time-out, which may not be whole
-    @dataclass(kw_only=True)
-    class AtFirst(AtWork):
-        def arrived(self, frames) -> Progress:
-            found = super().arrived(frames)
-            return found if found.count != 1 else Progress(0, frozenset({1}))
-
-    far = AtFirst(batch=24, pace=4.0)
-    far.name = "far"
-    worker = virtual(dispatching(far, spool))
-    clock = worker.plugin.clock
-
-    def time_out():
-        clock.sleep(3.5)
-        raise OutcomeUnknown("timeout")
-
-    far.script = [time_out]
-    spool.put([frame(n) for n in range(24)])
-    started(worker)
-    wait_until(lambda: worker.frames == 24)
-    assert far.batches == [24]
-
-
-def test_nor_is_one_that_is_asked_only_long_after_the_time_out(spool, started):
-    # given a far end that takes two seconds for a frame, and cannot be asked at first
-    @dataclass(kw_only=True)
-    class BusyAtFirst(AtWork):
-        def arrived(self, frames) -> Progress:
-            if self.clock.monotonic() < self.began + 21:
-                raise TryLater("not reached")
-            return super().arrived(frames)
-
-    far = BusyAtFirst(batch=24, pace=2.0)
-    far.name = "far"
-    worker = virtual(dispatching(far, spool))
-    clock = worker.plugin.clock
-
-    def time_out():
-        clock.sleep(5)
-        raise OutcomeUnknown("timeout")
-
-    far.script = [time_out]
-    spool.put([frame(n) for n in range(24)])
-    started(worker)
-    # then nothing comes twice
-    wait_until(lambda: worker.frames == 24)
-    assert far.batches == [24]
 
 
 def test_nor_is_one_that_was_sent_them_by_an_earlier_run(spool, started):
