@@ -14,7 +14,7 @@ from gateway.diagnosis.machine import Machine
 from gateway.dispatchers.influxdb.dispatcher import InfluxDb
 from gateway.dispatchers.influxdb.line import Encoder, escaped, number
 from gateway.frame import Frame, Stamp
-from gateway.plugin import BadFrame, Batch, HoldEverything, OutcomeUnknown, TryLater
+from gateway.plugin import BadFrame, Batch, DeliveryFailure, HoldEverything, OutcomeUnknown, TryLater
 from gateway.settings import SettingsFault, build, shown
 from listeners.simulated.clock import VirtualClock
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, state
@@ -356,7 +356,7 @@ def test_no_answer_ends_in_anything_but_a_failure(to, answer):
         server.answers(answer)
         made = to(server, database="home", timeout="5")
         kind, words = raised(made) or (TryLater, "")
-        assert issubclass(kind, TryLater | HoldEverything | BadFrame)
+        assert issubclass(kind, DeliveryFailure)
         assert len(words) < 400
 
 
