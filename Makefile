@@ -25,8 +25,8 @@ HOST_PIP = $(eval HOST_PIP := $(shell $(PYTHON) -m pip --python "$$(command -v $
 PIP = $(if $(HOST_PIP),$(PYTHON) -m pip --python $(BIN)/python,$(BIN)/python -m pip) --disable-pip-version-check -q
 
 # After an upgrade of Python the environment has no packages for the new one: it is made anew.
-$(shell [ ! -f $(VENV)/pyvenv.cfg ] || $(BIN)/python -c 'import os, sysconfig; os.stat(sysconfig.get_path("purelib"))' \
-	2>/dev/null || rm -rf $(VENV))
+STALE := $(shell [ ! -f $(VENV)/pyvenv.cfg ] || $(BIN)/python -c 'import os, sysconfig; os.stat(sysconfig.get_path("purelib"))' \
+	2>/dev/null || echo stale)
 
 # The tests start hundreds of processes: each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -133,9 +133,12 @@ deb: $(VENV)/.manual
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
+.PHONY: $(STALE)
+$(BIN)/python $(VENV)/.runtime $(VENV)/.manual $(VENV)/.test $(VENV)/.lint: $(STALE)
+
 $(BIN)/python:
 	@$(usable_python)
-	@$(PYTHON) -m venv $(if $(HOST_PIP),--without-pip) $(VENV)
+	@$(PYTHON) -m venv $(if $(STALE),--clear) $(if $(HOST_PIP),--without-pip) $(VENV)
 
 $(VENV)/.runtime: setup.cfg | $(BIN)/python
 	@echo "Setting up $(VENV) ..."
