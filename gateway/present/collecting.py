@@ -183,11 +183,8 @@ def _listener(worker: ListenerWorker, now: float) -> ListenerStatus:
         if latest.valued_at is not None
     }
     refused = {"of a node that is another listener's": worker.refused} if worker.refused else {}
-    claimed = [
-        f"node {node} is refused: the configuration gives it to another listener; change the one or the other"
-        for node in worker.refused_nodes(now)[:_NAMED]
-    ]
-    troubles = [worker.overdue, *health.troubles, *claimed, *_silences(nodes)]
+    refusals = worker.refusals(now)[:_NAMED]
+    troubles = [worker.overdue, *health.troubles, *refusals, *_silences(nodes)]
     return ListenerStatus(
         **_section(worker, now, *troubles),
         rate=round(worker.latest.rate(now), 2),

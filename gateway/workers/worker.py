@@ -31,6 +31,12 @@ _FAULT = "a fault in the program: its traceback is in the log"
 _OVERDUE = 30.0
 """Seconds that a listener may be busy, whatever its interval, before that is shown."""
 
+_CLAIMED = (
+    "node %s is refused: the configuration gives it to another listener; change the one or the other, or "
+    "values would mix"
+)
+"""Why frames of a node are refused, for the log and status."""
+
 _SHOWN = 3600.0
 """Seconds for which it is shown that frames of a node were refused."""
 
@@ -270,19 +276,15 @@ class ListenerWorker(Worker[Listener]):
             else ""
         )
 
-    def refused_nodes(self, now: float) -> list[str]:
-        """Return the nodes, of other listeners, of which frames were refused within the last hour."""
-        return [node for node, at in self._refused_nodes.items() if now - at < _SHOWN]
+    def refusals(self, now: float) -> list[str]:
+        """Return a line for each node that was refused within the last hour; any thread may ask."""
+        return [_CLAIMED % node for node, at in self._refused_nodes.copy().items() if now - at < _SHOWN]
 
     def _is_claimed(self, frame: Frame) -> bool:
         if frame.node not in self.plugin.claimed:
             return False
         self.refused += 1
         if frame.node not in self._refused_nodes:
-            self.plugin.log.error(
-                "node %s is refused: the configuration gives that node to another listener; "
-                "change the one or the other, or values would mix",
-                frame.node,
-            )
+            self.plugin.log.error(_CLAIMED, frame.node)
         self._refused_nodes[frame.node] = time.monotonic()
         return True
