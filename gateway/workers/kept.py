@@ -1,4 +1,4 @@
-"""Whether a far end has kept what it shows as arrived.
+"""Whether a far end has kept what it shows as arrived, and how it failed last: both outlive a restart.
 
 One that shows frames before it stores them may not have stored them, if its disk is full. Only an answer
 says so; if that was lost, the next ones do.
@@ -66,10 +66,10 @@ class Kept:
             self._spool.go_back(self._worker.name)
 
     def failed(self, how: str, upto: int = 0) -> tuple[str, int]:
-        """Note for the next start how the far end failed in the middle of a frame; return what it was before.
+        """Note for the next start how the far end failed in the middle of a frame; return the note before.
 
-        `upto` is the id of the last frame that was sent then. It holds until the next batch is sent: a frame
-        that is to be sent again was shown as arrived.
+        `upto` is the id of the last frame that was sent. The note is needed until the next batch is sent, as
+        the far end shows the frame in which it failed as arrived. Without `how` there is none.
         """
         before, self._failed = self._failed, (how, upto if how else 0)
         if self._failed != before and not self._worker.is_replaced:

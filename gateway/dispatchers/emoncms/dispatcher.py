@@ -213,9 +213,10 @@ class _Post(Delivery):
         return progress.unfinished(rows, found, shown=again or self.failed == RowUnfinished.where)
 
     def _without_cut(self, rows: list[Inputs], found: Progress) -> Progress:
-        """Return the same without the last row if that may be cut; a row that was sent again already counts.
+        """Return the same without the last row if the server may have ended within it; once for each row.
 
-        The inputs are taken for what they were before it, or else it could not be told from itself.
+        That row is sent again. Until then the inputs count as they were before it: if it equalled what they
+        have, no look could show that it arrived.
         """
         last = rows[(found.count or 0) - 1]
         if last == self._cut_before or not progress.last_may_be_cut(rows, found):
@@ -223,7 +224,7 @@ class _Post(Delivery):
         self._emoncms.cut = last
         for where in last:
             self._emoncms.inputs.pop(where, None)
-            self._emoncms.inputs |= {where: self._before[where]} if where in self._before else {}
+        self._emoncms.inputs |= {where: self._before[where] for where in last if where in self._before}
         return progress.unfinished(rows, found, shown=True)
 
     def _node_of_feed(self) -> str:
