@@ -96,6 +96,15 @@ def test_a_sensor_with_an_alias_is_read_and_found_by_its_id(tmp_path, alias):
         assert bus.search() == {Rom.parse(FLOW)}
 
 
+def test_a_server_that_is_read_only_is_named_as_such(tmp_path):
+    with owserver(Ds2482(Clock(), [quick(FLOW, 21.5)]), tmp_path, "--readonly") as port:
+        bus = listener(port, sensor1=FLOW)
+        bus.open()
+
+        with pytest.raises(BusFault, match="as OWFS is read-only: take readonly out"):
+            bus.sweep([Rom.parse(FLOW)])
+
+
 def test_a_simulated_bus_is_read_by_its_latest_temperature(tmp_path, caplog):
     port = free_port()
     with owserver_process(port, tmp_path, [f"--mock={FLOW},{RETURN}"]):

@@ -18,12 +18,12 @@ OWFS = "/usr/libexec/owfs/owfs"  # /usr/bin/owfs is a wrapper that adds Debian's
 
 
 @contextmanager
-def owserver(bridge: Ds2482, tmp_path: Path) -> Iterator[int]:
-    """Run owserver on the simulated bridge, through the preload library; yield its port."""
+def owserver(bridge: Ds2482, tmp_path: Path, *options: str) -> Iterator[int]:
+    """Run owserver with these options on the simulated bridge, by the preload library; yield its port."""
     port = free_port()
     with (
         i2c_server(bridge) as environment,
-        owserver_process(port, tmp_path, ["--i2c=/dev/i2c-99:0"], environment),
+        owserver_process(port, tmp_path, ["--i2c=/dev/i2c-99:0", *options], environment),
     ):
         yield port
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from errno import EROFS
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -67,12 +68,14 @@ class Masters:
         # By the devices, too: two servers may have the same port at different addresses of this machine.
         self._conversion = shared_conversion((tree.root, *((bus, device(tree, bus)) for bus in buses)))
         self._sensors: dict[Rom, OnBus] = {}
+        self._is_read_only = False
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         """Let all buses convert, wait once for the slowest sensor, and judge each scratchpad.
 
         Raises BusFault if no bus takes the conversion.
         """
+        self._is_read_only = False
         sensors = [self._sensors.setdefault(rom, Sensor(rom, None)) for rom in roms]
         if all(map(self._converts_alone, sensors)):
             return {sensor.rom: self._reading(sensor, self._buses, FINEST) for sensor in sensors}
@@ -80,6 +83,11 @@ class Masters:
         converting = self._conversion.wait(
             lambda: [bus for bus in self._buses if self._convert(bus)], conversion_time(given), self._clock
         )
+        if not converting and self._is_read_only:
+            raise BusFault(
+                f"{self._tree}: no conversion can be started, as OWFS is read-only: take readonly out of "
+                "/etc/owfs.conf or its command line, and restart it"
+            )
         if not converting:
             raise BusFault(
                 f"{self._tree}: no conversion can be started; look for a short, and at the bus master"
@@ -95,8 +103,11 @@ class Masters:
         """Start a conversion; tell whether the bus took it, which only OWFS's statistics show."""
         for _ in range(2):
             before = self._writes(bus)
-            with suppress(Unavailable):
+            try:
                 self._tree.write(f"{bus}simultaneous/temperature", b"1")
+            except Unavailable as refusal:
+                self._is_read_only |= getattr(refusal.__cause__, "errno", None) == EROFS
+            else:
                 if before is None or self._writes(bus) != before:
                     return True
         return False
