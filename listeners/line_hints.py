@@ -6,6 +6,8 @@ import re
 
 _NAMELESS = "values-without-names"
 """The reason for which `keyvalue` refuses a line of `serial`."""
+_UNTERMINATED = "unterminated"
+"""The reason for which the last thing that a client or a program sent is refused: it may be half a line."""
 
 _MEANT = (
     (
@@ -17,6 +19,7 @@ _MEANT = (
         "type = rfm12pi reads such lines",
     ),
     (re.compile(r"\d+([,;\t]\s*-?[\d.]+)+"), "one space before each value expected"),
+    (re.compile(r"(?=.*,)\d+( -?\d+([.,]\d+)?)+"), "a point expected in a number, not a comma"),
 )
 """The form of lines that are for a listener of another type, or that are almost right.
 
@@ -26,6 +29,8 @@ Only whole ones: the listener of that type refuses damaged ones, too.
 
 def hint_for(reason: str, line: str) -> str:
     """Return what to do about lines that are not for this listener, "" if that is not known."""
+    if reason == _UNTERMINATED:
+        return "a line end expected after it"
     if reason not in ("not-a-number", _NAMELESS):
         return ""
     found = next((words for shape, words in _MEANT if shape.fullmatch(line.strip())), "")
