@@ -7,7 +7,6 @@ import logging
 import math
 import time
 from functools import partial
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from gateway import paths
@@ -30,6 +29,7 @@ from gateway.times.dating import Dating, TimeNote, passed, was_doubted
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import VERSION
 from gateway.workers.delivery import DispatcherWorker
+from gateway.workers.renamed import find_heirs
 from gateway.workers.worker import ListenerWorker
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ class Daemon:
         late = [*(worker for worker in self._retired if worker.is_alive()), *retired]
         wanted = configuration.dispatchers
         begun = [new for name, new in wanted.items() if name not in self._dispatchers]
-        heirs = {old: new.name for old, new in product(late, begun) if is_same(old.plugin, new)}
+        heirs = find_heirs(late, begun)
         renamed = {heirs[old]: old.name for old in retired if old in heirs}
         with self._spool.lock:
             gone = self._spool.set_consumers(wanted, renamed)

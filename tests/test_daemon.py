@@ -659,6 +659,23 @@ def test_sections_that_swap_their_names_get_what_each_lacks(file, server, port, 
         assert stored(down) == stored(server) == [("15", "1", 1), ("15", "1", 2), ("15", "1", 3)]
 
 
+def test_sections_that_swap_their_names_as_the_pace_of_both_changes_get_what_each_lacks(file, server, port):
+    with one_late_and_one_down(file, server, port) as (gateway, down):
+        server.release()
+        push(port, "15 3")
+        wait_until(lambda: len(stored(server)) == 3)
+        # when they swap their names in the same edit that changes how each posts
+        before = gateway._dispatchers["home"]
+        replace(file, swapped(file.read_text()).replace("interval = 0", "interval = 0\nbatch = 2"))
+        gateway.hangup.set()
+        wait_until(lambda: gateway._dispatchers.get("home", before) is not before)
+        down.status_500 = 0
+        push(port, "15 4")
+        # then each has everything once
+        wait_until(lambda: stored(down)[-1:] == stored(server)[-1:] == [("15", "1", 4)])
+        assert stored(down) == stored(server) == [("15", "1", value) for value in (1, 2, 3, 4)]
+
+
 def test_an_answer_that_comes_while_two_sections_swap_their_names_is_for_its_own(file, server, port):
     with one_late_and_one_down(file, server, port) as (gateway, down):
         # when the disk is slow to take that they swap their names, and the answer comes
@@ -692,12 +709,15 @@ def test_that_a_far_end_has_not_kept_what_was_under_way_is_noted_of_the_name_tha
         assert list(gateway._spool.notes.below(NOT_KEPT)) == ["other"]
 
 
-def test_an_answer_to_a_section_that_is_removed_is_not_for_the_one_that_takes_its_name(file, server, port):
+@pytest.mark.parametrize("pace", ["", "batch = 2\n"])
+def test_an_answer_to_a_section_that_is_removed_is_not_for_the_one_that_takes_its_name(
+    file, server, port, pace
+):
     with one_late_and_one_down(file, server, port) as (gateway, down):
         # when the slow one is removed, and the other has its name
         late = gateway._dispatchers["home"]
         listeners, _, sections = file.read_text().partition("[[home]]")
-        replace(file, listeners + "[[home]]" + sections.partition("[[other]]")[2])
+        replace(file, listeners + "[[home]]" + sections.partition("[[other]]")[2] + pace)
         gateway.hangup.set()
         wait_until(lambda: gateway._dispatchers.get("home", late) is not late)
         server.release()

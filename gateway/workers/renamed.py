@@ -1,0 +1,41 @@
+"""Which sections an edit of the configuration only renames, and which have another far end now."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from gateway.conf.changes import is_same
+from gateway.settings import declared
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.plugin import Dispatcher, Plugin
+    from gateway.workers.worker import Worker
+
+_PACE = {"batch", "interval", "loglevel", "timeout"}
+"""Settings that change neither where readings go nor what is stored there."""
+
+
+def find_heirs(before: Sequence[Worker[Any]], begun: Sequence[Dispatcher]) -> dict[Worker[Any], str]:
+    """Return the new name of each of these workers that has one: that of the section with its settings.
+
+    If there is none, it is the section with the same far end. A name that another far end has now would
+    bring it what that one lacks.
+    """
+    pairs = list(product(before, begun))
+    found = {old: new.name for old, new in pairs if is_same(old.plugin, new)}
+    stay = {new.name for old, new in pairs if old.name == new.name and _has_same_far_end(old.plugin, new)}
+    for old, new in pairs:
+        is_free = old not in found and old.name not in stay and new.name not in stay.union(found.values())
+        if is_free and _has_same_far_end(old.plugin, new):
+            found[old] = new.name
+    return found
+
+
+def _has_same_far_end(before: Plugin, after: Plugin) -> bool:
+    settings = {name for name, field in declared(type(after)).items() if field.compare} - _PACE
+    return type(before) is type(after) and all(
+        getattr(before, name) == getattr(after, name) for name in settings
+    )
