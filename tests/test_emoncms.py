@@ -145,6 +145,11 @@ class TestJudgement:
             "Parse error</b>:  Unclosed '{' on line 106 in <b>/a/Modules/feed/engine/PHPFina.php</b>",
             "Fatal error</b>:  Uncaught Error: Class &quot;PHPFina&quot; not found in /a/feed/feed_model.php",
             "Fatal error</b>:  Class PHPFina contains 1 abstract method in <b>/a/feed/engine/PHPFina.php</b>",
+            f"Fatal error</b>:  Uncaught Error: Interface &quot;X&quot; not found in /feed/x:8\n{PROCESSING}",
+            f"Fatal error</b>:  Uncaught Error: Undefined constant &quot;X&quot; in /feed/x:59\n{PROCESSING}",
+            "Fatal error</b>:  Declaration of A::post() must be compatible with B::post($x) in <b>/feed/x",
+            "Fatal error</b>:  Array access syntax with curly braces is no [] in <b>/feed/x",
+            "Fatal error</b>:  Cannot redeclare view() (previously declared in /core.php:1) in <b>/feed/x",
         ],
     )
     def test_an_engine_that_an_upgrade_has_half_replaced_is_no_damaged_feed(self, error):

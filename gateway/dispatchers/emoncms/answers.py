@@ -75,10 +75,12 @@ _PROCESSING = re.compile(r"\bProcess-(?:>|&gt;)input\(")
 """What PHP's list of calls contains if all inputs of the row had already been set."""
 
 _INCOMPLETE = re.compile(
-    r"Failed opening required|Call to undefined|ArgumentCountError|"
-    r"Parse error|Class [^\n]{1,99} (?:not found|contains [0-9]+ abstract method)"
+    r"Failed opening required|Call to undefined|ArgumentCountError|Undefined (?:class )?constant|"
+    r"Parse error|(?:Class|Interface|Trait) [^\n]{1,99} not found|"
+    r"Fatal error(?:</b>)?:\s+(?!Uncaught |Maximum |Allowed memory |Out of memory)\S"
 )
-"""What PHP prints if files of Emoncms are missing, truncated, empty, or of two versions (measured)."""
+"""What PHP prints if files of Emoncms are missing, truncated, empty, of two versions, or too old for it
+(measured). A fatal error that is neither an exception nor a limit is in the code itself."""
 
 
 _NO_ERROR_SHOWN = (
