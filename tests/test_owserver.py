@@ -276,6 +276,28 @@ def test_what_is_no_owserver_is_an_oserror(peer, answer, words):
         listener(peer(answering(answer)).port).open()
 
 
+def cutting_at_first(peer, client):
+    asked = client.recv(4096)[24:].rstrip(b"\0")
+    peer.seen.append(asked)
+    if asked and (asked.endswith(b"gone") or peer.seen.count(asked) == 1):
+        client.sendall(bytes(11))
+        return
+    data = b"21.5" if asked else b""
+    client.sendall(struct.pack(">6i", 0, len(data), len(data), 0, len(data), 0) + data)
+
+
+def test_a_connection_that_is_cut_is_made_once_more(peer):
+    server = Server(Address("127.0.0.1", (far := peer(cutting_at_first)).port))
+    far.seen.append(b"/settings/return_codes/text.ALL")  # what is asked as it is opened
+    server.open()
+
+    assert server.read("latesttemp") == b"21.5"
+
+    with pytest.raises(OSError, match="hangs up before its answer ends"):
+        server.read("gone")
+    assert far.seen.count(b"/gone") == 2
+
+
 def refusing_all_but_a_ping(peer, client):
     asked = client.recv(4096)[24:]
     client.sendall(struct.pack(">6i", 0, 0, -5 if asked.rstrip(b"\0") else 0, 0, 0, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from dataclasses import dataclass
 from time import monotonic
@@ -23,6 +24,9 @@ _ENCODING = ("utf-8", "surrogateescape")
 
 TIMEOUT = 10.0
 """Seconds that one answer may take, also where owserver reports that it is working; a silent one gets 2."""
+
+_CUT = (errno.ECONNRESET, errno.EPIPE)
+"""The errors of a connection that ended early."""
 
 
 class _Socket(socket.socket):
@@ -121,11 +125,20 @@ class Server:
         return "C"
 
     def _request(self, kind: int, path: str, flags: int = 0, size: int = 0) -> bytes:
-        """Return the answer to a request about a path; pyownet's own methods take ASCII alone."""
+        """Return the answer to a request about a path; pyownet's own methods take ASCII alone.
+
+        A sweep needs twenty connections. Where one is cut, it is made once more: all sensors would lose their
+        value otherwise.
+        """
+        message = kind, f"/{path}\0".encode(*_ENCODING), flags, size
 
         def request() -> bytes:
-            place = f"/{path}\0".encode(*_ENCODING)
-            code, data = self._proxy.sendmess(kind, place, flags, size)
+            try:
+                code, data = self._proxy.sendmess(*message)
+            except (protocol.ShortRead, protocol.ConnError) as error:
+                if isinstance(error, OSError) and error.errno not in _CUT:
+                    raise
+                code, data = self._proxy.sendmess(*message)
             if code < 0:
                 raise protocol.OwnetError(-code, self._proxy.errmess[-code], path)
             return bytes(data)
