@@ -659,14 +659,15 @@ def test_sections_that_swap_their_names_get_what_each_lacks(file, server, port, 
         assert stored(down) == stored(server) == [("15", "1", 1), ("15", "1", 2), ("15", "1", 3)]
 
 
-def test_sections_that_swap_their_names_as_the_pace_of_both_changes_get_what_each_lacks(file, server, port):
+@pytest.mark.parametrize("how", ["batch = 2", "keys = name"])
+def test_sections_that_swap_their_names_and_send_in_another_way_get_what_each_lacks(file, server, port, how):
     with one_late_and_one_down(file, server, port) as (gateway, down):
         server.release()
         push(port, "15 3")
         wait_until(lambda: len(stored(server)) == 3)
         # when they swap their names in the same edit that changes how each posts
         before = gateway._dispatchers["home"]
-        replace(file, swapped(file.read_text()).replace("interval = 0", "interval = 0\nbatch = 2"))
+        replace(file, swapped(file.read_text()).replace("interval = 0", f"interval = 0\n{how}"))
         gateway.hangup.set()
         wait_until(lambda: gateway._dispatchers.get("home", before) is not before)
         down.status_500 = 0

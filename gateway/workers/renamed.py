@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from gateway.plugin import Dispatcher, Plugin
     from gateway.workers.worker import Worker
 
-_PACE = {"batch", "interval", "loglevel", "timeout"}
-"""Settings that change neither where readings go nor what is stored there."""
+_HOW = {"batch", "ca_file", "interval", "keys", "loglevel", "timeout"}
+"""Settings that do not change where readings go."""
 
 
 def find_heirs(before: Sequence[Worker[Any]], begun: Sequence[Dispatcher]) -> dict[Worker[Any], str]:
@@ -35,7 +35,7 @@ def find_heirs(before: Sequence[Worker[Any]], begun: Sequence[Dispatcher]) -> di
 
 
 def _has_same_far_end(before: Plugin, after: Plugin) -> bool:
-    settings = {name for name, field in declared(type(after)).items() if field.compare} - _PACE
+    settings = {name for name, field in declared(type(after)).items() if field.compare} - _HOW
     return type(before) is type(after) and all(
         getattr(before, name) == getattr(after, name) for name in settings
     )
