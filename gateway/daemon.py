@@ -76,7 +76,10 @@ class Daemon:
         self._directory = directory
         self._memory = Memory(directory)
         self._configuration = config.read(self._file, self._memory.recall())
-        self._spool = open_queue(directory / "queue.db", gateway.limits, gateway.commit_interval, self.stop)
+        spool = open_queue(directory / "queue.db", gateway.limits, gateway.commit_interval, self.stop)
+        if spool is None:
+            return
+        self._spool = spool
         # Before a frame is set aside for one of them.
         self._spool.set_consumers(self._configuration.dispatchers)
         clock, note = Clock(), TimeNote(directory)

@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gateway.conf.config import read
+from gateway.daemon import Daemon
 from gateway.diagnosis.finding import Verdict
 from gateway.diagnosis.machine import Machine
 from gateway.diagnosis.tcp_port import examine_port
@@ -24,7 +26,7 @@ from gateway.spool import Limits, Spool, SpoolUnusable
 from gateway.spool.opening import open_queue
 from listeners.ports import i2c
 from listeners.ports.serial_port import SerialPort
-from tests.gateway_process import ENVIRONMENT
+from tests.gateway_process import ENVIRONMENT, state
 from tests.ports import free_port, need_address
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -110,15 +112,18 @@ def test_a_command_that_has_the_queue_is_waited_for_and_not_ended(path):
             opened.result(30).close()
 
 
-def test_a_gateway_that_waits_for_a_command_can_be_stopped(path):
-    # given a program, perhaps of another user, that has the queue for ever, and a gateway that is stopped
-    holding = Spool(path)
-    stop = Flag()
-    stop.set()
-    # then it says who has it, at once
-    with pytest.raises(SpoolUnusable, match="in use: another oemgateway is running"):
-        open_queue(path, Limits(), 5.0, stop)
-    holding.close()
+def test_a_gateway_that_is_stopped_as_a_command_has_the_queue_has_not_failed(path, tmp_path, written):
+    # given a command, perhaps of another user, that has the queue, and a gateway that waits for it
+    listener = f"[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n"
+    file = written(f"{state(tmp_path)}{listener}[dispatchers]\n[[log]]\ntype = log\n")
+    gateway = Daemon(read(file))
+    with closing(Spool(path)), ThreadPoolExecutor() as pool:
+        running = pool.submit(gateway.run)
+        assert not wait([running], 0.5).done
+        # when it is stopped
+        gateway.stop.set()
+        # then that is no failure
+        assert running.result(30) is None
 
 
 def test_a_serial_port_names_the_program_that_has_it(wire):

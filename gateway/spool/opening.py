@@ -18,15 +18,17 @@ _PATIENCE = 10.0
 """Seconds; a command that takes 100,000 readings out of the queue has the file for four."""
 
 
-def open_queue(path: Path, limits: Limits, commit_interval: float, stop: Flag) -> Spool:
-    """Open the queue; wait for a while, or until `stop`, if the program that has its file may be a command.
+def open_queue(path: Path, limits: Limits, commit_interval: float, stop: Flag) -> Spool | None:
+    """Open the queue; wait for a while if the program that has its file may be a command.
 
-    Raises SpoolUnusable.
+    None if `stop` is raised meanwhile. Raises SpoolUnusable.
     """
     until = time.monotonic() + _PATIENCE
     while True:
         try:
             return Spool(path, limits=limits, commit_interval=commit_interval)
         except SpoolInUse:
-            if time.monotonic() >= until or stop.wait(0.2):
+            if stop.wait(0.2):
+                return None
+            if time.monotonic() >= until:
                 raise
