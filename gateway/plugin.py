@@ -181,6 +181,11 @@ class Dispatcher(Plugin):
         """Whether its far end has a clock that can be asked."""
         return type(self).time is not Dispatcher.time
 
+    @property
+    def account(self) -> tuple[str, ...]:
+        """What tells its destination from others where a reading must not be delivered twice; else empty."""
+        return ()
+
     def wake(self) -> Wake:
         """Return when `serve` is wanted next; asked before every wait, while the dispatcher is open.
 

@@ -495,6 +495,19 @@ class TestBetweenSections:
         assert said == "resolution = 12 here and resolution = 9 in s9 (line 2): give it the same in both"
         assert remarks(text.replace("= 12", "= 9")) == []
 
+    def test_two_dispatchers_with_one_account_are_remarked(self, remarks):
+        # given two sections of the same Emoncms, as a copy of a section makes them
+        account = f"type = emoncms\nurl = http://emonpi/emoncms\napikey = {'0123456789abcdef' * 2}\n"
+        text = whole(dispatcher=f"{account}[[copy]]\n{account}")
+        # then what Emoncms accumulates would count each reading twice
+        [remark] = remarks(text)
+        assert remark == (
+            "oemgateway.conf:11: copy: cloud (line 7) delivers to the same account, "
+            "so each reading arrives twice there: remove one of them"
+        )
+        # but other keys are other inputs
+        assert remark not in remarks(f"{text}keys = name\n")
+
     def test_one_name_in_both_lists_is_remarked(self, remarks):
         assert remarks(whole().replace("[[cloud]]", "[[probe]]")) == [
             "oemgateway.conf:7: probe: a listener has this name too: the log cannot distinguish them"

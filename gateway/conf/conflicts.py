@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gateway.conf.document import Section
 from gateway.conf.indices import claims
 from gateway.conf.section import Part
+from gateway.plugin import Dispatcher
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -27,6 +28,7 @@ def check_conflicts(text: Document, parts: Mapping[Kind, list[Part]], nodes: Nod
     _check_packets(text, parts["listeners"], nodes, writers)
     _check_sets(text, parts["listeners"])
     _check_exclusive(text, [*parts["listeners"], *parts["dispatchers"]])
+    _check_accounts(text, parts["dispatchers"])
     _check_names(text, parts)
 
 
@@ -115,6 +117,19 @@ def _check_exclusive(text: Document, parts: list[Part]) -> None:
 
 def _beginnings(words: str) -> Iterator[str]:
     return accumulate(words.split(" "), "{} {}".format)
+
+
+def _check_accounts(text: Document, dispatchers: list[Part]) -> None:
+    """Point out dispatchers that each deliver all readings to the same account."""
+    first: dict[tuple[str, ...], Part] = {}
+    for part in dispatchers:
+        account = part.plugin.account if isinstance(part.plugin, Dispatcher) else ()
+        if account and (other := first.setdefault(account, part)) is not part:
+            message = (
+                f"{other.in_words} delivers to the same account, so each reading arrives twice there: "
+                "remove one of them"
+            )
+            text.remark(part.section.line, part.section.name, message)
 
 
 def _check_names(text: Document, parts: Mapping[Kind, list[Part]]) -> None:

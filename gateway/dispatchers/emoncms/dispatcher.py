@@ -90,6 +90,11 @@ class Emoncms(Dispatcher):
         """The seconds that a slow server takes to answer a request for each node."""
         return max(super().busy_limit, (_NODES + 1) * (10 + self.timeout))
 
+    @property
+    def account(self) -> tuple[str, ...]:
+        """The inputs that its rows set: they may accumulate, in kWh or pulses."""
+        return self.url, self.apikey, self.keys
+
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Point out an unusual address or key, and what names as keys mean."""
         if odd := odd_port(self.url):
