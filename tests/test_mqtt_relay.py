@@ -216,8 +216,8 @@ def test_a_gap_is_asked_for_again_and_never_jumped_over(tmp_path):
             send(3, after=2)
             wait_until(lambda: json.loads(acks.messages[-1][1])["positions"] == {"e": 3})
             wait_until(lambda: way.arrived() == [1, 2, 3])
-            send(2, after=1)
             count = len(acks.messages)
+            send(2, after=1)
             wait_until(lambda: len(acks.messages) > count)
             assert way.arrived() == [1, 2, 3]
 
