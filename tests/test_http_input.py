@@ -322,6 +322,10 @@ def test_a_slow_client_is_cut_off_however_busy_it_is(running):
             "127.0.0.1: 5 of 99 bytes of a body came in 10 s (timeout)",
         ),
         (
+            b"POST /input/post HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ncsv=1\r\n",
+            "127.0.0.1: 5 bytes of a body in chunks and no end of it came in 10 s (timeout)",
+        ),
+        (
             b"GET /input/post?csv=1 HTTP/1.1\r\nHost: pi",
             "127.0.0.1: no end of a request came in 10 s (timeout)",
         ),
@@ -637,12 +641,13 @@ def test_curl_posts(running):
     gateway = running(apikey=KEY)
     for arguments in (
         ["--data", "node=1&csv=1,2"],
+        ["--data", "node=1&csv=1,2", "--header", "Transfer-Encoding: chunked"],
         ["--data-urlencode", 'json={"1":1,"2":2}', "--data", "node=1", "--http1.0"],
         ["--data", f"node=1&csv=1,2&filler={'x' * 2000}", "--header", "Expect: 100-continue"],
     ):
         place = f"{gateway.url}/emoncms/input/post.json"
         assert run(curl, "-s", "--oauth2-bearer", KEY, *arguments, place).stdout == "ok"
-    assert gateway.said() == [("1", (1, 2))] * 3
+    assert gateway.said() == [("1", (1, 2))] * 4
 
 
 def test_a_listener_that_is_not_open_says_so():

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from listeners.http.wire import LONGEST_HEAD, Refusal, Request, Requests, answer
 
 POST = b"POST /input/post HTTP/1.1\r\nHost: gateway\r\nContent-Length: 7\r\n\r\ncsv=1,2"
+CHUNKED = b"POST /input/post HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n"
+IN_CHUNKS = CHUNKED + b"3\r\ncsv\r\n0004;a=b\r\n=1,2\r\n0\r\nTrailer: x\r\n\r\n"
 GET = b"GET /input/post?csv=1 HTTP/1.1\r\nHost: gateway\r\n\r\n"
 
 
@@ -30,6 +32,11 @@ def test_a_request_is_cut_out():
     assert taken(POST) == [
         Request("POST", "/input/post", {"host": "gateway", "content-length": "7"}, b"csv=1,2")
     ]
+
+
+def test_a_body_in_chunks_is_put_together():
+    requests = taken(IN_CHUNKS + CHUNKED + b"3e8\n" + b"x" * 1000 + b"\n0\n\n" + GET)
+    assert [each.body for each in requests] == [b"csv=1,2", b"x" * 1000, b""]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +92,17 @@ def test_whether_the_connection_is_kept(line, keeps):
         (b"GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n", 400),
+        (CHUNKED + b"csv=1,2\r\n", 400),
+        (CHUNKED + b"3\r\ncsv=1\r\n", 400),
+        (CHUNKED + b"-3\r\ncsv\r\n", 400),
+        (CHUNKED + b"0" * 2000, 400),
+        (CHUNKED + b"0\r\nx: " + b"y" * 2000, 400),
+        (CHUNKED + b"3;" + b"y" * 2000, 400),
+        (CHUNKED + b"3e9\r\n", 413),
+        (CHUNKED + b"1f4\r\n" + b"x" * 500 + b"\r\n1f5\r\n", 413),
+        (CHUNKED + b"fffffffffffffff\r\n", 413),
         (b"POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n", 413),
         (b"POST / HTTP/1.1\r\nContent-Length: 999999999999999\r\n\r\n", 413),
         (b"GET /?" + b"a" * LONGEST_HEAD, 431),
@@ -110,13 +127,13 @@ def test_a_body_of_the_greatest_length_is_taken():
     assert len(request.body) == 1000
 
 
-@given(st.lists(st.integers(1, len(POST + GET + POST) - 1)))
+@given(st.lists(st.integers(1, len(POST + GET + IN_CHUNKS + POST) - 1)))
 def test_no_segmentation_changes_anything(cuts):
-    stream = POST + GET + POST
+    stream = POST + GET + IN_CHUNKS + POST
     bounds = [0, *sorted(cuts), len(stream)]
     segments = [stream[start:end] for start, end in itertools.pairwise(bounds)]
     assert taken(*segments) == taken(stream)
-    assert len(taken(stream)) == 3
+    assert len(taken(stream)) == 4
 
 
 def test_it_is_known_whether_a_request_has_begun():
@@ -133,6 +150,7 @@ def test_it_is_known_whether_a_request_has_begun():
     st.lists(
         st.binary(max_size=40)
         | st.sampled_from([b"GET ", b"/input/post", b" HTTP/1.1", b"\r\n", b"\r\n\r\n", b"Content-Length: 9"])
+        | st.sampled_from([CHUNKED, b"3\r\n", b"0\r\n"])
     )
 )
 def test_no_bytes_make_it_raise(segments):

@@ -20,6 +20,13 @@ _ORIGIN = re.compile(r"(?i)^https?://[^/?#]*")
 """What may stand before the path of a target (RFC 9112, 3.2.2)."""
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
 _LENGTH = re.compile(r"[0-9]{1,15}")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+"""What stands before the data of a chunk: its length, and perhaps an extension (RFC 9112, 7.1)."""
+_LINE_END = re.compile(rb"\r?\n")
+_TRAILERS = re.compile(rb"(?:[^\r\n]+\r?\n)*\r?\n")
+"""What stands behind the last chunk: headers, which are not needed, and an empty line."""
+_LONGEST_LINE = 1024
+"""Bytes of the line before a chunk, and of the trailers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,11 @@ class Request:
     def length(self) -> int:
         """How many bytes of body the headers announce."""
         return int(self.headers.get("content-length", "0"))
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether its body comes in chunks, as programs send one whose length they do not know."""
+        return "transfer-encoding" in self.headers
 
     @property
     def has_data(self) -> bool:
@@ -69,6 +81,7 @@ class Requests:
         self._longest_body = longest_body
         self._unread = bytearray()
         self._head: Request | None = None
+        self._chunks = bytearray()
 
     @property
     def begun(self) -> bool:
@@ -78,6 +91,8 @@ class Requests:
     @property
     def unfinished(self) -> str:
         """What has come of a request with data whose rest has not, "" if it may be a visitor's."""
+        if self._head is not None and self._head.is_chunked:
+            return f"{len(self._chunks)} bytes of a body in chunks and no end of it"
         if self._head is not None:
             return f"{len(self._unread)} of {self._head.length} bytes of a body"
         means_data = self._unread.startswith(b"POST ") or b"?" in self._unread
@@ -99,13 +114,39 @@ class Requests:
             if not isinstance(head, Request):
                 return head
             if head.length > self._longest_body:
-                return Refusal(f"at most {self._longest_body} bytes expected in a body", 413, "too-large")
+                return self._too_large()
             self._head = head
         head = self._head
-        if len(self._unread) < head.length:
-            return None
+        body = self._take_chunks() if head.is_chunked else self._take_body(head.length)
+        if not isinstance(body, bytes):
+            return body
         self._head = None
-        return replace(head, body=self._cut(head.length))
+        return replace(head, body=body)
+
+    def _take_body(self, length: int) -> bytes | None:
+        return self._cut(length) if len(self._unread) >= length else None
+
+    def _take_chunks(self) -> bytes | Refusal | None:
+        """Return a body that came in chunks, once its last one is there."""
+        while start := _CHUNK.match(self._unread, 0, _LONGEST_LINE):
+            length = int(start[1], 16)
+            if len(self._chunks) + length > self._longest_body:
+                return self._too_large()
+            behind, data_end = (_LINE_END if length else _TRAILERS), start.end() + length
+            end = behind.match(self._unread, data_end, data_end + _LONGEST_LINE)
+            if not end:
+                is_wrong = len(self._unread) - data_end >= (2 if length else _LONGEST_LINE)
+                return _not_chunks() if is_wrong else None
+            self._chunks += self._cut(end.end())[start.end() : data_end]
+            if not length:
+                body = bytes(self._chunks)
+                self._chunks.clear()
+                return body
+        is_wrong = b"\n" in self._unread or len(self._unread) >= _LONGEST_LINE
+        return _not_chunks() if is_wrong else None
+
+    def _too_large(self) -> Refusal:
+        return Refusal(f"at most {self._longest_body} bytes expected in a body", 413, "too-large")
 
     def _take_head(self) -> Request | Refusal | None:
         if self._unread.startswith((b"\r", b"\n")):  # old clients send a line end after a body
@@ -140,12 +181,19 @@ def _parse_head(data: bytes) -> Request | Refusal:
             return _not_http("headers such as Host: gateway expected")
         name, value = header[1].lower(), header[2].strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    if "transfer-encoding" in headers:
-        return Refusal("a Content-Length expected for the body", 411, "no-length")
+    coding = headers.get("transfer-encoding", "chunked").lower()
+    if coding != "chunked" or {"transfer-encoding", "content-length"} <= headers.keys():
+        return _not_http("a Content-Length, or Transfer-Encoding: chunked, expected for the body")
     if not _LENGTH.fullmatch(headers.get("content-length", "0")):
         return _not_http("one Content-Length in bytes expected")
     keeps = minor != "0" and "close" not in headers.get("connection", "").lower()
     return Request(method, _ORIGIN.sub("", target) or "/", headers, keeps=keeps)
+
+
+def _not_chunks() -> Refusal:
+    return _not_http(
+        "chunks expected: each has a line with its length in hexadecimal digits, data and a line end"
+    )
 
 
 def _not_http(message: str, *, has_data: bool = True) -> Refusal:
