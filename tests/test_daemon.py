@@ -618,6 +618,24 @@ def test_a_section_that_gets_another_name_and_another_setting_sends_nothing_that
     assert stored(server) == [("15", "1", 1), ("15", "1", 2), ("15", "1", 3)]
 
 
+def test_a_section_that_is_renamed_in_an_outage_takes_nothing_it_has_not_sent_for_arrived(file, server):
+    with running(file) as gateway:
+        now = Clock().now()
+        gateway._spool.put([Frame("16", (0.0,), now), Frame("15", (20.5,), now)])
+        wait_until(lambda: gateway._dispatchers["home"].frames == 2)
+        # given an outage, in which a reading waits before one that equals the last that has arrived
+        server.status_500, before = math.inf, len(server.requests)
+        gateway._spool.put([Frame("16", (1.0,), now), Frame("15", (20.5,), now)])
+        wait_until(lambda: len(server.requests) > before)
+        # when the section is renamed
+        replace(file, file.read_text().replace("[[home]]", "[[house]]"))
+        gateway.hangup.set()
+        wait_until(lambda: list(gateway._dispatchers) == ["house"])
+        server.status_500 = 0
+        # then both arrive
+        wait_until(lambda: len(stored(server)) == 4)
+
+
 @contextmanager
 def one_late_and_one_down(file: Path, server: FakeEmoncms, port: int) -> Iterator[tuple[Daemon, FakeEmoncms]]:
     """Run a gateway with home, whose server is slow to store a second reading, and other, which is down."""

@@ -94,27 +94,27 @@ class Places:
         """Keep frames for these dispatchers; a new one begins with the oldest that another has not passed.
 
         Return which are new, and the old name of each that is `renamed`. A renamed one goes on where it was,
-        even if two swap their names: it has sent everything before that, which may be more than it would
-        look for. One that was away may have been replaced by another, which has sent what is there.
+        even if two swap their names, and has sent no more than before. One that was away may have been
+        replaced by another, which has sent what is there.
         """
         before, self.consumers = self.consumers, set(dispatchers)
         renamed = {who: was for who, was in renamed.items() if who in self.consumers and was in before}
         new = self.consumers - (before or self._marks.keys()) - renamed.keys()
         if self._marks and self._marks.keys() <= self.consumers:  # it replaces no other
             self._new |= new - self._marks.keys()
+        marks, in_doubt = self._marks.copy(), self._in_doubt.copy()
         for who in self._marks.keys() - self.consumers if self.consumers else ():
             self._marks[who] = self._marks[who]._replace(boot="")
-        for who in (self.consumers - before) | renamed.keys():
-            self._in_doubt[who] = max(self._in_doubt.get(who, 0), end - 1)
+        for who in self.consumers - before:
+            self._in_doubt[who] = max(in_doubt.get(who, 0), end - 1)
         begin = self.passed_by(self._marks)
         for who in self.consumers:
             self._upto[who] = max(self._upto.get(who, begin), self.first - 1)
             self._marks.setdefault(who, Mark())
-        upto, marks, past = self._upto.copy(), self._marks.copy(), self._past.copy()
-        sure = self._sure.copy()
+        upto, past, sure = self._upto.copy(), self._past.copy(), self._sure.copy()
         for who, was in renamed.items():
             self._upto[who] = max(upto[was], self.first - 1)
-            self._marks[who] = marks[was]._replace(boot="")
+            self._marks[who], self._in_doubt[who] = marks[was], in_doubt[was]
             self._past.pop(who, None)
             if was in past:
                 self._past[who] = past[was]

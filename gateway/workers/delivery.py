@@ -168,9 +168,8 @@ class DispatcherWorker(ServedWorker):
         return Batch([frame for _, frame in numbered], ids, [*map(self._spool.epochs.of, ids)])
 
     def _deliver(self, waiting: Numbered) -> None:
-        if (attempt := self._next_attempt(waiting)) is None:
+        if (attempt := self._next_attempt(waiting)) is None or not self._mark(attempt):
             return
-        self._spool.mark_sending(self.name, attempt.frames[-1][0], blind=attempt.blind)
         failed = self._kept.failed("")  # of the batch before this one: what was to be sent again goes now
         self._attempt, number, began = attempt, len(attempt.frames), self.plugin.clock.monotonic()
         try:
@@ -210,6 +209,14 @@ class DispatcherWorker(ServedWorker):
             self._largest = self.plugin.batch
         self._vanished = -1
         self._size = min(self._size * 2, self._largest) if quick else max(1, number // 2)
+
+    def _mark(self, attempt: Attempt) -> bool:
+        """Note what is being sent; False if an edit has ended this worker: its place may be another's."""
+        with self._spool.lock:
+            if self.stop.is_set():
+                return False
+            self._spool.mark_sending(self.name, attempt.frames[-1][0], blind=attempt.blind)
+            return True
 
     def _next_attempt(self, waiting: Numbered) -> Attempt | None:
         """Return what can be sent now, encoded; None if all of it is set aside unsent."""
