@@ -274,6 +274,18 @@ def test_a_board_that_starts_anew_is_set_up_anew():
     assert wire.state["g"] == 212
 
 
+def test_a_board_that_starts_anew_right_after_it_was_set_up_is_set_up_anew():
+    # given a board that has just told that it has its settings
+    wire = Wire(EmonBase(), {"g": 212})
+    while wire.firmware.commands != ["v", "L", "g212", "L"]:
+        wire.run(0.1)
+    # when its supply fails once more
+    wire.hear(wire.firmware.start())
+    wire.run(60)
+    # then
+    assert wire.state["g"] == 212
+
+
 def test_a_board_that_someone_else_has_set_is_set_again():
     wire = Wire(Rf12demo(), {"g": 212})
     wire.run(60)

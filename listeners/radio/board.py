@@ -89,7 +89,7 @@ class Board:
         if self._dialect is None or _dialect_of(said) not in (None, self._dialect):
             return _introduces(said)
         if said.kind == "banner":
-            return not self._conversation.is_fresh
+            return not self._conversation.has_just_sent(ASK)
         return isinstance(said, Configuration) and self.settings != self._left_as
 
     def _set_up(self) -> Talk:

@@ -34,6 +34,7 @@ class Conversation:
         self._waiting: deque[Talk] = deque()
         self._talk: Talk | None = None
         self._command: Command | None = None
+        self._sent = b""
         self._deadline: float | None = None
         self._free = clock.monotonic() + SPACING  # opening may have reset the board
 
@@ -49,10 +50,9 @@ class Conversation:
         """Whether there is no talk going on or waiting."""
         return self._talk is None and not self._waiting
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether the last command was so recent that a line may still belong to its answer."""
-        return self._clock.monotonic() < self._free
+    def has_just_sent(self, text: bytes) -> bool:
+        """Tell whether this was the last command, so recent that a line may still belong to its answer."""
+        return self._sent == text and self._clock.monotonic() < self._free
 
     def begin(self, talk: Talk, *, first: bool = False) -> None:
         """Put a talk after those that wait, or before them."""
@@ -78,7 +78,8 @@ class Conversation:
             return b""
         self._deadline = now + PATIENCE
         self._free = now + SPACING
-        return self._command.text
+        self._sent = self._command.text
+        return self._sent
 
     def _go_on(self, said: Ignored | None) -> None:
         self._command = self._deadline = None
