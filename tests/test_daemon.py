@@ -18,7 +18,6 @@ from gateway.daemon import Daemon
 from gateway.frame import Frame
 from gateway.process.control import ask
 from gateway.process.notify import Supervisor
-from gateway.spool import SpoolUnusable
 from gateway.spool.notes import NOT_KEPT
 from gateway.times import timekeeper
 from gateway.workers import trouble
@@ -340,13 +339,6 @@ def test_a_node_of_the_configuration_is_not_taken_from_elsewhere(file, server, p
         wait_until(lambda: server.stored)
     assert stored(server) == [("15", "1", 1)]
     assert "node 9 is refused" in caplog.text
-
-
-def test_a_second_daemon_on_the_same_state_is_refused(file):
-    second = Daemon(config.read(file))
-    second.stop.set()  # one of another user would be waited for, as it might be a command
-    with running(file), pytest.raises(SpoolUnusable, match="another oemgateway is running"):
-        second.run()
 
 
 def test_without_a_place_for_the_socket_it_runs_all_the_same(file, server, port, tmp_path, caplog):
