@@ -476,6 +476,34 @@ def test_what_emonhub_passes_over_is_a_remark(read):
     assert "    index 3" not in "\n".join(describe(configuration))
 
 
+def test_a_list_under_the_setting_for_all_values_is_one_value_each(read):
+    configuration = read(
+        "[nodes]\n"  # 10
+        "[[11]]\n"
+        "[[[rx]]]\n"
+        "datacode = h, h, L\n"
+        "scale = 1, 0.01, 0.1\n"
+        "[[12]]\n"  # 15
+        "datacode = h,\n"
+        "scale = 0.01,\n"
+        "[[13]]\n"
+        "datacodes = h, h\n"
+        "datacode = b, b\n"  # 20
+    )
+    nodes = configuration.nodes
+    assert nodes.decode("11", struct.pack("<hhL", 7, 100, 5)) == Decoded((7, 1, 0.5))
+    assert nodes.decode("11", bytes(6)) == "length-mismatch"
+    assert nodes.decode("12", bytes([100, 0, 200, 0])) == Decoded((1, 2))
+    assert nodes.decode("13", bytes([1, 0, 2, 0])) == Decoded((1, 2))
+    assert lines_of(configuration.remarks) == [
+        "13: datacode: one letter for all values expected, not 3: read as datacodes, one for each",
+        "14: scale: one number for all values expected, not 3: read as scales, one for each",
+        "16: datacode: one letter for all values expected, without a comma behind it: read as that",
+        "17: scale: one number for all values expected, without a comma behind it: read as that",
+        "20: datacode: not used, as there is datacodes",
+    ]
+
+
 def test_a_sensor_below_nodes_is_told_where_it_belongs(read):
     configuration = read("[nodes]\n[[10]]\ndatacodes = h, h\nsensor4 = 28.33F749050000\n")
     types = "type = ds2482, owfs, owserver or w1"

@@ -8,6 +8,7 @@ elsewhere is a remark here, unless there is no [[[rx]]] and it looks like a sett
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.conf.misplaced import about_unknown, remark_on_settings_below_commented
@@ -50,6 +51,7 @@ def read_node(text: Document, section: Section) -> Decoder | None:
     if rx is not None:
         _drop_lone_scale(text, entries)
         _drop_other_whitening(text, entries)
+    _read_lists(text, entries)
     try:
         decoder = build(Decoder, {key: entry.value for key, entry in entries.items()})
     except SettingsFault as fault:
@@ -154,6 +156,28 @@ def _drop_other_whitening(text: Document, entries: dict[str, Entry]) -> None:
         if ANSWERS.get(str(whitening.value).lower()) is not False:
             text.remark(whitening.line, "whitening", "not used, as in emonhub, which knows only 1: try that")
         del entries["whitening"]
+
+
+def _read_lists(text: Document, entries: dict[str, Entry]) -> None:
+    """Read a list under a setting that is one for all values, as its author means it.
+
+    emonhub decodes nothing of such a node. Without the setting its packets would get wrong values.
+    """
+    for one, many, thing in (("datacode", "datacodes", "letter"), ("scale", "scales", "number")):
+        entry = entries.get(one)
+        if entry is None or isinstance(entry.value, str) or not entry.value:
+            continue
+        expected = f"one {thing} for all values expected"
+        if many in entries:
+            text.remark(entry.line, one, f"not used, as there is {many}")
+        elif len(entry.value) > 1:
+            entries[many] = entry
+            text.remark(entry.line, one, f"{expected}, not {len(entry.value)}: read as {many}, one for each")
+        else:
+            entries[one] = replace(entry, value=entry.value[0])
+            text.remark(entry.line, one, f"{expected}, without a comma behind it: read as that")
+            continue
+        del entries[one]
 
 
 def _check_lengths(text: Document, decoder: Decoder, entries: dict[str, Entry]) -> None:
