@@ -293,7 +293,8 @@ class Daemon:
 
     def _before(self, plugin: Plugin) -> list[Worker[Any]]:
         """Return the workers that have to end before this plugin can be opened."""
-        return [worker for worker in self._retired if self._is_before(worker.plugin, plugin)]
+        retired, name = self._retired, plugin.name
+        return [old for old in retired if old.name == name or self._is_before(old.plugin, plugin)]
 
     def _is_before(self, old: Plugin, new: Plugin) -> bool:
         """Tell whether these may share what they work on, such as a port, or readings on their way.

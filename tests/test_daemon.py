@@ -687,6 +687,37 @@ def test_sections_that_swap_their_names_and_send_in_another_way_get_what_each_la
         assert stored(down) == stored(server) == [("15", "1", value) for value in (1, 2, 3, 4)]
 
 
+def test_sections_that_swap_their_names_and_send_in_another_way_wait_for_what_is_under_way(
+    file, server, port
+):
+    with one_late_and_one_down(file, server, port) as (gateway, down):
+        # when they swap their names in the same edit that changes how each posts, before one has answered
+        before = gateway._dispatchers["home"]
+        replace(file, swapped(file.read_text()).replace("interval = 0", "interval = 0\nbatch = 2"))
+        gateway.hangup.set()
+        wait_until(lambda: gateway._dispatchers.get("home", before) is not before)
+        # then the same far end is sent nothing until it has
+        assert not gateway._dispatchers["other"].tried.wait(0.5)
+        server.release()
+        down.status_500 = 0
+        push(port, "15 3")
+        wait_until(lambda: len(stored(down)) == len(stored(server)) == 3)
+
+
+def test_a_section_goes_on_where_it_was_if_it_is_renamed_twice_before_an_answer_comes(file, server, port):
+    with one_late_and_one_down(file, server, port) as (gateway, _):
+        # when the second edit changes how it posts, too
+        text = file.read_text()
+        for name, how in (("house", ""), ("flat", "batch = 2")):
+            replace(
+                file, text.replace("[[home]]", f"[[{name}]]").replace("interval = 0", f"interval = 0\n{how}")
+            )
+            gateway.hangup.set()
+            wait_until(lambda name=name: name in gateway._dispatchers)
+        # then only what it lacks waits for it
+        assert gateway._spool.standing("flat").waiting == 1
+
+
 def test_an_answer_that_comes_while_two_sections_swap_their_names_is_for_its_own(file, server, port):
     with one_late_and_one_down(file, server, port) as (gateway, down):
         # when the disk is slow to take that they swap their names, and the answer comes

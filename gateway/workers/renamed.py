@@ -28,7 +28,8 @@ def find_heirs(before: Sequence[Worker[Any]], begun: Sequence[Dispatcher]) -> di
     found = {old: new.name for old, new in pairs if is_same(old.plugin, new)}
     stay = {new.name for old, new in pairs if old.name == new.name and _has_same_far_end(old.plugin, new)}
     for old, new in pairs:
-        is_free = old not in found and old.name not in stay and new.name not in stay.union(found.values())
+        taken = stay.union(name for each, name in found.items() if each.name != old.name)
+        is_free = old not in found and old.name not in stay and new.name not in taken
         if is_free and _has_same_far_end(old.plugin, new):
             found[old] = new.name
     return found
