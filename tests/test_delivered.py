@@ -255,7 +255,7 @@ class TestValuesWithSixDigits:
 
     def test_a_counter_arrives_once_though_every_second_reply_is_lost(self, spool, server):
         # given a server without Redis, and a counter of Wh
-        server.redis, server.clock_ahead = False, None  # the worker's clock runs ahead of it
+        server.redis = False
         counted = [frame(1234567.0 + n, wall=1_700_000_000 + n) for n in range(30)]
         with dispatching(server, spool, batch=2) as worker:
             wait_until_idle(worker)
@@ -412,6 +412,7 @@ def dispatching(server: FakeEmoncms, spool: Spool, name: str = "home", *, real: 
     worker = DispatcherWorker(emoncms, spool, Dating(spool, keeper, clock, TimeNote(spool._path.parent)))
     if not real:
         worker.stop = VirtualFlag(clock)
+        server.clock_ahead = None  # the worker's clock runs ahead of it
     worker.start()
     try:
         yield worker
@@ -482,7 +483,6 @@ class TestOnceAndInOrder:
     ):
         # given a clock that is a day behind, and a server that stores nothing of a row, or a part
         handle, working = server.handle, threading.Event()
-        server.clock_ahead = None
 
         def store_in_part(request):
             if request.method == "POST" and not working.is_set():
@@ -565,8 +565,8 @@ class TestOnceAndInOrder:
             wait_until_idle(worker)
             spool.put(numbered(0, 1, 2))
             wait_until(lambda: worker.failures and worker.frames == 3)
-            worker.plugin.clock.sleep(60)
-            worker.settle()
+        worker.plugin.clock.sleep(60)
+        worker.settle()
         trouble, end = [record.message for record in caplog.records if record.name == "oemgateway.home"]
         assert trouble != end == "works again"
         assert stored(server) == [0, 1, 2]
@@ -935,7 +935,6 @@ class TestOnceAndInOrder:
         for node in ("8", "9"):
             server._take_values(start, node, {"1": 0.0})
             server.inputs[node, "1"].processes = f"1:{server.feeds.add(node, '1').id}"
-        server.clock_ahead = None  # the worker's clock runs ahead of it
         handle, is_full, lost = server.handle, threading.Event(), [1]
         is_full.set()
 
