@@ -751,6 +751,23 @@ def test_that_a_far_end_has_not_kept_what_was_under_way_is_noted_of_the_name_tha
         assert list(gateway._spool.notes.below(NOT_KEPT)) == ["other"]
 
 
+def test_that_a_far_end_has_not_kept_it_is_noted_of_its_new_name_while_the_disk_is_slow(file, server, port):
+    with one_late_and_one_down(file, server, port) as (gateway, _):
+        # when the disk is slow to take that two swap their names, and one answers that its own is full
+        late, contents = gateway._dispatchers["home"], gateway._spool._contents
+        disk = contents.db = Slow(contents.db)
+        replace(file, swapped(file.read_text()))
+        gateway.hangup.set()
+        wait_until(lambda: disk.waits)
+        server.feeds.unwritable = server.feeds.full = True
+        server.release()
+        wait_until(lambda: ("15", "1", 2) in stored(server))
+        assert not late.finished.wait(0.2)
+        disk.go_on.set()
+        wait_until(late.finished.is_set)
+        assert list(gateway._spool.notes.below(NOT_KEPT)) == ["other"]
+
+
 @pytest.mark.parametrize("pace", ["", "batch = 2\n"])
 def test_an_answer_to_a_section_that_is_removed_is_not_for_the_one_that_takes_its_name(
     file, server, port, pace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from gateway.spool.notes import FAILED
 from gateway.workers.kept import Kept
 
 
@@ -26,11 +27,10 @@ def test_a_node_that_is_silent_from_then_on_is_waited_for_until_the_tenth_answer
 
 
 def test_only_a_failure_in_the_middle_of_a_frame_is_written_down(spool):
+    kept = Kept(spool, SimpleNamespace(name="a", is_replaced=False))
     written = []
-    kept = Kept(
-        SimpleNamespace(put=lambda _, notes: written.append(notes)),
-        SimpleNamespace(name="a", is_replaced=False),
-    )
     for how in ("", "in its feeds", "in its feeds", ""):
+        before = spool.syncing.puts
         kept.failed(how, 7)
-    assert written == [{"failed a": "in its feeds 7"}, {"failed a": ""}]
+        written.append((spool.syncing.puts - before, spool.notes.below(FAILED)))
+    assert written == [(0, {}), (1, {"a": "in its feeds 7"}), (0, {"a": "in its feeds 7"}), (1, {})]

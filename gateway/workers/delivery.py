@@ -116,6 +116,8 @@ class DispatcherWorker(ServedWorker):
             return
         waiting = self._spool.peek(self.name, self._size if self._recalled else LARGEST_BATCH)
         held = self._spool.holding
+        if self.stop.is_set():
+            return  # an edit may have given the name to another while the queue was waited for
         if waiting and not self._recalled:
             self._recall(waiting)
         elif (waiting or held) and self._compare_clocks(_COMPARE_HELD_EVERY if held else _COMPARE_EVERY):
@@ -280,7 +282,9 @@ class DispatcherWorker(ServedWorker):
                 return
             progress, looks = attempt.delivery.delivered(), looks + 1
         if progress and progress.none_there:
-            self._spool.unmark(self.name, attempt.frames[-1][0])
+            with self._spool.lock:
+                if not self.is_replaced:
+                    self._spool.unmark(self.name, attempt.frames[-1][0])
         self._attempt = None
         self._recalled = self._recalled or not progress or progress.count != len(attempt.frames)
         arrived = 0 if progress is None or progress.count is None else progress.count - len(progress.missing)

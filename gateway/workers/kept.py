@@ -55,15 +55,18 @@ class Kept:
         self._only_shown = {
             node: left - 1 for node, left in self._only_shown.items() if node not in nodes and left > 1
         }
-        if not self.trusted and upto >= self._spool.sent(self._worker.name)[0]:
-            self._note(trusted=True)  # it has all that was sent before, too
+        if not self.trusted:
+            with self._spool.lock:
+                has_all = upto >= self._spool.sent(self._worker.name)[0]  # that was sent before, too
+            self._note(trusted=has_all)
 
     def not_kept(self) -> None:
         """Note that an answer says that nothing was kept: what was only shown is sent again."""
         self._only_shown.clear()
-        if not self._worker.is_replaced:
-            self._note(trusted=False)
-            self._spool.go_back(self._worker.name)
+        self._note(trusted=False)
+        with self._spool.lock:
+            if not self._worker.is_replaced:
+                self._spool.go_back(self._worker.name)
 
     def failed(self, how: str, upto: int = 0) -> tuple[str, int]:
         """Note for the next start how the far end failed in the middle of a frame; return the note before.
@@ -72,12 +75,19 @@ class Kept:
         the far end shows the frame in which it failed as arrived. Without `how` there is none.
         """
         before, self._failed = self._failed, (how, upto if how else 0)
-        if self._failed != before and not self._worker.is_replaced:
-            self._spool.put((), {f"{FAILED}{self._worker.name}": f"{how} {upto}" if how else ""})
+        if self._failed != before:
+            self._keep(FAILED, f"{how} {upto}" if how else "")
         return before
 
     def _note(self, *, trusted: bool) -> None:
         """Note it for the next start as well."""
         if trusted != self.trusted:
             self.trusted = trusted
-            self._spool.put((), {f"{NOT_KEPT}{self._worker.name}": "" if trusted else "since the last batch"})
+            self._keep(NOT_KEPT, "" if trusted else "since the last batch")
+
+    def _keep(self, prefix: str, text: str) -> None:
+        """Write a note of the dispatcher, under the name that it has now: an edit may rename it meanwhile."""
+        with self._spool.lock:
+            if not self._worker.is_replaced:
+                self._spool.notes.update({f"{prefix}{self._worker.name}": text})
+        self._spool.put(())
