@@ -151,6 +151,15 @@ def test_what_a_dispatcher_was_to_have_again_goes_to_the_one_that_takes_its_plac
     assert spool.set_consumers(["b"]) == 2
 
 
+def test_which_of_two_that_swap_their_names_has_sent_nothing_is_known(spool):
+    spool.put([frame(n) for n in range(3)])
+    spool.set_consumers(["a"])
+    spool.mark_sending("a", 2)
+    spool.set_consumers(["a", "b"])
+    spool.set_consumers(["a", "b"], {"a": "b", "b": "a"})
+    assert (spool.noted("a"), spool.noted("b")) == (0, 2)
+
+
 def test_a_dispatcher_that_is_renamed_goes_on_where_it_was(spool):
     # given a that has sent all but one, while b is behind
     spool.set_consumers(["a", "b"])

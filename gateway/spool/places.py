@@ -112,6 +112,7 @@ class Places:
             self._upto[who] = max(self._upto.get(who, begin), self.first - 1)
             self._marks.setdefault(who, Mark())
         upto, past, sure = self._upto.copy(), self._past.copy(), self._sure.copy()
+        self._new = self._new - renamed.keys() | {who for who, was in renamed.items() if was in self._new}
         for who, was in renamed.items():
             self._upto[who] = max(upto[was], self.first - 1)
             self._marks[who], self._in_doubt[who] = marks[was], in_doubt[was]
