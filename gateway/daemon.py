@@ -243,6 +243,8 @@ class Daemon:
             for old in late:  # readings on their way are that one's, too, or nobody's
                 old.is_replaced = old not in heirs and (old.is_replaced or old.name in renamed)
                 old.name = heirs.get(old, old.name)
+        if renamed:
+            self._spool.syncing.sync()  # after a power cut each would go on at the place of another
         if gone:
             log.warning("readings dropped, as they waited only for a destination that was removed: %s", gone)
         have_clock = [name for name, each in wanted.items() if each.has_clock]

@@ -718,6 +718,17 @@ def test_a_section_goes_on_where_it_was_if_it_is_renamed_twice_before_an_answer_
         assert gateway._spool.standing("flat").waiting == 1
 
 
+def test_that_a_section_is_renamed_is_safe_from_a_power_cut_at_once(file):
+    file.write_text(file.read_text().replace("loglevel = INFO", "loglevel = INFO\ncommit_interval = 60"))
+    with running(file) as gateway:
+        gateway._spool.syncing.sync()
+        gateway._spool.put([Frame("15", (1.0,), Clock().now())])
+        replace(file, file.read_text().replace("[[home]]", "[[house]]"))
+        gateway.hangup.set()
+        wait_until(lambda: gateway._spool.syncing.puts_synced, seconds=10)
+        assert gateway._spool.dispatchers == ["house"]
+
+
 def test_an_answer_that_comes_while_two_sections_swap_their_names_is_for_its_own(file, server, port):
     with one_late_and_one_down(file, server, port) as (gateway, down):
         # when the disk is slow to take that they swap their names, and the answer comes
