@@ -334,7 +334,7 @@ def test_nodes_of_two_gateways_are_told_apart_or_refused(broker, tmp_path):
         log_message(f"oemgateway/{name}", Frame("9", (number,), NOW), None)
         for number, name in enumerate("ab")
     ]
-    found = {}
+    found, troubles = {}, {}
     for prefix in ("no", "topic"):
         listener = listening(broker, tmp_path, prefix, prefix=prefix)
         disk = Disk(listener)
@@ -343,9 +343,12 @@ def test_nodes_of_two_gateways_are_told_apart_or_refused(broker, tmp_path):
         while sum(listener.counts.values()) + len(disk.frames) < 2:
             disk.read()
         found[prefix] = [frame.node for frame in disk.frames], dict(listener.counts)
+        troubles[prefix] = listener.health().troubles
         listener.close()
     assert found["no"] == (["9"], {"node-of-another-gateway": 1})
     assert found["topic"] == (["a.9", "b.9"], {})
+    refused = "node 9 of oemgateway/b is refused: another gateway has it too; see `prefix`"
+    assert troubles == {"no": [refused], "topic": []}
 
 
 def test_a_gateway_with_a_new_card_has_its_nodes_and_two_at_one_topic_do_not_mix(broker, tmp_path):

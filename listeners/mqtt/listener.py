@@ -147,9 +147,10 @@ class Mqtt(Broker, CountingListener):
         )
 
     def health(self) -> Health:
-        """Add that the gateways get no answers."""
+        """Add that the gateways get no answers, and which nodes are refused."""
         health = super().health()
-        return replace(health, troubles=[*health.troubles, *filter(None, [self._answers.refused])])
+        refused = self._owners.troubles(self.clock.monotonic())
+        return replace(health, troubles=[*health.troubles, *filter(None, [self._answers.refused]), *refused])
 
     def open(self) -> None:
         """Connect, and go on with the session that the broker has kept."""
@@ -320,7 +321,7 @@ class Mqtt(Broker, CountingListener):
         check_node(node)
         displaced = len(self._owners.displaced)
         if not self._owners.take(node, sender):
-            about = f"node {node} of {read.gateway}: another gateway has it too; see `prefix`"
+            about = self._owners.refuse(node, sender, self.clock.monotonic())
             self.refuse("node-of-another-gateway", about)
             return []
         if len(self._owners.displaced) > displaced:

@@ -6,6 +6,12 @@ from typing import NamedTuple
 
 from listeners.mqtt.relay import put_last
 
+_WHY = "another gateway has it too; see `prefix`"
+_SHOWN_S = 3600.0
+"""Seconds for which it is shown that readings of a node were refused."""
+_NAMED = 3
+"""Refused nodes that are named."""
+
 
 class Sender(NamedTuple):
     """The topic of a gateway and, where its messages say it, its id."""
@@ -29,6 +35,7 @@ class Owners:
     def __init__(self) -> None:
         self.displaced: dict[Sender, None] = {}
         self._by_node: dict[str, Sender] = {}
+        self._refused: dict[str, float] = {}
 
     def take(self, node: str, sender: Sender) -> bool:
         """Give a node to a gateway; False where another one has it."""
@@ -41,3 +48,13 @@ class Owners:
         put_last(self.displaced, owner, None)
         put_last(self._by_node, node, sender)
         return True
+
+    def refuse(self, node: str, sender: Sender, now: float) -> str:
+        """Note that a reading is refused, and return why."""
+        put_last(self._refused, f"node {node} of {sender.topic}", now)
+        return f"node {node} of {sender.topic}: {_WHY}"
+
+    def troubles(self, now: float) -> list[str]:
+        """Return a line for each node whose readings were refused within the last hour, for three at most."""
+        lately = [what for what, at in list(self._refused.items()) if now - at < _SHOWN_S]
+        return [f"{what} is refused: {_WHY}" for what in lately[-_NAMED:]]
