@@ -286,6 +286,20 @@ def test_a_board_that_starts_anew_right_after_it_was_set_up_is_set_up_anew():
     assert wire.state["g"] == 212
 
 
+def test_a_board_that_starts_anew_again_and_again_is_set_up_once_it_stays(caplog):
+    # given a supply that fails more often than there are tries
+    wire = Wire(EmonBase(), WANTED)
+    for _ in range(12):
+        wire.run(2.5)
+        wire.hear(wire.firmware.start())
+    # when it no longer does
+    wire.run(60)
+    # then
+    assert {**wire.state, "q": 0} == WANTED
+    assert wire.board.troubles == []
+    assert not any("does not accept" in line for line in told(caplog))
+
+
 def test_a_board_that_someone_else_has_set_is_set_again():
     wire = Wire(Rf12demo(), {"g": 212})
     wire.run(60)

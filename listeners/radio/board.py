@@ -55,6 +55,7 @@ class Board:
         self._time_due: float | None = None
         self._time_arrives = True
         self._answers = True
+        self._restarts = False
         self._conversation = Conversation(clock)
         if wanted or time_every:
             self._conversation.begin(self._set_up())
@@ -68,8 +69,11 @@ class Board:
         """Take in a line that is not a packet."""
         if isinstance(said, Configuration | Comment) and self._dialect in (None, _dialect_of(said)):
             self.settings |= said.settings
-        if self._conversation.is_idle and self._has_restarted(said):
-            self._conversation.begin(self._set_up())
+        if self._has_restarted(said):
+            if self._conversation.is_idle:
+                self._conversation.begin(self._set_up())
+            elif self._dialect is not None and said.kind == "banner":
+                self._restarts = True
         self._conversation.hear(said)
 
     def speak(self) -> bytes:
@@ -93,6 +97,7 @@ class Board:
         return isinstance(said, Configuration) and self.settings != self._left_as
 
     def _set_up(self) -> Talk:
+        self._restarts = False
         dialect = yield from self._greet()
         if dialect is None:
             return
@@ -111,7 +116,10 @@ class Board:
                     self.settings.clear()
         if not self.settings:
             yield from self._ask(dialect)
-        self._report()
+        if self._restarts and self._missing():  # it may have forgotten what it was given, not refused it
+            self._conversation.begin(self._set_up())
+        else:
+            self._report()
 
     def _greet(self) -> Generator[Command, Ignored | None, Dialect | None]:
         """Find out which firmware it has, and with RF12demo also its settings."""
