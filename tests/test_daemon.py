@@ -650,6 +650,16 @@ def swapped(text: str) -> str:
     return text.replace("[[home]]", "[[x]]").replace("[[other]]", "[[home]]").replace("[[x]]", "[[other]]")
 
 
+def swap_on_a_slow_disk(gateway: Daemon, file: Path) -> Slow:
+    """Have two sections swap their names; return the disk, which is about to be told that."""
+    contents = gateway._spool._contents
+    disk = contents.db = Slow(contents.db)
+    replace(file, swapped(file.read_text()))
+    gateway.hangup.set()
+    wait_until(lambda: disk.waits)
+    return disk
+
+
 @pytest.mark.parametrize("swaps", [1, 2])
 def test_sections_that_swap_their_names_get_what_each_lacks(file, server, port, swaps):
     with one_late_and_one_down(file, server, port) as (gateway, down):
@@ -732,11 +742,8 @@ def test_that_a_section_is_renamed_is_safe_from_a_power_cut_at_once(file):
 def test_an_answer_that_comes_while_two_sections_swap_their_names_is_for_its_own(file, server, port):
     with one_late_and_one_down(file, server, port) as (gateway, down):
         # when the disk is slow to take that they swap their names, and the answer comes
-        late, contents = gateway._dispatchers["home"], gateway._spool._contents
-        disk = contents.db = Slow(contents.db)
-        replace(file, swapped(file.read_text()))
-        gateway.hangup.set()
-        wait_until(lambda: disk.waits)
+        late = gateway._dispatchers["home"]
+        disk = swap_on_a_slow_disk(gateway, file)
         server.release()
         wait_until(lambda: ("15", "1", 2) in stored(server))
         assert not late.finished.wait(0.2)
@@ -765,11 +772,8 @@ def test_that_a_far_end_has_not_kept_what_was_under_way_is_noted_of_the_name_tha
 def test_that_a_far_end_has_not_kept_it_is_noted_of_its_new_name_while_the_disk_is_slow(file, server, port):
     with one_late_and_one_down(file, server, port) as (gateway, _):
         # when the disk is slow to take that two swap their names, and one answers that its own is full
-        late, contents = gateway._dispatchers["home"], gateway._spool._contents
-        disk = contents.db = Slow(contents.db)
-        replace(file, swapped(file.read_text()))
-        gateway.hangup.set()
-        wait_until(lambda: disk.waits)
+        late = gateway._dispatchers["home"]
+        disk = swap_on_a_slow_disk(gateway, file)
         server.feeds.unwritable = server.feeds.full = True
         server.release()
         wait_until(lambda: ("15", "1", 2) in stored(server))
