@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import itertools
+import math
 import os
 import sqlite3
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.spool import Spool, SpoolUnusable
+from listeners.simulated.clock import VirtualClock
 from tests.refusing import TROUBLES, Disk
 from tests.spools import full_frame as frame
 from tests.spools import open_queue, refuse
@@ -35,8 +38,37 @@ def test_while_the_disk_refuses_all_goes_on_from_memory_and_nothing_is_sent_twic
     spool._contents.db = real
     assert spool.standing("a").waiting == 1
     spool.put([frame(3)])
-    assert "works again" in caplog.text
     assert values(spool, "a") == [2, 3]
+
+
+def test_a_disk_that_comes_and_goes_is_one_trouble_until_it_has_been_good_for_a_minute(path, caplog):
+    clock = VirtualClock()
+    spool = open_queue(path, clock=clock)
+    real, number = spool._contents.db, itertools.count()
+    # given one that refuses every second time for a while
+    for _ in range(10):
+        for db in (Disk(real, sqlite3.SQLITE_IOERR), real):
+            spool._contents.db = db
+            spool.put([frame(next(number))])
+            clock.sleep(20)
+            spool.tend()
+    # then that is one line
+    assert caplog.messages == [
+        "the disk refuses (disk trouble): what is new waits in memory until it takes it"
+    ]
+    # and one that it is over, once that is so
+    clock.sleep(spool.due())
+    spool.tend()
+    assert caplog.messages[1:] == ["the disk works again"]
+    assert clock.monotonic() >= 20 * 20 + 40
+    assert spool.due() == math.inf
+    # and the next trouble is another one
+    spool._contents.db = Disk(real, sqlite3.SQLITE_IOERR)
+    spool.put([frame(next(number))])
+    assert len(caplog.messages) == 3
+    spool._contents.db = real
+    assert values(spool, "a") == [*range(20), 20]
+    spool.close()
 
 
 @pytest.mark.parametrize("error", TROUBLES)

@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 log = logging.getLogger("oemgateway.spool")
 
+_GOOD_FOR = 60.0
+"""Seconds without a refusal after which the disk is said to work again: until then it is one trouble."""
+
 
 class Disk:
     """Reads and writes the contents of the queue."""
@@ -33,6 +36,7 @@ class Disk:
         self.file = file
         self._retention = retention
         self._syncing = syncing
+        self._end_at: float | None = None
 
     def start(self, *, in_memory: bool) -> None:
         """Go on with the file as it was left, or in memory for the time being."""
@@ -46,12 +50,14 @@ class Disk:
             self.file.ballast.take()
 
     def flush(self) -> None:
-        """Write what is not on the disk yet; a refusal is logged once, and so is its end."""
+        """Write what is not on the disk yet; a refusal is logged once, and its end after a while."""
         try:
             self._write_and_make_room()
         except sqlite3.Error as error:
             if not self.file.trouble:
-                log.warning("the disk refuses (%s): what is new waits in memory until it takes it", error)
+                if self._end_at is None:
+                    log.warning("the disk refuses (%s): what is new waits in memory until it takes it", error)
+                self._end_at = None
                 self.file.retry_at = self.file.clock.monotonic() + RETRY
             self.file.trouble = str(error)
             self.file.ballast.drop()
@@ -60,7 +66,7 @@ class Disk:
                 self._syncing.committed(all_puts=False)  # not their notes
             return
         if self.file.trouble:
-            log.warning("the disk works again")
+            self._end_at = self.file.clock.monotonic() + _GOOD_FOR
             self.file.trouble = ""
             self.file.ballast.take()
             self.file.wake()
@@ -110,14 +116,19 @@ class Disk:
         """Return the seconds until `tend` has something to do; infinity if there is nothing."""
         if self.file.is_rescuing:
             return 0.0
-        return max(0.0, self.file.retry_at - self.file.clock.monotonic()) if self.file.trouble else math.inf
+        at = self.file.retry_at if self.file.trouble else self._end_at
+        return math.inf if at is None else max(0.0, at - self.file.clock.monotonic())
 
     def tend(self) -> None:
-        """Do one piece of a rescue, or retry a disk that refused, if that is due."""
+        """Do one piece of a rescue, retry a disk that refused, or say that it works again, if that is due."""
         if self.due():
             return
         if self.file.is_rescuing:
             self.file.advance(0.0)
+        elif not self.file.trouble:
+            log.warning("the disk works again")
+            self._end_at = None
+            return
         else:
             self.file.try_again()
         self._flush_if_open()
