@@ -183,7 +183,7 @@ class Dispatcher(Plugin):
 
     @property
     def account(self) -> tuple[str, ...]:
-        """What tells its destination from others where a reading must not be delivered twice; else empty."""
+        """Where it delivers to, if a reading that comes there twice would count twice; else empty."""
         return ()
 
     def wake(self) -> Wake:

@@ -92,7 +92,7 @@ class Emoncms(Dispatcher):
 
     @property
     def account(self) -> tuple[str, ...]:
-        """The inputs that its rows set: they may accumulate, in kWh or pulses."""
+        """The account, and which of its inputs: some of them may accumulate, such as kWh or pulses."""
         return self.url, self.apikey, self.keys
 
     def remarks(self) -> Iterable[tuple[str, str]]:

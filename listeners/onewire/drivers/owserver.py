@@ -127,8 +127,8 @@ class Server:
     def _request(self, kind: int, path: str, flags: int = 0, size: int = 0) -> bytes:
         """Return the answer to a request about a path; pyownet's own methods take ASCII alone.
 
-        A sweep needs twenty connections. Where one is cut, it is made once more: all sensors would lose their
-        value otherwise.
+        A sweep needs twenty connections. One that is cut before its answer is made once more, or all sensors
+        would lose their value. The start of a conversion, which is a write, is not repeated.
         """
         message = kind, f"/{path}\0".encode(*_ENCODING), flags, size
 
