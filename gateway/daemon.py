@@ -29,7 +29,7 @@ from gateway.times.dating import Dating, TimeNote, passed, was_doubted
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import VERSION
 from gateway.workers.delivery import DispatcherWorker
-from gateway.workers.renamed import find_heirs
+from gateway.workers.renamed import find_new_names
 from gateway.workers.worker import ListenerWorker
 
 if TYPE_CHECKING:
@@ -236,13 +236,13 @@ class Daemon:
         late = [*(worker for worker in self._retired if worker.is_alive()), *retired]
         wanted = configuration.dispatchers
         begun = [new for name, new in wanted.items() if name not in self._dispatchers]
-        heirs = find_heirs(late, begun)
-        renamed = {heirs[old]: old.name for old in retired if old in heirs}
+        new_names = find_new_names(late, begun)
+        renamed = {new_names[old]: old.name for old in retired if old in new_names}
         with self._spool.lock:
             gone = self._spool.set_consumers(wanted, renamed)
             for old in late:  # readings on their way are that one's, too, or nobody's
-                old.is_replaced = old not in heirs and (old.is_replaced or old.name in renamed)
-                old.name = heirs.get(old, old.name)
+                old.is_replaced = old not in new_names and (old.is_replaced or old.name in renamed)
+                old.name = new_names.get(old, old.name)
         if renamed:
             self._spool.syncing.sync()  # after a power cut each would go on at the place of another
         if gone:

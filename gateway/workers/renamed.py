@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from gateway.plugin import Dispatcher, Plugin
     from gateway.workers.worker import Worker
 
-_HOW = {"batch", "ca_file", "interval", "keys", "loglevel", "timeout"}
+_HOW_IT_SENDS = {"batch", "ca_file", "interval", "keys", "loglevel", "timeout"}
 """Settings that do not change where readings go."""
 
 
-def find_heirs(before: Sequence[Worker[Any]], begun: Sequence[Dispatcher]) -> dict[Worker[Any], str]:
-    """Return the new name of each of these workers that has one: that of the section with its settings.
+def find_new_names(before: Sequence[Worker[Any]], begun: Sequence[Dispatcher]) -> dict[Worker[Any], str]:
+    """Return the new name of each worker that an edit ends and renames.
 
-    If there is none, it is the section with the same far end. A name that another far end has now would
-    bring it what that one lacks.
+    That is the name of the new section with the same settings or, if there is none, with the same far end.
+    What waits for a worker follows its far end: under its old name it would go to another one.
     """
     pairs = list(product(before, begun))
     found = {old: new.name for old, new in pairs if is_same(old.plugin, new)}
@@ -36,7 +36,7 @@ def find_heirs(before: Sequence[Worker[Any]], begun: Sequence[Dispatcher]) -> di
 
 
 def _has_same_far_end(before: Plugin, after: Plugin) -> bool:
-    settings = {name for name, field in declared(type(after)).items() if field.compare} - _HOW
+    settings = {name for name, field in declared(type(after)).items() if field.compare} - _HOW_IT_SENDS
     return type(before) is type(after) and all(
         getattr(before, name) == getattr(after, name) for name in settings
     )

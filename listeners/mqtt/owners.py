@@ -7,6 +7,7 @@ from typing import NamedTuple
 from listeners.mqtt.relay import put_last
 
 _WHY = "another gateway has it too; see `prefix`"
+"""Why readings of a node are refused, for the log and status."""
 _SHOWN_S = 3600.0
 """Seconds for which it is shown that readings of a node were refused."""
 _NAMED = 3
@@ -51,8 +52,9 @@ class Owners:
 
     def refuse(self, node: str, sender: Sender, now: float) -> str:
         """Note that a reading is refused, and return why."""
-        put_last(self._refused, f"node {node} of {sender.topic}", now)
-        return f"node {node} of {sender.topic}: {_WHY}"
+        what = f"node {node} of {sender.topic}"
+        put_last(self._refused, what, now)
+        return f"{what}: {_WHY}"
 
     def troubles(self, now: float) -> list[str]:
         """Return a line for each node whose readings were refused within the last hour, for three at most."""
