@@ -71,6 +71,10 @@ class Way:
         wait_until((self.directory / "ended").exists)
         wait_until(lambda: waiting_in(self.sender, "out") == 0, 200, "the relay to have everything")
         wait_until(lambda: waiting_in(self.relay, "to") == 0, 100, "the last frame to arrive")
+        return self.given()
+
+    def given(self) -> list[int]:
+        """Return the numbers of the frames that the gateway's listener has returned."""
         return numbered_listener.read(self.directory / "given")
 
     def kept(self) -> set[int]:

@@ -1047,6 +1047,7 @@ def test_a_replacement_that_is_stopped_while_it_waits_never_opens(spool, started
     release = Flag()
     old = Source(script=[lambda: release.wait(60) and []])
     first = started(ListenerWorker(old, spool))
+    wait_until(lambda: old.script == [])
     new = Source()
     second = started(ListenerWorker(new, spool, after=[first]))
     second.stop.set()
