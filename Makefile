@@ -95,10 +95,10 @@ machine: deb
 	$(if $(JOBS),--jobs $(JOBS))
 
 man: $(VENV)/.manual
-	@PYTHONPATH=$(CURDIR) $(BIN)/python docs/manual/build.py build/man
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python docs/manual/build.py build/man
 
 docs: $(VENV)/.test
-	@PYTHONPATH=$(CURDIR) $(BIN)/python -m sphinx -nW --keep-going -q -b html docs build/docs && echo build/docs/index.html
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m sphinx -nW --keep-going -q -b html docs build/docs && echo build/docs/index.html
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
@@ -124,7 +124,7 @@ deb: $(VENV)/.manual
 	@rm -rf build/deb dist/*.deb && mkdir -p build/deb/source dist
 	@cp -R CHANGELOG.rst LICENSE README.rst setup.cfg debian etc gateway init.d listeners build/deb/source
 	@mkdir build/deb/source/vendor && cp -R $(VENV)/lib/python3*/site-packages/pyownet build/deb/source/vendor
-	@PYTHONPATH=$(CURDIR) $(BIN)/python docs/manual/build.py build/deb/source/manual
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python docs/manual/build.py build/deb/source/manual
 	@sed "s/@VERSION@/$(call about,VERSION)/; s/@DATE@/$$(date -R -u -d @$(call about,MADE))/" debian/changelog.in \
 	>build/deb/source/debian/changelog
 	cd build/deb/source && dpkg-buildpackage --build=binary --no-sign --no-check-builddeps >../build.log 2>&1 || { cat ../build.log; exit 1; }

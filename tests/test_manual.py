@@ -14,7 +14,8 @@ import pytest
 
 import gateway
 from gateway.commands.main import parser
-from tests.gateway_process import ENVIRONMENT
+from tests.gateway_process import ENVIRONMENT, run
+from tests.installed import copy_sources
 from tests.once import made_once
 from tests.peers import need
 
@@ -70,6 +71,23 @@ def test_the_same_files_are_written_again(folder, tmp_path):
         write(again, COLUMNS="40", TZ=zone, PYTHONHASHSEED="1")
         for file in folder.iterdir():
             assert (again / file.name).read_bytes() == file.read_bytes()
+
+
+def test_the_pages_are_made_in_a_folder_whose_name_has_a_space(tmp_path):
+    # given sources in such a folder, and an environment that has what is needed
+    place = tmp_path / "my gateway"
+    copy_sources(place)
+    environment = tmp_path / "environment"
+    environment.mkdir()
+    for path in Path(sys.prefix).glob("[!.]*"):
+        (environment / path.name).symlink_to(path)
+    for stamp in (".runtime", ".manual"):
+        (environment / stamp).touch()
+    # when make makes the pages there
+    made = run(need("make", "make"), "-C", place, "man", f"VENV={environment}")
+    # then they are there
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert {*PAGES} < {path.name for path in (place / "build" / "man").iterdir()}
 
 
 @pytest.mark.parametrize("name", PAGES)
