@@ -564,6 +564,18 @@ def test_an_interpreter_that_only_root_may_run_is_refused_before_anything_is_don
 RULE = "/etc/udev/rules.d/60-oemgateway.rules"
 
 
+def make_deb(place, **environment):
+    """Run `make deb` there with the environment of Python that is here, whatever the folders are called."""
+    (place / ".venv").symlink_to(ROOT / ".venv")
+    return subprocess.run(
+        [need("make", "make"), "-C", place, "deb"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment or None,
+    )
+
+
 @pytest.fixture
 def package(tmp_path):
     """The Debian package, freshly built."""
@@ -577,14 +589,8 @@ def package(tmp_path):
         missing(".venv is missing: make .venv/.runtime")
     place = tmp_path / "package"
     copy_sources(place)
-    built = subprocess.run(
-        [need("make", "make"), "-C", place, "deb", f"VENV={ROOT / '.venv'}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert built.returncode == 0, built.stdout
+    built = make_deb(place)
+    assert built.returncode == 0, built.stdout + built.stderr
     (file,) = (place / "dist").glob("oemgateway_*_all.deb")
     return file
 
@@ -605,13 +611,7 @@ def test_no_key_gets_into_a_package(tmp_path, line):
     text = re.sub("(?m)^    apikey = .*$", f"    {line}", file.read_text())
     file.write_text(text, errors="surrogateescape")
     # when a package is to be made of them
-    made = subprocess.run(
-        [need("make", "make"), "-C", place, "deb", f"VENV={ROOT / '.venv'}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-    )
+    made = make_deb(place, **{**os.environ, "LC_ALL": "C.UTF-8"})
     # then none is, and it is said why and what to do
     assert made.returncode != 0
     assert "etc/oemgateway.conf has a key or password" in made.stdout
@@ -634,13 +634,7 @@ def test_an_empty_key_is_none_that_a_package_could_show(tmp_path, value, is_key)
     tools.mkdir()
     for tool in ("sh", "grep", "python3"):
         (tools / tool).symlink_to(need(tool, tool))
-    made = subprocess.run(
-        [need("make", "make"), "-C", place, "deb", f"VENV={ROOT / '.venv'}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": str(tools)},
-    )
+    made = make_deb(place, PATH=str(tools))
     # then it is the key that stops it, or what is missing for it
     said = ("has a key or password" in made.stdout, "apt install dpkg-dev" in made.stdout)
     assert said == (is_key, not is_key)
