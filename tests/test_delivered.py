@@ -461,7 +461,32 @@ class RestartedEmoncms(FakeEmoncms):
         return None
 
 
+@dataclass
+class CutOffEmoncms(FakeEmoncms):
+    """So many posts reach it without their end, as over a line that fails in the middle of them."""
+
+    cut: int = 5
+
+    def handle(self, request: Request) -> Answer | None:
+        if request.path == "/input/bulk" and self.cut:
+            self.cut -= 1
+            request = request._replace(body=request.body[:20])
+        return super().handle(request)
+
+
 class TestOnceAndInOrder:
+    @pytest.mark.parametrize("count", [1, 8])
+    def test_a_post_that_loses_its_end_on_the_way_sets_nothing_aside(self, spool, count):
+        # given a line on which the end of five posts in a row does not arrive
+        with CutOffEmoncms(key=KEY) as server, dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            # when so many frames are sent
+            spool.put(numbered(*range(1, count + 1)))
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then each arrives, and none counts as refused
+        assert (server.cut, stored(server)) == (0, [float(n) for n in range(1, count + 1)])
+        assert spool.refused("home") == []
+
     @pytest.mark.parametrize("fault", FAULTS)
     def test_whatever_befalls_the_server(self, spool, server, fault):
         # A hang is over when the time is: one will do, and it is not so short that other answers are late.

@@ -492,7 +492,7 @@ class TestFailures:
         [
             ("wrong_key", HoldEverything, 0),
             ("html_fatal", HoldEverything, 0),
-            ("error_text", BadFrame, 0),
+            ("error_text", OutcomeUnknown, 0),
             ("status_500", OutcomeUnknown, 0),
             ("reset_before", OutcomeUnknown, 0),
             ("reset_after", OutcomeUnknown, 1),

@@ -83,6 +83,9 @@ _INCOMPLETE = re.compile(
 (measured). A fatal error that is neither an exception nor a limit is in the code itself."""
 
 
+_NOT_WHOLE = "Format error, json string supplied is not valid"
+"""What it answers to a batch that is empty or ends in the middle; whole ones are always valid JSON."""
+
 _NO_ERROR_SHOWN = (
     "nothing more. PHP fails there and shows no error: its error log says why, often a database that is down"
 )
@@ -112,6 +115,10 @@ class RowUnfinished(DatabaseFailed):
     """The last row that its inputs show may be in no feed: the database failed as it processed that row."""
 
     where = "feeds"
+
+
+class CutShort(BadFrame):
+    """It stored nothing, as it got a part of the post: Apache stops waiting for the rest after 10 to 20 s."""
 
 
 class EndedSilently(OutcomeUnknown):
@@ -232,6 +239,10 @@ def _judge_refusal(message: str, secret: str) -> DeliveryFailure | None:
             f"it has all the {limit}nodes it allows and refuses node {excerpt(node, secret)}: "
             "delete unused ones there",
             node,
+        )
+    if _NOT_WHOLE in message:
+        return CutShort(
+            f"only a part of a post reached it (is the line slow, or does a proxy cut posts?): {_NOT_WHOLE}"
         )
     if message.startswith(("Format error", "Error:")):
         return BadFrame(f"it refuses something in the batch: {excerpt(message, secret)}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.dispatchers.emoncms import progress
 from gateway.dispatchers.emoncms.answers import (
+    CutShort,
     DatabaseFailed,
     EndedSilently,
     FeedDamaged,
@@ -185,6 +186,8 @@ class _Post(Delivery):
             self.failed = failure.where
         elif isinstance(failure, OutcomeUnknown) and not isinstance(failure, EndedSilently):
             self.failed = _NO_ANSWER
+        elif isinstance(failure, CutShort):
+            failure = OutcomeUnknown(str(failure))  # smaller batches: none of these rows is at fault
         if failure is not None:
             raise self._emoncms.server.named(failure)
         for row in self._rows:
