@@ -35,7 +35,8 @@ class Stamp:
 class Frame:
     """One reading of one node: `values[0]` has index 1, and None means no value.
 
-    `names` holds labels by position, "" or nothing if there is none. `rssi` is in dBm.
+    `names` holds labels by position, "" or nothing if there is none; there may be more of them than values.
+    `rssi` is in dBm.
     `source` is the name of the listener's section; the core fills it in where it is "". If `by_name` is
     set, the names identify the values, and the positions mean nothing.
     """

@@ -76,12 +76,14 @@ class TestEncoding:
         ],
     )
     def test_a_name_that_could_be_mistaken_gives_way_to_the_index(self, names, keys):
-        # then also where one of the two is missing this time
+        # then also where one of the two is missing this time, or fewer values come
         values = (1.0,) * len(names)
         row = json.loads(encoded([frame(*values, names=names)], "name"))[0]
         assert [key for value in row[2:] for key in value] == keys
         row = json.loads(encoded([frame(None, *values[1:], names=names)], "name"))[0]
         assert [key for value in row[2:] for key in value] == keys[1:]
+        row = json.loads(encoded([frame(*values[:-1], names=names)], "name"))[0]
+        assert [key for value in row[2:] for key in value] == keys[:-1]
 
     @given(
         st.lists(

@@ -123,6 +123,12 @@ def test_emonhub_s_formats():
     ]
 
 
+def test_in_emonhub_s_formats_a_value_has_the_same_name_where_fewer_values_come():
+    frame = Frame("10", (100, 20.5), THEN, ("power", "temp", "temp"))
+    messages = frames.emonhub_messages("emon/", frame, ("nodevar",), "emontx")
+    assert [message.topic for message in messages] == ["emon/emontx/power", "emon/emontx/2"]
+
+
 def test_emoncms_format_has_whole_seconds_and_no_key_that_it_takes_for_something_else():
     frame = Frame("emontx", (1, None, 3, 4), THEN, ("Time", "gone", "describe", "P1"), by_name=True)
     message = frames.emoncms_message("emon/", frame)

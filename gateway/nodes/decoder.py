@@ -159,7 +159,7 @@ class Decoder:
 
     def _decoded(self, values: Sequence[float | None]) -> Decoded:
         meanings = chain(self._meanings, repeat(self._default_meaning))
-        return Decoded(tuple(map(_scaled, values, meanings)), self.names[: len(values)])
+        return Decoded(tuple(map(_scaled, values, meanings)), self.names[: len(self.codes) or None])
 
     def _given(self) -> Iterator[tuple[str, str, str | None, str]]:
         """Yield name, letter, scale (None: not given) and unit of each value that the section describes."""

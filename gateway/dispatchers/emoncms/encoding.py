@@ -67,11 +67,15 @@ def _number(value: float) -> float:
 
 
 def keys_of(frame: Frame, keys: Keys) -> list[str]:
-    """Return the key of every position: its index, or its name where that can be told from all the others."""
-    indices = range(1, len(frame.values) + 1)
+    """Return the key of every position: its index, or its name where that can be told from all the others.
+
+    The others are all that have a name: a key stays the same in a frame with fewer values.
+    """
+    indices = range(1, max(len(frame.values), len(frame.names)) + 1)
     if frame.by_name:  # exactly, as a device may have posted it there before
         return distinct([_NOT_KEPT.sub("", frame.name(index))[:_LONGEST] for index in indices])
-    return distinct([as_kept(frame.name(index)) if keys == "name" else "" for index in indices])
+    every = distinct([as_kept(frame.name(index)) if keys == "name" else "" for index in indices])
+    return every[: len(frame.values)]
 
 
 def as_kept(label: str) -> str:
