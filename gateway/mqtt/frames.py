@@ -56,7 +56,7 @@ def log_message(topic: str, frame: Frame, identity: Identity | None) -> Message:
     }
     if frame.by_name:
         whole["by_name"] = True
-    elif names := {str(index): frame.name(index) for index, _ in frame.items() if frame.name(index)}:
+    elif names := {str(index): name for index, name in enumerate(frame.names, 1) if name}:
         whole["names"] = names
     if frame.rssi is not None:
         whole["rssi"] = frame.rssi
@@ -226,7 +226,8 @@ def by_index(node: str, values: dict[str, Any], names: dict[str, Any], stamp: St
     if not all(map(_INDEX.fullmatch, values)):
         raise ValueError(f"values by index, 1 to {HIGHEST}, expected")
     highest = max(map(int, values), default=0)
-    labels = [names.get(str(index), "") for index in range(1, highest + 1)]
+    last_named = max((int(key) for key in names if _INDEX.fullmatch(key)), default=0)
+    labels = [names.get(str(index), "") for index in range(1, last_named + 1)]
     if not all(isinstance(label, str) and len(label) <= _LONGEST_NAME for label in labels):
         raise ValueError("names: short texts expected")
     try:
