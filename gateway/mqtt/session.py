@@ -47,6 +47,9 @@ _MOST = 2000
 _MOST_BYTES = 4 << 20
 """The same for the bytes of their payloads and topics."""
 
+_TAKEN_OVER = 0x8E
+"""Why a broker ends the first of two connections with the same id (MQTT 5, section 3.14.2.1)."""
+
 _TIMES_UNCONFIRMED = 16
 """How many times as much may wait if the answer to a subscription comes after it."""
 
@@ -299,9 +302,10 @@ class Session:
         self, _c: Client, _u: object, flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None
     ) -> None:
         if flags.is_disconnect_packet_from_server:
-            self._ended = f"the broker ends the connection: {reason}"
+            again = f"; another client has the id {self._id}, too" if reason.value == _TAKEN_OVER else ""
+            self._ended = f"the broker ends the connection: {reason}{again}"
         elif reason.value == FAILED and time.monotonic() < self._opened_at + _BRIEF:
-            # As mosquitto silently does to the first of two with the same id.
+            # As mosquitto before 2.1 silently does to the first of two with the same id.
             again = f"if that goes on, see whether another client has the id {self._id}, too"
             self._ended = f"it closes the connection soon after it was made; {again}"
         else:
