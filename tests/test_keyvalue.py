@@ -79,6 +79,10 @@ def test_decode_says_of_every_line_what_it_is(vector):
         ('{"MSG":{"a":1}}', Rejected("not-a-number")),
         ('{"MSG":-Infinity}', Rejected("no-value")),
         ('{"MSG":1e999,"P1":NaN}', Rejected("no-value")),
+        (
+            '{"MSG":1,"V1":nan,"V2":-inf,"P1":ovf,"E1":7}',
+            Pairs(("MSG", "V1", "V2", "P1", "E1"), (1, None, None, None, 7)),
+        ),
         ('{"MSG":' + "9" * 900 + ',"P1":5}', Pairs(("MSG", "P1"), (None, 5))),
         ('{"MSG":' + "[" * 1000, Rejected("bad-json")),
     ],

@@ -240,6 +240,7 @@ def test_a_subscription_that_another_one_covers_is_left_out(patterns, expected):
     [
         (b'{"power":5,"temp":NaN}', (5, None)),
         (b'{"power":5,"temp":-Infinity}', (5, None)),
+        (b'{"power":5,"temp":nan}', (5, None)),
         (b'{"power":5,"status":"active"}', (5, None)),
         (b'{"power":5,"list":[1]}', (5, None)),
         (b'{"power":true,"temp":false}', (1, 0)),

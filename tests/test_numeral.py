@@ -10,7 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.text.numeral import LARGEST, LONGEST, NotANumber, from_json, load_json, parse
+from gateway.text.numeral import (
+    LARGEST,
+    LONGEST,
+    NotANumber,
+    from_json,
+    load_device_json,
+    load_json,
+    parse,
+)
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -102,7 +110,28 @@ def test_json_may_hold_what_it_has_no_number_for():
     assert list(map(from_json, load_json(f"[NaN, -Infinity, 1e999, {'9' * 9999}, 1]"))) == [*[None] * 4, 1]
 
 
+@pytest.mark.parametrize("word", ["nan", "-nan", "inf", "-inf", "ovf", "-ovf", "NAN", "INF"])
+def test_json_of_a_device_may_hold_what_c_and_arduino_print_for_no_number(word):
+    text = f'{{"a":{word},"nan": [ {word} , 2],"b\\"nan,":"nan"}}'
+    assert load_device_json(text) == {"a": None, "nan": [None, 2], 'b"nan,': "nan"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{nan:1}", '{"a":1nan}', '{"a":nanny}', '{"a":nan', '{"a":"nan', '{"a":"\\', '{"a":- nan}', '{"a":-}'],
+)
+def test_a_word_for_no_number_mends_no_other_json(text):
+    with pytest.raises(json.JSONDecodeError):
+        load_device_json(text)
+
+
+def test_damaged_json_of_a_device_takes_no_longer_than_its_length():
+    with pytest.raises(json.JSONDecodeError):
+        load_device_json('{"a":nan,"' + '\\"' * 500_000)
+
+
 @given(ANY_JSON.map(json.dumps) | st.text() | st.just("[" * 100_000) | st.just('{"a":' * 100_000))
 def test_whatever_json_says_it_is_a_value_or_is_refused(text):
-    with contextlib.suppress(ValueError):
-        from_json(load_json(text))
+    for load in (load_json, load_device_json):
+        with contextlib.suppress(ValueError):
+            from_json(load(text))

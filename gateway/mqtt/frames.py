@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway.frame import HIGHEST, Frame, Stamp
 from gateway.mqtt.message import Message
 from gateway.mqtt.topics import encode
-from gateway.text.numeral import SPACE, NotANumber, from_json, load_json, parse
+from gateway.text.numeral import SPACE, NotANumber, from_json, load_device_json, parse
 from gateway.text.words import distinct
 from gateway.times.device_time import absolute, unix_time
 from gateway.version import MADE
@@ -263,9 +263,9 @@ def parse_object(payload: bytes) -> dict[str, Any]:
 
 
 def parse_json(payload: bytes) -> Any:  # noqa: ANN401  (JSON)
-    """Return what a message says in JSON; NaN, as emonhub writes for no value, may be in it."""
+    """Return what a message says in JSON; NaN or nan may be in it, as emonhub and devices write."""
     try:
-        return load_json(text_of(payload))
+        return load_device_json(text_of(payload))
     except json.JSONDecodeError:
         raise ValueError("not JSON") from None
 

@@ -26,7 +26,11 @@ SPACE = " \t\n\r\v\f"
 
 _WHOLE = re.compile(r"[-+]?[0-9]+")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_NO_VALUE = re.compile(r"[-+]?(?:nan|inf(?:inity)?|ovf)|null|none|-", re.IGNORECASE)
+_NO_NUMBER = r"[-+]?(?:nan|inf(?:inity)?|ovf)"
+_NO_VALUE = re.compile(_NO_NUMBER + "|null|none|-", re.IGNORECASE)
+_QUOTED_OR_NO_NUMBER = re.compile(
+    rf'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|(?P<word>{_NO_NUMBER}\b)', re.IGNORECASE | re.DOTALL
+)
 
 
 class NotANumber(ValueError):
@@ -74,6 +78,15 @@ def load_json(text: str, **more: Any) -> Any:  # noqa: ANN401  (JSON)
         return json.loads(text, parse_int=_whole, **more)
     except RecursionError:
         raise ValueError("too many nested brackets") from None
+
+
+def load_device_json(text: str, **more: Any) -> Any:  # noqa: ANN401  (JSON)
+    """Return the value of JSON text, in which a device may print `nan`, `inf` or `ovf` for a number."""
+    try:
+        return load_json(text, **more)
+    except ValueError:
+        mended = _QUOTED_OR_NO_NUMBER.sub(lambda found: "null" if found["word"] else found[0], text)
+        return load_json(mended, **more)
 
 
 def _whole(text: str) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.frame import Frame, check_node
 from gateway.plugin import Series
 from gateway.settings import setting
-from gateway.text.numeral import NotANumber, from_json, load_json, parse
+from gateway.text.numeral import NotANumber, from_json, load_device_json, parse
 from listeners.lines import LONGEST_LINE, Ignored, Rejected
 from listeners.ports.serial_listener import Baud, SerialListener
 from listeners.textlines.start_up import StartUp
@@ -86,7 +86,7 @@ def decode_pairs(tokens: Iterable[str]) -> Pairs | Rejected:
 def _json(text: str) -> Pairs | Rejected:
     """Read an object. It is complete, so text in it is not damage: the device has no number for that name."""
     try:
-        pairs = load_json(text, object_pairs_hook=list)
+        pairs = load_device_json(text, object_pairs_hook=list)
     except ValueError:
         return Rejected("bad-json")
     if any(isinstance(value, list) for _, value in pairs):
