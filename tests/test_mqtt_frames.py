@@ -71,6 +71,14 @@ def test_a_frame_by_index_survives_the_way(values, labels, rssi):
     assert [back.name(index) for index in range(1, 21)] == [frame.name(index) for index in range(1, 21)]
 
 
+def test_a_long_label_does_not_cost_the_reading():
+    # given a label of one sensor that is longer than any key of Emoncms
+    frame = Frame("9", (20.5, None), THEN, ("cellar", "return " * 12))
+    # then the relay has the values, and as much of the label as a key can have
+    back = logged(frames.log_message("t", frame, None).payload)
+    assert (back.values, back.names) == ((20.5,), ("cellar", ("return " * 12)[:64]))
+
+
 @given(values=st.dictionaries(names, numbers, min_size=1, max_size=20))
 def test_a_frame_by_name_survives_the_way(values):
     frame = Frame("emontx", tuple(values.values()), THEN, tuple(values), by_name=True)
@@ -154,7 +162,7 @@ BAD = [
     (b'{"values":{"1":"warm"}}', "a number expected for '1'"),
     (b'{"values":[1]}', "values: a JSON object expected"),
     (b'{"values":{"1":1},"time":"today"}', "time: Unix seconds expected"),
-    (b'{"values":{"1":1},"names":{"1":5}}', "names: short texts expected"),
+    (b'{"values":{"1":1},"names":{"1":5}}', "names: texts expected"),
     (rb'{"values":{"1":1},"names":{"1":"\ud800"}}', "names: Unicode expected"),
     (b'{"values":{"1":1},"gateway":"../x"}', "gateway: an id expected"),
     (b'{"values":{"1":1},"gateway":"ab","epoch":"e","n":-1}', "epoch and n: an epoch and a number expected"),

@@ -228,8 +228,9 @@ def by_index(node: str, values: dict[str, Any], names: dict[str, Any], stamp: St
     highest = max(map(int, values), default=0)
     last_named = max((int(key) for key in names if _INDEX.fullmatch(key)), default=0)
     labels = [names.get(str(index), "") for index in range(1, last_named + 1)]
-    if not all(isinstance(label, str) and len(label) <= _LONGEST_NAME for label in labels):
-        raise ValueError("names: short texts expected")
+    if not all(isinstance(label, str) for label in labels):
+        raise ValueError("names: texts expected")
+    labels = [label[:_LONGEST_NAME] for label in labels]
     try:
         "".join(labels).encode()
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can have
