@@ -320,5 +320,7 @@ def test_a_directory_that_cannot_be_looked_at_ends_nothing(path, monkeypatch, tm
         assert values(spool) == [0, 1]
         # and it ends
         spool.close()
-    # and a rescue was closed all the same
+    # and a rescue was closed all the same, as was the file
     salvage.Salvage(tmp_path / "other.db", None).close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        spool._disk.file.contents.db.execute("SELECT 1")

@@ -223,10 +223,17 @@ class QueueFile:
                 log.error("%s was removed, and what waits in it is lost: %s", self._path, failure(error))
         if lost := [each for each in self.contents.unwritten if each.number > self._kept_upto]:
             log.error("the disk refuses to the end: %d readings that wait in memory are lost", len(lost))
-        with suppress(OSError), as_owner(self._path.parent):
-            if self._rescue:
+        if self._rescue:
+            with suppress(OSError), as_owner(self._path.parent):
                 self._rescue.close()
-            self.contents.db.close()
+        self._close(self.contents.db)
+
+    def _close(self, db: sqlite3.Connection) -> None:
+        """Close a file, as the owner of its directory if that can be looked at."""
+        with suppress(OSError, sqlite3.Error), as_owner(self._path.parent):
+            db.close()
+        with suppress(sqlite3.Error):
+            db.close()
 
     def _open(self, seconds: float) -> None:
         """Go on with the file, or with what can be read of it within so many seconds."""
@@ -309,8 +316,7 @@ class QueueFile:
     def _absorb(self, db: sqlite3.Connection, counted: Census | None = None) -> None:
         """Go on with the file: with what is newer in memory, and after its frames those that wait there."""
         before, contents = self.contents, self._read(db, counted)
-        with suppress(OSError, sqlite3.Error), as_owner(self._path.parent):
-            before.db.close()
+        self._close(before.db)
         if not self.ballast.is_there:
             contents.places.doubt_marks()
         end = contents.next
