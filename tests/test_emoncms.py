@@ -65,6 +65,17 @@ class TestEncoding:
         posted = replace(frame(1.0, 2.0, names=("a", " b")), by_name=True)
         assert encoded([posted]) == '[[1795213750,"9",{"a":1},{" b":2}]]'
 
+    def test_a_number_that_a_device_has_given_as_a_key_is_that_key_wherever_it_stands(self):
+        # given what a device publishes as {"flow": 1, "3": 2}, and without flow as {"3": 2}
+        posted = replace(frame(1.0, 2.0, names=("flow", "3")), by_name=True)
+        # then the value is at the same input
+        assert encoded([posted]) == '[[1795213750,"9",{"flow":1},{"3":2}]]'
+        assert encoded([frame(None, None, 2.0)]) == '[[1795213750,"9",{"3":2}]]'
+
+    def test_names_that_emoncms_keeps_alike_give_way_to_the_index(self):
+        posted = replace(frame(1.0, 2.0, 3.0, names=("a(", "a", "1")), by_name=True)
+        assert encoded([posted]) == '[[1795213750,"9",{"1":1},{"2":2},{"3":3}]]'
+
     @pytest.mark.parametrize(
         ("names", "keys"),
         [

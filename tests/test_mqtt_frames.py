@@ -84,10 +84,18 @@ def test_a_frame_by_name_survives_the_way(values):
     frame = Frame("emontx", tuple(values.values()), THEN, tuple(values), by_name=True)
     back = logged(frames.log_message("t", frame, None).payload)
     assert back.by_name
-    wanted = {
-        name if not name.isdecimal() else str(list(values).index(name) + 1): v for name, v in values.items()
-    }
-    assert dict(zip(back.names, back.values, strict=True)) == wanted
+    assert dict(zip(back.names, back.values, strict=True)) == values
+
+
+def test_an_index_does_not_move_where_one_before_it_has_no_value():
+    # given the names of some values, and a gap, in emonhub's JSON
+    frame = Frame("10", (100, None, 20.5), Stamp(1_700_000_040.0, "boot", 1.0), ("power",))
+    (message,) = frames.emonhub_messages("emon/", frame, ("json",), "emontx")
+    # when another gateway reads that and publishes it again
+    back = frames.from_emoncms(message.payload, "emontx", NOW)
+    again = frames.emoncms_message("emon/", back)
+    # then the third value is the third
+    assert payload(message) == payload(again) == {"power": 100, "3": 20.5, "time": 1700000040}
 
 
 def test_the_present_state_has_null_for_a_gap_and_no_time_that_is_known_to_be_wrong():

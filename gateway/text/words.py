@@ -55,8 +55,13 @@ def figure(value: float) -> str:
     )
 
 
-def distinct(names: Sequence[str]) -> list[str]:
-    """Return names by position; the index in place of one that is empty, a number, or there twice."""
+def distinct(names: Sequence[str], *, numbers: bool = False) -> list[str]:
+    """Return names by position; the index in place of one that is empty, a number, or there twice.
+
+    With `numbers` a number is a name like any other, unless one of the names needs its index.
+    """
+    if numbers and all(names) and len({*names}) == len(names):
+        return [*names]
     return [
         name if name and not name.isdecimal() and names.count(name) == 1 else str(index)
         for index, name in enumerate(names, 1)

@@ -73,7 +73,8 @@ def keys_of(frame: Frame, keys: Keys) -> list[str]:
     """
     indices = range(1, max(len(frame.values), len(frame.names)) + 1)
     if frame.by_name:  # exactly, as a device may have posted it there before
-        return distinct([_NOT_KEPT.sub("", frame.name(index))[:_LONGEST] for index in indices])
+        posted = [_NOT_KEPT.sub("", frame.name(index))[:_LONGEST] for index in indices]
+        return distinct(posted, numbers=True)
     every = distinct([as_kept(frame.name(index)) if keys == "name" else "" for index in indices])
     return every[: len(frame.values)]
 
