@@ -474,7 +474,44 @@ class CutOffEmoncms(FakeEmoncms):
         return super().handle(request)
 
 
+@dataclass
+class FilteredEmoncms(FakeEmoncms):
+    """A filter in front of it, such as mod_security, refuses what contains this text, with this status."""
+
+    text: bytes = b""
+    status: int = 403
+
+    def handle(self, request: Request) -> Answer | None:
+        return Answer(self.status, "Forbidden") if self.text in request.body else super().handle(request)
+
+
 class TestOnceAndInOrder:
+    @pytest.mark.parametrize("status", [403, 406])
+    def test_a_filter_before_it_that_refuses_a_name_holds_no_other_reading(self, spool, status):
+        named = replace(frame(20.0, names=("select",), node="heating"), by_name=True)
+        with (
+            FilteredEmoncms(key=KEY, text=b"select", status=status) as server,
+            dispatching(server, spool) as worker,
+        ):
+            wait_until_idle(worker)
+            # when a name that the filter does not like stands between other readings
+            spool.put([*numbered(1, 2, 3), named, *numbered(4, 5)])
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then it alone is set aside, and says why
+        assert stored(server) == [1.0, 2.0, 3.0, 4.0, 5.0]
+        (refused,) = spool.refused("home")
+        assert refused.frame.node == "heating"
+        assert "such as mod_security" in refused.reason
+
+    def test_a_filter_that_refuses_everything_sets_nothing_aside(self, spool):
+        with FilteredEmoncms(key=KEY, text=b"data=") as server, dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            spool.put(numbered(1, 2))
+            wait_until(lambda: worker.failures > 1)
+            server.text = b"?"
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        assert (stored(server), spool.refused("home")) == ([1.0, 2.0], [])
+
     @pytest.mark.parametrize("count", [1, 8])
     def test_a_post_that_loses_its_end_on_the_way_sets_nothing_aside(self, spool, count):
         # given a line on which the end of five posts in a row does not arrive

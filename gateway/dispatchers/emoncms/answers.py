@@ -133,6 +133,10 @@ class _NotTaken(HoldEverything, TryLater):
     """Nothing is stored until someone fixes it; then all of this has to be sent again."""
 
 
+class Filtered(_NotTaken):
+    """The status is that of a filter such as mod_security: it may refuse this batch alone."""
+
+
 def judge(status: int, body: str, location: str = "", secret: str = "") -> DeliveryFailure | None:
     """Return what an answer to input/bulk means: None for delivered, or the failure to raise.
 
@@ -163,7 +167,8 @@ def judge_status(  # noqa: PLR0911  (a line for each)
     if NO_CERTIFICATE.search(body):
         return _NotTaken(WANT_NONE)
     if 400 <= status < 500 and status not in (408, 429):
-        return _NotTaken(
+        not_taken = Filtered if status in (403, 406) else _NotTaken
+        return not_taken(
             f"it answers {status} to {path}: check url, at which Emoncms's own page must open in a browser "
             "(on an emonPi that is http://emonpi/emoncms)"
         )
