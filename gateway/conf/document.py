@@ -340,4 +340,6 @@ def _about_value(value: str, line: str) -> str:
         return "a value expected before the comma"
     if line.count('"') % 2:
         return 'there is a " too many, or one is missing'
+    if ",," in value.replace(" ", ""):
+        return 'a value expected between the two commas; "" stands for none'
     return "put text that holds quotes or commas in one pair of quotes"
