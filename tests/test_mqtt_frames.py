@@ -79,6 +79,11 @@ def test_a_long_label_does_not_cost_the_reading():
     assert (back.values, back.names) == ((20.5,), ("cellar", ("return " * 12)[:64]))
 
 
+def test_null_is_no_name():
+    frame = logged(b'{"values":{"1":20.5,"3":4},"names":{"1":"cellar","2":null,"4":null}}')
+    assert (frame.values, frame.names) == ((20.5, None, 4), ("cellar",))
+
+
 @given(values=st.dictionaries(names, numbers, min_size=1, max_size=20))
 def test_a_frame_by_name_survives_the_way(values):
     frame = Frame("emontx", tuple(values.values()), THEN, tuple(values), by_name=True)

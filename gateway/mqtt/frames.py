@@ -227,7 +227,7 @@ def by_index(node: str, values: dict[str, Any], names: dict[str, Any], stamp: St
         raise ValueError(f"values by index, 1 to {HIGHEST}, expected")
     highest = max(map(int, values), default=0)
     last_named = max((int(key) for key in names if _INDEX.fullmatch(key)), default=0)
-    labels = [names.get(str(index), "") for index in range(1, last_named + 1)]
+    labels = [names.get(str(index)) or "" for index in range(1, last_named + 1)]
     if not all(isinstance(label, str) for label in labels):
         raise ValueError("names: texts expected")
     labels = [label[:_LONGEST_NAME] for label in labels]
