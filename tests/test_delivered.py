@@ -485,7 +485,28 @@ class FilteredEmoncms(FakeEmoncms):
         return Answer(self.status, "Forbidden") if self.text in request.body else super().handle(request)
 
 
+@dataclass
+class OneOfSeveral(FakeEmoncms):
+    """So many servers that take turns, the first of which refuses all that it gets."""
+
+    servers: int = 2
+    asked: int = 0
+
+    def handle(self, request: Request) -> Answer | None:
+        self.asked += 1
+        return Answer(403, "Forbidden") if self.asked % self.servers == 0 else super().handle(request)
+
+
 class TestOnceAndInOrder:
+    @pytest.mark.parametrize("servers", [2, 3, 4, 5])
+    def test_one_of_several_servers_that_refuses_everything_sets_nothing_aside(self, spool, servers):
+        with OneOfSeveral(key=KEY, servers=servers) as server, dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            for n in range(40):
+                spool.put(numbered(n))
+                wait_until(lambda: spool.standing("home").waiting == 0)
+        assert (stored(server), spool.refused("home")) == ([float(n) for n in range(40)], [])
+
     @pytest.mark.parametrize("status", [403, 406])
     def test_a_filter_before_it_that_refuses_a_name_holds_no_other_reading(self, spool, status):
         named = replace(frame(20.0, names=("select",), node="heating"), by_name=True)

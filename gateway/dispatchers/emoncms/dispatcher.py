@@ -6,7 +6,6 @@ before the wrong one.
 
 from __future__ import annotations
 
-import random
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,11 +197,10 @@ class _Post(Delivery):
     def _post(self, data: str) -> DeliveryFailure | None:
         """Post; these rows are at fault only if they are refused each time, and an empty batch never.
 
-        How often an empty one is sent is random: one of several servers may refuse all that it gets.
+        The empty ones become more: of several servers that take turns, one may refuse all that it gets.
         """
         failure = self._emoncms.post(data)
-        for _ in range(3):
-            empty = random.randint(1, 3)  # noqa: S311  (no secret)
+        for empty in (1, 2, 3):
             if not isinstance(failure, Filtered) or any(self._emoncms.refusal() for _ in range(empty)):
                 return failure
             failure = self._emoncms.post(data)
