@@ -56,3 +56,7 @@ class Frame:
     def name(self, index: int) -> str:
         """Return the label of an index, or "" if it has none."""
         return self.names[index - 1] if 0 < index <= len(self.names) else ""
+
+    def labels(self) -> list[str]:
+        """Return the label of each position, "" for none; also of those that have no value."""
+        return [self.name(index) for index in range(1, max(len(self.values), len(self.names)) + 1)]

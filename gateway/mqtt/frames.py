@@ -295,9 +295,7 @@ def as_json(whole: dict[str, Any]) -> bytes:
 
 def _keys(frame: Frame, *, by_name: bool) -> dict[int, str]:
     """Return the key of every index: the index itself or, if it can be told from the others, its name."""
-    indices = range(1, max(len(frame.values), len(frame.names)) + 1)
-    names = [frame.name(index) if by_name else "" for index in indices]
-    names = distinct(names, numbers=frame.by_name)
+    names = distinct([label if by_name else "" for label in frame.labels()], numbers=frame.by_name)
     return dict(enumerate(names[: len(frame.values)], 1))
 
 

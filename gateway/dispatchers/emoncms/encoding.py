@@ -71,11 +71,9 @@ def keys_of(frame: Frame, keys: Keys) -> list[str]:
 
     The others are all that have a name: a key stays the same in a frame with fewer values.
     """
-    indices = range(1, max(len(frame.values), len(frame.names)) + 1)
     if frame.by_name:  # exactly, as a device may have posted it there before
-        posted = [_NOT_KEPT.sub("", frame.name(index))[:_LONGEST] for index in indices]
-        return distinct(posted, numbers=True)
-    every = distinct([as_kept(frame.name(index)) if keys == "name" else "" for index in indices])
+        return distinct([_NOT_KEPT.sub("", label)[:_LONGEST] for label in frame.labels()], numbers=True)
+    every = distinct([as_kept(label) if keys == "name" else "" for label in frame.labels()])
     return every[: len(frame.values)]
 
 
