@@ -121,6 +121,12 @@ def test_with_one_letter_for_all_there_are_as_many_values_as_come():
     assert decoder(datacode="L", scale="0.1").decode(struct.pack("<2L", 1, 23)) == Decoded((0.1, 2.3))
 
 
+def test_all_names_are_known_where_fewer_values_come():
+    # so that a name of two values is never taken for a unique one
+    told = decoder(names="power, temp, temp").interpret((1.0, 2.0))
+    assert told == Decoded((1.0, 2.0), ("power", "temp", "temp"))
+
+
 @pytest.mark.parametrize("entries", [{"datacodes": "0"}, {"datacode": "0"}])
 def test_0_lets_every_byte_through(entries):
     told = decoder(names="t, hour, minute, second", **entries)
@@ -291,12 +297,6 @@ EMONHUB = """\
 """
 LISTENERS = "[listeners]\n[[a]]\ntype = tcp\n[[b]]\ntype = tcp\nport = 50012\n"
 DISPATCHERS = "[dispatchers]\n[[log]]\ntype = log\n"
-
-
-def test_all_names_are_known_where_fewer_values_come():
-    # so that a name which two values have is told as such
-    told = decoder(names="power, temp, temp").interpret((1.0, 2.0))
-    assert told == Decoded((1.0, 2.0), ("power", "temp", "temp"))
 
 
 @pytest.fixture

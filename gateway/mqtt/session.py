@@ -302,8 +302,8 @@ class Session:
         self, _c: Client, _u: object, flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None
     ) -> None:
         if flags.is_disconnect_packet_from_server:
-            again = f"; another client has the id {self._id}, too" if reason.value == _TAKEN_OVER else ""
-            self._ended = f"the broker ends the connection: {reason}{again}"
+            why = f"; another client has the id {self._id}, too" if reason.value == _TAKEN_OVER else ""
+            self._ended = f"the broker ends the connection: {reason}{why}"
         elif reason.value == FAILED and time.monotonic() < self._opened_at + _BRIEF:
             # As mosquitto before 2.1 silently does to the first of two with the same id.
             again = f"if that goes on, see whether another client has the id {self._id}, too"

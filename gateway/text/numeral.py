@@ -31,6 +31,7 @@ _NO_VALUE = re.compile(_NO_NUMBER + "|null|none|-", re.IGNORECASE)
 _QUOTED_OR_NO_NUMBER = re.compile(
     rf'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|(?P<word>{_NO_NUMBER}\b)', re.IGNORECASE | re.DOTALL
 )
+"""A string of JSON, which stays as it is, or one of these words outside a string. It takes linear time."""
 
 
 class NotANumber(ValueError):

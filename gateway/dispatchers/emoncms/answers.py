@@ -118,7 +118,10 @@ class RowUnfinished(DatabaseFailed):
 
 
 class CutShort(BadFrame):
-    """It stored nothing, as it got a part of the post: Apache stops waiting for the rest after 10 to 20 s."""
+    """It got only a part of the post, and stored nothing: Apache waits 10 to 20 s for the rest (measured).
+
+    It says the same of an empty batch, which is sent to ask whether the key may write.
+    """
 
 
 class EndedSilently(OutcomeUnknown):
@@ -134,7 +137,7 @@ class _NotTaken(HoldEverything, TryLater):
 
 
 class Filtered(_NotTaken):
-    """The status is that of a filter such as mod_security: it may refuse this batch alone."""
+    """The status may come from a filter such as mod_security, which refuses some rows and takes others."""
 
 
 def judge(status: int, body: str, location: str = "", secret: str = "") -> DeliveryFailure | None:

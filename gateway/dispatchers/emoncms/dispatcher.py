@@ -195,17 +195,18 @@ class _Post(Delivery):
             self._emoncms.inputs |= row
 
     def _post(self, data: str) -> DeliveryFailure | None:
-        """Post; these rows are at fault only if they are refused each time, and an empty batch never.
+        """Post the rows; a filter in front of the server may refuse them, and nothing else.
 
-        The empty ones become more: of several servers that take turns, one may refuse all that it gets.
+        They are at fault if they are refused four times, and no empty batch in between is. Between two tries
+        there is one more empty batch each time: several servers may take turns, and one refuse everything.
         """
-        failure = self._emoncms.post(data)
-        for empty in (1, 2, 3):
-            if not isinstance(failure, Filtered) or any(self._emoncms.refusal() for _ in range(empty)):
+        failure: DeliveryFailure | None = None
+        for empty in (0, 1, 2, 3):
+            if any(self._emoncms.refusal() for _ in range(empty)):
                 return failure
             failure = self._emoncms.post(data)
-        if not isinstance(failure, Filtered):
-            return failure
+            if not isinstance(failure, Filtered):
+                return failure
         return BadFrame(
             "a filter in front of it, such as mod_security, refuses this batch and lets an empty one pass (a "
             "name may be the reason): let it pass what is posted to /input/bulk"
