@@ -332,20 +332,26 @@ def test_what_is_acknowledged_together_with_the_end_of_the_connection_is_taken_a
 
 
 def passing_small_packets(port, most):
-    """Return what passes nothing more once more than so many bytes came without an answer from the port."""
+    """Return what passes on what comes together up to so many bytes, and nothing more after more than that."""
 
     def speak(_, connection):
-        since = 0
+        is_stuck = False
         with socket.create_connection(("127.0.0.1", port)) as there:
             while True:
                 ready, _, _ = select.select([connection, there], [], [])
-                for source in ready:
-                    data = source.recv(65536)
-                    if not data:
+                if there in ready:
+                    if not (answer := there.recv(65536)):
                         return
-                    since = 0 if source is there and since <= most else since + len(data)
-                    if source is there or since <= most:
-                        (connection if source is there else there).sendall(data)
+                    connection.sendall(answer)
+                if connection in ready:
+                    together = b""
+                    while select.select([connection], [], [], 0.02)[0]:
+                        if not (data := connection.recv(65536)):
+                            return
+                        together += data
+                    is_stuck = is_stuck or len(together) > most
+                    if not is_stuck:
+                        there.sendall(together)
 
     return speak
 
