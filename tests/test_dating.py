@@ -126,6 +126,23 @@ def test_a_clock_that_was_set_while_no_daemon_ran_dates_what_waits(boot, wrong):
     assert pi.sent() == [(1, wrong), (2, 10), (3, 20)]
 
 
+def test_small_corrections_of_a_clock_that_add_up_date_nothing_anew(boot):
+    # given a clock that is corrected by 0.9 s now and then while a queue waits
+    pi = boot(NOW)
+    for n in range(40):
+        pi.take(n)
+        pi.set(pi.clock.wall() - 0.9)
+    recorded = pi.sent()
+    # when the daemon is started again within the same boot, as often as it may be
+    for _ in range(2):
+        pi = boot(NOW, clock=pi.clock)
+        # then each reading has the time that its clock showed
+        assert pi.sent() == recorded
+    # and once the clock is set, that counts for all of them
+    pi.set(pi.clock.wall() + 100)
+    assert pi.sent()[-1][1] == pytest.approx(recorded[-1][1] - 0.9 + 100)
+
+
 def test_a_step_while_a_queue_waits_dates_it_anew_and_in_order(boot):
     pi = boot(NOW)
     pi.take(1)

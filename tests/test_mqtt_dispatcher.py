@@ -332,7 +332,7 @@ def test_what_is_acknowledged_together_with_the_end_of_the_connection_is_taken_a
 
 
 def passing_small_packets(port, most):
-    """Return what passes on what comes together up to so many bytes, and nothing more after more than that."""
+    """Return what passes on what comes together in up to so many bytes, and nothing after more."""
 
     def speak(_, connection):
         is_stuck = False

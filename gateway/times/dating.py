@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("oemgateway.clock")
 
+_DRIFT = STEP / 2
+"""Seconds by which small corrections of the clock may add up before the queue is given its new offset."""
+
 _NOTE_EVERY = 600.0
 """Seconds between two notes of the time: each makes the SD card write."""
 
@@ -91,7 +94,8 @@ class Dating:
             self._note_due = self._clock.monotonic()  # the noted time may not have passed
         if stepped or self.keeper.doubt:
             self._expire_due = self._clock.monotonic() + _SETTLED
-        if stepped or self.keeper.holding != self._holding:
+        has_drifted = abs(self.keeper.offset() - self._given) > _DRIFT
+        if stepped or has_drifted or self.keeper.holding != self._holding:
             self._holding = self.keeper.holding
             self._set_clock()
             # What was noted before the far end was asked has not passed, where our clock is ahead of it.
@@ -99,10 +103,10 @@ class Dating:
                 self._note.write(expected)
 
     def _set_clock(self) -> None:
+        self._given = offset = self.keeper.offset()
         if self._holding:
             self._spool.set_clock(None)
             return
-        offset = self.keeper.offset()
         since = f"between {_text(self._noted)} and" if self._noted < offset else "before"
         lost = f"taken {since} {_text(offset)}, on a clock that was never right"
         self._spool.set_clock(offset, lost=lost, is_vouched=self.keeper.is_vouched)
