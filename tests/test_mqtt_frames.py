@@ -149,6 +149,36 @@ def test_in_emonhub_s_formats_a_value_has_the_same_name_where_fewer_values_come(
     assert [message.topic for message in messages] == ["emon/emontx/power", "emon/emontx/2"]
 
 
+def test_in_emonhub_s_formats_no_name_makes_a_topic_that_cannot_be_published():
+    # given names that stand for wildcards in a topic; levels are kept, as emonhub keeps them
+    frame = Frame("10", (1, 2, 3), THEN, ("in+1", "T#", "a/b"))
+    messages = frames.emonhub_messages("emon/", frame, ("nodevar", "json"), "shed/boiler #2 +\t")
+    topics = [message.topic for message in messages]
+    assert topics == [*(f"emon/shed/boiler _2 __/{name}" for name in ("in_1", "T_", "a_b")), topics[-1]]
+    assert topics[-1] == "emon/shed/boiler _2 __"
+    (message,) = frames.emonhub_messages("emon/", frame, ("json",), "x")
+    # and in an object the names stay as they are
+    assert {"in+1", "T#", "a/b"} < set(payload(message))
+
+
+def test_in_emonhub_s_formats_two_names_never_share_a_topic():
+    frame = Frame("10", (1, 2, 3), THEN, ("a/b", "a+b", "c"))
+    messages = frames.emonhub_messages("emon/", frame, ("nodevar",), "x")
+    assert [message.topic for message in messages] == ["emon/x/1", "emon/x/2", "emon/x/c"]
+
+
+def test_in_emoncms_s_format_two_values_never_share_an_input():
+    # given names of which Emoncms keeps the same, and one that is the index of another
+    frame = Frame("x", (1, 2, 3, 4), THEN, ("T+", "T", "Grid °", "2"), by_name=True)
+    assert payload(frames.emoncms_message("emon/", frame)) == {
+        "time": 1700000040,
+        "1": 1,
+        "2": 2,
+        "Grid °": 3,
+        "4": 4,
+    }
+
+
 def test_emoncms_format_has_whole_seconds_and_no_key_that_it_takes_for_something_else():
     frame = Frame("emontx", (1, None, 3, 4), THEN, ("Time", "gone", "describe", "P1"), by_name=True)
     message = frames.emoncms_message("emon/", frame)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.frame import HIGHEST, Frame, Stamp
 from gateway.mqtt.message import Message
-from gateway.mqtt.topics import encode
+from gateway.mqtt.topics import as_level, encode, publishable
 from gateway.text.numeral import SPACE, NotANumber, from_json, load_device_json, parse
 from gateway.text.words import distinct
 from gateway.times.device_time import absolute, unix_time
@@ -94,7 +94,7 @@ def emonhub_messages(base: str, frame: Frame, forms: tuple[str, ...], name: str)
 
     `name` is what the node is called; `base` ends with / as emonhub's base topics do.
     """
-    keys = _keys(frame, by_name=True)
+    keys, name = _keys(frame, by_name=True, read=as_level), publishable(name)
     there = {keys[index]: _number(value) for index, value in frame.items()}
     rssi = {} if frame.rssi is None else {"rssi": frame.rssi}
     if "node" in forms:
@@ -110,20 +110,11 @@ def emonhub_messages(base: str, frame: Frame, forms: tuple[str, ...], name: str)
 
 def emoncms_message(base: str, frame: Frame) -> Message:
     """Return a frame as the MQTT input of Emoncms takes it: whole seconds, an input for each key."""
-    keys = _keys(frame, by_name=frame.by_name)
-    values = {
-        # `time` in any case is the time to it, and `describe` a command.
-        str(index) if keys[index].lower() in ("time", "describe") else keys[index]: _number(value)
-        for index, value in frame.items()
-    }
+    keys = _keys(frame, by_name=frame.by_name, read=_as_emoncms_reads)
+    values = {keys[index]: _number(value) for index, value in frame.items()}
     return Message(
         f"{base}{as_level(frame.node)}", as_json({"time": math.floor(round(frame.stamp.wall, 3)), **values})
     )
-
-
-def as_level(name: str) -> str:
-    """Return a name as one level of a topic."""
-    return re.sub(r"[+#/\x00-\x1f\x7f-\x9f]", "_", name)
 
 
 def from_log(given: dict[str, Any], node: str, now: Stamp) -> Frame:
@@ -293,10 +284,19 @@ def as_json(whole: dict[str, Any]) -> bytes:
     return json.dumps(whole, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _keys(frame: Frame, *, by_name: bool) -> dict[int, str]:
-    """Return the key of every index: the index itself or, if it can be told from the others, its name."""
-    names = distinct([label if by_name else "" for label in frame.labels()], numbers=frame.by_name)
-    return dict(enumerate(names[: len(frame.values)], 1))
+def _keys(frame: Frame, *, by_name: bool, read: Callable[[str], str] = str) -> dict[int, str]:
+    """Return the key of every index: the index itself or, if its reader can tell it from others, its name."""
+    labels = [label if by_name else "" for label in frame.labels()]
+    seen = [*map(read, labels)]
+    names = zip(distinct(seen, numbers=frame.by_name), seen, labels, strict=True)
+    keys = [label if name == as_read else name for name, as_read, label in names]
+    return dict(enumerate(keys[: len(frame.values)], 1))
+
+
+def _as_emoncms_reads(name: str) -> str:
+    """Return what Emoncms keeps of a key; `time` in any case is the time to it, and `describe` a command."""
+    kept = re.sub(r"[^\w\s.-]", "", name)
+    return "" if kept.lower() in ("time", "describe") else kept
 
 
 def _number(value: float) -> float:

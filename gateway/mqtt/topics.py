@@ -24,6 +24,16 @@ def encode(name: str) -> str:
     )
 
 
+def publishable(name: str) -> str:
+    """Return a name as one or more levels of a topic, without what no topic may have."""
+    return _FORBIDDEN.sub("_", name)
+
+
+def as_level(name: str) -> str:
+    """Return a name as one level of a topic."""
+    return publishable(name).replace("/", "_")
+
+
 def check_topic(topic: str) -> None:
     """Raise ValueError for what is not a single topic."""
     if _FORBIDDEN.search(topic) or len(topic.encode()) > 200:
