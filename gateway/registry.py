@@ -135,6 +135,8 @@ def _why(point: EntryPoint, error: Exception) -> str:
     missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
     if not missing or missing.partition(".")[0] == point.module.partition(".")[0]:
         return f"{point.value} cannot be loaded: {error!r}"
+    if missing.partition(".")[0] in sys.stdlib_module_names:
+        return f"Python's own module {missing} is not there: after an upgrade of Python restart the gateway"
     package = _PACKAGES.get(missing.partition(".")[0], missing)
     sudo = "" if Path(sys.prefix).stat().st_uid else "sudo "  # as `make install` made it
     return f"the Python module {missing} is not installed: {sudo}{sys.executable} -m pip install {package}"

@@ -108,6 +108,18 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatc
     assert said == f"rfm12pi: the Python module serial is not installed: {pip} install pyserial"
 
 
+def test_a_module_of_python_itself_is_not_to_be_installed_by_pip(monkeypatch):
+    # given a gateway that runs on, though an upgrade of the system has removed its version of Python
+    monkeypatch.delitem(sys.modules, "listeners.counter", raising=False)
+    monkeypatch.setitem(sys.modules, "math", None)
+    # when a type is loaded for the first time
+    said = refusal("listeners", "counter")
+    # then the cure is no package of that name in the index, which is somebody else's
+    assert said == (
+        "counter: Python's own module math is not there: after an upgrade of Python restart the gateway"
+    )
+
+
 def test_a_module_that_is_not_there_is_no_missing_library(install):
     install(paper="gateway.nowhere:Paper")
     assert refusal("dispatchers", "paper").startswith(
