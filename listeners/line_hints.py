@@ -6,6 +6,8 @@ import re
 
 _NAMELESS = "values-without-names"
 """The reason for which `keyvalue` refuses a line of `serial`."""
+_TOO_LONG = "too-long"
+"""The reason for which a line is refused that never ends."""
 _UNTERMINATED = "unterminated"
 """The reason for which the last thing that a client or a program sent is refused: it may be half a line."""
 
@@ -31,6 +33,8 @@ def hint_for(reason: str, line: str) -> str:
     """Return what to do about lines that are not for this listener, "" if that is not known."""
     if reason == _UNTERMINATED:
         return "a line end expected after it"
+    if reason == _TOO_LONG and "\r" in line:
+        return "lines end with LF or CR LF, and the device sends CR alone"
     if reason not in ("not-a-number", _NAMELESS):
         return ""
     found = next((words for shape, words in _MEANT if shape.fullmatch(line.strip())), "")

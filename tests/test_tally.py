@@ -57,6 +57,8 @@ def test_what_a_log_line_quotes_is_short_and_printable(caplog):
         ("not-a-number", "34,1,2.5,-3", "one space before each value expected"),
         ("not-a-number", "34 21,5 -48,25 7", "a point expected in a number, not a comma"),
         ("unterminated", "34 21.5", "a line end expected after it"),
+        ("too-long", "34 21.5\r34 21.6", "lines end with LF or CR LF, and the device sends CR alone"),
+        ("too-long", "34 21.5 21.6", ""),
         ("not-a-number", "34 1 x", ""),
         ("odd-length", "34,1", ""),
     ],
