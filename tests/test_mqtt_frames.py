@@ -196,6 +196,23 @@ def test_what_emoncms_and_emonhub_publish_is_read():
     assert (frame.stamp.wall, frame.stamp.boot) == (1700000040.0, "")
 
 
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b'{"temp":{"value":21.5},"hum":50}', {"temp": 21.5, "hum": 50}),
+        (
+            b'{"0":{"name":"temp","value":28},"1":{"name":"temp","value":29.5}}',
+            {"0_temp": 28, "1_temp": 29.5},
+        ),
+        (b'{"0":{"name":"","value":16525},"5":{"name":"pump","value":"on"}}', {"0": 16525, "5_pump": None}),
+        (b'{"a":{"value":[1]},"b":{"name":"x"},"c":1}', {"a": None, "b": None, "c": 1}),
+    ],
+)
+def test_values_as_ebusd_publishes_them_are_read_as_by_emoncms(payload, expected):
+    frame = frames.from_emoncms(payload, "bai", NOW)
+    assert dict(zip(frame.names, frame.values, strict=True)) == expected
+
+
 BAD = [
     (b"", "not JSON"),
     (b"\xff\xfe", "text in UTF-8 expected"),

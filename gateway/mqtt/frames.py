@@ -191,15 +191,18 @@ def from_emonhub_values(payload: bytes, node: str, now: Stamp) -> Frame:
 def _numbers(given: dict[str, Any]) -> dict[str, float | None]:
     """Return the values of an object; one that is not a number is a gap: Emoncms takes the others, too.
 
+    A value may come as ebusd publishes it, `{"value": 21.5}`; a `name` in it is put after the key.
     Raises ValueError if none of them is a number.
     """
     found: dict[str, float | None] = {}
     fault: ValueError | None = None
     for key, value in given.items():
+        whole = value if isinstance(value, dict) and "value" in value else {"value": value}
+        name = f"{key}_{whole['name']}" if whole.get("name") else key
         try:
-            found[key] = number(value, key)
+            found[name] = number(whole["value"], name)
         except ValueError as error:
-            found[key], fault = None, error
+            found[name], fault = None, error
     if fault and all(value is None for value in found.values()):
         raise fault
     return found
