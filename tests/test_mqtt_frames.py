@@ -349,6 +349,13 @@ def test_a_time_that_cannot_be_takes_no_reading_away_and_gives_none_a_wrong_time
     assert doubts == [1]
 
 
+def test_a_name_that_no_input_has_does_not_cost_the_other_values_of_the_message():
+    # given names with a line feed and half a character, an empty one, and one that is too long
+    given = rb'{"T\nout\ud800":1,"":2,"' + b"n" * 70 + b'":3,"power":4}'
+    frame = frames.from_emoncms(given, "8", NOW)
+    assert frame == Frame("8", (1, 2, 3, 4), NOW, ("Tout", "_", "n" * 64, "power"), by_name=True)
+
+
 def test_where_nothing_is_a_number_the_message_is_refused():
     with pytest.raises(ValueError, match="a number expected for 'status'"):
         frames.from_emoncms(b'{"status":"active","temp":null}', "8", NOW)

@@ -236,11 +236,10 @@ def by_index(node: str, values: dict[str, Any], names: dict[str, Any], stamp: St
 
 
 def by_name(node: str, values: dict[str, float | None], stamp: Stamp) -> Frame:
-    """Return the frame of values that have names."""
+    """Return the frame of values that have names, of each of which it has what a name may have."""
     check_places(len(values))
-    if not all(0 < len(name) <= _LONGEST_NAME and name.isprintable() for name in values):
-        raise ValueError(f"names of 1 to {_LONGEST_NAME} characters expected")
-    return Frame(node, tuple(values.values()), stamp, tuple(values), by_name=True)
+    names = ("".join(filter(str.isprintable, key))[:_LONGEST_NAME] or "_" for key in values)
+    return Frame(node, tuple(values.values()), stamp, tuple(names), by_name=True)
 
 
 def check_places(count: int) -> None:
