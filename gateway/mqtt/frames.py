@@ -338,15 +338,9 @@ def _rssi(given: dict[str, Any]) -> int | None:
 
 
 def _position(given: object, key: str) -> tuple[str, int] | None:
-    if given is None:
-        return None
-    if (
-        isinstance(given, list)
-        and len(given) == 2
-        and isinstance(given[0], str)
-        and _ID.fullmatch(given[0])
-        and type(given[1]) is int
-        and 0 <= given[1] < 1 << 63
-    ):
-        return given[0], given[1]
+    match given:
+        case None:
+            return None
+        case [str(epoch), int(n)] if _ID.fullmatch(epoch) and type(n) is int and 0 <= n < 1 << 63:
+            return epoch, n
     raise ValueError(f"{key}: an epoch and a number expected")
