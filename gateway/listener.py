@@ -199,6 +199,8 @@ class Listener(Plugin):
 
     NAMES_NODES: ClassVar[bool] = True
     """Whether what it hears may call a node anything; otherwise nodes are numbers, or in its catalogue."""
+    SCALES: ClassVar[bool] = True
+    """Whether its values are multiplied by the scales of [nodes]; otherwise they stay as they come."""
 
     @property
     def simulated(self) -> bool:

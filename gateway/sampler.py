@@ -25,6 +25,7 @@ class Sampler(Listener):
     interval: float = setting(10.0, check=at_least(1))
 
     NAMES_NODES: ClassVar = False
+    SCALES: ClassVar = False
 
     def sample(self) -> Sequence[float | None]:
         """Return the values, by index from 1, None if there is none now; an empty sequence gives no frame.

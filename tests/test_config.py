@@ -403,6 +403,19 @@ class TestBetweenSections:
         text = whole(f"type = rfm12pi\n[[other]]\n{other}\n")
         assert remarks(f"{text}[nodes]\n[[node10]]\nname = x\n") == []
 
+    @pytest.mark.parametrize("node", ["oven", "10"])
+    @pytest.mark.parametrize("push", ["http", "mqtt\nformat = emoncms"])
+    @pytest.mark.parametrize(("key", "value"), [("scales", "0.1, 1"), ("scale", "10")])
+    def test_a_scale_of_what_is_taken_as_it_comes_is_remarked(self, remarks, push, node, key, value):
+        scaled = f"[nodes]\n[[{node}]]\nnames = temp, w\n{key} = {value}\n[[plain]]\nscale = 1\n"
+        (remark,) = remarks(whole(f"type = {push}\n") + scaled)
+        said = "not used: what is posted, or comes by MQTT, stays as it is"
+        assert remark.split(": ", 1)[1] == f"{key}: {said}; only packets and lines are multiplied"
+        # and it is not where a listener that multiplies may have the node
+        other = f"keyvalue\nnode = {node}" if node == "oven" else "tcp"
+        for type_ in (other, "exec\ncommand = /bin/true"):
+            assert remarks(whole(f"type = {push}\n[[other]]\ntype = {type_}\n") + scaled) == []
+
     def test_a_simulated_radio_has_nodes_of_its_own(self, remarks):
         text = "type = ds2482\nnode = 19\nsensor1 = 28.33F749050000\n[[radio]]\ntype = rfm12pi\n"
         [remark] = remarks(whole(f"{text}port = simulated\n"))

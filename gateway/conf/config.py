@@ -20,7 +20,7 @@ from gateway.conf.misplaced import (
     is_emonhub,
     is_misplaced,
 )
-from gateway.conf.node_section import read_node, remark_on_names
+from gateway.conf.node_section import read_node, remark_on_names, remark_on_scales
 from gateway.conf.section import Part, blame, is_off, place, read_part
 from gateway.nodes import Nodes
 from gateway.paths import find_socket, find_state_dir
@@ -125,6 +125,7 @@ def understood(text: Document, remembered: Mapping[Place, str] = MappingProxyTyp
     }
     check_conflicts(text, parts, nodes)
     remark_on_names(text, parts["listeners"], nodes)
+    remark_on_scales(text, parts["listeners"], nodes)
     if gateway:
         _check_moves(text, gateway, parts["listeners"], remembered)
     if gateway and not gateway.simulate:

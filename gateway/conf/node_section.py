@@ -77,6 +77,25 @@ def remark_on_names(text: Document, listeners: Sequence[Part], nodes: Nodes) -> 
             text.remark(section.line, f"[[{node}]]", message)
 
 
+def remark_on_scales(text: Document, listeners: Sequence[Part], nodes: Nodes) -> None:
+    """Point out scales of nodes that only come from listeners which take values as they are."""
+    plugins = [part.plugin for part in listeners if isinstance(part.plugin, Listener)]
+    scaling = [plugin for plugin in plugins if plugin.SCALES]
+    if not any(plugin.NAMES_NODES and not plugin.SCALES for plugin in plugins):
+        return
+    are_named = any(plugin.NAMES_NODES for plugin in scaling)
+    known = {series.node for plugin in scaling for series in plugin.catalogue()}
+    for node, decoder in nodes.decoders.items():
+        section = text.root.sections["nodes"].sections[node]
+        is_scaled = are_named or node in known or (node.isdecimal() and scaling)
+        if is_scaled or all(float(scale) == 1 for scale in decoder.scales or (decoder.scale or 1,)):
+            continue
+        for key in ("scale", "scales"):
+            if entry := section.sections.get("rx", section).entries.get(key):
+                message = "not used: what is posted, or comes by MQTT, stays as it is"
+                text.remark(entry.line, key, f"{message}; only packets and lines are multiplied")
+
+
 def _entries(text: Document, section: Section, rx: Section | None) -> dict[str, Entry]:
     """Return the entries that are used, and note a remark or a fault for each of the others."""
     used: dict[str, Entry] = {}

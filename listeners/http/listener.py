@@ -67,6 +67,7 @@ class Http(TcpListener[_Client]):
     idle: float = setting(300.0, check=at_least(1))
     clients: int = setting(100, check=between(1, 400))
 
+    SCALES: ClassVar = False
     COUNTED: ClassVar = "a request"
     LETS_OTHERS_IN: ClassVar = "host = 0.0.0.0 and a key let others in"
 

@@ -75,6 +75,7 @@ class Mqtt(Broker, CountingListener):
     retained: bool = setting(default=False)
     values: Mappings = field(default_factory=Mappings)
 
+    SCALES: ClassVar = False
     COUNTED: ClassVar = "a message"
 
     def __post_init__(self) -> None:
