@@ -16,7 +16,7 @@ from gateway.frame import HIGHEST, Frame, Stamp
 from gateway.mqtt.message import Message
 from gateway.mqtt.topics import as_level, encode, publishable
 from gateway.text.numeral import SPACE, NotANumber, from_json, load_device_json, parse
-from gateway.text.words import distinct
+from gateway.text.words import as_emoncms_keeps, distinct
 from gateway.times.device_time import absolute, unix_time
 from gateway.version import MADE
 
@@ -112,9 +112,8 @@ def emoncms_message(base: str, frame: Frame) -> Message:
     """Return a frame as the MQTT input of Emoncms takes it: whole seconds, an input for each key."""
     keys = _keys(frame, by_name=frame.by_name, read=_as_emoncms_reads)
     values = {keys[index]: _number(value) for index, value in frame.items()}
-    return Message(
-        f"{base}{as_level(frame.node)}", as_json({"time": math.floor(round(frame.stamp.wall, 3)), **values})
-    )
+    whole = {"time": math.floor(round(frame.stamp.wall, 3)), **values}
+    return Message(f"{base}{as_level(frame.node)}", as_json(whole))
 
 
 def from_log(given: dict[str, Any], node: str, now: Stamp) -> Frame:
@@ -297,8 +296,7 @@ def _keys(frame: Frame, *, by_name: bool, read: Callable[[str], str] = str) -> d
 
 def _as_emoncms_reads(name: str) -> str:
     """Return what Emoncms keeps of a key; `time` in any case is the time to it, and `describe` a command."""
-    kept = re.sub(r"[^\w\s.-]", "", name)
-    return "" if kept.lower() in ("time", "describe") else kept
+    return "" if (kept := as_emoncms_keeps(name)).lower() in ("time", "describe") else kept
 
 
 def _number(value: float) -> float:

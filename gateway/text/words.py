@@ -55,6 +55,14 @@ def figure(value: float) -> str:
     )
 
 
+def as_emoncms_keeps(name: str) -> str:
+    """Return the name of a node or an input as Emoncms stores it, without the characters that it drops.
+
+    Spaces stay, even around it: in `{a:1, b:2}` the second name begins with one.
+    """
+    return re.sub(r"[^\w\s.-]", "", name)
+
+
 def distinct(names: Sequence[str], *, numbers: bool = False) -> list[str]:
     """Return names by position; the index in place of one that is empty, a number, or there twice.
 

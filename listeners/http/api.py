@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from gateway.frame import Frame
+from gateway.text.words import as_emoncms_keeps
 from gateway.times.device_time import believed, relative, unix_time
 from listeners.http.values import (
     Values,
-    as_emoncms_keeps,
     lenient,
     node_name,
     number,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gateway.frame import HIGHEST, Frame, check_node
 from gateway.text.numeral import NotANumber, from_json, load_json
+from gateway.text.words import as_emoncms_keeps
 from listeners.http.wire import Refusal
 
 if TYPE_CHECKING:
@@ -131,14 +132,6 @@ def strict_json(text: str, *, is_form: bool) -> object:
         with suppress(ValueError):
             return load_json(written)
     raise Refusal("Format error, json string supplied is not valid")
-
-
-def as_emoncms_keeps(name: str) -> str:
-    """Return a name as Emoncms stores it: without the characters that it does not allow.
-
-    Spaces stay, even around it: in `{a:1, b:2}` the second name begins with one.
-    """
-    return re.sub(r"[^\w\s.-]", "", name)
 
 
 def quoted(value: object) -> str:

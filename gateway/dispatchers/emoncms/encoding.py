@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import TYPE_CHECKING, Literal
 
 from gateway.text.numeral import LARGEST
-from gateway.text.words import distinct
+from gateway.text.words import as_emoncms_keeps, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 Keys = Literal["index", "name"]
 
-_NOT_KEPT = re.compile(r"[^\w\s.-]")
 _LONGEST = 64
 """The characters of a key; emoncms.org drops values whose key is longer."""
 
@@ -72,11 +70,11 @@ def keys_of(frame: Frame, keys: Keys) -> list[str]:
     The others are all that have a name: a key stays the same in a frame with fewer values.
     """
     if frame.by_name:  # exactly, as a device may have posted it there before
-        return distinct([_NOT_KEPT.sub("", label)[:_LONGEST] for label in frame.labels()], numbers=True)
+        return distinct([as_emoncms_keeps(label)[:_LONGEST] for label in frame.labels()], numbers=True)
     every = distinct([as_kept(label) if keys == "name" else "" for label in frame.labels()])
     return every[: len(frame.values)]
 
 
 def as_kept(label: str) -> str:
     """Return a label as Emoncms keeps it, without leading, trailing and repeated spaces."""
-    return " ".join(_NOT_KEPT.sub("", label).split())[:_LONGEST].rstrip()
+    return " ".join(as_emoncms_keeps(label).split())[:_LONGEST].rstrip()
