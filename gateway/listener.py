@@ -132,7 +132,8 @@ class Latest:
 
     It may have no value at all, and its time may be wrong while the clock is; `valued` is the last that had
     a value, which came at `valued_at`. `frames` counts those with a value. `usual` is the usual pause in
-    seconds, None before the second frame; several frames that come at once count as one.
+    seconds, None before the second frame; several frames that come at once count as one. `beside` has the
+    frames of the last minute with values that no later one has, and when each came.
     """
 
     frame: Frame
@@ -141,6 +142,7 @@ class Latest:
     frames: int = 0
     valued: Frame | None = None
     valued_at: float | None = None
+    beside: tuple[tuple[float, Frame], ...] = ()
 
     def is_silent(self, now: float) -> bool:
         """Tell whether values come less often than they used to."""

@@ -268,6 +268,25 @@ def test_values_by_name_that_come_apart_stand_until_they_expire():
     assert values(605.0, T1=3) == {"T1": 3}
 
 
+def test_values_of_a_device_that_sends_each_on_its_own_are_all_present():
+    # given a device that posts three values one after the other, before anyone looks at them
+    present, one = State(), stream()
+    present.configure({"push": Listener()}, Nodes({}))
+    latest = present.begin("push")
+    numbered = Frame("x", (7, 8), STAMP, source="push")
+    for at, frame in enumerate([numbered, *(named("push", "x", **{name: 1}) for name in ("a", "b", "a"))]):
+        latest.note(frame, 100.0 + at)
+    # when the present is looked at, then it has all of them, and each is announced
+    found = published(one, node_states(present, 104.0)[0], now=104.0)
+    assert json.loads(found["home/pi/state/x"])["values"] == {"1": 7, "2": 8, "b": 1, "a": 1}
+    message = home_assistant.check(topic := "homeassistant/device/oemgateway_ab12_x/config", found[topic])
+    assert set(message["components"]) == {"1", "2", "a", "b", "-seen"}
+    # and each expires by its own time
+    latest.note(named("push", "x", c=3), 702.5)
+    found = published(one, node_states(present, 702.5)[0], now=702.5)
+    assert json.loads(found["home/pi/state/x"])["values"] == {"a": 1, "c": 3}
+
+
 def test_what_nodes_says_of_a_radio_is_announced():
     decoder = {"nodename": "emonTx", "names": ["power1", "temp1"], "units": ["W", "C"], "datacode": "h"}
     (node,) = heard(

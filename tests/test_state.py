@@ -99,6 +99,20 @@ def test_the_last_frame_of_each_node_is_remembered_of_so_many_nodes():
     assert made.nodes()["9"].frame.values == (3.0,)
 
 
+def test_frames_of_the_last_minute_that_have_other_values_are_kept_but_not_too_many():
+    def beside(*notes):
+        made = LatestFrames()
+        for at, *names in notes:
+            made.note(Frame("9", (1.0,) * len(names), STAMP, tuple(names), by_name=names != [""]), at)
+        return [frame.names for _, frame in made.nodes()["9"].beside]
+
+    assert beside((0, "a"), (1, "b"), (2, "a")) == [("b",)]
+    assert beside((0, "a", "b"), (1, "a")) == [("a", "b")]
+    assert beside((0, ""), (1, "a"), (2, "")) == [("a",)]
+    assert beside((0, "a"), (61, "b")) == []
+    assert len(beside(*((n / 1000, f"a{n}") for n in range(1000)))) == 256
+
+
 def test_a_frame_without_a_value_is_the_last_one_but_no_value_was_heard():
     made = latest_frames(*[("9", 10.0 * n) for n in range(20)])
     for number in range(20, 30):

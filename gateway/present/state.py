@@ -26,6 +26,10 @@ _WEIGHT = 0.1
 """The weight of one more pause against those before it."""
 _AT_ONCE_S = 1.0
 """Frames of a node within that many seconds came at once, as from a device that posts in batches."""
+_BESIDE_S = 60.0
+"""Seconds for which a frame is kept beside the last one; who looks at the present may be late."""
+_BESIDE = 256
+"""Frames that are kept beside the last one of a node."""
 _NODES = 256
 """Nodes of one listener that are remembered; the devices of a network may call themselves anything."""
 
@@ -94,11 +98,24 @@ class LatestFrames:
 
 
 def _next(before: Latest | None, frame: Frame, now: float, usual: float | None) -> Latest:
+    if not before:
+        return Latest(frame, now, usual, 1, frame, now) if frame.items() else Latest(frame, now)
+    beside = _beside(before, frame, now)
     if frame.items():
-        return Latest(frame, now, usual, (before.frames if before else 0) + 1, frame, now)
-    if before:
-        return Latest(frame, now, usual, before.frames, before.valued, before.valued_at)
-    return Latest(frame, now)
+        return Latest(frame, now, usual, before.frames + 1, frame, now, beside)
+    return Latest(frame, now, usual, before.frames, before.valued, before.valued_at, beside)
+
+
+def _beside(before: Latest, frame: Frame, now: float) -> tuple[tuple[float, Frame], ...]:
+    """Return the earlier frames with other values, as from a device that sends each value on its own."""
+    names = {*frame.names}
+    kept = [
+        (at, each)
+        for at, each in (*before.beside, (before.at, before.frame))
+        if now - at < _BESIDE_S
+        and (each.by_name != frame.by_name or (frame.by_name and not names.issuperset(each.names)))
+    ]
+    return tuple(kept[-_BESIDE:])
 
 
 class State:

@@ -42,14 +42,16 @@ def _state(
     frame = None if newest is None else _merged(newest.frame, [latest.frame for latest in heard])
     open_ended = not fixed or any(series.index is None for _, series in fixed)
     values = {key: series for _, series in fixed if series.claimed and (key := _key(series))}
-    if frame and open_ended:
-        values |= {key: present.series(frame, at) for at, key in enumerate(state_values(frame), 1)}
+    if newest and frame and open_ended:
+        for each in (*(each for _, each in newest.beside), frame):
+            values |= {key: present.series(each, at) for at, key in enumerate(state_values(each), 1)}
     intervals = [series.interval for _, series in fixed if series.interval]
     return NodeState(
         node,
         source=fixed[0][0] if fixed else frame.source if frame else "",
         frame=frame,
         age=max(0.0, now - newest.at) if newest else 0.0,
+        beside=[(max(0.0, now - at), each) for at, each in newest.beside] if newest else [],
         usual=newest.usual if newest else None,
         interval=max(intervals, default=None),
         name=present.node_name(node),

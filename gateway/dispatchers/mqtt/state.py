@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from gateway.plugin import Series
 from gateway.present.values import LEAST_UNKNOWN, MISSED, lifetime
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from gateway.dispatchers.mqtt.discovery import Announcer
     from gateway.dispatchers.mqtt.published import Published
@@ -30,13 +30,14 @@ class NodeState:
 
     `interval` is what the configuration fixes, `usual` the pause that was observed; each in seconds. `values`
     are those it is known to have, by their keys; others may come where it is `open_ended`. `source` is its
-    listener.
+    listener. `beside` has earlier frames with values that the last one does not have, and their ages.
     """
 
     node: str
     source: str = ""
     frame: Frame | None = None
     age: float = 0.0
+    beside: Sequence[tuple[float, Frame]] = ()
     usual: float | None = None
     interval: float | None = None
     name: str = ""
@@ -189,11 +190,13 @@ class StateStream:
         if each.frame is None or shown.frame == each.frame:
             return
         shown.frame = each.frame
-        came = now - each.age
-        kept = {
-            key: at for key, at in shown.values.items() if each.frame.by_name and at[1] + shown.expiry > now
+        before = shown.values if each.frame.by_name else {}
+        came = {
+            key: (value, now - age)
+            for age, frame in (*each.beside, (each.age, each.frame))
+            for key, value in state_values(frame).items()
         }
-        shown.values = kept | {key: (value, came) for key, value in state_values(each.frame).items()}
+        shown.values = {key: at for key, at in {**before, **came}.items() if at[1] + shown.expiry > now}
         if (left := shown.expiry - each.age) > 0:
             values = {key: value for key, (value, _) in shown.values.items()}
             yield state_message(self._topic, each.frame, values, left)
