@@ -965,12 +965,39 @@ def test_batches_shrink_while_answers_are_slow_or_do_not_come_and_grow_again(spo
     far = far_end(batch=8)
     worker = virtual(dispatching(far, spool))
     clock = worker.plugin.clock
-    slow = [lambda: clock.sleep(20)] * 2
+    slow = [lambda: clock.sleep(40), lambda: clock.sleep(20)]
     far.script = [*slow, raising(OutcomeUnknown("timeout")), *[lambda: None] * 3]
     spool.put([frame(n) for n in range(40)])
     started(worker)
     wait_until(lambda: len(far.got) == 40)
     assert far.batches == [8, 4, 2, 1, 2, 4, 8, 8, 5]
+
+
+@pytest.mark.parametrize("first", [1, 40])
+def test_where_small_batches_take_as_long_as_large_ones_a_backlog_goes_in_large_ones(spool, started, first):
+    # given a server that takes half a minute for any request
+    far = far_end(batch=16)
+    worker = virtual(dispatching(far, spool))
+    far.script = [lambda: worker.plugin.clock.sleep(25)] * 1000
+    spool.put([frame(n) for n in range(first)])
+    started(worker)
+    wait_until(lambda: len(far.got) == first)
+    # when much more waits for it
+    spool.put([frame(n) for n in range(first, first + 400)])
+    wait_until(lambda: len(far.got) == first + 400)
+    # then few requests are made
+    assert len(far.batches) < 45
+    assert far.got == [*map(float, range(first + 400))]
+
+
+def test_where_each_frame_takes_long_batches_stay_small(spool, started):
+    far = far_end(batch=16)
+    worker = virtual(dispatching(far, spool))
+    far.script = [lambda: worker.plugin.clock.sleep(12 * far.batches[-1])] * 100
+    spool.put([frame(n) for n in range(60)])
+    started(worker)
+    wait_until(lambda: len(far.got) == 60)
+    assert max(far.batches[4:]) == 2
 
 
 def test_where_large_batches_have_no_answer_in_time_small_ones_go_for_ten_minutes(spool, started):

@@ -28,6 +28,7 @@ from gateway.plugin import (
 from gateway.process.log_limit import LogLimit
 from gateway.workers.attempt import Attempt
 from gateway.workers.backoff import APART, between_looks, longest_pause
+from gateway.workers.batch_size import BatchSize
 from gateway.workers.kept import Kept
 from gateway.workers.refused_nodes import Aside, Numbered, RefusedInARow, RefusedNodes, refused_node
 from gateway.workers.served import ServedWorker
@@ -39,13 +40,6 @@ if TYPE_CHECKING:
     from gateway.spool import Spool
     from gateway.times.dating import Dating
     from gateway.workers.worker import Worker
-
-_QUICK = 10.0
-"""Seconds within which a batch should be taken; one that takes longer is followed by one of half its size."""
-
-_SMALLER_FOR = 600.0
-"""Seconds in which batches stay as small as the one that arrived after a larger one had no answer in time.
-On a line that large packets do not pass, each costs the time-out. If all else failed, it was an outage."""
 
 _LOOKS = 30
 """How often a far end that is still storing frames is asked before a longer pause."""
@@ -89,8 +83,7 @@ class DispatcherWorker(ServedWorker):
         self._compared_after: tuple[int, int] | None = None
         self._compared_at = 0.0
         self._new_frames = Flag()
-        self._size = self._largest = plugin.batch
-        self._smaller_until, self._vanished = -math.inf, -1
+        self._size = BatchSize(plugin.batch)
         self._recalled, self._kept = False, Kept(spool, self)
         self._attempt: Attempt | None = None
         self._blamed: int | None = None
@@ -114,7 +107,7 @@ class DispatcherWorker(ServedWorker):
             # Before the clocks are compared: a try that fails makes one request.
             self._settle(self._attempt, at_rest=False)
             return
-        waiting = self._spool.peek(self.name, self._size if self._recalled else LARGEST_BATCH)
+        waiting = self._spool.peek(self.name, self._size.next if self._recalled else LARGEST_BATCH)
         held = self._spool.holding
         if self.stop.is_set():
             return  # an edit may have given the name to another while the queue was waited for
@@ -176,7 +169,7 @@ class DispatcherWorker(ServedWorker):
         self._attempt, number, began = attempt, len(attempt.frames), self.plugin.clock.monotonic()
         try:
             attempt.delivery.send()
-            quick = self.plugin.clock.monotonic() - began < _QUICK
+            seconds = self.plugin.clock.monotonic() - began
             if not self._is_confirmed(attempt):
                 return
         except TryLater as failure:
@@ -186,9 +179,8 @@ class DispatcherWorker(ServedWorker):
                 self._kept.not_kept()
             raise
         except OutcomeUnknown:
-            self._size, attempt.unanswered_since = max(1, number // 2), began
-            if number > 1 and self.plugin.clock.monotonic() - began >= _QUICK:
-                self._vanished = self.failures + 1
+            attempt.unanswered_since = began
+            self._size.unanswered(number, self.plugin.clock.monotonic() - began, self.failures)
             self._kept.failed(attempt.delivery.failed, attempt.frames[-1][0])
             raise
         except HoldEverything:
@@ -203,14 +195,9 @@ class DispatcherWorker(ServedWorker):
         self._delivered(attempt, number)
         self.refused_nodes.taken(nodes)
         self.succeeded()
-        if attempt.upto == waiting[-1][0] and len(waiting) < self._size:
+        if attempt.upto == waiting[-1][0] and len(waiting) < self._size.next:
             self.wait(self.plugin.interval)
-        if self._vanished == self.failures:
-            self._largest, self._smaller_until = self._size, self.plugin.clock.monotonic() + _SMALLER_FOR
-        elif self.plugin.clock.monotonic() >= self._smaller_until:
-            self._largest = self.plugin.batch
-        self._vanished = -1
-        self._size = min(self._size * 2, self._largest) if quick else max(1, number // 2)
+        self._size.taken(number, seconds, self.plugin.clock.monotonic(), self.failures)
 
     def _mark(self, attempt: Attempt) -> bool:
         """Note what is being sent; False if an edit has ended this worker: its place may be another's."""
@@ -316,7 +303,7 @@ class DispatcherWorker(ServedWorker):
             self._done(number, 0, [*attempt.aside, (number, frame, str(refusal))])
             return
         else:
-            self._size = max(1, len(suspects) // 2)
+            self._size.halve(len(suspects))
             self._blamed = number if len(suspects) == 1 else None
         self._settle(attempt, at_rest=True)  # it has answered
 
