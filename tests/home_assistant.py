@@ -1,4 +1,4 @@
-"""What Home Assistant takes for discovery, by the stricter of 2025.4 and 2026.11, as measured."""
+"""What Home Assistant takes for discovery, by the strictest of 2025.4, 2025.7 and 2026.11, as measured."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ DEVICE = {
 UNITS = {
     "temperature": {"°C", "°F", "K"},
     "power": {"mW", "W", "kW", "MW"},
+    "apparent_power": {"VA"},
     "energy": {"Wh", "kWh", "MWh", "J", "kJ", "MJ", "GJ"},
     "voltage": {"µV", "mV", "V", "kV"},
     "current": {"mA", "A"},

@@ -116,6 +116,8 @@ def test_everything_that_is_retained_at_first():
         ("%", "Battery", "battery", "measurement"),
         ("%", "valve", None, "measurement"),
         ("p", "pulse", None, "total_increasing"),
+        ("VA", "", "apparent_power", "measurement"),
+        ("kVA", "", None, "measurement"),
         ("furlong", "", None, "measurement"),
         ("", "", None, "measurement"),
     ],

@@ -25,7 +25,7 @@ _CLASSES = {
     "temperature": ("°C", "°F", "K"),
     "power": ("mW", "W", "kW", "MW"),
     "energy": ("Wh", "kWh", "MWh", "J", "kJ", "MJ", "GJ"),
-    "apparent_power": ("VA", "kVA"),
+    "apparent_power": ("VA",),
     "reactive_power": ("var", "kvar"),
     "voltage": ("µV", "mV", "V", "kV"),
     "current": ("mA", "A"),
@@ -36,7 +36,10 @@ _CLASSES = {
     "irradiance": ("W/m²",),
     "wind_speed": ("m/s", "km/h"),
 }
-"""The device classes by the units that each allows: with another unit the component is refused."""
+"""The device classes by the units that each allows: with another unit the component is refused.
+
+kVA has none: Home Assistant 2025.7 to 2025.9 do not allow it.
+"""
 
 _OF_UNIT = {unit: name for name, units in _CLASSES.items() for unit in units}
 _COUNTERS = ("p", "pulses", "m3", "m³")
