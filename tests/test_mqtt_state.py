@@ -145,6 +145,33 @@ def test_nodes_and_names_that_nobody_would_choose():
     assert not any("1/0" in about["value_template"] for about in components.values())
 
 
+def test_no_two_values_have_the_same_id_and_each_keeps_its_own(tmp_path):
+    # given nodes and names whose parts, put together, are the same
+    def ids(*nodes):
+        found = published(stream(tmp_path / "published"), [*nodes], ["push"])
+        configs = {
+            topic: home_assistant.check(topic, text)["components"]
+            for topic, text in found.items()
+            if topic.endswith("config") and text
+        }
+        return {
+            node: components[key]["unique_id"]
+            for node, key in (("a", "b_c"), ("a_b", "c"))
+            if (components := configs.get(f"homeassistant/device/oemgateway_ab12_{node}/config"))
+        }
+
+    (one,), (other,) = heard(named("push", "a", b_c=1)), heard(named("push", "a_b", c=2))
+    # when both are announced, then the first has the id that it would have alone
+    assert ids(one) == {"a": "oemgateway_ab12_a_b_c"}
+    both = {"a": "oemgateway_ab12_a_b_c", "a_b": "oemgateway_ab12_a_b/c"}
+    assert ids(one, other) == both
+    # and none changes, whichever is heard first after a restart, or alone
+    assert ids(other, one) == both
+    assert ids(other)["a_b"] == both["a_b"]
+    published(stream(tmp_path / "published"), [other])
+    assert ids(other) == {"a_b": both["a_b"]}
+
+
 def test_nothing_is_sent_twice_and_a_backlog_never():
     one = stream()
     published(one, [CELLAR])

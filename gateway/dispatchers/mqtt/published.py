@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from gateway.mqtt.message import Message
 from gateway.process.state_files import read_file, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 _UNHEARD = 3 * 256
@@ -89,7 +89,7 @@ class Published:
         """
         messages: list[Message] = []
         self._after = {}
-        for each in wanted:
+        for each in self._distinct(wanted):
             known = self._known.get(each.topic, _Known())
             parts = {**known.components, **each.components} if each.open_ended else each.components
             self._after[each.topic] = _Known(each.source, parts)
@@ -113,6 +113,24 @@ class Published:
         # Noted before it is sent, so that it is known even if a kill interrupts the sending.
         self._note({**self._known, **{t: k for t, k in self._after.items() if t not in self._known}})
         return [*(Message(topic, b"", retain=True) for topic in gone_topics), *messages]
+
+    def _distinct(self, wanted: Sequence[Retained]) -> Iterator[Retained]:
+        """Yield what is wanted, with no id of a component twice: Home Assistant ignores the second.
+
+        A node a_b with c and a node a with b_c have one id. The first to be announced has it, for good.
+        """
+        owners: dict[str, tuple[str, str]] = {}
+        for topic, known in self._known.items():
+            for name, about in known.components.items():
+                owners.setdefault(about.get("unique_id"), (topic, name))
+        for each in wanted:
+            parts = dict(each.components)
+            for name, about in parts.items():
+                other = f"{about['unique_id'].removesuffix(f'_{name}')}/{name}"
+                is_first = owners.setdefault(about["unique_id"], (each.topic, name)) == (each.topic, name)
+                if not is_first or owners.get(other) == (each.topic, name):
+                    parts[name] = {**about, "unique_id": other}
+            yield replace(each, device={**each.device, "components": parts}) if each.device else each
 
     def _unless_sent(self, message: Message | None) -> list[Message]:
         return [message] if message and self._sent.get(message.topic) != message else []
