@@ -8,7 +8,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import tempfile
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,47 @@ def test_a_file_of_another_file_system_is_not_taken_for_a_removed_one(path, spoo
     path.unlink()
     assert removed.is_gone(path, (about.st_dev, about.st_ino))
     assert not removed.is_gone(path, (about.st_dev + 1, about.st_ino))
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Give a directory of another file system."""
+    for where in ("/dev/shm", "/var/tmp", "/tmp"):
+        with suppress(OSError):
+            directory = Path(tempfile.mkdtemp(dir=where))
+            if directory.stat().st_dev != tmp_path.stat().st_dev:
+                yield directory
+                shutil.rmtree(directory)
+                return
+            directory.rmdir()
+    pytest.skip("needs two file systems that can be written")
+
+
+def test_a_copy_that_is_mounted_over_it_is_replaced_by_what_came_since(path, spool, elsewhere):
+    # given a directory that is copied into memory, which then takes its place, as by log2ram
+    copy = elsewhere / "state"
+    shutil.copytree(path.parent, copy)
+    spool.put([frame(10)])
+    path.parent.rename(path.parent.with_name("below"))
+    path.parent.symlink_to(copy)
+    # when readings come
+    spool.put([frame(11)])
+    # then the copy is set aside, and the queue goes on there with all that it has
+    assert kept(path) == {"a": list(range(3, 12)), "b": list(range(12))}
+    assert len([*copy.glob("queue.db.replaced-*")]) == 1
+    assert (spool.trouble, values(spool, "a")) == ("", list(range(3, 12)))
+
+
+def test_another_queue_that_is_mounted_over_it_is_left_alone(path, spool, elsewhere):
+    copy = elsewhere / "state" / "queue.db"
+    filled(copy, 500, 502)
+    Path(f"{copy}-wal").touch()
+    before = copy.read_bytes()
+    path.parent.rename(path.parent.with_name("below"))
+    path.parent.symlink_to(copy.parent)
+    spool.put([frame(10)])
+    assert (copy.read_bytes(), [*copy.parent.glob("*.replaced-*")]) == (before, [])
+    assert values(spool, "a") == list(range(3, 11))
 
 
 def test_what_cannot_be_read_any_more_replaces_nothing(path, spool):

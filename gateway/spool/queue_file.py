@@ -188,7 +188,10 @@ class QueueFile:
         Raises sqlite3.Error, also if the file is away. A rescue has then written what was put.
         """
         if not self.is_away:
-            if self._file and removed.is_gone(self._path, self._file):
+            if self._file and (
+                removed.is_gone(self._path, self._file)
+                or removed.is_covered(self._path, self._file, self.contents.identity)
+            ):
                 self._replace(lambda db: removed.write(self._path, db, self.contents.identity))
             elif self._open_log and removed.is_gone(self._log, self._open_log):
                 self._replace(lambda db: removed.complete(self._path, db))

@@ -43,6 +43,21 @@ def is_gone(path: Path, which: tuple[int, int]) -> bool:
     return about.st_dev == device and about.st_ino != inode
 
 
+def is_covered(path: Path, which: tuple[int, int], identity: int | None) -> bool:
+    """Tell whether a copy of an open file, on another file system, has taken its path.
+
+    So it is where a directory is copied into memory and mounted over itself, as by log2ram, or unmounted.
+    What came since is not in the copy, which the next start will find.
+    """
+    try:
+        if not identity or path.lstat().st_dev == which[0]:
+            return False
+        with closing(store.open_view(path)) as copy:
+            return store.identity(copy) == identity
+    except (OSError, sqlite3.Error):
+        return False
+
+
 def keep(path: Path, db: sqlite3.Connection) -> None:
     """Copy an open queue to a file beside its path, which another gateway uses. Raises as `write`."""
     kept = named(path, free_name(path, "removed"), "removed")
