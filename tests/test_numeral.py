@@ -116,6 +116,11 @@ def test_json_of_a_device_may_hold_what_c_and_arduino_print_for_no_number(word):
     assert load_device_json(text) == {"a": None, "nan": [None, 2], 'b"nan,': "nan"}
 
 
+def test_json_of_a_device_may_leave_out_a_value():
+    text = '{"a":,"b:,}":{"c": \t,"d":2},"e":":,","f": }'
+    assert load_device_json(text) == {"a": None, "b:,}": {"c": None, "d": 2}, "e": ":,", "f": None}
+
+
 @pytest.mark.parametrize(
     "text",
     ["{nan:1}", '{"a":1nan}', '{"a":nanny}', '{"a":nan', '{"a":"nan', '{"a":"\\', '{"a":- nan}', '{"a":-}'],
@@ -128,6 +133,8 @@ def test_a_word_for_no_number_mends_no_other_json(text):
 def test_damaged_json_of_a_device_takes_no_longer_than_its_length():
     with pytest.raises(json.JSONDecodeError):
         load_device_json('{"a":nan,"' + '\\"' * 500_000)
+    with pytest.raises(json.JSONDecodeError):
+        load_device_json('{"a":' + " " * 500_000 + ":" * 500_000)
 
 
 @given(ANY_JSON.map(json.dumps) | st.text() | st.just("[" * 100_000) | st.just('{"a":' * 100_000))

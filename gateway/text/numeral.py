@@ -29,9 +29,12 @@ _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _NO_NUMBER = r"[-+]?(?:nan|inf(?:inity)?|ovf)"
 _NO_VALUE = re.compile(_NO_NUMBER + "|null|none|-", re.IGNORECASE)
 _QUOTED_OR_NO_NUMBER = re.compile(
-    rf'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|(?P<word>{_NO_NUMBER}\b)', re.IGNORECASE | re.DOTALL
+    rf'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|(?P<none>{_NO_NUMBER}\b|(?<=:)\s*(?=[,}}]))', re.IGNORECASE | re.DOTALL
 )
-"""A string of JSON, which stays as it is, or one of these words outside a string. It takes linear time."""
+"""A string of JSON, which stays as it is, or outside a string one of these words or nothing after a colon.
+
+It takes linear time.
+"""
 
 
 class NotANumber(ValueError):
@@ -82,11 +85,11 @@ def load_json(text: str, **more: Any) -> Any:  # noqa: ANN401  (JSON)
 
 
 def load_device_json(text: str, **more: Any) -> Any:  # noqa: ANN401  (JSON)
-    """Return the value of JSON text, in which a device may print `nan`, `inf` or `ovf` for a number."""
+    """Return the value of JSON text, in which a device may print `nan`, `inf` or nothing for a number."""
     try:
         return load_json(text, **more)
     except ValueError:
-        mended = _QUOTED_OR_NO_NUMBER.sub(lambda found: "null" if found["word"] else found[0], text)
+        mended = _QUOTED_OR_NO_NUMBER.sub(lambda found: found[0] if found["none"] is None else "null", text)
         return load_json(mended, **more)
 
 
