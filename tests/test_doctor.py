@@ -284,6 +284,8 @@ def test_a_gateway_that_does_not_answer_has_its_ports_and_buses_all_the_same(tmp
 
 
 def test_the_machine_of_this_process(monkeypatch):
+    # given a machine on which the service is not installed
+    monkeypatch.setattr("pwd.getpwnam", {}.__getitem__)
     here = Machine.below(Path("/"))
     assert (here.live, here.uid) == (True, os.geteuid())
     assert os.getegid() in here.gids
