@@ -203,6 +203,11 @@ def test_names_go_on_as_names_and_the_new_nodes_are_listed(migrate):
     assert "log each to the feed of the old input" in printed
 
 
+def test_a_name_that_two_values_have_is_one_input_no_more(migrate):
+    _, printed, _ = migrate(f"{HUB}{RADIO}[nodes]\n[[18]]\n[[[rx]]]\nnames = MSG, T7, T7\n")
+    assert "\n  node 18: T7 names more than one value: these are called by their indices\n" in printed
+
+
 def test_without_names_inputs_are_as_before(migrate):
     _, printed, new = migrate(HUB.replace("autoconf = 1\n", "") + RADIO + HTTP)
     assert config.read(new).dispatchers["emoncms"].keys == "index"

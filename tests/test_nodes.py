@@ -433,6 +433,12 @@ LONG = "a node of a meter"
 A_SHORT_NAME = "1 to 16 letters, digits, dots, dashes, underscores or spaces"
 
 
+def test_a_name_that_two_values_have_is_a_remark(read):
+    configuration = read("[nodes]\n[[18]]\nnames = MSG, T7, '', T7, '', pulse\n")
+    said = "T7 names more than one value: these are called by their indices"
+    assert [str(each).split(": ", 1)[1] for each in configuration.remarks] == [f"names: {said}"]
+
+
 def test_what_emonhub_passes_over_is_a_remark(read):
     configuration = read(
         "[nodes]\n"  # 10

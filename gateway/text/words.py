@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import groupby
@@ -74,6 +75,11 @@ def distinct(names: Sequence[str], *, numbers: bool = False) -> list[str]:
         name if name and not name.isdecimal() and names.count(name) == 1 else str(index)
         for index, name in enumerate(names, 1)
     ]
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Return the names that are there more than once, each once."""
+    return [name for name, count in Counter(names).items() if name and count > 1]
 
 
 def runs(numbers: Iterable[int], word: str = "") -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.commands.migrate.migration import Migration
-from gateway.commands.migrate.source import Source
+from gateway.commands.migrate.source import Source, entry_of, words
 from gateway.commands.migrate.target import write
 from gateway.paths import DEFAULT_FILE
 from gateway.text.terminal import FAILED, OK, USAGE, say, say_aside
+from gateway.text.words import repeated
 
 if TYPE_CHECKING:
     import argparse
@@ -116,6 +117,9 @@ def _changes(moving: Migration) -> Iterator[str]:
     if posting and any(new.type == "rfm12pi" and not new.off for new in moving.sections):
         yield "the signal strength, which was behind the last value of a node, is not sent by HTTP"
     yield "a sensor that is absent leaves a gap, where emonhub sent 300 degrees or nothing"
+    for node in moving.nodes:
+        for name in repeated(words(entry_of(node.sections.get("rx", node), "names"))):
+            yield f"node {node.name}: {name} names more than one value: these are called by their indices"
     yield from (change for new in moving.sections for change in new.changes)
 
 
