@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway.store import removed
+from tests.card import file_system, mounted
 from tests.gateway_process import ENVIRONMENT
 from tests.spools import frame, leave_queue, open_queue, values
 
@@ -208,6 +209,28 @@ def test_a_copy_that_is_mounted_over_it_is_replaced_by_what_came_since(path, spo
     assert kept(path) == {"a": list(range(3, 12)), "b": list(range(12))}
     assert len([*copy.glob("queue.db.replaced-*")]) == 1
     assert (spool.trouble, values(spool, "a")) == ("", list(range(3, 12)))
+
+
+@pytest.mark.needs_root
+def test_where_an_empty_stick_is_mounted_over_it_the_queue_goes_on_there(path, spool, tmp_path):
+    # given a state directory on a stick that is mounted only when the gateway runs
+    with mounted(file_system(tmp_path / "stick", 8, 4096), path.parent):
+        spool.put([frame(10)])
+        spool.put([frame(11)])
+        assert kept(path) == {"a": list(range(3, 12)), "b": list(range(12))}
+        assert (spool.trouble, values(spool, "a")) == ("", list(range(3, 12)))
+        spool.close()
+
+
+@pytest.mark.needs_root
+def test_where_a_stick_is_pulled_out_nothing_is_written_to_its_mount_point(opened, path, tmp_path):
+    with mounted(file_system(tmp_path / "stick", 8, 4096), path.parent):
+        spool = opened("a")
+        spool.put([frame(0)])
+        subprocess.run(["umount", "-l", path.parent], check=True)
+        spool.put([frame(1)])
+        assert [*path.parent.iterdir()] == []
+        spool.close()
 
 
 def test_another_queue_that_is_mounted_over_it_is_left_alone(path, spool, elsewhere):
