@@ -1,7 +1,8 @@
 """This machine once more, for programs that change all of it: what they write is gone when it is left.
 
-It has the files of the real one, changed in memory only, and processes of its own, none of which outlives it.
-Its services are those of init.d, in runlevel 2, and packages may start and stop them.
+It has the files of the real one, changed in memory only, but no gateway that is installed there; and it has
+processes of its own, none of which outlives it. Its services are those of init.d, in runlevel 2, and packages
+may start and stop them.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ class Throwaway:
             text=True,
         )
         wait_until(self._is_ready, what="the first process")
+        if self.path("/opt/oemgateway").exists():
+            purged = self("sh", Path(__file__).parents[1] / "install.sh", "purge")
+            assert purged.returncode == 0, purged.stdout
         return self
 
     def _is_ready(self) -> bool:
