@@ -110,7 +110,7 @@ def test_frames_of_the_last_minute_that_have_other_values_are_kept_but_not_too_m
     assert beside((0, "a", "b"), (1, "a")) == [("a", "b")]
     assert beside((0, ""), (1, "a"), (2, "")) == [("a",)]
     assert beside((0, "a"), (61, "b")) == []
-    assert len(beside(*((n / 1000, f"a{n}") for n in range(1000)))) == 256
+    assert len(beside(*((n / 1000, f"a{n}") for n in range(1000)))) == 100
 
 
 def test_a_frame_without_a_value_is_the_last_one_but_no_value_was_heard():

@@ -28,8 +28,8 @@ _AT_ONCE_S = 1.0
 """Frames of a node within that many seconds came at once, as from a device that posts in batches."""
 _BESIDE_S = 60.0
 """Seconds for which a frame is kept beside the last one; who looks at the present may be late."""
-_BESIDE = 256
-"""Frames that are kept beside the last one of a node."""
+_BESIDE = 100
+"""Frames that are kept beside the last one of a node: some 14 MB for 256 nodes."""
 _NODES = 256
 """Nodes of one listener that are remembered; the devices of a network may call themselves anything."""
 
