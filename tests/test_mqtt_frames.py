@@ -194,6 +194,10 @@ def test_what_emoncms_and_emonhub_publish_is_read():
     frame = read(b'{"power1":100,"time":1700000040,"rssi":-61}', "emontx", NOW)
     assert frame == Frame("emontx", (100,), frame.stamp, ("power1",), -61, by_name=True)
     assert (frame.stamp.wall, frame.stamp.boot) == (1700000040.0, "")
+    # and a signal strength that comes alone, without a reading that it could be that of, is a value
+    assert read(b'{"rssi":-61}', "wifi", NOW) == Frame("wifi", (-61,), NOW, ("rssi",), by_name=True)
+    alone = read(b'{"time":1700000040,"rssi":-61}', "wifi", NOW)
+    assert (alone.values, alone.names, alone.rssi) == ((-61,), ("rssi",), None)
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def from_emoncms(
     if stamp is None and when not in (None, ""):
         stamp = misdated(wall)
     prefix = "".join(f"{name}_" for name in names)
-    rssi = None if names else _rssi(given)
+    rssi = None if names or given.keys() <= {"rssi", *times} else _rssi(given)
     there = {
         key: value
         for key, value in given.items()
