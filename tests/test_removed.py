@@ -211,15 +211,24 @@ def test_a_copy_that_is_mounted_over_it_is_replaced_by_what_came_since(path, spo
     assert (spool.trouble, values(spool, "a")) == ("", list(range(3, 12)))
 
 
-@pytest.mark.needs_root
-def test_where_an_empty_stick_is_mounted_over_it_the_queue_goes_on_there(path, spool, tmp_path):
-    # given a state directory on a stick that is mounted only when the gateway runs
-    with mounted(file_system(tmp_path / "stick", 8, 4096), path.parent):
-        spool.put([frame(10)])
-        spool.put([frame(11)])
-        assert kept(path) == {"a": list(range(3, 12)), "b": list(range(12))}
-        assert (spool.trouble, values(spool, "a")) == ("", list(range(3, 12)))
-        spool.close()
+def test_what_an_older_copy_was_copied_to_is_not_replaced_by_it(path, elsewhere, opened):
+    # given a queue that was copied to a stick and went on there, and is found where it was, as at a start
+    # before the stick is mounted
+    leave_queue(path, [frame(0)], "a")
+    shutil.copytree(path.parent, stick := elsewhere / "state")
+    leave_queue(stick / path.name, [frame(n) for n in range(1, 20)], "a")
+    Path(f"{stick / path.name}-wal").touch()
+    before = (stick / path.name).read_bytes()
+    spool = opened("a")
+    spool.put([frame(100)])
+    # when the stick is mounted
+    path.parent.rename(path.parent.with_name("below"))
+    path.parent.symlink_to(stick)
+    spool.put([frame(101)])
+    # then what it has stays there
+    assert path.read_bytes() == before
+    assert [*stick.glob("*.replaced-*")] == []
+    assert spool.trouble == ""
 
 
 @pytest.mark.needs_root

@@ -190,7 +190,7 @@ class QueueFile:
         if not self.is_away:
             if self._file and (
                 removed.is_gone(self._path, self._file)
-                or removed.is_covered(self._path, self._file, self.contents.identity)
+                or removed.is_covered(self._path, self._file, self.contents.identity, self.contents.next - 1)
             ):
                 self._replace(lambda db: removed.write(self._path, db, self.contents.identity))
             elif self._open_log and removed.is_gone(self._log, self._open_log):

@@ -43,21 +43,19 @@ def is_gone(path: Path, which: tuple[int, int]) -> bool:
     return about.st_dev == device and about.st_ino != inode
 
 
-def is_covered(path: Path, file: tuple[int, int], identity: int | None) -> bool:
-    """Tell whether the next start would not find an open file, as another file system has taken its path.
+def is_covered(path: Path, file: tuple[int, int], identity: int | None, last: int) -> bool:
+    """Tell whether an older copy of an open file, on another file system, has taken its path.
 
-    It has a copy there, as where a directory is copied into memory and mounted over itself (log2ram), or is
-    unmounted again. Or it has none, and is mounted over the file, as a stick that is found late.
+    So it is where a directory is copied into memory and mounted over itself, as by log2ram, or is unmounted
+    again. What came since, up to the id `last`, is not in the copy, which the next start will find. One with
+    later ids is no copy of it: the open file is what somebody has copied before.
     """
     device, _ = file
     try:
         if not identity or path.lstat().st_dev == device:
             return False
         with closing(store.open_view(path)) as copy:
-            return store.identity(copy) == identity
-    except FileNotFoundError:
-        above = filter(None, map(which, path.absolute().parents))
-        return any(directory[0] == device for directory in above)
+            return store.identity(copy) == identity and store.last_id(copy) <= last
     except (OSError, sqlite3.Error):
         return False
 

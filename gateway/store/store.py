@@ -173,6 +173,14 @@ def identity(db: sqlite3.Connection) -> int:
     return int(number)
 
 
+def last_id(db: sqlite3.Connection) -> int:
+    """Return the highest id that this queue has given to a frame, as far as it shows."""
+    (number,) = db.execute(
+        "SELECT max(id) FROM (SELECT max(id) AS id FROM frames UNION ALL SELECT max(upto) FROM cursors)"
+    ).fetchone()
+    return int(number or 0)
+
+
 def identify(db: sqlite3.Connection, number: int) -> None:
     """Give the file this number, of at most 31 bits, as its identity."""
     db.execute(f"PRAGMA application_id={number:d}")
