@@ -249,16 +249,17 @@ class Spool:
 
     # What is known of the clock.
 
-    def set_clock(self, offset: float | None, *, lost: str = "", is_vouched: bool = False) -> None:
-        """Note by how many seconds the wall clock is ahead of this boot's own from now on; None: it is wrong.
+    def set_clock(
+        self, offset: float | None, *, lost: str = "", is_vouched: bool = False, was: float | None = None
+    ) -> None:
+        """Note by how many seconds the wall clock is ahead of this boot's own, and `was`; None: it is wrong.
 
-        Frames of this boot get their time from it, and wait while it is unknown. `lost` is the reason for
-        setting aside those that were taken in an earlier boot whose clock was never right. If the clock
-        `is_vouched` for, a boot whose frames are later than it counts as one, too.
+        Frames of this boot wait until it is known. `lost` is the reason for setting aside those of an earlier
+        boot whose clock was never right, or that has frames later than a clock that `is_vouched` for.
         """
         with self.lock:
             self._lost, self._is_vouched = lost, is_vouched
-            if self._contents.boots.set_clock(offset, self._clock.boottime()):
+            if self._contents.boots.set_clock(offset, self._clock.boottime(), was):
                 self._disk.flush()
             self._wake_subscribers()
 
@@ -266,8 +267,7 @@ class Spool:
     def holding(self) -> bool:
         """Whether frames may wait for their time; those whose time is lost wait only to be set aside."""
         with self.lock:
-            contents = self._contents
-            return not self._lost and bool(contents.held_from(contents.places.passed_by()))
+            return not self._lost and bool(self._contents.held_from(self._contents.places.passed_by()))
 
     # Reading.
 

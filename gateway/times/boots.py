@@ -142,19 +142,22 @@ class Boots:
         self._rows = {**other._rows, **self._rows, self._boot: best}
         self.is_written = False
 
-    def set_clock(self, offset: float | None, boottime: float) -> bool:
+    def set_clock(self, offset: float | None, boottime: float, was: float | None = None) -> bool:
         """Note by how much the wall clock is ahead of this boot's own from now on; None while it is wrong.
 
-        A change of up to `TOLERANCE` is a small correction: times that were recorded since `until` are right.
-        As many of them may add up, the next change is counted from here. Return whether the clock was set.
+        `was` is what that has been until now, if it is known: small corrections may have added up since the
+        clock was set. Return whether that changes the time of any frame.
         """
         before = self.now
-        until = math.inf if offset is None else boottime
-        if offset is not None and before.offset is not None and abs(offset - before.offset) <= TOLERANCE:
-            until = before.until
-        self._rows[self._boot] = before._replace(offset=offset, until=until)
-        self.is_written = self.is_written and self.now == before
-        return self.now.until != before.until
+        if offset is None:
+            self._rows[self._boot] = before._replace(offset=None, until=math.inf)
+        elif before.offset is None or all(
+            abs(offset - each) > TOLERANCE for each in (before.offset, was) if each is not None
+        ):
+            self._rows[self._boot] = before._replace(offset=offset, until=boottime)
+        changed = self.now != before
+        self.is_written = self.is_written and not changed
+        return changed
 
     def doubt_ahead(self, frames: Iterable[Frame], wall: float) -> bool:
         """Doubt the clock of an earlier boot that has frames later than this time, which is right.

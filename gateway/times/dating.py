@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("oemgateway.clock")
 
-_DRIFT = STEP / 2
-"""Seconds by which small corrections of the clock may add up before the queue is given its new offset."""
-
 _NOTE_EVERY = 600.0
 """Seconds between two notes of the time: each makes the SD card write."""
 
@@ -52,7 +49,7 @@ class Dating:
         self._expire_due = clock.monotonic() + _EXPIRE_EVERY
         self._lock = threading.Lock()
         self._holding = keeper.holding
-        self._set_clock()  # it may have been set while no daemon ran
+        self._set_clock(was=_offset_of_newest(spool, clock.now().boot))  # it may have been set meanwhile
         self.look()
 
     def put(self, frames: Sequence[Frame], notes: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -94,22 +91,21 @@ class Dating:
             self._note_due = self._clock.monotonic()  # the noted time may not have passed
         if stepped or self.keeper.doubt:
             self._expire_due = self._clock.monotonic() + _SETTLED
-        has_drifted = abs(self.keeper.offset() - self._given) > _DRIFT
-        if stepped or has_drifted or self.keeper.holding != self._holding:
+        if stepped or self.keeper.holding != self._holding:
             self._holding = self.keeper.holding
             self._set_clock()
             # What was noted before the far end was asked has not passed, where our clock is ahead of it.
             if self._holding and (expected := self.keeper.expected()) and expected < self._note.read():
                 self._note.write(expected)
 
-    def _set_clock(self) -> None:
-        self._given = offset = self.keeper.offset()
+    def _set_clock(self, was: float | None = None) -> None:
         if self._holding:
             self._spool.set_clock(None)
             return
+        offset = self.keeper.offset()
         since = f"between {_text(self._noted)} and" if self._noted < offset else "before"
         lost = f"taken {since} {_text(offset)}, on a clock that was never right"
-        self._spool.set_clock(offset, lost=lost, is_vouched=self.keeper.is_vouched)
+        self._spool.set_clock(offset, lost=lost, is_vouched=self.keeper.is_vouched, was=was)
 
 
 _NEWEST = 100
@@ -142,6 +138,12 @@ def was_doubted(spool: Spool, now: Stamp, past: float) -> bool:
         stamp.boot == now.boot and stamp.wall >= past and abs(stamp.wall - stamp.boottime - offset) <= STEP
         for stamp in stamps
     )
+
+
+def _offset_of_newest(spool: Spool, boot: str) -> float | None:
+    """Return by how many seconds the wall clock was ahead of the boot's own at the newest reading of it."""
+    stamps = [each.frame.stamp for each in _newest(spool)]
+    return next((each.wall - each.boottime for each in reversed(stamps) if boot and each.boot == boot), None)
 
 
 def _newest(spool: Spool) -> list[Waiting]:
