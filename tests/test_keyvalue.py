@@ -158,3 +158,32 @@ def test_what_a_device_prints_from_its_start(wire, stop, caplog):
     assert [frame.values for frame in frames] == [(1, 243.1, 105), (1, 243.1, 105), (4, 243.2, 106)]
     assert listener.health().faults == {"garbled": 1, "message of node emontx missed": 2}
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("line", ["Temp: 20.5, Hum: 55", "9 temp:20.5 hum:55", "|temp:20.5,hum:55"])
+def test_a_device_none_of_whose_lines_is_a_reading_is_in_trouble(wire, stop, line):
+    with opened(KeyValue(port=wire.port, node="garden"), "garden", VirtualClock()) as listener:
+        # given a device that prints such a line every ten seconds, which a device may do at its start
+        for _ in range(6):
+            wire.send(f"{line}\r\n".encode())
+            assert listener.read(stop) == []
+            listener.clock.sleep(10)
+        assert listener.health().troubles == []
+        # when it has printed nothing else for more than a minute
+        for _ in range(6):
+            wire.send(f"{line}\r\n".encode())
+            assert listener.read(stop) == []
+            listener.clock.sleep(10)
+        # then that is said
+        (trouble,) = listener.health().troubles
+        assert trouble.startswith("every line is refused: ")
+        assert trouble.endswith("no-reading: lines such as temp:20.5,humidity:55 expected")
+        # and with its first reading it is over, and its other lines are passed over
+        wire.send(f"temp:20.5,hum:55\r\n{line}\r\n".encode())
+        read_frames(listener, stop, 1)
+        refused = listener.counts["no-reading"]
+        listener.clock.sleep(1000)
+        wire.send(f"{line}\r\nhum:56\r\n".encode())
+        read_frames(listener, stop, 1)
+        assert listener.health().troubles == []
+        assert listener.counts["no-reading"] == refused

@@ -5,6 +5,7 @@ They are what the serial ports of the emonTx 3 to 5, emonPi 2, emonTH 2 and emon
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,6 +32,9 @@ _TALK = re.compile(r"(?P<blank>)|(?P<info>\|.*)|(?P<describe>describe:.*)|(?P<ba
 
 _NAMELESS = re.compile(r"(?:OK )?[0-9]{1,3}(?: -?[0-9.]+)+(?: \(-?[0-9]+\) ?)?")
 """What a device for the listener `serial` or `rfm12pi` prints."""
+
+_NOTHING_ELSE_S = 60.0
+"""Seconds for which a device may print lines without values, as at its start, before its first reading."""
 
 
 class Pairs(NamedTuple):
@@ -130,17 +134,25 @@ class KeyValue(SerialListener):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._start_up = StartUp()
+        self._begin()
 
     def open(self) -> None:
         """Open the port; a start of the device that was seen before is forgotten."""
         super().open()
+        self._begin()
+
+    def _begin(self) -> None:
         self._start_up = StartUp()
+        self._has_read, self._talks_since = False, math.inf
 
     def hear(self, line: str) -> Pairs | Ignored | Rejected:
         """Return what a line says."""
         said = decode(line)
+        now = self.clock.monotonic()
         if isinstance(said, Pairs):
-            said = said._replace(node=self.node)
-        is_start_up = self._start_up.hear(line, self.clock.monotonic())
+            said, self._has_read = said._replace(node=self.node), True
+        is_start_up = self._start_up.hear(line, now)
+        if isinstance(said, Ignored) and said.kind != "blank" and not self._has_read:
+            self._talks_since = min(self._talks_since, now)
+            return Rejected("no-reading") if now - self._talks_since > _NOTHING_ELSE_S else said
         return Ignored("start-up") if is_start_up and not isinstance(said, Ignored) else said
