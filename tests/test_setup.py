@@ -511,3 +511,23 @@ def test_a_file_that_cannot_be_read_is_left_alone(file, text, words):
     assert done.returncode == 78
     assert words in done.stderr
     assert file.read_text() == text
+
+
+def test_setup_of_the_debian_package_finds_its_other_commands(tmp_path, file):
+    # given the command with its modules beside it, where Python does not look by itself
+    root = Path(__file__).parents[1]
+    for name in ("gateway", "listeners"):
+        (tmp_path / name).symlink_to(root / name)
+    command = tmp_path / "oemgateway"
+    command.write_text((root / "debian" / "command.py").read_text())
+    # when setup is run, then it checks the file that it has written
+    done = subprocess.run(
+        [sys.executable, command, "--config-file", file, "setup", "--yes", *NO_RADIO, "--to", "page"],
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{file} has no faults." in done.stdout

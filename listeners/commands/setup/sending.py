@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import subprocess
@@ -37,6 +38,7 @@ _KIND: Kind = "dispatchers"
 _OF_2013 = "OemGatewayEmoncmsBuffer"
 """Emoncms with the settings of oem_gateway, to which the questions do not lead."""
 _NO_KEY = "0" * 32
+_MODULES = Path(__file__).parents[3]
 _HERE, _EVERYWHERE = "127.0.0.1", "0.0.0.0"
 _ALONE = "[listeners]\n[[nothing]]\ntype = tcp\nactive = no\n[dispatchers]\n"
 """What a file has besides a section that is tried alone."""
@@ -250,5 +252,8 @@ class Sending:
 def run_command(file: Path, *command: str) -> int:
     """Run a command of the gateway with a file, and return its exit status."""
     sys.stdout.flush()
+    # Debian's package has its modules beside its command, where Python does not look by itself.
+    path = os.pathsep.join([str(_MODULES), *filter(None, [os.environ.get("PYTHONPATH")])])
     arguments = [sys.executable, "-P", "-m", "gateway", "--config-file", str(file), *command]
-    return subprocess.run(arguments, check=False).returncode  # noqa: S603  (this program)
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(arguments, check=False, env=environment).returncode  # noqa: S603  (this program)
