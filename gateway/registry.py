@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import sysconfig
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -67,6 +68,7 @@ _CLASSES: dict[Kind, type[Plugin]] = {"listeners": Listener, "dispatchers": Disp
 
 _PACKAGES = {"serial": "pyserial", "paho": "'paho-mqtt>=2'"}
 """Python packages whose name is not that of the module in them."""
+_PAHO = "python3-paho-mqtt; it must be 2 or newer, which Debian 12 does not have: use `make install` there"
 
 
 class UnknownType(ValueError):
@@ -137,6 +139,9 @@ def _why(point: EntryPoint, error: Exception) -> str:
         return f"{point.value} cannot be loaded: {error!r}"
     if missing.partition(".")[0] in sys.stdlib_module_names:
         return f"Python's own module {missing} is not there: after an upgrade of Python restart the gateway"
-    package = _PACKAGES.get(missing.partition(".")[0], missing)
+    name = missing.partition(".")[0]
     sudo = "" if Path(sys.prefix).stat().st_uid else "sudo "  # as `make install` made it
-    return f"the Python module {missing} is not installed: {sudo}{sys.executable} -m pip install {package}"
+    how = f"{sudo}{sys.executable} -m pip install {_PACKAGES.get(name, missing)}"
+    if sys.prefix == sys.base_prefix and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists():
+        how = f"sudo apt install {_PAHO if name == 'paho' else f'python3-{name}'}"  # its pip installs nothing
+    return f"the Python module {missing} is not installed: {how}"

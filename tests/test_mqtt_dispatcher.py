@@ -460,15 +460,33 @@ def test_settings():
     assert [key for key, _ in Mqtt(format="emoncms").remarks()] == ["format"]
 
 
-def test_without_paho_the_message_says_how_to_get_it(tmp_path):
+@pytest.mark.parametrize(
+    ("python", "how"),
+    [
+        ("", f"{sys.executable} -m pip install 'paho-mqtt>=2'"),
+        # Debian's own, into which its pip installs nothing
+        (
+            "import sysconfig; sys.base_prefix = sys.prefix; sysconfig.get_path = lambda _: '.'",
+            (
+                "sudo apt install python3-paho-mqtt; it must be 2 or newer, which Debian 12 does not have: "
+                "use `make install` there"
+            ),
+        ),
+    ],
+)
+def test_without_paho_the_message_says_how_to_get_it(tmp_path, python, how):
+    (tmp_path / "EXTERNALLY-MANAGED").touch()
     code = (
-        "import sys\nclass No:\n def find_spec(self, name, *_):\n"
+        f"import sys\n{python}\nclass No:\n def find_spec(self, name, *_):\n"
         "  if name.startswith('paho'): raise ModuleNotFoundError(name, name=name)\n"
         "sys.meta_path.insert(0, No())\nfrom gateway.registry import *\n"
         "try: find('dispatchers', 'mqtt')\nexcept UnknownType as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith(f"{sys.executable} -m pip install 'paho-mqtt>=2'")
+    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith(how)
 
 
 def test_two_gateways_that_read_and_publish_the_same_topics_send_nothing_round(tmp_path):
