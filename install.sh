@@ -233,7 +233,8 @@ place_service() {
         HAS_CHANGED=yes
         install -D -m 0644 "$UNIT" "/$UNIT"
         systemctl daemon-reload
-    elif ! cmp -s "$SCRIPT" "/etc/$SCRIPT"; then
+    # A package that was removed has left it without leave to run.
+    elif [ ! -x "/etc/$SCRIPT" ] || ! cmp -s "$SCRIPT" "/etc/$SCRIPT"; then
         HAS_CHANGED=yes
         install -D -m 0755 "$SCRIPT" "/etc/$SCRIPT"
     fi

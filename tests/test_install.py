@@ -455,6 +455,25 @@ def test_a_gateway_of_the_same_name_is_stopped_and_its_script_kept(machine, prog
     assert script.read_text() == machine.path("/etc/oemgateway.init.old").read_text() == ANCESTOR
 
 
+@pytest.mark.needs_root
+def test_what_a_removed_package_has_left_neither_stops_nor_takes_the_installed_gateway(machine, program):
+    # given a package that was removed: its script may not be run
+    gateway = FromSources(machine, program)
+    script = machine.path("/etc/init.d/oemgateway")
+    script.write_bytes((ROOT / "init.d" / "oemgateway").read_bytes())
+    script.chmod(0o644)
+    gateway.edit(SETTINGS)
+    # when it is installed from sources, then it runs
+    gateway.make("install")
+    assert gateway.service("start")[0] == 0
+    waiting = gateway.wait_for_readings()
+    # when the rest of the package is purged, then settings and readings stay
+    done = machine("sh", "/usr/src/oemgateway/debian/oemgateway.postrm", "purge")
+    assert "settings and readings stay" in done.stdout
+    assert machine.path(CONFIG).read_text() == SETTINGS
+    assert gateway.waiting()[: len(waiting)] == waiting
+
+
 def put_on_a_disk_without_owners(machine):
     """Put the settings where root may set neither owner nor mode, as on a FAT."""
     machine.path("/srv/oemgateway.conf").write_text(SETTINGS)
