@@ -179,7 +179,9 @@ def test_the_file_that_is_missing_comes_with_the_installation(monkeypatch, capsy
         raise FileNotFoundError(2, os.strerror(2))
 
     monkeypatch.setattr(document, "open", miss, raising=False)
-    assert "`sudo make install` makes it, or name another with --config-file" in typed(capsys, "check")[1]
+    said = typed(capsys, "check")[1]
+    cure = "`sudo make install` makes it (Debian's package: `sudo dpkg-reconfigure oemgateway`), or name"
+    assert cure in said
 
 
 def swapped(word):

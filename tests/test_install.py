@@ -495,6 +495,20 @@ def test_a_file_that_cannot_be_guarded_does_not_stop_make_install(machine, progr
 
 
 @pytest.mark.needs_root
+def test_setup_starts_the_service_also_where_its_file_is_a_link(machine, program):
+    # given settings that are linked to another place, and a service that does not run
+    machine.path("/srv/oemgateway.conf").write_text(SETTINGS)
+    machine("ln", "-s", "/srv/oemgateway.conf", CONFIG)
+    gateway = FromSources(machine, program)
+    gateway.make("install")
+    gateway.service("stop")
+    # when setup has nothing to add, then it starts it all the same
+    done = machine("oemgateway", "setup", "--yes", "--to", "page")
+    assert "No service is installed" not in done.stdout
+    assert gateway.service("status")[0] == 0, done.stdout
+
+
+@pytest.mark.needs_root
 def test_below_destdir_files_are_put_in_place_and_nothing_else_is_done(machine):
     gateway = FromSources(machine)
     before = everything(machine)
@@ -731,6 +745,11 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PL
     assert "ucf-dist" not in said
     assert gateway.pid() == running
     assert gateway.service("status")[0] == 0
+
+    # A file that is missing is made again.
+    machine("rm", CONFIG)
+    assert "oemgateway: next: sudo oemgateway setup\n" in dpkg("--install", "/root/second.deb")
+    assert everything(machine)[CONFIG].startswith("f 640 root oemgateway ")
 
     # A gateway that does not start is no failure of the package.
     gateway.edit(SETTINGS)

@@ -131,7 +131,9 @@ def read(path: Path) -> Document:
             mode = os.fstat(opened.fileno()).st_mode
             data = opened.read(LARGEST + 1) or b""
     except FileNotFoundError as error:
-        cure = "`sudo make install` makes it, or" if path == DEFAULT_FILE else "create it, or"
+        cure = "create it, or"
+        if path == DEFAULT_FILE:
+            cure = "`sudo make install` makes it (Debian's package: `sudo dpkg-reconfigure oemgateway`), or"
         message = f"there is no such file: {cure} name another with --config-file"
         raise ConfigFaults([Fault(file, 0, "", message)]) from error
     except OSError as error:

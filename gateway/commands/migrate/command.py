@@ -133,6 +133,6 @@ def _next(moving: Migration, new: Path) -> Iterator[str]:
     if any(section.off for section in moving.sections):
         yield "where a section that is off should run: correct it, and remove its active = no"
     yield f"sudo oemgateway check {new}"
-    if Path(os.path.realpath(new)) != DEFAULT_FILE:
+    if os.path.realpath(new) != os.path.realpath(DEFAULT_FILE):
         yield f"sudo cp --preserve {new} {DEFAULT_FILE}    (which is the file that the service reads)"
     yield "sudo service oemgateway start, then: sudo oemgateway values"

@@ -188,7 +188,7 @@ class _Setup:
 
 def _service(file: Path) -> list[str]:
     """Return the command that starts the service that reads this file; none where there is none."""
-    if file.resolve() != DEFAULT_FILE:
+    if file.resolve() != DEFAULT_FILE.resolve():
         return []
     has_systemd = Path("/run/systemd/system").exists()
     places = _UNITS if has_systemd else ["/etc/init.d/oemgateway"]
