@@ -163,7 +163,7 @@ def test_one_that_is_lost_is_made_anew(worker, far):
 
 
 def test_what_is_sent_stays_in_the_queue_until_it_is_confirmed(worker, spool, far, monkeypatch):
-    monkeypatch.setattr("gateway.workers.delivery._QUICK", 10 * PING)
+    monkeypatch.setattr("gateway.workers.batch_size._QUICK", 10 * PING)
     far.silent = {3, 4}
     spool.put(frames(1, 2, 3, 4))
     wait_until(lambda: worker.frames == 2)
@@ -176,7 +176,7 @@ def test_what_is_sent_stays_in_the_queue_until_it_is_confirmed(worker, spool, fa
     wait_until(lambda: worker.frames == 5)
     assert (far.got, spool.standing("far").waiting) == ([1, 2, 3, 4, 5], 0)
     # and a confirmation that takes long makes no batch smaller
-    assert worker._size == far.batch
+    assert worker._size.next == far.batch
 
 
 def test_the_far_end_may_ask_for_frames_again(worker, spool, far):
