@@ -68,7 +68,9 @@ _CLASSES: dict[Kind, type[Plugin]] = {"listeners": Listener, "dispatchers": Disp
 
 _PACKAGES = {"serial": "pyserial", "paho": "'paho-mqtt>=2'"}
 """Python packages whose name is not that of the module in them."""
-_PAHO = "python3-paho-mqtt; it must be 2 or newer, which Debian 12 does not have: use `make install` there"
+_ON_PAHO = "it must be 2 or newer, which Debian 12 does not have: use `make install` there"
+_DEBIAN_PACKAGES = {"paho": f"python3-paho-mqtt; {_ON_PAHO}"}
+"""Debian's packages whose name is not `python3-` and that of the module, and what to know of them."""
 
 
 class UnknownType(ValueError):
@@ -135,13 +137,13 @@ def _load(point: EntryPoint, expected: type[Plugin]) -> type[Plugin]:
 
 def _why(point: EntryPoint, error: Exception) -> str:
     missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
-    if not missing or missing.partition(".")[0] == point.module.partition(".")[0]:
-        return f"{point.value} cannot be loaded: {error!r}"
-    if missing.partition(".")[0] in sys.stdlib_module_names:
-        return f"Python's own module {missing} is not there: after an upgrade of Python restart the gateway"
     name = missing.partition(".")[0]
+    if not name or name == point.module.partition(".")[0]:
+        return f"{point.value} cannot be loaded: {error!r}"
+    if name in sys.stdlib_module_names:
+        return f"Python's own module {missing} is not there: after an upgrade of Python restart the gateway"
     sudo = "" if Path(sys.prefix).stat().st_uid else "sudo "  # as `make install` made it
     how = f"{sudo}{sys.executable} -m pip install {_PACKAGES.get(name, missing)}"
     if sys.prefix == sys.base_prefix and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists():
-        how = f"sudo apt install {_PAHO if name == 'paho' else f'python3-{name}'}"  # its pip installs nothing
+        how = f"sudo apt install {_DEBIAN_PACKAGES.get(name, f'python3-{name}')}"  # its pip installs nothing
     return f"the Python module {missing} is not installed: {how}"
