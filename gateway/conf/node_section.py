@@ -16,7 +16,7 @@ from gateway.conf.section import blame
 from gateway.nodes import Decoder, check_id
 from gateway.plugin import Listener
 from gateway.settings import ANSWERS, UNKNOWN, SettingsFault, build, declared, did_you_mean
-from gateway.text.words import repeated
+from gateway.text.words import shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,8 +203,7 @@ def _read_lists(text: Document, entries: dict[str, Entry]) -> None:
 def _check_lengths(text: Document, decoder: Decoder, entries: dict[str, Entry]) -> None:
     """Point out names, scales and units for more values than there are, and names and lists that mislead."""
     count = len(decoder.codes)
-    for name in repeated(decoder.names):
-        message = f"{name} names more than one value: these are called by their indices"
+    for message in shared(decoder.names):
         text.remark(entries["names"].line, "names", message)
     for key in ("names", "scales", "units"):
         given = len(getattr(decoder, key))

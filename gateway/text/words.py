@@ -77,9 +77,10 @@ def distinct(names: Sequence[str], *, numbers: bool = False) -> list[str]:
     ]
 
 
-def repeated(names: Iterable[str]) -> list[str]:
-    """Return the names that are there more than once, each once."""
-    return [name for name, count in Counter(names).items() if name and count > 1]
+def shared(names: Iterable[str]) -> list[str]:
+    """Return a remark on each name that more than one value has: none of these is called by it."""
+    twice = [name for name, count in Counter(names).items() if name and count > 1]
+    return [f"{name} names more than one value: these are called by their indices" for name in twice]
 
 
 def runs(numbers: Iterable[int], word: str = "") -> str:

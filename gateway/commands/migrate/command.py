@@ -12,7 +12,7 @@ from gateway.commands.migrate.source import Source, entry_of, words
 from gateway.commands.migrate.target import write
 from gateway.paths import DEFAULT_FILE
 from gateway.text.terminal import FAILED, OK, USAGE, say, say_aside
-from gateway.text.words import repeated
+from gateway.text.words import shared
 
 if TYPE_CHECKING:
     import argparse
@@ -118,8 +118,8 @@ def _changes(moving: Migration) -> Iterator[str]:
         yield "the signal strength, which was behind the last value of a node, is not sent by HTTP"
     yield "a sensor that is absent leaves a gap, where emonhub sent 300 degrees or nothing"
     for node in moving.nodes:
-        for name in repeated(words(entry_of(node.sections.get("rx", node), "names"))):
-            yield f"node {node.name}: {name} names more than one value: these are called by their indices"
+        for remark in shared(words(entry_of(node.sections.get("rx", node), "names"))):
+            yield f"node {node.name}: {remark}"
     yield from (change for new in moving.sections for change in new.changes)
 
 
