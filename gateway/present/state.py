@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -98,12 +98,11 @@ class LatestFrames:
 
 
 def _next(before: Latest | None, frame: Frame, now: float, usual: float | None) -> Latest:
-    if not before:
-        return Latest(frame, now, usual, 1, frame, now) if frame.items() else Latest(frame, now)
+    before = before or Latest(frame, now)
     beside = _beside(before, frame, now)
     if frame.items():
         return Latest(frame, now, usual, before.frames + 1, frame, now, beside)
-    return Latest(frame, now, usual, before.frames, before.valued, before.valued_at, beside)
+    return replace(before, frame=frame, at=now, usual=usual, beside=beside)
 
 
 def _beside(before: Latest, frame: Frame, now: float) -> tuple[tuple[float, Frame], ...]:

@@ -89,7 +89,7 @@ class Published:
         """
         messages: list[Message] = []
         self._after = {}
-        for each in self._distinct(wanted):
+        for each in self._with_own_ids(wanted):
             known = self._known.get(each.topic, _Known())
             parts = {**known.components, **each.components} if each.open_ended else each.components
             self._after[each.topic] = _Known(each.source, parts)
@@ -114,7 +114,7 @@ class Published:
         self._note({**self._known, **{t: k for t, k in self._after.items() if t not in self._known}})
         return [*(Message(topic, b"", retain=True) for topic in gone_topics), *messages]
 
-    def _distinct(self, wanted: Sequence[Retained]) -> Iterator[Retained]:
+    def _with_own_ids(self, wanted: Sequence[Retained]) -> Iterator[Retained]:
         """Yield what is wanted, with no id of a component twice: Home Assistant ignores the second.
 
         A node a_b with c and a node a with b_c have one id. The first to be announced has it, for good.
