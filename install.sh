@@ -233,7 +233,7 @@ place_service() {
         HAS_CHANGED=yes
         install -D -m 0644 "$UNIT" "/$UNIT"
         systemctl daemon-reload
-    # A package that was removed has left it without leave to run.
+    # A removed package leaves it behind without permission to run.
     elif [ ! -x "/etc/$SCRIPT" ] || ! cmp -s "$SCRIPT" "/etc/$SCRIPT"; then
         HAS_CHANGED=yes
         install -D -m 0755 "$SCRIPT" "/etc/$SCRIPT"

@@ -235,7 +235,7 @@ def by_index(node: str, values: dict[str, Any], names: dict[str, Any], stamp: St
 
 
 def by_name(node: str, values: dict[str, float | None], stamp: Stamp) -> Frame:
-    """Return the frame of values that have names, of each of which it has what a name may have."""
+    """Return the frame of values that have names, without characters that no name may have."""
     check_places(len(values))
     names = ("".join(filter(str.isprintable, key))[:_LONGEST_NAME] or "_" for key in values)
     return Frame(node, tuple(values.values()), stamp, tuple(names), by_name=True)

@@ -252,10 +252,10 @@ class Spool:
     def set_clock(
         self, offset: float | None, *, lost: str = "", is_vouched: bool = False, was: float | None = None
     ) -> None:
-        """Note by how many seconds the wall clock is ahead of this boot's own, and `was`; None: it is wrong.
+        """Note how far the wall clock is ahead of this boot's own, in seconds (None: it is wrong), and `was`.
 
         Frames of this boot wait until it is known. `lost` is the reason for setting aside those of an earlier
-        boot whose clock was never right, or that has frames later than a clock that `is_vouched` for.
+        boot whose clock was never right, or whose frames are later than a clock that `is_vouched` for.
         """
         with self.lock:
             self._lost, self._is_vouched = lost, is_vouched

@@ -145,8 +145,8 @@ class Boots:
     def set_clock(self, offset: float | None, boottime: float, was: float | None = None) -> bool:
         """Note by how much the wall clock is ahead of this boot's own from now on; None while it is wrong.
 
-        `was` is what that has been until now, if it is known: small corrections may have added up since the
-        clock was set. Return whether that changes the time of any frame.
+        `was` is by how much it was ahead when the newest frame was taken, if that is known: since it was set,
+        small corrections may have added up. Return whether the time of any frame changes.
         """
         before = self.now
         if offset is None:

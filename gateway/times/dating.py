@@ -141,7 +141,7 @@ def was_doubted(spool: Spool, now: Stamp, past: float) -> bool:
 
 
 def _offset_of_newest(spool: Spool, boot: str) -> float | None:
-    """Return by how many seconds the wall clock was ahead of the boot's own at the newest reading of it."""
+    """Return by how many seconds the wall clock was ahead of this boot's own at its newest reading."""
     stamps = [each.frame.stamp for each in _newest(spool)]
     return next((each.wall - each.boottime for each in reversed(stamps) if boot and each.boot == boot), None)
 

@@ -50,6 +50,9 @@ class BatchSize:
 
 
 def _take_as_long(one: tuple[int, float], other: tuple[int, float]) -> bool:
-    """Tell whether the smaller of two batches took nearly as long as the larger one."""
+    """Tell whether the smaller of two batches took nearly as long as the larger one.
+
+    It did if the times are nearer to being equal than to growing as the batches do.
+    """
     (few, short), (many, long) = sorted([one, other])
     return few < many and long / short < (1 + many / few) / 2
