@@ -228,7 +228,7 @@ def test_what_an_older_copy_was_copied_to_is_not_replaced_by_it(path, elsewhere,
     # then what it has stays there
     assert path.read_bytes() == before
     assert [*stick.glob("*.replaced-*")] == []
-    assert spool.trouble == ""
+    assert f"{path.parent} is now another file system" in spool.trouble
 
 
 @pytest.mark.needs_root
@@ -252,6 +252,23 @@ def test_another_queue_that_is_mounted_over_it_is_left_alone(path, spool, elsewh
     spool.put([frame(10)])
     assert (copy.read_bytes(), [*copy.parent.glob("*.replaced-*")]) == (before, [])
     assert values(spool, "a") == list(range(3, 11))
+
+
+@pytest.mark.needs_root
+def test_an_empty_file_system_that_is_mounted_over_it_is_a_trouble_until_it_is_unmounted(
+    path, spool, tmp_path
+):
+    # when a stick is mounted over the directory
+    with mounted(file_system(tmp_path / "stick", 8, 4096), path.parent):
+        spool.put([frame(10)])
+        # then what waits goes on below it, and the trouble says that a start will not find it
+        assert not path.exists()
+        assert values(spool, "a") == list(range(3, 11))
+        assert f"{path.parent} is now another file system" in spool.trouble
+        assert "unmount what was mounted over it" in spool.trouble
+    # and when it is unmounted, there is none
+    assert spool.trouble == ""
+    assert kept(path)["a"] == list(range(3, 11))
 
 
 def test_what_cannot_be_read_any_more_replaces_nothing(path, spool):

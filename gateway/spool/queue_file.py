@@ -95,11 +95,17 @@ class QueueFile:
         return number + self._shift if number >= PROVISIONAL else number
 
     def describe(self) -> str:
-        """Return why new frames are only in memory, where a kill loses them, or ""."""
+        """Return why new frames are only in memory, or where the next start will not find them, or ""."""
         if self._rescue and self.is_rescuing:
             return (
                 f"{self._path} is damaged: what can be read of it is brought into a new file, "
                 f"{self._rescue.saved} readings so far; then all goes on"
+            )
+        if not self.trouble and self._file and removed.is_hidden(self._path, self._file):
+            return (
+                f"{self._path.parent} is now another file system than that of the open queue, which goes "
+                "on, but the next start will not find what waits in it: unmount what was mounted over it, "
+                "or mount its own again"
             )
         if not self.trouble:
             return ""

@@ -319,7 +319,7 @@ class Spool:
 
     @property
     def trouble(self) -> str:
-        """Why new frames are only in memory, where a kill loses them, or ""."""
+        """Why new frames are only in memory, or where the next start will not find them, or ""."""
         with self.lock:
             return self._file.describe()
 

@@ -34,13 +34,24 @@ def is_gone(path: Path, which: tuple[int, int]) -> bool:
     It is not gone if the path is now on another file system: a disk was pulled out, and may come back.
     """
     device, inode = which
+    found = _found_at(path)
+    return found is not None and found.st_dev == device and found.st_ino != inode
+
+
+def is_hidden(path: Path, which: tuple[int, int]) -> bool:
+    """Tell whether the path of an open file is now on another file system: mounted over it, or below."""
+    found = _found_at(path)
+    return found is not None and found.st_dev != which[0]
+
+
+def _found_at(path: Path) -> os.stat_result | None:
+    """Look at what is at a path, or else at the nearest directory above; None if that is not allowed."""
     try:
-        about = path.lstat()
+        return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
-        return is_gone(path.absolute().parent, which)
+        return _found_at(path.absolute().parent)
     except OSError:
-        return False
-    return about.st_dev == device and about.st_ino != inode
+        return None
 
 
 def is_covered(path: Path, file: tuple[int, int], identity: int | None, last: int) -> bool:
