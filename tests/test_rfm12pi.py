@@ -89,6 +89,9 @@ def test_a_whole_header_byte_is_taken_apart(vector):
         ("OK 10 1 0(-50)", Rejected("not-a-number")),
         ("OK 10 1 0 (-128)", Rejected("bad-rssi")),
         ("OK 10 1 0 (20)", Rejected("bad-rssi")),
+        ("OK 12 77 90 (-4281139236)", Packet(12, b"MZ", -36)),  # an RFM69Pi that was sold at the end of 2015
+        ("OK 12 77 90 (-428113923)", Rejected("bad-rssi")),
+        ("OK 12 77 90 (-4281139455)", Rejected("bad-rssi")),
         ("OK 256 1 0", Rejected("node-out-of-range")),
         ("OK 10 " + "9" * 400 + " 0", Rejected("byte-out-of-range")),
         ("OK G256 10 1 0", Rejected("byte-out-of-range")),

@@ -108,6 +108,9 @@ class BoardLines(Lines):
 
 _BYTE = {spelling: byte for byte in range(256) for spelling in (f"{byte}", f"{byte:02}", f"{byte:03}")}
 _RSSI = {f"-{level})": -level for level in range(128)} | {"0)": 0}
+_LONG_RSSI = re.compile(r"\A-([1-9][0-9]{9})\)\Z")
+"""Some firmware of 2015 takes four bytes for the signal strength: the last one is right."""
+
 _RAW_RSSI = {f"{register:02X})": -(register >> 1) for register in range(256)}
 
 _PACKET = re.compile(r"(?: ?(?:OK)?G ([0-9]{1,3}) | ?(?:OK )?(?:G([0-9]{1,3}) )?)([-0-9].*)")
@@ -118,6 +121,7 @@ _INTEGER = re.compile(r"-?[0-9]+")
 def _packet(text: str) -> Packet | Rejected:
     """Decode `OK G210 10 123 4 56 1 (-61)`; only the node and its bytes are always there."""
     before, bracket, rssi = text.partition(" (")
+    rssi = _LONG_RSSI.sub(lambda number: f"-{int(number[1]) % 256})", rssi)
     match = _PACKET.fullmatch(before)
     if not match:
         return Rejected("not-a-number")
