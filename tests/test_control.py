@@ -98,8 +98,8 @@ def test_the_gateway_makes_it_anew_and_says_that_it_died(tmp_path, monkeypatch, 
 
 
 def test_it_says_what_it_can_answer(control, path):
-    assert ask(path, "weather") == {
-        "error": "weather is not a question this daemon answers: status, double, broken"
+    assert ask(path, "humidity") == {
+        "error": "humidity is not a question this daemon answers: status, double, broken"
     }
 
 
@@ -111,7 +111,7 @@ def test_a_question_may_have_arguments(control, path):
     ("line", "error"),
     [
         ('double {"number": 11}', "no room"),
-        ('double {"weather": 4}', "^double: arguments expected: number$"),
+        ('double {"humidity": 4}', "^double: arguments expected: number$"),
         ("double", "^double: arguments expected: number$"),
         ('status {"number": 4}', "^status: arguments expected: none$"),
         ("double [4]", "^arguments: a JSON object expected$"),

@@ -546,7 +546,7 @@ class TestOnceAndInOrder:
         assert spool.refused("home") == []
 
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_whatever_befalls_the_server(self, spool, server, fault):
+    def test_whatever_happens_to_the_server(self, spool, server, fault):
         # A hang is over when the time is: one will do, and it is not so short that other answers are late.
         hangs = fault.startswith("hang")
         with dispatching(server, spool, timeout=2.0 if hangs else 30.0) as worker:
@@ -1057,7 +1057,7 @@ class TestOnceAndInOrder:
 
     @pytest.mark.parametrize("fault", [each for each in FAULTS if not each.startswith("hang")])
     @pytest.mark.parametrize("halved", [False, True])
-    def test_what_a_full_disk_did_not_keep_is_sent_again_whatever_befalls_the_server_then(
+    def test_what_a_full_disk_did_not_keep_is_sent_again_whatever_happens_to_the_server_then(
         self, spool, server, monkeypatch, fault, halved
     ):
         # given a server whose disk is full: it shows readings as arrived, and has none of them in its feeds
@@ -1079,7 +1079,7 @@ class TestOnceAndInOrder:
         with dispatching(server, spool) as worker:
             spool.put(some)
             wait_until(lambda: worker.failures)
-            # when there is room again, and something else befalls it before it has all of them
+            # when there is room again, and something else happens to it before it has all of them
             server.feeds.unwritable = server.feeds.full = False
             wait_until(lambda: spool.standing("home").waiting == 0)
         # then its feeds have all of them

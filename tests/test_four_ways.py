@@ -319,11 +319,11 @@ def power_lost_for_a_moment(house):
         sensor.brown_out()
 
 
-@pytest.mark.parametrize("befall", [chip_reset, power_lost_for_a_moment])
-def test_what_passes_between_two_sweeps_goes_unnoticed(house, said, befall):
+@pytest.mark.parametrize("event", [chip_reset, power_lost_for_a_moment])
+def test_what_passes_between_two_sweeps_goes_unnoticed(house, said, event):
     five = house()
     assert five.read() == VALUES
-    befall(five)
+    event(five)
     assert five.read() == VALUES
     assert said() == []
 
@@ -356,9 +356,9 @@ def test_a_ds18s20_has_its_value_again_after_a_brown_out_and_when_plugged_in_aga
     sensor = Ds18s20("10.72B2221A5800", 23.3125)
     with WAYS[way]([sensor], {"sensor1": sensor.id, "resolution": "10"}, tmp_path) as house:
         assert house.read() == (23.3125,)
-        for befall in (sensor.brown_out, lambda: vars(sensor).update(_present=False)):
+        for event in (sensor.brown_out, lambda: vars(sensor).update(_present=False)):
             # when its power goes for a moment, or for a sweep
-            befall()
+            event()
             house.read()
             sensor.present = True
             # then its value is there at the second sweep
@@ -394,7 +394,7 @@ TROUBLES = {
     [("w1", trouble) for trouble in TROUBLES]
     + [("ds2482", trouble) for trouble in TROUBLES if trouble != "at power-on for good"],
 )
-def test_what_befalls_one_sensor_costs_the_others_no_reading(house, trouble, interval):
+def test_what_happens_to_one_sensor_costs_the_others_no_reading(house, trouble, interval):
     # given sensors that are read as often as they can be
     five = house(interval=str(interval))
     five.read()

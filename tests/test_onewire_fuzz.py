@@ -127,12 +127,12 @@ class House:
     def expect(self, when: float, lasts: float, mishap: Mishap, which: int, number: int) -> None:
         """Have a mishap happen so many seconds after the first sweep begins, and end."""
 
-        def befall() -> None:
+        def begin() -> None:
             end = mishap(self, list(self.sensors.values())[which % len(self.sensors)], number)
             if end is not None:
                 self.clock.after(lasts, end)
 
-        self.clock.after(self._began + when - self.clock.monotonic(), befall)
+        self.clock.after(self._began + when - self.clock.monotonic(), begin)
 
     def mend(self) -> None:
         """End every fault."""
@@ -225,7 +225,7 @@ def quantised(celsius: float, bits: int) -> float:
     return (round(celsius * 16) & -1 << 12 - bits) / 16
 
 
-# A mishap befalls a house or one of its sensors, and returns what ends it, if anything does.
+# A mishap changes a house or one of its sensors, and returns what ends it, if anything does.
 
 Mishap = Callable[[House, Sensor, int], Callable[[], object] | None]
 
@@ -233,24 +233,24 @@ Mishap = Callable[[House, Sensor, int], Callable[[], object] | None]
 def of_sensor(**fault: object) -> Mishap:
     """Return the mishap that an attribute of a sensor is."""
 
-    def befall(house: House, sensor: Sensor, number: int) -> Callable[[], object]:
+    def begin(house: House, sensor: Sensor, number: int) -> Callable[[], object]:
         before = {name: getattr(sensor, name) for name in fault}
         vars(sensor).update(fault)
         return lambda: vars(sensor).update(before)
 
-    return befall
+    return begin
 
 
 def of_chip(**fault: object) -> Mishap:
     """Return the mishap that an attribute of the chip is."""
 
-    def befall(house: House, sensor: Sensor, number: int) -> Callable[[], object]:
+    def begin(house: House, sensor: Sensor, number: int) -> Callable[[], object]:
         if "shorted" in fault:
             house.shorted_at = house.clock.monotonic()
         vars(house.chip).update(fault)
         return lambda: vars(house.chip).update(dict.fromkeys(fault, False))
 
-    return befall
+    return begin
 
 
 def unplug(house, sensor, number):

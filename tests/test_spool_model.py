@@ -1,4 +1,4 @@
-"""Whatever befalls the queue, it gives each dispatcher what a list would."""
+"""Whatever happens to the queue, it gives each dispatcher what a list would."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ IN_MEMORY = 3
 
 
 class SpoolAgainstLists(RuleBasedStateMachine):
-    """Whatever befalls the queue gives each dispatcher what a list would.
+    """Whatever happens to it, the queue gives each dispatcher what a list would.
 
     Frames are put, delivered, refused, retried, passed over and too old; the clock is wrong, doubted and set;
     dispatchers come and go; the disk refuses for a while; and the queue is closed, killed or without power
@@ -217,7 +217,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
                 return len([kept for kept in self.waiting(who) if kept.number >= first])
         return 0
 
-    # What befalls it.
+    # What happens to it.
 
     def taken(self, n: int, *, has_boot: bool) -> tuple[list[int], list[Frame]]:
         values = list(range(self.next, self.next + n))

@@ -90,7 +90,7 @@ class Way:
 
     @property
     def authorization(self) -> list[str]:
-        """The header that tells the proxy who asks (RFC 7617), if it is told."""
+        """The header that names the user to the proxy (RFC 7617), if one is given."""
         encoded = base64.b64encode(self.login.encode()).decode()
         return [f"Proxy-Authorization: Basic {encoded}"] if self.login else []
 

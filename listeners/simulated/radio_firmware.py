@@ -69,7 +69,7 @@ class Rf12demo(Firmware):
     def start(self) -> Iterator[str]:
         """Yield a blank line and the present settings."""
         yield "\r\n"
-        yield self._told()
+        yield self._settings_line()
 
     def take(self, received: bytes) -> Iterator[str]:
         """Yield echo, settings and confirmation of every command."""
@@ -90,11 +90,11 @@ class Rf12demo(Firmware):
             if not self.unsure:
                 yield f" -> {min(len(stack), self._STACK)} b\r\n"
         else:
-            yield self._told()
+            yield self._settings_line()
 
     def _echo(self, stack: list[int], value: int, letter: str) -> str:
         return f"> {''.join(f'{byte},' for byte in stack)}{value}{letter}\r\n"
 
-    def _told(self) -> str:
+    def _settings_line(self) -> str:
         settings = f"i{self.node} g{self.group} @ {MHZ[self.band]} MHz{' q1' * self.quiet}"
         return f"[{self._NAME}] {chr(64 + self.node)} {settings}\r\n"

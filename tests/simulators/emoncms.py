@@ -111,7 +111,7 @@ class _Refused(Exception):
 class FakeEmoncms:
     """`with FakeEmoncms(key="...") as server:` listens at `server.url`, on a port of its own.
 
-    Each fault is the number of coming requests that it befalls (math.inf: until it is set to 0 again).
+    Each fault is the number of coming requests that it affects (math.inf: until it is set to 0 again).
     `stop` and `start` are the server going away and coming back, at the same port.
     """
 
@@ -494,7 +494,7 @@ _INSTEAD = {
     "html_fatal": FATAL,
 }
 FAULTS = ("reset_before", "reset_after", "hang", "hang_after", "slow", "broken_off", *_INSTEAD)
-"""All that can befall a request, by the names of the attributes."""
+"""All that can happen to a request, by the names of the attributes."""
 
 
 def _first_half(request: Request) -> Request:

@@ -70,7 +70,7 @@ _EVERYWHERE = {
     "timestamped": (("false", "0"), "a reading has the time at which it arrived"),
     "targeted": (("false", "0"), "there are no targets here"),
     "nodelistonly": (("false", "0"), "nodes that are not in [nodes] are read too, as signed 16-bit numbers"),
-    "sendstatus": (("0",), "the page MyIP of Emoncms is not told the address of this machine"),
+    "sendstatus": (("0",), "the page MyIP of Emoncms does not get the address of this machine"),
     "calibration": (("230v",), "it is not sent to the board"),
 }
 _OF_BYTES = "give it to the sections in [nodes] that have neither datacode nor datacodes"

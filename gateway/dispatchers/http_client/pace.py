@@ -7,7 +7,7 @@ import math
 from gateway.clock import Clock
 
 _TOO_MANY = (429, 503)
-"""What a limit answers; nginx's limit_req says 503 unless told otherwise."""
+"""What a limit answers; 503 is the default of nginx's limit_req."""
 _FIRST, _LONGEST = 0.25, 4.0
 """Seconds between two requests, at first and at most."""
 _SOON = 2.0

@@ -1,4 +1,4 @@
-"""What Home Assistant is told of a node and of the gateway, so that it shows their values by itself.
+"""What is sent to Home Assistant about a node and the gateway, so that it shows their values by itself.
 
 A device message (https://www.home-assistant.io/integrations/mqtt, "Discovery messages") is retained and has
 all components of one device. One key at its root that Home Assistant does not know rejects all of it. What it

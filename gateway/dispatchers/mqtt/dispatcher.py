@@ -146,7 +146,7 @@ class Mqtt(Broker, Dispatcher):
 
     @property
     def prefix(self) -> str:
-        """Home Assistant's topic, "" if it is told nothing."""
+        """Home Assistant's topic, "" if nothing is sent to it."""
         return "" if ANSWERS.get(self.discovery.lower()) is False else self.discovery.rstrip("/")
 
     def open(self) -> None:
