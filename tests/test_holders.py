@@ -134,6 +134,20 @@ def test_a_serial_port_names_the_program_that_has_it(wire):
     SerialPort(wire.port, 38400).close()
 
 
+def test_a_serial_port_that_another_program_keeps_others_from_is_said_so(wire):
+    # as screen and ModemManager do: root alone can open it then
+    keeps = f"import fcntl, os, termios; fcntl.ioctl(os.open({wire.port!r}, os.O_RDWR), termios.TIOCEXCL)"
+    user = os.geteuid()
+    Path(wire.port).chmod(0o666)
+    with program(keeps):
+        os.seteuid(user or 65534)
+        try:
+            with pytest.raises(OSError, match=r"only one program can read a serial port, and .* has it open"):
+                SerialPort(wire.port, 38400)
+        finally:
+            os.seteuid(user)
+
+
 def test_a_serial_port_that_another_section_has_by_another_name_is_said_so(wire, tmp_path):
     by_id = tmp_path / "usb-FTDI"
     by_id.symlink_to(wire.port)

@@ -103,9 +103,9 @@ class SerialPort:
             raise OSError(f"{self.name}: {self._words(what) if isinstance(what, int) else what}") from error
 
     def _words(self, number: int) -> str:
-        if number == errno.EAGAIN:
+        if number in (errno.EAGAIN, errno.EBUSY):
             holder = holders.of_file(self.name)
-            if holder is None and holders.is_ours(self.name):
+            if number == errno.EAGAIN and holder is None and holders.is_ours(self.name):
                 return "another section of this gateway reads it, perhaps by another name: read it in one"
             has_it = f"{holder} has it open: {holder.cure}" if holder else holders.UNSEEN
             return f"only one program can read a serial port, and {has_it}"
