@@ -6,7 +6,7 @@ import re
 
 _NAMELESS = "values-without-names"
 """The reason for which `keyvalue` refuses a line of `serial`."""
-_NO_READING = "no-reading"
+_NO_PAIRS = "no-pairs"
 """The reason for which `keyvalue` refuses the lines of a device that has printed no reading yet."""
 _TOO_LONG = "too-long"
 """The reason for which a line is refused that never ends."""
@@ -35,7 +35,7 @@ def hint_for(reason: str, line: str) -> str:
     """Return what to do about lines that are not for this listener, "" if that is not known."""
     if reason == _UNTERMINATED:
         return "a line end expected after it"
-    if reason == _NO_READING:
+    if reason == _NO_PAIRS:
         return "lines such as temp:20.5,humidity:55 expected"
     if reason == _TOO_LONG and "\r" in line:
         return "lines end with LF or CR LF, and the device sends CR alone"

@@ -177,13 +177,13 @@ def test_a_device_none_of_whose_lines_is_a_reading_is_in_trouble(wire, stop, lin
         # then that is said
         (trouble,) = listener.health().troubles
         assert trouble.startswith("every line is refused: ")
-        assert trouble.endswith("no-reading: lines such as temp:20.5,humidity:55 expected")
+        assert trouble.endswith("no-pairs: lines such as temp:20.5,humidity:55 expected")
         # and with its first reading it is over, and its other lines are passed over
         wire.send(f"temp:20.5,hum:55\r\n{line}\r\n".encode())
         read_frames(listener, stop, 1)
-        refused = listener.counts["no-reading"]
+        refused = listener.counts["no-pairs"]
         listener.clock.sleep(1000)
         wire.send(f"{line}\r\nhum:56\r\n".encode())
         read_frames(listener, stop, 1)
         assert listener.health().troubles == []
-        assert listener.counts["no-reading"] == refused
+        assert listener.counts["no-pairs"] == refused

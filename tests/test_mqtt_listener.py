@@ -255,7 +255,7 @@ def test_what_the_gateway_publishes_itself_does_not_go_round(broker, tmp_path, f
     listener.close()
 
 
-def test_what_is_no_reading_is_counted_and_everything_else_goes_on(broker, tmp_path):
+def test_what_is_no_reading_is_counted_and_everything_else_goes_on(broker, tmp_path, caplog):
     listener = listening(broker, tmp_path)
     disk = Disk(listener)
     good = log_message("oemgateway/pi", Frame("9", (1,), NOW), None)
@@ -272,6 +272,7 @@ def test_what_is_no_reading_is_counted_and_everything_else_goes_on(broker, tmp_p
     publish(broker, good.topic, good.payload.decode())
     wait_until(disk.read)
     assert disk.listener.health().faults == {"no-reading": 6}
+    assert "lines such as" not in caplog.text  # which is what a device on a serial port is to print
     assert len(disk.frames) == 1
     listener.close()
 

@@ -154,5 +154,5 @@ class KeyValue(SerialListener):
         is_start_up = self._start_up.hear(line, now)
         if isinstance(said, Ignored) and said.kind != "blank" and not self._has_read:
             self._talks_since = min(self._talks_since, now)
-            return Rejected("no-reading") if now - self._talks_since > _NOTHING_ELSE_S else said
+            return Rejected("no-pairs") if now - self._talks_since > _NOTHING_ELSE_S else said
         return Ignored("start-up") if is_start_up and not isinstance(said, Ignored) else said
