@@ -39,9 +39,10 @@ def test_version():
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_a_terminal_that_has_not_every_character_is_no_trouble(file, encoding):
+def test_a_terminal_that_has_not_every_character_is_no_trouble(file, encoding, monkeypatch):
+    monkeypatch.chdir(file.parent)  # the name of that folder may have such characters
     file.write_text(f"{file.read_text()}[nodes]\n[[7]]\nnames = Kueche ▃,\n")
-    done = command("check", file, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    done = command("check", file.name, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Kueche \\u2583" in done.stdout
 

@@ -183,7 +183,7 @@ def test_one_that_fails_is_left_to_the_pauses_of_the_core(run, stop, clock):
 
 def test_it_is_started_again_by_the_core(tmp_path, caplog):
     mark = tmp_path / "mark"
-    once = f'[ -e {mark} ] || {{ touch {mark}; echo "no bus" >&2; exit 1; }}'
+    once = f'[ -e "{mark}" ] || {{ touch "{mark}"; echo "no bus" >&2; exit 1; }}'
     frames = []
 
     class Sink:
@@ -242,7 +242,8 @@ def test_what_has_left_its_session_ends_with_it_too(run, stop):
 
 def test_it_has_a_chance_to_put_its_things_in_order(run, stop, tmp_path, monkeypatch):
     monkeypatch.setattr(program, "_PATIENCE", 60)
-    listener = run(*sh(f"trap 'touch {tmp_path}/done; exit' TERM; echo 5 1; while :; do sleep 0.01; done"))
+    tidy = f'touch "{tmp_path}/done"; exit'
+    listener = run(*sh(f"trap '{tidy}' TERM; echo 5 1; while :; do sleep 0.01; done"))
     listener.read(stop)
     listener.close()
     assert (tmp_path / "done").exists()
@@ -326,13 +327,13 @@ def test_what_only_a_shell_understands_is_pointed_out(command, word):
 def test_a_program_that_cannot_be_run_is_an_os_error_with_a_hint(run, tmp_path):
     script = tmp_path / "reader"
     with pytest.raises(OSError, match=r"reader: No such file.*is it installed, and its path right\?"):
-        run(str(script))
+        run(shlex.quote(str(script)))
     script.write_text("echo 5 1\n")
     with pytest.raises(OSError, match=r"reader: Permission denied .*chmod \+x"):
-        run(str(script))
+        run(shlex.quote(str(script)))
     script.chmod(0o755)
     with pytest.raises(OSError, match=r"reader: Exec format error .*#!/bin/sh"):
-        run(str(script))
+        run(shlex.quote(str(script)))
 
 
 @pytest.mark.parametrize("arguments", [(), ("2",)])

@@ -96,7 +96,7 @@ def test_without_a_gateway_each_command_says_how_to_start_it(capsys, written, tm
     file = written(state(tmp_path) + RUNNING.format(port=free_port()))
     _, said = typed(capsys, "--config-file", str(file), *arguments)
     assert re.search(
-        r"no gateway answers at \S+ \(No such file or directory\): sudo service oemgateway start", said
+        r"no gateway answers at .+ \(No such file or directory\): sudo service oemgateway start", said
     )
 
 
@@ -248,6 +248,8 @@ def test_after_an_upgrade_of_python_make_sets_itself_up_again(tmp_path, points_t
 
 
 def test_an_environment_of_this_python_is_kept(tmp_path):
+    if " " in str(tmp_path):
+        pytest.skip("make takes no file with a space in its name")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "own"], check=True)
     (tmp_path / "own/.runtime").touch()
     planned = run("make", "-n", "-C", OURS, "demo", f"VENV={tmp_path / 'own'}", f"PYTHON={sys.executable}")

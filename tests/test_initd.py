@@ -95,6 +95,8 @@ class Service:
 @pytest.fixture
 def made_up(tmp_path):
     need("start-stop-daemon", "dpkg")
+    if " " in str(tmp_path):
+        pytest.skip("the functions of LSB take no file with a space in its name")
     return Service(tmp_path, DAEMON="/bin/true")
 
 
