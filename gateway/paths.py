@@ -32,6 +32,18 @@ def closed_above(path: Path) -> Path | None:
     return next((each for each in above if os.access(each, os.F_OK) and not os.access(each, os.X_OK)), None)
 
 
+def hidden(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Return why this process cannot reach a path that others can, and what to do; "" if it is not known."""
+    if closed := closed_above(path):
+        return f"this user may not enter {closed}: use another directory"
+    with suppress(OSError):
+        for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+            source, place = line.split()[3:5]
+            if "systemd-private-" in source and path.is_relative_to(place):
+                return f"the service has a {place} of its own (PrivateTmp): use another directory"
+    return ""
+
+
 def make_state_dir(named: Path | None) -> Path:
     """Return the directory of queue and indices, made where it is missing.
 

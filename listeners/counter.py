@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from gateway.clock import boot_id
+from gateway.paths import hidden
 from gateway.plugin import bad, good
 from gateway.settings import convert
 from gateway.text.numeral import SPACE, NotANumber, parse
@@ -67,7 +68,11 @@ def read_number(path: Path) -> float:
     The message quotes what is there instead, which may differ each time; the fault that is counted is the
     same.
     """
-    text = read_once(path, 100).decode("ascii", "replace").strip(SPACE)
+    try:
+        text = read_once(path, 100).decode("ascii", "replace").strip(SPACE)
+    except FileNotFoundError as error:
+        error.strerror = f"{error.strerror}: {why}" if (why := hidden(path)) else error.strerror
+        raise
     try:
         number = parse(text)
     except NotANumber:

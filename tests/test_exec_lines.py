@@ -336,6 +336,20 @@ def test_a_program_that_cannot_be_run_is_an_os_error_with_a_hint(run, tmp_path):
         run(shlex.quote(str(script)))
 
 
+def test_a_program_in_a_home_that_the_service_may_not_enter_is_not_answered_with_chmod(
+    run, tmp_path, monkeypatch
+):
+    # given a program below a directory that this user may not enter
+    script = tmp_path / "reader"
+    script.write_text("echo 5 1\n")
+    monkeypatch.setattr("gateway.paths.os.access", lambda place, mode: mode == os.F_OK or place != tmp_path)
+    # when it is run, then the directory is named
+    with pytest.raises(
+        OSError, match=r"reader: Permission denied \(this user may not enter /.*another directory"
+    ):
+        run(str(script))
+
+
 @pytest.mark.parametrize("arguments", [(), ("2",)])
 def test_a_program_in_a_folder_with_a_space_in_its_name_is_run(run, stop, tmp_path, arguments):
     script = tmp_path / "My scripts" / "reader"

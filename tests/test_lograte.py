@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -325,6 +326,29 @@ def test_the_doctor_says_whether_the_service_may_read_the_rotated_files(running)
     assert len(said()) == 1
     old.chmod(0o755)
     assert said() == []
+
+
+def test_the_doctor_names_a_closed_directory_above_the_file(running):
+    # given a log that all may read, in a directory that only its owner may enter
+    home = running.directory / "home"
+    home.mkdir(mode=0o700)
+    file = home / "own.log"
+    file.touch(0o644)
+    machine = Machine(root=running.directory, user="oemgateway", uid=990, gids=frozenset(), live=False)
+    listener = build(Lograte, {"node": "mail", "file": "/home/own.log", "pattern1": "sent"})
+    # when the doctor looks at it, then it is no readable file
+    (finding,) = listener.examine(machine)
+    assert str(finding).startswith("FAULT : oemgateway may not enter /home, where /home/own.log is: ")
+
+
+def test_a_file_in_a_home_that_may_not_be_entered_says_so(running, monkeypatch):
+    running.file.unlink()
+    closed = running.directory
+    monkeypatch.setattr("gateway.paths.os.access", lambda place, mode: mode == os.F_OK or place != closed)
+    running.start()
+    running.read()
+    (trouble,) = running.listener.health().troubles
+    assert trouble.endswith(f"is missing: this user may not enter {closed}: use another directory")
 
 
 def test_a_directory_or_a_file_of_the_kernel_is_no_log(running):

@@ -72,6 +72,7 @@ def test_the_socket_is_named_or_in_run_or_beside_the_queue(tmp_path, monkeypatch
         ("/run/oemgateway", "tmpfs"),
         ("/run/user/disk/oemgateway", ""),
         ("/ro/oemgateway", "overlay"),
+        ("/tmp/oemgateway", "tmpfs"),
     ],
 )
 def test_a_directory_that_a_power_cut_empties_is_told(tmp_path, directory, kind):
@@ -80,6 +81,7 @@ def test_a_directory_that_a_power_cut_empties_is_told(tmp_path, directory, kind)
         "27 1 179:2 / / rw,relatime - ext4 /dev/root rw\n"
         "24 27 0:22 / /run rw,nosuid shared:5 - tmpfs tmpfs rw,size=9k\n"
         "25 24 8:1 / /run/user/disk rw - ext4 /dev/sda1 rw\n"
+        "28 27 179:2 /tmp/systemd-private-1f-oemgateway.service-Ab/tmp /tmp rw - ext4 /dev/root rw\n"
         "26 27 0:30 / /ro rw - overlay overlay rw,lowerdir=/lower,upperdir=/upper\n"
     )
     assert is_volatile(Path(directory), mounts) == kind
@@ -97,3 +99,24 @@ def test_a_closed_directory_that_a_link_leads_into_is_named(tmp_path, monkeypatc
     monkeypatch.setattr(paths.os, "access", lambda place, mode: mode == os.F_OK or place != home)
     # when it is asked what is closed, then it is the home
     assert paths.closed_above(link) == home
+
+
+def test_a_tmp_that_systemd_gave_the_service_is_named(tmp_path):
+    # given the mounts of a service with PrivateTmp=yes, on Debian 12 and, where /tmp is in memory, on 13
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "27 1 179:2 / / rw shared:1 - ext4 /dev/root rw\n"
+        "90 27 179:2 /tmp/systemd-private-1f-oemgateway.service-Ab/tmp /tmp rw - ext4 /dev/root rw\n"
+        "91 27 0:31 /systemd-private-1f-oemgateway.service-Cd/tmp /var/tmp rw - tmpfs tmpfs rw\n"
+    )
+    # when it is asked why it does not see files that others see, then only what is below these is named
+    for place in ("/tmp", "/var/tmp"):
+        said = paths.hidden(Path(place, "pulses"), mounts)
+        assert said == f"the service has a {place} of its own (PrivateTmp): use another directory"
+    assert paths.hidden(Path("/nowhere/pulses"), mounts) == ""
+
+
+def test_a_closed_directory_above_what_is_hidden_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths.os, "access", lambda place, mode: mode == os.F_OK or place != tmp_path)
+    said = paths.hidden(tmp_path / "pulses")
+    assert said == f"this user may not enter {tmp_path}: use another directory"

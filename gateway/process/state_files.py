@@ -147,13 +147,15 @@ def sync_names(directory: Path) -> None:
 def is_volatile(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
     """Return the kind of the file system there if a power cut may empty it, "" otherwise.
 
-    It empties an overlay whose upper layer is in memory, as on a Pi whose card is write-protected.
+    It empties an overlay whose upper layer is in memory, as on a Pi whose card is write-protected. A /tmp
+    that systemd made for the service counts as memory: it is emptied when the service stops.
     """
     kinds = {}
     try:
         for line in mounts.read_text(encoding="utf-8").splitlines():
             place, _, kind = line.partition(" - ")
-            kinds[Path(place.split()[4])] = kind.split()[0]
+            source, point = place.split()[3:5]
+            kinds[Path(point)] = "tmpfs" if "systemd-private-" in source else kind.split()[0]
     except (OSError, IndexError):
         return ""
     resolved = directory.resolve()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from gateway.paths import hidden
 from gateway.plugin import at_least, bad, good, setting
 from gateway.process.log_limit import LogLimit
 from listeners.entries import Entries, EntrySampler
@@ -130,7 +131,8 @@ class Lograte(EntrySampler):
                 self._counts += found
                 self._totals += found
         except FileNotFoundError:
-            self._trouble = f"{self.file} is missing"
+            why = hidden(self.file)
+            self._trouble = f"{self.file} is missing" + (f": {why}" if why else "")
         except PermissionError:
             self._trouble = f"{self.file} may not be read: `oemgateway doctor` says what to do"
         self._note_lost(self._follower)
@@ -171,7 +173,7 @@ class Lograte(EntrySampler):
                 f"sudo usermod -aG adm {machine.user} (if its group is adm), and restart the gateway",
             )
         else:
-            yield good(f"{machine.user} may read {self.file}")
+            yield from machine.unreadable(self.file) or [good(f"{machine.user} may read {self.file}")]
         if self.olddir and not (machine.exists(self.olddir) and machine.allows(self.olddir, _LIST)):
             yield bad(f"{machine.user} may not read {self.olddir}", "correct olddir, or its rights")
 

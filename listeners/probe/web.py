@@ -11,6 +11,7 @@ from pathlib import Path
 from time import time as wall
 from typing import TYPE_CHECKING
 
+from gateway.paths import hidden
 from gateway.process.port import joined
 from gateway.version import VERSION
 from listeners.probe.network import Kind, NotAllowed, Outcome
@@ -84,7 +85,8 @@ class Way:
             if not self._trusted or self._trusted[-1][0] != state:
                 self._trusted[:] = [(state, ssl.create_default_context(cafile=self.ca_file))]
         except OSError as error:
-            words = f"PEM certificates expected: {error.strerror}"
+            why = hidden(Path(file)) if file else ""
+            words = f"PEM certificates expected: {why or error.strerror}"
             raise NotAllowed(f"{f'ca_file {self.ca_file}' if self.ca_file else usual}: {words}") from None
         return self._trusted[-1][1]
 

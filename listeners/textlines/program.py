@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from gateway.paths import hidden
 from gateway.process import holders
 from listeners.files import read_once
 
@@ -90,6 +91,8 @@ class Program:
 
 def _advice(error: OSError, program: str) -> str:
     """Return the next step; a script is also "not found" if the interpreter in its first line is missing."""
+    if why := hidden(Path(program)):
+        return f" ({why})"
     path = shutil.which(program) if error.errno == errno.ENOENT else None
     if path is None:
         return _ADVICE.get(error.errno or 0, "")

@@ -16,6 +16,7 @@ from gateway.dispatchers.http_client.bounded_http import BoundedHttp
 from gateway.dispatchers.http_client.failures import no_answer
 from gateway.dispatchers.http_client.pace import Pace
 from gateway.dispatchers.http_client.pages import excerpt
+from gateway.paths import hidden
 from gateway.plugin import TryLater
 from gateway.version import VERSION
 
@@ -73,7 +74,8 @@ class Server:
             try:
                 ssl.create_default_context(cafile=self._ca_file)
             except OSError as error:
-                return f"ca_file {self._ca_file}: PEM certificates expected: {error.strerror}"
+                why = hidden(self._ca_file) or error.strerror
+                return f"ca_file {self._ca_file}: PEM certificates expected: {why}"
         return ""
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
+from gateway.paths import hidden
 from gateway.settings import SettingsFault, setting
 from listeners.files import read_once, write_once
 from listeners.onewire.bus import BusFault, OneWire
@@ -59,7 +60,8 @@ class Mount:
         try:
             os.scandir(self._path).close()
         except OSError as error:
-            raise OSError(f"{self}: {error.strerror}; is owfs running, and mounted there?") from error
+            why = hidden(self._path) or "is owfs running, and mounted there?"
+            raise OSError(f"{self}: {error.strerror}; {why}") from error
 
     def names(self, path: str) -> list[str]:
         """Return the names in a directory."""
