@@ -144,6 +144,60 @@ def test_a_full_disk_can_be_emptied_and_takes_frames_again(tmp_path, block):
         spool.close()
 
 
+def put_until_refused(spool: Spool, card: Path) -> int:
+    """Put readings, fill the disk, and go on until readings wait in memory; return how many there are."""
+    count = 0
+    while not spool.trouble:
+        spool.put([long_frame(n) for n in range(count, count + 100)])
+        count += 100
+        if count == 100:
+            fill(card / "others")
+    return count
+
+
+def long_frame(n: int) -> Frame:
+    return Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n), ("x" * 200,))
+
+
+@pytest.mark.parametrize("block", [1024, 4096])
+def test_what_is_delivered_while_the_disk_is_full_is_noted_there(tmp_path, block):
+    # given a full disk, and more readings in an outage than it has room for
+    image = file_system(tmp_path / "card", 16, block)
+    with mounted(image, tmp_path / "card.d") as card:
+        spool = open_queue(card / "queue.db")
+        count = put_until_refused(spool, card) + 1000
+        spool.put([long_frame(n) for n in range(count - 1000, count)])
+        # when they are delivered, and the gateway ends in an orderly way
+        sent: list[float | None] = []
+        while batch := spool.peek("a", 250):
+            sent += [kept.values[0] for _, kept in batch]
+            spool.mark_sending("a", batch[-1][0])
+            spool.done("a", batch[-1][0])
+        assert sent == list(range(count))
+        spool.close()
+        # then none of them is sent again
+        spool = open_queue(card / "queue.db")
+        assert values(spool) == []
+        # and once there is room frames go to the disk again
+        (card / "others").unlink()
+        spool.put([long_frame(count)])
+        assert spool.trouble == ""
+        spool.close()
+
+
+@pytest.mark.parametrize("block", [1024, 4096])
+def test_at_an_orderly_end_what_waits_in_memory_gets_the_room_that_was_for_notes(tmp_path, block, caplog):
+    image = file_system(tmp_path / "card", 16, block)
+    with mounted(image, tmp_path / "card.d") as card:
+        spool = open_queue(card / "queue.db")
+        count = put_until_refused(spool, card)
+        spool.close()
+        assert "are lost" not in caplog.text
+        spool = open_queue(card / "queue.db")
+        assert values(spool) == list(range(count))
+        spool.close()
+
+
 def fill(path: Path) -> None:
     """Write until there is no room."""
     with path.open("wb", buffering=0) as file:

@@ -83,8 +83,7 @@ class Contents:
         self._has_late = True
         store.check_numbers(db)
         highest = self.places.load(db)
-        (first,) = db.execute("SELECT min(id) FROM frames").fetchone()
-        (last,) = db.execute("SELECT max(id) FROM frames").fetchone()
+        ((first, last),) = db.execute("SELECT (SELECT min(id) FROM frames), (SELECT max(id) FROM frames)")
         oldest_aside, aside = db.execute("SELECT min(id), max(id) FROM refused").fetchone()
         counters = dict(db.execute("SELECT name, value FROM counters"))
         # Frames that are delivered or set aside are gone, but their ids are remembered, and not used again.
@@ -263,8 +262,8 @@ class Contents:
             self.refused.restore(refused)
             raise
 
-    def write(self) -> bool:
-        """Write what is not on the disk yet; return whether there was anything."""
+    def write(self, *, frames: bool = True) -> bool:
+        """Write what is not on the disk yet, perhaps without frames; return whether there was anything."""
         if not (
             self.unwritten
             or not self.places.is_written
@@ -277,7 +276,7 @@ class Contents:
             if self.first > self._first_on_disk:
                 db.execute("DELETE FROM frames WHERE id < ?", (self.first,))
             self.refused.write(db)
-            if self.unwritten:
+            if frames and self.unwritten:
                 rows = [(each.number, each.text) for each in self.unwritten]
                 db.executemany("INSERT INTO frames (id, frame) VALUES (?, ?)", rows)
                 self.check_room(db)
@@ -289,13 +288,14 @@ class Contents:
                 self.notes.write(db)
             if self.dropped > self._dropped_on_disk:
                 db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
-            if self._has_late:
+            if frames and self._has_late:
                 salvage.forget(db)
         self._first_on_disk, self._dropped_on_disk = self.first, self.dropped
-        self.unwritten.clear()
+        if frames:
+            self.unwritten.clear()
+            self._has_late = False
         self.refused.unwritten.clear()
         self.notes.written()
-        self._has_late = False
         self.places.is_written = self.boots.is_written = True
         return True
 

@@ -62,7 +62,7 @@ class Disk:
             self.file.trouble = str(error)
             self.file.ballast.drop()
             self._retention.bound_memory(self.file.contents)
-            if self.file.is_kept:
+            if self.file.is_kept or self.file.full_disk.is_full:
                 self._syncing.committed(all_puts=False)  # not their notes
             return
         if self.file.trouble:
@@ -138,6 +138,8 @@ class Disk:
         if self.file.is_away and not self.file.is_rescuing:
             self.file.try_again(at_once=0.0)
         self.flush()
+        if self.file.full_disk.is_full and self.file.contents.unwritten and not self.file.is_away:
+            self.file.full_disk.end(self.file.contents)
         self.file.close()
 
     def _flush_if_open(self) -> None:
@@ -166,5 +168,5 @@ class Disk:
         elif self._retention.make_room(self.file.contents, error):
             return True
         elif store.is_full(error):
-            self.file.ballast.drop()
+            self.file.full_disk.make_room(self.file.contents)
         return False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gateway.process.state_files import as_owner, refusal
 from gateway.spool.contents import Contents
+from gateway.spool.full_disk import FullDisk
 from gateway.spool.notes import Epochs, Notes
 from gateway.spool.places import PROVISIONAL
 from gateway.store import removed, salvage, store
@@ -58,6 +59,7 @@ class QueueFile:
         self.clock = clock
         self._boot = clock.now().boot
         self.ballast = Ballast(path)
+        self.full_disk = FullDisk(path, limits, self.ballast)
         self.notes = Notes()
         self.epochs = Epochs(self.notes)
         self.wake = wake
@@ -201,7 +203,7 @@ class QueueFile:
                 self._replace(lambda db: removed.write(self._path, db, self.contents.identity))
             elif self._open_log and removed.is_gone(self._log, self._open_log):
                 self._replace(lambda db: removed.complete(self._path, db))
-            return self.contents.write()
+            return self.full_disk.write(self.contents)
         unwritten = self.contents.unwritten
         if self._rescue and unwritten and unwritten[-1].number > self._kept_upto:
             new = [(each.number, each.text) for each in unwritten if each.number > self._kept_upto]

@@ -11,7 +11,10 @@ from gateway.process.state_files import as_owner, open_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SIZE = 1 << 20
+_SIZE = 2 << 20
+"""Twice the log of SQLite: this is brought into the file, and as many frames may still come."""
+_SIZE_BEFORE = 1 << 20
+"""What earlier versions set aside."""
 _AMPLE = 8 << 20
 """Free bytes from which the disk no longer counts as full."""
 
@@ -31,7 +34,7 @@ class Ballast:
     def is_there(self) -> bool:
         """Whether it exists at its full size."""
         try:
-            return self._path.lstat().st_size == _SIZE
+            return self._path.lstat().st_size in (_SIZE, _SIZE_BEFORE)
         except OSError:
             return False
 
@@ -42,16 +45,29 @@ class Ballast:
             try:
                 os.posix_fallocate(ballast, 0, _SIZE)
                 self._is_missing = False
+            except OSError:
+                os.ftruncate(ballast, 0)  # ext4 keeps what it has found before there was no more
+                raise
             finally:
                 os.close(ballast)
 
     def take_again(self) -> None:
         """Set the bytes aside if they are not now, and the disk has ample room."""
-        if self._is_missing:
-            with suppress(OSError):
-                disk = os.statvfs(self._path.parent)
-                if disk.f_bavail * disk.f_frsize >= _AMPLE:
-                    self.take()
+        if self._is_missing and self.free >= _AMPLE:
+            self.take()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk has room for more than these bytes."""
+        return self.free >= 2 * _SIZE
+
+    @property
+    def free(self) -> int:
+        """The free bytes of the disk, 0 if they are not known."""
+        with suppress(OSError):
+            disk = os.statvfs(self._path.parent)
+            return disk.f_bavail * disk.f_frsize
+        return 0
 
     def drop(self) -> None:
         """Give the bytes back to the disk."""
