@@ -175,6 +175,9 @@ def test_where_there_is_no_key_any_will_do():
         ('{"3":22,"1":18.7}', (18.7, None, 22)),
         ("28.33F749050000:18.5", {"28.33F749050000": 18.5}),
         ("°C:1", {"C": 1}),  # as Emoncms keeps it
+        ('{"humidity":"45%","t":21.5°,cost:£1.25}', {"humidity": 45, "t": 21.5, "cost": 1.25}),  # as well
+        ("{a:1,b:2}\0", {"a": 1, "b": 2}),  # from a program in C that counts the end of its text
+        ("45%,21.5°", (45, 21.5)),
         ("a:1:2", {"a": 1}),  # as Emoncms reads it
     ],
 )
@@ -240,6 +243,8 @@ def test_full_json_with_nothing_in_it_is_nothing(text):
         ({}, "Request contains no data via csv, json or data tag"),
         ({"csv": ""}, "Request contains no data via csv, json or data tag"),
         ({"json": "{a:abc}"}, "Format error, the value of a is not numeric: 'abc'"),
+        ({"json": "{a:21.5°C}"}, "Format error, the value of a is not numeric: '21.5\\xb0C'"),
+        ({"json": "{a:1=2}"}, "Format error, the value of a is not numeric: '1=2'"),  # Emoncms reads 12
         ({"csv": "true"}, "Format error, the value of 1 is not numeric: 'true'"),
         ({"csv": "\x1c1"}, "Format error, the value of 1 is not numeric: '\\x1c1'"),
         ({"csv": "1\u2028"}, "Format error, the value of 1 is not numeric: '1\\u2028'"),

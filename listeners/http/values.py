@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 K = TypeVar("K", int, str)
 
 _INDEX = re.compile(r"[1-9][0-9]{0,2}")
+_DROPPED_AT_THE_ENDS = re.compile(r"\A[^\w\s.:-]{1,9}|[^\w\s.:-]{1,9}\Z")
+"""What Emoncms drops of `45%` or `21.5°`. What it drops within a number, as of `1=2`, makes it another one.
+
+The bound is for time that is linear.
+"""
 _BACKSLASH = re.compile(r"\\(.?)", re.DOTALL)
 _QUOTED = 40
 _LONGEST_NAME = 64  # emoncms.org drops the value of a longer one
@@ -115,10 +120,11 @@ def lenient(text: str) -> Values:
     values = Values(takes_text=False)
     for item in re.sub(r"[\[\]{}\"']", "", text).split(","):
         first, *more = item.split(":")
+        value = _DROPPED_AT_THE_ENDS.sub("", more[0] if more else first)
         if more:
-            values.add(first, more[0])  # Emoncms ignores a second colon
+            values.add(first, value)  # Emoncms ignores a second colon
         else:
-            values.append(first)
+            values.append(value)
     return values
 
 
