@@ -23,7 +23,7 @@ class Rfm2pi(Rf12demo):
         """Yield the help and the present settings."""
         yield "\r\n[RFM2Pi]\r\n"
         yield from (f"{line}\r\n" for line in self._HELP)
-        yield self._told()
+        yield self._settings_line()
 
     def packet(self, node: int, numbers: list[str], rssi: int) -> str:
         """Return it without strength, and without OK."""
@@ -36,7 +36,7 @@ class Rfm2pi(Rf12demo):
     def _echo(self, stack: list[int], value: int, letter: str) -> str:
         return f"> {value}{letter}\r\n"
 
-    def _told(self) -> str:
+    def _settings_line(self) -> str:
         lock = int(not self.locked)
         return (
             "Current configuration:\r\n"
