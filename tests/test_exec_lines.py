@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.diagnosis.machine import Machine
 from gateway.frame import Frame
 from gateway.nodes import Decoder, Nodes
 from gateway.settings import SettingsFault, build
@@ -334,6 +335,17 @@ def test_a_program_that_cannot_be_run_is_an_os_error_with_a_hint(run, tmp_path):
     script.chmod(0o755)
     with pytest.raises(OSError, match=r"reader: Exec format error .*#!/bin/sh"):
         run(shlex.quote(str(script)))
+
+
+def test_the_doctor_names_a_closed_directory_above_a_script_that_an_interpreter_is_given(tmp_path):
+    # given a script that all may read, in a home that only its owner may enter
+    (tmp_path / "home").mkdir(mode=0o700)
+    (tmp_path / "home" / "read.py").touch(0o644)
+    machine = Machine(root=tmp_path, user="oemgateway", uid=990, gids=frozenset(), live=False)
+    listener = build(ExecLines, {"command": "python3 /home/read.py --port /dev/ttyUSB9"})
+    # when the doctor looks at it, then the home is named, and nothing that is not there
+    (finding,) = listener.examine(machine)
+    assert str(finding).startswith("FAULT : oemgateway may not enter /home, where /home/read.py is: ")
 
 
 def test_a_program_in_a_home_that_the_service_may_not_enter_is_not_answered_with_chmod(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.flag import wait_readable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.flag import Flag
     from gateway.frame import Frame
+    from gateway.plugin import Finding, Machine
     from listeners.lines import Ignored
 
 _OF_A_SHELL = ("|", "||", "&", "&&", ";", "<", ">", ">>", "2>&1")
@@ -99,6 +101,11 @@ class ExecLines(CountingListener):
                     f"no shell reads it, and {word} is an argument of {words[0]}: try sh -c '...'",
                 )
                 return
+
+    def examine(self, machine: Machine) -> Iterable[Finding]:
+        """Say which file of the command the user may not read: a script that its interpreter is given."""
+        words = split(self.command)
+        yield from machine.unreadable(*(Path(word) for word in words[1:] if word.startswith("/")))
 
     def open(self) -> None:
         """Start the program; OSError if it cannot be started."""
