@@ -41,6 +41,26 @@ def send(spool: Spool, count: int, who: str = "a") -> int:
     return last
 
 
+def test_a_queue_that_was_on_another_machine_meanwhile_goes_on_in_the_boot_it_came_from(boot):
+    # given a state directory that was used on two machines
+    spool = boot("here")
+    spool.set_clock(BEGAN)
+    spool.put([at(0, BEGAN + 1000, "here")])
+    spool = boot("there")
+    spool.set_clock(BEGAN)
+    spool.put([at(1, BEGAN + 1001, "there")])
+    spool.done("a", spool.peek("a", 1)[-1][0])
+    # when it is back on the first, which has not been restarted
+    spool = boot("here")
+    # then what waits has its time, and a reading that has none yet waits for it
+    assert given(spool) == [(1, 1)]
+    spool.set_clock(None)
+    spool.put([at(2, 5.0, "here")])
+    assert (given(spool), spool.holding) == ([(1, 1)], True)
+    spool.set_clock(BEGAN)
+    assert given(spool) == [(1, 1), (2, 2)]
+
+
 def test_a_frame_without_a_time_waits_and_so_do_those_behind_it_until_it_has_one(boot):
     spool = boot("before")
     spool.put([at(0, BEGAN + 1000, "before")])

@@ -116,10 +116,16 @@ class Boots:
         self.is_written = self.rows() == rows
 
     def _ranges(self, end: int) -> list[tuple[str, int, int]]:
-        """Return the ids of the frames that each boot may have put: boot, first and last."""
+        """Return the ids of the frames that each boot may have put: boot, first and last.
+
+        This boot puts the newest, even if the queue was on another machine for a while.
+        """
         firsts = sorted((row.first, boot == self._boot, boot) for boot, row in self._rows.items())
         ends = [*(first for first, *_ in firsts[1:]), end + 1]
-        return [(boot, first, last - 1) for (first, _, boot), last in zip(firsts, ends, strict=True)]
+        return [
+            (boot, first, end if is_now else last - 1)
+            for (first, is_now, boot), last in zip(firsts, ends, strict=True)
+        ]
 
     def write(self, db: sqlite3.Connection) -> None:
         """Write all rows, inside a transaction."""
