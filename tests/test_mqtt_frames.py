@@ -194,6 +194,14 @@ def test_what_emoncms_and_emonhub_publish_is_read():
     frame = read(b'{"power1":100,"time":1700000040,"rssi":-61}', "emontx", NOW)
     assert frame == Frame("emontx", (100,), frame.stamp, ("power1",), -61, by_name=True)
     assert (frame.stamp.wall, frame.stamp.boot) == (1700000040.0, "")
+    # and a list as the same without its brackets, or below a name by its places, as Emoncms counts them
+    assert read(b"[1,2.5,null]", "10", NOW) == read(b"1,2.5,nan", "10", NOW)
+    assert read(b"[1,2]", "10", NOW, ("p",)) == Frame("10", (1, 2), NOW, ("p_0", "p_1"), by_name=True)
+    for nothing in (b"[[1]]", b"[" + b"1," * 999 + b"1]"):
+        with pytest.raises(ValueError, match="expected"):
+            read(nothing, "10", NOW)
+    # and text in which a program in C has counted the zero byte at its end
+    assert read(b"105\0", "emontx", NOW, ("power1",)).values == (105,)
     # and a signal strength that comes alone, without a reading that it could be that of, is a value
     assert read(b'{"rssi":-61}', "wifi", NOW) == Frame("wifi", (-61,), NOW, ("rssi",), by_name=True)
     alone = read(b'{"time":1700000040,"rssi":-61}', "wifi", NOW)

@@ -147,14 +147,15 @@ def from_emoncms(
     names: tuple[str, ...] = (),
     misdated: Callable[[float], Stamp | None] = lambda _: None,
 ) -> Frame:
-    """Return the frame of what Emoncms or a reader of emonhub takes: an object, `1,2,3`, or one number.
+    """Return the frame of what Emoncms or a reader of emonhub takes: an object, a list, `1,2,3`, or a number.
 
     `names` are the levels of the topic after the node: with them a number is one value, and they are put in
-    front of the keys of an object. `misdated` is called with an impossible time of the object, in Unix
-    seconds: if it returns none, the frame has the time of its arrival, as in Emoncms.
+    front of the keys of an object, or of the places in a list, which Emoncms counts from 0. `misdated` is
+    called with an impossible time of the object, in Unix seconds: if it returns none, the frame has the time
+    of its arrival, as in Emoncms.
     """
     text = text_of(payload).strip(SPACE)
-    if not text.startswith("{"):
+    if not text.startswith(("{", "[")):
         values = [parse_number(item) for item in text.split(",")]
         if names:
             if len(values) != 1:
@@ -162,7 +163,10 @@ def from_emoncms(
             return _keyed(node, {"_".join(names): values[0]}, now)
         check_places(len(values))
         return Frame(node, tuple(values), now)
-    given = parse_object(payload)
+    given = parse_json(payload)
+    if isinstance(given, list):
+        check_places(len(given))
+        given = {f"{place}": value for place, value in enumerate(given, 0 if names else 1)}
     times = [key for key in given if key.lower() == "time"]
     when = given[times[0]] if times else None
     wall = unix_time(when)
@@ -308,7 +312,7 @@ def text_of(payload: bytes) -> str:
     if len(payload) > LONGEST:
         raise ValueError(f"at most {LONGEST} bytes expected, not {len(payload)}")
     try:
-        return payload.decode("utf-8")
+        return payload.rstrip(b"\0").decode("utf-8")  # a program in C may count the end of its text
     except UnicodeDecodeError:
         raise ValueError("text in UTF-8 expected") from None
 
