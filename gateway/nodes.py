@@ -22,8 +22,11 @@ from gateway.text.numeral import bounded
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-NO_READING = frozenset({300, 302, 304})
-"""What emonTx and emonPi send as °C for a sensor that is absent, out of range or faulty."""
+NO_READING = frozenset({300, 302, 304, -127})
+"""What stands for a sensor that is absent, out of range or faulty, in °C.
+
+The first three are those of emonTx and emonPi, the last that of the library DallasTemperature for Arduino.
+"""
 
 _SIZES = {code: struct.calcsize(f"<{code}") for code in "bBhHiIlLqQfd"}
 _THROUGH = "0"

@@ -191,14 +191,10 @@ def test_what_grows_beyond_all_numbers_is_no_value():
         for name in ("T1", "t12", "temp", "Temp1", "temp_in", "external temperature", "TEMPERATURE 2")
     ],
 )
-def test_a_temperature_of_300_302_or_304_degrees_says_that_there_is_none(name, unit):
-    told = decoder(
-        datacode="h",
-        names=f"{name}, {name}, {name}, {name}, {name}",
-        units=", ".join([unit] * 5),
-        scale="0.1",
-    )
-    assert told.decode(struct.pack("<5h", 3000, 3020, 3040, 3010, 850)).values == (None, None, None, 301, 85)
+def test_a_temperature_that_stands_for_none_is_no_value(name, unit):
+    described = decoder(datacode="h", names=", ".join([name] * 6), units=", ".join([unit] * 6), scale="0.1")
+    packet = struct.pack("<6h", 3000, 3020, 3040, -1270, 3010, 850)
+    assert described.decode(packet).values == (None, None, None, None, 301, 85)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +220,8 @@ def test_without_a_scale_or_a_unit_300_may_be_tenths_of_a_degree():
     assert nodes.interpret_named("scaled", ("temp", "T1"), (300, 3040)) == (30, None)
     # and what has a point in it is in degrees already: an emonTx prints T1:300.00
     assert nodes.interpret_named("other", ("T1", "t0", "P1"), (300.0, 302.0, 304.0)) == (None, None, 304)
+    # and an Arduino T1:-127.00, where -127 may be tenths
+    assert nodes.interpret_named("other", ("T1", "t0", "P1"), (-127.0, -127, -127.0)) == (None, -127, -127)
 
 
 def test_a_scale_for_one_value_says_nothing_of_the_others():
