@@ -357,7 +357,7 @@ def test_the_log_that_root_begins_is_the_owners(state, monkeypatch):
             "read-only for the service",
             30,
             True,
-            "{place}: Read-only file system; if for the service only: {edit} ReadWritePaths={folder}",
+            "{place}: Read-only file system; if for the service only: {edit} ReadWritePaths=-{folder}",
         ),
         ("full", 28, True, "{place}: No space left on device"),
     ],

@@ -138,7 +138,7 @@ def _examine_state(gateway: Gateway, machine: Machine) -> Finding:
     if machine.running:
         return good(f"the running gateway keeps it in {directory}")
     if directory == STATE and machine.path(STATE).is_symlink() and machine.exists("/run/systemd/system"):
-        cure = "name the directory that it leads to as state_dir, and below [Service] as ReadWritePaths="
+        cure = "name the directory that it leads to as state_dir, and below [Service] as ReadWritePaths=-"
         return bad(f"{STATE} is a link, which systemd refuses", f"{cure} (sudo systemctl edit oemgateway)")
     there = next(path for path in (directory, *directory.parents) if machine.exists(path))
     if machine.path(there).is_dir() and machine.allows(there, WRITE_SEARCH):

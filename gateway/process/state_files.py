@@ -178,12 +178,12 @@ def refusal(error: Exception, directory: Path) -> str:
         if not os.access(directory, os.F_OK):
             return f"{said}: sudo install -d -o {user} {directory}, once its disk is mounted"
         return f"{said}: sudo chown {user} {place if os.access(directory, os.W_OK | os.X_OK) else directory}"
-    # systemd says so in what it starts; the file system itself may be fine
+    # systemd says so in what it starts; the file system itself may be fine. With - it starts without it, too.
     if error.errno == errno.EROFS and "INVOCATION_ID" in os.environ:
         open_to = next(each for each in (place, *place.parents) if each.is_dir())
         return (
             f"{said}; if for the service only: sudo systemctl edit oemgateway, and below [Service] the line "
-            f"ReadWritePaths={open_to}"
+            f"ReadWritePaths=-{open_to}"
         )
     return said
 
