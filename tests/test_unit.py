@@ -1,0 +1,18 @@
+"""The unit of systemd, as a text; `make machine` runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from listeners.onewire.drivers.owfs import MOUNT_POINT
+
+UNIT = Path(__file__).parent.parent / "etc/systemd/system/oemgateway.service"
+
+
+def test_a_dead_mount_of_owfs_does_not_keep_the_service_from_starting():
+    # given the paths that systemd opens before it starts the service
+    (line,) = (line for line in UNIT.read_text().splitlines() if line.startswith("ReadWritePaths="))
+    opened = [Path(word.removeprefix("-")) for word in line.partition("=")[2].split()]
+    # when owfs was killed, its mount point can be opened no more: it is not among them, but below one of them
+    assert MOUNT_POINT not in opened
+    assert any(MOUNT_POINT.is_relative_to(path) for path in opened)
