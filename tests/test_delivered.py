@@ -363,6 +363,32 @@ class TestAsking:
             assert prepare(emoncms, [frame(1.0)]).delivered() == Progress(None)
         assert len(server.stored) == 1
 
+    @pytest.mark.parametrize(
+        "odd",
+        [Answer(), Answer(200, "null"), Answer(302), Answer(403), Answer(404)],
+        ids=["empty", "null", "302", "403", "404"],
+    )
+    def test_one_odd_answer_of_a_proxy_does_not_mean_that_the_server_cannot_tell(self, server, odd):
+        with dispatcher(server.url) as killed, dispatcher(server.url) as emoncms:
+            send(killed, [frame(1.0)])
+            server.canned.append(odd)
+            assert prepare(emoncms, [frame(1.0)]).delivered().count == 1
+
+    @pytest.mark.parametrize("turn", range(3))
+    def test_one_of_two_servers_that_refuses_everything_does_not_mean_so_either(self, turn):
+        with (
+            OneOfSeveral(key=KEY, asked=turn) as server,
+            dispatcher(server.url) as emoncms,
+            contextlib.suppress(DeliveryFailure),  # it is asked again later
+        ):
+            assert prepare(emoncms, [frame(1.0)]).delivered() == Progress(0, none_there=True)
+
+    def test_a_server_that_answers_nothing_to_both_questions_is_no_answer(self, server):
+        # when something in front of it answers each request with an empty page, as some login pages do
+        server.canned += [Answer(), Answer()]
+        with dispatcher(server.url) as emoncms, pytest.raises(HoldEverything):
+            prepare(emoncms, [frame(1.0)]).delivered()
+
     def test_a_wrong_key_is_no_answer(self, server):
         with (
             dispatcher(server.url, apikey="wrong") as emoncms,

@@ -144,14 +144,23 @@ class Emoncms(Dispatcher):
         return judge(answer.status, answer.text, answer.location, self.apikey)
 
     def ask_inputs(self, node: str) -> Inputs | DeliveryFailure | None:
-        """Return the readings of a node's inputs, None if the server does not say, or the failure."""
-        answer = self.server.ask("GET", "/input/get", query={"node": node})
-        if isinstance(answer, DeliveryFailure):
-            return answer
-        no_page = 300 <= answer.status < 500 and answer.status not in (408, 429)
-        if no_page and (failure := self.refusal()):
-            return failure  # otherwise the key may write and not read, or the server has no such page
-        return judge_inputs(node, answer.status, answer.text, self.apikey)
+        """Return the readings of a node's inputs, None if the server does not say, or the failure.
+
+        It does not say if the key may write and not read. A single answer is no proof of that: it may be a
+        proxy's, or one of several servers' that take turns. So it is asked three times, and must take empty
+        batches in between, more of them each time.
+        """
+        for empty in (1, 2, 3):
+            answer = self.server.ask("GET", "/input/get", query={"node": node})
+            if isinstance(answer, DeliveryFailure):
+                return answer
+            inputs = judge_inputs(node, answer.status, answer.text, self.apikey)
+            if inputs is not None:
+                return inputs
+            for _ in range(empty):
+                if failure := self.refusal():
+                    return failure
+        return None
 
     def _report_left_out(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
