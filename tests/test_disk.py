@@ -17,7 +17,7 @@ from gateway.spool import Spool
 from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted, written
 from tests.gateway_process import ENVIRONMENT
-from tests.spools import open_queue
+from tests.spools import killed, open_queue
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.needs_root
@@ -145,13 +145,17 @@ def test_a_full_disk_can_be_emptied_and_takes_frames_again(tmp_path, block):
 
 
 def put_until_refused(spool: Spool, card: Path) -> int:
-    """Put readings, fill the disk, and go on until readings wait in memory; return how many there are."""
+    """Put readings, fill the disk, and go on until readings wait in memory; return how many there are.
+
+    What is free on the disk then is taken by other programs.
+    """
     count = 0
     while not spool.trouble:
         spool.put([long_frame(n) for n in range(count, count + 100)])
         count += 100
         if count == 100:
             fill(card / "others")
+    fill(card / "more")
     return count
 
 
@@ -159,29 +163,78 @@ def long_frame(n: int) -> Frame:
     return Frame("9", (n,), Stamp(1_700_000_000.0 + n, "boot", n), ("x" * 200,))
 
 
+def deliver_all(spool: Spool) -> list[float | None]:
+    delivered: list[float | None] = []
+    while batch := spool.peek("a", 250):
+        delivered += [kept.values[0] for _, kept in batch]
+        spool.mark_sending("a", batch[-1][0])
+        spool.done("a", batch[-1][0])
+    return delivered
+
+
 @pytest.mark.parametrize("block", [1024, 4096])
-def test_what_is_delivered_while_the_disk_is_full_is_noted_there(tmp_path, block):
-    # given a full disk, and more readings in an outage than it has room for
+@pytest.mark.parametrize("free", [9_000_000, 1_000_000, 200_000])
+def test_what_is_delivered_while_the_disk_is_full_is_noted_there(tmp_path, block, free):
+    # given a disk that has room for what is set aside, or not, and becomes full in an outage
     image = file_system(tmp_path / "card", 16, block)
     with mounted(image, tmp_path / "card.d") as card:
+        fill(card / "before", free)
         spool = open_queue(card / "queue.db")
         count = put_until_refused(spool, card) + 1000
         spool.put([long_frame(n) for n in range(count - 1000, count)])
-        # when they are delivered, and the gateway ends in an orderly way
-        sent: list[float | None] = []
-        while batch := spool.peek("a", 250):
-            sent += [kept.values[0] for _, kept in batch]
-            spool.mark_sending("a", batch[-1][0])
-            spool.done("a", batch[-1][0])
-        assert sent == list(range(count))
+        # when all is delivered, and the gateway ends in an orderly way
+        assert deliver_all(spool) == list(range(count))
         spool.close()
         # then none of them is sent again
         spool = open_queue(card / "queue.db")
         assert values(spool) == []
         # and once there is room frames go to the disk again
-        (card / "others").unlink()
+        for name in ("before", "others", "more"):
+            (card / name).unlink()
         spool.put([long_frame(count)])
         assert spool.trouble == ""
+        spool.close()
+
+
+@pytest.mark.parametrize("block", [1024, 4096])
+def test_after_a_full_disk_had_room_again_it_is_as_well_prepared_for_the_next_time(tmp_path, block):
+    # given a disk that was full, and has enough room again for what is set aside, but no more
+    image = file_system(tmp_path / "card", 16, block)
+    with mounted(image, tmp_path / "card.d") as card:
+        spool = open_queue(card / "queue.db")
+        count = put_until_refused(spool, card)
+        (card / "more").unlink()
+        os.truncate(card / "others", (card / "others").stat().st_size - 4_500_000)
+        spool.put([long_frame(count)])
+        assert spool.trouble == ""
+        # when it is full once more, and all is delivered
+        fill(card / "again")
+        while not spool.trouble:
+            count += 1
+            spool.put([long_frame(count)])
+        fill(card / "more")
+        assert deliver_all(spool) == list(range(count + 1))
+        spool.close()
+        # then none of them is sent again
+        spool = open_queue(card / "queue.db")
+        assert values(spool) == []
+        spool.close()
+
+
+def test_on_a_full_disk_no_source_forgets_what_is_only_in_memory(tmp_path):
+    # given a reading that waits in memory, with a note of what its source may forget
+    image = file_system(tmp_path / "card", 16, 4096)
+    with mounted(image, tmp_path / "card.d") as card:
+        spool = open_queue(card / "queue.db")
+        count = put_until_refused(spool, card)
+        spool.put([long_frame(count)], {"relay": f"{count}"})
+        spool.done("a", spool.peek("a", 1)[-1][0])
+        # when the gateway is killed, then the note is gone with the reading
+        path = killed(card / "queue.db", tmp_path)
+        after = open_queue(path)
+        assert count not in values(after)
+        assert after.notes.below("relay") == {}
+        after.close()
         spool.close()
 
 
@@ -191,6 +244,7 @@ def test_at_an_orderly_end_what_waits_in_memory_gets_the_room_that_was_for_notes
     with mounted(image, tmp_path / "card.d") as card:
         spool = open_queue(card / "queue.db")
         count = put_until_refused(spool, card)
+        (card / "more").unlink()
         spool.close()
         assert "are lost" not in caplog.text
         spool = open_queue(card / "queue.db")
@@ -198,8 +252,8 @@ def test_at_an_orderly_end_what_waits_in_memory_gets_the_room_that_was_for_notes
         spool.close()
 
 
-def fill(path: Path) -> None:
-    """Write until there is no room."""
+def fill(path: Path, free: int = 0) -> None:
+    """Write until there is no room, or so many bytes."""
     with path.open("wb", buffering=0) as file:
         for size in (1 << 16, 512):
             try:
@@ -207,6 +261,7 @@ def fill(path: Path) -> None:
                     file.write(bytes(size))
             except OSError:
                 continue
+        os.truncate(path, max(0, file.tell() - free))
 
 
 def test_a_reading_makes_the_card_write_at_most_five_kilobytes(tmp_path):

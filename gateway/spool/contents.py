@@ -192,8 +192,7 @@ class Contents:
         Nothing may be waiting to be written. Raises OSError, and changes nothing, if some of those are gone.
         """
         rows = [
-            (number, to_text(self.boots.fix(frame)), whose)
-            for number, (frame, whose) in enumerate(frames, self.next)
+            (n, to_text(self.boots.fix(frame)), whose) for n, (frame, whose) in enumerate(frames, self.next)
         ]
         with self.transaction() as db:
             if not self.refused.forget(db, instead_of) and rows:
@@ -262,41 +261,42 @@ class Contents:
             self.refused.restore(refused)
             raise
 
-    def write(self, *, frames: bool = True) -> bool:
-        """Write what is not on the disk yet, perhaps without frames; return whether there was anything."""
-        if not (
-            self.unwritten
-            or not self.places.is_written
-            or self.first > self._first_on_disk
-            or self.dropped > self._dropped_on_disk
-            or not (self.refused.is_written and self.boots.is_written and self.notes.is_written)
-        ):
+    def write(self, *, frames: bool = True, spare: int = 0) -> bool:
+        """Write what is not on the disk yet; return whether there was anything.
+
+        Without `frames` their notes are left out as well. With frames, `spare` free pages stay in the file.
+        """
+        is_noted = self.places.is_written and self.refused.is_written and self.boots.is_written
+        is_counted = self.first <= self._first_on_disk and self.dropped <= self._dropped_on_disk
+        if is_noted and is_counted and self.notes.is_written and not self.unwritten:
             return False
+        is_all = frames or not self.unwritten
         with self.transaction() as db:
             if self.first > self._first_on_disk:
                 db.execute("DELETE FROM frames WHERE id < ?", (self.first,))
             self.refused.write(db)
-            if frames and self.unwritten:
+            if is_all and self.unwritten:
                 rows = [(each.number, each.text) for each in self.unwritten]
                 db.executemany("INSERT INTO frames (id, frame) VALUES (?, ?)", rows)
                 self.check_room(db)
+                store.check_free(db, spare)
             if not self.places.is_written:
                 db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?)", self.places.rows())
             if not self.boots.is_written:
                 self.boots.write(db)
-            if not self.notes.is_written:
+            if is_all and not self.notes.is_written:
                 self.notes.write(db)
             if self.dropped > self._dropped_on_disk:
                 db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
-            if frames and self._has_late:
+            if is_all and self._has_late:
                 salvage.forget(db)
         self._first_on_disk, self._dropped_on_disk = self.first, self.dropped
-        if frames:
-            self.unwritten.clear()
-            self._has_late = False
         self.refused.unwritten.clear()
-        self.notes.written()
         self.places.is_written = self.boots.is_written = True
+        if is_all:
+            self.unwritten.clear()
+            self.notes.written()
+            self._has_late = False
         return True
 
     def check_room(self, db: sqlite3.Connection) -> None:

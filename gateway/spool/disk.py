@@ -47,7 +47,7 @@ class Disk:
             raise
         self._flush_if_open()
         if not self.file.trouble:
-            self.file.ballast.take()
+            self.file.full_disk.begin(self.file.contents)
 
     def flush(self) -> None:
         """Write what is not on the disk yet; a refusal is logged once, and its end after a while."""

@@ -1,70 +1,98 @@
-"""Writing while the disk is full: room for what is noted comes before room for frames.
+"""Writing while the disk is full: what is delivered has to be noted, or all of it is sent again.
 
-What is delivered then has to be noted, or all of it is sent again after a restart.
+Other programs take whatever is free on the disk. So the bytes that were set aside become free pages of the
+file at once, and as many bytes of SQLite's log. From then on neither of them grows: the log is brought into
+the file after each write, and is written from its beginning again.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from gateway.store import store
 from gateway.store.commits import PAGE
-from gateway.text.words import failure
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from gateway.spool.contents import Contents
     from gateway.spool.limits import Limits
     from gateway.store.ballast import Ballast
 
-_FOR_NOTES = 1 << 18
-"""Free bytes that frames leave to what is noted, for which SQLite's log may become longer."""
+_RESERVED = 800
+"""Pages that are reserved for frames and notes, at most."""
+_FOR_NOTES = 100
+"""Pages of these that frames leave free."""
 
 
 class FullDisk:
     """Writes to the file of a queue, also while its disk `is_full`."""
 
-    def __init__(self, path: Path, limits: Limits, ballast: Ballast) -> None:
+    def __init__(self, limits: Limits, ballast: Ballast) -> None:
         self.is_full = False
-        self._path = path
         self._most = limits.file_bytes // PAGE
         self._ballast = ballast
 
+    def begin(self, contents: Contents) -> None:
+        """Set bytes aside; a disk that has too few for that counts as full."""
+        self._ballast.take()
+        if not self._ballast.take_again():
+            self.make_room(contents)
+
     def make_room(self, contents: Contents) -> None:
-        """Give the room that was set aside to SQLite: it brings its log into the file, and begins it anew."""
+        """Have SQLite take the room that was set aside, as the disk has no more."""
         self._ballast.drop()
         self.is_full = True
         _empty_log(contents.db)
+        room = min(_RESERVED, self._ballast.free // PAGE // 2 - _FOR_NOTES)  # half of it is for the log
+        if room > 0:
+            with suppress(sqlite3.Error):
+                _reserve(contents.db, room)
 
     def write(self, contents: Contents) -> bool:
         """Write; on a full disk the notes first, and then frames if they leave room for notes."""
-        self.is_full = self.is_full and not self._ballast.has_room
         if not self.is_full:
             return contents.write()
-        return self._write(contents, _FOR_NOTES)
+        is_written = contents.write(frames=False)
+        _empty_log(contents.db)
+        if self._ballast.take_again():
+            self.is_full = False
+            return contents.write() or is_written
+        with self._growing_by(contents.db, 0):
+            is_written = contents.write(spare=_FOR_NOTES) or is_written
+        _empty_log(contents.db)
+        return is_written
 
     def end(self, contents: Contents) -> None:
         """Write what waits in memory where there is room for it: nothing more will have to be noted."""
         with suppress(sqlite3.Error):
             contents.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self._write(contents, self._ballast.free // 2)  # the other half is for the log
+            with self._growing_by(contents.db, self._ballast.free // PAGE // 2):  # half of it is for the log
+                contents.write()
 
-    def _write(self, contents: Contents, left_free: int) -> bool:
-        noted = contents.write(frames=False)
+    @contextmanager
+    def _growing_by(self, db: sqlite3.Connection, pages: int) -> Iterator[None]:
+        """Let the file grow by so many pages at most."""
+        (now,) = db.execute("PRAGMA page_count").fetchone()
         try:
-            pages = (self._path.stat().st_size + max(0, self._ballast.free - left_free)) // PAGE
-            contents.db.execute(f"PRAGMA max_page_count={pages:d}").fetchall()
-            noted = contents.write() or noted
-            _empty_log(contents.db)  # it may need room that the log would take
-        except OSError as error:
-            raise sqlite3.OperationalError(failure(error)) from error
+            db.execute(f"PRAGMA max_page_count={min(self._most, now + pages):d}").fetchall()
+            yield
         finally:
-            contents.db.execute(f"PRAGMA max_page_count={self._most:d}").fetchall()
-        return noted
+            db.execute(f"PRAGMA max_page_count={self._most:d}").fetchall()
 
 
 def _empty_log(db: sqlite3.Connection) -> None:
     with suppress(sqlite3.Error):
         db.execute("PRAGMA wal_checkpoint").fetchall()
+
+
+def _reserve(db: sqlite3.Connection, pages: int) -> None:
+    """Have so many free pages in the file, and as much room in its log."""
+    db.execute("DROP TABLE IF EXISTS room")
+    with store.transaction(db):
+        db.execute(f"CREATE TABLE room AS SELECT zeroblob({pages * PAGE:d})")
+    _empty_log(db)
+    db.execute("DROP TABLE room")
+    _empty_log(db)

@@ -59,7 +59,7 @@ class QueueFile:
         self.clock = clock
         self._boot = clock.now().boot
         self.ballast = Ballast(path)
-        self.full_disk = FullDisk(path, limits, self.ballast)
+        self.full_disk = FullDisk(limits, self.ballast)
         self.notes = Notes()
         self.epochs = Epochs(self.notes)
         self.wake = wake

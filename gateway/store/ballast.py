@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SIZE = 2 << 20
-"""Twice the log of SQLite: this is brought into the file, and as many frames may still come."""
+"""Room for what SQLite's log holds, which is brought into the file, and for what FullDisk reserves."""
 _SIZE_BEFORE = 1 << 20
 """What earlier versions set aside."""
-_AMPLE = 8 << 20
+_AMPLE = 2 * _SIZE
 """Free bytes from which the disk no longer counts as full."""
 
 
@@ -51,15 +51,11 @@ class Ballast:
             finally:
                 os.close(ballast)
 
-    def take_again(self) -> None:
-        """Set the bytes aside if they are not now, and the disk has ample room."""
+    def take_again(self) -> bool:
+        """Set the bytes aside if they are not now; return whether they are, or the disk has ample room."""
         if self._is_missing and self.free >= _AMPLE:
             self.take()
-
-    @property
-    def has_room(self) -> bool:
-        """Whether the disk has room for more than these bytes."""
-        return self.free >= 2 * _SIZE
+        return not self._is_missing or self.free >= _AMPLE
 
     @property
     def free(self) -> int:
