@@ -244,6 +244,7 @@ def test_full_json_with_nothing_in_it_is_nothing(text):
         ({"csv": ""}, "Request contains no data via csv, json or data tag"),
         ({"json": "{a:abc}"}, "Format error, the value of a is not numeric: 'abc'"),
         ({"json": "{a:21.5°C}"}, "Format error, the value of a is not numeric: '21.5\\xb0C'"),
+        ({"json": "{a:\u22125}"}, "Format error, the value of a is not numeric: '\\u22125'"),  # not 5
         ({"json": "{a:1=2}"}, "Format error, the value of a is not numeric: '1=2'"),  # Emoncms reads 12
         ({"csv": "true"}, "Format error, the value of 1 is not numeric: 'true'"),
         ({"csv": "\x1c1"}, "Format error, the value of 1 is not numeric: '\\x1c1'"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 K = TypeVar("K", int, str)
 
 _INDEX = re.compile(r"[1-9][0-9]{0,2}")
-_DROPPED_AT_THE_ENDS = re.compile(r"\A[^\w\s.:-]{1,9}|[^\w\s.:-]{1,9}\Z")
+_DROPPED_AT_THE_ENDS = re.compile(r"\A[^\w\s.:\u2010-\u2015\u2212-]{1,9}|[^\w\s.:-]{1,9}\Z")
 """What Emoncms drops of `45%` or `21.5°`. What it drops within a number, as of `1=2`, makes it another one.
 
 The bound is for time that is linear.
