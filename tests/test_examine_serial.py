@@ -43,6 +43,18 @@ def test_a_port_in_the_root_directory(pi):
     )
 
 
+def test_a_link_to_a_port_in_a_home_that_may_not_be_entered(pi):
+    # given a link that socat has made, in a directory that only its owner may enter
+    pi.device("/dev/pts/3")
+    pi.link("/home/other/tty", "../../dev/pts/3")
+    pi.machine.path("/home/other").chmod(0o700)
+    # when the doctor looks at it, then no group is the cure
+    assert fault(plugin("rfm12pi", port="/home/other/tty").examine(replace(pi.machine, uid=990))) == (
+        "pi may not enter /home/other, where /home/other/tty is",
+        "put the port, or its link, into another directory",
+    )
+
+
 def test_a_user_who_is_not_in_the_group_of_the_port(pi):
     pi.put("/etc/group", f"dialout:x:{GROUP}:\n")
     assert fault(plugin("rfm12pi").examine(replace(pi.machine, gids=frozenset()))) == (

@@ -338,12 +338,15 @@ def test_a_program_that_cannot_be_run_is_an_os_error_with_a_hint(run, tmp_path):
 
 
 def test_the_doctor_names_a_closed_directory_above_a_script_that_an_interpreter_is_given(tmp_path):
-    # given a script that all may read, in a home that only its owner may enter
+    # given a script in a home that only its owner may enter: whether it may be read makes no difference
     (tmp_path / "home").mkdir(mode=0o700)
-    (tmp_path / "home" / "read.py").touch(0o644)
+    script = tmp_path / "home" / "read.py"
+    script.touch(0o600)
     machine = Machine(root=tmp_path, user="oemgateway", uid=990, gids=frozenset(), live=False)
-    listener = build(ExecLines, {"command": "python3 /home/read.py --port /dev/ttyUSB9"})
-    # when the doctor looks at it, then the home is named, and nothing that is not there
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "ttyUSB1").touch(0o600)
+    listener = build(ExecLines, {"command": "python3 /home/read.py --port /dev/ttyUSB1 --more /dev/ttyUSB9"})
+    # when the doctor looks at it, then the home is named, and neither a device nor what is not there
     (finding,) = listener.examine(machine)
     assert str(finding).startswith("FAULT : oemgateway may not enter /home, where /home/read.py is: ")
 

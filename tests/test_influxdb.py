@@ -471,10 +471,8 @@ def test_the_doctor_finds_a_file_of_certificates_that_the_service_may_not_read(t
     file.chmod(0o600)
     made = build(InfluxDb, {"url": "https://127.0.0.1:1", "ca_file": str(file)})
     first, second = examined(made)
-    assert (
-        first
-        == f"FAULT : oemgateway may not read {file}: sudo chgrp oemgateway {file}, then sudo chmod g+r {file}"
-    )
+    assert first.startswith("FAULT : oemgateway may not ")  # enter the tester's directory, or read the file
+    assert str(file) in first
     assert second.startswith(f"FAULT : ca_file {file}: PEM certificates expected: ")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -303,6 +304,16 @@ def test_files_that_cannot_be_used_are_named(broker, tmp_path):
         ({"cert_file": tmp_path / "no"}, "cert_file"),
     ):
         with pytest.raises(Unreachable, match=f"^{name} {tmp_path}/no cannot be used: No such file"):
+            Session(Broker(host="127.0.0.1", port=broker.port, **settings), "x").open()
+
+
+def test_files_in_a_home_that_may_not_be_entered_say_so(broker, tmp_path, monkeypatch):
+    monkeypatch.setattr("gateway.paths.os.access", lambda place, mode: mode == os.F_OK or place != tmp_path)
+    for settings in (
+        {"ca_file": tmp_path / "ca"},
+        {"cert_file": tmp_path / "crt", "key_file": tmp_path / "key"},
+    ):
+        with pytest.raises(Unreachable, match=f"cannot be used: this user may not enter {tmp_path}: use"):
             Session(Broker(host="127.0.0.1", port=broker.port, **settings), "x").open()
 
 

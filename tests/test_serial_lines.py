@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from gateway.diagnosis.machine import Machine
@@ -75,6 +77,17 @@ def test_a_port_is_a_path_that_does_not_depend_on_who_starts_the_gateway(type_, 
         build(
             find("listeners", type_), {"port": port, "node": "9"} if type_ == "keyvalue" else {"port": port}
         )
+
+
+def test_a_link_to_a_port_in_a_home_that_may_not_be_entered_says_so(tmp_path, monkeypatch, stop):
+    # given a port that is not found, below a directory that this user may not enter
+    monkeypatch.setattr("gateway.paths.os.access", lambda place, mode: mode == os.F_OK or place != tmp_path)
+    cable = build(SerialLines, {"port": f"{tmp_path}/tty"})
+    # when it is opened, then nobody is sent to plug a board in
+    with pytest.raises(
+        OSError, match=f"tty: No such file or directory: this user may not enter {tmp_path}: "
+    ):
+        cable.open()
 
 
 def test_the_doctor_looks_at_the_port(tmp_path):

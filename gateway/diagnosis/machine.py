@@ -136,12 +136,16 @@ class Machine:
         for file in files:
             if not file or not self.exists(file):
                 continue
-            if not self.allows(file, READ):
+            if unreachable := self.unreachable(file, _ELSEWHERE):
+                faults.append(unreachable)
+            elif not self.allows(file, READ):
                 faults.append(bad(f"{self.user} may not read {file}", to_read(self.user, file)))
-            elif closed := self._closed_above(file):
-                fault = f"{self.user} may not enter {closed}, where {file} is"
-                faults.append(bad(fault, _ELSEWHERE))
         return faults
+
+    def unreachable(self, file: Path, cure: str) -> Finding | None:
+        """Return a fault where the user may not enter a directory above a file: no right of its own helps."""
+        closed = self._closed_above(file)
+        return bad(f"{self.user} may not enter {closed}, where {file} is", cure) if closed else None
 
     def _closed_above(self, file: Path) -> Path | None:
         """Return the first directory above a file, or above what it links to, that the user may not enter."""

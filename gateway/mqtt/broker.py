@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.listener import Plugin
+from gateway.paths import hidden
 from gateway.process.port import check_host, joined
 from gateway.settings import SettingsFault, between, setting
 from gateway.text.words import failure
@@ -135,14 +136,14 @@ class Broker(Plugin):
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:
-            why = getattr(error, "strerror", None) or error
+            why = _why(error, self.ca_file)
             raise Unreachable(f"ca_file {self.ca_file} cannot be used: {why}", _OF_FILE) from error
         context.sslsocket_class = _TlsSocket
         if self.cert_file:
             try:
                 context.load_cert_chain(self.cert_file, self.key_file, password=_no_password)
             except (OSError, ValueError) as error:
-                why = getattr(error, "strerror", None) or error
+                why = _why(error, self.cert_file, self.key_file)
                 raise Unreachable(f"cert_file {self.cert_file} cannot be used: {why}", _OF_FILE) from error
         return context
 
@@ -174,6 +175,12 @@ class Broker(Plugin):
 
 _UNKNOWN_ISSUER = (18, 19, 20, 21)
 """OpenSSL's codes (X509_V_ERR_*) of a certificate whose issuer is not known here."""
+
+
+def _why(error: Exception, *files: Path | None) -> object:
+    """Return why a file cannot be used: it may be one that this user cannot reach."""
+    reasons = (hidden(file) for file in files if file and isinstance(error, OSError))
+    return next(filter(None, reasons), getattr(error, "strerror", None) or error)
 
 
 def _no_password() -> str:

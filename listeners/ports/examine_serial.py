@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good
@@ -28,6 +29,9 @@ def examine_serial(machine: Machine, port: str) -> Iterator[Finding]:
         port = f"{port.rpartition('/')[0]}/{names[0]}"
     if not machine.exists(port):
         yield _missing(machine, port)
+        return
+    if closed := machine.unreachable(Path(port), "put the port, or its link, into another directory"):
+        yield closed
         return
     name = machine.link(port)
     yield good(f"{port} is there")

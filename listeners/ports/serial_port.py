@@ -8,10 +8,12 @@ import glob
 import os
 import re
 import termios
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import serial
 
+from gateway.paths import hidden
 from gateway.process import holders
 from listeners.ports.adapter import AdapterMemory, adapter_of, follow
 
@@ -109,6 +111,8 @@ class SerialPort:
                 return "another section of this gateway reads it, perhaps by another name: read it in one"
             has_it = f"{holder} has it open: {holder.cure}" if holder else holders.UNSEEN
             return f"only one program can read a serial port, and {has_it}"
+        if number in (errno.ENOENT, errno.EACCES) and (why := hidden(Path(self.name))):  # a link of socat
+            return f"{os.strerror(number)}: {why}"
         user = holders.user_name(os.geteuid())
         advice = {
             errno.ENOENT: f" ({_PLUGGED_IN})",

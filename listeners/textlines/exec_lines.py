@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ class ExecLines(CountingListener):
     def examine(self, machine: Machine) -> Iterable[Finding]:
         """Say which file of the command the user may not read: a script that its interpreter is given."""
         words = split(self.command)
-        yield from machine.unreadable(*(Path(word) for word in words[1:] if word.startswith("/")))
+        yield from machine.unreadable(*(Path(word) for word in words[1:] if re.match(r"/(?!dev/)", word)))
 
     def open(self) -> None:
         """Start the program; OSError if it cannot be started."""
