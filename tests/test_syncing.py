@@ -96,7 +96,7 @@ def test_with_no_interval_every_frame_is_safe_at_once(opened, synced):
     assert len(synced) == 4
 
 
-def test_a_disk_that_cannot_be_made_to_write_is_told_once(opened, monkeypatch, caplog):
+def test_a_disk_that_cannot_be_made_to_write_is_logged_once_and_a_trouble(opened, monkeypatch, caplog):
     def refuse(_: int) -> None:
         raise OSError("broken")
 
@@ -104,9 +104,9 @@ def test_a_disk_that_cannot_be_made_to_write_is_told_once(opened, monkeypatch, c
     spool = opened(commit_interval=0)
     spool.put([frame(1)])
     spool.put([frame(2)])
-    assert [record.message.partition(": ")[2] for record in caplog.records] == [
-        "broken; a power cut may take what came last"
-    ]
+    (line,) = (record.message for record in caplog.records)
+    assert line.endswith("queue.db-wal: broken; a power cut may take what came last")
+    assert spool.trouble == line
     assert values(spool, "a") == [1, 2]
 
 
@@ -120,9 +120,11 @@ def test_a_disk_that_could_not_sync_is_asked_again(opened, monkeypatch):
     spool.syncing.sync_if_due()
     assert spool.syncing.puts_synced == 0
     assert 0 < spool.syncing.due() < 10
+    assert "Bad file descriptor" in spool.trouble
     monkeypatch.setattr(os, "fdatasync", right)
     clock.sleep(10)
     spool.syncing.sync_if_due()
+    assert spool.trouble == ""
     assert spool.syncing.puts_synced == 1
 
 

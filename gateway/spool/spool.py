@@ -319,9 +319,9 @@ class Spool:
 
     @property
     def trouble(self) -> str:
-        """Why new frames are only in memory, or where the next start will not find them, or ""."""
+        """Why a kill, a start or a power cut may lose what is new, or ""."""
         with self.lock:
-            return self._file.describe()
+            return self._file.describe() or self.syncing.trouble
 
     @property
     def size(self) -> int:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from gateway.flag import Flag
 from gateway.process.state_files import open_file
 from gateway.store.aside import rescue_of
-from gateway.text.words import failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +27,8 @@ _DELIVERED, _LEAST = 100_000, 25
 """The most values that are delivered between two syncs, and the fewest that a reading counts as. A power cut
 takes the notes of these, and the far end is asked for twice as many at a time."""
 
+_DANGER = "a power cut may take what came last"
+
 _RETRY = 5.0
 """Seconds after which a disk that could not sync is asked again."""
 
@@ -36,7 +37,8 @@ class Syncing:
     """Syncs the log of the file at `path`, `interval` seconds after a commit; any thread may call it.
 
     `unsynced` is raised when a sync is due earlier than before. `puts` counts how often frames were put in
-    this run, and `puts_synced` how many of these are safe from a power cut.
+    this run, and `puts_synced` how many of these are safe from a power cut. `trouble` is why the last sync
+    failed, or "".
     """
 
     def __init__(self, path: Path, interval: float, clock: Clock) -> None:
@@ -50,7 +52,7 @@ class Syncing:
         self._since: float | None = None
         self._delivered = 0
         self._subscribers: dict[str, Callable[[int], None]] = {}
-        self._trouble = ""
+        self.trouble = ""
 
     def subscribe_to_sync(self, who: str, synced: Callable[[int], None]) -> None:
         """Call a listener's function after each sync, with the value of `puts_synced`."""
@@ -106,14 +108,14 @@ class Syncing:
         except FileNotFoundError:
             return  # SQLite has brought all of it into the file
         except OSError as error:
-            if not self._trouble:
-                log.warning("%s: %s; a power cut may take what came last", self._log, error.strerror or error)
-            self._trouble = failure(error)
+            before, self.trouble = self.trouble, f"{self._log}: {error.strerror or error}; {_DANGER}"
+            if not before:
+                log.warning(self.trouble)
             with self._lock:
                 self._since = self._clock.monotonic() + _RETRY
             self.unsynced.set()
             return
-        self._trouble = ""
+        self.trouble = ""
         self.puts_synced = written
         for synced in subscribers:
             synced(written)
