@@ -65,6 +65,12 @@ def test_an_edit_is_told_in_a_sentence(edited, old, new, said):
         assert "sensor2 none -> 28.33F749050000" in sentence
 
 
+def test_an_edit_of_the_state_directory_says_that_its_files_have_to_move(edited):
+    said = edited(("loglevel = INFO", "loglevel = INFO\nstate_dir = /elsewhere"))
+    later = "/elsewhere, which takes effect at the next start: before it, stop the gateway and move the files"
+    assert said.endswith(f"-> {later}; nothing else changed")
+
+
 def test_a_key_is_never_shown(edited):
     said = edited(("00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100"))
     assert said == "home: apikey changed, reopened; nothing else changed"

@@ -51,7 +51,8 @@ def _gateway(before: Configuration, after: Configuration) -> Iterator[str]:
     for name, setting in declared(type(after.gateway)).items():
         if old[name] != new[name]:
             later = ", which takes effect at the next start" if setting.metadata["at_start"] else ""
-            yield f"{name} {_step(old[name], new[name])}{later}"
+            move = ": before it, stop the gateway and move the files" if name == "state_dir" else ""
+            yield f"{name} {_step(old[name], new[name])}{later}{move}"
 
 
 def _different(before: Any, after: Any) -> str:  # noqa: ANN401  (any dataclass of settings)
