@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from gateway.frame import Frame, check_node
 from gateway.listener import Listener, Series
 from gateway.settings import at_least, setting
+from gateway.text.numeral import bounded
 from gateway.times.grid import Grid
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Sampler(Listener):
     SCALES: ClassVar = False
 
     def sample(self) -> Sequence[float | None]:
-        """Return the values, by index from 1, None if there is none now; an empty sequence gives no frame.
+        """Return the values, by index from 1, None or NaN if there is none now; no values give no frame.
 
         Raises OSError if the device itself is not there.
         """
@@ -49,7 +50,8 @@ class Sampler(Listener):
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for the next point of the grid and return one frame with its time."""
         stamp = self._grid.wait(stop)
-        values = tuple(self.sample()) if stamp else ()
+        sampled = self.sample() if stamp else ()
+        values = tuple(None if value is None else bounded(value) for value in sampled)
         if not stamp or not values:
             return []
         return [Frame(self.node, values, stamp, names=self._names, source=self.name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,18 @@ WHOLE = '["9",[{}],[{},"boot",5.0],[],null,"bridge",false]'
 def test_a_frame_comes_out_as_it_was_kept(values):
     frame = Frame("9", tuple(values), Stamp(1.5, "boot", 5.0), ("flow",), -61, "radio")
     assert from_text(to_text(frame)) == frame
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"values": ("1.5",)}, {"values": ([1],)}, {"values": (10**400,)}, {"node": 9}, {"names": (None,)}],
+)
+def test_what_would_be_damage_when_it_comes_out_does_not_go_in(wrong):
+    # given a frame of a listener of one's own that has forgotten to make numbers of text
+    frame = replace(Frame("9", (1.0,), Stamp(1.5, "boot", 5.0)), **wrong)
+    # when it is to be kept, then that is the fault of who made it, and not of the file
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        to_text(frame)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "1" + "0" * 400, "1" * 5000, '"1"', "[]"])

@@ -48,6 +48,12 @@ def test_each_point_of_the_grid_gives_a_frame(meter):
     assert {(frame.node, frame.source, frame.names) for frame in frames} == {("30", "cupboard", ())}
 
 
+def test_what_is_not_a_finite_number_is_a_gap_at_its_index(meter):
+    meter.values = [[float("nan"), 2.0, float("inf"), 10**400]]
+    (frame,) = read(meter)
+    assert frame.values == (None, 2.0, None, None)
+
+
 def test_no_values_and_a_stop_give_none(meter):
     meter.values = [()]
     assert read(meter) == []

@@ -21,8 +21,11 @@ class GarbledFrame(sqlite3.DatabaseError):
 def to_text(frame: Frame) -> str:
     """Return the frame's fields in their order, as JSON (dataclasses.astuple takes five times as long).
 
-    Raises ValueError for a number that JSON cannot hold, and for text that is not valid Unicode.
+    Raises ValueError, TypeError or OverflowError for what `from_text` would not take: in the queue it would
+    count as damage to the file.
     """
+    if not _has_right_types(frame):
+        raise ValueError(f"texts and finite numbers expected in a frame, not {frame!r:.200}")
     stamp = frame.stamp
     fields = [
         frame.node,
