@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.spool.limits import Limits, NoRoom
+from gateway.spool.limits import Limits, NoRoom, check_free
 from gateway.spool.notes import Notes
 from gateway.spool.places import PROVISIONAL, Places
 from gateway.spool.refused import RefusedFrames, RefusedRow
@@ -279,7 +279,7 @@ class Contents:
                 rows = [(each.number, each.text) for each in self.unwritten]
                 db.executemany("INSERT INTO frames (id, frame) VALUES (?, ?)", rows)
                 self.check_room(db)
-                store.check_free(db, spare)
+                check_free(db, spare)
             if not self.places.is_written:
                 db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?)", self.places.rows())
             if not self.boots.is_written:

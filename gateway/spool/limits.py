@@ -40,3 +40,18 @@ class NoRoom(sqlite3.OperationalError):
     def __init__(self, share: float) -> None:
         super().__init__("what waits has reached its limit")
         self.share = share
+
+
+class NoPages(sqlite3.OperationalError):
+    """What is written leaves too few pages of the file free, and the file cannot grow."""
+
+    sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def __init__(self) -> None:
+        super().__init__("database or disk is full")
+
+
+def check_free(db: sqlite3.Connection, pages: int) -> None:
+    """Raise NoPages if fewer pages of the file are free; inside a transaction."""
+    if pages > db.execute("PRAGMA freelist_count").fetchone()[0]:
+        raise NoPages

@@ -186,12 +186,6 @@ def identify(db: sqlite3.Connection, number: int) -> None:
     db.execute(f"PRAGMA application_id={number:d}")
 
 
-def check_free(db: sqlite3.Connection, pages: int) -> None:
-    """Raise NoPages if fewer pages of the file are free; inside a transaction."""
-    if pages > db.execute("PRAGMA freelist_count").fetchone()[0]:
-        raise NoPages
-
-
 def pages_used(db: sqlite3.Connection) -> int:
     """Return the pages of the file that hold something, also in the middle of a transaction."""
     pages, free = (db.execute(f"PRAGMA {what}_count").fetchone()[0] for what in ("page", "freelist"))
@@ -227,15 +221,6 @@ def in_order(rows: list[Row], after: int) -> list[Row]:
             raise OutOfPlace(f"frame {row[0]} comes behind {after}")
         after = row[0]
     return rows
-
-
-class NoPages(sqlite3.OperationalError):
-    """What is written leaves too few pages of the file free, and the file cannot grow."""
-
-    sqlite_errorcode = sqlite3.SQLITE_FULL
-
-    def __init__(self) -> None:
-        super().__init__("database or disk is full")
 
 
 def check_numbers(db: sqlite3.Connection) -> None:
