@@ -132,6 +132,24 @@ def test_a_state_directory_that_cannot_be_written(pi):
     assert finding_on_state(pi, replace(pi.machine, uid=0)).is_bad
 
 
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_state_directory_in_a_home_that_may_not_be_entered(pi, exists):
+    # given a directory in a home that only its owner may enter, or none there yet
+    home = pi.path("/home/other")
+    (home / "oemgateway").mkdir(parents=True)
+    (home / "oemgateway").chmod(0o777)
+    if not exists:
+        (home / "oemgateway").rmdir()
+    home.chmod(0o700)
+    # when the doctor looks at it, then it is not to be made, and not said to be fine
+    text = CONFIGURATION.replace("/var/lib/oemgateway", "/home/other/oemgateway")
+    finding = finding_on_state(pi, replace(pi.machine, uid=990), text)
+    assert fault([finding]) == (
+        "pi may not enter /home/other, where /home/other/oemgateway is",
+        "name another directory as state_dir",
+    )
+
+
 def test_a_link_is_no_state_directory_to_systemd(pi):
     # given a directory on another disk, which /var/lib/oemgateway leads to
     pi.path("/mnt/disk").mkdir(parents=True)

@@ -141,6 +141,9 @@ def _examine_state(gateway: Gateway, machine: Machine) -> Finding:
         cure = "name the directory that it leads to as state_dir, and below [Service] as ReadWritePaths=-"
         return bad(f"{STATE} is a link, which systemd refuses", f"{cure} (sudo systemctl edit oemgateway)")
     there = next(path for path in (directory, *directory.parents) if machine.exists(path))
+    inside = there if there == directory else there / directory.name
+    if closed := machine.unreachable(inside, "name another directory as state_dir"):
+        return closed
     if machine.path(there).is_dir() and machine.allows(there, WRITE_SEARCH):
         return good(f"{machine.user} may write to {directory}")
     refused = f"{machine.user} may not write to {directory}"
