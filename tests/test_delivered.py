@@ -1061,6 +1061,19 @@ class TestOnceAndInOrder:
         # then its feed has all of them
         assert sorted(feed.slots.values()) == [*range(1, 31)]
 
+    def test_a_full_disk_is_tried_with_one_reading_as_an_accumulator_counts_each_try(self, spool, server):
+        with dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            # when the disk of a server is full for a few tries
+            server.feeds.unwritable = server.feeds.full = True
+            spool.put(numbered(*range(1, 41)))
+            wait_until(lambda: worker.failures > 3)
+            server.feeds.unwritable = server.feeds.full = False
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then the first try alone had them all, and they arrive in order
+        assert sum(value > 1.0 for value in stored(server)) == 39 + 39
+        assert stored(server)[-39:] == [float(n) for n in range(2, 41)]
+
     @pytest.mark.parametrize("nodes", ["99", "9889"])
     def test_what_a_full_disk_did_not_keep_is_sent_again_though_its_answer_was_lost(
         self, spool, server, monkeypatch, nodes

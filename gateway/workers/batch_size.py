@@ -31,6 +31,10 @@ class BatchSize:
         """Make it half of this number."""
         self.next = max(1, number // 2)
 
+    def try_one(self) -> None:
+        """Make it a single frame: far ends that keep nothing may still add up what they are sent."""
+        self.next = 1
+
     def taken(self, number: int, seconds: float, now: float, failures: int) -> None:
         """Adapt it to a batch of this number that was taken within so many seconds."""
         if self._vanished == failures:

@@ -138,6 +138,7 @@ class DispatcherWorker(ServedWorker):
         failed, failed_upto = self._kept.recall()
         if not self._kept.trusted:
             self._recalled = True
+            self._size.try_one()
             return
         upto, blind = self._spool.sent(self.name)
         sent = [pair for pair in waiting if pair[0] <= upto]
@@ -177,6 +178,7 @@ class DispatcherWorker(ServedWorker):
             self._kept.failed(*failed)
             if isinstance(failure, NotKept):
                 self._kept.not_kept()
+                self._size.try_one()
             raise
         except OutcomeUnknown:
             attempt.unanswered_since = began
