@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import termios
 
 import pytest
 
@@ -9,6 +10,7 @@ from gateway.frame import Stamp
 from gateway.nodes import Decoder, Nodes
 from gateway.registry import find
 from gateway.settings import SettingsFault, build
+from listeners.ports.serial_port import SerialPort
 from listeners.simulated.clock import VirtualClock
 from listeners.textlines.serial_lines import SerialLines
 from tests.opened import opened as opened_plugin
@@ -88,6 +90,23 @@ def test_a_link_to_a_port_in_a_home_that_may_not_be_entered_says_so(tmp_path, mo
         OSError, match=f"tty: No such file or directory: this user may not enter {tmp_path}: "
     ):
         cable.open()
+
+
+def test_a_device_that_takes_nothing_is_read_all_the_same(wire):
+    # given a port whose far end stops what is sent to it, by flow control
+    port = SerialPort(wire.port, 9600)
+    try:
+        termios.tcflow(port.fileno(), termios.TCOOFF)
+        # when something is to be sent there, then that ends, and its lines can be read
+        port.write(b"?\n")
+        wire.send(b"10 1\n")
+        assert port.read() == b"10 1\n"
+        # and nothing of it comes later
+        termios.tcflow(port.fileno(), termios.TCOON)
+        port.write(b"1v\n")
+        assert wire.sent() == b"1v\n"
+    finally:
+        port.close()
 
 
 def test_the_doctor_looks_at_the_port(tmp_path):

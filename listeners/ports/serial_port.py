@@ -77,9 +77,12 @@ class SerialPort:
             return bytes(self._serial.read(_READ))
 
     def write(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all of it, or nothing to a device that takes nothing: what it says can still be read."""
         with self._named_failure():
-            self._serial.write(data)
+            try:
+                self._serial.write(data)
+            except serial.SerialTimeoutException:
+                self._serial.reset_output_buffer()
 
     def change_speed(self, baud: int) -> None:
         """Change the baud rate; what has arrived at the previous one is dropped."""
