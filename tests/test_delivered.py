@@ -617,14 +617,15 @@ class TestOnceAndInOrder:
         self, spool, server, monkeypatch, stored, days
     ):
         # given a clock that is a day behind, and a server that stores nothing of a row, or a part
-        handle, working = server.handle, threading.Event()
+        handle, failed, working = server.handle, threading.Event(), threading.Event()
 
         def store_in_part(request):
-            if request.method == "POST" and not working.is_set():
-                server._take_values(int(now.wall) - DAY, "9", stored)
-                return FATAL
-            if request.path.endswith("/input/get"):
+            if failed.is_set():
                 assert working.wait(30)
+            elif request.method == "POST":
+                server._take_values(int(now.wall) - DAY, "9", stored)
+                failed.set()
+                return FATAL
             return handle(request)
 
         monkeypatch.setattr(server, "handle", store_in_part)
