@@ -125,6 +125,50 @@ def test_where_there_was_no_disk_at_the_start_what_waits_moves_there_with_its_or
     spool.close()
 
 
+@pytest.mark.parametrize("before", [0, 20])
+def test_where_there_was_no_disk_at_the_start_and_too_much_came_meanwhile_the_file_is_sound_afterwards(
+    path, clock, monkeypatch, caplog, before
+):
+    # given what was sent from memory, and so much after it that the oldest frames were dropped
+    if before:
+        filled(path, before)
+    disk = Trouble(monkeypatch, readable=False)
+    spool = open_queue(path, clock=clock, memory=10)
+    spool.put([frame(n) for n in range(100, 105)])
+    spool.mark_sending("a", spool.peek("a", 3)[-1][0])
+    spool.put([frame(n) for n in range(105, 140)])
+    # when there is a disk, and the gateway is started again
+    disk.on = False
+    some_time_passes(spool, clock)
+    assert spool.trouble == ""
+    sent = spool.sent("a")[0]
+    spool.close()
+    spool = open_queue(path, clock=clock)
+    # then no number in the file is impossible, and whatever was there may have been sent before
+    assert "damaged" not in caplog.text
+    assert sent >= before
+    assert values(spool, "a") == [*range(min(before, 3), before), *range(130, 140)]
+    spool.close()
+
+
+def test_what_was_sent_from_memory_and_dropped_there_passes_no_frame_of_the_file(path, clock, monkeypatch):
+    # given frames that are sent from memory, and so much after them that they are dropped
+    filled(path, 100)
+    disk = Trouble(monkeypatch, readable=False)
+    spool = open_queue(path, clock=clock, memory=10)
+    spool.put([frame(n) for n in range(200, 205)])
+    sent = spool.peek("a", 3)[-1][0]
+    spool.mark_sending("a", sent)
+    spool.put([frame(n) for n in range(205, 240)])
+    # when they have arrived once the disk is there
+    disk.on = False
+    some_time_passes(spool, clock)
+    spool.done("a", sent)
+    # then what is in the file is still to be delivered
+    assert values(spool, "a") == [*range(3, 100), *range(230, 240)]
+    spool.close()
+
+
 @pytest.mark.parametrize("in_flight", [True, False])
 def test_what_the_disk_had_comes_first_then_and_nothing_is_given_twice(
     opened, path, clock, monkeypatch, in_flight

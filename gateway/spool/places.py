@@ -261,15 +261,19 @@ class Places:
         self.memory_from, self._past = before.memory_from, before._past
 
     def append(self, before: Places, memory_from: int, shift: int) -> None:
-        """Take over what is known of frames that came before the file could be read; `shift` changes ids."""
-        self.memory_from = memory_from
-        self._past = {who: upto + shift for who, upto in before._past.items()}
+        """Take over what is known of frames that came before the file could be read; `shift` changes ids.
+
+        Of what was dropped in memory the ids would be those of frames in the file, or below any.
+        """
+        self.memory_from, least = memory_from, memory_from - 1
+        self._past = {who: max(least, upto + shift) for who, upto in before._past.items()}
         at_start = before._at_start + shift
         self._in_doubt = {who: max(upto, at_start) for who, upto in self._in_doubt.items()}
         for who, mark in before._marks.items():
             if mark.upto >= PROVISIONAL:
-                pins = tuple(pin._replace(upto=pin.upto + shift) for pin in mark.pins)
-                self._marks[who] = mark._replace(upto=mark.upto + shift, pins=pins)
+                kept = (pin for pin in mark.pins if pin.upto + shift > least)
+                pins = tuple(pin._replace(upto=pin.upto + shift) for pin in kept)
+                self._marks[who] = mark._replace(upto=max(least, mark.upto + shift), pins=pins)
 
     def resume_consumers(self, before: Places, end: int) -> None:
         """Keep frames for the same consumers; `end` is the next id but for what is in memory."""

@@ -53,7 +53,7 @@ class QueueFile:
         self.trouble = ""
         self.is_away = False
         self.retry_at = 0.0
-        self._shift = 0
+        self._shift = self._shifted_from = 0
         self._path = path
         self._limits = limits
         self.clock = clock
@@ -93,8 +93,10 @@ class QueueFile:
         return self._rescue.saved if self._rescue and self.contents.identity is None else 0
 
     def real(self, number: int) -> int:
-        """Return the present id of a frame whose id may have been provisional."""
-        return number + self._shift if number >= PROVISIONAL else number
+        """Return the present id of a frame whose id may have been provisional; 0 if it was dropped then."""
+        if number < PROVISIONAL:
+            return number
+        return number + self._shift if number + self._shift >= self._shifted_from else 0
 
     def describe(self) -> str:
         """Return why new frames are only in memory, or where the next start will not find them, or ""."""
@@ -332,7 +334,7 @@ class QueueFile:
             contents.places.doubt_marks()
         end = contents.next
         if before.identity is None:
-            self._shift = contents.append(before)
+            self._shift, self._shifted_from = contents.append(before), end
         else:
             contents.resume(before)
         contents.places.resume_consumers(before.places, end)
