@@ -221,6 +221,30 @@ def test_after_a_full_disk_had_room_again_it_is_as_well_prepared_for_the_next_ti
         spool.close()
 
 
+def test_on_a_full_disk_a_dispatcher_that_is_removed_gives_the_room_of_its_frames_to_new_ones(tmp_path):
+    # given a disk that is full of what waits for a dispatcher whose server is gone
+    image = file_system(tmp_path / "card", 16, 4096)
+    with mounted(image, tmp_path / "card.d") as card:
+        spool = open_queue(card / "queue.db", "a", "gone")
+        count = 0
+        while not spool.trouble:
+            spool.put([long_frame(n) for n in range(count, count + 100)])
+            count += 100
+        fill(card / "others")
+        deliver_all(spool)
+        # when that one is removed, and another reading is delivered
+        spool.set_consumers(["a"])
+        spool.put([long_frame(count - 1)])
+        deliver_all(spool)
+        # then what is new is on the disk again
+        spool.put([long_frame(count)])
+        assert spool.trouble == ""
+        after = open_queue(killed(card / "queue.db", tmp_path))
+        assert values(after) == [count]
+        after.close()
+        spool.close()
+
+
 def test_on_a_full_disk_no_source_forgets_what_is_only_in_memory(tmp_path):
     # given a reading that waits in memory, with a note of what its source may forget
     image = file_system(tmp_path / "card", 16, 4096)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.spool.limits import Limits, NoRoom, check_free
+from gateway.spool.limits import PIECE, Limits, NoRoom, check_free
 from gateway.spool.notes import Notes
 from gateway.spool.places import PROVISIONAL, Places
 from gateway.spool.refused import RefusedFrames, RefusedRow
@@ -264,7 +264,8 @@ class Contents:
     def write(self, *, frames: bool = True, spare: int = 0) -> bool:
         """Write what is not on the disk yet; return whether there was anything.
 
-        Without `frames` their notes are left out as well. With frames, `spare` free pages stay in the file.
+        Without `frames` their notes are left out as well, and few that all have passed are removed.
+        With frames, `spare` free pages stay in the file.
         """
         is_noted = self.places.is_written and self.refused.is_written and self.boots.is_written
         is_counted = self.first <= self._first_on_disk and self.dropped <= self._dropped_on_disk
@@ -272,8 +273,7 @@ class Contents:
             return False
         is_all = frames or not self.unwritten
         with self.transaction() as db:
-            if self.first > self._first_on_disk:
-                db.execute("DELETE FROM frames WHERE id < ?", (self.first,))
+            first = store.remove_before(db, self.first, None if frames else PIECE)
             self.refused.write(db)
             if is_all and self.unwritten:
                 rows = [(each.number, each.text) for each in self.unwritten]
@@ -290,7 +290,7 @@ class Contents:
                 db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
             if is_all and self._has_late:
                 salvage.forget(db)
-        self._first_on_disk, self._dropped_on_disk = self.first, self.dropped
+        self._first_on_disk, self._dropped_on_disk = first, self.dropped
         self.refused.unwritten.clear()
         self.places.is_written = self.boots.is_written = True
         if is_all:

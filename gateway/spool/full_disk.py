@@ -55,8 +55,7 @@ class FullDisk:
         """Write; on a full disk the notes first, and then frames if they leave room for notes."""
         if not self.is_full:
             return contents.write()
-        is_written = contents.write(frames=False)
-        _empty_log(contents.db)
+        is_written = _note(contents)
         if self._ballast.take_again():
             self.is_full = False
             return contents.write() or is_written
@@ -81,6 +80,16 @@ class FullDisk:
             yield
         finally:
             db.execute(f"PRAGMA max_page_count={self._most:d}").fetchall()
+
+
+def _note(contents: Contents) -> bool:
+    """Write notes, and remove what all have passed; return whether there was anything."""
+    is_written, passed = False, "SELECT 1 FROM frames WHERE id < ? LIMIT 1"
+    while True:
+        is_written = contents.write(frames=False) or is_written
+        _empty_log(contents.db)
+        if not contents.db.execute(passed, (contents.first,)).fetchone():
+            return is_written
 
 
 def _empty_log(db: sqlite3.Connection) -> None:

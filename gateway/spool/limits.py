@@ -6,6 +6,9 @@ import math
 import sqlite3
 from dataclasses import dataclass
 
+PIECE = 1000
+"""How many frames are removed at a time on a full disk: the log has to hold the pages of all of them."""
+
 
 @dataclass(frozen=True)
 class Limits:
