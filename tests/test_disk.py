@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -243,6 +245,17 @@ def test_on_a_full_disk_a_dispatcher_that_is_removed_gives_the_room_of_its_frame
         assert values(after) == [count]
         after.close()
         spool.close()
+
+
+def test_what_a_kill_left_in_the_middle_of_taking_room_is_removed_at_the_next_start(tmp_path):
+    path = tmp_path / "queue.db"
+    open_queue(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE room AS SELECT zeroblob(819200)")
+    spool = open_queue(path, bytes=1_000_000)
+    spool.put([long_frame(n) for n in range(2000)])
+    assert values(spool) == list(range(2000))
+    spool.close()
 
 
 def test_on_a_full_disk_no_source_forgets_what_is_only_in_memory(tmp_path):

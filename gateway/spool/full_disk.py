@@ -37,6 +37,8 @@ class FullDisk:
 
     def begin(self, contents: Contents) -> None:
         """Set bytes aside; a disk that has too few for that counts as full."""
+        with suppress(sqlite3.Error):
+            _set_free(contents.db)
         self._ballast.take()
         if not self._ballast.take_again():
             self.make_room(contents)
@@ -55,6 +57,7 @@ class FullDisk:
         """Write; on a full disk the notes first, and then frames if they leave room for notes."""
         if not self.is_full:
             return contents.write()
+        _set_free(contents.db)
         is_written = _note(contents)
         if self._ballast.take_again():
             self.is_full = False
@@ -99,9 +102,13 @@ def _empty_log(db: sqlite3.Connection) -> None:
 
 def _reserve(db: sqlite3.Connection, pages: int) -> None:
     """Have so many free pages in the file, and as much room in its log."""
-    db.execute("DROP TABLE IF EXISTS room")
     with store.transaction(db):
         db.execute(f"CREATE TABLE room AS SELECT zeroblob({pages * PAGE:d})")
     _empty_log(db)
-    db.execute("DROP TABLE room")
+    _set_free(db)
     _empty_log(db)
+
+
+def _set_free(db: sqlite3.Connection) -> None:
+    """Make the reserved pages free; a kill, or a disk without room for that, may have left them reserved."""
+    db.execute("DROP TABLE IF EXISTS room")
