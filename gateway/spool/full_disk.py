@@ -88,11 +88,12 @@ class FullDisk:
 def _note(contents: Contents) -> bool:
     """Write notes, and remove what all have passed; return whether there was anything."""
     is_written, passed = False, "SELECT 1 FROM frames WHERE id < ? LIMIT 1"
-    while True:
-        is_written = contents.write(frames=False) or is_written
+    while contents.write(frames=False):
+        is_written = True
         _empty_log(contents.db)
         if not contents.db.execute(passed, (contents.first,)).fetchone():
-            return is_written
+            break
+    return is_written
 
 
 def _empty_log(db: sqlite3.Connection) -> None:
