@@ -18,7 +18,7 @@ class Way:
     """A gateway of numbered frames, a broker, and a relay that records what it gets.
 
     `gateway_port` and `relay_port` are where the two find the broker, and `destination` is the section that
-    the relay delivers to. `before` stands before the commands of both.
+    the relay delivers to. Frames come every `period`. `before` stands before the commands of both.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Way:
         relay_port: int = 0,
         timeout: int = 5,
         destination: str = "",
+        period: float = numbered_listener.PERIOD,
         before: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         self.directory = tmp_path
@@ -40,7 +41,7 @@ class Way:
         self.recorded = tmp_path / "recorded"
         self._before = before
         sending = (
-            f"[listeners]\n[[numbers]]\ntype = numbered\ndirectory = {tmp_path}\n"
+            f"[listeners]\n[[numbers]]\ntype = numbered\ndirectory = {tmp_path}\nperiod = {period}\n"
             f"[dispatchers]\n[[out]]\n{_at(gateway_port or broker.port, timeout)}"
             "topic = oemgateway/pi\ndiscovery = no\nconfirm = relay\n"
         )

@@ -290,8 +290,8 @@ def test_at_an_orderly_end_what_waits_in_memory_gets_the_room_that_was_for_notes
 
 
 def fill(path: Path, free: int = 0) -> None:
-    """Write until there is no room, or so many bytes."""
-    with path.open("wb", buffering=0) as file:
+    """Write to the end of a file until there is no room, or so many bytes."""
+    with path.open("ab", buffering=0) as file:
         for size in (1 << 16, 512):
             try:
                 while True:
