@@ -88,13 +88,13 @@ class Contents:
         counters = dict(db.execute("SELECT name, value FROM counters"))
         # Frames that are delivered or set aside are gone, but their ids are remembered, and not used again.
         self.next: int = max(highest, last or 0, aside or 0, counters.get("refused_last_out", 0)) + 1
-        self._first_on_disk = first or self.next
-        self.places.begin(self._first_on_disk, self.next)
-        self.boots.load(db, min(self._first_on_disk, oldest_aside or self.next), self.next)
+        self.first_on_disk = first or self.next
+        self.places.begin(self.first_on_disk, self.next)
+        self.boots.load(db, min(self.first_on_disk, oldest_aside or self.next), self.next)
         self.dropped: int = counters.get("dropped", 0)
         self._dropped_on_disk = self.dropped
         self.refused.load(db)
-        self.census = counted or Census.of_all(db, self._first_on_disk)
+        self.census = counted or Census.of_all(db, self.first_on_disk)
 
     @property
     def first(self) -> int:
@@ -103,7 +103,7 @@ class Contents:
 
     def know_nothing(self) -> None:
         """Begin with provisional ids, until it is known what is in the file."""
-        self.next = self._first_on_disk = self.places.memory_from = PROVISIONAL
+        self.next = self.first_on_disk = self.places.memory_from = PROVISIONAL
         self.places.begin(PROVISIONAL, PROVISIONAL)
         self.boots.load(self.db, PROVISIONAL, PROVISIONAL)
         self.places.is_out, self.identity = True, None
@@ -264,16 +264,16 @@ class Contents:
     def write(self, *, frames: bool = True, spare: int = 0) -> bool:
         """Write what is not on the disk yet; return whether there was anything.
 
-        Without `frames` their notes are left out as well, and few that all have passed are removed.
-        With frames, `spare` free pages stay in the file.
+        Without `frames` their notes are left out as well, and at most PIECE frames that all have passed are
+        removed. With them, `spare` free pages stay in the file.
         """
         is_noted = self.places.is_written and self.refused.is_written and self.boots.is_written
-        is_counted = self.first <= self._first_on_disk and self.dropped <= self._dropped_on_disk
+        is_counted = self.first <= self.first_on_disk and self.dropped <= self._dropped_on_disk
         if is_noted and is_counted and self.notes.is_written and not self.unwritten:
             return False
         is_all = frames or not self.unwritten
         with self.transaction() as db:
-            first = store.remove_before(db, self.first, None if frames else PIECE)
+            first = store.remove(db, self.first_on_disk, self.first, None if frames else PIECE)
             self.refused.write(db)
             if is_all and self.unwritten:
                 rows = [(each.number, each.text) for each in self.unwritten]
@@ -290,7 +290,7 @@ class Contents:
                 db.execute("INSERT OR REPLACE INTO counters VALUES ('dropped', ?)", (self.dropped,))
             if is_all and self._has_late:
                 salvage.forget(db)
-        self._first_on_disk, self._dropped_on_disk = first, self.dropped
+        self.first_on_disk, self._dropped_on_disk = first, self.dropped
         self.refused.unwritten.clear()
         self.places.is_written = self.boots.is_written = True
         if is_all:
@@ -321,7 +321,7 @@ class Contents:
         oldest = min(
             self.next if is_empty else self.first, self.unwritten[0].number if self.unwritten else self.next
         )
-        self.places.first, self._first_on_disk = max(oldest, before.first), 0
+        self.places.first, self.first_on_disk = max(oldest, before.first), 0
         self.places.resume(before.places)
         self.dropped = max(self.dropped, before.dropped)
         self.refused.adopt(before.refused)

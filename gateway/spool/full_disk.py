@@ -87,11 +87,11 @@ class FullDisk:
 
 def _note(contents: Contents) -> bool:
     """Write notes, and remove what all have passed; return whether there was anything."""
-    is_written, passed = False, "SELECT 1 FROM frames WHERE id < ? LIMIT 1"
+    is_written = False
     while contents.write(frames=False):
         is_written = True
         _empty_log(contents.db)
-        if not contents.db.execute(passed, (contents.first,)).fetchone():
+        if contents.first <= contents.first_on_disk:
             break
     return is_written
 

@@ -263,7 +263,7 @@ class Places:
     def append(self, before: Places, memory_from: int, shift: int) -> None:
         """Take over what is known of frames that came before the file could be read; `shift` changes ids.
 
-        Of what was dropped in memory the ids would be those of frames in the file, or below any.
+        What was dropped in memory has no place here: its ids would be those of frames in the file.
         """
         self.memory_from, least = memory_from, memory_from - 1
         self._past = {who: max(least, upto + shift) for who, upto in before._past.items()}

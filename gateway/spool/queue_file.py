@@ -105,7 +105,7 @@ class QueueFile:
                 f"{self._path} is damaged: what can be read of it is brought into a new file, "
                 f"{self._rescue.saved} readings so far; then all goes on"
             )
-        if not self.trouble and self._file and removed.is_hidden(self._path, self._file):
+        if not self.trouble and self._file and removed.is_elsewhere(self._path, self._file):
             return (
                 f"{self._path.parent} is now another file system than that of the open queue, which goes "
                 "on, but the next start will not find what waits in it: unmount what was mounted over it, "

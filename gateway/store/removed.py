@@ -38,7 +38,7 @@ def is_gone(path: Path, which: tuple[int, int]) -> bool:
     return found is not None and found.st_dev == device and found.st_ino != inode
 
 
-def is_hidden(path: Path, which: tuple[int, int]) -> bool:
+def is_elsewhere(path: Path, which: tuple[int, int]) -> bool:
     """Tell whether the path of an open file is now on another file system: mounted over it, or below."""
     found = _found_at(path)
     return found is not None and found.st_dev != which[0]

@@ -181,12 +181,14 @@ def last_id(db: sqlite3.Connection) -> int:
     return int(number or 0)
 
 
-def remove_before(db: sqlite3.Connection, first: int, most: int | None) -> int:
-    """Remove the frames before this id, or only so many of them; return before which id all are gone."""
+def remove(db: sqlite3.Connection, first: int, end: int, most: int | None) -> int:
+    """Remove the frames from the first one to before `end`, or only so many; return what `first` is then."""
+    if first >= end:
+        return end
     if most and (row := db.execute("SELECT id FROM frames ORDER BY id LIMIT 1 OFFSET ?", (most,)).fetchone()):
-        first = min(first, row[0])
-    db.execute("DELETE FROM frames WHERE id < ?", (first,))
-    return first
+        end = min(end, row[0])
+    db.execute("DELETE FROM frames WHERE id < ?", (end,))
+    return end
 
 
 def identify(db: sqlite3.Connection, number: int) -> None:

@@ -27,8 +27,6 @@ _DELIVERED, _LEAST = 100_000, 25
 """The most values that are delivered between two syncs, and the fewest that a reading counts as. A power cut
 takes the notes of these, and the far end is asked for twice as many at a time."""
 
-_DANGER = "a power cut may take what came last"
-
 _RETRY = 5.0
 """Seconds after which a disk that could not sync is asked again."""
 
@@ -108,7 +106,8 @@ class Syncing:
         except FileNotFoundError:
             return  # SQLite has brought all of it into the file
         except OSError as error:
-            before, self.trouble = self.trouble, f"{self._log}: {error.strerror or error}; {_DANGER}"
+            before = self.trouble
+            self.trouble = f"{self._log}: {error.strerror or error}; a power cut may take what came last"
             if not before:
                 log.warning(self.trouble)
             with self._lock:
