@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -19,6 +19,11 @@ from gateway.spool import Limits, Spool
 from listeners.simulated.clock import VirtualClock
 from tests.refusing import ReadOnly
 from tests.spools import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.spool.contents import Refused
 
 
 class Kept(NamedTuple):
@@ -233,14 +238,19 @@ class SpoolAgainstLists(RuleBasedStateMachine):
     @rule(whose=st.sampled_from(["", "a", "b", "c"]), n=COUNTS)
     def admit(self, whose: str, n: int) -> None:
         values, frames = self.taken(n, has_boot=False)
-        if len(self.frames) + n > self.limit:
+        if self.admits([(frame, whose) for frame in frames]):
+            self.add(values, [kept.stamp for kept in frames], whose)
+
+    def admits(self, frames: list[tuple[Frame, str]], instead_of: Sequence[Refused] = ()) -> bool:
+        if len(self.frames) + len(frames) > self.limit:
             self.be_sure()
         try:
-            self.spool.admit([(frame, whose) for frame in frames])
+            self.spool.admit(frames, instead_of=instead_of)
         except OSError:
-            assert self.disk_refuses or len(self.frames) + n > self.limit
-        else:
-            self.add(values, [kept.stamp for kept in frames], whose)
+            assert self.disk_refuses or len(self.frames) + len(frames) > self.limit
+            self.spool.put([])  # what made no room for them all is removed with the next change
+            return False
+        return True
 
     @rule()
     def doubt_clock(self) -> None:
@@ -327,11 +337,7 @@ class SpoolAgainstLists(RuleBasedStateMachine):
     @rule(who=NAMES)
     def retry(self, who: str) -> None:
         refused = self.spool.refused(who)
-        try:
-            self.spool.admit([(kept, who) for kept, *_ in refused], instead_of=refused)
-        except OSError:
-            assert self.disk_refuses or len(self.frames) + len(refused) > self.limit
-        else:
+        if self.admits([(kept, who) for kept, *_ in refused], instead_of=refused):
             again = self.refused_by(who)
             stamps = [each.stamp for each in again]
             for place, stamp in enumerate(stamps):  # a time that nobody knows stands as it was recorded
