@@ -130,19 +130,30 @@ def test_its_errors_go_to_the_log_but_never_fill_it(run, stop, clock, caplog, tm
     # given a program that complains a lot, and goes on to complain when it is told to
     go_on = tmp_path / "go-on"
     os.mkfifo(go_on)
-    complains = "for n in $(seq 50); do echo oh $n >&2; done"
+    complains = "for n in $(seq 80); do echo oh $n >&2; done"
     listener = run(*sh(f"{complains}; echo 5 1; read _ <{shlex.quote(str(go_on))}; echo again >&2"))
     listener.read(stop)
-    # when that is a minute later
-    clock.sleep(60)
+    # when that is an hour later
+    clock.sleep(3600)
     go_on.write_text("\n")
     outcome(listener, stop)
-    # then the log has twenty lines of each minute at most
+    # then the log has fifty lines of each hour at most
     assert caplog.messages == [
-        *(f"the program says: 'oh {n}'" for n in range(1, 21)),
-        "the program says more in this minute, which is not logged",
+        *(f"the program says: 'oh {n}'" for n in range(1, 51)),
         "the program says: 'again'",
     ]
+
+
+def test_what_it_says_at_each_start_is_logged_once(run, stop, caplog):
+    # given a program that is restarted
+    listener = run(*sh("echo 'no meter' >&2; echo 5 1"))
+    for _ in range(3):
+        listener.read(stop)
+        outcome(listener, stop)
+        # when it says the same again
+        listener.open()
+    # then it is one line
+    assert caplog.messages == ["the program says: 'no meter'"]
 
 
 # How it ends.

@@ -6,11 +6,13 @@ import os
 import re
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.flag import wait_readable
 from gateway.nodes import check_id
+from gateway.process.log_limit import LimitedLog
 from gateway.settings import setting
 from listeners.lines import LONGEST_LINE, Lines, Rejected
 from listeners.tally import CountingListener
@@ -32,7 +34,8 @@ _READ = 65536  # bytes, which is what a pipe holds
 _PACE = 10.0  # seconds from one start to the next of a program that gives readings and ends
 _SILENCE = 600.0
 """Seconds without output after which an ended program is restarted, even if its output is still open."""
-_ERRORS, _MINUTE = 20, 60.0  # how many lines of its stderr are logged in that many seconds
+_ERRORS = 50
+"""How many lines of its stderr are logged in an hour: a traceback is one of a dozen."""
 
 
 def decode(line: str) -> Values | Pairs | Ignored | Rejected:
@@ -90,7 +93,6 @@ class ExecLines(CountingListener):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._program: Program | None = None
-        self._minute, self._errors = 0.0, 0
 
     def remarks(self) -> Iterable[tuple[str, str]]:
         """Point out what only a shell understands."""
@@ -152,14 +154,12 @@ class ExecLines(CountingListener):
     def _hear_errors(self, data: bytes) -> None:
         for line in filter(None, self._error_lines.feed(data)):
             self._last_error = line
-            now = self.clock.monotonic()
-            if now >= self._minute:
-                self._minute, self._errors = now + _MINUTE, 0
-            self._errors += 1
-            if self._errors <= _ERRORS:
-                self.log.warning("the program says: %.200a", line)
-            elif self._errors == _ERRORS + 1:
-                self.log.warning("the program says more in this minute, which is not logged")
+            self._error_log.warning("the program says: %.200a", line)
+
+    @cached_property
+    def _error_log(self) -> LimitedLog:
+        """Logs what it says: a program that is started every ten seconds says the same all day."""
+        return LimitedLog(self.log, self.clock.monotonic, _ERRORS)
 
     def _ended(self, program: Program, stop: Flag) -> OSError:
         """Return how the program has ended, after a pause if it gave readings: then it is started again."""
