@@ -181,6 +181,23 @@ def test_readings_of_a_boot_that_never_knew_the_time_are_set_aside_with_their_bo
     assert reason.endswith("on a clock that was never right")
 
 
+def test_a_dispatcher_that_goes_back_sets_aside_what_it_had_set_aside_once(boot):
+    # given a reading of a known time, and one behind it whose time is lost
+    boot(NOW - 86400).take(0)
+    boot(5.0, "second").take(1)
+    pi = boot(NOW, "third")
+    # when the dispatcher has passed both, but is not sure of the first, and goes back
+    assert pi.sent() == [(0, -86400)]
+    pi.spool.done("a", 1, sure=False)
+    assert pi.sent() == []
+    pi.spool.go_back("a")
+    assert pi.sent() == [(0, -86400)]
+    pi.spool.done("a", 1)
+    assert pi.sent() == []
+    # then that is counted as it is listed
+    assert pi.spool.standing("a").refused == len(pi.spool.refused("a")) == 1
+
+
 @pytest.mark.parametrize("by_server", [True, False])
 def test_readings_of_a_boot_whose_clock_was_ahead_do_not_hold_up_the_rest(boot, by_server):
     # given readings of a boot that was a year ahead, which nothing contradicted

@@ -161,6 +161,8 @@ class RefusedFrames:
 
     def write(self, db: sqlite3.Connection) -> None:
         """Write what is `unwritten`, within the limits; inside a transaction, which may fail."""
+        # A dispatcher that went back may have set some aside before.
+        self._take_out(db, ((row.who, row.number) for row in self.unwritten))
         rows = self._newest_that_fit(self.unwritten)
         self._make_room(db, len(rows), _pages(rows))
         if rows:
@@ -172,16 +174,22 @@ class RefusedFrames:
 
     def forget(self, db: sqlite3.Connection, frames: Iterable[tuple[str, int]]) -> bool:
         """Take out these, by dispatcher and id; return whether all were there. Inside a transaction."""
+        these = list(frames)
+        taken_out = self._take_out(db, these)
+        self._last_out = max([self._last_out, *(number for _, number in these)])
+        self._note(db)
+        self.full = self.full and not these
+        return taken_out == len(these)
+
+    def _take_out(self, db: sqlite3.Connection, frames: Iterable[tuple[str, int]]) -> int:
+        """Remove these rows, by dispatcher and id; return how many of them there were."""
         before = pages_used(db)
         query = "DELETE FROM refused WHERE who = ? AND id = ?"
-        there = []
+        by: Counter[str] = Counter()
         for who, number in frames:
-            there.append((who, db.execute(query, (who, number)).rowcount))
-            self._last_out = max(self._last_out, number)
-        self._taken_out(before - pages_used(db), Counter(who for who, count in there if count))
-        self._note(db)
-        self.full = self.full and not there
-        return all(count for _, count in there)
+            by[who] += db.execute(query, (who, number)).rowcount
+        self._taken_out(before - pages_used(db), by)
+        return by.total()
 
     def _newest_that_fit(self, rows: list[RefusedRow]) -> list[RefusedRow]:
         """Drop those at the front that would not fit even into an empty table."""
