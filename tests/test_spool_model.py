@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import settings
@@ -21,7 +22,7 @@ from tests.refusing import ReadOnly
 from tests.spools import refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gateway.spool.contents import Refused
 
@@ -158,6 +159,8 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             del self.refused_in_memory[:surplus]
             self.refused_dropped += surplus
             return
+        again = {(refusal.who, refusal.number) for refusal in refusals}
+        self.refused = [each for each in self.refused if (each.who, each.number) not in again]
         before = len(self.refused) + len(refusals)
         refusals = refusals[-self.limit_of_refused :]
         surplus = max(0, len(self.refused) + len(refusals) - self.limit_of_refused)
@@ -363,13 +366,27 @@ class SpoolAgainstLists(RuleBasedStateMachine):
     def change_consumers(self, names: set[str]) -> None:
         self.set_consumers(names, before=self.attending)
 
-    def set_consumers(self, names: set[str], before: set[str]) -> None:
-        self.spool.set_consumers(names)
-        if len(names - before) == 1 and not self.disk_refuses:
-            (heir,) = names - before
-            self.frames = [
-                kept._replace(whose=heir) if kept.whose not in ("", *names) else kept for kept in self.frames
-            ]
+    @rule(new_names=st.lists(NAMES, min_size=1, unique=True), others=st.sets(NAMES))
+    def rename(self, new_names: list[str], others: set[str]) -> None:
+        renamed = dict(zip(new_names, sorted(self.attending), strict=False))
+        self.set_consumers({*renamed, *others}, before=self.attending, renamed=renamed)
+
+    def set_consumers(
+        self, names: set[str], before: set[str], renamed: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.spool.set_consumers(names, renamed)
+        now = {was: who for who, was in renamed.items()}
+        self.refused_in_memory = [
+            each._replace(who=now.get(each.who, each.who)) for each in self.refused_in_memory
+        ]
+        if not self.disk_refuses:
+            new = names - before - renamed.keys()
+            gone = {kept.whose for kept in self.frames} - names - {""}
+            heirs = {**(dict.fromkeys(gone, *new) if len(new) == 1 else {}), **now}
+            self.frames = [kept._replace(whose=heirs.get(kept.whose, kept.whose)) for kept in self.frames]
+            self.refused = [each._replace(who=now.get(each.who, each.who)) for each in self.refused]
+        place, sure, sent = self.place.copy(), self.sure.copy(), self.sent.copy()
+        doubt, pins = self.doubt.copy(), self.pins.copy()
         for name in names - self.attending:
             self.doubt[name] = self.next - 1
         for name in self.sent.keys() - names:
@@ -382,6 +399,12 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             self.place[name] = max(self.after(name), 0 if name in self.sent else begin)
             self.sent.setdefault(name, (0, "", False))
             self.doubt.setdefault(name, self.next - 1)
+        for name, was in renamed.items():
+            self.place[name], self.sent[name], self.doubt[name] = place[was], sent[was], doubt[was]
+            self.pins[name] = pins[was]
+            self.sure.pop(name, None)
+            if was in sure:
+                self.sure[name] = sure[was]
 
     @precondition(lambda self: not self.disk_refuses)
     @rule()

@@ -111,16 +111,14 @@ class Places:
         for who in self.consumers:
             self._upto[who] = max(self._upto.get(who, begin), self.first - 1)
             self._marks.setdefault(who, Mark())
-        upto, past, sure = self._upto.copy(), self._past.copy(), self._sure.copy()
+        upto = self._upto.copy()
         self._new = self._new - renamed.keys() | {who for who, was in renamed.items() if was in self._new}
         for who, was in renamed.items():
             self._upto[who] = max(upto[was], self.first - 1)
             self._marks[who], self._in_doubt[who] = marks[was], in_doubt[was]
-            self._past.pop(who, None)
-            if was in past:
-                self._past[who] = past[was]
-            self._sure[who] = sure.get(was, self._upto[who])
-        self._sure = {who: place for who, place in self._sure.items() if who in self.consumers}
+        self._past = _renamed(self._past, renamed)
+        sure = _renamed(self._sure, renamed)
+        self._sure = {who: place for who, place in sure.items() if who in self.consumers}
         self.is_written = False
         return new, renamed
 
@@ -282,3 +280,9 @@ class Places:
         self.set_consumers(before.consumers, end, {})
         for who in self.consumers:
             self._upto[who] = self.of(who)
+
+
+def _renamed(places: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
+    """Return the places by the new names; a name that another dispatcher gets keeps none of its own."""
+    others = {who: place for who, place in places.items() if who not in names}
+    return others | {who: places[was] for who, was in names.items() if was in places}
