@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import removed
+from gateway.store import removed, store
+from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted
 from tests.gateway_process import ENVIRONMENT
 from tests.spools import frame, leave_queue, open_queue, values
@@ -117,6 +118,30 @@ def test_where_the_disk_is_full_when_the_log_is_removed_nothing_is_lost(path, sp
     # when there is
     spool.put([frame(11)])
     assert (spool.trouble, kept(path)["b"]) == ("", list(range(12)))
+
+
+def test_where_the_file_cannot_be_opened_after_its_log_was_removed_that_is_said_and_tried_again(
+    opened, path, monkeypatch, caplog
+):
+    # given a file that can no longer be opened
+    clock = VirtualClock()
+    spool = opened("a", "b", clock=clock)
+    spool.put([frame(n) for n in range(10)])
+
+    def refuse(*_: object, **__: object) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    Path(f"{path}-wal").unlink()
+    with monkeypatch.context() as disk:
+        disk.setattr(store, "open_store", refuse)
+        spool.put([frame(10)])
+    # then status and log say so
+    assert "disk I/O error" in spool.trouble
+    assert caplog.text.count("disk I/O error") == 1
+    # and once it can be opened, all of it is there
+    clock.sleep(6)
+    spool.tend()
+    assert (spool.trouble, kept(path)["b"]) == ("", list(range(11)))
 
 
 def test_a_log_that_goes_while_its_size_is_asked_is_no_failure(path, spool, monkeypatch):

@@ -221,9 +221,11 @@ class QueueFile:
             self.is_away = True
             self._absorb(store.open_store(self._path, max_bytes=self._limits.file_bytes))
         except (OSError, sqlite3.Error, SpoolUnusable) as error:
-            raise sqlite3.OperationalError(
-                f"{self._path} or its log was removed, and cannot be written anew: {failure(error)}"
-            ) from error
+            words = f"{self._path} or its log was removed, and cannot be written anew: {failure(error)}"
+            if self.is_away:
+                log.warning("%s: what is new waits in memory until it can be", words)
+                self.trouble, self.retry_at = words, self.clock.monotonic() + RETRY
+            raise sqlite3.OperationalError(words) from error
 
     def close(self) -> None:
         """Close what is open; the disk has been tried once more."""
