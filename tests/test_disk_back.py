@@ -169,6 +169,40 @@ def test_what_was_sent_from_memory_and_dropped_there_passes_no_frame_of_the_file
     spool.close()
 
 
+@pytest.mark.parametrize("gone", [[], ["-wal"], [""], ["", "-wal", ""]])
+def test_what_memory_went_ahead_with_is_not_given_again_whatever_happens_then(path, clock, monkeypatch, gone):
+    # given a dispatcher that was ahead of what the file has, while that could not be read
+    filled(path, 10, "a", "b")
+    disk = Trouble(monkeypatch, readable=False)
+    spool = open_queue(path, "a", "b", clock=clock)
+    spool.put([frame(n) for n in (100, 101, 102)])
+    sent = spool.peek("b", 2)[-1][0]
+    spool.mark_sending("b", sent)
+    spool.done("b", sent)
+    disk.on = False
+    some_time_passes(spool, clock)
+    # when the file or its log is removed, and the gateway is killed, before it has had all of the file
+    for suffix in gone:
+        Path(f"{path}{suffix}").unlink()
+        spool.put([])
+        clock.sleep(6)
+        spool.tend()
+    spool._contents.db.close()
+    spool = open_queue(path, "a", "b", clock=clock)
+    # then it gets what the file has, in batches of their own: the far end shows what was ahead
+    assert spool.standing("b").waiting == 11
+    assert [kept.values[0] for _, kept in spool.peek("b", 100)] == list(range(10))
+    assert values(spool, "b") == [*range(10), 102]
+    assert values(spool, "a") == [*range(3, 10), 100, 101, 102]
+    # and later starts know nothing of it
+    spool.put([frame(103)])
+    spool.close()
+    spool = open_queue(path, "a", "b", clock=clock)
+    assert (values(spool, "a"), values(spool, "b")) == ([103], [103])
+    assert "ahead" not in " ".join(spool.notes.below(""))
+    spool.close()
+
+
 @pytest.mark.parametrize("in_flight", [True, False])
 def test_what_the_disk_had_comes_first_then_and_nothing_is_given_twice(
     opened, path, clock, monkeypatch, in_flight

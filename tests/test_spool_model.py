@@ -384,7 +384,8 @@ class SpoolAgainstLists(RuleBasedStateMachine):
             gone = {kept.whose for kept in self.frames} - names - {""}
             heirs = {**(dict.fromkeys(gone, *new) if len(new) == 1 else {}), **now}
             self.frames = [kept._replace(whose=heirs.get(kept.whose, kept.whose)) for kept in self.frames]
-            self.refused = [each._replace(who=now.get(each.who, each.who)) for each in self.refused]
+            refused = [each._replace(who=now.get(each.who, each.who)) for each in self.refused]
+            self.refused = list({(each.who, each.number): each for each in refused}.values())
         place, sure, sent = self.place.copy(), self.sure.copy(), self.sent.copy()
         doubt, pins = self.doubt.copy(), self.pins.copy()
         for name in names - self.attending:

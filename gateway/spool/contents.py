@@ -103,10 +103,11 @@ class Contents:
 
     def know_nothing(self) -> None:
         """Begin with provisional ids, until it is known what is in the file."""
-        self.next = self.first_on_disk = self.places.memory_from = PROVISIONAL
+        self.next = self.first_on_disk = PROVISIONAL
         self.places.begin(PROVISIONAL, PROVISIONAL)
+        self.places.lose_file(PROVISIONAL)
         self.boots.load(self.db, PROVISIONAL, PROVISIONAL)
-        self.places.is_out, self.identity = True, None
+        self.identity = None
 
     def lose_file(self, stand_in: sqlite3.Connection) -> None:
         """Go on without the file, whose ids are known."""
@@ -165,8 +166,8 @@ class Contents:
             return Standing(waiting, 0, refused, None)
         place, passed = self.places.of(who), self.places.in_file(who)
         waiting = self.census.count(passed, self.next - 1, who) + saved
-        if memory_from := self.places.memory_from:
-            waiting -= self.census.count(max(passed, memory_from - 1), self.places.in_memory(who), who)
+        for first, last in self.places.ahead(who):
+            waiting -= self.census.count(max(passed, first - 1), last, who)
         held_from = self.held_from(max([place, *(pin.upto for pin in self.places.pins(who))]))
         held = self.census.count(held_from - 1, self.next - 1, who) if held_from else 0
         oldest = next((kept.frame for kept in self.to_deliver(who, 1)), None)
@@ -216,16 +217,14 @@ class Contents:
 
     def delivered(self, who: str, upto: int) -> None:
         """Note a dispatcher's place, which may be among frames that came while the file was unreadable."""
-        memory_from = self.places.memory_from
-        if memory_from is None or upto < memory_from:
+        first = self.places.ahead_from(who, upto)
+        if not first:
             self.pass_over(who, upto)
             return
-        by_all = self.places.move_in_memory(who, upto)
-        if not self.places.is_out:
-            self._let_go_of_passed()
-        while self.unwritten and self.unwritten[0].number <= by_all:
+        by_all = self.places.move_ahead(who, first, upto)
+        while self.unwritten and first <= self.unwritten[0].number <= by_all:
             self.unwritten.popleft()
-        self.census.remove(memory_from, by_all)
+        self.census.remove(first, by_all)
 
     def pass_over(self, who: str, upto: int) -> None:
         """Move a dispatcher to this id, and remove the frames that every dispatcher has passed."""
@@ -267,6 +266,7 @@ class Contents:
         Without `frames` their notes are left out as well, and at most PIECE frames that all have passed are
         removed. With them, `spare` free pages stay in the file.
         """
+        self.places.note_ahead(self.notes)
         is_noted = self.places.is_written and self.refused.is_written and self.boots.is_written
         is_counted = self.first <= self.first_on_disk and self.dropped <= self._dropped_on_disk
         if is_noted and is_counted and self.notes.is_written and not self.unwritten:

@@ -288,6 +288,7 @@ class QueueFile:
         with suppress(sqlite3.OperationalError):  # a file of an older version, which is only looked at
             self.notes.load(contents.db)
         contents.notes = self.notes
+        contents.places.load_ahead(self.notes, contents.next)
         self.epochs.begin(contents.next, contents.first)
 
     def _know_file(self) -> None:
@@ -304,7 +305,7 @@ class QueueFile:
             with as_owner(self._path.parent):
                 self.contents.db.close()
             self.contents.lose_file(store.stand_in())
-            self.epochs.begin_another(self.contents.places.memory_from or 0, self.contents.first)
+            self.epochs.begin_another(self.contents.places.memory_from, self.contents.first)
 
     def _begin_rescue(self, damage: Exception | None, seconds: float) -> None:
         self._lose_file()
