@@ -26,7 +26,8 @@ class Lives(RuleBasedStateMachine):
 
     The file or its log is removed, cannot be written to, or cannot even be read at a start, so that what
     comes is delivered from memory, ahead of it. In between the queue is closed, killed and rebooted, and
-    dispatchers swap their names.
+    dispatchers swap their names. A source that sends again, after a start, what it may not forget yet loses
+    nothing even by a kill.
     """
 
     @initialize(memory=st.sampled_from([3, 1000]))
@@ -38,15 +39,33 @@ class Lives(RuleBasedStateMachine):
         self.given = {"a": Counter[int](), "b": Counter[int]()}
         self.unsure: dict[str, set[int]] = {"a": set(), "b": set()}
         self.unwritten: set[int] = set()
+        self.kept_by_source: dict[int, int] = {}  # the number of the put in this run
         self.unnoted: dict[str, set[int]] = {"a": set(), "b": set()}
         self.may_be_lost: set[int] = set()
         self.may_come_again: dict[str, set[int]] = {"a": set(), "b": set()}
         self.open()
 
     def open(self) -> None:
+        self.put_in_this_run: set[int] = set()
         self.spool = Spool(self.path, limits=Limits(memory=self.memory), clock=self.clock)
         self.spool.set_consumers("ab")
         self.spool.set_clock(0.0)
+        if not self.aside:
+            self.send_again()
+
+    def send_again(self) -> None:
+        """Put what the source keeps from an earlier run, unless the notes tell that it has been put."""
+        noted = int(self.spool.notes.below("source/").get("last", -1))
+        for number in sorted(self.kept_by_source.keys() - self.put_in_this_run):
+            if number > noted:
+                self.put_for_source(number)
+            else:
+                del self.kept_by_source[number]
+
+    def put_for_source(self, number: int) -> None:
+        self.put_in_this_run.add(number)
+        self.spool.put([Frame("9", (number,), self.clock.now())], {"source/last": str(number)})
+        self.kept_by_source[number] = self.spool.syncing.puts
 
     @property
     def path(self) -> Path:
@@ -71,6 +90,18 @@ class Lives(RuleBasedStateMachine):
         self.unwritten.update(numbers)
         self.spool.put([Frame("9", (n,), self.clock.now()) for n in numbers])
         self.look()
+
+    @rule()
+    def put_what_the_source_keeps(self) -> None:
+        self.puts += 1
+        self.put_for_source(self.puts - 1)
+        self.look()
+
+    @rule()
+    def sync(self) -> None:
+        self.spool.syncing.sync()
+        safe = self.spool.syncing.puts_synced
+        self.kept_by_source = {number: put for number, put in self.kept_by_source.items() if put > safe}
 
     @rule(
         who=NAMES,
@@ -146,7 +177,7 @@ class Lives(RuleBasedStateMachine):
         self.start_again(reboots=reboots, can_be_read=can_be_read)
 
     def forget_memory(self) -> None:
-        self.may_be_lost |= self.unwritten
+        self.may_be_lost |= self.unwritten - self.kept_by_source.keys()
         for who in "ab":
             self.may_come_again[who] |= self.unnoted[who]
 
@@ -171,6 +202,7 @@ class Lives(RuleBasedStateMachine):
             self.spool._contents.db.close()
             self.open()
         self.time_passes()
+        self.send_again()
 
     def teardown(self) -> None:
         if not hasattr(self, "spool"):
@@ -180,7 +212,8 @@ class Lives(RuleBasedStateMachine):
         if self.aside:
             self.can_be_read_again(killed=False)
         self.time_passes()
-        assert self.spool.trouble == ""
+        self.sync()
+        assert (self.spool.trouble, self.kept_by_source) == ("", {})
         for who in "ab":
             while batch := self.spool.peek(who, 50):
                 self.spool.mark_sending(who, batch[-1][0])
