@@ -203,6 +203,27 @@ def test_what_memory_went_ahead_with_is_not_given_again_whatever_happens_then(pa
     spool.close()
 
 
+def test_once_all_have_passed_what_memory_went_ahead_with_a_dispatcher_can_go_back_again(
+    path, clock, monkeypatch
+):
+    # given a queue that was delivered from memory for a while
+    filled(path, 10)
+    disk = Trouble(monkeypatch, readable=False)
+    spool = open_queue(path, clock=clock)
+    spool.put([frame(100)])
+    assert values(spool, "a") == [100]
+    disk.on = False
+    some_time_passes(spool, clock)
+    assert values(spool, "a") == list(range(3, 10))
+    # when a far end has not kept what it had shown
+    spool.put([frame(101)])
+    spool.done("a", spool.peek("a", 1)[-1][0], sure=False)
+    spool.go_back("a")
+    # then it is given again
+    assert values(spool, "a") == [101]
+    spool.close()
+
+
 @pytest.mark.parametrize("in_flight", [True, False])
 def test_what_the_disk_had_comes_first_then_and_nothing_is_given_twice(
     opened, path, clock, monkeypatch, in_flight

@@ -221,7 +221,7 @@ class Places:
         """Keep what a dispatcher passes up to this id until it is `sure` of it, so that it can go back."""
         if sure:
             self._sure.pop(who, None)
-        elif not (self.is_out or self._given_from or self.ahead(who)):
+        elif not (self.is_out or self.ahead(who) or self.ahead_from(who, upto)):
             self._sure[who] = max(self._sure.get(who, self.in_file(who)), upto - _HELD)
 
     def be_sure(self) -> None:
