@@ -576,6 +576,21 @@ class TestOnceAndInOrder:
         assert refused.frame.node == "heating"
         assert "such as mod_security" in refused.reason
 
+    @pytest.mark.parametrize(("node", "key"), [("heating", "Łazienka"), ("Кухня", "flow")])
+    def test_a_name_that_its_database_cannot_keep_holds_no_other_reading(self, spool, node, key):
+        # given a server whose tables are in latin1, and such a name between other readings
+        named = replace(frame(20.0, 21.0, names=("return", key), node=node), by_name=True)
+        with FakeEmoncms(key=KEY, charset="latin-1") as server, dispatching(server, spool) as worker:
+            wait_until_idle(worker)
+            spool.put([*numbered(1, 2, 3), named, *numbered(4, 5)])
+            wait_until(lambda: spool.standing("home").waiting == 0)
+        # then it alone is set aside, and says why
+        assert [value for value in stored(server) if value < 20] == [1.0, 2.0, 3.0, 4.0, 5.0]
+        (refused,) = spool.refused("home")
+        assert refused.frame.node == node
+        assert "its database cannot keep a name with such letters (write it in plain" in refused.reason
+        assert worker.doubled == 0
+
     def test_a_filter_that_refuses_everything_sets_nothing_aside(self, spool):
         with FilteredEmoncms(key=KEY, text=b"data=") as server, dispatching(server, spool) as worker:
             wait_until_idle(worker)

@@ -190,6 +190,7 @@ class TestJudgement:
             ("Table 'emoncms.feeds' doesn't exist", "feed/feed_model", PROCESSING, RowUnfinished),
             ("Table 'emoncms.device' doesn't exist", "device/device_model", INPUTS, DatabaseFailed),
             ("Out of range value for column 'time'", "input/input_model", INPUTS, DatabaseFailed),
+            ("Incorrect string value: '\\xF0\\xA0'", "input/input_model", PROCESSING, RowUnfinished),
         ],
     )
     def test_an_exception_of_the_database_tells_what_became_of_the_row(self, error, place, calls, kind):

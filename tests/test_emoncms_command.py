@@ -493,6 +493,17 @@ class TestProvision:
         assert len([line for line in again.lines if " is in feed " in line]) == 3
         assert made(server) == after
 
+    def test_a_name_that_its_database_cannot_keep_stops_nothing_else(self, file, server, emoncms):
+        # given a server whose tables are in latin1
+        server.charset = "latin-1"
+        write(file, server, RADIO, "[nodes]\n[[8]]\nnames = Łazienka, flow\n")
+        send(server, "8", _1=5.0, _2=6.0)
+        said = emoncms("--provision")
+        # then what it does not take is said, and the rest is made
+        assert said.status == 1
+        assert "FAULT home: node 8, 1 Łazienka: nothing is made: its database cannot keep a name" in said
+        assert server.inputs["8", "2"].description == "flow"
+
     def test_what_exists_is_left_as_it_is(self, server, emoncms):
         send(server, "9", _1=5.0, _2=6.0, _4=7.0)
         server.feeds.add("old", "something")

@@ -82,6 +82,13 @@ NO_DATABASE = Answer(
     "#0 /var/www/emoncms/Modules/feed/feed_model.php(269): mysqli-&gt;query()\n"
     "#1 /var/www/emoncms/Modules/input/input_methods.php(362): Process-&gt;input()\n#2 {main}\n"
 )
+NAME_REFUSED = Answer(
+    body="<br />\n<b>Fatal error</b>:  Uncaught mysqli_sql_exception: Incorrect string value: "
+    "'\\xC5\\x81azie...' for column `emoncms`.`input`.`name` at row 1 in "
+    "/var/www/emoncms/Modules/input/input_model.php:44\nStack trace:\n"
+    "#0 /var/www/emoncms/Modules/input/input_model.php(44): mysqli_stmt-&gt;execute()\n"
+    "#1 /var/www/emoncms/Modules/input/input_methods.php(341): Input-&gt;create_input()\n#2 {main}\n"
+)
 DAMAGED_FEED = Answer(
     body="<br />\n<b>Fatal error</b>:  Uncaught DivisionByZeroError: Division by zero in "
     "/var/www/emoncms/Modules/feed/engine/PHPFina.php:221\nStack trace:\n#0 {main}\n"
@@ -103,8 +110,20 @@ class _Fatal(Exception):
     """PHP ends here: what was stored before stays."""
 
 
+class _NameRefused(Exception):
+    """PHP ends at a name that the tables cannot keep: what was stored before stays."""
+
+
 class _Refused(Exception):
     """Emoncms ends here, with a message: what was stored before stays."""
+
+
+_ENDS: dict[type[Exception], Answer] = {
+    _Fatal: FATAL,
+    _NameRefused: NAME_REFUSED,
+    NoDatabase: NO_DATABASE,
+    DamagedFeed: DAMAGED_FEED,
+}
 
 
 @dataclass
@@ -127,6 +146,7 @@ class FakeEmoncms:
     version: str = "11.16.8"
     clock_ahead: float | None = 0  # seconds that its Date is ahead; None: it shows none
     no_database: float = math.inf  # values that inputs take until the database fails once
+    charset: str = "utf-8"  # of its tables: a name that is not in it ends in PHP's fatal error
     closed_to_new: bool = False  # values of inputs that are not there are dropped, and it says ok
 
     reset_before: float = 0  # the connection is reset, and nothing stored
@@ -326,6 +346,8 @@ class FakeEmoncms:
         description = json.loads(params["fields"])["description"]
         if _kept(description) != description:
             return refusal("invalid characters in input description")
+        if not self._can_keep(description):
+            return NAME_REFUSED
         there.description = description
         return _json({"success": True, "message": "Field updated"})
 
@@ -343,12 +365,8 @@ class FakeEmoncms:
             action(params)
         except _Refused as refused:
             return refusal(str(refused))
-        except _Fatal:
-            return FATAL
-        except NoDatabase:
-            return NO_DATABASE
-        except DamagedFeed:
-            return DAMAGED_FEED
+        except tuple(_ENDS) as ended:
+            return _ENDS[type(ended)]
         if self.feeds.unwritable and self.feeds.full:
             return DISK_FULL
         return _json({"success": True}) if "fulljson" in params else Answer(body="ok")
@@ -431,6 +449,8 @@ class FakeEmoncms:
             key = _kept(name)
             if self.closed_to_new and (node, key) not in self.inputs:
                 continue
+            if (node, key) not in self.inputs and not self._can_keep(node + key):
+                raise _NameRefused
             known = self.inputs.setdefault((node, key), Input(next(self._ids), when, value))
             known.time, known.value = when, value
             self.stored.append(Stored(node, key, when, value))
@@ -443,6 +463,9 @@ class FakeEmoncms:
         for name, value in values.items():
             if known := self.inputs.get((node, _kept(name))):
                 self.feeds.run(known.processes, when, value)
+
+    def _can_keep(self, name: str) -> bool:
+        return name.encode(self.charset, "ignore").decode(self.charset) == name
 
     def _get(self, params: Params) -> object:
         nodes: dict[str, dict[str, object]] = {}

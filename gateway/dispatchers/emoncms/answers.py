@@ -57,6 +57,13 @@ _ROW_REFUSED = re.compile(
 """What PHP prints when the database works but refuses what a process of an input does: a value, or a table of
 its own that is missing or damaged. This does not pass, and does not affect other nodes."""
 
+_NAME_REFUSED = re.compile(
+    r"Uncaught mysqli_sql_exception: ((?:Incorrect string value|Data too long)[^\n]{1,150}?) at row "
+    r"[^\n]{1,300}?/(?:input|feed)/"
+)
+"""What PHP prints if the database cannot keep a name: a table in latin1 has no letters but those of western
+Europe, and Emoncms's connection no character of four bytes (measured). Nothing after that name is stored."""
+
 _DATABASE = re.compile(
     r"Uncaught (?:(?:mysqli_sql|Redis|PDO)_?[Ee]xception\b|"
     r"Error: Call to a member function (?:fetch_\w+|bind_param|execute|close)\(\) on (?:bool|null)"
@@ -115,6 +122,10 @@ class RowUnfinished(DatabaseFailed):
     """The last row that its inputs show may be in no feed: the database failed as it processed that row."""
 
     where = "feeds"
+
+
+class NameRefused(BadFrame):
+    """Its database cannot keep a name; the rows before are stored."""
 
 
 class CutShort(BadFrame):
@@ -199,7 +210,7 @@ def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
     return OutcomeUnknown(_foreign(body, secret) or f"ok expected, not {excerpt(body, secret)}")
 
 
-def _judge_fatal(body: str, secret: str) -> HoldEverything:
+def _judge_fatal(body: str, secret: str) -> DeliveryFailure:
     """Return what it means that PHP ended in the middle of its work."""
     said = quote(body, secret)
     if _DAMAGED.search(body):
@@ -213,6 +224,10 @@ def _judge_fatal(body: str, secret: str) -> HoldEverything:
     is_limit = "Maximum execution time" in body or "Allowed memory size" in body
     what = "PHP has too little time or memory there" if is_limit else "its database or Redis is in trouble"
     in_process = _PROCESSING.search(body)
+    if (name := _NAME_REFUSED.search(body)) and not in_process:
+        cure = "write it in plain letters, or convert its tables to utf8mb4"
+        found = excerpt(name[1], secret)
+        return NameRefused(f"its database cannot keep a name with such letters ({cure}): {found}")
     kind = HoldEverything
     if _DATABASE.search(body):
         kind = RowUnfinished if in_process or _NO_RESULT.search(body) else DatabaseFailed
@@ -313,6 +328,8 @@ def decode(path: str, status: int, body: str, location: str = "", secret: str = 
     with suppress(ValueError):
         return read_json(last_line(body))
     failure = _judge_text(body, secret)
+    if isinstance(failure, NameRefused):
+        raise Unexpected(str(failure))
     if isinstance(failure, FeedDamaged):  # other requests do not need that feed
         raise Unexpected(f"it answers to {path}: {quote(body, secret)}")
     if isinstance(failure, HoldEverything) and last_line(body):
