@@ -331,6 +331,26 @@ def test_a_value_that_is_no_number_does_not_take_the_others_away(payload, expect
 
 
 @pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b"20.5,,48", (20.5, None, 48)),
+        (b",48", (None, 48)),
+        (b"20.5,", (20.5, None)),
+        (b"20.5, ,48", (20.5, None, 48)),
+    ],
+)
+def test_an_empty_place_in_a_list_is_a_gap(payload, expected):
+    assert frames.from_emoncms(payload, "8", NOW).values == expected
+    assert frames.from_emonhub_values(payload, "8", NOW).values == expected
+
+
+@pytest.mark.parametrize("payload", [b"", b",", b" , "])
+def test_a_list_without_any_value_is_no_reading(payload):
+    with pytest.raises(ValueError, match="a number expected"):
+        frames.from_emoncms(payload, "8", NOW)
+
+
+@pytest.mark.parametrize(
     ("when", "expected"),
     [
         ("1700000040", Stamp(1_700_000_040.0, "", 5.0 - 99_999_960)),

@@ -156,12 +156,11 @@ def from_emoncms(
     """
     text = text_of(payload).strip(SPACE)
     if not text.startswith(("{", "[")):
-        values = [parse_number(item) for item in text.split(",")]
+        values = _listed(text)
         if names:
             if len(values) != 1:
                 raise ValueError("one number expected at a topic that names a value")
             return _keyed(node, {"_".join(names): values[0]}, now)
-        check_places(len(values))
         return Frame(node, tuple(values), now)
     given = parse_json(payload)
     if isinstance(given, list):
@@ -186,9 +185,16 @@ def from_emoncms(
 
 def from_emonhub_values(payload: bytes, node: str, now: Stamp) -> Frame:
     """Return the frame of emonhub's `rx/<node>/values`: `1,2,3`, possibly with the rssi at the end."""
-    values = [parse_number(item) for item in text_of(payload).split(",")]
-    check_places(len(values))
-    return Frame(node, tuple(values), now)
+    return Frame(node, tuple(_listed(text_of(payload))), now)
+
+
+def _listed(text: str) -> list[float | None]:
+    """Return the values of `1,2,3`; an empty place is a gap, unless all of them are."""
+    items = text.split(",")
+    check_places(len(items))
+    if not any(item.strip(SPACE) for item in items):
+        raise ValueError("a number expected")
+    return [parse_number(item) if item.strip(SPACE) else None for item in items]
 
 
 def _numbers(given: dict[str, Any]) -> dict[str, float | None]:
