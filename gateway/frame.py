@@ -8,13 +8,13 @@ from dataclasses import dataclass
 HIGHEST = 999
 """The highest index: a frame has a position for every index up to its highest."""
 
-_NODE = re.compile(r"[\w.-]([\w .-]{0,14}[\w.-])?")
+_NODE = re.compile(r"[\w.-]([\w .-]{0,62}[\w.-])?")
 
 
 def check_node(name: str) -> None:
     """Raise ValueError for a node name that Emoncms would not keep as it is."""
     if not _NODE.fullmatch(name):
-        raise ValueError(f"1 to 16 letters, digits, dots, dashes, underscores or spaces expected, not {name}")
+        raise ValueError(f"1 to 64 letters, digits, dots, dashes, underscores or spaces expected, not {name}")
 
 
 @dataclass(frozen=True, slots=True)

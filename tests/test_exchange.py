@@ -108,7 +108,7 @@ def test_a_time_that_no_calendar_has_is_exported_all_the_same():
         ({"rssi": "-61"}, "rssi: dBm"),
         ({"rssi": 10**4000}, "^rssi: dBm as a whole number expected, not one of so many digits$"),
         ({"values": {"1": 10**5000}}, "^values: a number expected, not one of so many digits$"),
-        ({"node": ""}, "^node: 1 to 16 letters"),
+        ({"node": ""}, "^node: 1 to 64 letters"),
         ({"dispatcher": 1}, "dispatcher: text expected"),
         ({"undated": True}, "its time is not known"),
     ],

@@ -137,7 +137,7 @@ def test_only_the_node_is_required():
     assert (listener.port, listener.baud, listener.node) == ("/dev/ttyUSB0", 115200, "emontx")
     with pytest.raises(SettingsFault, match="node is missing"):
         build(KeyValue, {})
-    with pytest.raises(SettingsFault, match="1 to 16 letters"):
+    with pytest.raises(SettingsFault, match="1 to 64 letters"):
         build(KeyValue, {"node": "emontx: the big one"})
 
 

@@ -307,7 +307,7 @@ def test_remarks(entries, remarks):
 @pytest.mark.parametrize(
     ("entries", "key", "words"),
     [
-        ({"node": "a/b"}, "node", "1 to 16 letters"),
+        ({"node": "a/b"}, "node", "1 to 64 letters"),
         ({"interval": "0.5"}, "interval", "1 or more expected, not 0.5"),
         ({"resolution": "13"}, "resolution", "9, 10, 11 or 12 expected, not 13"),
         ({"offset3": "1"}, "offset3", "index 3 has no sensor"),

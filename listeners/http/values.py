@@ -110,7 +110,7 @@ def node_name(node: object) -> str:
     except ValueError:
         found = quoted(name)
         raise Refusal(
-            f"the name of a node, of 1 to 16 characters without spaces around them, expected, not {found}"
+            f"the name of a node, of 1 to 64 characters without spaces around them, expected, not {found}"
         ) from None
     return name
 
