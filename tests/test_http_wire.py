@@ -116,6 +116,23 @@ def test_what_is_refused(data, status):
     assert refusal.message.isprintable()
 
 
+def test_a_header_in_another_encoding_takes_nothing_away():
+    (request,) = taken(b"GET /input/post?csv=1 HTTP/1.1\r\nUser-Agent: K\xfcche\r\nHost: a\r\n\r\n")
+    assert isinstance(request, Request)
+    assert (request.target, request.headers["host"]) == ("/input/post?csv=1", "a")
+
+
+@pytest.mark.parametrize(
+    ("line", "has_data"),
+    [(b"GET /input/post?node=K\xfcche", True), (b"POST /\xfc", True), (b"GET /\xfc", False)],
+)
+def test_a_first_line_in_another_encoding_is_refused_and_said_where_it_brings_data(line, has_data):
+    (refusal,) = taken(line + b" HTTP/1.1\r\n\r\n")
+    assert isinstance(refusal, Refusal)
+    assert refusal.has_data is has_data
+    assert "in UTF-8, expected" in refusal.message
+
+
 def test_a_header_is_read_without_the_spaces_around_it():
     # however many there are within it: what a header is takes no time to find out
     (request,) = taken(b"GET / HTTP/1.1\r\na: \t b" + b" " * 16_000 + b"c \t\r\nd:\r\n\r\n")

@@ -165,14 +165,14 @@ class Requests:
 
 
 def _parse_head(data: bytes) -> Request | Refusal:
-    try:
-        first, *lines = re.split(r"\r?\n", data.decode())
-    except UnicodeDecodeError:
-        return _not_http("a request in UTF-8 expected", has_data=False)
-    found = _REQUEST_LINE.fullmatch(first)
+    # A header may be in any encoding, such as the name of a device in latin1; the first line may not.
+    first, *lines = re.split(r"\r?\n", data.decode(errors="replace"))
+    found = None if "\N{REPLACEMENT CHARACTER}" in first else _REQUEST_LINE.fullmatch(first)
     if not found:
         has_data = "?" in first or first.startswith("POST")
-        return _not_http("a line such as GET /input/post?csv=1 HTTP/1.1 expected", has_data=has_data)
+        return _not_http(
+            "a line such as GET /input/post?csv=1 HTTP/1.1, in UTF-8, expected", has_data=has_data
+        )
     method, target, minor = found.groups()
     headers: dict[str, str] = {}
     for line in filter(None, lines):
