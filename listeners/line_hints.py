@@ -22,7 +22,7 @@ _MEANT = (
         re.compile(r"OK( G\d{1,3})?( \d{1,3})+( \(-?\d+\))?|(\d{1,3} )+\(-?\d+\)"),
         "type = rfm12pi reads such lines",
     ),
-    (re.compile(r"\d+([,;\t]\s*-?[\d.]+)+"), "one space before each value expected"),
+    (re.compile(r"\d+(([,;\t]\s*| {2,})-?[\d.]+)+"), "one space before each value expected"),
     (re.compile(r"(?=.*,)\d+( -?\d+([.,]\d+)?)+"), "a point expected in a number, not a comma"),
 )
 """The form of lines that are for a listener of another type, or that are almost right.

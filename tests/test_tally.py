@@ -55,6 +55,8 @@ def test_what_a_log_line_quotes_is_short_and_printable(caplog):
         ("values-without-names", "OK 10 1 0 2 0 (-61)", "type = rfm12pi reads such lines"),
         ("values-without-names", "10 100 24105", "type = serial reads such lines"),
         ("not-a-number", "34,1,2.5,-3", "one space before each value expected"),
+        ("not-a-number", "10  21.50  -48.00", "one space before each value expected"),
+        ("not-a-number", "10 1.2.3", ""),
         ("not-a-number", "34 21,5 -48,25 7", "a point expected in a number, not a comma"),
         ("unterminated", "34 21.5", "a line end expected after it"),
         ("too-long", "34 21.5\r34 21.6", "lines end with LF or CR LF, and the device sends CR alone"),
