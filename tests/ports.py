@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import itertools
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def free_port() -> int:
         atexit.register(claim.close)
         return port
     raise AssertionError(f"no free port: the kernel keeps {first} to {last} to itself ({_EPHEMERAL})")
+
+
+def own_address() -> str:
+    """Return an address of this machine that others see, or skip the test."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    pytest.skip("this machine has no address")
 
 
 def need_address(host: str) -> None:

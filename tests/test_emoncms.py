@@ -16,11 +16,14 @@ from gateway.dispatchers.emoncms.dispatcher import Emoncms, EmoncmsBuffer
 from gateway.dispatchers.http_client.failures import no_answer
 from gateway.dispatchers.http_client.pages import excerpt
 from gateway.plugin import BadFrame, HoldEverything, NodeRefused, NotKept, OutcomeUnknown, TryLater
+from gateway.process.port import joined
 from gateway.registry import find
 from gateway.settings import SettingsFault, build, shown
 from gateway.version import VERSION
 from tests.at_emoncms import KEY, dispatcher, encoded, failure_of, frame, send
+from tests.ports import need_address, own_address
 from tests.simulators.emoncms import FakeEmoncms, Request, Stored
+from tests.simulators.peer import Peer, passing_on
 
 
 class TestEncoding:
@@ -560,6 +563,17 @@ class TestTheTimeOfAServer:
         server.clock_ahead = ahead
         with dispatcher(server.url) as emoncms:
             assert (emoncms.time() is not None) == is_told
+
+    @pytest.mark.parametrize("host", ["127.0.1.1", "::1", "its own"])
+    def test_so_it_is_by_each_of_its_addresses(self, server, host):
+        # such as that of its name, which Debian has as 127.0.1.1
+        host = own_address() if host == "its own" else host
+        need_address(host)
+        with (
+            Peer(passing_on(server.port), host) as way,
+            dispatcher(f"http://{joined(host, way.port)}") as home,
+        ):
+            assert home.time() is None
 
     def test_that_of_another_machine_is_told_though_it_agrees(self, server, monkeypatch):
         with dispatcher(server.url) as emoncms:

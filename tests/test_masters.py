@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import socket
 import time
-from contextlib import suppress
 
 import pytest
 
@@ -19,7 +17,7 @@ from listeners.onewire.tree import Unavailable, buses
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
-from tests.ports import free_port, need_address
+from tests.ports import free_port, need_address, own_address
 from tests.simulators.ds18s20 import Ds18s20
 from tests.simulators.i2c_server import i2c_server
 from tests.simulators.owfs_peers import owserver, owserver_process
@@ -96,14 +94,6 @@ def test_twenty_sensors_wait_for_one_conversion(served):
     assert house.sweep() == list(range(20))
 
     assert house.clock.waits == [0.75]
-
-
-def own_address():
-    """Return an address of this machine that others see, or skip the test."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
-        probe.connect(("192.0.2.1", 9))
-        return probe.getsockname()[0]
-    pytest.skip("this machine has no address")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.1.1", "::1", "its own"])

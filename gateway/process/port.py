@@ -6,6 +6,9 @@ import errno
 import ipaddress
 import os
 import re
+import socket
+from contextlib import suppress
+from typing import Any
 
 from gateway.process import holders
 
@@ -23,6 +26,17 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_own(family: int, address: tuple[Any, ...]) -> bool:
+    """Tell whether a socket's address is one of this machine's, as all of 127.0.0.0/8 are.
+
+    Debian gives the name of a machine the address 127.0.1.1; connections to it come from 127.0.0.1.
+    """
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((address[0], 0, *address[2:]))
+        return True
+    return False
 
 
 def exclusive(host: str, number: int) -> tuple[str, ...]:

@@ -23,6 +23,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
+from gateway.process.port import is_own
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -207,7 +209,7 @@ class _Bounded:
                 sock.close()
                 failure = error
             else:
-                self.local = sock.getsockname()[0] == sock.getpeername()[0]
+                self.local = is_own(family, sock.getpeername())
                 return sock
         # As urllib3 has it: it ignores a connection that is reset, to read what was answered before.
         raise NewConnectionError(self, str(failure)) from failure  # type: ignore[arg-type]  # mixed in
