@@ -196,6 +196,27 @@ def test_where_it_cannot_be_written_anew_that_is_said_and_tried_again(path, spoo
     assert kept(path)["a"] == list(range(3, 12))
 
 
+def test_where_there_is_no_room_for_a_new_one_no_part_of_it_stays(tmp_path):
+    # given a card with a queue that has taken most of it
+    with mounted(file_system(tmp_path / "image", 8, 1024), tmp_path / "card") as card:
+        spool = open_queue(card / "queue.db")
+        spool.put([frame(n, length=900) for n in range(2000)])
+        # when it is removed, and there is no room for another one as large
+        (card / "queue.db").unlink()
+        with (card / "more").open("wb", buffering=0) as more, suppress(OSError):
+            while True:
+                more.write(bytes(65536))
+        spool.put([frame(2000)])
+        assert "cannot be written anew" in spool.trouble
+        assert not [*card.glob("queue.db.anew*")]
+        # then, once there is, all of it is there
+        (card / "more").unlink()
+        spool.put([frame(2001)])
+        assert spool.trouble == ""
+        assert values(spool) == list(range(2002))
+        spool.close()
+
+
 def test_a_file_of_another_file_system_is_not_taken_for_a_removed_one(path, spool):
     """A disk that is pulled out leaves its mount point, and is put back."""
     about = path.stat()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from gateway.process import holders
@@ -74,9 +74,7 @@ def is_covered(path: Path, file: tuple[int, int], identity: int | None, last: in
 def keep(path: Path, db: sqlite3.Connection) -> None:
     """Copy an open queue to a file beside its path, which another gateway uses. Raises as `write`."""
     kept = named(path, free_name(path, "removed"), "removed")
-    os.close(open_file(kept, os.O_RDWR | os.O_CREAT))
-    with as_owner(path.parent), closing(sqlite3.connect(kept)) as copy:
-        db.backup(copy)
+    _copy(db, kept)
     log.error(
         "%s was removed while the gateway used it, and another has its place: what waits is kept as %s",
         path,
@@ -105,18 +103,32 @@ def write(path: Path, db: sqlite3.Connection, identity: int | None) -> None:
     new = path.with_name(f"{path.name}.anew")
     with as_owner(path.parent):
         path.parent.mkdir(0o750, parents=True, exist_ok=True)
-    os.close(open_file(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC))
+    if _copy(db, new) != identity:
+        with as_owner(path.parent):
+            new.unlink()
+        raise OSError(f"{path}: what is open is another file")
     with as_owner(path.parent):
-        with closing(sqlite3.connect(new)) as copy:
-            db.backup(copy)
-            if store.identity(copy) != identity:
-                raise OSError(f"{path}: what is open is another file")
         aside = _set_aside(path)
         if aside:
             _set_aside(Path(f"{path}-wal"))  # SQLite would write it into the new file
         new.rename(path)
         sync_names(path.parent)
     log.error("%s was removed while the gateway used it: all of it is written anew%s", path, aside)
+
+
+def _copy(db: sqlite3.Connection, new: Path) -> int:
+    """Copy an open queue to a new file, and return its identity; where that fails no part of it stays."""
+    os.close(open_file(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC))
+    with as_owner(new.parent):
+        try:
+            with closing(sqlite3.connect(new)) as copy:
+                db.backup(copy)
+                return store.identity(copy)
+        except (OSError, sqlite3.Error):
+            for part in (new, Path(f"{new}-journal")):
+                with suppress(OSError):
+                    part.unlink()
+            raise
 
 
 def complete(path: Path, db: sqlite3.Connection) -> None:
