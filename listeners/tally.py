@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from gateway.frame import Frame, Stamp
     from listeners.lines import DataLine
 
-_PAUSE = 60.0
+_SHORTEST, _LONGEST = 60.0, 3600.0
+"""Seconds between two lines of the log for the same reason: each pause is twice the one before."""
 _ALL = 3
 """Refusals in a row that are a trouble."""
 _SINCE = 600.0
@@ -34,20 +35,22 @@ class Tally(Counter[str]):
     def __init__(self, what: str = "a line") -> None:
         super().__init__()
         self._what = what
-        self._next: dict[str, float] = {}
+        self._next: dict[str, tuple[float, float]] = {}  # by reason: the time of its next line, and the pause
         self._in_a_row = 0
         self._taken_at = -math.inf
         self._last = ("", "", 0.0)
         self._numbers: dict[str, float] = {}
 
     def refuse(self, reason: str, line: str, log: logging.Logger, now: float) -> None:
-        """Count a refused line and log it: a reason's first at once, then at most one a minute of `now`."""
+        """Count a refused line and log it: a reason's first at once, another a minute later, then fewer."""
         self[reason] += 1
         self._in_a_row += 1
         hint = hint_for(reason, line)
         self._last = (reason, f": {hint}" if hint else "", now)
-        if now >= self._next.get(reason, now):
-            self._next[reason] = now + _PAUSE
+        due, pause = self._next.get(reason, (now, 0.0))
+        if now >= due:
+            pause = _SHORTEST if now > due + _LONGEST else min(max(_SHORTEST, 2 * pause), _LONGEST)
+            self._next[reason] = (now + pause, pause)
             said = f"; {hint}" if hint else ""
             log.warning(
                 "%s is refused (%s, %d so far): %.80a%s", self._what, reason, self[reason], line, said

@@ -45,6 +45,20 @@ def test_what_a_log_line_quotes_is_short_and_printable(caplog):
     assert record.getMessage().isprintable()
 
 
+def test_what_is_refused_for_days_is_a_line_an_hour(caplog):
+    # given a device with a wrong key that posts every ten seconds for two days
+    tally = Tally("a request")
+    for second in range(0, 2 * 86400, 10):
+        tally.refuse("wrong-key", "10.0.0.7: the key is wrong", logging.getLogger("x"), second)
+    # then each day has some thirty lines at most
+    assert 2 * 24 <= len(caplog.messages) <= 2 * 24 + 10
+    # and after an hour without any, the next is logged at once, as is one of a minute later
+    caplog.clear()
+    for second in (180_000, 180_030, 180_061):
+        tally.refuse("wrong-key", "10.0.0.8: the key is wrong", logging.getLogger("x"), second)
+    assert len(caplog.messages) == 2
+
+
 @pytest.mark.parametrize(
     ("reason", "line", "hint"),
     [
