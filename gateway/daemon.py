@@ -341,9 +341,10 @@ def _retire(running: dict[str, Any], wanted: dict[str, Any]) -> list[Worker[Any]
     return [running.pop(name) for name in retired]
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
+def _signature(path: Path) -> tuple[int, ...] | None:
+    """Return what tells whether a file has changed, or who may read it."""
     try:
         about = path.stat()
     except OSError:
         return None
-    return about.st_mtime_ns, about.st_size, about.st_ino
+    return about.st_mtime_ns, about.st_size, about.st_ino, about.st_mode, about.st_uid, about.st_gid

@@ -152,6 +152,21 @@ def test_an_edit_takes_effect_by_itself_and_touches_only_what_it_changes(file, s
     assert f"{file}: home: batch 250 -> 7, reopened; nothing else changed" in caplog.text
 
 
+def test_who_may_read_the_file_is_looked_at_while_it_runs(file, monkeypatch):
+    # given a file that the user of the service can read no longer, as after chmod 600 by root
+    def refuse(*_: object) -> None:
+        raise config.ConfigFaults([])
+
+    with running(file) as gateway:
+        with monkeypatch.context() as unreadable:
+            unreadable.setattr(config, "read", refuse)
+            file.chmod(0o400)
+            # then that is a trouble before the next start, which would fail
+            wait_until(lambda: gateway._status.faulty_edit)
+        file.chmod(0o600)
+        wait_until(lambda: not gateway._status.faulty_edit)
+
+
 def test_an_edit_of_a_node_reaches_the_listener_that_runs(file, server, port):
     wire = Wire()
     cable = f"[[cable]]\ntype = serial\nport = {wire.port}\n"
