@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """The `oemgateway` command of the Debian package, which lies beside its modules."""
 
-from gateway.commands.main import main
+from gateway.__main__ import start
 
-raise SystemExit(main())
+raise SystemExit(start())

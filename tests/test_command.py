@@ -199,6 +199,22 @@ def test_a_wrong_variable_of_the_demo_is_named_and_no_file_that_nobody_wrote(env
     assert "oemgateway.conf" not in done.stderr
 
 
+def test_ctrl_c_while_the_modules_are_imported_is_no_traceback(file):
+    # given a machine that takes seconds to import them
+    code = """
+import builtins, os, signal, gateway.__main__
+imported = builtins.__import__
+def hook(name, *how, **more):
+    if name == "gateway.commands.main":
+        os.kill(os.getpid(), signal.SIGINT)
+    return imported(name, *how, **more)
+builtins.__import__ = hook
+gateway.__main__.start()
+"""
+    done = run(sys.executable, "-c", code)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_the_gateway_imports_no_module_that_only_a_command_needs(file):
     names = [*COMMANDS.values(), "gateway.conf.edit"]
     names.remove("gateway.commands.foreground")
