@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from tests.simulators.i2c_server import i2c_server
 from tests.simulators.owfs_peers import owfs_mount, owserver, owserver_process
 from tests.simulators.pi import CONFIG, GROUP, ailing, fault, plugin, well
 
-FLOW = "28.33F749050000"
+FLOW, RETURN = "28.33F749050000", "28.DB564A050000"
 OWFS_CONF = (Path(__file__).parents[1] / "etc" / "owfs.conf").read_text()
 
 
@@ -337,6 +338,9 @@ def test_a_dead_mount(owfs, monkeypatch):
 def test_a_mount_without_a_bus_or_with_one_twice(owfs):
     owfs.mount()
     owfs.bus("/mnt/1wire/bus.1", "DS2482-100")
+    assert not ailing(plugin("owfs").examine(owfs.machine))
+    for number in (0, 1):
+        owfs.put(f"/mnt/1wire/bus.{number}/uncached/{FLOW}/type")
     found, cure = fault(plugin("owfs").examine(owfs.machine))
     assert found == f"{owfs.root}/mnt/1wire has /dev/i2c-1:18 twice, and each sensor with it"
     assert "Debian's owfs.service" in cure
@@ -490,6 +494,56 @@ def test_debians_owserver_on_a_bridge_answers_and_one_that_makes_sensors_up_is_c
             f"owserver at 127.0.0.1:{port} serves FAKE SENSORS (Simulated-Random)",
             "name your bus master in /etc/owfs.conf (server: i2c = /dev/i2c-1:0), and restart owserver",
         )
+
+
+def chip_with_channels():
+    """Return a DS2482-800 with sensors on two of its channels."""
+    chip = Ds2482(Clock(), channels=8)
+    chip.channels[0].append(Ds18b20(FLOW, 21.5))
+    chip.channels[3].append(Ds18b20(RETURN, 18.0))
+    return chip
+
+
+def test_the_channels_of_one_chip_are_no_bus_twice(pi, tmp_path):
+    with owserver(chip_with_channels(), tmp_path) as port:
+        tree = plugin("owserver", server=f"127.0.0.1:{port}").examine(replace(pi.machine, live=True))
+        (found,) = well(tree)
+    assert found.startswith(f"owserver at 127.0.0.1:{port} answers, and has DS2482-800(0), DS2482-800(1)")
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_two_machines_whose_bus_has_the_same_name_are_two(pi, tmp_path, moved):
+    # given an owserver with two others behind it, each with a DS2482 at /dev/i2c-99:18
+    one, other = Ds2482(Clock(), [Ds18b20(FLOW, 21.5)]), Ds2482(Clock(), [Ds18b20(RETURN, 18.0)])
+    front = free_port()
+    with (
+        owserver(one, tmp_path) as first,
+        owserver(other, tmp_path) as second,
+        owserver_process(front, tmp_path, ["-s", f"127.0.0.1:{first}", "-s", f"127.0.0.1:{second}"]),
+    ):
+        examined = partial(
+            plugin("owserver", server=f"127.0.0.1:{front}").examine, replace(pi.machine, live=True)
+        )
+        assert well(examined())
+        if moved:
+            # when a sensor is moved, though OWFS still has it in its cache, or one of them fails
+            other.sensors.append(one.sensors.pop())
+            assert well(examined())
+        one.shorted = True
+        assert well(examined()) == [f"owserver at 127.0.0.1:{front} answers, and has DS2482-100, DS2482-100"]
+
+
+@pytest.mark.parametrize("chip", [lambda: Ds2482(Clock(), [Ds18b20(FLOW, 21.5)]), chip_with_channels])
+def test_a_bus_that_owfs_has_twice_is_a_fault(pi, tmp_path, chip):
+    front = free_port()
+    with (
+        owserver(chip(), tmp_path) as port,
+        owserver_process(front, tmp_path, [f"--server=127.0.0.1:{port}"] * 2),
+    ):
+        server = plugin("owserver", server=f"127.0.0.1:{front}")
+        found, cure = fault(server.examine(replace(pi.machine, live=True)))
+    assert found == f"owserver at 127.0.0.1:{front} has /dev/i2c-99:18 twice, and each sensor with it"
+    assert cure.startswith("owfs was started with /etc/owfs.conf twice")
 
 
 def test_an_owserver_that_does_not_answer(pi):

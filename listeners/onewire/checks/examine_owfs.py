@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good
 from listeners.onewire.checks.owfs_conf import PATH, REAL, examine_sources, options
-from listeners.onewire.tree import buses, device
+from listeners.onewire.rom import Rom
+from listeners.onewire.tree import Unavailable, buses, device
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
@@ -129,23 +131,47 @@ def examine_tree(tree: Tree) -> Iterator[Finding]:
     try:
         tree.open()
         found = dict(buses(tree))
-        devices = [device(tree, path) for path in found]
+        twice = _seen_twice(tree, found)
     except OSError as error:
         yield bad(str(error))
         return
     made_up = [name for name in found.values() if name.startswith("Simulated-")]
-    twice = sorted({device for device in devices if device and devices.count(device) > 1})
     if not found:
         yield bad(f"{tree} has no bus", f"see the system's log for what is wrong with {PATH}")
     elif made_up:
         yield bad(f"{tree} serves FAKE SENSORS ({', '.join(made_up)})", REAL)
     elif twice:
         yield bad(
-            f"{tree} has {twice[0]} twice, and each sensor with it",
+            f"{tree} has {twice} twice, and each sensor with it",
             f"owfs was started with {PATH} twice, as Debian's owfs.service does: use the one of this package",
         )
     else:
         yield good(f"{tree} answers, and has {', '.join(found.values())}")
+
+
+def _seen_twice(tree: Tree, paths: Iterable[str]) -> str:
+    """Return a device that is driven by two buses with the same sensors, or "" if there is none.
+
+    All channels of a DS2482-800 have the same device, and so may the buses of two machines.
+    """
+    seen: set[tuple[str, Rom]] = set()
+    for where, path in [(device(tree, path), path) for path in paths]:
+        here = {(where, rom) for rom in _sensors(tree, path)} if where else set()
+        if seen & here:
+            return where
+        seen |= here
+    return ""
+
+
+def _sensors(tree: Tree, path: str) -> Iterator[Rom]:
+    """Yield the devices that OWFS finds on a bus now: its cache has one that was moved on both."""
+    try:
+        names = tree.names(f"{path}uncached")
+    except Unavailable:
+        return
+    for name in names:
+        with suppress(ValueError):
+            yield Rom.parse(name)
 
 
 def is_served(machine: Machine, server: str) -> bool:
