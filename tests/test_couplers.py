@@ -49,7 +49,6 @@ def test_a_sensor_that_moves_to_another_branch_is_found_there_in_time(house):
     assert house.read()[:3] == (18.0, 20.5, -10.25)
     coupler.branches[0x33] += coupler.branches[0xCC]
     coupler.branches[0xCC].clear()
-    assert house.read()[1] is None
     assert 20.5 in (house.read()[1] for _ in range(7))
     # also when that is the line itself
     house.chip.sensors.append(coupler.branches[0x33].pop())
@@ -101,7 +100,7 @@ def test_couplers_behind_couplers_are_followed():
             f"bus.0/uncached/{COUPLER}/aux/{other}/main": [MAIN],
         }
     )
-    places = locate(tree, ["bus.0/"])
+    places, _ = locate(tree, ["bus.0/"])
     assert places[Rom.parse(MAIN)] == f"bus.0/{COUPLER}/aux/{other}/main/"
     assert places[Rom.parse(other)] == f"bus.0/{COUPLER}/aux/"
 
@@ -113,7 +112,8 @@ def test_a_tree_that_shows_the_whole_bus_on_each_branch_has_an_end():
             return [COUPLER, "1F.0A0B0C0D0E0F", "1F.0F0E0D0C0B0A", TRUNK]
 
     tree = Endless({})
-    assert locate(tree, ["bus.0/"])[Rom.parse(TRUNK)] == "bus.0/"
+    places, _ = locate(tree, ["bus.0/"])
+    assert places[Rom.parse(TRUNK)] == "bus.0/"
     assert tree.asked < 200
 
 

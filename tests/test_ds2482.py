@@ -601,6 +601,32 @@ def test_a_sensor_that_moves_to_another_channel_is_found_there(house):
     assert eight.read() == VALUES
 
 
+class ShortedChannel(Chip):
+    """A chip of which some channels may be shorted."""
+
+    bad = ()
+
+    @property
+    def shorted(self):
+        return self._channel in self.bad
+
+
+def test_sensors_that_are_moved_from_a_shorted_channel_are_found_by_the_next_search(house):
+    # given a channel with two sensors that is shorted
+    eight = house(spread, channels=8)
+    eight.chip.__class__ = ShortedChannel
+    eight.read()
+    eight.chip.bad = {7}
+    assert eight.read() == without(1, 4)
+    # when they are plugged in elsewhere
+    for sensor in eight.chip.channels[7]:
+        sensor.brown_out()
+    eight.chip.channels[6] += eight.chip.channels[7]
+    eight.chip.channels[7].clear()
+    eight.listener.look()
+    assert eight.read() == VALUES
+
+
 def test_a_chip_reset_in_the_middle_of_a_sweep_turns_no_channel_into_another(house):
     eight = house(spread, channels=8)
     for milliseconds in range(0, 850, 31):

@@ -33,16 +33,17 @@ def uncached(path: str) -> str:
     return f"{bus[0]}uncached/{path[bus.end() :]}" if bus else path
 
 
-def locate(tree: Tree, buses: Iterable[str]) -> dict[Rom, str]:
-    """Return where each device is: the path of its bus or branch. OWFS searches each of them for it.
-
-    Raises Unavailable if a bus cannot be listed.
-    """
+def locate(tree: Tree, buses: Iterable[str]) -> tuple[dict[Rom, str], dict[str, Unavailable]]:
+    """Return where each device is, as the path of its bus or branch, and why buses cannot be searched."""
     places: dict[Rom, str] = {}
+    refusals: dict[str, Unavailable] = {}
     for bus in buses:
-        for rom, path in _below(tree, bus, ()):
-            places.setdefault(rom, path)
-    return places
+        try:
+            for rom, path in _below(tree, bus, ()):
+                places.setdefault(rom, path)
+        except Unavailable as refusal:
+            refusals[bus] = refusal
+    return places, refusals
 
 
 def _below(tree: Tree, path: str, passed: tuple[Rom, ...]) -> Iterator[tuple[Rom, str]]:

@@ -94,6 +94,15 @@ class Masters:
             )
         return {sensor.rom: self._reading(sensor, converting, given) for sensor in sensors}
 
+    def found(self, places: Mapping[Rom, str]) -> None:
+        """Look anew for sensors that a search has found elsewhere than they were last seen.
+
+        They do not answer on a bus that does not work, so that nothing else tells that they were moved.
+        """
+        for sensor in self._sensors.values():
+            if sensor.place and places.get(sensor.rom, sensor.place) != sensor.place:
+                _forget(sensor)
+
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
         """Return resolution and whether the line feeds it, of a sensor that answers."""
         sensor = self._sensors.get(rom)
@@ -138,8 +147,7 @@ class Masters:
                 return self._reading_on(bus, sensor, given)
         if sensor.heard:
             sensor.distrust()
-        # It may come back on another bus, and will have lost its power.
-        sensor.place = sensor.bits = sensor.parasite = None
+        _forget(sensor)
         return Fault.NO_ANSWER
 
     def _reading_on(self, bus: str, sensor: OnBus, given: int) -> Reading:
@@ -186,3 +194,8 @@ class Masters:
                 with suppress(Unavailable):
                     self._tree.read(f"{home}temperature{asked}")
             sensor.tries += 1
+
+
+def _forget(sensor: OnBus) -> None:
+    """Forget where a sensor is: it may be on another bus next, and will have lost its power."""
+    sensor.place = sensor.bits = sensor.parasite = None

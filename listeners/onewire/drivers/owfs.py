@@ -172,26 +172,35 @@ class Owfs(OneWire):
         return readings
 
     def search(self) -> Collection[Rom]:
-        """Return the sensors that the tree lists; for that OWFS searches its buses and their couplers."""
+        """Return the sensors that the tree lists; for that OWFS searches its buses and their couplers.
+
+        A bus that cannot be searched is left out. Raises BusFault if that is so of all of them.
+        """
         self._searched, known = True, self._buses
-        found = self._located()
+        found, all_answer = self._located()
         # A restart of this owserver may have added a bus, or one behind it may have come up. They are looked
         # for once those that are known have answered: where one hangs it would take a minute.
-        self._find_buses(known)
+        if all_answer:
+            self._find_buses(known)
         if self._buses != known:
-            self._searched, found = True, self._located()
+            self._searched = True
+            found, _ = self._located()
         for rom, path in found.items():
             self._places.pop(rom, None)
             if path not in self._buses and path:
                 self._places[rom] = path
+        if self._masters:
+            self._masters.found(found)
         return found.keys()
 
-    def _located(self) -> dict[Rom, str]:
-        """Return where each device is; BusFault if a bus cannot be searched."""
-        try:
-            return locate(self._tree, self._buses or [""])
-        except Unavailable as refusal:
+    def _located(self) -> tuple[dict[Rom, str], bool]:
+        """Return where each device is, and whether all buses answered; BusFault if none can be searched."""
+        buses = self._buses or [""]
+        found, refusals = locate(self._tree, buses)
+        if len(refusals) == len(buses):
+            refusal = next(iter(refusals.values()))
             raise BusFault(f"{self._tree}: the bus cannot be searched ({refusal})") from refusal
+        return found, not refusals
 
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
         """Return resolution and power supply, as far as a bus master has shown them."""
