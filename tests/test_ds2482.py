@@ -618,6 +618,9 @@ def test_sensors_that_are_moved_from_a_shorted_channel_are_found_by_the_next_sea
     eight.read()
     eight.chip.bad = {7}
     assert eight.read() == without(1, 4)
+    assert eight.listener.health().troubles == [
+        "2 of 5 sensors (sensor1, sensor4): channel 7 of the bridge is shorted: look for data touching ground"
+    ]
     # when they are plugged in elsewhere
     for sensor in eight.chip.channels[7]:
         sensor.brown_out()
@@ -625,6 +628,7 @@ def test_sensors_that_are_moved_from_a_shorted_channel_are_found_by_the_next_sea
     eight.chip.channels[7].clear()
     eight.listener.look()
     assert eight.read() == VALUES
+    assert not eight.listener.health().troubles
 
 
 def test_a_chip_reset_in_the_middle_of_a_sweep_turns_no_channel_into_another(house):

@@ -56,7 +56,7 @@ class House:
         self.tree = Server(Address("127.0.0.1", port))
         self.tree.open()
         self.resolution = resolution
-        self.paths = [path for path, _ in buses(self.tree)]
+        self.paths = dict(buses(self.tree))
         self.again()
 
     def again(self):
@@ -303,7 +303,7 @@ def test_a_sensor_whose_bus_does_not_convert_waits_for_that_bus():
             f"{home}scratchpad": pad + bytes([crc8(pad)]),
         }
     )
-    masters = Masters(tree, ["bus.0/", "bus.1/"], lambda _: 12, CountingClock())
+    masters = Masters(tree, {"bus.0/": "DS9490", "bus.1/": "DS9490"}, lambda _: 12, CountingClock())
     assert masters.sweep([rom]) == {rom: 25.0}
 
     del tree.files["bus.0/simultaneous/temperature"]
@@ -315,13 +315,15 @@ def test_a_ds28ea00_has_no_scratchpad_there_and_is_read_as_a_number():
     rom = Rom.parse("42.33F749050000")
     files = {f"bus.0/uncached/{rom}/temperature11": b"      21.125", "bus.0/simultaneous/temperature": b""}
 
-    assert Masters(Files(files), ["bus.0/"], lambda _: 11, CountingClock()).sweep([rom]) == {rom: 21.125}
+    assert Masters(Files(files), {"bus.0/": "DS9490"}, lambda _: 11, CountingClock()).sweep([rom]) == {
+        rom: 21.125
+    }
 
 
 def test_a_ds28ea00_at_85_degrees_has_no_value_as_it_has_them_at_power_on_too():
     rom = Rom.parse("42.33F749050000")
     files = {f"bus.0/uncached/{rom}/temperature12": b"          85", "bus.0/simultaneous/temperature": b""}
 
-    assert Masters(Files(files), ["bus.0/"], lambda _: 12, CountingClock()).sweep([rom]) == {
+    assert Masters(Files(files), {"bus.0/": "DS9490"}, lambda _: 12, CountingClock()).sweep([rom]) == {
         rom: Fault.POWER_ON
     }

@@ -26,7 +26,12 @@ class Bus(OneWire):
     searches: int = field(default=0, init=False)
     asked: list = field(default_factory=list, init=False)
 
+    failing: dict = field(default_factory=dict, init=False)
+
     place = "a bus"
+
+    def bus_fault(self, rom):
+        return self.failing.get(rom, "")
 
     def sweep(self, roms):
         self.asked.append(list(roms))
@@ -221,6 +226,27 @@ def test_what_the_bus_is_at_fault_for_is_one_trouble_in_the_status_with_its_caus
     assert thermometers.health().troubles == []
     read(thermometers)
     assert thermometers.health().troubles == ["all 20 sensors: no answer"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_where_one_of_several_buses_fails_one_line_names_it(said, count):
+    # given twenty sensors, some of them on a bus that fails
+    failed = TWENTY[:count]
+    thermometers = bus_of_twenty(
+        {**dict.fromkeys(TWENTY, 20.0), **dict.fromkeys(failed, Fault.BUS)}, dict.fromkeys(TWENTY, 20.0)
+    )
+    thermometers.failing = dict.fromkeys(failed, "bus.1 (DS9490) is shorted")
+    read(thermometers)
+    # then the log, the status and the report for `sensors` have one line that says which, and how
+    (line,) = said()
+    who = {1: f"sensor1 {TWENTY[0]}", 2: "2 of 20 sensors (sensor1 to sensor2)"}
+    assert line == f"{who.get(count, '5 of 20 sensors (sensor1 to sensor5)')}: bus.1 (DS9490) is shorted"
+    assert thermometers.health().troubles == [line]
+    assert thermometers.health().details["onewire"]["failing"] == ["bus.1 (DS9490) is shorted"]
+    # and when it works again, nothing of that is left
+    thermometers.failing = {}
+    read(thermometers)
+    assert thermometers.health().troubles == thermometers.health().details["onewire"]["failing"] == []
 
 
 def test_a_failure_that_is_no_fault_of_the_bus_is_raised():

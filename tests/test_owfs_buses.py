@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 
 import pytest
@@ -12,6 +13,7 @@ from listeners.onewire.bus import BusFault
 from listeners.onewire.drivers.owfs import Owfs, Owserver
 from listeners.onewire.ds18b20 import Fault
 from listeners.onewire.rom import Rom
+from listeners.simulated.clock import VirtualFlag
 from listeners.simulated.ds2482 import Ds2482
 from tests.ports import free_port
 from tests.simulators.owfs_peers import owfs_mount, owserver, owserver_process
@@ -61,6 +63,11 @@ class Servers:
 @pytest.fixture(params=[Owserver, pytest.param(Owfs, marks=pytest.mark.needs_root)])
 def servers(request, tmp_path, at_end):
     return Servers(at_end.enter_context(ExitStack()), tmp_path, request.param)
+
+
+def read(bus):
+    (frame,) = bus.read(VirtualFlag(bus.clock))
+    return frame
 
 
 def short(servers):
@@ -114,3 +121,42 @@ def test_sensors_on_a_bus_that_comes_back_are_read_again(servers):
     bus.look()
     servers.bad.shorted = False
     assert [21.5, 18.0, 55.0] in (sweep(bus, *IDS) for _ in range(3))
+
+
+NAME = r"bus\.[^ ]+ \(DS2482-100\)"
+DEAF = f"{NAME} takes no conversion; look for a short, and at the bus master"
+AWAY = rf"{NAME} is not reached \([^/]+\); look at its bus master, and its owserver"
+WORDS = {short: DEAF, unplug: f"({DEAF}|{AWAY})", drop: AWAY}
+
+
+@pytest.mark.parametrize("fail", [short, unplug, drop])
+def test_a_bus_that_fails_is_named_in_one_line_with_its_cure(servers, said, fail):
+    # given sensors on two buses, and one that is on none
+    bus = servers.bus
+    read(bus)
+    # when a bus fails
+    fail(servers)
+    frames = [read(bus).values for _ in range(3)]
+    assert (21.5, None, None) in frames
+    # then log, status and `sensors` name that bus, by OWFS's names for it, and what to look at
+    line = said()[-1]
+    assert re.fullmatch(f"2 of 3 sensors \\(sensor2 to sensor3\\): {WORDS[fail]}", line)
+    assert bus.health().troubles == [line]
+    assert re.fullmatch(WORDS[fail], "".join(bus.health().details["onewire"]["failing"]))
+
+
+@pytest.mark.parametrize("servers", [Owserver], indirect=True)  # a mount shows such a bus as empty
+def test_a_bus_that_failed_from_the_start_is_named_for_sensors_that_may_be_on_it(servers, said):
+    # given a bus that is shorted before any of its sensors has answered
+    short(servers)
+    assert read(servers.bus).values == (21.5, None, None)
+    (line,) = said()
+    assert line.startswith(
+        "2 of 3 sensors (sensor2 to sensor3): no answer, and bus.1/bus.0 (DS2482-100) cannot"
+    )
+    assert servers.bus.health().troubles == [line]
+    # when a search finds it well, then they have their values, and it is not named any more
+    servers.bad.shorted = False
+    servers.bus.look()
+    assert (21.5, 18.0, 55.0) in (read(servers.bus).values for _ in range(3))
+    assert servers.bus.health().troubles == []

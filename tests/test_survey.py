@@ -65,12 +65,14 @@ def test_a_table_for_a_person():
                 highest=5,
                 sweeps=8,
                 searched=34.2,
+                failing=["bus.1 (DS9490) is shorted"],
             )
         },
     )
     assert shown(survey) == [
         "Seen by the running gateway (pid 7):",
         "  cellar: a bus, read every 10 s, searched 34 s ago",
+        "  cellar: bus.1 (DS9490) is shorted",
         "",
         "id                  °C  bits  power     in the configuration",
         "28.33F749050000  18.69  12    supply    cellar sensor1, cellar",

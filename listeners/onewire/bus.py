@@ -58,6 +58,10 @@ class OneWire(Sampler):
         """Return resolution in bits and whether the line feeds it, as known without asking the sensor."""
         return None, None
 
+    def bus_fault(self, rom: Rom) -> str:  # noqa: ARG002  (the default has one bus)
+        """Return how a sensor's bus failed in the last sweep and what to check, if it is one of several."""
+        return ""
+
     @property
     def place(self) -> str:
         """Which bus it reads, in words: two listeners with the same words read the same bus."""
@@ -119,7 +123,7 @@ class OneWire(Sampler):
             self._failure_log.bus_failed(str(fault))
         else:
             self.record.count(readings)
-            self._failure_log.swept(readings, self._lookalikes)
+            self._failure_log.swept(readings, self._lookalikes, self.record.bus_faults(roms))
         return self.offsets.applied(self.sensors.frame_values(readings))
 
     def has_time(self, seconds: float) -> bool:
@@ -153,7 +157,7 @@ class OneWire(Sampler):
             note(dict.fromkeys(roms, Fault.BUS), self.clock.monotonic())
             raise
         readings = {rom: found.get(rom, Fault.NO_ANSWER) for rom in roms}
-        note(readings, self.clock.monotonic())
+        note(readings, self.clock.monotonic(), bus_fault=self.bus_fault)
         return readings
 
     def health(self) -> Health:
@@ -166,6 +170,7 @@ class OneWire(Sampler):
             simulated=self.simulated,
             highest=len(self.sensors.numbered()),
             searched=None if searched is None else round(now - searched, 1),
+            failing=sorted(set(self.record.bus_faults(self.sensors.roms()).values())),
             **self.record.shown(self.sensors, now),
         )
         troubles = list(troubled(self.sensors, self.record.notes, self._failure_log.bus_fault))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from listeners.onewire.ds18b20 import Fault, Reading
 from listeners.onewire.rom import Rom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from listeners.onewire.slots import Slots
 
@@ -23,7 +23,8 @@ class Note:
     """The last reading of a sensor, taken at a second of the monotonic clock.
 
     `heard`: it has given a temperature, now or before. `resolution` is in bits, and `parasite` tells that it
-    takes its power from the line; both are None if that is not known.
+    takes its power from the line; both are None if that is not known. `bus` says how its bus failed, if that
+    is one of several.
     """
 
     reading: Reading
@@ -31,6 +32,7 @@ class Note:
     heard: bool
     resolution: int | None
     parasite: bool | None
+    bus: str = ""
 
     def at(self, now: float) -> dict[str, Any]:
         """Return the fields of a Sighting that it gives, at a second of the monotonic clock."""
@@ -71,7 +73,7 @@ class Report:
 
     `place` says in words which bus it reads, `highest` is the highest index that has an entry. `sweeps`
     counts how often the sensors with an index were read; the bus was searched for others `searched` seconds
-    ago.
+    ago. `failing` says which of several buses fail, and how.
     """
 
     place: str
@@ -83,6 +85,7 @@ class Report:
     searched: float | None
     faults: dict[str, int]
     sensors: list[Sighting]
+    failing: list[str] = field(default_factory=list)
 
 
 class Record:
@@ -97,12 +100,26 @@ class Record:
         self.faults = Counter[tuple[Rom, Fault]]()
         self.sweeps = 0
 
-    def note(self, readings: Mapping[Rom, Reading], now: float, traits: Traits) -> None:
+    def note(
+        self,
+        readings: Mapping[Rom, Reading],
+        now: float,
+        traits: Traits,
+        bus_fault: Callable[[Rom], str] = lambda _: "",
+    ) -> None:
         """Note readings, at a second of the monotonic clock."""
         heard = {rom for rom, note in self.notes.items() if note.heard}
         heard |= {rom for rom, reading in readings.items() if isinstance(reading, float)}
-        new = {rom: Note(reading, now, rom in heard, *traits(rom)) for rom, reading in readings.items()}
+        new = {
+            rom: Note(reading, now, rom in heard, *traits(rom), bus_fault(rom))
+            for rom, reading in readings.items()
+        }
         self.notes = {**self.notes, **new}
+
+    def bus_faults(self, roms: Iterable[Rom]) -> dict[Rom, str]:
+        """Return how the bus of each of these sensors fails, for those on one that does."""
+        notes = self.notes
+        return {rom: notes[rom].bus for rom in roms if rom in notes and notes[rom].bus}
 
     def keep(self, roms: Collection[Rom]) -> None:
         """Forget all sensors but these."""

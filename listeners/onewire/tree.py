@@ -77,6 +77,11 @@ def device(tree: Tree, path: str) -> str:
         return ""
 
 
+def shown(path: str, name: str) -> str:
+    """Return how OWFS calls a bus: bus.1 (DS2482-100)."""
+    return f"{path.strip('./')} ({name})"
+
+
 _TO_CELSIUS: Mapping[str, Callable[[float], float]] = {
     "C": lambda value: value,
     "F": lambda value: _to_sixteenths((value - 32) / 1.8),

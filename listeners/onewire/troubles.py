@@ -26,16 +26,21 @@ _ADVICE_OF_ALL = "check the bus: its cable, supply and pull-up"
 _ADVICE_OF_SOME = "they may share a cable: check it, its plug and its supply"
 
 
-def troubles(faults: Mapping[Rom, Fault], sensors: int) -> Iterator[tuple[Fault, list[Rom]]]:
-    """Yield the faults of sensors on a bus with that many, each with those that are reported together."""
-    by_fault: dict[Fault, list[Rom]] = {}
+def troubles(
+    faults: Mapping[Rom, Fault], sensors: int, buses: Mapping[Rom, str]
+) -> Iterator[tuple[Fault, str, list[Rom]]]:
+    """Yield the faults of that many sensors, each with those that are reported together.
+
+    `buses` says how the bus of a sensor fails, where it is one of several. All who share that are together.
+    """
+    groups: dict[tuple[Fault, str], list[Rom]] = {}
     for rom, fault in faults.items():
-        by_fault.setdefault(fault, []).append(rom)
-    for fault, roms in by_fault.items():
-        if are_many(roms, sensors):
-            yield fault, roms
+        groups.setdefault((fault, buses.get(rom, "")), []).append(rom)
+    for (fault, bus), roms in groups.items():
+        if bus or are_many(roms, sensors):
+            yield fault, bus, roms
         else:
-            yield from ((fault, [rom]) for rom in roms)
+            yield from ((fault, bus, [rom]) for rom in roms)
 
 
 def are_many(roms: Collection[Rom], sensors: int) -> bool:
@@ -51,8 +56,9 @@ def troubled(slots: Slots, notes: Mapping[Rom, Note], bus_fault: str) -> Iterato
     roms = readable(slots.roms())
     last = {rom: notes[rom].reading for rom in roms if rom in notes}
     failed = {rom: reading for rom, reading in last.items() if isinstance(reading, Fault)}
-    for fault, together in troubles(failed, len(roms)):
-        yield f"{named(slots, *together)}: {(fault is Fault.BUS and bus_fault) or fault}"
+    buses = {rom: notes[rom].bus for rom in failed}
+    for fault, bus, together in troubles(failed, len(roms), buses):
+        yield f"{named(slots, *together)}: {bus or (fault is Fault.BUS and bus_fault) or fault}"
     for rom in slots.roms():
         if words := unread(rom):
             yield f"{named(slots, rom)}: {words}"
@@ -82,9 +88,15 @@ class FailureLog:
             self._log.warning(f"{fault}; its sensors have no value until it answers")
 
     def swept(
-        self, readings: Mapping[Rom, Reading], lookalikes: Callable[[Collection[Rom]], Mapping[Rom, str]]
+        self,
+        readings: Mapping[Rom, Reading],
+        lookalikes: Callable[[Collection[Rom]], Mapping[Rom, str]],
+        buses: Mapping[Rom, str],
     ) -> None:
-        """Log what has changed; `lookalikes` gives, for sensors without an answer, a hint at a wrong id."""
+        """Log what has changed; `buses` says how one of several buses fails, by its sensors.
+
+        `lookalikes` gives, for sensors without an answer, a hint at a wrong id.
+        """
         self.bus_fault = ""
         if self._is_bus_logged:
             if set(readings.values()) == {Fault.NO_ANSWER}:
@@ -102,11 +114,11 @@ class FailureLog:
         hints = lookalikes([rom for rom, fault in begun.items() if fault is Fault.NO_ANSWER])
         for rom, hint in hints.items():
             self._log.warning(f"{named(self._slots, rom)}: {begun.pop(rom)}; {hint}")
-        for fault, roms in troubles(begun, len(readings)):
+        for fault, bus, roms in troubles(begun, len(readings), buses):
             advice = fault.advice
             if fault is Fault.NO_ANSWER and len(roms) > 1:
                 advice = _ADVICE_OF_ALL if len(roms) == len(readings) else _ADVICE_OF_SOME
-            self._log.warning(f"{named(self._slots, *roms)}: {fault}; {advice}")
+            self._log.warning(f"{named(self._slots, *roms)}: {bus or f'{fault}; {advice}'}")
         if are_many(well, len(readings)):
             self._log.info(f"{named(self._slots, *well)} read again")
         else:

@@ -66,6 +66,7 @@ def _listeners(survey: Survey) -> Iterator[str]:
     yield f"Seen by {survey.who}:"
     for name, report in survey.reports.items():
         yield f"  {name}: {', '.join(_about(report))}"
+        yield from (f"  {name}: {bus}" for bus in report.failing)
 
 
 def _about(report: Report) -> Iterator[str]:

@@ -132,6 +132,10 @@ class Ds2482(OneWire):
         self._reach()
         return self._thermometers.search()
 
+    def bus_fault(self, rom: Rom) -> str:
+        """Return how a sensor's channel failed in the last sweep, where there are several."""
+        return self._thermometers.line_faults.get(rom, "")
+
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
         """Return resolution and power supply, as found when the sensor was set up."""
         return self._thermometers.traits(rom)

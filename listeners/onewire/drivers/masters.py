@@ -33,7 +33,7 @@ from listeners.onewire.ds18b20 import (
     resolution_of,
 )
 from listeners.onewire.sensor import Sensor
-from listeners.onewire.tree import Unavailable, device, read_temperature
+from listeners.onewire.tree import Unavailable, device, read_temperature, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +47,7 @@ OnBus = Sensor[str | None]
 
 
 class Masters:
-    """The sensors on the buses with these paths, and on branches of couplers whose paths `places` has.
+    """The sensors on the buses with these paths and names, and on branches of couplers that `places` has.
 
     `resolution` tells what a sensor is set to, None if it keeps what it has.
     """
@@ -55,7 +55,7 @@ class Masters:
     def __init__(
         self,
         tree: Tree,
-        buses: Sequence[str],
+        buses: Mapping[str, str],
         resolution: Callable[[Rom], int | None],
         clock: Clock,
         places: Mapping[Rom, str] = MappingProxyType({}),
@@ -69,6 +69,10 @@ class Masters:
         self._conversion = shared_conversion((tree.root, *((bus, device(tree, bus)) for bus in buses)))
         self._sensors: dict[Rom, OnBus] = {}
         self._is_read_only = False
+        # Why a bus took no conversion when it was last tried.
+        self._refusals: dict[str, str] = {}
+        self.bus_faults: dict[Rom, str] = {}
+        """How the bus of a sensor failed in its last sweep, where another one did not."""
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         """Let all buses convert, wait once for the slowest sensor, and judge each scratchpad.
@@ -78,7 +82,7 @@ class Masters:
         self._is_read_only = False
         sensors = [self._sensors.setdefault(rom, Sensor(rom, None)) for rom in roms]
         if all(map(self._converts_alone, sensors)):
-            return {sensor.rom: self._reading(sensor, self._buses, FINEST) for sensor in sensors}
+            return {sensor.rom: self._reading(sensor, list(self._buses), FINEST) for sensor in sensors}
         given = max(sensor.bits or FINEST for sensor in sensors)
         converting = self._conversion.wait(
             lambda: [bus for bus in self._buses if self._convert(bus)], conversion_time(given), self._clock
@@ -110,12 +114,15 @@ class Masters:
 
     def _convert(self, bus: str) -> bool:
         """Start a conversion; tell whether the bus took it, which only OWFS's statistics show."""
+        self._refusals[bus] = "takes no conversion; look for a short, and at the bus master"
         for _ in range(2):
             before = self._writes(bus)
             try:
                 self._tree.write(f"{bus}simultaneous/temperature", b"1")
             except Unavailable as refusal:
                 self._is_read_only |= getattr(refusal.__cause__, "errno", None) == EROFS
+                words = getattr(refusal.__cause__, "strerror", None) or refusal
+                self._refusals[bus] = f"is not reached ({words}); look at its bus master, and its owserver"
             else:
                 if before is None or self._writes(bus) != before:
                     return True
@@ -138,10 +145,12 @@ class Masters:
 
     def _reading(self, sensor: OnBus, converting: Sequence[str], given: int) -> Reading:
         """Return the reading of a sensor, from the bus that it was last seen on or wherever it may be."""
-        answered = sensor.place is not None
-        if answered and sensor.place not in converting and not self._converts_alone(sensor):
+        self.bus_faults.pop(sensor.rom, None)
+        if sensor.place and sensor.place not in converting and not self._converts_alone(sensor):
+            why = self._refusals.get(sensor.place, "takes no conversion")
+            self.bus_faults[sensor.rom] = f"{shown(sensor.place, self._buses[sensor.place])} {why}"
             return Fault.BUS
-        place = sensor.place if answered else self._places.get(sensor.rom)
+        place = sensor.place or self._places.get(sensor.rom)
         for bus in [place] if place else converting:
             with suppress(Unavailable):
                 return self._reading_on(bus, sensor, given)

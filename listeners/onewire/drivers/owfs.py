@@ -22,7 +22,7 @@ from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owserver import Address, Server
 from listeners.onewire.ds18b20 import POWER_ON_C, Fault, Reading, decode
 from listeners.onewire.rom import Rom
-from listeners.onewire.tree import Tree, Unavailable, buses, read_temperature
+from listeners.onewire.tree import Tree, Unavailable, buses, read_temperature, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -116,6 +116,9 @@ class Owfs(OneWire):
     _searched: bool = field(default=False, init=False, compare=False, repr=False)
     _warned: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
     _answered: bool = field(default=False, init=False, compare=False, repr=False)
+    # Those that did not answer in the last sweep, and which bus could not be searched for them.
+    _missing: list[Rom] = field(default_factory=list, init=False, compare=False, repr=False)
+    _unsearched: str = field(default="", init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -166,6 +169,7 @@ class Owfs(OneWire):
                 self.search()
             if elsewhere := [rom for rom in missing if rom in self._places]:
                 readings |= self._swept(elsewhere)
+        self._missing = [rom for rom, reading in readings.items() if reading is Fault.NO_ANSWER]
         self._answered = any(isinstance(reading, float) for reading in readings.values())
         if len(missing) == len(roms) and not self._buses and self._is_empty():
             raise BusFault(f"{self._tree} is empty: is owfs running, and mounted there?")
@@ -200,7 +204,19 @@ class Owfs(OneWire):
         if len(refusals) == len(buses):
             refusal = next(iter(refusals.values()))
             raise BusFault(f"{self._tree}: the bus cannot be searched ({refusal})") from refusal
+        self._unsearched = ", ".join(shown(bus, self._buses[bus]) for bus in refusals)
         return found, not refusals
+
+    def bus_fault(self, rom: Rom) -> str:
+        """Return how a sensor's bus failed in the last sweep, or may have, where there are several."""
+        if known := self._masters and self._masters.bus_faults.get(rom):
+            return known
+        unseen = rom in self._missing and self.traits(rom) == (None, None)
+        if not (unseen and self._unsearched):
+            return ""
+        return (
+            f"no answer, and {self._unsearched} cannot be searched; look for a short, and at the bus master"
+        )
 
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
         """Return resolution and power supply, as far as a bus master has shown them."""
@@ -223,7 +239,7 @@ class Owfs(OneWire):
         if found == self._buses:
             return
         self._buses = found
-        real = [bus for bus, name in found.items() if not name.startswith(SIMULATED)]
+        real = {bus: name for bus, name in found.items() if not name.startswith(SIMULATED)}
         self._places = {}
         self._searched = False
         self._masters = (

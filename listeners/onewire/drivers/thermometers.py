@@ -48,6 +48,8 @@ class Thermometers:
         self._resolution = resolution
         self._lines = [Line(bridge, 0)]
         self._sensors = {rom: self._new(rom) for rom in roms}
+        self.line_faults: dict[Rom, str] = {}
+        """How the line of a sensor failed in the last sweep, where it is one of several."""
 
     def start(self) -> None:
         """Start the bridge, look where the sensors are, and set them up."""
@@ -89,6 +91,11 @@ class Thermometers:
         line_faults = [outcome for outcome in outcomes.values() if isinstance(outcome, LineFault)]
         if line_faults and len(line_faults) == len(outcomes):
             raise line_faults[0]
+        self.line_faults = {
+            rom: str(out)
+            for rom, out in outcomes.items()
+            if isinstance(out, LineFault) and not isinstance(out, NoPresence) and len(self._lines) > 1
+        }
         return {rom: out.fault if isinstance(out, LineFault) else out for rom, out in outcomes.items()}
 
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
