@@ -8,7 +8,10 @@ import time
 import pytest
 
 from gateway.clock import Clock
+from gateway.settings import build
+from listeners.onewire.bus import BusFault
 from listeners.onewire.drivers.masters import Masters
+from listeners.onewire.drivers.owfs import Owfs
 from listeners.onewire.drivers.owserver import Address, Server
 from listeners.onewire.drivers.shared_conversion import SharedConversion
 from listeners.onewire.ds18b20 import Fault
@@ -309,6 +312,97 @@ def test_a_sensor_whose_bus_does_not_convert_waits_for_that_bus():
     del tree.files["bus.0/simultaneous/temperature"]
 
     assert masters.sweep([rom]) == {rom: Fault.BUS}
+
+
+class Hanging(Files):
+    """A tree with a sensor on each of two servers, of which one may take two seconds to answer nothing."""
+
+    hangs = False
+
+    def __init__(self, clock, roms):
+        pad = bytes.fromhex("9001 4B46 7FFF 0010")
+        files = {}
+        for number, rom in enumerate(roms):
+            bus = f"bus.{number}/bus.0/"
+            files[f"{bus}simultaneous/temperature"] = b""
+            files[f"{bus}uncached/{rom}/power"] = b"1"
+            files[f"{bus}uncached/{rom}/scratchpad"] = pad + bytes([crc8(pad)])
+        super().__init__(files)
+        self.clock = clock
+
+    def read(self, path):
+        if self.hangs and path.startswith(("bus.0/bus.", "bus.0/statistics")):
+            self.clock.sleep(2)
+            raise Unavailable(path)
+        return super().read(path)
+
+    def names(self, path):
+        """Return what is there; a mount shows a bus that hangs as empty."""
+        if self.hangs and path.startswith("bus.0/bus."):
+            self.clock.sleep(2)
+            return []
+        return {name.split("/")[3] for name in self.files if name.startswith(f"{path}/")}
+
+    def open(self):
+        for path in ("bus.0/", "bus.1/"):
+            self.files[f"{path}interface/settings/name"] = b"tcp"
+            self.files[f"{path}bus.0/interface/settings/name"] = b"DS9490"
+
+
+def test_a_server_that_hangs_delays_a_sweep_once_in_a_while_only():
+    # given two servers of which one hangs
+    clock, roms = VirtualClock(), [Rom.parse(FLOW), Rom.parse(RETURN)]
+    tree = Hanging(clock, roms)
+    masters = Masters(tree, {"bus.0/bus.0/": "DS9490", "bus.1/bus.0/": "DS9490"}, lambda _: 12, clock)
+
+    def timed():
+        begun = clock.monotonic()
+        return list(masters.sweep(roms).values()), clock.monotonic() - begun
+
+    assert timed() == ([25.0, 25.0], 0.75)
+    tree.hangs = True
+    # when it is swept for a minute, then the other one loses no value, and waits for the first in few sweeps
+    sweeps = [timed() for _ in range(80)]
+    assert {str(values) for values, _ in sweeps} == {str([Fault.BUS, 25.0])}
+    assert max(seconds for _, seconds in sweeps) <= 2.75
+    assert 2 <= sum(seconds > 0.75 for _, seconds in sweeps) <= 4
+    # and when the server is back, it is read again within half a minute
+    tree.hangs = False
+    assert ([25.0, 25.0], 0.75) in (timed() for _ in range(40))
+
+
+def test_a_server_that_hangs_holds_up_no_search(monkeypatch):
+    # given two servers of which one hangs, which a sweep has found out
+    clock, roms = VirtualClock(), [Rom.parse(FLOW), Rom.parse(RETURN)]
+    tree = Hanging(clock, roms)
+    monkeypatch.setattr(Owfs, "_reach", lambda _: tree)
+    bus = build(Owfs, {"node": "9", "sensor1": FLOW, "sensor2": RETURN})
+    bus.clock = clock
+    bus.open()
+    assert set(bus.search()) == set(roms)
+    bus.sweep(roms)
+    tree.hangs = True
+    assert list(bus.sweep(roms).values()) == [Fault.BUS, 25.0]
+    # when the buses are searched, then the other one is at once
+    begun = clock.monotonic()
+    assert set(bus.search()) == {roms[1]}
+    assert clock.monotonic() == begun
+    # and it is searched again once it has answered a sweep
+    tree.hangs = False
+    assert [25.0, 25.0] in (list(bus.sweep(roms).values()) for _ in range(40))
+    assert set(bus.search()) == set(roms)
+
+
+def test_a_server_that_hangs_is_tried_at_each_sweep_where_there_is_no_other():
+    clock, rom = VirtualClock(), Rom.parse(FLOW)
+    tree = Hanging(clock, [rom])
+    masters = Masters(tree, {"bus.0/bus.0/": "DS9490"}, lambda _: 12, clock)
+    masters.sweep([rom])
+    tree.hangs = True
+    with pytest.raises(BusFault, match="no conversion can be started"):
+        masters.sweep([rom])
+    tree.hangs = False
+    assert masters.sweep([rom]) == {rom: 25.0}
 
 
 def test_a_ds28ea00_has_no_scratchpad_there_and_is_read_as_a_number():

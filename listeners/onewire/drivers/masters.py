@@ -36,7 +36,7 @@ from listeners.onewire.sensor import Sensor
 from listeners.onewire.tree import Unavailable, device, read_temperature, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gateway.clock import Clock
     from listeners.onewire.rom import Rom
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 OnBus = Sensor[str | None]
 """A sensor with the path of the bus or branch that it was last seen on; None: it does not answer."""
+
+_HANGS_S, _PAUSE = 1.0, 10
+"""A bus that has taken more seconds than that to fail is left alone for so many times as long."""
 
 
 class Masters:
@@ -69,6 +72,8 @@ class Masters:
         self._conversion = shared_conversion((tree.root, *((bus, device(tree, bus)) for bus in buses)))
         self._sensors: dict[Rom, OnBus] = {}
         self._is_read_only = False
+        # When a bus that hung is to be tried next, in monotonic seconds.
+        self._due: dict[str, float] = {}
         # Why a bus took no conversion when it was last tried.
         self._refusals: dict[str, str] = {}
         self.bus_faults: dict[Rom, str] = {}
@@ -87,6 +92,8 @@ class Masters:
         converting = self._conversion.wait(
             lambda: [bus for bus in self._buses if self._convert(bus)], conversion_time(given), self._clock
         )
+        if not converting:
+            self._due.clear()
         if not converting and self._is_read_only:
             raise BusFault(
                 f"{self._tree}: no conversion can be started, as OWFS is read-only: take readonly out of "
@@ -97,6 +104,11 @@ class Masters:
                 f"{self._tree}: no conversion can be started; look for a short, and at the bus master"
             )
         return {sensor.rom: self._reading(sensor, converting, given) for sensor in sensors}
+
+    @property
+    def hanging(self) -> Collection[str]:
+        """The buses that hung when they were last tried."""
+        return self._due.keys()
 
     def found(self, places: Mapping[Rom, str]) -> None:
         """Look anew for sensors that a search has found elsewhere than they were last seen.
@@ -113,10 +125,28 @@ class Masters:
         return (sensor.bits, sensor.parasite) if sensor else (None, None)
 
     def _convert(self, bus: str) -> bool:
-        """Start a conversion; tell whether the bus took it, which only OWFS's statistics show."""
+        """Start a conversion, unless the bus has just hung; tell whether the bus took it."""
+        begun = self._clock.monotonic()
+        if begun < self._due.get(bus, begun):
+            return False
+        converts = self._starts(bus, begun + _HANGS_S)
+        took = self._clock.monotonic() - begun
+        self._due.pop(bus, None)
+        if not converts and took > _HANGS_S:
+            self._due[bus] = begun + took + _PAUSE * took
+        return converts
+
+    def _starts(self, bus: str, end: float) -> bool:
+        """Start a conversion; tell whether the bus took it, which only OWFS's statistics show.
+
+        It is tried a second time, if the first one has ended by that second of the monotonic clock.
+        """
         self._refusals[bus] = "takes no conversion; look for a short, and at the bus master"
         for _ in range(2):
             before = self._writes(bus)
+            if before is None and self._clock.monotonic() > end:
+                self._refusals[bus] = "does not answer in time; look at its owserver, and the way to it"
+                break
             try:
                 self._tree.write(f"{bus}simultaneous/temperature", b"1")
             except Unavailable as refusal:
@@ -126,6 +156,8 @@ class Masters:
             else:
                 if before is None or self._writes(bus) != before:
                     return True
+            if self._clock.monotonic() > end:
+                break
         return False
 
     def _writes(self, bus: str) -> bytes | None:

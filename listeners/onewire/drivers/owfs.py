@@ -178,7 +178,7 @@ class Owfs(OneWire):
     def search(self) -> Collection[Rom]:
         """Return the sensors that the tree lists; for that OWFS searches its buses and their couplers.
 
-        A bus that cannot be searched is left out. Raises BusFault if that is so of all of them.
+        A bus that hangs or cannot be searched is left out. Raises BusFault if that is so of all of them.
         """
         self._searched, known = True, self._buses
         found, all_answer = self._located()
@@ -199,13 +199,14 @@ class Owfs(OneWire):
 
     def _located(self) -> tuple[dict[Rom, str], bool]:
         """Return where each device is, and whether all buses answered; BusFault if none can be searched."""
-        buses = self._buses or [""]
-        found, refusals = locate(self._tree, buses)
-        if len(refusals) == len(buses):
+        hanging = self._masters.hanging if self._masters else ()
+        asked = [bus for bus in self._buses or [""] if bus not in hanging]
+        found, refusals = locate(self._tree, asked)
+        if refusals and len(refusals) == len(asked):
             refusal = next(iter(refusals.values()))
             raise BusFault(f"{self._tree}: the bus cannot be searched ({refusal})") from refusal
-        self._unsearched = ", ".join(shown(bus, self._buses[bus]) for bus in refusals)
-        return found, not refusals
+        self._unsearched = ", ".join(shown(bus, self._buses[bus]) for bus in (*refusals, *hanging))
+        return found, not self._unsearched
 
     def bus_fault(self, rom: Rom) -> str:
         """Return how a sensor's bus failed in the last sweep, or may have, where there are several."""
