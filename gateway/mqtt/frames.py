@@ -157,11 +157,9 @@ def from_emoncms(
     text = text_of(payload).strip(SPACE)
     if not text.startswith(("{", "[")):
         values = _listed(text)
-        if names:
-            if len(values) != 1:
-                raise ValueError("one number expected at a topic that names a value")
-            return _keyed(node, {"_".join(names): values[0]}, now)
-        return Frame(node, tuple(values), now)
+        if names and len(values) != 1:
+            raise ValueError("one number expected at a topic that names a value")
+        return _keyed(node, {"_".join(names): values[0]}, now) if names else Frame(node, tuple(values), now)
     given = parse_json(payload)
     if isinstance(given, list):
         check_places(len(given))
@@ -190,11 +188,9 @@ def from_emonhub_values(payload: bytes, node: str, now: Stamp) -> Frame:
 
 def _listed(text: str) -> list[float | None]:
     """Return the values of `1,2,3`; an empty place is a gap, unless all of them are."""
-    items = text.split(",")
+    items = [item.strip(SPACE) for item in text.split(",")]
     check_places(len(items))
-    if not any(item.strip(SPACE) for item in items):
-        raise ValueError("a number expected")
-    return [parse_number(item) if item.strip(SPACE) else None for item in items]
+    return [parse_number(item) if item or not any(items) else None for item in items]
 
 
 def _numbers(given: dict[str, Any]) -> dict[str, float | None]:
