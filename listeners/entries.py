@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gateway.plugin import Health, Sampler, Series
 from gateway.process.log_limit import LogLimit
 from gateway.settings import Raw, quoted
+from gateway.text.plain import without_secrets
 from gateway.text.words import failure
 
 if TYPE_CHECKING:
@@ -25,16 +26,15 @@ HIGHEST = 199
 
 @dataclass(frozen=True)
 class Entry:
-    """What an entry names, None for a Dummy, and its label; `text` is how the file has it."""
+    """What an entry names, None for a Dummy, and its label; `text` is how the file has it.
+
+    `title` is the label, or a name made of the text where there is none.
+    """
 
     what: Any
     text: str
+    title: str
     label: str = ""
-
-    @property
-    def title(self) -> str:
-        """The label, or the text where there is none."""
-        return self.label or self.text
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,11 @@ class Entries:
         raise NotImplementedError
 
     @classmethod
+    def name(cls, number: int, text: str) -> str:  # noqa: ARG003  (for a subclass)
+        """Return what an entry without a label is called: it goes wherever its values go."""
+        return text
+
+    @classmethod
     def parse_entry(cls, number: int, raw: Raw) -> Entry:
         """Return the entry of a setting, or raise ValueError."""
         text, *labels = [raw] if isinstance(raw, str) else raw
@@ -64,7 +69,8 @@ class Entries:
         if number > HIGHEST:
             raise ValueError(f"a number from 1 to {HIGHEST} expected, not {number}")
         is_dummy = text.lower() == "dummy"
-        return Entry(None if is_dummy else cls.parse(text), text, "".join(labels))
+        label = "".join(labels)
+        return Entry(None if is_dummy else cls.parse(text), text, label or cls.name(number, text), label)
 
     def shown(self) -> dict[str, str]:
         """Return the entries again."""
@@ -141,7 +147,7 @@ class EntrySampler(Sampler):
                     label=f"{entry.title} {kind}" if is_named else entry.label,
                     unit=unit,
                     kind=kind if is_named else "",
-                    identity=entry.text if is_named else "",
+                    identity=without_secrets(entry.text) if is_named else "",
                     interval=self.interval,
                     setting=f"{self.entries.PREFIX}{number}",
                     claimed=is_named,

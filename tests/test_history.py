@@ -152,6 +152,17 @@ def test_a_replaced_sensor_is_a_mark(history):
     assert history.marks("9", "2", NOW, NOW + HOUR) == []
 
 
+def test_a_key_that_stood_in_an_identity_is_in_no_mark(history):
+    # given a series whose identity was noted with the key in it
+    history.add([reading(NOW, identity="http://x/?key=s3cret")], PLACE, NOW)
+    # then it is the same without its key, and is replaced without it
+    history.add([reading(NOW + 30, identity="http://x/?key=********")], {"epoch": 2}, NOW + 30)
+    assert history.marks("9", "1", NOW, NOW + HOUR) == []
+    history.add([reading(NOW + 60, identity="http://x/?key=s3cret")], {"epoch": 3}, NOW + 60)
+    history.add([reading(NOW + 90, identity="http://y/")], {"epoch": 4}, NOW + 90)
+    assert "s3cret" not in history.marks("9", "1", NOW, NOW + HOUR)[-1].words
+
+
 def test_while_the_gateway_was_off_is_a_mark_of_all_series(tmp_path, history):
     history.add([reading(NOW)], PLACE, NOW)
     history.add([reading(NOW + HOUR)], {"epoch": 2}, NOW + HOUR)  # a sensor that is read once an hour

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -19,6 +20,8 @@ KEY = "0123456789abcdef0123456789ABCDEF"
         *("", "sensor1: no answer", "größe 21.5 °C", "\N{FAMILY}\u200d\N{BOY}", r"a \ backslash"),
         *("/dev/serial/by-id/usb-ITead_Sonoff_" + KEY + "-if00-port0", "28.33F749050000", KEY[:-1]),
         *(f"g{KEY}".replace("-", ""), "f" * 65),
+        *("http://emonpi/feed/list.json?id=3&time=now", "http://emonpi/?apikey=&id=3", "ssh://me@emonpi:22"),
+        *("key=value", "a token=8 of no query"),
     ],
 )
 def test_what_is_shown_as_it_is(text):
@@ -37,6 +40,16 @@ def test_what_is_shown_as_it_is(text):
         (f"[[{KEY}]]: no such section", "[[********]]: no such section"),
         (f"apikey={KEY}&x", "apikey=********&x"),
         (f"{KEY} {KEY.lower()}", "******** ********"),
+        (
+            "(http://emonpi/list.json?id=3&apikey=SECRETtwo): silent",
+            "(http://emonpi/list.json?id=3&apikey=********): silent",
+        ),
+        ('"https://x/?api_key=a.b-c%2F,d;e&id=3", pump', '"https://x/?api_key=********&id=3", pump'),
+        ("/write?db=home&u=me&p=s3cret", "/write?db=home&u=me&p=********"),
+        ("/?access_token=s3cret /?X-Auth-Token=s3cret", "/?access_token=******** /?X-Auth-Token=********"),
+        ("/?Password=s3cret#key /?key=s3cret, and", "/?Password=********#key /?key=********, and"),
+        ("curl -d apikey=SECRETtwo", "curl -d apikey=********"),
+        ("mqtt://me:s3c:ret@emonpi", "mqtt://me:********@emonpi"),
     ],
 )
 def test_what_is_not(text, shown):
@@ -51,6 +64,13 @@ def test_whatever_the_text_is_it_is_one_line_that_can_be_written(text):
     assert not any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in shown)
     assert not any(unicodedata.bidirectional(each) in ("LRE", "RLE", "LRO", "RLO", "PDF") for each in shown)
     assert not any(unicodedata.bidirectional(each) in ("LRI", "RLI", "FSI", "PDI") for each in shown)
+
+
+@pytest.mark.parametrize("part", ["?key=", "?", "key", "://:", "://", ":", "?key=)", ")", "&p=,"])
+def test_no_text_takes_long(part):
+    began = time.process_time()
+    plain(f"?key={part * 40_000}")
+    assert time.process_time() < began + 2
 
 
 def test_a_long_text_is_cut_and_a_key_at_the_cut_is_not_shown_by_half():

@@ -17,9 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import Clock
+from gateway.commands.main import main
 from gateway.diagnosis.machine import Machine
+from gateway.dispatchers.page.metrics import metrics
+from gateway.dispatchers.page.now import Now
 from gateway.flag import Flag
+from gateway.nodes import Nodes
+from gateway.present.state import State
 from gateway.settings import SettingsFault, build
+from gateway.text.terminal import CONFIGURATION
 from listeners.probe import dns, icmp
 from listeners.probe.listener import Probe, until_next
 from listeners.probe.network import Attempt, Kind, NotAllowed, Outcome, failed
@@ -702,6 +708,49 @@ def test_each_target_has_five_indices_that_never_move(peer, listening):
     assert (frame.values[15], frame.values[18]) == (1, 200)
     assert frame.names[:2] == ("door ok", "door ms")
     assert frame.names[15:] == ("ad-auth ok", "ad-auth ms", "ad-auth loss", "ad-auth code", "ad-auth days")
+
+
+def test_a_name_and_an_identity_have_no_key_of_a_query_in_them_and_no_other_name_changes():
+    # given two targets that differ in their query alone, and such a one with a label
+    address = "http://emonpi/feed/list.json"
+    targets = {
+        "target1": f"{address}?id=1&apikey={'0f' * 16}",
+        "target3": f"{address}?id=2&apikey=SECRETtwo",
+        "target4": [f"{address}?apikey=SECRETtwo", "feeds"],
+        "target5": address,
+        "target6": "https://nas/#top",
+    }
+    listener = build(Probe, {"node": "net", **targets})
+    # then
+    series = [series for series in listener.catalogue() if series.kind == "ok"]
+    names = ("list.json 1 ok", "list.json 3 ok", "feeds ok", "list.json ok", "https://nas/#top ok")
+    assert [each.label.removeprefix(address.removesuffix("list.json")) for each in series] == [*names]
+    assert series[0].identity == f"{address}?id=1&apikey=********"
+    assert "SECRET" not in repr([*listener.catalogue()])
+
+
+def test_what_people_and_programs_read_of_a_target_has_no_key(peer, listening, written, capsys):
+    # given
+    address = f"http://127.0.0.1:{peer(answering(OK)).port}/list.json?apikey=SECRETtwo"
+    listener = listening(target1=address, target2=f"http://127.0.0.1:{closed_port()}/?token=SECRETtwo")
+    state = State()
+    state.configure({"net": listener}, Nodes())
+    state.begin("net").note(read(listener), time.monotonic())
+    now = Now(time.time(), state.values(), None, [])
+    said = [metrics(now, {}), repr(now.values), *listener.health().troubles]
+    # and the same in a file
+    section = f"[listeners]\n[[net]]\ntype = probe\nnode = net\ntarget1 = {address}\n"
+    file = written(f"{section}target2 = tpc x?key=SECRETtwo\n")
+    for command in ("check", "--show-settings"):
+        assert main(["--config-file", str(file), command]) == CONFIGURATION
+    file.write_text(file.read_text().replace("tpc x", "http://x/") + "[dispatchers]\n[[log]]\ntype = log\n")
+    for command in ("check", "--show-settings"):
+        assert main(["--config-file", str(file), command]) == 0
+    # then
+    said += capsys.readouterr()
+    assert "list.json 1 ok" in said[0]
+    assert "apikey=********" in said[-2]
+    assert not any("SECRET" in each for each in said)
 
 
 def test_a_target_that_does_not_answer_delays_no_other_and_is_one_line(peer, listening, caplog):

@@ -1,7 +1,7 @@
 """Text from outside as a line that is safe in a log and on a terminal.
 
 Characters that would end the line, move the cursor or change the direction of writing are escaped. What looks
-like a key is masked, as people paste theirs in place of a name.
+like a key is masked, as people paste theirs in place of a name; so is a secret in an address.
 """
 
 from __future__ import annotations
@@ -19,6 +19,25 @@ _UNSAFE = re.compile(
 )
 _KEY = re.compile(r"(?<![\w-])[0-9A-Fa-f]{32,64}(?![\w-])")
 """The keys of Emoncms have 32 hexadecimal digits. Digits next to - or _, as in a port's name, are not one."""
+_SECRETS = (
+    (
+        re.compile(
+            r"((?:[?&](?:[\w.-]*(?:key|token|password|passwd|passphrase|pass|pwd|secret|auth|signature|sig)|p)"
+            r"|(?<![\w-])(?:api_?key|access_token))=)[^\s&\"'<>#]*[^\s&\"'<>#,;:.)\]]",
+            re.IGNORECASE,
+        ),
+        r"\1********",
+    ),
+    (re.compile(r"(://[^\s/@:]*):[^\s/@]+@"), r"\1:********@"),
+)
+"""Parameters of a query (p: InfluxDB's) up to what the sentence around goes on with; a user's password."""
+
+
+def without_secrets(text: str) -> str:
+    """Return the text with the secrets of the addresses in it masked."""
+    for pattern, mask in _SECRETS:
+        text = pattern.sub(mask, text)
+    return text
 
 
 def escaped(text: str) -> str:
@@ -28,5 +47,5 @@ def escaped(text: str) -> str:
 
 def plain(text: str) -> str:
     """Return the text escaped, its keys masked, and cut if it is longer than LONGEST."""
-    shown = escaped(_KEY.sub("********", text))
+    shown = escaped(_KEY.sub("********", without_secrets(text)))
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}... ({len(shown) - LONGEST} more)"

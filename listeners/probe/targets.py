@@ -64,6 +64,12 @@ class Targets(Entries):
             return Target("web", (parse_url(text),))
         raise ValueError(f"{EXPECTED}, not {text or 'nothing'}{did_you_mean(kind, ['icmp', 'tcp', 'dns'])}")
 
+    @classmethod
+    def name(cls, number: int, text: str) -> str:
+        """Return the target; an address without its query, which may hold a key, with the number instead."""
+        address, mark, _ = text.partition("?")
+        return f"{address} {number}" if mark else text
+
 
 def parse_url(text: str) -> Url:
     """Return an address of the web; raises ValueError if it is not one, or has a password in it."""

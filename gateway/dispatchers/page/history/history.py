@@ -23,6 +23,7 @@ from gateway.process.state_files import as_owner
 from gateway.store import commits
 from gateway.store.store import is_unread, layout, transaction
 from gateway.text.numeral import LARGEST
+from gateway.text.plain import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -331,17 +332,15 @@ class History:
 
 def _note_sensor(db: sqlite3.Connection, number: int, readings: Sequence[Reading], clock: int) -> None:
     """Note which sensor the readings of a series are of, and when the latest was; mark one that is new."""
-    query = "select identity, last from series where number = ?"
-    before, latest = db.execute(query, [number]).fetchone()
+    row = db.execute("select identity, last from series where number = ?", [number]).fetchone()
+    before, latest = without_secrets(row[0]), row[1]
     identity = readings[-1].identity
     if before and identity and before != identity:
         at = next(reading.at for reading in readings if reading.identity == identity)
         words = f"{before} was replaced by {identity}"
         db.execute("insert into marks values (?, ?, ?, ?, ?)", [at, at, number, clock, words])
     last = max(latest, *(reading.at for reading in readings))
-    db.execute(
-        "update series set identity = ?, last = ? where number = ?", [identity or before, last, number]
-    )
+    db.execute("update series set identity=?, last=? where number=?", [identity or before, last, number])
 
 
 def _places(db: sqlite3.Connection) -> dict[str, int]:
