@@ -83,9 +83,14 @@ def known(kind: Kind) -> list[str]:
     return built_in + [point.name for point in _installed(kind)]
 
 
+def kinds_of(name: str) -> list[Kind]:
+    """Return the kinds that have a type of this name."""
+    return [kind for kind in KINDS if name in BUILT_IN[kind] or name in known(kind)]
+
+
 def kind_of(name: str) -> Kind | None:
     """Return the kind of a type, None if there is no such type, or one of either kind."""
-    kinds = [kind for kind in KINDS if name in BUILT_IN[kind] or name in known(kind)]
+    kinds = kinds_of(name)
     return kinds[0] if len(kinds) == 1 else None
 
 

@@ -150,6 +150,75 @@ def test_a_section_in_the_wrong_place_is_named_with_the_place_where_it_belongs(s
     ]
 
 
+HERE = "below [listeners] (line <[listeners]>)"
+THERE = "below [dispatchers] (line <[dispatchers]>)"
+EITHER = f"{HERE} if it is to read, or move it {THERE} if it is to send"
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ("type = mqtt\n", EITHER),
+        ("type = mqtt\nhost = emonpi\nformat = emonhub\n", EITHER),
+        ("type = mqtt\nhost = emonpi\ntopics = emon/+\n", HERE),
+        ("type = mqtt\nvalue1 = a/b, temperature, 20, 1\n", HERE),
+        ("type = mqtt\nnode = 5\nprefix = topic\n", HERE),
+        ("type = mqtt\ndiscovery = homeassistant\n", THERE),
+        ("type = mqtt\ntopic = emon\nbatch = 10\n", THERE),
+        ("type = mqtt\ntopic = emon\ntopics = emon\n", EITHER),
+    ],
+)
+@pytest.mark.parametrize("name", ["mqtt", "mine"])
+def test_a_section_of_a_type_that_reads_or_sends_is_sent_where_its_settings_belong(
+    said, name, settings, where
+):
+    assert said(f"{READY}[[{name}]]\n{settings}") == [
+        f"[[{name}]]: [[{name}]] is in [nodes]: move it {where}"
+    ]
+
+
+def test_the_section_that_is_not_there_yet_is_named_as_well(said):
+    found = said(f"[gateway]\n[[x]]\ntype = mqtt\n[dispatchers]\n{LOG}")
+    above = "put a line [listeners] above it if it is to read"
+    assert f"[[x]]: [[x]] is in [gateway]: {above}, or move it {THERE} if it is to send" in found
+    (fault,) = said(edited(("# Packets of an RFM12Pi", "[mine]\ntype = mqtt\n[listeners]")))[:1]
+    assert "two brackets expected, [[mine]], as it belongs below [listeners] or [dispatchers]" in fault
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "where"),
+    [
+        ("lines", "#type = tcp\n", HERE),
+        ("lines", "    #type = tcp  # as here\nport = 50011\n", HERE),
+        ("log", "#type = log\n", THERE),
+        ("mqtt", "#type = mqtt\n", EITHER),
+        ("mqtt", "#type = mqtt\ndiscovery = no\n", THERE),
+    ],
+)
+@pytest.mark.parametrize("more", ["", "[listeners]\n[[other]]\ntype = mqtt\ntopics = emon\n"])
+def test_a_section_in_the_wrong_place_whose_type_is_commented_out(said, name, settings, where, more):
+    # given a file in which nothing else would tell that no node is called so
+    text = READY.replace("[listeners]\n", more, 1) if more else READY
+    # then
+    (fault,) = said(f"{text}[[{name}]]\n{settings}")
+    type_ = settings.strip().splitlines()[0].partition("  #")[0]
+    remove = f"and remove the # before its type (line <{type_}>)"
+    assert fault == f"[[{name}]]: [[{name}]] is in [nodes]: move it {where}, {remove}"
+
+
+@pytest.mark.parametrize("comment", ["#type = tpc\n", "#type = \n", "names = a, b\n#type = tcp\n"])
+def test_a_comment_in_a_node_may_say_anything(said, comment):
+    assert said(f"{READY}[[10]]\n{comment}") == []
+
+
+def test_a_setting_of_a_type_that_reads_or_sends_is_found_with_the_one_that_has_it(said):
+    text = edited(("#[[radio]]", "[[in]]\ntype = mqtt\ntopics = emon\nretained = yes\n#[[radio]]"))
+    (fault,) = said(text.replace("#bus = 1", "retained = yes", 1))
+    assert fault.endswith("retained: no such setting of [[bridge]]: it is one of [[in]] (line <[[in]]>)")
+    (fault,) = said(text.replace("#bus = 1", "discovery = no", 1))
+    assert fault.endswith("no such setting of [[bridge]]: it is one of a section with type = mqtt")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _HEADER = re.compile(r"\s*(#*)\s*(\[+)([^\[\]#]+)(\]+)\s*(?:#.*)?")
-_SETTING = re.compile(r"\s*#+\s*([A-Za-z_]\w*)\s*=")
+_SETTING = re.compile(r"\s*#+\s*([A-Za-z_]\w*)\s*=([^#]*)")
 
 
 class Header(NamedTuple):
@@ -34,7 +34,7 @@ class Commented:
         """The names of sections that are commented out."""
         self._sections: list[Header | None] = [None]
         self._tops: list[Header | None] = [None]
-        self._settings: dict[tuple[int, str], int] = {}
+        self._settings: dict[tuple[int, str], tuple[int, str]] = {}
         section = top = None
         owner = top_owner = ""
         begin = 0
@@ -52,7 +52,7 @@ class Commented:
                     section, owner = None, text
                     top, top_owner = (None, text) if is_top else (top, top_owner)
             elif setting := _SETTING.match(line):
-                self._settings.setdefault((begin, setting[1]), number)
+                self._settings.setdefault((begin, setting[1]), (number, setting[2].strip()))
             self._sections.append(section)
             self._tops.append(top)
 
@@ -66,4 +66,8 @@ class Commented:
 
     def setting(self, section: int, key: str) -> int | None:
         """Return the line where a setting is commented out, in the section whose name is in this line."""
-        return self._settings.get((section, key))
+        return self._settings.get((section, key), (None,))[0]
+
+    def value(self, section: int, key: str) -> str:
+        """Return the value in that line, "" if there is none."""
+        return self._settings.get((section, key), (0, ""))[1]

@@ -89,7 +89,8 @@ class Document:
     """The file, with the faults and remarks that were found in it; `length` is its number of lines.
 
     `public` tells that every user of the machine can read it, `displaced` that sections are not where they
-    belong; `takers` are functions, by type, that tell whether it has a setting of a name; made when needed.
+    belong; `takers` are functions, by kind and type, that tell whether it has a setting of a name; made when
+    needed.
     """
 
     path: Path
@@ -100,7 +101,7 @@ class Document:
     faults: list[Fault]
     remarks: list[Fault] = field(default_factory=list)
     displaced: bool = False
-    takers: dict[str, Callable[[str], bool]] = field(default_factory=dict)
+    takers: dict[tuple[str, str], Callable[[str], bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._unreadable = {fault.line for fault in self.faults}

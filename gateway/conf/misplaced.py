@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from gateway.conf.document import ConfigFaults, Fault
 from gateway.nodes import Decoder
-from gateway.registry import KINDS, UnknownType, find, kind_of, known
+from gateway.registry import KINDS, UnknownType, find, kinds_of, known
 from gateway.settings import UNKNOWN, alternatives, declared, did_you_mean, taker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.conf.commented import Header
     from gateway.conf.document import Document, Entry, Section
@@ -68,43 +68,69 @@ def is_misplaced(text: Document, top: str, section: Section) -> bool:
         message = f"in one pair of brackets expected, [{section.name}], as it is not a part of [{top}]"
         text.fault(section.line, f"[[{section.name}]]", message)
         return True
-    home = _home(section)
-    if home in (None, SECTIONS.get(top, top)):
+    homes = _homes(text, section)
+    if not homes or SECTIONS.get(top, top) in homes:
         return False
     text.displaced = True
+    homes = _narrowed(text, homes, section)
     header = text.commented.top_above(section.line)
-    if header and SECTIONS.get(header.name, header.name) == home:
+    if header and SECTIONS.get(header.name, header.name) in homes:
         text.fault_once(header.line, header.text, header.message(f"[[{section.name}]]", section.line))
         return True
+    why = {"listeners": " if it is to read", "dispatchers": " if it is to send"} if len(homes) > 1 else {}
+    cure = ", or ".join(f"{_cure(text, home)}{why.get(home, '')}" for home in homes)
+    if "type" not in section.entries and (line := text.commented.setting(section.line, "type")):
+        cure += f", and remove the # before its type (line {line})"
+    text.fault(section.line, "", f"[[{section.name}]] is in [{top}]: {cure}")
+    return True
+
+
+def _cure(text: Document, home: str) -> str:
+    """Return what puts a [[section]] into the [section] where it belongs."""
     there = [
         f"move it below [{name}] (line {above.line})"
         for name, above in text.root.sections.items()
         if SECTIONS.get(name, name) == home
     ]
-    cure = there[-1] if there else f"put a line [{home}] above it"
-    text.fault(section.line, "", f"[[{section.name}]] is in [{top}]: {cure}")
-    return True
+    return there[-1] if there else f"put a line [{home}] above it"
 
 
-def _home(section: Section) -> str | None:
-    """Return the [section] that a [[section]] belongs in, if its type or its settings tell."""
+def _homes(text: Document, section: Section) -> Sequence[str]:
+    """Return each [section] that a [[section]] can belong in, if its type or its settings tell."""
     if "type" in section.entries:
         named = section.entries["type"].value
-        return kind_of(named) if isinstance(named, str) else None
-    of_nodes = declared(Decoder).keys()
-    return "nodes" if section.entries and section.entries.keys() <= of_nodes else None
+        return kinds_of(named) if isinstance(named, str) else ()
+    if section.entries and section.entries.keys() <= declared(Decoder).keys():
+        return ("nodes",)
+    return kinds_of(text.commented.value(section.line, "type"))
+
+
+def _narrowed(text: Document, homes: Sequence[str], section: Section) -> Sequence[str]:
+    """Return those of some [section]s whose type has the most of the settings of a [[section]]."""
+    if len(homes) < 2:
+        return homes
+    named = str(section.entries["type"].value) if "type" in section.entries else ""
+    named = named or text.commented.value(section.line, "type")
+    takers = _takers(text)
+    taken = {
+        home: sum(takes(key) for key in section.entries)
+        for home in homes
+        if (takes := takers.get((home, named)))
+    }
+    return [home for home, count in taken.items() if count == max(taken.values())] or homes
 
 
 def about_unknown_top(text: Document, section: Section) -> None:
     """Note that a [section] does not exist, or what it was probably meant to be."""
     text.displaced = True
     names = ("gateway", *KINDS, "nodes")
-    home = _home(section)
+    homes = _homes(text, section)
     if key := _key_in_brackets(text, section):
         text.fault(section.line, key, _BRACKETS.format(key=key))
         return
-    if home:
-        message = f"two brackets expected, [[{section.name}]], as it belongs below [{home}]"
+    if homes:
+        below = alternatives(f"[{home}]" for home in _narrowed(text, homes, section))
+        message = f"two brackets expected, [[{section.name}]], as it belongs below {below}"
     else:
         hint = (
             did_you_mean(section.name, names) or f": {alternatives(f'[{name}]' for name in names)} expected"
@@ -170,7 +196,7 @@ def about_unknown(text: Document, section: Section, messages: Mapping[str, str])
     if not messages:
         return {}
     others = [
-        inner
+        (SECTIONS[top], inner)
         for top, above in text.root.sections.items()
         if top in SECTIONS
         for inner in above.sections.values()
@@ -180,21 +206,22 @@ def about_unknown(text: Document, section: Section, messages: Mapping[str, str])
     name = f"[{section.name}]" if is_top else f"[[{section.name}]]"
     said = {}
     for key, message in messages.items():
-        takers = [named for named, takes in _takers(text).items() if takes(key)]
-        of_types = (inner for inner in others if takers and str(inner.entries["type"].value) in takers)
+        takers = {of: None for of, takes in _takers(text).items() if takes(key)}
+        of_types = (inner for kind, inner in others if (kind, str(inner.entries["type"].value)) in takers)
         there = [f"[[{inner.name}]] (line {inner.line})" for inner in islice(of_types, 3)]
         said[key] = f"{UNKNOWN} of {name}" if there or message == UNKNOWN else message
         if there:
             said[key] += f": it is one of {alternatives(there)}"
         elif takers and message == UNKNOWN:
-            said[key] += f": it is one of a section with type = {alternatives(takers)}"
+            types = dict.fromkeys(named for _, named in takers)
+            said[key] += f": it is one of a section with type = {alternatives(types)}"
     return said
 
 
-def _takers(text: Document) -> Mapping[str, Callable[[str], bool]]:
-    """Return, by type, a function that tells whether the type has a setting of a name."""
+def _takers(text: Document) -> Mapping[tuple[str, str], Callable[[str], bool]]:
+    """Return, by kind and type, a function that tells whether the type has a setting of a name."""
     if not text.takers:
-        text.takers = {name: taker(cls) for kind in KINDS for name, cls in _classes(kind).items()}
+        text.takers = {(kind, name): taker(cls) for kind in KINDS for name, cls in _classes(kind).items()}
     return text.takers
 
 
