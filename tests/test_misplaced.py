@@ -411,6 +411,51 @@ def test_one_mistake_is_one_fault_that_says_what_to_do(said, before, after, expe
     assert expected in fault
 
 
+PREFIXED = {
+    "a number": ("{n:3}  {line}", "{n}. {line}", "{n}\t{line}", "{n}|{line}", "{n}:{line}"),
+    ">": ("> {line}", ">{line}", "  >> {line}".replace(">>", ">")),
+    "+": ("+{line}",),
+    "|": ("| {line}",),
+    "-": ("- {line}",),
+}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "form"), [(prefix, form) for prefix, forms in PREFIXED.items() for form in forms]
+)
+@pytest.mark.parametrize("gaps", [False, True])
+def test_what_a_page_puts_before_each_line_is_one_fault_for_the_file(written, prefix, form, gaps):
+    # given the shipped file, or a section of it, as a page shows it, with numbers on empty lines or not
+    def shown(text, first=1):
+        lines = enumerate(text.splitlines(), first)
+        return "".join(
+            f"{line if gaps and not line.strip() else form.format(n=n, line=line)}\n" for n, line in lines
+        )
+
+    section = "\n[[web]]\ntype = http\nport = 50012\n\n"
+    files = {
+        shown(READY): 1,
+        READY.replace("[dispatchers]", f"{shown(section)}[dispatchers]"): 0,
+        READY.replace("[dispatchers]", f"{shown(section, 97)}[dispatchers]"): 0,
+    }
+    for text, line in files.items():
+        # then the file is read as it was meant, but for that
+        with pytest.raises(ConfigFaults) as caught:
+            config.read(written(text))
+        (fault,) = caught.value.faults
+        assert fault.message == f"each line from here on begins with {prefix}: remove that"
+        begin = next(n for n, each in enumerate(text.splitlines(), 1) if "[[web]]" in each or line == 1)
+        assert fault.line in (begin, begin - 1)
+        assert KEY not in str(fault)
+
+
+@pytest.mark.parametrize(
+    "text", ["3 type = tcp\n2 port = 1\n1 node = 5\n", "1 a\n2 b\nc = 3\n4 d\n", "> a\n| b\n"]
+)
+def test_a_few_lines_that_begin_oddly_are_lines_of_their_own(said, text):
+    assert not any("each line" in one for one in said(text))
+
+
 @pytest.mark.parametrize(
     "line", [f"apikey: {KEY}", f"apikey {KEY}", f"#apikey = {KEY}", f"apikey == {KEY},,", KEY]
 )

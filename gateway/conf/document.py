@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from configobj import ConfigObj, ConfigObjError, DuplicateError, NestingError
 
 from gateway.conf.commented import Commented
+from gateway.conf.prefixes import without_prefixes
 from gateway.diagnosis.machine import cure_to_read
 from gateway.paths import DEFAULT_FILE
 from gateway.settings import Raw
@@ -89,8 +90,7 @@ class Document:
     """The file, with the faults and remarks that were found in it; `length` is its number of lines.
 
     `public` tells that every user of the machine can read it, `displaced` that sections are not where they
-    belong; `takers` are functions, by kind and type, that tell whether it has a setting of a name; made when
-    needed.
+    belong; `takers` are functions, by kind and type, that tell whether it has a setting of a name.
     """
 
     path: Path
@@ -184,7 +184,9 @@ class _Lines:
         self._refused: set[int] = set()
         self.faults: list[Fault] = []
         self.remarks: list[Fault] = []
-        self.lines = [self._text(number, line) for number, line in enumerate(raw, 1)]
+        self.lines, pasted = without_prefixes([self._text(place, line) for place, line in enumerate(raw, 1)])
+        for line, message in pasted[:1]:
+            self._fault(line, "", message)
         self.commented = Commented(self.lines)
         self._places = _places(self.lines)
 
