@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 import gateway
 from gateway.process.control import ask
+from tests.peers import need
 from tests.waiting import wait_until
 
 ENVIRONMENT = {
@@ -41,6 +44,16 @@ def run(*program: object, **environment: str) -> subprocess.CompletedProcess[str
         timeout=120,
         check=False,
     )
+
+
+def read_only(directory: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a command of the gateway where the file system of a directory is read-only, as root, to its end."""
+    script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" || exit 126; exec "$@"'
+    alone = [need("unshare", "util-linux"), "-rm", "sh", "-c", script, directory]
+    done = run(*alone, sys.executable, "-m", "gateway", *arguments)
+    if done.returncode == 126 or "unshare" in done.stderr:
+        pytest.skip(f"no namespace here: {done.stderr}")
+    return done
 
 
 class GatewayProcess:

@@ -29,7 +29,7 @@ from gateway.present.queue_answers import QueueAnswers
 from gateway.process import control
 from gateway.spool import Spool
 from listeners.simulated.clock import VirtualClock
-from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, state
+from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, read_only, state
 from tests.ports import connect, free_port
 from tests.simulators.emoncms import FakeEmoncms
 from tests.spools import leave_queue, open_queue, refuse
@@ -478,6 +478,12 @@ def test_an_import_without_an_answer_is_not_said_to_have_put_nothing_into_the_qu
     assert "only the first 0 are in the queue, and perhaps the 1 after them (oemgateway queue says" in said
     gateway.close()
     spool.close()
+
+
+def test_a_file_system_that_is_read_only_is_named_as_such_and_not_the_user(filled, file):
+    done = read_only(filled.parent, "--config-file", file, "queue")
+    assert done.returncode == 1
+    assert "queue.db: Read-only file system" in done.stderr
 
 
 def test_who_may_not_ask_or_write_is_told_to_be_another(filled, queue, tmp_path, monkeypatch):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from gateway.clock import Clock
+from gateway.commands.main import main
 from gateway.conf.edit import Draft
 from gateway.settings import build
 from listeners.commands.setup import changes, hardware, questions
@@ -21,6 +23,7 @@ from listeners.onewire.drivers.ds2482 import Ds2482
 from listeners.onewire.drivers.w1 import W1
 from listeners.onewire.report import Report, Sighting
 from listeners.onewire.rom import Rom
+from tests.gateway_process import read_only
 from tests.simulators.pi import Pi
 
 CELLAR, FLOW, TANK = map(Rom.parse, ("28.33F749050000", "28.DB564A050000", "28.E01A77070000"))
@@ -49,6 +52,30 @@ def report(*sensors, node="9", highest=0):
             for rom, *indices in sensors
         ],
     )
+
+
+# --- The file -------------------------------------------------------------------------------------------
+
+
+def test_a_file_system_that_is_read_only_is_named_as_such_and_not_the_user(written):
+    file = written(SHIPPED)
+    done = read_only(file.parent, "--config-file", file, "setup", "--yes")
+    assert (done.returncode, done.stderr) == (1, f"oemgateway: {file}: Read-only file system\n")
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        (1000, "may not be changed by this user: sudo oemgateway setup"),
+        (0, "may not be changed even by root: "),
+    ],
+)
+def test_a_file_that_may_not_be_changed_is_another_matter(written, capsys, monkeypatch, user, words):
+    file = written(SHIPPED)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert main(["--config-file", str(file), "setup", "--yes"]) == 1
+    assert f"oemgateway: {file} {words}" in capsys.readouterr().err
 
 
 # --- Answers --------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from gateway.conf import config
 from gateway.present.asking import RunningGateway
 from gateway.present.queue_answers import QueueAnswers
 from gateway.process.holders import of_file
+from gateway.process.output import check_writable_system
 from gateway.spool import Spool, SpoolUnusable
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def _open(file: Path, configuration: Configuration) -> Spool:
         raise OSError(f"{file}: there is none; the gateway makes it when it first runs")
     for path, use in ((file, os.R_OK | os.W_OK), (file.parent, os.W_OK | os.X_OK)):
         if not os.access(path, use):
+            check_writable_system(file)
             raise OSError(f"{path}: this user may not write there, as is needed while no gateway runs: sudo")
     spool = Spool(file, limits=configuration.gateway.limits, in_memory=False)
     spool.set_consumers(configuration.dispatchers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -31,6 +32,12 @@ def check_plain(file: Path) -> None:
     """Raise OSError if the name is taken by something other than a plain file, such as a directory."""
     if file.exists() and not file.is_file():
         raise OSError(f"{file}: a plain file expected, and no directory, pipe or device")
+
+
+def check_writable_system(file: Path) -> None:
+    """Raise OSError if the file system that a file is on is read-only, for root as for anyone."""
+    if os.statvfs(file).f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(file))
 
 
 def beside(file: Path) -> tuple[int, Path]:

@@ -24,6 +24,7 @@ from gateway.plugin import Listener
 from gateway.present.asking import RunningGateway
 from gateway.present.status import from_json
 from gateway.present.values import Value
+from gateway.process.output import check_writable_system
 from gateway.process.port import is_loopback
 from gateway.settings import shown
 from gateway.text.terminal import FAILED, OK, USAGE, say, say_aside
@@ -71,7 +72,9 @@ def run(options: argparse.Namespace) -> int:
     if draft.text.faults:
         raise ConfigFaults(draft.text.faults)
     if not os.access(draft.path, os.W_OK) or not os.access(draft.path.parent, os.W_OK):
-        say_aside(f"{file} may not be changed by this user: sudo oemgateway setup")
+        check_writable_system(draft.path)
+        by = "by this user: sudo oemgateway setup" if os.geteuid() else f"even by root: lsattr {draft.path}"
+        say_aside(f"{file} may not be changed {by}")
         return FAILED
     try:
         return _Setup(file, Questions(questions.answered(options), quiet=options.yes)).take()
