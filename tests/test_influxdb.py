@@ -360,9 +360,16 @@ def test_no_answer_ends_in_anything_but_a_failure(to, answer):
         assert len(words) < 400
 
 
-def test_what_is_no_influxdb_is_warned_of_once(to, caplog):
+TAKEN = b"HTTP/1.1 204 No Content\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+def test_what_is_no_influxdb_is_warned_of_once_when_it_has_taken_what_was_written(to, caplog):
     with RawHttp() as server:
-        server.answers(b"HTTP/1.1 204 No Content\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        server.answers(NOT_FOUND)
+        made = to(server, database="home")
+        assert raised(made)[0] is HoldEverything
+        assert caplog.text == ""
+        server.answers(TAKEN)
         made = to(server, database="home")
         for _ in range(3):
             made.prepare(batch(frame(1))).send()
@@ -490,7 +497,6 @@ def test_the_doctor_finds_a_file_of_certificates_that_the_service_may_not_read(t
                 "-dedup.minScrapeInterval=1ms"
             ),
         ),
-        (b"no such page", "?     : URL is no InfluxDB, but may take the same lines"),
     ],
 )
 def test_the_doctor_asks_victoria_metrics_whether_it_deduplicates(to, metrics, said):
@@ -498,6 +504,27 @@ def test_the_doctor_asks_victoria_metrics_whether_it_deduplicates(to, metrics, s
         head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(metrics)
         server.answers(head + metrics)
         assert examined(to(server, database="home"))[0] == said
+
+
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 9\r\n\r\nnot there"
+
+
+def test_the_doctor_says_of_what_takes_the_lines_and_shows_no_name_that_it_is_no_influxdb(to):
+    with RawHttp() as server:
+        server.said = lambda: [TAKEN if b"POST /write" in server.seen[-1] else NOT_FOUND]
+        assert examined(to(server, database="home")) == [
+            "ok    : it takes what is written to database home",
+            "?     : URL is no InfluxDB, but may take the same lines",
+        ]
+
+
+def test_a_wrong_address_is_all_that_the_doctor_and_the_log_say_of_a_server_that_has_no_such_page(to, caplog):
+    with RawHttp() as server:
+        server.answers(NOT_FOUND)
+        (said,) = examined(to(server, database="home"))
+        assert said.startswith("FAULT : URL: it answers 404 not there: check url, and version")
+        assert raised(to(server, database="home"))[0] is HoldEverything
+        assert caplog.text == ""
 
 
 def test_the_doctor_leaves_the_servers_of_another_system_alone(to):

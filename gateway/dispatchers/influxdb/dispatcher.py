@@ -96,6 +96,7 @@ class InfluxDb(Dispatcher):
         self._server = Server(self.url.rstrip("/"), self._secret, self.ca_file, self.timeout)
         self._encoder = Encoder(self.measurement, self.layout, dict(tag.split("=", 1) for tag in self.tags))
         self.found: int | None = None
+        self._is_other = False
         self._not_before = 0.0
         self._wait_for = ""
 
@@ -160,6 +161,13 @@ class InfluxDb(Dispatcher):
             if wait := retry_after(answer):
                 self._not_before, self._wait_for = self.clock.monotonic() + wait, str(failure)
             raise failure
+        if self._is_other:  # what takes nothing may as well be another server, at a wrong address
+            self._is_other = False
+            self.log.warning(
+                "%s is no InfluxDB: start VictoriaMetrics with -dedup.minScrapeInterval=1ms, or readings "
+                "that are sent again are there twice",
+                self.url,
+            )
 
     def _endpoint(self) -> tuple[str, dict[str, str]]:
         if self.bucket:
@@ -179,12 +187,7 @@ class InfluxDb(Dispatcher):
             if not found and (later or (answer.status < 400 and is_page(answer.text))):
                 self._check(answer)  # a proxy may have answered: the next answer may be the server's
             self.found = found or 0
-            if not self.found and answer.status not in (401, 403) and not is_page(answer.text):
-                self.log.warning(
-                    "%s is no InfluxDB: start VictoriaMetrics with -dedup.minScrapeInterval=1ms, or readings "
-                    "that are sent again are there twice",
-                    self.url,
-                )
+            self._is_other = not found and answer.status not in (401, 403) and not is_page(answer.text)
         return self.found
 
     def ask(

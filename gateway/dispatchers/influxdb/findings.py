@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gateway.dispatchers.influxdb.answers import major, shown
@@ -24,19 +25,21 @@ def examine(influx: InfluxDb, machine: Machine) -> Iterator[Finding]:
     yield from machine.unreadable(influx.ca_file)
     try:
         influx.open()
-        yield _identify(influx)
-        influx.write("")
+        if found := _identify(influx):
+            yield found
+        with suppress(BadFrame):  # the write is empty, but the server has looked at it
+            influx.write("")
         yield good(f"it takes what is written to {influx.target}")
-    except BadFrame:  # the write is empty, but the server has looked at it
-        yield good(f"it takes what is written to {influx.target}")
+        if not found:  # a server that takes nothing may as well be at another address
+            yield unknown(f"{influx.url} is no InfluxDB, but may take the same lines")
     except (DeliveryFailure, OSError) as failure:
         yield bad(str(failure))
     finally:
         influx.close()
 
 
-def _identify(influx: InfluxDb) -> Finding:
-    """Return what the server is, by its answer to /ping."""
+def _identify(influx: InfluxDb) -> Finding | None:
+    """Return what the server is, by its answer to /ping; None if that does not tell."""
     answer = influx.ask("GET", "/ping")
     influx.found = major(answer) or 0
     if not influx.found:
@@ -47,11 +50,11 @@ def _identify(influx: InfluxDb) -> Finding:
     return good(found)
 
 
-def _deduplicates(influx: InfluxDb) -> Finding:
-    """Return whether a VictoriaMetrics has its deduplication on."""
+def _deduplicates(influx: InfluxDb) -> Finding | None:
+    """Return whether a VictoriaMetrics has its deduplication on; None if it is none."""
     found = _DEDUP.search(influx.ask("GET", "/metrics").text)
     if not found:
-        return unknown(f"{influx.url} is no InfluxDB, but may take the same lines")
+        return None
     if found[1].startswith("0"):
         return bad(
             f"{influx.url} is a VictoriaMetrics that keeps what is sent again twice",
