@@ -6,6 +6,7 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from gateway.process.log_limit import LimitedLog
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
 
@@ -42,7 +43,7 @@ def demo_bridge(clock: Clock, named: Collection[str]) -> Ds2482:
                 RETURN,
                 _swinging(33.0, 3.0, 180.0, lag=20.0),
                 clock.monotonic(),
-                _log if RETURN in named else None,
+                LimitedLog(_log, clock.monotonic) if RETURN in named else None,
             ),
             Ds18b20(OUTSIDE, _swinging(-4.5, 1.25, 600.0)),
             Ds18b20(TANK, _swinging(52.0, 1.5, 300.0)),
@@ -51,7 +52,7 @@ def demo_bridge(clock: Clock, named: Collection[str]) -> Ds2482:
 
 
 class LooseSensor(Ds18b20):
-    """A sensor that is unplugged and plugged in again, with a line in the log each time if it has one.
+    """A sensor that is unplugged and plugged in again, which its log says if it has one.
 
     It checks the time whenever the line is reset: without a reset no driver could notice.
     """
@@ -61,7 +62,7 @@ class LooseSensor(Ds18b20):
         rom_id: str,
         temperature: Callable[[float], float],
         start: float,
-        log: logging.Logger | None,
+        log: LimitedLog | None,
     ) -> None:
         super().__init__(rom_id, temperature)
         self._start = start
