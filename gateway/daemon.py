@@ -56,6 +56,7 @@ class Daemon:
         self.stop = Flag()
         self.hangup = Flag()
         self._configuration = configuration
+        self._started = configuration.gateway
         self._file = configuration.path
         self._signature = _signature(self._file)
         self._supervisor = supervisor or Supervisor({})
@@ -70,8 +71,7 @@ class Daemon:
 
     def run(self) -> None:
         """Run until `stop` is raised. Raises ConfigFaults, SpoolUnusable or OSError if it cannot start."""
-        gateway = self._configuration.gateway
-        directory = self._state_dir()
+        gateway, directory = self._started, self._state_dir()
         log.info("oemgateway %s, %s; state in %s", VERSION, self._file, directory)
         self._directory = directory
         self._memory = Memory(directory)
@@ -107,7 +107,7 @@ class Daemon:
             self._spool.close()
 
     def _state_dir(self) -> Path:
-        named = self._configuration.gateway.state_dir
+        named = self._started.state_dir
         try:
             directory = paths.make_state_dir(named)
         except OSError as error:
@@ -131,7 +131,7 @@ class Daemon:
         if self._control:
             self._control.close()
             self._control = None
-        path = paths.make_socket_path(self._configuration.gateway.socket, self._directory)
+        path = paths.make_socket_path(self._started.socket, self._directory)
         try:
             if not self._status.ready:  # later the directory may be away for a while, and come back
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -214,7 +214,7 @@ class Daemon:
             self._status.faulty_edit = True
         else:
             self._status.faulty_edit = False
-            log.info("%s: %s", self._file, changes(self._configuration, configuration))
+            log.info("%s: %s", self._file, changes(self._configuration, configuration, self._started))
             self._apply(configuration)
         self._supervisor.ready()
         return is_read

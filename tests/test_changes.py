@@ -35,7 +35,7 @@ def edited(written):
         for old, new in replacements:
             assert old in text
             text = text.replace(old, new)
-        return changes(before, config.read(written(text)))
+        return changes(before, config.read(written(text)), before.gateway)
 
     return edited
 
@@ -69,6 +69,24 @@ def test_an_edit_of_the_state_directory_says_that_its_files_have_to_move(edited)
     said = edited(("loglevel = INFO", "loglevel = INFO\nstate_dir = /elsewhere"))
     later = "/elsewhere, which takes effect at the next start: before it, stop the gateway and move the files"
     assert said.endswith(f"-> {later}; nothing else changed")
+
+
+def test_what_takes_effect_at_the_next_start_is_compared_with_what_runs(written):
+    # given a gateway that runs with one directory, and an edit that names another
+    one, two, three = (
+        config.read(written(FILE.replace("INFO", f"INFO\nstate_dir = /{name}\nmax_size = {size}")))
+        for name, size in (("one", 1), ("two", 2), ("three", 1))
+    )
+    # when that is taken back, then nothing has to be moved
+    assert changes(two, one, one.gateway) == (
+        "state_dir /two -> /one again, which never ceased to be in force; "
+        "max_size 2 -> 1 again, which never ceased to be in force; nothing else changed"
+    )
+    # and a third is told with the one that runs
+    assert "state_dir /one -> /three, which takes effect at the next start: before" in changes(
+        two, three, one.gateway
+    )
+    assert changes(two, two, one.gateway) == "no setting changed"
 
 
 def test_a_key_is_never_shown(edited):

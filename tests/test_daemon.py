@@ -302,6 +302,11 @@ def test_where_the_state_is_changes_only_at_the_next_start(file, server, port, t
     with running(file):
         file.write_text(file.read_text().replace(f"{tmp_path}/state\n", f"{tmp_path}/elsewhere\n"))
         wait_until(lambda: "takes effect at the next start" in caplog.text)
+        # and an edit that is taken back changes nothing
+        caplog.clear()
+        file.write_text(file.read_text().replace(f"{tmp_path}/elsewhere\n", f"{tmp_path}/state\n"))
+        wait_until(lambda: "never ceased to be in force" in caplog.text)
+    assert "move the files" not in caplog.text
 
 
 def test_it_ends_within_two_seconds_while_the_server_hangs_and_nothing_is_lost(

@@ -9,7 +9,7 @@ from gateway.settings import declared, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.conf.config import Configuration
+    from gateway.conf.config import Configuration, Gateway
 
 
 def is_same(before: object, after: object) -> bool:
@@ -17,9 +17,12 @@ def is_same(before: object, after: object) -> bool:
     return type(before) is type(after) and before == after
 
 
-def changes(before: Configuration, after: Configuration) -> str:
-    """Return what is different, as in "radio: group 210 -> 212, reopened; nothing else changed"."""
-    said = [*_plugins(before, after), *_nodes(before, after), *_gateway(before, after)]
+def changes(before: Configuration, after: Configuration, started: Gateway) -> str:
+    """Return what is different, as in "radio: group 210 -> 212, reopened; nothing else changed".
+
+    `started` has the settings that take effect only at a start, as they are in force.
+    """
+    said = [*_plugins(before, after), *_nodes(before, after), *_gateway(before, after, started)]
     return "; ".join([*said, "nothing else changed"]) if said else "no setting changed"
 
 
@@ -46,13 +49,18 @@ def _nodes(before: Configuration, after: Configuration) -> Iterator[str]:
     yield from (f"node {node}: removed" for node in old if node not in new)
 
 
-def _gateway(before: Configuration, after: Configuration) -> Iterator[str]:
-    old, new = shown(before.gateway), shown(after.gateway)
+def _gateway(before: Configuration, after: Configuration, started: Gateway) -> Iterator[str]:
+    old, new, runs = shown(before.gateway), shown(after.gateway), shown(started)
     for name, setting in declared(type(after.gateway)).items():
-        if old[name] != new[name]:
-            later = ", which takes effect at the next start" if setting.metadata["at_start"] else ""
+        if old[name] == new[name]:
+            continue
+        if not setting.metadata["at_start"]:
+            yield f"{name} {_step(old[name], new[name])}"
+        elif new[name] == runs[name]:
+            yield f"{name} {_step(old[name], new[name])} again, which never ceased to be in force"
+        else:
             move = ": before it, stop the gateway and move the files" if name == "state_dir" else ""
-            yield f"{name} {_step(old[name], new[name])}{later}{move}"
+            yield f"{name} {_step(runs[name], new[name])}, which takes effect at the next start{move}"
 
 
 def _different(before: Any, after: Any) -> str:  # noqa: ANN401  (any dataclass of settings)
