@@ -611,3 +611,21 @@ def test_any_file_gives_a_configuration_or_faults_on_its_lines(content):
             faults = read.remarks
         lines = max(1, content.removesuffix(b"\n").count(b"\n") + 1)
         assert all(1 <= fault.line <= lines and "\n" not in str(fault) for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("kind", "section", "key"),
+    [
+        ("listeners", "type = tcp", "key"),
+        ("listeners", "type = http\nport = 50012", "apikey"),
+        ("dispatchers", "type = emoncms", "apikey"),
+        ("dispatchers", "type = mqtt\nuser = me", "password"),
+        ("dispatchers", "type = influxdb\ndatabase = home", "token"),
+    ],
+)
+def test_a_character_of_a_key_that_cannot_be_seen_is_named_with_its_place(written, kind, section, key):
+    with pytest.raises(ConfigFaults) as caught:
+        config.read(written(f"[{kind}]\n[[x]]\n{section}\n{key} = SECRET\u200bSECRET\n"))
+    (said,) = [fault.message for fault in caught.value.faults if fault.where == key]
+    assert said.endswith(": remove character 7 of 13, U+200B ZERO WIDTH SPACE, which cannot be seen")
+    assert "SECRET" not in str(caught.value)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.text.plain import LONGEST, plain
+from gateway.text.plain import LONGEST, check_printable, plain
 
 KEY = "0123456789abcdef0123456789ABCDEF"
 
@@ -54,6 +54,23 @@ def test_what_is_shown_as_it_is(text):
 )
 def test_what_is_not(text, shown):
     assert plain(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("secret\u200bsecret", "character 7 of 13, U+200B ZERO WIDTH SPACE, which"),
+        ("secret\xa0", "character 7 of 7, U+00A0 NO-BREAK SPACE, which"),
+        ("\tsecret\x07", "character 1 of 8, U+0009, which"),
+        ("\udc80secret", "character 1 of 7, U+DC80, which"),
+    ],
+)
+def test_a_character_that_cannot_be_seen_is_named_with_its_place_and_nothing_else_of_the_text(text, found):
+    with pytest.raises(ValueError, match="one line of printable characters expected: remove ") as caught:
+        check_printable(text)
+    assert f"{found} cannot be seen" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    check_printable("größe 21.5 °C")
 
 
 @given(st.text() | st.text(alphabet="\x00\n\x1b\x85\x9b\u2028\u202e\u2066a\ud800", max_size=20))

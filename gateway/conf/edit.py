@@ -13,6 +13,7 @@ from gateway.conf.misplaced import SECTIONS
 from gateway.conf.section import is_off
 from gateway.process.output import beside, check_plain, naming
 from gateway.settings import quoted
+from gateway.text.plain import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,7 +162,7 @@ class Draft:
         """Put an entry with this value into a line, instead of what is there or before it."""
         written = _written(value)
         if not written.isprintable():
-            raise ValueError(f"{place[-1]}: one line of plain text expected")
+            raise ValueError(f"{place[-1]}: one line of plain text expected{unseen(written)}")
         found = _ENTRY.fullmatch(text)
         if found is None:
             raise ValueError(f"{self.path}:{line}: {place[-1]} = ... expected there")

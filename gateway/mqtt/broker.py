@@ -12,6 +12,7 @@ from gateway.listener import Plugin
 from gateway.paths import hidden
 from gateway.process.port import check_host, joined
 from gateway.settings import SettingsFault, between, setting
+from gateway.text.plain import check_printable
 from gateway.text.words import failure
 from gateway.version import MADE
 
@@ -41,8 +42,9 @@ _OF_USER = (0x86, 0x87)
 
 def check_text(text: str) -> None:
     """Raise ValueError for text that MQTT cannot carry."""
-    if not text.isprintable() or len(text.encode()) > 0xFFFF:
-        raise ValueError("one line of printable characters expected")
+    check_printable(text)
+    if len(text.encode()) > 0xFFFF:
+        raise ValueError("text of at most 65,535 bytes expected")
 
 
 def check_broker(host: str) -> None:

@@ -49,3 +49,20 @@ def plain(text: str) -> str:
     """Return the text escaped, its keys masked, and cut if it is longer than LONGEST."""
     shown = escaped(_KEY.sub("********", without_secrets(text)))
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}... ({len(shown) - LONGEST} more)"
+
+
+def check_printable(text: str) -> None:
+    """Raise ValueError with the first character that cannot be seen, not with the text: it may be a key."""
+    if hidden := unseen(text):
+        raise ValueError(f"one line of printable characters expected{hidden}")
+
+
+def unseen(text: str) -> str:
+    """Return, for a message, the first character that cannot be seen, and its place; "" if there is none."""
+    for place, character in enumerate(text, 1):
+        if not character.isprintable():
+            from unicodedata import name  # noqa: PLC0415  (1 MB that no correct file needs)
+
+            which = f"U+{ord(character):04X} {name(character, '')}".rstrip()
+            return f": remove character {place} of {len(text)}, {which}, which cannot be seen"
+    return ""

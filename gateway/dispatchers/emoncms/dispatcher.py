@@ -36,6 +36,7 @@ from gateway.plugin import (
     Progress,
 )
 from gateway.settings import at_least, between, setting
+from gateway.text.plain import check_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,11 +55,6 @@ def _check_domain(domain: str) -> None:
         raise ValueError("the name of a host expected, such as emoncms.org")
 
 
-def _check_key(key: str) -> None:
-    if not key.isprintable():
-        raise ValueError("one line of printable characters expected")
-
-
 @dataclass(kw_only=True)
 class Emoncms(Dispatcher):
     """An account on an Emoncms server, addressed by its write key."""
@@ -67,7 +63,7 @@ class Emoncms(Dispatcher):
         "https://emoncms.org", check=check_url, hint="the address of Emoncms, such as http://emonpi/emoncms"
     )
     apikey: str = setting(
-        check=_check_key, secret=True, hint="it is the write key, on the page My Account of Emoncms"
+        check=check_printable, secret=True, hint="it is the write key, on the page My Account of Emoncms"
     )
     interval: float = setting(10.0, check=at_least(0))
     batch: int = setting(250, check=between(1, 250))

@@ -27,6 +27,7 @@ from gateway.plugin import (
     setting,
 )
 from gateway.process.port import host_and_port
+from gateway.text.plain import check_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,7 +79,7 @@ class InfluxDb(Dispatcher):
     bucket: str | None = setting(None)
     user: str | None = setting(None)
     password: str | None = setting(None, secret=True)
-    token: str | None = setting(None, secret=True)
+    token: str | None = setting(None, check=check_printable, secret=True)
     measurement: str = setting("reading", check=_check_measurement)
     tags: tuple[str, ...] = setting((), check=_check_tags)
     layout: Layout = setting("index")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gateway.conf.section import nodes_in
 from gateway.registry import UnknownType, find
 from gateway.settings import declared, number_of, shown
+from gateway.text.plain import unseen
 from listeners.onewire.bus import OneWire
 from listeners.onewire.commands.listing import placed
 from listeners.onewire.slots import Slots
@@ -44,7 +45,8 @@ def read_names(text: str, labels: Mapping[Rom, str]) -> dict[Rom, str]:
 def check_name(name: str) -> str:
     """Return a name. Raises ValueError if the file cannot have it."""
     if not name.isprintable() or ('"' in name and "'" in name):
-        raise ValueError("a name of printable characters expected, with one kind of quotes at most")
+        expected = "a name of printable characters expected, with one kind of quotes at most"
+        raise ValueError(f"{expected}{unseen(name)}")
     return name
 
 
