@@ -91,13 +91,25 @@ def test_a_file_without_end_is_one_fault(tmp_path, name):
     assert str(caught.value) == f"{tmp_path / name}: a file of at most 4 megabytes expected"
 
 
+def test_what_is_in_a_pipe_is_read():
+    # given what a shell makes of <(...)
+    reading, writing = os.pipe()
+    os.write(writing, b"[gateway]\n")
+    os.close(writing)
+    try:
+        assert [*document.read(Path(f"/proc/self/fd/{reading}")).root.sections] == ["gateway"]
+    finally:
+        os.close(reading)
+
+
 @pytest.mark.parametrize("is_held", [False, True])
 def test_a_pipe_is_not_waited_for(tmp_path, is_held):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     held = os.open(pipe, os.O_RDWR) if is_held else os.open("/dev/null", os.O_RDONLY)
     try:
-        assert document.read(pipe).root.sections == {}
+        with pytest.raises(ConfigFaults, match="pipe: a file expected, and no pipe"):
+            document.read(pipe)
     finally:
         os.close(held)
 

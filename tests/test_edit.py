@@ -104,8 +104,10 @@ def test_an_owner_that_cannot_be_kept_leaves_the_file_alone(file, monkeypatch):
 def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path):
     pipe = tmp_path / "oemgateway.conf"
     os.mkfifo(pipe)
-    with pytest.raises(OSError, match="a plain file expected"):
+    with pytest.raises(document.ConfigFaults, match="a file expected, and no pipe"):
         Draft(pipe)
+    with pytest.raises(OSError, match="a plain file expected"):
+        Draft(Path(os.devnull))
     with pytest.raises(OSError, match="a plain file expected"):
         rewrite(pipe, b"")
     assert pipe.is_fifo()

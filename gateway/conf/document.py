@@ -124,7 +124,7 @@ class Document:
 def read(path: Path) -> Document:
     """Read a file. Raises ConfigFaults if it is not a text file, is too large, or cannot be read.
 
-    No pipe or device is waited for: one that gives nothing at once is an empty file.
+    No pipe or device is waited for: a device that gives nothing at once is an empty file, and a pipe is none.
     """
     file = str(path)
     try:
@@ -140,8 +140,9 @@ def read(path: Path) -> Document:
     except OSError as error:
         hint = f": {cure_to_read(path)}" if isinstance(error, PermissionError) else ""
         raise ConfigFaults([Fault(file, 0, "", f"cannot be read: {error.strerror}{hint}")]) from error
-    public = stat.S_ISREG(mode) and bool(mode & stat.S_IROTH)
-    return parse(path, data, public=public)
+    if not data and stat.S_ISFIFO(mode):
+        raise ConfigFaults([Fault(file, 0, "", "a file expected, and no pipe from which nothing comes")])
+    return parse(path, data, public=stat.S_ISREG(mode) and bool(mode & stat.S_IROTH))
 
 
 def too_large(path: Path) -> Fault:
@@ -249,8 +250,7 @@ class _Lines:
             self._keep(number, key)
             self._fault(number, key, _about_value(value, line))
         else:
-            word = _WORD.match(line)
-            if word:
+            if word := _WORD.match(line):
                 self._keep(number, word[1])
             cure = ", with = and not :" if word and word[2] else ""
             if line.lstrip().startswith((";", "//", "--", "/*")):
