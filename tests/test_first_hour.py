@@ -216,7 +216,8 @@ def test_a_misspelt_setting_is_recognised(written, top, type_, name):
 
 
 def test_without_its_libraries_the_program_says_how_to_get_them():
-    code = f"import runpy, sys; sys.path.insert(0, {str(OURS)!r}); runpy.run_module('gateway.__main__')"
+    path = f"sys.path.insert(0, {str(OURS)!r})"
+    code = f"import runpy, sys; {path}; runpy.run_module('gateway', run_name='__main__')"
     done = run(sys.executable, "-I", "-S", "-c", code)
     assert done.returncode == 1
     assert re.fullmatch(
