@@ -15,7 +15,7 @@ from gateway.diagnosis.finding import Finding, Verdict, good, unknown
 from gateway.diagnosis.machine import Machine
 from gateway.plugin import Listener
 from gateway.process import control
-from tests.gateway_process import GatewayProcess, command, state
+from tests.gateway_process import GatewayProcess, command, read_only, state
 from tests.ports import free_port
 from tests.simulators.pi import ailing, fault
 from tests.statuses import status
@@ -130,6 +130,18 @@ def test_a_state_directory_that_cannot_be_written(pi):
     assert not ailing([finding_on_state(pi, replace(pi.machine, uid=0))])
     pi.put("/var/lib/oemgateway")
     assert finding_on_state(pi, replace(pi.machine, uid=0)).is_bad
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_state_directory_on_a_file_system_that_is_read_only(written, tmp_path, is_there):
+    # given one that root may write to by its mode, or one that cannot be made
+    card = tmp_path / "card"
+    card.mkdir()
+    place = card if is_there else card / "state"
+    file = written(CONFIGURATION.replace("/var/lib/oemgateway", f"{place}\nsocket = {tmp_path}/none"))
+    # then
+    said = read_only(card, "--config-file", file, "doctor").stdout
+    assert f" may not write to {place}, as its file system is read-only: make that writable, or name" in said
 
 
 @pytest.mark.parametrize("exists", [True, False])

@@ -14,6 +14,7 @@ from gateway.paths import DEFAULT_FILE, STATE, own_state
 from gateway.present.asking import RunningGateway
 from gateway.process import control
 from gateway.process.holders import of_file, of_process
+from gateway.process.output import is_read_only
 from gateway.process.syslog import syslog_trouble
 from gateway.registry import UnknownType, find, known
 from gateway.settings import build
@@ -144,12 +145,13 @@ def _examine_state(gateway: Gateway, machine: Machine) -> Finding:
     inside = there if there == directory else there / directory.name
     if closed := machine.unreachable(inside, "name another directory as state_dir"):
         return closed
-    if machine.path(there).is_dir() and machine.allows(there, WRITE_SEARCH):
+    locked = machine.live and is_read_only(there)
+    if not locked and machine.path(there).is_dir() and machine.allows(there, WRITE_SEARCH):
         return good(f"{machine.user} may write to {directory}")
-    refused = f"{machine.user} may not write to {directory}"
+    refused = f"{machine.user} may not write to {directory}{', as its file system is read-only' * locked}"
     if gateway.state_dir or machine.uid == 0:
         cure = f"sudo install -d -o {machine.user} {directory}, once its disk is mounted"
-        return bad(refused, f"{cure}, or name another as state_dir")
+        return bad(refused, f"{'make that writable' if locked else cure}, or name another as state_dir")
     return unknown(refused, f"started by {machine.user} the gateway keeps it in {own_state()}")
 
 

@@ -34,9 +34,14 @@ def check_plain(file: Path) -> None:
         raise OSError(f"{file}: a plain file expected, and no directory, pipe or device")
 
 
+def is_read_only(file: Path) -> bool:
+    """Tell whether the file system that a file is on is read-only, for root as for anyone."""
+    return bool(os.statvfs(file).f_flag & os.ST_RDONLY)
+
+
 def check_writable_system(file: Path) -> None:
-    """Raise OSError if the file system that a file is on is read-only, for root as for anyone."""
-    if os.statvfs(file).f_flag & os.ST_RDONLY:
+    """Raise OSError if it is."""
+    if is_read_only(file):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(file))
 
 
