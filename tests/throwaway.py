@@ -1,8 +1,8 @@
 """This machine once more, for programs that change all of it: what they write is gone when it is left.
 
-It has the files of the real one, changed in memory only, but no gateway that is installed there; and it has
-processes of its own, none of which outlives it. Its services are those of init.d, in runlevel 2, and packages
-may start and stop them.
+It has the files of the real one, changed in memory only, but no gateway that is installed there, and nothing
+that one has left which root ran in the foreground; and it has processes of its own, none of which outlives
+it. Its services are those of init.d, in runlevel 2, and packages may start and stop them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ mount -t proc proc root/proc
 mount --rbind /dev root/dev
 mount --rbind /sys root/sys
 mount -t tmpfs -o mode=0755 throwaway root/run
+rm -rf root/var/lib/oemgateway root/var/log/oemgateway root/etc/oemgateway.conf
 cd root/usr/sbin
 rm -f policy-rc.d runlevel
 printf '#!/bin/sh\\nexit 0\\n' >policy-rc.d
