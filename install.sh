@@ -57,6 +57,19 @@ has_user() {
     getent passwd oemgateway >/dev/null
 }
 
+# Tell whether its user is one that an installer has made, at home where the readings are: no other may be deleted.
+has_own_user() {
+    getent passwd oemgateway | grep -Eq "^([^:]*:){2}[0-9]{1,3}:.*:$STATE:"
+}
+
+# Debian gives persons, and their groups, numbers of four digits.
+need_name() {
+    ! { getent passwd oemgateway || :; getent group oemgateway || :; } | grep -Eq '^([^:]*:){2}[0-9]{4}' \
+        || die "a person's account or group is called oemgateway here, and the gateway needs that name for a user of" \
+            "its own: rename it (sudo usermod --login NAME oemgateway; sudo groupmod --new-name NAME oemgateway)," \
+            "then sudo make install"
+}
+
 need_root() {
     [ "$(id -u)" = 0 ] || die "root is needed: sudo make $ACTION"
     case $(dpkg-query -W -f '${Status}' oemgateway 2>/dev/null) in
@@ -68,7 +81,8 @@ make_user() {
     getent group oemgateway >/dev/null || groupadd --system oemgateway
     has_user || useradd --system --gid oemgateway --comment "oemgateway" --home-dir "$STATE" --no-create-home \
         --shell /usr/sbin/nologin oemgateway
-    # Serial ports, I2C and GPIO belong to these.
+    # It may have been there, with another group; and serial ports, I2C and GPIO belong to the others.
+    id -nG oemgateway | grep -qw oemgateway || usermod -aG oemgateway oemgateway
     for group in dialout i2c gpio; do
         ! getent group "$group" >/dev/null || usermod -aG "$group" oemgateway
     done
@@ -277,6 +291,7 @@ do_install() {
         need_root
         runuser -u nobody -- "$PYTHON" -c '' 2>/dev/null \
             || die "only root may run $PYTHON: sudo make install PYTHON=/usr/bin/python3"
+        need_name
         make_user
         # Look before anything is replaced: what runs now is the old version.
         IS_NEW=$({ has_service && [ -e "$LAST" ]; } || echo yes)
@@ -326,17 +341,23 @@ do_uninstall() {
 
 do_purge() {
     do_uninstall
-    # A gateway may have been started by hand, and a user with processes cannot be removed.
+    # A gateway may have been started by hand, and a user with processes cannot be removed. Another user's processes
+    # are none of ours, but for the service.
     if [ -z "$ROOT" ] && has_user; then
-        start-stop-daemon --stop --quiet --oknodo --user oemgateway --retry=TERM/10/KILL/5 || :
+        set -- --user oemgateway
+        has_own_user || set -- "$@" --pidfile /run/oemgateway.pid
+        start-stop-daemon --stop --quiet --oknodo "$@" --retry=TERM/10/KILL/5 || :
     fi
     rm -rf "$ROOT$CONFIG" "$ROOT$CONFIG.new" "$ROOT$STATE" "$ROOT$LOGS"
     for file in $SETTINGS; do rm -f "$ROOT/etc/$file"; done
     [ -z "$ROOT" ] || return 0
-    ! has_user || userdel oemgateway 2>/dev/null \
-        || say "the user oemgateway stays: something runs as it (ps -u oemgateway)"
+    if has_own_user; then
+        userdel oemgateway 2>/dev/null || say "the user oemgateway stays: something runs as it (ps -u oemgateway)"
+    elif has_user; then
+        say "the user oemgateway stays: it was there before"
+    fi
     # userdel leaves a group that has other members.
-    has_user || ! getent group oemgateway >/dev/null || groupdel oemgateway || say "the group oemgateway stays"
+    has_user || ! getent group oemgateway | grep -Eq ':[0-9]{1,3}:' || groupdel oemgateway || say "the group oemgateway stays"
 }
 
 case $ACTION in
