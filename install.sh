@@ -36,6 +36,19 @@ die() {
     exit 1
 }
 
+# remove PATH...: where a disk is mounted, what is on it goes, the place stays, and that is no failure.
+remove() {
+    for path; do
+        if ! said=$(LC_ALL=C rm -rf "$path" 2>&1); then
+            if [ -d "$path" ] && [ "$said" = "rm: cannot remove '$path': Device or resource busy" ]; then
+                say "$path stays, empty: a disk is mounted there"
+            else
+                say "$path stays: $said"
+            fi
+        fi
+    done
+}
+
 has_systemd() {
     [ -d /run/systemd/system ]
 }
@@ -269,7 +282,7 @@ forget_service() {
         rm -f "/etc/$SCRIPT"
         update-rc.d oemgateway remove
     fi
-    rm -rf /run/oemgateway
+    remove /run/oemgateway
 }
 
 # Start the service, or restart it with what is installed now. With a faulty file what runs goes on.
@@ -334,7 +347,9 @@ do_uninstall() {
     fi
     # Unless it was edited: it would take the place of the one in a package that is installed later.
     ! cmp -s "$LAST/etc/$RULE" "$ROOT/etc/$RULE" || rm -f "$ROOT/etc/$RULE"
-    rm -rf "$PROGRAM" "$NEW" "$ROOT$PREFIX" "$LINK" "$COMPLETIONS/oemgateway"
+    remove "$PROGRAM" "$NEW"
+    [ ! -L "$ROOT$PREFIX" ] || rm "$ROOT$PREFIX"
+    rm -f "$LINK" "$COMPLETIONS/oemgateway"
     rm -f "$MAN/man1/oemgateway.1" "$MAN/man5/oemgateway.conf.5"
     rmdir --ignore-fail-on-non-empty "$MAN/man1" "$MAN/man5" "$COMPLETIONS" "$(dirname "$COMPLETIONS")" 2>/dev/null || :
 }
@@ -348,8 +363,8 @@ do_purge() {
         has_own_user || set -- "$@" --pidfile /run/oemgateway.pid
         start-stop-daemon --stop --quiet --oknodo "$@" --retry=TERM/10/KILL/5 || :
     fi
-    rm -rf "$ROOT$CONFIG" "$ROOT$CONFIG.new" "$ROOT$STATE" "$ROOT$LOGS"
-    for file in $SETTINGS; do rm -f "$ROOT/etc/$file"; done
+    remove "$ROOT$CONFIG" "$ROOT$CONFIG.new" "$ROOT$STATE" "$ROOT$LOGS"
+    for file in $SETTINGS; do remove "$ROOT/etc/$file"; done
     [ -z "$ROOT" ] || return 0
     if has_own_user; then
         userdel oemgateway 2>/dev/null || say "the user oemgateway stays: something runs as it (ps -u oemgateway)"
