@@ -285,16 +285,24 @@ forget_service() {
     remove /run/oemgateway
 }
 
+# Print which file the service reads. The file of defaults may be written for init.d or for systemd.
+config_of_service() {
+    named=$(sed -En "s/^\s*CONFIG=[\"']?([^\"'#]*[^\"'#[:space:]]).*/\1/p" /etc/default/oemgateway | tail -n 1)
+    echo "${named:-$CONFIG}"
+}
+
 # Start the service, or restart it with what is installed now. With a faulty file what runs goes on.
 start_service() {
-    if faults=$(runuser -u oemgateway -- "$COMMAND" check "$CONFIG" 2>&1); then
+    read_by_it=$(config_of_service)
+    if faults=$(runuser -u oemgateway -- "$COMMAND" check "$read_by_it" 2>&1); then
         service oemgateway restart
-    elif cmp -s etc/oemgateway.conf "$CONFIG"; then
-        say "next: sudo oemgateway setup"
-        say "or edit $CONFIG (three lines, marked <--), then: sudo service oemgateway start"
+    elif cmp -s etc/oemgateway.conf "$read_by_it"; then
+        [ "$read_by_it" = "$CONFIG" ] || option=" --config-file $read_by_it"
+        say "next: sudo oemgateway${option:-} setup"
+        say "or edit $read_by_it (three lines, marked <--), then: sudo service oemgateway start"
     else
         echo "$faults"
-        say "correct $CONFIG, then: sudo service oemgateway restart"
+        say "correct $read_by_it, then: sudo service oemgateway restart"
     fi
 }
 

@@ -509,6 +509,31 @@ def test_setup_starts_the_service_also_where_its_file_is_a_link(machine, program
 
 
 @pytest.mark.needs_root
+def test_the_settings_that_the_defaults_name_decide_whether_make_install_starts_it(machine, program):
+    # given settings elsewhere, and defaults that name them, as Windows ends its lines
+    machine.path("/etc/my.conf").write_text(SETTINGS)
+    machine.path("/etc/default/oemgateway").write_text('CONFIG="/etc/my.conf"\r\n')
+    gateway = FromSources(machine, program)
+    # when it is installed, then it runs
+    gateway.make("install")
+    assert gateway.service("status")[0] == 0
+    running = gateway.pid()
+    # when what is new comes with settings that are faulty, then they are named, and it runs on
+    with (gateway.folder / "init.d" / "oemgateway").open("a") as script:
+        script.write("# The next version.\n")
+    machine.path("/etc/my.conf").write_text(FAULTY)
+    said = gateway.make("install")
+    assert "/etc/my.conf:10: interval: " in said
+    assert said.endswith("oemgateway: correct /etc/my.conf, then: sudo service oemgateway restart\n")
+    assert gateway.pid() == running
+    # when they are those that are shipped, then the next step names them
+    machine.copy(ROOT / "etc" / "oemgateway.conf", "/etc/my.conf")
+    machine("rm", "/etc/init.d/oemgateway")
+    said = gateway.make("install")
+    assert "oemgateway: next: sudo oemgateway --config-file /etc/my.conf setup\n" in said
+
+
+@pytest.mark.needs_root
 def test_below_destdir_files_are_put_in_place_and_nothing_else_is_done(machine):
     gateway = FromSources(machine)
     before = everything(machine)
@@ -762,6 +787,17 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PL
     machine("cp", "-p", "/root/oemgateway", "/etc/default/oemgateway")
     assert gateway.service("start")[0] == 0
     running = gateway.pid()
+
+    # The settings that the defaults name decide whether it is started.
+    machine("sh", "-c", f"mv {CONFIG} /etc/my.conf && echo CONFIG=/etc/my.conf >>/etc/default/oemgateway")
+    dpkg("--install", "/root/second.deb")
+    assert gateway.pid() != running
+    running = gateway.pid()
+    machine.path("/etc/my.conf").write_text(FAULTY)
+    said = dpkg("--install", "/root/second.deb")
+    assert "oemgateway: correct /etc/my.conf, then: sudo service oemgateway restart\n" in said
+    assert gateway.pid() == running
+    machine("sh", "-c", "rm /etc/my.conf && cp -p /root/oemgateway /etc/default/oemgateway")
 
     # Removed, it leaves settings and readings, and after a purge nothing.
     dpkg("--remove", "oemgateway")
