@@ -16,3 +16,8 @@ def test_a_dead_mount_of_owfs_does_not_keep_the_service_from_starting():
     # when owfs was killed, its mount point can be opened no more: it is not among them, but below one of them
     assert MOUNT_POINT not in opened
     assert any(MOUNT_POINT.is_relative_to(path) for path in opened)
+
+
+def test_a_stop_is_a_signal_to_the_gateway_and_not_to_the_programs_that_it_ends_itself():
+    # what an exec listener has started would otherwise end first, as if it had failed
+    assert "KillMode=mixed" in UNIT.read_text().splitlines()

@@ -13,6 +13,11 @@ from tests.simulators.emoncms import FakeEmoncms
 EXPOSURE = 2.0
 """What `systemd-analyze security` gives the unit."""
 
+PROGRAM = """[[own]]
+    type = exec
+    command = sh, -c, "while echo 15 1; do sleep 3; done"
+"""
+
 VALUES = {str(index): celsius for index, celsius in enumerate(CELSIUS, 1)}
 
 
@@ -26,7 +31,7 @@ def run(lab: Lab) -> None:
         install(guest, lab.package)
         row("the package is installed", f"{time.monotonic() - began:.1f} s")
 
-        configure(guest, configuration(server, cellar(places.bus), radio(places.serial)))
+        configure(guest, configuration(server, cellar(places.bus), radio(places.serial), PROGRAM))
         began = time.monotonic()
         guest.run(f"systemctl enable --now {UNIT}", seconds=180)
         guest.wait(lambda: server.values("9") == VALUES, "five values at the server")
@@ -39,6 +44,15 @@ def run(lab: Lab) -> None:
         hardware.radio.start()
         guest.wait(lambda: server.values("10"), "a packet of the radio")
         hardware.radio.stop()
+        guest.run("pgrep -xu oemgateway sh")
+        began = time.monotonic()
+        guest.run(f"systemctl stop {UNIT}")
+        row("a stop, with a program of the user's", f"{time.monotonic() - began:.1f} s")
+        left = guest.run("pgrep -alu oemgateway; true")
+        row("what runs after it", str(len(left.splitlines())), ok=not left, details=left)
+        guest.run(f"systemctl start {UNIT}", seconds=180)
+        server.stored.clear()
+        guest.wait(lambda: server.stored, "a reading after the stop")
         row("values of all five sensors", str(len(server.values("9"))), ok=server.values("9") == VALUES)
 
         guest.wait(lambda: guest.succeeds("systemctl is-system-running --wait"), "all units are up")
