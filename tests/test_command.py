@@ -13,6 +13,7 @@ import pytest
 
 from gateway.commands import demo as demonstration
 from gateway.commands.main import COMMANDS, main, parser
+from gateway.text.terminal import USAGE
 from gateway.version import VERSION
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, run, state
 from tests.ports import free_port
@@ -36,6 +37,25 @@ def file(tmp_path, written):
 def test_version():
     done = command("--version")
     assert (done.returncode, done.stdout) == (0, f"oemgateway {VERSION}\n")
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--loglevel", "DEBUG"], ["--logfile"], ["nonsense"]], ids=["option", "no value", "command"]
+)
+def test_a_service_names_the_file_that_its_wrong_arguments_come_from(wrong):
+    # given arguments that systemd has read from the defaults
+    done = command(*wrong, DAEMON_ARGS=" ".join(wrong))
+    # then the last line says where to correct them
+    assert done.returncode == USAGE
+    _, cure = done.stderr.splitlines()
+    assert cure == (
+        "oemgateway: this comes from DAEMON_ARGS in /etc/default/oemgateway: correct it there, then: "
+        "sudo service oemgateway restart"
+    )
+
+
+def test_a_person_who_types_wrong_arguments_is_sent_to_no_file():
+    assert "/etc/default" not in command("--loglevel", "DEBUG").stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

@@ -783,7 +783,9 @@ def test_the_life_of_the_debian_package(machine, package, tmp_path):  # noqa: PL
         "sh", "-c", "cp -p /etc/default/oemgateway /root && echo DAEMON_ARGS=--x >>/etc/default/oemgateway"
     )
     said = dpkg("--install", "/root/second.deb")
-    assert "oemgateway: it is installed, and could not be started: its log says why\n" in said
+    assert "oemgateway: --x is not understood; `oemgateway --help` explains what is\n" in said
+    assert "nothing was done; correct DAEMON_ARGS in /etc/default/oemgateway first" in said
+    assert "it is installed, and could not be started: the lines above or its log say why\n" in said
     machine("cp", "-p", "/root/oemgateway", "/etc/default/oemgateway")
     assert gateway.service("start")[0] == 0
     running = gateway.pid()

@@ -24,6 +24,8 @@ if sys.argv[1:] == ["check", "/etc/oemgateway.conf"]:
     text = open("/etc/oemgateway.conf").read()
     print(text)
     sys.exit(78 if "fault" in text else 0)
+if "--show-settings" in sys.argv:
+    sys.exit("--wrong is not understood" if "--wrong" in sys.argv else 0)
 with open("/run/oemgateway/started", "a") as started:
     print(*sys.argv[1:], file=started)
 END
@@ -250,6 +252,20 @@ def test_a_file_with_a_fault_or_that_only_root_may_read_changes_nothing(service)
     assert service.pid() == running
     assert service("status")[0] == 0
     assert service("stop")[0] == 0
+
+
+@pytest.mark.needs_root
+def test_wrong_arguments_in_the_defaults_are_named_and_change_nothing(service):
+    service("start")
+    running = service.pid()
+    service.default("DAEMON_ARGS='--two --wrong'\n")
+    for action in ("start", "restart", "try-restart"):
+        status, said = service(action)
+        assert (status, said.splitlines()[0]) == (6, "--wrong is not understood")
+        assert "oemgateway: nothing was done; correct DAEMON_ARGS in /etc/default/oemgateway first" in said
+    assert service.pid() == running
+    # what runs does not have them yet
+    assert service("reload")[0] == 0
 
 
 @pytest.mark.needs_root

@@ -45,6 +45,10 @@ COMMANDS = {
 }
 """The module of each subcommand; it is imported when the subcommand, or the help, is asked for."""
 
+_OF_THE_DEFAULTS = (
+    "this comes from DAEMON_ARGS in /etc/default/oemgateway: correct it there, then: "
+    "sudo service oemgateway restart"
+)
 _OF_A_SERVICE = ("start", "stop", "restart", "reload", "enable", "disable")
 
 
@@ -64,6 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(typed)
         finally:
             sys.stdout.flush()
+    except SystemExit as end:
+        if end.code == USAGE and os.environ.get("DAEMON_ARGS"):  # which the unit of systemd sets
+            say_aside(_OF_THE_DEFAULTS)
+        raise
     except KeyboardInterrupt:
         say_aside("interrupted")
         return FAILED
