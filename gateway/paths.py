@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from contextlib import suppress
 from pathlib import Path
 
 DEFAULT_FILE = Path("/etc/oemgateway.conf")
+DEFAULTS = Path("/etc/default/oemgateway")
 STATE = Path("/var/lib/oemgateway")
 SOCKET = Path("/run/oemgateway/control")
+
+
+def file_of_service() -> Path:
+    """Return the configuration file that the service reads, which its defaults may name."""
+    with suppress(OSError):
+        text = DEFAULTS.read_text(encoding="utf-8", errors="surrogateescape")
+        if named := re.findall(r"""(?m)^\s*CONFIG=["']?([^"'#\n]*[^"'#\s])""", text):
+            return Path(named[-1])
+    return DEFAULT_FILE
 
 
 def own_state() -> Path:

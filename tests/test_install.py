@@ -495,7 +495,7 @@ def test_a_file_that_cannot_be_guarded_does_not_stop_make_install(machine, progr
 
 
 @pytest.mark.needs_root
-def test_setup_starts_the_service_also_where_its_file_is_a_link(machine, program):
+def test_setup_starts_the_service_wherever_the_file_is_that_it_reads(machine, program):
     # given settings that are linked to another place, and a service that does not run
     machine.path("/srv/oemgateway.conf").write_text(SETTINGS)
     machine("ln", "-s", "/srv/oemgateway.conf", CONFIG)
@@ -504,6 +504,13 @@ def test_setup_starts_the_service_also_where_its_file_is_a_link(machine, program
     gateway.service("stop")
     # when setup has nothing to add, then it starts it all the same
     done = machine("oemgateway", "setup", "--yes", "--to", "page")
+    assert "No service is installed" not in done.stdout
+    assert gateway.service("status")[0] == 0, done.stdout
+    # when the defaults name that other place, then setup starts it by that name too
+    gateway.service("stop")
+    machine("rm", CONFIG)
+    machine.path("/etc/default/oemgateway").write_text("CONFIG='/srv/oemgateway.conf' # moved\n")
+    done = machine("oemgateway", "--config-file", "/srv/oemgateway.conf", "setup", "--yes", "--to", "page")
     assert "No service is installed" not in done.stdout
     assert gateway.service("status")[0] == 0, done.stdout
 

@@ -18,6 +18,24 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
 
 
+@pytest.mark.parametrize(
+    ("defaults", "file"),
+    [
+        ("CONFIG=/etc/my.conf\n", "/etc/my.conf"),
+        ('CONFIG="/srv/a b.conf"\r\n', "/srv/a b.conf"),
+        ("CONFIG='/etc/my.conf' # moved\n", "/etc/my.conf"),
+        ("CONFIG=/etc/first.conf\nCONFIG=/etc/my.conf \n", "/etc/my.conf"),
+        ("#CONFIG=/etc/my.conf\n", "/etc/oemgateway.conf"),
+        ("CONFIG=\nDAEMON_ARGS=\n", "/etc/oemgateway.conf"),
+    ],
+)
+def test_the_service_reads_the_file_that_its_defaults_name(defaults, file, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "DEFAULTS", tmp_path / "defaults")
+    assert paths.file_of_service() == paths.DEFAULT_FILE
+    paths.DEFAULTS.write_text(defaults)
+    assert paths.file_of_service() == Path(file)
+
+
 def test_the_state_is_where_it_is_named(tmp_path):
     assert paths.make_state_dir(tmp_path / "named") == paths.find_state_dir(tmp_path / "named")
     with pytest.raises(OSError, match="state_dir"):

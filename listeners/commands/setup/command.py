@@ -19,7 +19,7 @@ from gateway.conf.indices import Memory
 from gateway.conf.misplaced import check_emonhub
 from gateway.conf.section import plugins
 from gateway.diagnosis.machine import Machine
-from gateway.paths import DEFAULT_FILE
+from gateway.paths import file_of_service
 from gateway.plugin import Listener
 from gateway.present.asking import RunningGateway
 from gateway.present.status import from_json
@@ -191,7 +191,7 @@ class _Setup:
 
 def _service(file: Path) -> list[str]:
     """Return the command that starts the service that reads this file; none where there is none."""
-    if file.resolve() != DEFAULT_FILE.resolve():
+    if file.resolve() != file_of_service().resolve():
         return []
     has_systemd = Path("/run/systemd/system").exists()
     places = _UNITS if has_systemd else ["/etc/init.d/oemgateway"]
