@@ -13,7 +13,7 @@ import pytest
 
 from gateway.commands import demo as demonstration
 from gateway.commands.main import COMMANDS, main, parser
-from gateway.text.terminal import USAGE
+from gateway.text.terminal import CONFIGURATION
 from gateway.version import VERSION
 from tests.gateway_process import ENVIRONMENT, GatewayProcess, command, run, state
 from tests.ports import free_port
@@ -46,7 +46,7 @@ def test_a_service_names_the_file_that_its_wrong_arguments_come_from(wrong):
     # given arguments that systemd has read from the defaults
     done = command(*wrong, DAEMON_ARGS=" ".join(wrong))
     # then the last line says where to correct them
-    assert done.returncode == USAGE
+    assert done.returncode == CONFIGURATION
     _, cure = done.stderr.splitlines()
     assert cure == (
         "oemgateway: this comes from DAEMON_ARGS in /etc/default/oemgateway: correct it there, then: "
