@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import re
+import sqlite3
 import struct
 import threading
 import time
@@ -29,6 +30,7 @@ from gateway.dispatchers.emoncms.progress import distinct, find, is_shown
 from gateway.frame import Frame
 from gateway.plugin import DeliveryFailure, HoldEverything, OutcomeUnknown, Progress, TryLater
 from gateway.spool import Spool
+from gateway.store import store
 from gateway.times.dating import Dating, TimeNote
 from gateway.times.timekeeper import Timekeeper
 from gateway.version import MADE
@@ -1385,4 +1387,75 @@ class TestOnceAndInOrder:
         # then each frame is at one place or the other
         assert stored(server) == [n for n in range(30) if n % 3 != 2]
         assert refused == [n for n in range(30) if n % 3 == 2]
+        assert worker.doubled == 0
+
+
+class TestAfterAStartThatCouldNotReadTheFile:
+    @pytest.fixture
+    def unreadable(self, monkeypatch):
+        """Return what keeps the file from being read, and what lets a queue read it again."""
+
+        def refuse(*_: object, **__: object) -> sqlite3.Connection:
+            raise sqlite3.OperationalError("disk I/O error")
+
+        @contextlib.contextmanager
+        def without_file():
+            with monkeypatch.context() as disk:
+                disk.setattr(store, "open_store", refuse)
+                disk.setattr(store, "open_view", refuse)
+
+                def can_be_read(spool: Spool) -> None:
+                    disk.undo()
+                    spool._file.retry_at = 0.0
+                    spool.tend()
+                    assert spool.trouble == ""
+
+                yield can_be_read
+
+        return without_file
+
+    @pytest.mark.parametrize("redis", [True, False])
+    def test_what_waits_in_it_does_not_count_as_arrived_by_what_went_ahead(self, killed, unreadable, redis):
+        now = int(time.time())
+        with FakeEmoncms(key=KEY, redis=redis) as server:
+            # given readings that wait in the file, and a later one that arrives from memory without an answer
+            with killed() as spool:
+                spool.put([frame(float(n), node="9", wall=now - 100 + n) for n in range(1, 6)])
+            with unreadable() as can_be_read, killed() as spool:
+                with dispatching(server, spool, real=True) as worker:
+                    spool.put([frame(0.0, node="8", wall=now)])
+                    wait_until(lambda: spool.standing("home").waiting == 0)
+                    server.reset_after = 1
+                    spool.put([frame(6.0, node="9", wall=now)])
+                    wait_until(lambda: worker.failures)
+                    server.stop()
+                can_be_read(spool)
+                assert spool.standing("home").waiting == 6
+            # when the gateway was killed, and the server is there
+            server.start()
+            with killed() as spool, dispatching(server, spool):
+                wait_until(lambda: spool.standing("home").waiting == 0)
+        # then each arrives; the later one comes again, as what the server shows of it is overwritten by these
+        assert stored(server) == [0.0, 6.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+
+    def test_what_an_earlier_run_has_sent_of_it_is_looked_for_when_it_can_be_read(self, killed, unreadable):
+        now = int(time.time())
+        with FakeEmoncms(key=KEY) as server:
+            # given readings that were sent without an answer, and a kill
+            with killed() as spool, dispatching(server, spool, real=True) as worker:
+                spool.put([frame(0.0, node="8", wall=now)])
+                wait_until(lambda: spool.standing("home").waiting == 0)
+                server.reset_after = 1
+                spool.put([frame(float(n), node="9", wall=now - 100 + n) for n in range(1, 6)])
+                wait_until(lambda: worker.failures)
+                server.stop()
+            server.start()
+            # when the next start cannot read the file, and delivers another from memory
+            with unreadable() as can_be_read, killed() as spool, dispatching(server, spool) as worker:
+                spool.put([frame(6.0, node="8", wall=now + 1)])
+                wait_until(lambda: 6.0 in stored(server))
+                can_be_read(spool)
+                wait_until(lambda: spool.standing("home").waiting == 0)
+        # then nothing is sent again
+        assert stored(server) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
         assert worker.doubled == 0

@@ -17,6 +17,7 @@ from listeners.simulated.clock import VirtualClock
 from tests.card import file_system, mounted
 from tests.gateway_process import GatewayProcess, command
 from tests.ports import free_port
+from tests.refusing import ReadOnly
 from tests.spools import finish_rescue, leave_queue, open_queue, refuse
 from tests.test_security import push
 from tests.waiting import wait_until
@@ -493,6 +494,30 @@ def test_a_dispatcher_that_is_new_while_memory_goes_ahead_gets_what_is_in_the_fi
     finish_rescue(stuck)
     # then what waited in it is there
     assert values(stuck, "c") == [0, 1, 2, 3, 4]
+
+
+def test_a_batch_of_file_and_memory_is_delivered_whole_though_the_file_is_lost_meanwhile(
+    path, clock, monkeypatch
+):
+    # given a batch of what is on the disk and what the disk refuses
+    spool = open_queue(path, clock=clock)
+    spool.put([frame(n) for n in range(3)])
+    spool._contents.db = ReadOnly(spool._contents.db)
+    spool.put([frame(n) for n in (3, 4)])
+    batch = spool.peek("a", 10)
+    spool.mark_sending("a", batch[-1][0])
+    # when the file is found damaged before that is delivered
+    with monkeypatch.context() as disk:
+        disk.setattr(salvage.Salvage, "step", lambda _: failing())
+        spool._file.mend(sqlite3.DatabaseError("database disk image is malformed"))
+        spool.done("a", batch[-1][0])
+    clock.sleep(6)
+    spool.tend()
+    finish_rescue(spool)
+    # then nothing of it is given again
+    spool.put([frame(5)])
+    assert values(spool, "a") == [5]
+    spool.close()
 
 
 def test_dispatchers_that_swap_their_names_while_memory_goes_ahead_go_on_where_they_were(stuck, clock):

@@ -166,7 +166,7 @@ class Contents:
             return Standing(waiting, 0, refused, None)
         place, passed = self.places.of(who), self.places.in_file(who)
         waiting = self.census.count(passed, self.next - 1, who) + saved
-        for first, last in self.places.ahead(who):
+        for first, last in self.places.ahead.passed(who):
             waiting -= self.census.count(max(passed, first - 1), last, who)
         held_from = self.held_from(max([place, *(pin.upto for pin in self.places.pins(who))]))
         held = self.census.count(held_from - 1, self.next - 1, who) if held_from else 0
@@ -266,7 +266,7 @@ class Contents:
         Without `frames` their notes are left out as well, and at most PIECE frames that all have passed are
         removed. With them, `spare` free pages stay in the file.
         """
-        self.places.note_ahead(self.notes)
+        self.places.ahead.note(self.notes, self.places.passed_by())
         is_noted = self.places.is_written and self.refused.is_written and self.boots.is_written
         is_counted = self.first <= self.first_on_disk and self.dropped <= self._dropped_on_disk
         if is_noted and is_counted and self.notes.is_written and not self.unwritten:

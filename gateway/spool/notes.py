@@ -79,6 +79,11 @@ class Epochs:
         self._firsts: list[int] = []
         self._names: list[str] = []
 
+    @property
+    def are_known(self) -> bool:
+        """Whether the ids of the file are known: it could be read."""
+        return bool(self._firsts)
+
     def begin(self, first: int, oldest: int) -> None:
         """Begin an epoch with the id `first`, unless one is begun; no frame has an id below `oldest`."""
         if not self._firsts:

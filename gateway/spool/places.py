@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.spool.ahead import Ahead, renamed
 from gateway.times.boots import Pin, Pins, Row, extend_pins, pins_from_text, pins_to_text
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 PROVISIONAL = 1 << 62
 """The first id while the ids that the file has used are unknown: no frame in a file has one as high."""
 
-T = TypeVar("T")
-
 _HELD = 1000
 """How many ids a dispatcher may be ahead of what it is sure of."""
 
@@ -26,12 +24,6 @@ _STRETCH = 10_000
 
 _END = "end "
 """Prefix of the names of notes that are made at the end of a run."""
-
-_AHEAD = "ahead "
-"""Prefix of the names of notes on what a dispatcher has passed beyond its place."""
-
-Ranges = tuple[tuple[int, int], ...]
-"""First and last id of each, in order."""
 
 
 class Mark(NamedTuple):
@@ -73,10 +65,7 @@ class Places:
         self._at_start = 0
         self._in_doubt: dict[str, int] = {}
         self._new: set[str] = set()
-        # Ids from which frames were given to dispatchers while older ones could not be read.
-        self._given_from: list[int] = []
-        self._ahead: dict[str, Ranges] = {}
-        self._noted_ahead: dict[str, Ranges] = {}
+        self.ahead = Ahead()
         self._sure: dict[str, int] = {}  # the id up to which each is sure, if it has passed more
 
     def load(self, db: sqlite3.Connection) -> int:
@@ -100,17 +89,17 @@ class Places:
         ]
 
     def set_consumers(
-        self, dispatchers: Iterable[str], end: int, renamed: Mapping[str, str]
+        self, dispatchers: Iterable[str], end: int, new_names: Mapping[str, str]
     ) -> tuple[set[str], dict[str, str]]:
         """Keep frames for these dispatchers; a new one begins with the oldest that another has not passed.
 
-        Return which are new, and the old name of each that is `renamed`. A renamed one goes on where it was,
+        Return which are new, and the old name of each of `new_names`. A renamed one goes on where it was,
         even if two swap their names, and has sent no more than before. One that was away may have been
         replaced by another, which has sent what is there.
         """
         before, self.consumers = self.consumers, set(dispatchers)
-        renamed = {who: was for who, was in renamed.items() if who in self.consumers and was in before}
-        new = self.consumers - (before or self._marks.keys()) - renamed.keys()
+        new_names = {who: was for who, was in new_names.items() if who in self.consumers and was in before}
+        new = self.consumers - (before or self._marks.keys()) - new_names.keys()
         if self._marks and self._marks.keys() <= self.consumers:  # it replaces no other
             self._new |= new - self._marks.keys()
         marks, in_doubt = self._marks.copy(), self._in_doubt.copy()
@@ -123,41 +112,29 @@ class Places:
             self._upto[who] = max(self._upto.get(who, begin), self.first - 1)
             self._marks.setdefault(who, Mark())
         upto = self._upto.copy()
-        self._new = self._new - renamed.keys() | {who for who, was in renamed.items() if was in self._new}
-        for who, was in renamed.items():
+        self._new = self._new - new_names.keys() | {who for who, was in new_names.items() if was in self._new}
+        for who, was in new_names.items():
             self._upto[who] = max(upto[was], self.first - 1)
             self._marks[who], self._in_doubt[who] = marks[was], in_doubt[was]
-        self._ahead = _renamed(self._ahead, renamed)
-        sure = _renamed(self._sure, renamed)
+        self.ahead.rename(new_names)
+        sure = renamed(self._sure, new_names)
         self._sure = {who: place for who, place in sure.items() if who in self.consumers}
         self.is_written = False
-        return new, renamed
+        return new, new_names
 
     def in_file(self, who: str) -> int:
         """Return the id up to which a dispatcher has passed all frames, in order."""
         return max(self._upto.get(who, 0), self.first - 1)
 
-    def ahead(self, who: str) -> Ranges:
-        """Return which ids a dispatcher has passed ahead of its place."""
-        return self._ahead.get(who, ())
-
     def of(self, who: str) -> int:
         """Return the id after which a dispatcher's next frame is, even if the dispatcher is gone."""
         place = self.in_file(who)
-        return self._beyond(who, max(place, self.memory_from - 1) if self.is_out else place)
-
-    def _beyond(self, who: str, place: int) -> int:
-        """Return up to which id a dispatcher has passed all frames after this place."""
-        for first, last in self.ahead(who):
-            if first <= place + 1:
-                place = max(place, last)
-        return place
+        return self.ahead.beyond(who, max(place, self.memory_from - 1) if self.is_out else place)
 
     def reach(self, who: str, end: int) -> tuple[int, int]:
-        """Return the ids between which its next frames are looked for: in a batch they follow each other."""
+        """Return the ids between which its next frames are looked for."""
         after = self.of(who)
-        begun = [*self._given_from, *(first for first, _ in self.ahead(who))]
-        return after, min([end, after + _STRETCH, *(first for first in begun if first > after + 1)])
+        return after, min(self.ahead.next_start(who, after, end), after + _STRETCH)
 
     def move(self, who: str, upto: int) -> None:
         """Move a dispatcher to this id: all frames up to it are done."""
@@ -167,47 +144,26 @@ class Places:
             self._marks[who] = mark._replace(pins=tuple(pin for pin in mark.pins if pin.upto > sure))
         if not self.is_out:
             self._upto[who] = self.of(who)
-        if ahead := self.ahead(who):
-            self._set_ahead(who, (each for each in ahead if each[1] > self._upto[who]))
+        self.ahead.forget(who, self._upto[who])
         self.is_written = False
 
     def ahead_from(self, who: str, upto: int) -> int:
-        """Return with which id begins what it passes up to this id, if that is ahead of its place; else 0."""
-        if self.is_out and upto >= self.memory_from:
+        """Return the first id of what it passes up to this one, if that is ahead of its place; else 0."""
+        given = self.ahead.given(who, upto)
+        if self.is_out and given >= self.memory_from:
             return self.memory_from
         after = self.in_file(who) + 1
-        return max((first for first in self._given_from if after < first <= upto), default=0)
+        return max((first for first in self.ahead.starts if after < first <= given), default=0)
 
     def move_ahead(self, who: str, first: int, upto: int) -> int:
         """Note that it has passed these ids ahead of its place; return the last one that all have passed."""
-        others = (each for each in self.ahead(who) if each[0] != first)
-        self._set_ahead(who, (*others, (first, max(upto, self._beyond(who, first - 1)))))
-        return min(
-            (max(self.in_file(name), self._beyond(name, first - 1)) for name in self.consumers),
-            default=first - 1,
-        )
+        self.ahead.add(who, first, upto)
+        passed = (max(self.in_file(name), self.ahead.beyond(name, first - 1)) for name in self.consumers)
+        return min(passed, default=first - 1)
 
-    def _set_ahead(self, who: str, ranges: Iterable[tuple[int, int]]) -> None:
-        self._ahead = {**self._ahead, who: tuple(sorted(ranges))}
-        if not self._ahead[who]:
-            del self._ahead[who]
-
-    def load_ahead(self, notes: Notes, end: int) -> None:
-        """Read from the notes what each has passed ahead of its place; no frame has the id `end` yet."""
-        for who, text in notes.below(_AHEAD).items():
-            ranges = [(int(first), int(last)) for first, last in re.findall(r"(\d{1,18})-(\d{1,18})", text)]
-            self._noted_ahead[who] = tuple(ranges)
-            self._set_ahead(who, ((first, min(last, end - 1)) for first, last in ranges if first < end))
-
-    def note_ahead(self, notes: Notes) -> None:
-        """Have the notes say it, too."""
-        if self._ahead != self._noted_ahead:
-            texts = {
-                who: " ".join(f"{first}-{last}" for first, last in self.ahead(who)) for who in self._ahead
-            }
-            texts = dict.fromkeys(self._noted_ahead, "") | texts
-            notes.update({f"{_AHEAD}{who}": text for who, text in texts.items()})
-            self._noted_ahead = self._ahead.copy()
+    def give(self, who: str, first: int, count: int) -> None:
+        """Note that it is given so many frames, from this id on."""
+        self.ahead.give(who, first, self.memory_from if count and self.is_out else 0)
 
     def passed_by(self, these: Iterable[str] | None = None) -> int:
         """Return the id up to which all of these, or all consumers, have passed what is kept."""
@@ -221,7 +177,7 @@ class Places:
         """Keep what a dispatcher passes up to this id until it is `sure` of it, so that it can go back."""
         if sure:
             self._sure.pop(who, None)
-        elif not (self.is_out or self.ahead(who) or self.ahead_from(who, upto)):
+        elif not (self.is_out or self.ahead.passed(who) or self.ahead_from(who, upto)):
             self._sure[who] = max(self._sure.get(who, self.in_file(who)), upto - _HELD)
 
     def be_sure(self) -> None:
@@ -287,15 +243,8 @@ class Places:
 
     def lose_file(self, memory_from: int) -> None:
         """Deliver from memory, as the frames before this id cannot be read."""
-        passed = self.passed_by()
-        self._given_from = [first for first in self._given_from if first > passed]
         self._sure = {}
         self.memory_from, self.is_out = memory_from, True
-
-    def give(self, count: int) -> None:
-        """Note that a dispatcher is given so many frames: from memory, they are ahead of its place."""
-        if count and self.is_out and self.memory_from not in self._given_from:
-            self._given_from.append(self.memory_from)
 
     def doubt_marks(self) -> None:
         """Trust none of the marks: more may have been sent than they show."""
@@ -308,17 +257,15 @@ class Places:
         self._upto = {**self._upto, **before._upto}
         self._marks = {**self._marks, **before._marks}
         self._in_doubt = {**self._in_doubt, **before._in_doubt}
-        self._given_from, self._ahead = before._given_from, before._ahead
+        self.ahead = before.ahead
 
     def append(self, before: Places, memory_from: int, shift: int) -> None:
         """Take over what is known of frames that came before the file could be read; `shift` changes ids.
 
         What was dropped in memory has no place here: its ids would be those of frames in the file.
         """
-        self._given_from, least = [memory_from] if before._given_from else [], memory_from - 1
-        for who, ranges in before._ahead.items():
-            moved = ((max(memory_from, first + shift), last + shift) for first, last in ranges)
-            self._set_ahead(who, (*self.ahead(who), *(each for each in moved if each[1] > least)))
+        least = memory_from - 1
+        self.ahead.append(before.ahead, memory_from, shift)
         at_start = before._at_start + shift
         self._in_doubt = {who: max(upto, at_start) for who, upto in self._in_doubt.items()}
         for who, mark in before._marks.items():
@@ -332,9 +279,3 @@ class Places:
         self.set_consumers(before.consumers, end, {})
         for who in self.consumers:
             self.move(who, self.in_file(who))
-
-
-def _renamed(places: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:
-    """Return the places by the new names; a name that another dispatcher gets keeps none of its own."""
-    others = {who: place for who, place in places.items() if who not in names}
-    return others | {who: places[was] for who, was in names.items() if was in places}

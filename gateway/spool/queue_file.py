@@ -288,7 +288,7 @@ class QueueFile:
         with suppress(sqlite3.OperationalError):  # a file of an older version, which is only looked at
             self.notes.load(contents.db)
         contents.notes = self.notes
-        contents.places.load_ahead(self.notes, contents.next)
+        contents.places.ahead.load(self.notes, contents.next)
         self.epochs.begin(contents.next, contents.first)
 
     def _know_file(self) -> None:

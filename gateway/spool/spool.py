@@ -144,7 +144,7 @@ class Spool:
                 after, before = places.reach(who, contents.next)
                 self._given[who] = contents.boots.now
                 ready = [(kept.number, kept.frame) for kept in takewhile(lambda kept: not kept.held, found)]
-                places.give(len(ready))
+                places.give(who, after + 1, len(ready))
                 if ready or before == after + 1:
                     return ready
                 if not found:

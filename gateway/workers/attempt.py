@@ -18,7 +18,8 @@ class Attempt:
     on when all of them are delivered. `blind`: the first could not be told from what the far end had.
     `sent` is how many of them, from the front, may have been sent. `seen` is what the far end showed when it
     was last asked, and `apart` the seconds between two checks. `unanswered_since` is when it was sent, on the
-    monotonic clock, if no answer came; an earlier run may have sent it at any time.
+    monotonic clock, if no answer came; an earlier run may have sent it at any time. In a recall,
+    `recalled_upto` is the id up to which nothing else can have arrived if not all of these have.
     """
 
     frames: Numbered
@@ -30,4 +31,5 @@ class Attempt:
     confirmed: int = 0
     seen: Progress | None = None
     unanswered_since: float = math.inf
+    recalled_upto: float = -math.inf
     apart: float = APART

@@ -84,7 +84,8 @@ class DispatcherWorker(ServedWorker):
         self._compared_at = 0.0
         self._new_frames = Flag()
         self._size = BatchSize(plugin.batch)
-        self._recalled, self._kept = False, Kept(spool, self)
+        self._ids_known, self._kept = spool.epochs.are_known, Kept(spool, self)
+        self._recalled_upto = -math.inf  # the id up to which it is known what an earlier run has sent
         self._attempt: Attempt | None = None
         self._blamed: int | None = None
         self._refusals = LogLimit(_REFUSALS)
@@ -93,7 +94,7 @@ class DispatcherWorker(ServedWorker):
     @property
     def in_doubt(self) -> bool:
         """Whether frames may have arrived that are not known to have."""
-        return not self._recalled or self._attempt is not None
+        return self._recalled_upto < math.inf or self._attempt is not None
 
     @property
     def longest_pause(self) -> float:
@@ -107,16 +108,20 @@ class DispatcherWorker(ServedWorker):
             # Before the clocks are compared: a try that fails makes one request.
             self._settle(self._attempt, at_rest=False)
             return
-        waiting = self._spool.peek(self.name, self._size.next if self._recalled else LARGEST_BATCH)
+        with self._spool.lock:
+            waiting = self._spool.peek(self.name, self._size.next)
+            if self._spool.epochs.are_known and not self._ids_known:
+                # The file can be read now: an earlier run may have sent what it has.
+                self._ids_known, self._recalled_upto = True, -math.inf
         held = self._spool.holding
         if self.stop.is_set():
             return  # an edit may have given the name to another while the queue was waited for
-        if waiting and not self._recalled:
+        if waiting and waiting[0][0] > self._recalled_upto:
             self._recall(waiting)
         elif (waiting or held) and self._compare_clocks(_COMPARE_HELD_EVERY if held else _COMPARE_EVERY):
             return
         elif waiting:
-            self._deliver(waiting)
+            self._deliver([pair for pair in waiting if pair[0] <= self._recalled_upto])
         else:
             self.wait(_COMPARE_HELD_EVERY if held else math.inf, self._new_frames)
 
@@ -137,16 +142,20 @@ class DispatcherWorker(ServedWorker):
         """
         failed, failed_upto = self._kept.recall()
         if not self._kept.trusted:
-            self._recalled = True
+            self._recalled_upto = math.inf
             self._size.try_one()
             return
         upto, blind = self._spool.sent(self.name)
         sent = [pair for pair in waiting if pair[0] <= upto]
-        if len(sent) == (most := LARGEST_BATCH):
-            most = min(_LOOKED_FOR, most + _VALUES * most // sum(len(frame.values) or 1 for _, frame in sent))
+        most = _LOOKED_FOR
+        if len(sent) == len(waiting):
+            values = sum(len(frame.values) or 1 for _, frame in sent)
+            most = min(_LOOKED_FOR, LARGEST_BATCH + _VALUES * len(sent) // values)
             sent = [pair for pair in self._spool.peek(self.name, most) if pair[0] <= upto]
             if not sent:
                 return  # what waits has changed meanwhile
+        # What was sent from memory, ahead of these, is looked for by itself.
+        is_last = not sent or self._spool.epochs.of(sent[-1][0]) == self._spool.epochs.of(upto)
         delivery = self.plugin.prepare(self._batch(sent or waiting))
         if sent:
             if last := sum(number <= failed_upto for number, _ in sent):
@@ -154,10 +163,12 @@ class DispatcherWorker(ServedWorker):
             noted = self._spool.noted(self.name)
             count = sum(number <= noted for number, _ in sent)
             self._attempt = Attempt(sent, [], sent[-1][0], delivery, blind, count, unanswered_since=-math.inf)
+            self._attempt.recalled_upto = math.inf if is_last else sent[-1][0]
         else:
             delivery.delivered()
         # If all of these may have been sent, so may those that follow.
-        self._recalled = len(sent) < most
+        if is_last and len(sent) < most:
+            self._recalled_upto = math.inf
 
     def _batch(self, numbered: Numbered) -> Batch:
         ids = [number for number, _ in numbered]
@@ -275,7 +286,8 @@ class DispatcherWorker(ServedWorker):
                 if not self.is_replaced:
                     self._spool.unmark(self.name, attempt.frames[-1][0])
         self._attempt = None
-        self._recalled = self._recalled or not progress or progress.count != len(attempt.frames)
+        if progress is None or progress.count != len(attempt.frames):
+            self._recalled_upto = max(self._recalled_upto, attempt.recalled_upto)
         arrived = 0 if progress is None or progress.count is None else progress.count - len(progress.missing)
         if progress is None or progress.count is None or (attempt.blind and arrived == 1):
             self.doubled += min(max(0, attempt.sent - attempt.confirmed), self.plugin.batch)
