@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 EVERY_S = 60.0
 """Seconds between two searches, at least."""
 
-PATIENCE_S, _SHARE = 300.0, 0.01
-"""Where no time is left between sweeps: how long a search is put off, and its largest share of all time."""
+PATIENCE_S, _SHARE, _MOST_S = 300.0, 0.01, 1800.0
+"""Where no time is left between sweeps: how long a search is put off, its largest share of all time, and how
+long it is put off at most: a sensor that was plugged in elsewhere is found by a search only."""
 
 _GUESS_S, _GUESS_PER_SENSOR_S = 1.0, 0.1
-"""How long a search may take, until the first one has been timed."""
+"""How long a search may take, before one was timed; one that waits for a bus that hangs takes a minute."""
 
 _MARGIN = 1.5
 
@@ -33,7 +34,7 @@ class SearchSchedule:
         self.last: float | None = None
         self._has_time = has_time
         self._clock = clock
-        self._longest = 0.0
+        self._took = 0.0
         self._begun = clock.monotonic()
 
     def is_due(self, sensors: int) -> bool:
@@ -41,9 +42,9 @@ class SearchSchedule:
         waited = self._clock.monotonic() - (self._begun if self.last is None else self.last)
         if self.last is not None and waited < EVERY_S:
             return False
-        if waited >= max(PATIENCE_S, self._longest / _SHARE):
+        if waited >= max(PATIENCE_S, min(self._took / _SHARE, _MOST_S)):
             return True
-        return self._has_time(max(_GUESS_S + _GUESS_PER_SENSOR_S * sensors, _MARGIN * self._longest))
+        return self._has_time(max(_GUESS_S + _GUESS_PER_SENSOR_S * sensors, _MARGIN * self._took))
 
     @contextmanager
     def searching(self) -> Iterator[None]:
@@ -52,4 +53,4 @@ class SearchSchedule:
         try:
             yield
         finally:
-            self._longest = max(self._longest, self._clock.monotonic() - begun)
+            self._took = self._clock.monotonic() - begun
