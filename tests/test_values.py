@@ -212,6 +212,12 @@ def test_a_label_that_is_cut_shows_it_and_is_whole_where_there_is_room():
     assert line.endswith("▁" * 60)
 
 
+def test_a_node_with_a_long_name_hides_no_value():
+    lines = table([a_value(node="n" * 64, value=20.5), a_value(value=21.5)], 80)
+    assert all(len(line) <= 80 for line in lines)
+    assert ["20.5" in line for line in lines] == [False, True, False]
+
+
 def test_a_label_reaches_the_terminal_escaped():
     (_, line) = table([a_value(label="a\x1b[2J\u202eb", node="\x1bn")], 80)
     assert "\x1b" not in line

@@ -18,6 +18,8 @@ _TRENDS = (60, 30, 20, 15, 12, 10)
 """Characters that the last hour may have: whole minutes each."""
 _LABEL = 24
 """Characters of a label, 6 at least, and at most where the last hour needs the rest of the line."""
+_NODE = 16
+"""Characters of a node, at most."""
 
 
 def table(values: Sequence[Value], width: int, *, encoding: str = "utf-8") -> list[str]:
@@ -25,6 +27,7 @@ def table(values: Sequence[Value], width: int, *, encoding: str = "utf-8") -> li
     rows = [_cells(value) for value in values]
     heading = ("node", "index", "label", "value", "", "age", "signal")
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
+    widths[0] = min(widths[0], _NODE)
     if not any(row[-1] for row in rows):
         widths[-1] = 0
     fixed = sum(part + 2 for part in widths if part) - widths[2] - 4
