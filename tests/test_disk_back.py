@@ -496,8 +496,9 @@ def test_a_dispatcher_that_is_new_while_memory_goes_ahead_gets_what_is_in_the_fi
     assert values(stuck, "c") == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("refused", [[], [1], [4]])
 def test_a_batch_of_file_and_memory_is_delivered_whole_though_the_file_is_lost_meanwhile(
-    path, clock, monkeypatch
+    path, clock, monkeypatch, refused
 ):
     # given a batch of what is on the disk and what the disk refuses
     spool = open_queue(path, clock=clock)
@@ -510,13 +511,15 @@ def test_a_batch_of_file_and_memory_is_delivered_whole_though_the_file_is_lost_m
     with monkeypatch.context() as disk:
         disk.setattr(salvage.Salvage, "step", lambda _: failing())
         spool._file.mend(sqlite3.DatabaseError("database disk image is malformed"))
-        spool.done("a", batch[-1][0])
+        spool.done("a", batch[-1][0], refused=[(*batch[place], "no") for place in refused])
     clock.sleep(6)
     spool.tend()
     finish_rescue(spool)
     # then nothing of it is given again
     spool.put([frame(5)])
     assert values(spool, "a") == [5]
+    # and what was refused of it is set aside
+    assert [each.frame.values[0] for each in spool.refused("a")] == refused
     spool.close()
 
 

@@ -155,6 +155,10 @@ class Places:
         after = self.in_file(who) + 1
         return max((first for first in self.ahead.starts if after < first <= given), default=0)
 
+    def before(self, who: str, upto: int) -> int:
+        """Return the id after which is new to it what it passes up to this id."""
+        return self.of(who) if self.ahead_from(who, upto) else self.in_file(who)
+
     def move_ahead(self, who: str, first: int, upto: int) -> int:
         """Note that it has passed these ids ahead of its place; return the last one that all have passed."""
         self.ahead.add(who, first, upto)

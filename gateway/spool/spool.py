@@ -197,7 +197,7 @@ class Spool:
         `sure`, it can `go_back`.
         """
         with self.lock:
-            upto, place = self._file.real(upto), self._contents.places.of(who)
+            place = self._contents.places.before(who, upto := self._file.real(upto))
             rows = ((self._file.real(number), frame, reason) for number, frame, reason in refused)
             self._contents.refused.add(who, (row for row in rows if place < row[0] <= upto))
             self._contents.places.hold(who, upto, sure=sure or bool(refused))
