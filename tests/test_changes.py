@@ -79,8 +79,8 @@ def test_what_takes_effect_at_the_next_start_is_compared_with_what_runs(written)
     )
     # when that is taken back, then nothing has to be moved
     assert changes(two, one, one.gateway) == (
-        "state_dir /two -> /one again, which never ceased to be in force; "
-        "max_size 2 -> 1 again, which never ceased to be in force; nothing else changed"
+        "state_dir /two -> /one again, which is still in force; "
+        "max_size 2 -> 1 again, which is still in force; nothing else changed"
     )
     # and a third is told with the one that runs
     assert "state_dir /one -> /three, which takes effect at the next start: before" in changes(

@@ -305,7 +305,7 @@ def test_where_the_state_is_changes_only_at_the_next_start(file, server, port, t
         # and an edit that is taken back changes nothing
         caplog.clear()
         file.write_text(file.read_text().replace(f"{tmp_path}/elsewhere\n", f"{tmp_path}/state\n"))
-        wait_until(lambda: "never ceased to be in force" in caplog.text)
+        wait_until(lambda: "which is still in force" in caplog.text)
     assert "move the files" not in caplog.text
 
 

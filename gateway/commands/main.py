@@ -71,9 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         if end.code == USAGE and os.environ.get("DAEMON_ARGS"):  # which the unit of systemd sets
             say_aside(_OF_THE_DEFAULTS)
-            return (
-                CONFIGURATION  # 2 is also Python's own, where it cannot read the program: that is tried again
-            )
+            return CONFIGURATION  # not 2, with which Python ends if it cannot read the program
         raise
     except KeyboardInterrupt:
         say_aside("interrupted")

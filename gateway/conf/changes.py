@@ -57,7 +57,7 @@ def _gateway(before: Configuration, after: Configuration, started: Gateway) -> I
         if not setting.metadata["at_start"]:
             yield f"{name} {_step(old[name], new[name])}"
         elif new[name] == runs[name]:
-            yield f"{name} {_step(old[name], new[name])} again, which never ceased to be in force"
+            yield f"{name} {_step(old[name], new[name])} again, which is still in force"
         else:
             move = ": before it, stop the gateway and move the files" if name == "state_dir" else ""
             yield f"{name} {_step(runs[name], new[name])}, which takes effect at the next start{move}"

@@ -40,7 +40,7 @@ def is_read_only(file: Path) -> bool:
 
 
 def check_writable_system(file: Path) -> None:
-    """Raise OSError if it is."""
+    """Raise OSError if the file system that a file is on is read-only."""
     if is_read_only(file):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(file))
 

@@ -156,7 +156,7 @@ class Places:
         return max((first for first in self.ahead.starts if after < first <= given), default=0)
 
     def before(self, who: str, upto: int) -> int:
-        """Return the id after which is new to it what it passes up to this id."""
+        """Return the id after which the frames of a batch that ends with this one are new to it."""
         return self.of(who) if self.ahead_from(who, upto) else self.in_file(who)
 
     def move_ahead(self, who: str, first: int, upto: int) -> int:
