@@ -315,26 +315,36 @@ def test_a_sensor_whose_bus_does_not_convert_waits_for_that_bus():
 
 
 class Hanging(Files):
-    """A tree with a sensor on each of two servers, of which one may take two seconds to answer nothing."""
+    """A tree with sensors on two servers in turn, of which one may take two seconds to answer nothing.
 
-    hangs = False
+    `power` is what the sensors say of their supply, and `branch` where they are on their buses.
+    """
 
-    def __init__(self, clock, roms):
+    hangs = hangs_while_converting = False
+
+    def __init__(self, clock, roms, power=b"1", branch=""):
         pad = bytes.fromhex("9001 4B46 7FFF 0010")
         files = {}
         for number, rom in enumerate(roms):
-            bus = f"bus.{number}/bus.0/"
+            bus, home = f"bus.{number % 2}/bus.0/", f"{branch}{rom}/"
             files[f"{bus}simultaneous/temperature"] = b""
-            files[f"{bus}uncached/{rom}/power"] = b"1"
-            files[f"{bus}uncached/{rom}/scratchpad"] = pad + bytes([crc8(pad)])
+            files[f"{bus}uncached/{home}power"] = power
+            files[f"{bus}uncached/{home}temperature12"] = b"25"
+            files[f"{bus}uncached/{home}scratchpad"] = pad + bytes([crc8(pad)])
         super().__init__(files)
         self.clock = clock
+        self.places = {rom: f"bus.{n % 2}/bus.0/{branch}" for n, rom in enumerate(roms) if branch}
 
     def read(self, path):
         if self.hangs and path.startswith(("bus.0/bus.", "bus.0/statistics")):
             self.clock.sleep(2)
             raise Unavailable(path)
         return super().read(path)
+
+    def write(self, path, data):
+        """Start a conversion."""
+        super().write(path, data)
+        self.hangs |= self.hangs_while_converting
 
     def names(self, path):
         """Return what is there; a mount shows a bus that hangs as empty."""
@@ -369,6 +379,74 @@ def test_a_server_that_hangs_delays_a_sweep_once_in_a_while_only():
     # and when the server is back, it is read again within half a minute
     tree.hangs = False
     assert ([25.0, 25.0], 0.75) in (timed() for _ in range(40))
+
+
+@pytest.mark.parametrize(
+    ("power", "branch"), [(b"0", ""), (b"1", "1F.33F749050000/main/")], ids=["parasites", "on couplers"]
+)
+@pytest.mark.parametrize("others", [1, 2])
+def test_a_server_that_hangs_delays_sensors_that_convert_alone_once_in_a_while_only(power, branch, others):
+    # given two servers with sensors that each convert alone, the first one with up to two of them
+    clock, roms = VirtualClock(), [Rom.parse(text) for text in (FLOW, RETURN, STORE)[: 1 + others]]
+    tree = Hanging(clock, roms, power, branch)
+    buses = {"bus.0/bus.0/": "DS9490", "bus.1/bus.0/": "DS9490"}
+    masters = Masters(tree, buses, lambda _: 12, clock, tree.places)
+    masters.sweep(roms)
+    tree.hangs = True
+
+    def timed():
+        begun = clock.monotonic()
+        values = list(masters.sweep(roms).values())
+        clock.sleep(0.75)
+        return values, clock.monotonic() - begun
+
+    # when it is swept for two minutes, then the sensor of the other one loses no value, and waits in few
+    sweeps = [timed() for _ in range(160)]
+    assert {str(values) for values, _ in sweeps} == {str([Fault.BUS, 25.0, Fault.BUS][: 1 + others])}
+    assert max(seconds for _, seconds in sweeps) <= 4.75
+    assert 2 <= sum(seconds > 0.75 for _, seconds in sweeps) <= 8
+    assert masters.bus_faults[roms[0]].startswith("bus.0/bus.0 (DS9490) does not answer in time;")
+    # and when the server is back, its sensors are read again within half a minute
+    tree.hangs = False
+    assert str([25.0] * len(roms)) in {str(timed()[0]) for _ in range(40)}
+
+
+def test_a_server_that_begins_to_hang_during_a_conversion_costs_its_sensors_one_attempt():
+    # given twenty sensors on two servers
+    clock = VirtualClock()
+    roms = [Rom.parse(f"28.{number:02X}A749050000") for number in range(20)]
+    tree = Hanging(clock, roms)
+    masters = Masters(tree, {"bus.0/bus.0/": "DS9490", "bus.1/bus.0/": "DS9490"}, lambda _: 12, clock)
+    masters.sweep(roms)
+    # when one hangs after the conversion has begun
+    tree.hangs_while_converting = True
+    begun = clock.monotonic()
+    values = list(masters.sweep(roms).values())
+    # then the other one's sensors have their values, soon
+    assert values[::2] == [Fault.BUS] * 10
+    assert values[1::2] == [25.0] * 10
+    assert clock.monotonic() - begun <= 0.75 + 4
+
+
+def test_a_sensor_that_takes_long_to_be_missed_costs_the_others_of_its_bus_nothing():
+    # given a sensor whose absence takes its master two seconds to see
+    clock, roms = VirtualClock(), [Rom.parse(text) for text in (FLOW, RETURN, STORE)]
+    tree = Hanging(clock, roms)
+    tree.files["bus.0/statistics/write/success"] = b"7"
+    masters = Masters(tree, {"bus.0/bus.0/": "DS9490", "bus.1/bus.0/": "DS9490"}, lambda _: 12, clock)
+    tree.write = lambda *_: tree.files.update({"bus.0/statistics/write/success": str(clock.wall()).encode()})
+    masters.sweep(roms)
+    whole = tree.read
+
+    def read(path):
+        if FLOW in path:
+            clock.sleep(2)
+            raise Unavailable(path)
+        return whole(path)
+
+    tree.read = read
+    for _ in range(3):
+        assert list(masters.sweep(roms).values()) == [Fault.NO_ANSWER, 25.0, 25.0]
 
 
 def test_a_server_that_hangs_holds_up_no_search(monkeypatch):

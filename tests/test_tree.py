@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 
 from listeners.onewire.tree import Unavailable, buses
+from listeners.simulated.clock import VirtualClock
 
 
 class Shown:
@@ -46,3 +47,26 @@ def test_servers_behind_servers_come_to_an_end(named):
     tree = Shown(named)
     assert len(list(islice(buses(tree), 1000))) <= 8
     assert tree.asked < 400
+
+
+def test_a_server_that_hangs_is_asked_for_one_of_its_buses_only():
+    # given three servers of which the second takes six seconds to answer nothing
+    names = {
+        "bus.0/": "tcp",
+        "bus.0/bus.0/": "DS9490R",
+        "bus.1/": "tcp",
+        "bus.2/": "tcp",
+        "bus.2/bus.3/": "x",
+    }
+    clock = VirtualClock()
+
+    def named(path):
+        if path.startswith("bus.1/bus."):
+            clock.sleep(6)
+        return names.get(path)
+
+    # when the buses are looked for
+    found = list(buses(Shown(named), clock.monotonic))
+    # then those of the other two are found, six seconds later
+    assert found == [("bus.0/bus.0/", "DS9490R"), ("bus.2/bus.3/", "x")]
+    assert clock.monotonic() == 6

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.text.numeral import SPACE, parse
@@ -18,6 +20,9 @@ NUMBERS = range(32)
 
 HERE = "./"
 """The path of a bus whose own directory is the root of the tree."""
+
+HANGS_S = 1.0
+"""What takes more seconds than that to fail may hang."""
 
 _SERVERS = 8
 """Servers that are followed in a chain: two may name each other."""
@@ -50,23 +55,32 @@ class Tree(Protocol):
         """Return the scale of its temperatures: C, F, K or R."""
 
 
-def buses(tree: Tree) -> Iterator[tuple[str, str]]:
+def buses(tree: Tree, clock: Callable[[], float] = monotonic) -> Iterator[tuple[str, str]]:
     """Yield path (with a slash at its end) and name of each bus, those of a server behind this one included.
 
-    Asking for names, not for directories, leaves the 1-Wire line alone.
+    Asking for names, not for directories, leaves the 1-Wire line alone. A server that hangs at one of its
+    numbers is not asked for the others: each would take as long.
     """
     pending, servers = [""], 0
     while pending:
-        path = pending.pop(0)
+        path, begun = pending.pop(0), clock()
         try:
             name = tree.read(f"{path}interface/settings/name").decode("ascii", "replace").strip()
         except Unavailable:
             name = ""
+            server = server_of(path)
+            if server and clock() - begun > HANGS_S:
+                pending = [other for other in pending if not other.startswith(server)]
         if name not in ("", SERVER):
             yield path or HERE, name
         elif (name or not path) and servers < _SERVERS:
             servers += 1
             pending[:0] = [f"{path}bus.{number}/" for number in NUMBERS]
+
+
+def server_of(path: str) -> str:
+    """Return the path of the server of a bus, "" for one of the first server."""
+    return re.sub("bus[.][0-9]+/$", "", path)
 
 
 def device(tree: Tree, path: str) -> str:

@@ -27,6 +27,12 @@ _DEEPEST = 3
 _BUS = re.compile(r"(?:bus[.][0-9]+/)+|\./")
 
 
+def bus_of(path: str) -> str:
+    """Return the path of the bus, for that of a bus or a branch of one."""
+    bus = _BUS.match(path)
+    return bus[0] if bus else path
+
+
 def uncached(path: str) -> str:
     """Return the path below which OWFS asks the sensors themselves, for that of a bus or a branch of one."""
     bus = _BUS.match(path)

@@ -13,14 +13,13 @@ before cannot be read, what it sends next is distrusted.
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from errno import EROFS
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from listeners.onewire.bus import BusFault
-from listeners.onewire.drivers.couplers import uncached
+from listeners.onewire.drivers.couplers import bus_of, uncached
 from listeners.onewire.drivers.shared_conversion import shared_conversion
 from listeners.onewire.ds18b20 import (
     DS18S20,
@@ -33,7 +32,7 @@ from listeners.onewire.ds18b20 import (
     resolution_of,
 )
 from listeners.onewire.sensor import Sensor
-from listeners.onewire.tree import Unavailable, device, read_temperature, shown
+from listeners.onewire.tree import HANGS_S, Unavailable, device, read_temperature, server_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -45,8 +44,10 @@ if TYPE_CHECKING:
 OnBus = Sensor[str | None]
 """A sensor with the path of the bus or branch that it was last seen on; None: it does not answer."""
 
-_HANGS_S, _PAUSE = 1.0, 10
-"""A bus that has taken more seconds than that to fail is left alone for so many times as long."""
+_PAUSE = 10
+"""A bus that hangs is left alone for so many times as long as it took to fail."""
+
+_SILENT = "does not answer in time; look at its owserver, and the way to it"
 
 
 class Masters:
@@ -87,7 +88,10 @@ class Masters:
         self._is_read_only = False
         sensors = [self._sensors.setdefault(rom, Sensor(rom, None)) for rom in roms]
         if all(map(self._converts_alone, sensors)):
-            return {sensor.rom: self._reading(sensor, list(self._buses), FINEST) for sensor in sensors}
+            readings = {sensor.rom: self._reading(sensor, list(self._buses), FINEST) for sensor in sensors}
+            if self._due.keys() == self._buses.keys():
+                self._due.clear()
+            return readings
         given = max(sensor.bits or FINEST for sensor in sensors)
         converting = self._conversion.wait(
             lambda: [bus for bus in self._buses if self._convert(bus)], conversion_time(given), self._clock
@@ -129,12 +133,23 @@ class Masters:
         begun = self._clock.monotonic()
         if begun < self._due.get(bus, begun):
             return False
-        converts = self._starts(bus, begun + _HANGS_S)
-        took = self._clock.monotonic() - begun
-        self._due.pop(bus, None)
-        if not converts and took > _HANGS_S:
-            self._due[bus] = begun + took + _PAUSE * took
+        converts = self._starts(bus, begun + HANGS_S)
+        self._tried(bus, begun, works=converts)
         return converts
+
+    def _tried(self, bus: str, begun: float, *, works: bool) -> None:
+        """Note whether a bus that was tried from that second of the monotonic clock on hangs."""
+        now = self._clock.monotonic()
+        self._due.pop(bus, None)
+        if not works and now - begun > HANGS_S:
+            self._due[bus] = now + _PAUSE * (now - begun)
+
+    def _is_up(self, bus: str) -> bool:
+        """Tell whether a bus does not hang; one that did is asked again when that is due."""
+        begun = self._clock.monotonic()
+        if bus in self._due and begun >= self._due[bus]:
+            self._tried(bus, begun, works=self._writes(bus) is not None)
+        return bus not in self._due
 
     def _starts(self, bus: str, end: float) -> bool:
         """Start a conversion; tell whether the bus took it, which only OWFS's statistics show.
@@ -145,7 +160,7 @@ class Masters:
         for _ in range(2):
             before = self._writes(bus)
             if before is None and self._clock.monotonic() > end:
-                self._refusals[bus] = "does not answer in time; look at its owserver, and the way to it"
+                self._refusals[bus] = _SILENT
                 break
             try:
                 self._tree.write(f"{bus}simultaneous/temperature", b"1")
@@ -162,9 +177,8 @@ class Masters:
 
     def _writes(self, bus: str) -> bytes | None:
         """Return how many writes have succeeded at the server of the bus, where it tells."""
-        server = re.sub("bus[.][0-9]+/$", "", bus)
         with suppress(Unavailable):
-            return self._tree.read(f"{server}statistics/write/success")
+            return self._tree.read(f"{server_of(bus)}statistics/write/success")
         return None
 
     def _converts_alone(self, sensor: OnBus) -> bool:
@@ -178,18 +192,38 @@ class Masters:
     def _reading(self, sensor: OnBus, converting: Sequence[str], given: int) -> Reading:
         """Return the reading of a sensor, from the bus that it was last seen on or wherever it may be."""
         self.bus_faults.pop(sensor.rom, None)
-        if sensor.place and sensor.place not in converting and not self._converts_alone(sensor):
-            why = self._refusals.get(sensor.place, "takes no conversion")
-            self.bus_faults[sensor.rom] = f"{shown(sensor.place, self._buses[sensor.place])} {why}"
-            return Fault.BUS
         place = sensor.place or self._places.get(sensor.rom)
-        for bus in [place] if place else converting:
+        bus = bus_of(place) if place else ""
+        is_heard = bus in converting or not sensor.place or self._converts_alone(sensor)
+        if bus and not (is_heard and self._is_up(bus)):
+            return self._failed(sensor, bus)
+        for path in [place] if place else filter(self._is_up, converting):
+            begun = self._clock.monotonic()
             with suppress(Unavailable):
-                return self._reading_on(bus, sensor, given)
+                return self._reading_on(path, sensor, given)
+            self._look_whether_it_hangs(bus_of(path), begun)
         if sensor.heard:
             sensor.distrust()
+        if bus in self._due:
+            return self._failed(sensor, bus)
         _forget(sensor)
         return Fault.NO_ANSWER
+
+    def _look_whether_it_hangs(self, bus: str, begun: float) -> None:
+        """Ask the server of a bus, where a reading that began then took long to fail.
+
+        That may be so of a sensor that does not answer, too, which must cost the others nothing.
+        """
+        asked = self._clock.monotonic()
+        if asked - begun > HANGS_S and self._writes(bus) is None:
+            self._tried(bus, asked, works=False)
+            self._refusals[bus] = _SILENT
+
+    def _failed(self, sensor: OnBus, bus: str) -> Fault:
+        """Note how the bus of a sensor fails; return the fault."""
+        why = self._refusals.get(bus, "takes no conversion")
+        self.bus_faults[sensor.rom] = f"{shown(bus, self._buses.get(bus, ''))} {why}"
+        return Fault.BUS
 
     def _reading_on(self, bus: str, sensor: OnBus, given: int) -> Reading:
         rom, home = sensor.rom, f"{uncached(bus)}{sensor.rom}/"

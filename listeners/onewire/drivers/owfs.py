@@ -236,7 +236,7 @@ class Owfs(OneWire):
 
     def _find_buses(self, known: Mapping[str, str] = MappingProxyType({})) -> None:
         """See which buses there are besides those known, which stay; log once where they are not real."""
-        found = {**known, **dict(buses(self._tree))}
+        found = {**known, **dict(buses(self._tree, self.clock.monotonic))}
         if found == self._buses:
             return
         self._buses = found

@@ -22,8 +22,11 @@ PORT = 4304
 _ENCODING = ("utf-8", "surrogateescape")
 """How names are decoded and encoded, whatever they contain: an alias is as in its file."""
 
-TIMEOUT = 10.0
-"""Seconds that one answer may take, also where owserver reports that it is working; a silent one gets 2."""
+TIMEOUT = 20.0
+"""Seconds that one answer may take while owserver reports that it is working; a silent one gets 2.
+
+It takes up to 10 to find out that the host of a server behind it is off (measured with owserver 3.2p4).
+"""
 
 _CUT = (errno.ECONNRESET, errno.EPIPE)
 """The errors of a connection that ended early."""
