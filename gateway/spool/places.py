@@ -45,11 +45,22 @@ class Mark(NamedTuple):
 
 
 class Places:
-    """The table `cursors`: for each dispatcher the last id it has delivered, and its mark.
+    """How far each dispatcher has come: the table `cursors`, and what is known in this run only.
+
+    =====================  =============================================  ===================================
+    of each dispatcher     all frames up to it, or in it                  after a kill
+    =====================  =============================================  ===================================
+    `_upto`, its place     are done                                       as last written, in the table
+    `_marks`               may have been sent, and with which times       as written before they were sent
+    `_sure`                are done, and it will not go back before them  its place
+    `_in_doubt`            may have been sent by an earlier run           all that was there at the start
+    `Ahead.passed`         are done, though older ones are not            as last written, in the notes
+    `Ahead.given`          are with it now                                nothing: it is given them again
+    =====================  =============================================  ===================================
 
     `consumers` are those that frames are kept for, and `first` is the oldest id that is kept. While the file
     cannot be read (`is_out`) frames are delivered from memory, ahead of those in the file. They have the ids
-    from `memory_from` on; which of them a dispatcher has passed is kept beside its place, and in the notes.
+    from `memory_from` on.
     """
 
     def __init__(self, boot: str) -> None:
