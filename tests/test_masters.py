@@ -10,6 +10,7 @@ import pytest
 from gateway.clock import Clock
 from gateway.settings import build
 from listeners.onewire.bus import BusFault
+from listeners.onewire.checks.examine_owfs import examine_tree
 from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owfs import Owfs
 from listeners.onewire.drivers.owserver import Address, Server
@@ -59,7 +60,7 @@ class House:
         self.tree = Server(Address("127.0.0.1", port))
         self.tree.open()
         self.resolution = resolution
-        self.paths = dict(buses(self.tree))
+        self.paths = dict(buses(self.tree, self.clock.monotonic))
         self.again()
 
     def again(self):
@@ -469,6 +470,29 @@ def test_a_server_that_hangs_holds_up_no_search(monkeypatch):
     tree.hangs = False
     assert [25.0, 25.0] in (list(bus.sweep(roms).values()) for _ in range(40))
     assert set(bus.search()) == set(roms)
+
+
+def test_a_server_that_hangs_from_the_start_is_named_for_sensors_that_may_be_behind_it(monkeypatch, said):
+    # given two servers of which one hangs before the gateway starts
+    clock, roms = VirtualClock(), [Rom.parse(FLOW), Rom.parse(RETURN)]
+    tree = Hanging(clock, roms)
+    tree.hangs = True
+    monkeypatch.setattr(Owfs, "_reach", lambda _: tree)
+    bus = build(Owfs, {"node": "9", "sensor1": FLOW, "sensor2": RETURN})
+    bus.clock = clock
+    # when it starts, then the other one is read, and the one that hangs is named
+    bus.open()
+    assert list(bus.sample()) == [None, 25.0]
+    assert said()[-1].endswith(
+        ": no answer, nor does bus.0 (another owserver) answer; look at that, and the way to it"
+    )
+    silent, _ = examine_tree(tree, clock.monotonic)
+    assert silent.is_bad
+    assert "bus.0 (another owserver) does not answer in time" in silent.found
+    # and when it is back, its sensor is found by the next search
+    tree.hangs = False
+    bus.look()
+    assert list(bus.sample()) == [25.0, 25.0]
 
 
 def test_a_server_that_hangs_is_tried_at_each_sweep_where_there_is_no_other():

@@ -27,7 +27,7 @@ class Shown:
 
 def test_the_buses_of_a_server_behind_the_first_are_found():
     names = {"bus.0/": "DS2482-800(0)", "bus.2/": "tcp", "bus.2/bus.1/": "DS9490R", "bus.5/": "fake"}
-    assert list(buses(Shown(names.get))) == [
+    assert list(buses(Shown(names.get), VirtualClock().monotonic)) == [
         ("bus.0/", "DS2482-800(0)"),
         ("bus.2/bus.1/", "DS9490R"),
         ("bus.5/", "fake"),
@@ -45,7 +45,7 @@ def test_the_buses_of_a_server_behind_the_first_are_found():
 )
 def test_servers_behind_servers_come_to_an_end(named):
     tree = Shown(named)
-    assert len(list(islice(buses(tree), 1000))) <= 8
+    assert len(list(islice(buses(tree, VirtualClock().monotonic), 1000))) <= 8
     assert tree.asked < 400
 
 
@@ -67,6 +67,6 @@ def test_a_server_that_hangs_is_asked_for_one_of_its_buses_only():
 
     # when the buses are looked for
     found = list(buses(Shown(named), clock.monotonic))
-    # then those of the other two are found, six seconds later
-    assert found == [("bus.0/bus.0/", "DS9490R"), ("bus.2/bus.3/", "x")]
+    # then those of the other two are found, six seconds later, and it is named
+    assert found == [("bus.0/bus.0/", "DS9490R"), ("bus.1/", "tcp"), ("bus.2/bus.3/", "x")]
     assert clock.monotonic() == 6

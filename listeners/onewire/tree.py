@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.text.numeral import SPACE, parse
@@ -55,11 +54,11 @@ class Tree(Protocol):
         """Return the scale of its temperatures: C, F, K or R."""
 
 
-def buses(tree: Tree, clock: Callable[[], float] = monotonic) -> Iterator[tuple[str, str]]:
+def buses(tree: Tree, clock: Callable[[], float]) -> Iterator[tuple[str, str]]:
     """Yield path (with a slash at its end) and name of each bus, those of a server behind this one included.
 
     Asking for names, not for directories, leaves the 1-Wire line alone. A server that hangs at one of its
-    numbers is not asked for the others: each would take as long.
+    numbers is not asked for the others, each of which would take as long; it is shown as such, as SERVER.
     """
     pending, servers = [""], 0
     while pending:
@@ -71,6 +70,7 @@ def buses(tree: Tree, clock: Callable[[], float] = monotonic) -> Iterator[tuple[
             server = server_of(path)
             if server and clock() - begun > HANGS_S:
                 pending = [other for other in pending if not other.startswith(server)]
+                yield server, SERVER
         if name not in ("", SERVER):
             yield path or HERE, name
         elif (name or not path) and servers < _SERVERS:
@@ -93,7 +93,7 @@ def device(tree: Tree, path: str) -> str:
 
 def shown(path: str, name: str) -> str:
     """Return how OWFS calls a bus: bus.1 (DS2482-100)."""
-    return f"{path.strip('./')} ({name})"
+    return f"{path.strip('./')} ({'another owserver' if name == SERVER else name})"
 
 
 _TO_CELSIUS: Mapping[str, Callable[[float], float]] = {

@@ -6,15 +6,16 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good
 from listeners.onewire.checks.owfs_conf import PATH, REAL, examine_sources, options
 from listeners.onewire.rom import Rom
-from listeners.onewire.tree import Unavailable, buses, device
+from listeners.onewire.tree import SERVER, Unavailable, buses, device, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gateway.diagnosis.finding import Finding
     from gateway.diagnosis.machine import Machine
@@ -126,15 +127,19 @@ def examine_server(machine: Machine, tree: Tree, server: str) -> Iterator[Findin
         yield from examine_tree(tree)
 
 
-def examine_tree(tree: Tree) -> Iterator[Finding]:
+def examine_tree(tree: Tree, clock: Callable[[], float] = monotonic) -> Iterator[Finding]:
     """Yield whether there is an answer, and from which buses."""
     try:
         tree.open()
-        found = dict(buses(tree))
+        found = dict(buses(tree, clock))
+        silent = [shown(path, name) for path, name in found.items() if name == SERVER]
+        found = {path: name for path, name in found.items() if name != SERVER}
         twice = _seen_twice(tree, found)
     except OSError as error:
         yield bad(str(error))
         return
+    for server in silent:
+        yield bad(f"{tree}: {server} does not answer in time", "look at that owserver, and the way to it")
     made_up = [name for name in found.values() if name.startswith("Simulated-")]
     if not found:
         yield bad(f"{tree} has no bus", f"see the system's log for what is wrong with {PATH}")

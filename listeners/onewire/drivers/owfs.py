@@ -22,7 +22,7 @@ from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owserver import Address, Server
 from listeners.onewire.ds18b20 import POWER_ON_C, Fault, Reading, decode
 from listeners.onewire.rom import Rom
-from listeners.onewire.tree import Tree, Unavailable, buses, read_temperature, shown
+from listeners.onewire.tree import SERVER, Tree, Unavailable, buses, read_temperature, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -119,6 +119,8 @@ class Owfs(OneWire):
     # Those that did not answer in the last sweep, and which bus could not be searched for them.
     _missing: list[Rom] = field(default_factory=list, init=False, compare=False, repr=False)
     _unsearched: str = field(default="", init=False, compare=False, repr=False)
+    # Servers behind this one that do not answer.
+    _silent: list[str] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -212,12 +214,14 @@ class Owfs(OneWire):
         """Return how a sensor's bus failed in the last sweep, or may have, where there are several."""
         if known := self._masters and self._masters.bus_faults.get(rom):
             return known
-        unseen = rom in self._missing and self.traits(rom) == (None, None)
-        if not (unseen and self._unsearched):
+        if rom not in self._missing or self.traits(rom) != (None, None):
             return ""
-        return (
-            f"no answer, and {self._unsearched} cannot be searched; look for a short, and at the bus master"
-        )
+        if self._unsearched:
+            why = f"and {self._unsearched} cannot be searched; look for a short, and at the bus master"
+            return f"no answer, {why}"
+        if self._silent:
+            return f"no answer, nor does {', '.join(self._silent)} answer; look at that, and the way to it"
+        return ""
 
     def traits(self, rom: Rom) -> tuple[int | None, bool | None]:
         """Return resolution and power supply, as far as a bus master has shown them."""
@@ -237,6 +241,8 @@ class Owfs(OneWire):
     def _find_buses(self, known: Mapping[str, str] = MappingProxyType({})) -> None:
         """See which buses there are besides those known, which stay; log once where they are not real."""
         found = {**known, **dict(buses(self._tree, self.clock.monotonic))}
+        self._silent = [shown(path, name) for path, name in found.items() if name == SERVER]
+        found = {path: name for path, name in found.items() if name != SERVER}
         if found == self._buses:
             return
         self._buses = found
