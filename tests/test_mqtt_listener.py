@@ -29,6 +29,8 @@ ZIGBEE = {
     "value3": ["tele/boiler/SENSOR", "DS18B20.Temperature", "21", "1"],
     "value4": ["shelly/status/switch:0", "aenergy.by_minute.1", "22", "1"],
     "value5": ["rtl_433/96/temperature_C", "-", "23", "1"],
+    "value6": ["tele/meter/SENSOR", "SML.1.8.0", "24", "1"],
+    "value7": ["tele/meter/SENSOR", "SML.16.7.0.L.1", "24", "2"],
 }
 
 
@@ -45,6 +47,9 @@ def mappings():
         ("tele/boiler/SENSOR", '{"Time":"x","DS18B20":{"Id":"0","Temperature":20.6}}', ("21", (20.6,))),
         ("shelly/status/switch:0", '{"aenergy":{"by_minute":[1,2,3]}}', ("22", (2,))),
         ("rtl_433/96/temperature_C", " 20.5 ", ("23", (20.5,))),
+        ("tele/meter/SENSOR", '{"SML":{"1":7,"1.8.0":4321.5,"16.7.0":{"L":[1,230]}}}', ("24", (4321.5, 230))),
+        ("tele/meter/SENSOR", '{"SML":{"1":{"8":{"0":4321.5}},"16.7":{"0":{"L.1":9}}}}', ("24", (4321.5, 9))),
+        ("tele/meter/SENSOR", '{"SML.1":{"8":{"x":1},"8.0":2},"SML":{"1":[1]}}', ("24", (2,))),
     ],
 )
 def test_a_mapping_finds_its_value(topic, payload, expected):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -159,12 +160,19 @@ class Unfound:
 
 
 def _walk(value: Any, path: str) -> Any:  # noqa: ANN401  (JSON)
-    """Return what is at a path of keys with dots between; a number is a place in a list, from 0."""
-    for step in path.split("."):
-        if isinstance(value, dict) and step in value:
-            value = value[step]
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            raise ValueError(f"nothing at {path}")
-    return value
+    """Return what is at a path of keys with dots between; a number is a place in a list, from 0.
+
+    A key may have dots itself, as OBIS codes have.
+    """
+    ends = [at for at, sign in enumerate(f"{path}.") if sign == "."]
+    for end in ends if isinstance(value, dict) else ends[:1]:
+        step, rest = path[:end], path[end + 1 :]
+        with suppress(LookupError, ValueError):
+            if isinstance(value, dict):
+                found = value[step]
+            elif isinstance(value, list) and step.isdecimal():
+                found = value[int(step)]
+            else:
+                break
+            return _walk(found, rest) if rest else found
+    raise ValueError(f"nothing at {path}")
