@@ -266,6 +266,35 @@ def test_a_line_that_a_restart_of_the_board_cuts_off_is_no_shorter_packet(wire, 
     assert [frame.values for frame in listener.read(stop)] == [(3, 215)]
 
 
+@pytest.mark.parametrize(
+    ("first", "again", "other"),
+    [
+        (
+            "[RF12demo.14] O i15 g210 @ 433 MHz q1",
+            " O i15 g211 @ 433 MHz q1",
+            "[RF12demo.15] O i15 g210 @ 433 MHz",
+        ),
+        ("[RFM69CW.1] i15 g210", "[RFM69CW.1] i15 g210", "[RFM69CW.2]"),
+        ("|emonPi CM V1.0.0", "|emonPi CM V1.0.0", "|emonPi CM V1.1.0"),
+        ("\ufffd\0[RF12demo.14]", "[RF12demo.14]", "emonPi V2.93"),
+    ],
+)
+def test_a_board_that_restarts_again_and_again_gives_no_part_of_a_line(first, again, other):
+    # given a board that has restarted, and has printed packets
+    listener = Rfm12pi()
+    listener.hear(first)
+    assert isinstance(listener.hear("OK 10 44 100 3 4 (-61)"), Packet)
+    # when it restarts in the middle of a line, and says so or answers a setting
+    for _ in range(3):
+        listener.hear(again)
+        # then neither beginning nor end of a line is taken for a packet
+        assert listener.hear("OK 10 44 1") == Rejected("no-rssi")
+        assert listener.hear("0 44 100 (-61)") == Rejected("no-ok")
+    # and other firmware may print neither OK nor signal strength
+    listener.hear(other)
+    assert isinstance(listener.hear("10 44 100 3 4"), Packet)
+
+
 def test_all_that_has_come_is_one_list(wire, stop, opened):
     listener = opened(wire.port)
     wire.send(b"OK 10 1 0 \r\nOK 11 2 0\r\nOK 12 3 0 (-50)\nOK 13 4")

@@ -174,6 +174,7 @@ _CONFIGURATION = re.compile(
 )
 _COMMENT = re.compile(r"\|[\t -~]*|Settings:(?: [rbpgi][0-9]{0,3})+(?: a[^O|]*)?")
 _COMMENT_BANNER = re.compile(r"\|[A-Za-z][\w ]* V[0-9.]+", re.ASCII)
+_FIRMWARE = re.compile(r"\[[^\]]+\]|[A-Za-z][\w ]* V[0-9.]+", re.ASCII)
 _ONE_SETTING = re.compile(r"\|(RF Band|Group|Node)(?: ID)?(?::? | = )([0-9]{1,3})(?:MHz)?")
 _ALL_SETTINGS = re.compile(r" ([bgi])([0-9]{1,3})(?![0-9])")
 _LETTERS = {"RF Band": "b", "Group": "g", "Node": "i"}
@@ -207,6 +208,12 @@ def _known(text: str) -> Ignored | None:
         return Comment(kind, _settings_in(text))
     other = _KINDS.fullmatch(text)
     return Ignored(other.lastgroup.replace("_", "-")) if other and other.lastgroup else None
+
+
+def firmware_in(line: str) -> str:
+    """Return the name and version of firmware in what a board says of itself, or ""."""
+    found = _FIRMWARE.search(line)
+    return found[0] if found else ""
 
 
 def _after_noise(text: str) -> Ignored | None:

@@ -22,6 +22,7 @@ from listeners.radio.grammar import (
     Configuration,
     Packet,
     decode,
+    firmware_in,
     is_whole,
     with_header,
 )
@@ -75,7 +76,8 @@ class Rfm12pi(SerialListener):
         self._simulator: SimulatedRfm12pi | None = None
         self._search: BaudSearch | None = None
         self._rates: tuple[int, ...] = RATES if self.baud == "auto" else (self.baud,)
-        self._configuration, self._says_ok, self._with_rssi = "", False, set[int | None]()
+        self._configuration = self._firmware = ""
+        self._says_ok, self._with_rssi = False, set[int | None]()
         self._board = Board({}, self.clock, self.log)
         self._groups = Groups(self.group)
 
@@ -114,7 +116,8 @@ class Rfm12pi(SerialListener):
         """Open the port; what has already arrived there is dropped."""
         super().open()
         self._search = BaudSearch(self.clock, self._rates) if self.baud == "auto" else None
-        self._configuration, self._says_ok, self._with_rssi = "", False, set[int | None]()
+        self._configuration = self._firmware = ""
+        self._says_ok, self._with_rssi = False, set[int | None]()
         self._board = Board(self.wanted(), self.clock, self._board_log, time_every=self.sendtimeinterval)
 
     def close(self) -> None:
@@ -157,8 +160,11 @@ class Rfm12pi(SerialListener):
             if said.kind == "bad-crc":  # not a fault of the line, and many of them hint at the antenna
                 self.counts["damaged-packet"] += 1
             self._board.hear(said)
-            if said.kind in ("banner", "config"):  # its firmware may have been replaced
-                self._says_ok = False
+            if said.kind in ("banner", "config") and (firmware := firmware_in(line)) not in (
+                "",
+                self._firmware,
+            ):
+                self._firmware, self._says_ok = firmware, False
                 self._with_rssi.clear()
         if isinstance(said, Configuration) and line.strip() != self._configuration:
             self._configuration = line.strip()
