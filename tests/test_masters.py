@@ -507,12 +507,15 @@ def test_a_server_that_hangs_is_tried_at_each_sweep_where_there_is_no_other():
     assert masters.sweep([rom]) == {rom: 25.0}
 
 
-def test_a_ds28ea00_has_no_scratchpad_there_and_is_read_as_a_number():
+@pytest.mark.parametrize(
+    ("text", "celsius"), [(b"      21.125", 21.125), (b"     113.188", 113.1875), (b"     -10.438", -10.4375)]
+)
+def test_a_ds28ea00_has_no_scratchpad_there_and_is_read_as_a_number(text, celsius):
     rom = Rom.parse("42.33F749050000")
-    files = {f"bus.0/uncached/{rom}/temperature11": b"      21.125", "bus.0/simultaneous/temperature": b""}
+    files = {f"bus.0/uncached/{rom}/temperature11": text, "bus.0/simultaneous/temperature": b""}
 
     assert Masters(Files(files), {"bus.0/": "DS9490"}, lambda _: 11, CountingClock()).sweep([rom]) == {
-        rom: 21.125
+        rom: celsius
     }
 
 

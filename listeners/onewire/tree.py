@@ -98,9 +98,9 @@ def shown(path: str, name: str) -> str:
 
 _TO_CELSIUS: Mapping[str, Callable[[float], float]] = {
     "C": lambda value: value,
-    "F": lambda value: _to_sixteenths((value - 32) / 1.8),
-    "K": lambda value: _to_sixteenths(value - 273.15),
-    "R": lambda value: _to_sixteenths(value / 1.8 - 273.15),
+    "F": lambda value: to_sixteenths((value - 32) / 1.8),
+    "K": lambda value: to_sixteenths(value - 273.15),
+    "R": lambda value: to_sixteenths(value / 1.8 - 273.15),
 }
 
 
@@ -116,6 +116,6 @@ def read_temperature(tree: Tree, path: str) -> Reading:
     return plausible(to_celsius(float(value))) if to_celsius else Fault.UNREADABLE
 
 
-def _to_sixteenths(celsius: float) -> float:
-    """Undo the rounding of another scale: OWFS gives six digits, and no sensor has finer steps."""
+def to_sixteenths(celsius: float) -> float:
+    """Undo the rounding of a sensor's temperature: OWFS gives six digits, and none has finer steps."""
     return round(celsius * 16) / 16

@@ -32,7 +32,15 @@ from listeners.onewire.ds18b20 import (
     resolution_of,
 )
 from listeners.onewire.sensor import Sensor
-from listeners.onewire.tree import HANGS_S, Unavailable, device, read_temperature, server_of, shown
+from listeners.onewire.tree import (
+    HANGS_S,
+    Unavailable,
+    device,
+    read_temperature,
+    server_of,
+    shown,
+    to_sixteenths,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -230,7 +238,9 @@ class Masters:
         if rom.family == DS28EA00:
             # OWFS does not show its scratchpad, so a true 85 °C cannot be told from that of a power-on.
             reading = read_temperature(self._tree, f"{home}temperature{self._resolution(rom) or FINEST}")
-            return Fault.POWER_ON if reading == POWER_ON_C else reading
+            if isinstance(reading, Fault):
+                return reading
+            return Fault.POWER_ON if reading == POWER_ON_C else to_sixteenths(reading)
 
         def read() -> bytes:
             return self._tree.read(f"{home}scratchpad")
