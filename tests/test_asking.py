@@ -128,3 +128,37 @@ def test_a_file_that_was_named_and_is_not_there_is_a_fault(machine, oemgateway, 
         status, _, err = oemgateway("--config-file", machine.folder / "typo.conf", what)
         assert status == 78
         assert "there is no such file" in err
+
+
+@pytest.mark.parametrize("wrong", ["loglevel = VERBOSE", "lonely", "max_age = 1, 2", "[[deeper]]"])
+def test_a_fault_beside_the_socket_does_not_hide_it(machine, oemgateway, at_end, wrong):
+    # given a gateway that runs, and a file that has a fault since
+    file, socket = machine.folder / "own.conf", machine.folder / "own"
+    file.write_text(f"[gateway]\nsocket = {socket}\n{wrong}\n")
+    at_end.enter_context(closing(Control(socket, {"status": lambda: answer(file=str(file))})))
+    # then it is found
+    assert oemgateway("--config-file", file, "status")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "# [gateway]\r# socket = /x\r", "[gateway\nsocket = /x\n", "socket = /x\n[gateway]\n"),
+        *("[gateway]\nsocket = x/y\n", "[gateway]\nsokcet = /x\n", '[gateway]\nsocket = "/x\n'),
+        "[gateway]\nstate_dir = x/y\n",
+    ],
+)
+def test_a_file_whose_faults_hide_the_socket_is_said_to(machine, oemgateway, running, text):
+    file = machine.folder / "own.conf"
+    file.write_text(text)
+    hidden = f"{file}: it has faults, which hide where the socket is: oemgateway check"
+    # when none answers at the default place, nobody is told to start one
+    status, _, err = oemgateway("--config-file", file, "status")
+    assert (status, "service oemgateway start" in err) == (4, False)
+    assert hidden in err
+    status, _, err = oemgateway("--config-file", file, "values")
+    assert (status, "service oemgateway start" in err) == (1, False)
+    assert hidden in err
+    # and one that does with another file is not taken for this file's
+    running(machine.file)
+    assert hidden in oemgateway("--config-file", file, "status")[2]

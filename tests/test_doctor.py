@@ -223,6 +223,19 @@ def test_a_plugin_need_not_examine(pi):
     assert not list(Listener().examine(pi.machine))
 
 
+def test_a_fault_of_the_file_hides_only_its_own_setting(tmp_path):
+    file, states = tmp_path / "oemgateway.conf", tmp_path / "state"
+    file.write_text(f"{state(tmp_path)}loglevel = VERBOSE\n")
+    said = command("--config-file", file, "doctor").stdout
+    assert f"may write to {states}" in said
+    assert f"no gateway answers at {states}/control (" in said
+    # when the place itself is wrong, no other is claimed to be it
+    file.write_text("[gateway]\nstate_dir = state\n")
+    said = command("--config-file", file, "doctor").stdout
+    assert "?     state: where it is kept is not known: the faults of the file hide it" in said
+    assert "it has faults, which hide where the socket is: oemgateway check" in said
+
+
 def test_what_the_running_gateway_has_seen_is_told(tmp_path):
     file = tmp_path / "oemgateway.conf"
     port = free_port()

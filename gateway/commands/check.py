@@ -32,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     """Print what would run, or the faults: to standard output as well, since they were asked for."""
     file = options.file or options.config_file
     try:
-        remembered = Memory(config.read_gateway(file).find_state_dir()).recall()
+        gateway, _ = config.read_gateway(file)
+        remembered = Memory(gateway.find_state_dir()).recall()
         say(describe(config.read(file, remembered)))
     except config.ConfigFaults as faults:
         sys.stdout.writelines(f"{fault}\n" for fault in faults.faults)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.conf import config
+from gateway.conf.config import Gateway
 from gateway.diagnosis.finding import Finding, bad, good, show, unknown
 from gateway.diagnosis.machine import WRITE_SEARCH, Machine
 from gateway.paths import DEFAULT_FILE, STATE, own_state
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Mapping
 
-    from gateway.conf.config import Gateway
     from gateway.plugin import Plugin
     from gateway.present.status import SectionStatus, Status
 
@@ -57,11 +57,12 @@ def run(options: argparse.Namespace) -> int:
 def examine(file: Path, machine: Machine) -> Iterator[Finding]:
     """Yield the findings on a configuration and on the machine; nothing is changed."""
     plugins: dict[str, Plugin]
+    hidden = False
     try:
         configuration = config.read(file)
     except config.ConfigFaults as faults:
         yield from (replace(bad(""), subject=str(fault)) for fault in faults.faults)
-        gateway, plugins = config.readable_gateway(file), _usual()
+        (gateway, hidden), plugins = _readable(file), _usual()
     else:
         yield replace(good(f"{file} has no faults"), subject="configuration")
         gateway, plugins = configuration.gateway, {**configuration.listeners, **configuration.dispatchers}
@@ -80,7 +81,8 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
         running = status.sections if status else {}
         # A gateway that hangs still holds its buses and ports.
         machine = replace(machine, running=frozenset(running if status or not pid else plugins), gateway=pid)
-    state = bad(in_queue) if in_queue else _examine_state(gateway, machine)
+    lost = unknown("where it is kept is not known: the faults of the file hide it") if hidden else None
+    state = bad(in_queue) if in_queue else lost or _examine_state(gateway, machine)
     yield replace(state, subject="state")
     if machine.live and gateway.syslog:
         yield replace(_examine_syslog(gateway.syslog), subject="syslog")
@@ -91,6 +93,15 @@ def examine(file: Path, machine: Machine) -> Iterator[Finding]:
             yield from (replace(finding, subject=name) for finding in _experience(running[name]))
             if remark := running[name].remark:
                 yield replace(unknown(remark), subject=name)
+
+
+def _readable(file: Path) -> tuple[Gateway, bool]:
+    """Return what can be read of [gateway] in a file with faults, and whether they hide state_dir."""
+    try:
+        gateway, hidden = config.read_gateway(file)
+    except config.ConfigFaults as faults:
+        return Gateway(), not isinstance(faults.__cause__, FileNotFoundError)
+    return gateway, "state_dir" in hidden
 
 
 def _examine_syslog(words: tuple[str, ...]) -> Finding:
@@ -116,14 +127,17 @@ def _usual() -> dict[str, Plugin]:
 
 def _ask(gateway: Gateway, file: Path) -> tuple[Finding, Status | None, int]:
     """Ask the running gateway for its status, and return its process (0: it does not run with this file)."""
-    running = RunningGateway(file, gateway.find_socket())
+    try:
+        running = RunningGateway.of(file)
+    except config.ConfigFaults:
+        running = RunningGateway(file, gateway.find_socket())
     try:
         status = running.status()
     except TimeoutError as error:
         pid = control.process_at(running.socket)
         cure = f"look at the disk and the log, then {of_process(pid).restart}"
         return bad(str(error), cure), None, pid
-    except OSError as error:
+    except (OSError, config.ConfigFaults) as error:
         holder = of_file(gateway.find_state_dir() / "queue.db")
         if holder and holder.pid and not holder.is_command:
             found = f"process {holder.pid} has the queue, and does not answer at {running.socket}"

@@ -32,6 +32,8 @@ from gateway.settings import (
     SettingsFault,
     at_least,
     build,
+    declared,
+    did_you_mean,
     secrets,
     setting,
 )
@@ -149,20 +151,28 @@ def understood(text: Document, remembered: Mapping[Place, str] = MappingProxyTyp
     )
 
 
-def read_gateway(path: Path | str) -> Gateway:
-    """Read only [gateway], whatever is wrong elsewhere; its defaults if it has faults itself.
+def read_gateway(path: Path | str) -> tuple[Gateway, frozenset[str]]:
+    """Read only [gateway]: each setting without a fault, whatever is wrong elsewhere.
 
-    Raises ConfigFaults if there is no such file.
+    Return with it the names of the settings that a fault may hide. Raises ConfigFaults if the file cannot be
+    read.
     """
-    return _gateway(document.read(Path(path))) or Gateway()
-
-
-def readable_gateway(path: Path) -> Gateway:
-    """Read [gateway] as `read_gateway` does; return its defaults also if there is no such file."""
+    text = document.read(Path(path))
+    section = text.root.sections.get("gateway")
+    if section is None:
+        is_usual = text.root.sections and not text.faults and not text.root.entries
+        return Gateway(), frozenset(() if is_usual else declared(Gateway))
+    cut = {fault.line for fault in text.faults}
+    hidden = {key for key, entry in section.entries.items() if entry.line in cut} | {*text.root.entries}
+    entries = {key: entry.value for key, entry in section.entries.items() if entry.line not in cut}
     try:
-        return read_gateway(path)
-    except ConfigFaults:
-        return Gateway()
+        return build(Gateway, entries), frozenset(hidden)
+    except SettingsFault as fault:
+        wrong = {key for key, _ in fault.faults if key}
+    known = declared(Gateway)
+    misspelt = {name for key in wrong - {*known} for name in known if name in did_you_mean(key, known)}
+    sound = {key: value for key, value in entries.items() if key not in wrong}
+    return build(Gateway, sound), frozenset(hidden | wrong | misspelt)
 
 
 def _gateway(text: Document) -> Gateway | None:

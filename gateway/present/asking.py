@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.conf import config
-from gateway.conf.config import ConfigFaults, Gateway
+from gateway.conf.config import ConfigFaults, Fault, Gateway
 from gateway.paths import DEFAULT_FILE
 from gateway.present.status import Status, from_json
 from gateway.process import control
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class RunningGateway:
     """The gateway that runs with a file, behind its socket.
 
-    `unread` says why the file cannot be read; the socket is then taken to be at its default place.
+    `unread` says why the file does not tell where its socket is: that is then taken to be at its default
+    place.
     """
 
     file: Path
@@ -32,12 +33,15 @@ class RunningGateway:
     def of(cls, file: Path) -> Self:
         """Find it. Raises ConfigFaults where a file was named that is not there, or is not a text file."""
         try:
-            return cls(file, config.read_gateway(file).find_socket())  # faults elsewhere in it do not matter
+            gateway, hidden = config.read_gateway(file)  # faults elsewhere in it do not matter
         except ConfigFaults as faults:
             is_default = file == DEFAULT_FILE and isinstance(faults.__cause__, FileNotFoundError)
             if not is_default and not isinstance(faults.__cause__, PermissionError):
                 raise
             return cls(file, Gateway().find_socket(), faults)
+        is_hidden = "socket" in hidden or ("state_dir" in hidden and not gateway.socket)
+        fault = Fault(str(file), 0, "", "it has faults, which hide where the socket is: oemgateway check")
+        return cls(file, gateway.find_socket(), ConfigFaults([fault]) if is_hidden else None)
 
     @property
     def is_secret(self) -> bool:
@@ -77,10 +81,13 @@ class RunningGateway:
                 f"{self.socket}: a gateway may be running, but this user may not ask it: sudo"
             ) from None
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            elsewhere = f"; this user may not read {self.file}, which may name another socket: sudo"
+            cure = "sudo service oemgateway start"
+            if self.is_secret:
+                cure += f"; this user may not read {self.file}, which may name another socket: sudo"
+            elif self.unread:
+                cure = f"{self.unread}"
             raise ConnectionRefusedError(
-                f"no gateway answers at {self.socket} ({error.strerror}): sudo service oemgateway start"
-                f"{elsewhere if self.is_secret else ''}"
+                f"no gateway answers at {self.socket} ({error.strerror}): {cure}"
             ) from error
         except TimeoutError:
             raise

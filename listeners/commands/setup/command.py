@@ -96,7 +96,7 @@ class _Setup:
         self._file = file
         self._asking = asking
         self._machine = Machine.below(Path("/"))
-        self._gateway = config.read_gateway(file)
+        self._gateway, _ = config.read_gateway(file)
         self._running = RunningGateway(file, self._gateway.find_socket())
 
     def take(self) -> int:

@@ -110,11 +110,11 @@ def _read(file: Path) -> tuple[Gateway, Mapping[str, Plugin]]:
         say_aside(f"{first}{others}; going on with what can be read")
     else:
         return configuration.gateway, configuration.listeners
-    gateway = config.readable_gateway(file)
     try:
+        gateway, _ = config.read_gateway(file)
         return gateway, plugins(document.read(file), "listeners")
     except ConfigFaults:
-        return gateway, {}
+        return Gateway(), {}
 
 
 def _complain_of(survey: Survey) -> None:
