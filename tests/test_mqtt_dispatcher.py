@@ -139,6 +139,33 @@ def test_an_outage_loses_nothing_and_the_present_state_has_no_backlog(tmp_path):
             )
 
 
+def test_no_reading_goes_to_another_topic_while_the_gateways_id_cannot_be_read(tmp_path):
+    with Mosquitto(tmp_path) as broker, Subscriber(broker, "oemgateway/+/log/#") as subscriber:
+        file = configured(tmp_path, broker.port)
+        with running(tmp_path, file):
+            wait_until(lambda: numbers(subscriber, "oemgateway/"))
+        # given a gateway that starts while its id cannot be read
+        kept = tmp_path / "state" / "gateway.id"
+        kept.rename(tmp_path / "kept")
+        kept.mkdir()
+        with running(tmp_path, file) as gateway:
+            # when the id is found, after a trouble that names its file
+            wait_until(lambda: "gateway.id" in gateway.status()["dispatchers"]["house"]["trouble"])
+            kept.rmdir()
+            (tmp_path / "kept").rename(kept)
+            wait_until(lambda: not gateway.status()["dispatchers"]["house"]["trouble"])
+            # and is lost again before another connection is made
+            kept.unlink()
+            configured(tmp_path, broker.port, "batch = 500")
+            wait_until(kept.exists)
+            given = finish(tmp_path, gateway)
+            wait_until(lambda: len(numbers(subscriber, "oemgateway/")) >= len(given))
+    # then every reading has gone to the one topic, and the id is kept again
+    (base,) = {topic.split("/log/")[0] for topic, _, _ in subscriber.messages}
+    assert base.endswith(f"-{kept.read_text().strip()}")
+    assert sorted(set(numbers(subscriber, "oemgateway/"))) == given
+
+
 def test_home_assistant_finds_a_node_its_values_and_the_gateway(tmp_path):
     with Mosquitto(tmp_path) as broker, Subscriber(broker, "#") as subscriber:
         file = configured(tmp_path, broker.port, "topic = home", listeners=BRIDGE)

@@ -7,7 +7,7 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gateway.process.state_files import read_file, write_file
+from gateway.process.state_files import read_file, refusal, write_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,21 +15,30 @@ if TYPE_CHECKING:
 _FILE = "gateway.id"
 _ID = re.compile(r"[0-9a-f]{12}")
 
-_unkept: list[str] = []
+_known: dict[Path | None, str] = {}
 
 
 def gateway_id(state: Path | None) -> str:
     """Return the id kept in the state directory, made at the first time.
 
-    If it cannot be kept it lasts as long as this process.
+    A process that knows it needs the file no more. Raises OSError where there is one that cannot be read: a
+    new one would be that of another gateway.
     """
+    kept = ""
     if state:
-        with suppress(OSError, UnicodeDecodeError):
-            if _ID.fullmatch(kept := read_file(state / _FILE).strip()):
-                return kept
-    if not _unkept:
-        _unkept.append(secrets.token_hex(6))
+        try:
+            kept = read_file(state / _FILE).strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            pass
+        except OSError as error:
+            if state in _known:
+                return _known[state]
+            raise OSError(refusal(error, state)) from error
+    if _ID.fullmatch(kept):
+        _known[state] = kept
+        return kept
+    known = _known.setdefault(state, secrets.token_hex(6))
     if state:
         with suppress(OSError):
-            write_file(state / _FILE, f"{_unkept[0]}\n", synced=True)
-    return _unkept[0]
+            write_file(state / _FILE, f"{known}\n", synced=True)
+    return known

@@ -141,7 +141,7 @@ class Mqtt(Broker, Dispatcher):
     def base(self) -> str:
         """The topic below which everything is published; those of other formats end with /."""
         if self.format == "oemgateway":
-            return (self.topic or default_topic(gateway_id(self.state))).rstrip("/")
+            return (self.topic or default_topic(self.gateway or gateway_id(self.state))).rstrip("/")
         return f"{(self.topic or 'emon').rstrip('/')}/"
 
     @property
@@ -151,7 +151,9 @@ class Mqtt(Broker, Dispatcher):
 
     def open(self) -> None:
         """Connect; publish that the gateway is there, and all that is retained."""
-        gateway = self.gateway = gateway_id(self.state)
+        gateway = gateway_id(self.state)
+        if gateway != self.gateway:
+            self.gateway, self._stream, self.confirmations = gateway, None, None
         announcer = Announcer(gateway, self.base, self.prefix) if self.prefix else None
         if self._stream is None and self.format == "oemgateway":
             file = self.state and self.state / f"mqtt-{quote(self.name, safe='')}.json"

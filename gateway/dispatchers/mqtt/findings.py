@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.diagnosis.finding import Finding, bad, good
+from gateway.diagnosis.finding import Finding, bad, good, unknown
 from gateway.dispatchers.mqtt.reasons import judge
 from gateway.mqtt.examine import examine_broker
 from gateway.mqtt.message import Message
@@ -26,7 +26,12 @@ def _rights(mqtt: Mqtt, session: Session) -> Iterator[Finding]:
     """Yield whether this user may publish: an empty message that is not kept tells."""
     if session.version < 5 or mqtt.format != "oemgateway":
         return
-    topics = [f"{mqtt.base}/doctor", *([f"{mqtt.prefix}/oemgateway/doctor"] if mqtt.prefix else [])]
+    try:
+        base = mqtt.base
+    except OSError as error:
+        yield unknown(f"the gateway's id, which is in its topic, is not known: {error}")
+        return
+    topics = [f"{base}/doctor", *([f"{mqtt.prefix}/oemgateway/doctor"] if mqtt.prefix else [])]
     codes: list[int] = []
     session.deliver([Message(topic, b"") for topic in topics], codes)
     refused = [topic for topic, code in zip(topics, codes, strict=True) if judge(mqtt.where, topic, code)]
@@ -38,4 +43,4 @@ def _rights(mqtt: Mqtt, session: Session) -> Iterator[Finding]:
             + (", or set discovery = no" if below == mqtt.prefix else ""),
         )
     if not refused:
-        yield good(f"it takes what is published to {mqtt.base}/#")
+        yield good(f"it takes what is published to {base}/#")
