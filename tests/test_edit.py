@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.conf import document
+from gateway.conf.document import ConfigFaults
 from gateway.conf.edit import Draft, rewrite
 
 TEXT = """\
@@ -303,3 +304,13 @@ def test_whatever_is_set_nothing_else_changes(tmp_path_factory, changes, ending)
         assert draft.sections(kind)[name].entries[key].value == value
     assert [line for line in lines_of(draft) if line.lstrip().startswith("# ")] == comments
     assert draft.data.count(b"\r\n") in (0, draft.data.count(b"\n"))
+
+
+def test_a_setting_that_lost_the_name_above_it_is_the_files_fault_and_not_the_answers(written):
+    file = written("[dispatchers]\n[[log]]\ntype = log\n#[[mqtt]]\n#    type = mqtt\nca_file = /etc/ca.pem\n")
+    with pytest.raises(ConfigFaults) as caught:
+        Draft(file).begin("dispatchers", "mqtt")
+    assert (
+        str(caught.value)
+        == f"{file}:4: #[[mqtt]]: remove the #: ca_file (line 6) is below it, and counts as part of [[log]]"
+    )

@@ -9,6 +9,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from gateway.conf import document
+from gateway.conf.document import ConfigFaults, Fault
 from gateway.conf.misplaced import SECTIONS
 from gateway.conf.section import is_off
 from gateway.process.output import beside, check_plain, naming
@@ -16,7 +17,7 @@ from gateway.settings import quoted
 from gateway.text.plain import unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from gateway.conf.document import Document, Entry, Section
@@ -46,7 +47,8 @@ class Draft:
     """The file with changes that are not written yet: values of entries, new entries, and new sections.
 
     What is commented out in the file is put in force where it stands. A change raises ValueError, and is not
-    made, where the file would not be read as it is meant. No message has a value in it: it may be a secret.
+    made, where the file would not be read as it is meant, and ConfigFaults where that is due to an entry in a
+    wrong place of it. No message has a value in it: it may be a secret.
     """
 
     def __init__(self, path: Path) -> None:
@@ -201,11 +203,19 @@ class Draft:
             {place: value for place, (_, value) in _places(each).items()} for each in (self.text, text)
         )
         if after != {**before, **wanted}:
+            self._check_moved(before.keys() - after)
             key = max(wanted, key=len)[-1]
             raise Unwritable(
                 f"{key}: that would not be read as it is meant: leave quotes, commas and # out, keep it short"
             )
         self._lines, self.text = lines, text
+
+    def _check_moved(self, moved: Collection[Place]) -> None:
+        """Raise ConfigFaults where entries would get into another section: they may be meant for it."""
+        for place, (line, _) in _places(self.text).items():
+            if place in moved and (header := self.text.commented.section_above(line)):
+                message = header.message(place[-1], line)
+                raise ConfigFaults([Fault(str(self.path), header.line, header.text, message)])
 
 
 def entries_of(section: Section) -> dict[str, Entry]:
