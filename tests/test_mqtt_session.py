@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,9 @@ from tests.waiting import wait_until
 
 def connected(broker, name="x", **more):
     settings = {
-        key: more.pop(key) for key in list(more) if key in ("user", "password", "ca_file", "host", "timeout")
+        key: more.pop(key)
+        for key in list(more)
+        if key in ("user", "password", "ca_file", "tls", "host", "timeout")
     }
     session = Session(Broker(**{"host": "127.0.0.1", "port": broker.port, **settings}), name, **more)
     session.open()
@@ -95,7 +98,7 @@ def test_a_wrong_password_is_one_line_with_a_cure(tmp_path):
             connected(broker, user="me", password="wrong")
         assert "wrong" not in str(caught.value)
         assert "password" in caught.value.cure
-        with pytest.raises(Unreachable, match="refuses, who gives no user name"):
+        with pytest.raises(Unreachable, match="refuses a client without a user name: Not authorized"):
             connected(broker)
 
 
@@ -108,11 +111,27 @@ def test_no_broker_and_no_such_host_are_one_line():
         Session(Broker(host="no.such.host.invalid"), "x").open()
 
 
+def test_a_port_for_tls_is_tried_without_it_and_the_setting_is_named(tmp_path):
+    certificate, key = make_certificate(tmp_path)
+    tls = f"allow_anonymous true\ncertfile {certificate}\nkeyfile {key}"
+    with Mosquitto(tmp_path, tls) as broker:
+        with pytest.raises(Unreachable, match=r"closed the connection: is it a broker\? .* add tls = yes"):
+            connected(broker)
+        connected(broker, tls=True, ca_file=certificate).close()
+
+
+def test_a_certificate_that_has_ended_may_be_due_to_the_clock():
+    error = ssl.SSLCertVerificationError()
+    error.verify_code, error.verify_message = 10, "certificate has expired"
+    assert "see that this machine's clock is right" in Broker().unreachable(error).cure
+
+
 def test_something_that_is_no_broker_is_said_so(peer):
     with pytest.raises(Unreachable, match="no answer within 1 s"):
         Session(Broker(host="127.0.0.1", port=peer(silence).port, timeout=1.0), "x").open()
-    with pytest.raises(Unreachable, match=r"^127\.0\.0\.1:[0-9]+: The handshake operation timed out$"):
+    with pytest.raises(Unreachable, match=r"no TLS there, .*: The handshake operation timed out$") as caught:
         Session(Broker(host="127.0.0.1", port=peer(silence).port, timeout=1.0, tls=True), "x").open()
+    assert "or take tls" in caught.value.cure
     with pytest.raises(Unreachable, match="it closed the connection: is it a broker"):
         Session(Broker(host="127.0.0.1", port=peer(answering(b"")).port), "x").open()
     port = peer(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 50)).port

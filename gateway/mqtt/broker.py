@@ -122,7 +122,7 @@ class Broker(Plugin):
 
     def who(self, code: int) -> str:
         """Return the user that a broker refuses, "" if the refusal is not about the user."""
-        user = f" user {self.user}" if self.user is not None else ", who gives no user name"
+        user = f" user {self.user}" if self.user is not None else " a client without a user name"
         return user if code in _OF_USER else ""
 
     def remarks(self) -> Iterable[tuple[str, str]]:
@@ -149,6 +149,11 @@ class Broker(Plugin):
                 raise Unreachable(f"cert_file {self.cert_file} cannot be used: {why}", _OF_FILE) from error
         return context
 
+    def no_broker(self, found: str) -> Unreachable:
+        """Return the failure of what connects, and then does not answer as a broker does."""
+        tls = "" if self.secure else " If this is its port for TLS, add tls = yes"
+        return Unreachable(f"{self.where}: {found}: is it a broker?{tls}")
+
     def unreachable(self, error: Exception) -> Unreachable:
         """Return the failure to connect, in words, with the cure."""
         words = failure(error)
@@ -159,11 +164,15 @@ class Broker(Plugin):
             if today < MADE:
                 words += f"; the clock of this machine shows {datetime.fromtimestamp(today, UTC).date()}"
                 cure = "set the clock: timedatectl says whether it is kept right"
+            elif error.verify_code in _WRONG_TIME:
+                cure = "have it renewed there, and see that this machine's clock is right"
             elif error.verify_code in _UNKNOWN_ISSUER:
                 cure = "name the certificate that it is signed with in ca_file"
             else:
                 cure = "have the broker use a certificate that is valid, for the name in host"
-        elif isinstance(error, ssl.SSLError) or (self.secure and isinstance(error, ConnectionResetError)):
+        elif isinstance(error, ssl.SSLError) or (
+            self.secure and (isinstance(error, ConnectionResetError) or "handshake" in words)
+        ):
             words = f"no TLS there, or another kind of it: {getattr(error, 'reason', None) or words}"
             cure = f"give the port for TLS, {TLS_PORT} as a rule, or take tls, ca_file and cert_file out"
         elif isinstance(error, ConnectionRefusedError):
@@ -175,8 +184,10 @@ class Broker(Plugin):
         return Unreachable(f"{self.where}: {words}", cure)
 
 
+_WRONG_TIME = (9, 10)
+"""OpenSSL's codes (X509_V_ERR_*) of a certificate that is not valid yet, or no more."""
 _UNKNOWN_ISSUER = (18, 19, 20, 21)
-"""OpenSSL's codes (X509_V_ERR_*) of a certificate whose issuer is not known here."""
+"""The same of a certificate whose issuer is not known here."""
 
 
 def _why(error: Exception, *files: Path | None) -> object:

@@ -135,10 +135,10 @@ class Session:
         until = time.monotonic() + broker.timeout
         while self._connack is None and not self.is_lost:
             if (left := until - time.monotonic()) <= 0:
-                raise Unreachable(f"{broker.where}: no answer within {broker.timeout:g} s: is it a broker?")
+                raise broker.no_broker(f"no answer within {broker.timeout:g} s")
             self.wait(left)
         if self._connack is None and not is_5:
-            raise Unreachable(f"{broker.where}: it closed the connection: is it a broker?")
+            raise broker.no_broker("it closed the connection")
         code, words = self._connack or (_UNSUPPORTED_VERSION, "")
         if is_5 and code == _UNSUPPORTED_VERSION:
             self.close()
