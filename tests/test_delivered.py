@@ -590,7 +590,9 @@ class TestOnceAndInOrder:
         assert [value for value in stored(server) if value < 20] == [1.0, 2.0, 3.0, 4.0, 5.0]
         (refused,) = spool.refused("home")
         assert refused.frame.node == node
-        assert "its database cannot keep a name with such letters (write it in plain" in refused.reason
+        assert (
+            "its database cannot keep a name or unit with such letters (write it in plain" in refused.reason
+        )
         assert worker.doubled == 0
 
     def test_a_filter_that_refuses_everything_sets_nothing_aside(self, spool):

@@ -609,6 +609,19 @@ class TestUnits:
         assert emoncms("--provision").status == 0
         assert made(server)["units"] == ["W", "°C", ""]
 
+    def test_one_that_the_database_cannot_keep_is_left_out(self, file, server, emoncms):
+        # given a server whose tables are in latin1
+        server.charset = "latin-1"
+        write(file, server, RADIO, "[nodes]\n[[8]]\nnames = load, temp\nunits = Ω, C\n")
+        send(server, "8", _1=100.0, _2=20.0)
+        # then the feed is made without it, and that is said
+        said = emoncms("--provision")
+        assert r"^\?     home: made feed 1 \(8: load\): .* without a unit: its database cannot keep Ω" in said
+        assert made(server)["units"] == ["", "°C"]
+        assert server.inputs["8", "1"].processes == "1:1"
+        # and the next time the rest is not stopped by it either
+        assert r"^\?     home: feed 1 \(8: load\) gets no unit, Ω: " in emoncms("--provision")
+
     def test_so_it_does_for_values_that_come_by_name(self, file, server, emoncms):
         write(file, server, RADIO, "[nodes]\n[[tx]]\nnames = P1, T1\nunits = W, C\n")
         send(server, "tx", T1=20.0, P1=100.0)

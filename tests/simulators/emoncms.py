@@ -325,6 +325,10 @@ class FakeEmoncms:
         return _json(None)
 
     def _of_feed(self, action: str, params: Params) -> Answer:
+        if action in ("create", "set") and not self._can_keep(
+            params.get("unit", "") + params.get("fields", "")
+        ):
+            return NAME_REFUSED
         try:
             answer = self.feeds.answer(action, params)
         except OverflowError:

@@ -227,7 +227,7 @@ def _judge_fatal(body: str, secret: str) -> DeliveryFailure:
     if (name := _NAME_REFUSED.search(body)) and not in_process:
         cure = "write it in plain letters, or convert its tables to utf8mb4"
         found = excerpt(name[1], secret)
-        return NameRefused(f"its database cannot keep a name with such letters ({cure}): {found}")
+        return NameRefused(f"its database cannot keep a name or unit with such letters ({cure}): {found}")
     kind = HoldEverything
     if _DATABASE.search(body):
         kind = RowUnfinished if in_process or _NO_RESULT.search(body) else DatabaseFailed

@@ -36,7 +36,8 @@ _LONGEST = 64
 class FeedStep:
     """A process and its feed, with a slot for every `interval` seconds: it is `there`, or to be created.
 
-    `blocked` says why neither is possible, for example because the name is that of somebody else's feed.
+    `lost` is the unit that it was created without. `blocked` says why neither is possible, for example
+    because the name is that of somebody else's feed.
     """
 
     process: Process
@@ -45,6 +46,7 @@ class FeedStep:
     interval: int
     unit: str
     there: Feed | None = None
+    lost: str = ""
     blocked: str = ""
 
     @property

@@ -7,6 +7,7 @@ created again by the next reading, is logged to the feed of its name again.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good, unknown
@@ -94,8 +95,12 @@ class Provisioner:
         yield good(f"made the description of node {wanted.node}, {wanted.key}: {text}")
 
     def _set_unit(self, feed: Feed, unit: str) -> Iterator[Finding]:
-        self._account.set_unit(feed.id, unit)
-        yield good(f"made the unit of {feed}: {unit}")
+        try:
+            self._account.set_unit(feed.id, unit)
+        except Unexpected as failure:
+            yield unknown(f"{feed} gets no unit, {unit}: {failure}")
+        else:
+            yield good(f"made the unit of {feed}: {unit}")
 
     def _process(self, wanted: Wanted, there: Input, steps: Sequence[FeedStep]) -> Iterator[Finding]:
         """Add processes to an input that has none, or one that logs its value."""
@@ -113,12 +118,13 @@ class Provisioner:
         ids: list[int] = []
         made: list[str] = []
         try:
-            for step in steps:
+            for place, step in enumerate(steps):
                 if step.there:
                     ids.append(step.there.id)
                 else:
-                    ids.append(self._account.create_feed(step.tag, step.name, step.interval, step.unit))
-                    made.append(f"feed {ids[-1]} ({step.tag}: {step.name})")
+                    number, steps[place] = self._create(step)
+                    ids.append(number)
+                    made.append(f"feed {number} ({step.tag}: {step.name})")
             added = zip((step.process for step in steps), ids, strict=True)
             self._account.process(there.id, [*kept, *added])
         except DeliveryFailure as failure:
@@ -130,9 +136,22 @@ class Provisioner:
             return
         yield from (_made(wanted, step, number) for step, number in zip(steps, ids, strict=True))
 
+    def _create(self, step: FeedStep) -> tuple[int, FeedStep]:
+        """Create a feed; return its id, and the step without its unit where the server does not keep that."""
+        try:
+            return self._account.create_feed(step.tag, step.name, step.interval, step.unit), step
+        except Unexpected:
+            if step.unit.isascii():
+                raise
+        number = self._account.create_feed(step.tag, step.name, step.interval)
+        return number, replace(step, unit="", lost=step.unit)
+
 
 def _made(wanted: Wanted, step: FeedStep, number: int) -> Finding:
     if step.there:
         return good(f"logged {wanted} to {step.there} again, which was there")
     found = f"made feed {number} ({step.tag}: {step.name}): {step.described} of {wanted}"
+    if step.lost:
+        cure = "write it in plain letters, or convert its tables to utf8mb4 and run this again"
+        return unknown(f"{found}, without a unit: its database cannot keep {step.lost}", cure)
     return good(f"{found}, in {step.unit}" if step.unit and step.process == LOG else found)
