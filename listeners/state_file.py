@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from gateway.process.state_files import read_file, write_file
+from gateway.process.state_files import read_file, refusal, write_file
 from gateway.text.numeral import load_json
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ class StateFile:
         return bool(self._file and os.path.lexists(self._file))
 
     def read(self) -> dict[str, Any]:
-        """Return what was kept; nothing, which the log says, if it cannot be read."""
+        """Return what was kept; nothing if it is damaged, which the log says.
+
+        Raises OSError if it is there but cannot be read: it would be replaced by what begins anew.
+        """
         if not self._file:
             return {}
         try:
@@ -47,7 +50,7 @@ class StateFile:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            why = error.strerror or str(error)
+            raise OSError(refusal(error, self._file.parent)) from error
         except ValueError:
             why = "it is damaged"
         self._listener.log.warning("%s cannot be read (%s): what was kept in it begins anew", self._file, why)

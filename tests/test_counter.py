@@ -207,6 +207,28 @@ def test_the_total_survives_a_restart_and_a_kill(counter, tmp_path):
     assert read(after).values[1] == 1030
 
 
+def test_the_total_waits_for_what_was_kept_of_it(counter, tmp_path):
+    # given a total that was kept, in a file that cannot be read now
+    file = tmp_path / "count"
+    file.write_text("1000")
+    before = counter(counter1=str(file))
+    read(before)
+    file.write_text("20")
+    read(before)
+    before.close()
+    kept = tmp_path / "counter-net.json"
+    text = kept.read_text()
+    kept.unlink()
+    kept.mkdir()
+    # when it starts, then it does not, instead of a total that begins anew
+    with pytest.raises(OSError, match=r"counter-net\.json: .+"):
+        counter(counter1=str(file))
+    # and it goes on once that can be read
+    kept.rmdir()
+    kept.write_text(text)
+    assert read(counter(counter1=str(file))).values[1] == 1020
+
+
 @pytest.mark.parametrize(("first", "total"), [(1000, 10**9 + 1000), (2**32 - 1000, 2**32 + 10**9)])
 def test_the_total_does_not_fall_after_a_kill_where_the_file_began_again(counter, tmp_path, first, total):
     # given a counter that is set back to 0 or wraps, and is then goes far

@@ -636,6 +636,19 @@ def test_and_after_a_restart_where_anyone_ever_asked(tmp_path):
     gateway.end()
 
 
+def test_readings_are_taken_where_what_was_asked_for_cannot_be_read(tmp_path):
+    gateway = Running(state=tmp_path)
+    requests.get(f"{gateway.url}/input/post?node=7&csv=2", timeout=60)
+    asked(gateway)
+    gateway.end()
+    (kept,) = tmp_path.iterdir()
+    kept.unlink()
+    kept.mkdir()
+    gateway = Running(state=tmp_path)
+    assert requests.get(f"{gateway.url}/input/post?node=7&csv=3", timeout=60).text == "ok"
+    gateway.end()
+
+
 def test_curl_posts(running):
     curl = need("curl", "curl")
     gateway = running(apikey=KEY)

@@ -246,7 +246,7 @@ def test_a_place_beyond_two_gigabytes_is_recalled_on_a_machine_of_32_bits(runnin
     assert running.start().read() == (None, 1)
 
 
-@pytest.mark.parametrize("left", [b"", b"\0" * 100, b"[]", b"\xff", None])
+@pytest.mark.parametrize("left", [b"", b"\0" * 100, b"[]", b"\xff"])
 def test_a_total_that_begins_anew_is_said(running, caplog, left):
     # given a start that says nothing of the kind, and a total
     running.start().read()
@@ -254,16 +254,33 @@ def test_a_total_that_begins_anew_is_said(running, caplog, left):
     assert running.read() == (1, 1)
     running.listener.close()
     assert not caplog.text
-    # when what was kept of it is damaged, or cannot be read
+    # when what was kept of it is damaged
     state = running.directory / "lograte-mail.json"
-    state.unlink()
-    if left is None:
-        state.mkdir()
-    else:
-        state.write_bytes(left)
+    state.write_bytes(left)
     # then the next start says so
     assert running.start().read() == (None, 0)
     assert caplog.text.count(f"{state} cannot be read (") == 1
+
+
+def test_a_total_that_cannot_be_read_does_not_begin_anew(running):
+    # given a total of an earlier run, which cannot be read now
+    running.start().read()
+    running.write("sent")
+    assert running.read() == (1, 1)
+    running.listener.close()
+    state = running.directory / "lograte-mail.json"
+    kept = state.read_text()
+    state.unlink()
+    state.mkdir()
+    # when it starts, then it does not, and the file is named
+    with pytest.raises(OSError, match=r"lograte-mail\.json: .+"):
+        running.start()
+    # and it goes on once it can be read
+    state.rmdir()
+    state.write_text(kept)
+    running.write("sent")
+    running.start()
+    assert running.read() == (None, 2)
 
 
 def test_a_stop_while_lines_are_matched_counts_them_at_the_next_start(running):

@@ -89,7 +89,10 @@ class Http(TcpListener[_Client]):
         self._posted.clear()
         self._state_file = StateFile(self, "inputs", _KEEP_EVERY)
         if self._state_file.is_there:
-            self._inputs.recall(self._state_file.read())
+            try:
+                self._inputs.recall(self._state_file.read())
+            except OSError as error:  # no reason to refuse readings
+                self.log.warning("%s: the times that clients ask for begin anew", error)
         super().open()
 
     def close(self) -> None:
