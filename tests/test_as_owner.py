@@ -430,3 +430,17 @@ def test_a_power_cut_leaves_a_file_as_it_was_or_as_it_is_to_be(tmp_path, monkeyp
         write_file(note, text)
         # then all of what has its name is there after a power cut
         assert kept.get(note.stat().st_ino) == len(text)
+
+
+def test_a_note_of_the_indices_that_the_user_may_not_read_is_not_replaced(state):
+    # given a note that root has put back from a backup
+    memory, file = Memory(state), state / "indices.json"
+    memory.note({("9", 1): "28.33F749050000"})
+    os.chown(file, 0, 0)
+    # when the daemon notes what is there now, then that is refused
+    assert memory.recall() == {}
+    with pytest.raises(PermissionError):
+        memory.note({("9", 2): "28.DB564A050000"})
+    # and the note is known once it is the user's again
+    os.chown(file, USER, USER)
+    assert memory.recall() == {("9", 1): "28.33F749050000"}

@@ -114,7 +114,21 @@ class Memory:
 
     def recall(self) -> dict[Place, str]:
         """Return what was at each place; nothing if that was never noted or cannot be read."""
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+        with contextlib.suppress(OSError):
+            return self._read()
+        return {}
+
+    def note(self, now: Mapping[Place, str]) -> None:
+        """Note what is at each place now. Raises OSError if the file cannot be read or written."""
+        present = set(now.values())
+        kept = {place: identity for place, identity in self._read().items() if identity not in present}
+        nodes: dict[str, dict[int, str]] = {}
+        for (node, index), identity in sorted({**kept, **now}.items()):
+            nodes.setdefault(node, {})[index] = identity
+        write_file(self._file, json.dumps(nodes, indent=1) + "\n", synced=True)
+
+    def _read(self) -> dict[Place, str]:
+        with contextlib.suppress(FileNotFoundError, ValueError, TypeError, AttributeError, RecursionError):
             nodes = json.loads(read_file(self._file))
             return {
                 (node, int(index)): str(identity)
@@ -122,12 +136,3 @@ class Memory:
                 for index, identity in indices.items()
             }
         return {}
-
-    def note(self, now: Mapping[Place, str]) -> None:
-        """Note what is at each place now. Raises OSError if that cannot be written."""
-        present = set(now.values())
-        kept = {place: identity for place, identity in self.recall().items() if identity not in present}
-        nodes: dict[str, dict[int, str]] = {}
-        for (node, index), identity in sorted({**kept, **now}.items()):
-            nodes.setdefault(node, {})[index] = identity
-        write_file(self._file, json.dumps(nodes, indent=1) + "\n", synced=True)
