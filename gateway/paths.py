@@ -12,6 +12,8 @@ DEFAULT_FILE = Path("/etc/oemgateway.conf")
 DEFAULTS = Path("/etc/default/oemgateway")
 STATE = Path("/var/lib/oemgateway")
 SOCKET = Path("/run/oemgateway/control")
+LONGEST_SOCKET = 107
+"""Bytes of the path of a socket (man 7 unix)."""
 
 
 def file_of_service() -> Path:
@@ -73,6 +75,12 @@ def find_state_dir(named: Path | None) -> Path:
         return named
     has_own = os.access(own_state() / "queue.db", os.F_OK) and not os.access(STATE, os.W_OK)
     return own_state() if has_own else STATE
+
+
+def check_socket(path: Path) -> None:
+    """Raise ValueError for a path that a socket cannot have."""
+    if (length := len(os.fsencode(path))) > LONGEST_SOCKET:
+        raise ValueError(f"a path of at most {LONGEST_SOCKET} bytes expected, not of {length}")
 
 
 def make_socket_path(named: Path | None, state_dir: Path) -> Path:

@@ -184,6 +184,12 @@ class TestGateway:
             "oemgateway.conf:4: [[more]]: [gateway] has no sections in it",
         ]
 
+    def test_a_socket_has_a_path_that_the_system_takes(self, written, faults):
+        config.read(written(whole(gateway=f"\nsocket = /{'x' * 106}")))
+        assert faults(whole(gateway=f"\nsocket = /{'ü' * 53}x")) == [
+            "oemgateway.conf:2: socket: a path of at most 107 bytes expected, not of 108"
+        ]
+
 
 class TestPlugins:
     def test_they_come_by_name_in_the_order_of_the_file(self, written):

@@ -23,7 +23,7 @@ from gateway.conf.misplaced import (
 from gateway.conf.node_section import read_node, remark_on_names, remark_on_scales
 from gateway.conf.section import Part, blame, is_off, place, read_part
 from gateway.nodes import Nodes
-from gateway.paths import find_socket, find_state_dir
+from gateway.paths import check_socket, find_socket, find_state_dir
 from gateway.plugin import Dispatcher, Listener
 from gateway.process.syslog import check_syslog
 from gateway.registry import KINDS, Kind, known
@@ -56,7 +56,7 @@ class Gateway:
     loglevel: LogLevel = setting("INFO")
     syslog: tuple[str, ...] = setting((), check=check_syslog)
     state_dir: Path | None = setting(None, at_start=True)
-    socket: Path | None = setting(None, at_start=True)
+    socket: Path | None = setting(None, check=check_socket, at_start=True)
     simulate: bool = setting(default=False)
     commit_interval: float = setting(5.0, check=at_least(0), at_start=True)
     max_frames: int = setting(1_000_000, check=at_least(1000), at_start=True)
