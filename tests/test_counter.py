@@ -275,8 +275,10 @@ def test_the_first_rate_after_a_start_is_a_gap(counter, tmp_path):
 
 
 def test_the_total_of_a_kernels_counter_goes_on_in_another_boot(counter, monkeypatch):
-    monkeypatch.setattr("listeners.counter.boot_id", lambda: "first")
     path = "/sys/class/net/lo/statistics/rx_packets"
+    if not os.access(path, os.R_OK):
+        pytest.skip("no /sys here")
+    monkeypatch.setattr("listeners.counter.boot_id", lambda: "first")
     first = counter(counter1=path)
     seen = read(first).values[1]
     first.close()
