@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from gateway.flag import Flag
+from gateway.paths import check_socket
 from gateway.spool import Spool
 from listeners.probe import icmp
 from listeners.simulated.clock import VirtualClock
@@ -52,11 +54,23 @@ def pytest_configure(config: pytest.Config) -> None:
     Most tests sync what they write, and would wait for a disk most of the time. What a killed process leaves
     is the same in memory.
     """
+    if not hasattr(config, "workerinput"):
+        check_room(config.option.basetemp)
     if "TMPDIR" in os.environ or config.option.basetemp or not os.access(SHARED_MEMORY, os.W_OK):
         return
     about = os.statvfs(SHARED_MEMORY)
     if about.f_bavail * about.f_frsize > 1 << 30 and not about.f_flag & os.ST_NOEXEC:
         os.environ["TMPDIR"] = tempfile.tempdir = str(SHARED_MEMORY)
+
+
+def check_room(basetemp: Path | str | None) -> None:
+    """End at once where the tests' files would be so deep that no socket can be among them."""
+    folder = Path(basetemp or f"{tempfile.gettempdir()}/pytest-of-{getpass.getuser()}/pytest-999").absolute()
+    try:
+        check_socket(folder / "popen-gw9" / ("x" * 31) / "state" / "control")
+    except ValueError:
+        named = basetemp or tempfile.gettempdir()
+        pytest.exit(f"{named}: too long for the paths of the tests' sockets: TMPDIR=/tmp make test", 4)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -71,7 +71,11 @@ class GatewayProcess:
         self.log_file = file.with_suffix(".log")
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def start(self) -> None:

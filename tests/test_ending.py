@@ -355,3 +355,16 @@ def test_it_ends_though_who_started_it_had_blocked_or_ignored_its_signals(tmp_pa
         wait_until(lambda: "no setting changed" in gateway.log)
         ends(gateway.process, record_property)
         assert "something hangs" not in gateway.log
+
+
+def test_a_gateway_that_never_answers_does_not_outlive_its_test(tmp_path, monkeypatch):
+    def give_up(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("tests.gateway_process.wait_until", give_up)
+    file = tmp_path / "oemgateway.conf"
+    file.write_text(state(tmp_path))
+    gateway = GatewayProcess(file)
+    with pytest.raises(AssertionError), gateway:
+        pass
+    assert gateway.process.poll() is not None
