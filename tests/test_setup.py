@@ -470,6 +470,15 @@ def test_a_wrong_option_is_one_line_and_nothing_is_asked(file, tmp_path, options
     assert "abc" not in done.stderr
 
 
+def test_an_image_builder_is_told_of_a_destination_that_refuses_and_is_kept(file, tmp_path, server):
+    (tmp_path / "key").write_text("f" * 32)
+    options = ["--yes", *NO_RADIO, "--to", "emoncms", "--url", server.url, "--apikey-file", tmp_path / "key"]
+    done = command("--config-file", file, "setup", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAULT emoncms: it refuses the key" in done.stdout
+    assert "It is kept all the same, as --yes says" in done.stdout
+
+
 def test_an_image_builder_gives_secrets_by_file_and_standard_input(file, tmp_path, server):
     (tmp_path / "password").write_text("a-word-of-mine\n")
     arguments = [

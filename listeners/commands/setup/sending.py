@@ -228,6 +228,8 @@ class Sending:
             self.draft.set(_KIND, name, key, text)
 
     def _goes_on(self) -> bool:
+        if self.questions.quiet:
+            say(["It is kept all the same, as --yes says: what is read waits on the disk until it is taken."])
         words = "Use it all the same? What is read waits on the disk until it can go there"
         return self.questions.agrees("", words, default=self.questions.quiet)
 
