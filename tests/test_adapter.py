@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,29 +24,30 @@ class Usb:
         self.ttys.mkdir()
         self.dev = directory
         self._at_end = at_end
-        self._devices = 0
 
-    def plug_in(self, number, serial, product="6001"):
-        """Plug an adapter in; return its line."""
+    def plug_in(self, number, serial, product="6001", socket=None, interface=0):
+        """Plug an adapter in, each number into its own socket if none is given; return its line."""
         wire = Wire()
         self._at_end.callback(wire.cut)
-        self._devices += 1
-        usb = self.dev / f"devices/1-1.{self._devices}"
-        interface = usb / f"1-1.{self._devices}:1.0" / f"ttyUSB{number}"
-        interface.mkdir(parents=True)
+        place = f"1-1.{number + 1 if socket is None else socket}"
+        usb = self.dev / "devices" / place
+        port = usb / f"{place}:1.{interface}" / f"ttyUSB{number}"
+        port.mkdir(parents=True)
         (usb / "idVendor").write_text("0403\n")
         (usb / "idProduct").write_text(f"{product}\n")
-        if serial:
-            (usb / "serial").write_text(f"{serial}\n")
+        (usb / "serial").write_text(f"{serial}\n")
+        if not serial:
+            (usb / "serial").unlink()
         tty = self.ttys / Path(wire.port).name
         tty.mkdir()
-        (tty / "device").symlink_to(interface)
+        (tty / "device").symlink_to(port)
         (self.dev / f"ttyUSB{number}").symlink_to(wire.port)
         return wire
 
     def pull_out(self, number, wire):
         (self.dev / f"ttyUSB{number}").unlink()
         tty = self.ttys / Path(wire.port).name
+        shutil.rmtree((tty / "device").resolve())
         (tty / "device").unlink()
         tty.rmdir()
         wire.cut()
@@ -57,6 +59,7 @@ def usb(tmp_path, monkeypatch, at_end):
     monkeypatch.setattr(adapter, "TTYS", made.ttys)
     monkeypatch.setattr(adapter, "DEVICES", Path("/dev/pts"))
     monkeypatch.setattr(adapter, "_memories", [])
+    monkeypatch.setattr(adapter, "_shared", set())
     return made
 
 
@@ -64,9 +67,9 @@ def usb(tmp_path, monkeypatch, at_end):
 def listening(usb, at_end):
     """Open a listener on ttyUSB0 or another port."""
 
-    def start(port="ttyUSB0"):
+    def start(port="ttyUSB0", section="meter"):
         return at_end.enter_context(
-            opened(KeyValue(port=str(usb.dev / port), node="meter"), "meter", VirtualClock())
+            opened(KeyValue(port=str(usb.dev / port), node=section), section, VirtualClock())
         )
 
     return start
@@ -74,7 +77,7 @@ def listening(usb, at_end):
 
 def pull_out(listener, usb, number, wire, stop):
     usb.pull_out(number, wire)
-    with pytest.raises(OSError, match=r"ttyUSB|/dev/pts"):
+    with pytest.raises(OSError, match=r"ttyUSB|/dev/pts|by-id"):
         listener.read(stop)
     listener.close()
 
@@ -98,7 +101,7 @@ def gone(usb, listening, stop, serial="A1", port="ttyUSB0"):
 def two_gone(usb, listening, stop):
     """Two listeners that have read adapters A1 and B2, whose hub has no power now."""
     one, other = usb.plug_in(0, "A1"), usb.plug_in(1, "B2")
-    first, second = listening("ttyUSB0"), listening("ttyUSB1")
+    first, second = listening("ttyUSB0"), listening("ttyUSB1", section="other")
     assert (value(first, stop, one, 1), value(second, stop, other, 2)) == ((1,), (2,))
     pull_out(first, usb, 0, one, stop)
     pull_out(second, usb, 1, other, stop)
@@ -113,7 +116,7 @@ def test_two_adapters_that_come_back_swapped_are_each_read_as_before(usb, two_go
     assert (value(first, stop, one, 3), value(second, stop, other, 4)) == ((3,), (4,))
 
 
-GONE = r"0403:6001 A1, interface 1.0\) is gone, and another .* restart the gateway"
+GONE = r"0403:6001 A1, interface 1.0, socket 1-1.1\) is gone, and another .* restart the gateway"
 
 
 @pytest.mark.parametrize("port", ["ttyUSB0", "ttyUSB*"])
@@ -132,7 +135,7 @@ def test_the_adapter_of_another_section_is_not_read_in_its_place(usb, two_gone, 
     first, second = two_gone
     # when the second alone comes back, as the first that was found
     other = usb.plug_in(0, "B2")
-    with pytest.raises(OSError, match=GONE):
+    with pytest.raises(OSError, match="is the one that the section other reads"):
         first.open()
     second.open()
     assert value(second, stop, other, 3) == (3,)
@@ -164,14 +167,105 @@ def test_an_adapter_that_has_given_nothing_yet_may_become_another(usb, listening
     assert value(listener, stop, board, 1) == (1,)
 
 
-def test_one_of_the_same_kind_without_a_serial_number_is_taken_for_the_same(usb, listening, stop):
-    listener = gone(usb, listening, stop, serial="")
-    other = usb.plug_in(0, "")
+NOT_ITS_OWN = pytest.mark.parametrize("serial", ["", "0001", "00000000", "0123456789ABCDEF"])
+
+
+@NOT_ITS_OWN
+def test_without_a_serial_number_of_its_own_it_is_followed_in_its_socket(usb, listening, stop, serial):
+    listener = gone(usb, listening, stop, serial=serial)
+    # when it comes back as another number, and another of its kind as its own
+    other, one = usb.plug_in(0, serial, socket=2), usb.plug_in(1, serial, socket=1)
     listener.open()
-    assert value(listener, stop, other, 2) == (2,)
+    assert value(listener, stop, one, 2) == (2,)
+    assert listener.remark.endswith(": a name in /dev/serial/by-path would always mean its socket")
+    other.send(b"half a line\r\nP1:9\r\n")
 
 
-def test_a_new_one_of_the_same_kind_has_replaced_it(usb, listening, stop):
+@NOT_ITS_OWN
+@pytest.mark.parametrize("port", ["ttyUSB0", "ttyUSB*", "by-id"])
+def test_one_that_was_plugged_in_beside_it_is_not_read_once_it_has_gone(usb, listening, stop, serial, port):
+    # given an adapter that was the only one of its kind when it was opened
+    one = usb.plug_in(0, serial)
+    link = usb.dev / "by-id"
+    link.symlink_to(usb.dev / "ttyUSB0")
+    listener = listening(port)
+    assert value(listener, stop, one, 1) == (1,)
+    usb.plug_in(1, serial)
+    assert value(listener, stop, one, 2) == (2,)
+    # when it is pulled out, and udev has the name of both mean the other
+    pull_out(listener, usb, 0, one, stop)
+    link.unlink()
+    link.symlink_to(usb.dev / "ttyUSB1")
+    with pytest.raises(OSError, match=r"No such file|is gone, and another"):
+        listener.open()
+    # then it is read once it is back
+    one = usb.plug_in(2, serial, socket=1)
+    if port != "ttyUSB*":
+        listener.open()
+        assert value(listener, stop, one, 3) == (3,)
+
+
+@NOT_ITS_OWN
+def test_in_another_socket_it_may_be_another_and_is_not_read(usb, listening, stop, serial):
+    listener = gone(usb, listening, stop, serial=serial)
+    usb.plug_in(0, serial, socket=2)
+    with pytest.raises(OSError, match=r"is gone, and another .* into its socket"):
+        listener.open()
+
+
+def test_one_that_has_said_nothing_yet_is_not_confused_either(usb, listening, stop):
+    # given two adapters alike, of which one is silent
+    one = usb.plug_in(0, "")
+    listener = listening()
+    pull_out(listener, usb, 0, one, stop)
+    # when they come back swapped
+    other, one = usb.plug_in(0, "", socket=2), usb.plug_in(1, "", socket=1)
+    listener.open()
+    assert value(listener, stop, one, 1) == (1,)
+    other.cut()
+
+
+def test_a_serial_number_that_two_have_is_the_own_of_neither(usb, listening, stop):
+    # given a copy of an adapter, with its serial number, that is plugged in later and noticed with its lines
+    one = usb.plug_in(0, "A50285BI")
+    listener = listening()
+    assert value(listener, stop, one, 1) == (1,)
+    usb.plug_in(1, "A50285BI")
+    listener.clock.sleep(60)
+    assert value(listener, stop, one, 2) == (2,)
+    pull_out(listener, usb, 0, one, stop)
+    with pytest.raises(OSError, match="No such file"):
+        listener.open()
+
+
+def test_each_port_of_an_adapter_is_read_as_before(usb, listening, stop):
+    # given an adapter with two ports, one of which is read
+    one, beside = usb.plug_in(0, ""), usb.plug_in(1, "", socket=1, interface=1)
+    listener = listening()
+    assert value(listener, stop, one, 1) == (1,)
+    usb.pull_out(1, beside)
+    pull_out(listener, usb, 0, one, stop)
+    # when they get each other's numbers
+    usb.plug_in(0, "", socket=1, interface=1)
+    one = usb.plug_in(1, "", socket=1)
+    listener.open()
+    assert value(listener, stop, one, 2) == (2,)
+
+
+def test_a_section_that_has_read_nothing_does_not_take_the_adapter_of_another(usb, listening, stop):
+    # given one that is read, and comes back under the number for which another section waits
+    listener = gone(usb, listening, stop)
+    usb.plug_in(1, "A1")
+    with pytest.raises(OSError, match=r"ttyUSB1: its adapter .* is the one that the section meter reads"):
+        listening("ttyUSB1", section="other")
+    listener.open()
+    # then another may have it once that section has been stopped, as after a change of its name
+    listener.close()
+    stop.set()
+    listening("ttyUSB1", section="other")
+
+
+def test_a_new_one_of_the_same_kind_in_its_socket_has_replaced_it(usb, listening, stop):
     listener = gone(usb, listening, stop)
     other = usb.plug_in(0, "B2")
     listener.open()

@@ -23,6 +23,8 @@ from listeners.onewire.drivers.ds2482 import Ds2482
 from listeners.onewire.drivers.w1 import W1
 from listeners.onewire.report import Report, Sighting
 from listeners.onewire.rom import Rom
+from listeners.ports import adapter
+from listeners.ports.examine_serial import examine_serial
 from tests.gateway_process import read_only
 from tests.simulators.pi import Pi
 
@@ -280,6 +282,28 @@ def test_serial_ports_by_the_name_that_stays_with_what_keeps_them_from_use(tmp_p
     assert "it is the kernel's console" in found["/dev/ttyAMA0"]
     assert "a rule of udev has to give it" in found["/dev/ttyACM0"]
     assert found["/dev/ttyS1"] == found["/dev/serial/by-id/usb-FTDI_1"] == ""
+
+
+@pytest.mark.parametrize("serials", [("", ""), ("0001", ""), ("A50285BI", "A50285BI")])
+def test_adapters_that_cannot_be_told_apart_are_named_by_their_sockets(tmp_path, serials, monkeypatch):
+    monkeypatch.setattr(adapter, "_shared", set())
+    # given two adapters of a kind, and the name that udev gives to one of them, or to the other
+    pi = Pi(tmp_path)
+    for number, serial in enumerate(serials):
+        pi.device(f"/dev/ttyUSB{number}")
+        usb = f"/sys/devices/1-1.{number}"
+        pi.put(f"{usb}/idVendor", "1a86\n")
+        pi.put(f"{usb}/serial", f"{serial}\n")
+        pi.put(f"{usb}/1-1.{number}:1.0/ttyUSB{number}/port_number", "0\n")
+        port = f"../../../devices/1-1.{number}/1-1.{number}:1.0/ttyUSB{number}"
+        pi.link(f"/sys/class/tty/ttyUSB{number}/device", port)
+        pi.link(f"/dev/serial/by-path/usb-0:1.{number}", f"../../ttyUSB{number}")
+    pi.link("/dev/serial/by-id/usb-1a86", "../../ttyUSB1")
+    # then that one is not offered
+    sockets = ["/dev/serial/by-path/usb-0:1.0", "/dev/serial/by-path/usb-0:1.1"]
+    assert list(hardware.ports(pi.machine))[-2:] == sockets
+    (finding,) = examine_serial(pi.machine, "/dev/ttyUSB7")
+    assert finding.cure == f"set port to one of these: {', '.join(sockets)}, /dev/ttyUSB0, /dev/ttyUSB1"
 
 
 def test_a_board_is_asked_at_the_port_that_is_named_and_at_no_other(tmp_path, draft_of, monkeypatch, capsys):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good
+from listeners.ports.adapter import adapter_of, is_unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,13 +49,23 @@ def examine_serial(machine: Machine, port: str) -> Iterator[Finding]:
 def _missing(machine: Machine, port: str) -> Finding:
     if _OWN_PORT.fullmatch(port.rpartition("/")[2]):
         return bad(f"{port} is missing", _RASPI_CONFIG)
-    others = [
-        f"/dev/{folder}{name}"
-        for folder, pattern in (("serial/by-id/", "*"), ("", "ttyUSB*"), ("", "ttyACM*"))
-        for name in machine.names(f"/dev/{folder}{pattern}")
-    ]
+    others = list(stable_names(machine).values())
+    others += [f"/dev/{name}" for kind in ("USB", "ACM") for name in machine.names(f"/dev/tty{kind}*")]
     hint = f"set port to one of these: {', '.join(others)}" if others else "plug the board in"
     return bad(f"{port} is missing", hint)
+
+
+def stable_names(machine: Machine) -> dict[str, str]:
+    """Return the names that stay, by the files they mean: what may be another adapter's as well is none."""
+    ttys = machine.path("/sys/class/tty")
+    found: dict[str, str] = {}
+    for folder in ("by-id", "by-path"):
+        for name in machine.names(f"/dev/serial/{folder}/*"):
+            port = os.path.realpath(machine.path(path := f"/dev/serial/{folder}/{name}"))
+            adapter = adapter_of(port, ttys)
+            if folder == "by-path" or adapter is None or is_unique(adapter, ttys):
+                found.setdefault(port, path)
+    return found
 
 
 def _consoles(machine: Machine, name: str) -> Iterator[Finding]:

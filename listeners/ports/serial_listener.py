@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from gateway.flag import wait_readable
 from gateway.settings import setting
 from listeners.lines import LONGEST_LINE, Lines
-from listeners.ports.adapter import AdapterMemory
+from listeners.ports.adapter import AdapterMemory, is_unique
 from listeners.ports.examine_serial import examine_serial
 from listeners.ports.serial_port import SerialPort, check_port, is_pattern
 from listeners.tally import CountingListener
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from gateway.frame import Frame
     from listeners.lines import DataLine, Ignored, Rejected
 
+_LOOK_EVERY = 60.0
+"""Seconds between two looks for another adapter with the same serial number, which take some milliseconds."""
+
 Baud = Literal[300, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400]
 
 
@@ -30,8 +33,8 @@ class SerialListener(CountingListener):
     """Listens to a device that prints lines.
 
     What comes before the first line end is dropped: the end of a line may look like another line. A USB
-    adapter that has given frames is found again at another port. Another one in its place is read if it may
-    have replaced it.
+    adapter is found again at another port, by its own serial number or its socket. Another one in its place
+    is read if it is of the same kind, and in the same socket.
     """
 
     port: str = setting("/dev/ttyUSB0", was=("com_port",), check=check_port)
@@ -63,11 +66,17 @@ class SerialListener(CountingListener):
         port = self._port
         if port is None or self.simulated or is_pattern(self.port) or port.name == self.port:
             return ""
-        return f"its adapter is at {port.name} now: a name in /dev/serial/by-id would always mean it"
+        is_known = port.adapter is None or port.adapter.has_own_serial
+        better = "by-id would always mean it" if is_known else "by-path would always mean its socket"
+        return f"its adapter is at {port.name} now: a name in /dev/serial/{better}"
 
     def open(self) -> None:
         """Open the port; what has already arrived there is dropped."""
+        self._adapter.section = self.name
         self._port = self._connect()
+        self._look_again = self.clock.monotonic() + _LOOK_EVERY
+        if not self._adapter.stop:
+            self._adapter.adapter = self._port.adapter
         self._lines = self._new_lines()
 
     def close(self) -> None:
@@ -79,7 +88,7 @@ class SerialListener(CountingListener):
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for bytes and return the frames they complete; OSError when the port has gone."""
         port = self._opened()
-        return self._receive(port) if port.fileno() in wait_readable([stop, port]) else []
+        return self._receive(port, stop) if port.fileno() in wait_readable([stop, port]) else []
 
     def _connect(self) -> SerialPort:
         return SerialPort(self.port, int(self.baud), self._adapter)
@@ -92,12 +101,15 @@ class SerialListener(CountingListener):
     def _new_lines(self) -> Lines:
         return Lines(LONGEST_LINE, is_whole=lambda _: False)
 
-    def _receive(self, port: SerialPort) -> list[Frame]:
+    def _receive(self, port: SerialPort, stop: Flag) -> list[Frame]:
         stamp = self.clock.now()
         lines = self._lines.feed(port.read()) + self._lines.cut()
         frames = [frame for line in lines if (frame := self.frame(self.hear(line), stamp, line))]
         for frame in frames:
             self.counts.count_missed(frame)
         if frames:  # it is our device, and not a boot loader
-            self._adapter.adapter = port.adapter
+            self._adapter.adapter, self._adapter.stop = port.adapter, stop
+            if port.adapter and self.clock.monotonic() >= self._look_again:
+                is_unique(port.adapter)
+                self._look_again = self.clock.monotonic() + _LOOK_EVERY
         return frames

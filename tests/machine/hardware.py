@@ -114,7 +114,7 @@ class Hardware:
         )
         return (
             *(*serial, "-device", "qemu-xhci", "-device", "usb-redir,chardev=i2c"),
-            *("-device", "usb-serial,chardev=usbserial,always-plugged=on,id=usbradio"),
+            *("-device", "usb-serial,chardev=usbserial,always-plugged=on,id=usbradio,port=4"),
         )
 
     def unplug_usb_radio(self, guest: Guest) -> None:
@@ -122,10 +122,10 @@ class Hardware:
         guest.qmp("device_del", id="usbradio")
 
     def plug_usb_radio(self, guest: Guest) -> None:
-        """Put it back."""
-        guest.qmp(
-            "device_add", driver="usb-serial", chardev="usbserial", id="usbradio", **{"always-plugged": True}
-        )
+        """Put it back into its socket."""
+        # Into the same socket: in another, QEMU gives it another serial number.
+        device = {"driver": "usb-serial", "chardev": "usbserial", "id": "usbradio", "port": "4"}
+        guest.qmp("device_add", **device, **{"always-plugged": True})
 
     def close(self) -> None:
         """Let go of all lines."""

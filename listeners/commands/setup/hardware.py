@@ -17,7 +17,7 @@ from listeners.onewire.checks.owfs_conf import masters
 from listeners.onewire.commands.survey import GatewaySensors, OwnListeners, Survey, usual_listeners
 from listeners.onewire.drivers.ds2482 import ADDRESSES, Ds2482
 from listeners.ports.examine_i2c import hears
-from listeners.ports.examine_serial import examine_serial
+from listeners.ports.examine_serial import examine_serial, stable_names
 from listeners.ports.i2c import place_of
 from listeners.radio.rfm12pi import Rfm12pi
 
@@ -129,11 +129,7 @@ def simulated() -> OwnListeners:
 def ports(machine: Machine) -> dict[str, str]:
     """Return the serial ports, by the name that stays, each with what keeps it from being used, or ""."""
     names = [name for kind in ("AMA", "S", "USB", "ACM") for name in machine.names(f"/dev/tty{kind}[0-9]*")]
-    stable = {
-        os.path.realpath(machine.path(path)): path
-        for name in machine.names("/dev/serial/by-id/*")
-        if (path := f"/dev/serial/by-id/{name}")
-    }
+    stable = stable_names(machine)
     found = {}
     for name in names:
         kind = machine.text(f"/sys/class/tty/{name}/type").strip()
