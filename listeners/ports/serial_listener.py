@@ -74,7 +74,7 @@ class SerialListener(CountingListener):
         """Open the port; what has already arrived there is dropped."""
         self._adapter.section = self.name
         self._port = self._connect()
-        self._look_again = self.clock.monotonic() + _LOOK_EVERY
+        self._look_again = self.clock.monotonic()
         if not self._adapter.stop:
             self._adapter.adapter = self._port.adapter
         self._lines = self._new_lines()

@@ -111,7 +111,10 @@ class SerialPort:
         if number in (errno.EAGAIN, errno.EBUSY):
             holder = holders.of_file(self.name)
             if number == errno.EAGAIN and holder is None and holders.is_ours(self.name):
-                return "another section of this gateway reads it, perhaps by another name: read it in one"
+                return (
+                    "another section of this gateway reads it, by another name, or as the numbers of USB "
+                    "adapters have changed: read it in one, or give each its own name in /dev/serial/by-path"
+                )
             has_it = f"{holder} has it open: {holder.cure}" if holder else holders.UNSEEN
             return f"only one program can read a serial port, and {has_it}"
         if number in (errno.ENOENT, errno.EACCES) and (why := hidden(Path(self.name))):  # a link of socat
