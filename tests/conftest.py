@@ -10,7 +10,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -65,7 +65,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def check_room(basetemp: Path | str | None) -> None:
     """End at once where the tests' files would be so deep that no socket can be among them."""
-    folder = Path(basetemp or f"{tempfile.gettempdir()}/pytest-of-{getpass.getuser()}/pytest-999").absolute()
+    user = "unknown"
+    with suppress(ImportError, OSError, KeyError):
+        user = getpass.getuser()
+    folder = Path(basetemp or f"{tempfile.gettempdir()}/pytest-of-{user}/pytest-999").absolute()
     try:
         check_socket(folder / "popen-gw9" / ("x" * 31) / "state" / "control")
     except ValueError:

@@ -56,7 +56,7 @@ class Gateway:
     loglevel: LogLevel = setting("INFO")
     syslog: tuple[str, ...] = setting((), check=check_syslog)
     state_dir: Path | None = setting(None, at_start=True)
-    socket: Path | None = setting(None, check=check_socket, at_start=True)
+    socket: Path | None = setting(None, at_start=True)
     simulate: bool = setting(default=False)
     commit_interval: float = setting(5.0, check=at_least(0), at_start=True)
     max_frames: int = setting(1_000_000, check=at_least(1000), at_start=True)
@@ -129,6 +129,7 @@ def understood(text: Document, remembered: Mapping[Place, str] = MappingProxyTyp
     remark_on_names(text, parts["listeners"], nodes)
     remark_on_scales(text, parts["listeners"], nodes)
     if gateway:
+        _check_socket(text, gateway)
         _check_moves(text, gateway, parts["listeners"], remembered)
     if gateway and not gateway.simulate:
         _check_simulated(text, parts)
@@ -187,6 +188,16 @@ def _gateway(text: Document) -> Gateway | None:
     except SettingsFault as fault:
         blame(text, Gateway, section, section.entries, fault)
         return None
+
+
+def _check_socket(text: Document, gateway: Gateway) -> None:
+    """Remark on a socket that the system does not take: the gateway runs without it."""
+    if gateway.socket:
+        try:
+            check_socket(gateway.socket)
+        except ValueError as error:
+            line = text.root.sections["gateway"].entries["socket"].line
+            text.remark(line, "socket", f"{error}: no command can ask this gateway")
 
 
 def _sections(text: Document) -> dict[Kind, dict[str, Section]]:
