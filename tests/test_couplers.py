@@ -105,6 +105,24 @@ def test_couplers_behind_couplers_are_followed():
     assert places[Rom.parse(other)] == f"bus.0/{COUPLER}/aux/"
 
 
+def test_the_directories_that_a_bus_has_itself_are_asked_for_no_address():
+    # given a bus and a branch, whose lists have them as OWFS shows them
+    asked = []
+
+    class Told(Listing):
+        def read(self, path):
+            asked.append(path)
+            return super().read(path)
+
+    own = ["interface", "simultaneous", "alarm"]
+    tree = Told({"bus.0/uncached": [COUPLER, *own], f"bus.0/uncached/{COUPLER}/aux": [MAIN, "tank", *own]})
+    # when they are searched
+    places, _ = locate(tree, ["bus.0/"])
+    # then only what may be an alias of a sensor is
+    assert asked == [f"bus.0/{COUPLER}/aux/tank/address"]
+    assert places.keys() == {Rom.parse(COUPLER), Rom.parse(MAIN)}
+
+
 def test_a_tree_that_shows_the_whole_bus_on_each_branch_has_an_end():
     class Endless(Listing):
         def names(self, path):

@@ -24,6 +24,10 @@ _BRANCHES = ("main", "aux")
 _DEEPEST = 3
 """How many couplers in a chain are followed."""
 
+_OWN = ("alarm", "interface", "simultaneous")
+"""Directories on a bus that are no devices. OWFS takes the first for an alias, if asked for its address,
+and waits for each server that hangs to say whose: six seconds or more."""
+
 _BUS = re.compile(r"(?:bus[.][0-9]+/)+|\./")
 
 
@@ -66,7 +70,7 @@ def _below(tree: Tree, path: str, passed: tuple[Rom, ...]) -> Iterator[tuple[Rom
 
 def _listed(tree: Tree, path: str) -> Iterator[tuple[str, Rom]]:
     """Yield name and id of each device in a directory; its name may be an alias."""
-    for name in tree.names(uncached(path).rstrip("/")):
+    for name in set(tree.names(uncached(path).rstrip("/"))).difference(_OWN):
         with suppress(ValueError):
             yield name, Rom.parse(name)
             continue
