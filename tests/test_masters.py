@@ -315,6 +315,30 @@ def test_a_sensor_whose_bus_does_not_convert_waits_for_that_bus():
     assert masters.sweep([rom]) == {rom: Fault.BUS}
 
 
+def test_a_sensor_that_converts_alone_shares_the_fault_of_its_bus():
+    # given a sensor with its own supply and one without on a bus, and one on another bus
+    pad = bytes.fromhex("9001 4B46 7FFF 0010")
+    files = {f"bus.{number}/simultaneous/temperature": b"" for number in range(2)}
+    for number, text, power in ((0, FLOW, b"1"), (0, RETURN, b"0"), (1, STORE, b"1")):
+        path = f"bus.{number}/uncached/{text}"
+        files |= {f"{path}/power": power, f"{path}/temperature12": b"25"}
+        files[f"{path}/scratchpad"] = pad + bytes([crc8(pad)])
+    tree, roms = Files(files), [Rom.parse(text) for text in (FLOW, RETURN, STORE)]
+    masters = Masters(tree, {"bus.0/": "DS9490", "bus.1/": "DS9490"}, lambda _: 12, CountingClock())
+    assert list(masters.sweep(roms).values()) == [25.0, 25.0, 25.0]
+    # when the first bus fails
+    lost = {path: files.pop(path) for path in [*files] if path.startswith("bus.0/")}
+    # then that is what both are said to have
+    assert list(masters.sweep(roms).values()) == [Fault.BUS, Fault.BUS, 25.0]
+    assert masters.bus_faults[roms[0]] == masters.bus_faults[roms[1]]
+    assert masters.bus_faults[roms[1]].startswith("bus.0 (DS9490) is not reached")
+    # and neither is asked, which may take two seconds each, until the bus is back
+    files |= {path: data for path, data in lost.items() if FLOW in path or RETURN in path}
+    assert list(masters.sweep(roms).values()) == [Fault.BUS, Fault.BUS, 25.0]
+    files |= lost
+    assert list(masters.sweep(roms).values()) == [25.0, 25.0, 25.0]
+
+
 class Hanging(Files):
     """A tree with sensors on two servers in turn, of which one may take two seconds to answer nothing.
 
@@ -489,10 +513,44 @@ def test_a_server_that_hangs_from_the_start_is_named_for_sensors_that_may_be_beh
     silent, _ = examine_tree(tree, clock.monotonic)
     assert silent.is_bad
     assert "bus.0 (another owserver) does not answer in time" in silent.found
-    # and when it is back, its sensor is found by the next search
+    # and it is asked once in a while, no matter how much is searched and swept
+    begun = clock.monotonic()
+    for _ in range(10):
+        bus.look()
+        assert list(bus.sample()) == [None, 25.0]
+        clock.sleep(10)
+    assert clock.monotonic() - begun <= 10 * (10 + 2 * 0.75) + 4 * 2
+    # and when it is back, its sensor is read again within half a minute, without a search
     tree.hangs = False
-    bus.look()
-    assert list(bus.sample()) == [25.0, 25.0]
+    for _ in range(3):
+        clock.sleep(10)
+        values = list(bus.sample())
+    assert values == [25.0, 25.0]
+
+
+def test_servers_that_all_hang_from_the_start_are_named_and_tried_at_each_sweep(monkeypatch):
+    # given a server behind the first one that hangs, and no other
+    class Alone(Hanging):
+        def open(self):
+            super().open()
+            self.files = {path: data for path, data in self.files.items() if path.startswith("bus.0/")}
+
+    clock, roms = VirtualClock(), [Rom.parse(f"28.{number:02X}A749050000") for number in range(9)]
+    tree = Alone(clock, roms)
+    tree.hangs = True
+    monkeypatch.setattr(Owfs, "_reach", lambda _: tree)
+    bus = build(Owfs, {"node": "9", **{f"sensor{n}": str(rom) for n, rom in enumerate(roms[::2], 1)}})
+    bus.clock = clock
+    bus.open()
+    # when it is swept, then it is asked once, not for each sensor
+    begun = clock.monotonic()
+    for _ in range(3):
+        with pytest.raises(BusFault, match=r"bus\.0 \(another owserver\) does not answer in time"):
+            bus.sweep(roms[::2])
+    assert clock.monotonic() - begun <= 3 * 2
+    # and when it is back, its sensors are read at once
+    tree.hangs = False
+    assert set(bus.sweep(roms[::2]).values()) == {25.0}
 
 
 def test_a_server_that_hangs_is_tried_at_each_sweep_where_there_is_no_other():
@@ -501,7 +559,7 @@ def test_a_server_that_hangs_is_tried_at_each_sweep_where_there_is_no_other():
     masters = Masters(tree, {"bus.0/bus.0/": "DS9490"}, lambda _: 12, clock)
     masters.sweep([rom])
     tree.hangs = True
-    with pytest.raises(BusFault, match="no conversion can be started"):
+    with pytest.raises(BusFault, match=r"bus\.0/bus\.0 \(DS9490\) does not answer in time; look at"):
         masters.sweep([rom])
     tree.hangs = False
     assert masters.sweep([rom]) == {rom: 25.0}

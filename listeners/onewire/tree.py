@@ -23,6 +23,9 @@ HERE = "./"
 HANGS_S = 1.0
 """What takes more seconds than that to fail may hang."""
 
+PAUSE = 10
+"""What hangs is left alone for so many times as long as it took to fail."""
+
 _SERVERS = 8
 """Servers that are followed in a chain: two may name each other."""
 

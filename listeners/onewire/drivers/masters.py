@@ -34,6 +34,7 @@ from listeners.onewire.ds18b20 import (
 from listeners.onewire.sensor import Sensor
 from listeners.onewire.tree import (
     HANGS_S,
+    PAUSE,
     Unavailable,
     device,
     read_temperature,
@@ -51,9 +52,6 @@ if TYPE_CHECKING:
 
 OnBus = Sensor[str | None]
 """A sensor with the path of the bus or branch that it was last seen on; None: it does not answer."""
-
-_PAUSE = 10
-"""A bus that hangs is left alone for so many times as long as it took to fail."""
 
 _SILENT = "does not answer in time; look at its owserver, and the way to it"
 
@@ -112,8 +110,11 @@ class Masters:
                 "/etc/owfs.conf or its command line, and restart it"
             )
         if not converting:
+            silent = [shown(bus, self._buses[bus]) for bus, why in self._refusals.items() if why == _SILENT]
             raise BusFault(
-                f"{self._tree}: no conversion can be started; look for a short, and at the bus master"
+                f"{self._tree}: {', '.join(silent)} {_SILENT}"
+                if len(silent) == len(self._buses)
+                else f"{self._tree}: no conversion can be started; look for a short, and at the bus master"
             )
         return {sensor.rom: self._reading(sensor, converting, given) for sensor in sensors}
 
@@ -150,7 +151,7 @@ class Masters:
         now = self._clock.monotonic()
         self._due.pop(bus, None)
         if not works and now - begun > HANGS_S:
-            self._due[bus] = now + _PAUSE * (now - begun)
+            self._due[bus] = now + PAUSE * (now - begun)
 
     def _is_up(self, bus: str) -> bool:
         """Tell whether a bus does not hang; one that did is asked again when that is due."""
@@ -199,10 +200,11 @@ class Masters:
 
     def _reading(self, sensor: OnBus, converting: Sequence[str], given: int) -> Reading:
         """Return the reading of a sensor, from the bus that it was last seen on or wherever it may be."""
-        self.bus_faults.pop(sensor.rom, None)
+        had_bus_fault = self.bus_faults.pop(sensor.rom, None) is not None
         place = sensor.place or self._places.get(sensor.rom)
         bus = bus_of(place) if place else ""
-        is_heard = bus in converting or not sensor.place or self._converts_alone(sensor)
+        needs_bus = had_bus_fault or (sensor.place and not self._converts_alone(sensor))
+        is_heard = bus in converting or not needs_bus
         if bus and not (is_heard and self._is_up(bus)):
             return self._failed(sensor, bus)
         for path in [place] if place else filter(self._is_up, converting):
@@ -212,7 +214,7 @@ class Masters:
             self._look_whether_it_hangs(bus_of(path), begun)
         if sensor.heard:
             sensor.distrust()
-        if bus in self._due:
+        if bus in self._due or (bus and bus not in converting):
             return self._failed(sensor, bus)
         _forget(sensor)
         return Fault.NO_ANSWER

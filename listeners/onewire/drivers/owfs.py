@@ -22,7 +22,7 @@ from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owserver import Address, Server
 from listeners.onewire.ds18b20 import POWER_ON_C, Fault, Reading, decode
 from listeners.onewire.rom import Rom
-from listeners.onewire.tree import SERVER, Tree, Unavailable, buses, read_temperature, shown
+from listeners.onewire.tree import PAUSE, SERVER, Tree, Unavailable, buses, read_temperature, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -119,8 +119,9 @@ class Owfs(OneWire):
     # Those that did not answer in the last sweep, and which bus could not be searched for them.
     _missing: list[Rom] = field(default_factory=list, init=False, compare=False, repr=False)
     _unsearched: str = field(default="", init=False, compare=False, repr=False)
-    # Servers behind this one that do not answer.
+    # Servers behind this one that do not answer, and when they are asked again, in monotonic seconds.
     _silent: list[str] = field(default_factory=list, init=False, compare=False, repr=False)
+    _silent_until: float = field(default=0.0, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -156,6 +157,7 @@ class Owfs(OneWire):
         self._tree = self._reach()
         self._tree.open()
         self._buses, self._masters, self._places, self._searched = {}, None, {}, False
+        self._silent.clear()
         self._find_buses()
 
     def sweep(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
@@ -163,6 +165,8 @@ class Owfs(OneWire):
         if not self._answered:
             # No sensor answered: OWFS may have been mounted, or got its bus master, since.
             self._find_buses()
+        elif self._silent:
+            self._find_buses(self._buses)
         self._answered = False
         readings = self._swept(roms)
         missing = [rom for rom, reading in readings.items() if reading is Fault.NO_ANSWER]
@@ -239,9 +243,17 @@ class Owfs(OneWire):
         return Server(self.server) if self.server else Mount(self.path or MOUNT_POINT)
 
     def _find_buses(self, known: Mapping[str, str] = MappingProxyType({})) -> None:
-        """See which buses there are besides those known, which stay; log once where they are not real."""
+        """See which buses there are besides those known, which stay; log once where they are not real.
+
+        A server behind this one that did not answer takes its time again: it is asked when due, if others do.
+        """
+        begun = self.clock.monotonic()
+        if self._buses and self._silent and begun < self._silent_until:
+            return
         found = {**known, **dict(buses(self._tree, self.clock.monotonic))}
         self._silent = [shown(path, name) for path, name in found.items() if name == SERVER]
+        now = self.clock.monotonic()
+        self._silent_until = now + PAUSE * (now - begun)
         found = {path: name for path, name in found.items() if name != SERVER}
         if found == self._buses:
             return
@@ -269,6 +281,9 @@ class Owfs(OneWire):
     def _swept(self, roms: Sequence[Rom]) -> dict[Rom, Reading]:
         if self._masters:
             return self._masters.sweep(roms)
+        if self._silent and not self._buses:  # each sensor would take the time that each server takes
+            silent = ", ".join(self._silent)
+            raise BusFault(f"{self._tree}: {silent} does not answer in time; look at that, and the way to it")
         return {rom: self._number(rom) for rom in roms}
 
     def _number(self, rom: Rom) -> Reading:
