@@ -265,6 +265,20 @@ def test_a_section_that_has_read_nothing_does_not_take_the_adapter_of_another(us
     listening("ttyUSB1", section="other")
 
 
+def test_nor_one_that_has_given_nothing_yet(usb, listening, stop):
+    one = usb.plug_in(0, "")
+    listener = listening()
+    one.send(b"half a line\r\nnothing\r\n")
+    assert listener.read(stop) == []
+    pull_out(listener, usb, 0, one, stop)
+    # when it is back under the number for which another section waits
+    one = usb.plug_in(1, "", socket=1)
+    with pytest.raises(OSError, match="is the one that the section meter reads"):
+        listening("ttyUSB1", section="other")
+    listener.open()
+    assert value(listener, stop, one, 1) == (1,)
+
+
 def test_a_new_one_of_the_same_kind_in_its_socket_has_replaced_it(usb, listening, stop):
     listener = gone(usb, listening, stop)
     other = usb.plug_in(0, "B2")

@@ -56,12 +56,13 @@ class Adapter(NamedTuple):
 class AdapterMemory:
     """The adapter that a section reads; no other section reads it in place of its own.
 
-    `stop` is the flag of the section, once the adapter has given frames. Until then, one of another kind may
-    be what it becomes, as a board whose boot loader was seen; and once it is raised, others may read it.
+    Until it `has_given` frames, one of another kind may be what it becomes, as a board whose boot loader was
+    seen. Once `stop`, the flag of the section, is raised, others may read it.
     """
 
     def __init__(self) -> None:
         self.adapter: Adapter | None = None
+        self.has_given = False
         self.section = ""
         self.stop: Flag | None = None
         _memories[:] = [each for each in _memories if each()] + [weakref.ref(self)]
@@ -115,7 +116,7 @@ def follow(port: str, memory: AdapterMemory) -> str:
             f"{port}: its adapter ({here}) is the one that the section {section} reads: give each section "
             "the name of its own in /dev/serial/by-path, or read it in one"
         )
-    is_new = ours is None or (not memory.stop and (here is None or here.kind != ours.kind))
+    is_new = ours is None or (not memory.has_given and (here is None or here.kind != ours.kind))
     if is_new or (here and ours and here.replaces(ours)):
         return port
     raise OSError(

@@ -75,7 +75,7 @@ class SerialListener(CountingListener):
         self._adapter.section = self.name
         self._port = self._connect()
         self._look_again = self.clock.monotonic()
-        if not self._adapter.stop:
+        if not self._adapter.has_given:
             self._adapter.adapter = self._port.adapter
         self._lines = self._new_lines()
 
@@ -87,13 +87,14 @@ class SerialListener(CountingListener):
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for bytes and return the frames they complete; OSError when the port has gone."""
-        port = self._opened()
-        return self._receive(port, stop) if port.fileno() in wait_readable([stop, port]) else []
+        port = self._opened(stop)
+        return self._receive(port) if port.fileno() in wait_readable([stop, port]) else []
 
     def _connect(self) -> SerialPort:
         return SerialPort(self.port, int(self.baud), self._adapter)
 
-    def _opened(self) -> SerialPort:
+    def _opened(self, stop: Flag) -> SerialPort:
+        self._adapter.stop = stop
         if self._port is None:
             raise OSError(f"{self.port} is not open")
         return self._port
@@ -101,14 +102,14 @@ class SerialListener(CountingListener):
     def _new_lines(self) -> Lines:
         return Lines(LONGEST_LINE, is_whole=lambda _: False)
 
-    def _receive(self, port: SerialPort, stop: Flag) -> list[Frame]:
+    def _receive(self, port: SerialPort) -> list[Frame]:
         stamp = self.clock.now()
         lines = self._lines.feed(port.read()) + self._lines.cut()
         frames = [frame for line in lines if (frame := self.frame(self.hear(line), stamp, line))]
         for frame in frames:
             self.counts.count_missed(frame)
         if frames:  # it is our device, and not a boot loader
-            self._adapter.adapter, self._adapter.stop = port.adapter, stop
+            self._adapter.adapter, self._adapter.has_given = port.adapter, True
             if port.adapter and self.clock.monotonic() >= self._look_again:
                 is_unique(port.adapter)
                 self._look_again = self.clock.monotonic() + _LOOK_EVERY

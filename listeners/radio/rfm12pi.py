@@ -129,7 +129,7 @@ class Rfm12pi(SerialListener):
 
     def read(self, stop: Flag) -> list[Frame]:
         """Wait for bytes and return the frames they complete; OSError when the port has gone."""
-        port = self._opened()
+        port = self._opened(stop)
         while True:
             self._speak(port)
             due = self._search.due if self._search else self._board.due
@@ -137,7 +137,7 @@ class Rfm12pi(SerialListener):
             ready = wait_readable([stop, port, *self._others()], patience)
             self._attend(ready)
             # Last, because a failure of the others would lose these frames.
-            frames = self._receive(port, stop) if port.fileno() in ready else []
+            frames = self._receive(port) if port.fileno() in ready else []
             if self._search is None or stop.fileno() in ready:
                 return frames
 
