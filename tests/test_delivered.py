@@ -184,6 +184,15 @@ class TestFindingThePlace:
         rows = readings_of([frame(1.0, wall=100)])
         assert find(rows, {("9", "1"): (time, 7.0)}, {}).count is None
 
+    def test_what_somebody_else_wrote_since_then_proves_nothing_even_if_it_is_older(self):
+        # given an input whose reading is known, and ours
+        before, rows = {("9", "1"): (90.0, 1.0)}, readings_of([frame(2.0, wall=100)])
+        # when it has another one, then that may have been written before ours or after it
+        assert find(rows, {("9", "1"): (95.0, 777.0)}, before).count is None
+        # and when it is as it was, or was made anew, then ours never came
+        assert find(rows, before, before).count == 0
+        assert find(rows, {}, before).count == 0
+
     def test_a_value_that_was_there_before_the_start_is_no_row_broken_off(self):
         # given a row of which nothing is known but that a value of it was there in that second
         rows = readings_of([frame(3.0, node="10", wall=100), frame(6.0, 7.0, wall=100)])

@@ -158,9 +158,13 @@ def last_may_be_cut(rows: Sequence[Inputs], found: Progress) -> bool:
 
 
 def _never_received(where: tuple[str, str], reading: Reading, now: Inputs, before: Inputs) -> bool:
-    """Tell whether an input proves that it never had this reading: it has an older one, or none."""
-    return (
-        where not in now
-        or now[where][0] < reading[0]
-        or (where in before and (now[where] == before[where] or _shows(now[where], before[where])))
-    )
+    """Tell whether an input proves that it never had this reading: it has what it had before, or none.
+
+    Where it is not known what that was, an older reading is as good a proof. Where it is known, an older one
+    is that of somebody else, who may have written it after ours.
+    """
+    if where not in now:
+        return True
+    if where not in before:
+        return now[where][0] < reading[0]
+    return now[where] == before[where] or _shows(now[where], before[where])
