@@ -186,6 +186,12 @@ def test_what_was_exported_of_one_dispatcher_is_imported_for_it_alone_or_for_the
         assert len(values(either("export", "--dispatcher", who)[1])) == before[who] + added[who]
 
 
+def test_an_export_of_what_waits_for_some_only_says_so(filled, either, tmp_path):
+    status, _, said = either("export", tmp_path / "taken")
+    assert (status, "3 for a, 4 for b: an import gives each reading to all" in said) == (0, True)
+    assert "an import" not in either("export", "--dispatcher", "a", tmp_path / "of a")[2]
+
+
 def test_a_csv_has_a_line_per_value(filled, queue):
     rows = queue("export", "--csv", "--refused")[1].splitlines()
     assert rows[0] == "unix,time,node,index,name,value,rssi,source,dispatcher,reason"

@@ -147,7 +147,13 @@ def _export(options: argparse.Namespace) -> int:
             count += len(rows)
             text = csv_lines(rows) if options.csv else "".join(map(json_line, rows))
             stream.write(text.encode())
+        waiting = {who: about["waiting"] for who, about in ask("queue")["dispatchers"].items()}
     say_aside(f"exported: {count}, still in the queue too")
+    if not (options.dispatcher or options.refused) and len({*waiting.values()}) > 1:
+        each = ", ".join(f"{number} for {who}" for who, number in waiting.items())
+        say_aside(
+            f"{each}: an import gives each reading to all. With --dispatcher NAME it is for that one alone"
+        )
     return OK
 
 
