@@ -26,6 +26,7 @@ from gateway.spool import Spool
 from gateway.times.dating import Dating, TimeNote
 from gateway.times.timekeeper import Timekeeper
 from gateway.workers.delivery import DispatcherWorker
+from gateway.workers.trouble import GOOD_FOR
 from tests.waiting import wait_until, wait_until_idle
 
 PING = 0.02
@@ -160,6 +161,28 @@ def test_one_that_is_lost_is_made_anew(worker, far):
     wait_until(lambda: far.opened == 2)
     pinged(far)
     assert worker.trouble == "the connection was closed"
+
+
+def test_a_trouble_is_over_once_the_connection_has_held_though_nothing_is_sent(worker, far):
+    # given a connection that was made anew, with nothing to send
+    far.far_end.shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: far.opened == 2)
+    pinged(far)
+    assert worker.trouble == "the connection was closed"
+    # when it has held for a minute
+    worker.last_trouble = replace(worker.last_trouble, at=worker.last_trouble.at - GOOD_FOR)
+    # then it is well
+    wait_until(lambda: not worker.trouble)
+    assert worker.failing_for == 0
+
+
+def test_a_trouble_is_not_over_while_a_batch_is_refused(worker, spool, far):
+    far.refusals = [HoldEverything("not authorised")]
+    spool.put(frames(1))
+    wait_until(lambda: worker.next_try)
+    worker.last_trouble = replace(worker.last_trouble, at=worker.last_trouble.at - GOOD_FOR)
+    pinged(far)
+    assert worker.trouble == "not authorised"
 
 
 def test_what_is_sent_stays_in_the_queue_until_it_is_confirmed(worker, spool, far, monkeypatch):

@@ -8,6 +8,7 @@ import time
 from gateway.flag import Flag, wait_readable
 from gateway.plugin import DeliveryFailure, Dispatcher, Wake
 from gateway.text.words import failure
+from gateway.workers.trouble import GOOD_FOR
 from gateway.workers.worker import Worker
 
 _NEVER = Wake()
@@ -53,7 +54,14 @@ class ServedWorker(Worker[Dispatcher]):
         ready = wait_readable(sources, None if left == math.inf else left)
         if wake.fileno in ready or time.monotonic() >= due:
             self.plugin.serve()
+            self._look_whether_it_holds()
         return not ready.isdisjoint(flag.fileno() for flag in (self.stop, *flags))
+
+    def _look_whether_it_holds(self) -> None:
+        """End a trouble once the connection has held without a failure, even if there is nothing to send."""
+        last = self.last_trouble
+        if self.trouble and self.next_try is None and last and time.monotonic() >= last.at + GOOD_FOR:
+            self.succeeded()
 
     @property
     def _is_served(self) -> bool:
