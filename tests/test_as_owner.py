@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -395,6 +396,17 @@ def test_a_directory_that_takes_no_file_is_named_where_sqlite_does_not_say_why(s
     # but not of a file that is in trouble by itself
     state.chmod(0o700)
     assert refusal(sqlite3.OperationalError("disk I/O error"), state) == "disk I/O error"
+
+
+def test_a_full_disk_is_said_where_sqlite_does_not_say_why(tmp_path, monkeypatch):
+    # given a disk that has room for the name of a new file, and none for its bytes
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    # when SQLite cannot make its index of the log
+    said = refusal(sqlite3.OperationalError("disk I/O error"), tmp_path)
+    assert said == f"{tmp_path}: No space left on device"
 
 
 def test_a_file_of_roots_is_given_to_the_owner_of_the_state_that_root_goes_on_with(folder):

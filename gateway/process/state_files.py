@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _VOLATILE = ("tmpfs", "ramfs", "overlay")
+_INDEX = 32 << 10
+"""Bytes of the index of its log that SQLite makes whenever it opens a file."""
 
 _LIBC = ctypes.CDLL(None)
 _LIBC.setfsuid.restype = _LIBC.setfsgid.restype = ctypes.c_uint
@@ -189,10 +191,18 @@ def refusal(error: Exception, directory: Path) -> str:
 
 
 def _refused(directory: Path) -> OSError | None:
-    """Return why no file can be made in a directory, as SQLite does not say that; None if one can."""
+    """Return why no file can be made in a directory, as SQLite does not say that; None if one can.
+
+    A full disk may have room for its name alone. SQLite calls it an I/O error if its index does not fit.
+    """
     try:
         with as_owner(directory):
-            os.close(os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o600))
+            file = os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o600)
+            try:
+                os.posix_fallocate(file, 0, _INDEX)
+            finally:
+                os.close(file)
     except OSError as error:
-        return error if error.errno in (errno.EACCES, errno.EROFS, errno.ENOSPC) else None
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOSPC):
+            return OSError(error.errno, error.strerror, str(directory))
     return None
