@@ -31,6 +31,7 @@ ZIGBEE = {
     "value5": ["rtl_433/96/temperature_C", "-", "23", "1"],
     "value6": ["tele/meter/SENSOR", "SML.1.8.0", "24", "1"],
     "value7": ["tele/meter/SENSOR", "SML.16.7.0.L.1", "24", "2"],
+    "value8": ["zigbee2mqtt/attic", "temperature.", "25", "1"],
 }
 
 
@@ -56,6 +57,13 @@ def test_a_mapping_finds_its_value(topic, payload, expected):
     (frame,) = mappings().frames(topic, payload.encode(), NOW)
     assert (frame.node, frame.values) == expected
     assert frame.stamp == NOW
+
+
+def test_a_path_that_ends_with_a_dot_is_not_the_one_without():
+    with pytest.raises(ValueError, match=r"nothing at temperature\."):
+        mappings().frames("zigbee2mqtt/attic", b'{"temperature":18.5}', NOW)
+    (frame,) = mappings().frames("zigbee2mqtt/attic", b'{"temperature.":18.5}', NOW)
+    assert frame.values == (18.5,)
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,17 @@ def test_a_board_that_restarts_again_and_again_gives_no_part_of_a_line(first, ag
     assert isinstance(listener.hear("10 44 100 3 4"), Packet)
 
 
+def test_firmware_that_was_replaced_without_a_word_is_heard_in_the_end():
+    # given a board that said OK and the signal strength of two nodes
+    listener = Rfm12pi()
+    for node in (10, 11):
+        listener.hear(f"OK {node} 1 2 (-61)")
+    # when it has other firmware, whose banner was lost
+    said = [listener.hear(f"{node} 1 2") for _ in range(60) for node in (10, 11)]
+    # then a hundred lines are taken for cut ones, and all others are heard
+    assert [isinstance(each, Packet) for each in said] == [False] * 99 + [True] * 21
+
+
 def test_all_that_has_come_is_one_list(wire, stop, opened):
     listener = opened(wire.port)
     wire.send(b"OK 10 1 0 \r\nOK 11 2 0\r\nOK 12 3 0 (-50)\nOK 13 4")

@@ -166,7 +166,7 @@ def _walk(value: Any, path: str) -> Any:  # noqa: ANN401  (JSON)
     """
     ends = [at for at, sign in enumerate(f"{path}.") if sign == "."]
     for end in ends if isinstance(value, dict) else ends[:1]:
-        step, rest = path[:end], path[end + 1 :]
+        step = path[:end]
         with suppress(LookupError, ValueError):
             if isinstance(value, dict):
                 found = value[step]
@@ -174,5 +174,5 @@ def _walk(value: Any, path: str) -> Any:  # noqa: ANN401  (JSON)
                 found = value[int(step)]
             else:
                 break
-            return _walk(found, rest) if rest else found
+            return found if step == path else _walk(found, path[end + 1 :])
     raise ValueError(f"nothing at {path}")

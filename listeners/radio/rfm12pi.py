@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 _LINES = 20
 """Lines about the board in an hour, at most: noise may change what it says."""
 
+_NO_LONGER_CUT = 100
+"""Lines in a row that look cut until it is clear that the firmware was replaced, and its banner damaged."""
+
 Baud = Literal["auto", 9600, 38400, 57600, 115200]
 
 
@@ -77,6 +80,7 @@ class Rfm12pi(SerialListener):
         self._search: BaudSearch | None = None
         self._rates: tuple[int, ...] = RATES if self.baud == "auto" else (self.baud,)
         self._configuration = self._firmware = ""
+        self._cut = 0
         self._says_ok, self._with_rssi = False, set[int | None]()
         self._board = Board({}, self.clock, self.log)
         self._groups = Groups(self.group)
@@ -117,6 +121,7 @@ class Rfm12pi(SerialListener):
         super().open()
         self._search = BaudSearch(self.clock, self._rates) if self.baud == "auto" else None
         self._configuration = self._firmware = ""
+        self._cut = 0
         self._says_ok, self._with_rssi = False, set[int | None]()
         self._board = Board(self.wanted(), self.clock, self._board_log, time_every=self.sendtimeinterval)
 
@@ -148,10 +153,14 @@ class Rfm12pi(SerialListener):
             return Ignored("wrong-baud")
         if isinstance(said, Packet):
             says_ok = line.lstrip(" \r").startswith("OK")
-            if self._says_ok and not says_ok:
-                return Rejected("no-ok")  # firmware says it always or never: the line has lost its beginning
-            if said.rssi is None and said.node in self._with_rssi:
-                return Rejected("no-rssi")  # so has its RSSI: the line has lost its end
+            # Firmware says OK always or never, and the RSSI of a node: without, the line has lost that end.
+            lost = "no-ok" if self._says_ok and not says_ok else ""
+            lost = lost or ("no-rssi" if said.rssi is None and said.node in self._with_rssi else "")
+            self._cut = self._cut + 1 if lost else 0
+            if lost and self._cut < _NO_LONGER_CUT:
+                return Rejected(lost)
+            if lost:
+                self._with_rssi.clear()
             self._says_ok = says_ok
             if said.rssi is not None:
                 self._with_rssi.add(said.node)
