@@ -23,7 +23,7 @@ def start() -> int:
         ) from None
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is _pass_over and not COMMANDS.keys().isdisjoint(sys.argv):
+    if signal.getsignal(signal.SIGHUP) is _pass_over and not (COMMANDS.keys() - {"run"}).isdisjoint(sys.argv):
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     return main()
 

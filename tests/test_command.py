@@ -231,7 +231,8 @@ sys.exit(gateway.__main__.start())
 """
 
 
-def test_a_request_to_read_the_file_does_not_end_a_gateway_that_has_not_read_it_yet(file):
+@pytest.mark.parametrize("words", [[], ["run"]])
+def test_a_request_to_read_the_file_does_not_end_a_gateway_that_has_not_read_it_yet(file, words):
     # given a gateway that is asked to while its modules are imported, and once more before it runs
     code = HANG_UP_AT_IMPORT.replace(
         "builtins.__import__ =",
@@ -240,7 +241,7 @@ def test_a_request_to_read_the_file_does_not_end_a_gateway_that_has_not_read_it_
         "foreground.serve = late; builtins.__import__ =",
     )
     # then it runs
-    assert run(sys.executable, "-c", code, "--config-file", file).returncode == 0
+    assert run(sys.executable, "-c", code, "--config-file", file, *words).returncode == 0
 
 
 def test_a_command_ends_when_its_terminal_does(file):
