@@ -148,7 +148,7 @@ def test_where_a_state_file_cannot_be_replaced_nothing_is_left(tmp_path):
 def test_of_a_state_file_no_more_is_read_than_it_can_hold(tmp_path):
     with (tmp_path / "last-time").open("wb") as file:
         file.truncate(1 << 32)
-    with pytest.raises(OSError, match="at most 1048576 bytes"):
+    with pytest.raises(ValueError, match="at most 1048576 bytes"):
         read_file(tmp_path / "last-time")
     assert TimeNote(tmp_path).read() == version.MADE
 

@@ -66,6 +66,14 @@ def test_a_process_that_knows_it_needs_the_file_no_more_and_writes_it_again(tmp_
     assert gateway_id(tmp_path) == first
 
 
+@pytest.mark.parametrize("damaged", [b"", b"\xff", b"0123", b"0" * (1 << 21)])
+def test_a_damaged_file_is_replaced(tmp_path, restart, damaged):
+    (tmp_path / "gateway.id").write_bytes(damaged)
+    first = gateway_id(tmp_path)
+    restart()
+    assert gateway_id(tmp_path) == first
+
+
 def test_where_it_cannot_be_kept_it_lasts_as_long_as_the_process(tmp_path, restart):
     nowhere = tmp_path / "not mounted"
     first = gateway_id(nowhere)

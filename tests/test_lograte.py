@@ -246,7 +246,7 @@ def test_a_place_beyond_two_gigabytes_is_recalled_on_a_machine_of_32_bits(runnin
     assert running.start().read() == (None, 1)
 
 
-@pytest.mark.parametrize("left", [b"", b"\0" * 100, b"[]", b"\xff"])
+@pytest.mark.parametrize("left", [b"", b"\0" * 100, b"[]", b"\xff", b"\0" * (5 << 20)])
 def test_a_total_that_begins_anew_is_said(running, caplog, left):
     # given a start that says nothing of the kind, and a total
     running.start().read()

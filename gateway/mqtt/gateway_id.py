@@ -28,7 +28,7 @@ def gateway_id(state: Path | None) -> str:
     if state:
         try:
             kept = read_file(state / _FILE).strip()
-        except (FileNotFoundError, UnicodeDecodeError):
+        except (FileNotFoundError, ValueError):
             pass
         except OSError as error:
             if state in _known:

@@ -102,11 +102,11 @@ def _check(path: Path, about: os.stat_result) -> None:
 
 
 def read_file(path: Path, most: int = 1 << 20) -> str:
-    """Return the text of a file of the state directory. Raises OSError, and UnicodeDecodeError."""
+    """Return the text of a file of the state directory. Raises OSError, and ValueError if it is damaged."""
     with open(open_file(path, os.O_RDONLY), "rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise OSError(errno.EFBIG, f"at most {most} bytes expected", str(path))
+        raise ValueError(f"{path}: at most {most} bytes expected")
     return data.decode("utf-8")
 
 
