@@ -313,7 +313,7 @@ class Daemon:
         try:
             self._memory.note(now)
         except OSError as error:
-            log.warning("which sensor is at which index cannot be noted: %s", failure(error))
+            log.warning("sensors' indices cannot be noted: %s", state_files.refusal(error, self._directory))
 
     def _shut_down(self) -> None:
         workers = self._workers()

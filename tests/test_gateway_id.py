@@ -67,11 +67,13 @@ def test_a_process_that_knows_it_needs_the_file_no_more_and_writes_it_again(tmp_
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\xff", b"0123", b"0" * (1 << 21)])
-def test_a_damaged_file_is_replaced(tmp_path, restart, damaged):
-    (tmp_path / "gateway.id").write_bytes(damaged)
+def test_a_damaged_file_is_replaced_which_is_said_once(tmp_path, restart, damaged, caplog):
+    file = tmp_path / "gateway.id"
+    file.write_bytes(damaged)
     first = gateway_id(tmp_path)
     restart()
     assert gateway_id(tmp_path) == first
+    assert caplog.messages == [f"{file} is damaged: this is a new gateway to brokers and Home Assistant"]
 
 
 def test_where_it_cannot_be_kept_it_lasts_as_long_as_the_process(tmp_path, restart):

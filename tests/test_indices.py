@@ -86,6 +86,13 @@ def test_a_place_that_falls_empty_is_remembered_until_its_sensor_turns_up(tmp_pa
         *('{"9": {"\u00b2": "x"}}', '{"9": {"1_0x": 1}}'),
     ],
 )
-def test_a_damaged_file_is_as_none(tmp_path, text):
-    (tmp_path / "indices.json").write_text(text, encoding="utf-8")
-    assert Memory(tmp_path).recall() == {}
+def test_a_damaged_file_is_as_none_and_said_when_it_is_replaced(tmp_path, text, caplog):
+    file = tmp_path / "indices.json"
+    file.write_text(text, encoding="utf-8")
+    memory = Memory(tmp_path)
+    assert memory.recall() == {}
+    memory.note(BEFORE)
+    assert caplog.messages == [f"{file} is damaged: what was at each index until now is not known"]
+    memory.note(BEFORE)
+    assert memory.recall() == BEFORE
+    assert len(caplog.messages) == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.listener import Listener, Series
+
+log = logging.getLogger("oemgateway")
 
 Place = tuple[str, int]
 """A node and an index."""
@@ -114,25 +117,34 @@ class Memory:
 
     def recall(self) -> dict[Place, str]:
         """Return what was at each place; nothing if that was never noted or cannot be read."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             return self._read()
         return {}
 
     def note(self, now: Mapping[Place, str]) -> None:
         """Note what is at each place now. Raises OSError if the file cannot be read or written."""
+        before: Mapping[Place, str] = {}
+        try:
+            before = self._read()
+        except ValueError:
+            log.warning("%s is damaged: what was at each index until now is not known", self._file)
         present = set(now.values())
-        kept = {place: identity for place, identity in self._read().items() if identity not in present}
+        kept = {place: identity for place, identity in before.items() if identity not in present}
         nodes: dict[str, dict[int, str]] = {}
         for (node, index), identity in sorted({**kept, **now}.items()):
             nodes.setdefault(node, {})[index] = identity
         write_file(self._file, json.dumps(nodes, indent=1) + "\n", synced=True)
 
     def _read(self) -> dict[Place, str]:
-        with contextlib.suppress(FileNotFoundError, ValueError, TypeError, AttributeError, RecursionError):
+        """Return what the file has. Raises OSError, and ValueError if it is damaged."""
+        try:
             nodes = json.loads(read_file(self._file))
             return {
                 (node, int(index)): str(identity)
                 for node, indices in nodes.items()
                 for index, identity in indices.items()
             }
-        return {}
+        except FileNotFoundError:
+            return {}
+        except (TypeError, AttributeError, RecursionError) as error:
+            raise ValueError from error

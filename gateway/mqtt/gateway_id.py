@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from contextlib import suppress
@@ -11,6 +12,8 @@ from gateway.process.state_files import read_file, refusal, write_file
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log = logging.getLogger("oemgateway")
 
 _FILE = "gateway.id"
 _ID = re.compile(r"[0-9a-f]{12}")
@@ -24,19 +27,23 @@ def gateway_id(state: Path | None) -> str:
     A process that knows it needs the file no more. Raises OSError where there is one that cannot be read: a
     new one would be that of another gateway.
     """
-    kept = ""
+    kept = None
     if state:
         try:
             kept = read_file(state / _FILE).strip()
-        except (FileNotFoundError, ValueError):
+        except FileNotFoundError:
             pass
+        except ValueError:
+            kept = ""
         except OSError as error:
             if state in _known:
                 return _known[state]
             raise OSError(refusal(error, state)) from error
-    if _ID.fullmatch(kept):
+    if kept is not None and _ID.fullmatch(kept):
         _known[state] = kept
         return kept
+    if kept is not None and state not in _known:
+        log.warning("%s/%s is damaged: this is a new gateway to brokers and Home Assistant", state, _FILE)
     known = _known.setdefault(state, secrets.token_hex(6))
     if state:
         with suppress(OSError):
