@@ -29,7 +29,7 @@ def start() -> int:
 
 
 def _pass_over(*_: object) -> None:
-    """Take a signal that means nothing yet."""
+    """Ignore a signal about which there is nothing to do yet."""
 
 
 if __name__ == "__main__":

@@ -99,13 +99,19 @@ _ADDRESS = ("url", "server", "host", "domain", "address", "broker", "hostname", 
 """Words for where a far end is; each type has one of them."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return " (did you mean X?)" for the known word nearest to this one, or ""."""
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the known word nearest to this one, or "" if none is near."""
     import difflib  # noqa: PLC0415  (140 kB that no correct file needs)
 
     by_lower = {name.lower(): name for name in sorted(known)}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return f" (did you mean {by_lower[close[0]]}?)" if close else ""
+    return by_lower[close[0]] if close else ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return " (did you mean X?)" for the known word nearest to this one, or ""."""
+    meant = nearest(word, known)
+    return f" (did you mean {meant}?)" if meant else ""
 
 
 class SettingsFault(ValueError):

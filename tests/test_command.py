@@ -219,12 +219,15 @@ def test_a_wrong_variable_of_the_demo_is_named_and_no_file_that_nobody_wrote(env
     assert "oemgateway.conf" not in done.stderr
 
 
-HANG_UP_AT_IMPORT = """
+def signalled_at_import(name, before=""):
+    """Return a program that starts the command, and gets a signal while its modules are imported."""
+    return f"""
 import builtins, os, signal, sys, gateway.__main__
+{before}
 imported = builtins.__import__
 def hook(name, *how, **more):
     if name == "gateway.commands.main":
-        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.{name})
     return imported(name, *how, **more)
 builtins.__import__ = hook
 sys.exit(gateway.__main__.start())
@@ -234,39 +237,29 @@ sys.exit(gateway.__main__.start())
 @pytest.mark.parametrize("words", [[], ["run"]])
 def test_a_request_to_read_the_file_does_not_end_a_gateway_that_has_not_read_it_yet(file, words):
     # given a gateway that is asked to while its modules are imported, and once more before it runs
-    code = HANG_UP_AT_IMPORT.replace(
-        "builtins.__import__ =",
+    code = signalled_at_import(
+        "SIGHUP",
         "from gateway.commands import foreground; serve = foreground.serve\n"
         "def late(daemon): os.kill(os.getpid(), signal.SIGHUP); daemon.stop.set(); serve(daemon)\n"
-        "foreground.serve = late; builtins.__import__ =",
+        "foreground.serve = late",
     )
     # then it runs
     assert run(sys.executable, "-c", code, "--config-file", file, *words).returncode == 0
 
 
 def test_a_command_ends_when_its_terminal_does(file):
-    code = HANG_UP_AT_IMPORT.replace(
-        "builtins.__import__ =",
+    code = signalled_at_import(
+        "SIGHUP",
         "import gateway.commands.main as m\n"
         "def late(): os.kill(os.getpid(), signal.SIGHUP); return 0\n"
-        "m.main = late; builtins.__import__ =",
+        "m.main = late",
     )
     assert run(sys.executable, "-c", code, "check", file).returncode == -signal.SIGHUP
 
 
 def test_ctrl_c_while_the_modules_are_imported_is_no_traceback(file):
     # given a machine that takes seconds to import them
-    code = """
-import builtins, os, signal, gateway.__main__
-imported = builtins.__import__
-def hook(name, *how, **more):
-    if name == "gateway.commands.main":
-        os.kill(os.getpid(), signal.SIGINT)
-    return imported(name, *how, **more)
-builtins.__import__ = hook
-gateway.__main__.start()
-"""
-    done = run(sys.executable, "-c", code)
+    done = run(sys.executable, "-c", signalled_at_import("SIGINT"))
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 

@@ -189,15 +189,21 @@ def test_a_rate_after_a_gap_is_over_the_time_that_has_passed(counter, tmp_path):
     assert read(listener).values == (2.0, 50)
 
 
+def ended_with_1020(counter, file):
+    """Return a listener that has ended with a total of 1020 where its file has 20."""
+    file.write_text("1000")
+    listener = counter(counter1=str(file))
+    read(listener)
+    file.write_text("20")
+    read(listener)
+    listener.close()
+    return listener
+
+
 def test_the_total_survives_a_restart_and_a_kill(counter, tmp_path):
     # given a total that is ahead of its file, kept
     file = tmp_path / "count"
-    file.write_text("1000")
-    before = counter(counter1=str(file))
-    read(before)
-    file.write_text("20")
-    read(before)
-    before.close()
+    before = ended_with_1020(counter, file)
     # when it goes on, is killed, and another begins
     file.write_text("25")
     assert read(before).values[1] == 1025
@@ -210,12 +216,7 @@ def test_the_total_survives_a_restart_and_a_kill(counter, tmp_path):
 def test_the_total_waits_for_what_was_kept_of_it(counter, tmp_path):
     # given a total that was kept, in a file that cannot be read now
     file = tmp_path / "count"
-    file.write_text("1000")
-    before = counter(counter1=str(file))
-    read(before)
-    file.write_text("20")
-    read(before)
-    before.close()
+    ended_with_1020(counter, file)
     kept = tmp_path / "counter-net.json"
     text = kept.read_text()
     kept.unlink()

@@ -33,7 +33,7 @@ from gateway.settings import (
     at_least,
     build,
     declared,
-    did_you_mean,
+    nearest,
     secrets,
     setting,
 )
@@ -171,7 +171,7 @@ def read_gateway(path: Path | str) -> tuple[Gateway, frozenset[str]]:
     except SettingsFault as fault:
         wrong = {key for key, _ in fault.faults if key}
     known = declared(Gateway)
-    misspelt = {name for key in wrong - {*known} for name in known if name in did_you_mean(key, known)}
+    misspelt = {nearest(key, known) for key in wrong - {*known}} - {""}
     sound = {key: value for key, value in entries.items() if key not in wrong}
     return build(Gateway, sound), frozenset(hidden | wrong | misspelt)
 

@@ -24,8 +24,8 @@ _known: dict[Path | None, str] = {}
 def gateway_id(state: Path | None) -> str:
     """Return the id kept in the state directory, made at the first time.
 
-    A process that knows it needs the file no more. Raises OSError where there is one that cannot be read: a
-    new one would be that of another gateway.
+    Once a process knows its id, it no longer depends on the file. Raises OSError if the file is there but
+    cannot be read: with a new id this would be another gateway to all who know it.
     """
     kept = None
     if state:

@@ -81,6 +81,13 @@ def buses(tree: Tree, clock: Callable[[], float]) -> Iterator[tuple[str, str]]:
             pending[:0] = [f"{path}bus.{number}/" for number in NUMBERS]
 
 
+def find_buses(tree: Tree, clock: Callable[[], float]) -> tuple[dict[str, str], list[str]]:
+    """Return the names of the buses by their paths, and the servers behind this one that do not answer."""
+    found = dict(buses(tree, clock))
+    silent = [shown(path, name) for path, name in found.items() if name == SERVER]
+    return {path: name for path, name in found.items() if name != SERVER}, silent
+
+
 def server_of(path: str) -> str:
     """Return the path of the server of a bus, "" for one of the first server."""
     return re.sub("bus[.][0-9]+/$", "", path)

@@ -37,7 +37,7 @@ class Adapter(NamedTuple):
 
     @property
     def has_own_serial(self) -> bool:
-        """Whether it is known anywhere; any other is known only in its socket."""
+        """Whether its serial number identifies it in any socket; otherwise only its socket does."""
         return not _COMMON.fullmatch(self.serial) and self[:3] not in _shared
 
     def is_surely(self, other: Adapter) -> bool:
@@ -71,7 +71,7 @@ class AdapterMemory:
 _memories: list[weakref.ref[AdapterMemory]] = []
 
 _shared: set[tuple[object, ...]] = set()
-"""What several adapters have had at once, so that it is the own of none."""
+"""Kind, serial number and interface that several adapters have had at once: they identify none of these."""
 
 
 def adapter_of(port: str, ttys: Path | None = None) -> Adapter | None:
@@ -91,11 +91,10 @@ def adapter_of(port: str, ttys: Path | None = None) -> Adapter | None:
     return None
 
 
-def is_unique(adapter: Adapter, ttys: Path | None = None) -> bool:
-    """Tell whether its serial number is its own, and remember it if several adapters have it now."""
+def look_for_copies(adapter: Adapter, ttys: Path | None = None) -> None:
+    """Note if several adapters have its serial number now: it is then the own of none."""
     if adapter.has_own_serial and len(_alike(adapter, ttys)) > 1:
         _shared.add(adapter[:3])
-    return adapter.has_own_serial
 
 
 def follow(port: str, memory: AdapterMemory) -> str:
@@ -105,7 +104,7 @@ def follow(port: str, memory: AdapterMemory) -> str:
     """
     ours, here = memory.adapter, adapter_of(port)
     if ours and here != ours:
-        is_unique(ours)
+        look_for_copies(ours)
         places = [name for name, each in _alike(ours).items() if each.is_surely(ours)]
         if len(places) == 1 and not (here and here.is_surely(ours)):
             return str(DEVICES / places[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.diagnosis.finding import bad, good
-from listeners.ports.adapter import adapter_of, is_unique
+from listeners.ports.adapter import adapter_of, look_for_copies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,9 @@ def stable_names(machine: Machine) -> dict[str, str]:
         for name in machine.names(f"/dev/serial/{folder}/*"):
             port = os.path.realpath(machine.path(path := f"/dev/serial/{folder}/{name}"))
             adapter = adapter_of(port, ttys)
-            if folder == "by-path" or adapter is None or is_unique(adapter, ttys):
+            if adapter:
+                look_for_copies(adapter, ttys)
+            if folder == "by-path" or adapter is None or adapter.has_own_serial:
                 found.setdefault(port, path)
     return found
 

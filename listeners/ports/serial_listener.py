@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from gateway.flag import wait_readable
 from gateway.settings import setting
 from listeners.lines import LONGEST_LINE, Lines
-from listeners.ports.adapter import AdapterMemory, is_unique
+from listeners.ports.adapter import AdapterMemory, look_for_copies
 from listeners.ports.examine_serial import examine_serial
 from listeners.ports.serial_port import SerialPort, check_port, is_pattern
 from listeners.tally import CountingListener
@@ -111,6 +111,6 @@ class SerialListener(CountingListener):
         if frames:  # it is our device, and not a boot loader
             self._adapter.adapter, self._adapter.has_given = port.adapter, True
             if port.adapter and self.clock.monotonic() >= self._look_again:
-                is_unique(port.adapter)
+                look_for_copies(port.adapter)
                 self._look_again = self.clock.monotonic() + _LOOK_EVERY
         return frames

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.diagnosis.finding import bad, good
 from listeners.onewire.checks.owfs_conf import PATH, REAL, examine_sources, options
 from listeners.onewire.rom import Rom
-from listeners.onewire.tree import SERVER, Unavailable, buses, device, shown
+from listeners.onewire.tree import Unavailable, device, find_buses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -131,9 +131,7 @@ def examine_tree(tree: Tree, clock: Callable[[], float] = monotonic) -> Iterator
     """Yield whether there is an answer, and from which buses."""
     try:
         tree.open()
-        found = dict(buses(tree, clock))
-        silent = [shown(path, name) for path, name in found.items() if name == SERVER]
-        found = {path: name for path, name in found.items() if name != SERVER}
+        found, silent = find_buses(tree, clock)
         twice = _seen_twice(tree, found)
     except OSError as error:
         yield bad(str(error))

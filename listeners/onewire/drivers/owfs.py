@@ -22,7 +22,7 @@ from listeners.onewire.drivers.masters import Masters
 from listeners.onewire.drivers.owserver import Address, Server
 from listeners.onewire.ds18b20 import POWER_ON_C, Fault, Reading, decode
 from listeners.onewire.rom import Rom
-from listeners.onewire.tree import PAUSE, SERVER, Tree, Unavailable, buses, read_temperature, shown
+from listeners.onewire.tree import PAUSE, Tree, Unavailable, find_buses, read_temperature, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -250,11 +250,10 @@ class Owfs(OneWire):
         begun = self.clock.monotonic()
         if self._buses and self._silent and begun < self._silent_until:
             return
-        found = {**known, **dict(buses(self._tree, self.clock.monotonic))}
-        self._silent = [shown(path, name) for path, name in found.items() if name == SERVER]
+        answering, self._silent = find_buses(self._tree, self.clock.monotonic)
         now = self.clock.monotonic()
         self._silent_until = now + PAUSE * (now - begun)
-        found = {path: name for path, name in found.items() if name != SERVER}
+        found = {**known, **answering}
         if found == self._buses:
             return
         self._buses = found
