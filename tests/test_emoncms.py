@@ -153,6 +153,31 @@ class TestJudgement:
         assert judge(200, notice.replace("Modules/feed/engine/PHPFina", "Lib/EmonLogger") + "\nok") is None
 
     @pytest.mark.parametrize(
+        ("warning", "engine", "found"),
+        [
+            (
+                "fopen(/var/opt/emoncms/phpfina/12.dat): failed to open stream: Read-only file system",
+                "PHPFina",
+                "Read-only file system",
+            ),
+            (
+                "filesize(): stat failed for /var/opt/emoncms/phptimeseries/feed_13.MYD",
+                "PHPTimeSeries",
+                "stat failed for /var/opt/emoncms/phptimeseries/feed_13.MYD",
+            ),
+        ],
+    )
+    def test_ok_of_an_old_server_that_cannot_open_its_feeds_is_not_delivered(self, warning, engine, found):
+        # given what Emoncms 9.8 to 11.2 answer where the data partition is read-only, or not mounted
+        place = f"<b>/var/www/emoncms/Modules/feed/engine/{engine}.php</b> on"
+        page = f"<br />\n<b>Warning</b>:  {warning} in {place}"
+        failure = judge(200, f"{page} line <b>188</b><br />\nok")
+        assert isinstance(failure, NotKept)
+        assert str(failure).startswith(f"its feeds are not written ({found}): ")
+        # but another file that it cannot open does no harm
+        assert judge(200, page.replace("Modules/feed/engine/", "Lib/") + "\nok") is None
+
+    @pytest.mark.parametrize(
         "error",
         [
             "Fatal error</b>:  Uncaught Error: Failed opening required 'Modules/feed/engine/PHPFina.php'",

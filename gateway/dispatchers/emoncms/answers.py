@@ -1,7 +1,7 @@
 """What the answers of an Emoncms mean.
 
 Nearly everything is answered with status 200. The text says what was refused, and warnings of PHP may precede
-it. Measured on Emoncms 11.16.8.
+it. Measured on Emoncms 11.16.8, and what differs in older ones down to 9.8.30.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ if TYPE_CHECKING:
 _LONGEST = 1000
 """Characters of a message that are searched for what was refused."""
 _NOT_WRITTEN = re.compile(
-    r"(?i)fwrite\(\): write of [0-9]+ bytes failed with errno=[0-9]+ ([\w /]{1,60}) in "
+    r"(?i)(?:fwrite\(\): write of [0-9]+ bytes failed with errno=[0-9]+|"
+    r"fopen\([^\n)]{1,200}\): failed to open stream:|filesize\(\):) ([^\n<(]{1,200}?) in "
     r"[^\n]{1,300}?/feed/engine/"
 )
-"""What PHP prints before the answer if a feed cannot be written, as on a full disk (measured)."""
+"""What PHP prints before the answer if a feed cannot be written, as on a full disk. That a file cannot be
+opened is shown up to Emoncms 11.2; later ones hide it (measured with 9.8.30 to 11.16.8)."""
 
 _DAMAGED = re.compile(
     r"Uncaught (?:(?:Type|Value|Arithmetic|DivisionByZero)Error\b|"
@@ -196,7 +198,8 @@ def judge_status(  # noqa: PLR0911  (a line for each)
 def _judge_text(body: str, secret: str) -> DeliveryFailure | None:
     last = last_line(body)
     if lost := _NOT_WRITTEN.search(body):
-        return _NotWritten(f"its feeds are not written ({lost[1]}): make room on its disk, or repair it")
+        cure = "make room on its disk, repair it, or let its web server write to the folder of its feeds"
+        return _NotWritten(f"its feeds are not written ({excerpt(lost[1], secret)}): {cure}")
     if last == "ok":  # after PHP's warnings, where an old Emoncms runs on a new PHP
         failed = _NO_RESULT.search(body)
         return _NotWritten(f"its database is in trouble: {quote(body, secret)}") if failed else None
