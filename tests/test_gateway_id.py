@@ -76,6 +76,20 @@ def test_a_damaged_file_is_replaced_which_is_said_once(tmp_path, restart, damage
     assert caplog.messages == [f"{file} is damaged: this is a new gateway to brokers and Home Assistant"]
 
 
+def test_one_that_is_gone_is_said_where_brokers_know_it(tmp_path, restart, caplog):
+    # given a gateway that was never connected to a broker, and one that was
+    new, old = tmp_path / "new", tmp_path / "old"
+    for state in (new, old):
+        state.mkdir()
+        (state / "queue.db").touch()
+    (old / "mqtt-home-topics.json").write_text('["emon/#"]')
+    # when neither has an id, then only the second one is told
+    gateway_id(new)
+    gateway_id(old)
+    words = "this is a new gateway to brokers and Home Assistant"
+    assert caplog.messages == [f"{old}/gateway.id is gone: {words}"]
+
+
 def test_where_it_cannot_be_kept_it_lasts_as_long_as_the_process(tmp_path, restart):
     nowhere = tmp_path / "not mounted"
     first = gateway_id(nowhere)

@@ -273,6 +273,35 @@ def test_of_other_settings_nothing_of_a_radio_s_node_stays(tmp_path, is_heard, b
     assert before - gone == {f"home/pi/{each}/emontx" for each in stays}
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"homeassistant/device/x/config": ["", {"1": ["a"]}]},
+        {"homeassistant/device/x/config": ["", 5]},
+        {"homeassistant/device/x/config": ["", {"1": {"unique_id": []}}]},
+        {"homeassistant/device/x/config": ["", {"1": {"platform": "\ud800"}}]},
+        {"homeassistant/device/x/config": ["", {"1": {"platform": float("inf")}}]},
+        {"a/+/b": ["", {}]},
+        {"a/#": ["", {}]},
+        {"a" * 70_000: ["", {}]},
+        {"": ["", {}]},
+        {"$SYS/x": ["", {}]},
+        {"\ud800": ["", {}]},
+    ],
+)
+def test_what_it_cannot_have_published_is_not_removed(tmp_path, kept):
+    # given a file that this gateway has not written so
+    file = tmp_path / "mqtt-home.json"
+    file.write_text(json.dumps(kept))
+    # when a node is published, and all is removed again
+    stream_ = stream(file)
+    topics = published(stream_, heard(named("bridge", "9", flow=18.75)))
+    # then everything is a message that a broker takes, and only of what is there
+    assert "home/pi/state/9" in topics
+    assert not topics.keys() & kept.keys()
+    assert {message.topic for message in stream_.removal()} == topics.keys() | {"home/pi/gateway"}
+
+
 def test_made_up_nodes_do_not_fill_the_broker(tmp_path):
     file = tmp_path / "mqtt.json"
     one, there = stream(file), set()

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.session import Session
+from listeners.mqtt.kept_topics import UNSURE, recall
 from tests.listening import Disk, listening
 from tests.ports import connect
 from tests.simulators.mosquitto import old, publish
@@ -240,3 +241,15 @@ def test_with_a_broker_that_numbers_no_subscriptions_an_edit_doubles_nothing(bro
     disk.read_until_nothing()
     disk.listener.close()
     assert [frame.values[0] for frame in disk.frames] == [1, 2, 4]
+
+
+def test_only_what_can_be_a_subscription_is_recalled(tmp_path):
+    # given what was kept, and what a damaged file has besides
+    kept = [UNSURE, "emon/#", "home/+/log", "home/cellar/ack"]
+    file = tmp_path / "mqtt-home-topics.json"
+    file.write_text(json.dumps([*kept, "a/#/b", "a+", "\ud800", "x" * 70_000]))
+    # when it is read, then a broker is asked for no more than that
+    assert recall(file) == kept
+    # and a list of anything but texts counts for nothing
+    file.write_text('["emon/#", 5]')
+    assert recall(file) == []

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("oemgateway")
 
 _FILE = "gateway.id"
+_OTHERS = "mqtt-*.json"
+"""Files that a gateway with an id has beside it, once it was connected to a broker."""
 _ID = re.compile(r"[0-9a-f]{12}")
 
 _known: dict[Path | None, str] = {}
@@ -27,23 +29,23 @@ def gateway_id(state: Path | None) -> str:
     Once a process knows its id, it no longer depends on the file. Raises OSError if the file is there but
     cannot be read: with a new id this would be another gateway to all who know it.
     """
-    kept = None
+    kept, fault = "", "is damaged"
     if state:
         try:
             kept = read_file(state / _FILE).strip()
         except FileNotFoundError:
-            pass
+            fault = "is gone" if any(state.glob(_OTHERS)) else ""
         except ValueError:
-            kept = ""
+            pass
         except OSError as error:
             if state in _known:
                 return _known[state]
             raise OSError(refusal(error, state)) from error
-    if kept is not None and _ID.fullmatch(kept):
-        _known[state] = kept
-        return kept
-    if kept is not None and state not in _known:
-        log.warning("%s/%s is damaged: this is a new gateway to brokers and Home Assistant", state, _FILE)
+        if _ID.fullmatch(kept):
+            _known[state] = kept
+            return kept
+        if fault and state not in _known:
+            log.warning("%s/%s %s: this is a new gateway to brokers and Home Assistant", state, _FILE, fault)
     known = _known.setdefault(state, secrets.token_hex(6))
     if state:
         with suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +33,15 @@ def publishable(name: str) -> str:
 def as_level(name: str) -> str:
     """Return a name as one level of a topic."""
     return publishable(name).replace("/", "_")
+
+
+def is_topic(topic: str) -> bool:
+    """Tell whether a broker takes a message there."""
+    with suppress(UnicodeEncodeError):
+        return (
+            0 < len(topic.encode()) < 1 << 16 and not topic.startswith("$") and not _FORBIDDEN.search(topic)
+        )
+    return False
 
 
 def check_topic(topic: str) -> None:

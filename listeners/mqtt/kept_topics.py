@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from gateway.mqtt.topics import check_filter
 from gateway.process.state_files import read_file, write_file
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ def remember(file: Path | None, topics: list[str]) -> bool:
 def recall(file: Path | None) -> list[str]:
     """Return what was subscribed to before: the broker remembers it too."""
     if file:
-        with suppress(OSError, ValueError, TypeError, RecursionError):
-            return [str(topic) for topic in json.loads(read_file(file))]
+        with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+            return [topic for topic in json.loads(read_file(file)) if topic == UNSURE or _is_filter(topic)]
     return []
+
+
+def _is_filter(topic: str) -> bool:
+    """Tell whether that can have been subscribed to: a broker hangs up on anything else."""
+    with suppress(ValueError):
+        check_filter(topic.removesuffix("/ack"))  # which may make it longer than a setting can be
+        return True
+    return False

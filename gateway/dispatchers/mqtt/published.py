@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.mqtt.frames import as_json
 from gateway.mqtt.message import Message
+from gateway.mqtt.topics import is_topic
 from gateway.process.state_files import read_file, write_file
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ class Published:
         if file:
             with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
                 given = json.loads(read_file(file))
-                self._known = {topic: _Known(str(s), dict(parts)) for topic, (s, parts) in given.items()}
+                self._known = {
+                    t: _known(source, parts) for t, (source, parts) in given.items() if is_topic(t)
+                }
 
     @property
     def topics(self) -> list[str]:
@@ -147,6 +150,15 @@ class Published:
                 with suppress(OSError):
                     kept = {topic: [each.source, each.components] for topic, each in known.items()}
                     write_file(self._file, json.dumps(kept), synced=True)
+
+
+def _known(source: Any, components: Any) -> _Known:  # noqa: ANN401  (JSON)
+    """Return what a file remembers of a topic; raises one of several errors if we have not written that."""
+    ids = [about.get("unique_id", "") for about in components.values()]
+    if not all(isinstance(each, str) for each in (source, *ids)):
+        raise TypeError("text expected")
+    as_json(components)
+    return _Known(source, components)
 
 
 def _device_message(each: Retained, components: dict[str, Any]) -> Message:
