@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import socket
+import struct
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,11 +33,11 @@ def own_state() -> Path:
 
 
 def _home() -> Path:
-    """Return the user's home: HOME is that of another user where sudo -u keeps it."""
-    with suppress(KeyError, RuntimeError):
-        if not os.access(Path.home(), os.X_OK):
-            return Path(pwd.getpwuid(os.geteuid()).pw_dir)
-        return Path.home()
+    """Return the user's home: HOME is that of another user where sudo keeps it."""
+    with suppress(KeyError, RuntimeError, OSError):
+        home, user = Path.home(), os.geteuid()
+        may_write = user and os.access(home, os.W_OK | os.X_OK)  # root may write to any
+        return home if may_write or home.stat().st_uid == user else Path(pwd.getpwuid(user).pw_dir)
     return Path("/")
 
 
@@ -69,12 +71,19 @@ def make_state_dir(named: Path | None) -> Path:
     raise OSError(f"{named or own_state()} cannot be written; name another directory: [gateway] state_dir")
 
 
-def find_state_dir(named: Path | None) -> Path:
-    """Return the directory that a daemon with this setting uses, as far as can be seen from outside."""
+def find_state_dir(named: Path | None, file: Path | None = None, socket_named: Path | None = None) -> Path:
+    """Return the directory that a daemon with these settings uses, as far as can be seen from outside.
+
+    With the file of the service that is the service's, even for a user who once ran the gateway by hand with
+    it, unless it runs so now.
+    """
     if named:
         return named
-    has_own = os.access(own_state() / "queue.db", os.F_OK) and not os.access(STATE, os.W_OK)
-    return own_state() if has_own else STATE
+    own = own_state()
+    if os.access(STATE, os.W_OK) or not os.access(own / "queue.db", os.F_OK):
+        return STATE
+    is_services = os.access(STATE, os.F_OK) and file and file.resolve() == file_of_service().resolve()
+    return STATE if is_services and not _is_answered_by_us(find_socket(socket_named, own)) else own
 
 
 def check_socket(path: Path) -> None:
@@ -94,6 +103,16 @@ def find_socket(named: Path | None, state_dir: Path) -> Path:
     """Return where the socket of a daemon with these settings is."""
     beside = state_dir / "control"
     return named or (SOCKET if SOCKET.exists() or not os.access(beside, os.F_OK) else beside)
+
+
+def _is_answered_by_us(path: Path) -> bool:
+    """Tell whether a process of this user listens at a socket."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        client.connect(os.fspath(path))
+        peer = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return bool(struct.unpack("3i", peer)[1] == os.geteuid())
+    return False
 
 
 def _writable(directory: Path, mode: int = 0o755) -> bool:

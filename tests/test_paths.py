@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gateway import paths
+from gateway.conf import config
 from gateway.process.state_files import is_volatile
+from tests.ports import free_port
 
 NOWHERE = Path("/proc/nowhere")
 
@@ -54,14 +58,70 @@ def test_the_state_of_a_user_who_may_not_write_there_is_his_own(tmp_path, monkey
     assert paths.find_state_dir(None) == directory
 
 
+@pytest.fixture
+def joe(tmp_path, monkeypatch) -> Path:
+    """Given a user who may not write to the service's state, and once ran the gateway by hand; his state."""
+    monkeypatch.setattr(paths, "DEFAULTS", tmp_path / "defaults")
+    paths.STATE.mkdir()
+    access, may_not = os.access, (paths.STATE, os.W_OK)
+    monkeypatch.setattr(
+        paths.os, "access", lambda place, mode: (place, mode) != may_not and access(place, mode)
+    )
+    own = tmp_path / "home/oemgateway"
+    own.mkdir(parents=True)
+    (own / "queue.db").touch()
+    return own
+
+
+def test_the_state_with_the_file_of_the_service_is_the_services(joe, tmp_path):
+    # when its state is looked for, then it is not what a user has left, unless the file is that user's
+    link = tmp_path / "link.conf"
+    link.symlink_to(paths.DEFAULT_FILE)
+    assert paths.find_state_dir(None, paths.DEFAULT_FILE) == paths.find_state_dir(None, link) == paths.STATE
+    assert paths.find_state_dir(None, tmp_path / "my.conf") == joe
+    paths.DEFAULTS.write_text(f"CONFIG={tmp_path / 'my.conf'}\n")
+    assert paths.find_state_dir(None, tmp_path / "my.conf") == paths.STATE
+    # and where there is no service, all is that user's
+    paths.STATE.rmdir()
+    assert paths.find_state_dir(None, tmp_path / "my.conf") == joe
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_the_state_of_a_gateway_that_its_user_runs_now_is_that_users(joe, tmp_path, is_named):
+    control = tmp_path / "named" if is_named else joe / "control"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(control))
+        found = partial(paths.find_state_dir, None, paths.DEFAULT_FILE, control if is_named else None)
+        assert found() == paths.STATE  # it was killed, and left that
+        server.listen()
+        assert found() == joe
+
+
+def test_a_configuration_knows_whose_state_it_is_about(joe, written, tmp_path):
+    # given the file of the service, with and without a fault
+    listener = f"[listeners]\n[[push]]\ntype = tcp\nport = {free_port()}\n"
+    whole = f"[gateway]\n{listener}[dispatchers]\n[[log]]\ntype = log\n"
+    for text in (whole, "[gateway]\nloglevel = LOUD\n", "port = 5\n"):
+        file = written(text)
+        assert config.read_gateway(file)[0].find_state_dir() == joe
+        paths.DEFAULTS.write_text(f"CONFIG={file}\n")
+        # when it is read, then its state is that of the service
+        assert config.read_gateway(file)[0].find_state_dir() == paths.STATE
+        paths.DEFAULTS.unlink()
+    paths.DEFAULTS.write_text(f"CONFIG={written(whole)}\n")
+    assert config.read(written(whole)).gateway.find_state_dir() == paths.STATE
+    assert config.defaults(written("")).find_state_dir() == paths.STATE
+
+
 @pytest.mark.needs_root
-def test_a_home_that_is_another_users_is_not_looked_into(tmp_path, monkeypatch):
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_home_that_is_another_users_is_not_looked_into(tmp_path, monkeypatch, mode):
     # given a user whose HOME is that of root, as sudo -u may leave it
     if os.geteuid():
         pytest.skip("only root can become another user")
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    tmp_path.chmod(0o700)
+    tmp_path.chmod(mode)
     child = os.fork()
     if not child:
         try:
@@ -71,6 +131,17 @@ def test_a_home_that_is_another_users_is_not_looked_into(tmp_path, monkeypatch):
         finally:
             os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.needs_root
+def test_root_does_not_keep_its_state_in_the_home_of_another_user(tmp_path, monkeypatch):
+    if os.geteuid():
+        pytest.skip("only root can give a directory away")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert paths.own_state() == tmp_path / ".local/state/oemgateway"
+    os.chown(tmp_path, 1234, 1234)
+    assert tmp_path not in paths.own_state().parents
 
 
 def test_the_socket_is_named_or_in_run_or_beside_the_queue(tmp_path, monkeypatch):

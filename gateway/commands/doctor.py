@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.conf import config
-from gateway.conf.config import Gateway
 from gateway.diagnosis.finding import Finding, bad, good, show, unknown
 from gateway.diagnosis.machine import WRITE_SEARCH, Machine
 from gateway.paths import DEFAULT_FILE, STATE, own_state
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Mapping
 
+    from gateway.conf.config import Gateway
     from gateway.plugin import Plugin
     from gateway.present.status import SectionStatus, Status
 
@@ -100,7 +100,7 @@ def _readable(file: Path) -> tuple[Gateway, bool]:
     try:
         gateway, hidden = config.read_gateway(file)
     except config.ConfigFaults as faults:
-        return Gateway(), not isinstance(faults.__cause__, FileNotFoundError)
+        return config.defaults(file), not isinstance(faults.__cause__, FileNotFoundError)
     return gateway, "state_dir" in hidden
 
 

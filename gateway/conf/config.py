@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -66,6 +66,8 @@ class Gateway:
     max_age: float = setting(0.0, check=at_least(0), at_start=True)
     unsynced: Literal["hold", "send"] = setting("hold", at_start=True)
     index_guard: Literal["warn", "refuse"] = setting("warn")
+    file: Path | None = field(default=None, init=False, compare=False)
+    """The file that they are from."""
 
     @property
     def limits(self) -> Limits:
@@ -80,11 +82,18 @@ class Gateway:
 
     def find_state_dir(self) -> Path:
         """Return where a gateway with these settings keeps its state, as far as can be seen from outside."""
-        return find_state_dir(self.state_dir)
+        return find_state_dir(self.state_dir, self.file, self.socket)
 
     def find_socket(self) -> Path:
         """Return where a gateway with these settings can be asked."""
         return find_socket(self.socket, self.find_state_dir())
+
+
+def defaults(file: Path) -> Gateway:
+    """Return what holds as far as a file cannot be read."""
+    gateway = Gateway()
+    gateway.file = file
+    return gateway
 
 
 @dataclass(kw_only=True)
@@ -129,6 +138,7 @@ def understood(text: Document, remembered: Mapping[Place, str] = MappingProxyTyp
     remark_on_names(text, parts["listeners"], nodes)
     remark_on_scales(text, parts["listeners"], nodes)
     if gateway:
+        gateway.file = text.path
         _check_socket(text, gateway)
         _check_moves(text, gateway, parts["listeners"], remembered)
     if gateway and not gateway.simulate:
@@ -159,6 +169,12 @@ def read_gateway(path: Path | str) -> tuple[Gateway, frozenset[str]]:
     read.
     """
     text = document.read(Path(path))
+    gateway, hidden = _sound(text)
+    gateway.file = text.path
+    return gateway, hidden
+
+
+def _sound(text: Document) -> tuple[Gateway, frozenset[str]]:
     section = text.root.sections.get("gateway")
     if section is None:
         is_usual = text.root.sections and not text.faults and not text.root.entries

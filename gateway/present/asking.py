@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.conf import config
-from gateway.conf.config import ConfigFaults, Fault, Gateway
+from gateway.conf.config import ConfigFaults, Fault
 from gateway.paths import DEFAULT_FILE
 from gateway.present.status import Status, from_json
 from gateway.process import control
@@ -38,7 +38,7 @@ class RunningGateway:
             is_default = file == DEFAULT_FILE and isinstance(faults.__cause__, FileNotFoundError)
             if not is_default and not isinstance(faults.__cause__, PermissionError):
                 raise
-            return cls(file, Gateway().find_socket(), faults)
+            return cls(file, config.defaults(file).find_socket(), faults)
         is_hidden = "socket" in hidden or ("state_dir" in hidden and not gateway.socket)
         fault = Fault(str(file), 0, "", "it has faults, which hide where the socket is: oemgateway check")
         return cls(file, gateway.find_socket(), ConfigFaults([fault]) if is_hidden else None)

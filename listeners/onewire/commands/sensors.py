@@ -114,7 +114,7 @@ def _read(file: Path) -> tuple[Gateway, Mapping[str, Plugin]]:
         gateway, _ = config.read_gateway(file)
         return gateway, plugins(document.read(file), "listeners")
     except ConfigFaults:
-        return Gateway(), {}
+        return config.defaults(file), {}
 
 
 def _complain_of(survey: Survey) -> None:

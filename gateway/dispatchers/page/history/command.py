@@ -18,7 +18,6 @@ from gateway.dispatchers.page.history.blocks import HOUR, MINUTE, Point
 from gateway.dispatchers.page.history.history import Damaged, History
 from gateway.dispatchers.page.history.keeper import file_of
 from gateway.dispatchers.page.history.rings import SERIES
-from gateway.paths import find_state_dir
 from gateway.process.output import naming, output
 from gateway.text.numeral import LARGEST
 from gateway.text.terminal import FAILED, OK, say, say_aside
@@ -71,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
             f"--section: one of {', '.join(pages)} expected" if pages else "there is no section of type page"
         )
         return FAILED
-    kept = file_of(find_state_dir(configuration.gateway.state_dir), name)
+    kept = file_of(configuration.gateway.find_state_dir(), name)
     try:
         if options.verb == "import":
             return _import(History(kept), options.file)
