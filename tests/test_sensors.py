@@ -11,6 +11,8 @@ import pytest
 
 from gateway import paths
 from gateway.clock import Clock
+from gateway.conf import config
+from gateway.conf.indices import Memory
 from gateway.process import control
 from listeners.onewire.commands import sensors
 from listeners.onewire.commands.survey import OwnListeners
@@ -77,6 +79,26 @@ def test_the_list(run, file):
     assert (status, err) == (0, "")
     assert "28.33F749050000  18.50  12    supply  bridge sensor1, cellar\n" in out
     assert out.endswith(f"Add to [[bridge]] of {file}:\n    sensor3 = {TANK}\n")
+
+
+def test_a_removed_sensor_keeps_its_index_from_a_new_one(run, file, tmp_path):
+    # given that index 3 had another sensor, whose line is deleted
+    (tmp_path / "state").mkdir()
+    memory = Memory(config.read_gateway(file)[0].find_state_dir())
+    memory.note({("9", 3): "28.995A4A050000", ("9", 1): CELLAR})
+    # when the sensors are listed, then the line to paste has another index
+    _, out, _ = run()
+    assert out.endswith(f"Add to [[bridge]] of {file}:\n    sensor4 = {TANK}\n")
+    # and where that cannot be read, it is said
+    (memory_file,) = tmp_path.rglob("indices.json")
+    memory_file.write_text("[]")
+    _, out, _ = run()
+    assert f"    sensor3 = {TANK}\n\nWhich sensors had an index before is not known here (its file is" in out
+    memory_file.unlink()
+    memory_file.mkdir()
+    _, out, _ = run()
+    assert "not known here" in out
+    assert str(memory_file) in out
 
 
 def test_the_same_for_a_program(run):

@@ -181,6 +181,34 @@ def test_two_sections_of_one_node_share_its_indices():
     }
 
 
+def test_an_index_that_ever_had_a_sensor_is_not_used_again():
+    # given a section whose index 3 had another sensor, and a section to be written on a node that had some
+    survey = Survey(
+        "this command",
+        {"a": report(seen(FLOW), highest=2), "w1": report(seen(TANK), node="1")},
+        types={"w1": "w1"},
+        remembered={"9": 3, "10": 7},
+    )
+    # when the lines to paste are shown, then they have indices above those
+    assert json.loads(as_json(survey, roster(survey)))["add"] == {
+        "a": [f"sensor4 = {FLOW}"],
+        "w1": ["[[w1]]", "type = w1", "node = 10", f"sensor8 = {TANK}"],
+    }
+
+
+def test_where_it_is_not_known_what_an_index_had_that_is_said_beside_the_lines():
+    survey = Survey("this command", {"a": report(seen(FLOW))}, unremembered="no right to")
+    assert shown(survey)[-4:-1] == [
+        f"    sensor1 = {FLOW}",
+        "",
+        "Which sensors had an index before is not known here (no right to):",
+    ]
+    assert json.loads(as_json(survey, roster(survey)))["unremembered"] == "no right to"
+    # but not where there is nothing to be added
+    survey.reports["a"] = report(seen(FLOW, 20.0, 1), highest=1)
+    assert not any("no right to" in line for line in shown(survey))
+
+
 def test_nobody_is_told_to_read_sensors_that_a_server_makes_up():
     survey = Survey(
         "this command", {"owserver": report(seen(FLOW), simulated=True)}, types={"owserver": "owserver"}

@@ -118,25 +118,11 @@ class Memory:
     def recall(self) -> dict[Place, str]:
         """Return what was at each place; nothing if that was never noted or cannot be read."""
         with contextlib.suppress(OSError, ValueError):
-            return self._read()
+            return self.read()
         return {}
 
-    def note(self, now: Mapping[Place, str]) -> None:
-        """Note what is at each place now. Raises OSError if the file cannot be read or written."""
-        before: Mapping[Place, str] = {}
-        try:
-            before = self._read()
-        except ValueError:
-            log.warning("%s is damaged: what was at each index until now is not known", self._file)
-        present = set(now.values())
-        kept = {place: identity for place, identity in before.items() if identity not in present}
-        nodes: dict[str, dict[int, str]] = {}
-        for (node, index), identity in sorted({**kept, **now}.items()):
-            nodes.setdefault(node, {})[index] = identity
-        write_file(self._file, json.dumps(nodes, indent=1) + "\n", synced=True)
-
-    def _read(self) -> dict[Place, str]:
-        """Return what the file has. Raises OSError, and ValueError if it is damaged."""
+    def read(self) -> dict[Place, str]:
+        """Return what was noted at each place. Raises OSError, or ValueError for a damaged file."""
         try:
             nodes = json.loads(read_file(self._file))
             return {
@@ -148,3 +134,17 @@ class Memory:
             return {}
         except (TypeError, AttributeError, RecursionError) as error:
             raise ValueError from error
+
+    def note(self, now: Mapping[Place, str]) -> None:
+        """Note what is at each place now. Raises OSError if the file cannot be read or written."""
+        before: Mapping[Place, str] = {}
+        try:
+            before = self.read()
+        except ValueError:
+            log.warning("%s is damaged: what was at each index until now is not known", self._file)
+        present = set(now.values())
+        kept = {place: identity for place, identity in before.items() if identity not in present}
+        nodes: dict[str, dict[int, str]] = {}
+        for (node, index), identity in sorted({**kept, **now}.items()):
+            nodes.setdefault(node, {})[index] = identity
+        write_file(self._file, json.dumps(nodes, indent=1) + "\n", synced=True)

@@ -46,6 +46,7 @@ def as_json(survey: Survey, rows: Sequence[Row]) -> str:
         "sensors": [_as_dict(row) for row in rows],
         "correct": corrections(rows),
         "add": additions(survey, rows),
+        "unremembered": survey.unremembered,
     }
     return json.dumps(everything, indent=2)
 
@@ -120,6 +121,9 @@ def _for_the_file(survey: Survey, rows: Sequence[Row], file: Path) -> Iterator[s
     entries = {name: lines for name, lines in new.items() if name not in survey.types}
     yield from _blocks(entries, f"Add to [[{{}}]] of {file}:")
     yield from _blocks(sections, f"Add below [listeners] of {file}:")
+    if new and survey.unremembered:
+        yield from ("", f"Which sensors had an index before is not known here ({survey.unremembered}):")
+        yield "such a line may continue the inputs of another sensor. With sudo it is known."
 
 
 def _blocks(lines: Mapping[str, Sequence[str]], heading: str) -> Iterator[str]:
@@ -149,12 +153,13 @@ def additions(survey: Survey, rows: Sequence[Row]) -> dict[str, list[str]]:
 def placed(survey: Survey, rows: Sequence[Row]) -> Iterator[tuple[str, str, int, Rom]]:
     """Yield section, node, index and id of each thermometer that should have an entry and has none.
 
-    Their indices are above all that have an entry, so none is that of a Dummy that someone keeps.
+    Their indices are above all that have an entry, so none is that of a Dummy that someone keeps, and above
+    all that ever had a sensor.
     """
-    highest: dict[str, int] = defaultdict(int)
+    highest = defaultdict(int, survey.remembered)
     for report in survey.reports.values():
         highest[report.node] = max(highest[report.node], report.highest)
-    taken = highest.keys() | survey.nodes
+    taken = {report.node for report in survey.reports.values()} | survey.nodes
     unused = (node for node in map(str, count(_FIRST_NODE)) if node not in taken)
     nodes = {name: report.node for name, report in survey.reports.items() if name not in survey.types}
     for section, rom in _new(survey, rows):

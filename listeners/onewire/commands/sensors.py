@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.clock import Clock
 from gateway.conf import config, document
 from gateway.conf.config import ConfigFaults, Gateway
+from gateway.conf.indices import Memory
 from gateway.conf.section import nodes_in, plugins
 from gateway.present.asking import RunningGateway
 from gateway.text.plain import plain
@@ -69,6 +70,7 @@ def _show(source: Source, options: argparse.Namespace) -> int:
     survey = source.look()
     with suppress(ConfigFaults):
         survey.nodes |= nodes_in(document.read(options.config_file))
+    _recall(survey, options.config_file)
     is_reached = not survey.reports.keys() <= survey.troubles.keys()
     _complain_of(survey)
     if not is_reached:
@@ -81,6 +83,20 @@ def _show(source: Source, options: argparse.Namespace) -> int:
     elif survey.reports:
         sys.stdout.write(f"{listing(survey, rows, options.config_file)}\n")
     return OK if is_reached else FAILED
+
+
+def _recall(survey: Survey, file: Path) -> None:
+    """Note in a survey which indices ever had a sensor, or why that is not known."""
+    try:
+        gateway, _ = config.read_gateway(file)
+    except ConfigFaults:
+        gateway = config.defaults(file)
+    try:
+        places = Memory(gateway.find_state_dir()).read()
+    except (OSError, ValueError) as error:
+        survey.unremembered = failure(error) if isinstance(error, OSError) else "its file is damaged"
+    else:
+        survey.remembered = dict(sorted(places))
 
 
 def _source(file: Path) -> Source:

@@ -37,6 +37,8 @@ class Survey:
 
     `troubles` says why the report of a listener is missing or incomplete. `types` has the types of those
     listeners that have no section in the configuration. `nodes` are those that a new section may not have.
+    `remembered` are the highest indices that ever had a sensor, by node; `unremembered` says why they are not
+    known.
     """
 
     who: str
@@ -44,6 +46,8 @@ class Survey:
     troubles: dict[str, str] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     nodes: frozenset[str] = frozenset()
+    remembered: dict[str, int] = field(default_factory=dict)
+    unremembered: str = ""
 
 
 class GatewaySensors:
