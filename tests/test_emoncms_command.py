@@ -1064,6 +1064,12 @@ class TestJudgement:
     def test_what_is_no_version(self, said):
         assert judge_version(said).verdict is Verdict.UNKNOWN
 
+    def test_an_emoncms_without_the_page_is_an_old_one(self):
+        # given what 9.8.30 answers
+        assert judge_version("406 Emoncms - version").found.startswith(
+            "it is older than Emoncms 9.9 (2018): "
+        )
+
     @pytest.mark.parametrize(
         ("given", "log", "verdict", "words"),
         [

@@ -65,6 +65,8 @@ def judge_version(said: str) -> Finding:
     version = re.fullmatch(r'(?:low-write )?"?v?([0-9]+(?:\.[0-9]+)+\S{0,20}?)"?', said)
     if version:
         return good(f"it is Emoncms {version[1]}")
+    if "Emoncms - version" in said:  # its page for what it does not know
+        return unknown("it is older than Emoncms 9.9 (2018): update it if it is older than 9.8.28, too")
     return unknown(f"it does not tell its version, but: {said or 'nothing'}")
 
 
