@@ -160,6 +160,14 @@ def test_the_program_may_be_on_a_disk_of_its_own(machine, mounted):
     assert do(machine, "find", "/opt/oemgateway") == "/opt/oemgateway\n"
 
 
+def test_what_cannot_be_stopped_can_be_removed(machine):
+    # given a service whose script fails, as with a fault in what it reads
+    machine.path("/etc/init.d/oemgateway").write_text("#!/bin/sh\nexit 2\n")
+    machine.path("/etc/init.d/oemgateway").chmod(0o755)
+    said = do(machine, "sh", f"{SOURCES}/debian/oemgateway.prerm", "remove")
+    assert "oemgateway: it could not be stopped; what is left of it: ps -u oemgateway\n" in said
+
+
 def test_where_the_socket_is_a_disk_of_its_own_the_package_can_be_removed(machine, mounted):
     mounted("/run/oemgateway")
     said = do(machine, "sh", f"{SOURCES}/debian/oemgateway.postrm", "remove")

@@ -106,6 +106,22 @@ def test_a_gateway_whose_program_is_gone_can_be_stopped(service):
 
 
 @pytest.mark.needs_root
+def test_a_user_that_does_not_exist_keeps_no_gateway_running(service):
+    # given that a wrong user was set after the start
+    service("start")
+    running = service.pid()
+    service.default("DAEMON_USER=nemo\n")
+    assert service("status") == (0, "oemgateway is running.\n")
+    # when it is stopped, as before its package is removed, then it stops
+    assert service("stop") == (0, "Stopping: oemgateway.\n")
+    assert not service.machine.path(f"/proc/{running}").exists()
+    # and where there is no user at all, nothing runs, and that is no failure
+    service.machine("userdel", "oemgateway")
+    assert service("status") == (3, "oemgateway is not running ... failed!\n")
+    assert service("stop") == (0, "Stopping: oemgateway.\n")
+
+
+@pytest.mark.needs_root
 def test_only_root_may_change_anything_and_everybody_may_ask(service):
     service("start")
     running = service.pid()
@@ -270,11 +286,18 @@ def test_wrong_arguments_in_the_defaults_are_named_and_change_nothing(service):
 
 @pytest.mark.needs_root
 def test_a_reload_hangs_up(service):
+    service.be("import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)")
     service("start")
     running = service.pid()
     assert service("reload")[0] == 0
-    # It is what the stand-in, which does not know the signal, ends of.
+    # It is what the stand-in ends of.
     wait_until(lambda: not service.machine.path(f"/proc/{running}").exists(), what="the signal")
+
+
+@pytest.mark.needs_root
+def test_a_reload_before_the_program_has_begun_does_not_end_it(service):
+    service.be("os.kill(os.getpid(), 1)")
+    assert service("start") == (0, "Starting: oemgateway.\n")
 
 
 @pytest.mark.needs_root
