@@ -375,6 +375,10 @@ class TestJudgement:
             ("https://here.org/emoncms/input/bulk", "to https://here.org/emoncms: put that address in url"),
             ("https://here.org/emoncms/input/bulk?x=1", "https://here.org/emoncms: put that address in url"),
             ("https://me:pw@here.org/input/bulk", "to https://here.org: put that address in url"),
+            ("https://me:pw@here.org/emoncms/", "to https://here.org/emoncms: put that address in url"),
+            ("https://here.org/a/emoncms/user/login", "to https://here.org/a/emoncms: put that address in"),
+            ("http://emoncms/login", "to http://emoncms/login, which is not Emoncms"),
+            ("http://router/login/http://here.org/myemoncms", "which is not Emoncms"),
             (
                 "http://router/login?from=x",
                 "to http://router/login, which is not Emoncms: check url, and whether",

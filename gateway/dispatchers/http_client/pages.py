@@ -87,10 +87,15 @@ def address(url: str, secret: str = "") -> str:
 
 
 def redirected(server: str, path: str, location: str, secret: str = "") -> str:
-    """Say where a redirect goes, and what to do: with the same path, the server itself has moved."""
+    """Say where a redirect goes, and what to do: with the same path, the server itself has moved.
+
+    So it has where all is redirected to a place of its name, such as /emoncms/.
+    """
     to = location.partition("?")[0].rstrip("/")
-    if to.endswith(path):
-        return f"it redirects to {address(to.removesuffix(path), secret)}: put that address in url"
+    named = re.match(rf"https?://[^/]+(/[^/]+)*?/{server}(?=/|$)", to, re.IGNORECASE)
+    place = to.removesuffix(path) if to.endswith(path) else named and named[0]
+    if place:
+        return f"it redirects to {address(place, secret)}: put that address in url"
     return (
         f"it redirects to {address(location, secret) or 'somewhere else'}, which is not {server}: check url, "
         "and whether a login page of this network stands in between"
