@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.conf import document
 from gateway.conf.document import ConfigFaults
 from gateway.conf.edit import Draft, rewrite
+from gateway.process.output import output
 
 TEXT = """\
 # made by hand
@@ -100,6 +102,28 @@ def test_an_owner_that_cannot_be_kept_leaves_the_file_alone(file, monkeypatch):
         replace_value(file, "sensor2", ["Dummy"])
     assert file.read_text() == TEXT
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [(errno.EBUSY, "mounted by itself"), (errno.EPERM, "lsattr"), (errno.EXDEV, "Invalid cross-device link")],
+)
+def test_a_file_that_cannot_be_replaced_is_named_with_what_to_do(file, monkeypatch, number, cure):
+    # given a file that is mounted by itself into a container, or can only be appended to
+    def refuse(new, there):
+        raise OSError(number, os.strerror(number), str(new), None, str(there))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    # when it is to be replaced, then the message is about the file, and it stays
+    before = file.read_bytes()
+    with pytest.raises(OSError, match=cure) as raised:
+        rewrite(file, b"new")
+    assert raised.value.filename == str(file)
+    with pytest.raises(OSError, match=cure) as raised, output(str(file)) as stream:
+        stream.write(b"new")
+    assert raised.value.filename == str(file)
+    assert file.read_bytes() == before
+    assert [*file.parent.iterdir()] == [file]
 
 
 def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path):

@@ -12,7 +12,7 @@ from gateway.conf import document
 from gateway.conf.document import ConfigFaults, Fault
 from gateway.conf.misplaced import SECTIONS
 from gateway.conf.section import is_off
-from gateway.process.output import beside, check_plain, naming
+from gateway.process.output import beside, check_plain, naming, put_in_place
 from gateway.settings import quoted
 from gateway.text.plain import unseen
 
@@ -290,6 +290,6 @@ def rewrite(path: Path, data: bytes, *, before: bytes | None = None, mode: int =
             os.fsync(fd)
         if before is not None and path.read_bytes() != before:
             raise ValueError(f"{path}: someone else has just changed it: try again")
-        new.replace(path)
+        put_in_place(new, path)
     finally:  # also after Ctrl-C: the file may hold a key
         new.unlink(missing_ok=True)

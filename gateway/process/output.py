@@ -45,6 +45,22 @@ def check_writable_system(file: Path) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(file))
 
 
+_CURES = {
+    errno.EBUSY: "if it is mounted by itself, as in a container, mount its directory instead",
+    errno.EPERM: "if lsattr shows an a or i for it: sudo chattr -ai",
+}
+"""What to do about a file that cannot be replaced, although its directory can be written."""
+
+
+def put_in_place(new: Path, file: Path) -> None:
+    """Let a file take the place of another. Raises OSError with the name of that one, and what to do."""
+    try:
+        new.replace(file)
+    except OSError as error:
+        words = [f"{error.strerror}", *([_CURES[error.errno]] if error.errno in _CURES else [])]
+        raise OSError(error.errno, ": ".join(words), str(file)) from error
+
+
 def beside(file: Path) -> tuple[int, Path]:
     """Make a file in the same directory, for its owner only, that can take the place of this one; open it.
 
@@ -82,7 +98,7 @@ def output(name: str) -> Iterator[BinaryIO]:
             stream.flush()
             os.fsync(handle)
             with as_owner(directory):
-                part.replace(file)
+                put_in_place(part, file)
         finally:
             with suppress(FileNotFoundError), as_owner(directory):
                 part.unlink()
