@@ -15,7 +15,7 @@ from listeners.commands.setup import changes, hardware, questions
 from listeners.commands.setup.hardware import Attached
 from listeners.commands.setup.questions import Questions, Refused
 from listeners.commands.setup.reading import Reading
-from listeners.commands.setup.sending import read_broker, read_ways, ways_of
+from listeners.commands.setup.sending import Sending, read_broker, read_ways, ways_of
 from listeners.onewire.commands.relabel import set_label
 from listeners.onewire.commands.roster import roster
 from listeners.onewire.commands.survey import OwnListeners, Survey
@@ -227,6 +227,32 @@ def test_what_is_on_in_the_file_is_the_default(draft_of):
     assert ways_of(draft_of(f"{page}host = 0.0.0.0\npassword = none\n")) == {"network"}
     assert ways_of(draft_of(f"{page}active = no\n")) == set()
     assert ways_of(draft_of(SMALL.format(""))) == set()
+
+
+TWO_PAGES = """[listeners]
+[dispatchers]
+[[here]]
+type = page
+[[open]]
+type = page
+port = 8090
+host = 0.0.0.0
+password = a-word-of-mine
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "lines"), [(None, []), ("4", []), ("3", ["active = no"]), ("none", ["active = no"] * 2)]
+)
+def test_of_two_pages_the_one_that_is_as_wanted_stays_as_it_is(draft_of, tmp_path, answer, lines):
+    # given a page of this machine and one for others, when one of them is wanted, or what there is
+    draft = draft_of(TWO_PAGES)
+    asking = Questions({"to": answer} if answer else {}, quiet=True)
+    Sending(asking, draft, Pi(tmp_path).machine).take(trial=False)
+    # then neither becomes what the other is, and only this machine has one if nobody else should
+    assert [line for _, line in draft.changes()] == lines
+    if answer == "3":
+        assert draft.on("dispatchers") == ["here"]
 
 
 # --- Questions ------------------------------------------------------------------------------------------

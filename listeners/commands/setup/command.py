@@ -28,7 +28,7 @@ from gateway.process.output import check_writable_system
 from gateway.process.port import is_loopback
 from gateway.settings import shown
 from gateway.text.terminal import FAILED, OK, USAGE, say, say_aside
-from listeners.commands.setup import questions
+from listeners.commands.setup import given, questions
 from listeners.commands.setup.hardware import Attached
 from listeners.commands.setup.questions import Questions, Refused
 from listeners.commands.setup.reading import Reading
@@ -77,7 +77,9 @@ def run(options: argparse.Namespace) -> int:
         say_aside(f"{file} may not be changed {by}")
         return FAILED
     try:
-        return _Setup(file, Questions(questions.answered(options), quiet=options.yes)).take()
+        answers = questions.answered(options)
+        given.check(answers)
+        return _Setup(file, Questions(answers, quiet=options.yes)).take()
     except (Refused, Unwritable) as error:
         say_aside(str(error))
         return USAGE

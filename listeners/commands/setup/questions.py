@@ -61,12 +61,26 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def answered(options: argparse.Namespace) -> dict[str, str]:
-    """Return the answers that were given beforehand. Raises OSError if a file of one cannot be read."""
-    given = {name: getattr(options, name.replace("-", "_")) for name in ANSWERS}
+    """Return the answers that were given beforehand; a variable that is empty gives none.
+
+    Raises OSError if a file of one cannot be read, and Refused if an option or its file is empty, as that of
+    a script whose own variable is not set: only without names does everything stay as it is.
+    """
+    given = {name: getattr(options, name) for name in ANSWERS}
     for name in SECRETS:
         file = getattr(options, f"{name.replace('-', '_')}_file")
-        given[name] = _secret_in(file) if file else os.environ.get(_variable(name))
-    return {name: text for name, text in given.items() if text is not None}
+        variable = os.environ.get(_variable(name), "").strip() or None
+        given[name] = variable if file is None else file and _secret_in(file)
+    given = {name: text.strip() for name, text in given.items() if text is not None}
+    for name, text in given.items():
+        if not text and name != "names":
+            raise Refused(f"{option_of(name)}: a value expected, not nothing")
+    return given
+
+
+def option_of(name: str) -> str:
+    """Return the option that gives an answer beforehand."""
+    return f"--{name}-file" if name in SECRETS else f"--{name}"
 
 
 def _variable(name: str) -> str:
@@ -109,8 +123,7 @@ class Questions:
             try:
                 return self._read(text, read, secret=secret)
             except ValueError as error:
-                option = f"--{name}-file" if secret else f"--{name}"
-                raise Refused(f"{option}: {error}") from None
+                raise Refused(f"{option_of(name)}: {error}") from None
         while True:
             typed = _typed(plain(f"{question} [{enter or default}]: "), secret=secret).strip()
             try:
@@ -124,7 +137,7 @@ class Questions:
 
     def agrees(self, name: str, question: str, *, default: bool = True) -> bool:
         """Return the answer to a question of yes or no."""
-        return self.ask(name, question, "yes" if default else "no", _yes)
+        return self.ask(name, question, "yes" if default else "no", yes)
 
     def _read(self, text: str, read: Callable[[str], T], *, secret: bool) -> T:
         if secret and text:
@@ -132,7 +145,8 @@ class Questions:
         return read(text)
 
 
-def _yes(text: str) -> bool:
+def yes(text: str) -> bool:
+    """Tell whether a text says yes. Raises ValueError if it says neither that nor no."""
     short = {"y": "yes", "n": "no"}.get(text.lower(), text)
     is_yes: bool = convert(bool, short)
     return is_yes

@@ -22,7 +22,7 @@ from gateway.text.terminal import say
 from listeners.commands.setup.questions import Questions, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gateway.registry import Kind
 
@@ -37,7 +37,7 @@ _MENU = (
 _KIND: Kind = "dispatchers"
 _OF_2013 = "OemGatewayEmoncmsBuffer"
 """Emoncms with the settings of oem_gateway, to which the questions do not lead."""
-_NO_KEY = "0" * 32
+NO_KEY = "0" * 32
 _MODULES = Path(__file__).parents[3]
 _HERE, _EVERYWHERE = "127.0.0.1", "0.0.0.0"
 _ALONE = "[listeners]\n[[nothing]]\ntype = tcp\nactive = no\n[dispatchers]\n"
@@ -74,12 +74,17 @@ def read_broker(text: str) -> dict[str, str]:
 
 def ways_of(draft: Draft) -> frozenset[str]:
     """Return the ways that are on in the file; in one without a key yet, what most people want."""
-    hosts = [draft.value(_KIND, name, "host") or _HERE for name in draft.on(_KIND, PAGE)]
-    ways = {PAGE if is_loopback(host) else NETWORK for host in hosts}
+    pages = {_is_open(draft, name) for name in draft.on(_KIND, PAGE)}
+    ways = {NETWORK if True in pages else PAGE} if pages else set()
     emoncms = [*draft.on(_KIND, EMONCMS), *draft.on(_KIND, _OF_2013)]
     ways |= {way for way, names in ((EMONCMS, emoncms), (MQTT, draft.on(_KIND, MQTT))) if names}
     has_key = any(draft.value(_KIND, name, "apikey") for name in emoncms)
     return frozenset({EMONCMS, PAGE} if ways == {EMONCMS} and not has_key else ways)
+
+
+def _is_open(draft: Draft, page: str) -> bool:
+    """Tell whether other machines can see a page."""
+    return not is_loopback(draft.value(_KIND, page, "host") or _HERE)
 
 
 def checked(type_: str, settings: Mapping[str, str]) -> None:
@@ -123,10 +128,11 @@ class Sending:
         for name in self.draft.on(_KIND, type_):
             self.draft.switch(_KIND, name, on=False)
 
-    def _section(self, type_: str) -> str:
+    def _section(self, type_: str, preferred: Iterable[str] = ()) -> str:
         """Return the name of a section of a type that is on, if need be a new one."""
         draft = self.draft
         names = [
+            *preferred,
             *draft.on(_KIND, type_),
             *(n for n in draft.sections(_KIND) if draft.value(_KIND, n, "type") == type_),
         ]
@@ -141,7 +147,7 @@ class Sending:
         name = self._section(EMONCMS)
         while True:
             usual = "https://emoncms.org"
-            url = self._setting("url", "Address of Emoncms", name, "url", usual=usual, apikey=_NO_KEY)
+            url = self._setting("url", "Address of Emoncms", name, "url", usual=usual, apikey=NO_KEY)
             words = "Its write key, from the page My Account; it is not shown"
             if not self._setting("apikey", words, name, "apikey", enter="none yet", secret=True, url=url):
                 say([f"Without a key nothing goes there: [[{name}]] is off until you run setup again."])
@@ -183,7 +189,9 @@ class Sending:
                 return
 
     def _page(self, *, is_open: bool) -> None:
-        name = self._section(PAGE)
+        """Have a page that is open or not; one that is so already, where there are several."""
+        draft = self.draft
+        name = self._section(PAGE, [n for n in draft.on(_KIND, PAGE) if _is_open(draft, n) == is_open])
         if is_open:
             words = "Password for the page; it is not shown"
             enter = "one is made up"
@@ -191,8 +199,11 @@ class Sending:
                 password = secrets.token_hex(6)
                 say([f"The password of the page is {password}"])
                 self._put(name, "password", password)
-        if is_open == is_loopback(self.draft.value(_KIND, name, "host") or _HERE):
+        if is_open != _is_open(draft, name):
             self._put(name, "host", _EVERYWHERE if is_open else _HERE)
+        for other in draft.on(_KIND, PAGE):
+            if not is_open and _is_open(draft, other):
+                draft.switch(_KIND, other, on=False)
 
     def _setting(  # noqa: PLR0913  (a setting, and what is special about it)
         self,
@@ -213,7 +224,7 @@ class Sending:
         old = self.draft.value(_KIND, name, key)
 
         def read(text: str) -> str:
-            value = "" if text.lower() == "none" and not secret else text
+            value = "" if text.lower() == enter and not secret else text  # none, where that is an answer
             if value:
                 checked(self.draft.value(_KIND, name, "type"), {**others, key: value})
             self._put(name, key, value, usual)
