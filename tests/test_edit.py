@@ -138,6 +138,16 @@ def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path):
     assert pipe.is_fifo()
 
 
+@pytest.mark.parametrize("comment", ["", "   # it's", " # '''"])
+@pytest.mark.parametrize(
+    "before", ['"""no"""', "'''no'''", "'''it's \"x\", y'''", '""""""', ",", "a,", "a 'b', c", "it's"]
+)
+def test_whatever_quotes_a_value_has_it_can_be_replaced(written, before, comment):
+    file = written(TEXT.replace("28.DB564A050000", f"{before}{comment}"))
+    replace_value(file, "sensor2", ["Dummy"])
+    assert file.read_text() == TEXT.replace("28.DB564A050000", f"Dummy{comment}")
+
+
 def test_a_link_to_the_file_stays_one(file, tmp_path):
     link = tmp_path / "link.conf"
     link.symlink_to(file)

@@ -50,6 +50,11 @@ def test_the_label_changes_and_the_id_stays_as_it_was_written(file, index, label
     assert config.read(file).listeners["cellar"].sensors.by_index[index].label == label.strip()
 
 
+def test_an_id_in_triple_quotes_gets_its_label_too(written):
+    file = written(TEXT.replace("28-0000054a56db", '"""28-0000054a56db"""'))
+    assert relabel(file, "cellar", 2, FLOW, "flow") == f"{file}:6: sensor2 = 28-0000054a56db, flow"
+
+
 @pytest.mark.parametrize(("section", "index"), [("cellar", 1), ("cellar", 7), ("attic", 2), ("off", 1)])
 def test_a_place_that_has_another_sensor_by_now_is_left_alone(file, section, index):
     with pytest.raises(ValueError, match=rf"\[\[{section}\]\] does not have {FLOW} as sensor{index}"):

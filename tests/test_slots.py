@@ -74,6 +74,7 @@ def test_one_sensor_may_stand_at_two_indices():
         ("sensor1", "28.33F74905000O", "28.33F74905000O: character 15 is O"),
         ("sensor1", "dumy", "(did you mean dummy?)"),
         ("sensor1", "", "an id or Dummy expected, not nothing"),
+        ("sensor1", [], "an id or Dummy expected, not nothing"),
         ("sensor1", ["28.33F749050000", "a", "b"], "an id and one label expected, not a, b"),
         ("sensor1000", "Dummy", "an index from 1 to 999 expected, not 1000"),
         ("sensor0", "Dummy", "no such setting (did you mean sensor1?)"),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _ITEM = r"""(?:"[^"]*"|'[^']*'|[^'",\#\s][^,\#]*?)"""
 _ENTRY = re.compile(
     rf"""(?P<before>\s*["']?(?P<key>[^"'=]+?)["']?\s*=\s*)
-         (?P<value>(?:{_ITEM}(?:\s*,\s*{_ITEM})*(?:\s*,)?)?)
+         (?P<value>"{{3}}.*?"{{3}}|'{{3}}.*?'{{3}}|,|(?:{_ITEM}(?:\s*,\s*{_ITEM})*(?:\s*,)?)?)
          (?P<after>\s*(?:\#.*)?)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -164,10 +164,11 @@ class Draft:
         """Put an entry with this value into a line, instead of what is there or before it."""
         written = _written(value)
         if not written.isprintable():
-            raise ValueError(f"{place[-1]}: one line of plain text expected{unseen(written)}")
+            raise Unwritable(f"{place[-1]}: one line of plain text expected{unseen(written)}")
         found = _ENTRY.fullmatch(text)
         if found is None:
-            raise ValueError(f"{self.path}:{line}: {place[-1]} = ... expected there")
+            cure = f"write {place[-1]} = and its value in this line, without other quotes than one pair"
+            raise Unwritable(f"{self.path}:{line}: {cure}")
         wanted = value if isinstance(value, str) or len(value) > 1 else value[0]
         before, after = found["before"], found["after"]
         if not found["value"]:  # what stands before a comment stays there

@@ -54,7 +54,7 @@ class Slots:
     @staticmethod
     def parse_entry(index: int, raw: Raw) -> Slot:
         """Return the slot of an entry, or raise ValueError."""
-        name, *labels = [raw] if isinstance(raw, str) else raw
+        name, *labels = [raw] if isinstance(raw, str) else raw or [""]  # a comma alone
         if not name:
             raise ValueError("an id or Dummy expected, not nothing (`oemgateway sensors` shows the ids)")
         if len(labels) > 1:
