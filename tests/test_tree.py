@@ -6,7 +6,8 @@ from itertools import islice
 
 import pytest
 
-from listeners.onewire.tree import Unavailable, buses
+from listeners.onewire.ds18b20 import Fault
+from listeners.onewire.tree import Unavailable, buses, read_temperature
 from listeners.simulated.clock import VirtualClock
 
 
@@ -70,3 +71,38 @@ def test_a_server_that_hangs_is_asked_for_one_of_its_buses_only():
     # then those of the other two are found, six seconds later, and it is named
     assert found == [("bus.0/bus.0/", "DS9490R"), ("bus.1/", "tcp"), ("bus.2/bus.3/", "x")]
     assert clock.monotonic() == 6
+
+
+class Mount:
+    """A tree with one temperature in the scale that is set, by other clients, too, at each change."""
+
+    def __init__(self, celsius: float, changes) -> None:
+        self._celsius = celsius
+        self._changes = iter(changes)
+        self._scale = next(self._changes)
+
+    def read(self, _path: str) -> bytes:
+        shown = self._celsius if self._scale == "C" else self._celsius * 1.8 + 32
+        self._change()
+        return b"%12g" % shown
+
+    def temperature_scale(self) -> str:
+        scale = self._scale
+        self._change()
+        return scale
+
+    def _change(self) -> None:
+        self._scale = next(self._changes, self._scale)
+
+
+@pytest.mark.parametrize("at", range(8))
+@pytest.mark.parametrize("first", "CF")
+def test_a_scale_that_another_client_changes_meanwhile_makes_no_wrong_temperature(at, first):
+    second = "F" if first == "C" else "C"
+    tree = Mount(20.5, [first] * (at + 1) + [second])
+    assert [read_temperature(tree, "") for _ in range(3)] == [20.5] * 3
+
+
+def test_a_scale_that_changes_each_time_gives_no_temperature():
+    tree = Mount(20.5, "CFFCCFFCCFFCC")
+    assert read_temperature(tree, "") is Fault.UNREADABLE

@@ -26,6 +26,9 @@ HANGS_S = 1.0
 PAUSE = 10
 """What hangs is left alone for so many times as long as it took to fail."""
 
+_TRIES = 3
+"""How often a temperature is read whose scale changes meanwhile."""
+
 _SERVERS = 8
 """Servers that are followed in a chain: two may name each other."""
 
@@ -115,15 +118,23 @@ _TO_CELSIUS: Mapping[str, Callable[[float], float]] = {
 
 
 def read_temperature(tree: Tree, path: str) -> Reading:
-    """Return the temperature that a file has as text; Unavailable if it cannot be read."""
-    try:
-        value = parse(tree.read(path).decode("ascii").strip(SPACE))
-    except ValueError:
-        return Fault.UNREADABLE
-    if value is None:
-        return Fault.RANGE
-    to_celsius = _TO_CELSIUS.get(tree.temperature_scale())
-    return plausible(to_celsius(float(value))) if to_celsius else Fault.UNREADABLE
+    """Return the temperature that a file has as text; Unavailable if it cannot be read.
+
+    The scale is that of all clients of a mount: where one of them has changed it meanwhile, it is read again.
+    """
+    scale = tree.temperature_scale()
+    for _ in range(_TRIES):
+        try:
+            value = parse(tree.read(path).decode("ascii").strip(SPACE))
+        except ValueError:
+            return Fault.UNREADABLE
+        if value is None:
+            return Fault.RANGE
+        before, scale = scale, tree.temperature_scale()
+        if scale == before:
+            to_celsius = _TO_CELSIUS.get(scale)
+            return plausible(to_celsius(float(value))) if to_celsius else Fault.UNREADABLE
+    return Fault.UNREADABLE
 
 
 def to_sixteenths(celsius: float) -> float:
