@@ -123,7 +123,7 @@ def test_power_on_is_told_by_the_marker_or_else_by_byte_6(what, scratchpad, mark
 @pytest.mark.parametrize(
     ("text", "marker", "reading"),
     [
-        ("AA00 4B46 FFFF 0C 10", None, Fault.POWER_ON),
+        ("AA00 4B46 FFFF 0C 10", None, Fault.AT_85),
         ("AA00 5ADB FFFF 0C 10", MARKER, 85.0),
         ("AA00 4B46 FFFF 0D 10", None, 84.9375),
         ("3200 4B46 FFFF 0C 10", None, 25.0),

@@ -435,3 +435,32 @@ def test_a_clone_that_keeps_byte_6_is_read_but_for_a_true_85_where_that_byte_dec
     assert five.read() == (*VALUES[:3], at_85, *VALUES[4:])
     five.sensors[2].temperature = 84.9375
     assert five.read()[3] == 84.9375
+
+
+@pytest.mark.parametrize(
+    ("way", "at_85"),
+    [
+        pytest.param("ds2482", 85.0, id="ds2482: its line shows that it converts"),
+        pytest.param("owserver", None, id="owserver: nothing tells it from a power-on"),
+        pytest.param("owfs", None, id="owfs: nothing tells it from a power-on"),
+        pytest.param("w1", 85.0, id="w1: the marker has stood for two conversions"),
+    ],
+)
+def test_a_ds18s20_at_a_true_85_is_not_said_to_lack_its_supply(house, said, at_85):
+    def old_one(sensors):
+        sensors[2] = Ds18s20("10.AB1663050000", 85.0)
+
+    five = house(old_one, sensor4="10.AB1663050000")
+    five.read()
+    assert five.read() == (*VALUES[:3], at_85, *VALUES[4:])
+    assert not any("lost its supply" in line for line in said())
+
+
+@pytest.mark.parametrize("way", ["ds2482"])
+def test_a_ds18s20_that_never_ends_a_conversion_has_no_value_where_its_line_shows_that(house):
+    def broken(sensors):
+        sensors[2] = Ds18s20("10.AB1663050000", 50.0)
+        sensors[2].never_done = True
+
+    five = house(broken, sensor4="10.AB1663050000")
+    assert [five.read()[3] for _ in range(4)] == [None] * 4

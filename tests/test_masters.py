@@ -582,5 +582,5 @@ def test_a_ds28ea00_at_85_degrees_has_no_value_as_it_has_them_at_power_on_too():
     files = {f"bus.0/uncached/{rom}/temperature12": b"          85", "bus.0/simultaneous/temperature": b""}
 
     assert Masters(Files(files), {"bus.0/": "DS9490"}, lambda _: 12, CountingClock()).sweep([rom]) == {
-        rom: Fault.POWER_ON
+        rom: Fault.AT_85
     }

@@ -19,6 +19,7 @@ from listeners.onewire.sensor import Sensor
 from listeners.simulated.clock import VirtualClock
 from listeners.simulated.ds18b20 import Ds18b20
 from listeners.simulated.ds2482 import Ds2482
+from tests.simulators.ds18s20 import Ds18s20
 from tests.simulators.w1_kernel import Kernel
 from tests.waiting import wait_until
 from tests.ways import I2C_HZ, by_w1
@@ -404,6 +405,22 @@ def test_a_clone_with_the_marker_reads_85_once_it_has_had_another_temperature(ho
     house.read()
     sensor.temperature = 85.0
     assert house.read() == (85.0,)
+
+
+def test_a_ds18s20_at_85_has_a_value_at_the_second_sweep_at_the_latest(tmp_path):
+    # given the temperature at which it has the bytes that it has at power-on
+    sensor = Ds18s20("10.000000000001", 85.0)
+    with by_w1([sensor], {"sensor1": sensor.id}, tmp_path) as one:
+        one.read()
+        assert one.read() == (85.0,)
+        # when it loses its power
+        sensor.brown_out()
+        one.read()
+        assert one.read() == (85.0,)
+        # then that is not taken for a temperature where it has another one
+        sensor.temperature = 20.0
+        sensor.brown_out()
+        assert one.read() == one.read() == (20.0,)
 
 
 def test_a_part_that_takes_no_marker_is_judged_by_byte_6(house):

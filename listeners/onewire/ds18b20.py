@@ -46,6 +46,7 @@ class Fault(Enum):
     CRC = "damaged on the way (CRC)", "check cable, length and pull-up"
     ALL_ZERO = "only zeros", "the line is held low: check cable and pull-up"
     POWER_ON = "power-on value, not a temperature", "it lost its supply: check its power wire"
+    AT_85 = "85 °C, which is also its power-on value", "unless it is that hot, check its power wire"
     UNCONVERTED = "conversion not finished", "check its power wire; a part that never ends is broken"
     FAILED = "conversion failed (127.94 °C)", "check its power wire"
     RANGE = "outside -55 to 125 °C", "the part is broken or not genuine"
@@ -67,7 +68,10 @@ class Fault(Enum):
         return self.words
 
 
-AGAIN = (Fault.POWER_ON, Fault.RESOLUTION, Fault.FAILED)
+MAY_BE_POWER_ON = (Fault.POWER_ON, Fault.AT_85)
+"""Faults after which a sensor may have lost its set-up."""
+
+AGAIN = (*MAY_BE_POWER_ON, Fault.RESOLUTION, Fault.FAILED)
 """Faults that a second conversion may clear, once the sensor has been set up again."""
 
 Reading = float | Fault
@@ -80,13 +84,16 @@ def decode(
     """Return what the nine bytes of a scratchpad, CRC last, say.
 
     `marker` is what was written to TH and TL: other bytes there mean a power-on since. Without a marker, byte
-    6 tells a power-on from a true 85 °C, and a clone that never changes that byte has no value at 85 °C.
+    6 tells a power-on from a true 85 °C: a DS18S20, or a clone that never changes that byte, has no value at
+    85 °C.
     `resolution` is the bits that the conversion was given time for; a sensor set to more has no value.
     """
     broken = damage(rom, scratchpad)
     if broken:
         return broken
-    if is_power_on(rom, scratchpad) if marker is None else scratchpad[2:4] != marker:
+    if marker is None and is_power_on(rom, scratchpad):
+        return unproved(rom)
+    if marker is not None and scratchpad[2:4] != marker:
         return Fault.POWER_ON
     if rom.family == DS18S20:
         return plausible(_counted(scratchpad))
@@ -100,6 +107,11 @@ def decode(
 def plausible(celsius: float) -> Reading:
     """Return the temperature if it is one that these sensors can measure."""
     return celsius if -55.0 <= celsius <= 125.0 else Fault.RANGE
+
+
+def unproved(rom: Rom) -> Fault:
+    """Return why there is no value where it may be that of a power-on: a DS18S20 has its bytes at 85 °C."""
+    return Fault.AT_85 if rom.family == DS18S20 else Fault.POWER_ON
 
 
 def is_power_on(rom: Rom, scratchpad: bytes) -> bool:

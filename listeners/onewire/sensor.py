@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from listeners.onewire.ds18b20 import (
     DS18S20,
     FINEST,
+    MAY_BE_POWER_ON,
     Fault,
     Reading,
     conversion_time,
@@ -74,6 +75,7 @@ class Sensor(Generic[Place]):
     heard: bool = False
     tries: int = 0
     due: float = 0.0
+    _unproved: int = 0
     _distrusted: int = 0
     _last: float = math.inf
 
@@ -119,22 +121,29 @@ class Sensor(Generic[Place]):
         resolution, and a sensor at any other is refused.
         """
         reading = decode(self.rom, scratchpad, marker=self.marker, resolution=given or self.bits or FINEST)
-        if reading is Fault.POWER_ON:
+        if reading in MAY_BE_POWER_ON:
             self._lose(scratchpad)
+            self._unproved = 0
         elif isinstance(reading, float) and given is None and self._is_at_another_resolution(scratchpad):
             return Fault.RESOLUTION
         return reading
 
-    def has_converted(self, scratchpad: bytes, *, seen: bool = False) -> bool:
+    def has_converted(self, scratchpad: bytes, *, seen: bool | None = None) -> bool:
         """Tell whether a value comes from a conversion since it got power; `seen`: its line has shown that.
 
+        `seen` is None where no line shows it.
+
         The marker tells that power was not lost since it was written, but not that a command to convert was
-        ever heard: one proof is enough as long as it stands.
+        ever heard: one proof is enough as long as it stands. No value proves a DS18S20's true 85 °C. Where no
+        line does, it is believed at the second conversion with the marker: few miss the command twice.
         """
         if not (self.marker and self.converted):
-            self.converted = seen or shows_conversion(self.rom, scratchpad, self.before)
+            self.converted = bool(seen) or shows_conversion(self.rom, scratchpad, self.before)
+            self._unproved += 1
+            if self.rom.family == DS18S20 and self.marker and seen is None:
+                self.converted |= self._unproved > 1
         if self.converted:
-            self.before = b""
+            self.before, self._unproved = b"", 0
         else:
             self._lose(scratchpad)
         return self.converted

@@ -3,9 +3,10 @@
 OWFS 3.2 passes the power-on value on as a temperature, so scratchpads are read raw and judged here. It copies
 to the EEPROM what is written to `temphigh`, `templow` or `tempres`, and recalls the first two from there when
 they are read. So these are not used, and byte 6 has to tell a power-on. That works for the 85 °C of a genuine
-part only: the 25 °C of some clones pass as a temperature, unless `resolution` is below that in the EEPROM,
-which comes back with the power. Nor does OWFS tell whether a sensor heard the command to convert, or
-finished: a sensor that did not shows its old value once more.
+DS18B20 only. A DS18S20 has the same byte 6 at a true 85 °C, and so no value there. The 25 °C of some clones
+pass as a temperature, unless `resolution` is below that in the EEPROM, which comes back with the power. Nor
+does OWFS tell whether a sensor heard the command to convert, or finished: a sensor that did not shows its old
+value once more.
 
 OWFS checks the CRC itself and does not distinguish damage from no answer: where a sensor that has answered
 before cannot be read, what it sends next is distrusted.
@@ -242,7 +243,7 @@ class Masters:
             reading = read_temperature(self._tree, f"{home}temperature{self._resolution(rom) or FINEST}")
             if isinstance(reading, Fault):
                 return reading
-            return Fault.POWER_ON if reading == POWER_ON_C else to_sixteenths(reading)
+            return Fault.AT_85 if reading == POWER_ON_C else to_sixteenths(reading)
 
         def read() -> bytes:
             return self._tree.read(f"{home}scratchpad")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from listeners.onewire.drivers.bridge import Disturbed, LineFault, NoPresence, NotConverting
 from listeners.onewire.drivers.line import Line
-from listeners.onewire.ds18b20 import AGAIN, Fault, Reading, damage, own_markers, setup
+from listeners.onewire.ds18b20 import AGAIN, Fault, Reading, damage, own_markers, setup, unproved
 from listeners.onewire.sensor import Sensor, found_bits
 
 if TYPE_CHECKING:
@@ -174,11 +174,11 @@ class Thermometers:
         sensor = self._sensors[rom]
         scratchpad = self._scratchpad(sensor)
         reading = sensor.decode(scratchpad)
-        seen = alone and not sensor.place.parasite
+        seen = None if sensor.place.parasite else alone
         if isinstance(reading, Fault) or sensor.has_converted(scratchpad, seen=seen):
             return reading
         if alone or not self._has_time(sensor.conversion_s + _READ_S):
-            return Fault.POWER_ON
+            return unproved(rom)
         return self._converted_alone(rom)
 
     def _scratchpad(self, sensor: Sensor[Line]) -> bytes:

@@ -30,10 +30,12 @@ from listeners.onewire.ds18b20 import (
     AGAIN,
     DS18S20,
     FINEST,
+    MAY_BE_POWER_ON,
     Fault,
     Reading,
     conversion_time,
     decode,
+    unproved,
 )
 from listeners.onewire.rom import Rom
 from listeners.onewire.sensor import Sensor, found_bits
@@ -71,7 +73,7 @@ def reading_of(sensor: Sensor[Path], w1_slave: bytes) -> Reading:
         return reading
     if not good:
         return Fault.CRC
-    return reading if sensor.has_converted(scratchpad) else Fault.POWER_ON
+    return reading if sensor.has_converted(scratchpad) else unproved(sensor.rom)
 
 
 def scratchpad_in(w1_slave: bytes) -> tuple[bytes, bool]:
@@ -245,13 +247,13 @@ class W1(OneWire):
         reading = reading_of(sensor, w1_slave)
         if isinstance(reading, float) and self._waits_too_little(sensor):
             sensor.converted, reading = held, Fault.RESOLUTION
-        if reading is Fault.POWER_ON:
+        if reading in MAY_BE_POWER_ON:
             sensor.marker = None
             if not held:
                 # The power supply is read again only where the set-up was lost before one conversion:
                 # each such read takes time.
                 sensor.parasite = None
-        if reading in (Fault.POWER_ON, Fault.RESOLUTION):
+        if reading in (*MAY_BE_POWER_ON, Fault.RESOLUTION):
             sensor.due = 0.0
             if found_bits(rom, scratchpad_in(w1_slave)[0]) != sensor.bits:
                 # The kernel waits as long as the last resolution it read needs, and reads it on request.
