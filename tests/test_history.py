@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -660,6 +661,63 @@ def test_an_export_is_whole_or_not_written_and_for_its_owner_alone(command, file
         command(*export, out, "--section", "page")
     assert out.read_bytes() == before
     assert not list(tmp_path.glob(".out*"))
+
+
+@pytest.fixture
+def may_only_read(tmp_path, monkeypatch):
+    """Given a history, part of it in its log of commits, that this user may only read."""
+    kept = file_of(tmp_path / "state", "page")
+    history = History(kept)
+    history.open()
+    with contextlib.closing(sqlite3.connect(kept)) as reader:
+        reader.execute("select * from series").fetchall()
+        history.add([reading(NOW, 7.0)], PLACE, NOW + DAY)
+        access = os.access
+        monkeypatch.setattr(
+            "gateway.dispatchers.page.history.command.os.access",
+            lambda place, mode: not mode & os.W_OK and access(place, mode),
+        )
+        yield kept
+
+
+def test_who_may_only_read_can_export(command, file, tmp_path, may_only_read):
+    before = {each: each.stat().st_mtime_ns for each in may_only_read.parent.iterdir()}
+    out = tmp_path / "out.csv"
+    done = command("--config-file", file, "history", "export", out, "--section", "page")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ",60,9,1,,7,7,7,1\n" in out.read_text()
+    assert {each: each.stat().st_mtime_ns for each in may_only_read.parent.iterdir()} == before
+
+
+def test_an_export_waits_until_nobody_writes(command, file, tmp_path, may_only_read, monkeypatch):
+    # given a gateway that writes while the file is copied
+    copy = shutil.copyfileobj
+    left = [2]
+
+    def copied(source, target):
+        copy(source, target)
+        if left[0]:
+            left[0] -= 1
+            os.utime(may_only_read, ns=(left[0], left[0]))
+
+    monkeypatch.setattr(shutil, "copyfileobj", copied)
+    words = ("--config-file", file, "history", "export", "-", "--section", "page")
+    # when it is exported, then that is tried again, and if it never ends it is said
+    assert command(*words).returncode == 0
+    assert left == [0]
+    left[0] = 1000
+    done = command(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"oemgateway: {may_only_read}: it is being written: try again\n"
+
+
+def test_who_may_only_read_is_told_what_an_import_needs(command, file, tmp_path, may_only_read):
+    given = tmp_path / "in.csv"
+    given.write_text("unix,seconds,node,index,name,mean,least,greatest,count\n")
+    words = "this user may not write there: sudo"
+    for section, place in (("page", may_only_read), ("other", may_only_read.parent)):
+        done = command("--config-file", file, "history", "import", given, "--section", section)
+        assert (done.returncode, done.stderr) == (1, f"oemgateway: {place}: {words}\n")
 
 
 def test_an_export_to_a_terminal_of_other_text_is_that_to_a_file(file, tmp_path):

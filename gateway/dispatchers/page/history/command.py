@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
+import tempfile
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,7 +21,8 @@ from gateway.dispatchers.page.history.blocks import HOUR, MINUTE, Point
 from gateway.dispatchers.page.history.history import Damaged, History
 from gateway.dispatchers.page.history.keeper import file_of
 from gateway.dispatchers.page.history.rings import SERIES
-from gateway.process.output import naming, output
+from gateway.process.output import check_writable_system, naming, output
+from gateway.process.state_files import open_file
 from gateway.text.numeral import LARGEST
 from gateway.text.terminal import FAILED, OK, say, say_aside
 
@@ -38,6 +42,9 @@ _LONGEST_LINE = 1024
 """Characters of a line that are read at a time: a longer line is not ours."""
 _AT_ONCE = 50_000
 """Lines that are imported at a time: a whole history would not fit in the memory of a Pi."""
+
+_TRIES = 10
+"""How often a history is copied until nobody writes it meanwhile."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -73,14 +80,55 @@ def run(options: argparse.Namespace) -> int:
     kept = file_of(configuration.gateway.find_state_dir(), name)
     try:
         if options.verb == "import":
+            _check_writable(kept)
             return _import(History(kept), options.file)
         if kept.exists():
-            return _export(History(kept), options.file)
+            with _readable(kept) as there:
+                return _export(History(there), options.file)
     except Damaged as error:
         say_aside(f"the history is damaged: {error}")
     else:
         say_aside(f"{name} has written no history yet")
     return FAILED
+
+
+def _check_writable(kept: Path) -> None:
+    """Raise OSError with the next step where this user may not write the history."""
+    for place in (kept, kept.parent):
+        if place.exists() and not os.access(place, os.W_OK):
+            check_writable_system(place)
+            raise OSError(f"{place}: this user may not write there: sudo")
+
+
+@contextmanager
+def _readable(kept: Path) -> Iterator[Path]:
+    """Yield a history that can be read: SQLite writes beside what it reads, so who may not gets a copy."""
+    if os.access(kept, os.W_OK) and os.access(kept.parent, os.W_OK):
+        yield kept
+        return
+    parts = [kept, kept.with_name(f"{kept.name}-wal")]
+    for _ in range(_TRIES):
+        with tempfile.TemporaryDirectory() as folder:
+            before = [*map(_stamp, parts)]
+            for part in parts:
+                with (
+                    suppress(FileNotFoundError),
+                    os.fdopen(open_file(part, os.O_RDONLY), "rb") as source,
+                    Path(folder, part.name).open("wb") as target,
+                ):
+                    shutil.copyfileobj(source, target)
+            if [*map(_stamp, parts)] == before:
+                yield Path(folder, kept.name)
+                return
+    raise OSError(f"{kept}: it is being written: try again")
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """Return what changes when a file is written."""
+    with suppress(FileNotFoundError):
+        about = file.stat()
+        return about.st_mtime_ns, about.st_size
+    return 0, 0
 
 
 def _export(history: History, file: Path) -> int:
