@@ -218,6 +218,11 @@ class Listener(Plugin):
         """The value that it sets on each device, by name: another section should not set a different one."""
         return {}
 
+    @property
+    def reads(self) -> Sequence[str]:
+        """The devices that it reads, by names that no others have: rarely should another section, too."""
+        return ()
+
     def catalogue(self) -> Iterable[Series]:
         """Return what the configuration fixes of the values it gives; no I/O."""
         return ()

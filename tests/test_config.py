@@ -510,11 +510,26 @@ class TestBetweenSections:
             text += f"[[s{node}]]\ntype = owfs\nnode = {node}\nresolution = {bits}\n{sensors}"
         text += "[dispatchers]\n[[out]]\ntype = log\n"
         # then each would set it again at every reading
-        (remark,) = remarks(text)
+        (remark, again) = remarks(text)
         where, _, said = remark.partition("28.33F749050000 has ")
         assert where == "oemgateway.conf:8: s10: "
         assert said == "resolution = 12 here and resolution = 9 in s9 (line 2): give it the same in both"
-        assert remarks(text.replace("= 12", "= 9")) == []
+        assert remarks(text.replace("= 12", "= 9")) == [again]
+
+    def test_a_sensor_in_two_sections_is_remarked(self, remarks):
+        # given two sections that have sensors in common, on whatever bus
+        sensors = "".join(f"sensor{n} = 28.33F74905000{n}\n" for n in range(3, 6))
+        text = whole(
+            f"type = w1\nnode = 9\nsensor1 = Dummy\n{sensors}[[other]]\ntype = owfs\nnode = 10\n{sensors}"
+        )
+        # then it is said once, as it may be meant
+        where = "oemgateway.conf:10: other: "
+        said = "is read by probe (line 3) too, so its value is sent twice: remove it here or there"
+        assert [each for each in remarks(text) if " too, " in each] == [
+            f"{where}28.33F749050003 (and 2 more) {said}, unless that is meant"
+        ]
+        # but not where one of them is off
+        assert not [each for each in remarks(text.replace("[disp", "active = no\n[disp")) if " too, " in each]
 
     def test_two_dispatchers_with_one_account_are_remarked(self, remarks):
         # given two sections of the same Emoncms, as a copy of a section makes them

@@ -27,6 +27,7 @@ def check_conflicts(text: Document, parts: Mapping[Kind, list[Part]], nodes: Nod
     _check_claims(text, writers)
     _check_packets(text, parts["listeners"], nodes, writers)
     _check_sets(text, parts["listeners"])
+    _check_reads(text, parts["listeners"])
     _check_exclusive(text, [*parts["listeners"], *parts["dispatchers"]])
     _check_accounts(text, parts["dispatchers"])
     _check_names(text, parts)
@@ -95,6 +96,19 @@ def _check_sets(text: Document, listeners: list[Part]) -> None:
                 )
                 text.remark(part.section.line, part.section.name, message)
                 break
+
+
+def _check_reads(text: Document, listeners: list[Part]) -> None:
+    """Point out the devices that two sections read."""
+    first: dict[str, Part] = {}
+    for part in listeners:
+        if both := [thing for thing in part.reads if first.setdefault(thing, part) is not part]:
+            more = f" (and {len(both) - 1} more)" if len(both) > 1 else ""
+            message = (
+                f"{both[0]}{more} is read by {first[both[0]].in_words} too, so its value is sent twice: "
+                "remove it here or there, unless that is meant"
+            )
+            text.remark(part.section.line, part.section.name, message)
 
 
 def _check_exclusive(text: Document, parts: list[Part]) -> None:

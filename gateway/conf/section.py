@@ -34,6 +34,7 @@ class Part:
     catalogue: tuple[Series, ...] = ()
     simulated: bool = False
     sets: Mapping[str, str] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
 
     @property
     def in_words(self) -> str:
@@ -97,7 +98,7 @@ def _made(text: Document, section: Section, entries: dict[str, Entry], named: st
     part = Part(section, entries, named, plugin, tuple(plugin.exclusive))
     if isinstance(plugin, Listener):
         part.catalogue, part.simulated = tuple(plugin.catalogue()), plugin.simulated
-        part.sets = plugin.sets
+        part.sets, part.reads = plugin.sets, tuple(plugin.reads)
     remark_on_settings_below_commented(text, entries)
     for key, message in plugin.remarks():
         text.remark(*place(cls, section, entries, key), message)

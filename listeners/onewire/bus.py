@@ -73,6 +73,11 @@ class OneWire(Sampler):
         roms = () if self.simulated else self.sensors.roms()
         return {str(rom): f"resolution = {self.resolution}" for rom in roms if rom.family != DS18S20}
 
+    @property
+    def reads(self) -> Sequence[str]:
+        """The sensors."""
+        return () if self.simulated else [str(rom) for rom in self.sensors.roms()]
+
     def resolution_for(self, rom: Rom) -> int | None:
         """Return what a sensor is set to; None for one without an index, as another section may set it."""
         return self.resolution if rom in self.sensors.roms() else None
