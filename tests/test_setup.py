@@ -361,12 +361,48 @@ def test_a_new_sensor_gets_an_index_that_none_had(ready, bus, chip):
     assert "sensor4 = 28.000000000001" in ready.read_text()
 
 
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (f'sensor1 = "{CELLAR}, cellar"', f"sensor1: the id alone expected, {CELLAR}"),
+        (f"sensor01 = {CELLAR}, cellar", "sensor01: no such setting"),
+    ],
+)
+def test_a_sensor_whose_entry_has_a_fault_is_not_added_once_more(ready, bus, entry, words):
+    text = ready.read_text().replace(f"sensor1 = {CELLAR}, cellar", entry)
+    ready.write_text(text)
+    done = command("--config-file", ready, "setup", "--yes", *NO_RADIO, **bus)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert words in done.stderr
+    assert ready.read_text() == text
+
+
+def test_sensors_of_a_section_that_is_off_are_not_added_elsewhere(ready, chip):
+    # given a section of the file that is off, and one more sensor than it names
+    draft = Draft(ready)
+    draft.switch("listeners", "bridge", on=False)
+    draft.write()
+    before = ready.read_text()
+    chip = Chip(Clock(), [*chip.sensors, Ds18b20("28.000000000001", 20.0)], address=0x1E)
+    with i2c_server(chip) as bus:
+        done = command("--config-file", ready, "setup", "--yes", *NO_RADIO, "--to", "page", **bus)
+    # then only that one is added, and where the others are is said
+    assert done.returncode == 0, done.stdout + done.stderr
+    added = [line for line in changed(before, ready) if "page" not in line]
+    assert added == ["[[ds2482]]", "node = 10", "address = 0x1e", "sensor1 = 28.000000000001"]
+    for rom in (CELLAR, FLOW, TANK):
+        assert f"{rom}: not added, as [[bridge]] names it, which is off: active = no" in done.stdout
+
+
 def test_beside_the_running_gateway_its_bus_is_asked_and_not_opened(ready, bus, tmp_path):
     with GatewayProcess(ready, **bus) as gateway:
         wait_until(lambda: "52" in command("--config-file", ready, "values").stdout, what="the values")
         # a bus that this command would open is one that is not there
         nowhere = {**bus, "I2CSIM": str(tmp_path / "nowhere")}
         with at_terminal(ready, "setup", *NO_RADIO, **nowhere) as person:
+            person.sees("  bridge: DS2482 at ")
+            person.sees(", searched ")
+            person.sees("A sensor that was just plugged in is listed once the gateway has searched again")
             person.sees(f"1  {CELLAR}    18.50 °C")
             person.answers_with(
                 ("Their names", ", supply"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from gateway.clock import Clock
+from gateway.conf import document
 from gateway.present.asking import RunningGateway
 from gateway.process import control
 from gateway.settings import build
@@ -171,6 +173,29 @@ def test_a_sensor_that_two_ways_see_is_one_row_and_named_once():
         "28.DB564A050000  20.00  -     -      mounted, owserver  new",
     ]
     assert lines[-2:] == ["Add to [[mounted]] of F:", f"    sensor2 = {FLOW}"]
+
+
+OFF = f"""[listeners]
+[[k]]
+type = w1
+active = no
+sensor1 = {CELLAR}, cellar
+sensor2 = Dummy
+sensor3 = nonsense
+[[demo]]
+type = ds2482
+bus = simulated
+active = no
+sensor1 = {TANK}
+"""
+
+
+def test_a_sensor_of_a_section_that_is_off_is_no_new_one_unless_it_was_simulated():
+    survey = Survey("x", {"w1": report(seen(CELLAR), seen(TANK))}, types={"w1": "w1"})
+    survey.consider(document.parse(Path("F"), OFF.encode()))
+    lines = shown(survey)
+    assert f"{CELLAR}  20.00  -     -      in [[k]], which is off" in lines
+    assert [line.strip() for line in lines if "sensor" in line] == [f"sensor1 = {TANK}"]
 
 
 def test_two_sections_of_one_node_share_its_indices():

@@ -69,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
     draft = Draft(file)
     before = draft.data
     check_emonhub(draft.text)
+    plugins(draft.text, "listeners")  # a sensor whose entry has a fault would be added again
     if draft.text.faults:
         raise ConfigFaults(draft.text.faults)
     if not os.access(draft.path, os.W_OK) or not os.access(draft.path.parent, os.W_OK):

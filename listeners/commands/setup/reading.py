@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from gateway.conf.edit import Draft
 from gateway.conf.indices import Place
-from gateway.conf.section import nodes_in
 from gateway.diagnosis.machine import Machine
 from gateway.text.terminal import say
 from listeners.commands.setup import changes, hardware
 from listeners.commands.setup.hardware import Attached
 from listeners.commands.setup.questions import Questions
 from listeners.onewire.commands.identify import identify
+from listeners.onewire.commands.listing import about
 from listeners.onewire.commands.relabel import set_label
 from listeners.onewire.commands.roster import roster
 
@@ -45,19 +45,32 @@ class Reading:
         """Look, show, ask, and change the draft as it is answered."""
         say(["Looking for 1-Wire sensors ..."])
         survey = self.attached.look()
-        survey.nodes |= nodes_in(self.draft.text)
+        survey.consider(self.draft.text)
         known = {*survey.types, *self.draft.sections("listeners")}  # a gateway may not have taken an edit
         survey.reports = {name: report for name, report in survey.reports.items() if name in known}
         rows = [row for row in roster(survey) if row.is_thermometer and (row.places or _is_real(survey, row))]
+        off = [row.rom for row in rows if not row.places and row.rom in survey.off]
+        rows = [row for row in rows if row.rom not in off]
+        say(self._of_the_gateway(survey))
+        say(
+            f"  {rom}: not added, as [[{survey.off[rom]}]] names it, which is off: active = no" for rom in off
+        )
         if rows:
             self._name(survey, rows)
-        else:
+        elif not off:
             say(["None is found:", *(f"  {name}: {why}" for name, why in survey.troubles.items())])
         self._find_board()
         if not changes.reads_something(self.draft):
             self._offer_trial()
         elif any(_is_real(survey, row) for row in rows):
             changes.switch_off_unused(self.draft)
+
+    def _of_the_gateway(self, survey: Survey) -> Iterator[str]:
+        """Yield how old it is what the running gateway says of its buses."""
+        own = self.attached.own.listeners
+        if asked := {name: report for name, report in survey.reports.items() if name not in own}:
+            yield from (f"  {name}: {', '.join(about(report))}" for name, report in asked.items())
+            yield "A sensor that was just plugged in is listed once the gateway has searched again."
 
     def _name(self, survey: Survey, rows: Sequence[Row]) -> None:
         listeners = self.attached.own.listeners

@@ -66,11 +66,12 @@ def _as_dict(row: Row) -> dict[str, object]:
 def _listeners(survey: Survey) -> Iterator[str]:
     yield f"Seen by {survey.who}:"
     for name, report in survey.reports.items():
-        yield f"  {name}: {', '.join(_about(report))}"
+        yield f"  {name}: {', '.join(about(report))}"
         yield from (f"  {name}: {bus}" for bus in report.failing)
 
 
-def _about(report: Report) -> Iterator[str]:
+def about(report: Report) -> Iterator[str]:
+    """Yield where a listener reads, and how old what it says may be."""
     yield report.place
     if report.sweeps:
         yield f"read every {report.interval:g} s"
@@ -108,6 +109,8 @@ def _cells(survey: Survey, row: Row) -> list[str]:
 def _unnamed(survey: Survey, row: Row) -> str:
     if not row.is_thermometer:
         return unread(row.rom)
+    if row.rom in survey.off:
+        return f"in [[{survey.off[row.rom]}]], which is off"
     return "simulated" if all(survey.reports[name].simulated for name in row.seen_by) else "new"
 
 
@@ -170,10 +173,13 @@ def placed(survey: Survey, rows: Sequence[Row]) -> Iterator[tuple[str, str, int,
 
 
 def _new(survey: Survey, rows: Sequence[Row]) -> Iterator[tuple[str, Rom]]:
-    """Yield section and id of each thermometer that should have an entry; no unwanted simulated one."""
+    """Yield section and id of each thermometer that should have an entry.
+
+    A simulated one should not, unless wanted, nor one whose section is off: it would be sent twice later.
+    """
     corrected = {row.intended for row in rows}
     for row in rows:
-        if row.places or row.rom in corrected or not row.is_thermometer:
+        if row.places or row.rom in corrected or row.rom in survey.off or not row.is_thermometer:
             continue
         named = [name for name in row.seen_by if name not in survey.types]
         real = [name for name in row.seen_by if not survey.reports[name].simulated]

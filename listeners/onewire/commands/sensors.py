@@ -12,7 +12,7 @@ from gateway.clock import Clock
 from gateway.conf import config, document
 from gateway.conf.config import ConfigFaults, Gateway
 from gateway.conf.indices import Memory
-from gateway.conf.section import nodes_in, plugins
+from gateway.conf.section import plugins
 from gateway.present.asking import RunningGateway
 from gateway.text.plain import plain
 from gateway.text.terminal import FAILED, OK, USAGE, say_aside
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 def _show(source: Source, options: argparse.Namespace) -> int:
     survey = source.look()
     with suppress(ConfigFaults):
-        survey.nodes |= nodes_in(document.read(options.config_file))
+        survey.consider(document.read(options.config_file))
     _recall(survey, options.config_file)
     is_reached = not survey.reports.keys() <= survey.troubles.keys()
     _complain_of(survey)

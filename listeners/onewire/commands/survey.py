@@ -5,24 +5,31 @@ Either gives a `Survey`, and then samples of the temperatures as often as they a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
+from gateway.conf.edit import entries_of
+from gateway.conf.misplaced import SECTIONS
+from gateway.conf.section import is_off, nodes_in
 from gateway.present.status import from_json
 from gateway.registry import find
-from gateway.settings import build
+from gateway.settings import build, number_of
 from gateway.text.words import failure
 from listeners.onewire.bus import BusFault, OneWire
 from listeners.onewire.drivers.ds2482 import Ds2482
 from listeners.onewire.drivers.owfs import Owfs
 from listeners.onewire.report import Report
+from listeners.onewire.rom import Rom
+from listeners.onewire.slots import Slots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
     from gateway.clock import Clock
+    from gateway.conf.document import Document
     from gateway.present.asking import RunningGateway
 
 _PERIOD_S = 1.0
@@ -38,7 +45,7 @@ class Survey:
     `troubles` says why the report of a listener is missing or incomplete. `types` has the types of those
     listeners that have no section in the configuration. `nodes` are those that a new section may not have.
     `remembered` are the highest indices that ever had a sensor, by node; `unremembered` says why they are not
-    known.
+    known. `off` are sensors that sections name which are off, each with the name of its section.
     """
 
     who: str
@@ -48,6 +55,12 @@ class Survey:
     nodes: frozenset[str] = frozenset()
     remembered: dict[str, int] = field(default_factory=dict)
     unremembered: str = ""
+    off: Mapping[Rom, str] = field(default_factory=dict)
+
+    def consider(self, text: Document) -> None:
+        """Consider what the file has besides the listeners that were looked at."""
+        self.nodes |= nodes_in(text)
+        self.off = dict(_off(text))
 
 
 class GatewaySensors:
@@ -220,6 +233,20 @@ def usual_listeners() -> list[OneWire]:
         listener.name = kind
         listeners.append(listener)
     return listeners
+
+
+def _off(text: Document) -> Iterator[tuple[Rom, str]]:
+    """Yield each sensor that a section names which is off, and its section; no simulated one."""
+    tops = [top for top in text.root.sections.values() if SECTIONS.get(top.name) == "listeners"]
+    for section in (each for top in tops for each in top.sections.values()):
+        entries = entries_of(section)
+        if not is_off(entries) or ("bus" in entries and entries["bus"].value == "simulated"):
+            continue
+        for key, entry in entries.items():
+            if index := number_of(key, Slots):
+                with suppress(ValueError):
+                    if rom := Slots.parse_entry(index, entry.value).rom:
+                        yield rom, section.name
 
 
 def _is_bare(listener: OneWire) -> bool:
