@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 import time
 
 import pytest
@@ -46,6 +47,12 @@ def test_how_much(count, words):
         (OSError("the board has gone"), "the board has gone"),
         (TimeoutError(), "TimeoutError"),
         (TimeoutError("_ssl.c:989: The handshake operation timed out"), "The handshake operation timed out"),
+        (
+            ssl.SSLError(1, "[X509: NO_CERTIFICATE] no certificate found (_ssl.c:4154)"),
+            "no certificate found",
+        ),
+        (ssl.SSLError(9, "[SSL] PEM lib (_ssl.c:3926)"), "PEM lib"),
+        (ssl.SSLEOFError(8, "EOF occurred (_ssl.c:2427)"), "EOF occurred"),
     ],
 )
 def test_what_has_failed(error, words):

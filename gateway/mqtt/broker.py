@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 PLAIN_PORT, TLS_PORT = 1883, 8883
 FAILED = 0x80
 """The first reason code of MQTT 5 that is a failure (section 2.4)."""
+_OUR_CERTIFICATE = re.compile(
+    r"ALERT_((?:(?:BAD|UNSUPPORTED|NO)_)?CERTIFICATE(?:_[A-Z]+)?|UNKNOWN_CA|ACCESS_DENIED|HANDSHAKE_FAILURE)"
+)
+"""OpenSSL's reasons where a broker refuses us; with the last one TLS 1.2 also asks for a certificate."""
 _OF_FILE = "name a file in PEM that the user of the gateway may read"
 
 ACL = "in mosquitto a line `topic readwrite ...` below `user ...` in its acl_file"
@@ -61,6 +66,11 @@ class Unreachable(OSError):
     def __init__(self, message: str, cure: str = "") -> None:
         super().__init__(message)
         self.cure = cure
+
+
+def is_about_certificate(error: Exception) -> bool:
+    """Tell whether a broker ends TLS because of our certificate, or as we have none."""
+    return isinstance(error, ssl.SSLError) and bool(_OUR_CERTIFICATE.search(error.reason or ""))
 
 
 class Lost(OSError):
@@ -145,9 +155,25 @@ class Broker(Plugin):
             try:
                 context.load_cert_chain(self.cert_file, self.key_file, password=_no_password)
             except (OSError, ValueError) as error:
-                why = _why(error, self.cert_file, self.key_file)
-                raise Unreachable(f"cert_file {self.cert_file} cannot be used: {why}", _OF_FILE) from error
+                raise self._wrong_of_pair(error, self.cert_file) from error
         return context
+
+    def _wrong_of_pair(self, error: Exception, cert_file: Path) -> Unreachable:
+        """Return which of the two files cannot be used, and why: OpenSSL does not say which."""
+        try:
+            ssl.create_default_context(cafile=cert_file)
+        except OSError as cause:
+            return Unreachable(f"cert_file {cert_file} cannot be used: {_why(cause, cert_file)}", _OF_FILE)
+        name, file = ("key_file", self.key_file) if self.key_file else ("cert_file", cert_file)
+        why, cure = failure(error), "name the file of its key, in PEM and without a password, in key_file"
+        try:
+            if " KEY-----" not in file.read_text(errors="replace"):
+                why = "there is no key in it"
+            elif isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+                why = "it is not the key of the certificate in cert_file"
+        except OSError as cause:
+            why, cure = _why(cause, file), _OF_FILE
+        return Unreachable(f"{name} {file} cannot be used: {why}", cure)
 
     def no_broker(self, found: str) -> Unreachable:
         """Return the failure of what connects, and then does not answer as a broker does."""
@@ -170,6 +196,15 @@ class Broker(Plugin):
                 cure = "name the certificate that it is signed with in ca_file"
             else:
                 cure = "have the broker use a certificate that is valid, for the name in host"
+        elif isinstance(error, ssl.SSLError) and (found := _OUR_CERTIFICATE.search(error.reason or "")):
+            if self.cert_file:
+                words = f"it refuses the certificate in cert_file: {found[1].replace('_', ' ').lower()}"
+                cure = "name one that it accepts, as of an authority in its cafile; its log says more"
+            else:
+                words = "it wants a certificate of this machine"
+                if found[1] == "HANDSHAKE_FAILURE":
+                    words = "it refuses this kind of TLS, perhaps as it wants a certificate of this machine"
+                cure = "name one, and its key, in cert_file and key_file"
         elif isinstance(error, ssl.SSLError) or (
             self.secure and (isinstance(error, ConnectionResetError) or "handshake" in words)
         ):
@@ -190,10 +225,9 @@ _UNKNOWN_ISSUER = (18, 19, 20, 21)
 """The same of a certificate whose issuer is not known here."""
 
 
-def _why(error: Exception, *files: Path | None) -> object:
+def _why(error: OSError, file: Path | None) -> str:
     """Return why a file cannot be used: it may be one that this user cannot reach."""
-    reasons = (hidden(file) for file in files if file and isinstance(error, OSError))
-    return next(filter(None, reasons), getattr(error, "strerror", None) or error)
+    return (hidden(file) if file else "") or failure(OSError(error.errno, error.strerror))
 
 
 def _no_password() -> str:

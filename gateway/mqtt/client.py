@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from paho.mqtt.client import Client
@@ -50,18 +52,32 @@ class BoundedClient(Client):
     connection ended there, it would come again, and nothing after it.
 
     `codes` has, by message, the reason codes of acknowledgements that paho does not know, and would end the
-    connection for: mosquitto's for a message beyond its message_size_limit.
+    connection for: mosquitto's for a message beyond its message_size_limit. `tls_failure` is why TLS ended,
+    for which paho has no words.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (passed on)
         super().__init__(*args, **options)
         self.codes: dict[int, int] = {}
+        self.tls_failure: ssl.SSLError | None = None
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if self._in_packet["remaining_length"] > LARGEST:
             del self._in_packet["packet"][_KEPT:]
             bufsize = min(bufsize, _KEPT)
-        return super()._sock_recv(bufsize)
+        try:
+            return super()._sock_recv(bufsize)
+        except ssl.SSLError as error:
+            self.tls_failure = error
+            raise
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        try:
+            return super()._sock_send(buf)
+        except ssl.SSLError:
+            with suppress(OSError):  # what the other end said before it closed
+                self._sock_recv(1)
+            raise
 
     def _packet_handle(self) -> MQTTErrorCode:
         packet = self._in_packet["packet"]

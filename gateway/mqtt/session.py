@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from gateway.mqtt.broker import CURES, FAILED, Lost, Unreachable
+from gateway.mqtt.broker import CURES, FAILED, Lost, Unreachable, is_about_certificate
 from gateway.mqtt.client import BoundedClient, of_connection, of_message
 from gateway.mqtt.subscriptions import Subscriptions
 
@@ -137,6 +137,8 @@ class Session:
             if (left := until - time.monotonic()) <= 0:
                 raise broker.no_broker(f"no answer within {broker.timeout:g} s")
             self.wait(left)
+        if self._connack is None and (refused := client.tls_failure) and is_about_certificate(refused):
+            raise broker.unreachable(refused) from refused
         if self._connack is None and not is_5:
             raise broker.no_broker("it closed the connection")
         code, words = self._connack or (_UNSUPPORTED_VERSION, "")

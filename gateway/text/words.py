@@ -95,8 +95,9 @@ def runs(numbers: Iterable[int], word: str = "") -> str:
 def failure(error: Exception) -> str:
     """Return what an exception says, without numbers: of an error of the system the file and the words.
 
-    For a time-out of TLS, the place in Python's source is left out.
+    For TLS, the places in OpenSSL and in Python's source are left out.
     """
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        words = re.sub(r"^\[[A-Z0-9_: ]+\] | \(_ssl\.c:[0-9]+\)$", "", error.strerror)
+        return f"{error.filename}: {words}" if error.filename else words
     return re.sub(r"^_ssl\.c:[0-9]+: ", "", str(error)) or type(error).__name__

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -23,7 +24,9 @@ class Mosquitto:
         *,
         options: str = "",
         verbose: bool = True,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        self._environment = {**os.environ, **(environment or {})}
         self._program = need("mosquitto", "mosquitto")
         self.port = free_port()
         self.directory = directory / f"mosquitto-{self.port}"
@@ -50,7 +53,10 @@ class Mosquitto:
         """Start it, and wait until it listens."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [self._program, "-c", str(self.file), *self._flags], stdout=log, stderr=log
+                [self._program, "-c", str(self.file), *self._flags],
+                stdout=log,
+                stderr=log,
+                env=self._environment,
             )
         connect(self.port).close()
 

@@ -84,6 +84,5 @@ def _behind(error: BaseException) -> BaseException | None:
 def _words(error: Exception) -> str:
     """Return what an error says, without the place in OpenSSL's source."""
     if isinstance(error, ssl.SSLError):
-        words = error.reason or re.sub(r" *\(_ssl\.c:[0-9]+\)", "", error.strerror or "it ends")
-        return f"no TLS: {words.replace('_', ' ').lower()}"
+        return f"no TLS: {(error.reason or failure(error)).replace('_', ' ').lower()}"
     return failure(error)

@@ -19,6 +19,7 @@ from gateway.dispatchers.http_client.pace import Pace
 from gateway.dispatchers.http_client.pages import excerpt
 from gateway.paths import hidden
 from gateway.plugin import TryLater
+from gateway.text.words import failure
 from gateway.version import VERSION
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Server:
             try:
                 ssl.create_default_context(cafile=self._ca_file)
             except OSError as error:
-                why = hidden(self._ca_file) or error.strerror
+                why = hidden(self._ca_file) or failure(error)
                 return f"ca_file {self._ca_file}: PEM certificates expected: {why}"
         return ""
 
