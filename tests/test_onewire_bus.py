@@ -295,6 +295,14 @@ def test_nothing_is_asked_where_all_are_dummies():
     assert thermometers.read(VirtualFlag(thermometers.clock)) == []
 
 
+def test_a_bus_of_which_no_sensor_is_named_is_searched_too():
+    thermometers = bus({A: 18.7}, sensor1="Dummy")
+    thermometers.present = {A}
+    assert thermometers.read(VirtualFlag(thermometers.clock)) == []
+    (sensor,) = thermometers.health().details["onewire"]["sensors"]
+    assert (sensor["id"], sensor["temperature"]) == (str(A), 18.7)
+
+
 def test_its_labels_are_told_by_node_and_index():
     way = bus(sensor1=[str(A), "flow"], sensor2=str(B), sensor4=["Dummy", "attic"])
     assert {each.index: each.label for each in way.catalogue()} == {1: "flow", 2: "", 3: "", 4: "attic"}

@@ -106,7 +106,7 @@ class OneWire(Sampler):
     def read(self, stop: Flag) -> list[Frame]:
         """Search the bus if that is due; wait for the next grid point and return one frame with its time."""
         sensors = len(readable(self.sensors.roms()))
-        is_well = self.record.sweeps > 0 and not self._failure_log.bus_fault
+        is_well = (self.record.sweeps > 0 or not sensors) and not self._failure_log.bus_fault
         if is_well and self.search_schedule.is_due(sensors):
             with suppress(BusFault, OSError):  # the next sweep logs what is wrong
                 self.look()
