@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.frame import Frame, Stamp
 from gateway.store.frame_text import GarbledFrame, from_text, is_frame, to_text
 
-WHOLE = '["9",[{}],[{},"boot",5.0],[],null,"bridge",false]'
+WHOLE = '["9",[{}],[{},"boot",5.0],[],{},"bridge",false]'
 
 
 @given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**64), 2**64)))
@@ -23,7 +23,16 @@ def test_a_frame_comes_out_as_it_was_kept(values):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"values": ("1.5",)}, {"values": ([1],)}, {"values": (10**400,)}, {"node": 9}, {"names": (None,)}],
+    [
+        {"values": ("1.5",)},
+        {"values": ([1],)},
+        {"values": (10**400,)},
+        {"node": 9},
+        {"node": ""},
+        {"names": (None,)},
+        {"rssi": "-61"},
+        {"rssi": math.inf},
+    ],
 )
 def test_what_would_be_damage_when_it_comes_out_does_not_go_in(wrong):
     # given a frame of a listener of one's own that has forgotten to make numbers of text
@@ -35,9 +44,13 @@ def test_what_would_be_damage_when_it_comes_out_does_not_go_in(wrong):
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "1" + "0" * 400, "1" * 5000, '"1"', "[]"])
 def test_a_number_that_is_none_is_damage(number):
-    assert is_frame(WHOLE.format("1", "2"))
-    for text in (WHOLE.format(number, "2"), WHOLE.format("1", number)):
-        assert not is_frame(text)
+    assert is_frame(WHOLE.format("1", "2", "-61"))
+    for numbers in ((number, "2", "-61"), ("1", number, "-61"), ("1", "2", number)):
+        assert not is_frame(WHOLE.format(*numbers))
+
+
+def test_a_frame_without_a_node_is_damage():
+    assert not is_frame(WHOLE.format("1", "2", "null").replace("9", "", 1))
 
 
 @given(st.text() | st.just("[" * 100_000) | st.just("\x1c"))

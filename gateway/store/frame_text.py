@@ -70,5 +70,6 @@ def _has_right_types(frame: Frame) -> bool:
     """
     stamp = frame.stamp
     texts = (frame.node, stamp.boot, frame.source, *frame.names)
-    numbers = [value for value in frame.values if value is not None]
-    return {*map(type, texts)} == {str} and all(map(isfinite, (stamp.wall, stamp.boottime, *numbers)))
+    numbers = [value for value in (frame.rssi, *frame.values) if value is not None]
+    finite = all(map(isfinite, (stamp.wall, stamp.boottime, *numbers)))
+    return finite and frame.node != "" and {*map(type, texts)} == {str}
