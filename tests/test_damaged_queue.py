@@ -214,7 +214,16 @@ def test_what_a_queue_never_writes_is_rescued(opened, path, damage):
     assert values(spool, "a", 1000)[-59:] == [*range(2, 60), 100]
 
 
-@pytest.mark.parametrize("pins", ["{", "[" * 5000, "[[1, 2, 3, 4, 5]]"])
+@pytest.mark.parametrize("pins",
+    [
+        "{",
+        "[" * 5000,
+        "[[1, 2, 3, 4, 5]]",
+        "[[1e999, null, null, null, null]]",
+        '[[1e999, "", 1, 5, 5]]',
+        f'[[1, "", 1, 1{"0" * 400}, 5]]',
+    ],
+)
 def test_pins_that_are_garbled_are_none(opened, path, pins):
     filled(path, 60)
     with contextlib.closing(sqlite3.connect(path)) as db:

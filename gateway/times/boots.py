@@ -88,10 +88,11 @@ def pins_to_text(pins: Pins) -> str:
 def pins_from_text(text: str) -> Pins:
     """Return pins again; none if the text is garbled."""
     try:
-        pins = tuple(Pin(int(upto), str(boot), Row(*row)) for upto, boot, *row in json.loads(text))
-    except (ValueError, TypeError, RecursionError):
+        pins = tuple(Pin(upto, str(boot), Row(*row)) for upto, boot, *row in json.loads(text))
+        is_whole = all(isinstance(pin.upto, int) and _is_whole(pin.row) for pin in pins)
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return ()
-    return pins if all(_is_whole(pin.row) for pin in pins) else ()
+    return pins if is_whole else ()
 
 
 class Boots:
