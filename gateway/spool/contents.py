@@ -124,7 +124,7 @@ class Contents:
 
     def to_deliver(self, who: str, limit: int) -> list[Waiting]:
         """Return the next frames of a dispatcher, with their times for it."""
-        after, before = self.places.reach(who, self.next)
+        after, before = self.places.reach(who, self.next, self.census.next_after)
         query = (
             "SELECT id, frame, whose FROM frames WHERE id > ? AND id < ? AND whose IN ('', ?) "
             "ORDER BY id LIMIT ?"

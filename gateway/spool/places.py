@@ -9,7 +9,7 @@ from gateway.times.boots import Pin, Pins, Row, extend_pins, pins_from_text, pin
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gateway.spool.notes import Notes
 
@@ -142,10 +142,13 @@ class Places:
         place = self.in_file(who)
         return self.ahead.beyond(who, max(place, self.memory_from - 1) if self.is_out else place)
 
-    def reach(self, who: str, end: int) -> tuple[int, int]:
-        """Return the ids between which its next frames are looked for."""
+    def reach(self, who: str, end: int, next_after: Callable[[int], int]) -> tuple[int, int]:
+        """Return the ids between which its next frames are looked for.
+
+        `next_after` returns the first id of a frame after one; a damaged file may have a gap of any size.
+        """
         after = self.of(who)
-        return after, min(self.ahead.next_start(who, after, end), after + _STRETCH)
+        return after, min(self.ahead.next_start(who, after, end), next_after(after) + _STRETCH)
 
     def move(self, who: str, upto: int) -> None:
         """Move a dispatcher to this id: all frames up to it are done."""

@@ -89,7 +89,7 @@ class Retention:
         before = min(before, contents.next)
         whose = [who] if who else list(contents.places.consumers)
         start = contents.places.passed_by(whose)
-        upto = min(start + limit, before - 1)
+        upto = min(contents.census.next_after(start) - 1 + limit, before - 1)
         count = contents.census.count(start, upto, who)
         for name in whose:
             contents.places.hold(name, upto, sure=True)

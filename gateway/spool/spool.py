@@ -141,7 +141,7 @@ class Spool:
                 if self._is_vouched and contents.boots.doubt_ahead(frames, self._clock.wall()):
                     self._disk.flush()
                     continue
-                after, before = places.reach(who, contents.next)
+                after, before = places.reach(who, contents.next, contents.census.next_after)
                 self._given[who] = contents.boots.now
                 ready = [(kept.number, kept.frame) for kept in takewhile(lambda kept: not kept.held, found)]
                 places.give(who, after + 1, len(ready))

@@ -6,6 +6,7 @@ there are.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from itertools import pairwise
@@ -56,6 +57,11 @@ class Runs:
             return 0
         whole = sum(self._lasts[begin:end]) - sum(self._firsts[begin:end]) + end - begin
         return whole - max(0, after + 1 - self._firsts[begin]) - max(0, self._lasts[end - 1] - upto)
+
+    def next_after(self, after: int) -> int:
+        """Return the first id after this one; an impossibly high one if there is none."""
+        place = bisect_right(self._lasts, after)
+        return max(after + 1, self._firsts[place]) if place < len(self._firsts) else sys.maxsize
 
     def oldest(self, count: int) -> int:
         """Return the id of the last of the `count` oldest, or of the last at all; 0 if there is none."""
