@@ -5,14 +5,10 @@ from __future__ import annotations
 import contextlib
 import random
 import sqlite3
-from collections.abc import Iterator
-from itertools import count
 
 import pytest
 
-from gateway.present.queue_answers import QueueAnswers
 from gateway.spool import queue_file
-from gateway.spool.places import Places
 from gateway.store.salvage import Salvage
 from tests.refusing import Disk
 from tests.spools import full_frame as frame
@@ -216,50 +212,6 @@ def test_what_a_queue_never_writes_is_rescued(opened, path, damage):
     # and it is a queue as any other again
     spool = opened()
     assert values(spool, "a", 1000)[-59:] == [*range(2, 60), 100]
-
-
-@contextlib.contextmanager
-def at_most(moves: int) -> Iterator[None]:
-    """Fail if dispatchers' places move more often than that inside."""
-    real, made = Places.move, count(1)
-
-    def move(places: Places, who: str, upto: int) -> None:
-        assert next(made) < moves, "it goes through all ids"
-        real(places, who, upto)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Places, "move", move)
-        yield
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "UPDATE cursors SET sent = 1000000000000 WHERE who = 'a'",
-        "INSERT INTO frames (id, frame, whose) SELECT 1000000000000, frame, 'b' FROM frames LIMIT 1",
-    ],
-)
-def test_a_gap_of_any_size_between_two_ids_takes_no_time(opened, path, damage):
-    # given a queue for two, in which a damaged id is far beyond all others
-    leave_queue(path, [frame(n) for n in range(60)], "a", "b")
-    change(path, damage)
-    with at_most(200):
-        spool = opened("a", "b")
-        # when one is given all that it can get
-        spool.done("a", spool.peek("a", 100)[-1][0])
-        assert values(spool, "a") == []
-        spool.put([frame(60)])
-        # then it gets what comes
-        assert values(spool, "a") == [60]
-    # and what the other is not to get any more can be dropped
-    answers, dropped, more = QueueAnswers(spool), 0, {"who": "b"}
-    for _ in range(3):
-        answer = answers.drop_waiting(**more)
-        dropped, more = dropped + answer["count"], answer["more"]
-        if not more:
-            break
-    assert (spool.standing("b").waiting, more) == (0, None)
-    assert dropped >= 61
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ class Contents:
                 self.check_room(db)
                 check_free(db, spare)
             if not self.places.is_written:
-                db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?)", self.places.rows())
+                self.places.write(db)
             if not self.boots.is_written:
                 self.boots.write(db)
             if is_all and not self.notes.is_written:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 PROVISIONAL = 1 << 62
 """The first id while the ids that the file has used are unknown: no frame in a file has one as high."""
 
+LOST = ""
+"""Stands for dispatchers whose places a damaged file has lost: they begin where it is, with all there is."""
+
 _HELD = 1000
 """How many ids a dispatcher may be ahead of what it is sure of."""
 
@@ -93,11 +96,13 @@ class Places:
         self.first, self._at_start = first, end - 1
         self._in_doubt = dict.fromkeys(self._marks, end - 1)
 
-    def rows(self) -> list[tuple[object, ...]]:
-        """Return the rows as the file has them."""
-        return [
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write the table anew, inside a transaction."""
+        rows = [
             (who, self._upto[who], *mark, pins_to_text(pins)) for who, (*mark, pins) in self._marks.items()
         ]
+        db.execute("DELETE FROM cursors")
+        db.executemany("INSERT INTO cursors VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def set_consumers(
         self, dispatchers: Iterable[str], end: int, new_names: Mapping[str, str]
@@ -113,6 +118,8 @@ class Places:
         new = self.consumers - (before or self._marks.keys()) - new_names.keys()
         if self._marks and self._marks.keys() <= self.consumers:  # it replaces no other
             self._new |= new - self._marks.keys()
+        for who in before - self.consumers:
+            self._upto[who] = self.in_file(who)
         marks, in_doubt = self._marks.copy(), self._in_doubt.copy()
         for who in self._marks.keys() - self.consumers if self.consumers else ():
             self._marks[who] = self._marks[who]._replace(boot="")
@@ -130,6 +137,8 @@ class Places:
         self.ahead.rename(new_names)
         sure = renamed(self._sure, new_names)
         self._sure = {who: place for who, place in sure.items() if who in self.consumers}
+        if self.consumers and LOST in self._marks:
+            del self._upto[LOST], self._marks[LOST]
         self.is_written = False
         return new, new_names
 
@@ -208,9 +217,12 @@ class Places:
         self.is_written = False
 
     def left_at(self) -> int:
-        """Return the lowest place of those that are no longer consumers; a high id if there are none."""
-        gone = (upto for who, upto in self._upto.items() if who not in self.consumers)
-        return min(gone, default=PROVISIONAL)
+        """Return the lowest place of those that are no longer consumers; a high id if there are none.
+
+        One that has missed something has been away for longer: what is there does not wait for it alone.
+        """
+        gone = (self._upto[who] for who in self._upto.keys() - self.consumers)
+        return min((place for place in gone if place >= self.first - 1), default=PROVISIONAL)
 
     def mark(self, who: str, upto: int, *, blind: bool, clock: Row) -> None:
         """Note that frames up to this id may be sent from now on, with the times that follow from `clock`."""

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 HIGHEST = 1 << 48
 """Ids of frames, and counts, are lower: a thousand readings a second need 8900 years for so many."""
-_NUMBERS = {"frames": ("id",), "refused": ("id",), "cursors": ("upto", "sent"), "counters": ("value",)}
-"""The columns of each table that have ids or counts."""
 _EXACT = 64
 """How many ids are tried one by one after damage."""
 _COARSE = 16
@@ -89,14 +87,44 @@ def _checked(cursor: sqlite3.Cursor, row: Sequence[object]) -> tuple[int, dict[s
     return rowid, named if is_frame(named.get("frame")) else None
 
 
-def is_right(table: str, row: Mapping[str, object]) -> bool:
-    """Tell whether the ids and counts of a row are possible; on a damaged page they may be anything."""
-    return all(is_number(row.get(name, 0)) for name in _NUMBERS.get(table, ()))
-
-
 def is_number(value: object) -> bool:
     """Tell whether this is an id or a count."""
     return isinstance(value, int) and 0 <= value < HIGHEST
+
+
+def is_text(value: object) -> bool:
+    """Tell whether this is a text."""
+    return isinstance(value, str)
+
+
+PLACE = {
+    "who": is_text,
+    "upto": is_number,
+    "sent": is_number,
+    "boot": is_text,
+    "blind": is_number,
+    "pins": is_text,
+}
+"""What each column of `cursors` has."""
+_NEEDED = {
+    "frames": {"id": is_number},
+    "refused": {"id": is_number, "who": is_text},
+    "counters": {"value": is_number},
+}
+"""What some columns of other tables have."""
+
+
+def is_right(table: str, row: Mapping[str, object]) -> bool:
+    """Tell whether a row is possible; on a damaged page its ids, counts and names may be anything."""
+    return all(is_so(row[name]) for name, is_so in _NEEDED.get(table, {}).items() if name in row)
+
+
+def known_of(table: str, row: Mapping[str, object], names: Sequence[str]) -> dict[str, object]:
+    """Return what a row has for these columns; a dispatcher's place is worth something without the rest."""
+    known = {name: value for name, value in row.items() if name in names}
+    if table == "cursors":
+        known = {name: value for name, value in known.items() if PLACE[name](value)}
+    return known
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from gateway.store.aside import free_name, named, rescue_of
 from gateway.store.census import Census, Runs, runs
 from gateway.store.first_page import readable
 from gateway.store.frame_text import is_frame
-from gateway.store.rows import HIGHEST, Row, ascending, columns, is_right, passing_over
+from gateway.store.rows import HIGHEST, Row, ascending, columns, is_right, known_of, passing_over
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -38,6 +38,11 @@ TRIES = 2
 _UNLIMITED = 1 << 40
 """Bytes: everything is rescued first, and the limit of the queue's size applies afterwards."""
 _SMALL = ("counters", "cursors", "boots", "notes")
+
+_LOST_PLACES = """
+    INSERT OR IGNORE INTO cursors (who, upto) VALUES ('', 0);
+"""
+"""A dispatcher whose place is lost begins where this one is, with all that there is (see Places)."""
 
 _LATE = """
     CREATE TABLE IF NOT EXISTS late (id INTEGER PRIMARY KEY, frame TEXT NOT NULL, held INTEGER NOT NULL)
@@ -145,7 +150,7 @@ class Salvage:
         with store.transaction(self._target):
             saved = sum(self._put(table, list(rows)) for table, rows in groupby(self._pending, itemgetter(0)))
             if len(self._pending) < _PIECE:
-                for statement in (store.ALL_IN_DOUBT + store.BOOTS_OF_HELD).split(";"):
+                for statement in (store.ALL_IN_DOUBT + store.BOOTS_OF_HELD + _LOST_PLACES).split(";"):
                     self._target.execute(statement)
                 self._target.execute("INSERT INTO counters VALUES (?, ?)", (_DONE, free_name(self._path)))
         self._pending = []
@@ -165,7 +170,7 @@ class Salvage:
         """Put rows of a table into the new file; return how many frames those are."""
         # A file of an older version has fewer columns; those that came later have defaults.
         good = (row for _, row in rows if row and is_right(table, row))
-        known = ({n: row[n] for n in row if n in self._columns[table]} for row in good)
+        known = (known_of(table, row, self._columns[table]) for row in good)
         count = 0
         for names, found in groupby(filter(None, known), key=tuple):
             marks = ", ".join("?" * len(names))

@@ -14,7 +14,7 @@ from gateway.process import holders
 from gateway.process.state_files import as_owner, check_is_file, open_file
 from gateway.store import commits
 from gateway.store.commits import PAGE
-from gateway.store.rows import is_number
+from gateway.store.rows import PLACE, is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,8 +96,7 @@ _DAMAGE = re.compile(
 )
 """What has no code of its own: text that is not UTF-8, a wrong header, tables of another version."""
 _ALL_NUMBERS = """
-    SELECT upto FROM cursors UNION ALL SELECT sent FROM cursors
-    UNION ALL SELECT value FROM counters WHERE name NOT LIKE 'rescue %'
+    SELECT ifnull(value, -1) FROM counters WHERE name NOT LIKE 'rescue %'
     UNION ALL SELECT min(id) FROM frames UNION ALL SELECT max(id) FROM frames
     UNION ALL SELECT min(id) FROM refused UNION ALL SELECT max(id) FROM refused
 """
@@ -234,7 +233,10 @@ def in_order(rows: list[Row], after: int) -> list[Row]:
 
 
 def check_numbers(db: sqlite3.Connection) -> None:
-    """Raise OutOfPlace if an id or a count in the file is impossible."""
+    """Raise OutOfPlace if an id, a count or a dispatcher's place in the file is impossible."""
+    for row in db.execute(f"SELECT {', '.join(PLACE)} FROM cursors"):  # noqa: S608  (our names)
+        if not all(is_so(value) for is_so, value in zip(PLACE.values(), row, strict=True)):
+            raise OutOfPlace(f"a dispatcher's place in it is {row!r:.80}")
     for (number,) in db.execute(_ALL_NUMBERS):
         if number is not None and not is_number(number):
             raise OutOfPlace(f"a number in it is {number!r:.40}")

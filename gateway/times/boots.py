@@ -110,7 +110,7 @@ class Boots:
         `end` is the id of the next frame.
         """
         rows = db.execute("SELECT boot, first, offset, until FROM boots ORDER BY first").fetchall()
-        known = {boot: Row(*row) for boot, *row in rows if _is_whole(Row(*row))}
+        known = {boot: Row(*row) for boot, *row in rows if isinstance(boot, str) and _is_whole(Row(*row))}
         self._rows = {boot: row._replace(first=min(row.first, end)) for boot, row in known.items()}
         self._rows.setdefault(self._boot, Row(end))
         self._rows = {boot: self._rows[boot] for boot, _, last in self._ranges(end) if last >= oldest}
