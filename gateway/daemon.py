@@ -246,7 +246,11 @@ class Daemon:
         if renamed:
             self._spool.syncing.sync()  # after a power cut each would go on at the place of another
         if gone:
-            log.warning("readings dropped, as they waited only for a destination that was removed: %s", gone)
+            log.warning(
+                "%s readings wait only for a destination that was removed, and go with the next delivery, "
+                "unless it is back before",
+                gone,
+            )
         have_clock = [name for name, each in wanted.items() if each.has_clock]
         self._dating.set_consumers(have_clock)
         self._present.configure(configuration.listeners, configuration.nodes)

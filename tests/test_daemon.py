@@ -228,9 +228,9 @@ def test_what_waits_for_a_destination_that_is_switched_off_is_said(file, server,
         wait_until(lambda: gateway._spool.standing("home").waiting == 0)
         # when it is switched off
         file.write_text(file.read_text() + "active = no\n")
-        # then that is said, and not again once they are gone
+        # then that is said, and not again once they are gone, with the next one
         wait_until(
-            lambda: "dropped, as they waited only for a destination that was removed: 3\n" in caplog.text
+            lambda: "3 readings wait only for a destination that was removed, and go with" in caplog.text
         )
         push(port, "15 3")
         wait_until(lambda: len(stored(server)) == 4 and gateway._spool.waiting() == [])

@@ -7,6 +7,8 @@ from contextlib import closing
 
 import pytest
 
+from gateway.present.queue_answers import QueueAnswers
+from gateway.spool import Spool
 from gateway.spool.notes import FAILED, NOT_KEPT
 from listeners.simulated.clock import VirtualClock
 from tests.refusing import TROUBLES, Disk
@@ -242,6 +244,46 @@ def test_what_is_dropped_is_counted_at_one_edit_though_another_dispatcher_has_no
     # then the next edits do not count them again, but what only waits for another that goes
     assert spool.set_consumers(["b", "c"]) == 0
     assert spool.set_consumers(["c"]) == 1
+
+
+def test_what_came_since_a_dispatcher_went_does_not_wait_for_it(opened):
+    # given b, which went long ago, and what a has delivered, but is not sure of
+    spool = opened("a", "b")
+    spool.set_consumers(["a"])
+    for n in range(3):
+        spool.put([frame(n)])
+        spool.done("a", spool.peek("a", 9)[-1][0], sure=n < 2)
+    # when it starts anew, then none of that is said to be for b alone
+    spool.close()
+    again = Spool(spool._path)
+    assert [each.frame for each in again.waiting()] == [frame(2)]
+    assert again.set_consumers(["a"]) == 0
+    again.close()
+
+
+def test_what_was_exported_and_dropped_before_its_dispatcher_went_is_there_once_when_it_is_back(spool):
+    # given what b waits for, and a in part
+    spool.set_consumers(["a", "b"])
+    spool.put([frame(n) for n in range(4)])
+    spool.done("a", 2)
+    answers = QueueAnswers(spool)
+    # when it is exported, dropped, and imported as soon as b is back
+    rows = answers.waiting("b")["rows"]
+    answers.drop_waiting("b")
+    assert spool.set_consumers(["a"]) == 0
+    spool.set_consumers(["a", "b"])
+    answers.admit([row | {"dispatcher": "b"} for row in rows])
+    # then each of them has each once
+    assert (values(spool, "a"), values(spool, "b")) == ([2, 3], [0, 1, 2, 3])
+
+
+def test_a_dispatcher_that_is_back_before_anything_is_delivered_goes_on_where_it_was(spool):
+    spool.set_consumers(["a", "b"])
+    spool.put([frame(1), frame(2)])
+    spool.done("a", 2)
+    assert spool.set_consumers(["a"]) == 2
+    spool.set_consumers(["a", "b"])
+    assert values(spool, "b") == [1, 2]
 
 
 def test_a_dispatcher_that_is_added_has_sent_nothing_and_one_in_the_place_of_another_may_have(spool):
