@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from itertools import count
@@ -12,7 +13,7 @@ import pytest
 from gateway.present.queue_answers import QueueAnswers
 from gateway.spool.places import Places
 from tests.spools import full_frame as frame
-from tests.spools import leave_queue
+from tests.spools import leave_queue, refuse
 from tests.spools import peeked as values
 from tests.test_damaged_queue import change
 
@@ -60,6 +61,52 @@ def test_a_place_that_is_known_stays_where_the_rest_of_it_is_damaged(opened, pat
     change(path, f"{WITHOUT_TYPES} UPDATE cursors SET sent = -1, blind = NULL WHERE who = 'b'")  # noqa: S608  (our words)
     spool = opened("a", "b")
     assert (values(spool, "b"), spool.sent("b")[0]) == (list(range(5, 12)), 12)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "gets"),
+    [
+        ("whose", "x''", ("a", "b")),
+        ("whose", "x'61'", ("a",)),
+        ("whose", "1", ("a", "b")),
+        ("whose", "NULL", ("a", "b")),
+        ("held", "NULL", ("a", "b")),
+        ("frame", "CAST(frame AS BLOB)", ("a", "b")),
+    ],
+)
+def test_a_frame_whose_text_or_owner_is_of_another_type_is_there(opened, path, column, value, gets):
+    # given a frame in whose row one bit is flipped
+    leave_queue(path, [frame(n) for n in range(3)], "a", "b")
+    loose = "CREATE TABLE loose (id INTEGER PRIMARY KEY, frame, held, whose)"
+    copied = "INSERT INTO loose SELECT * FROM frames; DROP TABLE frames; ALTER TABLE loose RENAME TO frames"
+    change(path, f"{loose}; {copied}; UPDATE frames SET {column} = {value} WHERE id = 2")  # noqa: S608  (ours)
+    # when it is read by whoever comes first
+    spool = opened("a", "b")
+    QueueAnswers(spool).waiting()
+    # then it is there for those that it was for, or for all
+    for who in ("a", "b"):
+        assert values(spool, who) == ([0, 1, 2] if who in gets else [0, 2])
+
+
+@pytest.mark.parametrize("column", ["who", "reason"])
+@pytest.mark.parametrize(("value", "left"), [("x'61'", 3), ("NULL", 2)])
+def test_what_was_refused_can_be_listed_where_a_row_of_it_is_damaged(opened, path, column, value, left):
+    # given three refused frames, in the row of one of which a bit is flipped
+    spool = opened("a", "b")
+    spool.put([frame(n) for n in range(3)])
+    for number, _ in spool.peek("a", 3):
+        refuse(spool, "a", number, "a")
+    spool.close()
+    loose = "CREATE TABLE loose (id, who, reason, frame, undated)"
+    copied = (
+        "INSERT INTO loose SELECT * FROM refused; DROP TABLE refused; ALTER TABLE loose RENAME TO refused"
+    )
+    change(path, f"{loose}; {copied}; UPDATE refused SET {column} = {value} WHERE id = 2")  # noqa: S608  (ours)
+    # when they are listed, then those that can be read are there
+    spool = opened("a", "b")
+    answers = QueueAnswers(spool)
+    assert answers.status()["dispatchers"]["a"]["refused"] == left
+    assert len(json.dumps(answers.refused("a")["rows"]).split("reason")) == left + 1
 
 
 @contextlib.contextmanager

@@ -126,8 +126,8 @@ class Contents:
         """Return the next frames of a dispatcher, with their times for it."""
         after, before = self.places.reach(who, self.next, self.census.next_after)
         query = (
-            "SELECT id, frame, whose FROM frames WHERE id > ? AND id < ? AND whose IN ('', ?) "
-            "ORDER BY id LIMIT ?"
+            "SELECT id, frame, whose FROM frames WHERE id > ? AND id < ? "
+            "AND (whose IN ('', ?) OR typeof(whose) != 'text') ORDER BY id LIMIT ?"
         )
         rows = self.db.execute(query, (after, before, who, limit)).fetchall()
         return self._dated(who, rows, after, before, limit)

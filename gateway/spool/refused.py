@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.spool.limits import Limits, NoRoom
 from gateway.store.commits import PAGE
 from gateway.store.frame_text import to_text
-from gateway.store.store import pages_used
+from gateway.store.rows import is_text
+from gateway.store.store import OutOfPlace, pages_used
 
 if TYPE_CHECKING:
     import sqlite3
@@ -88,12 +89,14 @@ class RefusedFrames:
         """Count what the file has."""
         rows = db.execute(
             f"""
-            SELECT who, count(*), sum(length(CAST(frame AS BLOB)) + length(reason) + 3 * length(who) + {_OVERHEAD})
-            FROM refused GROUP BY who
+            SELECT who, count(*), sum(length(CAST(frame AS BLOB)) + length(reason) + 3 * length(who) + {_OVERHEAD}),
+                max(typeof(reason) != 'text') FROM refused GROUP BY who
             """  # noqa: S608, E501  (our own number)
         ).fetchall()
-        self._on_disk = Counter({who: count for who, count, _ in rows})
-        about = sum(size for *_, size in rows) // PAGE
+        if not all(is_text(who) and not is_wrong for who, *_, is_wrong in rows):
+            raise OutOfPlace("something was refused by nobody, or for no reason")
+        self._on_disk = Counter({who: count for who, count, *_ in rows})
+        about = sum(size for *_, size, _ in rows) // PAGE
         counters = dict(db.execute("SELECT name, value FROM counters WHERE name LIKE 'refused%'"))
         self._noted = tuple(counters.get(name, 0) for name in _COUNTERS)
         _, self.dropped, self._last_out = self._noted

@@ -82,7 +82,7 @@ def _next_readable(
 
 def _checked(cursor: sqlite3.Cursor, row: Sequence[object]) -> tuple[int, dict[str, object] | None]:
     """Return the rowid that a row begins with, and the row by column, or None if it holds no frame."""
-    named = dict(zip(columns(cursor)[1:], row[1:], strict=True))
+    named = dict(zip(columns(cursor)[1:], map(_as_text, row[1:]), strict=True))
     rowid = row[0] if isinstance(row[0], int) else 0
     return rowid, named if is_frame(named.get("frame")) else None
 
@@ -108,10 +108,12 @@ PLACE = {
 """What each column of `cursors` has."""
 _NEEDED = {
     "frames": {"id": is_number},
-    "refused": {"id": is_number, "who": is_text},
+    "refused": {"id": is_number, "who": is_text, "reason": is_text},
     "counters": {"value": is_number},
 }
-"""What some columns of other tables have."""
+"""What a row is worth nothing without."""
+_DEFAULTED = {"cursors": PLACE, "frames": {"held": is_number, "whose": is_text}}
+"""What columns have in whose place there can be a default: a frame whose owner is damaged is for all."""
 
 
 def is_right(table: str, row: Mapping[str, object]) -> bool:
@@ -120,11 +122,18 @@ def is_right(table: str, row: Mapping[str, object]) -> bool:
 
 
 def known_of(table: str, row: Mapping[str, object], names: Sequence[str]) -> dict[str, object]:
-    """Return what a row has for these columns; a dispatcher's place is worth something without the rest."""
-    known = {name: value for name, value in row.items() if name in names}
-    if table == "cursors":
-        known = {name: value for name, value in known.items() if PLACE[name](value)}
-    return known
+    """Return what a row has for these columns, without what is damaged and has a default."""
+    checks = _DEFAULTED.get(table, {})
+    return {
+        name: value
+        for name, value in row.items()
+        if name in names and (name not in checks or checks[name](value))
+    }
+
+
+def _as_text(value: object) -> object:
+    """Return a text that has become a blob as a text again: one bit of the file tells them apart."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 @contextmanager

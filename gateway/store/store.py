@@ -14,7 +14,7 @@ from gateway.process import holders
 from gateway.process.state_files import as_owner, check_is_file, open_file
 from gateway.store import commits
 from gateway.store.commits import PAGE
-from gateway.store.rows import PLACE, is_number
+from gateway.store.rows import PLACE, is_number, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,10 +224,12 @@ def layout(db: sqlite3.Connection) -> set[tuple[str, str]]:
 
 
 def in_order(rows: list[Row], after: int) -> list[Row]:
-    """Return the rows, each of which begins with its id; OutOfPlace unless the ids grow from `after` on."""
+    """Return rows, from an id to a text; OutOfPlace unless that is so and the ids grow from `after` on."""
     for row in rows:
         if row[0] <= after:
             raise OutOfPlace(f"frame {row[0]} comes behind {after}")
+        if not is_text(row[-1]):
+            raise OutOfPlace(f"frame {row[0]} is for {row[-1]!r:.40}")
         after = row[0]
     return rows
 
