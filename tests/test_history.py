@@ -47,6 +47,20 @@ def history(tmp_path):
     return made
 
 
+def test_only_its_owner_may_read_it(history, tmp_path):
+    assert (tmp_path / "history.db").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("places", ["[", "[1]", "7", '{"epoch": null}', '{"epoch": 1e999}', "[" * 100_000])
+def test_places_that_are_garbled_are_damage(history, tmp_path, places):
+    history.add([reading(NOW)], PLACE, NOW)
+    with contextlib.closing(sqlite3.connect(tmp_path / "history.db")) as db:
+        db.execute("update state set value = ? where name = 'places'", [places])
+        db.commit()
+    with pytest.raises(Damaged):
+        history.add([reading(NOW + 60)], PLACE, NOW + 60)
+
+
 def reading(at: float, number: float = 1.0, key: str = "1", **more: str) -> Reading:
     return Reading(at, "9", key, number, **more)
 

@@ -97,7 +97,7 @@ class Epochs:
     def _begin(self, first: int, oldest: int) -> None:
         if first >= PROVISIONAL:
             return
-        known = {int(name): text for name, text in self._notes.below(_EPOCH).items() if name.isdecimal()}
+        known = {int(name[:18]): text for name, text in self._notes.below(_EPOCH).items() if name.isdecimal()}
         known = known or {0: secrets.token_hex(4)}
         last = max((begun for begun in known if begun <= oldest), default=0)
         kept = {begun: name for begun, name in known.items() if begun >= last}

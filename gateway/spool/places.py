@@ -254,7 +254,7 @@ class Places:
         """
         upto = 0 if who in self._new else self.sent(who)[0]
         mark, _, noted = notes.below(_END).get(who, "").rpartition(" ")
-        return min(upto, int(noted)) if mark == self._marks[who].key and noted.isdecimal() else upto
+        return min(upto, int(noted[:18])) if mark == self._marks[who].key and noted.isdecimal() else upto
 
     def end(self, notes: Notes) -> None:
         """Note, as the run stops, the id up to which frames may have been sent to each dispatcher."""

@@ -43,7 +43,7 @@ class Kept:
         """Go on with what an earlier run has noted; return how its far end failed, and up to which id."""
         self.trusted = self._worker.name not in self._spool.notes.below(NOT_KEPT)
         how, _, upto = self._spool.notes.below(FAILED).get(self._worker.name, "").rpartition(" ")
-        self._failed = (how, int(upto)) if upto.isdecimal() else ("", 0)
+        self._failed = (how, int(upto[:18])) if upto.isdecimal() else ("", 0)
         return self._failed
 
     def shown(self, nodes: Iterable[str]) -> None:

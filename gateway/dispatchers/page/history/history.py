@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import secrets
 import sqlite3
 import struct
@@ -16,10 +17,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.dispatchers.page.history import clocks
+from gateway.dispatchers.page.history import clocks, places
 from gateway.dispatchers.page.history.blocks import DAY, HOUR, MINUTE, Point
 from gateway.dispatchers.page.history.rings import DAYS, DAYS_OF_HOURS, MINUTES, SERIES
-from gateway.process.state_files import as_owner
+from gateway.process.state_files import as_owner, open_file
 from gateway.store import commits
 from gateway.store.store import is_unread, layout, transaction
 from gateway.text.numeral import LARGEST
@@ -122,6 +123,8 @@ class History:
     @contextlib.contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
+            if not os.path.lexists(self._file):  # SQLite would let others read it
+                os.close(open_file(self._file, os.O_RDWR | os.O_CREAT))
             with (
                 as_owner(self._file.parent),
                 contextlib.closing(sqlite3.connect(self._file, timeout=10, isolation_level=None)) as db,
@@ -177,10 +180,10 @@ class History:
                 lost += self._add(db, of_boot, clock, now + HOUR if is_sure else math.inf, now - _SILENT)
             if self._is_first:
                 clocks.mark_gaps(db, before, sorted(times.items()))
-            places = _places(db)
+            known = places.read(db)
             for epoch, number in upto.items():
-                places[epoch] = max(number, places.pop(epoch, number))  # a smaller batch may be repeated
-            kept = dict([*places.items()][-_EPOCHS:])
+                known[epoch] = max(number, known.pop(epoch, number))  # a smaller batch may be repeated
+            kept = dict([*known.items()][-_EPOCHS:])
             db.execute("insert or replace into state values ('places', ?)", [json.dumps(kept)])
             excess = "delete from marks where rowid <= (select max(rowid) from marks) - ?"
             db.execute(excess, [_MARKS])
@@ -191,7 +194,7 @@ class History:
     def places(self) -> dict[str, int]:
         """Return the last id of each epoch of the queue that is written. Raises Damaged, or OSError."""
         with self._connect() as db:
-            return _places(db)
+            return places.read(db)
 
     def _is_taken(self, reading: Reading, now: float) -> bool:
         reason = ""
@@ -341,9 +344,3 @@ def _note_sensor(db: sqlite3.Connection, number: int, readings: Sequence[Reading
         db.execute("insert into marks values (?, ?, ?, ?, ?)", [at, at, number, clock, words])
     last = max(latest, *(reading.at for reading in readings))
     db.execute("update series set identity=?, last=? where number=?", [identity or before, last, number])
-
-
-def _places(db: sqlite3.Connection) -> dict[str, int]:
-    row = db.execute("select value from state where name = 'places'").fetchone()
-    places: dict[str, int] = json.loads(row[0]) if row else {}
-    return places
