@@ -353,7 +353,8 @@ class SpoolAgainstLists(RuleBasedStateMachine):
     def skip(self, who: str, n: int, beyond: int) -> None:
         if who in self.attending:
             after, end = self.after(who), min(self.next, self.next + beyond)
-            upto = min(after + n, end - 1)
+            first = min((kept.number for kept in self.frames if kept.number > after), default=end)
+            upto = min(first - 1 + n, end - 1)
             passed = len([kept for kept in self.waiting(who) if kept.number <= upto])
             try:
                 assert self.spool.skip(who, before=self.next + beyond, limit=n) == (passed, upto < end - 1)

@@ -85,7 +85,7 @@ class Retention:
         return len(old) == _PIECE
 
     def skip(self, contents: Contents, who: str, *, before: int, limit: int) -> tuple[int, bool]:
-        """Move a dispatcher, or all (""), past the next `limit` ids, up to this one: see `Spool.skip`."""
+        """Move a dispatcher, or all (""), past the next frames, up to this id: see `Spool.skip`."""
         before = min(before, contents.next)
         whose = [who] if who else list(contents.places.consumers)
         start = contents.places.passed_by(whose)

@@ -222,7 +222,7 @@ class Spool:
         self.syncing.sync_at_once()
 
     def skip(self, who: str, *, before: int, limit: int) -> tuple[int, bool]:
-        """Move a dispatcher, or all (""), past the next `limit` ids, up to this one.
+        """Move a dispatcher, or all (""), past `limit` ids from the next frame on, up to this one.
 
         Return how many frames those were, and whether there may be more before that id. Raises OSError if
         the disk refuses.
