@@ -247,8 +247,8 @@ class Daemon:
             self._spool.syncing.sync()  # after a power cut each would go on at the place of another
         if gone:
             log.warning(
-                "%s readings wait only for a destination that was removed, and go with the next delivery, "
-                "unless it is back before",
+                "readings that wait only for a destination that was removed, and go with the next delivery "
+                "unless it is back before: %s",
                 gone,
             )
         have_clock = [name for name, each in wanted.items() if each.has_clock]

@@ -230,7 +230,7 @@ def test_what_waits_for_a_destination_that_is_switched_off_is_said(file, server,
         file.write_text(file.read_text() + "active = no\n")
         # then that is said, and not again once they are gone, with the next one
         wait_until(
-            lambda: "3 readings wait only for a destination that was removed, and go with" in caplog.text
+            lambda: "removed, and go with the next delivery unless it is back before: 3\n" in caplog.text
         )
         push(port, "15 3")
         wait_until(lambda: len(stored(server)) == 4 and gateway._spool.waiting() == [])
