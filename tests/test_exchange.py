@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.commands.queue_listing import reading
 from gateway.frame import Frame, Stamp
 from gateway.present.exchange import COLUMNS, cells, from_object, to_object
 
@@ -147,3 +148,9 @@ def test_brackets_that_json_can_just_take_are_refused_all_the_same(key):
         whole = {"node": "9", "time": "2026-11-21T08:00:00Z", "values": {"3": 18.5}}
         with pytest.raises(ValueError, match="expected"):
             from_object({**whole, key: {"1": given} if key in ("values", "names") else given})
+
+
+def test_a_frame_without_values_can_be_listed_and_exported():
+    row = to_object(Frame("9", (), Stamp(1.5, "", 0.0)))
+    assert reading(row).strip().endswith("node 9")
+    assert list(cells(row)) == []

@@ -46,7 +46,11 @@ def to_object(frame: Frame) -> dict[str, Any]:
         "boot": stamp.boot,
         "boottime": stamp.boottime or None,
     }
-    return {key: value for key, value in whole.items() if value is not None and value not in ("", {})}
+    return {
+        key: value
+        for key, value in whole.items()
+        if key == "values" or (value is not None and value not in ("", {}))
+    }
 
 
 def from_object(given: object, *, latest: float = math.inf) -> Frame:
